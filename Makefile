@@ -1,0 +1,42 @@
+# What a person types. Everything needed is put into .venv by these rules; nothing else on the machine is touched.
+PYTHON ?= python3
+RUN := .venv/.for-running
+DEV := .venv/.for-developing
+BIN := .venv/bin
+
+.PHONY: help setup demo test check clean
+
+help:
+	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
+	@echo "make test    the whole test suite"
+	@echo "make check   ruff and mypy --strict"
+	@echo "make setup   only the environment, in .venv"
+	@echo "make clean   remove .venv and the tools' caches"
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 1; }
+
+$(RUN): requirements.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+setup: $(RUN) $(DEV)
+
+demo: $(RUN)
+	@$(BIN)/python bridge.py demo $(ARGS)
+
+test: $(DEV)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

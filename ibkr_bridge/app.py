@@ -1,0 +1,266 @@
+"""The assembly: every part of the bridge built once, in one readable order, and its life from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from aiohttp import web
+
+from ibkr_bridge import VERSION, events
+from ibkr_bridge.clock import Clock, SystemClock
+from ibkr_bridge.line import Line
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.systemd import READY, STOPPING, Systemd
+from ibkr_bridge.orders.pause import Pause
+from ibkr_bridge.pulse import Pulse
+from ibkr_bridge.session.keeper import Keeper, Policy
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.traffic.slots import Slots
+from ibkr_bridge.upstream.gateway import Gateway
+from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.tls import judge
+from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
+from ibkr_bridge.web.door import Door, Doorkeeper
+from ibkr_bridge.web.drain import Drain
+from ibkr_bridge.web.keys import KeyRing
+from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
+from ibkr_bridge.web.pipeline import dress, pipeline
+
+Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
+LAST_BREATH = 0.05  # seconds between closing the door and going: who was on the threshold is still answered
+STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
+
+
+def build_line(name: str, settings: Settings, clock: Clock, bus: events.Bus, scrubber: Scrubber) -> Line:
+    """One Gateway and all that serves it.
+
+    Raises:
+        OSError: the CA file cannot be read as certificates.
+    """
+    state = settings.state_dir
+    jar = Jar(state / f"{name}.cookies.json" if state else None, bus, scrubber, clock)
+    tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
+    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls)
+    policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
+    keeper = Keeper(name, gateway, policy, clock, bus, scrubber)
+    pause = Pause(state / f"{name}.paused.json" if state else None, bus)
+    return Line(name, settings, gateway, jar, keeper, Slots(), pause)
+
+
+class Bridge:
+    """One daemon, from the socket it binds to its last word.
+
+    Args:
+        settings: what it was told.
+        bus: where facts are announced; listen before `start`.
+        scrubber: learns every secret that is met.
+        clock: time, for the keeper and whoever waits.
+        env: where systemd's socket is named.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        bus: events.Bus,
+        scrubber: Scrubber,
+        clock: Clock | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.bus = bus
+        self.scrubber = scrubber
+        self.clock = clock or SystemClock()
+        self.drain = Drain()
+        self.pulse = Pulse()
+        self.stop = asyncio.Event()
+        self.failed = False
+        self._systemd = Systemd(env or {})
+        self._line: Line | None = None
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def line(self) -> Line:
+        """The usual line; there is one once the bridge has started."""
+        if self._line is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._line
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the port it really got."""
+        host, port = self._server.sockets[0].getsockname()[:2] if self._server else ("", 0)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Bind, build, listen.
+
+        Raises:
+            OSError: the port is taken, or a file of the settings cannot be used.
+        """
+        for secret in self.settings.secrets:
+            self.scrubber.learn(secret, for_good=True)
+        taken = bound(self.settings.url.host, self.settings.url.port)
+        try:
+            await self._build()
+            await self._listen(taken)
+        except BaseException:
+            taken.close()
+            raise
+        self._say_hello()
+
+    async def _build(self) -> None:
+        self._prepare_state_dir()
+        self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber)
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
+        await self._runner.setup()
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=pipeline(), client_max_size=LARGEST_BODY)
+        app[SETTINGS], app[BUS], app[CLOCK], app[SCRUBBER] = self.settings, self.bus, self.clock, self.scrubber
+        app[KEYS], app[DRAIN], app[PULSE] = KeyRing(self.settings), self.drain, self.pulse
+        app[LINES] = {MAIN: self.line}
+        app.on_response_prepare.append(dress)
+        app.cleanup_ctx.extend((self._open_line, self._run_loops))
+        for method, path, handler in HANDLERS:
+            app.router.add_route(method, path, handler, expect_handler=_no_haste)
+        return app
+
+    async def _listen(self, taken: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        server = self._runner.server if self._runner else None
+        if server is None:
+            raise RuntimeError("the application has not been set up")
+        door = functools.partial(Door, server, Doorkeeper(self.bus), loop)
+        self._server = await loop.create_server(door, sock=taken, backlog=512)
+
+    def _say_hello(self) -> None:
+        settings = self.settings
+        self.bus.announce(
+            events.BridgeStarted(
+                self.url, str(settings.gateway_url), settings.trading_mode.value, settings.read_only, VERSION
+            )
+        )
+        self._systemd.tell(READY, f"STATUS={self.line.keeper.session.state.value}")
+        self.bus.listen(self._tell_systemd)
+
+    def _tell_systemd(self, fact: events.Fact) -> None:
+        if isinstance(fact, events.SessionChanged):
+            self._systemd.tell(f"STATUS={fact.state}: {fact.hint}")
+
+    def _prepare_state_dir(self) -> None:
+        path = self.settings.state_dir
+        if path is None:
+            self.bus.announce(events.StateTrouble("the state directory", "there is none", STATE_HINT))
+            return
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _probe(path)
+        except OSError as exc:
+            why = os.strerror(exc.errno) if exc.errno else type(exc).__name__
+            self.bus.announce(events.StateTrouble("the state directory", why, STATE_HINT))
+
+    async def _open_line(self, _: web.Application) -> AsyncIterator[None]:
+        """What an earlier run kept is taken up; at the end it is kept again."""
+        self.line.jar.load()
+        self.line.pause.load()
+        yield
+        self.line.jar.save()
+        await self.line.gateway.close()
+
+    async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
+        """Run the long-lived loops while the app lives; one that ends stops us all."""
+        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep)
+        supervisor = asyncio.create_task(together(*loops), name="supervisor")
+        supervisor.add_done_callback(self._supervisor_ended)
+        yield
+        supervisor.cancel()
+        with suppress(asyncio.CancelledError, ExceptionGroup):
+            await supervisor
+
+    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        if supervisor.cancelled():
+            return
+        group = supervisor.exception()
+        first = group.exceptions[0] if isinstance(group, ExceptionGroup) else group
+        name, place = type(first).__name__, events.where(first) if first else ""
+        self.pulse.died(name)
+        self.bus.announce(events.LoopDied("supervisor", name, place))
+        self.failed = True
+        self.stop.set()
+
+    async def finish(self) -> int:
+        """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
+        self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
+        self._systemd.tell(STOPPING)
+        self.drain.begin()
+        await self.drain.finished()
+        if self._server is not None:
+            self._server.close()
+        await asyncio.sleep(LAST_BREATH)
+        unfinished = await self.drain.finished(within=1.0, orders_within=1.0)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self.bus.announce(events.BridgeStopped(unfinished))
+        return unfinished
+
+
+HANDLERS = (
+    ("GET", "/health", health.health),
+    ("GET", "/livez", health.livez),
+    ("GET", "/readyz", health.readyz),
+    ("GET", "/gateway/auth-status", health.auth_status),
+    ("HEAD", "/health", health.health),
+    ("HEAD", "/livez", health.livez),
+    ("HEAD", "/readyz", health.readyz),
+    ("HEAD", "/gateway/auth-status", health.auth_status),
+    ("GET", "/gateway/status", gateway.status),
+    ("POST", "/gateway/reconnect", gateway.reconnect),
+    ("POST", "/gateway/pause", gateway.pause),
+    ("POST", "/gateway/resume", gateway.resume),
+    ("POST", "/gateway/logout", gateway.logout),
+    ("*", "/{tail:.*}", bridged),
+)
+
+
+async def together(*loops: Loop) -> None:
+    """Run loops until one of them ends; then cancel the others and say why."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop(), name=loop.__qualname__)
+
+
+async def _no_haste(_: web.Request) -> None:
+    """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening address taken now, so that a taken port is known before anything is built.
+
+    Raises:
+        OSError: it is taken, or not ours.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    taken = socket.socket(family, kind, proto)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+        taken.listen(512)
+    except OSError:
+        taken.close()
+        raise
+    taken.setblocking(False)
+    return taken
+
+
+def _probe(path: Path) -> None:
+    probe = path / ".probe"
+    probe.write_bytes(b"writable")
+    probe.unlink()

@@ -1,0 +1,64 @@
+"""What a person types: one file a command, found by its name.
+
+Exit status: 0 good, 1 bad, 78 misconfigured (systemd does not restart after that one). A command's module is imported
+when it is called, so that the daemon carries only what it serves with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+GOOD, BAD, MISCONFIGURED = 0, 1, 78
+COMMANDS = {
+    "serve": "run the bridge (also without any command)",
+    "demo": "a simulated Gateway and the bridge in front of it",
+    "sim": "the simulated Gateway alone",
+    "trigger": "make something go wrong in a running demo or sim",
+    "status": "the session, in words",
+    "doctor": "check everything and say how to mend it",
+    "genkey": "make a key",
+}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def dotenv_path() -> Path:
+    """The `.env` file: in the working directory, else beside `bridge.py`."""
+    here = Path.cwd() / ".env"
+    return here if here.exists() else ROOT / ".env"
+
+
+def control_path(port: int) -> Path:
+    """Where a demo (by its bridge's port) or a sim (by its Gateway's) takes orders from `trigger`: ours alone.
+
+    Raises:
+        OSError: the folder for it belongs to somebody else, or cannot be made.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    folder = Path(base) / f"ibkr-bridge-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.is_symlink():
+        raise PermissionError(errno.EPERM, f"{folder} belongs to somebody else")
+    return folder / f"{port}.sock"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command that was typed; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bridge.py", description="The guarded door in front of IBKR's Gateway.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    chosen, rest = parser.parse_known_args(list(argv[:1]))[0].command or "serve", list(argv[1:])
+    try:
+        return int(importlib.import_module(f"ibkr_bridge.cli.{chosen}").run(rest))
+    except KeyboardInterrupt:
+        return BAD
+    except BrokenPipeError:
+        sys.stderr.close()
+        return BAD

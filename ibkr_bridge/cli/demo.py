@@ -1,0 +1,94 @@
+"""`bridge.py demo`: a simulated Gateway and the bridge in front of it. No account, no network, no real `.env`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from ibkr_bridge.app import Bridge
+from ibkr_bridge.catalogue import Layer
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path
+from ibkr_bridge.cli.serve import complaint, why_not
+from ibkr_bridge.events import Bus
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.logs import open_log
+from ibkr_bridge.settings import Settings, SettingsError
+from ibkr_bridge.sim.control import Control
+from ibkr_bridge.sim.simulator import Simulator
+
+SIGNED_IN_WITHIN = 10.0  # seconds; it takes a fraction of one
+WELCOME = """\
+A simulated Gateway listens at {gateway}: paper accounts, quotes that move, no network.
+The bridge listens at {url}. Ctrl-C ends both.
+
+Try, in another terminal:
+
+  export IBKR_BRIDGE_KEY={key}
+  curl {url}/health
+  curl {url}/gateway/auth-status
+  curl -H "X-Bridge-Key: $IBKR_BRIDGE_KEY" {url}/portfolio/accounts
+
+Make something go wrong: python bridge.py trigger --help
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run both until Ctrl-C. Returns 0 after a drain, 1 on trouble, 78 where the environment cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
+    )
+    parser.add_argument(
+        "--gateway-port", type=int, default=0, help="port of the simulated Gateway (default: a free one)"
+    )
+    asked = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="ibkr-bridge-demo-") as state:
+        try:
+            settings = demo_settings(os.environ, Path(state))
+        except SettingsError as exc:
+            print(complaint(exc), file=sys.stderr)
+            return MISCONFIGURED
+        try:
+            return asyncio.run(_both(settings, asked.gateway_port))
+        except OSError as exc:
+            print(why_not(exc, settings), file=sys.stderr)
+            return BAD
+
+
+def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
+    """The settings of the environment, a key if there is none, and nothing of a real Gateway."""
+    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and not _is_gateways(name)}
+    made = {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32), "IBKR_BRIDGE_STATE_DIR": str(state)}
+    return Settings.from_env({**made, **kept})
+
+
+def _is_gateways(name: str) -> bool:
+    return name in ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE")
+
+
+async def _both(settings: Settings, gateway_port: int) -> int:
+    bus, scrubber = Bus(), Scrubber()
+    open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
+    async with AsyncExitStack() as doors:
+        simulator = await doors.enter_async_context(Simulator(gateway_port=gateway_port))
+        bridge = Bridge(settings.pointed_at(simulator.url), bus, scrubber, env=os.environ)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
+        await bridge.start()
+        control = Control(simulator, control_path(int(bridge.url.rpartition(":")[2])))
+        await control.start()
+        doors.push_async_callback(control.stop)
+        await bridge.line.keeper.until_up(Layer.BROKERAGE, SIGNED_IN_WITHIN)
+        given = "IBKR_BRIDGE_KEY" in os.environ
+        shown = '"$IBKR_BRIDGE_KEY"' if given else settings.key  # a key somebody gave us is never printed
+        print(WELCOME.format(gateway=simulator.url, url=bridge.url, key=shown), flush=True)
+        await bridge.stop.wait()
+        unfinished = await bridge.finish()
+    return BAD if bridge.failed or unfinished else GOOD

@@ -1,0 +1,119 @@
+"""`bridge.py doctor`: checks everything a bridge needs, one line each, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import ssl
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, dotenv_path
+from ibkr_bridge.cli.asking import NotAnswered, ask, settings
+from ibkr_bridge.cli.status import IN_WORDS
+from ibkr_bridge.settings import Settings, SettingsError
+
+WITHIN = 5.0  # seconds
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked; `mend` is empty where it is well."""
+
+    check: str
+    found: str
+    mend: str = ""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Check everything. Returns 0 where all is well, 78 where the settings are wrong, 1 for the rest."""
+    parser = argparse.ArgumentParser(prog="bridge.py doctor", description="Check everything, and say how to mend it.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    asked = parser.parse_args(argv)
+    try:
+        told = settings()
+    except SettingsError as exc:
+        _tell([Finding(problem.name, problem.found, problem.allowed) for problem in exc.problems], as_json=asked.json)
+        return MISCONFIGURED
+    findings = [finding for check in CHECKS for finding in check(told)]
+    _tell(findings, as_json=asked.json)
+    return BAD if any(finding.mend for finding in findings) else GOOD
+
+
+def _tell(findings: Sequence[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+        return
+    for finding in findings:
+        print(f"{'!!' if finding.mend else 'ok'}  {finding.check:<12} {finding.found}")
+        if finding.mend:
+            print(f"                 mend: {finding.mend}")
+
+
+def _python(_: Settings) -> Iterator[Finding]:
+    yield Finding("python", f"{sys.version.split()[0]} at {sys.executable}")
+
+
+def _dotenv(_: Settings) -> Iterator[Finding]:
+    path = dotenv_path()
+    if not path.exists():
+        yield Finding("settings", "from the environment; there is no .env file")
+    elif path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        yield Finding("settings", f"{path} can be read by other users, the key with it", f"chmod 600 {path}")
+    else:
+        yield Finding("settings", f"{path}, readable by you alone")
+
+
+def _state(told: Settings) -> Iterator[Finding]:
+    path = told.state_dir
+    if path is None:
+        yield Finding("state", "no state directory", "set IBKR_BRIDGE_STATE_DIR to a directory the bridge can write")
+        return
+    nearest = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    if os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding("state", str(path))
+    else:
+        yield Finding("state", f"{nearest} cannot be written", f"make it writable for this user: chown $USER {nearest}")
+
+
+def _bridge(told: Settings) -> Iterator[Finding]:
+    try:
+        found = ask(told, "/gateway/status")
+    except NotAnswered as exc:
+        yield Finding("bridge", str(exc), "start it: python bridge.py")
+        return
+    yield Finding("bridge", f"answers at {told.url}")
+    yield Finding("session", IN_WORDS[found["state"]], "" if found["authenticated"] else str(found["hint"]))
+
+
+def _gateway(told: Settings) -> Iterator[Finding]:
+    address = told.gateway_url
+    try:
+        with socket.create_connection((address.host, address.port), WITHIN) as plain:
+            greeting = _greeted(plain, address.host) if address.scheme == "https" else "plain HTTP"
+    except ssl.SSLError:
+        mend = "correct IBKR_GATEWAY_URL: https or http, host, port"
+        yield Finding("gateway", f"{address} answers, but not with TLS", mend)
+    except TimeoutError:
+        yield Finding("gateway", f"{address} does not greet", "restart the Gateway; its port is open but it is stuck")
+    except OSError as exc:
+        mend = "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"
+        yield Finding("gateway", f"{address}: {exc.strerror or 'no such host'}", mend)
+    else:
+        yield Finding("gateway", f"{address} greets with {greeting}")
+
+
+def _greeted(plain: socket.socket, host: str) -> str:
+    """What the Gateway says in TLS; its certificate is judged by the daemon, here it is only looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(plain, server_hostname=host) as greeted:
+        return str(greeted.version())
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _dotenv, _state, _gateway, _bridge)

@@ -1,0 +1,22 @@
+"""`bridge.py genkey`: a key nobody can guess."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from collections.abc import Sequence
+
+from ibkr_bridge.cli import GOOD
+
+BYTES = 32  # 256 bits, 43 characters
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print a new key, alone on its line, ready for `.env`."""
+    parser = argparse.ArgumentParser(prog="bridge.py genkey", description="Make a key for IBKR_BRIDGE_KEY.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    asked = parser.parse_args(argv)
+    key = secrets.token_urlsafe(BYTES)
+    print(json.dumps({"key": key}) if asked.json else key)
+    return GOOD

@@ -1,0 +1,67 @@
+"""`bridge.py` and `bridge.py serve`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from ibkr_bridge.app import Bridge
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, dotenv_path
+from ibkr_bridge.events import Bus
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.logs import open_log
+from ibkr_bridge.settings import Settings, SettingsError, load
+
+
+def run(argv: Sequence[str]) -> int:
+    """Serve until a signal comes. Returns 0 after a drain, 1 on trouble, 78 where the settings cannot be used."""
+    argparse.ArgumentParser(prog="bridge.py serve", description="Run the bridge.").parse_args(argv)
+    try:
+        settings = load(os.environ, dotenv_path())
+    except SettingsError as exc:
+        print(complaint(exc), file=sys.stderr)
+        return MISCONFIGURED
+    return serve(settings)
+
+
+def complaint(error: SettingsError) -> str:
+    """All that is wrong with the settings, as a person reads it."""
+    lines = (f"  {problem}" for problem in error.problems)
+    return "\n".join(("The settings cannot be used:", *lines))
+
+
+def serve(settings: Settings) -> int:
+    """Run one bridge with these settings until a signal comes."""
+    bus, scrubber = Bus(), Scrubber()
+    open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
+    try:
+        return asyncio.run(_until_stopped(settings, bus, scrubber))
+    except OSError as exc:
+        print(why_not(exc, settings), file=sys.stderr)
+        return BAD
+
+
+def why_not(exc: OSError, settings: Settings) -> str:
+    """Why the bridge could not start, and how to find out more."""
+    address = settings.url
+    if exc.errno == errno.EADDRINUSE:
+        return (
+            f"{address} is taken by another program. See which: ss -ltnp 'sport = :{address.port}'\n"
+            "Stop it, or choose another port in IBKR_BRIDGE_URL."
+        )
+    return f"The bridge could not start at {address}: {exc.strerror or type(exc).__name__}"
+
+
+async def _until_stopped(settings: Settings, bus: Bus, scrubber: Scrubber) -> int:
+    bridge = Bridge(settings, bus, scrubber, env=os.environ)
+    await bridge.start()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
+    await bridge.stop.wait()
+    unfinished = await bridge.finish()
+    return BAD if bridge.failed or unfinished else GOOD

@@ -1,0 +1,50 @@
+"""`bridge.py sim`: the simulated Gateway alone, for people who test other clients of this API."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from ibkr_bridge.cli import BAD, GOOD, control_path
+from ibkr_bridge.sim.clock import FastClock
+from ibkr_bridge.sim.control import Control
+from ibkr_bridge.sim.simulator import Simulator
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the simulated Gateway until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="bridge.py sim", description="The simulated Gateway alone.")
+    parser.add_argument("--gateway-port", type=int, default=5000, help="where it listens (default: 5000)")
+    parser.add_argument("--signed-out", action="store_true", help="begin with nobody signed in")
+    parser.add_argument("--live", action="store_true", help="live account numbers instead of paper ones")
+    parser.add_argument("--pacing", action="store_true", help="answer 429 as IBKR does, and box whoever goes on")
+    parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
+    asked = parser.parse_args(argv)
+    try:
+        return asyncio.run(_until_stopped(asked))
+    except OSError as exc:
+        print(f"127.0.0.1:{asked.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
+        return BAD
+
+
+async def _until_stopped(asked: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    simulator = Simulator(
+        clock=FastClock(asked.rate),
+        gateway_port=asked.gateway_port,
+        pacing=asked.pacing,
+        live=asked.live,
+        logged_in=not asked.signed_out,
+    )
+    async with simulator:
+        control = Control(simulator, control_path(simulator.gateway.port))
+        await control.start()
+        print(f"A simulated Gateway listens at {simulator.url}. Ctrl-C ends it.", flush=True)
+        await stop.wait()
+        await control.stop()
+    return GOOD

@@ -1,0 +1,113 @@
+"""`bridge.py status`: the session in words, since when, why, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
+from ibkr_bridge.cli.asking import NotAnswered, ask, settings
+from ibkr_bridge.cli.serve import complaint
+from ibkr_bridge.settings import Settings, SettingsError
+
+EVERY = 2.0  # seconds
+IN_WORDS = {
+    "starting": "STARTING: the session has not been looked at yet",
+    "unreachable": "UNREACHABLE: there is no connection to the Gateway",
+    "silent": "SILENT: the Gateway does not answer sensibly",
+    "signed_out": "SIGNED OUT: nobody is signed in at the Gateway",
+    "opening": "OPENING: signed in, the brokerage session is being opened",
+    "competing": "COMPETING: another session of the same user is in the way",
+    "ready": "READY: signed in, brokerage calls work",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the session. Returns 0 while it is ready, 1 where it is not, 78 for settings that cannot be used."""
+    parser = argparse.ArgumentParser(prog="bridge.py status", description="The session, in words.")
+    parser.add_argument("--json", action="store_true", help="one JSON object a look")
+    parser.add_argument("--watch", action="store_true", help="look again every two seconds, until Ctrl-C")
+    asked = parser.parse_args(argv)
+    try:
+        told = settings()
+    except SettingsError as exc:
+        print(complaint(exc), file=sys.stderr)
+        return MISCONFIGURED
+    result = _look(told, as_json=asked.json)
+    while asked.watch:
+        time.sleep(EVERY)
+        result = _look(told, as_json=asked.json)
+    return result
+
+
+def _look(told: Settings, *, as_json: bool) -> int:
+    try:
+        found = ask(told, "/gateway/status")
+    except NotAnswered as exc:
+        print(json.dumps({"state": None, "error": str(exc)}) if as_json else exc, flush=True)
+        return BAD
+    print(json.dumps(found) if as_json else in_words(found, datetime.now(UTC)), flush=True)
+    return GOOD if found["authenticated"] else BAD
+
+
+def in_words(found: dict[str, Any], now: datetime) -> str:
+    """The status as a person reads it."""
+    rows = ((name, tell(found, now)) for name, tell in ROWS)
+    return "\n".join((IN_WORDS[found["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
+
+
+def _ago(found: dict[str, Any], now: datetime) -> str:
+    since = datetime.fromisoformat(found["since"])
+    return f"{since:%Y-%m-%d %H:%M:%S} UTC, {_span((now - since).total_seconds())}"
+
+
+def _span(seconds: float) -> str:
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return f"{max(0, int(seconds))} seconds"
+
+
+def _mode(found: dict[str, Any], _: datetime) -> str:
+    brakes = [
+        "read-only" if found["read_only"] else "",
+        f"paused by {found['paused']['by']}" if found["paused"] else "",
+        f"maintenance until {found['maintenance_until']}" if found["maintenance_until"] else "",
+        "draining" if found["draining"] else "",
+    ]
+    return ", ".join((found["mode"], *filter(None, brakes)))
+
+
+def _accounts(found: dict[str, Any], _: datetime) -> str:
+    return ", ".join(f"{each['account']} ({each['kind']})" for each in found["accounts"])
+
+
+def _login(found: dict[str, Any], _: datetime) -> str:
+    ends = f"lasts until {found['login_expires']} unless kept awake; " if found["login_expires"] else ""
+    return f"{ends}IBKR ends it at {found['next_reset']}" if found["login"] else ""
+
+
+def _gateway(found: dict[str, Any], _: datetime) -> str:
+    slots = found["slots"]
+    return (
+        f"{found['gateway']}, {slots['taken']} of {slots['places']} places taken, "
+        f"{slots['waiting']} waiting, {slots['ghosts']} given up"
+    )
+
+
+ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
+    ("since", _ago),
+    ("why", lambda found, _: str(found["reason"])),
+    ("to do", lambda found, _: str(found["hint"])),
+    ("next", lambda found, _: str(found["next"])),
+    ("mode", _mode),
+    ("accounts", _accounts),
+    ("login", _login),
+    ("Gateway", _gateway),
+)

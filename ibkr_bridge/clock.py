@@ -1,0 +1,49 @@
+"""Time, as everybody here is told it.
+
+Rules never look at a clock: they are given `now`. Loops get a `Clock`, so that a test can move time by hand
+and a simulator can run it fast. Intervals are monotonic seconds; `utc()` is for what people read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The three things a loop may ask of time."""
+
+    def now(self) -> float:
+        """Monotonic seconds; only differences mean anything."""
+        ...
+
+    def utc(self) -> datetime:
+        """The wall's time, aware and in UTC."""
+        ...
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Sleep for `seconds`, or until `event` is set; say whether it was."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return time.monotonic()
+
+    def utc(self) -> datetime:
+        """See `Clock.utc`."""
+        return datetime.now(UTC)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """See `Clock.wait`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,287 @@
+"""Everything a caller can be told instead of the Gateway's own answer.
+
+    BridgeError
+    ├── NoEntry        bad_key · scope · foreign_host · foreign_origin          who or where the caller is
+    ├── Malformed      bad_path · bad_request · not_bridged · method ·
+    │                  too_large · uri_too_long                                 what was sent
+    ├── Refused        read_only · paper_only · account_not_allowed ·
+    │                  order_limit · paused                                     the guard said no; nothing was sent
+    ├── NotNow         paced · busy · session_down · maintenance · stopping     nothing was sent; waiting may help
+    ├── GatewayTrouble gateway_unreachable · gateway_silent · gateway_garbled ·
+    │                  gateway_denies_us · upstream_refused · order_unknown     the other side
+    └── Internal       internal                                                 our own bug
+
+Rooms raise these; `web/pipeline.py` alone turns them into HTTP. A message says what happened, a hint what to do;
+neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class BridgeError(Exception):
+    """Something the caller should be told. The message is for people.
+
+    Args:
+        detail: what happened, one sentence.
+        hint: what to do about it; the class's own where left out.
+        retry_after: seconds after which asking again makes sense; None where waiting does not help.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"  # stable: programs switch on it
+    hint: str = ""
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call, sent again later, may succeed and does no harm."""
+        return self.retry_after is not None
+
+    @property
+    def title(self) -> str:
+        """The code in words, the same for every occurrence (RFC 9457)."""
+        return self.code.replace("_", " ").capitalize()
+
+
+class NoEntry(BridgeError):
+    """The caller may not come in, or not this far."""
+
+    status = 403
+
+
+class BadKey(NoEntry):
+    """No key, a wrong key, or two that differ: one answer for all, so that guessing teaches nothing."""
+
+    status, code = 401, "bad_key"
+    hint = "send the header X-Bridge-Key with the value of IBKR_BRIDGE_KEY"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="ibkr-bridge"'}
+
+
+class WrongScope(NoEntry):
+    """The key is good for reading only."""
+
+    code = "scope"
+    hint = "use the full key (IBKR_BRIDGE_KEY) for this call"
+
+
+class ForeignHost(NoEntry):
+    """The Host header names neither the bridge's address, nor a loopback name, nor a listed one (DNS rebinding)."""
+
+    code = "foreign_host"
+    hint = "call the bridge by its own address, or list the name in IBKR_BRIDGE_ALLOWED_HOSTS"
+
+
+class ForeignOrigin(NoEntry):
+    """A web page of another origin is asking."""
+
+    code = "foreign_origin"
+    hint = "call the bridge from your server, never from a page in a browser"
+
+
+class Malformed(BridgeError):
+    """The request itself cannot be taken."""
+
+    status = 400
+
+
+class BadPath(Malformed):
+    """The path is not written in its one canonical form."""
+
+    code = "bad_path"
+    hint = "send a plain path: no empty or dot segments, no encoded slashes, no ';', no characters outside ASCII"
+
+
+class BadRequest(Malformed):
+    """The request is well-formed HTTP, but not something that can be sent on."""
+
+    code = "bad_request"
+    hint = "correct the request as the detail says"
+
+
+class NotBridged(Malformed):
+    """The path leads nowhere the bridge goes."""
+
+    status, code = 404, "not_bridged"
+    hint = "only /iserver, /portfolio and /marketdata are bridged; IBKR_BRIDGE_EXTRA_PREFIXES opens more"
+
+
+class WrongMethod(Malformed):
+    """The path exists, but not with this method."""
+
+    status, code = 405, "method"
+    hint = "use GET, POST, PUT or DELETE as IBKR's reference says for this path"
+
+    def __init__(self, detail: str, allowed: str) -> None:
+        super().__init__(detail, hint=f"this path takes {allowed}")
+        self.headers = {"Allow": allowed}  # type: ignore[misc]  # each path has its own
+
+
+class TooLarge(Malformed):
+    """The body is larger than any call of this API needs."""
+
+    status, code = 413, "too_large"
+    hint = "send at most 1 MiB"
+
+
+class UriTooLong(Malformed):
+    """The Gateway takes request lines of 4096 bytes; ours must fit with the prefix it needs."""
+
+    status, code = 414, "uri_too_long"
+    hint = "ask for fewer conids or fields at a time: path and query may have 4000 bytes"
+
+
+class Refused(BridgeError):
+    """A rule of the guard said no. Nothing was sent."""
+
+    status = 403
+
+
+class ReadOnly(Refused):
+    """This bridge, or this key, does not trade."""
+
+    code = "read_only"
+    hint = "set IBKR_READ_ONLY=no to trade through this bridge"
+
+
+class PaperOnly(Refused):
+    """Paper mode, and the account is not known to be a paper account."""
+
+    code = "paper_only"
+    hint = "set IBKR_TRADING_MODE=live to trade with real money"
+
+
+class AccountNotAllowed(Refused):
+    """The account is not in IBKR_ALLOWED_ACCOUNTS."""
+
+    code = "account_not_allowed"
+    hint = "add the account to IBKR_ALLOWED_ACCOUNTS"
+
+
+class OrderLimit(Refused):
+    """The order is larger than allowed, or its size cannot be bounded."""
+
+    code = "order_limit"
+    hint = "see IBKR_MAX_ORDER_QUANTITY and IBKR_MAX_ORDER_VALUE"
+
+
+class Paused(Refused):
+    """Somebody stopped trading by hand."""
+
+    code = "paused"
+    hint = "POST /gateway/resume with the full key lets new orders through again"
+
+
+class NotNow(BridgeError):
+    """Nothing was sent; the same call may work later."""
+
+    status = 503
+
+
+class Paced(NotNow):
+    """IBKR said that this is asked too often."""
+
+    status, code = 429, "paced"
+    hint = "ask less often; Retry-After says how long to wait"
+
+
+class Busy(NotNow):
+    """Too many calls are waiting for the Gateway's few slots."""
+
+    code = "busy"
+    hint = "send fewer calls at once; X-Bridge-Wait lets a call wait longer for its turn"
+
+
+class SessionDown(NotNow):
+    """Nobody is signed in, or the brokerage session is being reopened."""
+
+    code = "session_down"
+    hint = "GET /gateway/auth-status says why and what to do"
+
+
+class Maintenance(NotNow):
+    """IBKR is in a known maintenance window."""
+
+    code = "maintenance"
+    hint = "wait for the window's end; the bridge goes on by itself"
+
+
+class Stopping(NotNow):
+    """The bridge is draining before it ends."""
+
+    code = "stopping"
+    hint = "ask again in a few seconds, when the bridge is back"
+
+
+class GatewayTrouble(BridgeError):
+    """The Gateway, or IBKR behind it, did not do its part."""
+
+    status = 502
+    sent: bool = True  # whether the call may have reached the Gateway
+
+
+class GatewayUnreachable(GatewayTrouble):
+    """No connection to the Gateway; nothing was sent."""
+
+    status, code = 503, "gateway_unreachable"
+    sent = False
+    hint = "start the Gateway (or IBeam), or correct IBKR_GATEWAY_URL"
+
+
+class GatewaySilent(GatewayTrouble):
+    """The Gateway took the call and did not answer in time."""
+
+    status, code = 504, "gateway_silent"
+    hint = "the Gateway never answers while IBKR is down or its five slots are stuck; restart it if this goes on"
+
+
+class GatewayGarbled(GatewayTrouble):
+    """The Gateway broke off, or answered something that is not HTTP."""
+
+    code = "gateway_garbled"
+    hint = "look at the Gateway's own log; it may be restarting"
+
+
+class GatewayDeniesUs(GatewayTrouble):
+    """The Gateway's address rules shut the bridge out."""
+
+    status, code = 503, "gateway_denies_us"
+    hint = "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart the Gateway"
+
+
+class UpstreamRefused(GatewayTrouble):
+    """IBKR answered 401 although the session is up: it refuses this call to this user."""
+
+    status, code = 403, "upstream_refused"
+    hint = "the user signed in at the Gateway may lack the permission or subscription for this call"
+
+
+class OrderUnknown(GatewayTrouble):
+    """The call went out and no answer came: what it asked for may have happened."""
+
+    code = "order_unknown"
+    hint = "do not send it again: look for it with GET /iserver/account/orders and GET /iserver/account/trades first"
+
+
+class Internal(BridgeError):
+    """Our own bug; the details stand in the log under the request's id."""
+
+    hint = "look for the request id in the bridge's log"
+
+
+def family(root: type[BridgeError] = BridgeError) -> Iterator[type[BridgeError]]:
+    """Every error a caller can meet, leaf by leaf."""
+    children = root.__subclasses__()
+    if not children:
+        yield root
+    for child in children:
+        yield from family(child)

@@ -1,0 +1,57 @@
+"""What must never be shown, and how it is taken out.
+
+Keys, cookies and session ids are learned as they are met; account numbers are known by their form. Logs pass every
+text through a `Scrubber` as a last line of defence: the first is that nobody writes such things at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+
+ACCOUNT = re.compile(r"(?<![A-Za-z0-9])(D?[UFI]|DU|DF|DI)(\d{4,12})(?![A-Za-z0-9])")
+HIDDEN = "[hidden]"
+REMEMBERED = 512  # cookies change for ever; the newest are the ones that can still be used
+SHORTEST = 6  # a shorter secret would blot out ordinary words, and protects nothing
+
+
+def mask_account(account: str) -> str:
+    """An account number a person can recognise and nobody can use: `DU*****67`."""
+    letters = account.rstrip("0123456789")[:2]
+    return f"{letters}*****{account[-2:]}"
+
+
+class Scrubber:
+    """Takes known secrets and account numbers out of texts."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._passing: OrderedDict[str, None] = OrderedDict()
+        self._longest_first: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Scrubber {len(self._longest_first)} secrets>"
+
+    def learn(self, secret: str, *, for_good: bool = False) -> None:
+        """Remember a value that must never be shown; `for_good` for keys, which no number of cookies pushes out."""
+        if len(secret) < SHORTEST or secret in self._keys:
+            return
+        if for_good:
+            self._keys.add(secret)
+        else:
+            self._passing[secret] = None
+            self._passing.move_to_end(secret)
+        while len(self._passing) > REMEMBERED:
+            self._passing.popitem(last=False)
+        self._longest_first = sorted({*self._keys, *self._passing}, key=len, reverse=True)
+
+    def holds_secret(self, text: str) -> bool:
+        """Whether a known secret or an account number stands in the text."""
+        return self.scrub(text) != text
+
+    def scrub(self, text: str) -> str:
+        """The text without its secrets."""
+        for secret in self._longest_first:  # else the tail of one that holds another would stay
+            if secret in text:
+                text = text.replace(secret, HIDDEN)
+        return ACCOUNT.sub(lambda found: mask_account(found.group()), text)

@@ -1,0 +1,1 @@
+"""How we know: logs, the pulse of the event loop, and what systemd is told."""

@@ -1,0 +1,1 @@
+"""No order by accident: the rules that refuse before a byte leaves."""

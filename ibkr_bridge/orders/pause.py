@@ -1,0 +1,75 @@
+"""The hand brake: stops new orders, on disk, so that a restart does not let them through again.
+
+A pause file that cannot be read counts as a pause. One that cannot be written is announced, and the pause holds in
+memory all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+from ibkr_bridge.events import Bus, StateTrouble, TradingPaused, TradingResumed
+
+MEND = "make the state directory writable and see that it is not full"
+
+
+class Pause:
+    """Whether new orders are stopped; `path` is None where there is no state directory."""
+
+    def __init__(self, path: Path | None, bus: Bus) -> None:
+        self._path = path
+        self._bus = bus
+        self.by: str | None = None
+        self.since: str | None = None
+
+    def load(self) -> None:
+        """Take up a pause that an earlier run left."""
+        if self._path is None:
+            return
+        try:
+            kept = json.loads(self._path.read_text("utf-8"))
+            self.by, self.since = str(kept["by"])[:40], str(kept["since"])[:40]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            self.by = "an unreadable pause file"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether new orders are stopped."""
+        return self.by is not None
+
+    def set(self, by: str, now: datetime) -> bool:
+        """Stop new orders. Returns whether the pause will outlive a restart."""
+        if not self.is_on:
+            self.by, self.since = by, now.isoformat(timespec="seconds")
+            self._bus.announce(TradingPaused(by))
+        return self._write(json.dumps({"by": self.by, "since": self.since}), "the pause will not outlive a restart")
+
+    def clear(self, by: str) -> bool:
+        """Let new orders through. Returns whether that will outlive a restart."""
+        self.by = self.since = None
+        self._bus.announce(TradingResumed(by))
+        return self._write(None, "the pause will be back after a restart")
+
+    def _write(self, text: str | None, otherwise: str) -> bool:
+        if self._path is None:
+            return False
+        try:
+            self._replace(self._path, text)
+        except OSError as exc:
+            self._bus.announce(StateTrouble("the pause file", os.strerror(exc.errno or 0), f"{otherwise}; {MEND}"))
+            return False
+        return True
+
+    def _replace(self, path: Path, text: str | None) -> None:
+        if text is None:
+            path.unlink(missing_ok=True)
+            return
+        draft = path.with_suffix(".draft")
+        draft.write_text(text, "utf-8")
+        draft.chmod(0o600)
+        draft.replace(path)

@@ -1,0 +1,50 @@
+"""Whether the daemon is alive inside: are its loops running, is its event loop on time?
+
+One supervised loop notes how late it wakes. `/livez` reads it: a loop that hangs for seconds, or a supervised loop that
+has ended, makes this process one that should be started afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+EVERY = 1.0  # seconds
+TOO_LATE = 2.0  # seconds; a healthy loop is late by milliseconds
+
+
+class Pulse:
+    """How late the event loop is, and which supervised loop has died."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._last = now()
+        self._late = 0.0
+        self._dead: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pulse {self._late * 1000:.0f} ms late>"
+
+    def trouble(self) -> str | None:
+        """What is wrong, in words; None while all is well."""
+        if self._dead is not None:
+            return f"a loop has ended: {self._dead}"
+        late = max(self._late, self._now() - self._last - EVERY)
+        return f"the event loop is {late:.1f} s late" if late > TOO_LATE else None
+
+    def died(self, loop: str) -> None:
+        """A supervised loop has ended."""
+        self._dead = loop
+
+    def beat(self) -> None:
+        """The event loop came round."""
+        now = self._now()
+        self._late, self._last = max(0.0, now - self._last - EVERY), now
+
+    async def keep(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> NoReturn:
+        """Beat once a second, for ever."""
+        while True:
+            await sleep(EVERY)
+            self.beat()

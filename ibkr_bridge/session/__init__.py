@@ -1,0 +1,1 @@
+"""Staying signed in: the rules, the loop that follows them, what is replayed after opening, and IBKR's calendar."""

@@ -1,0 +1,46 @@
+"""IBKR's known windows: when a lost session is no alarm. Pure: told the time and the windows.
+
+IBKR says (campus pages "Client Portal API v1" and "Web API"): a session ends at midnight of the region that serves it
+(New York, Zug, Hong Kong); `/iserver` has a short break about 01:00 local on weekdays; the whole Web API is maintained
+on Saturday evenings. The last window's hours are not published: 18:00 to midnight is our reading of "evening".
+`IBKR_BRIDGE_REGION` and `IBKR_BRIDGE_MAINTENANCE` override both place and hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from ibkr_bridge.settings import Region
+from ibkr_bridge.values import Window
+
+ZONES: Mapping[Region, str] = {
+    Region.AMERICA: "America/New_York",
+    Region.EUROPE: "Europe/Zurich",
+    Region.ASIA: "Asia/Hong_Kong",
+}
+
+
+def window_end(now: datetime, region: Region, windows: Iterable[Window]) -> datetime | None:
+    """The end, in UTC, of the maintenance window that `now` lies in; None outside of all."""
+    local = now.astimezone(ZoneInfo(ZONES[region]))
+    ends = [
+        _on(local, window.end)
+        for window in windows
+        if local.weekday() in window.days and window.start <= local.time() < window.end
+    ]
+    return max(ends).astimezone(UTC) if ends else None
+
+
+def next_reset(now: datetime, region: Region) -> datetime:
+    """The next midnight of the region, in UTC, when IBKR ends the login whatever we do."""
+    local = now.astimezone(ZoneInfo(ZONES[region]))
+    return _on(local, time.max).astimezone(UTC)
+
+
+def _on(day: datetime, at: time) -> datetime:
+    """That time of the day; the day's end is the next day's midnight."""
+    if at == time.max:
+        return datetime.combine(day.date() + timedelta(days=1), time.min, tzinfo=day.tzinfo)
+    return datetime.combine(day.date(), at.replace(fold=day.fold), tzinfo=day.tzinfo)  # autumn has one hour twice

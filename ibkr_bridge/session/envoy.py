@@ -1,0 +1,113 @@
+"""What the keeper asks of the Gateway: five calls, one at a time, and how their answers are read.
+
+The keeper stands beside the slots of callers: its calls are few, short and spaced. None of them raises; whatever goes
+wrong is something that was seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Protocol
+
+from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, target
+from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
+from ibkr_bridge.session.machine import Saw, read_status
+from ibkr_bridge.session.preflight import REPLAYED, Accounts, read_accounts
+from ibkr_bridge.upstream.base import Answer, Call, Left
+from ibkr_bridge.upstream.headers import upwards
+
+LOOK_WITHIN = 5.0  # seconds; a healthy auth/status takes a tenth of one
+OPEN_WITHIN = 10.0  # seconds; the same after which IBKR's own edge gives up
+NOT_ANSWERED = {GatewayUnreachable: Saw.REFUSED, GatewaySilent: Saw.SILENCE, GatewayGarbled: Saw.TROUBLE}
+JSON = (("Content-Type", "application/json"),)
+
+
+class Asking(Protocol):
+    """The Gateway, as far as the keeper uses it."""
+
+    async def ask(self, call: Call, left: Left = ..., within: float | None = None) -> Answer:
+        """See `upstream.gateway.Gateway.ask`."""
+        ...
+
+
+def denied(status: int, body: bytes) -> bool:
+    """Whether the Gateway's own address rules answered (users call it 403; it is a 404)."""
+    return status == 404 and body.strip() == b"Access Denied"
+
+
+class Envoy:
+    """Goes to the Gateway and says what it saw.
+
+    Args:
+        gateway: whom to ask.
+        late: called when a look that was given up has been answered after all: the time to look again.
+    """
+
+    def __init__(self, gateway: Asking, late: Callable[[], None]) -> None:
+        self._gateway = gateway
+        self._late = late
+        self.status_body: dict[str, object] = {}
+        """The last answer of `auth/status` that was one."""
+
+    async def look(self) -> Saw:
+        """Ask `auth/status`: the one thing that can be trusted."""
+        given_up = [False]
+        try:
+            answer = await self._gateway.ask(
+                Call("GET", target(AUTH_STATUS), upwards(())),
+                lambda: self._late() if given_up[0] else None,
+                LOOK_WITHIN,
+            )
+        except GatewayTrouble as exc:
+            given_up[0] = True
+            return NOT_ANSWERED[type(exc)]
+        body = _json(answer)
+        if denied(answer.status, answer.body):
+            return Saw.DENIED
+        saw = read_status(answer.status, body)
+        if isinstance(body, dict) and saw not in (Saw.TROUBLE, Saw.PACED):
+            self.status_body = body
+        return saw
+
+    async def open(self, *, compete: bool) -> int:
+        """Ask for the brokerage session; what came of it shows at the next look. Returns the status, 0 for none."""
+        body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 where publish is not true
+        answer = await self._try(Call("POST", target(SSODH_INIT), upwards(JSON), body, changes=True), OPEN_WITHIN)
+        return answer.status if answer else 0
+
+    async def tickle(self) -> dict[str, object] | None:
+        """Keep the login awake; the answer carries the session id and the time left."""
+        answer = await self._try(Call("GET", target(TICKLE), upwards(())), LOOK_WITHIN)
+        body = _json(answer) if answer and answer.status == 200 else None
+        return body if isinstance(body, dict) and "session" in body else None
+
+    async def prepare(self) -> Accounts:
+        """Make the calls IBKR wants first."""
+        bodies = []
+        for path in REPLAYED:
+            answer = await self._try(Call("GET", path, upwards(())), LOOK_WITHIN)
+            bodies.append(_json(answer) if answer and answer.status == 200 else None)
+        return read_accounts(bodies[0])
+
+    async def log_out(self) -> int:
+        """End the login at IBKR. Returns the status, 0 for none."""
+        answer = await self._try(Call("POST", target(LOGOUT), upwards(JSON), b"{}", changes=True), OPEN_WITHIN)
+        return answer.status if answer else 0
+
+    async def _try(self, call: Call, within: float) -> Answer | None:
+        try:
+            return await self._gateway.ask(call, within=within)
+        except GatewayTrouble:
+            return None
+
+
+def _json(answer: Answer) -> object:
+    """The body, where it is JSON and no larger than such answers are."""
+    if answer.rest is not None:
+        answer.rest.close()
+        return None
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None

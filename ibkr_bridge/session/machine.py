@@ -1,0 +1,165 @@
+"""The session's rules: where each observation leads, and what it asks for.
+
+No clock, no socket, no log. `keeper.py` observes and acts; this file decides. Two layers are told apart: the *login*,
+which only a person or IBeam can make, and the *brokerage session* on top of it, which we can reopen. The Gateway logs
+itself out at its next tickle (every 30 s) once the brokerage session is lost, so that OPEN must follow at once.
+
+    STARTING ──▶ READY ◀──▶ OPENING ◀──▶ COMPETING        the login is fine in these three
+       │           │ ▲          │ ▲
+       ▼           ▼ │          ▼ │
+    UNREACHABLE · SILENT · SIGNED_OUT                     nothing can be asked in these
+
+Only an answer of `auth/status` moves the state; everything else merely makes the keeper look sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    """What the session is, one word for each."""
+
+    STARTING = "starting"  # nothing is known yet
+    UNREACHABLE = "unreachable"  # no connection, or the Gateway shuts us out
+    SILENT = "silent"  # it connects, and no sense comes back
+    SIGNED_OUT = "signed_out"  # nobody is signed in
+    OPENING = "opening"  # the login is fine, the brokerage session is being opened
+    COMPETING = "competing"  # the same user trades somewhere else
+    READY = "ready"  # a brokerage call would work now
+
+
+class Saw(Enum):
+    """What one look at `auth/status` showed."""
+
+    SESSION = "session"  # authenticated, connected, not competing, established where that is said
+    ESTABLISHING = "establishing"  # authenticated, but accounts are not loaded yet: calls would come back empty
+    LOGIN_ONLY = "login_only"  # connected, not authenticated: the brokerage session is lost
+    RIVAL = "rival"  # another session of the same user
+    NO_LOGIN = "no_login"  # 401, "no session", or not even connected
+    REFUSED = "refused"  # no connection
+    DENIED = "denied"  # the Gateway's address rules
+    SILENCE = "silence"  # no answer in time
+    TROUBLE = "trouble"  # an answer that says nothing: 5xx, HTML, broken off
+    PACED = "paced"  # 429: we asked too often, which says nothing about the session
+
+
+class Act(Enum):
+    """What the keeper is asked to do, in order."""
+
+    OPEN = "open"  # ask for the brokerage session, as the ration allows
+    GRACE = "grace"  # a fresh login: the Gateway opens the brokerage session by itself, so hold OPEN back a little
+    RECLAIM = "reclaim"  # take the session back from a rival, as policy and ration allow
+    PREPARE = "prepare"  # make the calls IBKR wants first; only then is READY announced
+
+
+@dataclass(frozen=True)
+class Session:
+    """The state, what was seen last, and since when (seconds of the keeper's clock) the state has lasted."""
+
+    state: State
+    saw: Saw | None
+    since: float
+
+    @property
+    def reason(self) -> str:
+        """A stable word for programs: why the state is what it is."""
+        return "starting" if self.saw is None else REASONS[self.saw].code
+
+    @property
+    def hint(self) -> str:
+        """What a person should do."""
+        return "wait a moment" if self.saw is None else REASONS[self.saw].hint
+
+    @property
+    def login(self) -> bool:
+        """Whether calls that need only the login make sense."""
+        return self.state in (State.READY, State.OPENING, State.COMPETING)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """An observation in words."""
+
+    code: str
+    hint: str
+
+
+# fmt: off
+REASONS: Mapping[Saw, Reason] = {
+    Saw.SESSION:      Reason("ready", "nothing to do"),
+    Saw.ESTABLISHING: Reason("establishing", "wait a few seconds; IBKR is loading the accounts"),
+    Saw.LOGIN_ONLY:   Reason("brokerage_lost", "wait a few seconds; the bridge is reopening the brokerage session"),
+    Saw.RIVAL:        Reason("competing", "sign out of TWS, IBKR Mobile or Client Portal with this user, or use a second one"),
+    Saw.NO_LOGIN:     Reason("signed_out", "sign in at the Gateway: open its address in a browser, or start IBeam"),
+    Saw.REFUSED:      Reason("gateway_unreachable", "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"),
+    Saw.DENIED:       Reason("gateway_denies_us", "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it"),
+    Saw.SILENCE:      Reason("gateway_silent", "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in"),
+    Saw.TROUBLE:      Reason("ibkr_trouble", "IBKR answers with errors; wait, and if it lasts look at its system status page"),
+    Saw.PACED:        Reason("paced", "IBKR limits this user's calls; wait"),
+}
+
+S, A = State, Act
+# Every pair of the two enums, no more, no less. Rows: the state we are in; columns: what we saw.
+_COLUMNS = (
+    Saw.SESSION, Saw.ESTABLISHING, Saw.LOGIN_ONLY, Saw.RIVAL, Saw.NO_LOGIN,
+    Saw.REFUSED, Saw.DENIED, Saw.SILENCE, Saw.TROUBLE, Saw.PACED,
+)
+_UP, _WAIT, _OPEN, _RIVAL = (S.READY, (A.PREPARE,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
+_STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
+_OUT, _GONE, _MUTE = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
+_GRID: Mapping[State, tuple[tuple[State, tuple[Act, ...]], ...]] = {
+    #                session  establ.  login    rival   none   refused denied silence trouble paced
+    S.STARTING:    (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  (S.STARTING, ())),
+    S.UNREACHABLE: (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE),
+    S.SILENT:      (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE),
+    S.SIGNED_OUT:  (_UP,     _WAIT,   _FRESH,  _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _OUT),
+    S.OPENING:     (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _WAIT),
+    S.COMPETING:   (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  (S.COMPETING, ())),
+    S.READY:       (_STAY,   _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _STAY),
+}
+# fmt: on
+MOVES: Mapping[tuple[State, Saw], tuple[State, tuple[Act, ...]]] = {
+    (state, saw): move for state, row in _GRID.items() for saw, move in zip(_COLUMNS, row, strict=True)
+}
+
+
+def begin(now: float) -> Session:
+    """The session before anything was seen."""
+    return Session(State.STARTING, None, now)
+
+
+def step(was: Session, saw: Saw, now: float) -> tuple[Session, tuple[Act, ...]]:
+    """Say where one observation leads and which acts it asks for, in order."""
+    state, acts = MOVES[was.state, saw]
+    return Session(state, saw, was.since if state is was.state else now), acts
+
+
+def read_status(status: int, body: object) -> Saw:
+    """What an answer of `auth/status` shows.
+
+    Args:
+        status: of HTTP.
+        body: the parsed JSON, or None where it was none.
+    """
+    if status in NO_SESSION or (isinstance(body, dict) and body.get("error") == "no session"):
+        return Saw.NO_LOGIN
+    if status == 429:
+        return Saw.PACED
+    if status != 200 or not isinstance(body, dict) or "authenticated" not in body:
+        return Saw.TROUBLE
+    return _read_flags(body)
+
+
+NO_SESSION = (401, 601)  # 601: "Session Expired" in the Gateway's own client
+
+
+def _read_flags(body: Mapping[str, object]) -> Saw:
+    authenticated, connected = body.get("authenticated") is True, body.get("connected") is True
+    if body.get("competing") is True:
+        return Saw.RIVAL
+    if authenticated and connected:
+        return Saw.ESTABLISHING if body.get("established") is False else Saw.SESSION
+    return Saw.LOGIN_ONLY if connected else Saw.NO_LOGIN

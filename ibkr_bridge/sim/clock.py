@@ -1,0 +1,74 @@
+"""Time in the simulator: whoever starts it says how time runs.
+
+Nothing here looks at the machine's clock by itself, so that a day of keep-alives can pass in a test without anybody
+waiting, and a demonstration can run ten times as fast as life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+
+class SimClock(Protocol):
+    """What the simulator asks of time; a clock moved by hand fits as well as `FastClock`."""
+
+    def now(self) -> float:
+        """Monotonic seconds; only differences mean anything."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Come back when so many seconds have passed on this clock."""
+        ...
+
+
+@runtime_checkable
+class WallClock(Protocol):
+    """A clock that also knows the date; optional, for those that do."""
+
+    def utc(self) -> datetime:
+        """The date and time, aware and in UTC."""
+        ...
+
+
+class FastClock:
+    """The machine's own time, run `rate` times as fast."""
+
+    def __init__(self, rate: float = 1.0) -> None:
+        self._rate = rate
+        self._began = time.monotonic()
+        self._day = datetime.now(UTC)
+
+    def now(self) -> float:
+        """See `SimClock.now`."""
+        return self._began + self._passed()
+
+    def utc(self) -> datetime:
+        """See `WallClock.utc`."""
+        return self._day + timedelta(seconds=self._passed())
+
+    async def sleep(self, seconds: float) -> None:
+        """See `SimClock.sleep`."""
+        await asyncio.sleep(max(seconds, 0.0) / self._rate)
+
+    def _passed(self) -> float:
+        return (time.monotonic() - self._began) * self._rate
+
+
+class Calendar:
+    """The date that belongs to a clock: its own if it has one, else today as the start and the clock from there."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+        day = clock.utc() if isinstance(clock, WallClock) else datetime.now(UTC)
+        self._start = day - timedelta(seconds=clock.now())
+
+    def at(self, moment: float) -> datetime:
+        """The date and time, in UTC, at a moment of the clock."""
+        return self._start + timedelta(seconds=moment)
+
+    def ms(self, moment: float) -> int:
+        """The same as IBKR writes it: milliseconds since 1970."""
+        return int(self.at(moment).timestamp() * 1000)

@@ -1,0 +1,127 @@
+"""The same strings for another process: a Unix socket only its owner can open, and the way to speak to it.
+
+`POST /faults` adds a fault, `GET /faults` tells what is at work and what there is, `DELETE /faults` ends all (`?kind=`
+those of a kind), `POST /login` signs in as after the login pages. Nothing of this exists on the Gateway's own port.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from ibkr_bridge.sim.faults import KINDS, UnknownFaultError
+from ibkr_bridge.sim.simulator import Simulator
+
+
+class ControlError(Exception):
+    """The simulator did not do what it was told, or is not there; the message says why, for people."""
+
+
+class Control:
+    """Listens for another process; the folder of `path` should be private as well."""
+
+    def __init__(self, simulator: Simulator, path: Path) -> None:
+        self._simulator = simulator
+        self._path = path
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; a socket left behind by a dead process is replaced."""
+        self._path.unlink(missing_ok=True)
+        app = web.Application()
+        app.router.add_get("/faults", self._list)
+        app.router.add_post("/faults", self._add)
+        app.router.add_delete("/faults", self._clear)
+        app.router.add_post("/login", self._login)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, self._path).start()
+        self._path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Stop listening and take the socket away."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._path.unlink(missing_ok=True)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return self._state()
+
+    async def _add(self, request: web.Request) -> web.Response:
+        told = await _told(request)
+        if "kind" not in told:
+            return _no(f"say which kind: {', '.join(sorted(KINDS))}")
+        try:
+            self._simulator.faults.add(str(told.pop("kind")), **told)
+        except (UnknownFaultError, TypeError, ValueError) as problem:
+            return _no(str(problem))
+        return self._state()
+
+    async def _clear(self, request: web.Request) -> web.Response:
+        kind = request.query.get("kind")
+        if kind is not None and kind not in KINDS:
+            return _no(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
+        self._simulator.faults.clear(kind)
+        return self._state()
+
+    async def _login(self, request: web.Request) -> web.Response:
+        self._simulator.log_in()
+        return self._state()
+
+    def _state(self) -> web.Response:
+        kinds = {name: kind.says for name, kind in KINDS.items()}
+        return web.json_response({"active": self._simulator.faults.active(), "kinds": kinds})
+
+
+async def send(path: Path, method: str, target: str, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Tell a running simulator something, from another process.
+
+    Args:
+        path: its control socket.
+        method: GET, POST or DELETE.
+        target: `/faults`, `/faults?kind=silence`, `/login`.
+        told: the fault, as JSON members; `kind` among them.
+
+    Returns:
+        What is at work now (`active`), and what there is (`kinds`).
+
+    Raises:
+        ControlError: no simulator listens there, or it refused; the message says which and why.
+    """
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+            session.request(method, f"http://simulator{target}", json=told) as response,
+        ):
+            status, text = response.status, await response.text()
+    except (aiohttp.ClientError, OSError) as problem:
+        raise ControlError(f"no simulator listens at {path}: start one with `bridge.py demo`") from problem
+    return _read(status, text)
+
+
+def _read(status: int, text: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {"error": text.strip()}
+    if status != 200 or not isinstance(answer, dict):
+        raise ControlError(str(answer.get("error")) if isinstance(answer, dict) else f"status {status}")
+    return answer
+
+
+async def _told(request: web.Request) -> dict[str, Any]:
+    try:
+        told = await request.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _no(message: str) -> web.Response:
+    return web.json_response({"error": message}, status=400)

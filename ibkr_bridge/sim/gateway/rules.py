@@ -1,0 +1,161 @@
+"""What the Gateway does with a target: forward it, answer it by itself, or fall silent. Pure tables.
+
+It has no opinion on whether a call is allowed; that is IBKR's. Its own opinions are few and strange, and every one of
+them was seen on the wire.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ibkr_bridge.sim.gateway.wire import METHODS, Head, Headers
+
+REMOTE = "https://api.ibkr.com"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The part of the Gateway's configuration file that matters on the wire, as shipped."""
+
+    allow: tuple[str, ...] | None = ("10.*", "192.*", "131.216.*", "127.0.0.1")
+    deny: tuple[str, ...] | None = ("212.90.324.10",)
+    cors: str = "*"
+
+
+@dataclass(frozen=True)
+class Own:
+    """An answer the Gateway gives by itself: some have a length, others come in chunks, one for each piece."""
+
+    status: int
+    reason: str
+    pieces: tuple[str, ...] = ()
+    headers: Headers = ()
+    is_chunked: bool = False
+
+
+FORWARDED = re.compile(r"/sso/.*|/v1/(api|portal)/.*|/(css|scripts|stylesheet|images|fonts).*", re.DOTALL)
+SERVICE = re.compile(r"/v1/(portal|am|api|tws)/.*", re.DOTALL)
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+HIJACK = re.compile(r"[?&;]param1=([^&;]*)", re.IGNORECASE)
+REAUTHENTICATE = re.compile(r"/v1/(api|portal)/iserver/reauthenticate")
+
+
+def is_unanswerable(head: Head) -> bool:
+    """Whether this request is one of those the Gateway never answers."""
+    return head.method not in METHODS or BAD_ESCAPE.search(head.target) is not None or head.path == "/status"
+
+
+def is_allowed(settings: Settings, address: str) -> bool:
+    """Whether a client's address may talk at all; without either list everybody may."""
+    if settings.allow is None or settings.deny is None:
+        return True
+    fits = any(_covers(pattern, address) for pattern in settings.allow)
+    return fits and not any(_covers(pattern, address) for pattern in settings.deny)
+
+
+def _covers(pattern: str, address: str) -> bool:
+    """Only stars are understood; a mask such as 0.0.0.0/0 covers nothing."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), address) is not None
+
+
+def cors_headers(settings: Settings, origin: str | None) -> Headers:
+    """What is added to the Gateway's own answers to a request with an Origin; on those of IBKR it is lost."""
+    if origin is None:
+        return ()
+    return (("Access-Control-Allow-Origin", "*" if settings.cors == "*" else origin),)
+
+
+def cors_answer(settings: Settings, head: Head) -> Own | None:
+    """The Gateway's own answer to a foreign origin, or to a preflight."""
+    origin = head.get("Origin")
+    if origin is None:
+        return None
+    if settings.cors != "*" and re.fullmatch(settings.cors, origin) is None:
+        return Own(403, "CORS Rejected - Invalid origin")
+    if head.method == "OPTIONS" and head.get("Access-Control-Request-Method") is not None:
+        methods = ("Access-Control-Allow-Methods", "POST,GET,OPTIONS,DELETE,PUT")
+        return Own(204, "No Content", headers=(methods, ("Access-Control-Allow-Headers", "Content-Type,portal,Cookie")))
+    return None
+
+
+DENIED = Own(404, "Not Found", ("Access Denied",))
+LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
+
+
+def own_answer(head: Head, logged_in: bool) -> Own | None:
+    """What the Gateway answers without asking anybody; None for what goes upstream. `/clear` also empties the jar."""
+    return next((answer for rule in OWN_RULES if (answer := rule(head, logged_in)) is not None), None)
+
+
+def _root(head: Head, logged_in: bool) -> Own | None:
+    return _moved(LOGIN_PAGE) if head.path == "/" else None
+
+
+def _clear(head: Head, logged_in: bool) -> Own | None:
+    return Own(200, "OK", ("cleared",)) if head.path == "/clear" else None
+
+
+def _reauthenticate(head: Head, logged_in: bool) -> Own | None:
+    if not REAUTHENTICATE.fullmatch(head.path):
+        return None
+    said = '{"message":"triggered"}' if logged_in else '{"error":"not logged in"}'
+    return Own(200, "OK", (said,), (("Content-Type", "application/json; charset=utf-8"),))
+
+
+def _unknown_service(head: Head, logged_in: bool) -> Own | None:
+    found = SERVICE.fullmatch(head.path)
+    if found is None:
+        return None
+    hijacked = HIJACK.search(head.target)
+    service = hijacked[1] if hijacked else found[1]
+    return None if service in ("api", "portal") else Own(200, "OK", ("Unknown service ", service), is_chunked=True)
+
+
+def _demo(head: Head, logged_in: bool) -> Own | None:
+    return Own(200, "OK", ("<html>A demonstration</html>",)) if head.path.startswith("/demo/") else None
+
+
+def _elsewhere(head: Head, logged_in: bool) -> Own | None:
+    return None if FORWARDED.fullmatch(head.path) else _moved(f"{REMOTE}{head.path}")
+
+
+def _moved(location: str) -> Own:
+    return Own(302, "Found", headers=(("Location", location),), is_chunked=True)
+
+
+OWN_RULES: tuple[Callable[[Head, bool], Own | None], ...] = (
+    _root,
+    _clear,
+    _reauthenticate,
+    _unknown_service,
+    _demo,
+    _elsewhere,
+)
+
+
+def upstream_target(target: str) -> str:
+    """The target as it goes on: byte for byte, but for `/v1/portal` and for bytes beyond ASCII, which double."""
+    doubled = target.encode("utf-8").decode("latin-1")  # each Latin-1 character read becomes two bytes of UTF-8
+    return doubled.replace("/v1/portal", "/v1/api")
+
+
+NOT_UPWARDS = frozenset({"host", "accept-encoding", "cookie", "transfer-encoding"})
+NOT_DOWNWARDS = frozenset({"content-length", "transfer-encoding", "content-security-policy"})
+
+
+def upstream_headers(head: Head, host: str, cookie: str) -> Headers:
+    """A client's headers as they go on; repeated ones stay repeated."""
+    kept = tuple(each for each in head.headers if each[0].lower() not in NOT_UPWARDS)
+    return (("Host", host), *kept, ("Cookie", cookie))
+
+
+def client_headers(headers: Headers) -> Headers:
+    """IBKR's headers as they reach the client, before the new framing."""
+    return tuple(each for each in headers if each[0].lower() not in NOT_DOWNWARDS)
+
+
+def is_login(head: Head, status: int) -> bool:
+    """Whether an answer ends the login pages, as far as the Gateway can tell: any redirect from there will do."""
+    return status == 302 and head.path.startswith("/sso/Dispatcher")

@@ -1,0 +1,139 @@
+"""The Gateway's front: TLS on loopback, connections, starting, stopping, dropping everybody.
+
+Raw bytes on purpose. An HTTP library would answer properly where the Gateway does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from ibkr_bridge.sim.clock import SimClock
+from ibkr_bridge.sim.faults import Faults
+from ibkr_bridge.sim.gateway.answering import Answering
+from ibkr_bridge.sim.gateway.jar import Jar
+from ibkr_bridge.sim.gateway.life import Life
+from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.gateway.talk import Hangup, Talk
+from ibkr_bridge.sim.gateway.upstream import Upstream
+from ibkr_bridge.sim.seen import Log
+from ibkr_bridge.sim.tasks import Tasks
+
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
+"""Self-signed, expired, without names, and with its key beside it, all like the real one's. The key is no secret: it
+protects paper money on this machine, and everybody has it."""
+
+HOST = "127.0.0.1"
+
+
+class Gateway:
+    """The Java program's twin on one port; `start` after `stop` is a restart: same port, nothing remembered."""
+
+    def __init__(
+        self,
+        clock: SimClock,
+        faults: Faults,
+        settings: Settings | None = None,
+        *,
+        port: int = 0,
+        tickle_every: float = 30.0,
+        auth_delay: float = 3.0,
+    ) -> None:
+        self.port = port
+        self.jar = Jar()
+        self._work = Tasks()
+        self._talks = Tasks()
+        self.upstream = Upstream(self._work)
+        self.life = Life(clock, self.upstream, self.jar, tickle_every, auth_delay)
+        self._answering = Answering(clock, faults, settings or Settings(), self.jar, self.upstream, self.life)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._door: socket.socket | None = None
+
+    @property
+    def log(self) -> Log:
+        """What reached this port."""
+        return self._answering.log
+
+    async def start(self, market_port: int) -> None:
+        """Listen, in front of a market."""
+        self.upstream.port = market_port
+        self.open_door()
+        await self._listen()
+
+    async def stop(self) -> None:
+        """As on SIGTERM: clients see a bare end of the connection, cookies and calls in flight are gone."""
+        self.close_door()
+        self.jar.clear()
+        async with AsyncExitStack() as rest:  # each ends even where one before it complains
+            rest.push_async_callback(self._work.stop)
+            rest.push_async_callback(self.life.stop)
+            rest.push_async_callback(self._talks.stop)
+
+    def open_door(self) -> None:
+        """Bind the port, at once: a client that connects from now on will be served."""
+        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio leaves Nagle on
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind((HOST, self.port))
+        door.listen(128)
+        door.setblocking(False)
+        self.port = door.getsockname()[1]
+        self._door = door
+
+    def reopen(self) -> None:
+        """Serve again after `close_door`."""
+        self.open_door()
+        self._work.start(self._listen(), name="gateway door")
+
+    def close_door(self) -> None:
+        """Refuse new connections and drop the present ones; calls in flight run on."""
+        if self._server is not None:
+            self._server.close()
+        elif self._door is not None:
+            self._door.close()
+        self._server = self._door = None
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _listen(self) -> None:
+        if self._door is not None:
+            self._server = await asyncio.start_server(self._met, sock=self._door, ssl=server_tls())
+
+    def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talks.start(self._look_after(reader, writer), name="gateway client")
+
+    async def _look_after(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk until either side has had enough; who hangs up is noticed even while waiting for an answer."""
+        self._writers.add(writer)
+        talk = self._talks.start(self._converse(Talk(reader, writer)), name="gateway talk")
+        gone = self._talks.start(_lost(writer), name="gateway client leaving")
+        try:
+            await asyncio.wait((talk, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not gone.done():
+                writer.close()
+                await asyncio.wait((gone,))
+        finally:
+            self._writers.discard(writer)
+            talk.cancel()
+            writer.transport.abort()
+
+    async def _converse(self, talk: Talk) -> None:
+        with suppress(Hangup, OSError, ValueError):
+            async for head in talk.requests():
+                await self._answering.answer(head, talk)
+
+
+async def _lost(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+def server_tls() -> ssl.SSLContext:
+    """TLS 1.2 and nothing else, as the Gateway speaks it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(CERTIFICATE)
+    return context

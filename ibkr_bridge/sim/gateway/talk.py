@@ -1,0 +1,91 @@
+"""One client's connection: requests read one after the other, each answered before the next is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from ibkr_bridge.sim.gateway.wire import Head, Refusal, read_head
+
+PIECE = 65536
+
+
+class Hangup(Exception):
+    """The connection is to be closed, at once and without a word."""
+
+
+class Talk:
+    """What can be read from one client and written to it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._held = b""
+
+    async def requests(self) -> AsyncIterator[Head]:
+        """The heads of this connection; ends when the client does, or says something unreadable."""
+        while (found := await self._next_head()) is not None:
+            if isinstance(found, Refusal):
+                self._writer.write(found.answer)
+                await self._writer.drain()
+                return
+            yield found
+
+    async def read(self, most: int) -> bytes:
+        """Some bytes of a body, at most so many; none at the end of the connection."""
+        if self._held:
+            piece, self._held = self._held[:most], self._held[most:]
+            return piece
+        return await self._reader.read(min(most, PIECE))
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def read_chunks(self) -> bytes:
+        """Read a chunked body to its end.
+
+        Raises:
+            Hangup: the client left before.
+            ValueError: a chunk without a size.
+        """
+        body = b""
+        while (size := int((await self._line()).partition(b";")[0], 16)) > 0:
+            chunk = b""
+            while len(chunk) < size + 2:
+                chunk += await self._some(size + 2 - len(chunk))
+            body += chunk[:-2]
+        while await self._line():
+            pass  # trailers
+        return body
+
+    @property
+    def address(self) -> str:
+        """The client's address."""
+        peer = self._writer.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
+    async def _next_head(self) -> Head | Refusal | None:
+        while (found := read_head(self._held)) is None:
+            piece = await self._reader.read(PIECE)
+            if not piece:
+                return None
+            self._held += piece
+        if isinstance(found, Refusal):
+            return found
+        head, used = found
+        self._held = self._held[used:]
+        return head
+
+    async def _some(self, most: int) -> bytes:
+        piece = await self.read(most)
+        if not piece:
+            raise Hangup
+        return piece
+
+    async def _line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += await self._some(1)
+        return line.strip()

@@ -1,0 +1,114 @@
+"""Accounts of the brokerage session: the list that must be asked first, the summary, profit and loss.
+
+Between `authenticated` and `established` these come back empty instead of failing; an account list read in that moment
+does not count as read.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.holdings import CASH, worth
+from ibkr_bridge.sim.market.world import World
+
+NO_ACCOUNTS: dict[str, Any] = {"accounts": [], "acctProps": {}, "aliases": {}, "selectedAccount": ""}
+
+SUMMARIES = ("available_funds", "balances", "margins", "market_value")
+
+
+def accounts(world: World, ask: Ask) -> Answer:
+    """The accounts one may trade; IBKR wants this asked once in every brokerage session."""
+    if world.sessions.brokerage:
+        world.sessions.brokerage.accounts_seen = True
+    properties = {"hasChildAccounts": False, "supportsCashQty": True, "supportsFractions": True}
+    body = {
+        "accounts": list(world.accounts),
+        "acctProps": dict.fromkeys(world.accounts, properties),
+        "aliases": {name: name for name in world.accounts},
+        "allowFeatures": {"showGFIS": True, "allowFXConv": True, "snapshotRefreshTimeout": 30, "allowCrypto": False},
+        "chartPeriods": {"STK": ["*"], "FUT": ["*"], "CASH": ["*"]},
+        "groups": [],
+        "profiles": [],
+        "selectedAccount": world.selected,
+        "serverInfo": {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"},
+        "sessionId": "simulated.1",
+        "isFT": False,
+        "isPaper": not world.live,
+    }
+    return ok(body)
+
+
+def select(world: World, ask: Ask) -> Answer:
+    """Choose the account that later calls mean."""
+    wanted = ask.form.get("acctId")
+    if wanted not in world.accounts:
+        return error(500, "Account not found")
+    if wanted == world.selected:
+        return ok({"success": "Account already set"})
+    world.selected = wanted
+    return ok({"set": True, "acctId": wanted})
+
+
+def summary(world: World, ask: Ask) -> Answer:
+    """An account's balances, as numbers."""
+    account = ask.parts["account"]
+    if account not in world.accounts:
+        return error(400, "Bad Request: invalid account")
+    value = worth(world, account, ask.now)
+    body = {
+        "accountType": "INDIVIDUAL",
+        "status": "",
+        "balance": value,
+        "SMA": CASH,
+        "buyingPower": CASH * 4,
+        "availableFunds": CASH,
+        "excessLiquidity": CASH,
+        "netLiquidationValue": value,
+        "equityWithLoanValue": value,
+        "regTLoan": 0.0,
+        "securitiesGVP": value - CASH,
+        "totalCashValue": CASH,
+        "accruedInterest": 0.0,
+        "regTMargin": 0.0,
+        "initialMargin": 0.0,
+        "maintenanceMargin": 0.0,
+        "cashBalances": [{"currency": "USD", "balance": CASH, "settledCash": CASH}],
+    }
+    return ok(body)
+
+
+def part_of_summary(world: World, ask: Ask) -> Answer:
+    """One page of the balances, as IBKR writes it for people: text with a currency."""
+    account = ask.parts["account"]
+    if account not in world.accounts or ask.parts["page"] not in SUMMARIES:
+        return error(400, "Bad Request")
+    value = f"{worth(world, account, ask.now):,.0f} USD"
+    return ok({"total": {"net_liquidation": value, "cash": f"{CASH:,.0f} USD"}, "securities": {"cash": value}})
+
+
+def profit(world: World, ask: Ask) -> Answer:
+    """Profit and loss for each account and model; empty until the accounts are there."""
+    rows = {}
+    for account in world.accounts:
+        value = worth(world, account, ask.now)
+        rows[f"{account}.Core"] = {
+            "rowType": 1,
+            "dpl": Decimal("12.34"),
+            "nl": value,
+            "upl": value - CASH,
+            "uel": CASH,
+            "el": CASH,
+            "mv": value - CASH,
+        }
+    return ok({"upnl": rows})
+
+
+ROUTES = (
+    Route("GET", "/iserver/accounts", accounts, Needs.BROKERAGE, cold=NO_ACCOUNTS),
+    Route("POST", "/iserver/account", select, Needs.ACCOUNTS),
+    Route("GET", "/iserver/account/pnl/partitioned", profit, Needs.BROKERAGE, cold={"upnl": {}}),
+    Route("GET", "/iserver/account/{account}/summary", summary, Needs.ACCOUNTS, cold={}),
+    Route("GET", "/iserver/account/{account}/summary/{page}", part_of_summary, Needs.ACCOUNTS, cold={}),
+)

@@ -1,0 +1,228 @@
+"""Looking instruments up: by symbol, by contract id, their chains, currencies and trading hours."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.quotes import INSTRUMENTS, Instrument
+from ibkr_bridge.sim.market.world import World
+
+MONTHS = "JUL26;SEP26;DEC26"
+MAX_CONIDS = 200
+
+
+def search(world: World, ask: Ask) -> Answer:
+    """Instruments by symbol or name; must come before strikes and info of the same symbol."""
+    symbol = str(ask.query.get("symbol") or ask.form.get("symbol") or "")
+    found = world.quotes.named(symbol)
+    if not found:
+        return error(500, "No symbol found")
+    world.kept.setdefault("searched", {}).update({str(each.conid): True for each in found})
+    return ok([_found(each) for each in found])
+
+
+def strikes(world: World, ask: Ask) -> Answer:
+    """Strikes around the price; empty unless the symbol was searched for."""
+    what = _one(world, ask.query.get("conid", ""))
+    if what is None or not ask.query.get("month"):
+        return error(400, "Bad Request: conid or month")
+    if str(what.conid) not in world.kept.get("searched", {}):
+        return ok({"call": [], "put": []})
+    around = [what.price + Decimal(5 * step) for step in range(-5, 6)]
+    return ok({"call": around, "put": around})
+
+
+def info(world: World, ask: Ask) -> Answer:
+    """One derivative, or the instrument itself."""
+    what = _one(world, ask.query.get("conid", ""))
+    return error(500, "Contract not found") if what is None else ok([_described(what)])
+
+
+def details(world: World, ask: Ask) -> Answer:
+    """One contract."""
+    what = _one(world, ask.parts["conid"])
+    return error(500, "Contract not found") if what is None else ok(_described(what))
+
+
+def details_and_rules(world: World, ask: Ask) -> Answer:
+    """One contract with its trading rules."""
+    what = _one(world, ask.parts["conid"])
+    return error(500, "Contract not found") if what is None else ok(_described(what) | {"rules": _rules(what)})
+
+
+def rules(world: World, ask: Ask) -> Answer:
+    """What orders a contract takes."""
+    what = _one(world, str(ask.form.get("conid", "")))
+    return error(500, "Contract not found") if what is None else ok(_rules(what))
+
+
+def algos(world: World, ask: Ask) -> Answer:
+    """Order algorithms; the first answer is thin."""
+    asked = world.kept.setdefault("algos", {})
+    first = asked.setdefault(ask.parts["conid"], ask.now) == ask.now
+    return ok({"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]})
+
+
+def definitions(world: World, ask: Ask) -> Answer:
+    """Several contracts at once, 200 at most."""
+    given = ask.query.get("conids") or ",".join(str(each) for each in ask.form.get("conids", []))
+    conids = [conid for conid in given.split(",") if conid]
+    if not conids or len(conids) > MAX_CONIDS:
+        return error(400, "Bad Request: conids")
+    found = [what for conid in conids if (what := _one(world, conid))]
+    return ok({"secdef": [_defined(what) for what in found]})
+
+
+def stocks(world: World, ask: Ask) -> Answer:
+    """Stocks by symbol."""
+    symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
+    if not symbols:
+        return error(400, "Bad Request: symbols")
+    return ok({symbol: [_stock(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols})
+
+
+def futures(world: World, ask: Ask) -> Answer:
+    """Futures by the symbol of what lies under them."""
+    symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
+    found = {symbol: [_future(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
+    return ok({symbol: rows for symbol, rows in found.items() if rows})
+
+
+def all_conids(world: World, ask: Ask) -> Answer:
+    """Everything listed at an exchange."""
+    exchange = ask.query.get("exchange", "")
+    found = [each for each in INSTRUMENTS if each.exchange == exchange]
+    return ok([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in found])
+
+
+def schedule(world: World, ask: Ask) -> Answer:
+    """When it is traded."""
+    hours = [{"openingTime": "0930", "closingTime": "1600", "prop": "LIQUID"}]
+    day = {"tradingScheduleDate": world.calendar.at(ask.now).strftime("%Y%m%d"), "sessions": hours, "tradingtimes": []}
+    return ok(
+        [{"id": "p1", "tradeVenueId": "v1", "exchange": "NASDAQ", "timezone": "America/New_York", "schedules": [day]}]
+    )
+
+
+def pairs(world: World, ask: Ask) -> Answer:
+    """Currency pairs of one currency."""
+    currency = ask.query.get("currency", "")
+    eur = {"symbol": "EUR.USD", "conid": 12087792, "ccyPair": "EUR"}
+    return ok({currency: [eur]} if currency in ("USD", "EUR") else {})
+
+
+def rate(world: World, ask: Ask) -> Answer:
+    """What one currency costs in another."""
+    source, target = ask.query.get("source"), ask.query.get("target")
+    dollars = {"USD": Decimal(1), "EUR": world.quotes.last(12087792, ask.now)}
+    if source not in dollars or target not in dollars:
+        return error(500, "Invalid currency")
+    return ok({"rate": round(dollars[source] / dollars[target], 6)})
+
+
+def _one(world: World, conid: str) -> Instrument | None:
+    return world.quotes.instrument(int(conid)) if conid.isdecimal() else None
+
+
+def _is(what: Instrument, symbol: str, kind: str) -> bool:
+    return (what.symbol, what.kind) == (symbol, kind)
+
+
+def _found(what: Instrument) -> dict[str, Any]:
+    sections: list[dict[str, str]] = [{"secType": what.kind}]
+    if what.kind == "STK":
+        sections.append({"secType": "OPT", "months": MONTHS, "exchange": "SMART;CBOE"})
+    return {
+        "conid": str(what.conid),
+        "companyHeader": f"{what.name} - {what.exchange}",
+        "companyName": what.name,
+        "symbol": what.symbol,
+        "description": what.exchange,
+        "restricted": None,
+        "sections": sections,
+    }
+
+
+def _described(what: Instrument) -> dict[str, Any]:
+    return {
+        "con_id": what.conid,
+        "conid": what.conid,
+        "symbol": what.symbol,
+        "ticker": what.symbol,
+        "company_name": what.name,
+        "instrument_type": what.kind,
+        "secType": what.kind,
+        "exchange": what.exchange,
+        "valid_exchanges": f"SMART,{what.exchange}",
+        "currency": what.currency,
+        "multiplier": "50" if what.kind == "FUT" else None,
+        "smart_available": True,
+        "local_symbol": what.symbol,
+        "underlying_con_id": 0,
+        "r_t_h": True,
+        "trading_class": what.symbol,
+    }
+
+
+def _rules(what: Instrument) -> dict[str, Any]:
+    kinds = ["limit", "market", "stop", "stop_limit"]
+    return {
+        "algoEligible": True,
+        "canTradeAcctIds": [],
+        "orderTypes": kinds,
+        "orderTypesOutside": ["limit"],
+        "defaultSize": 100,
+        "sizeIncrement": 1,
+        "tifTypes": ["DAY/o,a", "GTC/o,a"],
+        "limitPrice": what.price,
+        "increment": what.tick,
+        "incrementDigits": -int(what.tick.as_tuple().exponent),
+        "forceOrderPreview": False,
+        "preview": True,
+    }
+
+
+def _defined(what: Instrument) -> dict[str, Any]:
+    return {
+        "conid": what.conid,
+        "currency": what.currency,
+        "name": what.name,
+        "assetClass": what.kind,
+        "ticker": what.symbol,
+        "listingExchange": what.exchange,
+        "multiplier": 50.0 if what.kind == "FUT" else 0.0,
+        "incrementRules": [{"lowerEdge": 0.0, "increment": what.tick}],
+        "allExchanges": f"SMART,{what.exchange}",
+        "hasOptions": what.kind == "STK",
+        "strike": "0",
+    }
+
+
+def _stock(what: Instrument) -> dict[str, Any]:
+    listed = [{"conid": what.conid, "exchange": what.exchange, "isUS": True}]
+    return {"name": what.name, "chineseName": None, "assetClass": what.kind, "contracts": listed}
+
+
+def _future(what: Instrument) -> dict[str, Any]:
+    dates = {"expirationDate": 20260918, "ltd": 20260917}
+    return {"symbol": what.symbol, "conid": what.conid, "underlyingConid": 11004968} | dates
+
+
+ROUTES = (
+    Route("GET POST", "/iserver/secdef/search", search, Needs.BROKERAGE),
+    Route("GET", "/iserver/secdef/strikes", strikes, Needs.BROKERAGE),
+    Route("GET", "/iserver/secdef/info", info, Needs.BROKERAGE),
+    Route("POST", "/iserver/contract/rules", rules, Needs.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/info", details, Needs.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/info-and-rules", details_and_rules, Needs.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/algos", algos, Needs.BROKERAGE),
+    Route("GET", "/iserver/currency/pairs", pairs, Needs.BROKERAGE),
+    Route("GET", "/iserver/exchangerate", rate, Needs.BROKERAGE),
+    Route("GET POST", "/trsrv/secdef", definitions),
+    Route("GET", "/trsrv/secdef/schedule", schedule),
+    Route("GET", "/trsrv/stocks", stocks),
+    Route("GET", "/trsrv/futures", futures),
+    Route("GET", "/trsrv/all-conids", all_conids),
+)

@@ -1,0 +1,159 @@
+"""Placing, confirming, changing and cancelling orders.
+
+IBKR holds one question at a time for a user. Whatever other order call comes before the reply kills it: the reply id is
+then "not found" and the order was never placed. That a request was answered with 200 says nothing; refusals do too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Handler, Needs, Route, error, ok
+from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.desk import Change, Pending
+from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
+from ibkr_bridge.sim.market.world import World
+
+EVERY_ORDER = -1
+
+
+def order_call(handler: Handler) -> Handler:
+    """Mark a call that kills a hanging question, and whose unreadable tickets are answered with 500."""
+
+    def call(world: World, ask: Ask) -> Answer:
+        world.desk.forget()
+        try:
+            return handler(world, ask)
+        except BadTicketError as problem:
+            return error(500, str(problem))
+
+    return call
+
+
+@order_call
+def place(world: World, ask: Ask) -> Answer:
+    """Take one ticket, or a bracket: several that belong together."""
+    orders = _read(world, ask)
+    if twice := next((order.coid for order in orders if world.book.knows(order.coid)), None):
+        return error(200, f"Order couldn't be submitted: Local order ID={twice} is already registered.")
+    return _ask_or_do(world, ask, [Change(None, order) for order in orders])
+
+
+@order_call
+def modify(world: World, ask: Ask) -> Answer:
+    """Change an order: the body is the whole ticket, not a patch."""
+    old = _order(world, ask)
+    if old is None or not old.is_working:
+        return error(200, f"OrderID {ask.parts['order']} doesn't exist")
+    ticket = {"cOID": old.coid} | ask.form
+    order = read_ticket(ticket, old.account, world.quotes, ask.now)
+    return _ask_or_do(world, ask, [Change(old.number, order)])
+
+
+@order_call
+def cancel(world: World, ask: Ask) -> Answer:
+    """Ask for one order, or with -1 all orders of the account, to be cancelled."""
+    account, order = _account(world, ask), _order(world, ask)
+    everything = ask.parts["order"] == str(EVERY_ORDER)
+    if not everything and (order is None or order.account != account or not order.is_working):
+        return error(200, f"OrderID {ask.parts['order']} doesn't exist")
+    working = [each.number for each in world.book.orders(ask.now) if each.is_working and each.account == account]
+    world.book.cancel(working if order is None else [order.number], ask.now)
+    number, conid = (order.number, order.conid) if order else (EVERY_ORDER, EVERY_ORDER)
+    return ok({"msg": "Request was submitted", "order_id": number, "conid": conid, "account": account})
+
+
+def reply(world: World, ask: Ask) -> Answer:
+    """Answer the question that hangs, if it still does."""
+    pending = world.desk.take(ask.parts["reply"])
+    if pending is None:
+        return error(400, f"reply id not found: '{ask.parts['reply']}'")
+    if ask.form.get("confirmed") is not True:
+        return error(200, "Order not confirmed ")
+    return _ask_or_do(world, ask, pending.changes, frozenset({*pending.confirmed, pending.asked}))
+
+
+@order_call
+def whatif(world: World, ask: Ask) -> Answer:
+    """What an order would cost, without placing it."""
+    order = _read(world, ask)[0]
+    worth = order.size * (order.price or world.quotes.last(order.conid, ask.now))
+    sums = {"current": "1,000,000", "change": f"{worth / 4:,.2f}", "after": f"{1_000_000 - worth / 4:,.2f}"}
+    amount = {"amount": f"{worth:,.2f} USD", "commission": "1 USD", "total": f"{worth + 1:,.2f} USD"}
+    place_now = {"current": "0", "change": f"{order.size}", "after": f"{order.size}"}
+    equity = {"equity": sums, "initial": sums, "maintenance": sums, "position": place_now}
+    return ok({"amount": amount, **equity, "warn": None, "error": None})
+
+
+def suppress(world: World, ask: Ask) -> Answer:
+    """Never ask these questions again in this brokerage session."""
+    names = ask.form.get("messageIds")
+    if not isinstance(names, list) or len(names) > 51:
+        return error(400, "Bad Request: messageIds")
+    if world.sessions.brokerage:
+        world.sessions.brokerage.suppressed = {str(name) for name in names}
+    return ok({"status": "submitted"})
+
+
+def unsuppress(world: World, ask: Ask) -> Answer:
+    """Ask everything again."""
+    if world.sessions.brokerage:
+        world.sessions.brokerage.suppressed.clear()
+    return ok({"status": "submitted"})
+
+
+def _ask_or_do(world: World, ask: Ask, changes: list[Change], confirmed: frozenset[str] = frozenset()) -> Answer:
+    quiet = confirmed | (world.sessions.brokerage.suppressed if world.sessions.brokerage else set())
+    for change in changes:
+        last = world.quotes.last(change.order.conid, ask.now)
+        for name, text in questions(change.order, last):
+            if name not in quiet:
+                return _question(world.desk.hang(changes, confirmed, name), text)
+    return ok([_done(world, change) for change in changes])
+
+
+def _question(pending: Pending, text: str) -> Answer:
+    options = {"messageIds": [pending.asked], "messageOptions": ["Yes", "No"]}
+    return ok([{"id": pending.id, "message": [text], "isSuppressed": False, **options}])
+
+
+def _done(world: World, change: Change) -> dict[str, Any]:
+    book = world.book
+    order = book.add(change.order) if change.number is None else book.change(change.number, change.order)
+    done = {"order_id": str(order.number), "order_status": order.state, "encrypt_message": "1"}
+    return done | ({"local_order_id": order.coid} if order.coid else {})
+
+
+def _read(world: World, ask: Ask) -> list[Order]:
+    account = _account(world, ask)
+    return [read_ticket(ticket, account, world.quotes, ask.now) for ticket in _tickets(ask)]
+
+
+def _tickets(ask: Ask) -> list[dict[str, Any]]:
+    body = ask.json()
+    tickets = body.get("orders") if isinstance(body, dict) else body
+    if not isinstance(tickets, list) or not tickets or not all(isinstance(each, dict) for each in tickets):
+        raise BadTicketError("Bad Request: orders")
+    return tickets
+
+
+def _account(world: World, ask: Ask) -> str:
+    if ask.parts["account"] not in world.accounts:
+        raise BadTicketError("Bad Request: invalid account")
+    return ask.parts["account"]
+
+
+def _order(world: World, ask: Ask) -> Order | None:
+    number = ask.parts["order"]
+    return world.book.find(int(number), ask.now) if number.isdigit() else None
+
+
+ROUTES = (
+    Route("POST", "/iserver/account/{account}/orders", place, Needs.ACCOUNTS),
+    Route("POST", "/iserver/account/{account}/orders/whatif", whatif, Needs.ACCOUNTS),
+    Route("POST", "/iserver/account/{account}/order/{order}", modify, Needs.ACCOUNTS),
+    Route("DELETE", "/iserver/account/{account}/order/{order}", cancel, Needs.ACCOUNTS),
+    Route("POST", "/iserver/reply/{reply}", reply, Needs.BROKERAGE),
+    Route("POST", "/iserver/questions/suppress", suppress, Needs.BROKERAGE),
+    Route("POST", "/iserver/questions/suppress/reset", unsuppress, Needs.BROKERAGE),
+)

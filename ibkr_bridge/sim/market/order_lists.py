@@ -1,0 +1,159 @@
+"""Looking at orders: the live list, one order, and the trades.
+
+The live list is stubborn: the first call of a session answers an empty list that is no snapshot, and so does every call
+with `force=true`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.book import Order, Trade
+from ibkr_bridge.sim.market.world import World
+
+COLD: dict[str, Any] = {"orders": [], "snapshot": False}
+
+FILTERS = {
+    "inactive": "Inactive",
+    "pending_submit": "PendingSubmit",
+    "pre_submitted": "PreSubmitted",
+    "submitted": "Submitted",
+    "filled": "Filled",
+    "pending_cancel": "PendingCancel",
+    "pre_cancelled": "PreCancelled",
+    "cancelled": "Cancelled",
+    "warn_state": "WarnState",
+    "sort_by_time": "",
+}
+
+
+def live(world: World, ask: Ask) -> Answer:
+    """Today's orders of all accounts."""
+    session = world.sessions.brokerage
+    wanted = [name for name in ask.query.get("filters", "").split(",") if name]
+    if any(name not in FILTERS for name in wanted):  # CamelCase, for instance
+        return error(500, "Internal Server Error")
+    if session is None or not session.orders_seen or ask.query.get("force") == "true":
+        if session:
+            session.orders_seen = True
+        return ok(COLD)
+    states = {FILTERS[name] for name in wanted} - {""}
+    account = ask.query.get("accountId")
+    orders = [order for order in world.book.orders(ask.now) if account in (None, order.account)]
+    return ok(
+        {"orders": [_row(world, each) for each in orders if not states or each.state in states], "snapshot": True}
+    )
+
+
+def status(world: World, ask: Ask) -> Answer:
+    """One order; 503 when IBKR does not keep it any more."""
+    number = ask.parts["order"]
+    order = world.book.find(int(number), ask.now) if number.isdigit() else None
+    return error(503, "Service Unavailable") if order is None else ok(_status(world, order))
+
+
+def trades(world: World, ask: Ask) -> Answer:
+    """Today's executions."""
+    world.book.orders(ask.now)
+    return ok([_trade(world, trade) for trade in world.book.trades])
+
+
+def _row(world: World, order: Order) -> dict[str, Any]:
+    what = world.quotes.instrument(order.conid)
+    left = order.size - order.filled if order.is_working else Decimal(0)
+    return {
+        "acct": order.account,
+        "account": order.account,
+        "conidex": str(order.conid),
+        "conid": order.conid,
+        "orderId": order.number,
+        "cashCcy": "USD",
+        "sizeAndFills": f"{order.filled}/{order.size}",
+        "orderDesc": f"{order.side} {order.size} {order.kind} {order.tif}",
+        "ticker": what.symbol if what else "",
+        "companyName": what.name if what else "",
+        "secType": what.kind if what else "",
+        "listingExchange": what.exchange if what else "",
+        "remainingQuantity": left,
+        "filledQuantity": order.filled,
+        "totalSize": order.size,
+        "status": order.state,
+        "order_ccp_status": order.state,
+        "origOrderType": order.kind,
+        "orderType": order.kind,
+        "supportsTaxOpt": "1",
+        "lastExecutionTime": world.calendar.at(order.at).strftime("%y%m%d%H%M%S"),
+        "lastExecutionTime_r": world.calendar.ms(order.at),
+        "side": order.side,
+        "timeInForce": order.tif,
+        "price": "" if order.price is None else str(order.price),
+        "auxPrice": "" if order.stop is None else str(order.stop),
+        "avgPrice": str(order.average) if order.filled else "",
+        "order_ref": order.coid,
+        "bgColor": "#FFFFFF",
+        "fgColor": "#0000CC",
+    } | ({"parentId": order.parent} if order.parent else {})
+
+
+def _status(world: World, order: Order) -> dict[str, Any]:
+    what = world.quotes.instrument(order.conid)
+    return {
+        "order_id": order.number,
+        "request_id": "1",
+        "account": order.account,
+        "conid": order.conid,
+        "conidex": str(order.conid),
+        "symbol": what.symbol if what else "",
+        "side": order.side[:1],
+        "order_type": order.kind,
+        "size": order.size - order.filled,
+        "total_size": order.size,
+        "cum_fill": order.filled,
+        "average_price": str(order.average) if order.filled else "",
+        "limit_price": "" if order.price is None else str(order.price),
+        "stop_price": "" if order.stop is None else str(order.stop),
+        "currency": "USD",
+        "tif": order.tif,
+        "order_status": order.state,
+        "order_ccp_status": order.state,
+        "order_not_editable": not order.is_working,
+        "cannot_cancel_order": not order.is_working,
+        "order_time": world.calendar.at(order.at).strftime("%y%m%d%H%M%S"),
+        "order_ref": order.coid,
+    }
+
+
+def _trade(world: World, trade: Trade) -> dict[str, Any]:
+    order, what = trade.order, world.quotes.instrument(trade.order.conid)
+    return {
+        "execution_id": f"0000e0d5.{trade.number:08x}.01.01",
+        "symbol": what.symbol if what else "",
+        "supports_tax_opt": "1",
+        "side": order.side[:1],
+        "order_description": f"{order.side} {order.size} @ {trade.price}",
+        "order_ref": order.coid,
+        "order_id": order.number,
+        "trade_time": world.calendar.at(trade.at).strftime("%Y%m%d-%H:%M:%S"),
+        "trade_time_r": world.calendar.ms(trade.at),
+        "size": order.size,
+        "price": str(trade.price),
+        "submitter": "simulated",
+        "exchange": what.exchange if what else "",
+        "commission": "1.0",
+        "net_amount": order.size * trade.price,
+        "account": order.account,
+        "accountCode": order.account,
+        "company_name": what.name if what else "",
+        "sec_type": what.kind if what else "",
+        "conid": order.conid,
+        "conidEx": str(order.conid),
+    }
+
+
+ROUTES = (
+    Route("GET", "/iserver/account/orders", live, Needs.ACCOUNTS, cold=COLD),
+    Route("GET", "/iserver/account/order/status/{order}", status, Needs.ACCOUNTS),
+    Route("GET", "/iserver/account/trades", trades, Needs.ACCOUNTS, cold=[]),
+)

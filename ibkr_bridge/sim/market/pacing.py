@@ -1,0 +1,71 @@
+"""IBKR's patience: its published limits, and the penalty box for whoever exceeds them.
+
+Every call counts, refused ones too. Too many in all close the door for a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+BOX = 900.0
+"""Seconds in the penalty box, by IBKR's own page."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `calls` within `seconds` for targets that match."""
+
+    pattern: str
+    calls: int
+    seconds: float
+
+
+LIMITS: tuple[Limit, ...] = (
+    Limit(r"/fyi/.*", 1, 1.0),
+    Limit(r"/iserver/account/orders", 1, 5.0),
+    Limit(r"/iserver/account/trades", 1, 5.0),
+    Limit(r"/iserver/account/pnl/partitioned", 1, 5.0),
+    Limit(r"/iserver/marketdata/snapshot", 10, 1.0),
+    Limit(r"/iserver/scanner/params", 1, 900.0),
+    Limit(r"/iserver/scanner/run", 1, 1.0),
+    Limit(r"/pa/performance", 1, 900.0),
+    Limit(r"/pa/summary", 1, 900.0),
+    Limit(r"/pa/transactions", 1, 900.0),
+    Limit(r"/pa/allperiods", 1, 900.0),
+    Limit(r"/portfolio/accounts", 1, 5.0),
+    Limit(r"/portfolio/subaccounts", 1, 5.0),
+    Limit(r"/sso/validate", 1, 60.0),
+    Limit(r"/tickle", 1, 1.0),
+)
+
+GLOBAL = Limit(r".*", 10, 1.0)
+
+
+class Pacing:
+    """Counts calls by the clock it is told; off by default, as most tests are in a hurry."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.boxed_until = 0.0
+        self._times: dict[str, deque[float]] = defaultdict(deque)
+
+    def refuses(self, path: str, now: float) -> bool:
+        """Count one call and say whether it is too many."""
+        if not self.enabled:
+            return False
+        if now < self.boxed_until:
+            return True
+        if self._is_over(GLOBAL, now):
+            self.boxed_until = now + BOX
+            return True
+        limit = next((each for each in LIMITS if re.fullmatch(each.pattern, path)), None)
+        return limit is not None and self._is_over(limit, now)
+
+    def _is_over(self, limit: Limit, now: float) -> bool:
+        times = self._times[limit.pattern]
+        while times and times[0] <= now - limit.seconds:
+            times.popleft()
+        times.append(now)
+        return len(times) > limit.calls

@@ -1,0 +1,159 @@
+"""Market data calls: the snapshot whose first answer is empty, candles, and giving lines back.
+
+The first snapshot of an instrument only opens its stream, and comes back without the fields that were asked for; they
+are there from a moment later on. At most 100 streams are open at once, and one too many looks like a first snapshot
+for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.quotes import Instrument, Quotes
+from ibkr_bridge.sim.market.world import World
+
+MAX_LINES = 100
+MAX_CONIDS = 100
+MAX_FIELDS = 50
+
+BAR_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400, "S": 1, "s": 1}
+MAX_POINTS = 1000
+
+FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
+    "31": lambda quotes, what, now: f"{quotes.last(what.conid, now):,}",
+    "84": lambda quotes, what, now: f"{quotes.bid(what.conid, now):,}",
+    "86": lambda quotes, what, now: f"{quotes.ask(what.conid, now):,}",
+    "85": lambda quotes, what, now: f"{300 + int(now) % 700:,}",
+    "88": lambda quotes, what, now: f"{200 + int(now) % 900:,}",
+    "87": lambda quotes, what, now: "42.1M",
+    "7762": lambda quotes, what, now: "42100000",
+    "70": lambda quotes, what, now: f"{what.price * Decimal('1.012'):,.2f}",
+    "71": lambda quotes, what, now: f"{what.price * Decimal('0.988'):,.2f}",
+    "7295": lambda quotes, what, now: f"{what.price:,}",
+    "7296": lambda quotes, what, now: f"{what.price:,}",
+    "7741": lambda quotes, what, now: f"{what.price:,}",
+    "7635": lambda quotes, what, now: f"{quotes.last(what.conid, now):,}",
+    "82": lambda quotes, what, now: f"{quotes.last(what.conid, now) - what.price:+,}",
+    "83": lambda quotes, what, now: f"{(quotes.last(what.conid, now) / what.price - 1) * 100:.2f}%",
+    "55": lambda quotes, what, now: what.symbol,
+    "6008": lambda quotes, what, now: str(what.conid),
+    "6070": lambda quotes, what, now: what.kind,
+    "7051": lambda quotes, what, now: what.name,
+}
+"""Snapshot fields by number; strings with thousands separators, as IBKR sends them."""
+
+
+def snapshot(world: World, ask: Ask) -> Answer:
+    """Quotes of several instruments; rows never seen before come without their fields."""
+    conids = re.findall(r"\d+", ",".join(part.partition("@")[0] for part in ask.query.get("conids", "").split(",")))
+    fields = [field for field in ask.query.get("fields", "").split(",") if field]
+    if not conids:
+        return error(400, "Bad Request: empty conids")
+    if len(conids) > MAX_CONIDS or len(fields) > MAX_FIELDS:
+        return error(400, "Bad Request: too many conids or fields")
+    return ok([_row(world, int(conid), fields, ask.now) for conid in conids])
+
+
+def history(world: World, ask: Ask) -> Answer:
+    """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
+    what = _instrument(world, ask.query.get("conid", ""))
+    period = _span(ask.query.get("period", "1d"))
+    bar = _span(ask.query.get("bar", "1h"))
+    if what is None or not period or not bar:
+        return error(500 if what else 400, "Chart data unavailable" if what else "Bad Request: no such conid")
+    points = max(min(period // bar, MAX_POINTS), 1)
+    first = ask.now - ask.now % bar - (points - 1) * bar
+    data = [_candle(world, what, first + number * bar, bar) for number in range(points)]
+    return ok(_chart(what, ask, data, world.calendar.at(first).strftime("%Y%m%d-%H:%M:%S"), bar))
+
+
+def unsubscribe(world: World, ask: Ask) -> Answer:
+    """Give one line back."""
+    lines = _lines(world)
+    conid = ask.form.get("conid")
+    if not isinstance(conid, int) or lines.pop(conid, None) is None:
+        return error(500, "unknown")
+    return ok({"success": True})
+
+
+def unsubscribe_all(world: World, ask: Ask) -> Answer:
+    """Give all lines back."""
+    _lines(world).clear()
+    return ok({"unsubscribed": True})
+
+
+def _row(world: World, conid: int, fields: list[str], now: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"conidEx": str(conid), "conid": conid}
+    what, lines = world.quotes.instrument(conid), _lines(world)
+    if what is None:
+        return row
+    if conid not in lines:
+        if len(lines) < MAX_LINES:
+            lines[conid] = now
+        return row
+    shown = {field: FIELDS[field](world.quotes, what, now) for field in fields if field in FIELDS}
+    return row | {"_updated": world.calendar.ms(now), "server_id": "q0", "6119": "q0", "6509": "RpB"} | shown
+
+
+def _lines(world: World) -> dict[int, float]:
+    return world.sessions.brokerage.lines if world.sessions.brokerage else {}
+
+
+def _instrument(world: World, conid: str) -> Instrument | None:
+    return world.quotes.instrument(int(conid)) if conid.isdigit() else None
+
+
+def _span(text: str) -> int:
+    """Seconds of `2h`, `1d`, `5min`; 0 for what is no span of time."""
+    found = re.fullmatch(r"(\d{1,4})([A-Za-z]+)", text)
+    return int(found[1]) * BAR_SECONDS.get(found[2], 0) if found else 0
+
+
+def _candle(world: World, what: Instrument, start: float, bar: int) -> dict[str, Any]:
+    prices = [world.quotes.last(what.conid, start + bar * part / 4) for part in range(5)]
+    return {
+        "o": prices[0],
+        "c": prices[-1],
+        "h": max(prices),
+        "l": min(prices),
+        "v": 1000 + int(start) % 500,
+        "t": world.calendar.ms(start),
+    }
+
+
+def _chart(what: Instrument, ask: Ask, data: list[dict[str, Any]], start: str, bar: int) -> dict[str, Any]:
+    return {
+        "serverId": "20477",
+        "symbol": what.symbol,
+        "text": what.name,
+        "priceFactor": 100,
+        "startTime": start,
+        "high": f"{max(each['h'] for each in data)}/1/0.00",
+        "low": f"{min(each['l'] for each in data)}/1/0.00",
+        "timePeriod": ask.query.get("period", "1d"),
+        "barLength": bar,
+        "mdAvailability": "S",
+        "mktDataDelay": 0,
+        "outsideRth": ask.query.get("outsideRth") == "true",
+        "tradingDayDuration": 1440,
+        "volumeFactor": 40,
+        "priceDisplayRule": 1,
+        "priceDisplayValue": "2",
+        "negativeCapable": False,
+        "messageVersion": 2,
+        "data": data,
+        "points": len(data),
+        "travelTime": 48,
+    }
+
+
+ROUTES = (
+    Route("GET", "/iserver/marketdata/snapshot", snapshot, Needs.ACCOUNTS, cold=[]),
+    Route("GET", "/iserver/marketdata/history", history, Needs.BROKERAGE),
+    Route("POST", "/iserver/marketdata/unsubscribe", unsubscribe, Needs.BROKERAGE),
+    Route("GET", "/iserver/marketdata/unsubscribeall", unsubscribe_all, Needs.BROKERAGE),
+)

@@ -1,0 +1,91 @@
+"""What things cost: prices that move with the clock and a seed, and nothing else.
+
+The same seed and moment give the same price on every machine, so that a fill can be foretold in a test. A few well-
+known instruments carry their real contract ids; every other id that a position may have is made up on the spot.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from decimal import Decimal
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One thing that can be traded; `price` is about where it moves."""
+
+    conid: int
+    symbol: str
+    name: str
+    kind: str
+    exchange: str
+    price: Decimal
+    tick: Decimal = CENT
+    currency: str = "USD"
+
+
+INSTRUMENTS: tuple[Instrument, ...] = (
+    Instrument(265598, "AAPL", "APPLE INC", "STK", "NASDAQ", Decimal("190.00")),
+    Instrument(272093, "MSFT", "MICROSOFT CORP", "STK", "NASDAQ", Decimal("420.00")),
+    Instrument(8314, "IBM", "INTL BUSINESS MACHINES CORP", "STK", "NYSE", Decimal("170.00")),
+    Instrument(76792991, "TSLA", "TESLA INC", "STK", "NASDAQ", Decimal("250.00")),
+    Instrument(4815747, "NVDA", "NVIDIA CORP", "STK", "NASDAQ", Decimal("120.00")),
+    Instrument(3691937, "AMZN", "AMAZON.COM INC", "STK", "NASDAQ", Decimal("185.00")),
+    Instrument(756733, "SPY", "SS SPDR S&P 500 ETF TRUST-US", "STK", "ARCA", Decimal("540.00")),
+    Instrument(495512563, "ES", "E-mini S&P 500", "FUT", "CME", Decimal("5450.00"), Decimal("0.25")),
+    Instrument(12087792, "EUR", "EUR.USD", "CASH", "IDEALPRO", Decimal("1.08500"), Decimal("0.00005")),
+)
+
+PLENTY = range(900_000_001, 900_000_231)
+"""Made-up small companies, so that a portfolio fills several pages."""
+
+
+class Quotes:
+    """Prices of everything, at any moment."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._known = {each.conid: each for each in INSTRUMENTS}
+
+    def instrument(self, conid: int) -> Instrument | None:
+        """What hides behind a contract id, None when nothing does."""
+        if conid in PLENTY:
+            number = conid - PLENTY.start + 1
+            price = Decimal(5 + number % 90)
+            return Instrument(conid, f"SIM{number:03}", f"SIMULATED COMPANY {number}", "STK", "NYSE", price)
+        return self._known.get(conid)
+
+    def named(self, symbol: str) -> list[Instrument]:
+        """Every known instrument of that symbol, or whose name contains it."""
+        wanted = symbol.strip().upper()
+        exact = [each for each in INSTRUMENTS if each.symbol == wanted]
+        return exact or [each for each in INSTRUMENTS if wanted and wanted in each.name.upper()]
+
+    def last(self, conid: int, now: float) -> Decimal:
+        """The last price: a slow swell of one per cent and a quick ripple on it, rounded to the tick."""
+        what = self.instrument(conid)
+        if what is None:
+            return Decimal(0)
+        phase = zlib.crc32(f"{self._seed}/{conid}".encode()) % 1000 / 159.0
+        swing = 0.01 * math.sin(now / 97.0 + phase) + 0.002 * math.sin(now / 3.1 + 2 * phase)
+        return _round(what.price * (1 + Decimal(str(round(swing, 9)))), what.tick)
+
+    def bid(self, conid: int, now: float) -> Decimal:
+        """What buyers offer: a tick below the last price."""
+        return self.last(conid, now) - self._tick(conid)
+
+    def ask(self, conid: int, now: float) -> Decimal:
+        """What sellers want: a tick above the last price."""
+        return self.last(conid, now) + self._tick(conid)
+
+    def _tick(self, conid: int) -> Decimal:
+        what = self.instrument(conid)
+        return what.tick if what else CENT
+
+
+def _round(price: Decimal, tick: Decimal) -> Decimal:
+    return ((price / tick).to_integral_value() * tick).quantize(tick)

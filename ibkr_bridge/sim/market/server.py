@@ -1,0 +1,132 @@
+"""The market on a socket: the one file here that knows HTTP.
+
+Every request passes the same way: remembered, counted against IBKR's limits, judged by what its row of the table needs,
+answered in one piece with a length. It listens on plain HTTP beside the simulated Gateway; given an address and a TLS
+context it can stand behind a real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+from aiohttp import web
+
+from ibkr_bridge.sim.clock import SimClock
+from ibkr_bridge.sim.faults import Faults, Side
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok, read_path, read_query
+from ibkr_bridge.sim.market.pacing import Pacing
+from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
+from ibkr_bridge.sim.market.table import ROUTES
+from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
+from ibkr_bridge.sim.market.world import World
+from ibkr_bridge.sim.seen import Log, Seen
+
+API = "/v1/api"
+NOT_FOUND = Answer(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)
+NO_LENGTH = Answer(411, b"<HTML><HEAD><TITLE>Length Required</TITLE></HEAD></HTML>", HTML)
+TOO_MANY = error(429, "Too many requests, please try again later.")
+NO_LOGIN = Answer(401, b"Unauthorized", "text/plain")
+NO_BRIDGE = ok({"error": "Bad Request: no bridge", "statusCode": 400}, 400)
+ACCOUNTS_FIRST = error(500, "Please query /accounts first")
+
+SESSION_COOKIE = "x-sess-uuid=0.5a1d4317.1718640000.2f1b6c0; HttpOnly; secure"
+"""Set on nearly every answer, without a path; the Gateway never keeps it."""
+
+LIMIT = 1 << 30
+
+
+class Market:
+    """IBKR's end of the wire: `https://api.ibkr.com`, made of paper."""
+
+    def __init__(self, world: World, clock: SimClock, faults: Faults, pacing: Pacing | None = None) -> None:
+        self.world = world
+        self.log = Log()
+        self.port = 0
+        self._clock = clock
+        self._faults = faults
+        self._pacing = pacing or Pacing(enabled=False)
+        self._runner: web.AppRunner | None = None
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        """Listen; with port 0 the system chooses one, found in `port`."""
+        app = web.Application(client_max_size=LIMIT)
+        app.router.add_route("*", "/{anything:.*}", self._serve)
+        quiet = logging.getLogger("ibkr_bridge.sim.market")
+        self._runner = web.AppRunner(app, access_log=None, logger=quiet, shutdown_timeout=0.01)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening; calls that hang are dropped."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for task in self._serving:  # aiohttp forgets those whose connection is gone
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+        try:
+            body = await request.read()
+        except ConnectionError:  # half a body: nobody is there to be answered
+            return whole(NOT_FOUND)
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
+        seen = Seen(request.method, request.raw_path, headers, body, self._clock.now())
+        self.log.add(seen)
+        fault = self._faults.take(Side.MARKET, seen.target, seen.own)
+        if fault is None:
+            return whole(self.answer(seen))
+        right = self.answer(seen) if fault.done else NOT_FOUND
+        return await SPOILINGS[fault.kind](Spoiling(fault, request, right, self._clock))
+
+    def answer(self, seen: Seen) -> Answer:
+        """What IBKR answers to one request, cookies included."""
+        answer = self._judge(seen)
+        return Answer(
+            answer.status, answer.body, answer.content_type, (*answer.headers, ("Set-Cookie", SESSION_COOKIE))
+        )
+
+    def _judge(self, seen: Seen) -> Answer:
+        path = read_path(seen.path)
+        if seen.method in ("POST", "PUT", "PATCH") and seen.header("Content-Length") is None:
+            return NO_LENGTH
+        if self._pacing.refuses(path.removeprefix(API), seen.at):
+            return TOO_MANY
+        table: tuple[Route, ...] = SSO_ROUTES
+        if path.startswith(API + "/"):
+            path, table = path.removeprefix(API), ROUTES
+        for route in table:
+            if (parts := route.match(seen.method, path)) is not None:
+                token = _cookie(seen, LOGIN_COOKIE)
+                ask = Ask(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts)
+                return self._obstacle(route, ask) or route.handler(self.world, ask)
+        return NOT_FOUND
+
+    def _obstacle(self, route: Route, ask: Ask) -> Answer | None:
+        """Why this call is not served now, in the order in which IBKR minds; None if it is."""
+        sessions, now = self.world.sessions, ask.now
+        login = sessions.login(ask.login, now)
+        if route.needs >= Needs.LOGIN and login is None:
+            return NO_LOGIN
+        if route.needs >= Needs.BROKERAGE and not sessions.is_authenticated(now):
+            return NO_BRIDGE
+        looked = login is not None and login.portfolio_seen
+        warm = sessions.is_established(now) if route.needs >= Needs.BROKERAGE else looked
+        if route.cold is not None and not warm:
+            return ok(route.cold)
+        seen = sessions.brokerage is not None and sessions.brokerage.accounts_seen
+        return ACCOUNTS_FIRST if route.needs >= Needs.ACCOUNTS and not seen else None
+
+
+def _cookie(seen: Seen, name: str) -> str | None:
+    pairs = (pair.strip().partition("=") for pair in (seen.header("Cookie") or "").split(";"))
+    return next((value for key, _, value in pairs if key == name), None)

@@ -1,0 +1,147 @@
+"""The calls about being signed in: the login pages, the Gateway's own dialect, status, tickle, logout.
+
+The Gateway makes about half of these by itself after a login. Where it carries a `machineId` IBKR answers with a
+challenge, and the session stands as soon as the response to it arrives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.world import World
+
+USER = 123456789
+NAME = "simulated"
+HTML = "text/html;charset=utf-8"
+LOGIN_COOKIE = "XYZAB_AM.LOGIN"
+
+
+def status_of(world: World, now: float) -> dict[str, Any]:
+    """The brokerage session as IBKR describes it."""
+    sessions = world.sessions
+    return {
+        "authenticated": sessions.is_authenticated(now),
+        "established": sessions.is_established(now),
+        "competing": sessions.competing,
+        "connected": True,
+        "message": "",
+        "MAC": "98:F2:B3:23:BF:A0",
+        "serverInfo": {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"},
+        "fail": "",
+    }
+
+
+def status(world: World, ask: Ask) -> Answer:
+    """The truth about the brokerage session."""
+    return ok(status_of(world, ask.now))
+
+
+def tickle(world: World, ask: Ask) -> Answer:
+    """The keep-alive, which also tells everything."""
+    login = world.sessions.login(ask.login, ask.now)
+    left = login.left(ask.now) if login else 0.0
+    body = {
+        "session": _hex(f"{ask.login}"),
+        "ssoExpires": int(left * 1000),
+        "collission": False,
+        "userId": USER,
+        "hmds": {"error": "no bridge"},
+        "iserver": {"authStatus": status_of(world, ask.now)},
+    }
+    return ok(body)
+
+
+def init(world: World, ask: Ask) -> Answer:
+    """Open the brokerage session, in the words of the API or in those of the Gateway."""
+    form = ask.form
+    if "machineId" in form:
+        return ok({"challenge": _hex(f"challenge of {ask.login}")})
+    if form.get("publish") is not True:
+        return error(500, "publish must be true")
+    world.sessions.open(ask.now, compete=form.get("compete") is True)
+    return status(world, ask)
+
+
+def respond(world: World, ask: Ask) -> Answer:
+    """The Gateway's response to the challenge; it always competes."""
+    world.sessions.open(ask.now, compete=True, at_once=True)
+    return status(world, ask)
+
+
+def logout(world: World, ask: Ask) -> Answer:
+    """End everything; by GET as well as by POST."""
+    world.sessions.log_out()
+    return ok({"status": True})
+
+
+def validate(world: World, ask: Ask) -> Answer:
+    """Who is logged in, and for how long."""
+    login = world.sessions.login(ask.login, ask.now)
+    if login is None:
+        return ok({"RESULT": False}, 401)
+    body = {
+        "USER_ID": USER,
+        "USER_NAME": NAME,
+        "RESULT": True,
+        "AUTH_TIME": world.calendar.ms(login.since),
+        "SF_ENABLED": False,
+        "IS_FREE_TRIAL": False,
+        "CREDENTIAL": NAME,
+        "IP": "127.0.0.1",
+        "EXPIRES": int(login.left(ask.now) * 1000),
+        "QUALIFIED_FOR_MOBILE_AUTH": None,
+        "LANDING_APP": "UNIVERSAL",
+        "IS_MASTER": False,
+        "lastAccessed": world.calendar.ms(ask.now),
+        "LOGIN_TYPE": 1 if world.live else 2,
+        "PAPER_USER_NAME": "" if world.live else NAME,
+        "features": {"env": "PROD", "wlms": True, "realtime": True, "bond": True, "optionChains": True},
+        "region": "NJ",
+    }
+    return ok(body)
+
+
+def login_page(world: World, ask: Ask) -> Answer:
+    """What a person sees: one link instead of a password, for this is a game."""
+    page = "<html><body><h1>Simulated login</h1><a href='/sso/Dispatcher'>Log in</a></body></html>"
+    return Answer(200, page.encode(), HTML, (("Set-Cookie", "URL_PARAM=forwardTo%3D22; Path=/sso"),))
+
+
+def dispatcher(world: World, ask: Ask) -> Answer:
+    """The end of the login pages: cookies, and a redirect with nothing in it."""
+    login = world.sessions.log_in(ask.now)
+    cookies = (f"XYZAB={login.token}", f"{LOGIN_COOKIE}={login.token}", f"USERID={USER}", "REGION=NJ", "web=1")
+    headers = (*(("Set-Cookie", f"{cookie}; Path=/; Secure; HttpOnly") for cookie in cookies),)
+    return Answer(302, b"", HTML, (("Location", "/portal.proxy/v1/portal/"), *headers))
+
+
+def _said(body: object) -> Any:
+    return lambda world, ask: ok(body)
+
+
+def _hex(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+SSO_ROUTES = (
+    Route("GET POST", "/sso/Login", login_page, Needs.NOTHING),
+    Route("GET POST", "/sso/Dispatcher", dispatcher, Needs.NOTHING),
+    Route("GET POST", "/sso/Authenticator", _said({"result": True}), Needs.NOTHING),
+    Route("GET POST", "/sso/ping", _said({"result": "true"}), Needs.LOGIN),
+    Route("GET POST", "/sso/Logout", logout, Needs.LOGIN),
+)
+
+ROUTES = (
+    Route("GET POST", "/tickle", tickle),
+    Route("GET POST", "/iserver/auth/status", status),
+    Route("POST", "/iserver/auth/ssodh/init", init),
+    Route("POST", "/iserver/auth/ssodh/response", respond),
+    Route("GET POST", "/logout", logout),
+    Route("GET", "/sso/validate", validate),
+    Route("GET POST", "/one/user", _said({"userName": NAME, "userId": USER, "features": {}})),
+    Route("GET POST", "/ssodh/init", _said({"success": True})),
+    Route("GET POST", "/ssodh/st", _said({"st": _hex("st")})),
+    Route("POST", "/hmds/auth/init", _said({"authenticated": True})),
+)

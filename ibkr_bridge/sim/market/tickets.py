@@ -1,0 +1,121 @@
+"""Order tickets: what IBKR accepts, what it refuses, and what it asks back before it obeys. Pure.
+
+Each question has an id that programs can suppress for the session; several can follow one another for one ticket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.quotes import Quotes
+
+PRICE_FAR = Decimal("0.03")
+MAX_SIZE = Decimal(500)
+MAX_VALUE = Decimal(1_000_000)
+
+KINDS = frozenset({"LMT", "MKT", "STP", "STOP_LIMIT", "STP LMT", "MIDPRICE", "TRAIL", "TRAILLMT", "MOC", "LOC"})
+NEEDS_PRICE = frozenset({"LMT", "STOP_LIMIT", "STP LMT", "LOC"})
+
+
+class BadTicketError(Exception):
+    """A ticket IBKR cannot read; it answers such ones with status 500."""
+
+
+def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: float) -> Order:
+    """Make an order of a ticket.
+
+    Raises:
+        BadTicketError: something is missing or has an impossible value.
+    """
+    kind, side = str(ticket.get("orderType", "")).upper(), str(ticket.get("side", ""))
+    conid = _conid(ticket)
+    if kind not in KINDS or side not in ("BUY", "SELL") or quotes.instrument(conid) is None:
+        raise BadTicketError("Bad Request: orderType, side or conid")
+    limit, stop = _amount(ticket, "price"), _amount(ticket, "auxPrice")
+    if kind in NEEDS_PRICE and limit is None:
+        raise BadTicketError("Bad Request: price is missing")
+    if kind == "STP":  # IBKR takes a stop's price from `price`
+        limit, stop = None, stop or limit
+    child = str(ticket.get("parentId", "") or "")
+    return Order(
+        number=0,
+        account=account,
+        conid=conid,
+        side=side,
+        kind=kind,
+        size=_size(ticket),
+        price=limit if kind in NEEDS_PRICE else None,
+        stop=stop,
+        tif=str(ticket.get("tif", "DAY")),
+        coid=str(ticket.get("cOID", "") or ""),
+        parent=child,
+        state="PreSubmitted" if child or stop is not None else "Submitted",
+        at=now,
+    )
+
+
+def _price_far(order: Order, last: Decimal) -> str:
+    far = order.price is not None and abs(order.price - last) > last * PRICE_FAR
+    limit = f"{PRICE_FAR * 100:.0f}"
+    return f"The following order exceeds the Percentage constraint of {limit}%.\nAre you sure?" if far else ""
+
+
+def _too_many(order: Order, last: Decimal) -> str:
+    message = f'The following order "{order.side} {order.size}" exceeds the Size Limit of {MAX_SIZE}.\nAre you sure?'
+    return message if order.size > MAX_SIZE else ""
+
+
+def _too_much(order: Order, last: Decimal) -> str:
+    worth = order.size * (order.price or last)
+    message = f"The following order value estimate of {worth} USD exceeds the Total Value Limit of {MAX_VALUE} USD."
+    return f"{message}\nAre you sure?" if worth > MAX_VALUE else ""
+
+
+def _stop(order: Order, last: Decimal) -> str:
+    return "You are about to submit a stop order. Please be aware of its risks." if order.stop is not None else ""
+
+
+QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal], str]], ...] = (
+    ("o163", _price_far),
+    ("o383", _too_many),
+    ("o451", _too_much),
+    ("o10331", _stop),
+)
+"""Message ids in the order in which they are asked, and when."""
+
+
+def questions(order: Order, last: Decimal) -> list[tuple[str, str]]:
+    """What IBKR wants to have confirmed before it takes this order: message ids and texts."""
+    asked = ((name, ask(order, last)) for name, ask in QUESTIONS)
+    return [(name, text) for name, text in asked if text]
+
+
+def _conid(ticket: Mapping[str, Any]) -> int:
+    given = ticket.get("conid") or str(ticket.get("conidex", "")).partition("@")[0]
+    try:
+        return int(given)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _size(ticket: Mapping[str, Any]) -> Decimal:
+    size = _amount(ticket, "quantity") or _amount(ticket, "cashQty") or _amount(ticket, "fxQty")
+    if size is None or size <= 0:
+        raise BadTicketError("Bad Request: quantity")
+    return size
+
+
+def _amount(ticket: Mapping[str, Any], name: str) -> Decimal | None:
+    given = ticket.get(name)
+    if given in (None, ""):
+        return None
+    try:
+        amount = Decimal(str(given))
+    except InvalidOperation:
+        raise BadTicketError(f"Bad Request: {name}") from None
+    if not amount.is_finite():
+        raise BadTicketError(f"Bad Request: {name}")
+    return amount

@@ -1,0 +1,45 @@
+"""The market's whole state in one place, made once and handed to every room's functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ibkr_bridge.sim.clock import Calendar
+from ibkr_bridge.sim.market.book import Book
+from ibkr_bridge.sim.market.desk import Desk
+from ibkr_bridge.sim.market.quotes import Quotes
+from ibkr_bridge.sim.market.sessions import Sessions
+
+PAPER = ("DU1234567", "DU7654321")
+LIVE = ("U1234567", "U7654321")
+
+
+@dataclass
+class World:
+    """Everything IBKR knows, in paper."""
+
+    live: bool
+    calendar: Calendar
+    sessions: Sessions
+    quotes: Quotes
+    book: Book
+    desk: Desk = field(default_factory=Desk)
+    selected: str = ""
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Small things users store: watchlists, alerts, notifications read; by kind, then by id."""
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The account numbers, the selected one first; those of paper accounts begin with D."""
+        return LIVE if self.live else PAPER
+
+
+def make_world(
+    calendar: Calendar, *, live: bool = False, seed: int = 1, reopen_after: float = 0.2, established_after: float = 0.1
+) -> World:
+    """A market on its first morning: nobody is signed in, no orders."""
+    quotes = Quotes(seed)
+    sessions = Sessions(calendar, reopen_after, established_after)
+    selected = (LIVE if live else PAPER)[0]
+    return World(live, calendar, sessions, quotes, Book(quotes), selected=selected)

@@ -1,0 +1,72 @@
+"""What arrived where: the simulator's memory of every request, and the bell that rings when one comes.
+
+Tests ask it what really crossed the wire. Waiting for a request is waiting for an event, never for some time to pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+OWN_AGENT = "ClientPortalGW/1"
+"""The name under which the Gateway makes calls of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as it stood on the wire; `at` is the simulator's clock, in seconds."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    at: float
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark, raw."""
+        return self.target.partition("?")[2]
+
+    @property
+    def own(self) -> bool:
+        """Whether the Gateway made this call by itself, for nobody."""
+        return self.header("User-Agent") == OWN_AGENT
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, or None."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+
+class Log:
+    """Every request in the order of its arrival."""
+
+    def __init__(self) -> None:
+        self._all: list[Seen] = []
+        self._grew = asyncio.Event()
+
+    def add(self, seen: Seen) -> None:
+        """Remember one more and wake whoever waits for it."""
+        self._all.append(seen)
+        grew, self._grew = self._grew, asyncio.Event()
+        grew.set()
+
+    def calls(self, part: str = "") -> list[Seen]:
+        """Those whose target contains `part`."""
+        return [seen for seen in self._all if part in seen.target]
+
+    async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
+        """Come back as soon as at least `count` requests containing `part` have arrived."""
+        while len(found := self.calls(part)) < count:
+            await self._grew.wait()
+        return found

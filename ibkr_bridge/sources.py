@@ -1,0 +1,56 @@
+"""Where settings come from besides the environment: the `.env` file, and secrets handed over as files.
+
+Neither raises: what cannot be read is noted as a `Problem`, and told together with everything else.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+
+from ibkr_bridge.values import Problem, is_file
+
+
+def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
+    """The lines of a `.env` file, taken literally; a file that is not there is an empty one."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+        problems.append(Problem(".env", f"cannot be read: {why}", "make it a text file this user can read"))
+        return {}
+    bindings = list(parse_stream(io.StringIO(text)))
+    bad = (_line(binding) for binding in bindings if binding.error)
+    problems.extend(Problem(".env", f"line {line} is no setting", "write NAME=value") for line in bad)
+    return {binding.key: binding.value or "" for binding in bindings if binding.key is not None}
+
+
+def _line(binding: Binding) -> int:
+    """The line a binding really begins on: the parser counts the empty ones before it as its own."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:
+    """Secrets handed over as files: `NAME_FILE` (Docker's way) or systemd's credentials, named like the setting."""
+    found: dict[str, str] = {}
+    for name in names:
+        path = env.get(f"{name}_FILE") or _credential(env, name)
+        if path is None or name in env:
+            continue
+        try:
+            found[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError):
+            problems.append(Problem(f"{name}_FILE", "the file cannot be read", "name a text file this user can read"))
+    return found
+
+
+def _credential(env: Mapping[str, str], name: str) -> str | None:
+    directory = env.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory) / name if directory else None
+    return str(path) if path is not None and is_file(path) else None

@@ -1,0 +1,1 @@
+"""Being a polite caller: never more calls inside the Gateway than it can carry."""

@@ -1,0 +1,80 @@
+"""What a road to IBKR takes and gives; everything above talks to an `Upstream` and knows no more of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to IBKR.
+
+    Args:
+        method: in capitals.
+        target: path and query exactly as they go out, `/v1/api/…`.
+        headers: what crosses upwards, already chosen.
+        body: whole; its length is always said, as the Gateway loses chunked bodies.
+        changes: it may change something at IBKR, so it travels alone and is never repeated.
+    """
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+    changes: bool = False
+
+
+class Rest(Protocol):
+    """The part of a large body that has not been read yet."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """What comes, as it comes.
+
+        Raises:
+            GatewaySilent: the next piece did not come within the deadline.
+            GatewayGarbled: the connection ended before the body did.
+        """
+        ...
+
+    def close(self) -> None:
+        """No more of it is wanted. Must be called in the end, read or not; again does no harm."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: a small body whole, a large one as its beginning and the rest to be read.
+
+    Whoever is given a `rest` must close it: until then the Gateway's slot is taken.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    rest: Rest | None = field(default=None, repr=False)
+
+
+Left = Callable[[], None]
+"""Called once, when the Gateway no longer works on a call: its slot over there is free again."""
+
+
+def nobody() -> None:
+    """For those who count no slots."""
+
+
+class Upstream(Protocol):
+    """A road to IBKR."""
+
+    async def ask(self, call: Call, left: Left = nobody) -> Answer:
+        """Send one call and bring its answer.
+
+        Raises:
+            GatewayUnreachable: no connection; nothing was sent.
+            GatewaySilent: no answer within the deadline. The call may still be at work over there.
+            GatewayGarbled: the connection broke, or what came is not HTTP.
+        """
+        ...

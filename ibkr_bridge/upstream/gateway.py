@@ -1,0 +1,150 @@
+"""The Client Portal Gateway, asked with patience that ends.
+
+The Gateway itself never gives up: it answers when IBKR does, or never, and goes on working on a call whose sender
+has left. So every call has a deadline for the connection, the head and each piece of the body. When one passes, the
+caller is told, and the exchange stays as a ghost: it reads on until the answer comes or two minutes are over, and
+only then says that the call has left the Gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+
+import aiohttp
+from yarl import URL
+
+from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent
+from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
+from ibkr_bridge.upstream.exchange import Broken, Exchange, never_twice
+from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.tls import Tls
+from ibkr_bridge.upstream.wire import GatewayConnector, Wire
+
+GHOST_FOR = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
+
+
+class Gateway:
+    """One Gateway.
+
+    Args:
+        address: scheme, host and port, without a path.
+        jar: the cookies it sets.
+        timeout: longest wait for a head, and for each piece of a body, seconds.
+        tls: how its certificate is judged.
+        ghost_for: seconds a call without an answer is taken to be at work over there.
+    """
+
+    def __init__(self, address: str, jar: Jar, timeout: float, tls: Tls, ghost_for: float = GHOST_FOR) -> None:
+        self._base = URL(address)
+        self._jar = jar
+        self._timeout = timeout
+        self._ghost_for = ghost_for
+        self._ghosts: set[asyncio.Task[None]] = set()
+        self._reads = self._session(tls, alone=False)
+        self._changes = self._session(tls, alone=True)  # no old connection can turn an order into an unknown one
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self._base}, {len(self._ghosts)} ghosts>"
+
+    def _session(self, tls: Tls, *, alone: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=GatewayConnector(ssl=tls, limit=0, force_close=alone),
+            cookie_jar=self._jar.cookies,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),  # the deadlines are ours
+            auto_decompress=False,  # bodies pass as they are
+            skip_auto_headers=("Accept-Encoding", "Content-Type"),
+            middlewares=(never_twice,),
+        )
+
+    @property
+    def ghosts(self) -> int:
+        """Calls given up here that may still hold a slot over there."""
+        return len(self._ghosts)
+
+    async def close(self) -> None:
+        """Let go of every connection and every ghost."""
+        for ghost in self._ghosts:
+            ghost.cancel()
+        await asyncio.gather(*self._ghosts, return_exceptions=True)
+        await self._reads.close()
+        await self._changes.close()
+
+    async def ask(self, call: Call, left: Left = nobody, within: float | None = None) -> Answer:
+        """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
+
+        Args:
+            within: the deadline for the head where it differs from the usual one, seconds.
+        """
+        patience = within or self._timeout
+        try:
+            return await self._once(call, left, patience)
+        except Broken as exc:
+            if call.changes or not exc.silent:
+                raise self._broken(left) from exc
+        try:
+            return await self._once(call, left, patience)
+        except Broken as exc:
+            raise self._broken(left) from exc
+
+    def _broken(self, left: Left) -> BridgeError:
+        left()
+        return GatewayGarbled("the Gateway broke off before it answered")
+
+    async def _once(self, call: Call, left: Left, patience: float) -> Answer:
+        wire = Wire(patience)
+        session = self._changes if call.changes else self._reads
+        exchange = Exchange(session, self._base, wire, left, self._linger)
+        task = asyncio.create_task(exchange.run(call), name="exchange")  # a task, as it may outlive our patience
+        try:
+            answer = await _until_deadline(task, wire)
+        except asyncio.CancelledError:  # the bridge itself ends
+            task.cancel()
+            left()
+            raise
+        if answer is None:
+            raise self._give_up(task, wire, left)
+        self._jar.touched(answer)
+        return answer
+
+    def _give_up(self, task: asyncio.Task[Answer], wire: Wire, left: Left) -> BridgeError:
+        error = GatewaySilent("the Gateway did not answer in time")
+        if wire.connected:
+            wire.give_up()
+            self._linger(self._haunt(task, left))
+        else:
+            task.cancel()
+            left()
+            error.sent = False
+        return error
+
+    def _linger(self, work: Coroutine[None, None, None]) -> None:
+        """Let work go on that nobody waits for: the answer of a call that was given up."""
+        ghost = asyncio.create_task(self._limited(work), name="ghost")  # outlives the call it belonged to
+        self._ghosts.add(ghost)
+        ghost.add_done_callback(self._ghosts.discard)
+
+    async def _limited(self, work: Coroutine[None, None, None]) -> None:
+        with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
+            async with asyncio.timeout(self._ghost_for):
+                await work
+
+    async def _haunt(self, task: asyncio.Task[Answer], left: Left) -> None:
+        try:
+            answer = await task
+            if answer.rest is not None:
+                answer.rest.close()  # which reads on by itself
+        except asyncio.CancelledError:
+            left()
+            raise
+        except Broken:
+            left()
+
+
+async def _until_deadline(task: asyncio.Task[Answer], wire: Wire) -> Answer | None:
+    """The task's answer, or None once its stage has lasted too long."""
+    loop = asyncio.get_running_loop()
+    while not task.done() and wire.deadline > loop.time():
+        await asyncio.wait({task}, timeout=wire.deadline - loop.time())
+    return task.result() if task.done() else None

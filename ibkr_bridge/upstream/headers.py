@@ -1,0 +1,35 @@
+"""Which headers cross the bridge, each way. Pure: two tables and how they are read.
+
+Callers' cookies and everything else about them stay below; the Gateway's cookies and everything about IBKR's edge
+stay above. `X-Bridge-*` and the other headers of our own answers are put on in `web/pipeline.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ibkr_bridge import VERSION
+from ibkr_bridge.upstream.base import Headers
+
+UP = {"accept": "*/*", "content-type": None}  # what crosses, and what stands in where it is missing
+DOWN = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
+USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
+LONGEST = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
+
+
+def upwards(given: Iterable[tuple[str, str]]) -> Headers:
+    """The headers a call goes out with, from those its caller sent; the first of repeated ones counts.
+
+    Values the Gateway could stumble over (long, or outside ASCII) are left out.
+    """
+    found: dict[str, str] = {}
+    for name, value in given:
+        if name.lower() in UP and value.isascii() and len(value) <= LONGEST:
+            found.setdefault(name.lower(), value)
+    crossing = {name: found.get(name, stand_in) for name, stand_in in UP.items()}
+    return (*((name.title(), value) for name, value in crossing.items() if value), ("User-Agent", USER_AGENT))
+
+
+def downwards(given: Mapping[str, str]) -> dict[str, str]:
+    """The headers of the Gateway's answer that reach the caller."""
+    return {name: given[name] for name in DOWN if name in given}

@@ -1,0 +1,104 @@
+"""The cookies the Gateway sets for us: one private jar, kept over restarts, never shown to a caller.
+
+aiohttp's jar does the judging (it works for an address such as 127.0.0.1 and ignores foreign domains); this room
+keeps it in a file only we can read. A file that cannot be read is set aside, one that cannot be written is announced
+once: the session itself lives in the Gateway, so neither stops anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import aiohttp
+
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.events import Bus, CookiesSetAside, StateTrouble
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.upstream.base import Answer
+
+BETWEEN_SAVES = 1.0  # seconds; IBKR sets a cookie with nearly every answer
+
+
+class Jar:
+    """The jar of one line and its file; `path` is None where there is no state directory."""
+
+    def __init__(self, path: Path | None, bus: Bus, scrubber: Scrubber, clock: Clock) -> None:
+        self.cookies = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        self._path = path
+        self._bus = bus
+        self._scrubber = scrubber
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._troubled = False
+        self._saved: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Jar {len(self.cookies)} cookies>"
+
+    def load(self) -> None:
+        """Take back what an earlier run kept."""
+        if self._path is None:
+            return
+        try:
+            json.loads(self._path.read_text("utf-8"))  # aiohttp would go on to try a pickle
+            self.cookies.load(self._path)
+            self._saved = self._learn()
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.cookies.clear()
+            self._set_aside(self._path)
+
+    def _set_aside(self, path: Path) -> None:
+        aside = path.with_suffix(".unreadable")
+        try:
+            path.replace(aside)
+            self._bus.announce(CookiesSetAside(str(aside)))
+        except OSError as exc:
+            self._trouble(exc)
+
+    def _learn(self) -> list[str]:
+        """Tell the scrubber every value, and say what the jar holds now."""
+        held = sorted(f"{morsel['domain']}|{morsel['path']}|{morsel.key}={morsel.value}" for morsel in self.cookies)
+        for morsel in self.cookies:
+            self._scrubber.learn(morsel.value)
+        return held
+
+    def touched(self, answer: Answer) -> None:
+        """Where an answer set cookies, they are secrets from now on, and saved soon."""
+        if "Set-Cookie" in answer.headers:
+            self._learn()
+            self._changed.set()
+
+    def save(self) -> None:
+        """Write the file whole or not at all, readable by us alone."""
+        held = self._learn()
+        if self._path is None or held == self._saved:
+            return
+        draft = self._path.with_suffix(".draft")
+        try:
+            draft.unlink(missing_ok=True)
+            self.cookies.save(draft)
+            os.replace(draft, self._path)  # noqa: PTH105  # one line, one system call
+        except OSError as exc:
+            self._trouble(exc)
+        else:
+            self._saved, self._troubled = held, False
+
+    def _trouble(self, exc: OSError) -> None:
+        if not self._troubled:
+            hint = "cookies are not kept over a restart; make the state directory writable and see that it is not full"
+            self._bus.announce(StateTrouble("the cookie file", os.strerror(exc.errno or 0), hint))
+        self._troubled = True
+
+    async def keep(self) -> NoReturn:
+        """Save what changed, at most once a second, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self.save()
+            await self._clock.wait(asyncio.Event(), BETWEEN_SAVES)

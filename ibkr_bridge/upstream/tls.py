@@ -1,0 +1,28 @@
+"""How the Gateway's certificate is judged.
+
+The certificate the Gateway ships with is expired, self-signed, without a name, and the same everywhere, key included:
+no client can verify it. On loopback it is taken as it is; elsewhere settings demand a pinned fingerprint or a CA file.
+TLS 1.2 stays allowed: the Gateway speaks nothing newer.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+
+Tls = ssl.SSLContext | aiohttp.Fingerprint | bool
+
+
+def judge(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
+    """What aiohttp wants to be told: a pin, a context that verifies, or False for a certificate taken as it is.
+
+    Raises:
+        OSError: the CA file cannot be read as certificates.
+    """
+    if fingerprint is not None:
+        return aiohttp.Fingerprint(fingerprint)
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
+    return False

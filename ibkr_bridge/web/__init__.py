@@ -1,0 +1,26 @@
+"""What callers see. The keys under which handlers find what they share are declared here and nowhere else."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.events import Bus
+from ibkr_bridge.line import Lines
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.pulse import Pulse
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.web.drain import Drain
+from ibkr_bridge.web.keys import KeyRing
+from ibkr_bridge.web.visit import Visit
+
+SETTINGS = web.AppKey("settings", Settings)
+LINES = web.AppKey("lines", Lines)
+BUS = web.AppKey("bus", Bus)
+CLOCK = web.AppKey("clock", Clock)
+SCRUBBER = web.AppKey("scrubber", Scrubber)
+KEYS = web.AppKey("keys", KeyRing)
+PULSE = web.AppKey("pulse", Pulse)
+DRAIN = web.AppKey("drain", Drain)
+VISIT = web.RequestKey("visit", Visit)
+MAIN = "main"  # the name of the usual line

@@ -1,0 +1,137 @@
+"""The door itself: one caller's connection, and how many there may be.
+
+aiohttp's server has no deadline for a request's head, no cap on connections, and answers malformed bytes with a page
+and a traceback that repeat them, the key among them. A small subclass of its protocol mends the three; it leans on
+aiohttp's inner parts, so the version is pinned and `tests/web/test_door.py` holds it to its promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
+
+from ibkr_bridge import events
+
+HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
+IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
+LINGER = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
+MOST = 512  # connections
+LONGEST_LINE = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
+
+NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
+
+_SILENT = logging.getLogger("ibkr_bridge.silent")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+
+class Doorkeeper:
+    """Counts connections, and makes room where there are too many."""
+
+    def __init__(self, bus: events.Bus, most: int = MOST) -> None:
+        self._bus = bus
+        self._most = most
+        self._doors: dict[Door, None] = {}  # oldest first
+
+    def __repr__(self) -> str:
+        return f"<Doorkeeper {len(self._doors)}/{self._most} connections>"
+
+    @property
+    def doors(self) -> tuple[Door, ...]:
+        """The connections, oldest first."""
+        return tuple(self._doors)
+
+    def enter(self, door: Door) -> None:
+        """One more; at the cap the oldest without a complete request goes, and where all are served the new one."""
+        self._doors[door] = None
+        if len(self._doors) <= self._most:
+            return
+        self._bus.announce(events.ConnectionRefused(self._most))
+        next((guest for guest in self._doors if guest.is_idle), door).slam()
+
+    def leave(self, door: Door) -> None:
+        """One less."""
+        self._doors.pop(door, None)
+
+    def malformed(self, problem: str) -> None:
+        """Somebody sent what is not HTTP."""
+        self._bus.announce(events.RequestMalformed(problem))
+
+
+class Door(RequestHandler):
+    """One caller's connection."""
+
+    def __init__(
+        self, server: web.Server, keeper: Doorkeeper, loop: asyncio.AbstractEventLoop, **limits: float
+    ) -> None:
+        self._head_within = limits.pop("head_within", HEAD_WITHIN)
+        options: dict[str, Any] = {
+            "keepalive_timeout": limits.pop("idle", IDLE),
+            "logger": _SILENT,
+            "access_log": None,
+            "max_line_size": LONGEST_LINE,
+            "lingering_time": LINGER,
+        }
+        super().__init__(server, loop=loop, **options)
+        self._keeper = keeper
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no complete request is being answered here."""
+        request = self._current_request
+        return request is None or not request.content.is_eof()
+
+    def slam(self) -> None:
+        """Close at once, whatever is half said."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is at the door; the first head is due."""
+        super().connection_made(transport)
+        self._await_head()
+        self._keeper.enter(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """They have gone."""
+        self._head_came()
+        self._keeper.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and watch the time that a head takes."""
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count > heads:
+            self._head_came()
+        elif self._head_timer is None and self._waiter is not None:
+            self._await_head()  # the first bytes of the next request on a kept connection
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_within, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self._keeper.malformed("the head of a request did not come in time")
+        self.slam()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A bare answer and one quiet line, instead of a page and a traceback that repeat what was sent."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError("the connection has ended")
+        self._keeper.malformed(type(exc).__name__ if exc else "unknown")
+        response = web.Response(status=status, headers={hdrs.SERVER: NAME})
+        response.force_close()
+        return response

@@ -1,0 +1,114 @@
+"""The keyed routes about the Gateway: the whole truth, and what the owner of the full key may do to the session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from ibkr_bridge.errors import GatewayGarbled, SessionDown
+from ibkr_bridge.line import Line
+from ibkr_bridge.masking import mask_account
+from ibkr_bridge.orders.rules import PAPER_ACCOUNT
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.traffic.slots import PLACES
+from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN, VISIT
+from ibkr_bridge.web.health import utc_text
+
+
+async def status(request: web.Request) -> web.Response:
+    """Everything the bridge knows of itself and the session, account numbers masked."""
+    line = request.app[LINES][MAIN]
+    await line.keeper.fresh()
+    return web.json_response({**_session(line), **_flags(request, line), **_accounts(line), **_traffic(line)})
+
+
+def _session(line: Line) -> dict[str, Any]:
+    keeper = line.keeper
+    return {
+        "state": keeper.session.state.value,
+        "authenticated": keeper.session.state is State.READY,
+        "login": keeper.session.login,
+        "competing": keeper.status_body.get("competing") is True,
+        "reason": keeper.session.reason,
+        "hint": keeper.hint(),
+        "since": utc_text(keeper.since),
+        "last_look": utc_text(keeper.checked_utc),
+        "last_good_look": utc_text(keeper.last_good),
+        "next": keeper.next_act,
+        "login_expires": utc_text(keeper.login_expires),
+        "next_reset": utc_text(keeper.next_reset),
+    }
+
+
+def _flags(request: web.Request, line: Line) -> dict[str, Any]:
+    settings, pause = line.settings, line.pause
+    return {
+        "mode": settings.trading_mode.value,
+        "read_only": settings.read_only,
+        "paused": {"by": pause.by, "since": pause.since} if pause.is_on else None,
+        "maintenance_until": utc_text(line.keeper.maintenance_end),
+        "draining": request.app[DRAIN].is_on,
+        "gateway": str(settings.gateway_url),
+    }
+
+
+def _accounts(line: Line) -> dict[str, Any]:
+    known = line.keeper.accounts
+    kinds = {True: "paper", False: "live", None: "unknown"}
+    return {
+        "accounts": [
+            {"account": mask_account(number), "kind": kinds[known.paper if known.paper is not None else _guess(number)]}
+            for number in sorted(known.numbers)
+        ]
+    }
+
+
+def _guess(number: str) -> bool | None:
+    return True if PAPER_ACCOUNT.fullmatch(number) else None
+
+
+def _traffic(line: Line) -> dict[str, Any]:
+    return {
+        "slots": {
+            "places": PLACES,
+            "taken": line.slots.taken,
+            "waiting": line.slots.waiting,
+            "ghosts": line.gateway.ghosts,
+        }
+    }
+
+
+async def reconnect(request: web.Request) -> web.Response:
+    """Look at the session now, and reopen it where it is lost, as the ration allows."""
+    line = request.app[LINES][MAIN]
+    await line.keeper.reopen()
+    return web.json_response(_session(line))
+
+
+async def pause(request: web.Request) -> web.Response:
+    """Stop new orders; cancels still pass."""
+    line = request.app[LINES][MAIN]
+    kept = line.pause.set(_who(request), request.app[CLOCK].utc())
+    return web.json_response({"paused": True, "by": line.pause.by, "since": line.pause.since, "kept": kept})
+
+
+async def resume(request: web.Request) -> web.Response:
+    """Let new orders through again."""
+    line = request.app[LINES][MAIN]
+    return web.json_response({"paused": False, "kept": line.pause.clear(_who(request))})
+
+
+def _who(request: web.Request) -> str:
+    key = request[VISIT].key
+    return f"{key.label} key" if key else "nobody"
+
+
+async def logout(request: web.Request) -> web.Response:
+    """End the login at IBKR; only a person or IBeam can make a new one."""
+    line = request.app[LINES][MAIN]
+    if not line.keeper.session.login:
+        raise SessionDown("nobody is signed in", hint="there is nothing to log out from")
+    if await line.keeper.log_out() != 200:
+        raise GatewayGarbled("IBKR did not confirm the log-out", hint="look at GET /gateway/status")
+    return web.json_response(_session(line))

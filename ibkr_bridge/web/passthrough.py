@@ -1,0 +1,169 @@
+"""The bridged calls: take the request whole, send it the road of a call, pass the answer on.
+
+Nothing is sent before the body is here and the rules have seen it. An answer passes unchanged in status, body and type;
+small ones whole, large ones as they come, and one that breaks off in the middle is cut off here as well, so that
+nobody takes half an answer for a whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+
+from aiohttp import hdrs, web
+
+from ibkr_bridge import events
+from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
+from ibkr_bridge.line import CallerGone, Line, Trip
+from ibkr_bridge.orders.rules import read_call
+from ibkr_bridge.upstream.base import Answer, Call, Rest
+from ibkr_bridge.upstream.headers import downwards, upwards
+from ibkr_bridge.web import BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
+from ibkr_bridge.web.routes import METHODS, OWN, destination
+from ibkr_bridge.web.signin import FROM_THE_KEEPER
+from ibkr_bridge.web.target import Target
+
+LARGEST_BODY = 1024 * 1024  # bytes
+BODY_WITHIN = 15.0  # seconds for a caller to send it
+READER_WITHIN = 15.0  # seconds for a caller to take the next piece of a large answer
+LONGEST_WAIT = 60.0  # seconds a caller may ask us to wait
+BODILESS = (204, 304)
+
+
+async def bridged(request: web.Request) -> web.StreamResponse:
+    """Everything that is not a route of our own."""
+    target = request[VISIT].target
+    if target is None:
+        raise NotBridged("nothing is bridged under this path")
+    _own_route_other_method(target)
+    place = destination(target, request.app[SETTINGS])
+    if request.method not in METHODS:
+        raise WrongMethod("the Gateway is not asked with this method", ", ".join(METHODS))
+    line = request.app[LINES][MAIN]
+    from_keeper = FROM_THE_KEEPER.get(place.segments)
+    if from_keeper is not None:
+        return await from_keeper(request, line)
+    return await _sent_on(request, line, place.segments, place.raw_path + target.query)
+
+
+def _own_route_other_method(target: Target) -> None:
+    own = OWN.get(target.path)
+    if own is not None:
+        raise WrongMethod("this route is not asked with this method", ", ".join(own))
+
+
+async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], target: str) -> web.StreamResponse:
+    visit = request[VISIT]
+    row = visit.row
+    if row is None:
+        raise NotBridged("nothing is bridged under this path")
+    wait = asked_wait(request.headers.get("X-Bridge-Wait"))
+    body = await whole_body(request)
+    asked = read_call(row, segments, target.partition("?")[2], body)
+    call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
+    trip = Trip(call, row, asked, wait, still_there=lambda: _is_there(request))
+    counted = request.app[DRAIN].order() if row.effect is Effect.TRADE else nullcontext()
+    with counted:
+        try:
+            answer = await _ask(request, line, trip)
+        finally:
+            visit.waited, visit.at_gateway = trip.waited, trip.at_gateway
+        visit.source = "gateway"
+        return await _passed_on(request, answer)
+
+
+async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:
+    try:
+        return await line.ask(trip)
+    except CallerGone as exc:
+        raise ConnectionResetError("the caller hung up before its turn came") from exc
+    except OrderUnknown as exc:
+        unknown = events.OutcomeUnknown(request[VISIT].request_id, request.method, trip.row.path, exc.detail)
+        request.app[BUS].announce(unknown)
+        raise
+
+
+def _is_there(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def asked_wait(given: str | None) -> float | None:
+    """What `X-Bridge-Wait` asks for, seconds; None where it asks for nothing.
+
+    Raises:
+        BadRequest: it is no number of seconds.
+    """
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise BadRequest("X-Bridge-Wait is no number of seconds", hint="send a number from 0 to 60")
+    return min(seconds, LONGEST_WAIT)
+
+
+async def whole_body(request: web.Request) -> bytes:
+    """The body, all of it, before anything is sent.
+
+    Raises:
+        TooLarge, BadRequest: it is too large, too slow, or not what its headers say.
+    """
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise TooLarge("the body is larger than 1 MiB")
+    if not request.body_exists:
+        return b""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as exc:
+        raise TooLarge("the body is larger than 1 MiB") from exc
+    except TimeoutError as exc:
+        raise BadRequest("the body did not come in time", hint="send the whole body at once") from exc
+    except (web.RequestPayloadError, ValueError) as exc:
+        raise BadRequest("the body is not what its headers say") from exc
+
+
+async def _passed_on(request: web.Request, answer: Answer) -> web.StreamResponse:
+    headers = downwards(answer.headers)
+    if answer.rest is None:
+        body = None if answer.status in BODILESS else answer.body
+        return _silent_type(web.Response(status=answer.status, headers=headers, body=body), headers)
+    try:
+        return await _streamed(request, answer.status, headers, answer.body, answer.rest)
+    finally:
+        answer.rest.close()
+
+
+def _silent_type(response: web.Response, headers: dict[str, str]) -> web.Response:
+    """Where the Gateway named no type, we name none: aiohttp would say octet-stream."""
+    if hdrs.CONTENT_TYPE not in headers:
+        response.headers.pop(hdrs.CONTENT_TYPE, None)
+    return response
+
+
+async def _streamed(
+    request: web.Request, status: int, headers: dict[str, str], beginning: bytes, rest: Rest
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    try:
+        await _write(response, beginning)
+        async for piece in rest.pieces():
+            await _write(response, piece)
+    except (GatewayTrouble, TimeoutError) as exc:
+        request[VISIT].code = exc.code if isinstance(exc, GatewayTrouble) else "slow_reader"
+        if request.transport is not None:
+            request.transport.abort()  # a clean end would make half an answer look whole
+        raise ConnectionResetError("the answer broke off") from exc
+    await response.write_eof()
+    return response
+
+
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    async with asyncio.timeout(READER_WITHIN):
+        await response.write(piece)

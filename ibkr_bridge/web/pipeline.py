@@ -1,0 +1,225 @@
+"""What happens to every request before its handler, and to every reply before it leaves.
+
+One middleware, one question. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody foresaw
+becomes `internal` with the request's id, and its places (never its words) go to the log.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from ibkr_bridge import events
+from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.errors import (
+    BadKey,
+    BadRequest,
+    BridgeError,
+    ForeignHost,
+    ForeignOrigin,
+    Internal,
+    Stopping,
+    WrongScope,
+)
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.values import is_loopback
+from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
+from ibkr_bridge.web.door import NAME
+from ibkr_bridge.web.keys import presented
+from ibkr_bridge.web.routes import OPEN, what_it_meets
+from ibkr_bridge.web.target import read_target
+from ibkr_bridge.web.visit import Visit, request_id
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TRY_AGAIN = 5.0  # seconds a restart takes at most, told to callers while the bridge drains
+
+
+def pipeline() -> tuple[Middleware, ...]:
+    """What every request passes, outermost first."""
+    return (
+        named_request,  # an id, for every log line and for the reply
+        timed_request,  # one line, one measurement; who is inside is counted here
+        errors_become_json,  # inside the two above, so that refusals are named and timed
+        known_host,  # was it meant for us, and not sent by a page?   400 403
+        plain_target,  # can it be read in one way only?              400 414
+        known_key,  # who is calling?                                 401
+        door_still_open,  # are we ending?                            503
+        granted_scope,  # may they call this?                         403
+    )
+
+
+@web.middleware
+async def named_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id: the caller's own where it can be trusted not to carry a secret."""
+    given = request.headers.get("X-Request-ID")
+    request[VISIT] = Visit(request_id(given, request.app[SCRUBBER]), time.monotonic())
+    return await handler(request)
+
+
+@web.middleware
+async def timed_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """One line in the log for each request, however it ends."""
+    visit = request[VISIT]
+    status = 499  # nobody was left to be told
+    try:
+        with request.app[DRAIN].request():
+            response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        ms = round((time.monotonic() - visit.began) * 1000, 1)
+        label = visit.key.label if visit.key else "none"
+        request.app[BUS].announce(
+            events.RequestServed(
+                visit.request_id, label, request.method, visit.route, status, ms, visit.source, visit.code
+            )
+        )
+
+
+@web.middleware
+async def errors_become_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what the rooms raise into what HTTP says."""
+    try:
+        return await handler(request)
+    except BridgeError as exc:
+        return problem(request, exc)
+    except web.HTTPException as exc:
+        return problem(request, FROM_AIOHTTP.get(exc.status, BadRequest)("the request could not be taken"))
+    except ConnectionError:
+        raise  # the caller has gone, or its reply was cut on purpose
+    except Exception as exc:  # our own bug: the caller learns the id, the log learns the place
+        visit = request[VISIT]
+        request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
+        return problem(request, Internal("something went wrong inside the bridge"))
+
+
+FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
+
+
+@web.middleware
+async def known_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse names an attacker can point at us (DNS rebinding), and pages that are not ours."""
+    hosts = request.headers.getall(hdrs.HOST, [])
+    if len(hosts) != 1:
+        raise BadRequest("there must be exactly one Host header", hint="send the bridge's own address as Host")
+    if not is_known_host(hosts[0].lower(), request.app[SETTINGS]):
+        raise ForeignHost("the Host header names somebody else")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin.lower() != f"http://{hosts[0].lower()}":
+        raise ForeignOrigin("a page of another origin is asking")
+    return await handler(request)
+
+
+def is_known_host(host: str, settings: Settings) -> bool:
+    """Whether a Host header means us: a loopback name with any port (tunnels change it), our address, a listed name."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    own = {settings.url.host, str(settings.url).removeprefix("http://")}
+    return (
+        is_loopback(name.strip("[]"))
+        or bool({host, name} & (own | settings.allowed_hosts))
+        or _is_wildcard(name, settings)
+    )
+
+
+def _is_wildcard(name: str, settings: Settings) -> bool:
+    """Listening on every address: then any plain address is ours; names still have to be listed."""
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return settings.allow_remote and settings.url.host in ("0.0.0.0", "::") and not address.is_unspecified  # noqa: S104
+
+
+@web.middleware
+async def plain_target(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Read the target, and find out what it meets."""
+    visit = request[VISIT]
+    visit.target = read_target(request.raw_path)
+    visit.route, visit.row = what_it_meets(request, visit.target)
+    return await handler(request)
+
+
+@web.middleware
+async def known_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let those in who know a key; four routes are open to all."""
+    visit = request[VISIT]
+    key = presented(request.headers)
+    visit.key = request.app[KEYS].find(key) if key is not None else None
+    if visit.key is None and not _is_open(request):
+        raise BadKey("the key is missing or wrong")
+    return await handler(request)
+
+
+def _is_open(request: web.Request) -> bool:
+    target = request[VISIT].target
+    return request.method in ("GET", "HEAD") and target is not None and target.path in OPEN
+
+
+@web.middleware
+async def door_still_open(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """While draining only the open routes answer."""
+    if request.app[DRAIN].is_on and not _is_open(request):
+        raise Stopping("the bridge is stopping", retry_after=TRY_AGAIN)
+    return await handler(request)
+
+
+@web.middleware
+async def granted_scope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Hold the key against the effect of what it asks for."""
+    visit = request[VISIT]
+    effect = visit.row.effect if visit.row else Effect.READ
+    if visit.key is not None and effect not in visit.key.effects:
+        raise WrongScope("this key may only read")
+    return await handler(request)
+
+
+def problem(request: web.Request, error: BridgeError) -> web.Response:
+    """An error as `application/problem+json` (RFC 9457)."""
+    visit = request[VISIT]
+    visit.code = error.code
+    body = {
+        "type": f"urn:ibkr-bridge:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "error": error.detail,  # IBKR's own clients read this member
+        "code": error.code,
+        "hint": error.hint,
+        "request_id": visit.request_id,
+        "retryable": error.retryable,
+    }
+    headers = dict(error.headers)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return web.Response(
+        status=error.status, body=json.dumps(body).encode(), headers=headers, content_type="application/problem+json"
+    )
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
+    visit = request.get(VISIT)
+    headers = response.headers
+    headers[hdrs.SERVER] = NAME
+    headers["Cache-Control"] = "no-store"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Bridge-Mode"] = request.app[SETTINGS].trading_mode.value
+    if visit is not None:
+        headers["X-Request-ID"] = visit.request_id
+        headers["X-Bridge-Source"] = visit.source
+        headers.extend(visit.extra)
+        timing = list(_timings((("wait", visit.waited), ("gateway", visit.at_gateway))))
+        if timing:
+            headers["Server-Timing"] = ", ".join(timing)
+    if request.app[DRAIN].is_on:
+        response.force_close()
+
+
+def _timings(spans: Iterable[tuple[str, float | None]]) -> Iterable[str]:
+    return (f"{name};dur={seconds * 1000:.1f}" for name, seconds in spans if seconds is not None)

@@ -1,0 +1,83 @@
+"""What a target meets: a route of our own, an endpoint of IBKR, or nothing.
+
+Our own routes are one table: path, method, what it does, whether it is open to all. Everything else is matched against
+the prefixes that are bridged and then against the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ibkr_bridge.catalogue import API, BRIDGED, KNOWN_PREFIXES, TICKLE, Effect, Endpoint, Layer, find
+from ibkr_bridge.errors import NotBridged
+from ibkr_bridge.reading import NEVER_BRIDGED
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.web import SETTINGS
+from ibkr_bridge.web.target import Target
+
+OPEN = frozenset({"/health", "/livez", "/readyz", "/gateway/auth-status"})  # no key; exactly these four
+OWN: Mapping[str, Mapping[str, Effect]] = {
+    **{path: {"GET": Effect.READ, "HEAD": Effect.READ} for path in sorted(OPEN)},
+    "/gateway/status": {"GET": Effect.READ},
+    "/gateway/reconnect": {"POST": Effect.SESSION},
+    "/gateway/pause": {"POST": Effect.TRADE},
+    "/gateway/resume": {"POST": Effect.TRADE},
+    "/gateway/logout": {"POST": Effect.SESSION},
+}
+MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketdata
+API_SEGMENTS = tuple(API.strip("/").split("/"))
+METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a bridged call goes: its path below `/v1/api`, decoded for the rules and raw for the wire."""
+
+    segments: tuple[str, ...]
+    raw_path: str
+
+
+def destination(target: Target, settings: Settings) -> Destination:
+    """Find where a target leads.
+
+    Raises:
+        NotBridged: nowhere we go.
+    """
+    segments, raw = target.segments, target.raw_segments
+    if segments[:2] == API_SEGMENTS:
+        segments, raw = segments[2:], raw[2:]
+    if segments == TICKLE:
+        return Destination(segments, "/".join((API, *raw)))
+    if len(segments) < 2 or segments[0] not in (*BRIDGED, *settings.extra_prefixes):
+        raise _not_bridged(segments[0] if segments else "")
+    if segments[0] == MARKETDATA:
+        segments, raw = ("iserver", *segments), ["iserver", *raw]
+    return Destination(segments, "/".join((API, *raw)))
+
+
+def _not_bridged(prefix: str) -> NotBridged:
+    if prefix in NEVER_BRIDGED:
+        return NotBridged(
+            "sign-in, log-out and token paths are never bridged", hint="use POST /gateway/logout to log out"
+        )
+    if prefix in KNOWN_PREFIXES:
+        return NotBridged(
+            f"/{prefix} is not open on this bridge", hint=f"add {prefix} to IBKR_BRIDGE_EXTRA_PREFIXES to open it"
+        )
+    return NotBridged("nothing is bridged under this path")
+
+
+def what_it_meets(request: web.Request, target: Target) -> tuple[str, Endpoint | None]:
+    """The route as the log may show it, and the catalogue's row; for nothing `("?", None)`."""
+    path = "/" + "/".join(target.segments)
+    if path in OWN:
+        effect = OWN[path].get(request.method, Effect.READ)
+        return path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")
+    try:
+        row = find(request.method, destination(target, request.app[SETTINGS]).segments)
+    except NotBridged:
+        return "?", None
+    return row.path, row

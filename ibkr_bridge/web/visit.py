@@ -1,0 +1,41 @@
+"""One request's stay in the bridge: what is found out about it on its way, for the reply's headers and the log."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+
+from ibkr_bridge.catalogue import Endpoint
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.web.keys import Key
+from ibkr_bridge.web.target import Target
+
+WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+@dataclass
+class Visit:
+    """What is known of one request so far."""
+
+    request_id: str
+    began: float
+    """Monotonic seconds."""
+    key: Key | None = None
+    target: Target | None = None
+    route: str = "?"
+    """The pattern it met, never the path itself: account numbers stand in paths."""
+    row: Endpoint | None = None
+    source: str = "bridge"
+    code: str | None = None
+    waited: float | None = None
+    at_gateway: float | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    """Headers of the reply that a handler decided on."""
+
+
+def request_id(given: str | None, scrubber: Scrubber) -> str:
+    """The caller's id where it is well-formed and holds no secret, else one of ours."""
+    if given and WELL_FORMED.fullmatch(given) and not scrubber.holds_secret(given):
+        return given
+    return uuid.uuid4().hex

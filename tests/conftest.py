@@ -1,0 +1,44 @@
+"""Fixtures: a simulated Gateway, a bridge in front of it, both on free ports of loopback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.house import House, settings_for
+
+Open = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A simulated Gateway, somebody signed in."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def open_house(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens a bridge in front of the simulated Gateway with settings of the test's own."""
+    async with AsyncExitStack() as doors:
+
+        async def opened(*, ready: bool = True, gateway: str | None = None, **env: str) -> House:
+            env.setdefault("IBKR_GATEWAY_TIMEOUT", "1")
+            house = House(settings_for(gateway or sim.url, tmp_path / "state", **env))
+            await doors.enter_async_context(house)
+            if ready:
+                await house.until(State.READY)
+            return house
+
+        yield opened
+
+
+@pytest.fixture
+async def house(open_house: Open) -> House:
+    """A bridge as most have it: paper mode, session ready; a deadline of one second, so that silence is short."""
+    return await open_house()

@@ -1,0 +1,177 @@
+"""What every test needs: a bridge in front of a simulated Gateway, and a way to speak to it through real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from ibkr_bridge.app import Bridge
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.events import Bus, Fact, SessionChanged
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.settings import LogFormat, LogLevel, Settings
+
+KEY = "full-key-for-tests-0123456789-abcdef"
+PREVIOUS = "previous-key-for-tests-0123456789-ab"
+READING = "reading-key-for-tests-0123456789-abc"
+PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
+
+
+@dataclass
+class Reply:
+    """One answer of the bridge."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        """The code of a problem; None for anything else."""
+        problem = self.headers.get("Content-Type", "").startswith("application/problem+json")
+        return str(self.json["code"]) if problem else None
+
+
+def settings_for(gateway: str, state: Path, **env: str) -> Settings:
+    """Settings as from an environment, on a free port."""
+    return Settings.from_env(
+        {
+            "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
+            "IBKR_BRIDGE_KEY": KEY,
+            "IBKR_BRIDGE_STATE_DIR": str(state),
+            "IBKR_GATEWAY_URL": gateway,
+            **env,
+        }
+    )
+
+
+class House:
+    """A running bridge and its caller."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.bus, self.scrubber = Bus(), Scrubber()
+        self.facts: list[Fact] = []
+        self.written = io.StringIO()
+        self._changed = asyncio.Event()
+        self.bus.listen(self.facts.append)
+        self.bus.listen(lambda _: self._changed.set())
+        Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.scrubber).listen(self.bus)
+        self.bridge = Bridge(settings, self.bus, self.scrubber, clock)
+        self._client: aiohttp.ClientSession | None = None
+        self._finished = False
+
+    async def __aenter__(self) -> Self:
+        await self.bridge.start()
+        connector = aiohttp.TCPConnector(limit=0)
+        self._client = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._client is not None:
+            await self._client.close()
+        if not self._finished:
+            await self.finish()
+
+    async def finish(self) -> int:
+        """Drain and close, as a signal would."""
+        self._finished = True
+        return await self.bridge.finish()
+
+    @property
+    def port(self) -> int:
+        """Where the bridge listens."""
+        return int(self.bridge.url.rpartition(":")[2])
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        key: str | None = KEY,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+    ) -> Reply:
+        """One request, its target byte for byte; `body` as bytes, or as JSON."""
+        if self._client is None:
+            raise RuntimeError("the house is not open")
+        sent = {**({"X-Bridge-Key": key} if key else {}), **(headers or {})}
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        if data is not None and not isinstance(body, bytes):
+            sent.setdefault("Content-Type", "application/json")
+        url = URL.build(scheme="http", host="127.0.0.1", port=self.port, path=target, encoded=True)
+        async with asyncio.timeout(PATIENCE), self._client.request(method, url, headers=sent, data=data) as reply:
+            return Reply(reply.status, reply.headers, await reply.read())
+
+    async def get(self, target: str, **kwargs: Any) -> Reply:
+        """GET."""
+        return await self.request("GET", target, **kwargs)
+
+    async def post(self, target: str, body: Any = None, **kwargs: Any) -> Reply:
+        """POST."""
+        return await self.request("POST", target, body=body, **kwargs)
+
+    async def raw(self, *pieces: bytes, until_closed: bool = True) -> bytes:
+        """Bytes as they are, and everything that comes back until the bridge closes the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            async with asyncio.timeout(PATIENCE):
+                return await reader.read() if until_closed else await reader.read(65536)
+        finally:
+            writer.close()
+
+    async def until(self, state: State) -> None:
+        """Wait until the session is in a state."""
+        async with asyncio.timeout(PATIENCE):
+            while self.bridge.line.keeper.session.state is not state:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def heard(self, kind: type[Fact], count: int = 1) -> list[Fact]:
+        """Wait until so many facts of a kind have been announced."""
+        async with asyncio.timeout(PATIENCE):
+            while len(found := [fact for fact in self.facts if isinstance(fact, kind)]) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return found
+
+    @property
+    def moves(self) -> list[tuple[str, str]]:
+        """The states the session went through, with their reasons."""
+        return [(fact.state, fact.reason) for fact in self.facts if isinstance(fact, SessionChanged)]
+
+
+@dataclass
+class Placed:
+    """A market order as an app places it."""
+
+    account: str = "DU1234567"
+    quantity: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """Where it is posted."""
+        return f"/iserver/account/{self.account}/orders"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is posted."""
+        ticket = {"acctId": self.account, "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY"}
+        return {"orders": [{**ticket, "quantity": self.quantity, **self.extra}]}

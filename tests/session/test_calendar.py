@@ -1,0 +1,104 @@
+"""IBKR's known windows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.values import Window
+from ibkr_bridge.session.calendar import ZONES, next_reset, window_end
+from ibkr_bridge.settings import Region, Settings
+from tests.clocks import NOON
+from tests.house import KEY
+
+PUBLISHED = Settings.from_env({"IBKR_BRIDGE_KEY": KEY}).maintenance
+NEW_YORK = ZoneInfo("America/New_York")
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # made aware
+WINDOWS = st.sampled_from([*PUBLISHED, Window.parse("daily 01:00-01:15"), Window.parse("daily 00:00-24:00")])
+
+
+def at(text: str, zone: str = "America/New_York") -> datetime:
+    """A moment by the clock on a wall there, in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "end"),
+    [
+        ("2026-06-17 12:00", None),
+        ("2026-06-17 00:00", "2026-06-17 00:10"),
+        ("2026-06-17 00:09:59", "2026-06-17 00:10"),
+        ("2026-06-17 00:10", None),
+        ("2026-06-17 01:05", "2026-06-17 01:15"),
+        ("2026-06-20 01:05", None),
+        ("2026-06-20 17:59", None),
+        ("2026-06-20 18:00", "2026-06-21 00:00"),
+        ("2026-06-20 23:59:59", "2026-06-21 00:00"),
+        ("2026-12-16 01:05", "2026-12-16 01:15"),
+    ],
+)
+def test_the_published_windows_are_known(moment: str, end: str | None) -> None:
+    """A session lost at midnight is no alarm; one lost at noon is."""
+    assert window_end(at(moment), Region.AMERICA, PUBLISHED) == (at(end) if end else None)
+
+
+@pytest.mark.parametrize("region", Region)
+def test_windows_are_in_the_regions_own_time(region: Region) -> None:
+    """Midnight in Zug is afternoon in New York."""
+    midnight = at("2026-06-17 00:05", ZONES[region])
+
+    assert window_end(midnight, region, PUBLISHED) == at("2026-06-17 00:10", ZONES[region])
+    assert not [other for other in Region if other is not region and window_end(midnight, other, PUBLISHED)]
+
+
+def test_the_latest_of_overlapping_windows_counts() -> None:
+    """Callers are told to come back once, not twice."""
+    windows = (Window.parse("daily 12:00-12:30"), Window.parse("wed 11:00-13:00"))
+
+    assert window_end(NOON, Region.AMERICA, windows) == NOON + timedelta(hours=1)
+
+
+def test_without_windows_there_is_no_maintenance() -> None:
+    """Somebody who says `none` is alarmed at every hour."""
+    assert window_end(at("2026-06-17 00:05"), Region.AMERICA, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("moment", "reset"),
+    [
+        ("2026-06-17 12:00", "2026-06-18 00:00"),
+        ("2026-06-17 00:00", "2026-06-18 00:00"),
+        ("2026-06-17 23:59:59", "2026-06-18 00:00"),
+        ("2026-12-31 20:00", "2027-01-01 00:00"),
+        ("2026-03-08 00:30", "2026-03-09 00:00"),
+        ("2026-11-01 00:30", "2026-11-02 00:00"),
+    ],
+)
+def test_the_next_reset_is_the_regions_next_midnight(moment: str, reset: str) -> None:
+    """Days of 23 and 25 hours included."""
+    assert next_reset(at(moment), Region.AMERICA) == at(reset)
+
+
+@settings(deadline=None)
+@given(MOMENTS, st.sampled_from(Region), st.lists(WINDOWS, max_size=3))
+@example(datetime(2026, 11, 1, 6, 5, tzinfo=UTC), Region.AMERICA, [Window.parse("daily 01:00-01:15")])
+@example(datetime(2026, 11, 1, 5, 5, tzinfo=UTC), Region.AMERICA, [Window.parse("daily 01:00-01:15")])
+def test_a_window_always_ends_in_the_future_and_soon(moment: datetime, region: Region, windows: list[Window]) -> None:
+    """Retry-After is counted from it: a past end would tell everybody to come back at once."""
+    end = window_end(moment, region, windows)
+
+    assert end is None or moment < end <= moment + timedelta(hours=25)
+
+
+@settings(deadline=None)
+@given(MOMENTS, st.sampled_from(Region))
+def test_the_next_reset_is_ahead_and_within_a_day(moment: datetime, region: Region) -> None:
+    """The longest day of the year has 25 hours."""
+    reset = next_reset(moment, region)
+
+    assert moment < reset <= moment + timedelta(hours=25)
+    assert reset.astimezone(ZoneInfo(ZONES[region])).strftime("%H:%M:%S") == "00:00:00"

@@ -1,0 +1,95 @@
+"""What IBKR wants to be asked first, and what its answers tell."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.session.preflight import REPLAYED, Accounts, doubts_session, read_accounts
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from(["accounts", "isPaper"]), st.text()), inner, max_size=3),
+    ),
+    max_leaves=10,
+)
+
+
+def test_both_lists_of_accounts_are_asked_for() -> None:
+    """Without the first orders answer 500, without the second the portfolio is empty."""
+    assert REPLAYED == ("/v1/api/iserver/accounts", "/v1/api/portfolio/accounts")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"accounts": ["DU1", "DU2"], "isPaper": True}, Accounts(frozenset({"DU1", "DU2"}), True)),
+        ({"accounts": ["U1"], "isPaper": False, "selectedAccount": "U1"}, Accounts(frozenset({"U1"}), False)),
+        ({"accounts": ["U1"]}, Accounts(frozenset({"U1"}), None)),
+        ({"accounts": ["U1"], "isPaper": "true"}, Accounts(frozenset({"U1"}), None)),
+        ({"accounts": ["U1"], "isPaper": 1}, Accounts(frozenset({"U1"}), None)),
+        ({"accounts": "U1", "isPaper": True}, Accounts(frozenset(), True)),
+        ({"accounts": None}, Accounts()),
+        ({}, Accounts()),
+        (["U1"], Accounts()),
+        (None, Accounts()),
+        ("U1", Accounts()),
+    ],
+)
+def test_accounts_are_what_ibkr_plainly_says(body: object, told: Accounts) -> None:
+    """Paper is a plain yes; anything else leaves the doubt, and a doubtful account is not traded."""
+    assert read_accounts(body) == told
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_no_body_crashes_the_reader(body: object) -> None:
+    """What is unexpected tells nothing, and stops nothing."""
+    told = read_accounts(body)
+
+    assert told.paper in (True, False, None)
+    assert all(isinstance(number, str) for number in told.numbers)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b""),
+        (401, b"<html>"),
+        (200, b'{"error":"no session"}'),
+        (500, b'{"error":"Please query /accounts first"}'),
+        (400, b'{"error":"Bad Request: no bridge","statusCode":400}'),
+        (500, b'{ "error" : "Init session first" }'),
+        (500, b'{"Error":"NOT AUTHENTICATED"}'),
+    ],
+)
+def test_an_answer_that_speaks_of_a_lost_session_is_a_reason_to_look(status: int, body: bytes) -> None:
+    """A loss is noticed by the call that met it, not at the next round."""
+    assert doubts_session(status, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"name":"No Bridge Left Inc"}'),
+        (200, b'[{"description":"init session first"}]'),
+        (500, b'{"error":"internal"}'),
+        (404, b"Access Denied"),
+        (200, b""),
+        (429, b'{"error":"too many requests"}'),
+        (200, b"x" * 400 + b'{"error":"no session"}'),
+    ],
+)
+def test_other_answers_leave_the_keeper_in_peace(status: int, body: bytes) -> None:
+    """Every doubt costs a call to IBKR."""
+    assert not doubts_session(status, body)
+
+
+@settings(deadline=None)
+@given(st.integers(100, 999), st.binary())
+def test_no_answer_crashes_the_question(status: int, body: bytes) -> None:
+    """It is asked of every answer that passes."""
+    assert doubts_session(status, body) in (True, False)

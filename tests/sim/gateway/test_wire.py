@@ -1,0 +1,48 @@
+"""Properties of the parser: no bytes from a client confuse it."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as some
+
+from ibkr_bridge.sim.gateway.wire import Head, Refusal, read_head, write_head
+
+TOKEN = some.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", min_size=1, max_size=20)
+VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40)
+
+
+@settings(deadline=None)
+@given(some.binary(max_size=300))
+@example(b"GET / HTTP/1.1\r\n x\r\n\r\n")
+@example(b"\r\n\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n")
+def test_no_bytes_crash_the_parser(data: bytes) -> None:
+    """It reads a head, refuses, or waits for more."""
+    found = read_head(data)
+
+    assert found is None or isinstance(found, Refusal | tuple)
+    if isinstance(found, tuple):
+        assert found[0].length >= 0
+
+
+@settings(deadline=None)
+@given(some.lists(some.tuples(TOKEN, VALUE), max_size=8), some.binary(max_size=20))
+def test_what_is_written_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
+    """Repeated headers stay repeated and in order; the body is not touched."""
+    said = tuple((f"X-{name}", value) for name, value in headers)  # none that has a meaning of its own
+    head = write_head("GET /a?b HTTP/1.1", said)
+
+    found = read_head(head + rest)
+
+    assert found == (Head("GET", "/a?b", "HTTP/1.1", said), len(head))
+
+
+@settings(deadline=None)
+@given(some.integers(0, 60))
+def test_a_head_in_parts_is_waited_for(cut: int) -> None:
+    """However the network cuts it."""
+    head = b"GET /v1/api/tickle HTTP/1.1\r\nHost: localhost\r\nA: b\r\n\r\n"
+
+    found = read_head(head[:cut])
+
+    assert (found is None) == (cut < len(head))

@@ -1,0 +1,169 @@
+"""Quotes, candles, accounts, positions and the smaller rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.pacing import BOX, LIMITS, Limit, Pacing
+from ibkr_bridge.sim.market.quotes import PLENTY, Quotes
+from tests.clocks import ManualClock
+from tests.sim.wire import Wire, connect
+
+API = "/v1/api"
+SNAPSHOT = f"{API}/iserver/marketdata/snapshot"
+AAPL = 265598
+
+
+async def test_the_first_snapshot_is_empty(wire: Wire) -> None:
+    """It only opens the stream; later ones have the fields, as text."""
+    path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86"
+    first = (await wire.call("GET", path)).json()
+    second = (await wire.call("GET", path)).json()
+
+    assert [set(row) for row in first] == [{"conid", "conidEx"}] * 2
+    assert all({"31", "84", "86", "_updated", "6509"} <= set(row) for row in second)
+    assert isinstance(second[0]["31"], str)
+
+
+async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire) -> None:
+    """It looks like a first snapshot, until a line is given back."""
+    many = ",".join(str(conid) for conid in PLENTY[:100])
+    extra = f"{SNAPSHOT}?conids={AAPL}&fields=31"
+    await wire.call("GET", f"{SNAPSHOT}?conids={many}&fields=31")
+    for _ in range(3):
+        assert "31" not in (await wire.call("GET", extra)).json()[0]
+
+    await wire.call("POST", f"{API}/iserver/marketdata/unsubscribe", {"conid": PLENTY[0]})
+    await wire.call("GET", extra)
+
+    assert "31" in (await wire.call("GET", extra)).json()[0]
+
+
+async def test_giving_back_what_is_not_open_is_a_server_error(wire: Wire) -> None:
+    """And giving all back never is."""
+    path = f"{API}/iserver/marketdata/unsubscribe"
+
+    assert (await wire.call("POST", path, {"conid": AAPL})).json() == {"error": "unknown"}
+    assert (await wire.call("GET", f"{path}all")).json() == {"unsubscribed": True}
+
+
+def test_prices_move_by_clock_and_seed_alone() -> None:
+    """The same moment gives the same price everywhere."""
+    prices = [Quotes(1).last(AAPL, float(moment)) for moment in range(50)]
+
+    assert prices == [Quotes(1).last(AAPL, float(moment)) for moment in range(50)]
+    assert len(set(prices)) > 10
+    assert prices != [Quotes(2).last(AAPL, float(moment)) for moment in range(50)]
+    assert all(price % Decimal("0.01") == 0 for price in prices)
+
+
+async def test_candles_fill_the_period(wire: Wire) -> None:
+    """Volumes are to be multiplied."""
+    path = f"{API}/iserver/marketdata/history?conid={AAPL}&period=1d&bar=1h"
+
+    chart = (await wire.call("GET", path)).json()
+
+    assert (chart["points"], len(chart["data"]), chart["volumeFactor"]) == (24, 24, 40)
+    assert all(bar["l"] <= bar["o"] <= bar["h"] for bar in chart["data"])
+
+
+async def test_positions_come_in_pages_and_end_with_an_empty_one(wire: Wire) -> None:
+    """Three pages for the first account."""
+    await wire.call("GET", f"{API}/portfolio/accounts")
+    path = f"{API}/portfolio/DU1234567/positions"
+
+    sizes = [len((await wire.call("GET", f"{path}/{page}")).json()) for page in range(4)]
+
+    assert sizes == [100, 100, 33, 0]
+
+
+async def test_portfolio_calls_are_empty_until_its_accounts_were_asked(wire: Wire) -> None:
+    """Without an error."""
+    path = f"{API}/portfolio/DU7654321"
+
+    before = [(await wire.call("GET", f"{path}/{part}")).json() for part in ("positions/0", "summary", "ledger")]
+    await wire.call("GET", f"{API}/portfolio/accounts")
+    after = [(await wire.call("GET", f"{path}/{part}")).json() for part in ("positions/0", "summary", "ledger")]
+
+    assert before == [[], {}, {}]
+    assert all(after)
+
+
+def _reads() -> Iterator[str]:
+    yield from ("/iserver/accounts", "/iserver/account/DU1234567/summary", "/iserver/account/pnl/partitioned")
+    yield from ("/portfolio/accounts", "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary")
+    yield from ("/portfolio/DU1234567/ledger", "/portfolio/DU1234567/allocation", "/portfolio/positions/265598")
+    yield from ("/iserver/secdef/search?symbol=AAPL", f"/iserver/secdef/strikes?conid={AAPL}&month=SEP26")
+    yield from (f"/iserver/secdef/info?conid={AAPL}", f"/iserver/contract/{AAPL}/info")
+    yield from (f"/iserver/contract/{AAPL}/info-and-rules", f"/iserver/contract/{AAPL}/algos")
+    yield from ("/trsrv/stocks?symbols=AAPL,MSFT", "/trsrv/futures?symbols=ES", f"/trsrv/secdef?conids={AAPL}")
+    yield from ("/iserver/currency/pairs?currency=USD", "/iserver/exchangerate?source=EUR&target=USD")
+    yield from ("/iserver/scanner/params", "/iserver/watchlists", "/iserver/account/DU1234567/alerts")
+    yield from ("/fyi/unreadnumber", "/fyi/notifications", "/sso/validate", "/trsrv/secdef/schedule")
+
+
+@pytest.mark.parametrize("path", list(_reads()))
+async def test_every_room_of_the_market_answers_in_json(wire: Wire, path: str) -> None:
+    """With 200."""
+    await wire.call("GET", f"{API}/portfolio/accounts")
+
+    answer = await wire.call("GET", API + path)
+
+    assert answer.status == 200
+    answer.json()
+
+
+async def test_a_period_nobody_knows_is_refused_by_name(wire: Wire) -> None:
+    """Three months are not offered."""
+    said = await wire.call("POST", f"{API}/pa/performance", {"acctIds": ["DU1234567"], "period": "3M"})
+
+    assert (said.status, said.json()) == (400, {"error": "Invalid period: 3M"})
+
+
+async def test_watchlists_are_kept(wire: Wire) -> None:
+    """And one of the same id overwritten."""
+    for name in ("one", "two"):
+        await wire.call("POST", f"{API}/iserver/watchlist", {"id": "7", "name": name, "rows": [{"C": AAPL}]})
+
+    found = (await wire.call("GET", f"{API}/iserver/watchlists")).json()["data"]["user_lists"]
+
+    assert [each["name"] for each in found] == ["two"]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.pattern)
+def test_one_call_too_many_is_refused_until_its_time_is_over(limit: Limit) -> None:
+    """By IBKR's own table."""
+    pacing, path = Pacing(enabled=True), limit.pattern.replace(".*", "x")
+
+    said = [pacing.refuses(path, 0.01 * count) for count in range(limit.calls + 1)]
+
+    if limit.calls < 10:
+        assert said == [False] * limit.calls + [True]
+        assert not pacing.refuses(path, limit.seconds + 1.0)
+
+
+def test_too_many_in_all_close_the_door_for_a_quarter_of_an_hour() -> None:
+    """Whatever they ask."""
+    pacing = Pacing(enabled=True)
+
+    said = [pacing.refuses(f"/x/{count}", 0.0) for count in range(11)]
+
+    assert said == [False] * 10 + [True]
+    assert pacing.refuses("/y", BOX - 1)
+    assert not pacing.refuses("/y", BOX)
+
+
+async def test_pacing_is_off_unless_asked_for(wire: Wire, clock: ManualClock) -> None:
+    """Then 429 is IBKR's answer."""
+    assert {(await wire.call("GET", f"{API}/tickle")).status for _ in range(20)} == {200}
+
+    async with Simulator(clock=clock, pacing=True) as strict:
+        hurried = await connect(strict)
+        said = [(await hurried.call("GET", f"{API}/tickle")).status for _ in range(2)]
+        hurried.drop()
+
+    assert said == [200, 429]

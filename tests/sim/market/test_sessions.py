@@ -1,0 +1,162 @@
+"""Being signed in: two layers, and what each call needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.asking import Needs
+from ibkr_bridge.sim.market.table import ROUTES
+from tests.clocks import ManualClock
+from tests.sim.wire import Wire
+
+API = "/v1/api"
+STATUS = f"{API}/iserver/auth/status"
+INIT = f"{API}/iserver/auth/ssodh/init"
+FIRST = {"error": "Please query /accounts first"}
+OPEN = {"publish": True, "compete": True}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_status_and_tickle_answer_get_and_post(wire: Wire, method: str) -> None:
+    """In IBKR's shape."""
+    status = (await wire.call(method, STATUS)).json()
+    tickle = (await wire.call(method, f"{API}/tickle")).json()
+
+    assert (status["authenticated"], status["established"], status["connected"]) == (True, True, True)
+    assert tickle["iserver"]["authStatus"] == status
+    assert (tickle["hmds"], tickle["collission"], tickle["ssoExpires"]) == ({"error": "no bridge"}, False, 600_000)
+    assert tickle["session"]
+
+
+async def test_without_a_login_everything_is_401_in_plain_text(sim: Simulator, wire: Wire) -> None:
+    """Not JSON."""
+    sim.log_out()
+
+    answer = await wire.call("GET", f"{API}/portfolio/accounts")
+
+    assert (answer.status, answer.header("Content-Type")) == (401, "text/plain")
+
+
+async def test_without_a_brokerage_session_there_is_no_bridge(sim: Simulator, wire: Wire) -> None:
+    """For /iserver; the rest needs the login alone."""
+    sim.lose_brokerage()
+
+    answer = await wire.call("GET", f"{API}/iserver/accounts")
+
+    assert (answer.status, answer.json()) == (400, {"error": "Bad Request: no bridge", "statusCode": 400})
+    assert (await wire.call("GET", f"{API}/portfolio/accounts")).status == 200
+    assert (await wire.call("GET", STATUS)).json()["connected"] is True
+
+
+async def test_a_brokerage_session_opens_in_two_steps(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """Authenticated first, established a moment later; in between accounts are empty, and do not count as read."""
+    sim.lose_brokerage()
+    assert (await wire.call("POST", INIT, OPEN)).json()["authenticated"] is False
+
+    clock.advance(0.2)
+    between = (await wire.call("GET", STATUS)).json()
+    empty = (await wire.call("GET", f"{API}/iserver/accounts")).json()
+    clock.advance(0.1)
+    after = (await wire.call("GET", STATUS)).json()
+
+    assert (between["authenticated"], between["established"]) == (True, False)
+    assert empty["accounts"] == []
+    assert after["established"] is True
+    assert (await wire.call("GET", f"{API}/iserver/account/orders")).json() == FIRST
+
+
+async def test_init_without_publish_is_a_server_error(wire: Wire) -> None:
+    """IBKR does not say 400."""
+    assert (await wire.call("POST", INIT, {"compete": True})).status == 500
+
+
+@pytest.mark.parametrize("compete", [True, False])
+async def test_who_does_not_compete_stays_outside(
+    sim: Simulator, wire: Wire, clock: ManualClock, compete: bool
+) -> None:
+    """While another program holds the session."""
+    sim.compete()
+    assert (await wire.call("GET", STATUS)).json()["competing"] is True
+
+    await wire.call("POST", INIT, {"publish": True, "compete": compete})
+    clock.advance(1)
+
+    status = (await wire.call("GET", STATUS)).json()
+    assert (status["authenticated"], status["competing"]) == (compete, not compete)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/iserver/account/orders",
+        "/iserver/account/trades",
+        "/iserver/marketdata/snapshot?conids=265598&fields=31",
+        "/iserver/account/DU1234567/summary",
+    ],
+)
+async def test_accounts_must_be_asked_once_in_every_brokerage_session(
+    sim: Simulator, wire: Wire, clock: ManualClock, path: str
+) -> None:
+    """A server error until then, and again after the session was reopened."""
+    sim.lose_brokerage()
+    await wire.call("POST", INIT, OPEN)
+    clock.advance(1)
+    before = await wire.call("GET", API + path)
+    await wire.call("GET", f"{API}/iserver/accounts")
+    after = await wire.call("GET", API + path)
+
+    assert (before.status, before.json()) == (500, FIRST)
+    assert after.status == 200
+
+
+async def test_a_login_ends_after_ten_idle_minutes(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """If not even the Gateway's own tickle came through."""
+    sim.faults.add("silence", path="/tickle", own=True)
+    await clock.asleep(2)
+    clock.advance(299)
+    await sim.arrived("/tickle")
+
+    clock.advance(302)
+
+    assert (await wire.call("GET", STATUS)).status == 401
+
+
+async def test_no_keep_alive_prevents_midnight_in_new_york(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """The test's clock begins at noon there."""
+    for _ in range(80):
+        clock.advance(539)
+        await wire.call("GET", STATUS)
+    assert (await wire.call("GET", STATUS)).status == 200
+
+    clock.advance(100)
+
+    assert (await wire.call("GET", STATUS)).status == 401
+
+
+async def test_every_answer_sets_a_cookie_that_nobody_keeps(sim: Simulator, wire: Wire) -> None:
+    """`x-sess-uuid`, without a path."""
+    answer = await wire.call("GET", STATUS)
+
+    [line] = answer.headers("Set-Cookie")
+    assert line.startswith("x-sess-uuid=")
+    assert "path" not in line.lower()
+    assert sim.gateway.jar.value("x-sess-uuid") is None
+
+
+async def test_an_unknown_resource_is_a_page(wire: Wire) -> None:
+    """404, in HTML."""
+    answer = await wire.call("GET", f"{API}/iserver/nonsense")
+
+    assert (answer.status, answer.body) == (404, b"<html><body><h1>Resource not found</h1></body></html>")
+
+
+def test_all_of_iserver_needs_the_brokerage_session_but_the_way_into_it() -> None:
+    """The table says so."""
+    outside = [route for route in ROUTES if "/iserver/" in route.pattern and route.needs < Needs.BROKERAGE]
+
+    assert {route.pattern.rsplit("/iserver", 1)[1] for route in outside} == {
+        "/auth/status",
+        "/auth/ssodh/init",
+        "/auth/ssodh/response",
+    }

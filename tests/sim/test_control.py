@@ -1,0 +1,66 @@
+"""The strings another process can pull."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.control import Control, ControlError, send
+from tests.sim.wire import Wire
+
+STATUS = "/v1/api/iserver/auth/status"
+
+
+@pytest.fixture
+async def path(sim: Simulator, tmp_path: Path) -> AsyncIterator[Path]:
+    control = Control(sim, tmp_path / "control")
+    await control.start()
+    yield tmp_path / "control"
+    await control.stop()
+
+
+async def test_only_its_owner_can_open_the_socket(path: Path) -> None:
+    """0600."""
+    mode = path.stat().st_mode  # noqa: ASYNC240 - one look at a local socket
+
+    assert stat.S_IMODE(mode) == 0o600
+
+
+async def test_faults_are_added_listed_and_cleared(path: Path, wire: Wire) -> None:
+    """And the answer tells what is at work."""
+    added = await send(path, "POST", "/faults", {"kind": "status", "status": 418})
+    spoilt = await wire.call("GET", STATUS)
+    cleared = await send(path, "DELETE", "/faults?kind=status")
+
+    assert [each["kind"] for each in added["active"]] == ["status"]
+    assert spoilt.status == 418
+    assert cleared["active"] == []
+    assert "silence" in (await send(path, "GET", "/faults"))["kinds"]
+
+
+async def test_a_login_can_be_asked_for(path: Path, sim: Simulator, wire: Wire) -> None:
+    """After a restart, for instance."""
+    sim.log_out()
+    await send(path, "POST", "/login")
+
+    assert (await wire.call("GET", STATUS)).json()["authenticated"] is True
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [({"kind": "nonsense"}, "known are: 429"), ({}, "say which kind: 429"), ({"kind": "big", "x": 1}, "told x")],
+)
+async def test_what_is_not_understood_is_explained(path: Path, told: dict[str, object], message: str) -> None:
+    """In words for people."""
+    with pytest.raises(ControlError, match=message):
+        await send(path, "POST", "/faults", told)
+
+
+async def test_where_nobody_listens_that_is_said(tmp_path: Path) -> None:
+    """With what to do."""
+    with pytest.raises(ControlError, match="no simulator listens"):
+        await send(tmp_path / "nothing", "GET", "/faults")

@@ -1,0 +1,220 @@
+"""Scripted trouble, seen from a client."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.faults import KINDS, Faults, Side, UnknownFaultError
+from ibkr_bridge.sim.market.tampering import SPOILINGS
+from tests.clocks import ManualClock
+from tests.sim.conftest import Dial
+from tests.sim.wire import MOMENT, Wire, connect
+
+STATUS = "/v1/api/iserver/auth/status"
+
+
+def test_every_kind_of_the_market_is_carried_out() -> None:
+    """The table of names and the table of deeds agree."""
+    assert set(SPOILINGS) == {name for name, kind in KINDS.items() if kind.side is Side.MARKET}
+
+
+def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
+    """So that a person can correct it."""
+    with pytest.raises(UnknownFaultError, match=r"'silense'; known are: 429, .*silence"):
+        Faults().add("silense")
+
+
+def test_an_unknown_figure_is_answered_with_the_known_ones() -> None:
+    """Likewise."""
+    with pytest.raises(UnknownFaultError, match=r"told sekonds; known are: path, times, .*seconds"):
+        Faults().add("delay", sekonds=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "fits"),
+    [("/tickle", True), (r"/tick.e\?x=\d$", True), ("/tickle?x=1", True), ("/orders", False), ("(", 0)],
+)
+def test_a_fault_is_meant_for_targets_that_contain_or_match(path: str, fits: bool) -> None:
+    """A part of the target, or a regular expression; what is neither is taken literally."""
+    faults = Faults()
+    faults.add("silence", path=path)
+
+    assert (faults.take(Side.MARKET, "/v1/api/tickle?x=1", own=False) is not None) == bool(fits)
+
+
+async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire: Wire) -> None:
+    """`times` counts down; other targets are spared."""
+    sim.faults.add("status", path="/auth/status", times=2, status=418)
+
+    said = [(await wire.call("GET", target)).status for target in (STATUS, "/v1/api/tickle", STATUS, STATUS)]
+
+    assert said == [418, 200, 418, 200]
+    assert sim.faults.active() == []
+
+
+async def test_the_gateways_own_calls_are_spared_unless_said_otherwise(sim: Simulator, clock: ManualClock) -> None:
+    """A fault with one shot waits for the client it is meant for."""
+    sim.faults.add("empty-503", path="/tickle", times=1)
+    await clock.asleep(2)
+
+    clock.advance(30)
+    await sim.arrived("/tickle")
+
+    assert len(sim.faults.active()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body"),
+    [
+        ("denied", 404, b"Access Denied"),
+        ("empty-503", 503, b""),
+        ("hidden-error", 200, b'{"error":"no session"}'),
+        ("429", 429, b'{"error":"Too many requests"}'),
+    ],
+)
+async def test_odd_answers_come_instead(sim: Simulator, wire: Wire, kind: str, status: int, body: bytes) -> None:
+    """Until cleared."""
+    sim.faults.add(kind)
+    spoilt = await wire.call("GET", STATUS)
+    sim.faults.clear(kind)
+
+    assert (spoilt.status, spoilt.body) == (status, body)
+    assert (await wire.call("GET", STATUS)).json()["authenticated"] is True
+
+
+async def test_pages_instead_of_json(sim: Simulator, wire: Wire) -> None:
+    """With the content type of pages."""
+    sim.faults.add("html-500")
+
+    answer = await wire.call("GET", STATUS)
+
+    assert (answer.status, answer.header("Content-Type")) == (500, "text/html")
+
+
+async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """The Gateway's own tickle as well, which makes it walk its chain anew."""
+    sim.faults.add("maintenance")
+    await clock.asleep(2)
+
+    clock.advance(30)
+    await sim.arrived("/sso/validate")
+
+    assert (await wire.call("GET", STATUS)).status == 503
+
+
+async def test_an_answer_can_be_late(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """By the clock that was passed in; IBKR has carried it out meanwhile."""
+    sim.faults.add("delay", path="/logout", seconds=30)
+    wire.ask("POST", "/v1/api/logout", body=b"{}")
+    await sim.arrived("/logout")
+    await clock.asleep(3)
+    assert not sim.market.world.sessions.is_authenticated(clock.now())
+
+    clock.advance(30)
+
+    assert (await wire.hear()).status == 200
+
+
+async def test_an_answer_can_be_compressed_unasked(sim: Simulator, wire: Wire) -> None:
+    """It passes as it is."""
+    sim.faults.add("gzip")
+
+    answer = await wire.call("GET", STATUS)
+
+    assert answer.header("Content-Encoding") == "gzip"
+    assert json.loads(gzip.decompress(answer.body))["authenticated"] is True
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: Wire, done: bool) -> None:
+    """Whether IBKR carried the request out is up to the script."""
+    sim.faults.add("cut-before", times=1, done=done)
+    wire.ask("POST", "/v1/api/logout", body=b"{}")
+
+    assert await wire.rest() == b""
+    assert len(sim.calls("/logout")) == done
+
+
+async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -> None:
+    """Head and a part arrive."""
+    sim.faults.add("cut-in")
+    wire.ask("GET", STATUS)
+
+    heard = await wire.rest()
+
+    assert heard.startswith(b"HTTP/1.1 200 OK")
+    assert b'"authenticated"' in heard
+    assert not heard.endswith(b"0\r\n\r\n")
+
+
+async def test_bytes_can_be_no_http_at_all(sim: Simulator, wire: Wire) -> None:
+    """Then the connection ends."""
+    sim.faults.add("garble")
+    wire.ask("GET", STATUS)
+
+    assert not (await wire.rest()).startswith(b"HTTP/")
+
+
+async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
+    """The connection stays open, and the slot taken."""
+    sim.faults.add("stall-in")
+    wire.ask("GET", STATUS)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(MOMENT):
+            await wire.hear()
+
+    assert sim.inside() == 1
+
+
+async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wire) -> None:
+    """Connections are dropped, new ones refused; nothing else is lost."""
+    sim.faults.add("refuse")
+    assert await wire.rest() == b""
+    with pytest.raises(ConnectionRefusedError):
+        await connect(sim)
+
+    sim.faults.clear()
+    again = await connect(sim)
+
+    assert (await again.call("GET", STATUS)).json()["authenticated"] is True
+    again.drop()
+
+
+async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial) -> None:
+    """Same port, an empty jar, and the chain of keep-alives is broken."""
+    url = sim.url
+    await sim.restart()
+
+    assert await wire.rest() == b""
+    assert (await (await dial()).call("GET", STATUS)).status == 401
+    assert sim.url == url
+
+
+async def test_a_restart_can_be_scripted(sim: Simulator, wire: Wire, dial: Dial) -> None:
+    """As an event among the others."""
+    sim.faults.add("restart")
+    await sim.settled()
+
+    assert await wire.rest() == b""
+    assert (await (await dial()).call("GET", STATUS)).status == 401
+
+
+async def test_a_restart_frees_stuck_slots_and_forgets_the_queue(sim: Simulator, dial: Dial) -> None:
+    """What waited is never sent."""
+    sim.faults.add("silence", path="/one/user")
+    for _ in range(5):
+        (await dial()).ask("GET", "/v1/api/one/user")
+    await sim.arrived("/one/user", 5)
+    (await dial()).ask("POST", "/v1/api/logout", body=b"{}")
+    await sim.reached("/logout")
+
+    await sim.restart()
+
+    assert (await (await dial()).call("GET", STATUS)).status == 401
+    assert (sim.inside(), sim.calls("/logout")) == (0, [])

@@ -1,0 +1,92 @@
+"""The two halves joined."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import ibkr_bridge.sim
+from ibkr_bridge.sim import FastClock, Simulator
+from tests.clocks import ManualClock
+from tests.sim.conftest import Dial
+from tests.sim.wire import Wire, connect
+
+STATUS = "/v1/api/iserver/auth/status"
+SOURCES = sorted(Path(ibkr_bridge.sim.__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_the_simulator_imports_nothing_of_the_bridge(source: Path) -> None:
+    """It is the other side of the wire."""
+    nodes = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+
+    assert [name for name in names if name.startswith("ibkr_bridge") and not name.startswith("ibkr_bridge.sim")] == []
+
+
+async def test_what_reached_which_side_is_remembered(sim: Simulator, wire: Wire) -> None:
+    """With headers, body and time."""
+    await wire.call("POST", "/v1/portal/tickle", {"a": 1})
+
+    [above], [below] = sim.calls("/tickle"), sim.gateway_calls("/tickle")
+    assert (above.target, below.target) == ("/v1/api/tickle", "/v1/portal/tickle")
+    assert (above.method, above.json(), above.own, above.at) == ("POST", {"a": 1}, False, 1000.0)
+    assert (below.body, below.header("host")) == (above.body, "localhost")
+
+
+async def test_the_most_calls_inside_are_counted(sim: Simulator, dial: Dial, clock: ManualClock) -> None:
+    """Those of clients only."""
+    sim.faults.add("delay", seconds=1)
+    wires = [await dial() for _ in range(3)]
+    for wire in wires:
+        wire.ask("GET", STATUS)
+    await sim.arrived(STATUS, 3)
+    await clock.asleep(5)
+    assert sim.inside() == 3
+
+    clock.advance(1)
+    for wire in wires:
+        await wire.hear()
+
+    assert (sim.inside(), sim.max_inside) == (0, 3)
+
+
+async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> None:
+    """Nothing is left running."""
+    async with Simulator(clock=clock) as sim:
+        sim.faults.add("silence")
+        wires = [await connect(sim) for _ in range(7)]
+        for wire in wires:
+            wire.ask("GET", STATUS)
+        await sim.arrived(STATUS, 5)
+        idle = await connect(sim)
+
+    assert [await wire.rest() for wire in (*wires, idle)] == [b""] * 8
+    assert len(asyncio.all_tasks()) == 1
+    for wire in (*wires, idle):
+        wire.drop()
+
+
+async def test_a_fast_clock_shortens_the_days() -> None:
+    """A thousand seconds pass in one."""
+    clock = FastClock(rate=100_000.0)
+    before, day = clock.now(), clock.utc()
+
+    await clock.sleep(3600)
+
+    assert clock.now() - before >= 3600
+    assert (clock.utc() - day).total_seconds() >= 3600
+
+
+async def test_a_live_user_has_live_accounts() -> None:
+    """And no paper ones."""
+    async with Simulator(live=True) as sim:
+        wire = await connect(sim)
+        found = (await wire.call("GET", "/v1/api/iserver/accounts")).json()
+        wire.drop()
+
+    assert (found["accounts"], found["isPaper"]) == (["U1234567", "U7654321"], False)

@@ -1,0 +1,323 @@
+"""Everything that can go wrong between the bridge and IBKR, and the one clear answer callers get for each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.clocks import ManualClock
+from tests.conftest import Open
+from tests.house import House, Placed, Reply, settings_for
+
+ORDER = Placed()
+
+
+def said(reply: Reply) -> tuple[int, str | None]:
+    """What programs switch on."""
+    return reply.status, reply.code
+
+
+async def test_a_gateway_that_is_not_there(open_house: Open, unused_tcp_port: int) -> None:
+    """Nothing was sent; the hint says what to start."""
+    house = await open_house(ready=False, gateway=f"https://127.0.0.1:{unused_tcp_port}")
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (503, "gateway_unreachable")
+    assert "IBeam" in reply.json["hint"]
+    assert "Retry-After" in reply.headers
+
+
+async def test_a_gateway_that_goes_away(house: House, sim: Simulator) -> None:
+    """The first call finds out, for a read and an order alike: no connection, so nothing was sent."""
+    sim.faults.add("refuse")
+
+    read = await house.get("/portfolio/accounts")
+    order = await house.post(ORDER.target, ORDER.body)
+
+    assert said(read) == said(order) == (503, "gateway_unreachable")
+    await house.until(State.UNREACHABLE)
+
+
+async def test_a_gateway_that_comes_back(house: House, sim: Simulator) -> None:
+    """Nobody has to restart the bridge."""
+    sim.faults.add("refuse")
+    await house.get("/portfolio/accounts")
+    await house.until(State.UNREACHABLE)
+
+    sim.faults.clear()
+    await house.until(State.READY)
+
+    assert (await house.get("/portfolio/accounts")).status == 200
+
+
+async def test_a_port_that_accepts_and_never_greets(open_house: Open) -> None:
+    """Connected, and not a byte of TLS: silence, told within the connect deadline."""
+    silent = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
+    house = await open_house(ready=False, gateway=f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+
+    await house.until(State.SILENT)
+
+    assert (await house.get("/gateway/auth-status", key=None)).json["reason"] == "gateway_silent"
+    silent.close()
+
+
+async def test_a_port_that_speaks_no_tls(open_house: Open) -> None:
+    """The hint names the setting."""
+
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    house = await open_house(ready=False, gateway=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (503, "gateway_unreachable")
+    assert "IBKR_GATEWAY_URL" in reply.json["hint"]
+    server.close()
+
+
+async def test_silence_ends_with_our_own_deadline(house: House, sim: Simulator) -> None:
+    """The Gateway itself would let callers wait for ever."""
+    sim.faults.add("silence", path="/portfolio/accounts", times=1)
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (504, "gateway_silent")
+
+
+async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, sim: Simulator) -> None:
+    """It may have been placed; whoever sends it again may own twice as much."""
+    sim.faults.add("silence", path="/orders", times=1)
+
+    reply = await house.post(ORDER.target, ORDER.body)
+
+    assert said(reply) == (502, "order_unknown")
+    assert not reply.json["retryable"]
+    assert "do not send it again" in reply.json["hint"]
+    assert len(sim.calls(ORDER.target)) == 1
+    assert [fact for fact in house.facts if isinstance(fact, events.OutcomeUnknown)]
+
+
+async def test_a_late_answer_frees_its_place_and_reaches_nobody_else(house: House, sim: Simulator) -> None:
+    """The connection it comes on is never used again."""
+    sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=1.6)
+
+    late = await asyncio.gather(*(house.get("/portfolio/accounts") for _ in range(3)))
+    taken = house.bridge.line.slots.taken
+    reply = await house.get("/portfolio/DU1234567/meta", headers={"X-Bridge-Wait": "5"})
+
+    assert {said(each) for each in late} == {(504, "gateway_silent")}
+    assert taken == 3  # they are still at work over there
+    assert (reply.status, reply.json["id"]) == (200, "DU1234567")
+
+
+@pytest.mark.parametrize("fault", ["cut-before", "garble"])
+async def test_a_broken_answer_to_a_read(house: House, sim: Simulator, fault: str) -> None:
+    """One clear word for whatever is not HTTP."""
+    sim.faults.add(fault, path="/portfolio/accounts")
+
+    assert said(await house.get("/portfolio/accounts")) == (502, "gateway_garbled")
+
+
+async def test_a_read_cut_before_its_first_byte_is_asked_once_more(house: House, sim: Simulator) -> None:
+    """Nothing had been received, and a read harms nobody."""
+    sim.faults.add("cut-before", path="/portfolio/accounts", times=1)
+
+    assert (await house.get("/portfolio/accounts")).status == 200
+
+
+@pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "empty-503", "stall-in", "die-in", "drop"])
+async def test_an_order_whose_answer_is_lost_is_unknown_and_never_sent_again(
+    house: House, sim: Simulator, fault: str
+) -> None:
+    """Whatever became of the answer, the order went out exactly once."""
+    sim.faults.add(fault, path="/orders")
+
+    reply = await house.post(ORDER.target, ORDER.body)
+
+    assert said(reply) == (502, "order_unknown")
+    assert len(sim.gateway_calls(ORDER.target)) == 1
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+async def test_what_changes_something_is_never_sent_twice(house: House, sim: Simulator, method: str) -> None:
+    """HTTP libraries repeat these by themselves, as they call them idempotent."""
+    sim.faults.add("cut-before", path="/iserver/account/DU1234567")
+
+    reply = await house.request(method, "/iserver/account/DU1234567/order/1")
+
+    assert said(reply) == (502, "order_unknown")
+    assert len(sim.gateway_calls("/iserver/account/DU1234567/order/1")) == 1
+
+
+@pytest.mark.parametrize("fault", ["cut-in", "stall-in", "die-in"])
+async def test_half_an_answer_is_no_answer(house: House, sim: Simulator, fault: str) -> None:
+    """Small ones are held until they are whole."""
+    sim.faults.add(fault, path="/portfolio/accounts", times=1)
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert reply.code in ("gateway_garbled", "gateway_silent")
+
+
+async def test_a_large_answer_that_breaks_off_is_cut_for_the_caller_too(house: House, sim: Simulator) -> None:
+    """A clean end would make it look whole."""
+    body = "x" * 2_000_000
+    sim.faults.add("cut-in", path="/portfolio/accounts", times=1)
+    sim.faults.add("status", path="/portfolio/accounts", times=1, status=200, body=body)
+
+    with pytest.raises(Exception, match="payload|Payload|closed|reset|disconnected"):
+        await house.get("/portfolio/accounts")
+
+
+async def test_a_401_is_explained_not_passed_on(house: House, sim: Simulator) -> None:
+    """The caller's key is fine: either the session is gone, or IBKR refuses this call to this user."""
+    sim.faults.add("status", path="/portfolio/accounts", times=1, status=401, body="")
+    refused = await house.get("/portfolio/accounts")
+
+    sim.log_out()
+    gone = await house.get("/portfolio/accounts")
+
+    assert said(refused) == (403, "upstream_refused")
+    assert said(gone) == (503, "session_down")
+
+
+async def test_access_denied_names_the_list(house: House, sim: Simulator) -> None:
+    """Users look for it in IBKR's documentation, in vain."""
+    sim.faults.add("denied")
+
+    first = await house.get("/portfolio/accounts")
+    await house.until(State.UNREACHABLE)
+    then = await house.get("/portfolio/accounts")
+    status = await house.get("/gateway/auth-status", key=None)
+
+    assert said(first) == said(then) == (503, "gateway_denies_us")
+    assert "ips.allow" in first.json["hint"]
+    assert "conf.yaml" in first.json["hint"]
+    assert (status.json["reason"], "ips.allow" in status.json["hint"]) == ("gateway_denies_us", True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"), [({"Retry-After": "7"}, "7"), ({"Retry-After": "soon"}, "15"), ({}, "15")]
+)
+async def test_too_many_requests_come_with_a_time(
+    house: House, sim: Simulator, headers: dict[str, str], wait: str
+) -> None:
+    """IBKR rarely says how long; callers are told something they can use."""
+    sim.faults.add("429", path="/portfolio/accounts", times=1, headers=headers)
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (429, "paced")
+    assert reply.headers["Retry-After"] == wait
+
+
+async def test_nobody_signed_in_is_answered_without_a_trip(house: House, sim: Simulator) -> None:
+    """The Gateway is left in peace, and the hint says where to sign in."""
+    sim.log_out()
+    await house.until(State.SIGNED_OUT)
+    before = len(sim.gateway_calls("/portfolio"))
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (503, "session_down")
+    assert "sign in" in reply.json["hint"]
+    assert len(sim.gateway_calls("/portfolio")) == before
+
+
+async def test_a_caller_may_wait_for_the_session(house: House, sim: Simulator) -> None:
+    """Nothing is sent while it waits, so that it is safe for orders too."""
+    sim.log_out()
+    await house.until(State.SIGNED_OUT)
+    order = asyncio.create_task(house.post(ORDER.target, ORDER.body, headers={"X-Bridge-Wait": "20"}))
+
+    sim.log_in()
+    reply = await order
+
+    assert reply.status == 200
+    assert len(sim.calls(ORDER.target)) == 1
+
+
+async def test_the_portfolio_needs_only_the_login(open_house: Open, sim: Simulator) -> None:
+    """While another session competes, positions can still be read; quotes cannot."""
+    house = await open_house(IBKR_COMPETE="yield")
+    sim.compete()
+    await house.until(State.COMPETING)
+
+    portfolio = await house.get("/portfolio/accounts")
+    quotes = await house.get("/iserver/marketdata/snapshot?conids=265598&fields=31")
+
+    assert portfolio.status == 200
+    assert said(quotes) == (503, "session_down")
+    assert "IBeam" in quotes.json["hint"]
+
+
+async def test_a_known_window_is_maintenance_not_an_alarm(sim: Simulator, tmp_path: Path) -> None:
+    """Saturday evening in New York: the answer says until when, the log does not shout."""
+    saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
+    sim.log_out()
+    async with House(settings_for(sim.url, tmp_path), saturday) as house:
+        await house.until(State.SIGNED_OUT)
+
+        reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (503, "maintenance")
+    assert reply.headers["Retry-After"] == str(5 * 3600)
+    assert [fact.level for fact in house.facts if isinstance(fact, events.SessionChanged)] == ["info"]
+
+
+async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller learns where to look, not what we were doing; the log learns the place, not the words."""
+
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("secret words")
+
+    monkeypatch.setattr(house.bridge.line.slots, "take", broken)
+
+    reply = await house.get("/portfolio/accounts", headers={"X-Request-ID": "find-me"})
+
+    assert said(reply) == (500, "internal")
+    assert reply.json["request_id"] == "find-me"
+    assert "secret words" not in reply.body.decode() + house.written.getvalue()
+    failed = [fact for fact in house.facts if isinstance(fact, events.RequestFailed)]
+    assert (failed[0].error, "line.py" in failed[0].where) == ("ZeroDivisionError", True)
+
+
+async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Simulator) -> None:
+    """Its order is never sent: nobody would learn what became of it."""
+    house = await open_house(IBKR_GATEWAY_TIMEOUT="2")
+    sim.faults.add("silence", path="/orders", times=4)
+    stuck = [asyncio.create_task(house.post(ORDER.target, ORDER.body)) for _ in range(4)]
+    await sim.arrived("/orders", 4)
+    waiting = asyncio.create_task(house.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
+    while not house.bridge.line.slots.waiting:
+        await asyncio.sleep(0)
+
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    sim.faults.clear()
+    await asyncio.gather(*stuck)
+    await house.heard(events.RequestServed, 5)
+
+    assert not sim.calls("DU7654321/orders")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+async def test_a_state_directory_that_cannot_be_written_is_said_and_survived(sim: Simulator, tmp_path: Path) -> None:
+    """Reads and orders go on; what is not kept is named."""
+    tmp_path.chmod(0o500)
+    async with House(settings_for(sim.url, tmp_path / "state")) as house:
+        await house.until(State.READY)
+
+        assert (await house.get("/portfolio/accounts")).status == 200
+    assert [fact for fact in house.facts if isinstance(fact, events.StateTrouble)]

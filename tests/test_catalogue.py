@@ -1,0 +1,162 @@
+"""The table of IBKR's endpoints: every row can be found, and what is unknown gets the cautious one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ibkr_bridge
+from ibkr_bridge.catalogue import (
+    API,
+    AUTH_STATUS,
+    CATALOGUE,
+    Effect,
+    Endpoint,
+    Layer,
+    Order,
+    account_in,
+    decoded,
+    find,
+    target,
+)
+from ibkr_bridge.reading import NEVER_BRIDGED
+
+SEGMENTS = st.lists(
+    st.one_of(st.text(max_size=8), st.sampled_from(["iserver", "account", "orders", "{x}", ""])), max_size=7
+)
+
+
+def named(row: Endpoint) -> str:
+    """A row as a person would say it."""
+    return f"{row.method} {row.path}"
+
+
+@pytest.mark.parametrize("row", CATALOGUE, ids=named)
+def test_every_row_can_be_reached(row: Endpoint) -> None:
+    """A row that stands below a wider one would be forgotten, with its rules."""
+    example = tuple("DU1234567" if part == "{accountId}" else part.strip("{}") for part in row.segments)
+
+    assert find(row.method, example) is row
+
+
+def test_no_two_rows_say_the_same() -> None:
+    """Two truths about one path are one too many."""
+    shapes = [(row.method, re.sub(r"\{\w+\}", "{}", row.path)) for row in CATALOGUE]
+
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_nothing_that_signs_in_or_out_is_in_the_table() -> None:
+    """Such paths are never bridged, whatever the prefixes."""
+    assert not [row.path for row in CATALOGUE if row.segments[0] in NEVER_BRIDGED]
+
+
+@pytest.mark.parametrize("row", [row for row in CATALOGUE if row.order], ids=named)
+def test_whatever_belongs_to_an_order_trades(row: Endpoint) -> None:
+    """A part of an order's life that counted as reading would pass every rule."""
+    assert row.effect is Effect.TRADE
+
+
+@pytest.mark.parametrize("row", CATALOGUE, ids=named)
+def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> None:
+    """But for the calls that ask for it; the rest needs only the login, and works while it is reopened."""
+    needed = row.segments[0] == "iserver" and "auth" not in row.path
+    costly = row.effect is Effect.COSTS_MONEY
+
+    assert row.layer is (Layer.BROKERAGE if needed or costly else Layer.LOGIN)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "effect", "order"),
+    [
+        ("POST", "iserver/account/DU1/orders", Effect.TRADE, Order.PLACE),
+        ("POST", "iserver/account/DU1/order", Effect.TRADE, Order.PLACE),
+        ("POST", "iserver/account/orders/group", Effect.TRADE, Order.PLACE),
+        ("POST", "iserver/account/DU1/orders/whatif", Effect.READ, None),
+        ("POST", "iserver/account/DU1/order/whatif", Effect.READ, None),
+        ("POST", "iserver/account/orders/whatif", Effect.TRADE, Order.PLACE),
+        ("POST", "iserver/account/DU1/order/77", Effect.TRADE, Order.MODIFY),
+        ("DELETE", "iserver/account/DU1/order/77", Effect.TRADE, Order.CANCEL),
+        ("DELETE", "iserver/account/DU1/order/whatif", Effect.TRADE, Order.CANCEL),
+        ("DELETE", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
+        ("PUT", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
+        ("POST", "iserver/reply/abc", Effect.TRADE, Order.REPLY),
+        ("GET", "iserver/account/orders", Effect.READ, None),
+        ("GET", "md/regsnapshot", Effect.COSTS_MONEY, None),
+        ("POST", "iserver/auth/ssodh/init", Effect.SESSION, None),
+        ("GET", "iserver/reauthenticate", Effect.SESSION, None),
+        ("POST", "iserver/Account/DU1/Orders/WhatIf", Effect.TRADE, None),
+        ("HEAD", "iserver/accounts", Effect.TRADE, None),
+    ],
+)
+def test_what_a_call_does(method: str, path: str, effect: Effect, order: Order | None) -> None:
+    """Money hangs on this table."""
+    row = find(method, tuple(path.split("/")))
+
+    assert (row.effect, row.order) == (effect, order)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "BREW"]), SEGMENTS)
+def test_what_is_unknown_is_taken_cautiously(method: str, segments: list[str]) -> None:
+    """Every path has a row; one nobody foresaw reads only by GET, and its words never reach a log."""
+    row = find(method, tuple(segments))
+
+    assert row in CATALOGUE or (row.effect is Effect.READ) == (method == "GET")
+    assert row in CATALOGUE or re.fullmatch(r"/(\?|iserver|portfolio|marketdata|[a-z0-9]+)/\*", row.path)
+
+
+def test_an_unknown_path_names_only_prefixes_we_know() -> None:
+    """Account numbers and keys end up in paths."""
+    assert find("GET", ("DU1234567", "x")).path == "/?/*"
+    assert find("GET", ("iserver", "DU1234567")).path == "/iserver/*"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "account"),
+    [
+        ("POST", "iserver/account/U1/orders", "U1"),
+        ("DELETE", "iserver/account/U1/order/5", "U1"),
+        ("GET", "portfolio/U1/positions/0", "U1"),
+        ("POST", "iserver/account/orders/group", None),
+        ("POST", "iserver/reply/U1", None),
+    ],
+)
+def test_an_account_in_the_path_is_found(method: str, path: str, account: str | None) -> None:
+    """The rules judge the account the path names."""
+    segments = tuple(path.split("/"))
+
+    assert account_in(find(method, segments), segments) == account
+
+
+@pytest.mark.parametrize(
+    ("path", "segments"),
+    [
+        ("/iserver/accounts", ("iserver", "accounts")),
+        ("/iserver/accounts/", ("iserver", "accounts")),
+        ("/iserver/%61ccounts", ("iserver", "accounts")),
+        ("/a%20b/c+d", ("a b", "c+d")),
+        ("/", ("",)),
+    ],
+)
+def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ...]) -> None:
+    """The rules read what IBKR will read."""
+    assert decoded(path) == segments
+
+
+def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:
+    """Without it nothing is forwarded."""
+    assert target(AUTH_STATUS) == f"{API}/iserver/auth/status"
+
+
+def test_no_other_room_names_a_path_of_ibkr() -> None:
+    """One table: whoever needs a path takes it from here."""
+    house = Path(ibkr_bridge.__file__).parent
+    rooms = [file for file in house.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
+    named_path = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
+
+    assert not [f"{file.name}: {found}" for file in rooms for found in named_path.findall(file.read_text("utf-8"))]

@@ -1,0 +1,110 @@
+"""Everything a caller can be told: one table, one shape."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ibkr_bridge import errors
+from ibkr_bridge.errors import BridgeError, GatewayTrouble, WrongMethod, family
+
+STATUSES = {  # the design's table, as far as this version goes
+    "bad_key": 401,
+    "scope": 403,
+    "foreign_host": 403,
+    "foreign_origin": 403,
+    "bad_path": 400,
+    "bad_request": 400,
+    "not_bridged": 404,
+    "method": 405,
+    "too_large": 413,
+    "uri_too_long": 414,
+    "read_only": 403,
+    "paper_only": 403,
+    "account_not_allowed": 403,
+    "order_limit": 403,
+    "paused": 403,
+    "order_unknown": 502,
+    "paced": 429,
+    "busy": 503,
+    "session_down": 503,
+    "maintenance": 503,
+    "stopping": 503,
+    "upstream_refused": 403,
+    "gateway_denies_us": 503,
+    "gateway_unreachable": 503,
+    "gateway_silent": 504,
+    "gateway_garbled": 502,
+    "internal": 500,
+}
+LEAVES = tuple(family())
+
+
+def made(kind: type[BridgeError], retry_after: float | None = None) -> BridgeError:
+    """An error of a kind, as a room would raise it."""
+    if issubclass(kind, WrongMethod):
+        return kind("what happened", "GET, POST")
+    return kind("what happened", retry_after=retry_after)
+
+
+def test_codes_and_statuses_are_those_of_the_design() -> None:
+    """Programs switch on the code: it is a promise."""
+    assert {kind.code: kind.status for kind in LEAVES} == STATUSES
+
+
+def test_no_two_errors_share_a_code() -> None:
+    """A code that means two things means nothing."""
+    assert len({kind.code for kind in LEAVES}) == len(LEAVES)
+
+
+def test_the_tree_in_the_introduction_shows_every_code() -> None:
+    """Whoever opens the file sees the whole family."""
+    shown = set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", (errors.__doc__ or "").split("Rooms raise")[0]))
+
+    assert set(STATUSES) <= shown
+
+
+@pytest.mark.parametrize("kind", LEAVES, ids=lambda kind: kind.code)
+def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
+    """A caller in trouble at night needs the next step, not only the name of the trouble."""
+    error = made(kind)
+
+    assert error.detail == str(error) == "what happened"
+    assert len(error.hint) > 10
+    assert error.title == kind.code.replace("_", " ").capitalize()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LEAVES if kind is not WrongMethod], ids=lambda kind: kind.code)
+def test_waiting_is_advised_only_where_a_time_is_named(kind: type[BridgeError]) -> None:
+    """`retryable` and Retry-After never contradict each other."""
+    assert not made(kind).retryable
+    assert made(kind, retry_after=2.5).retryable
+
+
+def test_a_hint_of_ones_own_takes_the_place_of_the_usual_one() -> None:
+    """And only for that one error."""
+    special = errors.NotBridged("nothing here", hint="add pa to IBKR_BRIDGE_EXTRA_PREFIXES")
+
+    assert special.hint == "add pa to IBKR_BRIDGE_EXTRA_PREFIXES"
+    assert "IBKR_BRIDGE_EXTRA_PREFIXES opens more" in errors.NotBridged("nothing here").hint
+
+
+def test_a_wrong_method_names_the_right_ones_for_its_own_path_only() -> None:
+    """RFC 9110 wants Allow with every 405."""
+    first, second = WrongMethod("no", "GET"), WrongMethod("no", "POST")
+
+    assert (first.headers, second.headers) == ({"Allow": "GET"}, {"Allow": "POST"})
+    assert BridgeError.headers == {}
+
+
+def test_a_wrong_key_says_how_keys_are_sent() -> None:
+    """RFC 9110 wants WWW-Authenticate with every 401."""
+    assert "WWW-Authenticate" in errors.BadKey("no").headers
+
+
+def test_only_a_refused_connection_proves_that_nothing_was_sent() -> None:
+    """On this hangs whether an order is unknown."""
+    unsent = {kind.code for kind in LEAVES if issubclass(kind, GatewayTrouble) and not kind.sent}
+
+    assert unsent == {"gateway_unreachable"}

@@ -1,0 +1,105 @@
+"""What must never be shown, and how it is taken out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.masking import HIDDEN, REMEMBERED, Scrubber, mask_account
+from tests.house import KEY
+
+SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("account", "shown"), [("DU1234567", "DU*****67"), ("U7654321", "U*****21"), ("DFI123456", "DF*****56")]
+)
+def test_an_account_can_be_recognised_and_not_used(account: str, shown: str) -> None:
+    """Two letters and two digits tell one's own accounts apart."""
+    assert mask_account(account) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["/portfolio/{}/summary", '{{"acctId":"{}"}}', "account={}&x", "{}", "{}.", "acct_{}", "({})"]
+)
+@pytest.mark.parametrize("account", ["U1234567", "DU1234567", "F123456", "DF123456", "I1234567", "DI1234567"])
+def test_an_account_number_is_masked_wherever_it_stands(text: str, account: str) -> None:
+    """Paths, bodies and queries are where accounts slip into log lines."""
+    written = text.format(account)
+
+    scrubbed = Scrubber().scrub(written)
+
+    assert scrubbed == text.format(mask_account(account))
+    assert Scrubber().holds_secret(written)
+
+
+@pytest.mark.parametrize("text", ["order 1234567", "conid 265598", "UTC2026", "DU12", "request 0f3DU1234567", "USD100"])
+def test_ordinary_words_stay(text: str) -> None:
+    """A log that is masked beyond reading helps nobody."""
+    assert Scrubber().scrub(text) == text
+
+
+def test_a_learned_secret_is_hidden() -> None:
+    """The last line of defence, where somebody wrote it after all."""
+    scrubber = Scrubber()
+    scrubber.learn(KEY)
+
+    assert scrubber.scrub(f"X-Bridge-Key: {KEY}, again {KEY}") == f"X-Bridge-Key: {HIDDEN}, again {HIDDEN}"
+    assert KEY not in repr(scrubber)
+
+
+@pytest.mark.parametrize("word", ["", "a", "true", "12345"])
+def test_a_word_too_short_to_be_a_secret_is_not_learned(word: str) -> None:
+    """A cookie worth `1` must not blot out every figure."""
+    scrubber = Scrubber()
+    scrubber.learn(word)
+
+    assert scrubber.scrub(f"was {word} here") == f"was {word} here"
+
+
+def test_the_key_is_remembered_however_many_cookies_come() -> None:
+    """IBKR sets a cookie with nearly every answer; the key is learned once, and is worth more than all of them."""
+    scrubber = Scrubber()
+    scrubber.learn(KEY, for_good=True)
+
+    for number in range(REMEMBERED + 1):
+        scrubber.learn(f"cookie-{number:06}")
+
+    assert scrubber.holds_secret(KEY)
+
+
+def test_the_newest_cookies_are_remembered() -> None:
+    """Those are the ones that can still be used."""
+    scrubber = Scrubber()
+
+    for number in range(REMEMBERED * 2):
+        scrubber.learn(f"cookie-{number:06}")
+
+    assert scrubber.scrub(f"cookie-{REMEMBERED * 2 - 1:06}") == HIDDEN
+    assert repr(scrubber) == f"<Scrubber {REMEMBERED} secrets>"
+
+
+@pytest.mark.parametrize("order", [("session", "session-of-the-login"), ("session-of-the-login", "session")])
+def test_a_secret_within_another_leaves_nothing_of_the_longer_one(order: tuple[str, str]) -> None:
+    """Whichever was met first, the rest of the longer one must not stay behind."""
+    scrubber = Scrubber()
+    for secret in order:
+        scrubber.learn(secret)
+
+    assert scrubber.scrub("cookie: session-of-the-login") == f"cookie: {HIDDEN}"
+
+
+@settings(deadline=None)
+@given(st.lists(SECRETS, min_size=1, max_size=8, unique=True), st.data())
+def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject) -> None:
+    """Whatever was learned, in whatever order, between whatever words."""
+    assume(not any(secret in HIDDEN for secret in secrets))
+    scrubber = Scrubber()
+    for secret in secrets:
+        scrubber.learn(secret)
+    pieces = data.draw(st.lists(st.one_of(st.sampled_from(secrets), st.text(max_size=5)), max_size=10))
+
+    scrubbed = scrubber.scrub(" ".join(pieces))
+
+    assert not [secret for secret in secrets if secret in scrubbed]

@@ -1,0 +1,214 @@
+"""The plan of the house, held by a test: who may know whom, what stays pure, and that map and tree agree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.errors import family
+from ibkr_bridge.settings import SECRETS, Settings
+from ibkr_bridge.web.routes import OWN
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ibkr_bridge"
+LAYERS = (  # each may know those behind it, and nobody of its own group but itself
+    ("cli",),
+    ("app",),
+    ("web", "observe"),
+    ("line",),
+    ("session", "traffic", "orders", "stream"),
+    ("upstream",),
+    ("settings", "pulse"),
+    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources"),
+    ("__init__",),
+)
+LEAVES = {"settings": {"reading"}}
+PURE = (
+    *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
+    *("upstream/headers.py", "catalogue.py", "web/target.py", "errors.py", "masking.py"),
+)
+IMPURE = {"aiohttp", "asyncio", "logging", "structlog", "time", "socket", "requests", "os", "random"}
+
+
+def modules() -> Iterator[Path]:
+    """Every module but those of the simulator."""
+    return (path for path in sorted(PACKAGE.rglob("*.py")) if "sim" not in path.relative_to(PACKAGE).parts)
+
+
+def room(path: Path) -> str:
+    """The room a module belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules a file imports, at the top or later."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms_known(path: Path) -> set[str]:
+    """The rooms of the bridge a file knows."""
+    inner = {name.split(".")[1] for name in imported(path) if name.startswith("ibkr_bridge.")}
+    return inner & {name for group in LAYERS for name in group} | inner & {"sim"}
+
+
+def test_the_layers_name_every_room() -> None:
+    """A new room has to find its place."""
+    rooms = {room(path) for path in modules()}
+
+    assert rooms <= {name for group in LAYERS for name in group}
+
+
+@pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_goes_back_up_and_siblings_do_not_meet(path: Path) -> None:
+    """Whoever reads a room needs to know only what lies below it."""
+    depth = next(depth for depth, group in enumerate(LAYERS) if room(path) in group)
+    below = {name for group in LAYERS[depth + 1 :] for name in group}
+    known = rooms_known(path) - {room(path)} - ({"sim"} if room(path) == "cli" else set())
+
+    assert known <= below | (set(LAYERS[7]) if room(path) in LAYERS[7] else set())
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "sim").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_simulator_is_the_other_side_of_the_wire(path: Path) -> None:
+    """It must not borrow what it is there to test."""
+    inner = {name for name in imported(path) if name.startswith("ibkr_bridge.")}
+
+    assert all(name.startswith("ibkr_bridge.sim") for name in inner)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_rules_touch_no_clock_no_socket_no_log(name: str) -> None:
+    """They can be read, and tested, without a machine around them."""
+    assert not {module.split(".")[0] for module in imported(PACKAGE / name)} & IMPURE
+
+
+def test_the_daemon_imports_only_what_it_serves_with() -> None:
+    """Neither the command line's HTTP client, nor cryptography, nor the simulator lies in its memory."""
+    code = "import sys, ibkr_bridge.cli.serve; print([m for m in sys.modules if m.split('.')[0] in ('requests', 'cryptography', 'urllib3') or m.startswith('ibkr_bridge.sim')])"
+
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+    assert printed.strip() == "[]"
+
+
+def example_names() -> list[str]:
+    """The settings of the example file, in its order."""
+    text = (ROOT / ".env.example").read_text()
+    return re.findall(r"^#? ?(IBKR_[A-Z_]+)=", text, re.MULTILINE)
+
+
+def read_names() -> set[str]:
+    """The settings that the reader asks for."""
+    source = ast.parse((PACKAGE / "settings.py").read_text())
+    strings = {
+        node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {text for text in strings if re.fullmatch(r"IBKR_[A-Z_]+", text)}
+
+
+def test_the_example_file_and_the_reader_agree() -> None:
+    """Each setting is offered once, and nothing is offered that nobody reads."""
+    assert sorted(example_names()) == sorted(read_names())
+
+
+def test_every_setting_stands_in_the_docs() -> None:
+    """With its default and meaning."""
+    docs = (ROOT / "docs" / "settings.md").read_text()
+
+    assert [name for name in example_names() if f"`{name}`" not in docs] == []
+
+
+def test_the_example_file_asks_for_a_real_key() -> None:
+    """Copied as it is, it is refused with the mend."""
+    text = (ROOT / ".env.example").read_text()
+
+    assert "IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY" in text
+    assert all(f"{name}_FILE" in (ROOT / "docs" / "settings.md").read_text() for name in SECRETS)
+
+
+def test_every_error_code_stands_in_the_docs() -> None:
+    """Programs switch on them, people look them up."""
+    docs = (ROOT / "docs" / "errors.md").read_text()
+
+    assert [error.code for error in family() if f"`{error.code}`" not in docs] == []
+    assert all(f"| {error.status} |" in docs for error in family())
+
+
+def test_every_route_of_our_own_stands_in_the_docs() -> None:
+    """What is served is written down."""
+    docs = (ROOT / "docs" / "api.md").read_text()
+
+    assert [path for path in OWN if f"`{path}`" not in docs] == []
+
+
+def test_the_map_and_the_tree_agree() -> None:
+    """Every module stands on the map, and nothing else does."""
+    chart = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = set(re.findall(r"^\| `([a-z_/]+\.py)` \|", chart, re.MULTILINE))
+    there = {str(path.relative_to(PACKAGE)) for path in modules() if path.stat().st_size and path.name != "__init__.py"}
+
+    assert drawn == there
+
+
+def test_the_diagram_is_the_table() -> None:
+    """The session's picture is drawn from its moves, not from memory."""
+    from tools.diagram import draw
+
+    assert draw() in (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_every_loop_is_accounted_for() -> None:
+    """Who starts it, what ends it, what it may raise."""
+    chart = (ROOT / "docs" / "architecture.md").read_text()
+    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep"}
+    source = (PACKAGE / "app.py").read_text()
+
+    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep" in source
+    assert all(f"`{loop}`" in chart for loop in loops)
+
+
+TASKS = {"app.py", "upstream/gateway.py"}  # the supervisor; an exchange and a ghost, which must outlive their callers
+
+
+def test_tasks_are_made_in_few_places() -> None:
+    """A task nobody waits for dies in silence."""
+    making = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if re.search(r"create_task|ensure_future", path.read_text())
+    }
+
+    assert making == TASKS
+
+
+def test_settings_stay_out_of_repr() -> None:
+    """A settings object in a log line shows no key."""
+    settings = Settings.from_env({"IBKR_BRIDGE_KEY": "canary-canary-canary-canary-canary"})
+
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize("word", ["\\.\\./shared", "/work/", "pypi\\.org", "registry\\.npmjs"])
+def test_the_project_speaks_of_itself_alone(word: str) -> None:
+    """No path of a machine, no host of a registry."""
+    found = subprocess.run(
+        ["git", "grep", "-lE", word, "--", ".", ":!tests/test_structure.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # noqa: S603, S607
+
+    assert found.stdout == ""
