@@ -1,0 +1,202 @@
+"""What the log says, and above all what it never says."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+from ibkr_bridge import events
+from ibkr_bridge.events import BridgeStopped, KeeperSurprised
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.logs import Log, chosen_format, leads_to_journal
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.settings import LogFormat, LogLevel
+from ibkr_bridge.sim.simulator import Simulator
+from tests.conftest import Open
+from tests.house import KEY, PREVIOUS, READING, House, Placed
+
+CANARY = "canary7391"
+
+
+def lines(house: House) -> list[dict[str, object]]:
+    """Everything written so far, parsed."""
+    return [json.loads(line) for line in house.written.getvalue().splitlines()]
+
+
+async def test_each_request_is_one_line(house: House) -> None:
+    """Who, what, how it went, how long it took, and who answered."""
+    before = len(lines(house))
+
+    reply = await house.get("/portfolio/DU1234567/summary?x=1", headers={"X-Request-ID": "abc"})
+
+    (line,) = lines(house)[before:]
+    assert reply.status == 200
+    assert {key: line[key] for key in ("event", "request_id", "key", "method", "route", "status", "source")} == {
+        "event": "request",
+        "request_id": "abc",
+        "key": "full",
+        "method": "GET",
+        "route": "/portfolio/{accountId}/summary",
+        "status": 200,
+        "source": "gateway",
+    }
+    assert isinstance(line["ms"], float)
+
+
+async def test_each_change_of_the_session_is_one_line(house: House, sim: Simulator) -> None:
+    """Why, what to do, and what happens next by itself."""
+    sim.log_out()
+    await house.until(State.SIGNED_OUT)
+
+    changes = [line for line in lines(house) if str(line["event"]).startswith("session.") and "state" in line]
+
+    assert [(line["was"], line["state"], line["reason"], line["level"]) for line in changes] == [
+        ("starting", "ready", "ready", "info"),
+        ("ready", "signed_out", "signed_out", "warning"),
+    ]
+    assert all(line["hint"] and "looks again" in str(line["next_act"]) for line in changes)
+
+
+async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, sim: Simulator) -> None:
+    """Keys, cookies, session ids, account numbers and query values, in every place where they can come in."""
+    house = await open_house(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
+    cookie = {"Set-Cookie": f"x-sess-uuid={CANARY}-cookie; Path=/", "X-Secret": f"{CANARY}-header"}
+    sim.faults.add("status", path="/portfolio", times=2, status=500, body=f"{CANARY}-body", headers=cookie)
+    sim.faults.add("garble", path="/garble")
+    planted = {
+        "Cookie": f"a={CANARY}-up",
+        "User-Agent": f"{CANARY}-agent",
+        "X-Request-ID": KEY,
+        "Referer": f"http://{CANARY}",
+        "X-Bridge-Wait": f"{CANARY}",
+    }
+    targets = (
+        *("/portfolio/accounts", f"/portfolio/U7654321/summary?token={CANARY}", f"/iserver/{CANARY}/U7654321"),
+        *(
+            f"/{CANARY}",
+            f"/{KEY}",
+            f"/{CANARY}/%zz",
+            f"/x?param1={CANARY}",
+            f"/iserver/x?y={CANARY}%zz",
+            "/iserver/garble",
+        ),
+        f"/portfolio/accounts?{'a' * 4000}{CANARY}",
+    )
+    replies = []
+    for key in (KEY, PREVIOUS, READING, f"{CANARY}-wrong-key-0123456789-0123456789", None):
+        for target in targets:
+            replies.append(await house.get(target, key=key, headers=planted))
+            replies.append(await house.get(target, key=key))
+        replies.append(await house.post(Placed("U7654321").target, Placed("U7654321").body, key=key))
+        replies.append(await house.post("/iserver/secdef/search", f'{{"symbol":"{CANARY}'.encode(), key=key))
+    replies.append(await house.get("/gateway/status"))
+    replies.append(await house.get("/health", key=None, headers={"Host": CANARY}))
+    replies.append(await house.get("/health", key=None, headers={"Origin": CANARY}))
+    await house.raw(f"GET /{KEY}\r\n{CANARY} {KEY}\r\n\r\n".encode())
+    session = str(house.bridge.line.keeper.tickle["session"])
+    written = house.written.getvalue()
+    ours = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
+    shown = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
+
+    for secret in (CANARY, KEY, PREVIOUS, READING, session, "U7654321", "DU1234567", "param1="):
+        assert secret not in written
+        assert secret not in ours
+        assert secret not in shown
+
+
+async def test_what_libraries_say_is_told_without_their_words(house: House) -> None:
+    """Texts of exceptions repeat what was being parsed."""
+    try:
+        raise ValueError(f"bad header {CANARY}")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error handling %s", CANARY)
+    logging.getLogger("asyncio").error("Task exception was never retrieved %s", CANARY)
+
+    said = [line for line in lines(house) if line["event"] == "library.said"]
+
+    assert CANARY not in house.written.getvalue()
+    assert (said[0]["error"], "test_logs.py" in str(said[0]["where"])) == ("ValueError", True)
+    assert (said[1]["logger"], said[1]["level"]) == ("asyncio", "error")
+
+
+def log_to(stream: io.StringIO, form: LogFormat, *, journal: bool = False, level: LogLevel = LogLevel.INFO) -> Log:
+    """A log of the test's own."""
+    return Log(stream, form, level, Scrubber(), journal=journal)
+
+
+def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> None:
+    """The journal knows the time; `journalctl -p err` finds what matters."""
+    stream = io.StringIO()
+    log = log_to(stream, LogFormat.JSON, journal=True)
+
+    log.hear(BridgeStopped(0))
+    log.hear(KeeperSurprised("main", "ValueError", "x.py:1 y"))
+
+    first, second = stream.getvalue().splitlines()
+    assert (first[:3], second[:3]) == ("<6>", "<3>")
+    assert "timestamp" not in json.loads(first[3:])
+    assert json.loads(second[3:])["event"] == "session.keeper_surprised"
+
+
+def test_elsewhere_each_line_is_an_object_with_its_time() -> None:
+    """For whatever collects them."""
+    stream = io.StringIO()
+
+    log_to(stream, LogFormat.JSON).hear(BridgeStopped(0))
+
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*Z", json.loads(stream.getvalue())["timestamp"])
+
+
+def test_on_a_terminal_a_line_is_for_eyes() -> None:
+    """No braces."""
+    stream = io.StringIO()
+
+    log_to(stream, LogFormat.CONSOLE).hear(BridgeStopped(3))
+
+    assert "bridge.stopped" in stream.getvalue()
+    assert "unfinished=3" in stream.getvalue()
+    assert "{" not in stream.getvalue()
+
+
+def test_less_important_lines_are_left_out() -> None:
+    """As the level says."""
+    stream = io.StringIO()
+
+    log_to(stream, LogFormat.JSON, level=LogLevel.WARNING).hear(BridgeStopped(0))
+
+    assert stream.getvalue() == ""
+
+
+def test_a_closed_stream_stops_nothing() -> None:
+    """The terminal was closed; the bridge goes on."""
+    stream = io.StringIO()
+    log = log_to(stream, LogFormat.JSON)
+    stream.close()
+
+    log.hear(BridgeStopped(0))
+
+
+def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
+    """The variable alone proves nothing: the stream may have been sent elsewhere since."""
+    with (tmp_path / "stream").open("w") as stream:
+        found = os.fstat(stream.fileno())
+
+        assert leads_to_journal(stream, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert not leads_to_journal(stream, {"JOURNAL_STREAM": "1:1"})
+        assert not leads_to_journal(stream, {})
+        assert chosen_format(LogFormat.AUTO, stream) is LogFormat.JSON
+        assert chosen_format(LogFormat.CONSOLE, stream) is LogFormat.CONSOLE
+
+
+def test_every_fact_can_be_told() -> None:
+    """No field is called like one of the log's own keys."""
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Fact)]
+    fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+
+    assert not fields & {"level", "timestamp", "event"}
+    assert {kind.level for kind in kinds} <= {"info", "warning", "error", "critical"}

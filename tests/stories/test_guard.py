@@ -1,0 +1,179 @@
+"""What is refused before a byte leaves: the caller learns the rule, and the Gateway learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.conftest import Open
+from tests.house import House, Placed, settings_for
+
+CANCEL = "/iserver/account/DU1234567/order/1"
+CHANGES = (
+    ("POST", "/iserver/account/{}/orders"),
+    ("POST", "/iserver/account/{}/orders/"),
+    ("POST", "/v1/api/iserver/account/{}/orders"),
+    ("POST", "/iserver/account/{}/order"),
+    ("POST", "/iserver/account/{}/order/1"),
+    ("DELETE", "/iserver/account/{}/order/1"),
+    ("POST", "/iserver/account/{}/alert"),
+    ("PUT", "/iserver/something/new"),
+    ("POST", "/iserver/something/new"),
+)
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Simulator]:
+    """A simulated Gateway whose accounts are real ones."""
+    async with Simulator(live=True) as simulator:
+        yield simulator
+
+
+def changes_seen(sim: Simulator) -> list[str]:
+    """What reached the Gateway and was no read of the keeper's."""
+    return [call.target for call in sim.gateway_calls() if call.method != "GET" and "/auth/" not in call.target]
+
+
+@pytest.mark.parametrize(("method", "target"), CHANGES)
+async def test_a_read_only_bridge_changes_nothing(open_house: Open, sim: Simulator, method: str, target: str) -> None:
+    """Whatever the key."""
+    house = await open_house(IBKR_READ_ONLY="yes")
+
+    reply = await house.request(method, target.format("DU1234567"), body=Placed().body)
+
+    assert (reply.status, reply.code) == (403, "read_only")
+    assert changes_seen(sim) == []
+
+
+async def test_a_read_only_bridge_still_previews(open_house: Open) -> None:
+    """A what-if changes nothing."""
+    house = await open_house(IBKR_READ_ONLY="yes")
+
+    assert (await house.post(f"{Placed().target}/whatif", Placed().body)).status == 200
+
+
+@pytest.mark.parametrize(("method", "target"), CHANGES)
+async def test_paper_mode_refuses_a_live_account(live: Simulator, tmp_path: Path, method: str, target: str) -> None:
+    """Forgetting to set the mode costs nothing."""
+    async with House(settings_for(live.url, tmp_path)) as house:
+        await house.until(State.READY)
+
+        reply = await house.request(method, target.format("U1234567"), body=Placed("U1234567").body)
+
+    assert (reply.status, reply.code) == (403, "paper_only")
+    assert changes_seen(live) == []
+
+
+async def test_a_paper_looking_number_on_a_live_login_is_in_doubt(live: Simulator, tmp_path: Path) -> None:
+    """In doubt it is live."""
+    async with House(settings_for(live.url, tmp_path)) as house:
+        await house.until(State.READY)
+
+        reply = await house.post(Placed().target, Placed().body)
+
+    assert reply.code == "paper_only"
+    assert changes_seen(live) == []
+
+
+async def test_live_has_to_be_said(live: Simulator, tmp_path: Path) -> None:
+    """And is then said in every answer."""
+    async with House(settings_for(live.url, tmp_path, IBKR_TRADING_MODE="live")) as house:
+        await house.until(State.READY)
+
+        reply = await house.post(Placed("U1234567").target, Placed("U1234567").body)
+
+    assert (reply.status, reply.headers["X-Bridge-Mode"]) == (200, "live")
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/iserver/account/DU7654321/orders", Placed("DU7654321").body),
+        ("/iserver/account/DU1234567/orders", Placed("DU7654321").body),  # the ticket says another than the path
+        ("/iserver/account/DU1234567/orders?acctId=DU7654321", Placed().body),
+        ("/iserver/account/%44U7654321/orders", {"orders": []}),
+        ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU1234567","acctId":"DU7654321"}]}'),
+        ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU7654321","acctId":"DU1234567"}]}'),
+        ("/iserver/account", {"acctId": "DU7654321"}),
+        ("/iserver/account/orders/group", {"orders": [{"conid": 1}]}),
+    ],
+)
+async def test_accounts_outside_the_list_are_refused(
+    open_house: Open, sim: Simulator, target: str, body: object
+) -> None:
+    """Wherever the account is named."""
+    house = await open_house(IBKR_ALLOWED_ACCOUNTS="DU1234567")
+
+    reply = await house.post(target, body)
+
+    assert (reply.status, reply.code) == (403, "account_not_allowed")
+    assert changes_seen(sim) == []
+
+
+async def test_an_account_on_the_list_trades(open_house: Open) -> None:
+    """The list refuses nobody else."""
+    house = await open_house(IBKR_ALLOWED_ACCOUNTS="DU1234567")
+
+    assert (await house.post(Placed().target, Placed().body)).status == 200
+
+
+@pytest.mark.parametrize("quantity", [11, "11", 1e9])
+async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Simulator, quantity: object) -> None:
+    """A zero too many stays here."""
+    house = await open_house(IBKR_MAX_ORDER_QUANTITY="10")
+
+    over = await house.post(Placed().target, Placed(extra={"quantity": quantity}).body)
+    at = await house.post(Placed().target, Placed(quantity=10).body)
+
+    assert ((over.status, over.code), at.status) == ((403, "order_limit"), 200)
+    assert len(sim.calls("/orders")) == 1
+
+
+async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Simulator) -> None:
+    """Better no order than one beyond a limit somebody set."""
+    house = await open_house(IBKR_MAX_ORDER_VALUE="1000")
+
+    reply = await house.post(Placed().target, Placed().body)
+
+    assert reply.code == "order_limit"
+    assert "IBKR_MAX_ORDER_VALUE" in reply.json["hint"]
+    assert changes_seen(sim) == []
+
+
+async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Simulator) -> None:
+    """Getting out is always possible, over a restart too."""
+    house = await open_house()
+    await house.post("/gateway/pause")
+    await house.finish()
+    again = await open_house(IBKR_MAX_ORDER_QUANTITY="1")
+
+    order = await again.post(Placed().target, Placed().body)
+    cancel = await again.request("DELETE", CANCEL)
+    await again.post("/gateway/resume")
+    after = await again.post(Placed().target, Placed().body)
+
+    assert (order.status, order.code) == (403, "paused")
+    assert (cancel.status, after.status) == (200, 200)
+
+
+async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Simulator) -> None:
+    """What we cannot see into is not sent."""
+    reply = await house.post(Placed().target, b'{"orders":[{"acctId":', headers={"Content-Type": "application/json"})
+
+    assert (reply.status, reply.code) == (400, "bad_request")
+    assert changes_seen(sim) == []
+
+
+async def test_paid_calls_need_the_key_and_the_word(open_house: Open, sim: Simulator) -> None:
+    """IBKR charges for each one."""
+    closed = await open_house(IBKR_BRIDGE_EXTRA_PREFIXES="md")
+
+    reply = await closed.get("/md/regsnapshot?conid=265598")
+
+    assert (reply.status, reply.code) == (403, "scope")
+    assert "IBKR_ALLOW_PAID_SNAPSHOTS" in reply.json["hint"]
+    assert not sim.gateway_calls("/md/")
