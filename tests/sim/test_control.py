@@ -25,7 +25,7 @@ async def path(sim: Simulator, tmp_path: Path) -> AsyncIterator[Path]:
 
 async def test_only_its_owner_can_open_the_socket(path: Path) -> None:
     """0600."""
-    mode = path.stat().st_mode  # noqa: ASYNC240 - one look at a local socket
+    mode = path.stat().st_mode
 
     assert stat.S_IMODE(mode) == 0o600
 

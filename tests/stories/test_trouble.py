@@ -170,16 +170,6 @@ async def test_half_an_answer_is_no_answer(house: House, sim: Simulator, fault: 
     assert reply.code in ("gateway_garbled", "gateway_silent")
 
 
-async def test_a_large_answer_that_breaks_off_is_cut_for_the_caller_too(house: House, sim: Simulator) -> None:
-    """A clean end would make it look whole."""
-    body = "x" * 2_000_000
-    sim.faults.add("cut-in", path="/portfolio/accounts", times=1)
-    sim.faults.add("status", path="/portfolio/accounts", times=1, status=200, body=body)
-
-    with pytest.raises(Exception, match="payload|Payload|closed|reset|disconnected"):
-        await house.get("/portfolio/accounts")
-
-
 async def test_a_401_is_explained_not_passed_on(house: House, sim: Simulator) -> None:
     """The caller's key is fine: either the session is gone, or IBKR refuses this call to this user."""
     sim.faults.add("status", path="/portfolio/accounts", times=1, status=401, body="")

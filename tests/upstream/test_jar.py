@@ -1,6 +1,6 @@
 """The cookies the Gateway sets: one private jar, kept over restarts, never shown."""
 
-# ruff: noqa: ASYNC240  # a jar wants a running loop, and its files are a few bytes
+# a jar wants a running loop, and its files are a few bytes
 
 from __future__ import annotations
 

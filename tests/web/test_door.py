@@ -73,7 +73,8 @@ async def test_an_upgrade_elsewhere_is_answered_as_if_nobody_had_asked(house: Ho
 async def test_expect_is_answered_only_once_the_key_was_seen(house: House, sim: Simulator) -> None:
     """A body is invited from those who may come in."""
     head = (
-        b"POST /iserver/secdef/search HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        b"POST /iserver/secdef/search HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\n"
         b"Content-Length: 17\r\nExpect: 100-continue\r\n%s\r\n"
     )
 

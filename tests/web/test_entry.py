@@ -31,7 +31,8 @@ async def test_almost_the_key_is_wrong(house: House, key: str) -> None:
 
 async def test_raw_bytes_as_a_key_are_wrong_not_a_crash(house: House) -> None:
     """Bytes that are no UTF-8 reach the comparison as they are."""
-    request = b"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Bridge-Key: \xff\xfe\x80\r\n\r\n"
+    head = b"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    request = head + b"X-Bridge-Key: \xff\xfe\x80\r\n\r\n"
 
     assert (await house.raw(request)).startswith(b"HTTP/1.1 401 ")
 

@@ -83,7 +83,7 @@ async def test_bodies_go_on_whole_with_their_length(house: House, sim: Simulator
 
     seen = sim.gateway_calls("/secdef/search")[-1]
     assert (seen.method, seen.body) == (method, body)
-    assert dict((name.lower(), value) for name, value in seen.headers)["content-length"] == str(len(body))
+    assert {name.lower(): value for name, value in seen.headers}["content-length"] == str(len(body))
     assert "transfer-encoding" not in {name.lower() for name, _ in seen.headers}
 
 
