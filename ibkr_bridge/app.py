@@ -247,7 +247,8 @@ def bound(host: str, port: int) -> socket.socket:
     Raises:
         OSError: it is taken, or not ours.
     """
-    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, proto, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost: 127.0.0.1
     taken = socket.socket(family, kind, proto)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -99,7 +99,7 @@ def _paused(_: Asked, standing: Standing) -> Refuse | None:
 
 
 def _quantity(asked: Asked, standing: Standing) -> Refuse | None:
-    if standing.max_quantity is None or asked.order not in (Order.PLACE, Order.MODIFY):
+    if standing.max_quantity is None or not _has_size(asked):
         return None
     if asked.sizes and all(size is not None and size <= standing.max_quantity for size in asked.sizes):
         return None
@@ -107,10 +107,15 @@ def _quantity(asked: Asked, standing: Standing) -> Refuse | None:
 
 
 def _value(asked: Asked, standing: Standing) -> Refuse | None:
-    if standing.max_value is None or asked.order not in (Order.PLACE, Order.MODIFY):
+    if standing.max_value is None or not _has_size(asked):
         return None
     hint = "this version cannot yet bound an order's value; take IBKR_MAX_ORDER_VALUE out to trade without that cap"
     return Refuse(errors.OrderLimit, "the order's value cannot be bounded", hint)
+
+
+def _has_size(asked: Asked) -> bool:
+    """Whether a call can place or enlarge an order: those we know, and whatever unknown one names a size."""
+    return asked.order in (Order.PLACE, Order.MODIFY) or bool(asked.sizes)
 
 
 def _paid(asked: Asked, standing: Standing) -> Refuse | None:

@@ -101,10 +101,10 @@ async def test_a_thousand_losses(watch: Watch, capsys: pytest.CaptureFixture[str
             notices.append(outcome[0])
             repairs.append(outcome[1])
 
-    share = logged_out / LOSSES
+    share, mean = logged_out / LOSSES, sum(notices) / len(notices)
     with capsys.disabled():
         print(
-            f"\n{LOSSES} losses seen after {sum(notices) / len(notices):.2f} s on average, {max(notices):.2f} s at most, "
+            f"\n{LOSSES} losses seen after {mean:.2f} s on average, {max(notices):.2f} s at most, "
             f"repaired {max(repairs):.2f} s later at most; {share:.1%} logged out all the same"
         )
     assert max(notices) <= WATCH
