@@ -20,7 +20,8 @@ from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.systemd import READY, STOPPING, Systemd
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.pulse import Pulse
-from ibkr_bridge.session.keeper import Keeper, Policy
+from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.view import Policy
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.traffic.slots import Slots
 from ibkr_bridge.upstream.gateway import Gateway

@@ -8,99 +8,46 @@ round begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
 from ibkr_bridge.catalogue import Layer
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.session import calendar
 from ibkr_bridge.session.envoy import Asking, Envoy
-from ibkr_bridge.session.machine import Act, Saw, Session, State, begin, step
+from ibkr_bridge.session.machine import Act, Saw, Session, State, step
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import Ration
-from ibkr_bridge.settings import Compete, Region
-from ibkr_bridge.values import Window
+from ibkr_bridge.session.view import PATIENCE, Policy, View
+from ibkr_bridge.settings import Compete
 
-FRESH = 5.0  # seconds; an older view is refreshed before it is told
-PATIENCE = 3.0  # seconds a caller waits for that
 TICKLE_EVERY = 60.0  # seconds, as IBKR asks; its idle time-out is 5 to 6 minutes
 CLOSEST = 0.25  # seconds between two looks, however many doubts there are: IBKR allows 10 calls a second in all
-WHILE_OPENING = 0.5  # seconds
+WHILE_OPENING = 0.5  # seconds between looks while the session opens, for the first EAGER_ROUNDS; then as usual
+EAGER_ROUNDS = 20
+PACED_PAUSE = 60.0  # seconds; IBKR is angry with us
 LONGEST_PAUSE = 30.0  # seconds between looks at a Gateway that does not answer
-YIELD_HINT = (
-    "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "
-    "it runs, signs in competing: stop IBeam first, or set IBKR_COMPETE=reclaim"
-)
+PREPARE_AGAIN = 15.0  # seconds, where the first calls brought no accounts; IBKR allows them once in five
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What the keeper was told by the settings."""
-
-    watch: float
-    compete: Compete
-    region: Region
-    maintenance: tuple[Window, ...]
-
-
-class Keeper:
+class Keeper(View):
     """Keeps the session of one line."""
 
     def __init__(
         self, line: str, gateway: Asking, policy: Policy, clock: Clock, bus: events.Bus, scrubber: Scrubber
     ) -> None:
+        super().__init__(policy, clock)
         self._line = line
-        self._policy = policy
-        self._clock = clock
         self._bus = bus
         self._scrubber = scrubber
-        self._wake = asyncio.Event()
         self._envoy = Envoy(gateway, self._wake.set)
         self._ration = Ration()
-        self._round_over = asyncio.Event()
-        self._rounds = 0
-        self._quiet_rounds = 0
-        self._prepare_again = False
-        self._tickled = float("-inf")
-        self.session: Session = begin(clock.now())
-        self.since: datetime = clock.utc()
-        self.checked = float("-inf")
-        self.checked_utc: datetime | None = None
-        self.last_good: datetime | None = None
-        self.next_look = clock.now()
-        self.accounts = Accounts()
-        self.tickle: dict[str, object] = {}
-        self.login_expires: datetime | None = None
+        self._rounds_in_state = 0
+        self._prepared = self._tickled = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Keeper {self._line} {self.session.state.value}: {self.session.reason}>"
-
-    # -- what others ask
-
-    @property
-    def status_body(self) -> Mapping[str, object]:
-        """The last answer of `auth/status`, in IBKR's own shape."""
-        return self._envoy.status_body
-
-    def hint(self, session: Session | None = None) -> str:
-        """What a person should do now, or in the given state of affairs."""
-        told = session or self.session
-        yielding = told.state is State.COMPETING and self._policy.compete is Compete.YIELD
-        return YIELD_HINT if yielding else told.hint
-
-    @property
-    def maintenance_end(self) -> datetime | None:
-        """The end of the known maintenance window we are in, if any."""
-        return calendar.window_end(self._clock.utc(), self._policy.region, self._policy.maintenance)
-
-    @property
-    def next_reset(self) -> datetime:
-        """When IBKR next ends the login whatever we do."""
-        return calendar.next_reset(self._clock.utc(), self._policy.region)
 
     @property
     def next_act(self) -> str:
@@ -111,43 +58,6 @@ class Keeper:
         if self.session.state is State.COMPETING and self._policy.compete is Compete.RECLAIM:
             return f"{look}, takes the session back in {self._ration.wait_to_reclaim(self._clock.now()):.0f} s"
         return look
-
-    def utc(self) -> datetime:
-        """The wall's time, as the keeper is told it."""
-        return self._clock.utc()
-
-    def is_up(self, layer: Layer) -> bool:
-        """Whether a call that needs this layer makes sense now."""
-        return self.session.state is State.READY or (layer is Layer.LOGIN and self.session.login)
-
-    def doubt(self, *, prepare: bool = False) -> None:
-        """Something looked as if the session were gone: look at once."""
-        self._prepare_again |= prepare
-        self._wake.set()
-
-    async def fresh(self, max_age: float = FRESH) -> Session:
-        """The session, looked at within `max_age` seconds where the Gateway allows it within three.
-
-        All who ask share one look. What cannot be refreshed in time is told as silence.
-        """
-        if not self._is_fresh(max_age):
-            self._wake.set()
-            await self._until(lambda: self._is_fresh(max_age), PATIENCE)
-        if self._is_fresh(max_age) or self.session.saw is Saw.PACED:
-            return self.session
-        return self.session if self.session.state is not State.READY else Session(State.SILENT, Saw.SILENCE, 0.0)
-
-    async def look_again(self, patience: float = PATIENCE) -> Session:
-        """The session as a look shows it that begins after now."""
-        begun = self._rounds
-        self._wake.set()
-        await self._until(lambda: self._rounds > begun, patience)
-        return self.session
-
-    async def until_up(self, layer: Layer, seconds: float) -> bool:
-        """Wait until a layer is up, at most so long; say whether it is."""
-        await self._until(lambda: self.is_up(layer), seconds)
-        return self.is_up(layer)
 
     async def reopen(self) -> Session:
         """A person or a program asks for the session: look, and open it if it is lost, as the ration allows."""
@@ -176,7 +86,9 @@ class Keeper:
 
     async def _round(self) -> None:
         self._wake.clear()
+        self._looking = True
         saw = await self._envoy.look()
+        self.status_body = self._envoy.status_body
         session, acts = step(self.session, saw, self._clock.now())
         if session.state is State.READY:
             await self._perform_all((*acts, *self._asked_for()))
@@ -188,7 +100,8 @@ class Keeper:
             await self._tickle()
 
     def _asked_for(self) -> tuple[Act, ...]:
-        asked, self._prepare_again = self._prepare_again, False
+        empty = not self.accounts.numbers and self._clock.now() - self._prepared >= PREPARE_AGAIN
+        asked, self._prepare_again = self._prepare_again or empty, False
         return (Act.PREPARE,) if asked else ()
 
     async def _perform_all(self, acts: tuple[Act, ...]) -> None:
@@ -214,6 +127,7 @@ class Keeper:
 
     async def _prepare(self) -> None:
         self._ration.succeeded()
+        self._prepared = self._clock.now()
         self.accounts = await self._envoy.prepare()
         kind = {True: "yes", False: "no", None: "unknown"}[self.accounts.paper]
         self._bus.announce(events.PreflightDone(self._line, len(self.accounts.numbers), kind))
@@ -241,7 +155,7 @@ class Keeper:
             self.last_good = self.checked_utc
         if session.state is not was.state:
             self.since = self._clock.utc()
-            self._quiet_rounds = 0
+            self._rounds_in_state = 0
         if not session.login:
             self.accounts, self.tickle, self._tickled = Accounts(), {}, float("-inf")
         if (session.state, session.reason) != (was.state, was.reason):
@@ -255,21 +169,11 @@ class Keeper:
         self._bus.announce(kind(self._line, *names, self.hint(), after, self.next_act))
 
     def _end_round(self) -> None:
+        self._looking = False
         self._rounds += 1
-        self._quiet_rounds += 1
+        self._rounds_in_state += 1
         over, self._round_over = self._round_over, asyncio.Event()
         over.set()
-
-    def _is_fresh(self, max_age: float) -> bool:
-        return self._clock.now() - self.checked <= max_age
-
-    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                while not holds():
-                    await self._round_over.wait()
-        except TimeoutError:
-            return
 
     # -- pace
 
@@ -286,13 +190,9 @@ class Keeper:
 
     def _pause_after(self, session: Session) -> float:
         if session.saw is Saw.PACED:
-            return TICKLE_EVERY  # IBKR is angry: once a minute
-        if session.state is State.OPENING:
-            return (
-                min(WHILE_OPENING, max(CLOSEST, self._wait_to_open()))
-                if self._quiet_rounds < 20
-                else self._policy.watch
-            )
+            return PACED_PAUSE
+        if session.state is State.OPENING and self._rounds_in_state < EAGER_ROUNDS:
+            return min(WHILE_OPENING, max(CLOSEST, self._wait_to_open()))
         if session.state is State.SILENT:
-            return min(self._policy.watch * 2.0 ** min(self._quiet_rounds - 1, 6), LONGEST_PAUSE)
+            return min(self._policy.watch * 2.0 ** min(self._rounds_in_state, 6), LONGEST_PAUSE)
         return self._policy.watch

@@ -15,8 +15,9 @@ import pytest
 
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.session.keeper import Keeper, Policy
+from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.view import Policy
 from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway import Gateway

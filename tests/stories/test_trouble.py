@@ -60,13 +60,16 @@ async def test_a_gateway_that_comes_back(house: House, sim: Simulator) -> None:
 
 async def test_a_port_that_accepts_and_never_greets(open_house: Open) -> None:
     """Connected, and not a byte of TLS: silence, told within the connect deadline."""
-    silent = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     house = await open_house(ready=False, gateway=f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
 
     await house.until(State.SILENT)
 
     assert (await house.get("/gateway/auth-status", key=None)).json["reason"] == "gateway_silent"
     silent.close()
+    for writer in held:
+        writer.close()
 
 
 async def test_a_port_that_speaks_no_tls(open_house: Open) -> None:

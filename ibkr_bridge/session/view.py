@@ -1,0 +1,127 @@
+"""The one truth about a line's session, and how others ask for it.
+
+The keeper alone writes here; everybody else reads, waits for a look, or gives a reason to doubt. Nothing in this file
+talks to the Gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ibkr_bridge.catalogue import Layer
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.session import calendar
+from ibkr_bridge.session.machine import Saw, Session, State, begin
+from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.settings import Compete, Region
+from ibkr_bridge.values import Window
+
+FRESH = 5.0  # seconds; an older view is refreshed before it is told
+PATIENCE = 3.0  # seconds a caller waits for that
+YIELD_HINT = (
+    "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "
+    "it runs, signs in competing: stop IBeam first, or set IBKR_COMPETE=reclaim"
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the keeper was told by the settings."""
+
+    watch: float
+    compete: Compete
+    region: Region
+    maintenance: tuple[Window, ...]
+
+
+class View:
+    """What is known of the session, and since when."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._round_over = asyncio.Event()
+        self._rounds = 0
+        self._looking = False
+        self._prepare_again = False
+        self.session: Session = begin(clock.now())
+        self.since: datetime = clock.utc()
+        self.checked = float("-inf")
+        """When the session was last looked at, seconds of the clock."""
+        self.checked_utc: datetime | None = None
+        self.last_good: datetime | None = None
+        self.next_look = clock.now()
+        self.accounts = Accounts()
+        self.status_body: Mapping[str, object] = {}
+        """The last answer of `auth/status`, in IBKR's own shape."""
+        self.tickle: Mapping[str, object] = {}
+        """The last answer of `tickle`; empty while there is none of this login."""
+        self.login_expires: datetime | None = None
+
+    def hint(self, session: Session | None = None) -> str:
+        """What a person should do now, or in the given state of affairs."""
+        told = session or self.session
+        yielding = told.state is State.COMPETING and self._policy.compete is Compete.YIELD
+        return YIELD_HINT if yielding else told.hint
+
+    @property
+    def maintenance_end(self) -> datetime | None:
+        """The end of the known maintenance window we are in, if any."""
+        return calendar.window_end(self._clock.utc(), self._policy.region, self._policy.maintenance)
+
+    @property
+    def next_reset(self) -> datetime:
+        """When IBKR next ends the login whatever we do."""
+        return calendar.next_reset(self._clock.utc(), self._policy.region)
+
+    def utc(self) -> datetime:
+        """The wall's time, as the keeper is told it."""
+        return self._clock.utc()
+
+    def is_up(self, layer: Layer) -> bool:
+        """Whether a call that needs this layer makes sense now."""
+        return self.session.state is State.READY or (layer is Layer.LOGIN and self.session.login)
+
+    def doubt(self, *, prepare: bool = False) -> None:
+        """Something looked as if the session were gone: look at once; `prepare`: IBKR wants its first calls again."""
+        self._prepare_again |= prepare
+        self._wake.set()
+
+    async def fresh(self, max_age: float = FRESH) -> Session:
+        """The session, looked at within `max_age` seconds where the Gateway allows it within three.
+
+        All who ask share one look. A ready session that cannot be looked at again in time is told as silence.
+        """
+        if not self._is_fresh(max_age):
+            self._wake.set()
+            await self._until(lambda: self._is_fresh(max_age), PATIENCE)
+        stale = not self._is_fresh(max_age) and self.session.saw is not Saw.PACED
+        silent = stale and self.session.state is State.READY
+        return Session(State.SILENT, Saw.SILENCE, self._clock.now()) if silent else self.session
+
+    async def look_again(self, patience: float = PATIENCE) -> Session:
+        """The session as a look shows it that begins after now."""
+        wanted = self._rounds + (2 if self._looking else 1)
+        self._wake.set()
+        await self._until(lambda: self._rounds >= wanted, patience)
+        return self.session
+
+    async def until_up(self, layer: Layer, seconds: float) -> bool:
+        """Wait until a layer is up, at most so long; say whether it is."""
+        await self._until(lambda: self.is_up(layer), seconds)
+        return self.is_up(layer)
+
+    def _is_fresh(self, max_age: float) -> bool:
+        return self._clock.now() - self.checked <= max_age
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    await self._round_over.wait()
+        except TimeoutError:
+            return
