@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,21 @@ def environment(gateway: str, state: Path, **env: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def daemon(gateway: str, state: Path, **env: str) -> AsyncIterator[Daemon]:
-    """Start `bridge.py`, wait until it listens and the session is ready; end it whatever happens."""
+async def daemon(
+    gateway: str, state: Path, before: Callable[[], None] | None = None, **env: str
+) -> AsyncIterator[Daemon]:
+    """Start `bridge.py`, wait until it listens and the session is ready; end it whatever happens.
+
+    Args:
+        before: run in the new process before the program, to set a limit, say.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(ROOT / "bridge.py"),
         env=environment(gateway, state, **env),
         cwd=state,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=before,
     )
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:

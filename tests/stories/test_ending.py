@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 from pathlib import Path
 
@@ -97,6 +98,19 @@ async def test_a_cookie_file_of_garbage_is_set_aside(sim: Simulator, tmp_path: P
     assert status == 0
     assert "cookies.set_aside" in {line["event"] for line in running.lines}
     assert (tmp_path / "main.cookies.unreadable").read_bytes() == b"\x80\x04garbage"
+
+
+async def test_a_full_disk_is_said_once_and_survived(sim: Simulator, tmp_path: Path) -> None:
+    """No byte can be written any more: the bridge goes on, and says what is not kept."""
+    async with daemon(sim.url, tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))) as running:
+        answers = [await running.get("/portfolio/accounts") for _ in range(3)]
+        running.signal(signal.SIGTERM)
+        status = await running.ended()
+
+    told = [line["what"] for line in running.lines if line["event"] == "state.trouble"]
+    assert [answer[0] for answer in answers] == [200] * 3
+    assert sorted(told) == ["the cookie file", "the state directory"]
+    assert status == 0
 
 
 async def test_a_loop_that_ends_takes_the_daemon_down(

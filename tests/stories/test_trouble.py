@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -305,12 +304,21 @@ async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open,
     assert not sim.calls("DU7654321/orders")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-async def test_a_state_directory_that_cannot_be_written_is_said_and_survived(sim: Simulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/proc/self/nowhere", "file"])
+async def test_a_state_directory_that_cannot_be_is_said_and_survived(
+    sim: Simulator, tmp_path: Path, place: str
+) -> None:
     """Reads and orders go on; what is not kept is named."""
-    tmp_path.chmod(0o500)
-    async with House(settings_for(sim.url, tmp_path / "state")) as house:
+    (tmp_path / "file").write_text("not a directory")
+    async with House(settings_for(sim.url, tmp_path / place)) as house:
         await house.until(State.READY)
 
-        assert (await house.get("/portfolio/accounts")).status == 200
-    assert [fact for fact in house.facts if isinstance(fact, events.StateTrouble)]
+        read = await house.get("/portfolio/accounts")
+        pause = await house.post("/gateway/pause")
+        order = await house.post(ORDER.target, ORDER.body)
+
+    assert read.status == 200
+    assert (pause.json["paused"], pause.json["kept"]) == (True, False)
+    assert order.code == "paused"
+    told = [fact for fact in house.facts if isinstance(fact, events.StateTrouble)]
+    assert {fact.what for fact in told} >= {"the state directory", "the pause file"}
