@@ -202,6 +202,7 @@ class Bridge:
         self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
         self._systemd.tell(STOPPING)
         self.drain.begin()
+        self.line.keeper.doubt()  # a look wakes those who wait for the session, so that they hear it
         await self.drain.finished()
         if self._server is not None:
             self._server.close()
@@ -264,5 +265,7 @@ def bound(host: str, port: int) -> socket.socket:
 
 def _probe(path: Path) -> None:
     probe = path / ".probe"
-    probe.write_bytes(b"writable")
-    probe.unlink()
+    try:
+        probe.write_bytes(b"writable")
+    finally:
+        probe.unlink(missing_ok=True)

@@ -52,11 +52,17 @@ class Endpoint:
     order: Order | None = None
 
     @property
+    def known(self) -> bool:
+        """Whether it stands in the table; a cautious row does not."""
+        return self.source != UNKNOWN
+
+    @property
     def segments(self) -> tuple[str, ...]:
         """The path between its slashes."""
         return tuple(self.path.strip("/").split("/"))
 
 
+UNKNOWN = "unknown"
 READ, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
 
@@ -148,7 +154,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",    "/fyi/disclaimer/{typecode}",                          READ,        LOGIN,     "OAS"),
     Endpoint("POST",   "/hmds/auth/init",                                     READ,        LOGIN,     "GUIDE"),
     Endpoint("POST",   "/hmds/scanner",                                       READ,        LOGIN,     "SW2"),
-    Endpoint("GET",    "/md/regsnapshot",                                     COSTS_MONEY, BROKERAGE, "GUIDE"),
+    *(Endpoint(method, "/md/regsnapshot", COSTS_MONEY, BROKERAGE, "GUIDE") for method in ("GET", "POST", "PUT", "DELETE")),
     # -- financial advisors
     Endpoint("POST",   "/fa/fa-preset/get",                                   READ,        LOGIN,     "OAS"),
     Endpoint("POST",   "/fa/model/list",                                      READ,        LOGIN,     "OAS"),
@@ -158,6 +164,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
 )
 # fmt: on
 
+FA_GROUP = "{faGroup}"  # stands for accounts nobody names
 BRIDGED = ("iserver", "portfolio", "marketdata")
 KNOWN_PREFIXES = (  # what IBKR offers below /v1/api besides; named in the hint when one of them is not open
     *("trsrv", "pa", "fyi", "hmds", "md", "portfolio2", "fa", "contract", "forecast", "calendar", "ccp", "acesws"),
@@ -199,7 +206,7 @@ def find(method: str, segments: tuple[str, ...]) -> Endpoint:
 def _cautious(method: str, prefix: str) -> Endpoint:
     shown = prefix if prefix in BRIDGED + KNOWN_PREFIXES else "?"  # never a caller's own words in a log
     effect = READ if method == "GET" else TRADE
-    return Endpoint(method, f"/{shown}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, "unknown")
+    return Endpoint(method, f"/{shown}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, UNKNOWN)
 
 
 def account_in(row: Endpoint, segments: tuple[str, ...]) -> str | None:

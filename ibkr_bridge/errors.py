@@ -226,7 +226,7 @@ class GatewayTrouble(BridgeError):
     """The Gateway, or IBKR behind it, did not do its part."""
 
     status = 502
-    sent: bool = True  # whether the call may have reached the Gateway
+    sent: bool = True  # whether the call may have reached the Gateway, where it changes something
 
 
 class GatewayUnreachable(GatewayTrouble):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ibkr_bridge.catalogue import Effect, Endpoint, Layer
+from ibkr_bridge.catalogue import Effect, Endpoint
 from ibkr_bridge.errors import (
     BridgeError,
     GatewayDeniesUs,
@@ -20,13 +20,14 @@ from ibkr_bridge.errors import (
     OrderUnknown,
     Paced,
     SessionDown,
+    Stopping,
     UpstreamRefused,
 )
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules import Asked, Standing, judge
 from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import Saw, State
+from ibkr_bridge.session.machine import Saw, Session, State
 from ibkr_bridge.session.preflight import WANTS_PREFLIGHT, doubts_session
 from ibkr_bridge.settings import Mode, Settings
 from ibkr_bridge.traffic.slots import Slots
@@ -58,8 +59,16 @@ class Trip:
     wait: float | None = None
     """Seconds the caller would wait for session and turn; None for the bridge's own limit."""
     still_there: Callable[[], bool] = lambda: True
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the bridge is ending, so that waiting for the session makes no sense."""
     waited: float = 0.0
     at_gateway: float = 0.0
+    sent: bool = False
+    """Whether its bytes may have left."""
+
+
+HEALS = (State.STARTING, State.SILENT, State.OPENING, State.UNREACHABLE)
+"""States that end by themselves when a maintenance window does; a login does not come back by itself."""
 
 
 class CallerGone(Exception):
@@ -90,11 +99,6 @@ class Line:
         await self._session_up(trip)
         give_back = await self.slots.take(order=trip.call.changes, wait=self._patience(trip, began))
         trip.waited = time.monotonic() - began
-        try:
-            self._last_look(trip)
-        except BaseException:
-            give_back()
-            raise
         return await self._read(trip, await self._send(trip, give_back))
 
     async def signed_in(self) -> None:
@@ -103,9 +107,9 @@ class Line:
         Raises:
             BridgeError: nobody is, or the Gateway cannot be asked.
         """
-        await self.keeper.fresh()
-        if not self.keeper.is_up(Layer.LOGIN):
-            raise self._down()
+        session = await self.keeper.fresh()
+        if not session.login:
+            raise self._down(session)
 
     # -- before anything is sent
 
@@ -133,7 +137,10 @@ class Line:
             await self.keeper.fresh()
         if self.keeper.is_up(trip.row.layer):
             return
-        if not (trip.wait and await self.keeper.until_up(trip.row.layer, trip.wait)):
+        up = trip.wait and await self.keeper.until_up(trip.row.layer, trip.wait, trip.stopping)
+        if trip.stopping():
+            raise Stopping("the bridge is stopping", retry_after=LOOK_AGAIN_IN)
+        if not up:
             raise self._down()
 
     def _patience(self, trip: Trip, began: float) -> float:
@@ -142,21 +149,23 @@ class Line:
         return max(0.0, trip.wait - (time.monotonic() - began))
 
     def _last_look(self, trip: Trip) -> None:
-        """The turn has come: much may have changed while we waited."""
+        """The connection stands, the next thing is the first byte: much may have changed while we waited."""
         if not trip.still_there():
             raise CallerGone
         if not self.keeper.is_up(trip.row.layer):
             raise self._down()
         self._guard(trip)
+        trip.sent = True
 
-    def _down(self) -> BridgeError:
-        session, hint = self.keeper.session, self.keeper.hint()
+    def _down(self, told: Session | None = None) -> BridgeError:
+        session = told or self.keeper.session
+        hint = self.keeper.hint(session)
         if session.saw is Saw.DENIED:
             return GatewayDeniesUs("the Gateway answers Access Denied", retry_after=LOOK_AGAIN_IN)
         if session.state is State.UNREACHABLE:
-            return GatewayUnreachable(DOWN[session.state], retry_after=LOOK_AGAIN_IN)
+            return GatewayUnreachable(DOWN[session.state], hint=hint, retry_after=LOOK_AGAIN_IN)
         end = self.keeper.maintenance_end
-        if end is not None:
+        if end is not None and session.state in HEALS:
             left = (end - self.keeper.utc()).total_seconds()
             return Maintenance(f"IBKR maintenance until {end:%H:%M} UTC: {DOWN[session.state]}", retry_after=left)
         soon = session.state in (State.OPENING, State.STARTING)
@@ -167,9 +176,12 @@ class Line:
     async def _send(self, trip: Trip, give_back: Callable[[], None]) -> Answer:
         sent = time.monotonic()
         try:
-            return await self.gateway.ask(trip.call, give_back)
+            call = replace(trip.call, last_look=lambda: self._last_look(trip))
+            return await self.gateway.ask(call, give_back)
         except GatewayTrouble as exc:
             self.keeper.doubt()
+            if not trip.call.changes:
+                exc.retry_after = LOOK_AGAIN_IN
             if trip.call.changes and exc.sent:
                 raise OrderUnknown(f"{exc.detail}; what was asked for may have happened") from exc
             raise

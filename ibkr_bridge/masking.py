@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
-ACCOUNT = re.compile(r"(?<![A-Za-z0-9])(D?[UFI]|DU|DF|DI)(\d{4,12})(?![A-Za-z0-9])")
+ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[DUFI][A-Z]{0,2}\d{5,12}(?![A-Za-z0-9])", re.IGNORECASE)
 HIDDEN = "[hidden]"
 REMEMBERED = 512  # cookies change for ever; the newest are the ones that can still be used
 SHORTEST = 6  # a shorter secret would blot out ordinary words, and protects nothing

@@ -201,11 +201,11 @@ def test_settings_stay_out_of_repr() -> None:
     assert "canary" not in repr(settings)
 
 
-@pytest.mark.parametrize("word", ["\\.\\./shared", "/work/", "pypi\\.org", "registry\\.npmjs"])
+@pytest.mark.parametrize("word", ["[.][.]/share[d]", "/wor[k]/", "pypi[.]or[g]", "registry[.]npm[j]s"])
 def test_the_project_speaks_of_itself_alone(word: str) -> None:
     """No path of a machine, no host of a registry."""
     found = subprocess.run(
-        ["git", "grep", "-lE", word, "--", ".", ":!tests/test_structure.py"],
+        ["git", "grep", "-lE", word, "--", "."],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -48,15 +48,36 @@ def control_path(port: int) -> Path:
     return folder / f"{port}.sock"
 
 
+def port(text: str) -> int:
+    """A port number as typed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(text)
+    return number
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command that was typed; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bridge.py", description="The guarded door in front of IBKR's Gateway.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    chosen, rest = parser.parse_known_args(list(argv[:1]))[0].command or "serve", list(argv[1:])
+    try:
+        chosen, rest = parser.parse_known_args(list(argv[:1]))[0].command or "serve", list(argv[1:])
+    except SystemExit as exc:  # argparse says 2 where something is wrong
+        return BAD if exc.code else GOOD
+    return _run(chosen, rest)
+
+
+def _run(chosen: str, rest: list[str]) -> int:
     try:
         return int(importlib.import_module(f"ibkr_bridge.cli.{chosen}").run(rest))
+    except SystemExit as exc:
+        return BAD if exc.code else GOOD
     except KeyboardInterrupt:
         return BAD
     except BrokenPipeError:

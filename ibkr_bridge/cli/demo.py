@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.catalogue import Layer
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path, port
 from ibkr_bridge.cli.serve import complaint, why_not
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
@@ -25,6 +25,7 @@ from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
 
 SIGNED_IN_WITHIN = 10.0  # seconds; it takes a fraction of one
+NOT_THE_DEMOS = ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE", "IBKR_BRIDGE_STATE_DIR")
 WELCOME = """\
 A simulated Gateway listens at {gateway}: paper accounts, quotes that move, no network.
 The bridge listens at {url}. Ctrl-C ends both.
@@ -46,7 +47,7 @@ def run(argv: Sequence[str]) -> int:
         prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
     )
     parser.add_argument(
-        "--gateway-port", type=int, default=0, help="port of the simulated Gateway (default: a free one)"
+        "--gateway-port", type=port, default=0, help="port of the simulated Gateway (default: a free one)"
     )
     asked = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-demo-") as state:
@@ -64,20 +65,20 @@ def run(argv: Sequence[str]) -> int:
 
 def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
     """The settings of the environment, a key if there is none, and nothing of a real Gateway."""
-    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and not _is_gateways(name)}
-    made = {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32), "IBKR_BRIDGE_STATE_DIR": str(state)}
-    return Settings.from_env({**made, **kept})
-
-
-def _is_gateways(name: str) -> bool:
-    return name in ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE")
+    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in NOT_THE_DEMOS}
+    key = {} if "IBKR_BRIDGE_KEY" in env else {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32)}
+    return Settings.from_env({**kept, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
 
 
 async def _both(settings: Settings, gateway_port: int) -> int:
     bus, scrubber = Bus(), Scrubber()
     open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
     async with AsyncExitStack() as doors:
-        simulator = await doors.enter_async_context(Simulator(gateway_port=gateway_port))
+        try:
+            simulator = await doors.enter_async_context(Simulator(gateway_port=gateway_port))
+        except OSError as exc:
+            print(f"The simulated Gateway cannot have port {gateway_port}: {exc.strerror}", file=sys.stderr)
+            return BAD
         bridge = Bridge(settings.pointed_at(simulator.url), bus, scrubber, env=os.environ)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)

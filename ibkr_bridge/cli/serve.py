@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 
@@ -41,6 +42,9 @@ def serve(settings: Settings) -> int:
     open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
     try:
         return asyncio.run(_until_stopped(settings, bus, scrubber))
+    except ssl.SSLError:
+        print("IBKR_GATEWAY_CA_FILE: the file holds no certificates; PEM is needed", file=sys.stderr)
+        return MISCONFIGURED
     except OSError as exc:
         print(why_not(exc, settings), file=sys.stderr)
         return BAD

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.cli import BAD, GOOD, control_path
+from ibkr_bridge.cli import BAD, GOOD, control_path, port
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
@@ -17,7 +17,7 @@ from ibkr_bridge.sim.simulator import Simulator
 def run(argv: Sequence[str]) -> int:
     """Run the simulated Gateway until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="bridge.py sim", description="The simulated Gateway alone.")
-    parser.add_argument("--gateway-port", type=int, default=5000, help="where it listens (default: 5000)")
+    parser.add_argument("--gateway-port", type=port, default=5000, help="where it listens (default: 5000)")
     parser.add_argument("--signed-out", action="store_true", help="begin with nobody signed in")
     parser.add_argument("--live", action="store_true", help="live account numbers instead of paper ones")
     parser.add_argument("--pacing", action="store_true", help="answer 429 as IBKR does, and box whoever goes on")

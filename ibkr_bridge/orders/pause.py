@@ -32,10 +32,11 @@ class Pause:
         try:
             kept = json.loads(self._path.read_text("utf-8"))
             self.by, self.since = str(kept["by"])[:40], str(kept["since"])[:40]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.by = "an unreadable pause file"
+        self._bus.announce(TradingPaused(self.by))
 
     @property
     def is_on(self) -> bool:
@@ -70,6 +71,9 @@ class Pause:
             path.unlink(missing_ok=True)
             return
         draft = path.with_suffix(".draft")
-        draft.write_text(text, "utf-8")
-        draft.chmod(0o600)
-        draft.replace(path)
+        try:
+            draft.write_text(text, "utf-8")
+            draft.chmod(0o600)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)

@@ -12,15 +12,22 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from urllib.parse import parse_qsl
 
 from ibkr_bridge import errors
-from ibkr_bridge.catalogue import Effect, Endpoint, Order, account_in
+from ibkr_bridge.catalogue import FA_GROUP, Effect, Endpoint, Order, account_in
+from ibkr_bridge.masking import ACCOUNT
 
-ACCOUNT_KEYS = frozenset({"acctid", "accountid", "account", "acctids", "accountids", "accounts"})
-SIZE_KEYS = frozenset({"quantity", "totalsize"})
+ACCOUNT_KEYS = frozenset(
+    {
+        *("acct", "acctid", "acctids", "account", "accounts", "accountid", "accountids", "accountlist"),
+        *("account_id", "accountno", "accountnumber"),
+    }
+)
+SIZE_KEYS = frozenset({"quantity", "qty", "size", "totalsize"})
 MONEY_KEYS = frozenset({"cashqty", "fxqty"})  # sizes in money: no count of shares follows from them
-PAPER_ACCOUNT = re.compile(r"D[A-Z]\d+")  # IBKR's paper accounts: DU, DF, DI and a number
+PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+")  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,9 @@ class Asked:
     accounts: frozenset[str] = frozenset()
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
-    """Sizes named in the body; None for one that is no plain number of shares."""
+    """Sizes named in query and body; None for one that is no plain number of shares."""
+    beyond: bool = False
+    """Whether it may concern accounts that are not named: an allocation group, an order or an unknown call without."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,7 @@ def _is_paper(account: str, standing: Standing) -> bool:
 
 
 def _account_allowed(asked: Asked, standing: Standing) -> Refuse | None:
-    unnamed = asked.order is Order.PLACE and not asked.accounts  # an allocation group, say: nobody knows whose
-    if not standing.allowed or (asked.accounts <= standing.allowed and not unnamed):
+    if not standing.allowed or (asked.accounts <= standing.allowed and not asked.beyond):
         return None
     return Refuse(errors.AccountNotAllowed, "an account named in this call is not among the allowed ones")
 
@@ -163,15 +171,21 @@ def read_call(row: Endpoint, segments: tuple[str, ...], query: str, body: bytes)
     named = account_in(row, segments)
     if named is not None:
         found.accounts.add(named)
-    found.accounts.update(value for name, value in parse_qsl(query.replace(";", "&")) if name.lower() in ACCOUNT_KEYS)
-    for name, value in _pairs(body) if row.effect is Effect.TRADE else ():
+    pairs = _pairs(body) if row.effect is Effect.TRADE else iter(())
+    for name, value in chain(parse_qsl(query.replace(";", "&")), pairs):
         _note(name.lower(), value, found)
-    return Asked(row.effect, row.order, frozenset(found.accounts), tuple(found.sizes))
+    if row.known:
+        beyond = FA_GROUP in row.segments or (row.order is Order.PLACE and not found.accounts)
+    else:
+        found.accounts.update(segment for segment in segments if ACCOUNT.fullmatch(segment))
+        beyond = row.effect is Effect.TRADE and not found.accounts
+    return Asked(row.effect, row.order, frozenset(found.accounts), tuple(found.sizes), beyond)
 
 
 def _note(name: str, value: object, found: _Mentions) -> None:
     if name in ACCOUNT_KEYS:
-        found.accounts.update(str(item) for item in (value if isinstance(value, list) else [value]) if item)
+        listed = value if isinstance(value, list) else [value]
+        found.accounts.update(str(item.get("name") if isinstance(item, dict) else item) for item in listed if item)
     elif name in SIZE_KEYS:
         found.sizes.append(_size(value))
     elif name in MONEY_KEYS:

@@ -14,10 +14,11 @@ from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, targe
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
 from ibkr_bridge.session.machine import Saw, read_status
 from ibkr_bridge.session.preflight import REPLAYED, Accounts, read_accounts
-from ibkr_bridge.upstream.base import Answer, Call, Left
+from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.headers import upwards
 
 LOOK_WITHIN = 5.0  # seconds; a healthy auth/status takes a tenth of one
+TICKLE_WITHIN = 2.0  # seconds; looks must not wait long for it
 OPEN_WITHIN = 10.0  # seconds; the same after which IBKR's own edge gives up
 NOT_ANSWERED = {GatewayUnreachable: Saw.REFUSED, GatewaySilent: Saw.SILENCE, GatewayGarbled: Saw.TROUBLE}
 JSON = (("Content-Type", "application/json"),)
@@ -49,18 +50,28 @@ class Envoy:
         self._late = late
         self.status_body: dict[str, object] = {}
         """The last answer of `auth/status` that was one."""
+        self.trouble_hint = ""
+        """What to do about the trouble the last look met, where it met one."""
+        self.hanging = 0
+        """Looks that were given up here and are still unanswered over there."""
+        self.opening = False
+        """Whether the last request for the session is still at work over there."""
 
     async def look(self) -> Saw:
         """Ask `auth/status`: the one thing that can be trusted."""
-        given_up = [False]
+        given_up = False
+
+        def answered() -> None:
+            self.hanging -= 1
+            if given_up:
+                self._late()
+
+        self.hanging += 1
         try:
-            answer = await self._gateway.ask(
-                Call("GET", target(AUTH_STATUS), upwards(())),
-                lambda: self._late() if given_up[0] else None,
-                LOOK_WITHIN,
-            )
+            answer = await self._gateway.ask(Call("GET", target(AUTH_STATUS), upwards(())), answered, LOOK_WITHIN)
         except GatewayTrouble as exc:
-            given_up[0] = True
+            given_up = True
+            self.trouble_hint = exc.hint
             return NOT_ANSWERED[type(exc)]
         body = _json(answer)
         if denied(answer.status, answer.body):
@@ -70,34 +81,38 @@ class Envoy:
             self.status_body = body
         return saw
 
+    def _opened(self) -> None:
+        self.opening = False
+
     async def open(self, *, compete: bool) -> int:
         """Ask for the brokerage session; what came of it shows at the next look. Returns the status, 0 for none."""
+        self.opening = True
         body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 where publish is not true
-        answer = await self._try(Call("POST", target(SSODH_INIT), upwards(JSON), body, changes=True), OPEN_WITHIN)
+        call = Call("POST", target(SSODH_INIT), upwards(JSON), body, changes=True)
+        answer = await self._try(call, OPEN_WITHIN, self._opened)
         return answer.status if answer else 0
 
     async def tickle(self) -> dict[str, object] | None:
         """Keep the login awake; the answer carries the session id and the time left."""
-        answer = await self._try(Call("GET", target(TICKLE), upwards(())), LOOK_WITHIN)
+        answer = await self._try(Call("GET", target(TICKLE), upwards(())), TICKLE_WITHIN)
         body = _json(answer) if answer and answer.status == 200 else None
         return body if isinstance(body, dict) and "session" in body else None
 
-    async def prepare(self) -> Accounts:
-        """Make the calls IBKR wants first."""
-        bodies = []
-        for path in REPLAYED:
-            answer = await self._try(Call("GET", path, upwards(())), LOOK_WITHIN)
-            bodies.append(_json(answer) if answer and answer.status == 200 else None)
-        return read_accounts(bodies[0])
+    async def prepare(self) -> Accounts | None:
+        """Make the calls IBKR wants first. Returns the accounts they tell of, None where they told nothing."""
+        answers = [await self._try(Call("GET", path, upwards(())), LOOK_WITHIN) for path in REPLAYED]
+        first = answers[0]
+        accounts = read_accounts(_json(first)) if first and first.status == 200 else Accounts()
+        return accounts if accounts.numbers else None
 
     async def log_out(self) -> int:
         """End the login at IBKR. Returns the status, 0 for none."""
         answer = await self._try(Call("POST", target(LOGOUT), upwards(JSON), b"{}", changes=True), OPEN_WITHIN)
         return answer.status if answer else 0
 
-    async def _try(self, call: Call, within: float) -> Answer | None:
+    async def _try(self, call: Call, within: float, left: Left = nobody) -> Answer | None:
         try:
-            return await self._gateway.ask(call, within=within)
+            return await self._gateway.ask(call, left, within)
         except GatewayTrouble:
             return None
 

@@ -22,13 +22,18 @@ from ibkr_bridge.session.ration import Ration
 from ibkr_bridge.session.view import PATIENCE, Policy, View
 from ibkr_bridge.settings import Compete
 
+TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time
 TICKLE_EVERY = 60.0  # seconds, as IBKR asks; its idle time-out is 5 to 6 minutes
 CLOSEST = 0.25  # seconds between two looks, however many doubts there are: IBKR allows 10 calls a second in all
 WHILE_OPENING = 0.5  # seconds between looks while the session opens, for the first EAGER_ROUNDS; then as usual
 EAGER_ROUNDS = 20
 PACED_PAUSE = 60.0  # seconds; IBKR is angry with us
 LONGEST_PAUSE = 30.0  # seconds between looks at a Gateway that does not answer
-PREPARE_AGAIN = 15.0  # seconds, where the first calls brought no accounts; IBKR allows them once in five
+PREPARE_AGAIN = 5.0  # seconds at least between two pre-flights of one session: IBKR allows /portfolio/accounts no more
+RECLAIM_SHOWS_IN = 3.0  # seconds within which a reclaimed session is looked for eagerly
+SPENT_HINT = (
+    "the bridge took the session back three times this hour and now leaves it to the other side: sign out there"
+)
 
 
 class Keeper(View):
@@ -44,10 +49,19 @@ class Keeper(View):
         self._envoy = Envoy(gateway, self._wake.set)
         self._ration = Ration()
         self._rounds_in_state = 0
-        self._prepared = self._tickled = float("-inf")
+        self._false_alarms = 0
+        self._repaired = self._tickle_tried = self._asked = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Keeper {self._line} {self.session.state.value}: {self.session.reason}>"
+
+    def hint(self, session: Session | None = None) -> str:
+        """See `View.hint`; says when the session has been left to a rival, and why there is no connection."""
+        told = session or self.session
+        reclaims = told.state is State.COMPETING and self._policy.compete is Compete.RECLAIM
+        if reclaims and self._ration.spent(self._clock.now()):
+            return SPENT_HINT
+        return self._envoy.trouble_hint if told.saw is Saw.REFUSED else super().hint(session)
 
     @property
     def next_act(self) -> str:
@@ -85,58 +99,81 @@ class Keeper(View):
             await self._pause()
 
     async def _round(self) -> None:
-        self._wake.clear()
-        self._looking = True
+        doubted = self._begin_round()
         saw = await self._envoy.look()
+        seen = self._clock.now()
         self.status_body = self._envoy.status_body
-        session, acts = step(self.session, saw, self._clock.now())
+        self._false_alarms = self._false_alarms + 1 if doubted and saw is Saw.SESSION else 0
+        session, acts = step(self.session, saw, seen)
         if session.state is State.READY:
             await self._perform_all((*acts, *self._asked_for()))
-            self._publish(session)
+            self._publish(session, seen)
         else:
-            self._publish(session)
+            self._publish(session, seen)
             await self._perform_all(acts)
-        if session.login and self._clock.now() - self._tickled >= TICKLE_EVERY:
+        if session.login and self._clock.now() - self._tickle_tried >= self._tickle_pause:
             await self._tickle()
 
+    @property
+    def _tickle_pause(self) -> float:
+        failures = self._tickle_failures
+        return min(TICKLE_AGAIN * 2.0 ** min(failures - 1, 6), TICKLE_EVERY) if failures else TICKLE_EVERY
+
+    def _begin_round(self) -> bool:
+        """Returns whether somebody doubted the session since the last look."""
+        self._wake.clear()
+        self._looking = True
+        doubted, self._doubted = self._doubted, False
+        return doubted
+
+    @property
+    def _looks_hang(self) -> bool:
+        return self._envoy.hanging > 0
+
     def _asked_for(self) -> tuple[Act, ...]:
-        empty = not self.accounts.numbers and self._clock.now() - self._prepared >= PREPARE_AGAIN
-        asked, self._prepare_again = self._prepare_again or empty, False
-        return (Act.PREPARE,) if asked else ()
+        """The pre-flight once more, where IBKR asked for it or the last one told of no accounts."""
+        now = self._clock.now()
+        if now - self._repaired < PREPARE_AGAIN or not (self._prepare_again or not self.accounts.numbers):
+            return ()
+        self._repaired = now
+        return (Act.PREPARE,)
 
     async def _perform_all(self, acts: tuple[Act, ...]) -> None:
         for act in dict.fromkeys(acts):
             await self._PERFORM[act](self)
 
     async def _open(self) -> None:
-        if self._wait_to_open() <= 0:
+        if self._wait_to_open() <= 0 and not self._envoy.opening:
             await self._ask_for_session(reclaim=False)
 
     async def _grace(self) -> None:
         self._ration.hold_back(self._clock.now())
 
     async def _reclaim(self) -> None:
-        if self._policy.compete is Compete.RECLAIM and self._ration.wait_to_reclaim(self._clock.now()) <= 0:
+        may = self._policy.compete is Compete.RECLAIM and not self._envoy.opening
+        if may and self._ration.wait_to_reclaim(self._clock.now()) <= 0:
             await self._ask_for_session(reclaim=True)
 
     async def _ask_for_session(self, *, reclaim: bool) -> None:
-        attempt = self._ration.tried(self._clock.now(), reclaim=reclaim)
+        self._asked = self._clock.now()
+        attempt = self._ration.tried(self._asked, reclaim=reclaim)
         compete = self._policy.compete is Compete.RECLAIM
         status = await self._envoy.open(compete=compete)
         self._bus.announce(events.SessionOpening(self._line, compete, attempt, status, round(self._wait_to_open(), 1)))
 
     async def _prepare(self) -> None:
         self._ration.succeeded()
-        self._prepared = self._clock.now()
-        self.accounts = await self._envoy.prepare()
+        self._prepare_again = False
+        self.accounts = await self._envoy.prepare() or self.accounts  # a failure tells nothing; it is made again
         kind = {True: "yes", False: "no", None: "unknown"}[self.accounts.paper]
         self._bus.announce(events.PreflightDone(self._line, len(self.accounts.numbers), kind))
 
     _PERFORM: ClassVar = {Act.OPEN: _open, Act.GRACE: _grace, Act.RECLAIM: _reclaim, Act.PREPARE: _prepare}
 
     async def _tickle(self) -> None:
-        self._tickled = self._clock.now()
+        self._tickle_tried = self._clock.now()
         body = await self._envoy.tickle()
+        self._tickle_failures = 0 if body else self._tickle_failures + 1
         if body is None:
             return
         self.tickle = body
@@ -147,17 +184,20 @@ class Keeper(View):
 
     # -- telling
 
-    def _publish(self, session: Session) -> None:
+    def _publish(self, session: Session, seen: float) -> None:
+        """Tell what a look showed; `seen`: when it was answered. One that was paced has shown nothing."""
         was, self.session = self.session, session
         self.next_look = self._clock.now() + self._pause_after(session)
-        self.checked, self.checked_utc = self._clock.now(), self._clock.utc()
-        if session.state is State.READY:
+        if session.saw is not Saw.PACED:
+            self.checked, self.checked_utc = seen, self._clock.utc()
+        if session.saw is Saw.SESSION:
             self.last_good = self.checked_utc
         if session.state is not was.state:
             self.since = self._clock.utc()
             self._rounds_in_state = 0
         if not session.login:
-            self.accounts, self.tickle, self._tickled = Accounts(), {}, float("-inf")
+            self.accounts, self.tickle, self.login_expires = Accounts(), {}, None
+            self._tickle_tried = float("-inf")
         if (session.state, session.reason) != (was.state, was.reason):
             self._announce(was, session)
 
@@ -181,18 +221,22 @@ class Keeper(View):
         return self._ration.wait_to_open(self._clock.now(), maintenance=self.maintenance_end is not None)
 
     async def _pause(self) -> None:
-        """Until the next round is due, or somebody doubts; never closer than a quarter of a second."""
+        """Until the next round is due, or somebody doubts: the sooner, the fewer doubts were false alarms lately."""
         pause = self._pause_after(self.session)
         self.next_look = self._clock.now() + pause
-        await self._clock.wait(asyncio.Event(), min(CLOSEST, pause))
-        if pause > CLOSEST and not self._wake.is_set():
-            await self._clock.wait(self._wake, pause - CLOSEST)
+        closest = min(CLOSEST * 2.0 ** min(self._false_alarms, 6), pause)
+        await self._clock.wait(asyncio.Event(), closest)
+        deaf = self.session.saw is Saw.PACED  # whoever doubts or asks, IBKR wants us to slow down
+        if pause > closest and (deaf or not self._wake.is_set()):
+            await self._clock.wait(asyncio.Event() if deaf else self._wake, pause - closest)
 
     def _pause_after(self, session: Session) -> float:
         if session.saw is Saw.PACED:
             return PACED_PAUSE
         if session.state is State.OPENING and self._rounds_in_state < EAGER_ROUNDS:
             return min(WHILE_OPENING, max(CLOSEST, self._wait_to_open()))
+        if session.state is State.COMPETING and self._clock.now() - self._asked < RECLAIM_SHOWS_IN:
+            return WHILE_OPENING
         if session.state is State.SILENT:
             return min(self._policy.watch * 2.0 ** min(self._rounds_in_state, 6), LONGEST_PAUSE)
-        return self._policy.watch
+        return min(self._policy.watch, TICKLE_AGAIN) if self._tickle_failures == 1 else self._policy.watch

@@ -21,6 +21,7 @@ from ibkr_bridge.values import Window
 
 FRESH = 5.0  # seconds; an older view is refreshed before it is told
 PATIENCE = 3.0  # seconds a caller waits for that
+MOST_ASKERS = 64  # who wait for one look; more are told what is known, so that they hold no connections
 YIELD_HINT = (
     "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "
     "it runs, signs in competing: stop IBeam first, or set IBKR_COMPETE=reclaim"
@@ -48,10 +49,13 @@ class View:
         self._rounds = 0
         self._looking = False
         self._prepare_again = False
+        self._doubted = False
+        self._askers = 0
+        self._tickle_failures = 0
         self.session: Session = begin(clock.now())
         self.since: datetime = clock.utc()
         self.checked = float("-inf")
-        """When the session was last looked at, seconds of the clock."""
+        """When a look last said something of the session, seconds of the clock."""
         self.checked_utc: datetime | None = None
         self.last_good: datetime | None = None
         self.next_look = clock.now()
@@ -89,19 +93,38 @@ class View:
     def doubt(self, *, prepare: bool = False) -> None:
         """Something looked as if the session were gone: look at once; `prepare`: IBKR wants its first calls again."""
         self._prepare_again |= prepare
+        self._doubted = True
         self._wake.set()
 
     async def fresh(self, max_age: float = FRESH) -> Session:
         """The session, looked at within `max_age` seconds where the Gateway allows it within three.
 
-        All who ask share one look. A ready session that cannot be looked at again in time is told as silence.
+        All who ask share one look. A ready session that cannot be looked at again in time is not told as ready.
         """
-        if not self._is_fresh(max_age):
-            self._wake.set()
+        if not self._is_fresh(max_age) and self._may_wake and self._askers < MOST_ASKERS:
+            await self._refreshed(max_age)
+        if self._is_fresh(max_age) or self.session.state is not State.READY:
+            return self.session
+        saw = Saw.PACED if self.session.saw is Saw.PACED else Saw.SILENCE
+        return Session(State.SILENT, saw, self._clock.now())
+
+    async def _refreshed(self, max_age: float) -> None:
+        self._askers += 1
+        self._wake.set()
+        try:
             await self._until(lambda: self._is_fresh(max_age), PATIENCE)
-        stale = not self._is_fresh(max_age) and self.session.saw is not Saw.PACED
-        silent = stale and self.session.state is State.READY
-        return Session(State.SILENT, Saw.SILENCE, self._clock.now()) if silent else self.session
+        finally:
+            self._askers -= 1
+
+    @property
+    def _may_wake(self) -> bool:
+        """Whether asking again makes sense now: not while IBKR paces us, nor while a look hangs unanswered."""
+        return self.session.saw is not Saw.PACED and not (self.session.state is State.SILENT and self._looks_hang)
+
+    @property
+    def _looks_hang(self) -> bool:
+        """Whether a look that was given up is still unanswered: then nothing newer is to be learned."""
+        return False
 
     async def look_again(self, patience: float = PATIENCE) -> Session:
         """The session as a look shows it that begins after now."""
@@ -110,10 +133,14 @@ class View:
         await self._until(lambda: self._rounds >= wanted, patience)
         return self.session
 
-    async def until_up(self, layer: Layer, seconds: float) -> bool:
-        """Wait until a layer is up, at most so long; say whether it is."""
-        await self._until(lambda: self.is_up(layer), seconds)
+    async def until_up(self, layer: Layer, seconds: float, leave: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until a layer is up, at most so long, or until `leave` says so after a look; say whether it is."""
+        await self._until(lambda: self.is_up(layer) or leave(), seconds)
         return self.is_up(layer)
+
+    async def until_tickled(self) -> None:
+        """Wait until there is an answer of `tickle` to tell, three seconds at most, and not while it fails again."""
+        await self._until(lambda: bool(self.tickle) or self._tickle_failures > 1 or not self.session.login, PATIENCE)
 
     def _is_fresh(self, max_age: float) -> bool:
         return self._clock.now() - self.checked <= max_age

@@ -71,6 +71,8 @@ class Control:
         return self._state()
 
     async def _login(self, request: web.Request) -> web.Response:
+        for kind in ("sso-lost", "brokerage-lost", "competing"):
+            self._simulator.faults.clear(kind)
         self._simulator.log_in()
         return self._state()
 

@@ -9,6 +9,10 @@ from typing import Protocol
 Headers = tuple[tuple[str, str], ...]
 
 
+def _go() -> None:
+    """Nothing stops this call."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One request to IBKR.
@@ -19,6 +23,7 @@ class Call:
         headers: what crosses upwards, already chosen.
         body: whole; its length is always said, as the Gateway loses chunked bodies.
         changes: it may change something at IBKR, so it travels alone and is never repeated.
+        last_look: called when the connection stands and nothing has been sent yet; what it raises stops the call.
     """
 
     method: str
@@ -26,6 +31,7 @@ class Call:
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
     changes: bool = False
+    last_look: Callable[[], None] = field(default=_go, repr=False, compare=False)
 
 
 class Rest(Protocol):
@@ -64,6 +70,17 @@ Left = Callable[[], None]
 
 def nobody() -> None:
     """For those who count no slots."""
+
+
+def once(left: Left) -> Left:
+    """The same, but harmless when it is called again: a call has several ways to end."""
+    waiting = [left]
+
+    def say() -> None:
+        if waiting:
+            waiting.pop()()
+
+    return say
 
 
 class Upstream(Protocol):

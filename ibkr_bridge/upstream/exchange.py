@@ -17,9 +17,11 @@ from ibkr_bridge.upstream.base import Answer, Call, Left
 from ibkr_bridge.upstream.wire import CURRENT, Wire
 
 KEEP = 256 * 1024  # bytes; larger answers are passed on as they come
+KEEP_OF_CHANGES = 8 * 1024 * 1024  # bytes; the answer to an order is held until it is whole, or it is no answer
 PIN_HINT = "its certificate is not the one IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE expects"
 
-Linger = Callable[[Coroutine[None, None, None]], None]
+Work = Callable[[], Coroutine[None, None, None]]
+Linger = Callable[[Work, Left], None]
 
 
 class Broken(Exception):
@@ -41,8 +43,7 @@ async def never_twice(request: aiohttp.ClientRequest, handler: ClientHandlerType
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        silent = str(exc) in ("Server disconnected", "None") or isinstance(exc, aiohttp.ClientOSError)
-        raise Broken(silent=silent) from exc
+        raise Broken(silent=not CURRENT.get().heard) from exc
 
 
 class Exchange:
@@ -82,9 +83,14 @@ class Exchange:
         except aiohttp.ClientError as exc:
             self._left()
             raise _translated(exc) from exc
+        except Broken:
+            raise
+        except Exception:  # the last look stopped it: nothing was sent
+            self._left()
+            raise
         self._wire.headed()
         try:
-            return await self._collect(reply)
+            return await self._collect(reply, KEEP_OF_CHANGES if call.changes else KEEP)
         except BaseException:
             reply.close()
             raise
@@ -95,11 +101,15 @@ class Exchange:
             scheme=self._url.scheme, host=self._url.host or "", port=self._url.port, path=target, encoded=True
         )
 
-    async def _collect(self, reply: aiohttp.ClientResponse) -> Answer:
+    async def _collect(self, reply: aiohttp.ClientResponse, keep: int) -> Answer:
+        if reply.status < 200:  # 101, which nobody asked for, and numbers that are none
+            reply.close()
+            self._left()
+            raise GatewayGarbled("the Gateway answered with a status that is none")
         pieces: list[bytes] = []
         size = 0
         try:
-            while size <= KEEP and (piece := await reply.content.readany()):
+            while size <= keep and (piece := await reply.content.readany()):
                 pieces.append(piece)
                 size += len(piece)
                 self._wire.moved()
@@ -144,7 +154,7 @@ class LargeBody:
             self._left()
         else:
             self._wire.give_up()
-            self._linger(self._read_on())
+            self._linger(self._read_on, self._left)
 
     async def _read_on(self) -> None:
         try:
@@ -152,7 +162,6 @@ class LargeBody:
                 pass
         finally:
             self._reply.close()
-            self._left()
 
 
 def _headers(call: Call) -> list[tuple[str, str]]:

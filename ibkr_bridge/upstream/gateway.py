@@ -9,15 +9,15 @@ only then says that the call has left the Gateway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import functools
 from contextlib import suppress
 
 import aiohttp
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
-from ibkr_bridge.upstream.exchange import Broken, Exchange, never_twice
+from ibkr_bridge.upstream.base import Answer, Call, Left, nobody, once
+from ibkr_bridge.upstream.exchange import Broken, Exchange, Work, never_twice
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls
 from ibkr_bridge.upstream.wire import GatewayConnector, Wire
@@ -42,6 +42,7 @@ class Gateway:
         self._timeout = timeout
         self._ghost_for = ghost_for
         self._ghosts: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._reads = self._session(tls, alone=False)
         self._changes = self._session(tls, alone=True)  # no old connection can turn an order into an unknown one
 
@@ -65,6 +66,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Let go of every connection and every ghost."""
+        self._closed = True
         for ghost in self._ghosts:
             ghost.cancel()
         await asyncio.gather(*self._ghosts, return_exceptions=True)
@@ -77,14 +79,15 @@ class Gateway:
         Args:
             within: the deadline for the head where it differs from the usual one, seconds.
         """
-        patience = within or self._timeout
+        loop, left = asyncio.get_running_loop(), once(left)
+        until = loop.time() + (within or self._timeout)
         try:
-            return await self._once(call, left, patience)
+            return await self._once(call, left, until - loop.time())
         except Broken as exc:
-            if call.changes or not exc.silent:
+            if call.changes or not exc.silent or self._closed:
                 raise self._broken(left) from exc
         try:
-            return await self._once(call, left, patience)
+            return await self._once(call, left, max(0.0, until - loop.time()))
         except Broken as exc:
             raise self._broken(left) from exc
 
@@ -93,7 +96,7 @@ class Gateway:
         return GatewayGarbled("the Gateway broke off before it answered")
 
     async def _once(self, call: Call, left: Left, patience: float) -> Answer:
-        wire = Wire(patience)
+        wire = Wire(patience, call.last_look)
         session = self._changes if call.changes else self._reads
         exchange = Exchange(session, self._base, wire, left, self._linger)
         task = asyncio.create_task(exchange.run(call), name="exchange")  # a task, as it may outlive our patience
@@ -112,34 +115,30 @@ class Gateway:
         error = GatewaySilent("the Gateway did not answer in time")
         if wire.connected:
             wire.give_up()
-            self._linger(self._haunt(task, left))
+            self._linger(functools.partial(_late_answer, task), left)
         else:
             task.cancel()
             left()
             error.sent = False
         return error
 
-    def _linger(self, work: Coroutine[None, None, None]) -> None:
-        """Let work go on that nobody waits for: the answer of a call that was given up."""
+    def _linger(self, work: Work, left: Left) -> None:
+        """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
         ghost = asyncio.create_task(self._limited(work), name="ghost")  # outlives the call it belonged to
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)
+        ghost.add_done_callback(lambda _: left())
 
-    async def _limited(self, work: Coroutine[None, None, None]) -> None:
+    async def _limited(self, work: Work) -> None:
         with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
             async with asyncio.timeout(self._ghost_for):
-                await work
+                await work()
 
-    async def _haunt(self, task: asyncio.Task[Answer], left: Left) -> None:
-        try:
-            answer = await task
-            if answer.rest is not None:
-                answer.rest.close()  # which reads on by itself
-        except asyncio.CancelledError:
-            left()
-            raise
-        except Broken:
-            left()
+
+async def _late_answer(task: asyncio.Task[Answer]) -> None:
+    answer = await task
+    if answer.rest is not None:
+        answer.rest.close()  # which reads on by itself
 
 
 async def _until_deadline(task: asyncio.Task[Answer], wire: Wire) -> Answer | None:

@@ -10,24 +10,41 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from http.cookies import BaseCookie
 from pathlib import Path
 from typing import NoReturn
 
 import aiohttp
+from yarl import URL
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, CookiesSetAside, StateTrouble
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.upstream.base import Answer
 
+MOST_BYTES = 4096  # of cookies in a request; the Gateway answers 400 to more than 8192 of headers in all
 BETWEEN_SAVES = 1.0  # seconds; IBKR sets a cookie with nearly every answer
+
+
+_ANYWHERE = URL()
+
+
+class PoliteJar(aiohttp.CookieJar):
+    """aiohttp's jar, never sending more than the Gateway takes: the longest cookies stay behind."""
+
+    def filter_cookies(self, request_url: URL = _ANYWHERE) -> BaseCookie[str]:
+        """See aiohttp's own."""
+        chosen = super().filter_cookies(request_url)
+        while sum(len(morsel.OutputString()) + 2 for morsel in chosen.values()) > MOST_BYTES:
+            del chosen[max(chosen, key=lambda name: len(chosen[name].value))]
+        return chosen
 
 
 class Jar:
     """The jar of one line and its file; `path` is None where there is no state directory."""
 
     def __init__(self, path: Path | None, bus: Bus, scrubber: Scrubber, clock: Clock) -> None:
-        self.cookies = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        self.cookies = PoliteJar(unsafe=True, quote_cookie=False)
         self._path = path
         self._bus = bus
         self._scrubber = scrubber

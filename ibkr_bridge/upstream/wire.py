@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+from ibkr_bridge.upstream.base import nobody
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
 BODY_FACTOR = 4  # a whole body may take so many times the deadline of one piece
@@ -28,13 +31,17 @@ class Wire:
 
     Args:
         patience: seconds for the head of the answer, and for each piece of its body.
+        last_look: see `Call.last_look`.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, last_look: Callable[[], None] = nobody) -> None:
         self._loop = asyncio.get_running_loop()
         self._protocol: ResponseHandler | None = None
         self._given_up = False
+        self.heard = False
+        """Whether a byte of the answer has come."""
         self._patience = patience
+        self._last_look = last_look
         self._body_until = 0.0
         self.deadline = self._loop.time() + min(CONNECT_WITHIN, patience)
 
@@ -44,7 +51,8 @@ class Wire:
         return self._protocol is not None
 
     def attach(self, protocol: ResponseHandler) -> None:
-        """The call is about to be written to this connection."""
+        """The call is about to be written to this connection, unless the last look stops it."""
+        self._last_look()
         self._protocol = protocol
         self.deadline = self._loop.time() + self._patience
         if self._given_up:
@@ -87,35 +95,56 @@ class GatewayProtocol(ResponseHandler):
     def set_response_params(self, **params: Any) -> None:
         """A new call begins on this connection."""
         self._beginning, self._deaf = b"", False
-        CURRENT.get().attach(self)
+        self._wire = CURRENT.get()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the parser, but nothing behind the head of a 204 or 304."""
-        if self._beginning is not None:
-            data = self._first(self._beginning + data)
-        if data and not self._deaf:
-            super().data_received(data)
+        self._wire.heard |= bool(data)
+        passed = data if self._beginning is None else self._first(self._beginning + data)
+        if passed is not None and not self._deaf:
+            super().data_received(passed)  # an empty one too: it sets a parser going again that was paused
+        if self.exception() is not None:
+            self._end_it()
 
-    def _first(self, head: bytes) -> bytes:
-        """What of an answer's beginning may go to the parser now."""
+    def _end_it(self) -> None:
+        """What came is no HTTP. Whoever reads the body is told, and the connection ends without a TLS farewell."""
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(aiohttp.ClientPayloadError("what came is no HTTP"))
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _first(self, head: bytes) -> bytes | None:
+        """What of an answer's beginning may go to the parser now; None for nothing yet."""
         if not any(head.startswith(empty[: len(head)]) for empty in EMPTY):
             self._beginning = None
             return head
         end = head.find(b"\r\n\r\n")
         if end < 0 or len(head) < len(EMPTY[0]):
             self._beginning = head
-            return b""
+            return None
         self._beginning = None
         self.force_close()
         super().data_received(head[: end + 4])
         self._deaf = True
-        return b""
+        return None
 
 
 class GatewayConnector(aiohttp.TCPConnector):
-    """aiohttp's pool with our protocol in it."""
+    """aiohttp's pool with our protocol in it, and a last look before a call is written to its connection."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._factory = cast("functools.partial[ResponseHandler]", functools.partial(GatewayProtocol, loop=self._loop))
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """A connection for the call of this task; making one may take seconds, in which much can change."""
+        connection = await super().connect(req, traces, timeout)
+        try:
+            CURRENT.get().attach(cast("ResponseHandler", connection.protocol))
+        except BaseException:
+            connection.close()
+            raise
+        return connection

@@ -10,7 +10,7 @@ from ibkr_bridge.errors import GatewayGarbled, SessionDown
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import mask_account
 from ibkr_bridge.orders.rules import PAPER_ACCOUNT
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.machine import Session, State
 from ibkr_bridge.traffic.slots import PLACES
 from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN, VISIT
 from ibkr_bridge.web.health import utc_text
@@ -19,20 +19,20 @@ from ibkr_bridge.web.health import utc_text
 async def status(request: web.Request) -> web.Response:
     """Everything the bridge knows of itself and the session, account numbers masked."""
     line = request.app[LINES][MAIN]
-    await line.keeper.fresh()
-    return web.json_response({**_session(line), **_flags(request, line), **_accounts(line), **_traffic(line)})
+    session = await line.keeper.fresh()
+    return web.json_response({**_session(line, session), **_flags(request, line), **_accounts(line), **_traffic(line)})
 
 
-def _session(line: Line) -> dict[str, Any]:
+def _session(line: Line, session: Session) -> dict[str, Any]:
     keeper = line.keeper
     return {
-        "state": keeper.session.state.value,
-        "authenticated": keeper.session.state is State.READY,
-        "login": keeper.session.login,
-        "competing": keeper.status_body.get("competing") is True,
-        "reason": keeper.session.reason,
-        "hint": keeper.hint(),
-        "since": utc_text(keeper.since),
+        "state": session.state.value,
+        "authenticated": session.state is State.READY,
+        "login": session.login,
+        "competing": session.state is State.COMPETING,
+        "reason": session.reason,
+        "hint": keeper.hint(session),
+        "since": utc_text(keeper.since if session is keeper.session else keeper.utc()),
         "last_look": utc_text(keeper.checked_utc),
         "last_good_look": utc_text(keeper.last_good),
         "next": keeper.next_act,
@@ -82,8 +82,7 @@ def _traffic(line: Line) -> dict[str, Any]:
 async def reconnect(request: web.Request) -> web.Response:
     """Look at the session now, and reopen it where it is lost, as the ration allows."""
     line = request.app[LINES][MAIN]
-    await line.keeper.reopen()
-    return web.json_response(_session(line))
+    return web.json_response(_session(line, await line.keeper.reopen()))
 
 
 async def pause(request: web.Request) -> web.Response:
@@ -111,4 +110,4 @@ async def logout(request: web.Request) -> web.Response:
         raise SessionDown("nobody is signed in", hint="there is nothing to log out from")
     if await line.keeper.log_out() != 200:
         raise GatewayGarbled("IBKR did not confirm the log-out", hint="look at GET /gateway/status")
-    return web.json_response(_session(line))
+    return web.json_response(_session(line, line.keeper.session))

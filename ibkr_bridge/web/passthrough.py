@@ -8,6 +8,7 @@ nobody takes half an answer for a whole one.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import nullcontext
 
 from aiohttp import hdrs, web
@@ -62,9 +63,9 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     body = await whole_body(request)
     asked = read_call(row, segments, target.partition("?")[2], body)
     call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
-    trip = Trip(call, row, asked, wait, still_there=lambda: _is_there(request))
-    counted = request.app[DRAIN].order() if row.effect is Effect.TRADE else nullcontext()
-    with counted:
+    drain = request.app[DRAIN]
+    trip = Trip(call, row, asked, wait, lambda: _is_there(request), lambda: drain.is_on)
+    with drain.order() if call.changes else nullcontext():
         try:
             answer = await _ask(request, line, trip)
         finally:
@@ -74,14 +75,26 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
 
 
 async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:
+    """The answer of a call; where a change was sent and its caller will not hear of it, the log does."""
     try:
-        return await line.ask(trip)
+        answer = await line.ask(trip)
     except CallerGone as exc:
-        raise ConnectionResetError("the caller hung up before its turn came") from exc
+        raise ConnectionResetError("the caller hung up before anything was sent") from exc
     except OrderUnknown as exc:
-        unknown = events.OutcomeUnknown(request[VISIT].request_id, request.method, trip.row.path, exc.detail)
-        request.app[BUS].announce(unknown)
+        _unheard(request, trip, exc.detail)
         raise
+    except asyncio.CancelledError:
+        _unheard(request, trip, "the bridge ended before the answer came")
+        raise
+    if not _is_there(request):
+        _unheard(request, trip, f"the Gateway answered {answer.status}, but the caller had hung up")
+    return answer
+
+
+def _unheard(request: web.Request, trip: Trip, why: str) -> None:
+    if trip.call.changes and trip.sent:
+        unknown = events.OutcomeUnknown(request[VISIT].request_id, request.method, trip.row.path, why)
+        request.app[BUS].announce(unknown)
 
 
 def _is_there(request: web.Request) -> bool:
@@ -96,13 +109,9 @@ def asked_wait(given: str | None) -> float | None:
     """
     if given is None:
         return None
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given, re.ASCII):
         raise BadRequest("X-Bridge-Wait is no number of seconds", hint="send a number from 0 to 60")
-    return min(seconds, LONGEST_WAIT)
+    return min(float(given), LONGEST_WAIT)
 
 
 async def whole_body(request: web.Request) -> bytes:
@@ -132,23 +141,18 @@ async def _passed_on(request: web.Request, answer: Answer) -> web.StreamResponse
     headers = downwards(answer.headers)
     if answer.rest is None:
         body = None if answer.status in BODILESS else answer.body
-        return _silent_type(web.Response(status=answer.status, headers=headers, body=body), headers)
+        request[VISIT].untyped = hdrs.CONTENT_TYPE not in headers
+        return web.Response(status=answer.status, headers=headers, body=body)
     try:
         return await _streamed(request, answer.status, headers, answer.body, answer.rest)
     finally:
         answer.rest.close()
 
 
-def _silent_type(response: web.Response, headers: dict[str, str]) -> web.Response:
-    """Where the Gateway named no type, we name none: aiohttp would say octet-stream."""
-    if hdrs.CONTENT_TYPE not in headers:
-        response.headers.pop(hdrs.CONTENT_TYPE, None)
-    return response
-
-
 async def _streamed(
     request: web.Request, status: int, headers: dict[str, str], beginning: bytes, rest: Rest
 ) -> web.StreamResponse:
+    request[VISIT].untyped = hdrs.CONTENT_TYPE not in headers
     response = web.StreamResponse(status=status, headers=headers)
     await response.prepare(request)
     try:

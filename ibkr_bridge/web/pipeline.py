@@ -110,8 +110,8 @@ async def known_host(request: web.Request, handler: Handler) -> web.StreamRespon
         raise BadRequest("there must be exactly one Host header", hint="send the bridge's own address as Host")
     if not is_known_host(hosts[0].lower(), request.app[SETTINGS]):
         raise ForeignHost("the Host header names somebody else")
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.lower() != f"http://{hosts[0].lower()}":
+    origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
+    if origins - {f"http://{hosts[0].lower()}"}:
         raise ForeignOrigin("a page of another origin is asking")
     return await handler(request)
 
@@ -213,7 +213,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source
-        headers.extend(visit.extra)
+        if visit.untyped:
+            headers.pop(hdrs.CONTENT_TYPE, None)
         timing = list(_timings((("wait", visit.waited), ("gateway", visit.at_gateway))))
         if timing:
             headers["Server-Timing"] = ", ".join(timing)

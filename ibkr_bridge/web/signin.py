@@ -27,8 +27,7 @@ async def tickle(request: web.Request, line: Line) -> web.Response:
     _only(request, "GET", "POST")
     await line.signed_in()
     keeper = line.keeper
-    if not keeper.tickle:  # the session has come up this very moment
-        await keeper.look_again()
+    await keeper.until_tickled()  # the session may have come up this very moment
     body = {**keeper.tickle, "iserver": {"authStatus": dict(keeper.status_body)}}
     if keeper.login_expires is not None:
         left = (keeper.login_expires - keeper.utc()).total_seconds()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import Endpoint
 from ibkr_bridge.masking import Scrubber
@@ -30,8 +30,8 @@ class Visit:
     code: str | None = None
     waited: float | None = None
     at_gateway: float | None = None
-    extra: dict[str, str] = field(default_factory=dict)
-    """Headers of the reply that a handler decided on."""
+    untyped: bool = False
+    """The Gateway named no content type, so we name none: aiohttp would say octet-stream."""
 
 
 def request_id(given: str | None, scrubber: Scrubber) -> str:

@@ -100,6 +100,12 @@ async def test_live_has_to_be_said(live: Simulator, tmp_path: Path) -> None:
         ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU7654321","acctId":"DU1234567"}]}'),
         ("/iserver/account", {"acctId": "DU7654321"}),
         ("/iserver/account/orders/group", {"orders": [{"conid": 1}]}),
+        ("/iserver/account/orders/group", {"orders": [{"acctId": "DU1234567", "conid": 1}]}),  # a group trades others
+        ("/iserver/Account/DU7654321/orders", Placed().body),  # nobody knows what IBKR makes of the spelling
+        ("/iserver/account/DU7654321/orderz", {}),
+        ("/iserver/account/DU1234567/orders", {"orders": [{"acctId": "DU1234567", "acct": "DU7654321"}]}),
+        ("/iserver/account/DU1234567/orders?acct=DU7654321", Placed().body),
+        ("/iserver/something", {"x": 1}),
     ],
 )
 async def test_accounts_outside_the_list_are_refused(

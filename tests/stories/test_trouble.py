@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -257,15 +258,28 @@ async def test_the_portfolio_needs_only_the_login(open_house: Open, sim: Simulat
 async def test_a_known_window_is_maintenance_not_an_alarm(sim: Simulator, tmp_path: Path) -> None:
     """Saturday evening in New York: the answer says until when, the log does not shout."""
     saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
-    sim.log_out()
+    sim.faults.add("maintenance")
     async with House(settings_for(sim.url, tmp_path), saturday) as house:
-        await house.until(State.SIGNED_OUT)
+        await house.until(State.SILENT)
 
         reply = await house.get("/portfolio/accounts")
 
     assert said(reply) == (503, "maintenance")
     assert reply.headers["Retry-After"] == str(5 * 3600)
     assert [fact.level for fact in house.facts if isinstance(fact, events.SessionChanged)] == ["info"]
+
+
+async def test_a_window_does_not_hide_that_somebody_has_to_sign_in(sim: Simulator, tmp_path: Path) -> None:
+    """A login does not come back by itself when the window ends."""
+    saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
+    sim.log_out()
+    async with House(settings_for(sim.url, tmp_path), saturday) as house:
+        await house.until(State.SIGNED_OUT)
+
+        reply = await house.get("/portfolio/accounts")
+
+    assert said(reply) == (503, "session_down")
+    assert "sign in" in reply.json["hint"]
 
 
 async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,3 +336,119 @@ async def test_a_state_directory_that_cannot_be_is_said_and_survived(
     assert order.code == "paused"
     told = [fact for fact in house.facts if isinstance(fact, events.StateTrouble)]
     assert {fact.what for fact in told} >= {"the state directory", "the pause file"}
+
+
+class Delay:
+    """A way to the Gateway on which a new connection has to wait until it is let through."""
+
+    def __init__(self, sim: Simulator) -> None:
+        self._port = sim.gateway.port
+        self._writers: list[asyncio.StreamWriter] = []
+        self.open = asyncio.Event()
+        self.knocked = asyncio.Event()
+        self.open.set()
+
+    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection, both ways."""
+        self.knocked.set()
+        await self.open.wait()
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, there_writer]
+        await asyncio.gather(self._pour(reader, there_writer), self._pour(there_reader, writer))
+
+    async def _pour(self, source: asyncio.StreamReader, drain: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while piece := await source.read(65536):
+                drain.write(piece)
+        drain.close()
+
+    def close(self) -> None:
+        """Cut everything."""
+        for writer in self._writers:
+            writer.close()
+
+
+@pytest.mark.parametrize("what", ["the caller hangs up", "somebody pauses"])
+async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
+    sim: Simulator, tmp_path: Path, what: str
+) -> None:
+    """Connecting may take seconds; an order whose caller has gone, or which was stopped meanwhile, stays here."""
+    way = Delay(sim)
+    server = await asyncio.start_server(way.meet, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with House(settings_for(url, tmp_path)) as house:
+        await house.until(State.READY)
+        way.open.clear()
+        way.knocked.clear()
+        order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
+        await way.knocked.wait()
+
+        if what == "somebody pauses":
+            assert (await house.post("/gateway/pause")).status == 200
+        else:
+            order.cancel()
+            await asyncio.gather(order, return_exceptions=True)
+            while house.bridge.drain.inside and house.bridge.line.slots.taken and not way.open.is_set():
+                way.open.set()
+        way.open.set()
+        outcome = (await asyncio.gather(order, return_exceptions=True))[0]
+        await house.heard(events.RequestServed)
+        taken = house.bridge.line.slots.taken
+    server.close()
+    way.close()
+
+    assert not sim.gateway_calls("/orders")
+    assert taken == 0
+    if isinstance(outcome, Reply):
+        assert said(outcome) == (403, "paused")
+
+
+async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(house: House, sim: Simulator) -> None:
+    """It was placed, and nobody heard: somebody has to find out."""
+    sim.faults.add("delay", path="/orders", seconds=0.3, times=1)
+    order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
+    await sim.arrived("/orders", 1)
+
+    order.cancel()
+    (unknown,) = await house.heard(events.OutcomeUnknown)
+
+    assert isinstance(unknown, events.OutcomeUnknown)
+    assert "200" in unknown.why
+
+
+async def test_who_waits_for_the_session_is_told_when_the_bridge_ends(house: House, sim: Simulator) -> None:
+    """Nothing was sent; the next instance will take it."""
+    sim.log_out()
+    await house.until(State.SIGNED_OUT)
+    waiting = asyncio.create_task(house.post(ORDER.target, ORDER.body, headers={"X-Bridge-Wait": "60"}))
+    while not house.bridge.drain.orders:
+        await asyncio.sleep(0)
+
+    await house.finish()
+
+    assert said(await waiting) == (503, "stopping")
+
+
+async def test_all_places_held_by_the_unanswered_is_not_ready(house: House, sim: Simulator) -> None:
+    """Signed in, and still no call can pass."""
+    sim.faults.add("silence", path="/portfolio", times=3)
+    await asyncio.gather(*(house.get("/portfolio/accounts") for _ in range(3)))
+
+    reply = await house.get("/readyz", key=None)
+
+    assert reply.status == 503
+    assert reply.body.startswith(b"busy: ")
+
+
+async def test_being_paced_is_not_taken_for_an_open_session(house: House, sim: Simulator) -> None:
+    """IBKR answers 429 to every look: after five seconds nobody knows, and that is what is told."""
+    sim.faults.add("429", path="/auth/status")
+    sim.lose_brokerage()
+    keeper = house.bridge.line.keeper
+    keeper.doubt()
+    await keeper.look_again()
+    keeper.checked -= 10
+
+    told = await house.get("/gateway/auth-status", key=None)
+
+    assert (told.json["authenticated"], told.json["reason"]) == (False, "paced")

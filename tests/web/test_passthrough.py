@@ -189,6 +189,19 @@ async def test_an_answer_without_a_body_does_not_spoil_the_next(house: House, si
     assert following == [200] * 5
 
 
+async def test_many_cookies_do_not_lock_us_out(house: House, sim: Simulator) -> None:
+    """The Gateway answers 400 to more than 8 kB of headers, and our jar outlives restarts."""
+    for number in range(12):
+        cookie = {"Set-Cookie": f"c{number}={'x' * 900}; Path=/"}
+        sim.faults.add("status", path="/subaccounts", times=1, status=200, body="[]", headers=cookie)
+        await house.get("/portfolio/subaccounts")
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert reply.status == 200
+    assert 900 < len(sim.gateway_calls(ACCOUNTS)[-1].header("Cookie") or "") <= 4096
+
+
 async def test_an_html_page_passes(house: House, sim: Simulator) -> None:
     """IBKR's edge answers so in trouble."""
     sim.faults.add("html-500", path=ACCOUNTS, times=1)

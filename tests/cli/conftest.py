@@ -1,0 +1,36 @@
+"""A demo for all commands that want one: it takes a second to start, and is put right before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.typed import Demo, Place, demo
+
+
+@pytest.fixture(scope="session")
+def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Where the shared demo runs."""
+    return Place(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def shared(shared_place: Place) -> Iterator[Demo]:
+    """A demo as somebody starts it who has nothing."""
+    with demo(shared_place) as running:
+        yield running
+
+
+@pytest.fixture
+def running(shared: Demo) -> Demo:
+    """The demo, signed in and well, whatever the last test did to it."""
+    shared.mend()
+    return shared
+
+
+@pytest.fixture
+def place(shared_place: Place) -> Place:
+    """A directory from which the shared demo can be found."""
+    shared_place.write_dotenv("")
+    return shared_place

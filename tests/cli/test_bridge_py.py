@@ -1,0 +1,286 @@
+"""`bridge.py` as a person starts it: with any Python, with wrong settings, on a taken port, and until a signal."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.cli import COMMANDS, main
+from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, PATIENCE, ROOT, Demo, Place, demo, free_port
+
+BARE = "/usr/bin/python3"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty directory."""
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def bare() -> str:
+    """A Python of the system, recent enough, without our packages."""
+    if not Path(BARE).exists():
+        pytest.skip(f"{BARE} is not there, so no Python without the packages can be tried")
+    code = "import sys, importlib.util as u; sys.exit(u.find_spec('aiohttp') is not None or sys.version_info < (3, 11))"
+    if subprocess.run([BARE, "-c", code], check=False).returncode:
+        pytest.skip(f"{BARE} has aiohttp or is older than 3.11, so no Python without the packages can be tried")
+    return BARE
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the program without an environment."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "ibkr_bridge", copy / "ibkr_bridge", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(BRIDGE, copy / "bridge.py")
+    return copy
+
+
+# -- with any Python
+
+
+def test_without_the_packages_it_says_how_to_get_them(place: Place, bare: str, checkout: Path) -> None:
+    """One line to copy, no traceback."""
+    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+
+    assert (told.returncode, told.stdout) == (MISCONFIGURED, "")
+    assert "lacks: aiohttp" in told.stderr
+    assert f"make -C {checkout} setup" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_with_an_environment_beside_it_it_goes_on_with_that(place: Place, bare: str, checkout: Path) -> None:
+    """Whoever types `python3 bridge.py` need not know of it; arguments and exit status pass through."""
+    if sys.prefix == sys.base_prefix:
+        pytest.skip("these tests do not run in a virtual environment that could be lent")
+    (checkout / ".venv").symlink_to(sys.prefix)
+
+    made = place.run_by(bare, checkout / "bridge.py", "genkey", "--json")
+    wrong = place.run_by(bare, checkout / "bridge.py", IBKR_BRIDGE_KEY="short")
+
+    assert (made.returncode, made.stderr) == (GOOD, "")
+    assert made.stdout.startswith('{"key": ')
+    assert wrong.returncode == MISCONFIGURED
+    assert "IBKR_BRIDGE_KEY" in wrong.stderr
+
+
+def test_an_environment_that_lacks_the_packages_too_is_said(place: Place, bare: str, checkout: Path) -> None:
+    """A set-up that was broken off; it must not start itself for ever."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(bare)
+    (checkout / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+
+    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+
+    assert told.returncode == MISCONFIGURED
+    assert f"make -C {checkout} setup" in told.stderr
+
+
+def test_an_environment_that_is_none_does_not_start_itself_for_ever(place: Place, bare: str, checkout: Path) -> None:
+    """A `.venv` that lost its `pyvenv.cfg` leads back to the Python that was asked first."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(bare)
+
+    told = subprocess.run(
+        [bare, str(checkout / "bridge.py"), "genkey"],
+        cwd=place.home,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=2.0,
+        check=False,
+    )
+
+    assert told.returncode == MISCONFIGURED
+    assert f"make -C {checkout} setup" in told.stderr
+
+
+def test_an_environment_whose_python_is_gone_is_said(place: Place, bare: str, checkout: Path) -> None:
+    """The system was upgraded underneath it."""
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+
+    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+
+    assert told.returncode == MISCONFIGURED
+    assert "setup" in told.stderr
+
+
+# -- what may be typed
+
+
+def test_help_lists_every_command(place: Place) -> None:
+    """With what it does."""
+    told = place.run("--help")
+
+    assert told.returncode == GOOD
+    assert all(f"{name} " in told.stdout and text in told.stdout for name, text in COMMANDS.items())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Without doing anything."""
+    try:
+        status = main([command, "--help"])
+    except SystemExit as end:
+        status = int(end.code or GOOD)
+
+    assert status == GOOD
+    assert capsys.readouterr().out.startswith(f"usage: bridge.py {command}")
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["--nonsense"], ["serve", "--nonsense"], ["status", "x"]])
+def test_what_is_not_understood_is_said_rather_than_served(place: Place, words: list[str]) -> None:
+    """A typing error must not start a daemon."""
+    told = place.run(*words)
+
+    assert told.returncode == BAD
+    assert words[-1] in told.stderr
+    assert "usage: bridge.py" in told.stderr
+
+
+# -- wrong settings
+
+
+def test_everything_wrong_is_said_at_once(place: Place) -> None:
+    """Nobody mends one line after the other; and no key is repeated."""
+    place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nthis is no line\nIBKR_READ_ONLY=perhaps\n")
+
+    told = place.run(
+        IBKR_BRIDGE_URL="http://0.0.0.0:8000",
+        IBKR_GATEWAY_URL="https://elsewhere:5000",
+        IBKR_TRADING_MODE="real",
+        IBKR_BRIDGE_KYE=KEY,
+        IBKR_BRIDGE_READONLY_KEY="short-secret",
+    )
+
+    assert (told.returncode, told.stdout) == (MISCONFIGURED, "")
+    for name in (
+        *(".env: line 2", "IBKR_BRIDGE_URL", "IBKR_BRIDGE_KEY", "IBKR_GATEWAY_URL", "IBKR_READ_ONLY"),
+        *("IBKR_TRADING_MODE", "IBKR_BRIDGE_KYE", "IBKR_BRIDGE_READONLY_KEY"),
+    ):
+        assert f"  {name}" in told.stderr
+    assert KEY not in told.stderr
+    assert "short-secret" not in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_no_settings_at_all_asks_for_a_key(place: Place) -> None:
+    """And says how to make one."""
+    told = place.run()
+
+    assert told.returncode == MISCONFIGURED
+    assert "python bridge.py genkey" in told.stderr
+
+
+# -- serving
+
+
+@pytest.mark.parametrize("command", [[], ["demo"]])
+def test_a_taken_port_is_said_with_the_command_that_finds_who_has_it(place: Place, command: list[str]) -> None:
+    """And nothing is left running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        told = place.run(*command, IBKR_BRIDGE_URL=f"http://127.0.0.1:{port}", IBKR_BRIDGE_KEY=KEY)
+
+    assert told.returncode == BAD
+    assert f"ss -ltnp 'sport = :{port}'" in told.stderr
+    assert "IBKR_BRIDGE_URL" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(place: Place, signum: signal.Signals) -> None:
+    """Status 0, whether or not there is a Gateway; the log tells the beginning and the end, and no key."""
+    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_GATEWAY_URL": f"https://127.0.0.1:{free_port()}"}
+    with place.running(IBKR_BRIDGE_URL="http://127.0.0.1:0", **env) as bridge:
+        url = bridge.until(r'"url": "(http://127\.0\.0\.1:\d+)"')[1]
+        answer = _health(int(url.rpartition(":")[2]))
+
+        status = bridge.told(signum)
+
+    assert answer.endswith(b'{"status":"ok","bridge":"running"}')
+    assert status == GOOD
+    assert [word for word in ("bridge.started", "bridge.stopping", "bridge.stopped") if word not in bridge.said] == []
+    assert KEY not in bridge.said
+    assert "Traceback" not in bridge.said
+
+
+def _health(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as wire:
+        wire.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: wire.recv(65536), b""))
+
+
+# -- the demo
+
+
+def test_the_demo_shows_its_key_and_three_lines_that_work(shared: Demo) -> None:
+    """Copied into another terminal, each does what it says."""
+    lines = re.findall(r"^ +curl .*$", shared.running.said, re.MULTILINE)
+    answers = [shared.get(line.rpartition(shared.url)[2]) for line in lines]
+
+    assert len(shared.key) == 43
+    assert len(lines) == 3
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert answers[1].json() == {"authenticated": True}
+    assert answers[2].json()[0]["id"] == "DU1234567"
+
+
+def test_the_demo_keeps_its_key_out_of_its_log(shared: Demo) -> None:
+    """It is shown once, to the person who started it."""
+    shared.get("/portfolio/accounts")
+    shared.running.until('"route": "/portfolio/accounts"')
+
+    assert shared.running.said.count(shared.key) == 1
+
+
+def test_the_demo_honours_address_and_key_and_does_not_show_the_key(place: Place) -> None:
+    """A key somebody gave may be a real one."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with demo(place, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY) as running:
+        answer = running.get("/portfolio/accounts")
+        status = running.running.told(signal.SIGTERM)
+
+    assert (running.url, answer.status_code, status) == (url, 200, GOOD)
+    assert KEY not in running.running.said
+    assert 'X-Bridge-Key: $IBKR_BRIDGE_KEY"' in running.running.said
+
+
+def test_the_demo_takes_a_port_for_its_gateway_where_one_is_named(place: Place) -> None:
+    """For other clients that know only one address."""
+    port = free_port()
+    with demo(place, "--gateway-port", str(port)) as running:
+        assert running.gateway == f"https://127.0.0.1:{port}"
+
+
+def test_the_demo_reads_nothing_of_the_real_bridge(place: Place) -> None:
+    """Neither its `.env` nor its Gateway: no real account is near, and no real state is touched."""
+    place.write_dotenv(f"IBKR_BRIDGE_KEY={KEY}\nIBKR_TRADING_MODE=live\nIBKR_GATEWAY_URL=https://127.0.0.1:1\n")
+    del place.env["IBKR_BRIDGE_STATE_DIR"]
+    with demo(place, IBKR_GATEWAY_URL="https://127.0.0.1:1", IBKR_GATEWAY_FINGERPRINT="ab" * 32) as running:
+        told = running.get("/gateway/status").json()
+
+    assert running.key != KEY
+    assert (told["mode"], told["authenticated"], told["gateway"]) == ("paper", True, running.gateway)
+    assert not (place.home / ".local").exists()
+
+
+def test_the_demo_complains_of_wrong_settings(place: Place) -> None:
+    """As the daemon does."""
+    told = place.run("demo", IBKR_TRADING_MODE="real", IBKR_BRIDGE_KEY="short")
+
+    assert told.returncode == MISCONFIGURED
+    assert "IBKR_TRADING_MODE" in told.stderr
+    assert "IBKR_BRIDGE_KEY" in told.stderr

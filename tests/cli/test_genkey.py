@@ -1,0 +1,53 @@
+"""`bridge.py genkey`: a key nobody can guess, ready to be pasted."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.settings import Settings
+from tests.cli.typed import GOOD, Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty directory."""
+    return Place(tmp_path)
+
+
+def test_a_key_stands_alone_on_its_line(place: Place) -> None:
+    """So that `IBKR_BRIDGE_KEY=$(python bridge.py genkey)` works."""
+    made = place.run("genkey")
+
+    assert (made.returncode, made.stderr) == (GOOD, "")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", made.stdout)  # 256 bits
+
+
+def test_the_bridge_takes_it(place: Place) -> None:
+    """It passes the checks of the settings."""
+    key = place.run("genkey").stdout.strip()
+
+    assert Settings.from_env({"IBKR_BRIDGE_KEY": key}).key == key
+
+
+def test_no_two_are_the_same(place: Place) -> None:
+    """They come from the system's own randomness."""
+    assert place.run("genkey").stdout != place.run("genkey").stdout
+
+
+def test_programs_get_json(place: Place) -> None:
+    """One object, nothing else."""
+    made = place.run("genkey", "--json")
+
+    assert list(json.loads(made.stdout)) == ["key"]
+    assert len(json.loads(made.stdout)["key"]) == 43
+
+
+def test_it_needs_no_settings(place: Place) -> None:
+    """It is what a person runs before there are any."""
+    place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nnonsense\n")
+
+    assert place.run("genkey", IBKR_BRIDGE_URL="nonsense").returncode == GOOD

@@ -1,0 +1,322 @@
+"""What the keeper asks of the Gateway, byte for byte, and how each answer is read. None of it raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.events import Bus
+from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.session import envoy as room
+from ibkr_bridge.session.envoy import Envoy, denied
+from ibkr_bridge.session.machine import Saw
+from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.upstream.gateway import Gateway
+from ibkr_bridge.upstream.jar import Jar
+from tests.upstream.stage import PATIENCE, Heard, Stage, Voice, never
+
+SESSION = '{"authenticated":true,"connected":true,"competing":false}'
+
+
+def answering(status: int, body: bytes, kind: str = "application/json") -> bytes:
+    """An answer as it stands on the wire."""
+    return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@asynccontextmanager
+async def leading_to(url: str) -> AsyncIterator[Gateway]:
+    """A road, closed in the end."""
+    road = Gateway(url, Jar(None, Bus(), Scrubber(), SystemClock()), PATIENCE, tls=False)
+    try:
+        yield road
+    finally:
+        await road.close()
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A scripted Gateway."""
+    async with Stage() as playing:
+        yield playing
+
+
+@pytest.fixture
+def late() -> asyncio.Event:
+    """Set when a look that was given up was answered after all."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def gateway(stage: Stage) -> AsyncIterator[Gateway]:
+    """The road to the scripted Gateway."""
+    async with leading_to(stage.url) as road:
+        yield road
+
+
+@pytest.fixture
+async def envoy(gateway: Gateway, late: asyncio.Event) -> Envoy:
+    """Somebody who goes there."""
+    return Envoy(gateway, late.set)
+
+
+def playing(stage: Stage, *answers: bytes) -> None:
+    """Let the Gateway give these answers, the last one for ever."""
+    left = list(answers)
+
+    async def script(_: Heard, voice: Voice) -> None:
+        await voice.say(left.pop(0) if len(left) > 1 else left[0])
+
+    stage.script = script
+
+
+def said(stage: Stage) -> list[tuple[str, str, bytes]]:
+    """What was asked: method, target, body."""
+    return [(heard.method, heard.target, heard.body) for heard in stage.heard]
+
+
+# -- what goes out
+
+
+@pytest.mark.parametrize(("compete", "word"), [(True, b"true"), (False, b"false")])
+async def test_the_session_is_asked_for_in_ibkrs_words(stage: Stage, envoy: Envoy, compete: bool, word: bytes) -> None:
+    """Without `publish` IBKR answers 500; `compete` decides whether somebody else is thrown out."""
+    playing(stage, answering(200, b"{}"))
+
+    status = await envoy.open(compete=compete)
+
+    assert status == 200
+    assert said(stage) == [
+        ("POST", "/v1/api/iserver/auth/ssodh/init", b'{"publish": true, "compete": ' + word + b"}"),
+    ]
+    assert stage.heard[0].header("Content-Type") == "application/json"
+
+
+async def test_the_other_calls_go_where_they_should(stage: Stage, envoy: Envoy) -> None:
+    """Five calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
+    playing(stage, answering(200, SESSION.encode()))
+
+    await envoy.look()
+    await envoy.tickle()
+    await envoy.prepare()
+    await envoy.log_out()
+
+    assert said(stage) == [
+        ("GET", "/v1/api/iserver/auth/status", b""),
+        ("GET", "/v1/api/tickle", b""),
+        ("GET", "/v1/api/iserver/accounts", b""),
+        ("GET", "/v1/api/portfolio/accounts", b""),
+        ("POST", "/v1/api/logout", b"{}"),
+    ]
+    assert all((heard.header("User-Agent") or "").startswith("ibkr-bridge/") for heard in stage.heard)
+
+
+# -- how answers are read
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "saw"),
+    [
+        (200, SESSION, Saw.SESSION),
+        (200, SESSION.replace("}", ',"established":true}'), Saw.SESSION),
+        (200, SESSION.replace("}", ',"established":false}'), Saw.ESTABLISHING),
+        (200, SESSION.replace('"competing":false', '"competing":true'), Saw.RIVAL),
+        (200, '{"authenticated":false,"connected":true}', Saw.LOGIN_ONLY),
+        (200, '{"authenticated":false,"connected":false}', Saw.NO_LOGIN),
+        (200, '{"error":"no session"}', Saw.NO_LOGIN),
+        (401, "", Saw.NO_LOGIN),
+        (401, "Unauthorized", Saw.NO_LOGIN),
+        (404, "Access Denied", Saw.DENIED),
+        (404, "Access Denied\r\n", Saw.DENIED),
+        (404, "<html>Resource not found</html>", Saw.TROUBLE),
+        (429, '{"error":"Too many requests"}', Saw.PACED),
+        (500, "", Saw.TROUBLE),
+        (503, "<html></html>", Saw.TROUBLE),
+        (302, "", Saw.TROUBLE),
+        (200, "", Saw.TROUBLE),
+        (200, "[" * 50_000, Saw.TROUBLE),
+        (200, "1" * 5_000, Saw.TROUBLE),
+        (200, "[1,2]", Saw.TROUBLE),
+        (200, '{"a":' + '"' + "x" * 300_000 + '"}', Saw.TROUBLE),
+    ],
+)
+async def test_what_a_look_shows(stage: Stage, envoy: Envoy, status: int, body: str, saw: Saw) -> None:
+    """One word for each answer there is."""
+    playing(stage, answering(status, body.encode()))
+
+    assert await envoy.look() is saw
+
+
+async def test_a_204_is_no_status(stage: Stage, envoy: Envoy) -> None:
+    """With the stray end of chunks behind it."""
+    playing(stage, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+
+    assert await envoy.look() is Saw.TROUBLE
+
+
+async def test_bytes_that_are_no_text_are_an_observation(stage: Stage, envoy: Envoy) -> None:
+    """JSON wants UTF-8; whatever else comes must not crash the keeper."""
+    playing(stage, answering(200, b"\xff\xfe\x00\x80{"), answering(200, b"\x80"), answering(200, b"{\xc3\x28}"))
+
+    assert [await envoy.look() for _ in range(3)] == [Saw.TROUBLE] * 3
+
+
+@pytest.mark.parametrize(("ending", "saw"), [("hang_up", Saw.TROUBLE), ("never", Saw.SILENCE)])
+async def test_no_answer_is_seen_too(
+    stage: Stage, envoy: Envoy, monkeypatch: pytest.MonkeyPatch, ending: str, saw: Saw
+) -> None:
+    """Broken off is not the same as silent."""
+    monkeypatch.setattr(room, "LOOK_WITHIN", 0.2)
+
+    async def script(_: Heard, voice: Voice) -> None:
+        await (voice.hang_up() if ending == "hang_up" else never())
+
+    stage.script = script
+
+    assert await envoy.look() is saw
+
+
+async def test_nobody_there_is_seen_too(unused_tcp_port: int, late: asyncio.Event) -> None:
+    """No connection is a fact about the Gateway, not about the session."""
+    async with leading_to(f"https://127.0.0.1:{unused_tcp_port}") as road:
+        envoy = Envoy(road, late.set)
+
+        seen = await envoy.look()
+
+        assert seen is Saw.REFUSED
+        assert (await envoy.open(compete=True), await envoy.tickle(), await envoy.log_out()) == (0, None, 0)
+        assert await envoy.prepare() is None
+        assert not late.is_set()
+
+
+async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(stage: Stage, envoy: Envoy) -> None:
+    """An error page in between does not replace it."""
+    playing(stage, answering(200, SESSION.encode()), answering(500, b'{"error":"x"}'), answering(429, b'{"error":"y"}'))
+
+    for _ in range(3):
+        await envoy.look()
+
+    assert envoy.status_body == {"authenticated": True, "connected": True, "competing": False}
+
+
+# -- a look that was given up
+
+
+async def test_a_late_answer_is_told(
+    stage: Stage, envoy: Envoy, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It means that the Gateway answers again."""
+    monkeypatch.setattr(room, "LOOK_WITHIN", 0.2)
+    go = asyncio.Event()
+
+    async def script(_: Heard, voice: Voice) -> None:
+        await go.wait()
+        await voice.say(answering(200, SESSION.encode()))
+
+    stage.script = script
+    seen = await envoy.look()
+    before = late.is_set()
+
+    go.set()
+    async with asyncio.timeout(PATIENCE):
+        await late.wait()
+
+    assert (seen, before) == (Saw.SILENCE, False)
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_an_answer_in_time_wakes_nobody(stage: Stage, envoy: Envoy, late: asyncio.Event, status: int) -> None:
+    """The keeper would look without end otherwise."""
+    playing(stage, answering(status, b"{}"))
+
+    await envoy.look()
+
+    assert not late.is_set()
+
+
+async def test_an_answer_that_breaks_off_wakes_nobody(stage: Stage, envoy: Envoy, late: asyncio.Event) -> None:
+    """It was seen already."""
+
+    async def script(_: Heard, voice: Voice) -> None:
+        await voice.hang_up()
+
+    stage.script = script
+
+    await envoy.look()
+
+    assert not late.is_set()
+
+
+async def test_a_huge_answer_is_let_go(stage: Stage, envoy: Envoy, gateway: Gateway) -> None:
+    """Nobody waits for its end, and the next look is a good one."""
+    playing(stage, answering(200, b'{"x":"' + b"x" * 400_000 + b'"}'), answering(200, SESSION.encode()))
+
+    seen = [await envoy.look(), await envoy.look()]
+    async with asyncio.timeout(PATIENCE):
+        while gateway.ghosts:
+            await asyncio.sleep(0)
+
+    assert seen == [Saw.TROUBLE, Saw.SESSION]
+
+
+# -- the rest
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b"null", b'"session"', b'{"error":"no session"}', b"<html>", b"[" * 50_000]
+)
+async def test_a_tickle_without_a_session_is_none(stage: Stage, envoy: Envoy, body: bytes) -> None:
+    """Clients read its `session`; what has none is no tickle."""
+    playing(stage, answering(200, body))
+
+    assert await envoy.tickle() is None
+
+
+async def test_a_tickle_brings_the_session(stage: Stage, envoy: Envoy) -> None:
+    """With everything else that stands in it."""
+    playing(stage, answering(200, b'{"session":"abc","ssoExpires":5}'))
+
+    assert await envoy.tickle() == {"session": "abc", "ssoExpires": 5}
+
+
+async def test_a_tickle_that_was_refused_is_none_whatever_it_says(stage: Stage, envoy: Envoy) -> None:
+    """The body of an error may look like one."""
+    playing(stage, answering(500, b'{"session":"abc"}'))
+
+    assert await envoy.tickle() is None
+
+
+async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, envoy: Envoy) -> None:
+    """Without the second the portfolio would stay empty."""
+    playing(stage, answering(500, b""), answering(200, b"[]"))
+
+    accounts = await envoy.prepare()
+
+    assert accounts is None
+    assert [heard.target.rsplit("/api", 1)[1] for heard in stage.heard] == ["/iserver/accounts", "/portfolio/accounts"]
+
+
+async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Event) -> None:
+    """And whether IBKR calls them paper."""
+    async with leading_to(sim.url) as road:
+        accounts = await Envoy(road, late.set).prepare()
+
+    assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_denied"),
+    [
+        (404, b"Access Denied", True),
+        (404, b" Access Denied\n", True),
+        (403, b"Access Denied", False),
+        (404, b"", False),
+    ],
+)
+def test_the_gateways_own_refusal_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
+    """Not the 403 that people look for."""
+    assert denied(status, body) is is_denied

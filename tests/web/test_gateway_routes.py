@@ -1,0 +1,367 @@
+"""The keyed routes about the Gateway: the whole truth, and what the owner may do to the session and to trading."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.events import SessionOpening, TradingPaused, TradingResumed
+from ibkr_bridge.session import keeper, view
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.view import FRESH
+from ibkr_bridge.sim.simulator import Simulator
+from tests.clocks import ManualClock
+from tests.conftest import Open
+from tests.house import KEY, READING, House, Placed, settings_for
+
+INIT = "/iserver/auth/ssodh/init"
+UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+CANCEL = "/iserver/account/DU1234567/order/{}"
+
+
+async def noticed(house: House, state: State) -> None:
+    """Wait until the keeper has seen what was done to the session, sooner than by itself."""
+    house.bridge.line.keeper.doubt()
+    await house.until(state)
+
+
+# -- status
+
+
+async def test_the_status_is_the_whole_truth(house: House, sim: Simulator) -> None:
+    """One object for people and dashboards; every member is always there."""
+    reply = await house.get("/gateway/status")
+    told = reply.json
+
+    assert reply.status == 200
+    assert list(told) == [
+        *("state", "authenticated", "login", "competing", "reason", "hint", "since", "last_look", "last_good_look"),
+        *("next", "login_expires", "next_reset"),
+        *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
+        *("accounts", "slots"),
+    ]
+    assert (told["state"], told["authenticated"], told["login"], told["competing"]) == ("ready", True, True, False)
+    assert (told["reason"], told["hint"]) == ("ready", "nothing to do")
+    assert (told["mode"], told["read_only"], told["paused"], told["draining"]) == ("paper", False, None, False)
+    assert told["gateway"] == sim.url
+    assert told["slots"] == {"places": 4, "taken": 0, "waiting": 0, "ghosts": 0}
+    assert told["next"].startswith("looks again in ")
+
+
+async def test_its_times_are_written_for_programs(house: House) -> None:
+    """UTC, to the second, with a Z."""
+    told = (await house.get("/gateway/status")).json
+
+    for name in ("since", "last_look", "last_good_look", "next_reset"):
+        assert UTC.fullmatch(told[name])
+
+
+async def test_account_numbers_are_masked(house: House) -> None:
+    """A person recognises them; whoever reads over the shoulder learns nothing."""
+    reply = await house.get("/gateway/status")
+
+    assert reply.json["accounts"] == [
+        {"account": "DU*****67", "kind": "paper"},
+        {"account": "DU*****21", "kind": "paper"},
+    ]
+    assert not re.search(rb"DU\d", reply.body)
+
+
+async def test_no_secret_stands_in_it(house: House) -> None:
+    """No key, no cookie, no session id."""
+    session = (await house.get("/tickle")).json["session"]
+
+    reply = await house.get("/gateway/status")
+
+    assert KEY.encode() not in reply.body
+    assert session.encode() not in reply.body
+    assert b"x-sess-uuid" not in reply.body
+
+
+async def test_live_accounts_are_called_live(tmp_path: Path) -> None:
+    """The one word a person must not overlook."""
+    async with Simulator(live=True) as live, House(settings_for(live.url, tmp_path)) as house:
+        await house.until(State.READY)
+
+        told = (await house.get("/gateway/status")).json
+
+    assert {each["kind"] for each in told["accounts"]} == {"live"}
+    assert {each["account"] for each in told["accounts"]} == {"U*****67", "U*****21"}
+
+
+async def test_a_lost_login_is_told_with_its_time(house: House, sim: Simulator) -> None:
+    """Nothing that belonged to it is told any more."""
+    await house.get("/tickle")
+    sim.log_out()
+    await noticed(house, State.SIGNED_OUT)
+
+    told = (await house.get("/gateway/status")).json
+
+    assert (told["state"], told["authenticated"], told["login"]) == ("signed_out", False, False)
+    assert (told["accounts"], told["competing"]) == ([], False)
+    assert told["login_expires"] is None
+    assert told["last_good_look"] <= told["since"]
+
+
+async def test_a_rival_is_told(open_house: Open, sim: Simulator) -> None:
+    """And is forgotten with the login it disturbed."""
+    house = await open_house(IBKR_COMPETE="yield")
+    sim.compete()
+    await noticed(house, State.COMPETING)
+    competing = (await house.get("/gateway/status")).json
+
+    sim.log_out()
+    await noticed(house, State.SIGNED_OUT)
+    gone = (await house.get("/gateway/status")).json
+
+    assert (competing["state"], competing["competing"], competing["login"]) == ("competing", True, True)
+    assert "IBeam" in competing["hint"]
+    assert gone["competing"] is False
+
+
+async def test_an_old_view_is_not_told_as_the_present(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both routes say the same: nobody knows whether the session still stands."""
+    monkeypatch.setattr(view, "PATIENCE", 0.3)
+    clock = ManualClock()
+    async with House(settings_for(sim.url, tmp_path), clock) as house:
+        await house.until(State.READY)
+        await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
+        sim.faults.add("silence", path="/auth/status")
+        clock.advance(2 * FRESH)
+
+        opened = (await house.get("/gateway/auth-status", key=None)).json
+        told = (await house.get("/gateway/status")).json
+
+    assert (opened["authenticated"], opened["reason"]) == (False, "gateway_silent")
+    assert (told["authenticated"], told["state"], told["reason"]) == (False, "silent", "gateway_silent")
+
+
+async def test_calls_given_up_are_counted(house: House, sim: Simulator) -> None:
+    """They hold places until the Gateway lets go of them."""
+    sim.faults.add("silence", path="/portfolio/accounts", times=2)
+    await asyncio.gather(*(house.get("/portfolio/accounts") for _ in range(2)))
+
+    told = (await house.get("/gateway/status")).json
+
+    assert told["slots"] == {"places": 4, "taken": 2, "waiting": 0, "ghosts": 2}
+
+
+async def test_a_known_window_is_told(sim: Simulator, open_house: Open) -> None:
+    """With its end; the session may be fine all the same."""
+    house = await open_house(IBKR_BRIDGE_MAINTENANCE="daily 00:00-24:00")
+
+    told = (await house.get("/gateway/status")).json
+
+    assert UTC.fullmatch(told["maintenance_until"])
+    assert told["authenticated"] is True
+
+
+async def test_the_reading_key_may_read_it(open_house: Open) -> None:
+    """It is what dashboards show."""
+    house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+
+    assert (await house.get("/gateway/status", key=READING)).status == 200
+    assert (await house.get("/gateway/status", key=None)).status == 401
+
+
+# -- reconnect
+
+
+async def test_reconnect_brings_a_lost_session_back(house: House, sim: Simulator) -> None:
+    """And answers when it is there."""
+    sim.lose_brokerage()
+
+    reply = await house.post("/gateway/reconnect")
+
+    assert (reply.status, reply.json["state"], reply.json["authenticated"]) == (200, "ready", True)
+    assert len(sim.gateway_calls(INIT)) == 1
+
+
+async def test_reconnect_does_not_disturb_a_session_that_stands(house: House, sim: Simulator) -> None:
+    """It looks, and leaves it at that."""
+    reply = await house.post("/gateway/reconnect")
+
+    assert reply.json["state"] == "ready"
+    assert not sim.gateway_calls(INIT)
+
+
+async def test_reconnect_keeps_to_the_ration(house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An impatient person is told when the next try is due, instead of making IBKR angry."""
+    monkeypatch.setattr(keeper, "PATIENCE", 0.3)
+    sim.faults.add("status", path=INIT, status=500)
+    sim.lose_brokerage()
+    house.bridge.line.keeper.doubt()
+    await house.heard(SessionOpening)
+
+    replies = [await house.post("/gateway/reconnect") for _ in range(3)]
+
+    assert {reply.json["state"] for reply in replies} == {"opening"}
+    assert "asks for the session again in" in replies[-1].json["next"]
+    assert len(sim.gateway_calls(INIT)) <= 3
+
+
+async def test_reconnect_with_nobody_signed_in_says_what_to_do(house: House, sim: Simulator) -> None:
+    """No logins by password: a person or IBeam is needed."""
+    sim.log_out()
+
+    reply = await house.post("/gateway/reconnect")
+
+    assert (reply.status, reply.json["state"]) == (200, "signed_out")
+    assert "sign in" in reply.json["hint"]
+
+
+# -- pause
+
+
+async def test_a_pause_stops_orders_and_lets_cancels_and_reads_through(house: House, sim: Simulator) -> None:
+    """Getting out is always possible."""
+    placed = await house.post(Placed().target, Placed().body)
+    paused = await house.post("/gateway/pause")
+
+    order = await house.post(Placed().target, Placed().body)
+    cancel = await house.request("DELETE", CANCEL.format(placed.json[0]["order_id"]))
+    read = await house.get("/portfolio/accounts")
+
+    assert (paused.status, paused.json["paused"], paused.json["by"]) == (200, True, "full key")
+    assert paused.json["kept"] is True
+    assert (order.status, order.code) == (403, "paused")
+    assert "/gateway/resume" in order.json["hint"]
+    assert (cancel.code, read.status) == (None, 200)  # IBKR's own answer, whatever it is
+    assert [seen.method for seen in sim.gateway_calls("/order/")] == ["DELETE"]
+    assert len([seen for seen in sim.gateway_calls(Placed().target) if seen.method == "POST"]) == 1
+    assert [fact.by for fact in house.facts if isinstance(fact, TradingPaused)] == ["full key"]
+
+
+async def test_resuming_lets_orders_through_again(house: House) -> None:
+    """And the status shows both."""
+    await house.post("/gateway/pause")
+    during = (await house.get("/gateway/status")).json["paused"]
+
+    resumed = await house.post("/gateway/resume")
+    order = await house.post(Placed().target, Placed().body)
+
+    assert (during["by"], bool(during["since"])) == ("full key", True)
+    assert resumed.json == {"paused": False, "kept": True}
+    assert order.status == 200
+    assert (await house.get("/gateway/status")).json["paused"] is None
+    assert [fact.by for fact in house.facts if isinstance(fact, TradingResumed)] == ["full key"]
+
+
+async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> None:
+    """Whoever pulled the brake finds it pulled, with the same name and time; so does a resume."""
+    async with House(settings_for(sim.url, tmp_path)) as first:
+        await first.until(State.READY)
+        paused = (await first.post("/gateway/pause")).json
+    async with House(settings_for(sim.url, tmp_path)) as second:
+        await second.until(State.READY)
+        order = await second.post(Placed().target, Placed().body)
+        told = (await second.get("/gateway/status")).json["paused"]
+        ready = (await second.get("/readyz", key=None)).status
+        await second.post("/gateway/resume")
+    async with House(settings_for(sim.url, tmp_path)) as third:
+        await third.until(State.READY)
+        after = await third.post(Placed().target, Placed().body)
+
+    assert (order.code, ready, after.status) == ("paused", 503, 200)
+    assert told == {"by": paused["by"], "since": paused["since"]}
+
+
+async def test_a_pause_without_a_place_on_disk_says_so(sim: Simulator, tmp_path: Path) -> None:
+    """It holds, but not beyond a restart: whoever relies on it must know."""
+    (tmp_path / "state").write_text("a file where the directory should be")
+    async with House(settings_for(sim.url, tmp_path / "state")) as house:
+        await house.until(State.READY)
+
+        paused = (await house.post("/gateway/pause")).json
+        order = await house.post(Placed().target, Placed().body)
+
+    assert (paused["paused"], paused["kept"], order.code) == (True, False, "paused")
+
+
+async def test_pausing_twice_keeps_the_first_time(house: House) -> None:
+    """Since when nobody trades is the question; who asked again is not."""
+    first = (await house.post("/gateway/pause")).json
+
+    second = (await house.post("/gateway/pause")).json
+
+    assert first == second
+    assert len([fact for fact in house.facts if isinstance(fact, TradingPaused)]) == 1
+
+
+# -- log-out
+
+
+async def test_a_log_out_ends_the_login_and_shows_it(house: House, sim: Simulator) -> None:
+    """Callers learn it at once; only a person or IBeam can make a new one."""
+    reply = await house.post("/gateway/logout")
+    then = await house.get("/portfolio/accounts")
+
+    assert (reply.status, reply.json["state"], reply.json["login"]) == (200, "signed_out", False)
+    assert then.code == "session_down"
+    assert [seen.method for seen in sim.gateway_calls("/logout")] == ["POST"]
+
+
+async def test_a_second_log_out_has_nothing_to_do(house: House, sim: Simulator) -> None:
+    """And sends nothing."""
+    await house.post("/gateway/logout")
+
+    reply = await house.post("/gateway/logout")
+
+    assert (reply.status, reply.code) == (503, "session_down")
+    assert len(sim.gateway_calls("/logout")) == 1
+
+
+@pytest.mark.parametrize("fault", ["html-500", "cut-before", "empty-503"])
+async def test_a_log_out_ibkr_did_not_confirm_is_said(house: House, sim: Simulator, fault: str) -> None:
+    """The login may still stand; a look tells."""
+    sim.faults.add(fault, path="/logout")
+
+    reply = await house.post("/gateway/logout")
+
+    assert (reply.status, reply.code) == (502, "gateway_garbled")
+    assert "/gateway/status" in reply.json["hint"]
+    assert len(sim.gateway_calls("/logout")) == 1  # what changes something is never repeated
+
+
+@pytest.mark.parametrize("route", ["reconnect", "pause", "resume", "logout"])
+async def test_a_link_cannot_do_any_of_this(house: House, sim: Simulator, route: str) -> None:
+    """A page or a preview that follows links must not stop trading."""
+    replies = [await house.request(method, f"/gateway/{route}") for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH")]
+
+    assert {(reply.status, reply.headers["Allow"]) for reply in replies} == {(405, "POST")}
+    assert not sim.gateway_calls("/logout")
+    assert not [fact for fact in house.facts if isinstance(fact, TradingPaused | TradingResumed)]
+
+
+# -- the Gateway's cookies
+
+
+async def test_the_gateways_cookies_go_back_to_it_and_to_nobody_else(house: House, sim: Simulator) -> None:
+    """IBKR's edge routes by them; callers have no business with them."""
+    reply = await house.get("/portfolio/accounts")
+
+    sent = sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or ""
+    assert "x-sess-uuid=" in sent
+    assert "Set-Cookie" not in reply.headers
+
+
+async def test_they_survive_a_restart_in_a_file_only_we_can_read(sim: Simulator, tmp_path: Path) -> None:
+    """The first call of the next run carries them."""
+    async with House(settings_for(sim.url, tmp_path / "state")) as first:
+        await first.until(State.READY)
+    (kept,) = (tmp_path / "state").glob("*.cookies.json")
+    before = len(sim.gateway_calls())
+    async with House(settings_for(sim.url, tmp_path / "state")) as second:
+        await second.until(State.READY)
+
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    assert "x-sess-uuid" in json.dumps(json.loads(kept.read_text()))
+    assert "x-sess-uuid=" in (sim.gateway_calls()[before].header("Cookie") or "")
