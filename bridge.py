@@ -32,7 +32,7 @@ def start() -> int:
 
         return main(sys.argv[1:])
     python = VENV / "bin" / "python"
-    if os.access(python, os.X_OK) and Path(sys.prefix).resolve() != VENV.resolve():
+    if os.access(python, os.X_OK) and (VENV / "pyvenv.cfg").exists() and Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(python, [str(python), str(HERE / "bridge.py"), *sys.argv[1:]])  # noqa: S606  # our own file, no shell
     print(f"This Python ({sys.executable}) lacks: {', '.join(missing)}.", file=sys.stderr)
     print(f"Make the environment: make -C {HERE} setup", file=sys.stderr)

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     try:
-        chosen, rest = parser.parse_known_args(list(argv[:1]))[0].command or "serve", list(argv[1:])
+        chosen, rest = parser.parse_args(list(argv[:1])).command or "serve", list(argv[1:])
     except SystemExit as exc:  # argparse says 2 where something is wrong
         return BAD if exc.code else GOOD
     return _run(chosen, rest)

@@ -11,10 +11,21 @@ from ibkr_bridge.cli import dotenv_path
 from ibkr_bridge.settings import Settings, load
 
 WITHIN = 10.0  # seconds
+OURS = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
 
 
 class NotAnswered(Exception):
-    """The bridge could not be asked; the message says why and what to do."""
+    """The bridge could not be asked.
+
+    Args:
+        found: what was met instead.
+        mend: what to do about it.
+    """
+
+    def __init__(self, found: str, mend: str) -> None:
+        super().__init__(f"{found}: {mend}")
+        self.found = found
+        self.mend = mend
 
 
 def settings() -> Settings:
@@ -36,11 +47,17 @@ def ask(told: Settings, path: str) -> dict[str, Any]:
         session.trust_env = False  # no proxy stands between us and loopback
         try:
             reply = session.get(f"{told.url}{path}", headers={"X-Bridge-Key": told.key}, timeout=WITHIN)
-            body = reply.json()
+            body = reply.json() if OURS in reply.headers else None
         except requests.ConnectionError as exc:
-            raise NotAnswered(f"nothing answers at {told.url}: start the bridge, or correct IBKR_BRIDGE_URL") from exc
-        except (requests.RequestException, ValueError) as exc:
-            raise NotAnswered(f"what answers at {told.url} is not this bridge") from exc
+            raise NotAnswered(
+                f"nothing answers at {told.url}", "start the bridge (python bridge.py), or correct IBKR_BRIDGE_URL"
+            ) from exc
+        except (requests.RequestException, ValueError):
+            body = None
+    if not isinstance(body, dict):
+        raise NotAnswered(f"what answers at {told.url} is not this bridge", "correct IBKR_BRIDGE_URL")
+    if reply.status_code == 401:
+        raise NotAnswered("the bridge knows another key", "use the IBKR_BRIDGE_KEY it runs with")
     if not reply.ok:
-        raise NotAnswered(f"the bridge refused: {body.get('detail')}; {body.get('hint')}")
-    return dict(body)
+        raise NotAnswered(f"the bridge refused ({body.get('code')})", str(body.get("hint")))
+    return body

@@ -85,7 +85,7 @@ def _bridge(told: Settings) -> Iterator[Finding]:
     try:
         found = ask(told, "/gateway/status")
     except NotAnswered as exc:
-        yield Finding("bridge", str(exc), "start it: python bridge.py")
+        yield Finding("bridge", exc.found, exc.mend)
         return
     yield Finding("bridge", f"answers at {told.url}")
     yield Finding("session", IN_WORDS[found["state"]], "" if found["authenticated"] else str(found["hint"]))

@@ -37,14 +37,6 @@ def asked(port: int, path: str) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def test_it_takes_a_free_port_and_says_which(place: Place) -> None:
-    """Somebody is signed in at once."""
-    with place.running("sim", "--gateway-port", "0") as sim:
-        status, body = asked(port_of(sim), "/iserver/auth/status")
-
-    assert (status, json.loads(body)["authenticated"]) == (200, True)
-
-
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_in_order(place: Place, signum: signal.Signals) -> None:
     """And leaves no socket behind."""
@@ -72,13 +64,15 @@ def test_it_may_have_live_accounts(place: Place) -> None:
     assert json.loads(body)["accounts"][0].startswith("U")
 
 
-def test_it_takes_triggers_by_its_own_port(place: Place) -> None:
-    """There is no bridge whose port could be named."""
+def test_it_takes_a_free_port_and_triggers_by_that(place: Place) -> None:
+    """Somebody is signed in at once; there is no bridge whose port could be named."""
     with place.running("sim", "--gateway-port", "0") as sim:
         port = port_of(sim)
+        before = asked(port, "/iserver/auth/status")
         told = place.run("trigger", "sso-lost", "--port", str(port))
         status = asked(port, "/iserver/auth/status")[0]
 
+    assert (before[0], json.loads(before[1])["authenticated"]) == (200, True)
     assert (told.returncode, status) == (GOOD, 401)
 
 

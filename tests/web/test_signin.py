@@ -139,8 +139,11 @@ async def test_an_old_view_is_not_told_as_the_present(
     assert (reply.status, reply.code) == (503, "session_down")
 
 
-async def test_a_failed_tickle_is_made_up_for(open_house: Open, sim: Simulator) -> None:
+async def test_a_failed_tickle_is_made_up_for(
+    open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A tickle without its `session` leaves a client without its WebSocket for a whole minute."""
+    monkeypatch.setattr(keeper, "TICKLE_AGAIN", 0.2)
     sim.faults.add("status", path="/tickle", times=1, status=500)
     house = await open_house()
 
