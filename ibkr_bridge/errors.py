@@ -226,14 +226,12 @@ class GatewayTrouble(BridgeError):
     """The Gateway, or IBKR behind it, did not do its part."""
 
     status = 502
-    sent: bool = True  # whether the call may have reached the Gateway, where it changes something
 
 
 class GatewayUnreachable(GatewayTrouble):
     """No connection to the Gateway; nothing was sent."""
 
     status, code = 503, "gateway_unreachable"
-    sent = False
     hint = "start the Gateway (or IBeam), or correct IBKR_GATEWAY_URL"
 
 

@@ -182,7 +182,7 @@ class Line:
             self.keeper.doubt()
             if not trip.call.changes:
                 exc.retry_after = LOOK_AGAIN_IN
-            if trip.call.changes and exc.sent:
+            if trip.call.changes and trip.sent:
                 raise OrderUnknown(f"{exc.detail}; what was asked for may have happened") from exc
             raise
         finally:

@@ -112,15 +112,13 @@ class Gateway:
         return answer
 
     def _give_up(self, task: asyncio.Task[Answer], wire: Wire, left: Left) -> BridgeError:
-        error = GatewaySilent("the Gateway did not answer in time")
-        if wire.connected:
-            wire.give_up()
-            self._linger(functools.partial(_late_answer, task), left)
-        else:
+        if not wire.connected:
             task.cancel()
             left()
-            error.sent = False
-        return error
+            return GatewaySilent("the Gateway takes connections and does not greet")
+        wire.give_up()
+        self._linger(functools.partial(_late_answer, task), left)
+        return GatewaySilent("the Gateway did not answer in time")
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""

@@ -17,23 +17,16 @@ def findings(told: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]
 
 def test_all_is_well(place: Place, running: Demo) -> None:
     """Every line begins with ok."""
-    told = place.run("doctor", **running.env)
+    told, data = place.both("doctor", **running.env)
 
     lines = told.stdout.splitlines()
-    assert (told.returncode, told.stderr) == (GOOD, "")
+    assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
+    assert {each["mend"] for each in findings(data).values()} == {""}
     assert [line.split()[:2] for line in lines] == [
         ["ok", check] for check in ("python", "settings", "state", "gateway", "bridge", "session")
     ]
     assert "TLSv1.2" in told.stdout
     assert running.key not in told.stdout
-
-
-def test_programs_get_json(place: Place, running: Demo) -> None:
-    """A list of findings, each with what mends it."""
-    told = place.run("doctor", "--json", **running.env)
-
-    assert told.returncode == GOOD
-    assert {each["mend"] for each in findings(told).values()} == {""}
 
 
 def test_nothing_running_is_said_for_each(place: Place) -> None:
