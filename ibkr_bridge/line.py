@@ -97,7 +97,7 @@ class Line:
         self._guard(trip)
         began = time.monotonic()
         await self._session_up(trip)
-        give_back = await self.slots.take(order=trip.call.changes, wait=self._patience(trip, began))
+        give_back = await self.slots.take(order=trip.row.order is not None, wait=self._patience(trip, began))
         trip.waited = time.monotonic() - began
         return await self._read(trip, await self._send(trip, give_back))
 

@@ -71,7 +71,8 @@ def _span(seconds: float) -> str:
         if seconds >= size:
             count = int(seconds // size)
             return f"{count} {name}{'s' if count > 1 else ''}"
-    return f"{max(0, int(seconds))} seconds"
+    count = max(0, int(seconds))
+    return f"{count} second{'' if count == 1 else 's'}"
 
 
 def _mode(found: dict[str, Any], _: datetime) -> str:

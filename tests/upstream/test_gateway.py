@@ -19,7 +19,7 @@ from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from tests.upstream.stage import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
-SHORT = 0.3  # seconds of patience for silences that are meant
+SHORT = 0.15  # seconds of patience for silences that are meant
 LARGE = 1_000_000  # bytes of a body that is passed on as it comes
 LARGE_HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n".encode()
 READ = Call("GET", "/v1/api/x")

@@ -128,7 +128,7 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both routes say the same: nobody knows whether the session still stands."""
-    monkeypatch.setattr(view, "PATIENCE", 0.3)
+    monkeypatch.setattr(view, "PATIENCE", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)
@@ -194,7 +194,7 @@ async def test_reconnect_does_not_disturb_a_session_that_stands(house: House, si
 
 async def test_reconnect_keeps_to_the_ration(house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """An impatient person is told when the next try is due, instead of making IBKR angry."""
-    monkeypatch.setattr(keeper, "PATIENCE", 0.3)
+    monkeypatch.setattr(keeper, "PATIENCE", 0.1)
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
     house.bridge.line.keeper.doubt()

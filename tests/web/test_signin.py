@@ -131,7 +131,7 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """The Gateway has fallen silent: `authenticated: true` of ten seconds ago would be a lie."""
-    monkeypatch.setattr(view, "PATIENCE", 0.3)
+    monkeypatch.setattr(view, "PATIENCE", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)
@@ -159,9 +159,10 @@ async def test_a_failed_tickle_is_made_up_for(
 
 
 async def test_while_tickles_fail_callers_do_not_make_the_keeper_look_each_time(
-    open_house: Open, sim: Simulator
+    open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may ask as often as they like, whatever IBKR is going through."""
+    monkeypatch.setattr(view, "PATIENCE", 0.15)
     sim.faults.add("status", path="/tickle", status=500)
     house = await open_house()
     looks = ours(sim, STATUS)
@@ -195,7 +196,7 @@ async def test_asking_again_and_again_is_rationed(
     open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While IBKR refuses, twenty callers who insist make one or two tries, not twenty."""
-    monkeypatch.setattr(keeper, "PATIENCE", 0.5)
+    monkeypatch.setattr(keeper, "PATIENCE", 0.2)
     house = await open_house()
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
