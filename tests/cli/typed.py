@@ -117,6 +117,12 @@ class Running:
             self.said += line or ""
         return found
 
+    def all_said(self) -> str:
+        """Everything it has said so far."""
+        while not self._lines.empty():
+            self.said += self._lines.get() or ""
+        return self.said
+
     def told(self, signum: signal.Signals) -> int:
         """Send a signal; its exit status."""
         self.process.send_signal(signum)
@@ -127,8 +133,7 @@ class Running:
         status = self.process.wait(PATIENCE)
         for reader in self._readers:
             reader.join(PATIENCE)
-        while not self._lines.empty():
-            self.said += self._lines.get() or ""
+        self.all_said()
         return status
 
     def close(self) -> None:
@@ -159,6 +164,7 @@ class Demo:
         self.post("/gateway/reconnect")
 
     def _tell(self, method: str, target: str, **told: object) -> None:
+        assert self.running.process.poll() is None, f"the demo has ended:\n{self.running.all_said()}"
         (control,) = self._controls.rglob(f"{self.port}.sock")
         asyncio.run(send(control, method, target, told or None))
 
