@@ -14,6 +14,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ibkr_bridge.settings import SettingsError
 
 GOOD, BAD, MISCONFIGURED = 0, 1, 78
 COMMANDS = {
@@ -26,6 +30,12 @@ COMMANDS = {
     "genkey": "make a key",
 }
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def complaint(error: SettingsError) -> str:
+    """All that is wrong with the settings, as a person reads it."""
+    lines = (f"  {problem}" for problem in error.problems)
+    return "\n".join(("The settings cannot be used:", *lines))
 
 
 def dotenv_path() -> Path:

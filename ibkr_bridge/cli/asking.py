@@ -52,6 +52,8 @@ def ask(told: Settings, path: str) -> dict[str, Any]:
             raise NotAnswered(
                 f"nothing answers at {told.url}", "start the bridge (python bridge.py), or correct IBKR_BRIDGE_URL"
             ) from exc
+        except requests.Timeout as exc:
+            raise NotAnswered(f"{told.url} does not answer", "look into its log; restart it if this lasts") from exc
         except (requests.RequestException, ValueError):
             body = None
     if not isinstance(body, dict):

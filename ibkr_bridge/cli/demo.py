@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.catalogue import Layer
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path, port
-from ibkr_bridge.cli.serve import complaint, why_not
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, control_path, port
+from ibkr_bridge.cli.serve import why_not
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import open_log
@@ -32,8 +32,7 @@ The bridge listens at {url}. Ctrl-C ends both.
 
 Try, in another terminal:
 
-  export IBKR_BRIDGE_KEY={key}
-  curl {url}/health
+{export}  curl {url}/health
   curl {url}/gateway/auth-status
   curl -H "X-Bridge-Key: $IBKR_BRIDGE_KEY" {url}/portfolio/accounts
 
@@ -87,9 +86,9 @@ async def _both(settings: Settings, gateway_port: int) -> int:
         await control.start()
         doors.push_async_callback(control.stop)
         await bridge.line.keeper.until_up(Layer.BROKERAGE, SIGNED_IN_WITHIN)
-        given = "IBKR_BRIDGE_KEY" in os.environ
-        shown = '"$IBKR_BRIDGE_KEY"' if given else settings.key  # a key somebody gave us is never printed
-        print(WELCOME.format(gateway=simulator.url, url=bridge.url, key=shown), flush=True)
+        given = "IBKR_BRIDGE_KEY" in os.environ  # a key somebody gave us is never printed
+        export = "" if given else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return BAD if bridge.failed or unfinished else GOOD

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ibkr_bridge.app import Bridge
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, dotenv_path
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, dotenv_path
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import open_log
@@ -28,12 +28,6 @@ def run(argv: Sequence[str]) -> int:
         print(complaint(exc), file=sys.stderr)
         return MISCONFIGURED
     return serve(settings)
-
-
-def complaint(error: SettingsError) -> str:
-    """All that is wrong with the settings, as a person reads it."""
-    lines = (f"  {problem}" for problem in error.problems)
-    return "\n".join(("The settings cannot be used:", *lines))
 
 
 def serve(settings: Settings) -> int:
@@ -63,9 +57,9 @@ def why_not(exc: OSError, settings: Settings) -> str:
 
 async def _until_stopped(settings: Settings, bus: Bus, scrubber: Scrubber) -> int:
     bridge = Bridge(settings, bus, scrubber, env=os.environ)
-    await bridge.start()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGINT):  # before systemd hears READY: a stop may follow at once
         asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
+    await bridge.start()
     await bridge.stop.wait()
     unfinished = await bridge.finish()
     return BAD if bridge.failed or unfinished else GOOD

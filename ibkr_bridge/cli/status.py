@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.cli.asking import NotAnswered, ask, settings
-from ibkr_bridge.cli.serve import complaint
 from ibkr_bridge.settings import Settings, SettingsError
 
 EVERY = 2.0  # seconds
