@@ -36,6 +36,11 @@ SPENT_HINT = (
 )
 
 
+def doubled(first: float, times: int, most: float) -> float:
+    """A pause that grows: `first` doubled so many times, `most` at most. Seconds; any number of times is safe."""
+    return min(first * 2.0 ** min(times, 6), most)
+
+
 class Keeper(View):
     """Keeps the session of one line."""
 
@@ -117,7 +122,7 @@ class Keeper(View):
     @property
     def _tickle_pause(self) -> float:
         failures = self._tickle_failures
-        return min(TICKLE_AGAIN * 2.0 ** min(failures - 1, 6), TICKLE_EVERY) if failures else TICKLE_EVERY
+        return doubled(TICKLE_AGAIN, failures - 1, TICKLE_EVERY) if failures else TICKLE_EVERY
 
     def _begin_round(self) -> bool:
         """Returns whether somebody doubted the session since the last look."""
@@ -187,14 +192,15 @@ class Keeper(View):
     def _publish(self, session: Session, seen: float) -> None:
         """Tell what a look showed; `seen`: when it was answered. One that was paced has shown nothing."""
         was, self.session = self.session, session
-        self.next_look = self._clock.now() + self._pause_after(session)
         if session.saw is not Saw.PACED:
             self.checked, self.checked_utc = seen, self._clock.utc()
         if session.saw is Saw.SESSION:
             self.last_good = self.checked_utc
+        self._rounds_in_state += 1  # this one included, so that the pause that is told is the pause that follows
         if session.state is not was.state:
             self.since = self._clock.utc()
-            self._rounds_in_state = 0
+            self._rounds_in_state = 1
+        self.next_look = self._clock.now() + self._pause_after(session)
         if not session.login:
             self.accounts, self.tickle, self.login_expires = Accounts(), {}, None
             self._tickle_tried = float("-inf")
@@ -211,7 +217,6 @@ class Keeper(View):
     def _end_round(self) -> None:
         self._looking = False
         self._rounds += 1
-        self._rounds_in_state += 1
         over, self._round_over = self._round_over, asyncio.Event()
         over.set()
 
@@ -224,7 +229,7 @@ class Keeper(View):
         """Until the next round is due, or somebody doubts: the sooner, the fewer doubts were false alarms lately."""
         pause = self._pause_after(self.session)
         self.next_look = self._clock.now() + pause
-        closest = min(CLOSEST * 2.0 ** min(self._false_alarms, 6), pause)
+        closest = doubled(CLOSEST, self._false_alarms, pause)
         await self._clock.wait(asyncio.Event(), closest)
         deaf = self.session.saw is Saw.PACED  # whoever doubts or asks, IBKR wants us to slow down
         if pause > closest and (deaf or not self._wake.is_set()):
@@ -238,5 +243,5 @@ class Keeper(View):
         if session.state is State.COMPETING and self._clock.now() - self._asked < RECLAIM_SHOWS_IN:
             return WHILE_OPENING
         if session.state is State.SILENT:
-            return min(self._policy.watch * 2.0 ** min(self._rounds_in_state, 6), LONGEST_PAUSE)
+            return doubled(self._policy.watch, self._rounds_in_state, LONGEST_PAUSE)
         return min(self._policy.watch, TICKLE_AGAIN) if self._tickle_failures == 1 else self._policy.watch
