@@ -34,11 +34,12 @@ BODILESS = (204, 304)
 
 async def bridged(request: web.Request) -> web.StreamResponse:
     """Everything that is not a route of our own."""
-    target = request[VISIT].target
+    visit = request[VISIT]
+    target = visit.target
     if target is None:
         raise NotBridged("nothing is bridged under this path")
     _own_route_other_method(target)
-    place = destination(target, request.app[SETTINGS])
+    place = visit.place or destination(target, request.app[SETTINGS])  # which says why there is none
     if request.method not in METHODS:
         raise WrongMethod("the Gateway is not asked with this method", ", ".join(METHODS))
     line = request.app[LINES][MAIN]

@@ -32,7 +32,7 @@ from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
 from ibkr_bridge.web.door import NAME
 from ibkr_bridge.web.keys import presented
-from ibkr_bridge.web.routes import OPEN, what_it_meets
+from ibkr_bridge.web.routes import OPEN, find_out
 from ibkr_bridge.web.target import read_target
 from ibkr_bridge.web.visit import Visit, request_id
 
@@ -139,9 +139,7 @@ def _is_wildcard(name: str, settings: Settings) -> bool:
 @web.middleware
 async def plain_target(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Read the target, and find out what it meets."""
-    visit = request[VISIT]
-    visit.target = read_target(request.raw_path)
-    visit.route, visit.row = what_it_meets(request, visit.target)
+    find_out(request, request[VISIT], read_target(request.raw_path))
     return await handler(request)
 
 

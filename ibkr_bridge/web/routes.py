@@ -7,7 +7,6 @@ the prefixes that are bridged and then against the catalogue.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -16,7 +15,8 @@ from ibkr_bridge.errors import NotBridged
 from ibkr_bridge.reading import NEVER_BRIDGED
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.web import SETTINGS
-from ibkr_bridge.web.target import Target
+from ibkr_bridge.web.target import Destination, Target
+from ibkr_bridge.web.visit import Visit
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/gateway/auth-status"})  # no key; exactly these four
 OWN: Mapping[str, Mapping[str, Effect]] = {
@@ -30,14 +30,6 @@ OWN: Mapping[str, Mapping[str, Effect]] = {
 MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketdata
 API_SEGMENTS = tuple(API.strip("/").split("/"))
 METHODS = ("GET", "POST", "PUT", "DELETE")
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a bridged call goes: its path below `/v1/api`, decoded for the rules and raw for the wire."""
-
-    segments: tuple[str, ...]
-    raw_path: str
 
 
 def destination(target: Target, settings: Settings) -> Destination:
@@ -70,14 +62,17 @@ def _not_bridged(prefix: str) -> NotBridged:
     return NotBridged("nothing is bridged under this path")
 
 
-def what_it_meets(request: web.Request, target: Target) -> tuple[str, Endpoint | None]:
-    """The route as the log may show it, and the catalogue's row; for nothing `("?", None)`."""
+def find_out(request: web.Request, visit: Visit, target: Target) -> None:
+    """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
+    visit.target = target
     path = "/" + "/".join(target.segments)
     if path in OWN:
         effect = OWN[path].get(request.method, Effect.READ)
-        return path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")
+        visit.route, visit.row = path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")
+        return
     try:
-        row = find(request.method, destination(target, request.app[SETTINGS]).segments)
+        visit.place = destination(target, request.app[SETTINGS])
     except NotBridged:
-        return "?", None
-    return row.path, row
+        return  # told by the handler, once the key has been seen
+    visit.row = find(request.method, visit.place.segments)
+    visit.route = visit.row.path

@@ -38,6 +38,14 @@ class Target:
         return self.path[1:].split("/")
 
 
+@dataclass(frozen=True)
+class Destination:
+    """Where a bridged call goes: its path below `/v1/api`, decoded for the rules and raw for the wire."""
+
+    segments: tuple[str, ...]
+    raw_path: str
+
+
 def read_target(raw: str) -> Target:
     """Judge a raw target.
 

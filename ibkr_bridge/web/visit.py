@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ibkr_bridge.catalogue import Endpoint
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.web.keys import Key
-from ibkr_bridge.web.target import Target
+from ibkr_bridge.web.target import Destination, Target
 
 WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
@@ -26,6 +26,8 @@ class Visit:
     route: str = "?"
     """The pattern it met, never the path itself: account numbers stand in paths."""
     row: Endpoint | None = None
+    place: Destination | None = None
+    """Where a bridged call goes; None for everything else."""
     source: str = "bridge"
     code: str | None = None
     waited: float | None = None
