@@ -1,10 +1,12 @@
-"""The one connection a call travels on, and two corrections to aiohttp's client that the Gateway makes necessary.
+"""The one connection a call travels on, and what aiohttp's client lacks that the Gateway makes necessary.
 
 - The Gateway frames every answer as chunked, 204 and 304 too, so a stray `0\\r\\n\\r\\n` follows their heads. aiohttp
   reads it as the next answer: at once it loses the 204, later it poisons the next call on that connection.
 - A connection whose call passed its deadline must never be used again, even when its late answer comes whole.
+- An error among the chunks of a body leaves aiohttp's reader waiting; it has to be told.
+- Connecting takes time in which a caller can leave or a person can pause: `Call.last_look` comes after it.
 
-Both want the protocol behind one call, which aiohttp hands to nobody; this file reaches for it in one place.
+All want the protocol behind one call, which aiohttp hands to nobody; this file reaches for it in one place.
 """
 
 from __future__ import annotations
