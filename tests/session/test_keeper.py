@@ -154,13 +154,18 @@ async def test_no_more_than_twenty_openings_fail_in_an_hour(watch: Watch) -> Non
 # -- another session of the same user
 
 
-async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watch: Watch) -> None:
-    """Two machines that both reclaim would kick each other for ever."""
-    watched = await watch({"tickle_every": NEVER})
+async def spend_reclaims(watched: Watched) -> None:
+    """Rivals come and are displaced, as often as an hour allows."""
     for _ in range(RECLAIMS_AN_HOUR):
         watched.sim.compete()
         await watched.live(WATCH)
         await watched.until(State.READY)
+
+
+async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watch: Watch) -> None:
+    """Two machines that both reclaim would kick each other for ever."""
+    watched = await watch({"tickle_every": NEVER})
+    await spend_reclaims(watched)
     watched.sim.compete()
 
     await watched.leap(20 * 60.0)
@@ -176,10 +181,7 @@ async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watc
 async def test_a_rival_that_is_left_alone_is_said(watch: Watch) -> None:
     """The log and the status tell a person that the bridge has given in, and until when."""
     watched = await watch({"tickle_every": NEVER})
-    for _ in range(RECLAIMS_AN_HOUR):
-        watched.sim.compete()
-        await watched.live(WATCH)
-        await watched.until(State.READY)
+    await spend_reclaims(watched)
     watched.sim.compete()
 
     await watched.live(60.0)
