@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,18 +49,38 @@ class Seen:
         return json.loads(self.body)
 
 
+class Bell:
+    """Wakes everybody who waits for a change, each time there is one."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Something has changed."""
+        rung, self._rung = self._rung, asyncio.Event()
+        rung.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Come back as soon as this holds; it is looked at after each change."""
+        while not holds():
+            await self._rung.wait()
+
+
 class Log:
     """Every request in the order of its arrival."""
 
     def __init__(self) -> None:
         self._all: list[Seen] = []
-        self._grew = asyncio.Event()
+        self._bell = Bell()
 
     def add(self, seen: Seen) -> None:
         """Remember one more and wake whoever waits for it."""
         self._all.append(seen)
-        grew, self._grew = self._grew, asyncio.Event()
-        grew.set()
+        self._bell.ring()
+
+    def forget(self) -> None:
+        """Forget all that came so far."""
+        self._all.clear()
 
     def calls(self, part: str = "") -> list[Seen]:
         """Those whose target contains `part`."""
@@ -67,6 +88,5 @@ class Log:
 
     async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
         """Come back as soon as at least `count` requests containing `part` have arrived."""
-        while len(found := self.calls(part)) < count:
-            await self._grew.wait()
-        return found
+        await self._bell.until(lambda: len(self.calls(part)) >= count)
+        return self.calls(part)

@@ -6,53 +6,49 @@ Whoever uses it talks to `url` as to a real Gateway. What a test wants to know i
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
-from ibkr_bridge.sim.faults import Fault, Faults
 from ibkr_bridge.sim.gateway.rules import Settings
 from ibkr_bridge.sim.gateway.server import Gateway
-from ibkr_bridge.sim.market.pacing import Pacing
-from ibkr_bridge.sim.market.server import Market
 from ibkr_bridge.sim.market.session_calls import LOGIN_COOKIE
-from ibkr_bridge.sim.market.world import make_world
 from ibkr_bridge.sim.seen import Seen
-from ibkr_bridge.sim.tasks import Tasks
+from ibkr_bridge.sim.stage import Stage
 
 
-class Simulator:
-    """A whole Interactive Brokers made of paper; all times in seconds of its clock."""
+class Simulator(Stage):
+    """A whole Interactive Brokers made of paper; all times in seconds of its clock.
+
+    Args:
+        gateway_port: 0 for a free one.
+        logged_in: begin with somebody signed in.
+        tickle_every: between two of the Gateway's own tickles.
+        auth_delay: from the end of the login pages to the Gateway's asking for the brokerage session.
+        settings: of the Gateway, as in its configuration file.
+        market: see `Stage`.
+    """
 
     def __init__(
         self,
         *,
-        clock: SimClock | None = None,
         gateway_port: int = 0,
-        pacing: bool = False,
-        live: bool = False,
         logged_in: bool = True,
         tickle_every: float = 30.0,
         auth_delay: float = 3.0,
-        reopen_after: float = 0.2,
-        established_after: float = 0.1,
-        seed: int = 1,
         settings: Settings | None = None,
+        **market: Any,
     ) -> None:
-        self.clock: SimClock = clock or FastClock()
-        self.faults = Faults()
-        self.faults.happen, self.faults.undo = self._happen, self._undo
-        delays = {"reopen_after": reopen_after, "established_after": established_after}
-        world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
-        self.market = Market(world, self.clock, self.faults, Pacing(pacing))
+        super().__init__(**market)
         timing = {"tickle_every": tickle_every, "auth_delay": auth_delay}
         self.gateway = Gateway(self.clock, self.faults, settings, port=gateway_port, **timing)
         self._begins_logged_in = logged_in
-        self._tasks = Tasks()
+
+    @property
+    def port(self) -> int:
+        """See `Stage.port`."""
+        return self.gateway.port
 
     async def start(self) -> None:
         """Open both halves; signed in already if so wished."""
@@ -77,22 +73,9 @@ class Simulator:
     ) -> None:
         await self.stop()
 
-    @property
-    def url(self) -> str:
-        """Where the Gateway listens."""
-        return f"https://127.0.0.1:{self.gateway.port}"
-
-    def calls(self, part: str = "") -> list[Seen]:
-        """What reached IBKR, the Gateway's own calls included; only targets that contain `part`."""
-        return self.market.log.calls(part)
-
     def gateway_calls(self, part: str = "") -> list[Seen]:
         """What reached the Gateway's port."""
         return self.gateway.log.calls(part)
-
-    async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
-        """Wait until so many such calls have reached IBKR."""
-        return await self.market.log.arrived(part, count)
 
     async def reached(self, part: str = "", count: int = 1) -> list[Seen]:
         """Wait until so many such calls have reached the Gateway, bodies included."""
@@ -116,67 +99,19 @@ class Simulator:
         sessions.open(now, compete=True, whole=True)
         self.gateway.life.keep_alive()
 
-    def log_out(self) -> None:
-        """IBKR ends the login; the Gateway does not know."""
-        self.market.world.sessions.log_out()
-
-    def lose_brokerage(self) -> None:
-        """IBKR ends the brokerage session; the login stays."""
-        self.market.world.sessions.lose()
-
-    def compete(self) -> None:
-        """Another program of the same user takes the brokerage session."""
-        self.market.world.sessions.taken()
-
     async def restart(self) -> None:
         """Stop the Gateway and start it again on its port: an empty jar, and nobody is signed in."""
         await self.gateway.stop()
         await self.gateway.start(self.market.port)
 
-    async def settled(self) -> None:
-        """Wait until scripted events that take time, such as a restart, are through."""
-        await self._tasks.settled()
-
-    async def browser_login(self) -> None:
-        """Walk through the login pages as a browser does; the Gateway then does its own part."""
-        await visit(self.gateway.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
-        await visit(self.gateway.port, "/sso/Dispatcher")
-
-    def _happen(self, fault: Fault) -> None:
-        self._events[fault.kind]()
-
-    def _undo(self, fault: Fault) -> None:
-        self._undoings.get(fault.kind, lambda: None)()
-
     @property
     def _events(self) -> Mapping[str, Callable[[], object]]:
         return {
+            **super()._events,
             "refuse": self.gateway.close_door,
-            "restart": lambda: self._tasks.start(self.restart(), name="restart"),
-            "sso-lost": self.log_out,
-            "brokerage-lost": self.lose_brokerage,
-            "competing": self.compete,
             "ibkr-down": self.gateway.upstream.go_down,
         }
 
     @property
     def _undoings(self) -> Mapping[str, Callable[[], None]]:
         return {"refuse": self.gateway.reopen, "ibkr-down": self.gateway.upstream.come_up}
-
-
-async def visit(port: int, target: str) -> bytes:
-    """Ask the Gateway for one page, as a browser on the same machine does; the whole answer as it came."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=browser_tls())
-    try:
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
-        return await reader.read()
-    finally:
-        writer.transport.abort()
-
-
-def browser_tls() -> ssl.SSLContext:
-    """What a person does who clicks the warning away: no name, no date, no check."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

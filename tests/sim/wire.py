@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_bridge.sim.simulator import Simulator, browser_tls
+from ibkr_bridge.sim.stage import Stage, browser_tls
 
 MOMENT = 0.15
 """Seconds in which an answer on loopback would long have come; only ever used to show that none does."""
@@ -105,13 +105,13 @@ class Wire:
                 return framed, body
 
 
-async def connect(sim: Simulator, source: str = "127.0.0.1") -> Wire:
+async def connect(sim: Stage, source: str = "127.0.0.1") -> Wire:
     """A new connection, from an address of this machine."""
     plain = socket.socket()
     plain.setblocking(False)
     plain.bind((source, 0))
     try:
-        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", sim.gateway.port))
+        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", sim.port))
     except OSError:
         plain.close()
         raise

@@ -12,8 +12,10 @@ from contextlib import suppress
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Fault, Faults, Side
 from ibkr_bridge.sim.gateway import rules
+from ibkr_bridge.sim.gateway.frames import wants_socket
 from ibkr_bridge.sim.gateway.jar import Jar
 from ibkr_bridge.sim.gateway.life import Life
+from ibkr_bridge.sim.gateway.sockets import Sockets
 from ibkr_bridge.sim.gateway.talk import Hangup, Talk
 from ibkr_bridge.sim.gateway.upstream import AnswerHead, Call, Exchange, Upstream
 from ibkr_bridge.sim.gateway.wire import Head, Headers, chunk, write_head
@@ -27,7 +29,14 @@ class Answering:
     """What one Gateway answers to everybody."""
 
     def __init__(
-        self, clock: SimClock, faults: Faults, settings: rules.Settings, jar: Jar, upstream: Upstream, life: Life
+        self,
+        clock: SimClock,
+        faults: Faults,
+        settings: rules.Settings,
+        jar: Jar,
+        upstream: Upstream,
+        sockets: Sockets,
+        life: Life,
     ) -> None:
         self.log = Log()
         self._clock = clock
@@ -35,6 +44,7 @@ class Answering:
         self._settings = settings
         self._jar = jar
         self._upstream = upstream
+        self._sockets = sockets
         self._life = life
 
     async def answer(self, head: Head, talk: Talk) -> None:
@@ -43,6 +53,8 @@ class Answering:
         Raises:
             Hangup: the connection ends with this request.
         """
+        if wants_socket(head):
+            await self._sockets.serve(head, talk)
         if rules.is_unanswerable(head):
             self._note(head, b"")
             await _silence()

@@ -17,6 +17,7 @@ from ibkr_bridge.sim.gateway.answering import Answering
 from ibkr_bridge.sim.gateway.jar import Jar
 from ibkr_bridge.sim.gateway.life import Life
 from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.gateway.sockets import Sockets
 from ibkr_bridge.sim.gateway.talk import Hangup, Talk
 from ibkr_bridge.sim.gateway.upstream import Upstream
 from ibkr_bridge.sim.seen import Log
@@ -48,7 +49,10 @@ class Gateway:
         self._talks = Tasks()
         self.upstream = Upstream(self._work)
         self.life = Life(clock, self.upstream, self.jar, tickle_every, auth_delay)
-        self._answering = Answering(clock, faults, settings or Settings(), self.jar, self.upstream, self.life)
+        self._sockets = Sockets(self._work, self.jar.header)
+        self._answering = Answering(
+            clock, faults, settings or Settings(), self.jar, self.upstream, self._sockets, self.life
+        )
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._door: socket.socket | None = None
@@ -60,7 +64,7 @@ class Gateway:
 
     async def start(self, market_port: int) -> None:
         """Listen, in front of a market."""
-        self.upstream.port = market_port
+        self.upstream.port = self._sockets.market = market_port
         self.open_door()
         await self._listen()
 

@@ -43,6 +43,13 @@ class Talk:
         self._writer.write(data)
         await self._writer.drain()
 
+    def drop(self, *, gently: bool = False) -> None:
+        """Hang up, at once or when all that was written has left."""
+        if gently:
+            self._writer.close()
+        else:
+            self._writer.transport.abort()
+
     async def read_chunks(self) -> bytes:
         """Read a chunked body to its end.
 

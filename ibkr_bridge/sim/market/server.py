@@ -19,10 +19,11 @@ from ibkr_bridge.sim.faults import Faults, Side
 from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok, read_path, read_query
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
+from ibkr_bridge.sim.market.stream import Stream, is_socket
 from ibkr_bridge.sim.market.table import ROUTES
 from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
 from ibkr_bridge.sim.market.world import World
-from ibkr_bridge.sim.seen import Log, Seen
+from ibkr_bridge.sim.seen import OWN_AGENT, Bell, Log, Seen
 
 API = "/v1/api"
 NOT_FOUND = Answer(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)
@@ -44,12 +45,15 @@ class Market:
     def __init__(self, world: World, clock: SimClock, faults: Faults, pacing: Pacing | None = None) -> None:
         self.world = world
         self.log = Log()
+        self.stream = Stream(world.calendar, clock)
         self.port = 0
         self._clock = clock
         self._faults = faults
         self._pacing = pacing or Pacing(enabled=False)
         self._runner: web.AppRunner | None = None
-        self._serving: set[asyncio.Task[Any]] = set()
+        self.bell = Bell()
+        """Rings when a call comes or goes."""
+        self._serving: dict[asyncio.Task[Any], web.BaseRequest] = {}
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         """Listen; with port 0 the system chooses one, found in `port`."""
@@ -67,14 +71,15 @@ class Market:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        for task in self._serving:  # aiohttp forgets those whose connection is gone
+        for task in tuple(self._serving):  # aiohttp forgets those whose connection is gone
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if (task := asyncio.current_task()) is not None:
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            self._serving[task] = request
+            task.add_done_callback(self._served)
+            self.bell.ring()
         try:
             body = await request.read()
         except ConnectionError:  # half a body: nobody is there to be answered
@@ -82,11 +87,26 @@ class Market:
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         seen = Seen(request.method, request.raw_path, headers, body, self._clock.now())
         self.log.add(seen)
-        fault = self._faults.take(Side.MARKET, seen.target, seen.own)
+        fault = self._faults.take(Side.MARKET, seen.target, seen.own and not is_socket(request))
+        if is_socket(request) and (fault is None or fault.kind == "delay"):
+            if fault is not None:
+                await self._clock.sleep(fault.seconds)
+            return await self.stream.serve(request, self._is_logged_in(seen))
         if fault is None:
             return whole(self.answer(seen))
         right = self.answer(seen) if fault.done else NOT_FOUND
         return await SPOILINGS[fault.kind](Spoiling(fault, request, right, self._clock))
+
+    def inside(self) -> int:
+        """How many calls of clients are being served; not those that nobody above can be answered any more."""
+        return sum(_is_clients(request) for request in self._serving.values())
+
+    def _served(self, task: asyncio.Task[Any]) -> None:
+        self._serving.pop(task, None)
+        self.bell.ring()
+
+    def _is_logged_in(self, seen: Seen) -> bool:
+        return self.world.sessions.login(_cookie(seen, LOGIN_COOKIE), seen.at) is not None
 
     def answer(self, seen: Seen) -> Answer:
         """What IBKR answers to one request, cookies included."""
@@ -125,6 +145,11 @@ class Market:
             return ok(route.cold)
         seen = sessions.brokerage is not None and sessions.brokerage.accounts_seen
         return ACCOUNTS_FIRST if route.needs >= Needs.ACCOUNTS and not seen else None
+
+
+def _is_clients(request: web.BaseRequest) -> bool:
+    gone = request.transport is None or request.transport.is_closing()
+    return not gone and not is_socket(request) and request.headers.get("User-Agent") != OWN_AGENT
 
 
 def _cookie(seen: Seen, name: str) -> str | None:

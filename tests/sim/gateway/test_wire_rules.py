@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.simulator import browser_tls
+from ibkr_bridge.sim.stage import browser_tls
 from tests.sim.conftest import Dial
 from tests.sim.wire import Wire
 

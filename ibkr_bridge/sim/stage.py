@@ -1,0 +1,121 @@
+"""IBKR's half of the stage, and the strings to pull at it, whatever Gateway stands in front.
+
+The simulated Gateway is one that may stand there; a real one is another. What both are asked and told is the same, so
+that one suite of tests can hold them against each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+
+from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
+from ibkr_bridge.sim.faults import Fault, Faults
+from ibkr_bridge.sim.market.pacing import Pacing
+from ibkr_bridge.sim.market.server import Market
+from ibkr_bridge.sim.market.world import make_world
+from ibkr_bridge.sim.seen import Seen
+from ibkr_bridge.sim.tasks import Tasks
+
+
+class Stage:
+    """A market, and on `port` a Gateway in front of it; all times in seconds of its clock."""
+
+    def __init__(
+        self,
+        *,
+        clock: SimClock | None = None,
+        pacing: bool = False,
+        live: bool = False,
+        reopen_after: float = 0.2,
+        established_after: float = 0.1,
+        seed: int = 1,
+    ) -> None:
+        self.clock: SimClock = clock or FastClock()
+        self.faults = Faults()
+        self.faults.happen, self.faults.undo = self._happen, self._undo
+        delays = {"reopen_after": reopen_after, "established_after": established_after}
+        world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
+        self.market = Market(world, self.clock, self.faults, Pacing(pacing))
+        self._tasks = Tasks()
+
+    @property
+    def port(self) -> int:
+        """Where the Gateway listens, on 127.0.0.1."""
+        raise NotImplementedError
+
+    async def restart(self) -> None:
+        """Stop the Gateway and start it again on its port: an empty jar, and nobody is signed in."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        """The same as an address."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def calls(self, part: str = "") -> list[Seen]:
+        """What reached IBKR, the Gateway's own calls included; only targets that contain `part`."""
+        return self.market.log.calls(part)
+
+    async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
+        """Wait until so many such calls have reached IBKR."""
+        return await self.market.log.arrived(part, count)
+
+    def log_out(self) -> None:
+        """IBKR ends the login; the Gateway does not know."""
+        self.market.world.sessions.log_out()
+
+    def lose_brokerage(self) -> None:
+        """IBKR ends the brokerage session; the login stays."""
+        self.market.world.sessions.lose()
+
+    def compete(self) -> None:
+        """Another program of the same user takes the brokerage session."""
+        self.market.world.sessions.taken()
+
+    async def browser_login(self) -> None:
+        """Walk through the login pages as a browser does; the Gateway then does its own part."""
+        await visit(self.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
+        await visit(self.port, "/sso/Dispatcher")
+
+    async def settled(self) -> None:
+        """Wait until scripted events that take time, such as a restart, are through."""
+        await self._tasks.settled()
+
+    def _happen(self, fault: Fault) -> None:
+        self._events[fault.kind]()
+
+    def _undo(self, fault: Fault) -> None:
+        self._undoings.get(fault.kind, lambda: None)()
+
+    @property
+    def _events(self) -> Mapping[str, Callable[[], object]]:
+        return {
+            "restart": lambda: self._tasks.start(self.restart(), name="restart"),
+            "sso-lost": self.log_out,
+            "brokerage-lost": self.lose_brokerage,
+            "competing": self.compete,
+        }
+
+    @property
+    def _undoings(self) -> Mapping[str, Callable[[], None]]:
+        return {}
+
+
+async def visit(port: int, target: str) -> bytes:
+    """Ask the Gateway for one page, as a browser on the same machine does; the whole answer as it came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=browser_tls())
+    try:
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+        return await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+def browser_tls() -> ssl.SSLContext:
+    """What a person does who clicks the warning away: no name, no date, no check."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

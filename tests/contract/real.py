@@ -1,0 +1,191 @@
+"""The real Gateway, in front of the simulator's market: a copy of the user's own folder, run and thrown away.
+
+Nothing can leave this machine: the program knows one name, `api.cpgw.test`, and it means an address of loopback. The
+market listens there on 443, which the program's websocket client insists on, with a certificate made for the occasion.
+Needed are a folder with the Gateway, Java, openssl and the right to listen on 443; `lacking` says what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.stage import Stage, browser_tls
+
+REMOTE = "api.cpgw.test"  # has to contain "api", else the program's own calls go elsewhere
+PASSWORD = "changeit"  # of a file that holds one public certificate
+WITHIN = 30.0  # seconds for a Java program to come up on a busy machine
+AUTH_DELAY = 0.2  # seconds; 3 as shipped
+TICKLE_EVERY = 30.0  # seconds; its configuration cannot change that
+PROGRAMS = ("java", "keytool", "openssl", "bash")
+
+
+def lacking(folder: str | None) -> str | None:
+    """What is missing to run a real Gateway, in words; None where nothing is."""
+    if not folder:
+        return "no real Gateway: name your copy of it, CPGW_DIR=/path/to/clientportal.gw"
+    if not all((Path(folder) / part).exists() for part in ("bin/run.sh", "root/conf.yaml", "dist")):
+        return f"no Gateway in CPGW_DIR: {folder} has no bin/run.sh, root/conf.yaml and dist"
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        return f"a real Gateway cannot be run here without {', '.join(missing)}"
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", 443))
+        except PermissionError:
+            return "a real Gateway needs its market on port 443 of loopback: run this as root"
+        except OSError:
+            return None  # taken on this address; ours is another
+    return None
+
+
+@dataclass(frozen=True)
+class Papers:
+    """What the market shows, and by which the program knows it: made once for a whole run."""
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path) -> Papers:
+        """A key, a certificate for the market's name, and the same as a Java trust store."""
+        key, certificate, trust = folder / "key.pem", folder / "certificate.pem", folder / "trust.p12"
+        name = ("-subj", f"/CN={REMOTE}", "-addext", f"subjectAltName=DNS:{REMOTE}")
+        made = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name)
+        _run(*made, "-keyout", str(key), "-out", str(certificate))
+        kept = ("-keystore", str(trust), "-storetype", "PKCS12", "-storepass", PASSWORD, "-noprompt")
+        _run("keytool", "-importcert", "-alias", "market", "-file", str(certificate), *kept)
+        return cls(folder)
+
+    def tls(self) -> ssl.SSLContext:
+        """How the market listens."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
+        return context
+
+    @property
+    def trust(self) -> str:
+        """What Java is told, to trust this certificate and no other."""
+        return f"-Djavax.net.ssl.trustStore={self.folder / 'trust.p12'} -Djavax.net.ssl.trustStorePassword={PASSWORD}"
+
+
+class RealGateway(Stage):
+    """A real Gateway on a free port of loopback, the market behind it.
+
+    Args:
+        source: the user's folder; only read.
+        home: an empty folder for the copy that runs.
+        papers: of the market.
+        address: of loopback, where the market listens; each Gateway has one of its own.
+        told: `settings` of the Gateway, and what `Stage` takes.
+    """
+
+    def __init__(self, source: Path, home: Path, papers: Papers, address: str, **told: Any) -> None:
+        self._conf = _settings(told.pop("settings", None) or Settings())
+        super().__init__(**told)
+        self._source, self._home, self._papers, self._address = source, home, papers, address
+        self._process: asyncio.subprocess.Process | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """See `Stage.port`."""
+        return self._port
+
+    async def start(self) -> None:
+        """Open the market, then run the program until it takes connections."""
+        await self.market.start(self._address, 443, self._papers.tls())
+        self._port = _free_port()
+        self._lay_out()
+        await self._run()
+
+    async def stop(self) -> None:
+        """End both."""
+        await self._end()
+        await self.market.stop()
+        await self._tasks.stop()
+
+    async def restart(self) -> None:
+        """See `Stage.restart`."""
+        await self._end()
+        await self._run()
+
+    def _lay_out(self) -> None:
+        """The program's folder: its own configuration with a few lines changed, the rest by link."""
+        for part in ("bin", "build", "dist"):
+            (self._home / part).symlink_to(self._source / part)
+        shutil.copytree(self._source / "root", self._home / "root")
+        conf = self._home / "root" / "conf.yaml"
+        conf.chmod(0o600)
+        conf.write_text(told(conf.read_text(), {"listenPort": str(self._port), **self._conf}))
+        (self._home / "hosts").write_text(f"{self._address} {REMOTE}\n")
+
+    async def _run(self) -> None:
+        options = f"-Xmx128m -Djdk.net.hosts.file={self._home / 'hosts'} {self._papers.trust}"
+        self._process = await asyncio.create_subprocess_exec(
+            *("bash", "bin/run.sh", "root/conf.yaml"),
+            cwd=self._home,
+            env={"PATH": os.environ["PATH"], "JAVA_TOOL_OPTIONS": options, "HOME": str(self._home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # the script's Java is ended together with it
+        )
+        await self._listens()
+
+    async def _listens(self) -> None:
+        """Its port is the only thing to go by: what it prints it prints too early."""
+        async with asyncio.timeout(WITHIN):
+            while True:
+                with suppress(OSError, ssl.SSLError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=browser_tls())
+                    writer.transport.abort()
+                    return
+                await asyncio.sleep(0.1)  # another process: there is nothing to wait for but its port
+
+    async def _end(self) -> None:
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        await self._process.wait()
+        self._process = None
+
+
+def _settings(told: Settings) -> Mapping[str, str]:
+    lists = (("allow", told.allow), ("deny", told.deny))
+    ips = [f"  {name}: [{', '.join(repr(each) for each in those)}]" for name, those in lists if those is not None]
+    return {
+        "proxyRemoteHost": f'"https://{REMOTE}"',
+        "authDelay": str(round(AUTH_DELAY * 1000)),
+        "cors": f"\n  origin.allowed: '{told.cors}'\n  allowCredentials: false",
+        "ips": "\n" + "\n".join(ips),
+    }
+
+
+def told(conf: str, lines: Mapping[str, str]) -> str:
+    """A configuration in which each of these keys, with all that is indented below it, says something else."""
+    for name, value in lines.items():
+        conf = re.sub(rf"^{name}:.*\n(?:[ \t].*\n?|\s*\n)*", "", conf + "\n", flags=re.MULTILINE)
+        conf = f"{conf.rstrip()}\n{name}: {value}\n"
+    return conf
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
