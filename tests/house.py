@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -23,7 +24,14 @@ from ibkr_bridge.settings import LogFormat, LogLevel, Settings
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
 READING = "reading-key-for-tests-0123456789-abc"
+T = TypeVar("T")
 PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
+
+
+async def within(work: Awaitable[T], seconds: float = PATIENCE) -> T:
+    """The same, but a test that waits in vain fails instead of hanging."""
+    async with asyncio.timeout(seconds):
+        return await work
 
 
 @dataclass

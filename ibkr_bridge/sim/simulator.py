@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ibkr_bridge.sim.gateway.rules import Settings
 from ibkr_bridge.sim.gateway.server import Gateway
@@ -51,27 +50,18 @@ class Simulator(Stage):
         return self.gateway.port
 
     async def start(self) -> None:
-        """Open both halves; signed in already if so wished."""
+        """See `Stage.start`; signed in already if so wished."""
         await self.market.start()
         await self.gateway.start(self.market.port)
         if self._begins_logged_in:
             self.log_in()
 
     async def stop(self) -> None:
-        """Close both halves and leave nothing running."""
+        """See `Stage.stop`."""
         async with AsyncExitStack() as doors:  # each is closed even where one before it complains
             doors.push_async_callback(self.market.stop)
             doors.push_async_callback(self.gateway.stop)
             doors.push_async_callback(self._tasks.stop)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     def gateway_calls(self, part: str = "") -> list[Seen]:
         """What reached the Gateway's port."""
@@ -100,7 +90,7 @@ class Simulator(Stage):
         self.gateway.life.keep_alive()
 
     async def restart(self) -> None:
-        """Stop the Gateway and start it again on its port: an empty jar, and nobody is signed in."""
+        """See `Stage.restart`."""
         await self.gateway.stop()
         await self.gateway.start(self.market.port)
 

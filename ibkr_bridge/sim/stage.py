@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
 
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
@@ -49,6 +51,27 @@ class Stage:
         """Stop the Gateway and start it again on its port: an empty jar, and nobody is signed in."""
         raise NotImplementedError
 
+    async def start(self) -> None:
+        """Open both halves."""
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        """Close both halves and leave nothing running."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
     @property
     def url(self) -> str:
         """The same as an address."""
@@ -73,6 +96,14 @@ class Stage:
     def compete(self) -> None:
         """Another program of the same user takes the brokerage session."""
         self.market.world.sessions.taken()
+
+    async def cut_off(self) -> None:
+        """IBKR refuses connections from now on, and drops those there are."""
+        await self.market.stop()
+
+    async def join(self) -> None:
+        """IBKR is back."""
+        await self.market.again()
 
     async def browser_login(self) -> None:
         """Walk through the login pages as a browser does; the Gateway then does its own part."""

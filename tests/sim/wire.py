@@ -42,9 +42,10 @@ class Got:
 class Wire:
     """One connection to the Gateway."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moment: float = MOMENT) -> None:
         self._reader = reader
         self._writer = writer
+        self._moment = moment
 
     def say(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -85,11 +86,19 @@ class Wire:
     async def hears_nothing(self) -> bool:
         """Whether no byte comes and the connection stays open, for a moment."""
         try:
-            async with asyncio.timeout(MOMENT):
+            async with asyncio.timeout(self._moment):
                 await self._reader.read(1)
         except TimeoutError:
             return True
         return False
+
+    async def some(self, size: int) -> bytes:
+        """So many bytes, exactly."""
+        return await self._reader.readexactly(size)
+
+    async def until(self, end: bytes) -> bytes:
+        """Everything up to this, it included."""
+        return await self._reader.readuntil(end)
 
     def drop(self) -> None:
         """Hang up."""
@@ -105,8 +114,8 @@ class Wire:
                 return framed, body
 
 
-async def connect(sim: Stage, source: str = "127.0.0.1") -> Wire:
-    """A new connection, from an address of this machine."""
+async def connect(sim: Stage, source: str = "127.0.0.1", moment: float = MOMENT) -> Wire:
+    """A new connection, from an address of this machine; `moment` as long as its silence is listened to."""
     plain = socket.socket()
     plain.setblocking(False)
     plain.bind((source, 0))
@@ -115,4 +124,4 @@ async def connect(sim: Stage, source: str = "127.0.0.1") -> Wire:
     except OSError:
         plain.close()
         raise
-    return Wire(*await asyncio.open_connection(sock=plain, ssl=browser_tls(), server_hostname="localhost"))
+    return Wire(*await asyncio.open_connection(sock=plain, ssl=browser_tls(), server_hostname="localhost"), moment)

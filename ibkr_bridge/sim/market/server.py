@@ -51,6 +51,7 @@ class Market:
         self._faults = faults
         self._pacing = pacing or Pacing(enabled=False)
         self._runner: web.AppRunner | None = None
+        self._where: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
         self.bell = Bell()
         """Rings when a call comes or goes."""
         self._serving: dict[asyncio.Task[Any], web.BaseRequest] = {}
@@ -65,10 +66,18 @@ class Market:
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        self._where = (host, self.port, tls)
+
+    async def again(self) -> None:
+        """Listen where it listened before it was stopped."""
+        await self.start(*self._where)
 
     async def stop(self) -> None:
         """Stop listening; calls that hang are dropped."""
         if self._runner is not None:
+            for caller in self._runner.server.connections if self._runner.server else ():
+                if caller.transport is not None:
+                    caller.transport.abort()  # a farewell in TLS would wait for a Gateway that has gone
             await self._runner.cleanup()
             self._runner = None
         for task in tuple(self._serving):  # aiohttp forgets those whose connection is gone

@@ -1,0 +1,168 @@
+"""What the Gateway does unasked: it finishes a login, keeps it alive, and throws it away."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import Dial, OpenGate, sign_in
+from tests.house import within
+from tests.sim.wire import Wire, connect
+
+STATUS = "/v1/api/iserver/auth/status"
+INIT = "/v1/api/iserver/auth/ssodh/init"
+CHAIN = [
+    "/v1/api/sso/validate",
+    "/v1/api/one/user",
+    "/v1/api/ssodh/init",
+    "/v1/api/ssodh/st",
+    "/sso/Authenticator",
+    "/v1/api/iserver/auth/status",
+    "/v1/api/iserver/auth/ssodh/init",
+    "/v1/api/iserver/auth/ssodh/response",
+    "/v1/api/iserver/accounts",
+]
+
+
+@pytest.fixture
+def soon(tickle_every: float) -> float:
+    """Seconds within which the next tickle, and what follows it, has come."""
+    return tickle_every + 15.0
+
+
+async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: OpenGate) -> None:
+    """Validation first; what is independent comes in any order; the brokerage session in the end."""
+    gate = await open_gate(signed_in=False)
+    await gate.browser_login()
+    await within(gate.arrived("/iserver/accounts"))
+
+    own = [seen.path for seen in gate.calls() if seen.own]
+
+    assert sorted(own) == sorted(CHAIN)
+    assert (own[0], own[5:]) == (CHAIN[0], CHAIN[5:])
+
+
+async def test_it_always_takes_the_session_over(open_gate: OpenGate) -> None:
+    """Whoever else of the same user is signed in."""
+    gate = await open_gate(signed_in=False)
+    gate.compete()
+    await gate.browser_login()
+    await within(gate.arrived("/iserver/accounts"))
+
+    form = gate.calls(INIT)[0].json()
+
+    assert form["compete"] is True
+    assert {"username", "machineId"} <= set(form)
+    assert not gate.market.world.sessions.competing
+
+
+async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
+    """It is said although nobody is authenticated yet; IBKR's cookies and target come along."""
+    gate = await open_gate(signed_in=False)
+    gate.faults.add("status", path="/sso/validate", status=401, own=True)
+    wire = await connect(gate)
+    said = await within(wire.call("GET", "/sso/Dispatcher"))
+    wire.drop()
+
+    assert (said.status, said.body) == (200, b"Client login succeeds")
+    assert said.header("Location")
+    assert len(said.headers("Set-Cookie")) > 1
+
+
+async def test_a_redirect_with_a_body_keeps_its_status(gate: Stage, wire: Wire) -> None:
+    """The Gateway's text follows it."""
+    gate.faults.add("status", path="/sso/Dispatcher", times=1, status=302, body="moved")
+
+    said = await within(wire.call("GET", "/sso/Dispatcher"))
+
+    assert (said.status, said.body) == (302, b"movedClient login succeeds")
+
+
+async def test_a_refused_login_is_no_login(gate: Stage, wire: Wire) -> None:
+    """Any other status passes as it is."""
+    gate.faults.add("status", path="/sso/Dispatcher", times=1, status=200, body="wrong password")
+
+    said = await within(wire.call("GET", "/sso/Dispatcher"))
+
+    assert (said.status, said.body) == (200, b"wrong password")
+    assert not gate.calls("/sso/validate")
+
+
+async def test_five_failed_validations_end_a_login(open_gate: OpenGate) -> None:
+    """Three seconds apart; then it gives up without a word."""
+    gate = await open_gate(signed_in=False)
+    gate.faults.add("status", path="/sso/validate", status=401, own=True)
+    await gate.browser_login()
+
+    tries = await within(gate.arrived("/sso/validate", 5), 30)
+
+    gaps = [after.at - before.at for before, after in itertools.pairwise(tries)]
+    assert all(2.5 < gap < 4.5 for gap in gaps)
+    assert not gate.calls("/ssodh/init")
+
+
+async def test_the_gateway_tickles_by_itself(gate: Stage, soon: float) -> None:
+    """With GET."""
+    [seen, *_] = await within(gate.arrived("/tickle"), soon)
+
+    assert (seen.method, seen.own) == ("GET", True)
+
+
+@pytest.mark.parametrize("lost", ["brokerage-lost", "competing"])
+async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
+    gate: Stage, wire: Wire, lost: str, soon: float
+) -> None:
+    """Connected but not authenticated, says its own tickle: with that the whole login goes."""
+    gate.faults.add(lost)
+
+    [seen, *_] = await within(gate.arrived("/logout"), soon)
+
+    assert (seen.method, seen.path, seen.own) == ("GET", "/v1/api/logout", True)
+    assert (await within(wire.call("GET", STATUS))).status == 401
+
+
+async def test_a_session_repaired_in_time_stays(gate: Stage, wire: Wire, soon: float) -> None:
+    """ssodh/init passes through; the next tickle is the limit."""
+    gate.lose_brokerage()
+    await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
+
+    await within(gate.arrived("/tickle", 1 if soon > 30 else 3), soon)
+
+    assert not gate.calls("/logout")
+    assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
+
+
+async def test_a_failed_tickle_begins_the_chain_anew(gate: Stage, soon: float) -> None:
+    """From the validation on."""
+    gate.faults.add("empty-503", path="/tickle", times=1, own=True)
+
+    await within(gate.arrived("/tickle"), soon)
+    await within(gate.arrived("/iserver/accounts"), soon)
+
+    own = [seen.path for seen in gate.calls() if seen.own]
+    assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
+
+
+async def test_the_tickle_needs_a_slot_too(gate: Stage, dial: Dial, soon: float) -> None:
+    """With all five stuck the session is no longer kept alive."""
+    gate.faults.add("delay", path="/v1/api/one/user", seconds=soon)
+    wires = [await dial() for _ in range(5)]
+    for wire in wires:
+        wire.ask("GET", "/v1/api/one/user")
+    await within(gate.arrived("/v1/api/one/user", 5))
+    began = gate.clock.now()
+
+    [seen, *_] = await within(gate.arrived("/tickle"), 2 * soon)
+
+    assert seen.at - began >= soon - 1.0
+
+
+async def test_a_second_login_replaces_the_first(gate: Stage, wire: Wire) -> None:
+    """Nothing has to be cleared before."""
+    gate.log_out()
+
+    await sign_in(gate)
+
+    assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True

@@ -1,0 +1,171 @@
+"""What the Gateway answers by itself, without asking IBKR."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import Dial, OpenGate
+from tests.house import within
+from tests.sim.wire import Wire, connect
+
+STATUS = "/v1/api/iserver/auth/status"
+LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
+ORIGIN = {"Origin": "https://evil.example"}
+
+
+def asked(gate: Stage) -> list[str]:
+    """What clients' calls reached IBKR."""
+    return [seen.target for seen in gate.calls() if not seen.own]
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "body", "location"),
+    [
+        ("/", 302, "", LOGIN_PAGE),
+        ("/clear", 200, "cleared", None),
+        ("/v1/am/x", 200, "Unknown service am", None),
+        ("/v1/tws/x?y=z", 200, "Unknown service tws", None),
+        ("/v1/api/tickle?param1=x", 200, "Unknown service x", None),
+        ("/v1/api/tickle?PARAM1=x", 200, "Unknown service x", None),
+        ("/v1/api/tickle?a=b;param1=x", 200, "Unknown service x", None),
+    ],
+)
+async def test_some_paths_are_its_own(
+    gate: Stage, wire: Wire, target: str, status: int, body: str, location: str | None
+) -> None:
+    """Without a call upstream."""
+    answer = await within(wire.call("GET", target))
+
+    assert (answer.status, answer.body.decode(), answer.header("Location")) == (status, body, location)
+    assert asked(gate) == []
+
+
+@pytest.mark.parametrize("target", ["/favicon.ico", "/v1/foo", "/v2/api/x", "/v1/api", "/V1/API/tickle", "/health"])
+async def test_everything_else_is_sent_away_to_ibkr(gate: Stage, wire: Wire, target: str) -> None:
+    """A redirect nobody should follow."""
+    answer = await within(wire.call("GET", target))
+
+    assert answer.status == 302
+    assert (answer.header("Location") or "").startswith("https://api.")
+    assert (answer.header("Location") or "").endswith(target)
+    assert asked(gate) == []
+
+
+@pytest.mark.parametrize("prefix", ["/css", "/scripts/a.js", "/stylesheet/x", "/images/y.png", "/fonts/z", "/sso/x"])
+async def test_the_login_pages_own_files_come_from_ibkr(gate: Stage, wire: Wire, prefix: str) -> None:
+    """They are forwarded like the API."""
+    await within(wire.call("GET", prefix))
+
+    assert asked(gate) == [prefix]
+
+
+@pytest.mark.parametrize("prefix", ["/v1/api", "/v1/portal"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_reauthenticate_says_triggered_whatever_is_true(
+    gate: Stage, wire: Wire, prefix: str, method: str
+) -> None:
+    """Even when the login is long gone; its own chain is walked again."""
+    gate.log_out()
+
+    answer = await within(wire.call(method, f"{prefix}/iserver/reauthenticate"))
+
+    assert (answer.status, answer.json()) == (200, {"message": "triggered"})
+    assert gate.calls("reauthenticate") == []
+    assert (await within(gate.arrived("/sso/validate")))[0].own
+
+
+async def test_reauthenticate_before_the_first_login_says_so(open_gate: OpenGate) -> None:
+    """With status 200."""
+    wire = await connect(await open_gate(signed_in=False))
+
+    answer = await within(wire.call("POST", "/v1/api/iserver/reauthenticate"))
+    wire.drop()
+
+    assert (answer.status, answer.json()) == (200, {"error": "not logged in"})
+
+
+@pytest.mark.parametrize("target", ["/v1/am/x", "/clear"])
+async def test_any_origin_is_told_it_may(wire: Wire, target: str) -> None:
+    """In the Gateway's own answers."""
+    assert (await within(wire.call("GET", target, headers=ORIGIN))).header("Access-Control-Allow-Origin") == "*"
+
+
+async def test_who_names_no_origin_is_told_nothing(wire: Wire) -> None:
+    """Of origins."""
+    assert (await within(wire.call("GET", "/v1/am/x"))).header("Access-Control-Allow-Origin") is None
+
+
+async def test_a_preflight_is_answered_by_the_gateway(gate: Stage, wire: Wire) -> None:
+    """204 and what is allowed."""
+    headers = {**ORIGIN, "Access-Control-Request-Method": "POST"}
+
+    answer = await within(wire.call("OPTIONS", STATUS, headers=headers))
+
+    assert (answer.status, answer.header("Access-Control-Allow-Methods")) == (204, "POST,GET,OPTIONS,DELETE,PUT")
+    assert answer.header("Access-Control-Allow-Headers") == "Content-Type,portal,Cookie"
+    assert asked(gate) == []
+
+
+async def test_the_host_is_not_looked_at(wire: Wire) -> None:
+    """A name an attacker points at this machine will do."""
+    wire.say(f"GET {STATUS} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
+
+    assert (await within(wire.hear())).status == 200
+
+
+@pytest.mark.parametrize(("origin", "target"), [("null", "/clear"), ("https://x", "/v1/api/logout"), ("a", STATUS)])
+async def test_foreign_origins_can_be_refused(open_gate: OpenGate, origin: str, target: str) -> None:
+    """Once an origin is configured; nothing is forwarded, and the session lives on."""
+    gate = await open_gate(settings=Settings(cors="https://localhost:5000"))
+    wire = await connect(gate)
+
+    refused = await within(wire.call("GET", target, headers={"Origin": origin}))
+    passed = await within(wire.call("GET", STATUS))
+    wire.drop()
+
+    assert refused.raw.startswith("HTTP/1.1 403 CORS Rejected - Invalid origin")
+    assert passed.json()["authenticated"] is True
+    assert asked(gate) == [STATUS]
+
+
+async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
+    """It is a regular expression for the whole of it."""
+    gate = await open_gate(settings=Settings(cors="https://localhost:[0-9]+"))
+    wire = await connect(gate)
+
+    passed = await within(wire.call("GET", STATUS, headers={"Origin": "https://localhost:5000"}))
+    wire.drop()
+
+    assert passed.status == 200
+
+
+async def test_an_address_that_is_not_listed_is_denied(gate: Stage, dial: Dial) -> None:
+    """404, not 403."""
+    answer = await within((await dial("127.0.0.2")).call("GET", STATUS))
+
+    assert (answer.status, answer.body) == (404, b"Access Denied")
+    assert asked(gate) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "source", "status"),
+    [
+        (Settings(allow=None), "127.0.0.9", 200),
+        (Settings(deny=None), "127.0.0.9", 200),
+        (Settings(allow=("127.0.*",)), "127.0.0.9", 200),
+        (Settings(deny=("127.*",)), "127.0.0.1", 404),
+        (Settings(deny=("0.0.0.0/0",)), "127.0.0.1", 200),
+    ],
+)
+async def test_addresses_are_judged_by_two_lists(
+    open_gate: OpenGate, settings: Settings, source: str, status: int
+) -> None:
+    """Stars only, no masks; and if a list is missing everybody may."""
+    wire = await connect(await open_gate(signed_in=False, settings=settings), source)
+
+    answer = await within(wire.call("GET", "/clear"))
+    wire.drop()
+
+    assert answer.status == status

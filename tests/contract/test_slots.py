@@ -1,0 +1,200 @@
+"""Five slots for everybody, a queue without end, calls that outlive their clients, and silence of every kind."""
+
+from __future__ import annotations
+
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import Dial
+from tests.house import within
+from tests.sim.wire import Wire
+
+STATUS = "/v1/api/iserver/auth/status"
+USER = "/v1/api/one/user"
+ORDERS = "/v1/api/iserver/account/DU1234567/orders"
+
+
+async def fill(gate: Stage, dial: Dial, count: int = 5) -> list[Wire]:
+    """So many calls in slots; a fault decides how long they stay."""
+    wires = [await dial() for _ in range(count)]
+    for wire in wires:
+        wire.ask("GET", USER)
+    await within(gate.arrived(USER, count))
+    return wires
+
+
+async def test_five_calls_are_at_ibkr_at_once(gate: Stage, dial: Dial) -> None:
+    """No more, no fewer."""
+    gate.faults.add("silence", path=USER)
+
+    await fill(gate, dial)
+
+    assert gate.market.inside() == 5
+
+
+async def test_the_sixth_call_waits(gate: Stage, dial: Dial) -> None:
+    """Five stuck calls stop everything."""
+    gate.faults.add("silence", path=USER)
+    await fill(gate, dial)
+    sixth = await dial()
+
+    sixth.ask("GET", STATUS)
+
+    assert await sixth.hears_nothing()
+    assert gate.calls(STATUS) == []
+
+
+async def test_the_queue_has_no_end_and_an_order(gate: Stage, dial: Dial) -> None:
+    """Forty wait, and all are served as places become free."""
+    gate.faults.add("delay", path=USER, seconds=0.3, times=5)
+    await fill(gate, dial)
+    queued = [await dial() for _ in range(40)]
+
+    for number, wire in enumerate(queued):
+        wire.ask("GET", f"{STATUS}?{number}")
+    answers = [await within(wire.hear()) for wire in queued]
+
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: Stage, dial: Dial) -> None:
+    """The upstream call runs on."""
+    gate.faults.add("silence", path=USER)
+    for wire in await fill(gate, dial):
+        wire.drop()
+    late = await dial()
+
+    late.ask("GET", STATUS)
+
+    assert await late.hears_nothing()
+    assert gate.market.inside() == 5
+
+
+async def test_a_queued_order_is_sent_although_its_client_has_gone(gate: Stage, dial: Dial, moment: float) -> None:
+    """Long after its sender gave up."""
+    gate.faults.add("delay", path=USER, seconds=3 * moment)
+    await fill(gate, dial)
+    sender, order = await dial(), b'{"orders":[]}'
+    sender.ask("POST", ORDERS, body=order)
+    assert await sender.hears_nothing()
+    sender.drop()
+    assert not gate.calls(ORDERS)
+
+    [seen] = await within(gate.arrived(ORDERS))
+
+    assert seen.body == order
+
+
+async def test_an_answer_frees_its_slot(gate: Stage, dial: Dial) -> None:
+    """Whoever waits goes on."""
+    gate.faults.add("silence", path=USER, times=4)
+    gate.faults.add("delay", path=USER, seconds=0.1, times=1)
+    await fill(gate, dial)
+
+    assert (await within((await dial()).call("GET", STATUS))).status == 200
+
+
+async def test_half_a_body_holds_a_slot(gate: Stage, dial: Dial) -> None:
+    """A client that leaves in the middle of sending stays in its slot until IBKR has enough."""
+    for wire in [await dial() for _ in range(5)]:
+        wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
+    await within(gate.market.bell.until(lambda: gate.market.inside() == 5))
+    late = await dial()
+
+    late.ask("GET", STATUS)
+
+    assert await late.hears_nothing()
+    assert gate.calls() == []
+
+
+async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: Stage, dial: Dial) -> None:
+    """Nobody takes it back."""
+    wires = [await dial() for _ in range(5)]
+    for wire in wires:
+        wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
+    await within(gate.market.bell.until(lambda: gate.market.inside() == 5))
+    for wire in wires:
+        wire.drop()
+    late = await dial()
+
+    late.ask("GET", STATUS)
+
+    assert await late.hears_nothing()
+    assert gate.market.inside() == 5
+
+
+async def test_silence_of_ibkr_is_silence(gate: Stage, wire: Wire) -> None:
+    """No 502, no 504, no end of the connection; the slot stays taken."""
+    gate.faults.add("silence", path=STATUS)
+
+    wire.ask("GET", STATUS)
+    await within(gate.arrived(STATUS))
+
+    assert await wire.hears_nothing()
+    assert gate.market.inside() == 1
+
+
+async def test_a_connection_that_ibkr_ends_is_silence_too(gate: Stage, wire: Wire, dial: Dial) -> None:
+    """But its slot is free again: five such calls do not stop a sixth."""
+    gate.faults.add("drop", path=USER)
+    await fill(gate, dial)
+    wire.ask("GET", USER)
+    await within(gate.arrived(USER, 6))
+
+    assert await wire.hears_nothing()
+    assert (await within((await dial()).call("GET", STATUS))).status == 200
+
+
+async def test_ibkr_refusing_connections_is_silence_too(gate: Stage, wire: Wire, dial: Dial) -> None:
+    """No error for anybody, and everything works again afterwards."""
+    await gate.cut_off()
+    wire.ask("GET", STATUS)
+
+    assert await wire.hears_nothing()
+    await gate.join()
+    assert (await within((await dial()).call("GET", STATUS))).status == 200
+
+
+async def test_a_body_that_stops_in_the_middle_never_ends(gate: Stage, wire: Wire) -> None:
+    """A part, then neither an end nor a close; IBKR's connection is still there."""
+    gate.faults.add("stall-in", path=STATUS)
+
+    await begun(wire)
+
+    assert await wire.hears_nothing()
+    assert gate.market.inside() == 1
+
+
+async def test_a_body_that_breaks_off_never_ends(gate: Stage, wire: Wire) -> None:
+    """The same, though IBKR's connection has died."""
+    gate.faults.add("die-in", path=STATUS)
+
+    await begun(wire)
+
+    assert await wire.hears_nothing()
+
+
+async def begun(wire: Wire) -> None:
+    """Ask, and read the head and the first chunk, for there is no more."""
+    wire.ask("GET", STATUS)
+    head = await within(wire.until(b"\r\n\r\n"))
+    size = int(await within(wire.until(b"\r\n")), 16)
+    await within(wire.some(size + 2))
+    assert b"200" in head
+
+
+async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: Stage, wire: Wire) -> None:
+    """The Gateway cannot read them."""
+    gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
+
+    wire.ask("GET", STATUS)
+    await within(gate.arrived(STATUS))
+
+    assert await wire.hears_nothing()
+
+
+async def test_a_slow_answer_is_waited_for(gate: Stage, wire: Wire, moment: float) -> None:
+    """Without a limit."""
+    gate.faults.add("delay", path=STATUS, seconds=2 * moment)
+    wire.ask("GET", STATUS)
+
+    assert await wire.hears_nothing()
+    assert (await within(wire.hear())).status == 200

@@ -1,0 +1,274 @@
+"""The Gateway's websockets: yes at once, IBKR later or never."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import Dial, OpenGate
+from tests.contract.sockets import ACCEPT, BINARY, CLOSE, PATH, PING, PONG, Socket
+from tests.house import within
+from tests.sim.wire import connect
+
+STATUS = "/v1/api/iserver/auth/status"
+Open = Callable[..., Awaitable[Socket]]
+
+
+@pytest.fixture
+def open_socket(gate: Stage, dial: Dial) -> Open:
+    """Opens a websocket, connected to IBKR unless told not to wait for that."""
+
+    async def opened(*, connected: bool = True, target: str = PATH) -> Socket:
+        socket = Socket(await dial())
+        await within(socket.open(target))
+        if connected:
+            await within(socket.hears(BINARY))
+        return socket
+
+    return opened
+
+
+@pytest.fixture
+async def socket(open_socket: Open) -> Socket:
+    """One that is connected to IBKR."""
+    return await open_socket()
+
+
+@pytest.mark.parametrize("target", [PATH, "/v1/api/elsewhere", "/", "/status", "/v1/api/%zz"])
+async def test_yes_is_said_to_any_path(dial: Dial, target: str) -> None:
+    """Before and regardless of IBKR, without extensions or subprotocols."""
+    wanted = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "a, b"}
+
+    said = await within(Socket(await dial()).open(target, wanted))
+
+    assert (said.status, said.header("Sec-WebSocket-Accept")) == (101, ACCEPT)
+    assert said.header("Sec-WebSocket-Extensions") is said.header("Sec-WebSocket-Protocol") is None
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-WebSocket-Version": "7"}, {"Connection": "keep-alive, Upgrade"}, {"Origin": "https://evil"}]
+)
+async def test_handshakes_are_taken_leniently(dial: Dial, headers: dict[str, str]) -> None:
+    """Any version, several words in Connection, any page."""
+    assert (await within(Socket(await dial()).open(headers=headers))).status == 101
+
+
+async def test_the_address_rules_do_not_apply(dial: Dial) -> None:
+    """An address that gets Access Denied over HTTP gets a socket."""
+    assert (await within(Socket(await dial("127.0.0.2")).open())).status == 101
+
+
+async def test_the_first_word_is_ibkrs(socket: Socket, gate: Stage) -> None:
+    """Only it shows that there is a connection."""
+    assert len(gate.market.stream.sockets) == 1
+
+
+async def test_ibkr_speaks_in_binary_frames(open_socket: Open) -> None:
+    """With JSON inside."""
+    socket = await open_socket(connected=False)
+
+    kind, said = await within(socket.hear())
+
+    assert (kind, json.loads(said)["topic"]) == (BINARY, "system")
+
+
+async def test_clients_words_arrive_as_text(gate: Stage, socket: Socket) -> None:
+    """Whichever kind of frame they were sent in."""
+    socket.say("tic")
+    socket.say("ech+hb", BINARY)
+
+    await within(gate.market.stream.has_heard("ech+hb"))
+
+    assert gate.market.stream.heard == ["tic", "ech+hb"]
+
+
+async def test_words_before_ibkr_is_there_are_lost(gate: Stage, open_socket: Open, moment: float) -> None:
+    """Without a sign; what is sent afterwards arrives."""
+    gate.faults.add("delay", path=PATH, seconds=moment, own=True)
+    socket = await open_socket(connected=False)
+    socket.say("smd+265598+{}")
+
+    await within(socket.hears(BINARY))
+    socket.say("tic")
+    await within(gate.market.stream.has_heard("tic"))
+
+    assert gate.market.stream.heard == ["tic"]
+
+
+async def test_a_refusal_of_ibkr_is_not_told(gate: Stage, open_socket: Open) -> None:
+    """The socket is open and silent; pings are answered all the same."""
+    gate.faults.add("status", path=PATH, status=401, own=True)
+    socket = await open_socket(connected=False)
+    await within(gate.arrived(PATH))
+
+    assert await socket.wire.hears_nothing()
+    socket.say(b"?", PING)
+    assert await within(socket.hear()) == (PONG, b"?")
+
+
+async def test_pings_are_answered_by_the_gateway_itself(gate: Stage, socket: Socket) -> None:
+    """So they say nothing of IBKR."""
+    socket.say(b"are you there", PING)
+
+    assert await within(socket.hears(PONG)) == b"are you there"
+    assert gate.market.stream.heard == []
+
+
+async def test_pings_of_ibkr_are_not_passed_on(gate: Stage, socket: Socket) -> None:
+    """The Gateway answers them."""
+    await gate.market.stream.sockets[0].ping(b"x")
+    await gate.market.stream.say("after the ping")
+
+    assert await within(socket.hear()) == (BINARY, b"after the ping")
+
+
+async def test_fragments_become_messages(gate: Stage, socket: Socket) -> None:
+    """Each by itself."""
+    socket.say("smd+", final=False)
+    socket.say("265598", 0x0)
+
+    await within(gate.market.stream.has_heard("265598"))
+
+    assert gate.market.stream.heard == ["smd+", "265598"]
+
+
+async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) -> None:
+    """The jar's cookies go along, the client's do not, nor its names; the query does."""
+    gate = await open_gate()
+    wire = await connect(gate)
+    sent = {"Cookie": "api=mine", "Origin": "https://x", "User-Agent": "me/1", "X-Anything": "y"}
+    await within(Socket(wire).open(f"{PATH}?a=1", sent))
+
+    [seen] = await within(gate.arrived(PATH))
+    wire.drop()
+
+    assert "XYZAB" in (seen.header("Cookie") or "")
+    assert "mine" not in (seen.header("Cookie") or "")
+    assert (seen.query, seen.own) == ("a=1", True)
+    assert seen.header("Origin") is seen.header("X-Anything") is None
+
+
+async def test_the_old_prefix_is_not_replaced(gate: Stage, open_socket: Open) -> None:
+    """IBKR does not know it."""
+    await open_socket(connected=False, target="/v1/portal/ws")
+
+    assert (await within(gate.arrived("/ws")))[0].target == "/v1/portal/ws"
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536])
+async def test_large_words_of_ibkr_pass(gate: Stage, socket: Socket, size: int) -> None:
+    """Up to 64 KiB."""
+    await gate.market.stream.say("x" * size)
+
+    assert len(await within(socket.hears(BINARY))) == size
+
+
+async def test_larger_words_of_ibkr_end_the_socket(gate: Stage, socket: Socket) -> None:
+    """Nothing of them arrives."""
+    await gate.market.stream.say("x" * 65_537)
+
+    assert await ended(socket)
+
+
+async def test_larger_words_of_a_client_end_the_socket(gate: Stage, socket: Socket) -> None:
+    """And IBKR hears nothing."""
+    socket.say("x" * 65_537)
+
+    assert await ended(socket)
+    assert gate.market.stream.heard == []
+
+
+async def ended(socket: Socket) -> bool:
+    """Whether the connection ends, without another message."""
+    try:
+        return BINARY not in {byte & 0x0F for byte in (await within(socket.wire.rest()))[:1]}
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 4001])
+async def test_however_ibkr_closes_clients_hear_1000(gate: Stage, socket: Socket, code: int) -> None:
+    """Its own code is lost."""
+    await gate.market.stream.end(code)
+
+    assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
+
+
+async def test_a_drop_by_ibkr_is_1000_too(gate: Stage, socket: Socket) -> None:
+    """Even without a close frame."""
+    await gate.cut_off()
+
+    assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
+
+
+async def test_a_clients_close_is_answered_and_passed_on(gate: Stage, socket: Socket) -> None:
+    """IBKR's end closes as well."""
+    socket.say(struct.pack("!H", 1000), CLOSE)
+
+    await within(socket.hears(CLOSE))
+    await within(gate.market.stream.opened(0))
+
+
+async def test_a_clients_drop_closes_ibkrs_end(gate: Stage, socket: Socket) -> None:
+    """Nothing is left behind."""
+    socket.wire.drop()
+
+    await within(gate.market.stream.opened(0))
+
+
+async def test_the_sixth_socket_is_open_and_silent(gate: Stage, open_socket: Open) -> None:
+    """Five have a connection to IBKR."""
+    for _ in range(5):
+        await open_socket()
+
+    sixth = await open_socket(connected=False)
+
+    assert await sixth.wire.hears_nothing()
+    assert len(gate.market.stream.sockets) == 5
+
+
+async def test_five_sockets_do_not_stop_calls(open_socket: Open, dial: Dial) -> None:
+    """They are counted apart."""
+    for _ in range(5):
+        await open_socket()
+
+    assert (await within((await dial()).call("GET", STATUS))).status == 200
+
+
+async def test_five_stuck_calls_do_not_stop_a_socket(gate: Stage, dial: Dial, open_socket: Open) -> None:
+    """Nor the other way round."""
+    gate.faults.add("silence", path="/one/user")
+    for wire in [await dial() for _ in range(5)]:
+        wire.ask("GET", "/v1/api/one/user")
+    await within(gate.arrived("/one/user", 5))
+
+    await open_socket()
+
+    assert len(gate.market.stream.sockets) == 1
+
+
+async def test_a_socket_outlives_the_login(gate: Stage, socket: Socket) -> None:
+    """Unless IBKR closes it."""
+    gate.log_out()
+    socket.say("tic")
+
+    assert b'"tic"' in await within(socket.hears(BINARY))
+
+
+async def test_a_burst_arrives_complete_and_in_order(gate: Stage, socket: Socket) -> None:
+    """Two thousand messages at once."""
+    for number in range(2000):
+        await gate.market.stream.say(str(number))
+
+    assert [int(await within(socket.hears(BINARY))) for _ in range(2000)] == list(range(2000))
+
+
+async def test_a_restart_drops_sockets_without_a_close(gate: Stage, socket: Socket) -> None:
+    """A bare end."""
+    await within(gate.restart(), 40)
+
+    assert await ended(socket)

@@ -1,0 +1,210 @@
+"""What reaches IBKR of a client's call, and what does not: target, headers, cookies."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import Dial, OpenGate, sign_in
+from tests.house import within
+from tests.sim.wire import Wire, connect
+
+STATUS = "/v1/api/iserver/auth/status"
+NOBODY = "REGION=; USERID="
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("/v1/api/a%2Fb", "/v1/api/a%2Fb"),
+        ("/v1/api/a/../b//c", "/v1/api/a/../b//c"),
+        ("/v1/api/a+b{}|", "/v1/api/a+b{}|"),
+        ("/v1/api/x?a&a=&a=1+2&b=%20", "/v1/api/x?a&a=&a=1+2&b=%20"),
+        ("/v1/portal/one/user", "/v1/api/one/user"),
+        ("/v1/api/x?next=/v1/portal/y", "/v1/api/x?next=/v1/api/y"),
+    ],
+)
+async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
+    gate: Stage, wire: Wire, sent: str, arrives: str
+) -> None:
+    """Which is replaced wherever it stands."""
+    await within(wire.call("GET", sent))
+
+    assert [seen.target for seen in gate.calls() if not seen.own] == [arrives]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("User-Agent", "somebody/1"),
+        ("Origin", "http://x"),
+        ("Referer", "http://x/y"),
+        ("Authorization", "Basic eA=="),
+        ("X-Forwarded-For", "10.0.0.1"),
+        ("Via", "1.1 x"),
+        ("X-Bridge-Key", "a secret"),
+        ("Proxy-Authorization", "Basic eA=="),
+    ],
+)
+async def test_a_clients_headers_pass(gate: Stage, wire: Wire, name: str, value: str) -> None:
+    """Whatever a proxy in front does not want IBKR to see it has to take out itself."""
+    await within(wire.call("GET", STATUS, headers={name: value}))
+
+    assert gate.calls(STATUS)[-1].header(name) == value
+
+
+async def test_repeated_headers_stay_repeated(gate: Stage, wire: Wire) -> None:
+    """And in order."""
+    wire.say(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n".encode())
+    await within(wire.hear())
+
+    assert [value for name, value in gate.calls(STATUS)[-1].headers if name.lower() == "x-a"] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Host", "evil.example"), ("Accept-Encoding", "gzip"), ("Cookie", "XYZAB=stolen")]
+)
+async def test_three_headers_do_not_pass(gate: Stage, wire: Wire, name: str, value: str) -> None:
+    """Host and Cookie are the Gateway's own, compression is not asked for."""
+    wire.say(f"GET {STATUS} HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode())
+    await within(wire.hear())
+
+    assert value not in (gate.calls(STATUS)[-1].header(name) or "")
+
+
+async def test_nobody_is_told_whom_a_call_is_for(gate: Stage, wire: Wire) -> None:
+    """The Gateway adds no X-Forwarded-For of its own."""
+    await within(wire.call("GET", STATUS))
+
+    assert gate.calls(STATUS)[-1].header("X-Forwarded-For") is None
+
+
+# -- the one cookie jar
+
+
+def cookies(gate: Stage, part: str = STATUS) -> str:
+    """What the last such call carried."""
+    return gate.calls(part)[-1].header("Cookie") or ""
+
+
+async def test_before_a_login_ibkr_answers_401_not_the_gateway(open_gate: OpenGate) -> None:
+    """Such calls are forwarded, with cookies that say nothing."""
+    gate = await open_gate(signed_in=False)
+    wire = await connect(gate)
+
+    answer = await within(wire.call("GET", STATUS))
+    wire.drop()
+
+    assert (answer.status, cookies(gate)) == (401, NOBODY)
+
+
+async def test_every_client_shares_the_login(dial: Dial) -> None:
+    """No cookies are needed, and stale ones do no harm."""
+    first, second = await dial(), await dial()
+
+    assert (await within(first.call("GET", STATUS))).status == 200
+    stale = await within(second.call("GET", STATUS, headers={"Cookie": "XYZAB_AM.LOGIN=stale"}))
+    assert stale.status == 200
+
+
+async def test_cookies_of_the_api_go_to_the_client_alone(gate: Stage, wire: Wire) -> None:
+    """They are not kept, not even by a name on the list; domains pass as they are."""
+    line = "api=new; Domain=.ibkr.com; Path=/; Secure"
+    gate.faults.add("status", path=STATUS, times=1, status=200, headers={"Set-Cookie": line})
+
+    answer = await within(wire.call("GET", STATUS))
+    await within(wire.call("GET", STATUS))
+
+    assert line in answer.headers("Set-Cookie")
+    assert "api=new" not in cookies(gate)
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("api=1; Path=/", True),
+        ("cp=1; Path=/api; Domain=.elsewhere.com; Secure", True),
+        ("portal=1; Path=/elsewhere", False),
+        ("api=1; Max-Age=0; Path=/", True),
+        ("api=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/", True),
+        ("x-sess-uuid=1; HttpOnly; secure", False),
+        ("SBID=1; Path=/", False),
+    ],
+)
+async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
+    gate: Stage, wire: Wire, line: str, kept: bool
+) -> None:
+    """Contained, not begun with; domains, ages and dates are ignored."""
+    gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
+    await within(wire.call("GET", "/sso/Login"))
+
+    await within(wire.call("GET", STATUS))
+
+    assert (line.partition(";")[0] in cookies(gate)) is kept
+
+
+async def test_ibkr_cannot_delete_a_cookie(gate: Stage, wire: Wire) -> None:
+    """An empty value is skipped."""
+    for line in ("api=1; Path=/", "api=; Path=/; Max-Age=0"):
+        gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
+        await within(wire.call("GET", "/sso/Login"))
+
+    await within(wire.call("GET", STATUS))
+
+    assert "api=1" in cookies(gate)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("XYZAB", True), ("XYZAB_AM.LOGIN", True), ("api", False)])
+async def test_a_client_can_bring_a_login_along_to_the_login_pages(
+    gate: Stage, wire: Wire, name: str, kept: bool
+) -> None:
+    """And it stays, for everybody."""
+    await within(wire.call("GET", "/sso/Login", headers={"Cookie": f"{name}=brought"}))
+
+    await within(wire.call("GET", STATUS))
+
+    assert (f"{name}=brought" in cookies(gate)) is kept
+
+
+async def test_clear_destroys_the_session_for_everybody(gate: Stage, wire: Wire) -> None:
+    """Any page on the machine can do that."""
+    await within(wire.call("GET", "/clear"))
+
+    assert (await within(wire.call("GET", STATUS))).status == 401
+    assert cookies(gate) == NOBODY
+
+
+async def test_a_clients_logout_is_only_forwarded(gate: Stage, wire: Wire) -> None:
+    """The jar keeps the dead cookies, and the Gateway goes on believing."""
+    assert (await within(wire.call("POST", "/v1/api/logout"))).status == 200
+
+    assert (await within(wire.call("GET", STATUS))).status == 401
+    assert "XYZAB=" in cookies(gate)
+    assert (await within(wire.call("GET", "/v1/api/iserver/reauthenticate"))).json() == {"message": "triggered"}
+
+
+async def test_a_restart_forgets_the_login(gate: Stage, moment: float) -> None:
+    """Cookies live in memory alone; a new login works."""
+    await within(gate.restart(), 40)
+    wire = await connect(gate, moment=moment)
+    forgotten = await within(wire.call("GET", STATUS))
+
+    await sign_in(gate)
+    again = await within(wire.call("GET", STATUS))
+    wire.drop()
+
+    assert (forgotten.status, again.status) == (401, 200)
+
+
+async def test_a_restart_drops_who_is_connected(gate: Stage, wire: Wire) -> None:
+    """A bare end of the connection, whatever was being waited for."""
+    gate.faults.add("silence", path=STATUS)
+    wire.ask("GET", STATUS)
+    await within(gate.arrived(STATUS))
+
+    await within(gate.restart(), 40)
+
+    with suppress(ConnectionError):
+        assert await within(wire.rest()) == b""
