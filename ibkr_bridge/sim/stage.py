@@ -28,6 +28,7 @@ class Stage:
         self,
         *,
         clock: SimClock | None = None,
+        faults: Faults | None = None,
         pacing: bool = False,
         live: bool = False,
         reopen_after: float = 0.2,
@@ -35,7 +36,7 @@ class Stage:
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
-        self.faults = Faults()
+        self.faults = faults or Faults()
         self.faults.happen, self.faults.undo = self._happen, self._undo
         delays = {"reopen_after": reopen_after, "established_after": established_after}
         world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
@@ -81,9 +82,17 @@ class Stage:
         """What reached IBKR, the Gateway's own calls included; only targets that contain `part`."""
         return self.market.log.calls(part)
 
+    def gateway_calls(self, part: str = "") -> list[Seen]:
+        """What clients asked the Gateway, as far as anybody can know."""
+        raise NotImplementedError
+
     async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
         """Wait until so many such calls have reached IBKR."""
         return await self.market.log.arrived(part, count)
+
+    def log_in(self) -> None:
+        """Somebody signs in; it may take a moment."""
+        raise NotImplementedError
 
     def log_out(self) -> None:
         """IBKR ends the login; the Gateway does not know."""

@@ -6,56 +6,23 @@ client, behind both the same market; a person has signed in through the login pa
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.stage import Stage
-from tests.contract.real import TICKLE_EVERY, Papers, RealGateway, lacking
-from tests.house import within
+from tests.contract.gates import FAST, SIMULATED, MakeGate, kind, make_gate, make_real, papers, sign_in
+from tests.contract.real import TICKLE_EVERY
 from tests.sim.wire import MOMENT, Wire, connect
 
-SIMULATED, REAL = "simulated", "real"
-FAST = 0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried
+__all__ = ["kind", "make_gate", "make_real", "papers"]
+
 LONGER = 0.6  # seconds in which a Java program has answered, where it answers at all
-ADDRESSES = (f"127.77.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
 
 OpenGate = Callable[..., Awaitable[Stage]]
 Dial = Callable[..., Awaitable[Wire]]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each Gateway there is."""
-    if "kind" in metafunc.fixturenames:
-        metafunc.parametrize("kind", (SIMULATED, REAL) if os.environ.get("CPGW_DIR") else (SIMULATED,))
-
-
-@pytest.fixture(scope="session")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    """Of the market behind the real Gateway."""
-    return Papers.made(tmp_path_factory.mktemp("papers"))
-
-
-@pytest.fixture
-def make_gate(
-    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Stage]:
-    """A Gateway of the kind in question, not yet started."""
-    if kind == SIMULATED:
-        return lambda **told: Simulator(**{"logged_in": False, "auth_delay": 0.2, "tickle_every": FAST, **told})
-    source = os.environ.get("CPGW_DIR")
-    if why := lacking(source):
-        pytest.fail(why)
-    papers = request.getfixturevalue("papers")
-    return lambda **told: RealGateway(
-        Path(str(source)), tmp_path_factory.mktemp("gateway"), papers, next(ADDRESSES), **told
-    )
 
 
 @pytest.fixture
@@ -71,7 +38,7 @@ def moment(kind: str) -> float:
 
 
 @pytest.fixture
-async def open_gate(make_gate: Callable[..., Stage]) -> AsyncIterator[OpenGate]:
+async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
     """Opens a Gateway with settings of the test's own; what the login took is forgotten."""
     async with AsyncExitStack() as doors:
 
@@ -82,14 +49,6 @@ async def open_gate(make_gate: Callable[..., Stage]) -> AsyncIterator[OpenGate]:
             return gate
 
         yield opened
-
-
-async def sign_in(gate: Stage) -> None:
-    """Sign in through the login pages, and wait until the Gateway has done its own part."""
-    gate.market.log.forget()
-    await gate.browser_login()
-    await within(gate.arrived("/iserver/accounts"))
-    gate.market.log.forget()
 
 
 @pytest.fixture

@@ -15,13 +15,17 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ibkr_bridge.sim.faults import KINDS, Fault, Faults, Side
 from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.stage import Stage, browser_tls
 
 REMOTE = "api.cpgw.test"  # has to contain "api", else the program's own calls go elsewhere
@@ -79,6 +83,16 @@ class Papers:
         return f"-Djavax.net.ssl.trustStore={self.folder / 'trust.p12'} -Djavax.net.ssl.trustStorePassword={PASSWORD}"
 
 
+class MarketFaults(Faults):
+    """Trouble behind a real Gateway; a test that wants trouble inside it is about the simulated one alone."""
+
+    def add(self, kind: str, **told: Any) -> Fault:
+        """See `Faults.add`."""
+        if KINDS[kind].side is Side.SOCKET or kind == "ibkr-down":
+            pytest.skip(f"a real Gateway cannot be told to: {KINDS[kind].says}")
+        return super().add(kind, **told)
+
+
 class RealGateway(Stage):
     """A real Gateway on a free port of loopback, the market behind it.
 
@@ -92,7 +106,7 @@ class RealGateway(Stage):
 
     def __init__(self, source: Path, home: Path, papers: Papers, address: str, **told: Any) -> None:
         self._conf = _settings(told.pop("settings", None) or Settings())
-        super().__init__(**told)
+        super().__init__(faults=MarketFaults(), **told)
         self._source, self._home, self._papers, self._address = source, home, papers, address
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
@@ -119,6 +133,34 @@ class RealGateway(Stage):
         """See `Stage.restart`."""
         await self._end()
         await self._run()
+
+    def gateway_calls(self, part: str = "") -> list[Seen]:
+        """What clients' calls reached IBKR; nobody can look into the program itself."""
+        return [seen for seen in self.calls(part) if not seen.own]
+
+    def log_in(self) -> None:
+        """Somebody walks through the login pages, beginning now."""
+        self._tasks.start(self.browser_login(), name="login")
+
+    @property
+    def _events(self) -> Mapping[str, Callable[[], object]]:
+        return {**super()._events, "refuse": self._kill}
+
+    @property
+    def _undoings(self) -> Mapping[str, Callable[[], None]]:
+        return {"refuse": self._come_back}
+
+    def _kill(self) -> None:
+        """Its port is closed and its connections are dropped at once."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _come_back(self) -> None:
+        async def back() -> None:
+            await self.restart()
+            await self.browser_login()
+
+        self._tasks.start(back(), name="come back")
 
     def _lay_out(self) -> None:
         """The program's folder: its own configuration with a few lines changed, the rest by link."""

@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from ibkr_bridge.sim.stage import Stage
-from tests.contract.conftest import Dial, OpenGate, sign_in
+from tests.contract.conftest import Dial, OpenGate
+from tests.contract.gates import sign_in
 from tests.house import within
 from tests.sim.wire import Wire, connect
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import LoopDied
-from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.upstream.jar import Jar
 from tests.house import KEY, House, Placed, settings_for
 from tests.process import Daemon, daemon
@@ -27,7 +27,7 @@ async def waiting(running: Daemon, count: int) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_nobody_in_flight_is_lost(sim: Simulator, tmp_path: Path, signum: signal.Signals) -> None:
+async def test_nobody_in_flight_is_lost(sim: Stage, tmp_path: Path, signum: signal.Signals) -> None:
     """Fifty callers inside when the signal comes: all get their answers, later ones a clear no."""
     async with daemon(sim.url, tmp_path) as running:
         sim.faults.add("delay", path="/portfolio/accounts", seconds=0.1)
@@ -51,7 +51,7 @@ async def test_nobody_in_flight_is_lost(sim: Simulator, tmp_path: Path, signum: 
     assert running.lines[-1]["unfinished"] == 0
 
 
-async def test_an_order_in_flight_is_waited_for_longer(sim: Simulator, tmp_path: Path) -> None:
+async def test_an_order_in_flight_is_waited_for_longer(sim: Stage, tmp_path: Path) -> None:
     """Its outcome is worth more than a quick end: twelve seconds are more than reads are given."""
     async with daemon(sim.url, tmp_path) as running:
         sim.faults.add("delay", path="/orders", seconds=12)
@@ -70,7 +70,7 @@ async def test_an_order_in_flight_is_waited_for_longer(sim: Simulator, tmp_path:
     assert status == 0
 
 
-async def test_cookies_survive_a_restart_in_a_private_file(sim: Simulator, tmp_path: Path) -> None:
+async def test_cookies_survive_a_restart_in_a_private_file(sim: Stage, tmp_path: Path) -> None:
     """What the Gateway set before is sent back to it afterwards, and to nobody else."""
     cookies = {"Set-Cookie": "api.nn=kept-over-restarts; Path=/"}
     sim.faults.add("status", path="/portfolio/subaccounts", times=1, status=200, body="[]", headers=cookies)
@@ -87,7 +87,7 @@ async def test_cookies_survive_a_restart_in_a_private_file(sim: Simulator, tmp_p
     assert "kept-over-restarts" in (sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or "")
 
 
-async def test_a_cookie_file_of_garbage_is_set_aside(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_cookie_file_of_garbage_is_set_aside(sim: Stage, tmp_path: Path) -> None:
     """Not fatal, and not lost."""
     (tmp_path / "main.cookies.json").write_bytes(b"\x80\x04garbage")
 
@@ -100,7 +100,7 @@ async def test_a_cookie_file_of_garbage_is_set_aside(sim: Simulator, tmp_path: P
     assert (tmp_path / "main.cookies.unreadable").read_bytes() == b"\x80\x04garbage"
 
 
-async def test_a_full_disk_is_said_once_and_survived(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_full_disk_is_said_once_and_survived(sim: Stage, tmp_path: Path) -> None:
     """No byte can be written any more: the bridge goes on, and says what is not kept."""
     async with daemon(sim.url, tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))) as running:
         answers = [await running.get("/portfolio/accounts") for _ in range(3)]
@@ -114,7 +114,7 @@ async def test_a_full_disk_is_said_once_and_survived(sim: Simulator, tmp_path: P
 
 
 async def test_a_loop_that_ends_takes_the_daemon_down(
-    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sim: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A keeper that has died in silence would be the worst state of all: systemd starts us afresh instead."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open
 from tests.house import House, Placed, settings_for
 
@@ -33,13 +34,13 @@ async def live() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-def changes_seen(sim: Simulator) -> list[str]:
+def changes_seen(sim: Stage) -> list[str]:
     """What reached the Gateway and was no read of the keeper's."""
     return [call.target for call in sim.gateway_calls() if call.method != "GET" and "/auth/" not in call.target]
 
 
 @pytest.mark.parametrize(("method", "target"), CHANGES)
-async def test_a_read_only_bridge_changes_nothing(open_house: Open, sim: Simulator, method: str, target: str) -> None:
+async def test_a_read_only_bridge_changes_nothing(open_house: Open, sim: Stage, method: str, target: str) -> None:
     """Whatever the key."""
     house = await open_house(IBKR_READ_ONLY="yes")
 
@@ -108,9 +109,7 @@ async def test_live_has_to_be_said(live: Simulator, tmp_path: Path) -> None:
         ("/iserver/something", {"x": 1}),
     ],
 )
-async def test_accounts_outside_the_list_are_refused(
-    open_house: Open, sim: Simulator, target: str, body: object
-) -> None:
+async def test_accounts_outside_the_list_are_refused(open_house: Open, sim: Stage, target: str, body: object) -> None:
     """Wherever the account is named."""
     house = await open_house(IBKR_ALLOWED_ACCOUNTS="DU1234567")
 
@@ -128,7 +127,7 @@ async def test_an_account_on_the_list_trades(open_house: Open) -> None:
 
 
 @pytest.mark.parametrize("quantity", [11, "11", 1e9])
-async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Simulator, quantity: object) -> None:
+async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Stage, quantity: object) -> None:
     """A zero too many stays here."""
     house = await open_house(IBKR_MAX_ORDER_QUANTITY="10")
 
@@ -139,7 +138,7 @@ async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Simulato
     assert len(sim.calls("/orders")) == 1
 
 
-async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Simulator) -> None:
+async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Stage) -> None:
     """Better no order than one beyond a limit somebody set."""
     house = await open_house(IBKR_MAX_ORDER_VALUE="1000")
 
@@ -150,7 +149,7 @@ async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Si
     assert changes_seen(sim) == []
 
 
-async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Simulator) -> None:
+async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Stage) -> None:
     """Getting out is always possible, over a restart too."""
     house = await open_house()
     await house.post("/gateway/pause")
@@ -166,7 +165,7 @@ async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Simulator
     assert (cancel.status, after.status) == (200, 200)
 
 
-async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Simulator) -> None:
+async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Stage) -> None:
     """What we cannot see into is not sent."""
     reply = await house.post(Placed().target, b'{"orders":[{"acctId":', headers={"Content-Type": "application/json"})
 
@@ -174,7 +173,7 @@ async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Simula
     assert changes_seen(sim) == []
 
 
-async def test_paid_calls_need_the_key_and_the_word(open_house: Open, sim: Simulator) -> None:
+async def test_paid_calls_need_the_key_and_the_word(open_house: Open, sim: Stage) -> None:
     """IBKR charges for each one."""
     closed = await open_house(IBKR_BRIDGE_EXTRA_PREFIXES="md")
 

@@ -20,6 +20,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
 from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from tests.clocks import ManualClock
@@ -33,7 +34,7 @@ SLEEPERS = 3  # the keeper, the Gateway's own tickle and its ping: when all slee
 class Watch:
     """A keeper and a Gateway in one time."""
 
-    def __init__(self, sim: Simulator, clock: ManualClock) -> None:
+    def __init__(self, sim: Stage, clock: ManualClock) -> None:
         self.sim = sim
         self.clock = clock
         bus, scrubber = Bus(), Scrubber()

@@ -11,7 +11,7 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.session.machine import State
-from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.sim.stage import Stage
 from tests.clocks import ManualClock
 from tests.conftest import Open
 from tests.house import House, Placed, Reply, settings_for
@@ -35,7 +35,7 @@ async def test_a_gateway_that_is_not_there(open_house: Open, unused_tcp_port: in
     assert "Retry-After" in reply.headers
 
 
-async def test_a_gateway_that_goes_away(house: House, sim: Simulator) -> None:
+async def test_a_gateway_that_goes_away(house: House, sim: Stage) -> None:
     """The first call finds out, for a read and an order alike: no connection, so nothing was sent."""
     sim.faults.add("refuse")
 
@@ -46,7 +46,7 @@ async def test_a_gateway_that_goes_away(house: House, sim: Simulator) -> None:
     await house.until(State.UNREACHABLE)
 
 
-async def test_a_gateway_that_comes_back(house: House, sim: Simulator) -> None:
+async def test_a_gateway_that_comes_back(house: House, sim: Stage) -> None:
     """Nobody has to restart the bridge."""
     sim.faults.add("refuse")
     await house.get("/portfolio/accounts")
@@ -89,7 +89,7 @@ async def test_a_port_that_speaks_no_tls(open_house: Open) -> None:
     server.close()
 
 
-async def test_silence_ends_with_our_own_deadline(house: House, sim: Simulator) -> None:
+async def test_silence_ends_with_our_own_deadline(house: House, sim: Stage) -> None:
     """The Gateway itself would let callers wait for ever."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
 
@@ -98,7 +98,7 @@ async def test_silence_ends_with_our_own_deadline(house: House, sim: Simulator) 
     assert said(reply) == (504, "gateway_silent")
 
 
-async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, sim: Simulator) -> None:
+async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, sim: Stage) -> None:
     """It may have been placed; whoever sends it again may own twice as much."""
     sim.faults.add("silence", path="/orders", times=1)
 
@@ -111,7 +111,7 @@ async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, s
     assert [fact for fact in house.facts if isinstance(fact, events.OutcomeUnknown)]
 
 
-async def test_a_late_answer_frees_its_place_and_reaches_nobody_else(house: House, sim: Simulator) -> None:
+async def test_a_late_answer_frees_its_place_and_reaches_nobody_else(house: House, sim: Stage) -> None:
     """The connection it comes on is never used again."""
     sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=1.6)
 
@@ -125,14 +125,14 @@ async def test_a_late_answer_frees_its_place_and_reaches_nobody_else(house: Hous
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "garble"])
-async def test_a_broken_answer_to_a_read(house: House, sim: Simulator, fault: str) -> None:
+async def test_a_broken_answer_to_a_read(house: House, sim: Stage, fault: str) -> None:
     """One clear word for whatever is not HTTP."""
     sim.faults.add(fault, path="/portfolio/accounts")
 
     assert said(await house.get("/portfolio/accounts")) == (502, "gateway_garbled")
 
 
-async def test_a_read_cut_before_its_first_byte_is_asked_once_more(house: House, sim: Simulator) -> None:
+async def test_a_read_cut_before_its_first_byte_is_asked_once_more(house: House, sim: Stage) -> None:
     """Nothing had been received, and a read harms nobody."""
     sim.faults.add("cut-before", path="/portfolio/accounts", times=1)
 
@@ -141,7 +141,7 @@ async def test_a_read_cut_before_its_first_byte_is_asked_once_more(house: House,
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "empty-503", "stall-in", "die-in", "drop"])
 async def test_an_order_whose_answer_is_lost_is_unknown_and_never_sent_again(
-    house: House, sim: Simulator, fault: str
+    house: House, sim: Stage, fault: str
 ) -> None:
     """Whatever became of the answer, the order went out exactly once."""
     sim.faults.add(fault, path="/orders")
@@ -153,7 +153,7 @@ async def test_an_order_whose_answer_is_lost_is_unknown_and_never_sent_again(
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PUT"])
-async def test_what_changes_something_is_never_sent_twice(house: House, sim: Simulator, method: str) -> None:
+async def test_what_changes_something_is_never_sent_twice(house: House, sim: Stage, method: str) -> None:
     """HTTP libraries repeat these by themselves, as they call them idempotent."""
     sim.faults.add("cut-before", path="/iserver/account/DU1234567")
 
@@ -164,7 +164,7 @@ async def test_what_changes_something_is_never_sent_twice(house: House, sim: Sim
 
 
 @pytest.mark.parametrize("fault", ["cut-in", "stall-in", "die-in"])
-async def test_half_an_answer_is_no_answer(house: House, sim: Simulator, fault: str) -> None:
+async def test_half_an_answer_is_no_answer(house: House, sim: Stage, fault: str) -> None:
     """Small ones are held until they are whole."""
     sim.faults.add(fault, path="/portfolio/accounts", times=1)
 
@@ -173,7 +173,7 @@ async def test_half_an_answer_is_no_answer(house: House, sim: Simulator, fault: 
     assert reply.code in ("gateway_garbled", "gateway_silent")
 
 
-async def test_a_401_is_explained_not_passed_on(house: House, sim: Simulator) -> None:
+async def test_a_401_is_explained_not_passed_on(house: House, sim: Stage) -> None:
     """The caller's key is fine: either the session is gone, or IBKR refuses this call to this user."""
     sim.faults.add("status", path="/portfolio/accounts", times=1, status=401, body="")
     refused = await house.get("/portfolio/accounts")
@@ -185,7 +185,7 @@ async def test_a_401_is_explained_not_passed_on(house: House, sim: Simulator) ->
     assert said(gone) == (503, "session_down")
 
 
-async def test_access_denied_names_the_list(house: House, sim: Simulator) -> None:
+async def test_access_denied_names_the_list(house: House, sim: Stage) -> None:
     """Users look for it in IBKR's documentation, in vain."""
     sim.faults.add("denied")
 
@@ -203,9 +203,7 @@ async def test_access_denied_names_the_list(house: House, sim: Simulator) -> Non
 @pytest.mark.parametrize(
     ("headers", "wait"), [({"Retry-After": "7"}, "7"), ({"Retry-After": "soon"}, "15"), ({}, "15")]
 )
-async def test_too_many_requests_come_with_a_time(
-    house: House, sim: Simulator, headers: dict[str, str], wait: str
-) -> None:
+async def test_too_many_requests_come_with_a_time(house: House, sim: Stage, headers: dict[str, str], wait: str) -> None:
     """IBKR rarely says how long; callers are told something they can use."""
     sim.faults.add("429", path="/portfolio/accounts", times=1, headers=headers)
 
@@ -215,7 +213,7 @@ async def test_too_many_requests_come_with_a_time(
     assert reply.headers["Retry-After"] == wait
 
 
-async def test_nobody_signed_in_is_answered_without_a_trip(house: House, sim: Simulator) -> None:
+async def test_nobody_signed_in_is_answered_without_a_trip(house: House, sim: Stage) -> None:
     """The Gateway is left in peace, and the hint says where to sign in."""
     sim.log_out()
     await house.until(State.SIGNED_OUT)
@@ -228,7 +226,7 @@ async def test_nobody_signed_in_is_answered_without_a_trip(house: House, sim: Si
     assert len(sim.gateway_calls("/portfolio")) == before
 
 
-async def test_a_caller_may_wait_for_the_session(house: House, sim: Simulator) -> None:
+async def test_a_caller_may_wait_for_the_session(house: House, sim: Stage) -> None:
     """Nothing is sent while it waits, so that it is safe for orders too."""
     sim.log_out()
     await house.until(State.SIGNED_OUT)
@@ -241,7 +239,7 @@ async def test_a_caller_may_wait_for_the_session(house: House, sim: Simulator) -
     assert len(sim.calls(ORDER.target)) == 1
 
 
-async def test_the_portfolio_needs_only_the_login(open_house: Open, sim: Simulator) -> None:
+async def test_the_portfolio_needs_only_the_login(open_house: Open, sim: Stage) -> None:
     """While another session competes, positions can still be read; quotes cannot."""
     house = await open_house(IBKR_COMPETE="yield")
     sim.compete()
@@ -255,7 +253,7 @@ async def test_the_portfolio_needs_only_the_login(open_house: Open, sim: Simulat
     assert "IBeam" in quotes.json["hint"]
 
 
-async def test_a_known_window_is_maintenance_not_an_alarm(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_known_window_is_maintenance_not_an_alarm(sim: Stage, tmp_path: Path) -> None:
     """Saturday evening in New York: the answer says until when, the log does not shout."""
     saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
     sim.faults.add("maintenance")
@@ -269,7 +267,7 @@ async def test_a_known_window_is_maintenance_not_an_alarm(sim: Simulator, tmp_pa
     assert [fact.level for fact in house.facts if isinstance(fact, events.SessionChanged)] == ["info"]
 
 
-async def test_a_window_does_not_hide_that_somebody_has_to_sign_in(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_window_does_not_hide_that_somebody_has_to_sign_in(sim: Stage, tmp_path: Path) -> None:
     """A login does not come back by itself when the window ends."""
     saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
     sim.log_out()
@@ -299,7 +297,7 @@ async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: py
     assert (failed[0].error, "line.py" in failed[0].where) == ("ZeroDivisionError", True)
 
 
-async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Simulator) -> None:
+async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Stage) -> None:
     """Its order is never sent: nobody would learn what became of it."""
     house = await open_house(IBKR_GATEWAY_TIMEOUT="2")
     sim.faults.add("silence", path="/orders", times=4)
@@ -319,9 +317,7 @@ async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open,
 
 
 @pytest.mark.parametrize("place", ["/proc/self/nowhere", "file"])
-async def test_a_state_directory_that_cannot_be_is_said_and_survived(
-    sim: Simulator, tmp_path: Path, place: str
-) -> None:
+async def test_a_state_directory_that_cannot_be_is_said_and_survived(sim: Stage, tmp_path: Path, place: str) -> None:
     """Reads and orders go on; what is not kept is named."""
     (tmp_path / "file").write_text("not a directory")
     async with House(settings_for(sim.url, tmp_path / place)) as house:
@@ -341,8 +337,8 @@ async def test_a_state_directory_that_cannot_be_is_said_and_survived(
 class Delay:
     """A way to the Gateway on which a new connection has to wait until it is let through."""
 
-    def __init__(self, sim: Simulator) -> None:
-        self._port = sim.gateway.port
+    def __init__(self, sim: Stage) -> None:
+        self._port = sim.port
         self._writers: list[asyncio.StreamWriter] = []
         self.open = asyncio.Event()
         self.knocked = asyncio.Event()
@@ -370,7 +366,7 @@ class Delay:
 
 @pytest.mark.parametrize("what", ["the caller hangs up", "somebody pauses"])
 async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
-    sim: Simulator, tmp_path: Path, what: str
+    sim: Stage, tmp_path: Path, what: str
 ) -> None:
     """Connecting may take seconds; an order whose caller has gone, or which was stopped meanwhile, stays here."""
     way = Delay(sim)
@@ -403,7 +399,7 @@ async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
         assert said(outcome) == (403, "paused")
 
 
-async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(house: House, sim: Simulator) -> None:
+async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(house: House, sim: Stage) -> None:
     """It was placed, and nobody heard: somebody has to find out."""
     sim.faults.add("delay", path="/orders", seconds=0.3, times=1)
     order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
@@ -416,7 +412,7 @@ async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(h
     assert "200" in unknown.why
 
 
-async def test_who_waits_for_the_session_is_told_when_the_bridge_ends(house: House, sim: Simulator) -> None:
+async def test_who_waits_for_the_session_is_told_when_the_bridge_ends(house: House, sim: Stage) -> None:
     """Nothing was sent; the next instance will take it."""
     sim.log_out()
     await house.until(State.SIGNED_OUT)
@@ -429,7 +425,7 @@ async def test_who_waits_for_the_session_is_told_when_the_bridge_ends(house: Hou
     assert said(await waiting) == (503, "stopping")
 
 
-async def test_all_places_held_by_the_unanswered_is_not_ready(house: House, sim: Simulator) -> None:
+async def test_all_places_held_by_the_unanswered_is_not_ready(house: House, sim: Stage) -> None:
     """Signed in, and still no call can pass."""
     sim.faults.add("silence", path="/portfolio", times=3)
     await asyncio.gather(*(house.get("/portfolio/accounts") for _ in range(3)))
@@ -440,7 +436,7 @@ async def test_all_places_held_by_the_unanswered_is_not_ready(house: House, sim:
     assert reply.body.startswith(b"busy: ")
 
 
-async def test_being_paced_is_not_taken_for_an_open_session(house: House, sim: Simulator) -> None:
+async def test_being_paced_is_not_taken_for_an_open_session(house: House, sim: Stage) -> None:
     """IBKR answers 429 to every look: after five seconds nobody knows, and that is what is told."""
     sim.faults.add("429", path="/auth/status")
     sim.lose_brokerage()

@@ -1,0 +1,63 @@
+"""The Gateways there are: the simulated one always, a real one where CPGW_DIR names the user's copy of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.real import Papers, RealGateway, lacking
+from tests.house import within
+
+SIMULATED, REAL = "simulated", "real"
+FAST = 0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried
+ADDRESSES = (f"127.77.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
+SOURCE = os.environ.get("CPGW_DIR", "")
+
+MakeGate = Callable[..., Stage]
+
+
+@pytest.fixture(params=(SIMULATED, REAL) if SOURCE else (SIMULATED,))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which Gateway this test is about; each test runs once for each there is."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Of the market behind the real Gateway."""
+    if why := lacking(SOURCE):
+        pytest.fail(why)
+    return Papers.made(tmp_path_factory.mktemp("papers"))
+
+
+@pytest.fixture
+def make_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeGate:
+    """A real Gateway, not yet started."""
+
+    def made(**told: Any) -> Stage:
+        papers: Papers = request.getfixturevalue("papers")
+        return RealGateway(Path(SOURCE), tmp_path_factory.mktemp("gateway"), papers, next(ADDRESSES), **told)
+
+    return made
+
+
+@pytest.fixture
+def make_gate(kind: str, make_real: MakeGate) -> MakeGate:
+    """A Gateway of the kind in question, not yet started, nobody signed in, in a hurry."""
+    hurry = {"logged_in": False, "auth_delay": 0.2, "tickle_every": FAST}
+    return make_real if kind == REAL else lambda **told: Simulator(**{**hurry, **told})
+
+
+async def sign_in(gate: Stage) -> None:
+    """Sign in through the login pages, and wait until the Gateway has done its own part; what came is forgotten."""
+    gate.market.log.forget()
+    await gate.browser_login()
+    await within(gate.arrived("/iserver/accounts"))
+    gate.market.log.forget()

@@ -1,0 +1,22 @@
+"""The bridge's stories, told in front of the simulated Gateway and, where there is one, in front of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.gates import REAL, MakeGate, kind, make_real, papers, sign_in
+
+__all__ = ["kind", "make_real", "papers"]
+
+
+@pytest.fixture
+async def sim(kind: str, make_real: MakeGate) -> AsyncIterator[Stage]:
+    """A Gateway, somebody signed in."""
+    async with make_real() if kind == REAL else Simulator() as gate:
+        if kind == REAL:
+            await sign_in(gate)
+        yield gate
