@@ -125,9 +125,9 @@ class RealGateway(Stage):
 
     async def stop(self) -> None:
         """End both."""
-        await self._end()
-        await self.market.stop()
         await self._tasks.stop()
+        await self.market.stop()  # first: while the program ends, connections have the time to end as well
+        await self._end()
 
     async def restart(self) -> None:
         """See `Stage.restart`."""

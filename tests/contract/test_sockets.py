@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.sim.stage import Stage
 from tests.contract.conftest import Dial, OpenGate
-from tests.contract.sockets import ACCEPT, BINARY, CLOSE, PATH, PING, PONG, Socket
+from tests.contract.sockets import ACCEPT, BINARY, CLOSE, PATH, PING, PONG, UPGRADE, Socket
 from tests.house import within
 from tests.sim.wire import connect
 
@@ -38,7 +38,7 @@ async def socket(open_socket: Open) -> Socket:
     return await open_socket()
 
 
-@pytest.mark.parametrize("target", [PATH, "/v1/api/elsewhere", "/", "/status", "/v1/api/%zz"])
+@pytest.mark.parametrize("target", [PATH, "/v1/api/elsewhere", "/", "/status", "/clear"])
 async def test_yes_is_said_to_any_path(dial: Dial, target: str) -> None:
     """Before and regardless of IBKR, without extensions or subprotocols."""
     wanted = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "a, b"}
@@ -47,6 +47,15 @@ async def test_yes_is_said_to_any_path(dial: Dial, target: str) -> None:
 
     assert (said.status, said.header("Sec-WebSocket-Accept")) == (101, ACCEPT)
     assert said.header("Sec-WebSocket-Extensions") is said.header("Sec-WebSocket-Protocol") is None
+
+
+async def test_a_malformed_escape_is_never_answered(dial: Dial) -> None:
+    """As without an upgrade."""
+    wire = await dial()
+
+    wire.ask("GET", "/v1/api/%zz", UPGRADE)
+
+    assert await wire.hears_nothing()
 
 
 @pytest.mark.parametrize(
@@ -205,11 +214,11 @@ async def test_a_drop_by_ibkr_is_1000_too(gate: Stage, socket: Socket) -> None:
     assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
 
 
-async def test_a_clients_close_is_answered_and_passed_on(gate: Stage, socket: Socket) -> None:
-    """IBKR's end closes as well."""
+async def test_a_clients_close_ends_everything_without_an_answer(gate: Stage, socket: Socket) -> None:
+    """The connection ends, and so does IBKR's."""
     socket.say(struct.pack("!H", 1000), CLOSE)
 
-    await within(socket.hears(CLOSE))
+    assert await within(socket.wire.rest()) == b""
     await within(gate.market.stream.opened(0))
 
 

@@ -53,7 +53,7 @@ class Answering:
         Raises:
             Hangup: the connection ends with this request.
         """
-        if wants_socket(head):
+        if wants_socket(head) and not rules.BAD_ESCAPE.search(head.target):
             await self._sockets.serve(head, talk)
         if rules.is_unanswerable(head):
             self._note(head, b"")

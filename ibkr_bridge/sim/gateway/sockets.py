@@ -104,8 +104,7 @@ class Socket:
                 await self.above.send_str(frame.payload.decode("utf-8", "replace"))
             elif frame.kind == PING:
                 await self._say(Frame(PONG, frame.payload))
-            elif frame.kind == CLOSE:
-                await self._say(frame)
+            elif frame.kind == CLOSE:  # not answered
                 return
 
     async def bring_down(self, above: aiohttp.ClientWebSocketResponse) -> None:
