@@ -24,7 +24,7 @@ from ibkr_bridge.errors import (
     UpstreamRefused,
 )
 from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.rules import Asked, Standing, judge
+from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
 from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, Session, State
@@ -114,6 +114,8 @@ class Line:
     # -- before anything is sent
 
     def _guard(self, trip: Trip) -> None:
+        if not applying(trip.asked):
+            return  # spares every read the look at what holds now, twice
         refusal = judge(trip.asked, self.standing())
         if refusal is not None:
             raise refusal.raised()

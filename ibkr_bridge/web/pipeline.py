@@ -119,12 +119,12 @@ async def known_host(request: web.Request, handler: Handler) -> web.StreamRespon
 def is_known_host(host: str, settings: Settings) -> bool:
     """Whether a Host header means us: a loopback name with any port (tunnels change it), our address, a listed name."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
+
+
+def _is_listed(names: set[str], settings: Settings) -> bool:
     own = {settings.url.host, str(settings.url).removeprefix("http://")}
-    return (
-        is_loopback(name.strip("[]"))
-        or bool({host, name} & (own | settings.allowed_hosts))
-        or _is_wildcard(name, settings)
-    )
+    return bool(names & (own | settings.allowed_hosts))
 
 
 def _is_wildcard(name: str, settings: Settings) -> bool:

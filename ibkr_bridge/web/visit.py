@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import Endpoint
@@ -40,4 +40,4 @@ def request_id(given: str | None, scrubber: Scrubber) -> str:
     """The caller's id where it is well-formed and holds no secret, else one of ours."""
     if given and WELL_FORMED.fullmatch(given) and not scrubber.holds_secret(given):
         return given
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
