@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import Effect, Endpoint
 from ibkr_bridge.errors import (
@@ -178,8 +178,7 @@ class Line:
     async def _send(self, trip: Trip, give_back: Callable[[], None]) -> Answer:
         sent = time.monotonic()
         try:
-            call = replace(trip.call, last_look=lambda: self._last_look(trip))
-            return await self.gateway.ask(call, give_back)
+            return await self.gateway.ask(trip.call.watched(lambda: self._last_look(trip)), give_back)
         except GatewayTrouble as exc:
             self.keeper.doubt()
             if not trip.call.changes:
