@@ -3,15 +3,17 @@ PYTHON ?= python3
 RUN := .venv/.for-running
 DEV := .venv/.for-developing
 BIN := .venv/bin
+BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff and mypy --strict"
+	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
 	@echo "make setup   only the environment, in .venv"
-	@echo "make clean   remove .venv and the tools' caches"
+	@echo "make clean   remove all environments and the tools' caches"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.12"; exit 1; }
@@ -38,5 +40,13 @@ check: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+$(BENCH): bench/requirements.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt
+	@touch $@
+
+bench: $(RUN) $(BENCH)
+	@$(BIN)/python -m bench $(ARGS)
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

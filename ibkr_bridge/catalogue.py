@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 
@@ -56,7 +57,7 @@ class Endpoint:
         """Whether it stands in the table; a cautious row does not."""
         return self.source != UNKNOWN
 
-    @property
+    @cached_property
     def segments(self) -> tuple[str, ...]:
         """The path between its slashes."""
         return tuple(self.path.strip("/").split("/"))
@@ -190,6 +191,7 @@ def _index() -> dict[tuple[str, int], list[tuple[tuple[str, ...], Endpoint]]]:
 _ROWS = _index()
 
 
+@lru_cache(maxsize=1024)
 def find(method: str, segments: tuple[str, ...]) -> Endpoint:
     """The row of a call; the cautious one where none fits.
 

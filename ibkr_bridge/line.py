@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import Effect, Endpoint
 from ibkr_bridge.errors import (
@@ -24,7 +24,7 @@ from ibkr_bridge.errors import (
     UpstreamRefused,
 )
 from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.rules import Asked, Standing, judge
+from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
 from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, Session, State
@@ -114,6 +114,8 @@ class Line:
     # -- before anything is sent
 
     def _guard(self, trip: Trip) -> None:
+        if not applying(trip.asked):
+            return  # spares every read the look at what holds now, twice
         refusal = judge(trip.asked, self.standing())
         if refusal is not None:
             raise refusal.raised()
@@ -176,8 +178,7 @@ class Line:
     async def _send(self, trip: Trip, give_back: Callable[[], None]) -> Answer:
         sent = time.monotonic()
         try:
-            call = replace(trip.call, last_look=lambda: self._last_look(trip))
-            return await self.gateway.ask(call, give_back)
+            return await self.gateway.ask(trip.call.watched(lambda: self._last_look(trip)), give_back)
         except GatewayTrouble as exc:
             self.keeper.doubt()
             if not trip.call.changes:

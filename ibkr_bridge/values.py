@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 from datetime import time
@@ -76,6 +77,7 @@ class Fingerprint:
         return digest
 
 
+@functools.lru_cache(maxsize=64)  # asked of every request's Host header
 def is_loopback(host: str) -> bool:
     """Whether a name or address means this machine."""
     if host == "localhost":

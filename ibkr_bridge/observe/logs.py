@@ -7,7 +7,6 @@ standard error leads to the journal (which then knows the time, so the line does
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
@@ -68,19 +67,21 @@ class Log:
             structlog.WriteLogger(stream),
             processors=chain,
             wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level.value]),
-        )
+        ).bind()  # once, not for each line
 
     def __repr__(self) -> str:
         return f"<Log to {self._stream.name}>"
 
     def _scrubbed(self, _: object, __: str, line: EventDict) -> EventDict:
-        """The last line of defence."""
+        """The last line of defence. One look at all texts together; where something is found, each is cleaned."""
+        texts = "\0".join([value for value in line.values() if isinstance(value, str)])
+        if not self._scrubber.holds_secret(texts):
+            return line
         return {key: self._scrubber.scrub(value) if isinstance(value, str) else value for key, value in line.items()}
 
     def hear(self, fact: Fact) -> None:
         """One fact, one line; a line that cannot be written must not stop the bridge."""
-        keys = {key: value for key, value in _fields(fact).items() if value is not None}
-        self.say(fact.level, fact.event, **keys)
+        self.say(fact.level, fact.event, **{key: value for key, value in vars(fact).items() if value is not None})
 
     def say(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
@@ -95,10 +96,6 @@ class Log:
         root = logging.getLogger()
         root.handlers[:] = [_Library(self)]
         root.setLevel(logging.WARNING)
-
-
-def _fields(fact: Fact) -> dict[str, Any]:
-    return {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
 
 
 def _with_priority(_: object, __: str, line: Any) -> str:

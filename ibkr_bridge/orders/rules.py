@@ -143,10 +143,14 @@ RULES: dict[Effect, tuple[Rule, ...]] = {
 }
 
 
+def applying(asked: Asked) -> tuple[Rule, ...]:
+    """The rules a call has to pass; none for a plain read."""
+    return ALWAYS if asked.order is Order.CANCEL else RULES[asked.effect]
+
+
 def judge(asked: Asked, standing: Standing) -> Refuse | None:
     """The first refusal among the rules that apply; None where the call may pass."""
-    rules = ALWAYS if asked.order is Order.CANCEL else RULES[asked.effect]
-    for rule in rules:
+    for rule in applying(asked):
         refusal = rule(asked, standing)
         if refusal is not None:
             return refusal

@@ -33,6 +33,10 @@ class Call:
     changes: bool = False
     last_look: Callable[[], None] = field(default=_go, repr=False, compare=False)
 
+    def watched(self, last_look: Callable[[], None]) -> Call:
+        """The same call with a last look at it."""
+        return Call(self.method, self.target, self.headers, self.body, self.changes, last_look)
+
 
 class Rest(Protocol):
     """The part of a large body that has not been read yet."""

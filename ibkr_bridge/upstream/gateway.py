@@ -143,5 +143,23 @@ async def _until_deadline(task: asyncio.Task[Answer], wire: Wire) -> Answer | No
     """The task's answer, or None once its stage has lasted too long."""
     loop = asyncio.get_running_loop()
     while not task.done() and wire.deadline > loop.time():
-        await asyncio.wait({task}, timeout=wire.deadline - loop.time())
+        await _done_or_late(task, wire.deadline)
     return task.result() if task.done() else None
+
+
+async def _done_or_late(task: asyncio.Task[Answer], deadline: float) -> None:
+    """What `asyncio.wait` does for many tasks, for one: every call passes here."""
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = loop.call_at(deadline, wake)
+    task.add_done_callback(wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)

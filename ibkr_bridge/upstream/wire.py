@@ -118,7 +118,7 @@ class GatewayProtocol(ResponseHandler):
 
     def _first(self, head: bytes) -> bytes | None:
         """What of an answer's beginning may go to the parser now; None for nothing yet."""
-        if not any(head.startswith(empty[: len(head)]) for empty in EMPTY):
+        if not _may_be_empty(head):
             self._beginning = None
             return head
         end = head.find(b"\r\n\r\n")
@@ -130,6 +130,13 @@ class GatewayProtocol(ResponseHandler):
         super().data_received(head[: end + 4])
         self._deaf = True
         return None
+
+
+def _may_be_empty(head: bytes) -> bool:
+    """Whether this beginning of an answer can be that of one without a body."""
+    if len(head) >= len(EMPTY[0]):
+        return head.startswith(EMPTY)
+    return any(empty.startswith(head) for empty in EMPTY)
 
 
 class GatewayConnector(aiohttp.TCPConnector):

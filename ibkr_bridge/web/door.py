@@ -18,6 +18,7 @@ from ibkr_bridge import events
 
 HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
 IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
+HINT = 70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
 LINGER = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
 MOST = 512  # connections
 LONGEST_LINE = 65536  # bytes; targets above 4000 are refused in words, by the pipeline

@@ -121,10 +121,10 @@ async def whole_body(request: web.Request) -> bytes:
     Raises:
         TooLarge, BadRequest: it is too large, too slow, or not what its headers say.
     """
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise TooLarge("the body is larger than 1 MiB")
     if not request.body_exists:
         return b""
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise TooLarge("the body is larger than 1 MiB")
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:

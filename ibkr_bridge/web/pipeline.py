@@ -10,7 +10,7 @@ import ipaddress
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
@@ -30,7 +30,7 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
-from ibkr_bridge.web.door import NAME
+from ibkr_bridge.web.door import HINT, NAME
 from ibkr_bridge.web.keys import presented
 from ibkr_bridge.web.routes import OPEN, find_out
 from ibkr_bridge.web.target import read_target
@@ -119,12 +119,12 @@ async def known_host(request: web.Request, handler: Handler) -> web.StreamRespon
 def is_known_host(host: str, settings: Settings) -> bool:
     """Whether a Host header means us: a loopback name with any port (tunnels change it), our address, a listed name."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
+
+
+def _is_listed(names: set[str], settings: Settings) -> bool:
     own = {settings.url.host, str(settings.url).removeprefix("http://")}
-    return (
-        is_loopback(name.strip("[]"))
-        or bool({host, name} & (own | settings.allowed_hosts))
-        or _is_wildcard(name, settings)
-    )
+    return bool(names & (own | settings.allowed_hosts))
 
 
 def _is_wildcard(name: str, settings: Settings) -> bool:
@@ -200,25 +200,29 @@ def problem(request: web.Request, error: BridgeError) -> web.Response:
     )
 
 
+ON_EVERY_REPLY = {
+    hdrs.SERVER: NAME,
+    hdrs.CACHE_CONTROL: "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+LET_GO_FIRST = f"timeout={HINT:.0f}"
+
+
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     visit = request.get(VISIT)
     headers = response.headers
-    headers[hdrs.SERVER] = NAME
-    headers["Cache-Control"] = "no-store"
-    headers["X-Content-Type-Options"] = "nosniff"
+    headers.update(ON_EVERY_REPLY)
     headers["X-Bridge-Mode"] = request.app[SETTINGS].trading_mode.value
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source
         if visit.untyped:
             headers.pop(hdrs.CONTENT_TYPE, None)
-        timing = list(_timings((("wait", visit.waited), ("gateway", visit.at_gateway))))
+        timing = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in visit.spans if seconds is not None]
         if timing:
             headers["Server-Timing"] = ", ".join(timing)
     if request.app[DRAIN].is_on:
         response.force_close()
-
-
-def _timings(spans: Iterable[tuple[str, float | None]]) -> Iterable[str]:
-    return (f"{name};dur={seconds * 1000:.1f}" for name, seconds in spans if seconds is not None)
+    if response.keep_alive:
+        headers["Keep-Alive"] = LET_GO_FIRST

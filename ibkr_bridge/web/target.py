@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from ibkr_bridge.catalogue import decoded
@@ -46,6 +47,7 @@ class Destination:
     raw_path: str
 
 
+@lru_cache(maxsize=1024)  # apps ask the same few questions for ever
 def read_target(raw: str) -> Target:
     """Judge a raw target.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
 from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import Endpoint
@@ -35,9 +35,14 @@ class Visit:
     untyped: bool = False
     """The Gateway named no content type, so we name none: aiohttp would say octet-stream."""
 
+    @property
+    def spans(self) -> tuple[tuple[str, float | None], ...]:
+        """Where the time went, seconds: waiting for our turn, and at the Gateway."""
+        return ("wait", self.waited), ("gateway", self.at_gateway)
+
 
 def request_id(given: str | None, scrubber: Scrubber) -> str:
     """The caller's id where it is well-formed and holds no secret, else one of ours."""
     if given and WELL_FORMED.fullmatch(given) and not scrubber.holds_secret(given):
         return given
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"  # it names a request and guards nothing

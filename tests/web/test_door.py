@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.web.door import Door, Doorkeeper
+from ibkr_bridge.web.door import HINT, IDLE, Door, Doorkeeper
 from tests.house import KEY, House
 
 CANARY = b"canary-0123456789-canary-0123456789"
@@ -215,3 +215,13 @@ async def closed(reader: asyncio.StreamReader) -> None:
 async def _all_inside(room: Room, count: int) -> None:
     while sum(not door.is_idle for door in room.keeper.doors) < count:
         await asyncio.sleep(0)
+
+
+async def test_clients_are_told_to_let_go_before_the_bridge_does(house: House) -> None:
+    """A request that meets a connection just being closed fails, and nobody may send an order again."""
+    kept = await house.get("/health")
+    ended = await house.raw(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+
+    assert kept.headers["Keep-Alive"] == f"timeout={HINT:.0f}"
+    assert HINT < IDLE
+    assert b"Keep-Alive" not in ended

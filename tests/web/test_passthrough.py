@@ -148,7 +148,7 @@ async def test_only_a_few_headers_come_down(house: House, sim: Simulator) -> Non
 
     assert set(reply.headers) == {
         *("Content-Type", "Content-Length", "Content-Language", "Date", "Server", "Server-Timing", "Cache-Control"),
-        *("X-Request-ID", "X-Bridge-Source", "X-Bridge-Mode", "X-Content-Type-Options"),
+        *("X-Request-ID", "X-Bridge-Source", "X-Bridge-Mode", "X-Content-Type-Options", "Keep-Alive"),
     }
     assert (reply.headers["X-Request-ID"], reply.headers["X-Bridge-Source"]) == ("my-id.1", "gateway")
     assert (reply.headers["Server"], reply.headers["X-Bridge-Mode"]) == ("ibkr-bridge", "paper")

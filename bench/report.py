@@ -1,0 +1,155 @@
+"""From figures to `results.md`: medians, ratios taken round by round, and the targets held against them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.programs import BRIDGE, FASTAPI, PASSTHROUGH
+from bench.wrk import Load
+
+MISSING = "–"
+
+
+@dataclass
+class Rounds:
+    """One program's figures, round by round."""
+
+    one: list[Load] = field(default_factory=list)
+    """With one client."""
+    many: list[Load] = field(default_factory=list)
+    """With twenty."""
+
+
+Race = Mapping[str, Rounds]
+"""Programs side by side in front of one upstream; every round loaded each of them in turn."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that one run measured."""
+
+    about: Sequence[tuple[str, str]]
+    fast: Race
+    simulated: Race
+    starts_s: Sequence[float]
+    """From exec to the first answer of /health."""
+    memory: Sequence[tuple[int, float]]
+    """Requests served so far, and MiB of resident memory then."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was promised, and what came of it; `measured` is None where a yardstick was missing."""
+
+    promise: str
+    limit: float
+    measured: float | None
+    at_least: bool = False
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the promise was kept; None where it could not be measured."""
+        if self.measured is None:
+            return None
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+
+def latency_ratio(race: Race, name: str, to: str) -> float | None:
+    """How many times the p50 of another, one client; the median of the rounds' ratios, as the machine is noisy."""
+    return _ratio(race, name, to, lambda rounds: [load.p50_ms for load in rounds.one])
+
+
+def throughput_ratio(race: Race, name: str, to: str) -> float | None:
+    """How many times the requests per second of another, twenty clients."""
+    return _ratio(race, name, to, lambda rounds: [load.per_second for load in rounds.many])
+
+
+def _ratio(race: Race, name: str, to: str, figures: Callable[[Rounds], list[float]]) -> float | None:
+    if name not in race or to not in race:
+        return None
+    pairs = zip(figures(race[name]), figures(race[to]), strict=True)
+    return median(ours / theirs for ours, theirs in pairs)
+
+
+def targets(results: Results) -> tuple[Target, ...]:
+    """What the bridge adds, against a fast upstream."""
+    race, sizes = results.fast, [size for _, size in results.memory]
+    return (
+        Target("p50 at one client, × the bare pass-through", 1.5, latency_ratio(race, BRIDGE, PASSTHROUGH)),
+        Target(
+            "requests/s at 20 clients, × the bare pass-through",
+            0.65,
+            throughput_ratio(race, BRIDGE, PASSTHROUGH),
+            at_least=True,
+        ),
+        Target(
+            "requests/s at 20 clients, × FastAPI + httpx", 5.0, throughput_ratio(race, BRIDGE, FASTAPI), at_least=True
+        ),
+        Target("from exec to the first /health, s", 0.7, median(results.starts_s)),
+        Target("largest resident memory, MiB", 64.0, max(sizes)),
+        Target("growth of memory over the second half of its requests, MiB", 2.0, _late_growth(results.memory)),
+    )
+
+
+def _late_growth(memory: Sequence[tuple[int, float]]) -> float:
+    """What the second half added: a leak shows there, pools and caches that fill up once do not."""
+    half = memory[-1][0] / 2
+    return memory[-1][1] - next(size for served, size in memory if served >= half)
+
+
+def render(results: Results) -> str:
+    """The whole of `results.md`."""
+    parts = (
+        "# What the bridge costs",
+        "Written by `make bench`; nothing here is typed by hand. Every round loads each program in turn, so that a\n"
+        "busy machine slows all of them; a ratio is the median of the rounds' own ratios. The load is wrk, asking for\n"
+        "`/portfolio/accounts`. The programs, the upstream and wrk share the machine's cores.",
+        table(("", ""), results.about),
+        "## Targets",
+        table(("target", "limit", "measured", "met"), (_judged(target) for target in targets(results))),
+        "## Against a fast upstream: what each program adds",
+        "The upstream is `bench/canned.py`, plain HTTP. The bridge has everything on, one log line for each request\n"
+        "included; its places at the Gateway are widened by `bench/wide.py`: four is a limit of the far side.",
+        table(COLUMNS, _race_rows(results.fast)),
+        "## Against the simulated Gateway: what callers see",
+        "The simulator speaks TLS, works on five calls at a time and is Python itself, so it sets the pace here. The\n"
+        "bridge is `bridge.py` as it is: it keeps three places busy with reads and one free for orders.",
+        table(COLUMNS, _race_rows(results.simulated)),
+        "## Memory and start of the bridge",
+        table(("requests served", "resident memory, MiB"), ((f"{n:,}", f"{size:.1f}") for n, size in results.memory)),
+        f"From exec to the first answer of `/health`: {' · '.join(f'{each:.2f}' for each in results.starts_s)} s.",
+    )  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+COLUMNS = ("program", "p50, 1 client", "× pass-through", "requests/s, 20 clients", "× pass-through", "p99, 20 clients")
+
+
+def _race_rows(race: Race) -> Iterable[tuple[str, ...]]:
+    for name, rounds in race.items():
+        yield (
+            name,
+            f"{median(load.p50_ms for load in rounds.one):.3f} ms",
+            _shown(latency_ratio(race, name, PASSTHROUGH)),
+            f"{median(load.per_second for load in rounds.many):,.0f}",
+            _shown(throughput_ratio(race, name, PASSTHROUGH)),
+            f"{median(load.p99_ms for load in rounds.many):.1f} ms",
+        )
+
+
+def _judged(target: Target) -> tuple[str, ...]:
+    sign = "≥" if target.at_least else "≤"
+    met = {True: "yes", False: "**no**", None: "not measured"}[target.is_met]
+    return target.promise, f"{sign} {target.limit:g}", _shown(target.measured), met
+
+
+def _shown(figure: float | None) -> str:
+    return MISSING if figure is None else f"{figure:.2f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
