@@ -103,7 +103,7 @@ def test_rules_touch_no_clock_no_socket_no_log(name: str) -> None:
 
 def test_the_daemon_imports_only_what_it_serves_with() -> None:
     """Neither the command line's HTTP client, nor cryptography, nor the simulator lies in its memory."""
-    unwanted = "('requests', 'cryptography', 'urllib3', 'ibkr_bridge.sim')"
+    unwanted = "('requests', 'cryptography', 'urllib3', 'ibind', 'pydantic', 'ibkr_bridge.sim')"
     code = f"import sys, ibkr_bridge.cli.serve; print([m for m in sys.modules if m.startswith({unwanted})])"
 
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
