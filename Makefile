@@ -5,13 +5,14 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench test-gateway clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
 	@echo "make test    the whole test suite"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
+	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
 	@echo "make setup   only the environment, in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
 
@@ -34,6 +35,9 @@ demo: $(RUN)
 
 test: $(DEV)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-gateway: $(DEV)
+	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)
 
 check: $(DEV)
 	@$(BIN)/ruff check .

@@ -57,6 +57,11 @@ class Endpoint:
         """Whether it stands in the table; a cautious row does not."""
         return self.source != UNKNOWN
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
+        return self.known and self.method == "GET" and self.effect is READ and self.segments[-1] not in GIVES_BACK
+
     @cached_property
     def segments(self) -> tuple[str, ...]:
         """The path between its slashes."""
@@ -66,6 +71,7 @@ class Endpoint:
 UNKNOWN = "unknown"
 READ, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
+GIVES_BACK = ("unsubscribe", "unsubscribeall")  # reading by method and effect, yet everybody's quotes end
 
 # fmt: off
 CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal segments stand above variable ones
@@ -203,6 +209,14 @@ def find(method: str, segments: tuple[str, ...]) -> Endpoint:
         if all(want == have or want[0] == "{" for want, have in zip(pattern, segments, strict=True)):
             return row
     return _cautious(method, segments[0] if segments else "")
+
+
+def met(method: str, path: str) -> Endpoint:
+    """The row of a call as callers of the bridge write its path: raw, with or without `/v1/api`, `/marketdata` alone."""
+    segments = decoded(path)
+    if segments[:2] == decoded(API):
+        segments = segments[2:]
+    return find(method, ("iserver", *segments) if segments[:1] == ("marketdata",) else segments)
 
 
 def _cautious(method: str, prefix: str) -> Endpoint:

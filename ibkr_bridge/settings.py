@@ -197,6 +197,43 @@ class Settings:
         return settings
 
 
+@dataclass(frozen=True)
+class Caller:
+    """What a caller needs of the same settings: where the bridge is, a key, and how long the bridge may take."""
+
+    url: Address
+    key: str = field(repr=False)
+    """The full key; the read-only one where that is all there is."""
+    max_wait: float
+    gateway_timeout: float
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], problems: list[Problem]) -> Caller:
+        """Read the few knobs a caller needs, and be content where the others are wrong: they are the daemon's.
+
+        Raises:
+            SettingsError: the address or the key cannot be used; what was wrong with the sources stands before it.
+        """
+        name = next((name for name in CALLERS_KEYS if env.get(name, "").strip()), CALLERS_KEYS[0])
+        own = {each: env[each] for each in (name, "IBKR_BRIDGE_URL", "IBKR_BRIDGE_ALLOW_REMOTE") if each in env}
+        read = EnvReader(own, secrets=SECRETS, problems=[])
+        remote = read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False)
+        url = Address(*read.listen("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote))
+        key = read.key(name, needed=True)
+        if found := read.finish():
+            raise SettingsError([*problems, *found])
+        times = EnvReader(env, secrets=SECRETS, problems=[])  # a daemon with wrong ones would not run
+        return cls(
+            url,
+            key,
+            max_wait=times.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
+            gateway_timeout=times.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
+        )
+
+
+CALLERS_KEYS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_READONLY_KEY")
+
+
 def load(env: Mapping[str, str], dotenv: Path | None) -> Settings:
     """The settings of this process: the environment over `.env` over secrets handed over as files.
 
@@ -207,6 +244,20 @@ def load(env: Mapping[str, str], dotenv: Path | None) -> Settings:
     Raises:
         SettingsError: everything that is wrong, at once.
     """
+    joined, problems = _joined(env, dotenv)
+    return Settings.from_env(joined, problems)
+
+
+def load_caller(env: Mapping[str, str], dotenv: Path | None) -> Caller:
+    """The settings of a program that calls the bridge, from the same sources.
+
+    Raises:
+        SettingsError: the address or the key is missing or wrong.
+    """
+    return Caller.from_env(*_joined(env, dotenv))
+
+
+def _joined(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
     problems: list[Problem] = []
     joined = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
-    return Settings.from_env({**read_secret_files(joined, SECRETS, problems), **joined}, problems)
+    return {**read_secret_files(joined, SECRETS, problems), **joined}, problems

@@ -13,6 +13,14 @@ from dotenv.parser import Binding, parse_stream
 
 from ibkr_bridge.values import Problem, is_file
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def dotenv_path() -> Path:
+    """The `.env` file: in the working directory, else beside `bridge.py`."""
+    here = Path.cwd() / ".env"
+    return here if here.exists() else ROOT / ".env"
+
 
 def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
     """The lines of a `.env` file, taken literally; a file that is not there is an empty one."""

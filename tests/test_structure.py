@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge import client
+from ibkr_bridge.calling import call
+from ibkr_bridge.calling.call import OWN_READS
+from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
 from ibkr_bridge.settings import SECRETS, Settings
+from ibkr_bridge.upstream import wire
+from ibkr_bridge.web import passthrough
 from ibkr_bridge.web.routes import OWN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,8 +29,8 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("web", "observe"),
     ("line",),
     ("session", "traffic", "orders", "stream"),
-    ("upstream",),
-    ("settings", "pulse"),
+    ("upstream", "client"),
+    ("settings", "pulse", "calling"),
     ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources"),
     ("__init__",),
 )
@@ -32,6 +38,7 @@ LEAVES = {"settings": {"reading"}}
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
     *("upstream/headers.py", "catalogue.py", "web/target.py", "errors.py", "masking.py"),
+    *("calling/answers.py", "calling/call.py"),
 )
 IMPURE = {"aiohttp", "asyncio", "logging", "structlog", "time", "socket", "requests", "os", "random"}
 
@@ -96,12 +103,38 @@ def test_rules_touch_no_clock_no_socket_no_log(name: str) -> None:
 
 def test_the_daemon_imports_only_what_it_serves_with() -> None:
     """Neither the command line's HTTP client, nor cryptography, nor the simulator lies in its memory."""
-    unwanted = "('requests', 'cryptography', 'urllib3', 'ibkr_bridge.sim')"
+    unwanted = "('requests', 'cryptography', 'urllib3', 'ibind', 'pydantic', 'ibkr_bridge.sim')"
     code = f"import sys, ibkr_bridge.cli.serve; print([m for m in sys.modules if m.startswith({unwanted})])"
 
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert printed.strip() == "[]"
+
+
+def test_only_commands_know_the_client() -> None:
+    """The daemon is asked by it and never asks itself."""
+    others = (path for path in modules() if room(path) not in ("cli", "client", "calling"))
+
+    assert [path for path in others if rooms_known(path) & {"client", "calling"}] == []
+
+
+def test_the_client_brings_nothing_of_the_daemon_along() -> None:
+    """A program that imports it gets requests, not a server."""
+    unwanted = "('aiohttp', 'structlog', 'asyncio', 'ibkr_bridge.web', 'ibkr_bridge.upstream', 'ibkr_bridge.sim')"
+    code = f"import sys, ibkr_bridge.client; print([m for m in sys.modules if m.startswith({unwanted})])"
+
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert printed.strip() == "[]"
+
+
+def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
+    """They stand on both sides of the wire, as neither side may import the other."""
+    reads = {path for path, methods in OWN.items() if set(methods.values()) == {Effect.READ}}
+
+    assert set(OWN_READS) == reads
+    assert (client.CONNECTING, client.BODY_FACTOR) == (wire.CONNECT_WITHIN, wire.BODY_FACTOR)
+    assert call.LONGEST_WAIT == passthrough.LONGEST_WAIT
 
 
 def example_names() -> list[str]:

@@ -26,22 +26,16 @@ COMMANDS = {
     "sim": "the simulated Gateway alone",
     "trigger": "make something go wrong in a running demo or sim",
     "status": "the session, in words",
+    "call": "ask the bridge something: call GET /portfolio/accounts",
     "doctor": "check everything and say how to mend it",
     "genkey": "make a key",
 }
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def complaint(error: SettingsError) -> str:
     """All that is wrong with the settings, as a person reads it."""
     lines = (f"  {problem}" for problem in error.problems)
     return "\n".join(("The settings cannot be used:", *lines))
-
-
-def dotenv_path() -> Path:
-    """The `.env` file: in the working directory, else beside `bridge.py`."""
-    here = Path.cwd() / ".env"
-    return here if here.exists() else ROOT / ".env"
 
 
 def control_path(port: int) -> Path:

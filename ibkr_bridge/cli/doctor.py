@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, dotenv_path
-from ibkr_bridge.cli.asking import NotAnswered, ask, settings
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
+from ibkr_bridge.cli.asking import in_short, open_client, settings
 from ibkr_bridge.cli.status import IN_WORDS
+from ibkr_bridge.client import ClientError
 from ibkr_bridge.settings import Settings, SettingsError
+from ibkr_bridge.sources import dotenv_path
 
 WITHIN = 5.0  # seconds
 
@@ -83,9 +85,10 @@ def _state(told: Settings) -> Iterator[Finding]:
 
 def _bridge(told: Settings) -> Iterator[Finding]:
     try:
-        found = ask(told, "/gateway/status")
-    except NotAnswered as exc:
-        yield Finding("bridge", exc.found, exc.mend)
+        with open_client(told) as client:
+            found = client.status()
+    except ClientError as exc:
+        yield Finding("bridge", *in_short(exc))
         return
     yield Finding("bridge", f"answers at {told.url}")
     yield Finding("session", IN_WORDS[found["state"]], "" if found["authenticated"] else str(found["hint"]))

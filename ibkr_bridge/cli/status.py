@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.cli.asking import NotAnswered, ask, settings
-from ibkr_bridge.settings import Settings, SettingsError
+from ibkr_bridge.cli.asking import in_short, open_client, settings
+from ibkr_bridge.client import BridgeClient, ClientError
+from ibkr_bridge.settings import SettingsError
 
 EVERY = 2.0  # seconds
 IN_WORDS = {
@@ -37,18 +38,20 @@ def run(argv: Sequence[str]) -> int:
     except SettingsError as exc:
         print(complaint(exc), file=sys.stderr)
         return MISCONFIGURED
-    result = _look(told, as_json=asked.json)
-    while asked.watch:
-        time.sleep(EVERY)
-        result = _look(told, as_json=asked.json)
+    with open_client(told) as client:
+        result = _look(client, as_json=asked.json)
+        while asked.watch:
+            time.sleep(EVERY)
+            result = _look(client, as_json=asked.json)
     return result
 
 
-def _look(told: Settings, *, as_json: bool) -> int:
+def _look(client: BridgeClient, *, as_json: bool) -> int:
     try:
-        found = ask(told, "/gateway/status")
-    except NotAnswered as exc:
-        print(json.dumps({"state": None, "error": str(exc)}) if as_json else exc, flush=True)
+        found = client.status()
+    except ClientError as exc:
+        text = ": ".join(in_short(exc))
+        print(json.dumps({"state": None, "error": text}) if as_json else text, flush=True)
         return BAD
     print(json.dumps(found) if as_json else in_words(found, datetime.now(UTC)), flush=True)
     return GOOD if found["authenticated"] else BAD

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(words: list[str]) -> int:
-    """Run pytest with these words. Returns its status; 0 where no Gateway was named, 1 where the one named cannot run."""
+    """Run pytest with these words; its status, but 0 where no Gateway was named, and 1 where that one cannot be run."""
     folder = os.environ.get("CPGW_DIR", "")
     if why := lacking(folder):
         print(f"skipped: {why}" if not folder else why)

@@ -15,6 +15,7 @@ from ibkr_bridge.sim.market.quotes import Quotes
 PRICE_FAR = Decimal("0.03")
 MAX_SIZE = Decimal(500)
 MAX_VALUE = Decimal(1_000_000)
+SURE = "Are you sure you want to submit this order?"  # IBKR's words, line breaks included: clients know them by heart
 
 KINDS = frozenset({"LMT", "MKT", "STP", "STOP_LIMIT", "STP LMT", "MIDPRICE", "TRAIL", "TRAILLMT", "MOC", "LOC"})
 NEEDS_PRICE = frozenset({"LMT", "STOP_LIMIT", "STP LMT", "LOC"})
@@ -60,22 +61,29 @@ def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: fl
 def _price_far(order: Order, last: Decimal) -> str:
     far = order.price is not None and abs(order.price - last) > last * PRICE_FAR
     limit = f"{PRICE_FAR * 100:.0f}"
-    return f"The following order exceeds the Percentage constraint of {limit}%.\nAre you sure?" if far else ""
+    return f"{_named(order)} price exceeds \nthe Percentage constraint of {limit}%.\n{SURE}" if far else ""
 
 
 def _too_many(order: Order, last: Decimal) -> str:
-    message = f'The following order "{order.side} {order.size}" exceeds the Size Limit of {MAX_SIZE}.\nAre you sure?'
-    return message if order.size > MAX_SIZE else ""
+    return f"{_named(order)} size exceeds the Size Limit of {MAX_SIZE}.\n{SURE}" if order.size > MAX_SIZE else ""
 
 
 def _too_much(order: Order, last: Decimal) -> str:
     worth = order.size * (order.price or last)
-    message = f"The following order value estimate of {worth} USD exceeds the Total Value Limit of {MAX_VALUE} USD."
-    return f"{message}\nAre you sure?" if worth > MAX_VALUE else ""
+    message = f"value estimate of {worth:,.2f} USD exceeds \nthe Total Value Limit of {MAX_VALUE:,} USD."
+    return f"{_named(order)} {message}\n{SURE}" if worth > MAX_VALUE else ""
 
 
 def _stop(order: Order, last: Decimal) -> str:
-    return "You are about to submit a stop order. Please be aware of its risks." if order.stop is not None else ""
+    message = (
+        "You are about to submit a stop order. Please be aware of the various stop order types available "
+        "and the risks associated with each one."
+    )
+    return f"{message}\n{SURE}" if order.stop is not None else ""
+
+
+def _named(order: Order) -> str:
+    return f'The following order "{order.side} {order.size}"'
 
 
 QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal], str]], ...] = (

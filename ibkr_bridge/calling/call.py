@@ -1,0 +1,98 @@
+"""A call as it goes to the bridge: target, headers and body, and what it may do. Pure but for the id it makes up.
+
+Nothing is tidied on the way: a path the bridge would refuse is refused by the bridge, in its words. What is repeatable
+and what changes something is read from the catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from ibkr_bridge.catalogue import Effect, met
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status")  # of the bridge itself
+PLAIN_TARGET = re.compile(r"/(?!/)[^#\x00-\x1f\x7f]*")
+NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
+LONGEST_WAIT = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
+
+Params = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call, written down."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes | None = field(repr=False)
+    wait: float
+    """Seconds the bridge was asked to wait."""
+    request_id: str
+    changes: bool
+    """Whether it may change something, so that a lost answer leaves it unknown."""
+    repeatable: bool
+
+
+def written(
+    method: str, path: str, body: object, params: Params | None, wait: float | None, request_id: str | None
+) -> Call:
+    """Write a call down. Arguments: see `BridgeClient.request`.
+
+    Raises:
+        ValueError: it cannot be written down.
+    """
+    method, name = method.upper(), request_id or uuid.uuid4().hex
+    if method not in METHODS:
+        raise ValueError(f"the method is none of {', '.join(METHODS)}")
+    if not NAME.fullmatch(name):
+        raise ValueError("a request id has visible ASCII characters alone, and 64 at most")
+    target = _target(path, params or {})
+    patience = None if wait is None else min(seconds(wait, "wait"), LONGEST_WAIT)
+    headers = {
+        "Accept": "*/*",
+        "User-Agent": "ibkr-bridge-client",
+        "X-Request-ID": name,
+        **({} if patience is None else {"X-Bridge-Wait": f"{patience:.3f}"}),
+        **({} if body is None else {"Content-Type": "application/json"}),
+    }
+    data = body if isinstance(body, bytes | None) else json.dumps(body, allow_nan=False).encode()
+    return Call(method, target, headers, data, patience or 0.0, name, *_effect(method, target.partition("?")[0]))
+
+
+def _effect(method: str, path: str) -> tuple[bool, bool]:
+    if method in ("GET", "HEAD") and path.removesuffix("/") in OWN_READS:
+        return False, True
+    row = met("GET" if method == "HEAD" else method, path)
+    return row.effect is not Effect.READ, row.repeatable
+
+
+def _target(path: str, params: Params) -> str:
+    if not PLAIN_TARGET.fullmatch(path):
+        raise ValueError("a path begins with one slash and has neither '#' nor control characters; write '#' as %23")
+    query = urlencode({name: _as_ibkr_writes(value) for name, value in params.items() if value is not None}, safe=",")
+    return path + ("&" if "?" in path else "?") * bool(query) + query
+
+
+def _as_ibkr_writes(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def seconds(value: float, name: str) -> float:
+    """A span of time that makes sense.
+
+    Raises:
+        ValueError: it is negative, endless or no number.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is a number of seconds")
+    return float(value)

@@ -1,0 +1,148 @@
+"""The road to the bridge: one attempt, on requests, and what became of it.
+
+An adapter of requests by itself, without its sessions, knows no proxy, no netrc and no cookie, and follows no redirect:
+nothing of the machine's settings comes between a caller and loopback, and the key goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import exceptions as urllib3
+
+from ibkr_bridge.calling.answers import (
+    OURS,
+    BridgeCutOff,
+    BridgeSilent,
+    BridgeUnreachable,
+    ClientError,
+    NotThisBridge,
+    OrderUnknown,
+    Reply,
+    refusal,
+)
+from ibkr_bridge.calling.call import Call
+
+CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
+PIECE = 65536  # bytes
+SHORTEST = 0.001  # seconds; sockets take a nought for "do not wait at all"
+
+
+class Road:
+    """Where the bridge is, the key to it, and the connections that are kept. May be shared between threads."""
+
+    def __init__(self, url: str, key: str, clock: Callable[[], float]) -> None:
+        self.url = url
+        self._key = _Key(key)
+        self._clock = clock
+        self._kept = HTTPAdapter()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._kept.close()
+
+    def attempt(self, call: Call, until: float) -> Reply | ClientError:
+        """One attempt: a good answer, or what became of it instead.
+
+        An error is handed back, not raised: requests' own would hang behind it, and those hold the key.
+        """
+        try:
+            answer = self._sent(call, until)
+        except (requests.RequestException, urllib3.HTTPError) as exc:
+            answer = _no_answer(exc, self.url)
+        if isinstance(answer, Reply):
+            return refusal(answer, datetime.now(UTC)) or answer
+        return _heard_by(call, answer)
+
+    def _sent(self, call: Call, until: float) -> Reply | ClientError:
+        left = max(until - self._clock(), SHORTEST)
+        with self._connections(call) as connections:
+            answer = connections.send(self._request(call), stream=True, timeout=(min(CONNECT_WITHIN, left), left))
+            try:
+                return self._read(answer, until)
+            finally:
+                answer.close()
+
+    def _request(self, call: Call) -> requests.PreparedRequest:
+        request = requests.Request(call.method, self.url, headers=call.headers, data=call.body, auth=self._key)
+        prepared = request.prepare()
+        prepared.url = self.url + call.target  # as it is: requests would tidy it
+        return prepared
+
+    @contextmanager
+    def _connections(self, call: Call) -> Iterator[HTTPAdapter]:
+        """Reads share kept ones. A change has its own: a kept one may be closing, and who knows what went out on it."""
+        if not call.changes:
+            yield self._kept
+            return
+        own = HTTPAdapter()
+        try:
+            yield own
+        finally:
+            own.close()
+
+    def _read(self, answer: requests.Response, until: float) -> Reply | ClientError:
+        """The whole answer, where it is the bridge's; of a stranger's not one more byte is read."""
+        if OURS not in answer.headers:
+            return _stranger(self.url)
+        pieces = []
+        while piece := answer.raw.read1(PIECE, decode_content=True):
+            pieces.append(piece)
+            if self._clock() >= until:
+                return _silent(self.url)
+        return Reply(answer.status_code, answer.headers, b"".join(pieces))
+
+
+class _Key(AuthBase):
+    """Puts the key on a request; neither its `repr` nor a traceback's variables show it."""
+
+    def __init__(self, key: str) -> None:
+        def put(request: requests.PreparedRequest) -> None:
+            request.headers["X-Bridge-Key"] = key
+
+        self._put = put
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        self._put(r)
+        return r
+
+
+def _no_answer(exc: BaseException, url: str) -> ClientError:
+    cause = _bottom(exc)
+    if isinstance(cause, urllib3.NewConnectionError | urllib3.ConnectTimeoutError):
+        return BridgeUnreachable(f"nothing answers at {url}")
+    if isinstance(cause, urllib3.TimeoutError | TimeoutError):
+        return _silent(url)
+    if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+        return _stranger(url)
+    return BridgeCutOff(f"{url} broke off before the whole answer was here")
+
+
+def _bottom(exc: BaseException) -> BaseException:
+    """What lies at the bottom of the wrappings: connection errors of urllib3, else the innermost."""
+    if isinstance(exc, urllib3.NewConnectionError | urllib3.TimeoutError):
+        return exc
+    inner = next((each for each in (getattr(exc, "reason", None), *exc.args) if isinstance(each, BaseException)), None)
+    return exc if inner is None else _bottom(inner)
+
+
+def _silent(url: str) -> BridgeSilent:
+    return BridgeSilent(f"{url} does not answer in time")
+
+
+def _stranger(url: str) -> NotThisBridge:
+    return NotThisBridge(f"what answers at {url} is not this bridge")
+
+
+def _heard_by(call: Call, error: ClientError) -> ClientError:
+    """The error as the sender of this call has to hear it: under its id, and without false hope."""
+    error.request_id = error.request_id or call.request_id
+    if call.changes and isinstance(error, BridgeSilent | BridgeCutOff):
+        return OrderUnknown(f"{error.detail}; what was asked for may have happened", request_id=error.request_id)
+    return error

@@ -1,0 +1,117 @@
+"""Whatever may answer where the bridge should be: a socket that says what a test tells it, byte for byte."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+PATIENCE = 10.0  # seconds of real time after which a test gives up
+OURS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
+HANG = b"<the answer goes no further, and the connection stays>"
+
+
+def answer(status: str, body: bytes, *headers: str, source: str = "bridge") -> bytes:
+    """A whole answer as the bridge frames it."""
+    ours = OURS.replace(b"Source: bridge", f"Source: {source}".encode())
+    lines = "".join(f"{header}\r\n" for header in headers).encode()
+    return b"HTTP/1.1 %s\r\n%s%sContent-Length: %d\r\n\r\n%s" % (status.encode(), ours, lines, len(body), body)
+
+
+def problem(code: str, status: str, *headers: str, retryable: bool = False) -> bytes:
+    """One of the bridge's own refusals."""
+    body = f'{{"code":"{code}","detail":"it was so","hint":"do this","retryable":{str(retryable).lower()}}}'
+    return answer(status, body.encode(), "Content-Type: application/problem+json", *headers)
+
+
+class Stranger:
+    """What answers, and what it was asked. Each connection gets the next answer; the last one is for all others."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = list(answers)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self.asked: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        hung: list[socket.socket] = []
+        while not self._stopped.is_set():
+            connection, _ = self._listening.accept()
+            connection.settimeout(PATIENCE)
+            with suppress(OSError):
+                self._talk(connection, hung)
+        for connection in hung:
+            connection.close()
+
+    def _talk(self, connection: socket.socket, hung: list[socket.socket]) -> None:
+        asked = self._request(connection)
+        if not asked:
+            connection.close()
+            return
+        self.asked.append(asked)
+        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        connection.sendall(said.removesuffix(HANG))
+        if said.endswith(HANG):
+            hung.append(connection)
+        else:
+            connection.close()
+
+    def _request(self, connection: socket.socket) -> bytes:
+        read = b""
+        while b"\r\n\r\n" not in read:
+            if not (piece := connection.recv(65536)):
+                return b""
+            read += piece
+        head, _, body = read.partition(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
+        while len(body) < length and (piece := connection.recv(65536)):
+            body += piece
+        return head + b"\r\n\r\n" + body
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; whoever still hangs is let go."""
+        self._stopped.set()
+        with socket.create_connection(self._listening.getsockname()):
+            pass  # so that `accept` comes back
+        self._thread.join(PATIENCE)
+        self._listening.close()
+
+
+@contextmanager
+def stranger(*answers: bytes) -> Iterator[Stranger]:
+    """Something that answers so."""
+    at_work = Stranger(*answers)
+    at_work.start()
+    try:
+        yield at_work
+    finally:
+        at_work.stop()
+
+
+class HandClock:
+    """Time that passes only while somebody sleeps, and at once."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let it be later."""
+        self.slept.append(seconds)
+        self.now += seconds

@@ -1,0 +1,17 @@
+"""A bridge for clients of other people's making, and its address where the page says they look for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Open
+from tests.house import KEY, House
+
+
+@pytest.fixture
+async def bridge(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> House:
+    """Open for what the clients ask besides; the deadline is that of a slow machine, not of a test of silence."""
+    house = await open_house(IBKR_BRIDGE_EXTRA_PREFIXES="trsrv,pa", IBKR_GATEWAY_TIMEOUT="10")
+    monkeypatch.setenv("IBKR_BRIDGE_URL", house.bridge.url)
+    monkeypatch.setenv("IBKR_BRIDGE_KEY", KEY)
+    return house

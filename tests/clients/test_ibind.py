@@ -1,0 +1,218 @@
+"""ibind, as its users have it, through the bridge: every call of a trading day, set up as docs/clients.md says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ibind import ExternalBrokerError, IbkrClient, OrderRequest, QuestionType
+
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.clients.page import made
+from tests.house import House
+
+ACCOUNT, OTHER = "DU1234567", "DU7654321"
+AAPL = 265598
+FAR, LARGE = QuestionType.PRICE_PERCENTAGE_CONSTRAINT, QuestionType.ORDER_SIZE_LIMIT
+
+
+@pytest.fixture(autouse=True)
+def the_day_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The page's one line is taken back, and nothing was written to the disk."""
+    monkeypatch.setattr("ibind.var.LOGS_DIR", str(tmp_path / "logs"))
+    monkeypatch.setattr(IbkrClient, "_get_headers", IbkrClient._get_headers)
+    yield
+    assert not (tmp_path / "logs").exists()
+
+
+async def day(use: Callable[[Any], None]) -> None:
+    """What a program does with its client, in a thread of its own."""
+
+    def run() -> None:
+        client = made("ibind")
+        try:
+            client.account_id = ACCOUNT
+            use(client)
+        finally:
+            client.close()
+
+    await asyncio.to_thread(run)
+
+
+def order(**how: Any) -> OrderRequest:
+    """A limit order far below the market, which stays in the book."""
+    told = {"conid": AAPL, "side": "BUY", "quantity": 10, "order_type": "LMT", "acct_id": ACCOUNT, "price": 100.0}
+    return OrderRequest(**{**told, "tif": "GTC", **how})
+
+
+async def test_the_session(bridge: House, sim: Simulator) -> None:
+    """It finds itself signed in, asks as often as it likes, and cannot sign everybody out."""
+    before = len(sim.gateway_calls("/tickle"))
+
+    def use(client: Any) -> None:
+        assert client.check_health() is True
+        assert client.check_auth_status() is True
+        assert client.authentication_status().data["connected"] is True
+        assert len({client.tickle().data["session"] for _ in range(5)}) == 1
+        assert client.initialize_brokerage_session().data["authenticated"] is True
+        assert client.reauthenticate().data == {"message": "triggered"}
+        with pytest.raises(ExternalBrokerError, match="use POST /gateway/logout to log out") as told:
+            client.logout()
+        assert told.value.status_code == 404
+
+    await day(use)
+
+    assert len(sim.gateway_calls("/tickle")) - before <= 1
+    assert bridge.bridge.line.keeper.session.state is State.READY
+
+
+async def test_accounts_and_portfolio(bridge: House) -> None:
+    """Positions come on three pages, and every figure is there."""
+
+    def use(client: Any) -> None:
+        assert client.receive_brokerage_accounts().data["accounts"] == [ACCOUNT, OTHER]
+        assert client.switch_account(OTHER).data == {"set": True, "acctId": OTHER}
+        assert client.switch_account(ACCOUNT).data == {"set": True, "acctId": ACCOUNT}
+        assert client.receive_brokerage_accounts().data["selectedAccount"] == ACCOUNT
+        assert [each["accountId"] for each in client.portfolio_accounts().data] == [ACCOUNT, OTHER]
+        pages = [client.positions(page=page).data for page in range(4)]
+        assert [len(page) for page in pages[:2]] == [100, 100]
+        assert pages[2]
+        assert pages[3] == []
+        assert len({each["conid"] for page in pages for each in page}) == sum(map(len, pages))
+        assert client.positions_by_conid(ACCOUNT, str(AAPL)).data[0]["position"] == 100
+        assert client.portfolio_summary().data["netliquidation"]["amount"] > 0
+        assert client.get_ledger().data["USD"]["cashbalance"] > 0
+        assert client.account_summary().data["accountType"] == "INDIVIDUAL"
+        assert client.account_performance(ACCOUNT, "1M").data["included"] == [ACCOUNT]
+
+    await day(use)
+
+
+async def test_contracts_and_quotes(bridge: House) -> None:
+    """A first snapshot may be empty, as at IBKR; ibind asks again."""
+
+    def use(client: Any) -> None:
+        assert client.search_contract_by_symbol("AAPL").data[0]["conid"] == str(AAPL)
+        assert client.stock_conid_by_symbol(["AAPL", "IBM"]).data == {"AAPL": AAPL, "IBM": 8314}
+        assert client.contract_information_by_conid(str(AAPL)).data["symbol"] == "AAPL"
+        assert client.security_definition_by_conid([str(AAPL)]).data["secdef"][0]["conid"] == AAPL
+        assert client.live_marketdata_snapshot(str(AAPL), ["31", "84"]).data[0]["conid"] == AAPL
+        assert float(client.live_marketdata_snapshot_by_symbol("AAPL", ["31"])["AAPL"]["last_price"]) > 0
+        history = client.marketdata_history_by_conid(str(AAPL), "1h", period="1d").data
+        assert (history["symbol"], len(history["data"])) == ("AAPL", 24)
+        assert client.marketdata_history_by_symbol("AAPL", "1h", period="1d").data["data"][0]["c"] > 0
+        assert client.marketdata_unsubscribe_all().data == {"unsubscribed": True}
+
+    await day(use)
+
+
+async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
+    """Placed after two questions, found, changed, found changed, cancelled; each step went to IBKR once."""
+
+    def use(client: Any) -> None:
+        client.receive_brokerage_accounts()
+        placed = client.place_order(order(quantity=600, coid="mine-1"), {FAR: True, LARGE: True}).data
+        number = placed["order_id"]
+        assert placed["order_status"] == "Submitted"
+        assert client.order_status(number).data["order_status"] == "Submitted"
+        client.live_orders()
+        assert str(client.live_orders().data["orders"][0]["orderId"]) == number
+        changed = client.modify_order(number, order(quantity=5, price=101.0), {FAR: True}).data
+        assert changed["order_id"] == number
+        assert float(client.order_status(number).data["limit_price"]) == 101
+        assert client.cancel_order(number).data["msg"] == "Request was submitted"
+        assert client.order_status(number).data["order_status"] == "Cancelled"
+
+    await day(use)
+
+    assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 3]
+
+
+async def test_every_question_is_in_the_words_ibind_knows(bridge: House, sim: Simulator) -> None:
+    """A chain of three, each recognised by its text."""
+    answers = {LARGE: True, QuestionType.ORDER_VALUE_LIMIT: True, QuestionType.STOP_ORDER_RISKS: True}
+
+    def use(client: Any) -> None:
+        client.receive_brokerage_accounts()
+        stop = order(order_type="STP", side="SELL", quantity=50_000)
+        assert client.place_order(stop, answers).data["order_status"] == "PreSubmitted"
+
+    await day(use)
+
+    assert len(sim.calls("/iserver/reply/")) == 3
+
+
+async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
+    """ibind asks for trades with a slash at the end."""
+
+    def use(client: Any) -> None:
+        client.receive_brokerage_accounts()
+        client.place_order(order(order_type="MKT", price=None, tif="DAY"), {})
+        assert client.trades().data[0]["conid"] == AAPL
+        assert client.trades(days="7").data[0]["side"] == "B"
+
+    await day(use)
+
+
+async def test_a_question_that_is_answered_with_no_places_nothing(bridge: House) -> None:
+    """Nor does one the program has no answer for: the bridge never says yes for it."""
+
+    def use(client: Any) -> None:
+        client.receive_brokerage_accounts()
+        with pytest.raises(RuntimeError, match="was not given a positive reply"):
+            client.place_order(order(), {FAR: False})
+        with pytest.raises(ValueError, match="No answer found"):
+            client.place_order(order(), {})
+        client.live_orders()
+        assert client.live_orders().data["orders"] == []
+
+    await day(use)
+
+
+async def test_a_bracket_and_the_same_order_twice(bridge: House) -> None:
+    """IBKR refuses a second order with the first one's name; ibind knows those words."""
+
+    def use(client: Any) -> None:
+        client.receive_brokerage_accounts()
+        client.place_order(order(coid="mine-2"), {FAR: True})
+        with pytest.raises(ExternalBrokerError, match="already registered"):
+            client.place_order(order(coid="mine-2"), {FAR: True})
+        family = [order(coid="mine-3"), order(side="SELL", price=300.0, parent_id="mine-3")]
+        placed = client.place_order(family, {FAR: True}).data
+        assert len(placed) == 2
+
+    await day(use)
+
+
+async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
+    """In words a program and a person understand, and without a trip to IBKR."""
+    sim.log_out()
+    await bridge.until(State.SIGNED_OUT)
+
+    def use(client: Any) -> None:
+        assert client.check_health() is False
+        assert client.check_auth_status() is False
+        with pytest.raises(ExternalBrokerError, match="session_down") as told:
+            client.portfolio_accounts()
+        assert told.value.status_code == 503
+        assert "sign in at the Gateway" in str(told.value)
+
+    await day(use)
+
+
+async def test_an_order_without_an_answer_is_sent_once(bridge: House, sim: Simulator) -> None:
+    """As the page sets it up, ibind does not repeat it either."""
+    sim.faults.add("cut-before", path="/orders")
+
+    def use(client: Any) -> None:
+        with pytest.raises(ExternalBrokerError, match="order_unknown"):
+            client.place_order(order(), {FAR: True})
+
+    await day(use)
+
+    assert len(sim.gateway_calls(f"{ACCOUNT}/orders")) == 1

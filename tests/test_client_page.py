@@ -1,0 +1,72 @@
+"""docs/client.md: what its examples print is what a program gets."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_bridge import client
+from ibkr_bridge.calling.answers import KINDS
+from ibkr_bridge.client import ClientError
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.house import KEY, House
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "client.md"
+
+
+@pytest.fixture
+def two_lines(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All the settings a program has, in its working directory."""
+    for name in [name for name in os.environ if name.startswith("IBKR_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / ".env").write_text(f"IBKR_BRIDGE_URL={house.bridge.url}\nIBKR_BRIDGE_KEY={KEY}\n")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("two_lines")
+async def test_every_example_prints_what_the_page_prints(house: House, sim: Simulator) -> None:
+    """Typed in order."""
+    loop = asyncio.get_running_loop()
+
+    async def signed_out() -> None:
+        sim.log_out()
+        await house.until(State.SIGNED_OUT)
+
+    def sign_out() -> None:
+        asyncio.run_coroutine_threadsafe(signed_out(), loop).result(timeout=10)
+
+    example = doctest.DocTestParser().get_doctest(PAGE.read_text(), {"sign_out": sign_out}, PAGE.name, str(PAGE), 0)
+    said: list[str] = []
+    ran = await asyncio.to_thread(doctest.DocTestRunner(optionflags=0).run, example, out=said.append)
+
+    assert (ran.failed, "".join(said)) == (0, "")
+    assert ran.attempted > 15
+
+
+@pytest.mark.usefixtures("two_lines")
+async def test_the_readme_does_what_it_says() -> None:
+    """Its few lines, as they stand there."""
+    (lines,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+
+    await asyncio.to_thread(exec, lines, names)
+
+    assert names["accounts"][0]["id"] == "DU1234567"
+
+
+def test_every_class_and_code_stands_on_the_page() -> None:
+    """Whoever catches an error finds it here."""
+    page = PAGE.read_text()
+    kinds = {name for name in client.__all__ if issubclass(getattr(client, name), ClientError)}
+    codes = {*KINDS, *(kind.code for kind in vars(client).values() if hasattr(kind, "harmless"))} - {"client_error"}
+
+    assert [name for name in sorted(kinds) if f"`{name}`" not in page] == []
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
