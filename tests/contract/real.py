@@ -179,8 +179,8 @@ class RealGateway(Stage):
             cwd=self._home,
             env={"PATH": os.environ["PATH"], "JAVA_TOOL_OPTIONS": options, "HOME": str(self._home)},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # held open by whatever the script starts; so its end is theirs
+            stderr=subprocess.STDOUT,
             start_new_session=True,  # the script's Java is ended together with it
         )
         await self._listens()
@@ -200,6 +200,8 @@ class RealGateway(Stage):
             return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
+        if self._process.stdout is not None:
+            await self._process.stdout.read()  # the script ends before its Java does
         await self._process.wait()
         self._process = None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import LoopDied
+from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.upstream.jar import Jar
 from tests.house import KEY, House, Placed, settings_for
@@ -84,6 +85,8 @@ async def test_cookies_survive_a_restart_in_a_private_file(sim: Stage, tmp_path:
         await running.get("/portfolio/accounts")
 
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
+    if not isinstance(sim, Simulator):
+        return  # a real Gateway throws clients' cookies away, and shows nobody which they were
     assert "kept-over-restarts" in (sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or "")
 
 
