@@ -21,6 +21,7 @@ from ibkr_bridge.catalogue import (
     account_in,
     decoded,
     find,
+    met,
     target,
 )
 from ibkr_bridge.reading import NEVER_BRIDGED
@@ -146,6 +147,31 @@ def test_an_account_in_the_path_is_found(method: str, path: str, account: str | 
 def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ...]) -> None:
     """The rules read what IBKR will read."""
     assert decoded(path) == segments
+
+
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [
+        ("/portfolio/accounts", "/portfolio/accounts"),
+        ("/v1/api/portfolio/accounts/", "/portfolio/accounts"),
+        ("/marketdata/snapshot", "/iserver/marketdata/snapshot"),
+        ("/v1/api/tickle", "/tickle"),
+        ("/", "/?/*"),
+    ],
+)
+def test_a_callers_path_meets_its_row(path: str, row: str) -> None:
+    """However it is written."""
+    assert met("GET", path).path == row
+
+
+def test_only_listed_reads_by_get_may_be_asked_twice() -> None:
+    """Nothing that trades, concerns the session, costs money, gives quotes back, or is unknown."""
+    rows = [row for row in CATALOGUE if row.repeatable]
+
+    assert {(row.method, row.effect) for row in rows} == {("GET", Effect.READ)}
+    assert not [row.path for row in rows if "unsubscribe" in row.path]
+    assert not met("GET", "/iserver/whatever/it/is").repeatable
+    assert len(rows) > 30
 
 
 def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:

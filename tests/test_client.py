@@ -228,6 +228,31 @@ async def test_it_may_be_shared_between_threads(house: House) -> None:
     assert await used(house, use) == [f"n-{n}" for n in range(64)]
 
 
+async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """A change has one of its own: a kept one may be closing at that very moment."""
+    caplog.set_level("DEBUG", "urllib3")
+
+    def use(client: BridgeClient) -> list[int]:
+        client.get("/health")
+        client.get("/portfolio/accounts")
+        reads = caplog.text.count("Starting new HTTP connection")
+        client.post(ORDER.target, ORDER.body)
+        client.get("/iserver/accounts")
+        return [reads, caplog.text.count("Starting new HTTP connection")]
+
+    assert await used(house, use) == [1, 2]
+
+
+async def test_head_is_answered_without_a_body(house: House) -> None:
+    """Where the bridge takes it; elsewhere its refusal has no words either."""
+    reply = await used(house, lambda client: client.request("HEAD", "/health"))
+    told = await refused(house, lambda client: client.request("HEAD", "/portfolio/accounts"))
+
+    assert (reply.status, reply.body) == (200, b"")
+    assert (type(told), told.status, told.code) == (BridgeSaidNo, 405, "refused")
+    assert told.detail == "the bridge answered 405"
+
+
 def test_a_bridge_that_ends_still_tells_its_health() -> None:
     """503 is an answer here, not an error."""
     ending = answer("503 Service Unavailable", b'{"status":"stopping","bridge":"draining"}')

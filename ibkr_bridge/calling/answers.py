@@ -227,8 +227,8 @@ def refusal(reply: Reply, now: datetime) -> ClientError | None:
 def _by_bridge(reply: Reply, pause: float | None) -> ClientError:
     told = _object(reply)
     code = told.get("code")
-    if not isinstance(code, str):  # /health, /livez and /readyz say it in their own words
-        return NotNow(reply.text.strip(), code="not_ready", reply=reply, request_id=reply.request_id, retry_after=pause)
+    if not isinstance(code, str):
+        return _without_code(reply, pause)
     return KINDS.get(code, BridgeSaidNo)(
         str(told.get("detail", "")),
         code=code,
@@ -238,6 +238,13 @@ def _by_bridge(reply: Reply, pause: float | None) -> ClientError:
         retryable=told.get("retryable") is True,
         reply=reply,
     )
+
+
+def _without_code(reply: Reply, pause: float | None) -> ClientError:
+    """What /health, /livez and /readyz say in their own words, and the answers to HEAD, which have none."""
+    kind, code = (NotNow, "not_ready") if reply.status == 503 else (BridgeSaidNo, "refused")
+    said = reply.text.strip() or f"the bridge answered {reply.status}"
+    return kind(said, code=code, reply=reply, request_id=reply.request_id, retry_after=pause)
 
 
 def _by_ibkr(reply: Reply, pause: float | None) -> ClientError:

@@ -31,6 +31,7 @@ from ibkr_bridge.calling.call import Call
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes
+KEPT = 64  # connections; more threads than that have theirs closed after each call, with a warning in urllib3's log
 SHORTEST = 0.001  # seconds; sockets take a nought for "do not wait at all"
 
 
@@ -41,7 +42,7 @@ class Road:
         self.url = url
         self._key = _Key(key)
         self._clock = clock
-        self._kept = HTTPAdapter()
+        self._kept = HTTPAdapter(pool_maxsize=KEPT)
 
     def close(self) -> None:
         """Let go of the connections."""

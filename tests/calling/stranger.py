@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 PATIENCE = 10.0  # seconds of real time after which a test gives up
 OURS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
@@ -41,27 +41,24 @@ class Stranger:
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     def _serve(self) -> None:
-        hung: list[socket.socket] = []
-        while not self._stopped.is_set():
-            connection, _ = self._listening.accept()
-            connection.settimeout(PATIENCE)
-            with suppress(OSError):
-                self._talk(connection, hung)
-        for connection in hung:
-            connection.close()
+        with ExitStack() as hung:
+            while not self._stopped.is_set():
+                connection, _ = self._listening.accept()
+                connection.settimeout(PATIENCE)
+                with ExitStack() as doors, suppress(OSError):
+                    doors.enter_context(connection)
+                    if self._talk(connection):
+                        hung.push(doors.pop_all())
 
-    def _talk(self, connection: socket.socket, hung: list[socket.socket]) -> None:
+    def _talk(self, connection: socket.socket) -> bool:
+        """One question and its answer; whether the connection stays."""
         asked = self._request(connection)
         if not asked:
-            connection.close()
-            return
+            return False
         self.asked.append(asked)
         said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         connection.sendall(said.removesuffix(HANG))
-        if said.endswith(HANG):
-            hung.append(connection)
-        else:
-            connection.close()
+        return said.endswith(HANG)
 
     def _request(self, connection: socket.socket) -> bytes:
         read = b""
