@@ -5,11 +5,12 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test check bench test-gateway clean
+.PHONY: help setup demo test test-system test-node test-gateway check bench clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
 	@echo "make test    the whole test suite"
+	@echo "make test-system  what needs more of the machine: the code of docs/nextjs.md, run by Node (three minutes)"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
 	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
@@ -39,6 +40,20 @@ test: $(DEV)
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)
 
+NODE := tests/node/node_modules/.for-testing
+
+test-system: $(RUN)
+	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)'; \
+	then $(MAKE) --no-print-directory test-node; \
+	else echo "Node 20 or later, or its npm, is missing: its tests are left out (apt install npm, or nodejs.org)"; fi
+
+test-node: $(RUN) $(NODE)
+	@cd tests/node && npm run --silent build && node --test --test-timeout=300000
+
+$(NODE): tests/node/package-lock.json
+	@cd tests/node && npm ci --silent
+	@touch $@
+
 check: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -53,4 +68,4 @@ bench: $(RUN) $(BENCH)
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

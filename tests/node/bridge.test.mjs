@@ -1,0 +1,131 @@
+// The code of docs/nextjs.md, as a Next.js server would run it, against a real bridge in front of a simulated Gateway.
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { bridge, BridgeError } from "./build/bridge.js";
+import { use } from "./build/use.js";
+import { startDemo } from "./demo.mjs";
+
+const ACCOUNT = "DU1234567";
+const TICKET = { acctId: ACCOUNT, conid: 265598, orderType: "MKT", side: "BUY", tif: "DAY", quantity: 1 };
+const ORDERS = `/iserver/account/${ACCOUNT}/orders`;
+const ORDER_ROUTE = "/iserver/account/{accountId}/orders";
+const READ = "/portfolio/accounts";
+let demo;
+
+before(async () => {
+  demo = await startDemo();
+  Object.assign(process.env, demo.env);
+});
+
+afterEach(async () => {
+  Object.assign(process.env, demo.env);
+  await demo.mend();
+});
+
+after(() => demo.stop());
+
+// The error a call ends with; one that succeeds is a failure.
+async function refusal(path, ask) {
+  const error = await bridge(path, ask).then(() => assert.fail(`${path} was answered`), (error) => error);
+  assert.ok(error instanceof BridgeError, String(error));
+  return error;
+}
+
+test("accounts are read and an order is placed, as the page shows", async () => {
+  const { accounts, placed } = await use(ACCOUNT, TICKET);
+
+  assert.equal(accounts[0].accountId, ACCOUNT);
+  assert.match(placed[0].order_id, /^\d+$/);
+});
+
+test("a wrong key is a typed error that says what to do", async () => {
+  process.env.IBKR_BRIDGE_KEY = "not-the-key-of-this-bridge-0123456789";
+
+  const error = await refusal(READ);
+
+  assert.deepEqual([error.name, error.status, error.code, error.retryAfter], ["BridgeError", 401, "bad_key", undefined]);
+  assert.match(error.hint, /X-Bridge-Key/);
+  assert.ok(await demo.knows(error.requestId), "the log does not know the request");
+});
+
+test("an answer of IBKR's own that is an error keeps its words", async () => {
+  await demo.trigger("status", { path: READ, status: 400, body: '{"error":"Bad Request: no such thing"}' });
+
+  const error = await refusal(READ);
+
+  assert.deepEqual([error.status, error.code, error.message], [400, "ibkr", "Bad Request: no such thing"]);
+});
+
+test("an error page that is not JSON is an error too", async () => {
+  await demo.trigger("html-500", { path: READ });
+
+  assert.equal((await refusal(READ)).code, "ibkr");
+});
+
+test("a lost login is told with the time to wait", async () => {
+  await demo.trigger("sso-lost");
+  await demo.until("false");
+
+  const error = await refusal(ORDERS, { method: "POST", body: { orders: [TICKET] } });
+
+  assert.deepEqual([error.status, error.code, error.retryAfter], [503, "session_down", 5]);
+  assert.match(error.hint, /sign in/);
+});
+
+test("a read is asked once more, not before the time it was told", async () => {
+  const before = await demo.served("GET", READ);
+  await demo.trigger("429", { path: READ, times: 1, headers: { "Retry-After": "1" } });
+  const began = performance.now();
+
+  const accounts = await bridge(READ);
+
+  assert.equal(accounts[0].accountId, ACCOUNT);
+  assert.ok(performance.now() - began >= 1000, "it did not wait");
+  assert.equal((await demo.served("GET", READ)) - before, 2);
+});
+
+test("a read is not asked a third time", async () => {
+  const before = await demo.served("GET", READ);
+  await demo.trigger("429", { path: READ, headers: { "Retry-After": "1" } });
+
+  assert.equal((await refusal(READ)).code, "paced");
+  assert.equal((await demo.served("GET", READ)) - before, 2);
+});
+
+test("a read whose time is far away is left", async () => {
+  const before = await demo.served("GET", READ);
+  await demo.trigger("429", { path: READ, times: 1, headers: { "Retry-After": "6" } });
+
+  assert.equal((await refusal(READ)).retryAfter, 6);
+  assert.equal((await demo.served("GET", READ)) - before, 1);
+});
+
+for (const [kind, told, code] of [
+  ["cut-before", {}, "order_unknown"],
+  ["429", { headers: { "Retry-After": "1" } }, "paced"],
+]) {
+  test(`an order that meets ${kind} is sent once`, async () => {
+    const before = await demo.served("POST", ORDER_ROUTE);
+    await demo.trigger(kind, { path: ORDERS, times: 1, ...told });
+
+    const error = await refusal(ORDERS, { method: "POST", body: { orders: [TICKET] } });
+
+    assert.equal(error.code, code);
+    assert.equal((await demo.served("POST", ORDER_ROUTE)) - before, 1);
+  });
+}
+
+test("a cancel is sent once", async () => {
+  await demo.trigger("429", { path: "/order/1", headers: { "Retry-After": "1" } });
+
+  const error = await refusal(`/iserver/account/${ACCOUNT}/order/1`, { method: "DELETE" });
+
+  assert.equal(error.code, "paced");
+  assert.equal((await demo.served("DELETE", "/iserver/account/{accountId}/order/{orderId}")), 1);
+});
+
+test("a deadline of one's own ends the wait", async () => {
+  await demo.trigger("delay", { path: READ, times: 1, seconds: 2 });
+
+  await assert.rejects(bridge(READ, { seconds: 0.3 }), { name: "TimeoutError" });
+});

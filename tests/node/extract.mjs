@@ -1,0 +1,14 @@
+// Takes the code that people copy out of docs/nextjs.md, so that what is tested is what is printed there.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+
+const page = await readFile(new URL("../../docs/nextjs.md", import.meta.url), "utf8");
+const blocks = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map((found) => found[1]);
+const [snippet, use] = blocks;
+if (blocks.length !== 2) throw new Error(`docs/nextjs.md has ${blocks.length} blocks of code, not 2`);
+
+const imported = 'import { bridge } from "./bridge.js";\n';
+const named = "export async function use(account: string, ticket: object) {\n";
+const folder = new URL("build/", import.meta.url);
+await mkdir(folder, { recursive: true });
+await writeFile(new URL("bridge.ts", folder), snippet);
+await writeFile(new URL("use.ts", folder), `${imported}${named}${use}return { accounts, placed };\n}\n`);

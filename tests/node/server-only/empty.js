@@ -1,0 +1,1 @@
+// On the server this module does nothing.
