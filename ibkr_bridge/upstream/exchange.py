@@ -6,15 +6,21 @@ into our own errors, and says `left` exactly once: when the Gateway has stopped 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp import hdrs
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
 from ibkr_bridge.upstream.base import Answer, Call, Left
-from ibkr_bridge.upstream.wire import CURRENT, Wire
+from ibkr_bridge.upstream.connections import Connections
+from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.wire import GatewayProtocol, Wire
 
 KEEP = 256 * 1024  # bytes; larger answers are passed on as they come
 KEEP_OF_CHANGES = 8 * 1024 * 1024  # bytes; the answer to an order is held until it is whole, or it is no answer
@@ -36,30 +42,24 @@ class Broken(Exception):
         self.silent = silent
 
 
-async def never_twice(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a PUT or DELETE again by itself: a cancel or a change goes out once."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        raise Broken(silent=not CURRENT.get().heard) from exc
-
-
 class Exchange:
     """One call on its way.
 
     Args:
-        session: what to send it with.
-        url: where the Gateway is.
-        wire: how far it has come.
+        connections: to the Gateway.
+        address: of the Gateway.
+        jar: the cookies that go along, and those that come back.
+        wire: how far the call has come.
         left: to be called when it has left the Gateway.
         linger: takes work that must go on when nobody waits any more.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: URL, wire: Wire, left: Left, linger: Linger) -> None:
-        self._session = session
-        self._url = url
+    def __init__(
+        self, connections: Connections, address: URL, jar: Jar, wire: Wire, left: Left, linger: Linger
+    ) -> None:
+        self._connections = connections
+        self._address = address
+        self._jar = jar
         self._wire = wire
         self._left = left
         self._linger = linger
@@ -71,64 +71,79 @@ class Exchange:
             GatewayUnreachable, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
-        CURRENT.set(self._wire)
+        connection = await self._connected(call)
         try:
-            reply = await self._session.request(
-                call.method,
-                self._at(call.target),
-                headers=_headers(call),
-                data=call.body or None,
-                allow_redirects=False,
-            )
-        except aiohttp.ClientError as exc:
-            self._left()
-            raise _translated(exc) from exc
-        except Broken:
+            cookies = self._jar.header(self._address, call.target)
+            connection.send(self._wire, written(call, self._address.authority, cookies))
+            message, body = await self._headed(connection)
+            return await self._collect(call, connection, message, body)
+        except BaseException:
+            connection.abort()
             raise
+
+    async def _connected(self, call: Call) -> GatewayProtocol:
+        """A connection that stands, after the last look."""
+        try:
+            connection = await self._connections.take(alone=call.changes)
+        except (OSError, aiohttp.ServerFingerprintMismatch) as exc:
+            self._left()
+            raise _unreachable(exc) from exc
+        try:
+            self._wire.attach(connection)
         except Exception:  # the last look stopped it: nothing was sent
             self._left()
+            connection.abort()
             raise
-        self._wire.headed()
+        return connection
+
+    async def _headed(self, connection: GatewayProtocol) -> tuple[RawResponseMessage, StreamReader]:
         try:
-            return await self._collect(reply, KEEP_OF_CHANGES if call.changes else KEEP)
-        except BaseException:
-            reply.close()
-            raise
-
-    def _at(self, target: str) -> URL:
-        """The target exactly as it is: as one opaque path, since a parsed query may lose a bare `?`."""
-        return URL.build(
-            scheme=self._url.scheme, host=self._url.host or "", port=self._url.port, path=target, encoded=True
-        )
-
-    async def _collect(self, reply: aiohttp.ClientResponse, keep: int) -> Answer:
-        if reply.status < 200:  # 101, which nobody asked for, and numbers that are none
-            reply.close()
+            message, body = await connection.answered()
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+            raise Broken(silent=not self._wire.heard) from exc
+        except HttpProcessingError as exc:
+            self._left()
+            raise GatewayGarbled("the Gateway answered something that is not HTTP") from exc
+        self._wire.headed()
+        if message.code < 200:  # 101, which nobody asked for, and numbers that are none
             self._left()
             raise GatewayGarbled("the Gateway answered with a status that is none")
-        pieces: list[bytes] = []
-        size = 0
+        return message, body
+
+    async def _collect(
+        self, call: Call, connection: GatewayProtocol, message: RawResponseMessage, body: StreamReader
+    ) -> Answer:
+        self._jar.took(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
+        keep, size, pieces = KEEP_OF_CHANGES if call.changes else KEEP, 0, []
         try:
-            while size <= keep and (piece := await reply.content.readany()):
+            while size <= keep and (piece := await body.readany()):
                 pieces.append(piece)
                 size += len(piece)
                 self._wire.moved()
         except aiohttp.ClientError as exc:
             self._left()
             raise GatewayGarbled("the Gateway broke off inside its answer") from exc
-        answer = Answer(reply.status, reply.headers, b"".join(pieces))
-        if reply.content.at_eof():
-            self._left()
-            return answer
-        rest = LargeBody(reply, self._wire, self._left, self._linger)
-        return Answer(answer.status, answer.headers, answer.body, rest)
+        rest = None
+        if body.at_eof():
+            self._done(call, connection)
+        else:
+            rest = LargeBody(connection, body, self._wire, self._left, self._linger)
+        return Answer(message.code, message.headers, b"".join(pieces), rest)
+
+    def _done(self, call: Call, connection: GatewayProtocol) -> None:
+        self._left()
+        if call.changes:
+            connection.abort()
+        else:
+            self._connections.give_back(connection)
 
 
 class LargeBody:
     """The rest of a large answer; what nobody wants of it is still read, as the Gateway still sends it."""
 
-    def __init__(self, reply: aiohttp.ClientResponse, wire: Wire, left: Left, linger: Linger) -> None:
-        self._reply = reply
+    def __init__(self, connection: GatewayProtocol, body: StreamReader, wire: Wire, left: Left, linger: Linger) -> None:
+        self._connection = connection
+        self._body = body
         self._wire = wire
         self._left = left
         self._linger = linger
@@ -137,7 +152,7 @@ class LargeBody:
     async def pieces(self) -> AsyncIterator[bytes]:
         """See `Rest.pieces`."""
         try:
-            while piece := await self._wire.within(self._reply.content.readany()):
+            while piece := await self._wire.within(self._body.readany()):
                 yield piece
         except TimeoutError as exc:
             raise GatewaySilent("the Gateway stopped in the middle of its answer") from exc
@@ -149,8 +164,8 @@ class LargeBody:
         if self._closed:
             return
         self._closed = True
-        if self._reply.content.at_eof() or self._reply.content.exception() is not None:
-            self._reply.close()
+        if self._body.at_eof() or self._body.exception() is not None:
+            self._connection.abort()
             self._left()
         else:
             self._wire.give_up()
@@ -158,24 +173,37 @@ class LargeBody:
 
     async def _read_on(self) -> None:
         try:
-            while await self._reply.content.readany():
+            while await self._body.readany():
                 pass
         finally:
-            self._reply.close()
+            self._connection.abort()
 
 
-def _headers(call: Call) -> list[tuple[str, str]]:
-    """The call's headers with the length of its body, which a POST or PUT says even when it has none."""
+def written(call: Call, host: str, cookies: str) -> bytes:
+    """A call as it goes over the wire: the target exactly as it is, and the body's length, which a POST or PUT says
+    even where it has none.
+
+    Raises:
+        ValueError: a header or the target holds the end of a line; the doors above let none through.
+    """
     says_length = call.body or call.method in ("POST", "PUT")
-    return [*call.headers, *([("Content-Length", str(len(call.body)))] if says_length else [])]
+    lines = (
+        f"{call.method} {call.target} HTTP/1.1",
+        f"Host: {host}",
+        *(f"{name}: {value}" for name, value in call.headers),
+        *((f"Cookie: {cookies}",) if cookies else ()),
+        *((f"Content-Length: {len(call.body)}",) if says_length else ()),
+    )
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        raise ValueError("the end of a line inside a line of a call")
+    return text.encode("latin-1") + b"\r\n\r\n" + call.body
 
 
-def _translated(exc: aiohttp.ClientError) -> BridgeError:
-    if isinstance(exc, (aiohttp.ServerFingerprintMismatch, aiohttp.ClientConnectorCertificateError)):
+def _unreachable(exc: Exception) -> BridgeError:
+    if isinstance(exc, (aiohttp.ServerFingerprintMismatch, ssl.SSLCertVerificationError)):
         return GatewayUnreachable("the Gateway's certificate is not the expected one", hint=PIN_HINT)
-    if isinstance(exc, aiohttp.ClientSSLError):
+    if isinstance(exc, ssl.SSLError):
         hint = "the port answers, but not with TLS; correct IBKR_GATEWAY_URL (https or http, host, port)"
         return GatewayUnreachable("no TLS connection to the Gateway could be made", hint=hint)
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return GatewayUnreachable("nothing listens at the Gateway's address")
-    return GatewayGarbled("the Gateway answered something that is not HTTP")
+    return GatewayUnreachable("nothing listens at the Gateway's address")

@@ -12,15 +12,15 @@ import asyncio
 import functools
 from contextlib import suppress
 
-import aiohttp
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody, once
-from ibkr_bridge.upstream.exchange import Broken, Exchange, Work, never_twice
+from ibkr_bridge.upstream.connections import Connections
+from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls
-from ibkr_bridge.upstream.wire import GatewayConnector, Wire
+from ibkr_bridge.upstream.wire import Wire
 
 GHOST_FOR = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
 
@@ -43,21 +43,10 @@ class Gateway:
         self._ghost_for = ghost_for
         self._ghosts: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._reads = self._session(tls, alone=False)
-        self._changes = self._session(tls, alone=True)  # no old connection can turn an order into an unknown one
+        self._connections = Connections(self._base, tls)
 
     def __repr__(self) -> str:
         return f"<Gateway {self._base}, {len(self._ghosts)} ghosts>"
-
-    def _session(self, tls: Tls, *, alone: bool) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=GatewayConnector(ssl=tls, limit=0, force_close=alone),
-            cookie_jar=self._jar.cookies,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),  # the deadlines are ours
-            auto_decompress=False,  # bodies pass as they are
-            skip_auto_headers=("Accept-Encoding", "Content-Type"),
-            middlewares=(never_twice,),
-        )
 
     @property
     def ghosts(self) -> int:
@@ -70,8 +59,7 @@ class Gateway:
         for ghost in self._ghosts:
             ghost.cancel()
         await asyncio.gather(*self._ghosts, return_exceptions=True)
-        await self._reads.close()
-        await self._changes.close()
+        self._connections.close()
 
     async def ask(self, call: Call, left: Left = nobody, within: float | None = None) -> Answer:
         """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
@@ -97,8 +85,7 @@ class Gateway:
 
     async def _once(self, call: Call, left: Left, patience: float) -> Answer:
         wire = Wire(patience, call.last_look)
-        session = self._changes if call.changes else self._reads
-        exchange = Exchange(session, self._base, wire, left, self._linger)
+        exchange = Exchange(self._connections, self._base, self._jar, wire, left, self._linger)
         task = asyncio.create_task(exchange.run(call), name="exchange")  # a task, as it may outlive our patience
         try:
             answer = await _until_deadline(task, wire)
@@ -108,7 +95,6 @@ class Gateway:
             raise
         if answer is None:
             raise self._give_up(task, wire, left)
-        self._jar.touched(answer)
         return answer
 
     def _give_up(self, task: asyncio.Task[Answer], wire: Wire, left: Left) -> BridgeError:

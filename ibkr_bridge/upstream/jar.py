@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from http.cookies import BaseCookie
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +21,6 @@ from yarl import URL
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, CookiesSetAside, StateTrouble
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.upstream.base import Answer
 
 MOST_BYTES = 4096  # of cookies in a request; the Gateway answers 400 to more than 8192 of headers in all
 BETWEEN_SAVES = 1.0  # seconds; IBKR sets a cookie with nearly every answer
@@ -85,9 +85,17 @@ class Jar:
             self._scrubber.learn(morsel.value)
         return held
 
-    def touched(self, answer: Answer) -> None:
-        """Where an answer set cookies, they are secrets from now on, and saved soon."""
-        if "Set-Cookie" in answer.headers:
+    def header(self, address: URL, target: str) -> str:
+        """The Cookie header for a call to the Gateway at `address`; empty where none goes along."""
+        if next(iter(self.cookies), None) is None:
+            return ""
+        chosen = self.cookies.filter_cookies(address.with_path(target.partition("?")[0], encoded=True))
+        return "; ".join(f"{morsel.key}={morsel.coded_value}" for morsel in chosen.values())
+
+    def took(self, lines: Sequence[str], address: URL) -> None:
+        """Take in the Set-Cookie lines of one answer: secrets from now on, and saved soon."""
+        if lines:
+            self.cookies.update_cookies_from_headers(lines, address)
             self._learn()
             self._changed.set()
 

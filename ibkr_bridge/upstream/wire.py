@@ -1,25 +1,23 @@
-"""The one connection a call travels on, and what aiohttp's client lacks that the Gateway makes necessary.
+"""How far one call has come, and the protocol it travels by, corrected for what the Gateway does.
+
+The protocol is that of aiohttp's client, with its parser in C and its flow control, without the session above it. Three
+things are mended, all in one place:
 
 - The Gateway frames every answer as chunked, 204 and 304 too, so a stray `0\\r\\n\\r\\n` follows their heads. aiohttp
   reads it as the next answer: at once it loses the 204, later it poisons the next call on that connection.
 - A connection whose call passed its deadline must never be used again, even when its late answer comes whole.
 - An error among the chunks of a body leaves aiohttp's reader waiting; it has to be told.
-- Connecting takes time in which a caller can leave or a person can pause: `Call.last_look` comes after it.
-
-All want the protocol behind one call, which aiohttp hands to nobody; this file reaches for it in one place.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 
 from ibkr_bridge.upstream.base import nobody
 
@@ -38,7 +36,7 @@ class Wire:
 
     def __init__(self, patience: float, last_look: Callable[[], None] = nobody) -> None:
         self._loop = asyncio.get_running_loop()
-        self._protocol: ResponseHandler | None = None
+        self._protocol: GatewayProtocol | None = None
         self._given_up = False
         self.heard = False
         """Whether a byte of the answer has come."""
@@ -52,8 +50,11 @@ class Wire:
         """Whether bytes of the call may have left."""
         return self._protocol is not None
 
-    def attach(self, protocol: ResponseHandler) -> None:
-        """The call is about to be written to this connection, unless the last look stops it."""
+    def attach(self, protocol: GatewayProtocol) -> None:
+        """The call is about to be written to this connection, unless the last look stops it.
+
+        Connecting took time, in which a caller can leave or a person can pause: what the look raises comes out here.
+        """
         self._last_look()
         self._protocol = protocol
         self.deadline = self._loop.time() + self._patience
@@ -85,24 +86,36 @@ class Wire:
             self._protocol.force_close()
 
 
-CURRENT: ContextVar[Wire] = ContextVar("the wire of the call this task makes")
-
-
 class GatewayProtocol(ResponseHandler):
-    """aiohttp's protocol without the stray end of chunks behind an answer that has no body."""
+    """One connection to the Gateway."""
 
+    _wire: Wire | None = None
     _beginning: bytes | None = None  # of an answer, held back until it is plain whether it can have a body
     _deaf = False
 
-    def set_response_params(self, **params: Any) -> None:
-        """A new call begins on this connection."""
-        self._beginning, self._deaf = b"", False
-        self._wire = CURRENT.get()
-        super().set_response_params(**params)
+    def send(self, wire: Wire, request: bytes) -> None:
+        """Send a call, and be ready for its answer."""
+        self._wire, self._beginning, self._deaf = wire, b"", False
+        self.set_response_params(read_until_eof=True, auto_decompress=False)  # bodies pass as they are
+        if self.transport is not None:
+            self.transport.write(request)
+
+    async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
+        """The head of the answer, and its body as it comes. What the Gateway says before that (100, 102) is overheard.
+
+        Raises:
+            aiohttp.ClientOSError, aiohttp.ServerDisconnectedError: the connection ended first.
+            aiohttp.http_exceptions.HttpProcessingError: what came is no HTTP.
+        """
+        while True:
+            message, body = await self.read()
+            if message.code < 100 or message.code > 199 or message.code == 101:
+                return message, body
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the parser, but nothing behind the head of a 204 or 304."""
-        self._wire.heard |= bool(data)
+        if self._wire is not None:
+            self._wire.heard |= bool(data)
         passed = data if self._beginning is None else self._first(self._beginning + data)
         if passed is not None and not self._deaf:
             super().data_received(passed)  # an empty one too: it sets a parser going again that was paused
@@ -137,23 +150,3 @@ def _may_be_empty(head: bytes) -> bool:
     if len(head) >= len(EMPTY[0]):
         return head.startswith(EMPTY)
     return any(empty.startswith(head) for empty in EMPTY)
-
-
-class GatewayConnector(aiohttp.TCPConnector):
-    """aiohttp's pool with our protocol in it, and a last look before a call is written to its connection."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = cast("functools.partial[ResponseHandler]", functools.partial(GatewayProtocol, loop=self._loop))
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        """A connection for the call of this task; making one may take seconds, in which much can change."""
-        connection = await super().connect(req, traces, timeout)
-        try:
-            CURRENT.get().attach(cast("ResponseHandler", connection.protocol))
-        except BaseException:
-            connection.close()
-            raise
-        return connection

@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 from yarl import URL
 
 from ibkr_bridge.events import Bus, CookiesSetAside, Fact, StateTrouble
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.upstream.base import Answer
 from ibkr_bridge.upstream.jar import BETWEEN_SAVES, Jar
 from tests.clocks import ManualClock
 
@@ -222,9 +220,8 @@ async def test_a_cookie_is_a_secret_from_the_moment_it_is_set(path: Path) -> Non
     """The log line of the very call that brought it must not show it."""
     scrubber = Scrubber()
     jar = new_jar(path, scrubber=scrubber)
-    set_cookie(jar, "secret-session-value")
 
-    jar.touched(Answer(200, CIMultiDict({"set-cookie": "x-sess-uuid=secret-session-value"}), b""))
+    jar.took(["x-sess-uuid=secret-session-value"], GATEWAY)
 
     assert scrubber.holds_secret("secret-session-value")
 
@@ -234,14 +231,11 @@ async def test_what_changed_is_saved_soon_but_not_more_often_than_once_a_second(
     clock = ManualClock()
     jar = Jar(path, Bus(), Scrubber(), clock)
     keeping = asyncio.create_task(jar.keep())
-    answer = Answer(200, CIMultiDict({"Set-Cookie": "a=b"}), b"")
-    set_cookie(jar, "first-value")
-    jar.touched(answer)
+    jar.took(["a=first-value"], GATEWAY)
     await clock.asleep(1)
     first = path.read_text()
 
-    set_cookie(jar, "second-value")
-    jar.touched(answer)
+    jar.took(["a=second-value"], GATEWAY)
     meanwhile = path.read_text()
     clock.advance(BETWEEN_SAVES)
     for _ in range(10):  # until the loop has gone round
@@ -262,7 +256,7 @@ async def test_an_answer_without_cookies_costs_no_save(path: Path) -> None:
     keeping = asyncio.create_task(jar.keep())
     set_cookie(jar, "some-value")
 
-    jar.touched(Answer(200, CIMultiDict({"Content-Type": "text/plain"}), b""))
+    jar.took((), GATEWAY)
     for _ in range(10):  # until the loop has gone round
         await asyncio.sleep(0)
 

@@ -1,0 +1,97 @@
+"""Connections to the Gateway: made, kept while they rest, and never used again once there is any doubt.
+
+Reads share kept ones. A call that changes something travels alone: a kept connection may be closing, and who knows then
+what went out on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from weakref import WeakSet
+
+import aiohttp
+from yarl import URL
+
+from ibkr_bridge.upstream.tls import Tls
+from ibkr_bridge.upstream.wire import GatewayProtocol
+
+REST = 15.0  # seconds a connection may rest; a fresh one costs a millisecond on loopback
+
+
+class Connections:
+    """All connections to one Gateway.
+
+    Args:
+        address: scheme, host and port.
+        tls: how its certificate is judged.
+    """
+
+    def __init__(self, address: URL, tls: Tls) -> None:
+        self._address = address
+        self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
+        self._context = _context(tls) if address.scheme == "https" else None
+        self._resting: dict[GatewayProtocol, asyncio.TimerHandle] = {}
+        self._all: WeakSet[GatewayProtocol] = WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<Connections to {self._address}, {len(self._resting)} resting>"
+
+    async def take(self, *, alone: bool) -> GatewayProtocol:
+        """A connection that stands; a fresh one where the call travels alone or none rests.
+
+        Raises:
+            OSError: none can be made; `ssl.SSLError` where TLS is the reason.
+            aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
+        """
+        while self._resting and not alone:
+            connection, timer = self._resting.popitem()
+            timer.cancel()
+            if connection.is_connected() and not connection.should_close:
+                return connection
+            connection.abort()
+        return await self._made()
+
+    def give_back(self, connection: GatewayProtocol) -> None:
+        """Let a connection rest that a read has done with, unless anything speaks against it."""
+        if connection.should_close or not connection.is_connected():
+            connection.abort()
+            return
+        expire = functools.partial(self._expired, connection)
+        self._resting[connection] = asyncio.get_running_loop().call_later(REST, expire)
+
+    def close(self) -> None:
+        """Let go of all there are; whoever waits for an answer is told that the connection ended."""
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        for connection in self._all:
+            connection.abort()
+
+    def _expired(self, connection: GatewayProtocol) -> None:
+        if self._resting.pop(connection, None) is not None:
+            connection.abort()
+
+    async def _made(self) -> GatewayProtocol:
+        loop, host, port = asyncio.get_running_loop(), self._address.host or "", self._address.port or 443
+        name = host if self._context is not None else None
+        transport, connection = await loop.create_connection(
+            lambda: GatewayProtocol(loop), host, port, ssl=self._context, server_hostname=name
+        )
+        self._all.add(connection)
+        if self._fingerprint is not None and self._context is not None:
+            try:
+                self._fingerprint.check(transport)
+            except aiohttp.ServerFingerprintMismatch:
+                connection.abort()
+                raise
+        return connection
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
