@@ -7,6 +7,7 @@ standard error leads to the journal (which then knows the time, so the line does
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -58,9 +59,7 @@ class Log:
         chain: list[structlog.typing.Processor] = [structlog.processors.add_log_level, self._scrubbed]
         if not journal:
             chain.append(structlog.processors.TimeStamper(fmt="iso" if not console else "%H:%M:%S", utc=not console))
-        chain.append(
-            structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer()
-        )
+        chain.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _as_json)
         if journal:
             chain.append(_with_priority)
         self._logger = structlog.wrap_logger(
@@ -96,6 +95,13 @@ class Log:
         root = logging.getLogger()
         root.handlers[:] = [_Library(self)]
         root.setLevel(logging.WARNING)
+
+
+ENCODER = json.JSONEncoder(default=repr)  # made once: `json.dumps` with a default makes one for each line
+
+
+def _as_json(_: object, __: str, line: EventDict) -> str:
+    return ENCODER.encode(line)
 
 
 def _with_priority(_: object, __: str, line: Any) -> str:
