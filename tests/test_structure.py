@@ -17,7 +17,7 @@ from ibkr_bridge.calling.call import OWN_READS
 from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
 from ibkr_bridge.settings import SECRETS, Settings
-from ibkr_bridge.upstream import wire
+from ibkr_bridge.upstream import exchange
 from ibkr_bridge.web import passthrough
 from ibkr_bridge.web.routes import OWN
 
@@ -133,7 +133,7 @@ def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
     reads = {path for path, methods in OWN.items() if set(methods.values()) == {Effect.READ}}
 
     assert set(OWN_READS) == reads
-    assert (client.CONNECTING, client.BODY_FACTOR) == (wire.CONNECT_WITHIN, wire.BODY_FACTOR)
+    assert (client.CONNECTING, client.BODY_FACTOR) == (exchange.CONNECT_WITHIN, exchange.BODY_FACTOR)
     assert call.LONGEST_WAIT == passthrough.LONGEST_WAIT
 
 
@@ -213,7 +213,7 @@ def test_every_loop_is_accounted_for() -> None:
     assert all(f"`{loop}`" in chart for loop in loops)
 
 
-TASKS = {"app.py", "upstream/gateway.py"}  # the supervisor; an exchange and a ghost, which must outlive their callers
+TASKS = {"app.py", "upstream/gateway.py"}  # the supervisor; a ghost, which must outlive its caller
 
 
 def test_tasks_are_made_in_few_places() -> None:

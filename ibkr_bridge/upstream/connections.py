@@ -38,20 +38,15 @@ class Connections:
     def __repr__(self) -> str:
         return f"<Connections to {self._address}, {len(self._resting)} resting>"
 
-    async def take(self, *, alone: bool) -> GatewayProtocol:
-        """A connection that stands; a fresh one where the call travels alone or none rests.
-
-        Raises:
-            OSError: none can be made; `ssl.SSLError` where TLS is the reason.
-            aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
-        """
-        while self._resting and not alone:
+    def rested(self) -> GatewayProtocol | None:
+        """A kept connection that still stands, if there is one."""
+        while self._resting:
             connection, timer = self._resting.popitem()
             timer.cancel()
             if connection.is_connected() and not connection.should_close:
                 return connection
             connection.abort()
-        return await self._made()
+        return None
 
     def give_back(self, connection: GatewayProtocol) -> None:
         """Let a connection rest that a read has done with, unless anything speaks against it."""
@@ -73,7 +68,13 @@ class Connections:
         if self._resting.pop(connection, None) is not None:
             connection.abort()
 
-    async def _made(self) -> GatewayProtocol:
+    async def made(self) -> GatewayProtocol:
+        """A fresh connection.
+
+        Raises:
+            OSError: none can be made; `ssl.SSLError` where TLS is the reason.
+            aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
+        """
         loop, host, port = asyncio.get_running_loop(), self._address.host or "", self._address.port or 443
         name = host if self._context is not None else None
         transport, connection = await loop.create_connection(

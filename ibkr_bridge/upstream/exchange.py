@@ -1,11 +1,14 @@
 """One call and its answer, from the first byte out to the last byte in.
 
-An exchange runs in a task of its own, so that it can outlive its caller's patience. It translates what aiohttp raises
-into our own errors, and says `left` exactly once: when the Gateway has stopped working on the call.
+An exchange ends with its caller's patience, its connection does not: a late answer is read by work handed to `linger`.
+What aiohttp raises becomes our own errors, and `left` is said exactly once: when the Gateway has stopped working on the
+call.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 
@@ -20,14 +23,17 @@ from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, Gatew
 from ibkr_bridge.upstream.base import Answer, Call, Left
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.wire import GatewayProtocol, Wire
+from ibkr_bridge.upstream.wire import GatewayProtocol
 
+CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
+BODY_FACTOR = 4  # a whole body may take so many times the deadline of one piece
 KEEP = 256 * 1024  # bytes; larger answers are passed on as they come
 KEEP_OF_CHANGES = 8 * 1024 * 1024  # bytes; the answer to an order is held until it is whole, or it is no answer
 PIN_HINT = "its certificate is not the one IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE expects"
 
 Work = Callable[[], Coroutine[None, None, None]]
 Linger = Callable[[Work, Left], None]
+Head = tuple[RawResponseMessage, StreamReader]
 
 
 class Broken(Exception):
@@ -49,18 +55,18 @@ class Exchange:
         connections: to the Gateway.
         address: of the Gateway.
         jar: the cookies that go along, and those that come back.
-        wire: how far the call has come.
-        left: to be called when it has left the Gateway.
+        patience: seconds for the head of the answer, and for each piece of its body.
+        left: to be called when the call has left the Gateway.
         linger: takes work that must go on when nobody waits any more.
     """
 
     def __init__(
-        self, connections: Connections, address: URL, jar: Jar, wire: Wire, left: Left, linger: Linger
+        self, connections: Connections, address: URL, jar: Jar, patience: float, left: Left, linger: Linger
     ) -> None:
         self._connections = connections
         self._address = address
         self._jar = jar
-        self._wire = wire
+        self._patience = patience
         self._left = left
         self._linger = linger
 
@@ -68,67 +74,98 @@ class Exchange:
         """Send the call and bring its answer, the body whole or its first 256 KiB.
 
         Raises:
-            GatewayUnreachable, GatewayGarbled: see `Upstream.ask`.
+            GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
         connection = await self._connected(call)
         try:
             cookies = self._jar.header(self._address, call.target)
-            connection.send(self._wire, written(call, self._address.authority, cookies))
-            message, body = await self._headed(connection)
+            connection.send(written(call, self._address.authority, cookies))
+            message, body = await self._in_time(connection)
             return await self._collect(call, connection, message, body)
+        except GatewaySilent:
+            raise  # the connection stays: its late answer is read on
+        except asyncio.CancelledError:  # the bridge itself ends
+            self._left()
+            connection.abort()
+            raise
         except BaseException:
             connection.abort()
             raise
 
     async def _connected(self, call: Call) -> GatewayProtocol:
-        """A connection that stands, after the last look."""
+        """A connection that stands, after the last look: making one took time, in which much can have changed."""
+        connection = None if call.changes else self._connections.rested()
         try:
-            connection = await self._connections.take(alone=call.changes)
-        except (OSError, aiohttp.ServerFingerprintMismatch) as exc:
+            if connection is None:
+                connection = await self._fresh()
+            call.last_look()
+        except BaseException:  # nothing was sent
             self._left()
-            raise _unreachable(exc) from exc
-        try:
-            self._wire.attach(connection)
-        except Exception:  # the last look stopped it: nothing was sent
-            self._left()
-            connection.abort()
+            if connection is not None:
+                connection.abort()
             raise
         return connection
 
-    async def _headed(self, connection: GatewayProtocol) -> tuple[RawResponseMessage, StreamReader]:
+    async def _fresh(self) -> GatewayProtocol:
+        try:
+            async with asyncio.timeout(min(CONNECT_WITHIN, self._patience)):
+                return await self._made()
+        except TimeoutError as exc:
+            raise GatewaySilent("the Gateway takes connections and does not greet") from exc
+
+    async def _made(self) -> GatewayProtocol:
+        try:
+            return await self._connections.made()
+        except (OSError, aiohttp.ServerFingerprintMismatch) as exc:
+            raise _unreachable(exc) from exc
+
+    async def _in_time(self, connection: GatewayProtocol) -> Head:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._headed(connection)
+        except TimeoutError as exc:
+            self._linger(functools.partial(self._late, connection), self._left)
+            raise GatewaySilent("the Gateway did not answer in time") from exc
+
+    async def _late(self, connection: GatewayProtocol) -> None:
+        """Read an answer that nobody waits for any more, on a connection that is never used again."""
+        try:
+            _, body = await connection.answered()
+            await read_on(body)
+        finally:
+            connection.abort()
+
+    async def _headed(self, connection: GatewayProtocol) -> Head:
         try:
             message, body = await connection.answered()
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            raise Broken(silent=not self._wire.heard) from exc
+            raise Broken(silent=not connection.heard) from exc
         except HttpProcessingError as exc:
             self._left()
             raise GatewayGarbled("the Gateway answered something that is not HTTP") from exc
-        self._wire.headed()
         if message.code < 200:  # 101, which nobody asked for, and numbers that are none
             self._left()
             raise GatewayGarbled("the Gateway answered with a status that is none")
+        self._jar.took(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
         return message, body
 
     async def _collect(
         self, call: Call, connection: GatewayProtocol, message: RawResponseMessage, body: StreamReader
     ) -> Answer:
-        self._jar.took(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
-        keep, size, pieces = KEEP_OF_CHANGES if call.changes else KEEP, 0, []
+        rest = LargeBody(connection, body, self._patience, self._left, self._linger)
         try:
-            while size <= keep and (piece := await body.readany()):
-                pieces.append(piece)
-                size += len(piece)
-                self._wire.moved()
-        except aiohttp.ClientError as exc:
+            beginning = await rest.beginning(KEEP_OF_CHANGES if call.changes else KEEP)
+        except GatewayGarbled:
             self._left()
-            raise GatewayGarbled("the Gateway broke off inside its answer") from exc
-        rest = None
-        if body.at_eof():
-            self._done(call, connection)
-        else:
-            rest = LargeBody(connection, body, self._wire, self._left, self._linger)
-        return Answer(message.code, message.headers, b"".join(pieces), rest)
+            raise
+        except GatewaySilent:
+            rest.close()
+            raise
+        if not body.at_eof():
+            return Answer(message.code, message.headers, beginning, rest)
+        self._done(call, connection)
+        return Answer(message.code, message.headers, beginning)
 
     def _done(self, call: Call, connection: GatewayProtocol) -> None:
         self._left()
@@ -139,21 +176,46 @@ class Exchange:
 
 
 class LargeBody:
-    """The rest of a large answer; what nobody wants of it is still read, as the Gateway still sends it."""
+    """A body as it comes; what nobody wants of it is still read, as the Gateway still sends it.
 
-    def __init__(self, connection: GatewayProtocol, body: StreamReader, wire: Wire, left: Left, linger: Linger) -> None:
+    Args:
+        patience: seconds for each piece.
+    """
+
+    def __init__(
+        self, connection: GatewayProtocol, body: StreamReader, patience: float, left: Left, linger: Linger
+    ) -> None:
         self._connection = connection
         self._body = body
-        self._wire = wire
+        self._patience = patience
         self._left = left
         self._linger = linger
         self._closed = False
 
+    async def beginning(self, most: int) -> bytes:
+        """The body whole, or as soon as it is longer than `most` bytes what has come of it.
+
+        Raises:
+            GatewaySilent, GatewayGarbled: see `Rest.pieces`.
+        """
+        loop, pieces, size = asyncio.get_running_loop(), [], 0
+        until = loop.time() + self._patience * BODY_FACTOR
+        while size <= most and (piece := await self._piece(until - loop.time())):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """See `Rest.pieces`."""
+        while piece := await self._piece(self._patience):
+            yield piece
+
+    async def _piece(self, left: float) -> bytes:
         try:
-            while piece := await self._wire.within(self._body.readany()):
-                yield piece
+            if self._body.is_eof():  # all of it is here: there is nothing to wait for
+                return await self._body.readany()
+            async with asyncio.timeout(min(self._patience, left)):
+                return await self._body.readany()
         except TimeoutError as exc:
             raise GatewaySilent("the Gateway stopped in the middle of its answer") from exc
         except aiohttp.ClientError as exc:
@@ -168,15 +230,19 @@ class LargeBody:
             self._connection.abort()
             self._left()
         else:
-            self._wire.give_up()
             self._linger(self._read_on, self._left)
 
     async def _read_on(self) -> None:
         try:
-            while await self._body.readany():
-                pass
+            await read_on(self._body)
         finally:
             self._connection.abort()
+
+
+async def read_on(body: StreamReader) -> None:
+    """Read a body to its end, for nobody."""
+    while await body.readany():
+        pass
 
 
 def written(call: Call, host: str, cookies: str) -> bytes:

@@ -9,18 +9,16 @@ only then says that the call has left the Gateway.
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextlib import suppress
 
 from yarl import URL
 
-from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent
+from ibkr_bridge.errors import BridgeError, GatewayGarbled
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody, once
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls
-from ibkr_bridge.upstream.wire import Wire
 
 GHOST_FOR = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
 
@@ -84,27 +82,7 @@ class Gateway:
         return GatewayGarbled("the Gateway broke off before it answered")
 
     async def _once(self, call: Call, left: Left, patience: float) -> Answer:
-        wire = Wire(patience, call.last_look)
-        exchange = Exchange(self._connections, self._base, self._jar, wire, left, self._linger)
-        task = asyncio.create_task(exchange.run(call), name="exchange")  # a task, as it may outlive our patience
-        try:
-            answer = await _until_deadline(task, wire)
-        except asyncio.CancelledError:  # the bridge itself ends
-            task.cancel()
-            left()
-            raise
-        if answer is None:
-            raise self._give_up(task, wire, left)
-        return answer
-
-    def _give_up(self, task: asyncio.Task[Answer], wire: Wire, left: Left) -> BridgeError:
-        if not wire.connected:
-            task.cancel()
-            left()
-            return GatewaySilent("the Gateway takes connections and does not greet")
-        wire.give_up()
-        self._linger(functools.partial(_late_answer, task), left)
-        return GatewaySilent("the Gateway did not answer in time")
+        return await Exchange(self._connections, self._base, self._jar, patience, left, self._linger).run(call)
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
@@ -117,35 +95,3 @@ class Gateway:
         with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
             async with asyncio.timeout(self._ghost_for):
                 await work()
-
-
-async def _late_answer(task: asyncio.Task[Answer]) -> None:
-    answer = await task
-    if answer.rest is not None:
-        answer.rest.close()  # which reads on by itself
-
-
-async def _until_deadline(task: asyncio.Task[Answer], wire: Wire) -> Answer | None:
-    """The task's answer, or None once its stage has lasted too long."""
-    loop = asyncio.get_running_loop()
-    while not task.done() and wire.deadline > loop.time():
-        await _done_or_late(task, wire.deadline)
-    return task.result() if task.done() else None
-
-
-async def _done_or_late(task: asyncio.Task[Answer], deadline: float) -> None:
-    """What `asyncio.wait` does for many tasks, for one: every call passes here."""
-    loop = asyncio.get_running_loop()
-    woken = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    timer = loop.call_at(deadline, wake)
-    task.add_done_callback(wake)
-    try:
-        await woken
-    finally:
-        timer.cancel()
-        task.remove_done_callback(wake)
