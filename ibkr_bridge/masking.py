@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
-ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[DUFI][A-Z]{0,2}\d{5,12}(?![A-Za-z0-9])", re.IGNORECASE)
+# The last part of a UUID may look like an account number, and the first: requests are named so.
+LAST, FIRST = r"(?<![0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-.)", r"(?!(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+ACCOUNT = re.compile(rf"(?<![A-Za-z0-9])[DUFI]{LAST}[A-Z]{{0,2}}\d{{5,12}}(?![A-Za-z0-9]){FIRST}", re.IGNORECASE)
 HIDDEN = "[hidden]"
 REMEMBERED = 512  # cookies change for ever; the newest are the ones that can still be used
 SHORTEST = 6  # a shorter secret would blot out ordinary words, and protects nothing

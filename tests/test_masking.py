@@ -40,6 +40,17 @@ def test_ordinary_words_stay(text: str) -> None:
     assert Scrubber().scrub(text) == text
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["d6787281-1ed1-4e9f-8983-AD535C686355", "1ed1aaaa-1ed1-4e9f-8983-fa0123456789", "d1234567-1ed1-4e9f-8983-0"],
+)
+def test_only_a_whole_uuid_is_no_account_number(name: str) -> None:
+    """A hundredth of all UUIDs begins or ends like one; a request so named must be found again in the log."""
+    whole = len(name) == 36
+
+    assert Scrubber().holds_secret(f"request {name}\0") is not whole
+
+
 def test_a_learned_secret_is_hidden() -> None:
     """The last line of defence, where somebody wrote it after all."""
     scrubber = Scrubber()

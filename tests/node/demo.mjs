@@ -60,7 +60,11 @@ class Demo {
   async #logCaughtUp() {
     const id = randomUUID();
     await (await fetch(`${this.url}/health`, { headers: { "X-Request-ID": id } })).text();
-    while (!this.log.some((line) => line.request_id === id)) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let turn = 0; turn < 2000; turn++) {
+      if (this.log.some((line) => line.request_id === id)) return;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    throw new Error(`the log never told of the request ${id}`);
   }
 
   // Make something go wrong, as `bridge.py trigger` does.

@@ -156,6 +156,15 @@ async def test_only_a_few_headers_come_down(house: House, sim: Simulator) -> Non
     assert {part.partition(";")[0] for part in reply.headers["Server-Timing"].split(", ")} == {"wait", "gateway"}
 
 
+async def test_a_request_is_found_in_the_log_by_any_uuid(house: House) -> None:
+    """Web frameworks name requests so; this one begins as an account number does."""
+    name = "d6787281-1ed1-4e9f-8983-ad535c686355"
+
+    reply = await house.get("/health", headers={"X-Request-ID": name})
+
+    assert reply.headers["X-Request-ID"] == name
+
+
 @pytest.mark.parametrize("given", ["", "x" * 65, "a b", "ä", "DU1234567", "full-key-for-tests-0123456789-abcdef", '"'])
 async def test_a_request_id_that_could_carry_harm_is_replaced(house: House, given: str) -> None:
     """It stands in every log line."""
