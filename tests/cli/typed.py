@@ -41,6 +41,7 @@ class Place:
             self.write_dotenv("")
         self.env = {
             "PATH": os.environ["PATH"],
+            "TMPDIR": str(home),  # a demo that is killed leaves its folder behind
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(home / "run"),
             "IBKR_BRIDGE_STATE_DIR": str(home / "state"),
