@@ -62,11 +62,9 @@ class Log:
         chain.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _as_json)
         if journal:
             chain.append(_with_priority)
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
-            processors=chain,
-            wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level.value]),
-        ).bind()  # once, not for each line
+        self._chain = chain
+        self._writer = structlog.WriteLogger(stream)
+        self._least = LEVELS[level.value]
 
     def __repr__(self) -> str:
         return f"<Log to {self._stream.name}>"
@@ -84,8 +82,13 @@ class Log:
 
     def say(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
+        if LEVELS[level] < self._least:
+            return
+        line: Any = {"event": event, **keys}
         try:
-            getattr(self._logger, level)(event, **keys)
+            for step in self._chain:
+                line = step(None, level, line)
+            self._writer.msg(line)
         except (OSError, ValueError):
             return  # the terminal was closed, or the disk is full
 
