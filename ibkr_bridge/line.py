@@ -178,7 +178,7 @@ class Line:
     async def _send(self, trip: Trip, give_back: Callable[[], None]) -> Answer:
         sent = time.monotonic()
         try:
-            return await self.gateway.ask(trip.call.watched(lambda: self._last_look(trip)), give_back)
+            return await self.gateway.ask(trip.call, give_back, lambda: self._last_look(trip))
         except GatewayTrouble as exc:
             self.keeper.doubt()
             if not trip.call.changes:

@@ -27,7 +27,7 @@ JSON = (("Content-Type", "application/json"),)
 class Asking(Protocol):
     """The Gateway, as far as the keeper uses it."""
 
-    async def ask(self, call: Call, left: Left = ..., within: float | None = None) -> Answer:
+    async def ask(self, call: Call, left: Left = ..., *, within: float | None = None) -> Answer:
         """See `upstream.gateway.Gateway.ask`."""
         ...
 
@@ -68,7 +68,8 @@ class Envoy:
 
         self.hanging += 1
         try:
-            answer = await self._gateway.ask(Call("GET", target(AUTH_STATUS), upwards(())), answered, LOOK_WITHIN)
+            call = Call("GET", target(AUTH_STATUS), upwards(()))
+            answer = await self._gateway.ask(call, answered, within=LOOK_WITHIN)
         except GatewayTrouble as exc:
             given_up = True
             self.trouble_hint = exc.hint
@@ -112,7 +113,7 @@ class Envoy:
 
     async def _try(self, call: Call, within: float, left: Left = nobody) -> Answer | None:
         try:
-            return await self._gateway.ask(call, left, within)
+            return await self._gateway.ask(call, left, within=within)
         except GatewayTrouble:
             return None
 

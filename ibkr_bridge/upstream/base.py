@@ -9,10 +9,6 @@ from typing import Protocol
 Headers = tuple[tuple[str, str], ...]
 
 
-def _go() -> None:
-    """Nothing stops this call."""
-
-
 @dataclass(frozen=True)
 class Call:
     """One request to IBKR.
@@ -23,7 +19,6 @@ class Call:
         headers: what crosses upwards, already chosen.
         body: whole; its length is always said, as the Gateway loses chunked bodies.
         changes: it may change something at IBKR, so it travels alone and is never repeated.
-        last_look: called when the connection stands and nothing has been sent yet; what it raises stops the call.
     """
 
     method: str
@@ -31,11 +26,6 @@ class Call:
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
     changes: bool = False
-    last_look: Callable[[], None] = field(default=_go, repr=False, compare=False)
-
-    def watched(self, last_look: Callable[[], None]) -> Call:
-        """The same call with a last look at it."""
-        return Call(self.method, self.target, self.headers, self.body, self.changes, last_look)
 
 
 class Rest(Protocol):
@@ -76,6 +66,14 @@ def nobody() -> None:
     """For those who count no slots."""
 
 
+LastLook = Callable[[], None]
+"""Called when the connection stands and nothing has been sent yet; what it raises stops the call."""
+
+
+def go() -> None:
+    """Nothing stops this call."""
+
+
 def once(left: Left) -> Left:
     """The same, but harmless when it is called again: a call has several ways to end."""
     waiting = [left]
@@ -90,7 +88,7 @@ def once(left: Left) -> Left:
 class Upstream(Protocol):
     """A road to IBKR."""
 
-    async def ask(self, call: Call, left: Left = nobody) -> Answer:
+    async def ask(self, call: Call, left: Left = nobody, last_look: LastLook = go) -> Answer:
         """Send one call and bring its answer.
 
         Raises:

@@ -7,7 +7,6 @@ what went out on it.
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from weakref import WeakSet
 
@@ -32,7 +31,8 @@ class Connections:
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
         self._context = _context(tls) if address.scheme == "https" else None
-        self._resting: dict[GatewayProtocol, asyncio.TimerHandle] = {}
+        self._resting: dict[GatewayProtocol, float] = {}  # since when, in the loop's seconds; the longest first
+        self._sweep: asyncio.TimerHandle | None = None
         self._all: WeakSet[GatewayProtocol] = WeakSet()
 
     def __repr__(self) -> str:
@@ -41,8 +41,7 @@ class Connections:
     def rested(self) -> GatewayProtocol | None:
         """A kept connection that still stands, if there is one."""
         while self._resting:
-            connection, timer = self._resting.popitem()
-            timer.cancel()
+            connection, _ = self._resting.popitem()
             if connection.is_connected() and not connection.should_close:
                 return connection
             connection.abort()
@@ -53,19 +52,28 @@ class Connections:
         if connection.should_close or not connection.is_connected():
             connection.abort()
             return
-        expire = functools.partial(self._expired, connection)
-        self._resting[connection] = asyncio.get_running_loop().call_later(REST, expire)
+        loop = asyncio.get_running_loop()
+        self._resting[connection] = loop.time()
+        if self._sweep is None:  # one for all: a timer for each would cost more than the rest of this
+            self._sweep = loop.call_later(REST, self._swept, loop)
 
     def close(self) -> None:
         """Let go of all there are; whoever waits for an answer is told that the connection ended."""
-        for timer in self._resting.values():
-            timer.cancel()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         self._resting.clear()
         for connection in self._all:
             connection.abort()
 
-    def _expired(self, connection: GatewayProtocol) -> None:
-        if self._resting.pop(connection, None) is not None:
+    def _swept(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let go of those that have rested too long; look again when the next one will have."""
+        self._sweep = None
+        for connection, since in list(self._resting.items()):
+            if loop.time() < since + REST:
+                self._sweep = loop.call_at(since + REST, self._swept, loop)
+                return
+            del self._resting[connection]
             connection.abort()
 
     async def made(self) -> GatewayProtocol:

@@ -20,7 +20,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
-from ibkr_bridge.upstream.base import Answer, Call, Left
+from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.wire import GatewayProtocol
@@ -70,14 +70,14 @@ class Exchange:
         self._left = left
         self._linger = linger
 
-    async def run(self, call: Call) -> Answer:
+    async def run(self, call: Call, last_look: LastLook) -> Answer:
         """Send the call and bring its answer, the body whole or its first 256 KiB.
 
         Raises:
             GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
-        connection = await self._connected(call)
+        connection = await self._connected(call, last_look)
         try:
             cookies = self._jar.header(self._address, call.target)
             connection.send(written(call, self._address.authority, cookies))
@@ -93,13 +93,13 @@ class Exchange:
             connection.abort()
             raise
 
-    async def _connected(self, call: Call) -> GatewayProtocol:
+    async def _connected(self, call: Call, last_look: LastLook) -> GatewayProtocol:
         """A connection that stands, after the last look: making one took time, in which much can have changed."""
         connection = None if call.changes else self._connections.rested()
         try:
             if connection is None:
                 connection = await self._fresh()
-            call.last_look()
+            last_look()
         except BaseException:  # nothing was sent
             self._left()
             if connection is not None:
@@ -200,9 +200,9 @@ class LargeBody:
         """
         loop, pieces, size = asyncio.get_running_loop(), [], 0
         until = loop.time() + self._patience * BODY_FACTOR
-        while size <= most and (piece := await self._piece(until - loop.time())):
-            pieces.append(piece)
-            size += len(piece)
+        while size <= most and not self._body.at_eof():
+            pieces.append(await self._piece(until - loop.time()))
+            size += len(pieces[-1])
         return b"".join(pieces)
 
     async def pieces(self) -> AsyncIterator[bytes]:

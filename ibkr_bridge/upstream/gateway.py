@@ -2,8 +2,8 @@
 
 The Gateway itself never gives up: it answers when IBKR does, or never, and goes on working on a call whose sender
 has left. So every call has a deadline for the connection, the head and each piece of the body. When one passes, the
-caller is told, and the exchange stays as a ghost: it reads on until the answer comes or two minutes are over, and
-only then says that the call has left the Gateway.
+caller is told, and the connection stays as a ghost: it is read on until the answer comes or two minutes are over, and
+only then is it said that the call has left the Gateway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody, once
+from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left, go, nobody, once
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
 from ibkr_bridge.upstream.jar import Jar
@@ -59,7 +59,9 @@ class Gateway:
         await asyncio.gather(*self._ghosts, return_exceptions=True)
         self._connections.close()
 
-    async def ask(self, call: Call, left: Left = nobody, within: float | None = None) -> Answer:
+    async def ask(
+        self, call: Call, left: Left = nobody, last_look: LastLook = go, *, within: float | None = None
+    ) -> Answer:
         """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
 
         Args:
@@ -68,12 +70,12 @@ class Gateway:
         loop, left = asyncio.get_running_loop(), once(left)
         until = loop.time() + (within or self._timeout)
         try:
-            return await self._once(call, left, until - loop.time())
+            return await self._once(call, left, last_look, until - loop.time())
         except Broken as exc:
             if call.changes or not exc.silent or self._closed:
                 raise self._broken(left) from exc
         try:
-            return await self._once(call, left, max(0.0, until - loop.time()))
+            return await self._once(call, left, last_look, max(0.0, until - loop.time()))
         except Broken as exc:
             raise self._broken(left) from exc
 
@@ -81,8 +83,9 @@ class Gateway:
         left()
         return GatewayGarbled("the Gateway broke off before it answered")
 
-    async def _once(self, call: Call, left: Left, patience: float) -> Answer:
-        return await Exchange(self._connections, self._base, self._jar, patience, left, self._linger).run(call)
+    async def _once(self, call: Call, left: Left, last_look: LastLook, patience: float) -> Answer:
+        exchange = Exchange(self._connections, self._base, self._jar, patience, left, self._linger)
+        return await exchange.run(call, last_look)
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""

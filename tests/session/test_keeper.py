@@ -373,11 +373,11 @@ class Raising:
         self.error: Exception | None = None
         self.road: Any = None
 
-    async def ask(self, call: Call, left: Left = nobody, within: float | None = None) -> Answer:
+    async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
         """Fail, or go on."""
         if self.error is not None:
             raise self.error
-        answer: Answer = await self.road.ask(call, left, within)
+        answer: Answer = await self.road.ask(call, left, within=within)
         return answer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.upstream.connections import REST
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from tests.upstream.stage import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
@@ -54,7 +54,7 @@ class Caller:
 
     async def ask(self, call: Call = READ, within: float | None = None) -> Answer:
         """One call, counted; `sent` tells whether its bytes were let go."""
-        return await self.gateway.ask(replace(call, last_look=self._going), self.one_left, within)
+        return await self.gateway.ask(call, self.one_left, self._going, within=within)
 
     async def trouble(self, call: Call = READ, within: float | None = None) -> BridgeError:
         """One call that is meant to fail."""
@@ -172,6 +172,27 @@ async def test_reads_share_a_connection(meet: Meet) -> None:
         await caller.ask()
 
     assert stage.connections == 1
+
+
+async def test_a_connection_that_has_rested_too_long_is_let_go(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was used in between stays; and when there are none left, the next read makes one."""
+    stage, caller = await meet()
+    loop, ahead = asyncio.get_running_loop(), [0.0]
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + ahead[0])
+    await asyncio.gather(caller.ask(), caller.ask())
+    ahead[0] += REST * 2 / 3
+    await caller.ask()
+    used = stage.heard[-1].connection
+
+    ahead[0] += REST * 2 / 3
+    await stage.until_closed(3 - used)
+    assert stage.is_open(used)
+    ahead[0] += REST * 2 / 3
+    await stage.until_closed(used)
+    await caller.ask()
+
+    assert stage.heard[-1].connection == 3
 
 
 @pytest.mark.parametrize("call", CHANGES, ids=way)
