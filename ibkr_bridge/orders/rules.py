@@ -164,13 +164,15 @@ class _Mentions:
 
 
 def read_call(row: Endpoint, segments: tuple[str, ...], query: str, body: bytes) -> Asked:
-    """What a call asks for, from all the places where it can name an account or a size.
+    """What a call asks for, from all the places where it can name an account or a size; of a read only that it is one.
 
     Every occurrence counts, repeated names included: nobody knows which of two IBKR takes.
 
     Raises:
         BadRequest: the body of a call that changes something is not JSON, so the rules cannot see into it.
     """
+    if not RULES[row.effect]:
+        return Asked(row.effect, row.order)
     found = _Mentions()
     named = account_in(row, segments)
     if named is not None:
