@@ -1,7 +1,8 @@
 """What happens to every request before its handler, and to every reply before it leaves.
 
-One middleware, one question. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody foresaw
-becomes `internal` with the request's id, and its places (never its words) go to the log.
+Three middlewares stand around every request: its name, its line in the log, its errors as JSON. Inside them a list of
+plain questions is asked at the door. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody
+foresaw becomes `internal` with the request's id, and its places (never its words) go to the log.
 """
 
 from __future__ import annotations
@@ -46,11 +47,7 @@ def pipeline() -> tuple[Middleware, ...]:
         named_request,  # an id, for every log line and for the reply
         timed_request,  # one line, one measurement; who is inside is counted here
         errors_become_json,  # inside the two above, so that refusals are named and timed
-        known_host,  # was it meant for us, and not sent by a page?   400 403
-        plain_target,  # can it be read in one way only?              400 414
-        known_key,  # who is calling?                                 401
-        door_still_open,  # are we ending?                            503
-        granted_scope,  # may they call this?                         403
+        admitted,  # one question after the other, see CHECKS
     )
 
 
@@ -103,7 +100,15 @@ FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
 
 
 @web.middleware
-async def known_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Ask all that has to be asked before the door; the first refusal counts."""
+    visit = request[VISIT]
+    for check in CHECKS:
+        check(request, visit)
+    return await handler(request)
+
+
+def known_host(request: web.Request, _: Visit) -> None:
     """Refuse names an attacker can point at us (DNS rebinding), and pages that are not ours."""
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) != 1:
@@ -113,7 +118,6 @@ async def known_host(request: web.Request, handler: Handler) -> web.StreamRespon
     origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
     if origins - {f"http://{hosts[0].lower()}"}:
         raise ForeignOrigin("a page of another origin is asking")
-    return await handler(request)
 
 
 def is_known_host(host: str, settings: Settings) -> bool:
@@ -136,45 +140,43 @@ def _is_wildcard(name: str, settings: Settings) -> bool:
     return settings.allow_remote and settings.url.host in ("0.0.0.0", "::") and not address.is_unspecified  # noqa: S104
 
 
-@web.middleware
-async def plain_target(request: web.Request, handler: Handler) -> web.StreamResponse:
+def plain_target(request: web.Request, visit: Visit) -> None:
     """Read the target, and find out what it meets."""
-    find_out(request, request[VISIT], read_target(request.raw_path))
-    return await handler(request)
+    find_out(request, visit, read_target(request.raw_path))
 
 
-@web.middleware
-async def known_key(request: web.Request, handler: Handler) -> web.StreamResponse:
+def known_key(request: web.Request, visit: Visit) -> None:
     """Let those in who know a key; four routes are open to all."""
-    visit = request[VISIT]
     key = presented(request.headers)
     visit.key = request.app[KEYS].find(key) if key is not None else None
-    if visit.key is None and not _is_open(request):
+    if visit.key is None and not _is_open(request, visit):
         raise BadKey("the key is missing or wrong")
-    return await handler(request)
 
 
-def _is_open(request: web.Request) -> bool:
-    target = request[VISIT].target
-    return request.method in ("GET", "HEAD") and target is not None and target.path in OPEN
+def _is_open(request: web.Request, visit: Visit) -> bool:
+    return request.method in ("GET", "HEAD") and visit.target is not None and visit.target.path in OPEN
 
 
-@web.middleware
-async def door_still_open(request: web.Request, handler: Handler) -> web.StreamResponse:
+def door_still_open(request: web.Request, visit: Visit) -> None:
     """While draining only the open routes answer."""
-    if request.app[DRAIN].is_on and not _is_open(request):
+    if request.app[DRAIN].is_on and not _is_open(request, visit):
         raise Stopping("the bridge is stopping", retry_after=TRY_AGAIN)
-    return await handler(request)
 
 
-@web.middleware
-async def granted_scope(request: web.Request, handler: Handler) -> web.StreamResponse:
+def granted_scope(_: web.Request, visit: Visit) -> None:
     """Hold the key against the effect of what it asks for."""
-    visit = request[VISIT]
     effect = visit.row.effect if visit.row else Effect.READ
     if visit.key is not None and effect not in visit.key.effects:
         raise WrongScope("this key may only read")
-    return await handler(request)
+
+
+CHECKS: tuple[Callable[[web.Request, Visit], None], ...] = (
+    known_host,  # was it meant for us, and not sent by a page?   400 403
+    plain_target,  # can it be read in one way only?              400 414
+    known_key,  # who is calling?                                 401
+    door_still_open,  # are we ending?                            503
+    granted_scope,  # may they call this?                         403
+)
 
 
 def problem(request: web.Request, error: BridgeError) -> web.Response:
