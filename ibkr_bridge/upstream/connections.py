@@ -7,7 +7,10 @@ what went out on it.
 from __future__ import annotations
 
 import asyncio
+import errno
+import functools
 import ssl
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -34,6 +37,7 @@ class Connections:
         self._resting: dict[GatewayProtocol, float] = {}  # since when, in the loop's seconds; the longest first
         self._sweep: asyncio.TimerHandle | None = None
         self._all: WeakSet[GatewayProtocol] = WeakSet()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Connections to {self._address}, {len(self._resting)} resting>"
@@ -42,14 +46,14 @@ class Connections:
         """A kept connection that still stands, if there is one."""
         while self._resting:
             connection, _ = self._resting.popitem()
-            if connection.is_connected() and not connection.should_close:
+            if connection.is_clean:
                 return connection
             connection.abort()
         return None
 
     def give_back(self, connection: GatewayProtocol) -> None:
         """Let a connection rest that a read has done with, unless anything speaks against it."""
-        if connection.should_close or not connection.is_connected():
+        if self._closed or not connection.rest():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
@@ -59,6 +63,7 @@ class Connections:
 
     def close(self) -> None:
         """Let go of all there are; whoever waits for an answer is told that the connection ended."""
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -80,14 +85,11 @@ class Connections:
         """A fresh connection.
 
         Raises:
-            OSError: none can be made; `ssl.SSLError` where TLS is the reason.
+            OSError: none can be made; `ssl.SSLError` where TLS is the reason. What speaks before it is asked, or ends
+                at once, is none either.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
-        loop, host, port = asyncio.get_running_loop(), self._address.host or "", self._address.port or 443
-        name = host if self._context is not None else None
-        transport, connection = await loop.create_connection(
-            lambda: GatewayProtocol(loop), host, port, ssl=self._context, server_hostname=name
-        )
+        transport, connection = await self._opened()
         self._all.add(connection)
         if self._fingerprint is not None and self._context is not None:
             try:
@@ -95,7 +97,17 @@ class Connections:
             except aiohttp.ServerFingerprintMismatch:
                 connection.abort()
                 raise
+        await asyncio.sleep(0)  # one turn of the loop, in which what has come uninvited is seen
+        if self._closed or not connection.is_clean:
+            connection.abort()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the connection is of no use")
         return connection
+
+    async def _opened(self) -> tuple[asyncio.Transport, GatewayProtocol]:
+        loop, host = asyncio.get_running_loop(), self._address.host or ""
+        make = functools.partial(GatewayProtocol, loop)
+        tls: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
+        return await loop.create_connection(make, host, self._address.port or 443, **tls)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
