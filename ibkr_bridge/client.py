@@ -1,7 +1,7 @@
 """A synchronous client of the bridge: for the command line, and for Python programs (docs/client.md).
 
 It reads the same `.env` as the bridge, waits longer than the bridge ever does, turns every refusal into a typed error
-(`calling/answers.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
+(`calling/troubles.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from ibkr_bridge.calling.answers import (
+from ibkr_bridge.calling.answers import Reply
+from ibkr_bridge.calling.call import Params, seconds, written
+from ibkr_bridge.calling.road import Road
+from ibkr_bridge.calling.troubles import (
     BridgeCutOff,
     BridgeSaidNo,
     BridgeSilent,
@@ -28,10 +31,7 @@ from ibkr_bridge.calling.answers import (
     NotThisBridge,
     OrderUnknown,
     Refused,
-    Reply,
 )
-from ibkr_bridge.calling.call import Params, seconds, written
-from ibkr_bridge.calling.road import Road
 from ibkr_bridge.settings import Caller, SettingsError, load_caller
 from ibkr_bridge.sources import dotenv_path
 

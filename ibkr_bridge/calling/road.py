@@ -16,18 +16,16 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import exceptions as urllib3
 
-from ibkr_bridge.calling.answers import (
-    OURS,
+from ibkr_bridge.calling.answers import OURS, Reply, refusal
+from ibkr_bridge.calling.call import Call
+from ibkr_bridge.calling.troubles import (
     BridgeCutOff,
     BridgeSilent,
     BridgeUnreachable,
     ClientError,
     NotThisBridge,
     OrderUnknown,
-    Reply,
-    refusal,
 )
-from ibkr_bridge.calling.call import Call
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes
