@@ -243,6 +243,24 @@ async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureF
     assert await used(house, use) == [1, 2]
 
 
+@pytest.mark.parametrize("status", [200, 201, 203, 204, 205, 206, 304, 400, 503])
+@pytest.mark.parametrize("body", ["", "[1]", "x" * 300_000])
+async def test_the_bridge_says_where_each_of_its_answers_ends(
+    house: House, sim: Simulator, status: int, body: str
+) -> None:
+    """The client takes no other; small answers and large ones, and those that may have no body."""
+    sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
+
+    def use(client: BridgeClient) -> tuple[int | None, bytes]:
+        try:
+            reply = client.request("GET", "/portfolio/accounts")
+        except IbkrSaidNo as no:
+            return no.status, no.body
+        return reply.status, reply.body
+
+    assert await used(house, use) == (status, b"" if status in (204, 304) else body.encode())
+
+
 async def test_head_is_answered_without_a_body(house: House) -> None:
     """Where the bridge takes it; elsewhere its refusal has no words either."""
     reply = await used(house, lambda client: client.request("HEAD", "/health"))

@@ -9,6 +9,16 @@ from contextlib import ExitStack, contextmanager, suppress
 
 PATIENCE = 10.0  # seconds of real time after which a test gives up
 OURS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
+STRANGE = (  # what other programs say
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.0 400 Bad Request\r\n\r\n",
+    b"HTTP/2 200\r\n\r\n",
+    b"SSH-2.0-OpenSSH_9.6\r\n",
+    b"\x15\x03\x01\x00\x02\x02\x46",
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+)
 HANG = b"<the answer goes no further, and the connection stays>"
 
 
@@ -34,6 +44,7 @@ class Stranger:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self.asked: list[bytes] = []
+        self.sent: list[bytes] = []
 
     @property
     def url(self) -> str:
@@ -57,6 +68,7 @@ class Stranger:
             return False
         self.asked.append(asked)
         said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        self.sent.append(said)
         connection.sendall(said.removesuffix(HANG))
         return said.endswith(HANG)
 

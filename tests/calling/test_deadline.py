@@ -68,7 +68,7 @@ def test_a_body_that_flows_for_ever_ends_with_the_deadline() -> None:
         clock.now += 30.0
         return clock.now
 
-    endless = b"HTTP/1.1 200 OK\r\n" + OURS + b"\r\n" + b"x" * 3_000_000
+    endless = b"HTTP/1.1 200 OK\r\n" + OURS + b"Content-Length: 4000000\r\n\r\n" + b"x" * 3_000_000
     with (
         stranger(endless) as there,
         BridgeClient(there.url, KEY, clock=ticking, sleep=clock.sleep) as client,

@@ -34,6 +34,14 @@ NO_READS = [
 ]
 BROKEN = [
     b"",
+    b"HTTP/1.1 2",
+    b"HTTP/1.1 200 OK",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Ty",
+    b"HTTP/1.1 200 OK\r\nX-Bridge-Mode: paper\r\nX-Bridge-Source: gatew",
+    b"HTTP/1.1 200 OK\r\n" + OURS + b"\r\n[1]",
+    b"HTTP/1.1 200 OK\r\n" + OURS + b"Content-Length: -3\r\n\r\n[1]",
+    b"HTTP/1.1 200 OK\r\n" + OURS + b"Content-Length: three\r\n\r\n[1]",
     b"HTTP/1.1 200 OK\r\n" + OURS + b"Content-Length: 9\r\n\r\n[1,",
     b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[1,2",
     b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",

@@ -7,13 +7,15 @@ import gzip
 import pytest
 
 from ibkr_bridge.client import (
+    BridgeCutOff,
     BridgeUnreachable,
     ClientError,
     NotJson,
     NotThisBridge,
+    OrderUnknown,
 )
 from tests.calling.asking import GOOD, ORDER, READ, asked, client_of
-from tests.calling.stranger import OURS, answer, stranger
+from tests.calling.stranger import OURS, STRANGE, answer, problem, stranger
 from tests.cli.typed import free_port
 
 # -- a good answer
@@ -69,26 +71,45 @@ def test_nobody_there_is_said_and_not_asked_again() -> None:
     assert told.value.request_id
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
-        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"\x15\x03\x01\x00\x02\x02\x46",
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_another_program_on_the_port_is_said(said: bytes, method: str) -> None:
+@pytest.mark.parametrize("said", STRANGE)
+def test_another_program_on_the_port_is_said(said: bytes) -> None:
     """Port 8000 is popular. It is asked once: what it says is not about us."""
     with stranger(said) as there, client_of(there.url) as client:
         with pytest.raises(NotThisBridge, match="is not this bridge") as told:
-            client.request(method, READ)
+            client.get(READ)
 
         assert asked(there) == 1
     assert (told.value.code, told.value.retryable, told.value.status) == ("not_this_bridge", False, None)
+
+
+@pytest.mark.parametrize("said", STRANGE)
+def test_a_change_that_another_program_took_may_have_happened(said: bytes) -> None:
+    """It may stand between us and the bridge; who it is is said all the same."""
+    with stranger(said) as there, client_of(there.url) as client:
+        with pytest.raises(OrderUnknown, match="is not this bridge; what was asked for may have happened"):
+            client.post(ORDER, {})
+
+        assert asked(there) == 1
+
+
+WHOLE = {
+    "a length": GOOD,
+    "pieces": b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n",
+    "a refusal": problem("paused", "403 Forbidden"),
+}
+
+
+@pytest.mark.parametrize("whole", WHOLE.values(), ids=WHOLE)
+def test_no_beginning_of_an_answer_passes_for_the_answer(whole: bytes) -> None:
+    """Wherever it is cut off: a read is cut off, an order unknown."""
+    beginnings = [whole[:end] for end in range(len(whole)) for _ in range(2)]
+    with stranger(*beginnings) as there, client_of(there.url, repeats=0) as client:
+        for beginning in beginnings[::2]:
+            with pytest.raises(BridgeCutOff):
+                client.get(READ)
+            with pytest.raises(OrderUnknown):
+                client.post(ORDER, {})
+            assert there.sent[-2:] == [beginning, beginning]
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
