@@ -261,6 +261,19 @@ async def test_the_bridge_says_where_each_of_its_answers_ends(
     assert await used(house, use) == (status, b"" if status in (204, 304) else body.encode())
 
 
+async def test_a_kept_connection_has_the_time_of_the_next_call(house: House) -> None:
+    """Not what was left of the last one's."""
+    clock = HandClock()
+
+    def use() -> Any:
+        with BridgeClient(house.bridge.url, KEY, clock=clock, sleep=clock.sleep, repeats=0) as client:
+            client.get("/health")
+            clock.now += 10_000
+            return client.get("/health")
+
+    assert (await asyncio.to_thread(use))["status"] == "ok"
+
+
 async def test_head_is_answered_without_a_body(house: House) -> None:
     """Where the bridge takes it; elsewhere its refusal has no words either."""
     reply = await used(house, lambda client: client.request("HEAD", "/health"))

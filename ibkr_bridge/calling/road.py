@@ -27,7 +27,7 @@ from ibkr_bridge.calling.troubles import (
     NotThisBridge,
     OrderUnknown,
 )
-from ibkr_bridge.calling.wire import Adapter, Unfinished
+from ibkr_bridge.calling.wire import UNTIL, Adapter, Unfinished
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes
@@ -42,7 +42,7 @@ class Road:
         self.url = url
         self._key = _Key(key)
         self._clock = clock
-        self._kept = Adapter(url, KEPT)
+        self._kept = Adapter(url, clock, KEPT)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -64,16 +64,18 @@ class Road:
     def _sent(self, call: Call, until: float) -> Reply | ClientError:
         left = max(until - self._clock(), SHORTEST)
         with self._connections(call) as connections:
-            answer = connections.send(self._request(call), stream=True, timeout=(min(CONNECT_WITHIN, left), left))
+            request, within = self._request(call, until), (min(CONNECT_WITHIN, left), left)
+            answer = connections.send(request, stream=True, timeout=within)
             try:
-                return self._read(answer, until)
+                return self._read(answer)
             finally:
                 answer.close()
 
-    def _request(self, call: Call) -> requests.PreparedRequest:
+    def _request(self, call: Call, until: float) -> requests.PreparedRequest:
         request = requests.Request(call.method, self.url, headers=call.headers, data=call.body, auth=self._key)
         prepared = request.prepare()
         prepared.url = self.url + call.target  # as it is: requests would tidy it
+        prepared.headers[UNTIL] = repr(until)
         return prepared
 
     @contextmanager
@@ -82,23 +84,19 @@ class Road:
         if not call.changes:
             yield self._kept
             return
-        own = Adapter(self.url)
+        own = Adapter(self.url, self._clock)
         try:
             yield own
         finally:
             own.close()
 
-    def _read(self, answer: requests.Response, until: float) -> Reply | ClientError:
+    def _read(self, answer: requests.Response) -> Reply | ClientError:
         """The whole answer, where it is the bridge's; of a stranger's not one more byte is read."""
         if OURS not in answer.headers:
             return _stranger(self.url)
         if not _says_its_end(answer):
             return _cut_off(self.url)
-        pieces = []
-        while piece := answer.raw.read1(PIECE, decode_content=True):
-            pieces.append(piece)
-            if self._clock() >= until:
-                return _silent(self.url)
+        pieces = iter(lambda: answer.raw.read1(PIECE, decode_content=True), b"")
         return Reply(answer.status_code, answer.headers, b"".join(pieces))
 
 

@@ -1,15 +1,19 @@
 """The connection a call travels by: requests' adapter, on urllib3, on http.client, corrected for orders.
 
-An answer that the end of the connection cut off must not pass for a whole one. http.client takes the end of the
-connection for the end of a line, and so half a head for all of it; an `Answer` does not.
+- An answer that the end of the connection cut off must not pass for a whole one. http.client takes the end of the
+  connection for the end of a line, and so half a head for all of it; an `Answer` does not.
+- A deadline must hold for the whole of an answer. A socket's own timeout begins anew with each piece; that of a
+  `Punctual` one does not.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -18,6 +22,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import parse_url
 
 HTTP = b"HTTP/1."  # how an answer begins
+LONGEST = 86400.0  # seconds; the system takes no endless time
+UNTIL = ":until"  # what a connection is told beside the headers, named so that http.client would refuse to send it
 
 
 class Unfinished(http.client.HTTPException):
@@ -61,10 +67,59 @@ class Answer(http.client.HTTPResponse):
         self.fp = Lines(self.fp.detach())
 
 
+class Punctual(socket.socket):
+    """A connected socket whose time is that of a call, however many pieces come.
+
+    Args:
+        plain: the socket it takes the place of.
+        left: tells the seconds that are left; none are where it is not above nought.
+    """
+
+    def __init__(self, plain: socket.socket, left: Callable[[], float]) -> None:
+        super().__init__(fileno=plain.detach())
+        self._left = left
+
+    def sendall(self, *data: Any) -> None:
+        """Send in what is left of the time."""
+        self._hurry()
+        super().sendall(*data)
+
+    def recv_into(self, *buffer: Any) -> int:
+        """Receive in what is left of the time."""
+        self._hurry()
+        return super().recv_into(*buffer)
+
+    def _hurry(self) -> None:
+        left = self._left()
+        if left <= 0:
+            raise TimeoutError("the time is over")
+        self.settimeout(min(left, LONGEST))
+
+
 class Connection(HTTPConnection):
-    """One connection to the bridge."""
+    """One connection to the bridge.
+
+    Args:
+        clock: by which its deadlines count.
+    """
 
     response_class = Answer
+
+    def __init__(self, *address: Any, clock: Callable[[], float], **how: Any) -> None:
+        super().__init__(*address, **how)
+        self._clock = clock
+        self._until = -math.inf
+
+    def _new_conn(self) -> socket.socket:
+        return Punctual(super()._new_conn(), lambda: self._until - self._clock())
+
+    def request(  # type: ignore[override]  # of urllib3's arguments it takes what the adapter gives
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, **how: Any
+    ) -> None:
+        """Send a request, of which a deadline is told beside its headers."""
+        told = dict(headers or {})
+        self._until = float(told.pop(UNTIL))
+        super().request(method, url, body, told, **how)
 
 
 class Connections(HTTPConnectionPool):
@@ -78,16 +133,17 @@ class Adapter(HTTPAdapter):
 
     Args:
         url: of the bridge.
+        clock: by which deadlines count.
         kept: how many connections rest here between calls.
     """
 
-    def __init__(self, url: str, kept: int = 1) -> None:
+    def __init__(self, url: str, clock: Callable[[], float], kept: int = 1) -> None:
         super().__init__()
-        self._url, self._kept = parse_url(url), kept
+        self._url, self._clock, self._kept = parse_url(url), clock, kept
         self._connections = self._made()
 
     def _made(self) -> Connections:
-        return Connections(self._url.host or "", self._url.port, maxsize=self._kept)
+        return Connections(self._url.host or "", self._url.port, maxsize=self._kept, clock=self._clock)
 
     def get_connection_with_tls_context(
         self,

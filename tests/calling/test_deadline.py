@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
 import pytest
 from requests.adapters import HTTPAdapter
 
-from ibkr_bridge.client import BridgeClient, BridgeSilent
-from tests.calling.asking import GOOD, READ, SHORT, asked, client_of
-from tests.calling.stranger import HANG, OURS, HandClock, stranger
+from ibkr_bridge.client import BridgeClient, BridgeSilent, ClientError, OrderUnknown
+from tests.calling.asking import GOOD, ORDER, READ, SHORT, asked, client_of
+from tests.calling.stranger import HANG, OURS, PATIENCE, HandClock, slowly, stranger
 from tests.house import KEY
 
 
@@ -58,6 +59,54 @@ def test_an_answer_that_stops_in_the_middle_ends_too(begun: bytes) -> None:
         pytest.raises(BridgeSilent),
     ):
         client.get(READ)
+
+
+BEGUN = b"HTTP/1.1 200 OK\r\n" + OURS
+SLOW = {
+    "head": (b"HTTP/1.1 200 OK\r\n", *[b"X-More: a\r\n"] * 12),
+    "a head of nothing but hopes": (b"HTTP/1.1 100 Continue\r\n\r\n",) * 12,
+    "line": (b"HTTP/1.1 200 OK\r\nX-Long: ", *[b"a"] * 12),
+    "body": (BEGUN + b"Content-Length: 20\r\n\r\n", *[b"x"] * 12),
+    "body in pieces": (BEGUN + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n"] * 12),
+}
+
+
+@pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize(("method", "path", "kind"), [("GET", READ, BridgeSilent), ("POST", ORDER, OrderUnknown)])
+def test_pieces_that_each_come_in_time_do_not_stretch_it(
+    pieces: tuple[bytes, ...], method: str, path: str, kind: type[ClientError]
+) -> None:
+    """One a second, ten seconds in all."""
+    clock = HandClock()
+    with (
+        stranger(slowly(clock, 1.0, *pieces)) as there,
+        client_of(there.url, clock, timeout=10) as client,
+        pytest.raises(kind, match="does not answer in time"),
+    ):
+        client.request(method, path)
+
+
+@pytest.mark.parametrize("piece", [SLOW["head"][0], SLOW["body"][0], SLOW["body in pieces"][0]])
+def test_silence_after_a_piece_is_borne_for_what_is_left_of_it(piece: bytes) -> None:
+    """Not for all of it again."""
+    clock = HandClock()
+    began = time.monotonic()
+    with (
+        stranger(slowly(clock, 100 - SHORT, piece + HANG)) as there,
+        client_of(there.url, clock, timeout=100) as client,
+        pytest.raises(BridgeSilent),
+    ):
+        client.get(READ)
+
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_a_body_that_nobody_takes_ends_too() -> None:
+    """The connection stands, and the other side does not read."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with BridgeClient(url, KEY, timeout=SHORT) as client, pytest.raises(OrderUnknown, match="does not answer"):
+            client.post(ORDER, b"x" * 30_000_000)
 
 
 def test_a_body_that_flows_for_ever_ends_with_the_deadline() -> None:
