@@ -95,7 +95,6 @@ async def test_an_answer_as_it_came(house: House) -> None:
         ("GET", "/trsrv/stocks", KEY, Malformed, "not_bridged", 404),
         ("DELETE", "/gateway/status", KEY, Malformed, "method", 405),
         ("GET", "/portfolio/../x", KEY, Malformed, "bad_path", 400),
-        ("GET", "/portfolio/" + "x" * 4000, KEY, Malformed, "uri_too_long", 414),
     ],
 )
 async def test_a_refusal_is_a_typed_error(
@@ -241,6 +240,19 @@ async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureF
         return [reads, caplog.text.count("Starting new HTTP connection")]
 
     assert await used(house, use) == [1, 2]
+
+
+ODD = "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"&a=b+c%20%c3%A9%25"
+
+
+async def test_a_path_reaches_ibkr_byte_for_byte(house: House, sim: Simulator) -> None:
+    """The bridge takes what the client lets out, and passes it on."""
+    told = await refused(house, lambda client: client.get(ODD))
+    with pytest.raises(ValueError, match="longer than"):
+        await used(house, lambda client: client.get("/portfolio/" + "x" * 4000))
+
+    assert "No symbol found" in told.detail
+    assert [call.target for call in sim.calls("/secdef/search")] == [f"/v1/api{ODD}"]
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 204, 205, 206, 304, 400, 503])

@@ -18,7 +18,7 @@ from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
 from ibkr_bridge.settings import SECRETS, Settings
 from ibkr_bridge.upstream import exchange
-from ibkr_bridge.web import passthrough
+from ibkr_bridge.web import passthrough, target
 from ibkr_bridge.web.routes import OWN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,6 +135,7 @@ def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
     assert set(OWN_READS) == reads
     assert (client.CONNECTING, client.BODY_FACTOR) == (exchange.CONNECT_WITHIN, exchange.BODY_FACTOR)
     assert call.LONGEST_WAIT == passthrough.LONGEST_WAIT
+    assert call.LONGEST == target.LONGEST
 
 
 def example_names() -> list[str]:

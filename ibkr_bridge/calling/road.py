@@ -27,7 +27,7 @@ from ibkr_bridge.calling.troubles import (
     NotThisBridge,
     OrderUnknown,
 )
-from ibkr_bridge.calling.wire import UNTIL, Adapter, Unfinished
+from ibkr_bridge.calling.wire import TARGET, UNTIL, Adapter, Unfinished
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes
@@ -74,8 +74,8 @@ class Road:
     def _request(self, call: Call, until: float) -> requests.PreparedRequest:
         request = requests.Request(call.method, self.url, headers=call.headers, data=call.body, auth=self._key)
         prepared = request.prepare()
-        prepared.url = self.url + call.target  # as it is: requests would tidy it
-        prepared.headers[UNTIL] = repr(until)
+        prepared.url = self.url + call.target  # what urllib3 logs; what goes out is what follows
+        prepared.headers.update({TARGET: call.target, UNTIL: repr(until)})
         return prepared
 
     @contextmanager

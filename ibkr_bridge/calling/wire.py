@@ -4,6 +4,7 @@
   connection for the end of a line, and so half a head for all of it; an `Answer` does not.
 - A deadline must hold for the whole of an answer. A socket's own timeout begins anew with each piece; that of a
   `Punctual` one does not.
+- A target must go out as the rules read it. urllib3 tidies its escapes; a `Connection` is told the raw one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from urllib3.util import parse_url
 
 HTTP = b"HTTP/1."  # how an answer begins
 LONGEST = 86400.0  # seconds; the system takes no endless time
-UNTIL = ":until"  # what a connection is told beside the headers, named so that http.client would refuse to send it
+TARGET, UNTIL = ":target", ":until"  # told to a connection beside the headers; http.client refuses to send such names
 
 
 class Unfinished(http.client.HTTPException):
@@ -116,10 +117,10 @@ class Connection(HTTPConnection):
     def request(  # type: ignore[override]  # of urllib3's arguments it takes what the adapter gives
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, **how: Any
     ) -> None:
-        """Send a request, of which a deadline is told beside its headers."""
+        """Send a request, whose raw target and deadline are told beside its headers."""
         told = dict(headers or {})
         self._until = float(told.pop(UNTIL))
-        super().request(method, url, body, told, **how)
+        super().request(method, told.pop(TARGET), body, told, **how)
 
 
 class Connections(HTTPConnectionPool):

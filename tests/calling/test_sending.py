@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ibkr_bridge.calling.call import LONGEST
 from ibkr_bridge.client import ClientError
 from tests.calling.asking import GOOD, ORDER, READ, asked, client_of
-from tests.calling.stranger import answer, problem, stranger
+from tests.calling.stranger import Stranger, answer, problem, stranger
 from tests.house import KEY
+from tests.web.test_target import HARMLESS
 
 
 def test_the_machines_settings_do_not_come_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,35 +44,94 @@ def test_the_machines_settings_do_not_come_between(monkeypatch: pytest.MonkeyPat
         (
             "/iserver/marketdata/snapshot",
             {"conids": [265598, 8314], "fields": ("31", "84")},
-            b"?conids=265598,8314&fields=31,84",
+            "/iserver/marketdata/snapshot?conids=265598,8314&fields=31,84",
         ),
         (
             "/iserver/secdef/search?name=true",
-            {"symbol": "BRK B", "more": None, "x": False},
-            b"?name=true&symbol=BRK+B&x=false",
+            {"symbol": "BRK B", "more": None, "x": False, "y": "100%", "z": "é#&"},
+            "/iserver/secdef/search?name=true&symbol=BRK+B&x=false&y=100%25&z=%C3%A9%23%26",
         ),
-        ("/iserver/secdef/search?symbol=BRK B", {}, b"?symbol=BRK%20B"),
-        ("/portfolio/../gateway/./pause", {}, b"/portfolio/../gateway/./pause "),
-        ("/portfolio/%41%2e", {}, b"/portfolio/%41%2E "),
-        ("/portfolio/é", {}, b"/portfolio/%C3%A9 "),
     ],
 )
-def test_a_path_goes_out_as_it_is(path: str, params: dict[str, object], sent: bytes) -> None:
-    """What the catalogue was asked about is what the bridge gets, for it to judge; nothing is tidied on the way."""
+def test_params_are_written_as_ibkr_wants_them(path: str, params: dict[str, object], sent: str) -> None:
+    """Lists with commas, yes and no in small letters, nothing for nothing."""
     with stranger(GOOD) as there, client_of(there.url) as client:
         client.get(path, params)
 
-    assert sent in there.asked[0].split(b"\r\n")[0]
+        assert target_of(there) == sent
 
 
-@pytest.mark.parametrize("path", ["", "portfolio", "//evil/x", "http://evil/x", "/a#b", "/a\r\nX: y", "/a\x00"])
-def test_a_path_that_is_none_is_the_callers_mistake(path: str) -> None:
-    """Nothing is sent."""
+def target_of(there: Stranger) -> str:
+    """What stood in the request line it was asked last."""
+    return there.asked[-1].split(b"\r\n")[0].decode().removeprefix("GET ").removesuffix(" HTTP/1.1")
+
+
+ODD = [
+    "/portfolio/../gateway/./pause",
+    "/portfolio/%2e%2E/a",
+    "/portfolio/%41%2e%c3%A9",
+    "/portfolio//a///",
+    "/portfolio/a;b=1\\c",
+    "/iserver/secdef/search?symbol=BRK%20B&name=100%25",
+    "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"\\&a=b+c",
+    "/iserver/secdef/search?symbol=http://x:1/y?z",
+]
+
+
+@pytest.mark.parametrize("path", [*HARMLESS, *ODD])
+def test_a_path_goes_out_byte_for_byte(path: str) -> None:
+    """What the catalogue was asked about is what the bridge gets, for it to judge."""
     with stranger(GOOD) as there, client_of(there.url) as client:
-        with pytest.raises(ValueError, match="a path begins with one slash"):
+        client.get(path)
+
+        assert target_of(there) == path
+
+
+@settings(max_examples=150, deadline=None)
+@given(path=st.text(st.sampled_from("/%2eE?#&=+;.\\|{}\"' é\t\x7fa~"), max_size=12))
+def test_any_path_goes_out_byte_for_byte_or_not_at_all(path: str) -> None:
+    """There is nothing in between."""
+    with stranger(GOOD) as there, client_of(there.url) as client:
+        try:
+            client.request("GET", "/" + path)
+        except ValueError:
+            assert asked(there) == 0
+        else:
+            assert target_of(there) == "/" + path
+
+
+SLASH, WORDS, ESCAPE = "a path begins with one slash", "a space as %20", "write a literal one as %25"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        *((path, SLASH) for path in ("", "portfolio", "//evil/x", "http://evil/x", "/a#b", "/a?b#c")),
+        *(
+            (path, WORDS)
+            for path in ("/a b", "/a?b c", "/é", "/a?b=é", "/a\r\nX: y", "/\0", "/a\x7f", "/\u2028", "/\ud800")
+        ),
+        *((path, ESCAPE) for path in ("/%", "/%zz", "/a%2", "/a?b=100%", "/a?b=BRK%20B&c=100%", "/a?%%25", "/%u00e9")),
+        *((path, "longer than the 4000 bytes") for path in ("/" + "a" * 4000, "/a?b=" + "c" * 70_000)),
+    ],
+)
+def test_a_path_that_is_none_is_the_callers_mistake(path: str, said: str) -> None:
+    """It is told what to write, and nothing is sent."""
+    with stranger(GOOD) as there, client_of(there.url) as client:
+        with pytest.raises(ValueError, match=said):
             client.get(path)
 
         assert asked(there) == 0
+
+
+def test_the_longest_path_is_as_long_as_the_bridge_takes() -> None:
+    """With its query, and the params that become part of it."""
+    with stranger(GOOD) as there, client_of(there.url) as client:
+        client.get("/a?b=1", {"c": "d" * (LONGEST - len("/a?b=1&c="))})
+        with pytest.raises(ValueError, match="longer than"):
+            client.get("/a?b=1", {"c": "d" * (LONGEST - len("/a?b=1&c=") + 1)})
+
+        assert (asked(there), len(target_of(there))) == (1, LONGEST)
 
 
 @pytest.mark.parametrize(
