@@ -38,7 +38,7 @@ LEAVES = {"settings": {"reading"}}
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
     *("upstream/headers.py", "catalogue.py", "web/target.py", "errors.py", "masking.py"),
-    *("calling/answers.py", "calling/call.py", "calling/troubles.py"),
+    *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )
 IMPURE = {"aiohttp", "asyncio", "logging", "structlog", "time", "socket", "requests", "os", "random"}
 

@@ -18,6 +18,7 @@ from urllib3 import exceptions as urllib3
 
 from ibkr_bridge.calling.answers import OURS, Reply, refusal
 from ibkr_bridge.calling.call import Call
+from ibkr_bridge.calling.packing import unpacked
 from ibkr_bridge.calling.troubles import (
     BridgeCutOff,
     BridgeSilent,
@@ -96,8 +97,12 @@ class Road:
             return _stranger(self.url)
         if not _says_its_end(answer):
             return _cut_off(self.url)
-        pieces = iter(lambda: answer.raw.read1(PIECE, decode_content=True), b"")
-        return Reply(answer.status_code, answer.headers, b"".join(pieces))
+        packed = b"".join(iter(lambda: answer.raw.read1(PIECE, decode_content=False), b""))
+        try:
+            body = unpacked(packed, answer.headers.get("Content-Encoding", ""))
+        except ValueError:
+            return _cut_off(self.url)
+        return Reply(answer.status_code, answer.headers, body)
 
 
 class _Key(AuthBase):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+
 import pytest
 
 from ibkr_bridge.client import (
@@ -32,6 +35,7 @@ NO_READS = [
     ("GET", "/logout"),
     ("GET", "/iserver/something/nobody/knows"),
 ]
+PACKED = gzip.compress(b"[" + b"1," * 99_999 + b"1]")
 BROKEN = [
     b"",
     b"HTTP/1.1 2",
@@ -46,6 +50,12 @@ BROKEN = [
     b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[1,2",
     b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     answer("200 OK", b"no gzip", "Content-Encoding: gzip"),
+    answer("200 OK", b"no deflate", "Content-Encoding: deflate"),
+    answer("200 OK", PACKED[:-9], "Content-Encoding: gzip"),
+    answer("200 OK", PACKED[:-1], "Content-Encoding: x-gzip"),
+    answer("200 OK", PACKED + PACKED[:12], "Content-Encoding: GZIP"),
+    answer("200 OK", zlib.compress(b"[1]" * 99)[:-1], "Content-Encoding: deflate"),
+    answer("200 OK", gzip.compress(PACKED)[:-1], "Content-Encoding: gzip, gzip"),
 ]
 
 

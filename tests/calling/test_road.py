@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 
 import pytest
 
@@ -21,6 +22,9 @@ from tests.cli.typed import free_port
 # -- a good answer
 
 
+MANY = b"[" + b"1," * 99_999 + b"1]"
+
+
 @pytest.mark.parametrize(
     ("said", "read"),
     [
@@ -30,7 +34,14 @@ from tests.cli.typed import free_port
         (answer("200 OK", b"null"), None),
         (answer("204 No Content", b""), None),
         (answer("200 OK", b""), None),
-        (answer("200 OK", gzip.compress(b"[" + b"1," * 99_999 + b"1]"), "Content-Encoding: gzip"), [1] * 100_000),
+        (answer("200 OK", gzip.compress(MANY), "Content-Encoding: gzip"), [1] * 100_000),
+        (answer("200 OK", gzip.compress(b"[1,") + gzip.compress(b"1]"), "Content-Encoding: x-gzip"), [1, 1]),
+        (answer("200 OK", zlib.compress(MANY), "Content-Encoding: Deflate"), [1] * 100_000),
+        (answer("200 OK", zlib.compress(MANY)[2:-4], "Content-Encoding: deflate"), [1] * 100_000),
+        (answer("200 OK", gzip.compress(zlib.compress(b"[1]")), "Content-Encoding: deflate, gzip"), [1]),
+        (answer("200 OK", b"", "Content-Encoding: gzip"), None),
+        (answer("200 OK", b"[1]", "Content-Encoding: identity"), [1]),
+        (answer("200 OK", b"[1]", "Content-Encoding: rot13"), [1]),
         (b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n", [1]),
     ],
 )
@@ -95,6 +106,7 @@ def test_a_change_that_another_program_took_may_have_happened(said: bytes) -> No
 WHOLE = {
     "a length": GOOD,
     "pieces": b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n",
+    "packed": answer("200 OK", gzip.compress(b"[1]" * 9), "Content-Encoding: gzip"),
     "a refusal": problem("paused", "403 Forbidden"),
 }
 
