@@ -17,16 +17,18 @@ from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.observe.systemd import READY, STOPPING, Systemd
+from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, Systemd, handed_over, watchdog_pause
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
-from ibkr_bridge.settings import Settings
+from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.traffic.slots import Slots
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import judge
+from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
 from ibkr_bridge.web.door import Door, Doorkeeper
 from ibkr_bridge.web.drain import Drain
@@ -35,6 +37,8 @@ from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import dress, pipeline
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
+NOBODY_WATCHES = 3600.0  # seconds
+STUCK = 90.0  # seconds the keeper may be late: its longest round, with every call of it silent, takes less
 LAST_BREATH = 0.05  # seconds between closing the door and going: who was on the threshold is still answered
 STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
 
@@ -48,7 +52,7 @@ def build_line(name: str, settings: Settings, clock: Clock, bus: events.Bus, scr
     state = settings.state_dir
     jar = Jar(state / f"{name}.cookies.json" if state else None, bus, scrubber, clock)
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
-    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls)
+    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
     keeper = Keeper(name, gateway, policy, clock, bus, scrubber)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
@@ -63,7 +67,7 @@ class Bridge:
         bus: where facts are announced; listen before `start`.
         scrubber: learns every secret that is met.
         clock: time, for the keeper and whoever waits.
-        env: where systemd's socket is named.
+        env: where systemd says what it wants and gives.
     """
 
     def __init__(
@@ -82,7 +86,10 @@ class Bridge:
         self.pulse = Pulse()
         self.stop = asyncio.Event()
         self.failed = False
-        self._systemd = Systemd(env or {})
+        self.keys = KeyRing(settings)
+        self._env = env or {}
+        self._systemd = Systemd(self._env)
+        self._inherited = False
         self._line: Line | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -106,9 +113,8 @@ class Bridge:
         Raises:
             OSError: the port is taken, or a file of the settings cannot be used.
         """
-        for secret in self.settings.secrets:
-            self.scrubber.learn(secret, for_good=True)
-        taken = bound(self.settings.url.host, self.settings.url.port)
+        self._learn(self.settings)
+        taken = self._socket()
         try:
             await self._build()
             await self._listen(taken)
@@ -116,6 +122,22 @@ class Bridge:
             taken.close()
             raise
         self._say_hello()
+
+    def _learn(self, settings: Settings) -> None:
+        for secret in settings.secrets:
+            self.scrubber.learn(secret, for_good=True)
+
+    def _socket(self) -> socket.socket:
+        """systemd's socket where it opened one, else our own."""
+        inherited, url = handed_over(self._env), self.settings.url
+        if inherited is None:
+            return bound(url.host, url.port)
+        self._inherited = True
+        host, port = inherited.getsockname()[:2]
+        if url.port not in (0, port) or not (is_loopback(host) or self.settings.allow_remote):
+            inherited.close()
+            raise OSError(0, f"systemd opened {host} port {port}; let ListenStream= and IBKR_BRIDGE_URL say the same")
+        return inherited
 
     async def _build(self) -> None:
         self._prepare_state_dir()
@@ -126,7 +148,7 @@ class Bridge:
     def _application(self) -> web.Application:
         app = web.Application(middlewares=pipeline(), client_max_size=LARGEST_BODY)
         app[SETTINGS], app[BUS], app[CLOCK], app[SCRUBBER] = self.settings, self.bus, self.clock, self.scrubber
-        app[KEYS], app[DRAIN], app[PULSE] = KeyRing(self.settings), self.drain, self.pulse
+        app[KEYS], app[DRAIN], app[PULSE] = self.keys, self.drain, self.pulse
         app[LINES] = {MAIN: self.line}
         app.on_response_prepare.append(dress)
         app.cleanup_ctx.extend((self._open_line, self._run_loops))
@@ -149,12 +171,37 @@ class Bridge:
                 self.url, str(settings.gateway_url), settings.trading_mode.value, settings.read_only, VERSION
             )
         )
-        self._systemd.tell(READY, f"STATUS={self.line.keeper.session.state.value}")
+        self._systemd.tell(READY, self._in_words())
         self.bus.listen(self._tell_systemd)
 
     def _tell_systemd(self, fact: events.Fact) -> None:
         if isinstance(fact, events.SessionChanged):
-            self._systemd.tell(f"STATUS={fact.state}: {fact.hint}")
+            self._systemd.tell(self._in_words())
+
+    def _in_words(self) -> str:
+        keeper = self.line.keeper
+        state = keeper.session.state
+        hint = "the brokerage session is open" if state is State.READY else keeper.hint()
+        return f"STATUS={state.value}: {hint}"
+
+    def reload(self, read: Callable[[], Settings]) -> Settings | None:
+        """Read the settings again and take up the keys, without anybody noticing. Returns what was read.
+
+        Args:
+            read: reads them; what it refuses leaves everything as it was, and the log says what is wrong.
+        """
+        self._systemd.tell_reloading()
+        try:
+            settings = read()
+            self._learn(settings)
+            self.keys.replace(settings)
+            self.bus.announce(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
+        except SettingsError as exc:
+            self.bus.announce(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
+            return None
+        finally:
+            self._systemd.tell(READY, self._in_words())
+        return settings
 
     def _prepare_state_dir(self) -> None:
         path = self.settings.state_dir
@@ -178,7 +225,7 @@ class Bridge:
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep)
+        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.feed)
         supervisor = asyncio.create_task(together(*loops), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield
@@ -197,11 +244,21 @@ class Bridge:
         self.failed = True
         self.stop.set()
 
+    async def feed(self) -> NoReturn:
+        """Show systemd's watchdog that the loops go round, for ever; a keeper that is stuck is shown by silence."""
+        pause = watchdog_pause(self._env)
+        while True:
+            await asyncio.sleep(pause or NOBODY_WATCHES)
+            if self.pulse.trouble() is None and self.line.keeper.overdue < STUCK:
+                self._systemd.tell(ALIVE)
+
     async def finish(self) -> int:
         """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
         self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
         self._systemd.tell(STOPPING)
-        self.drain.begin()
+        self.drain.begin(succeeded=self._inherited)
+        if self._inherited and self._server is not None:
+            self._server.close()  # who comes now waits in systemd's socket for our successor
         self.line.keeper.doubt()  # a look wakes those who wait for the session, so that they hear it
         await self.drain.finished()
         if self._server is not None:

@@ -44,6 +44,26 @@ def _line(binding: Binding) -> int:
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
+SECRETS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
+HANDED_OVER = "RELOAD_DIRECTORY"
+
+
+def refreshed(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment as a reload sees it.
+
+    A process keeps the environment it began with, and the bridge's own user may read neither `.env` nor the sources of
+    credentials. So `systemctl reload` copies both, as root, into the directory RELOAD_DIRECTORY names; for keys
+    and log level what lies there counts, and nothing older.
+    """
+    directory = Path(env.get(HANDED_OVER, ""))
+    if not env.get(HANDED_OVER) or not directory.is_dir():
+        return dict(env)
+    lines = read_dotenv(directory / "env", [])
+    names = (*SECRETS, "IBKR_BRIDGE_LOG_LEVEL")
+    kept = {name: value for name, value in env.items() if name.removesuffix("_FILE") not in names}
+    return {**kept, "CREDENTIALS_DIRECTORY": str(directory), **{name: lines[name] for name in names if name in lines}}
+
+
 def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:
     """Secrets handed over as files: `NAME_FILE` (Docker's way) or systemd's credentials, named like the setting."""
     found: dict[str, str] = {}

@@ -16,7 +16,8 @@ from ibkr_bridge.calling import call
 from ibkr_bridge.calling.call import OWN_READS
 from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
-from ibkr_bridge.settings import SECRETS, Settings
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.sources import SECRETS
 from ibkr_bridge.upstream import exchange
 from ibkr_bridge.web import passthrough
 from ibkr_bridge.web.routes import OWN
@@ -206,10 +207,10 @@ def test_the_diagram_is_the_table() -> None:
 def test_every_loop_is_accounted_for() -> None:
     """Who starts it, what ends it, what it may raise."""
     chart = (ROOT / "docs" / "architecture.md").read_text()
-    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep"}
+    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep", "Bridge.feed"}
     source = (PACKAGE / "app.py").read_text()
 
-    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep" in source
+    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.feed" in source
     assert all(f"`{loop}`" in chart for loop in loops)
 
 

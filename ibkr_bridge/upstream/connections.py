@@ -7,7 +7,10 @@ what went out on it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
+from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -25,9 +28,11 @@ class Connections:
     Args:
         address: scheme, host and port.
         tls: how its certificate is judged.
+        path: a Unix socket that leads there.
     """
 
-    def __init__(self, address: URL, tls: Tls) -> None:
+    def __init__(self, address: URL, tls: Tls, path: Path | None = None) -> None:
+        self._path = path
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
         self._context = _context(tls) if address.scheme == "https" else None
@@ -83,11 +88,7 @@ class Connections:
             OSError: none can be made; `ssl.SSLError` where TLS is the reason.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
-        loop, host, port = asyncio.get_running_loop(), self._address.host or "", self._address.port or 443
-        name = host if self._context is not None else None
-        transport, connection = await loop.create_connection(
-            lambda: GatewayProtocol(loop), host, port, ssl=self._context, server_hostname=name
-        )
+        transport, connection = await self._opened()
         self._all.add(connection)
         if self._fingerprint is not None and self._context is not None:
             try:
@@ -96,6 +97,14 @@ class Connections:
                 connection.abort()
                 raise
         return connection
+
+    async def _opened(self) -> tuple[asyncio.Transport, GatewayProtocol]:
+        loop, host = asyncio.get_running_loop(), self._address.host or ""
+        make = functools.partial(GatewayProtocol, loop)
+        tls: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
+        if self._path is not None:
+            return await loop.create_unix_connection(make, str(self._path), **tls)
+        return await loop.create_connection(make, host, self._address.port or 443, **tls)
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

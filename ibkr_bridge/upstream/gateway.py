@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 from yarl import URL
 
@@ -32,16 +33,25 @@ class Gateway:
         timeout: longest wait for a head, and for each piece of a body, seconds.
         tls: how its certificate is judged.
         ghost_for: seconds a call without an answer is taken to be at work over there.
+        path: a Unix socket that leads there, where its port cannot be reached.
     """
 
-    def __init__(self, address: str, jar: Jar, timeout: float, tls: Tls, ghost_for: float = GHOST_FOR) -> None:
+    def __init__(
+        self,
+        address: str,
+        jar: Jar,
+        timeout: float,
+        tls: Tls,
+        ghost_for: float = GHOST_FOR,
+        path: Path | None = None,
+    ) -> None:
         self._base = URL(address)
         self._jar = jar
         self._timeout = timeout
         self._ghost_for = ghost_for
         self._ghosts: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._connections = Connections(self._base, tls)
+        self._connections = Connections(self._base, tls, path)
 
     def __repr__(self) -> str:
         return f"<Gateway {self._base}, {len(self._ghosts)} ghosts>"

@@ -18,6 +18,9 @@ class Drain:
         self._orders = 0
         self._changed = asyncio.Event()
         self.is_on = False
+        """Nobody new is let in."""
+        self.ending = False
+        """This process ends; without `is_on` another one takes over its socket, so that nobody is refused."""
 
     def __repr__(self) -> str:
         return f"<Drain {'on' if self.is_on else 'off'}, {self._inside} inside, {self._orders} orders>"
@@ -52,9 +55,9 @@ class Drain:
             self._orders -= 1
             self._changed.set()
 
-    def begin(self) -> None:
-        """Let nobody new in."""
-        self.is_on = True
+    def begin(self, *, succeeded: bool = False) -> None:
+        """Let nobody new in; where somebody succeeds us, connections end after their next reply instead."""
+        self.ending, self.is_on = True, not succeeded
 
     async def finished(self, within: float = WITHIN, orders_within: float = ORDERS_WITHIN) -> int:
         """Wait until everybody has left, at most so long. Returns how many are still inside."""
