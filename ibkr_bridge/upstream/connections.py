@@ -7,6 +7,7 @@ what went out on it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import ssl
 from pathlib import Path
@@ -39,6 +40,7 @@ class Connections:
         self._resting: dict[GatewayProtocol, float] = {}  # since when, in the loop's seconds; the longest first
         self._sweep: asyncio.TimerHandle | None = None
         self._all: WeakSet[GatewayProtocol] = WeakSet()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Connections to {self._address}, {len(self._resting)} resting>"
@@ -47,14 +49,14 @@ class Connections:
         """A kept connection that still stands, if there is one."""
         while self._resting:
             connection, _ = self._resting.popitem()
-            if connection.is_connected() and not connection.should_close:
+            if connection.is_clean:
                 return connection
             connection.abort()
         return None
 
     def give_back(self, connection: GatewayProtocol) -> None:
         """Let a connection rest that a read has done with, unless anything speaks against it."""
-        if connection.should_close or not connection.is_connected():
+        if self._closed or not connection.rest():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
@@ -64,6 +66,7 @@ class Connections:
 
     def close(self) -> None:
         """Let go of all there are; whoever waits for an answer is told that the connection ended."""
+        self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -85,7 +88,8 @@ class Connections:
         """A fresh connection.
 
         Raises:
-            OSError: none can be made; `ssl.SSLError` where TLS is the reason.
+            OSError: none can be made; `ssl.SSLError` where TLS is the reason. What speaks before it is asked, or ends
+                at once, is none either.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
         transport, connection = await self._opened()
@@ -96,6 +100,10 @@ class Connections:
             except aiohttp.ServerFingerprintMismatch:
                 connection.abort()
                 raise
+        await asyncio.sleep(0)  # one turn of the loop, in which what has come uninvited is seen
+        if self._closed or not connection.is_clean:
+            connection.abort()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the connection is of no use")
         return connection
 
     async def _opened(self) -> tuple[asyncio.Transport, GatewayProtocol]:

@@ -77,26 +77,25 @@ class Exchange:
             GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
-        connection = await self._connected(call, last_look)
+        connection, raw = await self._prepared(call, last_look)
         try:
-            cookies = self._jar.header(self._address, call.target)
-            connection.send(written(call, self._address.authority, cookies))
+            connection.send(raw)
             message, body = await self._in_time(connection)
             return await self._collect(call, connection, message, body)
         except GatewaySilent:
             raise  # the connection stays: its late answer is read on
-        except asyncio.CancelledError:  # the bridge itself ends
-            self._left()
-            connection.abort()
-            raise
-        except BaseException:
+        except BaseException as exc:
+            if not isinstance(exc, Broken):  # which may be sent once more
+                self._left()
             connection.abort()
             raise
 
-    async def _connected(self, call: Call, last_look: LastLook) -> GatewayProtocol:
-        """A connection that stands, after the last look: making one took time, in which much can have changed."""
+    async def _prepared(self, call: Call, last_look: LastLook) -> tuple[GatewayProtocol, bytes]:
+        """A connection that stands and what goes out on it, after the last look: making one took time, in which much
+        can have changed."""
         connection = None if call.changes else self._connections.rested()
         try:
+            raw = written(call, self._address.authority, self._jar.header(self._address, call.target))
             if connection is None:
                 connection = await self._fresh()
             last_look()
@@ -105,7 +104,7 @@ class Exchange:
             if connection is not None:
                 connection.abort()
             raise
-        return connection
+        return connection, raw
 
     async def _fresh(self) -> GatewayProtocol:
         try:
@@ -142,10 +141,8 @@ class Exchange:
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
             raise Broken(silent=not connection.heard) from exc
         except HttpProcessingError as exc:
-            self._left()
             raise GatewayGarbled("the Gateway answered something that is not HTTP") from exc
         if message.code < 200:  # 101, which nobody asked for, and numbers that are none
-            self._left()
             raise GatewayGarbled("the Gateway answered with a status that is none")
         self._jar.took(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
         return message, body
@@ -156,9 +153,6 @@ class Exchange:
         rest = LargeBody(connection, body, self._patience, self._left, self._linger)
         try:
             beginning = await rest.beginning(KEEP_OF_CHANGES if call.changes else KEEP)
-        except GatewayGarbled:
-            self._left()
-            raise
         except GatewaySilent:
             rest.close()
             raise
@@ -263,7 +257,7 @@ def written(call: Call, host: str, cookies: str) -> bytes:
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("the end of a line inside a line of a call")
-    return text.encode("latin-1") + b"\r\n\r\n" + call.body
+    return text.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + call.body  # cookies go back as they came
 
 
 def _unreachable(exc: Exception) -> BridgeError:

@@ -99,6 +99,9 @@ class Gateway:
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
+        if self._closed:
+            left()
+            return
         ghost = asyncio.create_task(self._limited(work), name="ghost")  # outlives the call it belonged to
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Sequence
-from http.cookies import BaseCookie
+from http.cookies import BaseCookie, Morsel
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from ibkr_bridge.events import Bus, CookiesSetAside, StateTrouble
 from ibkr_bridge.masking import Scrubber
 
 MOST_BYTES = 4096  # of cookies in a request; the Gateway answers 400 to more than 8192 of headers in all
+UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")  # in a header, or as bytes at all
 BETWEEN_SAVES = 1.0  # seconds; IBKR sets a cookie with nearly every answer
 
 
@@ -30,14 +32,21 @@ _ANYWHERE = URL()
 
 
 class PoliteJar(aiohttp.CookieJar):
-    """aiohttp's jar, never sending more than the Gateway takes: the longest cookies stay behind."""
+    """aiohttp's jar, never sending what the Gateway cannot take: such cookies stay behind, and the longest ones."""
 
     def filter_cookies(self, request_url: URL = _ANYWHERE) -> BaseCookie[str]:
         """See aiohttp's own."""
         chosen = super().filter_cookies(request_url)
+        for name in [name for name, morsel in chosen.items() if UNSENDABLE.search(sent(morsel))]:
+            del chosen[name]
         while sum(len(morsel.OutputString()) + 2 for morsel in chosen.values()) > MOST_BYTES:
             del chosen[max(chosen, key=lambda name: len(chosen[name].value))]
         return chosen
+
+
+def sent(morsel: Morsel[str]) -> str:
+    """A cookie as it goes out."""
+    return f"{morsel.key}={morsel.coded_value}"
 
 
 class Jar:
@@ -90,7 +99,7 @@ class Jar:
         if next(iter(self.cookies), None) is None:
             return ""
         chosen = self.cookies.filter_cookies(address.with_path(target.partition("?")[0], encoded=True))
-        return "; ".join(f"{morsel.key}={morsel.coded_value}" for morsel in chosen.values())
+        return "; ".join(map(sent, chosen.values()))
 
     def took(self, lines: Sequence[str], address: URL) -> None:
         """Take in the Set-Cookie lines of one answer: secrets from now on, and saved soon."""

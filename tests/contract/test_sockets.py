@@ -281,3 +281,33 @@ async def test_a_restart_drops_sockets_without_a_close(gate: Stage, socket: Sock
     await within(gate.restart(), 40)
 
     assert await ended(socket)
+
+
+async def test_a_target_without_a_slash_leads_nowhere(gate: Stage, dial: Dial) -> None:
+    """Yes is said all the same; IBKR hears nothing, and the Gateway can be restarted as ever."""
+    socket = Socket(await dial())
+
+    said = await within(socket.open("x/"))
+    silent = await socket.wire.hears_nothing()
+    await gate.restart()
+
+    assert (said.status, silent) == (101, True)
+
+
+async def test_a_target_that_is_no_uri_is_never_answered(dial: Dial) -> None:
+    """It begins as a host does."""
+    wire = await dial()
+    wire.ask("GET", "@127.0.0.1:1/steal", UPGRADE)
+
+    assert await wire.hears_nothing()
+
+
+@pytest.mark.parametrize("target", ["@127.0.0.1:1/steal", "x/", "x"])
+async def test_without_an_upgrade_a_target_without_a_slash_is_not_found(dial: Dial, target: str) -> None:
+    """The Gateway's own word."""
+    wire = await dial()
+    wire.ask("GET", target)
+
+    said = await within(wire.hear())
+
+    assert (said.status, said.body) == (404, b"Not Found")

@@ -118,6 +118,9 @@ class Stage:
         self.script = script
         self.heard: list[Heard] = []
         self.connections = 0
+        self.greeting: Callable[[Voice], Awaitable[None]] | None = None
+        """What is done to each connection before a request has come."""
+        self.greeted = 0
         self._tls = tls
         self._changed = asyncio.Event()
         self._talks: set[asyncio.Task[None]] = set()
@@ -185,6 +188,10 @@ class Stage:
         self._writers.append(writer)
         self._changed.set()
         ear.ended = lambda: self._ended(number)
+        if self.greeting is not None:
+            await self.greeting(Voice(writer))
+            self.greeted += 1
+            self._changed.set()
         with suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
                 await self._one(number, ear, writer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -193,6 +194,64 @@ async def test_a_connection_that_has_rested_too_long_is_let_go(meet: Meet, monke
     await caller.ask()
 
     assert stage.heard[-1].connection == 3
+
+
+@pytest.mark.parametrize("more", [b"H", OK[:15], OK, OK[:-4]])
+@pytest.mark.parametrize("when", ["with the answer", "while it rests"])
+async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(
+    meet: Meet, more: bytes, when: str
+) -> None:
+    """What comes next on it would be taken for the answer to the next call."""
+    rested = asyncio.Event()
+
+    async def script(heard: Heard, voice: Voice) -> None:
+        unasked = more if heard.connection == 1 else b""
+        if when == "with the answer":
+            await voice.say(OK + unasked)
+        else:
+            await voice.say(OK)
+            await rested.wait()
+            await voice.say(unasked)
+
+    stage, caller = await meet(script)
+    first = await caller.ask()
+    rested.set()
+    if when == "while it rests":
+        for _ in range(20):  # the stage shares our loop: let it speak, and let us hear it
+            await asyncio.sleep(0)
+    second = await caller.ask()
+
+    assert (first.body, second.body) == (b"{}", b"{}")
+    assert [heard.connection for heard in stage.heard] == [1, 2]
+
+
+@pytest.mark.parametrize("call", [READ, *CHANGES], ids=way)
+@pytest.mark.parametrize("greeting", ["speaks", "hangs up"])
+async def test_a_connection_that_does_not_wait_to_be_asked_is_none(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch, call: Call, greeting: str
+) -> None:
+    """What it said would be taken for the answer, to an order too; where it has ended, no byte has left."""
+    stage, caller = await meet()
+    connections = caller.gateway._connections
+    opened = connections._opened
+
+    async def greet(voice: Voice) -> None:
+        await (voice.say(OK) if greeting == "speaks" else voice.hang_up())
+
+    async def opened_late() -> Any:
+        made = await opened()
+        await stage.until(lambda: stage.greeted > 0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return made
+
+    stage.greeting = greet
+    monkeypatch.setattr(connections, "_opened", opened_late)
+
+    error = await caller.trouble(call)
+
+    assert isinstance(error, GatewayUnreachable)
+    assert (caller.left, caller.sent, stage.heard) == (1, False, [])
 
 
 @pytest.mark.parametrize("call", CHANGES, ids=way)
@@ -638,6 +697,87 @@ async def test_closing_ends_a_call_that_is_out(meet: Meet) -> None:
 
     assert isinstance(error, GatewayGarbled)
     assert caller.left == 1
+
+
+async def test_closing_tells_whoever_reads_a_body(meet: Meet) -> None:
+    """At once, not when its patience ends; and no ghost is made for it."""
+
+    async def script(_: Heard, voice: Voice) -> None:
+        await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf")
+        await never(_, voice)
+
+    stage, caller = await meet(script, patience=PATIENCE)
+    out = asyncio.create_task(caller.trouble())
+    await stage.until_heard(1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    await caller.gateway.close()
+    async with asyncio.timeout(PATIENCE / 2):
+        error = await out
+
+    assert isinstance(error, GatewayGarbled)
+    assert (caller.left, caller.gateway.ghosts) == (1, 0)
+
+
+async def test_a_call_that_still_connects_when_all_is_closed_is_not_sent(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes out after `close`."""
+    stage, caller = await meet()
+    connections = caller.gateway._connections
+    opened, closed = connections._opened, asyncio.Event()
+
+    async def opened_late() -> Any:
+        made = await opened()
+        await closed.wait()
+        return made
+
+    monkeypatch.setattr(connections, "_opened", opened_late)
+    out = asyncio.create_task(caller.trouble(CHANGES[0]))
+    await stage.until(lambda: stage.connections == 1)
+
+    await caller.gateway.close()
+    closed.set()
+    error = await out
+
+    assert isinstance(error, GatewayUnreachable)
+    assert (caller.left, caller.sent, stage.heard) == (1, False, [])
+
+
+@pytest.mark.parametrize("value", ["\u20ac", "\u00e9", "a b"])
+async def test_a_cookie_of_any_bytes_goes_back_as_it_came(meet: Meet, value: str) -> None:
+    """It must not stand in the way of any later call, nor of a slot."""
+    raw = value.encode("utf-8", "surrogateescape")
+    heads: list[bytes] = []
+
+    async def script(heard: Heard, voice: Voice) -> None:
+        heads.append(heard.head)
+        await voice.say(OK.replace(b"Content-Type", b"Set-Cookie: x=" + raw + b"; Path=/\r\nContent-Type"))
+
+    _, caller = await meet(script)
+
+    await caller.ask()
+    await caller.ask(CHANGES[0])
+
+    assert b"Cookie: x=" + raw + b"\r\n" in heads[1]
+    assert caller.left == 2
+
+
+async def test_our_own_bug_frees_its_slot(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the call is sent and after; four such and nobody would be served any more."""
+    _, caller = await meet()
+    jar = caller.gateway._jar
+
+    def broken(*_: object) -> str:
+        raise ZeroDivisionError
+
+    for name in ("header", "took"):
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            patch.setattr(jar, name, broken)
+            await caller.ask()
+
+    assert caller.left == 2
 
 
 async def test_a_caller_cancelled_in_the_middle_frees_its_slot_once(meet: Meet) -> None:

@@ -15,7 +15,7 @@ from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.wire import EMPTY
+from ibkr_bridge.upstream.wire import LONGEST_HEAD
 from tests.upstream.stage import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
 STRAY = b"0\r\n\r\n"
@@ -213,9 +213,38 @@ async def test_a_204_whose_head_is_cut_off_is_garbled(stage: Stage, gateway: Gat
     assert len(stage.heard) == 1
 
 
-def test_the_empty_ones_are_of_one_length() -> None:
-    """They are compared byte by byte as they come."""
-    assert {len(head) for head in EMPTY} == {12}
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize(
+    "before", [b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n", b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3]
+)
+async def test_what_comes_before_an_empty_answer_does_not_hide_it(
+    stage: Stage, gateway: Gateway, status: int, before: bytes
+) -> None:
+    """In one segment with it, or byte by byte."""
+    stage.script = saying(before + HEADS[status] + STRAY)
+    whole = await ask(gateway, method="DELETE")
+    stage.script = saying(*(bytes([each]) for each in before + HEADS[status] + STRAY))
+    bytewise = await ask(gateway, method="DELETE")
+
+    assert [(reply.status, reply.body) for reply in (whole, bytewise)] == [(status, b"")] * 2
+
+
+async def test_an_empty_answer_with_bare_line_ends_is_one(stage: Stage, gateway: Gateway) -> None:
+    """The parser takes them, so nobody may wait for more."""
+    stage.script = saying(b"HTTP/1.1 204 No Content\nX-A: b\n\n")
+
+    assert (await ask(gateway)).status == 204
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 204 No", b"\r\n", b"HTTP/1.1 100 Co"])
+async def test_a_head_without_an_end_is_not_kept(stage: Stage, gateway: Gateway, head: bytes) -> None:
+    """What is held back has a limit; beyond it the parser judges."""
+    stage.script = saying(head + (b"\r\n" if head == b"\r\n" else b"x") * LONGEST_HEAD)
+
+    with pytest.raises((GatewayGarbled, GatewaySilent)):
+        await gateway.ask(Call("GET", "/v1/api/x"), within=SHORT)
+
+    assert all(not connection._beginning for connection in gateway._connections._all)
 
 
 async def test_the_plain_script_is_plain(stage: Stage, gateway: Gateway) -> None:

@@ -53,9 +53,10 @@ class Answering:
         Raises:
             Hangup: the connection ends with this request.
         """
-        if wants_socket(head) and not rules.BAD_ESCAPE.search(head.target):
+        socket = wants_socket(head)
+        if socket and not rules.is_no_uri(head.target):
             await self._sockets.serve(head, talk)
-        if rules.is_unanswerable(head):
+        if socket or rules.is_unanswerable(head):
             self._note(head, b"")
             await _silence()
         own = self._own(head, talk)

@@ -38,6 +38,7 @@ class Own:
 FORWARDED = re.compile(r"/sso/.*|/v1/(api|portal)/.*|/(css|scripts|stylesheet|images|fonts).*", re.DOTALL)
 SERVICE = re.compile(r"/v1/(portal|am|api|tws)/.*", re.DOTALL)
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+NO_SCHEME = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]*:)[^/?#]*:")
 HIJACK = re.compile(r"[?&;]param1=([^&;]*)", re.IGNORECASE)
 REAUTHENTICATE = re.compile(r"/v1/(api|portal)/iserver/reauthenticate")
 
@@ -45,6 +46,11 @@ REAUTHENTICATE = re.compile(r"/v1/(api|portal)/iserver/reauthenticate")
 def is_unanswerable(head: Head) -> bool:
     """Whether this request is one of those the Gateway never answers."""
     return head.method not in METHODS or BAD_ESCAPE.search(head.target) is not None or head.path == "/status"
+
+
+def is_no_uri(target: str) -> bool:
+    """Whether the Gateway cannot read this target as an address above, which only its websockets ask for."""
+    return BAD_ESCAPE.search(target) is not None or NO_SCHEME.match(target) is not None
 
 
 def is_allowed(settings: Settings, address: str) -> bool:
@@ -89,6 +95,10 @@ def own_answer(head: Head, logged_in: bool) -> Own | None:
     return next((answer for rule in OWN_RULES if (answer := rule(head, logged_in)) is not None), None)
 
 
+def _no_path(head: Head, logged_in: bool) -> Own | None:
+    return None if head.path.startswith("/") else Own(404, "Not Found", ("Not Found",))
+
+
 def _root(head: Head, logged_in: bool) -> Own | None:
     return _moved(LOGIN_PAGE) if head.path == "/" else None
 
@@ -126,6 +136,7 @@ def _moved(location: str) -> Own:
 
 
 OWN_RULES: tuple[Callable[[Head, bool], Own | None], ...] = (
+    _no_path,
     _root,
     _clear,
     _reauthenticate,

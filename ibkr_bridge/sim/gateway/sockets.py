@@ -63,8 +63,8 @@ class Sockets:
         raise Hangup
 
     async def _above(self, target: str, socket: Socket) -> None:
-        """IBKR's end of one socket, if there is room for it and IBKR agrees."""
-        if self._connected >= MOST:
+        """IBKR's end of one socket, if there is room for it and IBKR agrees; a target that is no path leads nowhere."""
+        if self._connected >= MOST or not target.startswith("/"):
             return
         self._connected += 1
         try:
