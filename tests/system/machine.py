@@ -22,7 +22,7 @@ KEPT = ROOT / ".system"
 SUITE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,curl,ca-certificates"
 MIRROR = "http://deb.debian.org/debian"
-TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "tar")
+TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "ip", "tar", "git")
 WITHIN = 60.0  # seconds for anything the machine does
 INSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
@@ -45,7 +45,9 @@ def lacking() -> str | None:
     if os.geteuid() != 0:
         return "it takes root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return f"{', '.join(missing)} is missing: apt install debootstrap systemd-container" if missing else None
+    return (
+        f"{', '.join(missing)} is missing: apt install debootstrap systemd-container iproute2 git" if missing else None
+    )
 
 
 def prepared() -> tuple[Path, Path]:
@@ -152,6 +154,10 @@ class Machine:
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def outside(self, *words: str) -> None:
+        """A tool of the host in the machine's network."""
+        subprocess.run(("nsenter", "-t", str(self._first), "-n", *words), check=True)
 
     def sh(self, script: str, *, check: bool = True) -> str:
         """A line of shell inside; what it prints."""
