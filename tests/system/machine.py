@@ -19,7 +19,8 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".system"
-SUITE = "bookworm"
+BOOKWORM, TRIXIE = "bookworm", "trixie"
+PYTHONS = {BOOKWORM: "3.11", TRIXIE: "3.13"}
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,curl,ca-certificates"
 MIRROR = "http://deb.debian.org/debian"
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "ip", "tar", "git")
@@ -50,31 +51,31 @@ def lacking() -> str | None:
     )
 
 
-def prepared() -> tuple[Path, Path]:
-    """The root as a tar file and the packages, made where they are not there yet.
+def prepared(suite: str) -> tuple[Path, Path]:
+    """The root of a release of Debian as a tar file and the packages, made where they are not there yet.
 
     Raises:
         subprocess.CalledProcessError: neither could be fetched.
     """
     KEPT.mkdir(exist_ok=True)
-    tar, wheels = KEPT / f"{SUITE}.tar", KEPT / "wheels"
+    tar, wheels = KEPT / f"{suite}.tar", KEPT / f"wheels-{PYTHONS[suite]}"
     if not tar.exists():
-        fresh = KEPT / SUITE
+        fresh = KEPT / suite
         shutil.rmtree(fresh, ignore_errors=True)
-        command = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(fresh), MIRROR)
+        command = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(fresh), MIRROR)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(("tar", "-C", str(fresh), "-cf", f"{tar}.new", "."), check=True)
         Path(f"{tar}.new").replace(tar)
         shutil.rmtree(fresh)
-    _fetch(wheels)
+    _fetch(wheels, PYTHONS[suite])
     return tar, wheels
 
 
-def _fetch(wheels: Path) -> None:
-    """The packages for Debian's Python, by their hashes."""
+def _fetch(wheels: Path, python: str) -> None:
+    """The packages for a Python of Debian, by their hashes."""
     machine = platform.machine()
     kinds = [f"--platform={kind}_{machine}" for kind in ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "linux")]
-    which = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", *kinds]
+    which = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *kinds]
     words = ["download", "--quiet", "--require-hashes", "-r", str(ROOT / "requirements.txt"), "-d", str(wheels)]
     subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words, *which], check=True)
 
@@ -85,15 +86,16 @@ class Machine:
     Args:
         place: an empty directory for its files.
         source: what it sees as `/src`, the checkout to install from.
+        suite: the release of Debian.
     """
 
-    def __init__(self, place: Path, source: Path) -> None:
+    def __init__(self, place: Path, source: Path, suite: str = BOOKWORM) -> None:
         self.root = place / "root"
         self.source = source
         self._log = place / "boot.log"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._first = 0
-        tar, self._wheels = prepared()
+        tar, self._wheels = prepared(suite)
         self.root.mkdir()
         subprocess.run(("tar", "-C", str(self.root), "-xf", str(tar)), check=True)
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
