@@ -15,6 +15,7 @@ home=/opt/ibkr-bridge
 settings=$home/.env
 credentials=/etc/ibkr-bridge/credentials
 units=/etc/systemd/system
+command=/usr/local/bin/ibkr-bridge
 user=ibkr-bridge
 python=${PYTHON:-python3}
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
@@ -169,6 +170,13 @@ retire_old_setup() {
     done
 }
 
+# -- the command line, with these settings
+
+install_command() {
+    run sh -c 'printf "#!/bin/sh\ncd %s && exec current/.venv/bin/python current/bridge.py \"\$@\"\n" "$1" >"$2" &&
+        chmod 755 "$2"' command $home $command
+}
+
 # -- alive?
 
 answers() {
@@ -226,6 +234,7 @@ install_bridge() {
         return
     fi
     switch_to "$release"
+    install_command
     install_units "$release"
     start_or_go_back "$before" "$release"
     forget_old_releases "$release" "$before"
@@ -251,7 +260,7 @@ uninstall() {
     run rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge.service.d \
         $units/ibkr-bridge.socket.d $units/ibkr-gateway-proxy.socket $units/ibkr-gateway-proxy.service
     run systemctl daemon-reload
-    run rm -rf $home /etc/ibkr-bridge /run/ibkr-bridge-reload
+    run rm -rf $home $command /etc/ibkr-bridge /run/ibkr-bridge-reload
     if getent passwd $user >/dev/null; then run userdel $user; fi
     say "IBKR Bridge is removed. Its state is left in /var/lib/ibkr-bridge."
 }

@@ -16,6 +16,7 @@ from ibkr_bridge.calling import call
 from ibkr_bridge.calling.call import OWN_READS
 from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
+from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.sources import SECRETS
 from ibkr_bridge.upstream import exchange
@@ -179,6 +180,14 @@ def test_every_error_code_stands_in_the_docs() -> None:
 
     assert [error.code for error in family() if f"`{error.code}`" not in docs] == []
     assert all(f"| {error.status} |" in docs for error in family())
+
+
+def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
+    """From symptom to cause, whatever the symptom."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    named = [*(error.code for error in family()), *(state.value for state in State)]
+
+    assert [name for name in named if f"| `{name}` |" not in page] == []
 
 
 def test_every_route_of_our_own_stands_in_the_docs() -> None:
