@@ -1,7 +1,7 @@
 """A synchronous client of the bridge: for the command line, and for Python programs (docs/client.md).
 
-It reads the same `.env` as the bridge, waits longer than the bridge ever does, turns every refusal into a typed error
-(`calling/answers.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
+It reads the same `.env` as the bridge, waits longer than the bridge does, turns every refusal into a typed error
+(`calling/troubles.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from ibkr_bridge.calling.answers import (
+from ibkr_bridge.calling.answers import Reply
+from ibkr_bridge.calling.call import Params, seconds, written
+from ibkr_bridge.calling.road import Road
+from ibkr_bridge.calling.troubles import (
     BridgeCutOff,
     BridgeSaidNo,
     BridgeSilent,
@@ -28,10 +31,7 @@ from ibkr_bridge.calling.answers import (
     NotThisBridge,
     OrderUnknown,
     Refused,
-    Reply,
 )
-from ibkr_bridge.calling.call import Params, seconds, written
-from ibkr_bridge.calling.road import Road
 from ibkr_bridge.settings import Caller, SettingsError, load_caller
 from ibkr_bridge.sources import dotenv_path
 
@@ -69,8 +69,8 @@ class BridgeClient:
     Args:
         url: where the bridge is; IBKR_BRIDGE_URL where left out.
         key: the full or the read-only key; IBKR_BRIDGE_KEY, else IBKR_BRIDGE_READONLY_KEY, where left out.
-        timeout: seconds for a whole call, its repeats included; by default longer than the bridge itself can take.
-            A `wait` asked for is added to it.
+        timeout: seconds for a whole call, its repeats included. By default longer than the bridge itself takes, but
+            for large answers (docs/client.md). A `wait` asked for is added to it.
         repeats: how often a safe read is asked again; 0 to be told everything at once.
         clock, sleep: how time passes, for tests.
 
@@ -188,7 +188,7 @@ class BridgeClient:
 
 
 def longest(told: Caller) -> float:
-    """A little more than the bridge itself can take for a call: turn, connection, head and body; seconds."""
+    """Seconds, a little more than the bridge takes: turn, connection, head, and a body it holds until it is whole."""
     return told.max_wait + CONNECTING + told.gateway_timeout * (1 + BODY_FACTOR) + MARGIN
 
 

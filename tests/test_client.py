@@ -95,7 +95,6 @@ async def test_an_answer_as_it_came(house: House) -> None:
         ("GET", "/trsrv/stocks", KEY, Malformed, "not_bridged", 404),
         ("DELETE", "/gateway/status", KEY, Malformed, "method", 405),
         ("GET", "/portfolio/../x", KEY, Malformed, "bad_path", 400),
-        ("GET", "/portfolio/" + "x" * 4000, KEY, Malformed, "uri_too_long", 414),
     ],
 )
 async def test_a_refusal_is_a_typed_error(
@@ -241,6 +240,50 @@ async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureF
         return [reads, caplog.text.count("Starting new HTTP connection")]
 
     assert await used(house, use) == [1, 2]
+
+
+ODD = "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"&a=b+c%20%c3%A9%25"
+
+
+async def test_a_path_reaches_ibkr_byte_for_byte(house: House, sim: Simulator) -> None:
+    """The bridge takes what the client lets out, and passes it on."""
+    told = await refused(house, lambda client: client.get(ODD))
+    with pytest.raises(ValueError, match="longer than"):
+        await used(house, lambda client: client.get("/portfolio/" + "x" * 4000))
+
+    assert "No symbol found" in told.detail
+    assert [call.target for call in sim.calls("/secdef/search")] == [f"/v1/api{ODD}"]
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 204, 205, 206, 304, 400, 503])
+@pytest.mark.parametrize("body", ["", "[1]", "x" * 300_000])
+async def test_the_bridge_says_where_each_of_its_answers_ends(
+    house: House, sim: Simulator, status: int, body: str
+) -> None:
+    """The client takes no other; small answers and large ones, and those that may have no body."""
+    sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
+
+    def use(client: BridgeClient) -> tuple[int | None, bytes]:
+        try:
+            reply = client.request("GET", "/portfolio/accounts")
+        except IbkrSaidNo as no:
+            return no.status, no.body
+        return reply.status, reply.body
+
+    assert await used(house, use) == (status, b"" if status in (204, 304) else body.encode())
+
+
+async def test_a_kept_connection_has_the_time_of_the_next_call(house: House) -> None:
+    """Not what was left of the last one's."""
+    clock = HandClock()
+
+    def use() -> Any:
+        with BridgeClient(house.bridge.url, KEY, clock=clock, sleep=clock.sleep, repeats=0) as client:
+            client.get("/health")
+            clock.now += 10_000
+            return client.get("/health")
+
+    assert (await asyncio.to_thread(use))["status"] == "ok"
 
 
 async def test_head_is_answered_without_a_body(house: House) -> None:

@@ -20,7 +20,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.sources import SECRETS
 from ibkr_bridge.upstream import exchange
-from ibkr_bridge.web import passthrough
+from ibkr_bridge.web import passthrough, target
 from ibkr_bridge.web.routes import OWN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +40,7 @@ LEAVES = {"settings": {"reading"}}
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
     *("upstream/headers.py", "catalogue.py", "web/target.py", "errors.py", "masking.py"),
-    *("calling/answers.py", "calling/call.py"),
+    *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )
 IMPURE = {"aiohttp", "asyncio", "logging", "structlog", "time", "socket", "requests", "os", "random"}
 
@@ -137,6 +137,7 @@ def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
     assert set(OWN_READS) == reads
     assert (client.CONNECTING, client.BODY_FACTOR) == (exchange.CONNECT_WITHIN, exchange.BODY_FACTOR)
     assert call.LONGEST_WAIT == passthrough.LONGEST_WAIT
+    assert call.LONGEST == target.LONGEST
 
 
 def example_names() -> list[str]:

@@ -1,7 +1,8 @@
 """A call as it goes to the bridge: target, headers and body, and what it may do. Pure but for the id it makes up.
 
-Nothing is tidied on the way: a path the bridge would refuse is refused by the bridge, in its words. What is repeatable
-and what changes something is read from the catalogue.
+Nothing is tidied on the way: a path goes out byte for byte, or, where it cannot stand in a request line, not at all.
+Whatever else the bridge would refuse it refuses, in its words. What is repeatable and what changes something is read
+from the catalogue.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from ibkr_bridge.catalogue import Effect, met
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status")  # of the bridge itself
-PLAIN_TARGET = re.compile(r"/(?!/)[^#\x00-\x1f\x7f]*")
+ONE_SLASH = re.compile(r"/(?!/)[^#]*", re.DOTALL)
+OTHER_THAN_VISIBLE = re.compile(r"[^!-~]")
+MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+LONGEST = 4000  # bytes of path and query: web/target.py
 NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
 LONGEST_WAIT = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
 
@@ -75,10 +79,22 @@ def _effect(method: str, path: str) -> tuple[bool, bool]:
 
 
 def _target(path: str, params: Params) -> str:
-    if not PLAIN_TARGET.fullmatch(path):
-        raise ValueError("a path begins with one slash and has neither '#' nor control characters; write '#' as %23")
+    _judge(path)
     query = urlencode({name: _as_ibkr_writes(value) for name, value in params.items() if value is not None}, safe=",")
-    return path + ("&" if "?" in path else "?") * bool(query) + query
+    target = path + ("&" if "?" in path else "?") * bool(query) + query
+    if len(target) > LONGEST:
+        raise ValueError(f"path and query are longer than the {LONGEST} bytes the bridge takes")
+    return target
+
+
+def _judge(path: str) -> None:
+    """Refuse what cannot go out as it is: others would mend it in one way or another."""
+    if not ONE_SLASH.fullmatch(path):
+        raise ValueError("a path begins with one slash and has no '#'; write '#' as %23")
+    if OTHER_THAN_VISIBLE.search(path):
+        raise ValueError("a path has visible ASCII characters alone; write others as escapes, a space as %20")
+    if MALFORMED_ESCAPE.search(path):
+        raise ValueError("a percent sign in a path begins an escape, as in %20; write a literal one as %25")
 
 
 def _as_ibkr_writes(value: object) -> str:

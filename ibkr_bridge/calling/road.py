@@ -1,7 +1,8 @@
 """The road to the bridge: one attempt, on requests, and what became of it.
 
-An adapter of requests by itself, without its sessions, knows no proxy, no netrc and no cookie, and follows no redirect:
-nothing of the machine's settings comes between a caller and loopback, and the key goes nowhere else.
+An adapter of requests by itself (`calling/wire.py`), without its sessions, knows no proxy, no netrc and no cookie, and
+follows no redirect: nothing of the machine's settings comes between a caller and loopback, and the key goes nowhere
+else.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import exceptions as urllib3
 
-from ibkr_bridge.calling.answers import (
-    OURS,
+from ibkr_bridge.calling.answers import OURS, Reply, refusal
+from ibkr_bridge.calling.call import Call
+from ibkr_bridge.calling.packing import unpacked
+from ibkr_bridge.calling.troubles import (
     BridgeCutOff,
     BridgeSilent,
     BridgeUnreachable,
     ClientError,
+    NoAnswer,
     NotThisBridge,
     OrderUnknown,
-    Reply,
-    refusal,
 )
-from ibkr_bridge.calling.call import Call
+from ibkr_bridge.calling.wire import TARGET, UNTIL, Adapter, Unfinished
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes
@@ -42,7 +43,7 @@ class Road:
         self.url = url
         self._key = _Key(key)
         self._clock = clock
-        self._kept = HTTPAdapter(pool_maxsize=KEPT)
+        self._kept = Adapter(url, clock, KEPT)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -64,40 +65,44 @@ class Road:
     def _sent(self, call: Call, until: float) -> Reply | ClientError:
         left = max(until - self._clock(), SHORTEST)
         with self._connections(call) as connections:
-            answer = connections.send(self._request(call), stream=True, timeout=(min(CONNECT_WITHIN, left), left))
+            request, within = self._request(call, until), (min(CONNECT_WITHIN, left), left)
+            answer = connections.send(request, stream=True, timeout=within)
             try:
-                return self._read(answer, until)
+                return self._read(answer)
             finally:
                 answer.close()
 
-    def _request(self, call: Call) -> requests.PreparedRequest:
+    def _request(self, call: Call, until: float) -> requests.PreparedRequest:
         request = requests.Request(call.method, self.url, headers=call.headers, data=call.body, auth=self._key)
         prepared = request.prepare()
-        prepared.url = self.url + call.target  # as it is: requests would tidy it
+        prepared.url = self.url + call.target  # what urllib3 logs; what goes out is what follows
+        prepared.headers.update({TARGET: call.target, UNTIL: repr(until)})
         return prepared
 
     @contextmanager
-    def _connections(self, call: Call) -> Iterator[HTTPAdapter]:
+    def _connections(self, call: Call) -> Iterator[Adapter]:
         """Reads share kept ones. A change has its own: a kept one may be closing, and who knows what went out on it."""
         if not call.changes:
             yield self._kept
             return
-        own = HTTPAdapter()
+        own = Adapter(self.url, self._clock)
         try:
             yield own
         finally:
             own.close()
 
-    def _read(self, answer: requests.Response, until: float) -> Reply | ClientError:
+    def _read(self, answer: requests.Response) -> Reply | ClientError:
         """The whole answer, where it is the bridge's; of a stranger's not one more byte is read."""
         if OURS not in answer.headers:
             return _stranger(self.url)
-        pieces = []
-        while piece := answer.raw.read1(PIECE, decode_content=True):
-            pieces.append(piece)
-            if self._clock() >= until:
-                return _silent(self.url)
-        return Reply(answer.status_code, answer.headers, b"".join(pieces))
+        if not _says_its_end(answer):
+            return _cut_off(self.url)
+        packed = b"".join(iter(lambda: answer.raw.read1(PIECE, decode_content=False), b""))
+        try:
+            body = unpacked(packed, answer.headers.get("Content-Encoding", ""))
+        except ValueError:
+            return _cut_off(self.url)
+        return Reply(answer.status_code, answer.headers, body)
 
 
 class _Key(AuthBase):
@@ -114,15 +119,22 @@ class _Key(AuthBase):
         return r
 
 
+def _says_its_end(answer: requests.Response) -> bool:
+    """Whether half of the body could be told from all of it: the bridge always says a length, or sends pieces."""
+    return bool(answer.raw.chunked) or answer.raw.length_remaining is not None
+
+
 def _no_answer(exc: BaseException, url: str) -> ClientError:
     cause = _bottom(exc)
     if isinstance(cause, urllib3.NewConnectionError | urllib3.ConnectTimeoutError):
         return BridgeUnreachable(f"nothing answers at {url}")
     if isinstance(cause, urllib3.TimeoutError | TimeoutError):
         return _silent(url)
-    if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+    if isinstance(cause, http.client.BadStatusLine | http.client.UnknownProtocol):
         return _stranger(url)
-    return BridgeCutOff(f"{url} broke off before the whole answer was here")
+    if isinstance(cause, Unfinished) and not cause.is_http:
+        return _stranger(url)
+    return _cut_off(url)
 
 
 def _bottom(exc: BaseException) -> BaseException:
@@ -137,6 +149,10 @@ def _silent(url: str) -> BridgeSilent:
     return BridgeSilent(f"{url} does not answer in time")
 
 
+def _cut_off(url: str) -> BridgeCutOff:
+    return BridgeCutOff(f"{url} broke off before the whole answer was here")
+
+
 def _stranger(url: str) -> NotThisBridge:
     return NotThisBridge(f"what answers at {url} is not this bridge")
 
@@ -144,6 +160,6 @@ def _stranger(url: str) -> NotThisBridge:
 def _heard_by(call: Call, error: ClientError) -> ClientError:
     """The error as the sender of this call has to hear it: under its id, and without false hope."""
     error.request_id = error.request_id or call.request_id
-    if call.changes and isinstance(error, BridgeSilent | BridgeCutOff):
+    if call.changes and isinstance(error, NoAnswer) and not isinstance(error, BridgeUnreachable):
         return OrderUnknown(f"{error.detail}; what was asked for may have happened", request_id=error.request_id)
     return error

@@ -1,7 +1,7 @@
 """What a person types: one file a command, found by its name.
 
-Exit status: 0 good, 1 bad, 78 misconfigured (systemd does not restart after that one). A command's module is imported
-when it is called, so that the daemon carries only what it serves with.
+Exit status: 0 good, 1 bad, 78 misconfigured (systemd does not restart after that one); `call` knows one more. A
+command's module is imported when it is called, so that the daemon carries only what it serves with.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ What went wrong goes to standard error in words; with `--json` it is one object 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -20,37 +21,44 @@ from ibkr_bridge.client import BridgeClient, ClientError, IbkrSaidNo, NotJson, R
 from ibkr_bridge.settings import SettingsError
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-EXAMPLES = """\
+UNTOLD = 74  # the number of sysexits.h for output that fails: a 1 would have an order sent again that was accepted
+EXPLAINED = f"""\
 examples:
   bridge.py call GET /portfolio/accounts
   bridge.py call GET /iserver/secdef/search?symbol=AAPL
   bridge.py call POST /iserver/account/DU1234567/orders --data @order.json --wait 20
+
+exit status:
+  {GOOD}   a good answer, 2xx
+  {BAD}   no good answer, or a call that cannot be made
+  {UNTOLD}  standard output takes nothing; what became of the call stands on standard error
+  {MISCONFIGURED}  address or key are missing or wrong
 """
+
+Outcome = Reply | ClientError | SettingsError
 
 
 def run(argv: Sequence[str]) -> int:
-    """Make one call. Returns 0 for a good answer, 1 where there is none, 78 for settings that cannot be used."""
+    """Make one call. Returns the exit status, as the help explains it."""
     parser = _parser()
     asked = parser.parse_args(argv)
+    outcome: Outcome
     try:
         body = _body(asked.data)
         with BridgeClient(repeats=0) as client:
-            reply = client.request(asked.method, asked.path, body, wait=asked.wait)
-    except SettingsError as exc:
-        return _misconfigured(exc, as_json=asked.json)
-    except ClientError as exc:
-        return _refused(exc, as_json=asked.json)
+            outcome = client.request(asked.method, asked.path, body, wait=asked.wait)
+    except (SettingsError, ClientError) as exc:
+        outcome = exc
     except ValueError as exc:  # the call cannot be written down
         parser.error(str(exc))
-    _print(reply, as_json=asked.json)
-    return GOOD
+    return _told(outcome, asked)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bridge.py call",
         description="Ask the running bridge something.",
-        epilog=EXAMPLES,
+        epilog=EXPLAINED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("method", type=str.upper, choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
@@ -85,6 +93,50 @@ def _bytes(given: str) -> bytes:
     return Path(given[1:]).read_bytes() if given.startswith("@") else os.fsencode(given)
 
 
+def _told(outcome: Outcome, asked: argparse.Namespace) -> int:
+    """Tell what became of the call, on standard error where standard output takes nothing."""
+    try:
+        return _tell(outcome, as_json=asked.json)
+    except OSError as exc:
+        _give_up_output()
+        if not (isinstance(exc, BrokenPipeError) and asked.method == "GET"):  # `| head` has seen enough
+            print("\n".join(_instead(outcome, exc)), file=sys.stderr)
+        return UNTOLD
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> int:
+    if isinstance(outcome, SettingsError):
+        return _misconfigured(outcome, as_json=as_json)
+    if isinstance(outcome, ClientError):
+        return _refused(outcome, as_json=as_json)
+    _print(outcome, as_json=as_json)
+    return GOOD
+
+
+def _give_up_output() -> None:
+    """Nothing more goes to standard output: Python would try once more at its end, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _instead(outcome: Outcome, failed: OSError) -> list[str]:
+    """What is said where the answer cannot be: that there was one, lest the call be made again."""
+    why = f"standard output cannot be written: {failed.strerror}"
+    if isinstance(outcome, SettingsError):
+        return [complaint(outcome), why]
+    if isinstance(outcome, ClientError):
+        answered = (
+            f"the call was answered ({outcome.status}), but" if outcome.reply else "the call was not answered, and"
+        )
+        return [*_in_words(outcome), f"{answered} {why}"]
+    words = f"the call was answered ({outcome.status}), but {why}"
+    return [
+        words,
+        "  hint        do not make it again only to read its answer",
+        *_row("request id", outcome.request_id),
+    ]
+
+
 def _misconfigured(error: SettingsError, *, as_json: bool) -> int:
     if as_json:
         _out(_compact({"code": "misconfigured", "problems": [str(problem) for problem in error.problems]}))
@@ -116,10 +168,14 @@ def _in_words(error: ClientError) -> list[str]:
     rows = (
         ("hint", hint),
         ("try again", f"in {error.retry_after:g} seconds" if error.retry_after is not None else ""),
-        ("request id", error.request_id or ""),
+        ("request id", error.request_id),
     )
     status = f" ({error.status})" if error.status else ""
-    return [f"{error.code}{status}: {found}", *(f"  {name:<11} {text}" for name, text in rows if text)]
+    return [f"{error.code}{status}: {found}", *(line for name, text in rows for line in _row(name, text))]
+
+
+def _row(name: str, text: str | None) -> list[str]:
+    return [f"  {name:<11} {text}"] if text else []
 
 
 def _print(reply: Reply, *, as_json: bool) -> None:
@@ -148,5 +204,7 @@ def _compact(value: object) -> bytes:
 
 def _out(data: bytes) -> None:
     """Bytes, not text: what IBKR writes need not fit the terminal's alphabet."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

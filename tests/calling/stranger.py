@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 PATIENCE = 10.0  # seconds of real time after which a test gives up
 OURS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
+STRANGE = (  # what other programs say
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.0 400 Bad Request\r\n\r\n",
+    b"HTTP/2 200\r\n\r\n",
+    b"SSH-2.0-OpenSSH_9.6\r\n",
+    b"\x15\x03\x01\x00\x02\x02\x46",
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
+)
+Said = bytes | Callable[[], Iterable[bytes]]  # at once, or in pieces
 HANG = b"<the answer goes no further, and the connection stays>"
 
 
@@ -28,12 +39,13 @@ def problem(code: str, status: str, *headers: str, retryable: bool = False) -> b
 class Stranger:
     """What answers, and what it was asked. Each connection gets the next answer; the last one is for all others."""
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: Said) -> None:
         self._answers = list(answers)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self.asked: list[bytes] = []
+        self.sent: list[Said] = []
 
     @property
     def url(self) -> str:
@@ -57,8 +69,11 @@ class Stranger:
             return False
         self.asked.append(asked)
         said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        connection.sendall(said.removesuffix(HANG))
-        return said.endswith(HANG)
+        self.sent.append(said)
+        piece = b""
+        for piece in (said,) if isinstance(said, bytes) else said():
+            connection.sendall(piece.removesuffix(HANG))
+        return piece.endswith(HANG)
 
     def _request(self, connection: socket.socket) -> bytes:
         read = b""
@@ -88,7 +103,7 @@ class Stranger:
 
 
 @contextmanager
-def stranger(*answers: bytes) -> Iterator[Stranger]:
+def stranger(*answers: Said) -> Iterator[Stranger]:
     """Something that answers so."""
     at_work = Stranger(*answers)
     at_work.start()
@@ -112,3 +127,14 @@ class HandClock:
         """Let it be later."""
         self.slept.append(seconds)
         self.now += seconds
+
+
+def slowly(clock: HandClock, seconds: float, *pieces: bytes) -> Callable[[], Iterator[bytes]]:
+    """An answer in pieces, each so much later than the one before."""
+
+    def come() -> Iterator[bytes]:
+        for piece in pieces:
+            clock.now += seconds
+            yield piece
+
+    return come

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.calling.stranger import answer, stranger
-from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
+from tests.calling.stranger import answer, problem, stranger
+from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, UNTOLD, Demo, Place, free_port
 
 TICKET = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 ORDER = json.dumps({"orders": [TICKET]})
@@ -171,10 +171,114 @@ def test_no_key_ends_with_78(place: Place) -> None:
     assert "IBKR_BRIDGE_KEY" in json.loads(data.stdout)["problems"][0]
 
 
-def test_a_reader_who_has_seen_enough_is_no_trouble(place: Place) -> None:
-    """`call … | head` ends without a traceback."""
+FULL = Path("/dev/full")  # takes nothing, as a disk that is full
+ACCEPTED = answer("200 OK", b'[{"order_id":"1"}]', "X-Request-ID: mine-1", source="gateway")
+NO = answer("500 Internal Server Error", b'{"error":"no such order"}', "X-Request-ID: mine-1", source="gateway")
+PAUSED = problem("paused", "403 Forbidden", "X-Request-ID: mine-1")
+
+
+def told_to(out: Path, place: Place, url: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """A call whose answer goes into a file."""
+    env = {**place.env, "IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": KEY}
+    with out.open("wb") as into:
+        command = [sys.executable, str(BRIDGE), "call", *words]
+        return subprocess.run(command, cwd=place.home, env=env, stdout=into, stderr=subprocess.PIPE, check=False)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (ACCEPTED, ["the call was answered (200)"]),
+        (NO, ["ibkr_error (500): IBKR answered 500: no such order", "the call was answered (500)"]),
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_told_in_words(
+    place: Place, said: bytes, lines: list[str], more: tuple[str, ...]
+) -> None:
+    """The order was placed: a traceback and a plain 1 would have it sent again."""
+    with stranger(said) as there:
+        told = told_to(FULL, place, there.url, "POST", ORDERS, "--data", ORDER, *more)
+
+        assert len(there.asked) == 1
+    said_instead = told.stderr.decode()
+    assert told.returncode == UNTOLD
+    assert all(line in said_instead for line in lines)
+    assert "standard output cannot be written: No space left on device" in said_instead
+    assert "request id  " in said_instead
+    assert "Traceback" not in said_instead
+    assert "Exception ignored" not in said_instead
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (
+            b"",
+            ["order_unknown: ", "may have happened", "do not send it again", "the call was not answered, and standard"],
+        ),
+        (PAUSED, ["paused (403): it was so", "the call was answered (403), but standard"]),
+    ],
+)
+def test_an_error_that_cannot_be_written_as_json_is_told_in_words(place: Place, said: bytes, lines: list[str]) -> None:
+    """Somewhere a person has to find it."""
+    with stranger(said) as there:
+        told = told_to(FULL, place, there.url, "POST", ORDERS, "--data", ORDER, "--json")
+
+    assert told.returncode == UNTOLD
+    assert all(line in told.stderr.decode() for line in lines)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_settings_that_cannot_be_complained_of_as_json_are_in_words(place: Place) -> None:
+    """Nothing was asked."""
+    with FULL.open("wb") as into:
+        command = [sys.executable, str(BRIDGE), "call", "GET", "/x", "--json"]
+        told = subprocess.run(command, cwd=place.home, env=place.env, stdout=into, stderr=subprocess.PIPE, check=False)
+
+    assert told.returncode == UNTOLD
+    assert b"IBKR_BRIDGE_KEY: not set" in told.stderr
+    assert b"Traceback" not in told.stderr
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_refusal_that_is_told_on_the_other_side_is_told(place: Place) -> None:
+    """Nothing was to be written but words."""
+    with stranger(PAUSED) as there:
+        told = told_to(FULL, place, there.url, "POST", ORDERS, "--data", ORDER)
+
+    assert told.returncode == BAD
+    assert told.stderr.startswith(b"paused (403): it was so\n")
+
+
+def test_an_output_that_is_closed_is_one_that_cannot_be_written(place: Place) -> None:
+    """As `>&-` leaves it."""
+    with stranger(ACCEPTED) as there:
+        env = {**place.env, "IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY}
+        words = [sys.executable, str(BRIDGE), "call", "POST", ORDERS, "--data", ORDER]
+        command = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+        told = subprocess.run(command, cwd=place.home, env=env, stderr=subprocess.PIPE, check=False)
+
+    assert told.returncode == UNTOLD
+    assert b"the call was answered (200), but standard output cannot be written" in told.stderr
+    assert b"request id  mine-1" in told.stderr
+
+
+def test_help_explains_the_exit_status(place: Place) -> None:
+    """For scripts."""
+    told = place.run("call", "--help")
+
+    assert told.returncode == GOOD
+    assert all(f"\n  {status:<3} " in told.stdout for status in (GOOD, BAD, UNTOLD, MISCONFIGURED))
+
+
+@pytest.mark.parametrize(("method", "complains"), [("GET", False), ("POST", True)])
+def test_a_reader_who_has_seen_enough_is_no_trouble(place: Place, method: str, complains: bool) -> None:
+    """`call … | head` ends without a traceback; somebody who placed an order is told that it was answered."""
     with stranger(answer("200 OK", b"[" + b"1," * 999_999 + b"1]")) as there:
-        command = [sys.executable, str(BRIDGE), "call", "GET", "/portfolio/accounts"]
+        command = [sys.executable, str(BRIDGE), "call", method, "/portfolio/accounts"]
         env = {**place.env, "IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY}
         with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -183,4 +287,5 @@ def test_a_reader_who_has_seen_enough_is_no_trouble(place: Place) -> None:
             process.stdout.close()
             said = process.stderr.read()
 
-    assert (process.returncode, said) == (BAD, b"")
+    assert process.returncode == UNTOLD
+    assert (b"the call was answered (200)" in said) is bool(said) is complains

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BRIDGE = ROOT / "bridge.py"
 KEY = "a-key-for-the-command-line-tests-0123456789"
 PATIENCE = 20.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
-GOOD, BAD, MISCONFIGURED = 0, 1, 78
+GOOD, BAD, UNTOLD, MISCONFIGURED = 0, 1, 74, 78
 
 
 class Place:

@@ -1,0 +1,157 @@
+"""What a caller of the bridge hears instead of a good answer: one small family of errors. Pure.
+
+    ClientError
+    ├── NoAnswer           no whole answer of this bridge came
+    │   ├── BridgeUnreachable   nothing listens there; nothing was sent
+    │   ├── BridgeSilent        it did not answer in time
+    │   ├── BridgeCutOff        the connection ended before the whole answer was here
+    │   └── NotThisBridge       something else answers there
+    ├── BridgeSaidNo       the bridge itself refused; `code` says why (docs/errors.md)
+    │   ├── NoEntry · Malformed · Refused · NotNow · Internal      as the bridge's own families
+    │   └── GatewayTrouble
+    │       └── OrderUnknown    what was asked for may have happened: never send it again
+    └── IbkrSaidNo         IBKR's own answer, passed through unchanged
+        └── NotJson             IBKR said yes, but in no JSON
+
+A message never holds the key or an account number; a body may, so it is kept beside the message, not in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ibkr_bridge import errors
+
+if TYPE_CHECKING:
+    from ibkr_bridge.calling.answers import Reply
+
+
+class ClientError(Exception):
+    """A call that brought nothing usable. The message is for people, `code` for programs.
+
+    Args:
+        detail: what happened, one sentence.
+        code: the bridge's, where it said one.
+        hint: what to do about it.
+        request_id: under which the bridge's log knows the call.
+        retry_after: seconds after which asking again makes sense; None where nobody said so.
+        retryable: whether the same call, sent again later, may succeed and does no harm.
+        reply: the answer, where one came.
+    """
+
+    code: str = "client_error"
+    hint: str = ""
+    harmless: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+        reply: Reply | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+        self.hint = self.hint if hint is None else hint
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.retryable = self.harmless if retryable is None else retryable
+        self.reply = reply
+
+    @property
+    def status(self) -> int | None:
+        """HTTP's number; None where no answer came."""
+        return self.reply.status if self.reply else None
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body; empty where no answer came."""
+        return self.reply.body if self.reply else b""
+
+    def __str__(self) -> str:
+        known = f" (request {self.request_id})" if self.request_id else ""
+        return f"{self.code}: {self.detail}{f'; {self.hint}' if self.hint else ''}{known}"
+
+
+class NoAnswer(ClientError):
+    """No whole answer of this bridge came. Where a change had been sent, that is `OrderUnknown` instead."""
+
+
+class BridgeUnreachable(NoAnswer):
+    """No connection; nothing was sent."""
+
+    code, harmless = "bridge_unreachable", True
+    hint = "start the bridge (python bridge.py), or correct IBKR_BRIDGE_URL"
+
+
+class BridgeSilent(NoAnswer):
+    """It took the call and did not answer in time."""
+
+    code, harmless = "bridge_silent", True
+    hint = "look into its log; restart it if this lasts"
+
+
+class BridgeCutOff(NoAnswer):
+    """The connection ended before the whole answer was here, or the answer cannot be unpacked."""
+
+    code, harmless = "bridge_cut_off", True
+    hint = "look into the bridge's log; it may be restarting"
+
+
+class NotThisBridge(NoAnswer):
+    """Something else answers at the bridge's address."""
+
+    code = "not_this_bridge"
+    hint = "correct IBKR_BRIDGE_URL"
+
+
+class BridgeSaidNo(ClientError):
+    """The bridge itself refused, in its own words."""
+
+
+class NoEntry(BridgeSaidNo):
+    """Who or where the caller is: `bad_key`, `scope`, `foreign_host`, `foreign_origin`."""
+
+
+class Malformed(BridgeSaidNo):
+    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method`, `too_large`, `uri_too_long`."""
+
+
+class Refused(BridgeSaidNo):
+    """The guard said no and nothing was sent; a person has to change a setting or lift a pause."""
+
+
+class NotNow(BridgeSaidNo):
+    """Nothing was sent; waiting may help: `paced`, `busy`, `session_down`, `maintenance`, `stopping`, `not_ready`."""
+
+
+class GatewayTrouble(BridgeSaidNo):
+    """The Gateway, or IBKR behind it, did not do its part."""
+
+
+class OrderUnknown(GatewayTrouble):
+    """What was asked for may have happened. Never send it again: look for it first."""
+
+    code, hint = errors.OrderUnknown.code, errors.OrderUnknown.hint
+
+
+class Internal(BridgeSaidNo):
+    """The bridge's own bug; its log tells more under the request's id."""
+
+
+class IbkrSaidNo(ClientError):
+    """IBKR's own answer, unchanged, and it is no yes; `status` and `body` are IBKR's."""
+
+    code = "ibkr_error"
+
+
+class NotJson(IbkrSaidNo):
+    """The status is a yes, but the body is no JSON; `request()` gives it as it is."""
+
+    code = "not_json"
+    hint = "take it as it is: request(…).body"
