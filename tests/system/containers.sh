@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The container files, tried without an engine: the compose file is read by docker-compose, the image is built and run by
-# buildah in a network namespace of its own, in front of the simulated Gateway. Needs root, and half a gigabyte for the
-# base image, which is made from Debian's packages once and kept in the cache directory.
+# The container files, tried without an engine: the compose file is read by docker-compose, the image is built by buildah
+# and run in a network namespace of its own, in front of the simulated Gateway. Needs root, and two gigabytes for a
+# moment. The base image is made from Debian's packages once and kept in the cache directory.
 set -euo pipefail
+export LC_ALL=C # what is sorted here and in the image is sorted alike
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 # shellcheck source=tests/system/saying.sh
@@ -11,7 +12,7 @@ source "$HERE/saying.sh"
 PYTHON=$ROOT/.venv/bin/python
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ibkr-bridge
 BASE=$(sed -n "s/^ARG BASE=//p" "$ROOT/deploy/Dockerfile") # here Debian's own Python answers to that name
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+MIRROR=${DEBIAN_MIRROR:-} # empty: the one debootstrap takes by itself
 USER_ID=10001
 KEY=key-of-the-container-test-0123456789
 
@@ -34,7 +35,7 @@ clean_up() {
 compose_files() {
     read_alike
     command -v docker-compose >/dev/null || {
-        echo "left out: docker-compose is missing, so the compose file is read by nobody (apt install docker-compose)"
+        echo "skipped: docker-compose is missing, so the compose file is read by nobody (apt install docker-compose)"
         return
     }
     local profile
@@ -47,7 +48,7 @@ compose_files() {
 # read_alike: the small reader behind `make test` and a real one find the same in them.
 read_alike() {
     python3 -c 'import yaml' 2>/dev/null || {
-        echo "left out: no YAML library to hold the small reader against (apt install python3-yaml)"
+        echo "skipped: no YAML library to hold the small reader against (apt install python3-yaml)"
         return
     }
     local file
@@ -80,17 +81,18 @@ image() {
     local program
     for program in buildah debootstrap unshare curl; do
         command -v "$program" >/dev/null || {
-            echo "left out: $program is missing, so no image is built (apt install buildah debootstrap)"
+            echo "skipped: $program is missing, so no image is built (apt install buildah debootstrap)"
             return
         }
     done
     storage
     base_image || {
-        echo "left out: the base image could not be made; $CACHE/debootstrap.log says why"
+        echo "skipped: the base image could not be made; $CACHE/debootstrap.log says why"
         return
     }
     built
-    unshare --net --mount --pid --fork --mount-proc "$BASH" "$HERE/containers.sh" inside "$WORK" "$CONTAINER" | tee "$WORK/told"
+    unshare --net --mount --pid --fork --kill-child --mount-proc \
+        "$BASH" "$HERE/containers.sh" inside "$WORK" "$CONTAINER" | tee "$WORK/told"
     PASSED=$((PASSED + $(grep -c '^ok ' "$WORK/told" || true)))
     FAILED=$((FAILED + $(grep -c '^NOT SO ' "$WORK/told" || true)))
 }
@@ -99,14 +101,15 @@ image() {
 storage() {
     mkdir -p "$CACHE"
     export CONTAINERS_STORAGE_CONF=$WORK/storage.conf
-    printf '[storage]\ndriver = "vfs"\nrunroot = "%s"\ngraphroot = "%s"\n' "$WORK/run" "$WORK/images" >"$CONTAINERS_STORAGE_CONF"
+    printf '[storage]\ndriver = "vfs"\nrunroot = "%s"\ngraphroot = "%s"\n' "$WORK/run" "$WORK/images" \
+        >"$CONTAINERS_STORAGE_CONF"
 }
 
 # base_image: Debian with its Python, under the name the Dockerfile asks for.
 base_image() {
     local saved=$CACHE/base-bookworm.tar
     if [[ ! -f $saved ]]; then
-        debootstrap --variant=minbase --include=python3,python3-venv bookworm "$WORK/root" "$MIRROR" \
+        debootstrap --variant=minbase --include=python3,python3-venv bookworm "$WORK/root" ${MIRROR:+"$MIRROR"} \
             >"$CACHE/debootstrap.log" 2>&1 || return 1
         tar -C "$WORK/root" --exclude=./var/cache/apt --exclude=./dev -cf "$saved.new" .
         mv "$saved.new" "$saved"
@@ -123,20 +126,26 @@ built() {
     check "its wheels are there for Debian's Python" "$PYTHON" -m pip download -qq --dest "$WORK/wheels" \
         --python-version 3.11 --only-binary :all: --require-hashes -r "$ROOT/requirements.txt"
     printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$WORK/pip.conf"
-    check "the Dockerfile builds" buildah bud --isolation chroot --pull-never --format docker --tag ibkr-bridge \
-        --volume "$WORK/wheels:/wheels:ro" --volume "$WORK/pip.conf:/etc/pip.conf:ro" \
-        --logfile "$WORK/build.log" -f "$ROOT/deploy/Dockerfile" "$ROOT" || tail -20 "$WORK/build.log"
+    check "the Dockerfile builds" build
     CONTAINER=$(buildah from --pull-never --add-host gateway:127.0.0.1 ibkr-bridge)
     PLACE=$(buildah mount "$CONTAINER")
     check "it is run by a user of its own" is "$USER_ID:$USER_ID" of_image .Docker.Config.User
     check "it says how to ask for its health" is "CMD" of_image "index .Docker.Config.Healthcheck.Test 0"
-    check "nothing of the project came along but the program" is "$(printf '%s\n' .venv bridge.py ibkr_bridge requirements.txt)" \
-        ls -A "$PLACE/opt/ibkr-bridge"
+    check "nothing of the project came along but the program" is ".venv bridge.py ibkr_bridge requirements.txt" \
+        of_project
     check "nothing to build or install with came along" is "" tools_left
     check "its user can write nothing but its state and /tmp" is "$(printf '%s\n' /tmp /var/lib/ibkr-bridge)" writable
 }
 
+build() {
+    buildah bud --isolation chroot --pull-never --format docker --tag ibkr-bridge \
+        --volume "$WORK/wheels:/wheels:ro" --volume "$WORK/pip.conf:/etc/pip.conf:ro" \
+        -f "$ROOT/deploy/Dockerfile" "$ROOT" >"$WORK/build.log" 2>&1 || { tail -20 "$WORK/build.log" && return 1; }
+}
+
 of_image() { buildah inspect --format "{{ $1 }}" ibkr-bridge; }
+
+of_project() { find "$PLACE/opt/ibkr-bridge" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs; }
 
 tools_left() {
     find "$PLACE"/{usr,opt} -name ensurepip -o -name '*.whl' -o -path '*/bin/pip*' -o -path '*/site-packages/pip*' \
@@ -236,7 +245,8 @@ read_only() {
 
     local bridge
     chroot --userspec "$USER_ID:$USER_ID" "$place" /usr/bin/env "${SETTINGS[@]}" IBKR_BRIDGE_URL=http://0.0.0.0:8000 \
-        IBKR_BRIDGE_ALLOW_REMOTE=yes IBKR_BRIDGE_STATE_DIR=/var/lib/ibkr-bridge "${ENTRY[@]}" >"$WORK/read-only.log" 2>&1 &
+        IBKR_BRIDGE_ALLOW_REMOTE=yes IBKR_BRIDGE_STATE_DIR=/var/lib/ibkr-bridge "${ENTRY[@]}" \
+        >"$WORK/read-only.log" 2>&1 &
     bridge=$!
     check "it serves from a root that cannot be written" until_so ready
     serves

@@ -11,16 +11,15 @@ BRIDGE=64001 # users of the rule set
 IBEAM=64002
 STRANGER=64003
 
-# main: skip, or go on in a network and a mount namespace of our own.
+# main: skip, or go on in namespaces of our own; what runs in them ends with them.
 main() {
     [[ $EUID == 0 ]] || skip "the firewall's test needs root"
     needs nft ip unshare setpriv python3 timeout
     unshare --net --mount nft list ruleset >/dev/null 2>&1 || skip "this kernel lends no network namespace with nftables"
-    exec unshare --net --mount "$BASH" "$HERE/firewall.sh" inside
+    exec unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$HERE/firewall.sh" inside
 }
 
 inside() {
-    trap stop_all EXIT
     ip link set lo up
     two_users
     another_machine
@@ -32,11 +31,6 @@ inside() {
     loaded_twice
     removed
     sum_up
-}
-
-stop_all() {
-    local running
-    for running in $(jobs -p); do kill "$running" 2>/dev/null || true; done
 }
 
 # two_users: known by name in this mount namespace alone.
@@ -91,7 +85,8 @@ END
 # reach UID HOST PORT: say what a user's connection comes to: "connected", "refused" at once, or "silence".
 reach() {
     local status=0
-    timeout 3 setpriv --reuid "$1" --regid "$1" --clear-groups "$BASH" -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null || status=$?
+    timeout 3 setpriv --reuid "$1" --regid "$1" --clear-groups "$BASH" -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null \
+        || status=$?
     case $status in
     0) echo connected ;;
     124) echo silence ;;

@@ -23,14 +23,13 @@ check() {
     fi
 }
 
-# is WANTED COMMAND...: whether a command prints just that.
+# is WANTED COMMAND...: whether a command prints just that; if not, the beginning of what it does print.
 is() {
     local wanted=$1 printed
     shift
     printed=$("$@") || true
     [[ $printed == "$wanted" ]] || {
-        echo "        expected: $wanted"
-        echo "        found:    $printed"
+        printf '        expected:\n%s\n        found:\n%s\n' "$wanted" "$printed" | head -20
         return 1
     }
 }
