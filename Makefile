@@ -44,6 +44,8 @@ NODE := tests/node/node_modules/.for-testing
 
 test-system: $(DEV)
 	@$(BIN)/python -m tests.system $(ARGS)
+	@bash tests/system/firewall.sh
+	@bash tests/system/containers.sh
 	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
 	then $(MAKE) --no-print-directory test-node; \
 	else echo "Node 20 or later, or its npm, is missing: its tests are left out (apt install npm, or nodejs.org)"; fi

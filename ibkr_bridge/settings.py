@@ -33,7 +33,7 @@ class Compete(Enum):
 
 
 class LogFormat(Enum):
-    """How log lines are written; `auto` is console on a terminal, JSON elsewhere."""
+    """How log lines are written; `auto` is console on a terminal, fields in systemd's journal, JSON elsewhere."""
 
     AUTO = "auto"
     CONSOLE = "console"

@@ -46,9 +46,16 @@ def lacking() -> str | None:
     if os.geteuid() != 0:
         return "it takes root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return (
-        f"{', '.join(missing)} is missing: apt install debootstrap systemd-container iproute2 git" if missing else None
-    )
+    if missing:
+        return f"{', '.join(missing)} is missing: apt install debootstrap systemd-container iproute2 git"
+    apart = subprocess.run(("unshare", "--mount", "--net", "--pid", "--fork", "true"), check=False, capture_output=True)
+    if apart.returncode:
+        return "namespaces of one's own are not permitted here"
+    try:
+        prepared(BOOKWORM)
+    except subprocess.CalledProcessError as exc:
+        return f"`{exc.cmd[0]}` could not fetch what it needs"
+    return None
 
 
 def prepared(suite: str) -> tuple[Path, Path]:
