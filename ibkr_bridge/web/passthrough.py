@@ -66,7 +66,7 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
     drain = request.app[DRAIN]
     trip = Trip(call, row, asked, wait, lambda: _is_there(request), lambda: drain.ending)
-    with drain.order() if call.changes else nullcontext():
+    with drain.order if call.changes else nullcontext():
         try:
             answer = await _ask(request, line, trip)
         finally:

@@ -65,7 +65,7 @@ async def timed_request(request: web.Request, handler: Handler) -> web.StreamRes
     visit = request[VISIT]
     status = 499  # nobody was left to be told
     try:
-        with request.app[DRAIN].request():
+        with request.app[DRAIN].request:
             response = await handler(request)
         status = response.status
         return response
