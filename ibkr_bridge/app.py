@@ -17,28 +17,25 @@ from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, Systemd, handed_over, watchdog_pause
+from ibkr_bridge.observe.service import Service
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
 from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.traffic.slots import Slots
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import judge
-from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
 from ibkr_bridge.web.door import Door, Doorkeeper
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing
+from ibkr_bridge.web.listening import opened
 from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import dress, pipeline
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
-NOBODY_WATCHES = 3600.0  # seconds
-STUCK = 90.0  # seconds the keeper may be late: its longest round, with every call of it silent, takes less
 LAST_BREATH = 0.05  # seconds between closing the door and going: who was on the threshold is still answered
 STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
 
@@ -88,9 +85,9 @@ class Bridge:
         self.failed = False
         self.keys = KeyRing(settings)
         self._env = env or {}
-        self._systemd = Systemd(self._env)
         self._inherited = False
         self._line: Line | None = None
+        self._service: Service | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
@@ -100,6 +97,13 @@ class Bridge:
         if self._line is None:
             raise RuntimeError("the bridge has not been started")
         return self._line
+
+    @property
+    def service(self) -> Service:
+        """What systemd is told; from the moment that the bridge starts."""
+        if self._service is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._service
 
     @property
     def url(self) -> str:
@@ -114,7 +118,7 @@ class Bridge:
             OSError: the port is taken, or a file of the settings cannot be used.
         """
         self._learn(self.settings)
-        taken = self._socket()
+        taken, self._inherited = opened(self.settings, self._env)
         try:
             await self._build()
             await self._listen(taken)
@@ -127,21 +131,10 @@ class Bridge:
         for secret in settings.secrets:
             self.scrubber.learn(secret, for_good=True)
 
-    def _socket(self) -> socket.socket:
-        """systemd's socket where it opened one, else our own."""
-        inherited, url = handed_over(self._env), self.settings.url
-        if inherited is None:
-            return bound(url.host, url.port)
-        self._inherited = True
-        host, port = inherited.getsockname()[:2]
-        if url.port not in (0, port) or not (is_loopback(host) or self.settings.allow_remote):
-            inherited.close()
-            raise OSError(0, f"systemd opened {host} port {port}; let ListenStream= and IBKR_BRIDGE_URL say the same")
-        return inherited
-
     async def _build(self) -> None:
         self._prepare_state_dir()
         self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber)
+        self._service = Service(self._env, self._line.keeper, self.pulse)
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
 
@@ -171,18 +164,8 @@ class Bridge:
                 self.url, str(settings.gateway_url), settings.trading_mode.value, settings.read_only, VERSION
             )
         )
-        self._systemd.tell(READY, self._in_words())
-        self.bus.listen(self._tell_systemd)
-
-    def _tell_systemd(self, fact: events.Fact) -> None:
-        if isinstance(fact, events.SessionChanged):
-            self._systemd.tell(self._in_words())
-
-    def _in_words(self) -> str:
-        keeper = self.line.keeper
-        state = keeper.session.state
-        hint = "the brokerage session is open" if state is State.READY else keeper.hint()
-        return f"STATUS={state.value}: {hint}"
+        self.service.ready()
+        self.bus.listen(self.service.hear)
 
     def reload(self, read: Callable[[], Settings]) -> Settings | None:
         """Read the settings again and take up the keys, without anybody noticing. Returns what was read.
@@ -190,18 +173,16 @@ class Bridge:
         Args:
             read: reads them; what it refuses leaves everything as it was, and the log says what is wrong.
         """
-        self._systemd.tell_reloading()
-        try:
-            settings = read()
+        with self.service.reloading():
+            try:
+                settings = read()
+            except SettingsError as exc:
+                self.bus.announce(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
+                return None
             self._learn(settings)
             self.keys.replace(settings)
             self.bus.announce(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
-        except SettingsError as exc:
-            self.bus.announce(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
-            return None
-        finally:
-            self._systemd.tell(READY, self._in_words())
-        return settings
+            return settings
 
     def _prepare_state_dir(self) -> None:
         path = self.settings.state_dir
@@ -225,7 +206,7 @@ class Bridge:
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.feed)
+        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed)
         supervisor = asyncio.create_task(together(*loops), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield
@@ -244,18 +225,10 @@ class Bridge:
         self.failed = True
         self.stop.set()
 
-    async def feed(self) -> NoReturn:
-        """Show systemd's watchdog that the loops go round, for ever; a keeper that is stuck is shown by silence."""
-        pause = watchdog_pause(self._env)
-        while True:
-            await asyncio.sleep(pause or NOBODY_WATCHES)
-            if self.pulse.trouble() is None and self.line.keeper.overdue < STUCK:
-                self._systemd.tell(ALIVE)
-
     async def finish(self) -> int:
         """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
         self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
-        self._systemd.tell(STOPPING)
+        self.service.stopping()
         self.drain.begin(succeeded=self._inherited)
         if self._inherited and self._server is not None:
             self._server.close()  # who comes now waits in systemd's socket for our successor
@@ -298,26 +271,6 @@ async def together(*loops: Loop) -> None:
 
 async def _no_haste(_: web.Request) -> None:
     """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A listening address taken now, so that a taken port is known before anything is built.
-
-    Raises:
-        OSError: it is taken, or not ours.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, proto, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost: 127.0.0.1
-    taken = socket.socket(family, kind, proto)
-    try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
-        taken.listen(512)
-    except OSError:
-        taken.close()
-        raise
-    taken.setblocking(False)
-    return taken
 
 
 def _probe(path: Path) -> None:

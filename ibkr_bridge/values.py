@@ -78,7 +78,6 @@ class Fingerprint:
 
 
 @functools.lru_cache(maxsize=64)  # asked of every request's Host header
-@functools.lru_cache(maxsize=64)  # asked of every request's Host
 def is_loopback(host: str) -> bool:
     """Whether a name or address means this machine."""
     if host == "localhost":

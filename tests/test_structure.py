@@ -217,10 +217,10 @@ def test_the_diagram_is_the_table() -> None:
 def test_every_loop_is_accounted_for() -> None:
     """Who starts it, what ends it, what it may raise."""
     chart = (ROOT / "docs" / "architecture.md").read_text()
-    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep", "Bridge.feed"}
+    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep", "Service.feed"}
     source = (PACKAGE / "app.py").read_text()
 
-    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.feed" in source
+    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed" in source
     assert all(f"`{loop}`" in chart for loop in loops)
 
 

@@ -64,6 +64,7 @@ async def _until_stopped(bridge: Bridge, log: Log) -> int:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):  # before systemd hears READY: a stop may follow at once
         loop.add_signal_handler(signum, bridge.stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # else one that comes too early would end us
     await bridge.start()
     loop.add_signal_handler(signal.SIGHUP, _reload, bridge, log)
     gc.freeze()  # what stands now stays: the collector need not go through it again and again

@@ -1,6 +1,6 @@
-"""systemd's side of our life: what it is told, how often it wants a sign, and the socket it may have opened for us.
+"""What systemd is told, and how often it wants a sign: one datagram for each, no package needed.
 
-One datagram for each message, no package needed. Without systemd nothing happens.
+Without systemd nothing happens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from contextlib import suppress
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 SIGNS = 3  # for each time-out of the watchdog: one that comes late must not be the end
-FIRST_SOCKET = 3  # the first descriptor systemd passes on
 
 
 class Systemd:
@@ -42,23 +41,3 @@ def watchdog_pause(env: Mapping[str, str]) -> float | None:
     if not (wanted.isascii() and wanted.isdigit() and int(wanted)) or pid != str(os.getpid()):
         return None
     return int(wanted) / 1e6 / SIGNS
-
-
-def handed_over(env: Mapping[str, str]) -> socket.socket | None:
-    """The listening socket systemd opened for us, if it did (`ibkr-bridge.socket`).
-
-    Raises:
-        OSError: what was handed over is not one listening TCP socket.
-    """
-    if env.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    if env.get("LISTEN_FDS") != "1":
-        raise OSError(0, "systemd handed over more than one socket; ibkr-bridge.socket must have one ListenStream=")
-    taken = socket.socket(fileno=FIRST_SOCKET)
-    listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type is not socket.SOCK_STREAM or not listens:
-        taken.close()
-        raise OSError(0, "what systemd handed over is no listening TCP socket")
-    taken.setblocking(False)
-    os.set_inheritable(FIRST_SOCKET, False)
-    return taken

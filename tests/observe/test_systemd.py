@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.observe.systemd import ALIVE, Systemd, handed_over, watchdog_pause
+from ibkr_bridge.observe.systemd import ALIVE, Systemd, watchdog_pause
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import House, settings_for
@@ -96,26 +95,3 @@ async def test_a_reload_begins_with_the_time_and_ends_with_ready(tmp_path: Path)
         said = await manager.until("RELOADING", "1")
 
     assert before <= int(said["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
-
-
-@pytest.mark.parametrize("env", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}])
-def test_without_a_socket_for_us_there_is_none(env: dict[str, str]) -> None:
-    """A parent's variables that were left behind mean nothing."""
-    assert handed_over(env) is None
-
-
-@pytest.mark.parametrize("count", ["", "0", "2", "x"])
-def test_one_socket_is_needed(count: str) -> None:
-    """With two, nobody knows which is meant."""
-    with pytest.raises(OSError, match="ListenStream"):
-        handed_over({"LISTEN_PID": ME, "LISTEN_FDS": count})
-
-
-@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-def test_what_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind) -> None:
-    """A unit that names the wrong kind of socket."""
-    with socket.socket(socket.AF_INET, kind) as wrong:
-        monkeypatch.setattr("ibkr_bridge.observe.systemd.FIRST_SOCKET", os.dup(wrong.fileno()))
-
-        with pytest.raises(OSError, match="listening TCP socket"):
-            handed_over({"LISTEN_PID": ME, "LISTEN_FDS": "1"})

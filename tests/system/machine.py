@@ -33,7 +33,7 @@ StartLimitIntervalSec=0
 [Service]
 Environment=HOME=/run/gateway PYTHONDONTWRITEBYTECODE=1
 RuntimeDirectory=gateway
-ExecStart=/opt/ibkr-bridge/current/.venv/bin/python /src/bridge.py sim
+ExecStart=/usr/local/bin/ibkr-bridge sim
 Restart=always
 RestartSec=0.2
 [Install]
