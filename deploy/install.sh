@@ -45,7 +45,19 @@ check_python() {
     "$python" -c 'import venv, ensurepip' 2>/dev/null || die "venv is missing: apt install python3-venv"
 }
 
+check_source() {
+    [ "$source" != $home ] || die "this checkout lies in $home, where the bridge is to be: clone it elsewhere"
+    [ ! -L $home ] || die "$home is a link; make it a directory"
+}
+
 is_installed() { [ -e $home/current ]; }
+
+# Two at once would build into the same place.
+alone() {
+    [ $dry = yes ] && return
+    exec 9>/run/ibkr-bridge-install.lock
+    flock -n 9 || die "another install.sh is at work"
+}
 
 # -- a release: the program and its environment, in a directory of its own
 
@@ -64,6 +76,7 @@ build() {
     run rm -rf "$1" && run mkdir -p "$1" &&
         run sh -c 'cd "$1" && to=$2 && shift 2 && tar -c --exclude=__pycache__ "$@" | tar -x --no-same-owner -C "$to"' \
             copy "$source" "$1" $shipped &&
+        run chmod -R u=rwX,go=rX "$1" &&
         run "$python" -m venv "$1/.venv" &&
         run "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
             -r "$1/requirements.txt" &&
@@ -89,7 +102,32 @@ make_user() {
     run useradd --system --user-group --no-create-home --home-dir /var/lib/ibkr-bridge --shell /usr/sbin/nologin $user
 }
 
-has_key() { grep -Eq '^[[:space:]]*(export[[:space:]]+)?IBKR_BRIDGE_KEY(_FILE)?=' "$settings"; }
+has_key() { grep -Eq '^IBKR_BRIDGE_KEY(_FILE)?=[^[:space:]]' "$settings"; }
+
+# systemd would tell the journal, key and all, of a line it cannot read.
+check_settings_format() {
+    [ -e $settings ] || return 0
+    bad=$(grep -nE '^[[:space:]]*(export[[:space:]]|[A-Za-z_]+[[:space:]]+=)' $settings | cut -d: -f1 | head -n 1 || true)
+    [ -z "$bad" ] || die "$settings, line $bad: systemd cannot read it; write NAME=value, without export or spaces"
+}
+
+# As the bridge will judge them; what is wrong is told before anything is stopped.
+check_settings() {
+    [ $dry = no ] || return 0
+    keys=$credentials
+    [ ! -e ${credentials}.encrypted/IBKR_BRIDGE_KEY ] || return 0 # only systemd can read it
+    (cd $home && PYTHONPATH=$1 CREDENTIALS_DIRECTORY=$keys STATE_DIRECTORY=/var/lib/ibkr-bridge \
+        "$1/.venv/bin/python" -B -c '
+import os, sys
+from pathlib import Path
+from ibkr_bridge.cli import complaint
+from ibkr_bridge.settings import SettingsError, load
+env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
+try:
+    load(env, Path(".env"))
+except SettingsError as exc:
+    sys.exit(complaint(exc))') || die "the settings cannot be used, see above; nothing was changed"
+}
 
 make_settings() {
     if [ ! -e $settings ]; then
@@ -108,10 +146,12 @@ make_settings() {
 
 make_credential() {
     say "$settings has no key: making one in $credentials/IBKR_BRIDGE_KEY"
+    run rm -f $home/started # what runs does not know it
     run install -d -m 700 $credentials
     run sh -c 'umask 077 && "$1" "$2/bridge.py" genkey >"$3"' \
         key "$1/.venv/bin/python" "$1" $credentials/IBKR_BRIDGE_KEY
-    run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
+    [ -e $units/ibkr-bridge.service.d/credential.conf ] ||
+        run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
 }
 
 warn_of_open_settings() {
@@ -122,10 +162,10 @@ warn_of_open_settings() {
 # -- the units
 
 wanted_address() {
-    url=$(sed -n 's/^[[:space:]]*\(export[[:space:]]*\)\{0,1\}IBKR_BRIDGE_URL=//p' $settings 2>/dev/null | tail -n 1 | tr -d "\"' \r")
+    url=$(sed -n 's/^IBKR_BRIDGE_URL=//p' $settings 2>/dev/null | tail -n 1 | tr -d "\"' \r")
     address=${url#http://}
     address=${address%/}
-    case $address in *:*) ;; ?*) address=$address:8000 ;; *) address=127.0.0.1:8000 ;; esac
+    case $address in '') address=127.0.0.1:8000 ;; *]) address=$address:8000 ;; *:*) ;; *) address=$address:8000 ;; esac
     printf '%s' "$address" | sed 's/^localhost:/127.0.0.1:/'
 }
 
@@ -154,28 +194,45 @@ is_old_setup() {
 }
 
 retire_old_setup() {
-    is_installed && return
+    if is_installed; then return; fi
+    aside=$home/before/$(date +%Y%m%d-%H%M%S)
     for each in "$units"/*.service; do
-        is_old_setup "$each" || continue
-        say "Retiring $each; a copy stays in $home/before"
-        run install -d -m 700 $home/before
+        if ! is_old_setup "$each" && [ "$each" != $units/ibkr-bridge.service ]; then continue; fi
+        say "Retiring $each; a copy stays in $aside"
+        run install -d -m 700 "$aside"
         run systemctl disable --quiet --now "$(basename "$each")"
-        run mv "$each" $home/before/
+        run mv "$each" "$aside/"
     done
     for each in bridge.py ibkr_bridge requirements.txt venv .venv; do
         if [ -e "$home/$each" ]; then
-            run install -d -m 700 $home/before
-            run mv "$home/$each" $home/before/
+            run install -d -m 700 "$aside"
+            run mv "$home/$each" "$aside/"
         fi
     done
 }
 
+# The first version did not start: what ran before runs again.
+restore_old_setup() {
+    systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket || true
+    rm -f $units/ibkr-bridge.service $units/ibkr-bridge.socket $home/current
+    if [ -d "${aside:-}" ]; then
+        for each in "$aside"/*.service; do
+            [ -e "$each" ] || continue
+            mv "$each" $units/
+            back="${back:-} $(basename "$each")"
+        done
+        for each in bridge.py ibkr_bridge requirements.txt venv .venv; do
+            if [ -e "$aside/$each" ]; then mv "$aside/$each" "$home/"; fi
+        done
+    fi
+    systemctl daemon-reload
+    # shellcheck disable=SC2086 # a list of names
+    if [ -n "${back:-}" ]; then systemctl enable --quiet --now $back; fi
+}
+
 # -- the command line, with these settings
 
-install_command() {
-    run sh -c 'printf "#!/bin/sh\ncd %s && exec current/.venv/bin/python current/bridge.py \"\$@\"\n" "$1" >"$2" &&
-        chmod 755 "$2"' command $home $command
-}
+install_command() { run install -m 755 "$1/deploy/ibkr-bridge" $command; }
 
 # -- alive?
 
@@ -193,11 +250,23 @@ sys.exit(1)
 PYTHON
 }
 
+# Whether systemd really listens at the wanted port: what it says of a socket is what its file says, changed or not.
+holds_the_port() {
+    "$python" - "$(wanted_address)" <<'PYTHON'
+import os, pathlib, sys
+port = int(sys.argv[1].rpartition(":")[2])
+lines = [line.split() for name in ("tcp", "tcp6") for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
+listening = {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port}
+sys.exit(not listening & {os.readlink(each) for each in pathlib.Path("/proc/1/fd").iterdir() if each.is_symlink()})
+PYTHON
+}
+
 started() {
-    systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service &&
-        systemctl start ibkr-bridge.socket &&
-        { systemctl reset-failed ibkr-bridge.service 2>/dev/null || true; } &&
-        systemctl restart ibkr-bridge.service && answers
+    systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service || return 1
+    # systemd opens no socket whose service runs, and none at another address while it holds this one.
+    holds_the_port || systemctl stop ibkr-bridge.service ibkr-bridge.socket || return 1
+    systemctl reset-failed ibkr-bridge.service ibkr-bridge.socket 2>/dev/null || true
+    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && answers
 }
 
 start_or_go_back() {
@@ -205,11 +274,16 @@ start_or_go_back() {
         say "would run: systemctl enable --now ibkr-bridge.socket ibkr-bridge.service, and wait for /health"
         return
     fi
-    started && return
-    journalctl -u ibkr-bridge -n 15 --no-pager -o cat >&2 || true
-    if [ -z "$1" ] || [ "$1" = "$2" ]; then
-        die "the bridge did not start; why stands above: journalctl -u ibkr-bridge"
+    if started; then
+        printf '%s\n' "$2" >$home/started
+        return
     fi
+    journalctl -u ibkr-bridge -n 15 --no-pager -o cat >&2 || true
+    if [ -z "$1" ]; then
+        restore_old_setup
+        die "the bridge did not start, and everything is as it was before; why stands above"
+    fi
+    [ "$1" != "$2" ] || die "the bridge did not start; why stands above: journalctl -u ibkr-bridge"
     switch_to "$1"
     install_units "$1"
     started || die "neither the new version nor the old one starts: journalctl -u ibkr-bridge"
@@ -220,25 +294,37 @@ start_or_go_back() {
 # -- the tasks
 
 install_bridge() {
+    check_source
     check_python
+    check_settings_format
+    alone
     release=$home/releases/$(release_name)
-    before=$(readlink -f $home/current 2>/dev/null || true)
-    build "$release" || die "the new version could not be built; nothing was changed"
+    before=$(readlink -e $home/current || true)
+    run install -d -o root -g root -m 755 $home $home/releases # whoever else owned them could replace what root runs
+    if ! build "$release"; then
+        run rm -rf "$release"
+        die "the new version could not be built; nothing was changed"
+    fi
     make_user
     make_settings "$release"
     warn_of_open_settings
-    retire_old_setup
-    if [ "$before" = "$release" ] && systemctl is-active --quiet ibkr-bridge.service; then
+    check_settings "$release"
+    if runs_already "$release"; then
         say "This version runs already."
-        install_units "$release"
         return
     fi
+    retire_old_setup
     switch_to "$release"
-    install_command
+    install_command "$release"
     install_units "$release"
     start_or_go_back "$before" "$release"
     forget_old_releases "$release" "$before"
-    tell_what_next
+    [ $dry = yes ] || tell_what_next
+}
+
+runs_already() {
+    [ "$(cat $home/started 2>/dev/null)" = "$1" ] && [ "$(readlink -e $home/current)" = "$1" ] &&
+        systemctl is-active --quiet ibkr-bridge.service && holds_the_port
 }
 
 tell_what_next() {
@@ -249,18 +335,21 @@ IBKR Bridge is installed. Next:
   curl $at/gateway/auth-status           is the brokerage session open?
   systemctl status ibkr-bridge           the session's state in words
   journalctl -u ibkr-bridge -f           one line for each request and each change
-Settings and the key are in $settings; after a change: systemctl restart ibkr-bridge
-(keys and log level alone: systemctl reload ibkr-bridge).
+Settings are in $settings, and the key is there or in $credentials. After a change:
+  systemctl restart ibkr-bridge          refuses nobody; keys and log level need a reload alone
+  deploy/install.sh                      where the address was changed
+To stop it: systemctl stop ibkr-bridge.socket ibkr-bridge.service
 NEXT
 }
 
 uninstall() {
+    alone
     run systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket ibkr-gateway-proxy.socket \
         ibkr-gateway-proxy.service 2>/dev/null || true
     run rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge.service.d \
         $units/ibkr-bridge.socket.d $units/ibkr-gateway-proxy.socket $units/ibkr-gateway-proxy.service
     run systemctl daemon-reload
-    run rm -rf $home $command /etc/ibkr-bridge /run/ibkr-bridge-reload
+    run rm -rf $home $command /etc/ibkr-bridge /run/ibkr-bridge-reload /run/ibkr-bridge-install.lock
     if getent passwd $user >/dev/null; then run userdel $user; fi
     say "IBKR Bridge is removed. Its state is left in /var/lib/ibkr-bridge."
 }

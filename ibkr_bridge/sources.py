@@ -52,16 +52,18 @@ def refreshed(env: Mapping[str, str]) -> dict[str, str]:
     """The environment as a reload sees it.
 
     A process keeps the environment it began with, and the bridge's own user may read neither `.env` nor the sources of
-    credentials. So `systemctl reload` copies both, as root, into the directory RELOAD_DIRECTORY names; for keys
-    and log level what lies there counts, and nothing older.
+    credentials. So root copies both into the directory RELOAD_DIRECTORY names: `env.began` when the bridge starts,
+    `env` and the credentials at a reload. For keys and log level what stood in the first counts no more, and what
+    stands in the second does; a name that came in another way (a drop-in, say) stays.
     """
-    directory = Path(env.get(HANDED_OVER, ""))
-    if not env.get(HANDED_OVER) or not directory.is_dir():
+    directory = Path(env.get(HANDED_OVER) or "/nowhere")
+    if not (directory / "env").exists() and not any((directory / name).exists() for name in SECRETS):
         return dict(env)
-    lines = read_dotenv(directory / "env", [])
-    names = (*SECRETS, "IBKR_BRIDGE_LOG_LEVEL")
-    kept = {name: value for name, value in env.items() if name.removesuffix("_FILE") not in names}
-    return {**kept, "CREDENTIALS_DIRECTORY": str(directory), **{name: lines[name] for name in names if name in lines}}
+    began, now = (read_dotenv(directory / name, []) for name in ("env.began", "env"))
+    names = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "IBKR_BRIDGE_LOG_LEVEL"}
+    kept = {name: value for name, value in env.items() if name not in names or name not in began}
+    files = {f"{name}_FILE": str(directory / name) for name in SECRETS if (directory / name).exists()}
+    return {**kept, **files, **{name: value for name, value in now.items() if name in names}}
 
 
 def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:

@@ -77,6 +77,7 @@ class Log:
         self._stream = stream
         self._scrubber = scrubber
         self._journal = journal
+        self._lost = 0  # lines since the journal last took one; told with the next that it takes
         self._chain = chain(form, stream, journal=leads_to_journal)
         self._writer = structlog.WriteLogger(stream)
 
@@ -99,8 +100,21 @@ class Log:
         if LEVELS[level] < LEVELS[self.level.value]:
             return
         line = self._scrubbed({"event": event, **keys})
-        if self._journal is None or not _sent(self._journal, level, line):
+        if self._journal is None or not self._sent(self._journal, level, line):
             self._written(level, line)
+
+    def _sent(self, journal: Journal, level: str, line: EventDict) -> bool:
+        """Whether the journal took a line, or cannot take any now: the bridge does not wait for it."""
+        told = {**line, "lost": self._lost} if self._lost else line
+        try:
+            journal.send(str(FOR_EYES(None, level, dict(told))), PRIORITY[level], told)
+        except BlockingIOError:
+            self._lost += 1
+        except OSError:
+            return False
+        else:
+            self._lost = 0
+        return True
 
     def _written(self, level: str, line: Any) -> None:
         try:
@@ -134,15 +148,6 @@ def _with_priority(_: object, __: str, line: Any) -> str:
 FOR_EYES = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)
 
 
-def _sent(journal: Journal, level: str, line: EventDict) -> bool:
-    """Whether the journal took a line."""
-    try:
-        journal.send(str(FOR_EYES(None, level, dict(line))), PRIORITY[level], line)
-    except OSError:
-        return False
-    return True
-
-
 class _Library(logging.Handler):
     """Records of aiohttp and asyncio. The text of an exception may repeat a secret, so only its places are told."""
 
@@ -161,6 +166,8 @@ def open_log(form: LogFormat, level: LogLevel, scrubber: Scrubber, env: Mapping[
     """The log of this process, on standard error."""
     stream = sys.stderr
     leads = leads_to_journal(stream, env)
+    if leads:
+        os.set_blocking(stream.fileno(), False)  # a journal that is stuck must not stop the bridge
     journal = Journal() if leads and form is LogFormat.AUTO else None
     chosen = chosen_format(form, stream)
     return Log(stream, chosen, level, scrubber, leads_to_journal=leads, journal=journal)

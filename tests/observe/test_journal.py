@@ -113,14 +113,29 @@ def test_a_journal_that_is_gone_loses_no_line(journal: Listener) -> None:
     assert journal.stderr.getvalue().startswith('<6>{"event": "bridge.stopped"')
 
 
-def test_a_journal_that_cannot_keep_up_loses_no_line(journal: Listener) -> None:
-    """Its queue holds few datagrams; the bridge does not wait for it."""
+def test_a_journal_that_cannot_keep_up_is_not_waited_for(journal: Listener) -> None:
+    """Its queue holds few datagrams; how many lines were lost is told once it takes one again."""
     log = journal.log()
 
     for number in range(2000):
         log.hear(BridgeStopped(number))
+    taken = 0
+    while not _is_empty(journal):
+        taken += 1
+    log.hear(BridgeStopped(2000))
+    log.hear(BridgeStopped(2001))
 
-    assert "bridge.stopped" in journal.stderr.getvalue()
+    assert journal.next()["LOST"] == str(2000 - taken)
+    assert "LOST" not in journal.next()
+    assert journal.stderr.getvalue() == ""
+
+
+def _is_empty(journal: Listener) -> bool:
+    try:
+        journal.next()
+    except BlockingIOError:
+        return True
+    return False
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isascii()), st.text())

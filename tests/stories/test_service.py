@@ -124,6 +124,7 @@ class Keys:
     def __init__(self, place: Path) -> None:
         self.place = place
         place.mkdir(exist_ok=True)
+        (place / "env.began").write_text(f"IBKR_BRIDGE_KEY={KEY}\n")
 
     def write(self, text: str) -> None:
         """The settings file."""
@@ -182,6 +183,19 @@ async def test_settings_that_cannot_be_used_change_nothing(sim: Stage, tmp_path:
     assert status == 200
     assert "IBKR_BRIDGE_KEY" in str(line["problems"])
     assert "short-and-secret" not in json.dumps(running.lines)
+
+
+async def test_a_key_that_came_another_way_stays(sim: Stage, tmp_path: Path) -> None:
+    """From a drop-in of the unit, say: it stood in no settings file, so none takes it away."""
+    keys = Keys(tmp_path / "reload")
+    keys.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\n")
+    other = NEW_KEY[::-1]
+    async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(keys.place), IBKR_BRIDGE_READONLY_KEY=other) as running:
+        await reloaded(running, "bridge.reloaded")
+
+        found = [(await running.get("/portfolio/accounts", **{"X-Bridge-Key": key}))[0] for key in (NEW_KEY, other)]
+
+    assert found == [200, 200]
 
 
 async def test_a_reload_disturbs_nobody_inside(sim: Stage, tmp_path: Path) -> None:

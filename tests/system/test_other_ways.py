@@ -33,12 +33,44 @@ while True:
 OLD_SETTINGS = f"IBKR_BRIDGE_URL=http://127.0.0.1:8000\nIBKR_BRIDGE_KEY={KEY}\n"
 
 
-def test_the_setup_of_earlier_days_is_taken_over(machine: Machine) -> None:
-    """A service that runs a bridge.py as root, with two lines of settings; others that have one are left alone."""
+def test_a_setup_that_cannot_be_taken_over_goes_on(machine: Machine) -> None:
+    """Its key is too short for us: told before anything is stopped. A line systemd cannot read: not even tried."""
     machine.write(f"{UNITS}/my-bridge.service", OLD_UNIT)
     machine.write("/opt/ibkr-bridge/bridge.py", OLD_BRIDGE)
+    machine.write("/opt/ibkr-bridge/.env", "IBKR_BRIDGE_KEY=a-short-key\n", 0o600)
+    machine.run("systemctl", "enable", "--now", "my-bridge.service")
+
+    short = machine.install(check=False)
+    machine.write("/opt/ibkr-bridge/.env", f"export IBKR_BRIDGE_KEY={KEY}\n", 0o600)
+    exported = machine.install(check=False)
+
+    assert (short.returncode, exported.returncode) == (1, 1)
+    assert "IBKR_BRIDGE_KEY" in short.stderr
+    assert "without export" in exported.stderr
+    assert "a-short-key" not in short.stderr + short.stdout
+    assert machine.shown("ActiveState", "my-bridge.service") == "active"
+    assert KEY not in machine.run("journalctl", "--no-pager", "-o", "export").stdout
+
+
+def test_a_first_version_that_does_not_start_gives_way_to_the_old_one(machine: Machine) -> None:
+    """What ran before runs again."""
     machine.write("/opt/ibkr-bridge/.env", OLD_SETTINGS, 0o644)
-    machine.run("systemctl", "enable", "--now", "my-bridge.service", "gateway.service", check=False)
+    broken = machine.source / "ibkr_bridge/cli/serve.py"
+    text = broken.read_text()
+    broken.write_text(text + "\nraise SystemExit(3)\n")
+
+    failed = machine.install(check=False)
+    broken.write_text(text)
+
+    assert "everything is as it was before" in failed.stderr
+    assert machine.shown("ActiveState", "my-bridge.service") == "active"
+    assert machine.read("/opt/ibkr-bridge/bridge.py") == OLD_BRIDGE
+
+
+def test_the_setup_of_earlier_days_is_taken_over(machine: Machine) -> None:
+    """A service that runs a bridge.py as root, with two lines of settings; others that have one are left alone."""
+    machine.write("/opt/ibkr-bridge/.env", OLD_SETTINGS, 0o644)
+    machine.run("systemctl", "enable", "--now", "--no-block", "gateway.service")
 
     said = machine.install().stdout
     machine.until_ready()
@@ -47,7 +79,7 @@ def test_the_setup_of_earlier_days_is_taken_over(machine: Machine) -> None:
     assert f"chmod 600 {'/opt/ibkr-bridge/.env'}" in said
     assert machine.read("/opt/ibkr-bridge/.env") == OLD_SETTINGS
     assert machine.keyed("/portfolio/accounts", KEY).endswith("\n200")
-    assert machine.read("/opt/ibkr-bridge/before/my-bridge.service") == OLD_UNIT
+    assert machine.sh("cat /opt/ibkr-bridge/before/*/my-bridge.service") == OLD_UNIT
     assert machine.shown("LoadState", "my-bridge.service") == "not-found"
     assert machine.shown("ActiveState", "gateway.service") == "active"
 
@@ -91,9 +123,10 @@ def test_another_port_is_held_by_systemd_too(machine: Machine) -> None:
     """The socket follows the settings."""
     machine.write("/opt/ibkr-bridge/.env", "IBKR_BRIDGE_URL=http://localhost:8123\n", 0o600)
 
-    machine.sh("systemctl stop ibkr-bridge.service ibkr-bridge.socket")
     said = machine.install().stdout
+    machine.run("systemctl", "restart", "ibkr-bridge")
 
+    assert machine.shown("Listen", "ibkr-bridge.socket") == "127.0.0.1:8123 (Stream)"
     assert machine.curl("/health", port=8123).endswith("\n200")
     assert "http://127.0.0.1:8123/health" in said
 

@@ -10,6 +10,7 @@ import time
 from tests.system.machine import WITHIN, Machine
 
 TWO_COMMANDS_WITHIN = 180.0  # seconds from an empty machine to an open session
+RESTARTS = 14
 UNITS = "/etc/systemd/system"
 
 
@@ -80,7 +81,7 @@ def test_the_journal_finds_a_request_by_its_id(machine: Machine) -> None:
 
 
 def test_a_restart_fails_no_call(machine: Machine) -> None:
-    """Callers in a loop over three restarts; every one of their calls is answered."""
+    """Callers in a loop over more restarts than systemd takes by default; every one of their calls is answered."""
     answers: list[str] = []
     enough = threading.Event()
 
@@ -91,7 +92,7 @@ def test_a_restart_fails_no_call(machine: Machine) -> None:
     callers = [threading.Thread(target=ask) for _ in range(3)]
     for caller in callers:
         caller.start()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         machine.run("systemctl", "restart", "ibkr-bridge")
         served = len(answers)
         machine.until(lambda many=served + 10: len(answers) >= many, "nobody is served")  # type: ignore[misc]
@@ -99,9 +100,8 @@ def test_a_restart_fails_no_call(machine: Machine) -> None:
     for caller in callers:
         caller.join(WITHIN)
 
-    print(f"\n{len(answers)} calls over three restarts: {sorted(set(answers))}")
-    assert set(answers) <= {"200", "503"}
-    assert all(answer == "200" for answer in answers), answers.count("503")
+    print(f"\n{len(answers)} calls over {RESTARTS} restarts: {sorted(set(answers))}")
+    assert set(answers) == {"200"}
 
 
 def test_a_killed_bridge_comes_back(machine: Machine) -> None:
@@ -158,16 +158,18 @@ def test_a_reload_with_a_bad_key_keeps_the_old_one(machine: Machine) -> None:
 
 
 def test_settings_that_cannot_be_used_end_it_for_good(machine: Machine) -> None:
-    """Status 78 is not tried again; what is wrong stands in the journal."""
+    """Status 78 is not tried again, not for a caller either; what is wrong stands in the journal."""
     machine.write(f"{UNITS}/ibkr-bridge.service.d/bad.conf", "[Service]\nEnvironment=IBKR_GATEWAY_WATCH=never\n")
     machine.run("systemctl", "daemon-reload")
 
     machine.run("systemctl", "restart", "ibkr-bridge", check=False)
+    calls = [machine.curl("/health") for _ in range(5)]
     state = machine.shown("ActiveState"), machine.shown("ExecMainStatus"), machine.shown("NRestarts")
     machine.sh(f"rm {UNITS}/ibkr-bridge.service.d/bad.conf; systemctl daemon-reload; systemctl restart ibkr-bridge")
     machine.until_ready()
 
-    assert state[:2] == ("failed", "78")
+    assert state == ("failed", "78", "0")
+    assert calls == ["\n000"] * 5
     assert "IBKR_GATEWAY_WATCH" in machine.run("journalctl", "-u", "ibkr-bridge", "--no-pager").stdout
 
 
