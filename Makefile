@@ -10,7 +10,7 @@ BENCH := .venv-bench/.for-measuring
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
 	@echo "make test    the whole test suite"
-	@echo "make test-system  what needs more of the machine: the code of docs/nextjs.md, run by Node (three minutes)"
+	@echo "make test-system  what needs more of the machine: a Debian that boots with the bridge on it (root), and Node"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
 	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
@@ -42,7 +42,10 @@ test-gateway: $(DEV)
 
 NODE := tests/node/node_modules/.for-testing
 
-test-system: $(RUN)
+test-system: $(DEV)
+	@$(BIN)/python -m tests.system $(ARGS)
+	@bash tests/system/firewall.sh
+	@bash tests/system/containers.sh
 	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
 	then $(MAKE) --no-print-directory test-node; \
 	else echo "Node 20 or later, or its npm, is missing: its tests are left out (apt install npm, or nodejs.org)"; fi

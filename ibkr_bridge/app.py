@@ -17,12 +17,12 @@ from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.observe.systemd import READY, STOPPING, Systemd
+from ibkr_bridge.observe.service import Service
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy
-from ibkr_bridge.settings import Settings
+from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.traffic.slots import Slots
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
@@ -31,6 +31,7 @@ from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBE
 from ibkr_bridge.web.door import Door, Doorkeeper
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing
+from ibkr_bridge.web.listening import opened
 from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import dress, pipeline
 
@@ -48,7 +49,7 @@ def build_line(name: str, settings: Settings, clock: Clock, bus: events.Bus, scr
     state = settings.state_dir
     jar = Jar(state / f"{name}.cookies.json" if state else None, bus, scrubber, clock)
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
-    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls)
+    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
     keeper = Keeper(name, gateway, policy, clock, bus, scrubber)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
@@ -63,7 +64,7 @@ class Bridge:
         bus: where facts are announced; listen before `start`.
         scrubber: learns every secret that is met.
         clock: time, for the keeper and whoever waits.
-        env: where systemd's socket is named.
+        env: where systemd says what it wants and gives.
     """
 
     def __init__(
@@ -82,8 +83,11 @@ class Bridge:
         self.pulse = Pulse()
         self.stop = asyncio.Event()
         self.failed = False
-        self._systemd = Systemd(env or {})
+        self.keys = KeyRing(settings)
+        self._env = env or {}
+        self._inherited = False
         self._line: Line | None = None
+        self._service: Service | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
@@ -93,6 +97,13 @@ class Bridge:
         if self._line is None:
             raise RuntimeError("the bridge has not been started")
         return self._line
+
+    @property
+    def service(self) -> Service:
+        """What systemd is told; from the moment that the bridge starts."""
+        if self._service is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._service
 
     @property
     def url(self) -> str:
@@ -106,9 +117,8 @@ class Bridge:
         Raises:
             OSError: the port is taken, or a file of the settings cannot be used.
         """
-        for secret in self.settings.secrets:
-            self.scrubber.learn(secret, for_good=True)
-        taken = bound(self.settings.url.host, self.settings.url.port)
+        self._learn(self.settings)
+        taken, self._inherited = opened(self.settings, self._env)
         try:
             await self._build()
             await self._listen(taken)
@@ -117,16 +127,21 @@ class Bridge:
             raise
         self._say_hello()
 
+    def _learn(self, settings: Settings) -> None:
+        for secret in settings.secrets:
+            self.scrubber.learn(secret, for_good=True)
+
     async def _build(self) -> None:
         self._prepare_state_dir()
         self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber)
+        self._service = Service(self._env, self._line.keeper, self.pulse)
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=pipeline(), client_max_size=LARGEST_BODY)
         app[SETTINGS], app[BUS], app[CLOCK], app[SCRUBBER] = self.settings, self.bus, self.clock, self.scrubber
-        app[KEYS], app[DRAIN], app[PULSE] = KeyRing(self.settings), self.drain, self.pulse
+        app[KEYS], app[DRAIN], app[PULSE] = self.keys, self.drain, self.pulse
         app[LINES] = {MAIN: self.line}
         app.on_response_prepare.append(dress)
         app.cleanup_ctx.extend((self._open_line, self._run_loops))
@@ -149,12 +164,25 @@ class Bridge:
                 self.url, str(settings.gateway_url), settings.trading_mode.value, settings.read_only, VERSION
             )
         )
-        self._systemd.tell(READY, f"STATUS={self.line.keeper.session.state.value}")
-        self.bus.listen(self._tell_systemd)
+        self.service.ready()
+        self.bus.listen(self.service.hear)
 
-    def _tell_systemd(self, fact: events.Fact) -> None:
-        if isinstance(fact, events.SessionChanged):
-            self._systemd.tell(f"STATUS={fact.state}: {fact.hint}")
+    def reload(self, read: Callable[[], Settings]) -> Settings | None:
+        """Read the settings again and take up the keys, without anybody noticing. Returns what was read.
+
+        Args:
+            read: reads them; what it refuses leaves everything as it was, and the log says what is wrong.
+        """
+        with self.service.reloading():
+            try:
+                settings = read()
+            except SettingsError as exc:
+                self.bus.announce(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
+                return None
+            self._learn(settings)
+            self.keys.replace(settings)
+            self.bus.announce(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
+            return settings
 
     def _prepare_state_dir(self) -> None:
         path = self.settings.state_dir
@@ -178,7 +206,7 @@ class Bridge:
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep)
+        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed)
         supervisor = asyncio.create_task(together(*loops), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield
@@ -200,8 +228,10 @@ class Bridge:
     async def finish(self) -> int:
         """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
         self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
-        self._systemd.tell(STOPPING)
-        self.drain.begin()
+        self.service.stopping()
+        self.drain.begin(succeeded=self._inherited)
+        if self._inherited and self._server is not None:
+            self._server.close()  # who comes now waits in systemd's socket for our successor
         self.line.keeper.doubt()  # a look wakes those who wait for the session, so that they hear it
         await self.drain.finished()
         if self._server is not None:
@@ -241,26 +271,6 @@ async def together(*loops: Loop) -> None:
 
 async def _no_haste(_: web.Request) -> None:
     """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A listening address taken now, so that a taken port is known before anything is built.
-
-    Raises:
-        OSError: it is taken, or not ours.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, proto, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost: 127.0.0.1
-    taken = socket.socket(family, kind, proto)
-    try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
-        taken.listen(512)
-    except OSError:
-        taken.close()
-        raise
-    taken.setblocking(False)
-    return taken
 
 
 def _probe(path: Path) -> None:

@@ -50,6 +50,24 @@ class BridgeStopped(Fact):
 
 
 @dataclass(frozen=True)
+class BridgeReloaded(Fact):
+    """Keys and log level were read again."""
+
+    event = "bridge.reloaded"
+    keys: str
+    level_now: str
+
+
+@dataclass(frozen=True)
+class ReloadRefused(Fact):
+    """What was read again cannot be used; everything stays as it was."""
+
+    event = "bridge.reload_refused"
+    level = "error"
+    problems: str
+
+
+@dataclass(frozen=True)
 class LoopDied(Fact):
     """A loop that must run for ever ended; the daemon ends with it."""
 
@@ -124,6 +142,13 @@ class SessionReady(SessionChanged):
 
     event = "session.ready"
     level = "info"
+
+
+@dataclass(frozen=True)
+class SessionLost(SessionChanged):
+    """A session that was open is not any more."""
+
+    event = "session.lost"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 PLACEHOLDER = "REPLACE_WITH_REAL_KEY"
 SHORTEST_KEY = 32
 LONGEST_KEY = 512  # a header line of the server takes 8 kB; nobody needs more
+LONGEST_SOCKET = 107  # bytes; what Linux takes for the path of one
 GENKEY = "make one with: python bridge.py genkey"
 OURS = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # other IBKR_* names may belong to the app that shares the file
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
@@ -198,6 +199,14 @@ class EnvReader:
         text = self._raw(name)
         if text and not is_file(Path(text)):
             self._wrong(name, self._shown(text), "a file that can be read is needed")
+        return Path(text) if text else None
+
+    def socket(self, name: str) -> Path | None:
+        """A Unix socket, which need not be there yet."""
+        text = self._raw(name)
+        if text and not (Path(text).is_absolute() and len(text.encode()) <= LONGEST_SOCKET):
+            self._wrong(name, self._shown(text), f"an absolute path of {LONGEST_SOCKET} bytes at most is needed")
+            return None
         return Path(text) if text else None
 
     def state_dir(self, name: str) -> Path | None:

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from ibkr_bridge.reading import TRUE, EnvReader
-from ibkr_bridge.sources import read_dotenv, read_secret_files
+from ibkr_bridge.sources import SECRETS, read_dotenv, read_secret_files
 from ibkr_bridge.values import Fingerprint, Problem, Window
 
 
@@ -33,7 +33,7 @@ class Compete(Enum):
 
 
 class LogFormat(Enum):
-    """How log lines are written; `auto` is console on a terminal, JSON elsewhere."""
+    """How log lines are written; `auto` is console on a terminal, fields in systemd's journal, JSON elsewhere."""
 
     AUTO = "auto"
     CONSOLE = "console"
@@ -78,9 +78,6 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-SECRETS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
-
-
 @dataclass(frozen=True)
 class Settings:
     """What the bridge was told. Secrets stay out of `repr`."""
@@ -95,6 +92,8 @@ class Settings:
     """A key that only reads."""
     gateway_url: Address
     """The Client Portal Gateway."""
+    gateway_socket: Path | None
+    """A Unix socket that leads there."""
     gateway_fingerprint: bytes | None
     """SHA-256 of the Gateway's certificate, 32 bytes."""
     gateway_ca_file: Path | None
@@ -147,7 +146,7 @@ class Settings:
         """The same settings for another Gateway on this machine, such as a simulated one."""
         scheme, _, rest = gateway.partition("://")
         host, _, port = rest.rpartition(":")
-        return replace(self, gateway_url=Address(scheme, host, int(port)))
+        return replace(self, gateway_url=Address(scheme, host, int(port)), gateway_socket=None)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], problems: list[Problem] | None = None) -> Settings:
@@ -169,6 +168,7 @@ class Settings:
             key_previous=read.key("IBKR_BRIDGE_KEY_PREVIOUS") or None,
             readonly_key=read.key("IBKR_BRIDGE_READONLY_KEY") or None,
             gateway_url=Address(*read.gateway("IBKR_GATEWAY_URL", default="https://127.0.0.1:5000", pinned=pinned)),
+            gateway_socket=read.socket("IBKR_GATEWAY_SOCKET"),
             gateway_fingerprint=read.parsed("IBKR_GATEWAY_FINGERPRINT", Fingerprint.parse, default=None),
             gateway_ca_file=read.file("IBKR_GATEWAY_CA_FILE"),
             trading_mode=read.choice("IBKR_TRADING_MODE", Mode, default=Mode.PAPER),  # the safe side

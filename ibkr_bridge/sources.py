@@ -44,6 +44,28 @@ def _line(binding: Binding) -> int:
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
+SECRETS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
+HANDED_OVER = "RELOAD_DIRECTORY"
+
+
+def refreshed(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment as a reload sees it.
+
+    A process keeps the environment it began with, and the bridge's own user may read neither `.env` nor the sources of
+    credentials. So root copies both into the directory RELOAD_DIRECTORY names: `env.began` when the bridge starts,
+    `env` and the credentials at a reload. For keys and log level what stood in the first counts no more, and what
+    stands in the second does; a name that came in another way (a drop-in, say) stays.
+    """
+    directory = Path(env.get(HANDED_OVER) or "/nowhere")
+    if not (directory / "env").exists() and not any((directory / name).exists() for name in SECRETS):
+        return dict(env)
+    began, now = (read_dotenv(directory / name, []) for name in ("env.began", "env"))
+    names = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "IBKR_BRIDGE_LOG_LEVEL"}
+    kept = {name: value for name, value in env.items() if name not in names or name not in began}
+    files = {f"{name}_FILE": str(directory / name) for name in SECRETS if (directory / name).exists()}
+    return {**kept, **files, **{name: value for name, value in now.items() if name in names}}
+
+
 def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:
     """Secrets handed over as files: `NAME_FILE` (Docker's way) or systemd's credentials, named like the setting."""
     found: dict[str, str] = {}

@@ -12,6 +12,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import House, settings_for
 
+collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 Open = Callable[..., Awaitable[House]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -70,7 +70,7 @@ def settings_for(gateway: str, state: Path, **env: str) -> Settings:
 class House:
     """A running bridge and its caller."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None, env: Mapping[str, str] | None = None) -> None:
         self.bus, self.scrubber = Bus(), Scrubber()
         self.facts: list[Fact] = []
         self.written = io.StringIO()
@@ -78,7 +78,7 @@ class House:
         self.bus.listen(self.facts.append)
         self.bus.listen(lambda _: self._changed.set())
         Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.scrubber).listen(self.bus)
-        self.bridge = Bridge(settings, self.bus, self.scrubber, clock)
+        self.bridge = Bridge(settings, self.bus, self.scrubber, clock, env)
         self._client: aiohttp.ClientSession | None = None
         self._finished = False
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,12 @@ import aiohttp
 from tests.house import KEY, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
+HEIR = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=os.environ.get("LISTEN_FDS", "1"))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class Daemon:
@@ -69,20 +76,29 @@ def environment(gateway: str, state: Path, **env: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def daemon(
-    gateway: str, state: Path, before: Callable[[], None] | None = None, **env: str
+    gateway: str,
+    state: Path,
+    before: Callable[[], None] | None = None,
+    heir_of: socket.socket | None = None,
+    **env: str,
 ) -> AsyncIterator[Daemon]:
     """Start `bridge.py`, wait until it listens and the session is ready; end it whatever happens.
 
     Args:
         before: run in the new process before the program, to set a limit, say.
+        heir_of: a listening socket to be handed over as systemd does.
     """
+    descriptors = () if heir_of is None else (heir_of.fileno(),)
+    by = () if heir_of is None else ("-c", HEIR, str(heir_of.fileno()), sys.executable)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        *by,
         str(ROOT / "bridge.py"),
         env=environment(gateway, state, **env),
         cwd=state,
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=before,
+        pass_fds=descriptors,
     )
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:

@@ -16,7 +16,9 @@ from ibkr_bridge.calling import call
 from ibkr_bridge.calling.call import OWN_READS
 from ibkr_bridge.catalogue import Effect
 from ibkr_bridge.errors import family
-from ibkr_bridge.settings import SECRETS, Settings
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.sources import SECRETS
 from ibkr_bridge.upstream import exchange
 from ibkr_bridge.web import passthrough, target
 from ibkr_bridge.web.routes import OWN
@@ -181,6 +183,14 @@ def test_every_error_code_stands_in_the_docs() -> None:
     assert all(f"| {error.status} |" in docs for error in family())
 
 
+def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
+    """From symptom to cause, whatever the symptom."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    named = [*(error.code for error in family()), *(state.value for state in State)]
+
+    assert [name for name in named if f"| `{name}` |" not in page] == []
+
+
 def test_every_route_of_our_own_stands_in_the_docs() -> None:
     """What is served is written down."""
     docs = (ROOT / "docs" / "api.md").read_text()
@@ -207,10 +217,10 @@ def test_the_diagram_is_the_table() -> None:
 def test_every_loop_is_accounted_for() -> None:
     """Who starts it, what ends it, what it may raise."""
     chart = (ROOT / "docs" / "architecture.md").read_text()
-    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep"}
+    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep", "Service.feed"}
     source = (PACKAGE / "app.py").read_text()
 
-    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep" in source
+    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed" in source
     assert all(f"`{loop}`" in chart for loop in loops)
 
 

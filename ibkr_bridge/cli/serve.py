@@ -16,9 +16,9 @@ from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.observe.logs import open_log
+from ibkr_bridge.observe.logs import Log, open_log
 from ibkr_bridge.settings import Settings, SettingsError, load
-from ibkr_bridge.sources import dotenv_path
+from ibkr_bridge.sources import dotenv_path, refreshed
 
 GARBAGE_AFTER = 10_000  # objects; Python's 700 make the collector run every few calls
 
@@ -37,9 +37,10 @@ def run(argv: Sequence[str]) -> int:
 def serve(settings: Settings) -> int:
     """Run one bridge with these settings until a signal comes."""
     bus, scrubber = Bus(), Scrubber()
-    open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
+    log = open_log(settings.log_format, settings.log_level, scrubber, os.environ)
+    log.listen(bus)
     try:
-        return asyncio.run(_until_stopped(settings, bus, scrubber))
+        return asyncio.run(_until_stopped(Bridge(settings, bus, scrubber, env=os.environ), log))
     except ssl.SSLError:
         print("IBKR_GATEWAY_CA_FILE: the file holds no certificates; PEM is needed", file=sys.stderr)
         return MISCONFIGURED
@@ -59,13 +60,21 @@ def why_not(exc: OSError, settings: Settings) -> str:
     return f"The bridge could not start at {address}: {exc.strerror or type(exc).__name__}"
 
 
-async def _until_stopped(settings: Settings, bus: Bus, scrubber: Scrubber) -> int:
-    bridge = Bridge(settings, bus, scrubber, env=os.environ)
+async def _until_stopped(bridge: Bridge, log: Log) -> int:
+    loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):  # before systemd hears READY: a stop may follow at once
-        asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
+        loop.add_signal_handler(signum, bridge.stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # else one that comes too early would end us
     await bridge.start()
+    loop.add_signal_handler(signal.SIGHUP, _reload, bridge, log)
     gc.freeze()  # what stands now stays: the collector need not go through it again and again
     gc.set_threshold(GARBAGE_AFTER)
     await bridge.stop.wait()
     unfinished = await bridge.finish()
     return BAD if bridge.failed or unfinished else GOOD
+
+
+def _reload(bridge: Bridge, log: Log) -> None:
+    """Keys and log level, read again; all else takes a restart."""
+    settings = bridge.reload(lambda: load(refreshed(os.environ), dotenv_path()))
+    log.level = settings.log_level if settings else log.level

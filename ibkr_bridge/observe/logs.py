@@ -1,8 +1,9 @@
 """What a person reads at three in the morning: one line for each fact.
 
 Facts of the bus become lines; so do the warnings of libraries, without their words where they speak of an exception.
-On a terminal lines are for eyes; elsewhere each is one JSON object, with the journal's priority in front where
-standard error leads to the journal (which then knows the time, so the line does not repeat it).
+On a terminal lines are for eyes; in systemd's journal too, with every key a field besides; elsewhere each is one JSON
+object. Where the journal cannot be reached by its own socket, or JSON is asked for, standard error takes the line, with
+the priority in front. The journal knows the time, so no line repeats it there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 
 from ibkr_bridge.events import Bus, Fact, where
 from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.observe.journal import Journal
 from ibkr_bridge.settings import LogFormat, LogLevel
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog's, as the journal reads them
@@ -41,35 +43,48 @@ def chosen_format(wanted: LogFormat, stream: TextIO) -> LogFormat:
     return LogFormat.CONSOLE if stream.isatty() else LogFormat.JSON
 
 
+def chain(form: LogFormat, stream: TextIO, *, journal: bool) -> list[structlog.typing.Processor]:
+    """What makes a text of a line, step after step."""
+    console = form is LogFormat.CONSOLE
+    stamp = structlog.processors.TimeStamper(fmt="iso" if not console else "%H:%M:%S", utc=not console)
+    text = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _as_json
+    last: list[structlog.typing.Processor] = [text, _with_priority] if journal else [stamp, text]
+    return [structlog.processors.add_log_level, *last]
+
+
 class Log:
     """Where lines go, and how they look.
 
     Args:
         stream: usually standard error.
-        journal: the stream leads to the journal.
+        level: the least important line that is written; can be changed.
         scrubber: what must never be shown.
+        leads_to_journal: the stream does.
+        journal: its own socket, where lines are to go that way.
     """
 
     def __init__(
-        self, stream: TextIO, form: LogFormat, level: LogLevel, scrubber: Scrubber, *, journal: bool = False
+        self,
+        stream: TextIO,
+        form: LogFormat,
+        level: LogLevel,
+        scrubber: Scrubber,
+        *,
+        leads_to_journal: bool = False,
+        journal: Journal | None = None,
     ) -> None:
+        self.level = level
         self._stream = stream
         self._scrubber = scrubber
-        console = form is LogFormat.CONSOLE
-        chain: list[structlog.typing.Processor] = [structlog.processors.add_log_level, self._scrubbed]
-        if not journal:
-            chain.append(structlog.processors.TimeStamper(fmt="iso" if not console else "%H:%M:%S", utc=not console))
-        chain.append(structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _as_json)
-        if journal:
-            chain.append(_with_priority)
-        self._chain = chain
+        self._journal = journal
+        self._lost = 0  # lines since the journal last took one; told with the next that it takes
+        self._chain = chain(form, stream, journal=leads_to_journal)
         self._writer = structlog.WriteLogger(stream)
-        self._least = LEVELS[level.value]
 
     def __repr__(self) -> str:
         return f"<Log to {self._stream.name}>"
 
-    def _scrubbed(self, _: object, __: str, line: EventDict) -> EventDict:
+    def _scrubbed(self, line: EventDict) -> EventDict:
         """The last line of defence. One look at all texts together; where something is found, each is cleaned."""
         texts = "\0".join([value for value in line.values() if isinstance(value, str)])
         if not self._scrubber.holds_secret(texts):
@@ -82,9 +97,26 @@ class Log:
 
     def say(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
-        if LEVELS[level] < self._least:
+        if LEVELS[level] < LEVELS[self.level.value]:
             return
-        line: Any = {"event": event, **keys}
+        line = self._scrubbed({"event": event, **keys})
+        if self._journal is None or not self._sent(self._journal, level, line):
+            self._written(level, line)
+
+    def _sent(self, journal: Journal, level: str, line: EventDict) -> bool:
+        """Whether the journal took a line, or cannot take any now: the bridge does not wait for it."""
+        told = {**line, "lost": self._lost} if self._lost else line
+        try:
+            journal.send(str(FOR_EYES(None, level, dict(told))), PRIORITY[level], told)
+        except BlockingIOError:
+            self._lost += 1
+        except OSError:
+            return False
+        else:
+            self._lost = 0
+        return True
+
+    def _written(self, level: str, line: Any) -> None:
         try:
             for step in self._chain:
                 line = step(None, level, line)
@@ -113,6 +145,9 @@ def _with_priority(_: object, __: str, line: Any) -> str:
     return f"<{PRIORITY[found]}>{line}"
 
 
+FOR_EYES = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)
+
+
 class _Library(logging.Handler):
     """Records of aiohttp and asyncio. The text of an exception may repeat a secret, so only its places are told."""
 
@@ -130,4 +165,9 @@ class _Library(logging.Handler):
 def open_log(form: LogFormat, level: LogLevel, scrubber: Scrubber, env: Mapping[str, str]) -> Log:
     """The log of this process, on standard error."""
     stream = sys.stderr
-    return Log(stream, chosen_format(form, stream), level, scrubber, journal=leads_to_journal(stream, env))
+    leads = leads_to_journal(stream, env)
+    if leads:
+        os.set_blocking(stream.fileno(), False)  # a journal that is stuck must not stop the bridge
+    journal = Journal() if leads and form is LogFormat.AUTO else None
+    chosen = chosen_format(form, stream)
+    return Log(stream, chosen, level, scrubber, leads_to_journal=leads, journal=journal)

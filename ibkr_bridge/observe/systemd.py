@@ -1,12 +1,18 @@
-"""What systemd is told: one datagram for each thing, no package needed. Without systemd nothing happens."""
+"""What systemd is told, and how often it wants a sign: one datagram for each, no package needed.
+
+Without systemd nothing happens.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-READY, STOPPING = "READY=1", "STOPPING=1"
+READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
+SIGNS = 3  # for each time-out of the watchdog: one that comes late must not be the end
 
 
 class Systemd:
@@ -21,4 +27,17 @@ class Systemd:
         if not self._address:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.setblocking(False)
             channel.sendto("\n".join(messages).encode(), self._address)
+
+    def tell_reloading(self) -> None:
+        """A reload begins; `READY` ends it."""
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+
+def watchdog_pause(env: Mapping[str, str]) -> float | None:
+    """Seconds between two signs of life; None where nobody waits for them."""
+    wanted, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", str(os.getpid()))
+    if not (wanted.isascii() and wanted.isdigit() and int(wanted)) or pid != str(os.getpid()):
+        return None
+    return int(wanted) / 1e6 / SIGNS

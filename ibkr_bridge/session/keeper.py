@@ -208,7 +208,8 @@ class Keeper(View):
             self._announce(was, session)
 
     def _announce(self, was: Session, session: Session) -> None:
-        kind = events.SessionQuietlyChanged if self.maintenance_end else events.SessionChanged
+        kind = events.SessionLost if was.state is State.READY else events.SessionChanged
+        kind = events.SessionQuietlyChanged if self.maintenance_end else kind
         kind = events.SessionReady if session.state is State.READY else kind
         after = round(session.since - was.since, 1)
         names = (was.state.value, session.state.value, session.reason)

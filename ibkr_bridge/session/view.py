@@ -66,6 +66,11 @@ class View:
         """The last answer of `tickle`; empty while there is none of this login."""
         self.login_expires: datetime | None = None
 
+    @property
+    def overdue(self) -> float:
+        """Seconds since the next look was due; while one is under way it grows too."""
+        return max(0.0, self._clock.now() - self.next_look)
+
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or in the given state of affairs."""
         told = session or self.session

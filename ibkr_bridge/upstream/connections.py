@@ -10,6 +10,7 @@ import asyncio
 import errno
 import functools
 import ssl
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -28,9 +29,11 @@ class Connections:
     Args:
         address: scheme, host and port.
         tls: how its certificate is judged.
+        path: a Unix socket that leads there.
     """
 
-    def __init__(self, address: URL, tls: Tls) -> None:
+    def __init__(self, address: URL, tls: Tls, path: Path | None = None) -> None:
+        self._path = path
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
         self._context = _context(tls) if address.scheme == "https" else None
@@ -107,6 +110,8 @@ class Connections:
         loop, host = asyncio.get_running_loop(), self._address.host or ""
         make = functools.partial(GatewayProtocol, loop)
         tls: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
+        if self._path is not None:
+            return await loop.create_unix_connection(make, str(self._path), **tls)
         return await loop.create_connection(make, host, self._address.port or 443, **tls)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 from yarl import URL
 
@@ -32,16 +33,25 @@ class Gateway:
         timeout: longest wait for a head, and for each piece of a body, seconds.
         tls: how its certificate is judged.
         ghost_for: seconds a call without an answer is taken to be at work over there.
+        path: a Unix socket that leads there, where its port cannot be reached.
     """
 
-    def __init__(self, address: str, jar: Jar, timeout: float, tls: Tls, ghost_for: float = GHOST_FOR) -> None:
+    def __init__(
+        self,
+        address: str,
+        jar: Jar,
+        timeout: float,
+        tls: Tls,
+        ghost_for: float = GHOST_FOR,
+        path: Path | None = None,
+    ) -> None:
         self._base = URL(address)
         self._jar = jar
         self._timeout = timeout
         self._ghost_for = ghost_for
         self._ghosts: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._connections = Connections(self._base, tls)
+        self._connections = Connections(self._base, tls, path)
 
     def __repr__(self) -> str:
         return f"<Gateway {self._base}, {len(self._ghosts)} ghosts>"
@@ -70,12 +80,12 @@ class Gateway:
         loop, left = asyncio.get_running_loop(), once(left)
         until = loop.time() + (within or self._timeout)
         try:
-            return await self._once(call, left, last_look, until - loop.time())
+            return await self._exchange(left, until - loop.time()).run(call, last_look)
         except Broken as exc:
             if call.changes or not exc.silent or self._closed:
                 raise self._broken(left) from exc
         try:
-            return await self._once(call, left, last_look, max(0.0, until - loop.time()))
+            return await self._exchange(left, max(0.0, until - loop.time())).run(call, last_look)
         except Broken as exc:
             raise self._broken(left) from exc
 
@@ -83,9 +93,8 @@ class Gateway:
         left()
         return GatewayGarbled("the Gateway broke off before it answered")
 
-    async def _once(self, call: Call, left: Left, last_look: LastLook, patience: float) -> Answer:
-        exchange = Exchange(self._connections, self._base, self._jar, patience, left, self._linger)
-        return await exchange.run(call, last_look)
+    def _exchange(self, left: Left, patience: float) -> Exchange:
+        return Exchange(self._connections, self._base, self._jar, patience, left, self._linger)
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ibkr_bridge import VERSION
 from ibkr_bridge.upstream.base import Headers
 
-UP = {"accept": "*/*", "content-type": None}  # what crosses, and what stands in where it is missing
+UP = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}  # what crosses; what stands in for it
 DOWN = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
 LONGEST = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
@@ -24,10 +24,11 @@ def upwards(given: Iterable[tuple[str, str]]) -> Headers:
     """
     found: dict[str, str] = {}
     for name, value in given:
-        if name.lower() in UP and value.isascii() and len(value) <= LONGEST:
-            found.setdefault(name.lower(), value)
-    crossing = {name: found.get(name, stand_in) for name, stand_in in UP.items()}
-    return (*((name.title(), value) for name, value in crossing.items() if value), ("User-Agent", USER_AGENT))
+        key = name.lower()
+        if key in UP and key not in found and value.isascii() and len(value) <= LONGEST:
+            found[key] = value
+    crossing = [(name, found.get(key) or stand_in) for key, (name, stand_in) in UP.items()]
+    return (*(pair for pair in crossing if pair[1]), ("User-Agent", USER_AGENT))
 
 
 def downwards(given: Mapping[str, str]) -> dict[str, str]:

@@ -33,6 +33,11 @@ class KeyRing:
     """The keys that open the door."""
 
     def __init__(self, settings: Settings) -> None:
+        self._keys: tuple[tuple[bytes, Key], ...] = ()
+        self.replace(settings)
+
+    def replace(self, settings: Settings) -> None:
+        """Take these keys instead; who is inside already stays."""
         rows = (
             (settings.key, Key("full", EVERYTHING)),
             (settings.key_previous, Key("previous", EVERYTHING)),

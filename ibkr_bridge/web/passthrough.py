@@ -65,8 +65,8 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     asked = read_call(row, segments, target.partition("?")[2], body)
     call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
     drain = request.app[DRAIN]
-    trip = Trip(call, row, asked, wait, lambda: _is_there(request), lambda: drain.is_on)
-    with drain.order() if call.changes else nullcontext():
+    trip = Trip(call, row, asked, wait, lambda: _is_there(request), lambda: drain.ending)
+    with drain.order if call.changes else nullcontext():
         try:
             answer = await _ask(request, line, trip)
         finally:

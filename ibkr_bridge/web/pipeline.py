@@ -65,7 +65,7 @@ async def timed_request(request: web.Request, handler: Handler) -> web.StreamRes
     visit = request[VISIT]
     status = 499  # nobody was left to be told
     try:
-        with request.app[DRAIN].request():
+        with request.app[DRAIN].request:
             response = await handler(request)
         status = response.status
         return response
@@ -224,7 +224,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
         timing = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in visit.spans if seconds is not None]
         if timing:
             headers["Server-Timing"] = ", ".join(timing)
-    if request.app[DRAIN].is_on:
+    if request.app[DRAIN].ending:
         response.force_close()
+        headers[hdrs.CONNECTION] = "close"  # aiohttp chose it before it asked us
     if response.keep_alive:
         headers["Keep-Alive"] = LET_GO_FIRST

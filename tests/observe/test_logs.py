@@ -126,7 +126,7 @@ async def test_what_libraries_say_is_told_without_their_words(house: House) -> N
 
 def log_to(stream: io.StringIO, form: LogFormat, *, journal: bool = False, level: LogLevel = LogLevel.INFO) -> Log:
     """A log of the test's own."""
-    return Log(stream, form, level, Scrubber(), journal=journal)
+    return Log(stream, form, level, Scrubber(), leads_to_journal=journal)
 
 
 def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> None:

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Run as root when ibkr-bridge starts, and by `systemctl reload ibkr-bridge`: copies the settings and credentials as they
+# are now to where the bridge's user may read them. A process keeps the environment it began with, and its credentials.
+set -eu
+umask 077
+to=/run/ibkr-bridge-reload # owned by root, so that nobody else decides what is written here, or where it leads
+settings=/opt/ibkr-bridge/.env
+keys=/etc/ibkr-bridge/credentials
+encrypted=/etc/ibkr-bridge/credentials.encrypted
+rm -rf "$to.new"
+mkdir "$to.new"
+if [ -f "$settings" ]; then cat "$settings" >"$to.new/env"; fi
+if [ "${1:-}" = start ]; then
+    if [ -f "$to.new/env" ]; then mv "$to.new/env" "$to.new/env.began"; fi
+else
+    if [ -f "$to/env.began" ]; then cat "$to/env.began" >"$to.new/env.began"; fi
+    for name in IBKR_BRIDGE_KEY IBKR_BRIDGE_KEY_PREVIOUS IBKR_BRIDGE_READONLY_KEY; do
+        if [ -f "$keys/$name" ]; then cat "$keys/$name" >"$to.new/$name"; fi
+        if [ -f "$encrypted/$name" ]; then systemd-creds decrypt --name="$name" "$encrypted/$name" "$to.new/$name"; fi
+    done
+fi
+chgrp -R ibkr-bridge "$to.new"
+chmod -R u=rwX,g=rX,o= "$to.new"
+rm -rf "$to"
+mv "$to.new" "$to"

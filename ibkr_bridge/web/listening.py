@@ -1,0 +1,68 @@
+"""The socket callers come to: systemd's where it opened one for us, else our own."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+from ibkr_bridge.settings import Settings
+from ibkr_bridge.values import is_loopback
+
+FIRST_SOCKET = 3  # the first descriptor systemd passes on
+
+
+def opened(settings: Settings, env: Mapping[str, str]) -> tuple[socket.socket, bool]:
+    """The listening socket, and whether it is systemd's, so that a successor takes over from us.
+
+    Raises:
+        OSError: the port is taken or not ours, or systemd opened another one than the settings say.
+    """
+    inherited, url = handed_over(env), settings.url
+    if inherited is None:
+        return bound(url.host, url.port), False
+    host, port = inherited.getsockname()[:2]
+    if url.port not in (0, port) or not (is_loopback(host) or settings.allow_remote):
+        inherited.close()
+        raise OSError(0, f"systemd opened {host} port {port}; let ListenStream= and IBKR_BRIDGE_URL say the same")
+    return inherited, True
+
+
+def handed_over(env: Mapping[str, str]) -> socket.socket | None:
+    """The listening socket systemd opened for us, if it did (`ibkr-bridge.socket`).
+
+    Raises:
+        OSError: what was handed over is not one listening TCP socket.
+    """
+    if env.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    if env.get("LISTEN_FDS") != "1":
+        raise OSError(0, "systemd handed over more than one socket; ibkr-bridge.socket must have one ListenStream=")
+    taken = socket.socket(fileno=FIRST_SOCKET)
+    listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type is not socket.SOCK_STREAM or not listens:
+        taken.close()
+        raise OSError(0, "what systemd handed over is no listening TCP socket")
+    taken.setblocking(False)
+    os.set_inheritable(FIRST_SOCKET, False)
+    return taken
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening address taken now, so that a taken port is known before anything is built.
+
+    Raises:
+        OSError: it is taken, or not ours.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, proto, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost: 127.0.0.1
+    taken = socket.socket(family, kind, proto)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+        taken.listen(512)
+    except OSError:
+        taken.close()
+        raise
+    taken.setblocking(False)
+    return taken

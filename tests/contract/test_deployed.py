@@ -1,0 +1,47 @@
+"""The configuration in `deploy/inputs`, as the Gateway understands it: whom it lets in, and which pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.stage import Stage
+from tests.contract.conftest import OpenGate
+from tests.deploy.conftest import DEPLOY
+from tests.deploy.plain import read_plain
+from tests.house import within
+from tests.sim.wire import connect
+
+STATUS = "/v1/api/iserver/auth/status"
+
+
+@pytest.fixture
+async def gate(open_gate: OpenGate) -> Stage:
+    """A Gateway told so; somebody has signed in at it."""
+    conf = read_plain(DEPLOY / "inputs" / "conf.yaml")
+    lists = {name: tuple(addresses) for name, addresses in conf["ips"].items()}
+    return await open_gate(settings=Settings(cors=conf["cors"]["origin.allowed"], **lists))
+
+
+@pytest.mark.parametrize(("source", "status"), [("127.0.0.1", 200), ("127.0.0.2", 404)])
+async def test_it_lets_in_whom_it_names(gate: Stage, source: str, status: int) -> None:
+    """Who signs in comes from loopback."""
+    wire = await connect(gate, source)
+
+    answer = await within(wire.call("GET", STATUS))
+    wire.drop()
+
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://localhost:5000", 200), ("https://127.0.0.1:5000", 200), ("http://127.0.0.1", 403)]
+)
+async def test_it_serves_its_own_login_page_alone(gate: Stage, origin: str, status: int) -> None:
+    """That page's form names its origin, and has to pass."""
+    wire = await connect(gate)
+
+    answer = await within(wire.call("GET", STATUS, headers={"Origin": origin}))
+    wire.drop()
+
+    assert answer.status == status
