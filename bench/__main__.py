@@ -56,7 +56,7 @@ class Effort:
     """That memory is watched over."""
 
 
-WHOLE = Effort(rounds=7, rounds_simulated=3, seconds=2, starts=7, requests=200_000)
+WHOLE = Effort(rounds=15, rounds_simulated=3, seconds=2, starts=7, requests=200_000)
 QUICK = Effort(rounds=1, rounds_simulated=1, seconds=1, starts=1, requests=10_000)
 
 

@@ -93,13 +93,17 @@ class Log:
 
     def hear(self, fact: Fact) -> None:
         """One fact, one line; a line that cannot be written must not stop the bridge."""
-        self.say(fact.level, fact.event, **{key: value for key, value in vars(fact).items() if value is not None})
+        told = {key: value for key, value in vars(fact).items() if value is not None}
+        self._write(fact.level, {"event": fact.event, **told})
 
     def say(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
+        self._write(level, {"event": event, **keys})
+
+    def _write(self, level: str, told: EventDict) -> None:
         if LEVELS[level] < LEVELS[self.level.value]:
             return
-        line = self._scrubbed({"event": event, **keys})
+        line = self._scrubbed(told)
         if self._journal is None or not self._sent(self._journal, level, line):
             self._written(level, line)
 
