@@ -1,7 +1,7 @@
 """What happens to every request before its handler, and to every reply before it leaves.
 
-Three middlewares stand around every request: its name, its line in the log, its errors as JSON. Inside them a list of
-plain questions is asked at the door. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody
+Two middlewares stand around every request: the outer gives it a name and a line in the log, the inner asks a list of
+plain questions at the door. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody
 foresaw becomes `internal` with the request's id, and its places (never its words) go to the log.
 """
 
@@ -44,35 +44,26 @@ TRY_AGAIN = 5.0  # seconds a restart takes at most, told to callers while the br
 def pipeline() -> tuple[Middleware, ...]:
     """What every request passes, outermost first."""
     return (
-        named_request,  # an id, for every log line and for the reply
-        timed_request,  # one line, one measurement; who is inside is counted here
-        errors_become_json,  # inside the two above, so that refusals are named and timed
-        admitted,  # one question after the other, see CHECKS
+        followed,  # an id for the log and the reply; one line, one measurement; who is inside is counted here
+        admitted,  # one question after the other, see CHECKS; errors become JSON, inside, so that they are followed
     )
 
 
 @web.middleware
-async def named_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id: the caller's own where it can be trusted not to carry a secret."""
-    given = request.headers.get("X-Request-ID")
-    request[VISIT] = Visit(request_id(given, request.app[SCRUBBER]), time.monotonic())
-    return await handler(request)
-
-
-@web.middleware
-async def timed_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """One line in the log for each request, however it ends."""
-    visit = request[VISIT]
+async def followed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id (the caller's own, where it carries no secret), and the log one line, however it ends."""
+    app = request.app
+    visit = request[VISIT] = Visit(request_id(request.headers.get("X-Request-ID"), app[SCRUBBER]), time.monotonic())
     status = 499  # nobody was left to be told
     try:
-        with request.app[DRAIN].request:
+        with app[DRAIN].request:
             response = await handler(request)
         status = response.status
         return response
     finally:
         ms = round((time.monotonic() - visit.began) * 1000, 1)
         label = visit.key.label if visit.key else "none"
-        request.app[BUS].announce(
+        app[BUS].announce(
             events.RequestServed(
                 visit.request_id, label, request.method, visit.route, status, ms, visit.source, visit.code
             )
@@ -80,9 +71,12 @@ async def timed_request(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 @web.middleware
-async def errors_become_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what the rooms raise into what HTTP says."""
+async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Ask all that has to be asked at the door; what refuses, there or inside, becomes what HTTP says."""
+    visit = request[VISIT]
     try:
+        for check in CHECKS:
+            check(request, visit)
         return await handler(request)
     except BridgeError as exc:
         return problem(request, exc)
@@ -91,21 +85,11 @@ async def errors_become_json(request: web.Request, handler: Handler) -> web.Stre
     except ConnectionError:
         raise  # the caller has gone, or its reply was cut on purpose
     except Exception as exc:  # our own bug: the caller learns the id, the log learns the place
-        visit = request[VISIT]
         request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
         return problem(request, Internal("something went wrong inside the bridge"))
 
 
 FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
-
-
-@web.middleware
-async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Ask all that has to be asked before the door; the first refusal counts."""
-    visit = request[VISIT]
-    for check in CHECKS:
-        check(request, visit)
-    return await handler(request)
 
 
 def known_host(request: web.Request, _: Visit) -> None:

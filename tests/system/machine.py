@@ -22,7 +22,6 @@ KEPT = ROOT / ".system"
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 PYTHONS = {BOOKWORM: "3.11", TRIXIE: "3.13"}
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,curl,ca-certificates,iproute2"
-MIRROR = "http://deb.debian.org/debian"
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "ip", "tar", "git")
 WITHIN = 60.0  # seconds for anything the machine does
 INSIDE = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
@@ -69,7 +68,7 @@ def prepared(suite: str) -> tuple[Path, Path]:
     if not tar.exists():
         fresh = KEPT / suite
         shutil.rmtree(fresh, ignore_errors=True)
-        command = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(fresh), MIRROR)
+        command = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(fresh))
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(("tar", "-C", str(fresh), "-cf", f"{tar}.new", "."), check=True)
         Path(f"{tar}.new").replace(tar)
