@@ -10,6 +10,7 @@ pages "Client Portal API v1" and "Web API" of IBKR's campus; CLIENTS what mainta
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
@@ -177,6 +178,8 @@ KNOWN_PREFIXES = (  # what IBKR offers below /v1/api besides; named in the hint 
     *("trsrv", "pa", "fyi", "hmds", "md", "portfolio2", "fa", "contract", "forecast", "calendar", "ccp", "acesws"),
 )
 API = "/v1/api"  # the Gateway's own prefix; without it nothing is forwarded
+API_SEGMENTS = tuple(API.strip("/").split("/"))
+MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketdata
 TICKLE, AUTH_STATUS = ("tickle",), ("iserver", "auth", "status")
 SSODH_INIT, REAUTHENTICATE = ("iserver", "auth", "ssodh", "init"), ("iserver", "reauthenticate")
 ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "accounts"), ("logout",)
@@ -214,9 +217,9 @@ def find(method: str, segments: tuple[str, ...]) -> Endpoint:
 def met(method: str, path: str) -> Endpoint:
     """The row of a call as callers of the bridge write its path: raw, with or without `/v1/api`, `/marketdata` alone."""
     segments = decoded(path)
-    if segments[:2] == decoded(API):
+    if segments[:2] == API_SEGMENTS:
         segments = segments[2:]
-    return find(method, ("iserver", *segments) if segments[:1] == ("marketdata",) else segments)
+    return find(method, ("iserver", *segments) if segments[:1] == (MARKETDATA,) else segments)
 
 
 def _cautious(method: str, prefix: str) -> Endpoint:
@@ -231,6 +234,11 @@ def account_in(row: Endpoint, segments: tuple[str, ...]) -> str | None:
         if name == "{accountId}":
             return value
     return None
+
+
+OTHER_THAN_VISIBLE = re.compile(r"[^!-~]")
+MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+"""What a path cannot have, on either side of the bridge."""
 
 
 def decoded(path: str) -> tuple[str, ...]:

@@ -15,13 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from ibkr_bridge.catalogue import Effect, met
+from ibkr_bridge.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, Effect, met
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status")  # of the bridge itself
 ONE_SLASH = re.compile(r"/(?!/)[^#]*", re.DOTALL)
-OTHER_THAN_VISIBLE = re.compile(r"[^!-~]")
-MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 LONGEST = 4000  # bytes of path and query: web/target.py
 NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
 LONGEST_WAIT = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from ibkr_bridge.catalogue import API, BRIDGED, KNOWN_PREFIXES, TICKLE, Effect, Endpoint, Layer, find
+from ibkr_bridge.catalogue import (
+    API,
+    API_SEGMENTS,
+    BRIDGED,
+    KNOWN_PREFIXES,
+    MARKETDATA,
+    TICKLE,
+    Effect,
+    Endpoint,
+    Layer,
+    find,
+)
 from ibkr_bridge.errors import NotBridged
 from ibkr_bridge.reading import NEVER_BRIDGED
 from ibkr_bridge.settings import Settings
@@ -27,8 +38,6 @@ OWN: Mapping[str, Mapping[str, Effect]] = {
     "/gateway/resume": {"POST": Effect.TRADE},
     "/gateway/logout": {"POST": Effect.SESSION},
 }
-MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketdata
-API_SEGMENTS = tuple(API.strip("/").split("/"))
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
 

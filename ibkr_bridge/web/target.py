@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
-from ibkr_bridge.catalogue import decoded
+from ibkr_bridge.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, decoded
 from ibkr_bridge.errors import BadPath, BadRequest, UriTooLong
 
 LONGEST = 4000  # bytes: the Gateway's request line takes 4096, the method, our prefix and HTTP/1.1 included
-OTHER_THAN_VISIBLE = re.compile(r"[^!-~]")
-MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 AMBIGUOUS_IN_PATH = re.compile(r"[\\;#]|%(?:[01][0-9A-F]|2F|5C|25|3B|3F|23|7F)", re.IGNORECASE)
 REWRITTEN = "/v1/portal"  # the Gateway replaces it by /v1/api wherever it stands
 HIJACKING = "param1"  # a parameter of this name changes the Gateway's routing
