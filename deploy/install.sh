@@ -20,6 +20,7 @@ user=ibkr-bridge
 python=${PYTHON:-python3}
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
 start_within=40 # seconds
+old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of a set-up of earlier days
 dry=no
 task=install
 
@@ -114,9 +115,8 @@ check_settings_format() {
 # As the bridge will judge them; what is wrong is told before anything is stopped.
 check_settings() {
     [ $dry = no ] || return 0
-    keys=$credentials
     [ ! -e ${credentials}.encrypted/IBKR_BRIDGE_KEY ] || return 0 # only systemd can read it
-    (cd $home && PYTHONPATH=$1 CREDENTIALS_DIRECTORY=$keys STATE_DIRECTORY=/var/lib/ibkr-bridge \
+    (cd $home && PYTHONPATH=$1 CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=/var/lib/ibkr-bridge \
         "$1/.venv/bin/python" -B -c '
 import os, sys
 from pathlib import Path
@@ -203,7 +203,7 @@ retire_old_setup() {
         run systemctl disable --quiet --now "$(basename "$each")"
         run mv "$each" "$aside/"
     done
-    for each in bridge.py ibkr_bridge requirements.txt venv .venv; do
+    for each in $old_parts; do
         if [ -e "$home/$each" ]; then
             run install -d -m 700 "$aside"
             run mv "$home/$each" "$aside/"
@@ -221,7 +221,7 @@ restore_old_setup() {
             mv "$each" $units/
             back="${back:-} $(basename "$each")"
         done
-        for each in bridge.py ibkr_bridge requirements.txt venv .venv; do
+        for each in $old_parts; do
             if [ -e "$aside/$each" ]; then mv "$aside/$each" "$home/"; fi
         done
     fi

@@ -56,13 +56,15 @@ def refreshed(env: Mapping[str, str]) -> dict[str, str]:
     `env` and the credentials at a reload. For keys and log level what stood in the first counts no more, and what
     stands in the second does; a name that came in another way (a drop-in, say) stays.
     """
-    directory = Path(env.get(HANDED_OVER) or "/nowhere")
-    if not (directory / "env").exists() and not any((directory / name).exists() for name in SECRETS):
+    if not env.get(HANDED_OVER):
+        return dict(env)
+    directory = Path(env[HANDED_OVER])
+    files = {f"{name}_FILE": str(directory / name) for name in SECRETS if (directory / name).exists()}
+    if not files and not (directory / "env").exists():
         return dict(env)
     began, now = (read_dotenv(directory / name, []) for name in ("env.began", "env"))
     names = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "IBKR_BRIDGE_LOG_LEVEL"}
     kept = {name: value for name, value in env.items() if name not in names or name not in began}
-    files = {f"{name}_FILE": str(directory / name) for name in SECRETS if (directory / name).exists()}
     return {**kept, **files, **{name: value for name, value in now.items() if name in names}}
 
 
