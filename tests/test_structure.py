@@ -103,14 +103,18 @@ def test_rules_touch_no_clock_no_socket_no_log(name: str) -> None:
     assert not {module.split(".")[0] for module in imported(PACKAGE / name)} & IMPURE
 
 
+def brought_along(module: str, unwanted: str) -> str:
+    """Those of the unwanted that a fresh Python holds once it has imported a module, as it prints them."""
+    code = f"import sys, {module}; print([m for m in sys.modules if m.startswith({unwanted})])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def test_the_daemon_imports_only_what_it_serves_with() -> None:
     """Neither the command line's HTTP client, nor cryptography, nor the simulator lies in its memory."""
     unwanted = "('requests', 'cryptography', 'urllib3', 'ibind', 'pydantic', 'ibkr_bridge.sim')"
-    code = f"import sys, ibkr_bridge.cli.serve; print([m for m in sys.modules if m.startswith({unwanted})])"
 
-    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-    assert printed.strip() == "[]"
+    assert brought_along("ibkr_bridge.cli.serve", unwanted) == "[]"
 
 
 def test_only_commands_know_the_client() -> None:
@@ -123,11 +127,8 @@ def test_only_commands_know_the_client() -> None:
 def test_the_client_brings_nothing_of_the_daemon_along() -> None:
     """A program that imports it gets requests, not a server."""
     unwanted = "('aiohttp', 'structlog', 'asyncio', 'ibkr_bridge.web', 'ibkr_bridge.upstream', 'ibkr_bridge.sim')"
-    code = f"import sys, ibkr_bridge.client; print([m for m in sys.modules if m.startswith({unwanted})])"
 
-    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-    assert printed.strip() == "[]"
+    assert brought_along("ibkr_bridge.client", unwanted) == "[]"
 
 
 def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:

@@ -218,6 +218,16 @@ class Machine:
         """Wait until the brokerage session is open."""
         self.until(lambda: '"authenticated": true' in self.curl("/gateway/auth-status"), "no session")
 
+    def seal(self) -> None:
+        """Take the bridge's network away, by the drop-in of the docs."""
+        examples, units = "/opt/ibkr-bridge/current/deploy/systemd/examples", "/etc/systemd/system"
+        self.sh(
+            f"install -D -m 644 {examples}/sealed.conf {units}/ibkr-bridge.service.d/sealed.conf;"
+            f"cp {examples}/ibkr-gateway-proxy.* {units}/; systemctl daemon-reload;"
+            "systemctl enable --now ibkr-gateway-proxy.socket; systemctl restart ibkr-bridge"
+        )
+        self.until_ready()
+
     def shown(self, name: str, unit: str = "ibkr-bridge.service") -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", "-p", name, "--value", unit).stdout.strip()

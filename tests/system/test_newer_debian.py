@@ -45,12 +45,6 @@ def test_its_keys_are_changed_by_a_reload(machine: Machine) -> None:
 
 def test_it_is_sealed_there_too(machine: Machine) -> None:
     """The drop-in of the docs."""
-    examples, units = "/opt/ibkr-bridge/current/deploy/systemd/examples", "/etc/systemd/system"
-    machine.sh(
-        f"install -D -m 644 {examples}/sealed.conf {units}/ibkr-bridge.service.d/sealed.conf;"
-        f"cp {examples}/ibkr-gateway-proxy.* {units}/; systemctl daemon-reload;"
-        "systemctl enable --now ibkr-gateway-proxy.socket; systemctl restart ibkr-bridge"
-    )
-    machine.until_ready()
+    machine.seal()
 
     assert machine.score() <= 0.2

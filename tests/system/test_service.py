@@ -256,13 +256,7 @@ def test_it_is_there_after_a_reboot(machine: Machine) -> None:
 
 def test_the_bridge_can_be_sealed(machine: Machine) -> None:
     """No network at all; the port is systemd's, and the Gateway comes through a Unix socket."""
-    examples = "/opt/ibkr-bridge/current/deploy/systemd/examples"
-    machine.sh(
-        f"install -D -m 644 {examples}/sealed.conf {UNITS}/ibkr-bridge.service.d/sealed.conf;"
-        f"cp {examples}/ibkr-gateway-proxy.* {UNITS}/; systemctl daemon-reload;"
-        "systemctl enable --now ibkr-gateway-proxy.socket; systemctl restart ibkr-bridge"
-    )
-    machine.until_ready()
+    machine.seal()
 
     score = machine.score()
     print(f"\nsealed: {score}")
