@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from tests.system.cgroup import Cgroup
+
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".system"
 BOOKWORM, TRIXIE = "bookworm", "trixie"
@@ -50,6 +52,10 @@ def lacking() -> str | None:
     apart = subprocess.run(("unshare", "--mount", "--net", "--pid", "--fork", "true"), check=False, capture_output=True)
     if apart.returncode:
         return "namespaces of one's own are not permitted here"
+    try:
+        Cgroup().remove()
+    except OSError:
+        return "no control group of one's own can be made here"
     try:
         prepared(BOOKWORM)
     except subprocess.CalledProcessError as exc:
@@ -101,6 +107,7 @@ class Machine:
         self._log = place / "boot.log"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._first = 0
+        self._cgroup: Cgroup | None = None
         tar, self._wheels = prepared(suite)
         self.root.mkdir()
         subprocess.run(("tar", "-C", str(self.root), "-xf", str(tar)), check=True)
@@ -123,9 +130,15 @@ class Machine:
             *("--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf", "-b"),
         )
         env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+        self._cgroup = Cgroup()
         with self._log.open("wb") as log:
             self._nspawn = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
+                self._cgroup.entered_by(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                start_new_session=True,
             )
         self.until(self._has_booted, "the machine does not boot")
 
@@ -144,6 +157,9 @@ class Machine:
             self._nspawn.send_signal(signal.SIGTERM)
             self._nspawn.wait(WITHIN)
             self._nspawn = None
+        if self._cgroup is not None:
+            self._cgroup.remove()
+            self._cgroup = None
 
     def run(self, *words: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """A command inside.
