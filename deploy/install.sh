@@ -19,8 +19,9 @@ command=/usr/local/bin/ibkr-bridge
 user=ibkr-bridge
 python=${PYTHON:-python3}
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
-start_within=40 # seconds
 old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of a set-up of earlier days
+address=127.0.0.1:8000 # where .env says nothing else
+needed=100 # MB; a release takes half of it
 dry=no
 task=install
 
@@ -53,6 +54,15 @@ check_source() {
 
 is_installed() { [ -e $home/current ]; }
 
+# A full disk tells pip and venv little; so it is said here.
+check_space() {
+    place=$home
+    [ -d $home ] || place=/opt
+    [ -d $place ] || place=/
+    free=$(($(df -Pk $place | awk 'NR == 2 { print $4 }') / 1024))
+    [ "$free" -ge $needed ] || die "$needed MB are needed for a release, and $free MB are free at $place; nothing was changed"
+}
+
 # Two at once would build into the same place.
 alone() {
     [ $dry = yes ] && return
@@ -70,13 +80,16 @@ release_name() {
     printf '%s-%.12s' "$version" "$sum"
 }
 
+copy_program() (
+    # shellcheck disable=SC2086 # a list of names
+    cd "$source" && cp -R $shipped "$1" && find "$1" -name __pycache__ -prune -exec rm -rf {} +
+)
+
 build() {
     [ -e "$1/.whole" ] && return
     say "Building $1"
-    # shellcheck disable=SC2086 # a list of names
     run rm -rf "$1" && run mkdir -p "$1" &&
-        run sh -c 'cd "$1" && to=$2 && shift 2 && tar -c --exclude=__pycache__ "$@" | tar -x --no-same-owner -C "$to"' \
-            copy "$source" "$1" $shipped &&
+        run copy_program "$1" &&
         run chmod -R u=rwX,go=rX "$1" &&
         run "$python" -m venv "$1/.venv" &&
         run "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
@@ -92,7 +105,7 @@ switch_to() {
 
 forget_old_releases() {
     for each in "$home"/releases/*; do
-        case $each in "$1" | "$2") ;; *) run rm -rf "$each" ;; esac
+        if [ -e "$each" ] && [ "$each" != "$1" ] && [ "$each" != "$2" ]; then run rm -rf "$each"; fi
     done
 }
 
@@ -112,31 +125,36 @@ check_settings_format() {
     [ -z "$bad" ] || die "$settings, line $bad: systemd cannot read it; write NAME=value, without export or spaces"
 }
 
-# As the bridge will judge them; what is wrong is told before anything is stopped.
+# As the bridge will judge them: what is wrong is told before anything is stopped. Also where it will listen.
 check_settings() {
     [ $dry = no ] || return 0
-    [ ! -e ${credentials}.encrypted/IBKR_BRIDGE_KEY ] || return 0 # only systemd can read it
-    (cd $home && PYTHONPATH=$1 CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=/var/lib/ibkr-bridge \
-        "$1/.venv/bin/python" -B -c '
-import os, sys
-from pathlib import Path
-from ibkr_bridge.cli import complaint
-from ibkr_bridge.settings import SettingsError, load
-env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
-try:
-    load(env, Path(".env"))
-except SettingsError as exc:
-    sys.exit(complaint(exc))') || die "the settings cannot be used, see above; nothing was changed"
+    if [ -e ${credentials}.encrypted/IBKR_BRIDGE_KEY ]; then export KEY_IS_ENCRYPTED=yes; fi
+    address=$(cd $home && PYTHONPATH=$1 CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=/var/lib/ibkr-bridge \
+        "$1/.venv/bin/python" -B "$1/deploy/installing.py" address) ||
+        die "the settings cannot be used, see above; nothing was changed"
 }
+
+new_key() { "$1/.venv/bin/python" "$1/bridge.py" genkey; }
+
+# The key goes through a pipe: what stands in a command line, everybody can read.
+write_settings() (
+    umask 077
+    key=$(new_key "$1")
+    printf '%s\n' "$key" | awk 'NR == FNR { key = $0; next } /^IBKR_BRIDGE_KEY=/ { print "IBKR_BRIDGE_KEY=" key; next } { print }' \
+        - "$1/.env.example" >$settings.new
+    mv $settings.new $settings
+)
+
+write_credential() (
+    umask 077
+    new_key "$1" >$credentials/IBKR_BRIDGE_KEY.new
+    mv $credentials/IBKR_BRIDGE_KEY.new $credentials/IBKR_BRIDGE_KEY
+)
 
 make_settings() {
     if [ ! -e $settings ]; then
         say "Making $settings, with a new key in it"
-        # The key goes through a pipe: what stands in a command line, everybody can read.
-        run sh -c 'umask 077 && "$1" "$2/bridge.py" genkey |
-            awk "NR == FNR { key = \$0; next } /^IBKR_BRIDGE_KEY=/ { print \"IBKR_BRIDGE_KEY=\" key; next } { print }" \
-                - "$2/.env.example" >"$3.new" && mv "$3.new" "$3"' \
-            settings "$1/.venv/bin/python" "$1" $settings
+        run write_settings "$1"
     elif grep -q '^IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY' $settings; then
         die "$settings still holds the placeholder; put a key in, as this makes one: $1/.venv/bin/python $1/bridge.py genkey"
     elif ! has_key && [ ! -e $credentials/IBKR_BRIDGE_KEY ] && [ ! -e ${credentials}.encrypted/IBKR_BRIDGE_KEY ]; then
@@ -148,8 +166,7 @@ make_credential() {
     say "$settings has no key: making one in $credentials/IBKR_BRIDGE_KEY"
     run rm -f $home/started # what runs does not know it
     run install -d -m 700 $credentials
-    run sh -c 'umask 077 && "$1" "$2/bridge.py" genkey >"$3"' \
-        key "$1/.venv/bin/python" "$1" $credentials/IBKR_BRIDGE_KEY
+    run write_credential "$1"
     [ -e $units/ibkr-bridge.service.d/credential.conf ] ||
         run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
 }
@@ -161,13 +178,7 @@ warn_of_open_settings() {
 
 # -- the units
 
-wanted_address() {
-    url=$(sed -n 's/^IBKR_BRIDGE_URL=//p' $settings 2>/dev/null | tail -n 1 | tr -d "\"' \r")
-    address=${url#http://}
-    address=${address%/}
-    case $address in '') address=127.0.0.1:8000 ;; *]) address=$address:8000 ;; *:*) ;; *) address=$address:8000 ;; esac
-    printf '%s' "$address" | sed 's/^localhost:/127.0.0.1:/'
-}
+write_address() { printf '[Socket]\nListenStream=\nListenStream=%s\n' "$1" >$units/ibkr-bridge.socket.d/address.conf; }
 
 install_units() {
     for each in ibkr-bridge.service ibkr-bridge.socket; do
@@ -176,10 +187,9 @@ install_units() {
     if [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
         run install -D -m 644 "$1/deploy/systemd/growing-pauses.conf" $units/ibkr-bridge.service.d/growing-pauses.conf
     fi
-    if [ "$(wanted_address)" != 127.0.0.1:8000 ]; then
+    if [ "$address" != 127.0.0.1:8000 ]; then
         run install -d $units/ibkr-bridge.socket.d
-        run sh -c 'printf "[Socket]\nListenStream=\nListenStream=%s\n" "$1" >"$2"' \
-            address "$(wanted_address)" $units/ibkr-bridge.socket.d/address.conf
+        run write_address "$address"
     else
         run rm -f $units/ibkr-bridge.socket.d/address.conf
     fi
@@ -236,37 +246,14 @@ install_command() { run install -m 755 "$1/deploy/ibkr-bridge" $command; }
 
 # -- alive?
 
-answers() {
-    "$home/current/.venv/bin/python" - "http://$(wanted_address)/health" "$start_within" <<'PYTHON'
-import sys, time, urllib.request
-end = time.monotonic() + float(sys.argv[2])
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-while time.monotonic() < end:
-    try:
-        sys.exit(direct.open(sys.argv[1], timeout=5).status != 200)
-    except OSError:
-        time.sleep(0.2)
-sys.exit(1)
-PYTHON
-}
-
-# Whether systemd really listens at the wanted port: what it says of a socket is what its file says, changed or not.
-holds_the_port() {
-    "$python" - "$(wanted_address)" <<'PYTHON'
-import os, pathlib, sys
-port = int(sys.argv[1].rpartition(":")[2])
-lines = [line.split() for name in ("tcp", "tcp6") for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
-listening = {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port}
-sys.exit(not listening & {os.readlink(each) for each in pathlib.Path("/proc/1/fd").iterdir() if each.is_symlink()})
-PYTHON
-}
+tell() { "$python" -B "$source/deploy/installing.py" "$1" "$address"; }
 
 started() {
     systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service || return 1
     # systemd opens no socket whose service runs, and none at another address while it holds this one.
-    holds_the_port || systemctl stop ibkr-bridge.service ibkr-bridge.socket || return 1
+    tell holds || systemctl stop ibkr-bridge.service ibkr-bridge.socket || return 1
     systemctl reset-failed ibkr-bridge.service ibkr-bridge.socket 2>/dev/null || true
-    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && answers
+    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && tell health
 }
 
 start_or_go_back() {
@@ -296,6 +283,7 @@ start_or_go_back() {
 install_bridge() {
     check_source
     check_python
+    check_space
     check_settings_format
     alone
     release=$home/releases/$(release_name)
@@ -324,11 +312,11 @@ install_bridge() {
 
 runs_already() {
     [ "$(cat $home/started 2>/dev/null)" = "$1" ] && [ "$(readlink -e $home/current)" = "$1" ] &&
-        systemctl is-active --quiet ibkr-bridge.service && holds_the_port
+        systemctl is-active --quiet ibkr-bridge.service && tell holds
 }
 
 tell_what_next() {
-    at=http://$(wanted_address)
+    at=http://$address
     cat <<NEXT
 IBKR Bridge is installed. Next:
   curl $at/health                        it runs
@@ -351,7 +339,7 @@ uninstall() {
     run systemctl daemon-reload
     run rm -rf $home $command /etc/ibkr-bridge /run/ibkr-bridge-reload /run/ibkr-bridge-install.lock
     if getent passwd $user >/dev/null; then run userdel $user; fi
-    say "IBKR Bridge is removed. Its state is left in /var/lib/ibkr-bridge."
+    [ $dry = yes ] || say "IBKR Bridge is removed. Its state is left in /var/lib/ibkr-bridge."
 }
 
 for word in "$@"; do
