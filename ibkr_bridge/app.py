@@ -36,7 +36,6 @@ from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import dress, pipeline
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
-LAST_BREATH = 0.05  # seconds between closing the door and going: who was on the threshold is still answered
 STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
 
 
@@ -90,6 +89,7 @@ class Bridge:
         self._service: Service | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._doors = Doorkeeper(bus)
 
     @property
     def line(self) -> Line:
@@ -154,7 +154,7 @@ class Bridge:
         server = self._runner.server if self._runner else None
         if server is None:
             raise RuntimeError("the application has not been set up")
-        door = functools.partial(Door, server, Doorkeeper(self.bus), loop)
+        door = functools.partial(Door, server, self._doors, loop)
         self._server = await loop.create_server(door, sock=taken, backlog=512)
 
     def _say_hello(self) -> None:
@@ -236,7 +236,7 @@ class Bridge:
         await self.drain.finished()
         if self._server is not None:
             self._server.close()
-        await asyncio.sleep(LAST_BREATH)
+        await self._doors.threshold_is_empty()
         unfinished = await self.drain.finished(within=1.0, orders_within=1.0)
         if self._runner is not None:
             await self._runner.cleanup()
@@ -275,7 +275,11 @@ async def _no_haste(_: web.Request) -> None:
 
 def _probe(path: Path) -> None:
     probe = path / ".probe"
+    probe.unlink(missing_ok=True)
     try:
-        probe.write_bytes(b"writable")
+        with probe.open(
+            "xb"
+        ) as file:  # made here and now: whatever lies there, a link above all, is not written through
+            file.write(b"writable")
     finally:
         probe.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -21,6 +22,8 @@ IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of comm
 HINT = 70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
 LINGER = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
 MOST = 512  # connections
+THRESHOLD = 1.0  # seconds a stopping bridge waits for heads that are due
+ONE_TURN = 0.02  # seconds
 LONGEST_LINE = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
 
 NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
@@ -37,6 +40,8 @@ class Doorkeeper:
         self._bus = bus
         self._most = most
         self._doors: dict[Door, None] = {}  # oldest first
+        self.heard = asyncio.Event()
+        """Set whenever somebody has said what they want, or has gone."""
 
     def __repr__(self) -> str:
         return f"<Doorkeeper {len(self._doors)}/{self._most} connections>"
@@ -45,6 +50,18 @@ class Doorkeeper:
     def doors(self) -> tuple[Door, ...]:
         """The connections, oldest first."""
         return tuple(self._doors)
+
+    async def threshold_is_empty(self) -> None:
+        """Wait until everybody who is connected has said what they came for; who does not in time is left out.
+
+        The door has been closed: those who were let in by then are answered, as slowly as they speak.
+        """
+        await asyncio.sleep(ONE_TURN)  # who was taken from the socket a moment ago is not counted yet
+        with suppress(TimeoutError):
+            async with asyncio.timeout(THRESHOLD):
+                while any(door.is_awaited for door in self._doors):
+                    self.heard.clear()
+                    await self.heard.wait()
 
     def enter(self, door: Door) -> None:
         """One more; at the cap the oldest without a complete request goes, and where all are served the new one."""
@@ -87,6 +104,11 @@ class Door(RequestHandler):
         request = self._current_request
         return request is None or not request.content.is_eof()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the head of a request is due: on a fresh connection, or where one has begun."""
+        return self._head_timer is not None
+
     def slam(self) -> None:
         """Close at once, whatever is half said."""
         if self.transport is not None:
@@ -120,6 +142,7 @@ class Door(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+            self._keeper.heard.set()
 
     def _head_is_late(self) -> None:
         self._head_timer = None

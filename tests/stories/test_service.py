@@ -14,11 +14,13 @@ import pytest
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.web import door
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE
 from tests.process import Daemon, daemon
 
 NEW_KEY = "the-key-after-this-one-0123456789abcdef"
+SLOWLY = 0.2  # seconds a caller takes between connecting and asking
 
 
 def listening() -> socket.socket:
@@ -260,3 +262,32 @@ async def copied(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None
         pass
     finally:
         to.close()
+
+
+async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_house: Open) -> None:
+    """Between connecting and asking a busy caller takes a moment, in which the bridge may be told to stop."""
+    house = await open_house()
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    await house.get("/health")  # by now that connection has been let in too
+
+    ending = asyncio.create_task(house.finish())
+    await asyncio.sleep(SLOWLY)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert await ending == 0
+
+
+async def test_who_says_nothing_holds_no_end_up(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection opened in advance."""
+    monkeypatch.setattr(door, "THRESHOLD", SLOWLY)
+    house = await open_house()
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    await house.get("/health")
+
+    unfinished = await asyncio.wait_for(house.finish(), door.HEAD_WITHIN)
+    writer.close()
+
+    assert unfinished == 0
