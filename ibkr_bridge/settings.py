@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from ibkr_bridge.reading import TRUE, EnvReader
-from ibkr_bridge.sources import SECRETS, read_dotenv, read_secret_files
+from ibkr_bridge.sources import SECRETS, handed_over, read_dotenv, read_secret_files, unclear
 from ibkr_bridge.values import Fingerprint, Problem, Window
 
 
@@ -258,6 +258,7 @@ def load_caller(env: Mapping[str, str], dotenv: Path | None) -> Caller:
 
 
 def _joined(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
-    problems: list[Problem] = []
+    copy = handed_over(env)
+    problems = unclear(copy) if copy else []
     joined = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
     return {**read_secret_files(joined, SECRETS, problems), **joined}, problems

@@ -6,6 +6,7 @@ Neither raises: what cannot be read is noted as a `Problem`, and told together w
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -44,6 +45,33 @@ def _line(binding: Binding) -> int:
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
+NAME = r"[ \t]*[A-Za-z_][A-Za-z0-9_]*="
+NOTHING = re.compile(r"[ \t]*(#(.*[^\\])?)?")
+PLAIN = re.compile(
+    rf"""{NAME}(?![ \t]+\#)[ \t]*("[^"\\]*"|'[^'\\]*'|(?!["'])([^"'\\\s]|[ \t](?![ \t]*\#))*)[ \t]*""", re.ASCII
+)
+ON_ONE_LINE = re.compile(rf"""{NAME}("([^"\\]|\\.)*"|'([^'\\]|\\.)*'|[^"'\\]|\\.)*""")
+
+
+def unclear(path: Path) -> list[Problem]:
+    """Lines of a `.env` file that systemd's `EnvironmentFile=` and we may read differently.
+
+    systemd knows no comment behind a value, undoes backslashes, drops what it cannot read, and tells the journal of it,
+    words and all. So a setting of ours is written in the one way both understand; lines of others need only end where
+    they seem to.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return []  # told by `read_dotenv`
+    hint = "write NAME=value: no comment behind it, no backslash, no spaces around the name, no byte order mark"
+    return [
+        Problem(".env", f"line {number} is read differently by systemd", hint)
+        for number, line in enumerate(lines, 1)
+        if not NOTHING.fullmatch(line) and not (PLAIN if "IBKR" in line.upper() else ON_ONE_LINE).fullmatch(line)
+    ]
+
+
 SECRETS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
 HANDED_OVER = "RELOAD_DIRECTORY"
 
@@ -66,6 +94,14 @@ def refreshed(env: Mapping[str, str]) -> dict[str, str]:
     names = {*SECRETS, *(f"{name}_FILE" for name in SECRETS), "IBKR_BRIDGE_LOG_LEVEL"}
     kept = {name: value for name, value in env.items() if name not in names or name not in began}
     return {**kept, **files, **{name: value for name, value in now.items() if name in names}}
+
+
+def handed_over(env: Mapping[str, str]) -> Path | None:
+    """The copy of `.env` that systemd gave us our environment from: of a reload, else of the start."""
+    if not env.get(HANDED_OVER):
+        return None
+    copies = [Path(env[HANDED_OVER]) / name for name in ("env", "env.began")]
+    return next((copy for copy in copies if copy.exists()), None)
 
 
 def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:

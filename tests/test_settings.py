@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.reading import NEVER_BRIDGED, PLACEHOLDER
 from ibkr_bridge.settings import Compete, LogFormat, LogLevel, Mode, Region, Settings, SettingsError, load
-from ibkr_bridge.sources import read_dotenv
+from ibkr_bridge.sources import ROOT, read_dotenv, unclear
 from ibkr_bridge.values import Problem
 from tests.house import KEY, PREVIOUS, READING
 
@@ -410,6 +410,34 @@ def test_the_environment_counts_over_the_file_and_the_file_over_secrets(tmp_path
     assert load({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
     assert load({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
     assert load(told, None).key == READING
+
+
+@pytest.mark.parametrize("line", ["IBKR_BRIDGE_KEY={} # mine", "\ufeffIBKR_BRIDGE_KEY={}", "IBKR_BRIDGE_KEY={}\\"])
+@pytest.mark.parametrize("copy", ["env", "env.began"])
+def test_a_service_refuses_lines_systemd_reads_differently(tmp_path: Path, line: str, copy: str) -> None:
+    """At its start and at a reload; the line is named, and nothing of it is repeated."""
+    (tmp_path / "env.began").write_text("# all is well\n")
+    (tmp_path / copy).write_text(f"A=1\n\n{line.format(CANARY)}\n")
+
+    with pytest.raises(SettingsError, match="line 3 is read differently by systemd") as caught:
+        load({"IBKR_BRIDGE_KEY": KEY, "RELOAD_DIRECTORY": str(tmp_path)}, None)
+
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ['APP="a \\" b" # c', "APP=a\\ b", "IBKR_X='a b'", "# \u00e9", "", "  # IBKR_X = 1", "IBKR_X=a#b"]
+)
+def test_lines_of_others_and_plain_ones_are_clear(tmp_path: Path, line: str) -> None:
+    """An app may share the file."""
+    (tmp_path / ".env").write_text(line)
+
+    assert unclear(tmp_path / ".env") == []
+
+
+def test_our_own_example_is_clear() -> None:
+    """It becomes the service's file."""
+    assert unclear(ROOT / ".env.example") == []
 
 
 def test_an_empty_value_in_the_environment_still_counts_over_the_file(tmp_path: Path) -> None:
