@@ -14,7 +14,6 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 
 NOBODY_WATCHES = 3600.0  # seconds
-STUCK = 90.0  # seconds the keeper may be late: its longest round, with every call of it silent, takes less
 
 
 class Service:
@@ -43,7 +42,7 @@ class Service:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """While settings are read again; `systemctl reload` waits for the end of it."""
+        """While settings are read again; `systemctl reload` waits for its end, if it heard of the beginning in time."""
         self._systemd.tell_reloading()
         try:
             yield
@@ -55,11 +54,16 @@ class Service:
         self._systemd.tell(STOPPING)
 
     async def feed(self) -> NoReturn:
-        """Show the watchdog that the loops go round, for ever; a keeper that is stuck is shown by silence."""
+        """Show the watchdog that the loops go round, for ever; what is stuck is shown by silence, and in words."""
+        was_stuck = False
         while True:
             await asyncio.sleep(self._pause or NOBODY_WATCHES)
-            if self._pulse.trouble() is None and self._keeper.overdue < STUCK:
-                self._systemd.tell(ALIVE)
+            trouble = self._pulse.trouble() or self._keeper.trouble()
+            if trouble is None:
+                self._systemd.tell(ALIVE, *((self._in_words(),) if was_stuck else ()))
+            elif not was_stuck:
+                self._systemd.tell(f"STATUS=stuck: {trouble}")
+            was_stuck = trouble is not None
 
     def _in_words(self) -> str:
         state = self._keeper.session.state

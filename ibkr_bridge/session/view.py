@@ -21,6 +21,7 @@ from ibkr_bridge.values import Window
 
 FRESH = 5.0  # seconds; an older view is refreshed before it is told
 PATIENCE = 3.0  # seconds a caller waits for that
+STUCK = 25.0  # seconds a round may be late; the longest, with every call of it silent, takes 17
 MOST_ASKERS = 64  # who wait for one look; more are told what is known, so that they hold no connections
 YIELD_HINT = (
     "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "
@@ -70,6 +71,10 @@ class View:
     def overdue(self) -> float:
         """Seconds since the next look was due; while one is under way it grows too."""
         return max(0.0, self._clock.now() - self.next_look)
+
+    def trouble(self) -> str | None:
+        """What is wrong with the keeper itself, in words; None while its rounds follow each other."""
+        return f"the keeper is {self.overdue:.0f} s late" if self.overdue > STUCK else None
 
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or in the given state of affairs."""

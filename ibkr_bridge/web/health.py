@@ -26,7 +26,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def livez(request: web.Request) -> web.Response:
     """Whether the loops are alive and the event loop is on time; systemd and containers restart us where not."""
-    trouble = request.app[PULSE].trouble()
+    trouble = request.app[PULSE].trouble() or request.app[LINES][MAIN].keeper.trouble()
     return web.Response(status=503 if trouble else 200, text=trouble or "ok")
 
 

@@ -50,18 +50,24 @@ async def test_the_watchdog_is_fed_while_the_loops_go_round(sim: Simulator, tmp_
             assert manager.nothing_came()
 
 
-async def test_a_stuck_keeper_is_not_vouched_for(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_stuck_keeper_is_not_vouched_for(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The event loop goes round, the session is not looked at any more: that is worth a restart."""
     with Manager(tmp_path) as manager:
         env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
         async with House(settings_for(sim.url, tmp_path), env=env) as house:
             await house.until(State.READY)
-            house.bridge.line.keeper.next_look -= 1000.0
-            while not manager.nothing_came():
-                pass
-            await house.get("/livez")
+            monkeypatch.setattr(house.bridge.line.keeper, "trouble", lambda: "the keeper is 99 s late")
+            told = await manager.until("STATUS", "stuck")
+            livez = await house.get("/livez", key=None)
+            silent = manager.nothing_came()
+            monkeypatch.undo()
+            again = await manager.until("STATUS", "ready")
 
-            assert manager.nothing_came()
+    assert told["STATUS"] == "stuck: the keeper is 99 s late"
+    assert (livez.status, b"the keeper is" in livez.body, silent) == (503, True, True)
+    assert again["WATCHDOG"] == "1"
 
 
 @pytest.mark.parametrize(

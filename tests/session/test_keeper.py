@@ -17,9 +17,10 @@ from ibkr_bridge.session import envoy, view
 from ibkr_bridge.session.keeper import CLOSEST
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.session.ration import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
-from ibkr_bridge.session.view import FRESH, YIELD_HINT
-from ibkr_bridge.settings import Compete
+from ibkr_bridge.session.view import FRESH, STUCK, YIELD_HINT
+from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.sources import ROOT
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from tests.clocks import ManualClock
 from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH, Watched
@@ -798,3 +799,17 @@ async def test_the_next_act_is_told_in_words(watch: Watch) -> None:
 async def test_a_keeper_shows_its_state(watch: Watch) -> None:
     """In a debugger or a failing test."""
     assert repr((await watch()).keeper) == "<Keeper main ready: ready>"
+
+
+async def test_a_keeper_is_in_trouble_when_its_round_is_too_late() -> None:
+    """Longer than the longest round, and soon enough that with the watchdog's time a minute is not over."""
+    clock = ManualClock()
+    watched = view.View(view.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
+
+    clock.advance(25.0)
+    in_time = watched.trouble()
+    clock.advance(1.0)
+
+    assert (in_time, watched.trouble()) == (None, "the keeper is 26 s late")
+    unit = (ROOT / "deploy/systemd/ibkr-bridge.service").read_text()
+    assert STUCK + float(re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)[0]) < 60.0
