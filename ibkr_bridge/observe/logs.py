@@ -143,10 +143,9 @@ def _as_json(_: object, __: str, line: EventDict) -> str:
     return ENCODER.encode(line)
 
 
-def _with_priority(_: object, __: str, line: Any) -> str:
+def _with_priority(_: object, level: str, line: Any) -> str:
     """The journal takes `<N>` at a line's beginning for its priority."""
-    found = next((name for name in PRIORITY if f'"level": "{name}"' in line), "info")
-    return f"<{PRIORITY[found]}>{line}"
+    return f"<{PRIORITY[level]}>{line}"
 
 
 FOR_EYES = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)

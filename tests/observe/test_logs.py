@@ -129,6 +129,15 @@ def log_to(stream: io.StringIO, form: LogFormat, *, journal: bool = False, level
     return Log(stream, form, level, Scrubber(), leads_to_journal=journal)
 
 
+def test_under_systemd_a_console_line_carries_it_too() -> None:
+    """Where the journal's own socket is not there."""
+    stream = io.StringIO()
+
+    Log(stream, LogFormat.CONSOLE, LogLevel.INFO, Scrubber(), leads_to_journal=True).say("warning", "session.lost")
+
+    assert stream.getvalue().startswith("<4>")
+
+
 def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> None:
     """The journal knows the time; `journalctl -p err` finds what matters."""
     stream = io.StringIO()
