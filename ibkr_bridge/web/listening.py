@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -22,10 +23,20 @@ def opened(settings: Settings, env: Mapping[str, str]) -> tuple[socket.socket, b
     if inherited is None:
         return bound(url.host, url.port), False
     host, port = inherited.getsockname()[:2]
-    if url.port not in (0, port) or not (is_loopback(host) or settings.allow_remote):
+    if url.port not in (0, port) or not _is_meant(host, url.host):
         inherited.close()
         raise OSError(0, f"systemd opened {host} port {port}; let ListenStream= and IBKR_BRIDGE_URL say the same")
     return inherited, True
+
+
+def _is_meant(host: str, wanted: str) -> bool:
+    """Whether the address systemd listens at is the one of the settings; a name may stand for several."""
+    try:
+        return ipaddress.ip_address(host) == ipaddress.ip_address(wanted)
+    except ValueError:
+        return (
+            is_loopback(host) if is_loopback(wanted) else host in {each[4][0] for each in socket.getaddrinfo(wanted, 0)}
+        )
 
 
 def handed_over(env: Mapping[str, str]) -> socket.socket | None:
