@@ -1,8 +1,11 @@
-"""The three questions `install.sh` asks that a shell answers badly; each prints little, and its exit status tells.
+"""The questions `install.sh` asks that a shell answers badly; each prints little, and its exit status tells.
 
-installing.py address                 the settings as the bridge judges them; prints the address to listen at
-installing.py holds 127.0.0.1:8000    does systemd, the first process, listen there?
-installing.py health 127.0.0.1:8000   does the bridge answer there soon?
+| word | what it asks |
+|---|---|
+| `settings` | are they good, as the bridge and systemd read them; prints where to listen, and whether a key is found |
+| `held 127.0.0.1:8000` | does systemd, the first process, listen there? |
+| `free 127.0.0.1:8000` | does nobody? |
+| `healthy 127.0.0.1:8000` | does the bridge answer there soon? |
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+SETTINGS = Path(".env")
 WITHIN = 40.0  # seconds for a new version to answer
 SYSTEMD = Path("/proc/1/fd")
 LISTENS = "0A"  # as /proc/net/tcp has it
 
 
-def address() -> str:
-    """Where the settings want the bridge to listen, in numbers, since systemd opens the port before names are known.
+def settings() -> str:
+    """Where the settings want the bridge to listen, in numbers as systemd needs it, and whether they have a key.
 
     Read from `.env` in the working directory and the credentials, as the service will, and from nothing else.
 
@@ -30,32 +34,46 @@ def address() -> str:
     """
     from ibkr_bridge.cli import complaint
     from ibkr_bridge.settings import SettingsError, load
+    from ibkr_bridge.sources import read_dotenv, read_secret_files, unclear
 
     env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
-    if "KEY_IS_ENCRYPTED" in env:
-        env["IBKR_BRIDGE_KEY"] = os.urandom(32).hex()  # in the place of the one that only systemd can read
+    known = {**read_dotenv(SETTINGS, []), **read_secret_files(env, ("IBKR_BRIDGE_KEY",), [])}
+    has_key = any(known.get(name) for name in ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_FILE"))
+    if not has_key:
+        env["IBKR_BRIDGE_KEY"] = os.urandom(32).hex()  # in the place of one that will be made, or is elsewhere
     try:
-        url = load(env, Path(".env")).url
+        if problems := unclear(SETTINGS):
+            raise SettingsError(problems)
+        url = load(env, SETTINGS).url
     except SettingsError as exc:
         sys.exit(complaint(exc))
+    return f"{_in_numbers(url.host, url.port)} {'yes' if has_key or env.get('KEY_ELSEWHERE') else 'no'}"
+
+
+def _in_numbers(name: str, port: int) -> str:
     try:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except OSError:
-        sys.exit(f"IBKR_BRIDGE_URL: {url.host} is no address of this machine; write it in numbers, as 127.0.0.1")
-    host = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
-    return f"[{host}]:{url.port}" if ":" in str(host) else f"{host}:{url.port}"
+        sys.exit(f"IBKR_BRIDGE_URL: {name} is no address of this machine; write it in numbers, as 127.0.0.1")
+    host = str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _parted(place: str) -> tuple[str, int]:
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def kernel_form(place: str) -> str:
     """An address as /proc/net/tcp and tcp6 have it: words of the machine's own byte order, in hexadecimal."""
-    host, _, port = place.rpartition(":")
-    packed = ipaddress.ip_address(host.strip("[]")).packed
+    host, port = _parted(place)
+    packed = ipaddress.ip_address(host).packed
     words = [packed[at : at + 4] for at in range(0, len(packed), 4)]
     turned = words if sys.byteorder == "big" else [word[::-1] for word in words]
-    return f"{b''.join(turned).hex().upper()}:{int(port):04X}"
+    return f"{b''.join(turned).hex().upper()}:{port:04X}"
 
 
-def holds(place: str) -> bool:
+def held(place: str) -> bool:
     """Whether systemd really listens there: what `systemctl show` says of a socket is what its file says."""
     wanted = kernel_form(place)
     lines = [line.split() for table in ("tcp", "tcp6") for line in Path("/proc/net", table).read_text().splitlines()]
@@ -63,7 +81,18 @@ def holds(place: str) -> bool:
     return bool(sockets & {str(each.readlink()) for each in SYSTEMD.iterdir() if each.is_symlink()})
 
 
-def health(place: str) -> bool:
+def free(place: str) -> bool:
+    """Whether we could listen there; says why not."""
+    host, port = _parted(place)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as exc:
+        print(f"{place}: {exc.strerror}; see who listens there: ss -ltnp 'sport = :{port}'", file=sys.stderr)
+        return False
+    return True
+
+
+def healthy(place: str) -> bool:
     """Whether the bridge answers there, asked until it does; no proxy of the environment is in between."""
     end = time.monotonic() + WITHIN
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -77,7 +106,7 @@ def health(place: str) -> bool:
 
 if __name__ == "__main__":
     asked, *place = sys.argv[1:]
-    if asked == "address":
-        print(address())
+    if asked == "settings":
+        print(settings())
     else:
-        sys.exit(not {"holds": holds, "health": health}[asked](*place))
+        sys.exit(not {"held": held, "free": free, "healthy": healthy}[asked](*place))

@@ -8,6 +8,7 @@ settings=/opt/ibkr-bridge/.env
 keys=/etc/ibkr-bridge/credentials
 encrypted=/etc/ibkr-bridge/credentials.encrypted
 rm -rf "$to.new"
+trap 'rm -rf "$to.new"' EXIT # whatever fails on the way, no copy of a key is left
 mkdir "$to.new"
 if [ -f "$settings" ]; then cat "$settings" >"$to.new/env"; fi
 if [ "${1:-}" = start ]; then

@@ -94,7 +94,8 @@ def test_a_taken_port_is_told_and_leaves_all_as_it_was(machine: Machine) -> None
     machine.run("systemctl", "stop", "in-the-way")
 
     assert failed.returncode == 1
-    assert "everything is as it was before" in failed.stderr
+    assert "Address already in use" in failed.stderr
+    assert "what ran before runs as before" in failed.stderr
     assert machine.shown("LoadState") == "not-found"
 
 

@@ -46,7 +46,7 @@ def test_a_setup_that_cannot_be_taken_over_goes_on(machine: Machine) -> None:
 
     assert (short.returncode, exported.returncode) == (1, 1)
     assert "IBKR_BRIDGE_KEY" in short.stderr
-    assert "without export" in exported.stderr
+    assert "line 1 is read differently by systemd" in exported.stderr
     assert "a-short-key" not in short.stderr + short.stdout
     assert machine.shown("ActiveState", "my-bridge.service") == "active"
     assert KEY not in machine.run("journalctl", "--no-pager", "-o", "export").stdout
@@ -62,7 +62,7 @@ def test_a_first_version_that_does_not_start_gives_way_to_the_old_one(machine: M
     failed = machine.install(check=False)
     broken.write_text(text)
 
-    assert "everything is as it was before" in failed.stderr
+    assert "what ran before runs as before" in failed.stderr
     assert machine.shown("ActiveState", "my-bridge.service") == "active"
     assert machine.read("/opt/ibkr-bridge/bridge.py") == OLD_BRIDGE
 
