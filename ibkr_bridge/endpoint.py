@@ -1,0 +1,107 @@
+"""What can be known of an IBKR endpoint: the columns of the catalogue, and what follows from them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+
+class Effect(Enum):
+    """What a call does, at worst."""
+
+    READ = "read"
+    TRADE = "trade"  # changes something at IBKR
+    SESSION = "session"  # concerns the sign-in; the keeper rations these
+    COSTS_MONEY = "costs_money"  # IBKR charges for every call
+
+
+class Layer(Enum):
+    """What must be up for a call to make sense."""
+
+    LOGIN = "login"  # somebody is signed in
+    BROKERAGE = "brokerage"  # and the brokerage session is open
+
+
+class Order(Enum):
+    """Which part of an order's life a call is."""
+
+    PLACE = "place"
+    MODIFY = "modify"
+    REPLY = "reply"
+    CANCEL = "cancel"
+
+
+class Holds(Enum):
+    """What an answer is about, and so what makes it stale."""
+
+    ACCOUNT = "account"  # orders, positions, money: any order call, another account, another session
+    MARKET = "market"  # prices: another session
+    WORLD = "world"  # contracts and calendars: time alone
+
+
+class Need(Enum):
+    """What IBKR wants to be asked first, once in a brokerage session."""
+
+    ACCOUNTS = "accounts"  # /iserver/accounts; else 500 "Please query /accounts first"
+    PORTFOLIO = "portfolio"  # /portfolio/accounts; else empty or stale data, without an error
+    SEARCH = "search"  # a contract search for the symbol; else 500, or nothing
+    TWICE = "twice"  # the same call; its first answer is empty or thin
+    HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At most so many calls in any so many seconds, and who says so."""
+
+    calls: int
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One row: a method, a path below `/v1/api` with its variable segments in braces, and what is known of it."""
+
+    method: str
+    path: str
+    effect: Effect
+    layer: Layer
+    source: str
+    order: Order | None = None
+    pace: Pace | None = None
+    fresh: float = 0.0
+    """Seconds an answer may be told again."""
+    holds: Holds = Holds.ACCOUNT
+    needs: tuple[Need, ...] = ()
+    within: float | None = None
+    """Seconds for its answer to begin, where it is given another time than IBKR_GATEWAY_TIMEOUT."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it stands in the table; a cautious row does not."""
+        return self.source != UNKNOWN
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
+        return self.known and self.method == "GET" and self.reads
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing, not even what others are sent."""
+        return self.effect is Effect.READ and self.segments[-1] not in GIVES_BACK
+
+    @property
+    def shareable(self) -> bool:
+        """Whether those who ask the same at the same time can have one answer."""
+        return self.known and self.reads
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        """The path between its slashes."""
+        return tuple(self.path.strip("/").split("/"))
+
+
+UNKNOWN = "unknown"
+GIVES_BACK = ("unsubscribe", "unsubscribeall", "invalidate")  # reading by method and effect, yet something ends by them
