@@ -213,9 +213,6 @@ install_units() {
     for each in ibkr-bridge.service ibkr-bridge.socket; do
         run install -m 644 "$1/deploy/systemd/$each" $units/$each
     done
-    if [ "$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
-        run install -D -m 644 "$1/deploy/systemd/growing-pauses.conf" $units/ibkr-bridge.service.d/growing-pauses.conf
-    fi
     if [ -s $credentials/IBKR_BRIDGE_KEY ] && [ ! -e $units/ibkr-bridge.service.d/credential.conf ]; then
         run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
     fi

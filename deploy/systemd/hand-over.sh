@@ -7,13 +7,31 @@ to=/run/ibkr-bridge-reload # owned by root, so that nobody else decides what is 
 settings=/opt/ibkr-bridge/.env
 keys=/etc/ibkr-bridge/credentials
 encrypted=/etc/ibkr-bridge/credentials.encrypted
+
+# Restarts that fail follow each other at growing distances, also where systemd knows no RestartSteps= (before 254).
+# Not where somebody starts it by hand: then systemd's count is still the one of the start before.
+pause() {
+    told=$(systemctl show ibkr-bridge.service -p NRestarts -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic)
+    times=$(printf '%s\n' "$told" | sed -n 's/^NRestarts=\([0-9]*\)$/\1/p')
+    began=$(printf '%s\n' "$told" | sed -n 's/^ExecMainStart.*=\([0-9]*\)$/\1/p')
+    ended=$(printf '%s\n' "$told" | sed -n 's/^ExecMainExit.*=\([0-9]*\)$/\1/p')
+    before=$(cat "$to/restarts" 2>/dev/null || echo 0)
+    ran=$(((ended - began) / 1000000)) # seconds
+    if [ "$times" -gt 1 ] && [ "$times" != "$before" ] && [ $ran -lt 60 ]; then
+        sleep $((times < 5 ? 1 << times - 1 : 16))
+    fi
+}
+
+if [ "${1:-}" = start ]; then pause; fi
 rm -rf "$to.new"
 trap 'rm -rf "$to.new"' EXIT # whatever fails on the way, no copy of a key is left
 mkdir "$to.new"
 if [ -f "$settings" ]; then cat "$settings" >"$to.new/env"; fi
 if [ "${1:-}" = start ]; then
+    printf '%s' "$times" >"$to.new/restarts"
     if [ -f "$to.new/env" ]; then mv "$to.new/env" "$to.new/env.began"; fi
 else
+    if [ -f "$to/restarts" ]; then cat "$to/restarts" >"$to.new/restarts"; fi
     if [ -f "$to/env.began" ]; then cat "$to/env.began" >"$to.new/env.began"; fi
     for name in IBKR_BRIDGE_KEY IBKR_BRIDGE_KEY_PREVIOUS IBKR_BRIDGE_READONLY_KEY; do
         if [ -f "$keys/$name" ]; then cat "$keys/$name" >"$to.new/$name"; fi

@@ -18,7 +18,7 @@ def machine(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_it_is_installed_and_as_tight(machine: Machine) -> None:
-    """No line of the unit is unknown there; pauses between restarts grow."""
+    """No line of the unit is unknown there."""
     machine.run("systemctl", "enable", "--now", "--no-block", "gateway.service")
     machine.install()
     machine.until_ready()
@@ -26,7 +26,6 @@ def test_it_is_installed_and_as_tight(machine: Machine) -> None:
     score = machine.score()
     print(f"\nsystemd-analyze security on Debian 13: {score}")
     assert score <= 0.9
-    assert machine.shown("RestartMaxDelayUSec") == "1min"
     assert "Unknown key" not in machine.run("journalctl", "-b", "--no-pager").stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -155,6 +156,29 @@ def test_a_reload_with_a_bad_key_keeps_the_old_one(machine: Machine) -> None:
 
     assert answer.endswith("\n200")
     assert event_fields(machine, "BRIDGE_EVENT=bridge.reload_refused")
+
+
+def test_pauses_between_restarts_that_fail_grow(machine: Machine) -> None:
+    """A bridge that ends at once does not keep the machine busy; once it runs, all is forgotten."""
+    machine.write(f"{UNITS}/ibkr-bridge.service.d/bad.conf", "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    machine.sh("systemctl daemon-reload; systemctl stop ibkr-bridge; systemctl start --no-block ibkr-bridge")
+
+    def ends() -> list[float]:
+        what = ("-o", "json", "--no-pager", "-g", "Main process exited.*status=1/FAILURE")
+        found = machine.run("journalctl", "-u", "ibkr-bridge", *what, check=False)
+        return [int(json.loads(line)["__MONOTONIC_TIMESTAMP"]) / 1e6 for line in found.stdout.splitlines()]
+
+    machine.until(lambda: len(ends()) >= 5, "it is not tried again")
+    machine.sh(f"rm {UNITS}/ibkr-bridge.service.d/bad.conf; systemctl daemon-reload; systemctl restart ibkr-bridge")
+    by_hand = time.monotonic()
+    machine.sh("systemctl stop ibkr-bridge; systemctl start ibkr-bridge")
+    by_hand = time.monotonic() - by_hand
+    machine.until_ready()
+
+    pauses = [round(after - before) for before, after in itertools.pairwise(ends()[:5])]
+    print(f"\npauses between restarts that fail: {pauses} s")
+    assert pauses == sorted(set(pauses))
+    assert by_hand < pauses[-1]
 
 
 def test_settings_that_cannot_be_used_end_it_for_good(machine: Machine) -> None:
