@@ -1,174 +1,172 @@
 """All we know of each IBKR endpoint, one row each; no path is named anywhere else.
 
-A row says what a call does (`effect`), which layer of the session it needs (`layer`) and, for orders, which part of
-an order's life it is (`order`). Scope, guard, session gate and log lines read it. What is not listed gets the
-cautious row: a GET reads, any other method trades. Pure: paths in, rows out.
+A row says what a call does (`effect`), which layer of the session it needs (`layer`), which part of an order's life it
+is (`order`), how often IBKR takes it (`pace`), how long and until what its answer may be told again (`fresh`, `holds`),
+what wants to be asked first (`needs`), how long it may take (`within`). Scope, guard, session gate, pacing, sharing,
+memory, pre-flight and log lines read it. What is not listed gets the cautious row: a GET reads and is asked anew each
+time, any other method trades. Pure: paths in, rows out.
 
-Where each row is from: OAS is IBKR's OpenAPI document 2.28.0; SW2 the older Swagger document of the Gateway; GUIDE the
-pages "Client Portal API v1" and "Web API" of IBKR's campus; CLIENTS what maintained clients call and IBKR answers.
+Where each row is from: OAS is IBKR's OpenAPI document 2.28.0; SW2 the older Swagger document of the Gateway; JAR those
+found inside the Gateway; GUIDE the pages "Client Portal API v1" and "Web API" of IBKR's campus; CLIENTS what maintained
+clients call and IBKR answers; OURS what the bridge offers besides. Every `pace` and every need is the GUIDE's, unless it
+says otherwise. `fresh` and `within` are ours: an answer is told again no longer than its pace, where there is one.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from urllib.parse import unquote
 
+from ibkr_bridge.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Need, Order, Pace
 
-class Effect(Enum):
-    """What a call does, at worst."""
-
-    READ = "read"
-    TRADE = "trade"  # changes something at IBKR
-    SESSION = "session"  # concerns the sign-in; the keeper rations these
-    COSTS_MONEY = "costs_money"  # IBKR charges for every call
-
-
-class Layer(Enum):
-    """What must be up for a call to make sense."""
-
-    LOGIN = "login"  # somebody is signed in
-    BROKERAGE = "brokerage"  # and the brokerage session is open
-
-
-class Order(Enum):
-    """Which part of an order's life a call is."""
-
-    PLACE = "place"
-    MODIFY = "modify"
-    REPLY = "reply"
-    CANCEL = "cancel"
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One row: a method, a path below `/v1/api` with its variable segments in braces, and what is known of it."""
-
-    method: str
-    path: str
-    effect: Effect
-    layer: Layer
-    source: str
-    order: Order | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether it stands in the table; a cautious row does not."""
-        return self.source != UNKNOWN
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
-        return self.known and self.method == "GET" and self.effect is READ and self.segments[-1] not in GIVES_BACK
-
-    @cached_property
-    def segments(self) -> tuple[str, ...]:
-        """The path between its slashes."""
-        return tuple(self.path.strip("/").split("/"))
-
-
-UNKNOWN = "unknown"
 READ, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
-GIVES_BACK = ("unsubscribe", "unsubscribeall")  # reading by method and effect, yet everybody's quotes end
+MARKET, WORLD = Holds.MARKET, Holds.WORLD
+EACH_SECOND, IN_5_S = Pace(1, 1.0, "GUIDE"), Pace(1, 5.0, "GUIDE")
+IN_15_MIN, IN_15_MIN_TOO = Pace(1, 900.0, "GUIDE"), Pace(1, 900.0, "CLIENTS")
+TEN_A_SECOND = Pace(10, 1.0, "GUIDE")
+HOURS = 6 * 3600.0
+SLOW = 30.0
 
 # fmt: off
 CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal segments stand above variable ones
     # -- the session: asking is free, opening is rationed
-    Endpoint("GET",    "/tickle",                                             READ,        LOGIN,     "CLIENTS"),
-    Endpoint("POST",   "/tickle",                                             READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/iserver/auth/status",                                READ,        LOGIN,     "CLIENTS"),
-    Endpoint("POST",   "/iserver/auth/status",                                READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/iserver/auth/ssodh/init",                            SESSION,     LOGIN,     "OAS"),
-    Endpoint("POST",   "/iserver/reauthenticate",                             SESSION,     LOGIN,     "SW2"),
-    Endpoint("GET",    "/iserver/reauthenticate",                             SESSION,     LOGIN,     "CLIENTS"),
+    Endpoint("GET",   "/tickle",                                             READ,    LOGIN,     "CLIENTS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("POST",  "/tickle",                                             READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("GET",   "/iserver/auth/status",                                READ,    LOGIN,     "CLIENTS"),
+    Endpoint("POST",  "/iserver/auth/status",                                READ,    LOGIN,     "OAS"),
+    Endpoint("POST",  "/iserver/auth/ssodh/init",                            SESSION, LOGIN,     "OAS"),
+    Endpoint("POST",  "/iserver/reauthenticate",                             SESSION, LOGIN,     "SW2"),
+    Endpoint("GET",   "/iserver/reauthenticate",                             SESSION, LOGIN,     "CLIENTS"),
     # -- orders
-    Endpoint("GET",    "/iserver/account/orders",                             READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/order/status/{orderId}",             READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/trades",                             READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/{accountId}/orders/whatif",          READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/{accountId}/order/whatif",           READ,        BROKERAGE, "SW2"),
-    Endpoint("POST",   "/iserver/account/{accountId}/orders",                 TRADE,       BROKERAGE, "OAS", Order.PLACE),
-    Endpoint("POST",   "/iserver/account/{accountId}/order",                  TRADE,       BROKERAGE, "SW2", Order.PLACE),
-    Endpoint("POST",   "/iserver/account/orders/{faGroup}",                   TRADE,       BROKERAGE, "SW2", Order.PLACE),
-    Endpoint("POST",   "/iserver/account/{accountId}/order/{orderId}",        TRADE,       BROKERAGE, "OAS", Order.MODIFY),
-    Endpoint("DELETE", "/iserver/account/{accountId}/order/{orderId}",        TRADE,       BROKERAGE, "OAS", Order.CANCEL),
-    Endpoint("POST",   "/iserver/reply/{replyId}",                            TRADE,       BROKERAGE, "OAS", Order.REPLY),
-    Endpoint("POST",   "/iserver/notification",                               TRADE,       BROKERAGE, "OAS", Order.REPLY),
-    Endpoint("POST",   "/iserver/questions/suppress",                         TRADE,       BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/questions/suppress/reset",                   TRADE,       BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/account/orders",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS, Need.TWICE)),
+    Endpoint("GET",   "/iserver/account/order/status/{orderId}",             READ,    BROKERAGE, "OAS", needs=(Need.ACCOUNTS,)),
+    Endpoint("GET",   "/iserver/account/trades",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS,)),
+    Endpoint("POST",  "/iserver/account/{accountId}/orders/whatif",          READ,    BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/{accountId}/order/whatif",           READ,    BROKERAGE, "SW2"),
+    Endpoint("POST",  "/iserver/account/{accountId}/orders",                 TRADE,   BROKERAGE, "OAS", Order.PLACE),
+    Endpoint("POST",  "/iserver/account/{accountId}/order",                  TRADE,   BROKERAGE, "SW2", Order.PLACE),
+    Endpoint("POST",  "/iserver/account/orders/{faGroup}",                   TRADE,   BROKERAGE, "SW2", Order.PLACE),
+    Endpoint("POST",  "/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", Order.MODIFY, needs=(Need.ACCOUNTS,)),
+    Endpoint("DELETE","/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", Order.CANCEL, needs=(Need.ACCOUNTS,)),
+    Endpoint("POST",  "/iserver/reply/{replyId}",                            TRADE,   BROKERAGE, "OAS", Order.REPLY),
+    Endpoint("POST",  "/iserver/notification",                               TRADE,   BROKERAGE, "OAS", Order.REPLY),
+    Endpoint("POST",  "/iserver/questions/suppress",                         TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/questions/suppress/reset",                   TRADE,   BROKERAGE, "OAS"),
     # -- accounts
-    Endpoint("GET",    "/iserver/accounts",                                   READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account",                                    TRADE,       BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/dynaccount",                                 TRADE,       BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/search/{pattern}",                   READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/pnl/partitioned",                    READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/{accountId}/summary",                READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/{accountId}/summary/{part}",         READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/mta",                                READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/alert/{alertId}",                    READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/{accountId}/alerts",                 READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/{accountId}/alert",                  TRADE,       BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/{accountId}/alert/activate",         TRADE,       BROKERAGE, "OAS"),
-    Endpoint("DELETE", "/iserver/account/{accountId}/alert/{alertId}",        TRADE,       BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/account/allocation/{what}",                  READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/allocation/group/single",            READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/allocation/group/delete",            TRADE,       BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/account/allocation/{what}",                  TRADE,       BROKERAGE, "OAS"),
-    Endpoint("PUT",    "/iserver/account/allocation/{what}",                  TRADE,       BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/accounts",                                   READ,    BROKERAGE, "OAS", fresh=5.0),
+    Endpoint("POST",  "/iserver/account",                                    TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/dynaccount",                                 TRADE,   BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/account/search/{pattern}",                   READ,    BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/account/pnl/partitioned",                    READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0),
+    Endpoint("GET",   "/iserver/account/{accountId}/summary",                READ,    BROKERAGE, "OAS", fresh=2.0, needs=(Need.ACCOUNTS,)),
+    Endpoint("GET",   "/iserver/account/{accountId}/summary/{part}",         READ,    BROKERAGE, "OAS", fresh=2.0, needs=(Need.ACCOUNTS,)),
+    Endpoint("GET",   "/iserver/account/mta",                                READ,    BROKERAGE, "OAS", fresh=2.0),
+    Endpoint("GET",   "/iserver/account/alert/{alertId}",                    READ,    BROKERAGE, "OAS", fresh=1.0),
+    Endpoint("GET",   "/iserver/account/{accountId}/alerts",                 READ,    BROKERAGE, "OAS", fresh=2.0),
+    Endpoint("POST",  "/iserver/account/{accountId}/alert",                  TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/{accountId}/alert/activate",         TRADE,   BROKERAGE, "OAS"),
+    Endpoint("DELETE","/iserver/account/{accountId}/alert/{alertId}",        TRADE,   BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/account/allocation/{what}",                  READ,    BROKERAGE, "OAS", fresh=2.0),
+    Endpoint("POST",  "/iserver/account/allocation/group/single",            READ,    BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/allocation/group/delete",            TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/allocation/{what}",                  TRADE,   BROKERAGE, "OAS"),
+    Endpoint("PUT",   "/iserver/account/allocation/{what}",                  TRADE,   BROKERAGE, "OAS"),
     # -- contracts and market data
-    Endpoint("GET",    "/iserver/secdef/{what}",                              READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/secdef/search",                              READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/contract/rules",                             READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/contract/{conid}/{what}",                    READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/currency/pairs",                             READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/exchangerate",                               READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/marketdata/snapshot",                        READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/marketdata/history",                         READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/marketdata/unsubscribe",                     READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/marketdata/unsubscribeall",                  READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/marketdata/{conid}/unsubscribe",             READ,        BROKERAGE, "SW2"),
-    Endpoint("GET",    "/iserver/scanner/params",                             READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/scanner/run",                                READ,        BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/watchlist",                                  READ,        BROKERAGE, "OAS"),
-    Endpoint("POST",   "/iserver/watchlist",                                  TRADE,       BROKERAGE, "OAS"),
-    Endpoint("DELETE", "/iserver/watchlist",                                  TRADE,       BROKERAGE, "OAS"),
-    Endpoint("GET",    "/iserver/watchlists",                                 READ,        BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/secdef/strikes",                             READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD, needs=(Need.SEARCH,)),
+    Endpoint("GET",   "/iserver/secdef/info",                                READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD, needs=(Need.SEARCH,)),
+    Endpoint("GET",   "/iserver/secdef/{what}",                              READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("POST",  "/iserver/secdef/search",                              READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("POST",  "/iserver/contract/rules",                             READ,    BROKERAGE, "OAS", fresh=60.0, holds=WORLD),
+    Endpoint("GET",   "/iserver/contract/{conid}/algos",                     READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD, needs=(Need.TWICE,)),
+    Endpoint("GET",   "/iserver/contract/{conid}/{what}",                    READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("GET",   "/iserver/currency/pairs",                             READ,    BROKERAGE, "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("GET",   "/iserver/exchangerate",                               READ,    BROKERAGE, "OAS", fresh=5.0, holds=MARKET),
+    Endpoint("GET",   "/iserver/marketdata/snapshot",                        READ,    BROKERAGE, "OAS", pace=TEN_A_SECOND, fresh=0.5, holds=MARKET, needs=(Need.ACCOUNTS,)),
+    Endpoint("GET",   "/iserver/marketdata/history",                         READ,    BROKERAGE, "OAS", fresh=2.0, holds=MARKET),
+    Endpoint("POST",  "/iserver/marketdata/unsubscribe",                     READ,    BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/marketdata/unsubscribeall",                  READ,    BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/marketdata/{conid}/unsubscribe",             READ,    BROKERAGE, "SW2"),
+    Endpoint("GET",   "/iserver/scanner/params",                             READ,    BROKERAGE, "OAS", pace=IN_15_MIN, fresh=900.0, holds=WORLD, within=SLOW),
+    Endpoint("POST",  "/iserver/scanner/run",                                READ,    BROKERAGE, "OAS", pace=EACH_SECOND, fresh=1.0, holds=MARKET),
+    Endpoint("GET",   "/iserver/watchlist",                                  READ,    BROKERAGE, "OAS", fresh=1.0, needs=(Need.TWICE,)),
+    Endpoint("POST",  "/iserver/watchlist",                                  TRADE,   BROKERAGE, "OAS"),
+    Endpoint("DELETE","/iserver/watchlist",                                  TRADE,   BROKERAGE, "OAS"),
+    Endpoint("GET",   "/iserver/watchlists",                                 READ,    BROKERAGE, "OAS", fresh=2.0),
     # -- portfolio: the login is enough
-    Endpoint("GET",    "/portfolio/accounts",                                 READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/subaccounts",                              READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/subaccounts2",                             READ,        LOGIN,     "GUIDE"),
-    Endpoint("GET",    "/portfolio/subaccounts2/{page}",                      READ,        LOGIN,     "SW2"),
-    Endpoint("POST",   "/portfolio/allocation",                               READ,        LOGIN,     "SW2"),
-    Endpoint("GET",    "/portfolio/positions/{conid}",                        READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/meta",                         READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/summary",                      READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/ledger",                       READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/allocation",                   READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/portfolio/{accountId}/positions/invalidate",         READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/positions/{page}",             READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/position/{conid}",             READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/portfolio/{accountId}/combo/positions",              READ,        LOGIN,     "GUIDE"),
-    Endpoint("GET",    "/portfolio2/{accountId}/positions",                   READ,        LOGIN,     "CLIENTS"),
-    Endpoint("POST",   "/pa/{what}",                                          READ,        LOGIN,     "OAS"),
+    Endpoint("GET",   "/portfolio/accounts",                                 READ,    LOGIN,     "OAS", pace=IN_5_S, fresh=5.0),
+    Endpoint("GET",   "/portfolio/subaccounts",                              READ,    LOGIN,     "OAS", pace=IN_5_S, fresh=5.0),
+    Endpoint("GET",   "/portfolio/subaccounts2",                             READ,    LOGIN,     "GUIDE", fresh=5.0),
+    Endpoint("GET",   "/portfolio/subaccounts2/{page}",                      READ,    LOGIN,     "SW2", fresh=5.0),
+    Endpoint("POST",  "/portfolio/allocation",                               READ,    LOGIN,     "SW2", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/positions/{conid}",                        READ,    LOGIN,     "OAS", fresh=1.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/meta",                         READ,    LOGIN,     "OAS", fresh=5.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/summary",                      READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/ledger",                       READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/allocation",                   READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("POST",  "/portfolio/{accountId}/positions/invalidate",         READ,    LOGIN,     "OAS"),
+    Endpoint("GET",   "/portfolio/{accountId}/positions/{page}",             READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/positions",                    READ,    LOGIN,     "OURS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/position/{conid}",             READ,    LOGIN,     "OAS", fresh=1.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/combo/positions",              READ,    LOGIN,     "GUIDE", fresh=1.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio2/{accountId}/positions",                   READ,    LOGIN,     "CLIENTS", fresh=0.5, needs=(Need.PORTFOLIO,)),
+    Endpoint("POST",  "/pa/performance",                                     READ,    LOGIN,     "OAS", pace=IN_15_MIN, fresh=900.0, within=SLOW),
+    Endpoint("POST",  "/pa/summary",                                         READ,    LOGIN,     "SW2", pace=IN_15_MIN, fresh=900.0, within=SLOW),
+    Endpoint("POST",  "/pa/transactions",                                    READ,    LOGIN,     "OAS", pace=IN_15_MIN, fresh=900.0, within=SLOW),
+    Endpoint("POST",  "/pa/allperiods",                                      READ,    LOGIN,     "OAS", pace=IN_15_MIN_TOO, fresh=900.0, within=SLOW),
+    Endpoint("POST",  "/pa/{what}",                                          READ,    LOGIN,     "OAS", within=SLOW),
     # -- instruments, notices, history farm
-    Endpoint("GET",    "/trsrv/{what}",                                       READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/trsrv/secdef",                                       READ,        LOGIN,     "SW2"),
-    Endpoint("GET",    "/trsrv/secdef/schedule",                              READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/fyi/{what}",                                         READ,        LOGIN,     "OAS"),
-    Endpoint("GET",    "/fyi/notifications/more",                             READ,        LOGIN,     "SW2"),
-    Endpoint("GET",    "/fyi/disclaimer/{typecode}",                          READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/hmds/auth/init",                                     READ,        LOGIN,     "GUIDE"),
-    Endpoint("POST",   "/hmds/scanner",                                       READ,        LOGIN,     "SW2"),
+    Endpoint("GET",   "/trsrv/{what}",                                       READ,    LOGIN,     "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("POST",  "/trsrv/secdef",                                       READ,    LOGIN,     "SW2", fresh=HOURS, holds=WORLD),
+    Endpoint("GET",   "/trsrv/secdef/schedule",                              READ,    LOGIN,     "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("GET",   "/fyi/unreadnumber",                                   READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("GET",   "/fyi/settings",                                       READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("GET",   "/fyi/deliveryoptions",                                READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("GET",   "/fyi/notifications",                                  READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("GET",   "/fyi/notifications/more",                             READ,    LOGIN,     "SW2", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("POST",  "/fyi/settings/{typecode}",                            TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/disclaimer/{typecode}",                          TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/deliveryoptions/email",                          TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("POST",  "/fyi/deliveryoptions/device",                         TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("DELETE","/fyi/deliveryoptions/{deviceId}",                     TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/notifications/{notificationId}",                 TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("GET",   "/fyi/disclaimer/{typecode}",                          READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0),
+    Endpoint("POST",  "/hmds/auth/init",                                     READ,    LOGIN,     "GUIDE"),
+    Endpoint("POST",  "/hmds/scanner",                                       READ,    LOGIN,     "SW2", fresh=1.0, holds=MARKET, needs=(Need.HISTORY_FARM,)),
+    Endpoint("GET",   "/hmds/history",                                       READ,    LOGIN,     "SW2", fresh=2.0, holds=MARKET, needs=(Need.HISTORY_FARM,)),
+    Endpoint("GET",   "/md/snapshot",                                        READ,    BROKERAGE, "SW2", pace=TEN_A_SECOND, fresh=0.5, holds=MARKET),
+    Endpoint("GET",   "/calendar/metadata",                                  READ,    LOGIN,     "JAR", fresh=HOURS, holds=WORLD),
+    Endpoint("POST",  "/calendar/events",                                    READ,    LOGIN,     "JAR", fresh=60.0, holds=WORLD),
+    Endpoint("GET",   "/contract/trading-schedule",                          READ,    LOGIN,     "OAS", fresh=HOURS, holds=WORLD),
+    Endpoint("GET",   "/forecast/category/tree",                             READ,    LOGIN,     "OAS", fresh=60.0, holds=WORLD),
+    Endpoint("GET",   "/forecast/contract/details",                          READ,    LOGIN,     "OAS", fresh=5.0, holds=MARKET),
+    Endpoint("GET",   "/forecast/contract/market",                           READ,    LOGIN,     "OAS", fresh=5.0, holds=MARKET),
+    Endpoint("GET",   "/forecast/contract/rules",                            READ,    LOGIN,     "OAS", fresh=5.0, holds=MARKET),
+    Endpoint("GET",   "/forecast/contract/schedules",                        READ,    LOGIN,     "OAS", fresh=5.0, holds=MARKET),
+    Endpoint("GET",   "/acesws/{accountId}/signatures-and-owners",           READ,    LOGIN,     "OAS", fresh=5.0),
+    Endpoint("GET",   "/ccp/account",                                        READ,    LOGIN,     "SW2", fresh=1.0),
+    Endpoint("GET",   "/ccp/orders",                                         READ,    LOGIN,     "SW2", fresh=1.0),
+    Endpoint("GET",   "/ccp/positions",                                      READ,    LOGIN,     "SW2", fresh=1.0),
+    Endpoint("GET",   "/ccp/status",                                         READ,    LOGIN,     "SW2", fresh=1.0),
+    Endpoint("GET",   "/ccp/trades",                                         READ,    LOGIN,     "SW2", fresh=1.0),
+    Endpoint("POST",  "/ccp/auth/init",                                      SESSION, LOGIN,     "SW2"),
+    Endpoint("POST",  "/ccp/auth/response",                                  SESSION, LOGIN,     "SW2"),
+    Endpoint("POST",  "/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
+    Endpoint("PUT",   "/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
+    Endpoint("DELETE","/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
     *(Endpoint(method, "/md/regsnapshot", COSTS_MONEY, BROKERAGE, "GUIDE") for method in ("GET", "POST", "PUT", "DELETE")),
     # -- financial advisors
-    Endpoint("POST",   "/fa/fa-preset/get",                                   READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/fa/model/list",                                      READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/fa/model/summary",                                   READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/fa/model/positions",                                 READ,        LOGIN,     "OAS"),
-    Endpoint("POST",   "/fa/model/accounts-details",                          READ,        LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/fa-preset/get",                                   READ,    LOGIN,     "OAS", fresh=1.0),
+    Endpoint("POST",  "/fa/model/list",                                      READ,    LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/summary",                                   READ,    LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/positions",                                 READ,    LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/accounts-details",                          READ,    LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/fa-preset/save",                                  TRADE,   LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/save",                                      TRADE,   LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/invest-divest",                             TRADE,   LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/invest-divest-positions",                   TRADE,   LOGIN,     "OAS"),
+    Endpoint("POST",  "/fa/model/submit-transfers",                          TRADE,   LOGIN,     "OAS"),
 )
 # fmt: on
 

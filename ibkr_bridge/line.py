@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.catalogue import Effect, Endpoint
+from ibkr_bridge.endpoint import Effect, Endpoint
 from ibkr_bridge.errors import (
     BridgeError,
     GatewayDeniesUs,

@@ -10,21 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ibkr_bridge
-from ibkr_bridge.catalogue import (
-    API,
-    AUTH_STATUS,
-    CATALOGUE,
-    Effect,
-    Endpoint,
-    Layer,
-    Order,
-    account_in,
-    decoded,
-    find,
-    met,
-    target,
-)
+from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, account_in, decoded, find, met, target
+from ibkr_bridge.endpoint import Effect, Endpoint, Layer, Order
 from ibkr_bridge.reading import NEVER_BRIDGED
+
+HERE = Path(__file__).parent
+FYI = (
+    *(("GET", what) for what in ("unreadnumber", "settings", "disclaimer/x", "deliveryoptions")),
+    *(("GET", what) for what in ("notifications", "notifications/more")),
+    *(("POST", "settings/x"), ("PUT", "disclaimer/x"), ("PUT", "deliveryoptions/email")),
+    *(("POST", "deliveryoptions/device"), ("DELETE", "deliveryoptions/x"), ("PUT", "notifications/x")),
+)
 
 SEGMENTS = st.lists(
     st.one_of(st.text(max_size=8), st.sampled_from(["iserver", "account", "orders", "{x}", ""])), max_size=7
@@ -42,6 +38,53 @@ def test_every_row_can_be_reached(row: Endpoint) -> None:
     example = tuple("DU1234567" if part == "{accountId}" else part.strip("{}") for part in row.segments)
 
     assert find(row.method, example) is row
+
+
+PUBLISHED = [line.split() for line in (HERE / "published_paths.txt").read_text().splitlines() if line[0] != "#"]
+
+
+@pytest.mark.parametrize(("method", "path", "row"), [(m, p, r) for m, p, _, r in PUBLISHED], ids=lambda part: part)
+def test_every_published_path_meets_its_row(method: str, path: str, row: str) -> None:
+    """Whatever IBKR's documents name is known, and meant by the row that is about it."""
+    found = find(method, tuple("7" if part == "{}" else part for part in decoded(path)))
+
+    assert (found.path, found.known) == (row, True)
+
+
+@pytest.mark.parametrize("row", CATALOGUE, ids=named)
+def test_a_rows_figures_agree(row: Endpoint) -> None:
+    """Only what reads is told again, no longer than IBKR lets us ask anew; what costs or changes never is."""
+    assert row.fresh == 0 or row.shareable
+    assert row.pace is None or row.pace.calls > 1 or row.effect is Effect.TRADE or row.fresh == row.pace.seconds
+    assert row.pace is None or row.pace.source in ("GUIDE", "CLIENTS")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "calls", "seconds"),
+    [
+        ("GET", "/iserver/account/orders", 1, 5.0),
+        ("GET", "/iserver/account/trades", 1, 5.0),
+        ("GET", "/iserver/account/pnl/partitioned", 1, 5.0),
+        ("GET", "/iserver/marketdata/snapshot", 10, 1.0),
+        ("GET", "/iserver/scanner/params", 1, 900.0),
+        ("POST", "/iserver/scanner/run", 1, 1.0),
+        ("POST", "/pa/performance", 1, 900.0),
+        ("POST", "/pa/summary", 1, 900.0),
+        ("POST", "/pa/transactions", 1, 900.0),
+        ("POST", "/pa/allperiods", 1, 900.0),
+        ("GET", "/portfolio/accounts", 1, 5.0),
+        ("GET", "/portfolio/subaccounts", 1, 5.0),
+        ("GET", "/tickle", 1, 1.0),
+        ("POST", "/tickle", 1, 1.0),
+        *((method, f"/fyi/{what}", 1, 1.0) for method, what in FYI),
+    ],
+)
+def test_ibkrs_limits_are_those_of_its_table(method: str, path: str, calls: int, seconds: float) -> None:
+    """The GUIDE's table of limits, said once more."""
+    pace = met(method, path).pace
+
+    assert pace is not None
+    assert (pace.calls, pace.seconds) == (calls, seconds)
 
 
 def test_no_two_rows_say_the_same() -> None:
@@ -65,10 +108,9 @@ def test_whatever_belongs_to_an_order_trades(row: Endpoint) -> None:
 @pytest.mark.parametrize("row", CATALOGUE, ids=named)
 def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> None:
     """But for the calls that ask for it; the rest needs only the login, and works while it is reopened."""
-    needed = row.segments[0] == "iserver" and "auth" not in row.path
-    costly = row.effect is Effect.COSTS_MONEY
+    needed = row.segments[0] in ("iserver", "md") and "auth" not in row.path
 
-    assert row.layer is (Layer.BROKERAGE if needed or costly else Layer.LOGIN)
+    assert row.layer is (Layer.BROKERAGE if needed else Layer.LOGIN)
 
 
 @pytest.mark.parametrize(

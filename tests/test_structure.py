@@ -14,7 +14,7 @@ import pytest
 from ibkr_bridge import client
 from ibkr_bridge.calling import call
 from ibkr_bridge.calling.call import OWN_READS
-from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import family
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import Settings
@@ -34,12 +34,13 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("upstream", "client"),
     ("settings", "pulse", "calling"),
     ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources"),
+    ("endpoint",),
     ("__init__",),
 )
 LEAVES = {"settings": {"reading"}}
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
-    *("upstream/headers.py", "catalogue.py", "web/target.py", "errors.py", "masking.py"),
+    *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
     *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )
 IMPURE = {"aiohttp", "asyncio", "logging", "structlog", "time", "socket", "requests", "os", "random"}

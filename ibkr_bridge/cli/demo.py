@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from ibkr_bridge.app import Bridge
-from ibkr_bridge.catalogue import Layer
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, control_path, port
 from ibkr_bridge.cli.serve import why_not
+from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.events import Bus
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import open_log

@@ -16,7 +16,8 @@ from itertools import chain
 from urllib.parse import parse_qsl
 
 from ibkr_bridge import errors
-from ibkr_bridge.catalogue import FA_GROUP, Effect, Endpoint, Order, account_in
+from ibkr_bridge.catalogue import FA_GROUP, account_in
+from ibkr_bridge.endpoint import Effect, Endpoint, Order
 from ibkr_bridge.masking import ACCOUNT
 
 ACCOUNT_KEYS = frozenset(

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import Layer
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.session.envoy import Asking, Envoy
 from ibkr_bridge.session.machine import Act, Saw, Session, State, step

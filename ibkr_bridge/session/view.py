@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ibkr_bridge.catalogue import Layer
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.session import calendar
 from ibkr_bridge.session.machine import Saw, Session, State, begin
 from ibkr_bridge.session.preflight import Accounts

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from multidict import CIMultiDictProxy
 
-from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.settings import Settings
 
 

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
 from ibkr_bridge.line import CallerGone, Line, Trip
 from ibkr_bridge.orders.rules import read_call

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import Effect
+from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import (
     BadKey,
     BadRequest,

@@ -10,18 +10,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from ibkr_bridge.catalogue import (
-    API,
-    API_SEGMENTS,
-    BRIDGED,
-    KNOWN_PREFIXES,
-    MARKETDATA,
-    TICKLE,
-    Effect,
-    Endpoint,
-    Layer,
-    find,
-)
+from ibkr_bridge.catalogue import API, API_SEGMENTS, BRIDGED, KNOWN_PREFIXES, MARKETDATA, TICKLE, find
+from ibkr_bridge.endpoint import Effect, Endpoint, Layer
 from ibkr_bridge.errors import NotBridged
 from ibkr_bridge.reading import NEVER_BRIDGED
 from ibkr_bridge.settings import Settings

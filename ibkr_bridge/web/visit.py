@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from ibkr_bridge.catalogue import Endpoint
+from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.web.keys import Key
 from ibkr_bridge.web.target import Destination, Target

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.catalogue import Layer
+from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.session import envoy, view
 from ibkr_bridge.session.keeper import CLOSEST
