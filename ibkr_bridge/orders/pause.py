@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, StateTrouble, TradingPaused, TradingResumed
+from ibkr_bridge.files import replace
 
 MEND = "make the state directory writable and see that it is not full"
 
@@ -60,20 +61,8 @@ class Pause:
         if self._path is None:
             return False
         try:
-            self._replace(self._path, text)
+            replace(self._path, text)
         except OSError as exc:
             self._bus.announce(StateTrouble("the pause file", os.strerror(exc.errno or 0), f"{otherwise}; {MEND}"))
             return False
         return True
-
-    def _replace(self, path: Path, text: str | None) -> None:
-        if text is None:
-            path.unlink(missing_ok=True)
-            return
-        draft = path.with_suffix(".draft")
-        try:
-            draft.write_text(text, "utf-8")
-            draft.chmod(0o600)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
