@@ -1,17 +1,22 @@
-"""The bridge under test against a fast upstream: `bridge.py` as it is, but with more places at the Gateway.
+"""The bridge under test against a fast upstream: `bridge.py` as it is, but asking as fast as it is asked.
 
-The real Gateway works on five calls at a time, so the bridge sends it four at most; that is a limit of the far side,
-and here the question is what the bridge itself costs. The product has no setting for it and must not have one: this
-launcher widens the constant in its own process alone.
+The real Gateway works on five calls at a time and IBKR takes ten a second, so the bridge sends four at most and eight a
+second; those are limits of the far side, and here the question is what the bridge itself costs. The product has no
+setting for it and must not have one: this launcher gives it other manners in its own process alone.
 """
 
+import dataclasses
+import functools
 import sys
 
-from ibkr_bridge.cli import main
-from ibkr_bridge.traffic import slots
+from ibkr_bridge.app import Bridge
+from ibkr_bridge.cli import main, serve
+from ibkr_bridge.traffic.manners import UNHURRIED
 
-WIDE = 64
+WIDE = 64  # places
 
 if __name__ == "__main__":
-    slots.PLACES = WIDE
+    limits = dataclasses.replace(UNHURRIED.limits, places=WIDE)
+    manners = dataclasses.replace(UNHURRIED, limits=limits)
+    serve.Bridge = functools.partial(Bridge, manners=manners)  # type: ignore[assignment, attr-defined]
     sys.exit(main(sys.argv[1:]))

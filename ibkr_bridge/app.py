@@ -21,9 +21,13 @@ from ibkr_bridge.observe.service import Service
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.view import Policy
+from ibkr_bridge.session.view import Policy, Road
 from ibkr_bridge.settings import Settings, SettingsError
-from ibkr_bridge.traffic.slots import Slots
+from ibkr_bridge.traffic.beside import Beside
+from ibkr_bridge.traffic.manners import Manners
+from ibkr_bridge.traffic.penalty import Penalty
+from ibkr_bridge.traffic.reads import Reads
+from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import judge
@@ -39,7 +43,9 @@ Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
 
 
-def build_line(name: str, settings: Settings, clock: Clock, bus: events.Bus, scrubber: Scrubber) -> Line:
+def build_line(
+    name: str, settings: Settings, clock: Clock, bus: events.Bus, scrubber: Scrubber, manners: Manners
+) -> Line:
     """One Gateway and all that serves it.
 
     Raises:
@@ -50,9 +56,15 @@ def build_line(name: str, settings: Settings, clock: Clock, bus: events.Bus, scr
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
     gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
-    keeper = Keeper(name, gateway, policy, clock, bus, scrubber)
+    penalty = Penalty(state / f"{name}.penalty.json" if state else None, bus, clock.utc)
+    limits = manners.limits
+    road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
+    turns, reads = Turns(limits, clock), Reads(clock) if manners.shares else None
+    keeper = Keeper(name, Beside(gateway, turns, reads), policy, clock, bus, scrubber, road)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
-    return Line(name, settings, gateway, jar, keeper, Slots(), pause)
+    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, reads)
+    bus.listen(line.hear)
+    return line
 
 
 class Bridge:
@@ -64,6 +76,7 @@ class Bridge:
         scrubber: learns every secret that is met.
         clock: time, for the keeper and whoever waits.
         env: where systemd says what it wants and gives.
+        manners: how politely IBKR is asked; the usual way where left out.
     """
 
     def __init__(
@@ -73,6 +86,7 @@ class Bridge:
         scrubber: Scrubber,
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
+        manners: Manners | None = None,
     ) -> None:
         self.settings = settings
         self.bus = bus
@@ -84,6 +98,7 @@ class Bridge:
         self.failed = False
         self.keys = KeyRing(settings)
         self._env = env or {}
+        self._manners = manners or Manners()
         self._inherited = False
         self._line: Line | None = None
         self._service: Service | None = None
@@ -133,7 +148,7 @@ class Bridge:
 
     async def _build(self) -> None:
         self._prepare_state_dir()
-        self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber)
+        self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber, self._manners)
         self._service = Service(self._env, self._line.keeper, self.pulse)
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
@@ -200,13 +215,16 @@ class Bridge:
         """What an earlier run kept is taken up; at the end it is kept again."""
         self.line.jar.load()
         self.line.pause.load()
+        self.line.penalty.load()
         yield
+        if self.line.reads is not None:
+            await self.line.reads.sharing.close()
         self.line.jar.save()
         await self.line.gateway.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        loops = (self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed)
+        loops = (self.line.keeper.keep, self.line.turns.keep, self.line.jar.keep, self.pulse.keep, self.service.feed)
         supervisor = asyncio.create_task(together(*loops), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield

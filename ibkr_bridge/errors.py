@@ -6,7 +6,8 @@
     │                  too_large · uri_too_long                                 what was sent
     ├── Refused        read_only · paper_only · account_not_allowed ·
     │                  order_limit · paused                                     the guard said no; nothing was sent
-    ├── NotNow         paced · busy · session_down · maintenance · stopping     nothing was sent; waiting may help
+    ├── NotNow         paced · penalty_box · busy · session_down ·
+    │                  maintenance · stopping                                   nothing was sent; waiting may help
     ├── GatewayTrouble gateway_unreachable · gateway_silent · gateway_garbled ·
     │                  gateway_denies_us · upstream_refused · order_unknown     the other side
     └── Internal       internal                                                 our own bug
@@ -188,10 +189,17 @@ class NotNow(BridgeError):
 
 
 class Paced(NotNow):
-    """IBKR said that this is asked too often."""
+    """IBKR's limits make this call wait longer than its caller would, or IBKR said that it was asked too often."""
 
     status, code = 429, "paced"
     hint = "ask less often; Retry-After says how long to wait"
+
+
+class PenaltyBox(NotNow):
+    """IBKR put this address into its penalty box; whatever is asked now makes it longer."""
+
+    status, code = 429, "penalty_box"
+    hint = "wait for its end, which /gateway/status counts down; cancels are still tried"
 
 
 class Busy(NotNow):

@@ -212,6 +212,25 @@ class CookiesSetAside(Fact):
 
 
 @dataclass(frozen=True)
+class RowClosed(Fact):
+    """IBKR answered 429: calls of this row wait."""
+
+    event = "traffic.row_closed"
+    level = "warning"
+    route: str
+    for_s: float
+
+
+@dataclass(frozen=True)
+class BoxDeclared(Fact):
+    """IBKR refuses everything for a while."""
+
+    event = "traffic.penalty_box"
+    level = "error"
+    for_s: int
+
+
+@dataclass(frozen=True)
 class TradingPaused(Fact):
     """Somebody stopped new orders."""
 

@@ -7,85 +7,57 @@ still there, then ask, and read what the answer says about the session.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from ibkr_bridge.endpoint import Effect, Endpoint
+from ibkr_bridge import events
+from ibkr_bridge.endpoint import Effect, Holds, Need
 from ibkr_bridge.errors import (
     BridgeError,
     GatewayDeniesUs,
+    GatewayGarbled,
     GatewayTrouble,
-    GatewayUnreachable,
-    Maintenance,
+    NotNow,
     OrderUnknown,
-    Paced,
-    SessionDown,
     Stopping,
     UpstreamRefused,
 )
 from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
+from ibkr_bridge.orders.rules import Standing, applying, judge
+from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import Saw, Session, State
+from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.session.preflight import WANTS_PREFLIGHT, doubts_session
 from ibkr_bridge.settings import Mode, Settings
-from ibkr_bridge.traffic.slots import Slots
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.traffic.memory import is_thin
+from ibkr_bridge.traffic.penalty import Penalty
+from ibkr_bridge.traffic.reads import Asker, Reads
+from ibkr_bridge.traffic.room import Importance
+from ibkr_bridge.traffic.sharing import Flight
+from ibkr_bridge.traffic.turns import Turn, Turns
+from ibkr_bridge.trip import CallerGone, Trip
+from ibkr_bridge.upstream.base import Answer
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
-
-LOOK_AGAIN_IN = 5.0  # seconds: told to callers while the session is down and nobody knows for how long
-SOON = 1.0  # seconds: while the session is being opened
-PACED_FOR = 15.0  # seconds, where IBKR does not say how long: it limits most endpoints to one call in one to five
-DOWN = {
-    State.STARTING: "the session has not been looked at yet",
-    State.UNREACHABLE: "there is no connection to the Gateway",
-    State.SILENT: "the Gateway does not answer sensibly",
-    State.SIGNED_OUT: "nobody is signed in at the Gateway",
-    State.OPENING: "the brokerage session is being opened",
-    State.COMPETING: "another session of the same user holds the brokerage session",
-    State.READY: "the session was lost",  # in the moment between a 401 and the look that explains it
-}
-
-
-@dataclass
-class Trip:
-    """How one call went: seconds spent waiting for our turn, and inside the Gateway until its head came."""
-
-    call: Call
-    row: Endpoint
-    asked: Asked
-    wait: float | None = None
-    """Seconds the caller would wait for session and turn; None for the bridge's own limit."""
-    still_there: Callable[[], bool] = lambda: True
-    stopping: Callable[[], bool] = lambda: False
-    """Whether the bridge is ending, so that waiting for the session makes no sense."""
-    waited: float = 0.0
-    at_gateway: float = 0.0
-    sent: bool = False
-    """Whether its bytes may have left."""
-
-
-HEALS = (State.STARTING, State.SILENT, State.OPENING, State.UNREACHABLE)
-"""States that end by themselves when a maintenance window does; a login does not come back by itself."""
-
-
-class CallerGone(Exception):
-    """The caller hung up before its call was sent; it never will be."""
 
 
 @dataclass
 class Line:
-    """One Gateway, its session, its slots, its hand brake."""
+    """One Gateway, its session, the turns before it, what it said lately, its hand brake."""
 
     name: str
     settings: Settings
     gateway: Gateway
     jar: Jar
     keeper: Keeper
-    slots: Slots
+    turns: Turns
+    penalty: Penalty
     pause: Pause
+    reads: Reads | None
+    """None where nothing is shared or remembered."""
+    _asked_before: set[str] = field(default_factory=set)
+    """Targets of this session whose first answer is behind them."""
 
     async def ask(self, trip: Trip) -> Answer:
         """Take a call the whole road.
@@ -97,9 +69,61 @@ class Line:
         self._guard(trip)
         began = time.monotonic()
         await self._session_up(trip)
-        give_back = await self.slots.take(order=trip.row.order is not None, wait=self._patience(trip, began))
+        if self.reads is None or not trip.row.shareable:
+            return await self._ask(trip, began)
+        asker = Asker(self._patience(trip, began), trip.max_age, trip.still_there)
+        told = await self.reads.read(trip.row, trip.call, asker, lambda flight: self._fly(trip, flight))
+        trip.source, trip.age = told.source, told.age
+        return told.answer
+
+    async def _fly(self, trip: Trip, flight: Flight) -> Answer:
+        """Ask for all who wait for it, not for the first of them alone."""
+        own = replace(trip, still_there=flight.is_wanted, wait=flight.patience, flight=flight)
+        try:
+            answer = await self._ask(own, time.monotonic())
+            return await self._second(own, answer) if self._needs_second(own, answer) else answer
+        finally:
+            trip.waited, trip.at_gateway = own.waited, own.at_gateway
+
+    def _needs_second(self, trip: Trip, answer: Answer) -> bool:
+        """Whether IBKR's first answer in a session is a thin one, which it makes good when it is asked again."""
+        if Need.TWICE not in trip.row.needs or answer.status != 200 or answer.rest is not None:
+            return False
+        if trip.row.pace is not None:
+            return is_thin(answer)  # a second look costs its callers seconds: only where IBKR says so
+        known = trip.call.target in self._asked_before
+        self._asked_before.add(trip.call.target)
+        return not known
+
+    async def _second(self, trip: Trip, first: Answer) -> Answer:
+        """Ask once more, as long as the row's own limit makes that; where it cannot be, the first answer has to do."""
+        pace = trip.row.pace.seconds if trip.row.pace else 0.0
+        again = replace(trip, wait=pace + self.settings.max_wait, sent=False)
+        try:
+            return await self._ask(again, time.monotonic())
+        except NotNow:
+            return first
+
+    async def _ask(self, trip: Trip, began: float) -> Answer:
+        self.penalty.check(trip.row)
+        importance = Importance.ORDERS if trip.row.order else Importance.READS
+        turn = await self.turns.take(trip.row, importance, trip.key, self._patience(trip, began))
         trip.waited = time.monotonic() - began
-        return await self._read(trip, await self._send(trip, give_back))
+        try:
+            return await self._read(trip, await self._send(trip, turn))
+        finally:
+            if trip.sent and not trip.row.reads:
+                self._forget(Holds.ACCOUNT)
+
+    def hear(self, fact: events.Fact) -> None:
+        """What was known of accounts and prices belongs to one session."""
+        if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
+            self._forget(Holds.ACCOUNT, Holds.MARKET)
+            self._asked_before.clear()
+
+    def _forget(self, *kinds: Holds) -> None:
+        if self.reads is not None:
+            self.reads.forget(*kinds)
 
     async def signed_in(self) -> None:
         """Make sure that somebody is signed in, as a fresh look shows it.
@@ -109,7 +133,7 @@ class Line:
         """
         session = await self.keeper.fresh()
         if not session.login:
-            raise self._down(session)
+            raise down(self.keeper, session)
 
     # -- before anything is sent
 
@@ -143,42 +167,42 @@ class Line:
         if trip.stopping():
             raise Stopping("the bridge is stopping", retry_after=LOOK_AGAIN_IN)
         if not up:
-            raise self._down()
+            raise down(self.keeper)
 
     def _patience(self, trip: Trip, began: float) -> float:
         if trip.wait is None:
             return self.settings.max_wait
         return max(0.0, trip.wait - (time.monotonic() - began))
 
-    def _last_look(self, trip: Trip) -> None:
+    def _last_look(self, trip: Trip, turn: Turn) -> None:
         """The connection stands, the next thing is the first byte: much may have changed while we waited."""
         if not trip.still_there():
             raise CallerGone
         if not self.keeper.is_up(trip.row.layer):
-            raise self._down()
+            raise down(self.keeper)
         self._guard(trip)
-        trip.sent = True
-
-    def _down(self, told: Session | None = None) -> BridgeError:
-        session = told or self.keeper.session
-        hint = self.keeper.hint(session)
-        if session.saw is Saw.DENIED:
-            return GatewayDeniesUs("the Gateway answers Access Denied", retry_after=LOOK_AGAIN_IN)
-        if session.state is State.UNREACHABLE:
-            return GatewayUnreachable(DOWN[session.state], hint=hint, retry_after=LOOK_AGAIN_IN)
-        end = self.keeper.maintenance_end
-        if end is not None and session.state in HEALS:
-            left = (end - self.keeper.utc()).total_seconds()
-            return Maintenance(f"IBKR maintenance until {end:%H:%M} UTC: {DOWN[session.state]}", retry_after=left)
-        soon = session.state in (State.OPENING, State.STARTING)
-        return SessionDown(DOWN[session.state], hint=hint, retry_after=SOON if soon else LOOK_AGAIN_IN)
+        self.penalty.check(trip.row)
+        if trip.sent and not turn.again():
+            raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+        trip.sent = turn.sent = True
+        if trip.flight is not None:
+            trip.flight.sent = True
+        if not trip.row.reads:
+            self._forget(Holds.ACCOUNT)
 
     # -- sent
 
-    async def _send(self, trip: Trip, give_back: Callable[[], None]) -> Answer:
+    async def _send(self, trip: Trip, turn: Turn) -> Answer:
         sent = time.monotonic()
+
+        def left() -> None:
+            turn.left()
+            if self.keeper.session.saw is Saw.CLOGGED:
+                self.keeper.doubt()
+
         try:
-            return await self.gateway.ask(trip.call, give_back, lambda: self._last_look(trip))
+            within = trip.row.within
+            return await self.gateway.ask(trip.call, left, lambda: self._last_look(trip, turn), within=within)
         except GatewayTrouble as exc:
             self.keeper.doubt()
             if not trip.call.changes:
@@ -204,13 +228,12 @@ class Line:
     async def _unauthorized(self, trip: Trip, _: Answer) -> BridgeError | None:
         await self.keeper.look_again()
         if not self.keeper.is_up(trip.row.layer):
-            return self._down()
+            return down(self.keeper)
         return UpstreamRefused("IBKR refuses this call to the user who is signed in")
 
-    async def _too_many(self, _: Trip, answer: Answer) -> BridgeError | None:
+    async def _too_many(self, trip: Trip, answer: Answer) -> BridgeError | None:
         said = answer.headers.get("Retry-After", "")
-        seconds = float(said) if said.isascii() and said.isdigit() else PACED_FOR
-        return Paced("IBKR answered that this is asked too often", retry_after=min(seconds, 3600.0))
+        return self.penalty.refused(trip.row, float(said[:9]) if said.isascii() and said.isdigit() else None)
 
     async def _not_found(self, _: Trip, answer: Answer) -> BridgeError | None:
         if not denied(answer.status, answer.body):

@@ -20,6 +20,7 @@ from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import LogFormat, LogLevel, Settings
+from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
@@ -68,9 +69,15 @@ def settings_for(gateway: str, state: Path, **env: str) -> Settings:
 
 
 class House:
-    """A running bridge and its caller."""
+    """A running bridge and its caller; it asks as often as it is asked, where its manners are not told."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        env: Mapping[str, str] | None = None,
+        manners: Manners = UNHURRIED,
+    ) -> None:
         self.bus, self.scrubber = Bus(), Scrubber()
         self.facts: list[Fact] = []
         self.written = io.StringIO()
@@ -78,7 +85,7 @@ class House:
         self.bus.listen(self.facts.append)
         self.bus.listen(lambda _: self._changed.set())
         Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.scrubber).listen(self.bus)
-        self.bridge = Bridge(settings, self.bus, self.scrubber, clock, env)
+        self.bridge = Bridge(settings, self.bus, self.scrubber, clock, env, manners)
         self._client: aiohttp.ClientSession | None = None
         self._finished = False
 

@@ -82,7 +82,7 @@ async def daemon(
     heir_of: socket.socket | None = None,
     **env: str,
 ) -> AsyncIterator[Daemon]:
-    """Start `bridge.py`, wait until it listens and the session is ready; end it whatever happens.
+    """Start `bridge.py` (see `unhurried.py`), wait until it listens and the session is ready; end it whatever happens.
 
     Args:
         before: run in the new process before the program, to set a limit, say.
@@ -93,7 +93,7 @@ async def daemon(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *by,
-        str(ROOT / "bridge.py"),
+        str(ROOT / "tests/unhurried.py"),
         env=environment(gateway, state, **env),
         cwd=state,
         stderr=asyncio.subprocess.PIPE,

@@ -27,6 +27,7 @@ STATUSES = {  # the design's table, as far as this version goes
     "paused": 403,
     "order_unknown": 502,
     "paced": 429,
+    "penalty_box": 429,
     "busy": 503,
     "session_down": 503,
     "maintenance": 503,

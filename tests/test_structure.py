@@ -30,14 +30,15 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("app",),
     ("web", "observe"),
     ("line",),
+    ("trip",),
     ("session", "traffic", "orders", "stream"),
     ("upstream", "client"),
     ("settings", "pulse", "calling"),
-    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources"),
+    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files"),
     ("endpoint",),
     ("__init__",),
 )
-LEAVES = {"settings": {"reading"}}
+FLOOR = set(next(group for group in LAYERS if "catalogue" in group))  # small words for everybody, for each other too
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
@@ -87,7 +88,7 @@ def test_nothing_goes_back_up_and_siblings_do_not_meet(path: Path) -> None:
     below = {name for group in LAYERS[depth + 1 :] for name in group}
     known = rooms_known(path) - {room(path)} - ({"sim"} if room(path) == "cli" else set())
 
-    assert known <= below | (set(LAYERS[7]) if room(path) in LAYERS[7] else set())
+    assert known <= below | (FLOOR if room(path) in FLOOR else set())
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "sim").rglob("*.py")), ids=lambda path: path.stem)
@@ -219,14 +220,16 @@ def test_the_diagram_is_the_table() -> None:
 def test_every_loop_is_accounted_for() -> None:
     """Who starts it, what ends it, what it may raise."""
     chart = (ROOT / "docs" / "architecture.md").read_text()
-    loops = {"Keeper.keep", "Jar.keep", "Pulse.keep", "Service.feed"}
+    loops = {"Keeper.keep", "Turns.keep", "Jar.keep", "Pulse.keep", "Service.feed"}
     source = (PACKAGE / "app.py").read_text()
 
-    assert "self.line.keeper.keep, self.line.jar.keep, self.pulse.keep, self.service.feed" in source
+    assert (
+        "self.line.keeper.keep, self.line.turns.keep, self.line.jar.keep, self.pulse.keep, self.service.feed" in source
+    )
     assert all(f"`{loop}`" in chart for loop in loops)
 
 
-TASKS = {"app.py", "upstream/gateway.py"}  # the supervisor; a ghost, which must outlive its caller
+TASKS = {"app.py", "upstream/gateway.py", "traffic/sharing.py"}  # the supervisor; what must outlive its caller
 
 
 def test_tasks_are_made_in_few_places() -> None:

@@ -127,7 +127,8 @@ class Refused(BridgeSaidNo):
 
 
 class NotNow(BridgeSaidNo):
-    """Nothing was sent; waiting may help: `paced`, `busy`, `session_down`, `maintenance`, `stopping`, `not_ready`."""
+    """Nothing was sent; waiting may help: `paced`, `penalty_box`, `busy`, `session_down`, `maintenance`, `stopping`,
+    `not_ready`."""
 
 
 class GatewayTrouble(BridgeSaidNo):

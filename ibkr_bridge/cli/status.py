@@ -104,6 +104,23 @@ def _gateway(found: dict[str, Any], _: datetime) -> str:
     )
 
 
+def _traffic(found: dict[str, Any], _: datetime) -> str:
+    budget, waiting = found["budget"] or {"used": 0, "of": "any"}, found["waiting"]
+    queues = ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "nobody"
+    return f"{budget['used']} of {budget['of']} calls a second used; waiting: {queues}{_answered(found['memory'])}"
+
+
+def _answered(memory: dict[str, Any] | None) -> str:
+    rate = memory and memory["hit_rate"]
+    return f"; {rate:.0%} of reads answered without asking IBKR" if rate else ""
+
+
+def _penalty(found: dict[str, Any], _: datetime) -> str:
+    box, rows = found["penalty"]["box_s"], found["penalty"]["rows"]
+    closed = ", ".join(f"{row} for {seconds:.0f} s" for row, seconds in rows.items())
+    return f"IBKR refuses everything for another {box} s" if box else closed
+
+
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _ago),
     ("why", lambda found, _: str(found["reason"])),
@@ -113,4 +130,6 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("accounts", _accounts),
     ("login", _login),
     ("Gateway", _gateway),
+    ("traffic", _traffic),
+    ("penalty", _penalty),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, target
-from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
+from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, Paced
 from ibkr_bridge.session.machine import Saw, read_status
 from ibkr_bridge.session.preflight import REPLAYED, Accounts, read_accounts
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
@@ -114,7 +114,7 @@ class Envoy:
     async def _try(self, call: Call, within: float, left: Left = nobody) -> Answer | None:
         try:
             return await self._gateway.ask(call, left, within=within)
-        except GatewayTrouble:
+        except (GatewayTrouble, Paced):
             return None
 
 

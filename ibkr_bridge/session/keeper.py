@@ -19,7 +19,7 @@ from ibkr_bridge.session.envoy import Asking, Envoy
 from ibkr_bridge.session.machine import Act, Saw, Session, State, step
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import Ration
-from ibkr_bridge.session.view import PATIENCE, Policy, View
+from ibkr_bridge.session.view import PATIENCE, Policy, Road, View
 from ibkr_bridge.settings import Compete
 
 TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time
@@ -45,9 +45,17 @@ class Keeper(View):
     """Keeps the session of one line."""
 
     def __init__(
-        self, line: str, gateway: Asking, policy: Policy, clock: Clock, bus: events.Bus, scrubber: Scrubber
+        self,
+        line: str,
+        gateway: Asking,
+        policy: Policy,
+        clock: Clock,
+        bus: events.Bus,
+        scrubber: Scrubber,
+        road: Road | None = None,
     ) -> None:
         super().__init__(policy, clock)
+        self._road = road or Road()
         self._line = line
         self._bus = bus
         self._scrubber = scrubber
@@ -106,6 +114,10 @@ class Keeper(View):
     async def _round(self) -> None:
         doubted = self._begin_round()
         saw = await self._envoy.look()
+        if saw is Saw.SESSION and self._road.is_clogged():
+            saw = Saw.CLOGGED
+        if saw is Saw.PACED:
+            self._road.paced()
         seen = self._clock.now()
         self.status_body = self._envoy.status_body
         self._false_alarms = self._false_alarms + 1 if doubted and saw is Saw.SESSION else 0
@@ -232,12 +244,12 @@ class Keeper(View):
         self.next_look = self._clock.now() + pause
         closest = doubled(CLOSEST, self._false_alarms, pause)
         await self._clock.wait(asyncio.Event(), closest)
-        deaf = self.session.saw is Saw.PACED  # whoever doubts or asks, IBKR wants us to slow down
+        deaf = self.session.saw is Saw.PACED or self._road.in_box()
         if pause > closest and (deaf or not self._wake.is_set()):
             await self._clock.wait(asyncio.Event() if deaf else self._wake, pause - closest)
 
     def _pause_after(self, session: Session) -> float:
-        if session.saw is Saw.PACED:
+        if session.saw is Saw.PACED or self._road.in_box():
             return PACED_PAUSE
         if session.state is State.OPENING and self._rounds_in_state < EAGER_ROUNDS:
             return min(WHILE_OPENING, max(CLOSEST, self._wait_to_open()))

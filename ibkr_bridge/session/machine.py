@@ -43,6 +43,7 @@ class Saw(Enum):
     DENIED = "denied"  # the Gateway's address rules
     SILENCE = "silence"  # no answer in time
     TROUBLE = "trouble"  # an answer that says nothing: 5xx, HTML, broken off
+    CLOGGED = "clogged"  # a session, but every place of ours at the Gateway is held by a call it never answered
     PACED = "paced"  # 429: we asked too often, which says nothing about the session
 
 
@@ -97,6 +98,7 @@ REASONS: Mapping[Saw, Reason] = {
     Saw.REFUSED:      Reason("gateway_unreachable", "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"),
     Saw.DENIED:       Reason("gateway_denies_us", "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it"),
     Saw.SILENCE:      Reason("gateway_silent", "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in"),
+    Saw.CLOGGED:      Reason("gateway_stuck", "calls the Gateway never answered hold all places; restart the Gateway and sign in"),
     Saw.TROUBLE:      Reason("ibkr_trouble", "IBKR answers with errors; wait, and if it lasts look at its system status page"),
     Saw.PACED:        Reason("paced", "IBKR limits this user's calls; wait"),
 }
@@ -105,20 +107,20 @@ S, A = State, Act
 # Every pair of the two enums, no more, no less. Rows: the state we are in; columns: what we saw.
 _COLUMNS = (
     Saw.SESSION, Saw.ESTABLISHING, Saw.LOGIN_ONLY, Saw.RIVAL, Saw.NO_LOGIN,
-    Saw.REFUSED, Saw.DENIED, Saw.SILENCE, Saw.TROUBLE, Saw.PACED,
+    Saw.REFUSED, Saw.DENIED, Saw.SILENCE, Saw.CLOGGED, Saw.TROUBLE, Saw.PACED,
 )
 _UP, _WAIT, _OPEN, _RIVAL = (S.READY, (A.PREPARE,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
 _OUT, _GONE, _MUTE = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[State, tuple[tuple[State, tuple[Act, ...]], ...]] = {
-    #                session  establ.  login    rival   none   refused denied silence trouble paced
-    S.STARTING:    (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  (S.STARTING, ())),
-    S.UNREACHABLE: (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE),
-    S.SILENT:      (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE),
-    S.SIGNED_OUT:  (_UP,     _WAIT,   _FRESH,  _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _OUT),
-    S.OPENING:     (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _WAIT),
-    S.COMPETING:   (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  (S.COMPETING, ())),
-    S.READY:       (_STAY,   _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _STAY),
+    #                session  establ.  login    rival   none   refused denied silence clogged trouble paced
+    S.STARTING:    (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  (S.STARTING, ())),
+    S.UNREACHABLE: (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  _MUTE),
+    S.SILENT:      (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  _MUTE),
+    S.SIGNED_OUT:  (_UP,     _WAIT,   _FRESH,  _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  _OUT),
+    S.OPENING:     (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  _WAIT),
+    S.COMPETING:   (_UP,     _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  (S.COMPETING, ())),
+    S.READY:       (_STAY,   _WAIT,   _OPEN,   _RIVAL, _OUT,  _GONE,  _GONE, _MUTE,  _MUTE,  _MUTE,  _STAY),
 }
 # fmt: on
 MOVES: Mapping[tuple[State, Saw], tuple[State, tuple[Act, ...]]] = {

@@ -39,6 +39,18 @@ class Policy:
     maintenance: tuple[Window, ...]
 
 
+@dataclass(frozen=True)
+class Road:
+    """What the keeper is told of the traffic of callers, and tells of its own."""
+
+    is_clogged: Callable[[], bool] = lambda: False
+    """Whether no call of a caller could get through."""
+    in_box: Callable[[], bool] = lambda: False
+    """Whether IBKR refuses everything for a while."""
+    paced: Callable[[], None] = lambda: None
+    """IBKR refused the keeper's own look."""
+
+
 class View:
     """What is known of the session, and since when."""
 

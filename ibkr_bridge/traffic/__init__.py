@@ -1,1 +1,1 @@
-"""Being a polite caller: never more calls inside the Gateway than it can carry."""
+"""Being a polite caller: what IBKR and the Gateway can carry, no more, and no question twice."""

@@ -11,7 +11,6 @@ from ibkr_bridge.line import Line
 from ibkr_bridge.masking import mask_account
 from ibkr_bridge.orders.rules import PAPER_ACCOUNT
 from ibkr_bridge.session.machine import Session, State
-from ibkr_bridge.traffic.slots import PLACES
 from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN, VISIT
 from ibkr_bridge.web.health import utc_text
 
@@ -69,14 +68,29 @@ def _guess(number: str) -> bool | None:
 
 
 def _traffic(line: Line) -> dict[str, Any]:
+    pace = line.turns.limits.everything
+    turns, penalty, waiting = line.turns, line.penalty, line.turns.waiting()
     return {
         "slots": {
-            "places": PLACES,
-            "taken": line.slots.taken,
-            "waiting": line.slots.waiting,
+            "places": turns.limits.places,
+            "taken": turns.taken,
+            "waiting": waiting.total(),
             "ghosts": line.gateway.ghosts,
-        }
+        },
+        "waiting": {importance.name.lower(): count for importance, count in waiting.items()},
+        "budget": {"used": turns.used, "of": pace.calls, "seconds": pace.seconds} if pace else None,
+        "penalty": {"box_s": round(penalty.box_left), "rows": {row: round(s, 1) for row, s in penalty.closed.items()}},
+        "memory": _memory(line),
     }
+
+
+def _memory(line: Line) -> dict[str, Any] | None:
+    if line.reads is None:
+        return None
+    memory, joined = line.reads.memory, line.reads.sharing.joined
+    told = memory.hits + joined
+    rate = round(told / memory.asked, 3) if memory.asked else None
+    return {"asked": memory.asked, "remembered": memory.hits, "shared": joined, "hit_rate": rate, **memory.size}
 
 
 async def reconnect(request: web.Request) -> web.Response:

@@ -9,7 +9,6 @@ from aiohttp import web
 
 from ibkr_bridge.line import Line
 from ibkr_bridge.session.machine import Session, State
-from ibkr_bridge.traffic.slots import FOR_ORDERS, PLACES
 from ibkr_bridge.web import DRAIN, LINES, MAIN, PULSE
 
 SERVING = b'{"status":"ok","bridge":"running"}'
@@ -42,7 +41,9 @@ def _not_ready(request: web.Request, line: Line, session: Session) -> str | None
         return "stopping: the bridge is draining"
     if session.state is not State.READY:
         return f"{session.reason}: {line.keeper.hint(session)}"
-    if line.gateway.ghosts >= PLACES - FOR_ORDERS:
+    if line.penalty.box_left:
+        return f"penalty_box: IBKR refuses everything for another {line.penalty.box_left:.0f} s"
+    if line.gateway.ghosts >= line.turns.limits.places - line.turns.limits.for_orders:
         return "busy: the Gateway's places are held by calls it never answered; restart it if this lasts"
     return "paused: POST /gateway/resume lets new orders through again" if line.pause.is_on else None
 

@@ -16,8 +16,9 @@ from aiohttp import hdrs, web
 from ibkr_bridge import events
 from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
-from ibkr_bridge.line import CallerGone, Line, Trip
+from ibkr_bridge.line import Line
 from ibkr_bridge.orders.rules import read_call
+from ibkr_bridge.trip import CallerGone, Trip
 from ibkr_bridge.upstream.base import Answer, Call, Rest
 from ibkr_bridge.upstream.headers import downwards, upwards
 from ibkr_bridge.web import BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
@@ -29,6 +30,7 @@ LARGEST_BODY = 1024 * 1024  # bytes
 BODY_WITHIN = 15.0  # seconds for a caller to send it
 READER_WITHIN = 15.0  # seconds for a caller to take the next piece of a large answer
 LONGEST_WAIT = 60.0  # seconds a caller may ask us to wait
+OLDEST = 86400.0  # seconds; no answer is remembered so long
 BODILESS = (204, 304)
 
 
@@ -60,18 +62,20 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     row = visit.row
     if row is None:
         raise NotBridged("nothing is bridged under this path")
-    wait = asked_wait(request.headers.get("X-Bridge-Wait"))
+    wait = asked_seconds(request, "X-Bridge-Wait", LONGEST_WAIT)
+    max_age = asked_seconds(request, "X-Bridge-Max-Age", OLDEST)
     body = await whole_body(request)
     asked = read_call(row, segments, target.partition("?")[2], body)
     call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
     drain = request.app[DRAIN]
-    trip = Trip(call, row, asked, wait, lambda: _is_there(request), lambda: drain.ending)
+    key = visit.key.label if visit.key else ""
+    trip = Trip(call, row, asked, key, wait, lambda: _is_there(request), lambda: drain.ending, max_age)
     with drain.order if call.changes else nullcontext():
         try:
             answer = await _ask(request, line, trip)
         finally:
             visit.waited, visit.at_gateway = trip.waited, trip.at_gateway
-        visit.source = "gateway"
+        visit.source, visit.age = trip.source, trip.age
         return await _passed_on(request, answer)
 
 
@@ -102,17 +106,18 @@ def _is_there(request: web.Request) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def asked_wait(given: str | None) -> float | None:
-    """What `X-Bridge-Wait` asks for, seconds; None where it asks for nothing.
+def asked_seconds(request: web.Request, header: str, most: float) -> float | None:
+    """What a header asks for, seconds; None where it asks for nothing.
 
     Raises:
         BadRequest: it is no number of seconds.
     """
+    given = request.headers.get(header)
     if given is None:
         return None
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given, re.ASCII):
-        raise BadRequest("X-Bridge-Wait is no number of seconds", hint="send a number from 0 to 60")
-    return min(float(given), LONGEST_WAIT)
+        raise BadRequest(f"{header} is no number of seconds", hint=f"send a number from 0 to {most:.0f}")
+    return min(float(given), most)
 
 
 async def whole_body(request: web.Request) -> bytes:

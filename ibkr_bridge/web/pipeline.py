@@ -203,6 +203,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source
+        if visit.age is not None:
+            headers[hdrs.AGE] = str(int(visit.age))
         if visit.untyped:
             headers.pop(hdrs.CONTENT_TYPE, None)
         timing = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in visit.spans if seconds is not None]

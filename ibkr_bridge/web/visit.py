@@ -30,6 +30,8 @@ class Visit:
     """Where a bridged call goes; None for everything else."""
     source: str = "bridge"
     code: str | None = None
+    age: float | None = None
+    """Seconds since a remembered answer was had."""
     waited: float | None = None
     at_gateway: float | None = None
     untyped: bool = False

@@ -55,6 +55,7 @@ def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
         "accounts",
         "login",
         "Gateway",
+        "traffic",
     ]
     assert "paper" in told.stdout
     assert "DU*****67 (paper)" in told.stdout

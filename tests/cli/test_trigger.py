@@ -25,10 +25,10 @@ def test_a_fault_is_at_work_until_it_is_cleared(place: Place, running: Demo) -> 
 
 def test_a_fault_may_be_for_so_many_calls(place: Place, running: Demo) -> None:
     """One bad answer, and all is well again."""
-    figures = ["--status", "500", "--path", "/portfolio/accounts", "--times", "1"]
+    figures = ["--status", "500", "--path", "/portfolio/DU1234567/meta", "--times", "1"]
     place.run("trigger", "status", *figures, "--port", running.port)
 
-    statuses = [running.get("/portfolio/accounts").status_code for _ in range(2)]
+    statuses = [running.get("/portfolio/DU1234567/meta").status_code for _ in range(2)]
 
     assert statuses == [500, 200]
 

@@ -116,7 +116,7 @@ async def test_a_late_answer_frees_its_place_and_reaches_nobody_else(house: Hous
     sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=1.6)
 
     late = await asyncio.gather(*(house.get("/portfolio/accounts") for _ in range(3)))
-    taken = house.bridge.line.slots.taken
+    taken = house.bridge.line.turns.taken
     reply = await house.get("/portfolio/DU1234567/meta", headers={"X-Bridge-Wait": "5"})
 
     assert {said(each) for each in late} == {(504, "gateway_silent")}
@@ -200,11 +200,9 @@ async def test_access_denied_names_the_list(house: House, sim: Stage) -> None:
     assert (status.json["reason"], "ips.allow" in status.json["hint"]) == ("gateway_denies_us", True)
 
 
-@pytest.mark.parametrize(
-    ("headers", "wait"), [({"Retry-After": "7"}, "7"), ({"Retry-After": "soon"}, "15"), ({}, "15")]
-)
+@pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "7"}, "7"), ({"Retry-After": "soon"}, "5"), ({}, "5")])
 async def test_too_many_requests_come_with_a_time(house: House, sim: Stage, headers: dict[str, str], wait: str) -> None:
-    """IBKR rarely says how long; callers are told something they can use."""
+    """IBKR rarely says how long; callers are told the period of the limit."""
     sim.faults.add("429", path="/portfolio/accounts", times=1, headers=headers)
 
     reply = await house.get("/portfolio/accounts")
@@ -283,10 +281,10 @@ async def test_a_window_does_not_hide_that_somebody_has_to_sign_in(sim: Stage, t
 async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller learns where to look, not what we were doing; the log learns the place, not the words."""
 
-    def broken(**_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret words")
 
-    monkeypatch.setattr(house.bridge.line.slots, "take", broken)
+    monkeypatch.setattr(house.bridge.line.turns, "take", broken)
 
     reply = await house.get("/portfolio/accounts", headers={"X-Request-ID": "find-me"})
 
@@ -304,7 +302,7 @@ async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open,
     stuck = [asyncio.create_task(house.post(ORDER.target, ORDER.body)) for _ in range(4)]
     await sim.arrived("/orders", 4)
     waiting = asyncio.create_task(house.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
-    while not house.bridge.line.slots.waiting:
+    while not house.bridge.line.turns.waiting().total():
         await asyncio.sleep(0)
 
     waiting.cancel()
@@ -384,12 +382,12 @@ async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
         else:
             order.cancel()
             await asyncio.gather(order, return_exceptions=True)
-            while house.bridge.drain.inside and house.bridge.line.slots.taken and not way.open.is_set():
+            while house.bridge.drain.inside and house.bridge.line.turns.taken and not way.open.is_set():
                 way.open.set()
         way.open.set()
         outcome = (await asyncio.gather(order, return_exceptions=True))[0]
         await house.heard(events.RequestServed)
-        taken = house.bridge.line.slots.taken
+        taken = house.bridge.line.turns.taken
     server.close()
     way.close()
 

@@ -43,13 +43,15 @@ async def test_the_status_is_the_whole_truth(house: House, sim: Simulator) -> No
         *("state", "authenticated", "login", "competing", "reason", "hint", "since", "last_look", "last_good_look"),
         *("next", "login_expires", "next_reset"),
         *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
-        *("accounts", "slots"),
+        *("accounts", "slots", "waiting", "budget", "penalty", "memory"),
     ]
     assert (told["state"], told["authenticated"], told["login"], told["competing"]) == ("ready", True, True, False)
     assert (told["reason"], told["hint"]) == ("ready", "nothing to do")
     assert (told["mode"], told["read_only"], told["paused"], told["draining"]) == ("paper", False, None, False)
     assert told["gateway"] == sim.url
     assert told["slots"] == {"places": 4, "taken": 0, "waiting": 0, "ghosts": 0}
+    assert told["waiting"] == {"session": 0, "orders": 0, "reads": 0}
+    assert told["penalty"] == {"box_s": 0, "rows": {}}
     assert told["next"].startswith("looks again in ")
 
 

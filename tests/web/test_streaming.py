@@ -98,7 +98,7 @@ async def what_came(house: House) -> bytes:
 async def until_free(house: House) -> None:
     """Wait until every place at the Gateway is free again."""
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.line.slots.taken:
+        while house.bridge.line.turns.taken:
             await asyncio.sleep(0)
 
 
@@ -196,7 +196,7 @@ async def test_a_large_answer_that_stops_is_cut_for_the_caller(house: House, gat
 
     assert not reply.endswith(b"0\r\n\r\n")
     assert (await served(house)).code == "gateway_silent"
-    assert house.bridge.line.slots.taken == 1  # it may still be at work over there
+    assert house.bridge.line.turns.taken == 1  # it may still be at work over there
 
 
 async def test_a_small_answer_that_is_cut_is_an_error_of_ours(house: House, gateway: Playing) -> None:
@@ -221,7 +221,7 @@ async def test_a_slow_caller_slows_the_gateway_not_our_memory(house: House, gate
     head = await reader.readuntil(b"\r\n\r\n")
     for _ in range(2_000):  # all the time our side would need to take much more
         await asyncio.sleep(0)
-    unsent, taken = gateway.voices[0].unsent, house.bridge.line.slots.taken
+    unsent, taken = gateway.voices[0].unsent, house.bridge.line.turns.taken
 
     size = await dechunked(reader)
 
@@ -288,7 +288,7 @@ async def test_a_caller_who_hangs_up_leaves_its_place_when_the_gateway_has_ended
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.abort()
     await asyncio.sleep(0)
-    taken = house.bridge.line.slots.taken
+    taken = house.bridge.line.turns.taken
 
     go.set()
     await until_free(house)

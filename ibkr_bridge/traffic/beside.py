@@ -1,0 +1,50 @@
+"""The Gateway as the keeper asks it: beside the places of callers, yet counted in IBKR's limits, and remembered.
+
+IBKR counts calls whoever makes them. What the keeper asks spends callers' budget, so that both together stay within it,
+and what it was told is told to callers, who would otherwise have to wait until it may be asked again.
+"""
+
+from __future__ import annotations
+
+from ibkr_bridge.catalogue import met
+from ibkr_bridge.errors import Paced
+from ibkr_bridge.traffic.reads import Reads
+from ibkr_bridge.traffic.turns import Turns
+from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
+from ibkr_bridge.upstream.gateway import Gateway
+
+
+class Beside:
+    """One Gateway, for its keeper.
+
+    Args:
+        gateway: who is asked.
+        turns: where it is counted.
+        reads: where answers are remembered; None where they are not.
+    """
+
+    def __init__(self, gateway: Gateway, turns: Turns, reads: Reads | None) -> None:
+        self._gateway = gateway
+        self._turns = turns
+        self._reads = reads
+
+    async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
+        """See `Upstream.ask`.
+
+        Raises:
+            Paced: a caller asked this so short a time ago that IBKR would refuse it now; nothing was sent.
+        """
+        row = met(call.method, call.target)
+        counted = self._turns.beside(row)
+        if counted is None:
+            left()
+            raise Paced("this was asked a moment ago", retry_after=row.pace.seconds if row.pace else None)
+
+        def answered() -> None:
+            counted()
+            left()
+
+        answer = await self._gateway.ask(call, answered, within=within)
+        if self._reads is not None and row.shareable:
+            self._reads.learn(row, call, answer)
+        return answer

@@ -1,0 +1,19 @@
+"""How politely a line behaves; a bench or a test may choose otherwise, an operator may not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ibkr_bridge.traffic.room import Limits
+
+
+@dataclass(frozen=True)
+class Manners:
+    """What is asked of IBKR at most, and whether answers are shared and remembered."""
+
+    limits: Limits = field(default_factory=Limits)
+    shares: bool = True
+
+
+UNHURRIED = Manners(Limits(everything=None, shares={}, rows=False), shares=False)
+"""As if IBKR had no limits, and every call asked it anew; the Gateway's places are few all the same."""

@@ -1,0 +1,116 @@
+"""Answers that may be told again for a while: bounded, aged, and dropped when something makes them stale. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from ibkr_bridge.endpoint import Endpoint, Holds
+from ibkr_bridge.upstream.base import Answer
+
+MOST_ENTRIES = 512
+MOST_BYTES = 32 * 1024 * 1024
+LARGEST = 4 * 1024 * 1024  # bytes of one answer
+ENTRY = 512  # bytes an entry costs besides its body
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One answer, and when it was had."""
+
+    answer: Answer
+    at: float
+    row: Endpoint
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.answer.body) + ENTRY
+
+
+class Memory:
+    """What was answered lately."""
+
+    def __init__(self, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
+        self._most_entries = most_entries
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()  # the one that was used the longest ago first
+        self._bytes = 0
+        self._generations: Counter[Holds] = Counter()
+        self.hits = self.asked = 0
+        """Of all that were asked, how many could be told."""
+
+    def __repr__(self) -> str:
+        return f"<Memory {len(self._kept)} answers, {self._bytes} bytes>"
+
+    def recall(self, key: Hashable, now: float, max_age: float | None) -> Kept | None:
+        """An answer that is fresh enough.
+
+        Args:
+            max_age: seconds the caller finds fresh enough; never more than its row says.
+        """
+        self.asked += 1
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        age = now - kept.at
+        if age >= kept.row.fresh:
+            self._drop(key)
+            return None
+        if (max_age is not None and age > max_age) or max_age == 0:
+            return None
+        self._kept.move_to_end(key)
+        self.hits += 1
+        return kept
+
+    @property
+    def size(self) -> dict[str, int]:
+        """How much is kept."""
+        return {"entries": len(self._kept), "bytes": self._bytes}
+
+    def generation(self, holds: Holds) -> int:
+        """Which answers belong together: what was asked in an earlier one is stale when it comes."""
+        return self._generations[holds]
+
+    def keep(self, key: Hashable, answer: Answer, row: Endpoint, now: float, generation: int) -> None:
+        """Remember an answer, where that makes sense."""
+        if row.fresh <= 0 or generation != self._generations[row.holds] or not worth_telling(answer):
+            return
+        self._drop(key)
+        kept = self._kept[key] = Kept(answer, now, row)
+        self._bytes += kept.size
+        while len(self._kept) > self._most_entries or self._bytes > self._most_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def forget(self, *kinds: Holds) -> None:
+        """These have become stale, those that are still on their way too."""
+        self._generations.update(kinds)
+        for key in [key for key, kept in self._kept.items() if kept.row.holds in kinds]:
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        if kept := self._kept.pop(key, None):
+            self._bytes -= kept.size
+
+
+def is_thin(answer: Answer) -> bool:
+    """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
+    return b'"snapshot":false' in answer.body[:LARGEST].replace(b" ", b"")
+
+
+def worth_telling(answer: Answer) -> bool:
+    """Whether an answer is whole, good, and hides no error inside its 200."""
+    if answer.status != 200 or answer.rest is not None or len(answer.body) > LARGEST or is_thin(answer):
+        return False
+    return not (b'"error"' in answer.body or b'"success"' in answer.body) or not _hides_error(answer.body)
+
+
+def _hides_error(body: bytes) -> bool:
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return True  # whatever it is, it is not what we take it for
+    parts = told if isinstance(told, list) else [told]
+    return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)

@@ -1,0 +1,115 @@
+"""IBKR's penalty box: a row that was asked too often first, then the whole address. Kept over a restart.
+
+A 429 closes its own row for its period, as a burst of one kind can mean no more than that. A second row that is refused
+while the first is closed, or the keeper's own look, shows that it is the box: fifteen minutes in which whatever is
+asked makes it longer. Reads stop, new orders are refused, cancels are still tried: getting out is always possible.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from ibkr_bridge.endpoint import Endpoint, Order
+from ibkr_bridge.errors import Paced, PenaltyBox
+from ibkr_bridge.events import BoxDeclared, Bus, RowClosed, StateTrouble
+from ibkr_bridge.files import replace
+
+BOX = 900.0  # seconds, by IBKR's own page; another one says ten minutes
+UNKNOWN_PERIOD = 15.0  # seconds a row without a known pace is left alone
+LONGEST = 3600.0  # seconds; what is said beyond it is no pacing
+
+
+class Penalty:
+    """What IBKR refuses for now.
+
+    Args:
+        path: where it is kept; None where there is no state directory.
+        utc: the wall's time, since a restart must not shorten it.
+    """
+
+    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
+        self._path = path
+        self._bus = bus
+        self._utc = utc
+        self._rows: dict[str, float] = {}
+        self._box = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Penalty box {self.box_left:.0f} s, {len(self._rows)} rows>"
+
+    def load(self) -> None:
+        """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
+        if self._path is None:
+            return
+        try:
+            kept = json.loads(self._path.read_text("utf-8"))
+            latest = self._now() + LONGEST
+            self._box = min(float(kept["box"]), latest)
+            self._rows = {str(row)[:200]: min(float(until), latest) for row, until in kept["rows"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return
+
+    @property
+    def box_left(self) -> float:
+        """Seconds the box is closed for still; 0 where it is not."""
+        return max(0.0, self._box - self._now())
+
+    @property
+    def closed(self) -> dict[str, float]:
+        """Rows IBKR refuses, and for how many seconds still."""
+        now = self._now()
+        return {row: until - now for row, until in self._rows.items() if until > now}
+
+    def check(self, row: Endpoint) -> None:
+        """Whether a call may be tried now.
+
+        Raises:
+            PenaltyBox: the whole address is in the box.
+            Paced: this row is closed for a moment.
+        """
+        if row.order is Order.CANCEL or not (self._box or self._rows):
+            return
+        if left := self.box_left:
+            raise PenaltyBox(f"IBKR refuses everything for another {left:.0f} s", retry_after=left)
+        if left := self.closed.get(row.path, 0.0):
+            raise Paced("IBKR said that this was asked too often", retry_after=left)
+
+    def refused(self, row: Endpoint, said: float | None) -> Paced | PenaltyBox:
+        """IBKR answered 429 to a call; what its caller is told.
+
+        Args:
+            said: its Retry-After, seconds.
+        """
+        others = [path for path in self.closed if path != row.path]
+        period = min(said or (row.pace.seconds if row.pace else UNKNOWN_PERIOD), LONGEST)
+        self._rows = {**{path: self._rows[path] for path in self.closed}, row.path: self._now() + period}
+        self._bus.announce(RowClosed(row.path, round(period, 1)))
+        if others:
+            self.declare(said)
+            return PenaltyBox("IBKR put this address into its penalty box", retry_after=self.box_left)
+        self._keep()
+        return Paced("IBKR answered that this is asked too often", retry_after=period)
+
+    def declare(self, said: float | None = None) -> None:
+        """It is the box."""
+        was_open = not self.box_left
+        self._box = max(self._box, self._now() + min(said or BOX, LONGEST))
+        if was_open:
+            self._bus.announce(BoxDeclared(round(self.box_left)))
+        self._keep()
+
+    def _now(self) -> float:
+        return self._utc().timestamp()
+
+    def _keep(self) -> None:
+        if self._path is None:
+            return
+        try:
+            replace(self._path, json.dumps({"box": self._box, "rows": self._rows}))
+        except OSError as exc:
+            trouble = "the penalty box will not outlive a restart; make the state directory writable, and not full"
+            self._bus.announce(StateTrouble("the penalty file", os.strerror(exc.errno or 0), trouble))

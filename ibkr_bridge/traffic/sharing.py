@@ -1,0 +1,98 @@
+"""Identical reads on their way become one: who comes later waits for the answer of who came first.
+
+A flight belongs to all who wait for it. It goes on when the first of them hangs up, is called off when the last one
+does before it was sent, and lands all the same when it was: its answer is still worth remembering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+
+from ibkr_bridge.upstream.base import Answer
+
+Passenger = Callable[[], bool]
+"""Whether somebody who waits is still there."""
+
+
+@dataclass(eq=False)
+class Flight:
+    """One call for several."""
+
+    patience: float
+    """Seconds it may wait for its turn."""
+    passengers: list[Passenger] = field(default_factory=list)
+    sent: bool = False
+    """Whether its bytes may have left."""
+    task: asyncio.Task[Answer] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has landed; what became of it belongs to those who waited."""
+        return self.task is not None and self.task.done()
+
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for it."""
+        return any(passenger() for passenger in self.passengers)
+
+
+class Sharing:
+    """The flights of one line."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, Flight] = {}
+        self.joined = 0
+        """Calls that were answered by another one's flight."""
+
+    def __repr__(self) -> str:
+        return f"<Sharing {len(self._flights)} flights>"
+
+    def find(self, key: Hashable, *, patience: float, unsent: bool) -> Flight | None:
+        """A flight to join: one that waits at least as patiently, and has not been sent where that matters."""
+        flight = self._flights.get(key)
+        if flight is None or flight.is_over or flight.patience < patience or (unsent and flight.sent):
+            return None
+        return flight
+
+    def begin(self, key: Hashable, patience: float, fly: Callable[[Flight], Awaitable[Answer]]) -> Flight:
+        """A flight of one's own, which others may join."""
+        flight = Flight(patience)
+        flight.task = asyncio.create_task(_flown(fly, flight), name="flight")  # outlives who began it
+        self._flights[key] = flight
+        flight.task.add_done_callback(lambda _: self._landed(key, flight))
+        return flight
+
+    def _landed(self, key: Hashable, flight: Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if flight.task is not None and not flight.task.cancelled():
+            flight.task.exception()  # told to all who waited; where nobody did, there is nobody to tell
+
+    async def board(self, flight: Flight, passenger: Passenger) -> Answer:
+        """Wait for a flight's answer.
+
+        Raises:
+            BridgeError: what became of it.
+        """
+        if flight.task is None:
+            raise RuntimeError("a flight that has not begun")
+        flight.passengers.append(passenger)
+        try:
+            return await asyncio.shield(flight.task)
+        except asyncio.CancelledError:
+            flight.passengers.remove(passenger)
+            if not flight.passengers and not flight.sent:
+                flight.task.cancel()
+            raise
+
+    async def close(self) -> None:
+        """Call off whatever is still on its way."""
+        tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _flown(fly: Callable[[Flight], Awaitable[Answer]], flight: Flight) -> Answer:
+    return await fly(flight)

@@ -1,0 +1,41 @@
+"""One caller's call on its way through a line, and what is found out about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.orders.rules import Asked
+from ibkr_bridge.traffic.sharing import Flight
+from ibkr_bridge.upstream.base import Call
+
+
+class CallerGone(Exception):
+    """The caller hung up before its call was sent; it never will be."""
+
+
+@dataclass
+class Trip:
+    """How one call went: seconds spent waiting for our turn, and inside the Gateway until its head came."""
+
+    call: Call
+    row: Endpoint
+    asked: Asked
+    key: str = ""
+    """Whose it is; keys take turns."""
+    wait: float | None = None
+    """Seconds the caller would wait for session and turn; None for the bridge's own limit."""
+    still_there: Callable[[], bool] = lambda: True
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the bridge is ending, so that waiting for the session makes no sense."""
+    max_age: float | None = None
+    """Seconds an answer may be old, where the caller says so; 0 asks anew."""
+    flight: Flight | None = None
+    """Whose call it is, where several wait for it."""
+    waited: float = 0.0
+    at_gateway: float = 0.0
+    source: str = "gateway"
+    age: float | None = None
+    sent: bool = False
+    """Whether its bytes may have left."""

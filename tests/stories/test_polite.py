@@ -1,0 +1,243 @@
+"""Callers as greedy as they like: they get answers, IBKR sees a polite one, and nobody gets what is stale."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.events import BoxDeclared
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.traffic.manners import UNHURRIED, Manners
+from tests.house import KEY, House, Placed, Reply, settings_for
+from tests.traffic.walked import busiest
+
+META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
+LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
+SHARING = Manners(UNHURRIED.limits)
+POLITE = Manners()
+Opened = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def opened(sim: Simulator, tmp_path: Path) -> AsyncIterator[Opened]:
+    """A bridge with manners, in front of the simulated Gateway."""
+    async with AsyncExitStack() as doors:
+
+        async def opening(manners: Manners = SHARING, **env: str) -> House:
+            settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "1", **env})
+            house = await doors.enter_async_context(House(settings, manners=manners))
+            await house.until(State.READY)
+            return house
+
+        yield opening
+
+
+def sources(replies: list[Reply]) -> Counter[str]:
+    """Where answers came from."""
+    return Counter(reply.headers["X-Bridge-Source"] for reply in replies)
+
+
+async def test_twenty_who_ask_the_same_are_one_call(opened: Opened, sim: Simulator) -> None:
+    """A page that is rendered for twenty requests at once."""
+    house = await opened()
+    sim.faults.add("delay", path=META, times=1, seconds=0.3)
+
+    replies = await asyncio.gather(*(house.get(META) for _ in range(20)))
+
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.body for reply in replies}) == 1
+    assert sources(replies) == {"gateway": 1, "shared": 19}
+    assert len(sim.gateway_calls(META)) == 1
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"Cache-Control": "no-cache"}, {"Cache-Control": "no-store", "Pragma": "no-cache"}]
+)
+async def test_an_answer_is_told_again_with_its_age(opened: Opened, sim: Simulator, header: dict[str, str]) -> None:
+    """Node's fetch says no-cache each time; that is not meant."""
+    house = await opened()
+
+    first, second = [await house.get(META, headers=header) for _ in range(2)]
+
+    assert sources([first, second]) == {"gateway": 1, "cache": 1}
+    assert ("Age" in first.headers, second.headers["Age"], second.body) == (False, "0", first.body)
+    assert second.headers["Cache-Control"] == "no-store"
+    assert len(sim.gateway_calls(META)) == 1
+
+
+async def test_who_wants_it_anew_gets_it_anew(opened: Opened, sim: Simulator) -> None:
+    """And others may have theirs."""
+    house = await opened()
+    await house.get(META)
+
+    anew = await house.get(META, headers={"X-Bridge-Max-Age": "0"})
+    young = await house.get(META, headers={"X-Bridge-Max-Age": "60"})
+    bad = await house.get(META, headers={"X-Bridge-Max-Age": "soon"})
+
+    assert sources([anew, young]) == {"gateway": 1, "cache": 1}
+    assert (bad.status, bad.json["code"]) == (400, "bad_request")
+
+
+async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) -> None:
+    """The first one hangs up; the second one's answer is the same call's."""
+    house = await opened()
+    sim.faults.add("delay", path=META, times=1, seconds=0.5)
+    request = f"GET {META} HTTP/1.1\r\nHost: localhost\r\nX-Bridge-Key: {KEY}\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(request.encode())
+    await sim.reached(META)
+    second = asyncio.create_task(house.get(META))
+    await house.get("/health")
+
+    writer.transport.abort()
+    reply = await second
+
+    assert (reply.status, reply.headers["X-Bridge-Source"]) == (200, "shared")
+    assert len(sim.gateway_calls(META)) == 1
+
+
+async def test_an_order_makes_what_was_known_stale(opened: Opened, sim: Simulator) -> None:
+    """Also what was on its way when it was placed."""
+    house = await opened()
+    before = await house.get(SUMMARY)
+
+    await house.post(ORDER.target, ORDER.body)
+    after = await house.get(SUMMARY)
+
+    assert sources([before, after]) == {"gateway": 2}
+
+
+async def test_a_lost_session_takes_its_answers_along(opened: Opened, sim: Simulator) -> None:
+    """Another one may have other accounts."""
+    house = await opened()
+    await house.get(META)
+    sim.lose_brokerage()
+    await house.until(State.OPENING)
+    await house.until(State.READY)
+
+    assert (await house.get(META)).headers["X-Bridge-Source"] == "gateway"
+
+
+async def test_an_error_is_told_to_all_who_waited_and_not_kept(opened: Opened, sim: Simulator) -> None:
+    """The next one asks anew."""
+    house = await opened()
+    sim.faults.add("status", path=META, times=1, status=500, body='{"error":"no"}')
+
+    failed = await asyncio.gather(*(house.get(META) for _ in range(3)))
+    then = await house.get(META)
+
+    assert [reply.status for reply in failed] == [500] * 3
+    assert (then.status, then.headers["X-Bridge-Source"]) == (200, "gateway")
+
+
+async def test_what_the_keeper_was_told_callers_are_told(opened: Opened, sim: Simulator) -> None:
+    """It asked for the accounts when the session opened; for five seconds nobody may ask again."""
+    house = await opened(POLITE)
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert (reply.status, reply.headers["X-Bridge-Source"]) == (200, "cache")
+
+
+async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opened, sim: Simulator) -> None:
+    """IBKR's first answer in a session is empty and says so; it is asked again, and that is what callers get."""
+    house = await opened()
+    await house.post(ORDER.target, ORDER.body)
+
+    first, second = await house.get(LIST), await house.get(LIST)
+
+    assert (first.json["snapshot"], len(first.json["orders"])) == (True, 1)
+    assert sources([first, second]) == {"gateway": 1, "cache": 1}
+    assert len(sim.gateway_calls(LIST)) == 2
+
+
+async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Opened, sim: Simulator) -> None:
+    """Once in each: the next session begins anew."""
+    house = await opened()
+    algos = "/iserver/contract/265598/algos"
+    for _ in range(2):
+        await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
+    before = len(sim.gateway_calls(algos))
+    sim.lose_brokerage()
+    await house.until(State.OPENING)
+    await house.until(State.READY)
+
+    await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
+
+    assert (before, len(sim.gateway_calls(algos))) == (3, 5)
+
+
+async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened, sim: Simulator) -> None:
+    """Five seconds between two looks at the trades, and this caller does not wait."""
+    house = await opened(POLITE)
+    await house.get(TRADES)
+
+    refused = await house.get(TRADES, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "1"})
+
+    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (429, "paced", "5")
+    assert len(sim.gateway_calls(TRADES)) == 1
+
+
+async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opened, sim: Simulator) -> None:
+    """Counted down where a person looks, and kept for the next start."""
+    house = await opened()
+    sim.faults.add("429", path=META, times=1)
+    sim.faults.add("429", path=SUMMARY, times=1)
+
+    first, second = await house.get(META), await house.get(SUMMARY)
+    order = await house.post(ORDER.target, ORDER.body)
+    cancel = await house.request("DELETE", "/iserver/account/DU1234567/order/1")
+    told, ready = (await house.get("/gateway/status")).json, await house.get("/readyz", key=None)
+    await house.finish()
+    again = await (await opened()).get(META)
+
+    codes = [reply.json["code"] for reply in (first, second, order, again)]
+    assert codes == ["paced", "penalty_box", "penalty_box", "penalty_box"]
+    assert cancel.status == 200
+    assert sim.gateway_calls(ORDER.target) == []
+    assert (890 <= told["penalty"]["box_s"] <= 900, ready.status) == (True, 503)
+    assert await house.heard(BoxDeclared)
+
+
+async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Opened, sim: Simulator) -> None:
+    """The look itself still works; orders are refused before they are sent, and the hint says what to restart."""
+    house = await opened(UNHURRIED)
+    for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
+        sim.faults.add("silence", path=target)
+
+    await asyncio.gather(*(house.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
+    await house.post(ORDER.target, ORDER.body)
+    await house.until(State.SILENT)
+    refused = await house.post(ORDER.target, ORDER.body)
+    status = (await house.get("/gateway/auth-status", key=None)).json
+
+    assert (refused.status, refused.json["code"]) == (503, "session_down")
+    assert (status["reason"], "restart the Gateway" in status["hint"]) == ("gateway_stuck", True)
+    assert len(sim.gateway_calls(ORDER.target)) == 1
+
+
+async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path) -> None:
+    """A crowd at full speed on six reads, and orders between them; the limits are counted at the far side."""
+    async with Simulator(pacing=True) as sim, House(settings_for(sim.url, tmp_path), manners=POLITE) as house:
+        await house.until(State.READY)
+        paths = (META, SUMMARY, LIST, "/portfolio/accounts", TRADES, "/portfolio/DU1234567/ledger")
+
+        async def crowd() -> list[Reply]:
+            return [await house.get(path) for _ in range(5) for path in paths]
+
+        everybody = [asyncio.create_task(crowd()) for _ in range(10)]
+        orders = [await house.post(ORDER.target, ORDER.body) for _ in range(3)]
+        replies = [reply for each in await asyncio.gather(*everybody) for reply in each]
+
+    assert {reply.status for reply in replies} == {200}
+    assert {reply.status for reply in orders} == {200}
+    assert sources(replies)["gateway"] <= len(replies) / 10
+    assert busiest([seen.at for seen in sim.calls()], 1.0) <= 10
+    for path in (LIST, "/portfolio/accounts", TRADES):
+        assert busiest([seen.at for seen in sim.calls(path)], 5.0) <= 1

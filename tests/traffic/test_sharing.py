@@ -1,0 +1,122 @@
+"""Flights: one call for all who ask the same, whoever of them leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from ibkr_bridge.errors import Busy
+from ibkr_bridge.traffic.sharing import Flight, Sharing
+from ibkr_bridge.upstream.base import Answer
+
+ANSWER = Answer(200, {}, b"[]")
+
+
+def flying(landing: asyncio.Future[Answer]) -> Callable[[Flight], Awaitable[Answer]]:
+    """A call that is answered when a test says so."""
+
+    async def fly(_: Flight) -> Answer:
+        return await landing
+
+    return fly
+
+
+def there() -> bool:
+    """Somebody who stays."""
+    return True
+
+
+@pytest.fixture
+async def landing() -> asyncio.Future[Answer]:
+    """When and how a flight lands."""
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Answer]) -> None:
+    """And then the flight is over: the next one is another."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+    waiting = [asyncio.create_task(sharing.board(flight, there)) for _ in range(3)]
+    await asyncio.sleep(0)
+    found = sharing.find("key", patience=5.0, unsent=False)
+
+    landing.set_result(ANSWER)
+
+    assert await asyncio.gather(*waiting) == [ANSWER] * 3
+    assert (found is flight, sharing.find("key", patience=5.0, unsent=False)) == (True, None)
+    assert repr(sharing) == "<Sharing 0 flights>"
+
+
+@pytest.mark.parametrize(("patience", "unsent", "joins"), [(5.0, False, True), (6.0, False, False), (1.0, True, False)])
+async def test_who_has_other_wishes_flies_alone(
+    landing: asyncio.Future[Answer], patience: float, unsent: bool, joins: bool
+) -> None:
+    """More patience than it has, or an answer that is newer than the call that has left."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+    flight.sent = True
+
+    assert (sharing.find("key", patience=patience, unsent=unsent) is flight) is joins
+    await sharing.close()
+
+
+async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Answer]) -> None:
+    """It is wanted while anybody waits."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+    first, second = [asyncio.create_task(sharing.board(flight, there)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+    wanted = flight.is_wanted()
+    landing.set_result(ANSWER)
+
+    assert (wanted, await second) == (True, ANSWER)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.Future[Answer], sent: bool) -> None:
+    """What was sent lands all the same: its answer is worth remembering."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+    only = asyncio.create_task(sharing.board(flight, there))
+    await asyncio.sleep(0)
+    flight.sent = sent
+
+    only.cancel()
+    with suppress(asyncio.CancelledError):
+        await only
+    await asyncio.sleep(0)
+
+    assert (flight.is_wanted(), flight.is_over) == (False, not sent)
+    await sharing.close()
+
+
+async def test_trouble_is_told_to_all(landing: asyncio.Future[Answer]) -> None:
+    """In the same words."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+    waiting = [asyncio.create_task(sharing.board(flight, there)) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    landing.set_exception(Busy("no place"))
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(each) for each in told] == [Busy, Busy]
+
+
+async def test_the_end_calls_everything_off(landing: asyncio.Future[Answer]) -> None:
+    """Nothing is left behind."""
+    sharing = Sharing()
+    flight = sharing.begin("key", 5.0, flying(landing))
+
+    await asyncio.sleep(0)
+    await sharing.close()
+
+    assert flight.is_over
+    assert landing.cancelled()

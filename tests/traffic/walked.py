@@ -1,0 +1,81 @@
+"""A waiting room and its far side, walked through event by event; no clock, no wire."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.traffic.room import Guest, Importance, Limits, Room
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Somebody who will come: when, what for, and how their call fares (seconds until it is seen, and answered)."""
+
+    at: float
+    row: Endpoint
+    importance: Importance
+    key: str
+    seen_after: float
+    answered_after: float
+    sent: bool = True
+
+
+@dataclass
+class Gone:
+    """Somebody who was served."""
+
+    coming: Coming
+    told: float
+    """Seconds they were told to wait when they came."""
+    began: float
+    seen: float
+
+
+def walk(limits: Limits, comings: Iterable[Coming]) -> list[Gone]:
+    """Let everybody come and be served; the log of it in the order they began."""
+    room, served, order = Room(limits), [], 0
+    told: dict[Guest, tuple[Coming, float]] = {}
+    events: list[tuple[float, int, Coming | Guest | None]] = []
+    for coming in comings:
+        order += 1
+        heapq.heappush(events, (coming.at, order, coming))
+    while events:
+        now, _, event = heapq.heappop(events)
+        if isinstance(event, Coming):
+            guest = Guest(event.row, event.importance, event.key)
+            room.arrive(guest)
+            told[guest] = (event, room.wait(guest, now))
+        elif event is not None:
+            room.leave(event, now, sent=told[event][0].sent)
+        while guest_in := room.next(now):
+            coming, wait = told[guest_in]
+            served.append(Gone(coming, wait, now, now + coming.seen_after))
+            order += 1
+            heapq.heappush(events, (now + coming.answered_after, order, guest_in))
+        if (at := room.next_change(now)) is not None:
+            order += 1
+            heapq.heappush(events, (at, order, None))
+    return served
+
+
+def busiest(times: Iterable[float], seconds: float) -> int:
+    """The most events in any window of that length."""
+    ordered, most, first = sorted(times), 0, 0
+    for last, at in enumerate(ordered):
+        while ordered[first] <= at - seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def by_row(served: Iterable[Gone]) -> dict[Endpoint, list[float]]:
+    """When the far side saw the calls of each row that has a pace; only those that were sent."""
+    seen: dict[Endpoint, list[float]] = defaultdict(list)
+    for gone in served:
+        if gone.coming.sent and gone.coming.row.pace is not None:
+            seen[gone.coming.row].append(gone.seen)
+    return seen
