@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
+from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.service import Service
@@ -62,7 +63,7 @@ def build_line(
     turns, reads = Turns(limits, clock), Reads(clock) if manners.shares else None
     keeper = Keeper(name, Beside(gateway, turns, reads), policy, clock, bus, scrubber, road)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
-    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, reads)
+    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, Explaining(keeper, penalty), reads)
     bus.listen(line.hear)
     return line
 

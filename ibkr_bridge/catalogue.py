@@ -2,7 +2,7 @@
 
 A row says what a call does (`effect`), which layer of the session it needs (`layer`), which part of an order's life it
 is (`order`), how often IBKR takes it (`pace`), how long and until what its answer may be told again (`fresh`, `holds`),
-what wants to be asked first (`needs`), how long it may take (`within`). Scope, guard, session gate, pacing, sharing,
+what wants to be asked first (`needs`), how long it may take (`within`), how its answer is made (`made`). Scope, guard, session gate, pacing, sharing,
 memory, pre-flight and log lines read it. What is not listed gets the cautious row: a GET reads and is asked anew each
 time, any other method trades. Pure: paths in, rows out.
 
@@ -18,7 +18,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-from ibkr_bridge.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Need, Order, Pace
+from ibkr_bridge.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Made, Need, Order, Pace
 
 READ, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
@@ -40,7 +40,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("POST",  "/iserver/reauthenticate",                             SESSION, LOGIN,     "SW2"),
     Endpoint("GET",   "/iserver/reauthenticate",                             SESSION, LOGIN,     "CLIENTS"),
     # -- orders
-    Endpoint("GET",   "/iserver/account/orders",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS, Need.TWICE)),
+    Endpoint("GET",   "/iserver/account/orders",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS, Need.TWICE), made=Made.FILTERED),
     Endpoint("GET",   "/iserver/account/order/status/{orderId}",             READ,    BROKERAGE, "OAS", needs=(Need.ACCOUNTS,)),
     Endpoint("GET",   "/iserver/account/trades",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS,)),
     Endpoint("POST",  "/iserver/account/{accountId}/orders/whatif",          READ,    BROKERAGE, "OAS"),
@@ -107,7 +107,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",   "/portfolio/{accountId}/allocation",                   READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
     Endpoint("POST",  "/portfolio/{accountId}/positions/invalidate",         READ,    LOGIN,     "OAS"),
     Endpoint("GET",   "/portfolio/{accountId}/positions/{page}",             READ,    LOGIN,     "OAS", fresh=2.0, needs=(Need.PORTFOLIO,)),
-    Endpoint("GET",   "/portfolio/{accountId}/positions",                    READ,    LOGIN,     "OURS", fresh=2.0, needs=(Need.PORTFOLIO,)),
+    Endpoint("GET",   "/portfolio/{accountId}/positions",                    READ,    LOGIN,     "OURS", needs=(Need.PORTFOLIO,), made=Made.PAGES),
     Endpoint("GET",   "/portfolio/{accountId}/position/{conid}",             READ,    LOGIN,     "OAS", fresh=1.0, needs=(Need.PORTFOLIO,)),
     Endpoint("GET",   "/portfolio/{accountId}/combo/positions",              READ,    LOGIN,     "GUIDE", fresh=1.0, needs=(Need.PORTFOLIO,)),
     Endpoint("GET",   "/portfolio2/{accountId}/positions",                   READ,    LOGIN,     "CLIENTS", fresh=0.5, needs=(Need.PORTFOLIO,)),

@@ -50,6 +50,13 @@ class Need(Enum):
     HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404
 
 
+class Made(Enum):
+    """How an answer is made where it is not IBKR's own, as that would be a trap."""
+
+    FILTERED = "filtered"  # asked without filters, which would silence the order stream, and filtered here
+    PAGES = "pages"  # all pages, one after the other
+
+
 @dataclass(frozen=True)
 class Pace:
     """At most so many calls in any so many seconds, and who says so."""
@@ -76,6 +83,8 @@ class Endpoint:
     needs: tuple[Need, ...] = ()
     within: float | None = None
     """Seconds for its answer to begin, where it is given another time than IBKR_GATEWAY_TIMEOUT."""
+    made: Made | None = None
+    """How its answer is made, where it is more or less than what IBKR says to it."""
 
     @property
     def known(self) -> bool:

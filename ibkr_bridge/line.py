@@ -7,28 +7,28 @@ still there, then ask, and read what the answer says about the session.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ibkr_bridge import events
-from ibkr_bridge.endpoint import Effect, Holds, Need
+from ibkr_bridge.catalogue import met
+from ibkr_bridge.composed import Ask
+from ibkr_bridge.composed.orders_list import orders_list
+from ibkr_bridge.composed.positions import positions
+from ibkr_bridge.endpoint import Holds, Made, Need
 from ibkr_bridge.errors import (
-    BridgeError,
-    GatewayDeniesUs,
     GatewayGarbled,
     GatewayTrouble,
     NotNow,
     OrderUnknown,
     Stopping,
-    UpstreamRefused,
 )
+from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules import Standing, applying, judge
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
-from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
-from ibkr_bridge.session.preflight import WANTS_PREFLIGHT, doubts_session
 from ibkr_bridge.settings import Mode, Settings
 from ibkr_bridge.traffic.memory import is_thin
 from ibkr_bridge.traffic.penalty import Penalty
@@ -37,9 +37,12 @@ from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns
 from ibkr_bridge.trip import CallerGone, Trip
-from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
+
+Compose = Callable[[Ask, Call], Awaitable[Answer]]
+COMPOSED: Mapping[Made, Compose] = {Made.FILTERED: orders_list, Made.PAGES: positions}
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Line:
     turns: Turns
     penalty: Penalty
     pause: Pause
+    explaining: Explaining
     reads: Reads | None
     """None where nothing is shared or remembered."""
     _asked_before: set[str] = field(default_factory=set)
@@ -66,6 +70,23 @@ class Line:
             BridgeError: nothing was sent, or nothing usable came back; the class says which.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
+        compose = COMPOSED.get(trip.row.made) if trip.row.made else None
+        return await (self._composed(trip, compose) if compose else self._one(trip))
+
+    async def _composed(self, trip: Trip, compose: Compose) -> Answer:
+        """An answer that is made of others; each of them goes the whole road."""
+
+        async def ask(call: Call) -> Answer:
+            part = replace(trip, call=call, row=replace(met(call.method, call.target), made=None))
+            try:
+                return await self._one(part)
+            finally:
+                trip.waited, trip.at_gateway = trip.waited + part.waited, trip.at_gateway + part.at_gateway
+                trip.source, trip.age = part.source, part.age
+
+        return await compose(ask, trip.call)
+
+    async def _one(self, trip: Trip) -> Answer:
         self._guard(trip)
         began = time.monotonic()
         await self._session_up(trip)
@@ -110,7 +131,7 @@ class Line:
         turn = await self.turns.take(trip.row, importance, trip.key, self._patience(trip, began))
         trip.waited = time.monotonic() - began
         try:
-            return await self._read(trip, await self._send(trip, turn))
+            return await self.explaining.read(trip.row, await self._send(trip, turn))
         finally:
             if trip.sent and not trip.row.reads:
                 self._forget(Holds.ACCOUNT)
@@ -213,40 +234,5 @@ class Line:
         finally:
             trip.at_gateway = time.monotonic() - sent
 
-    async def _read(self, trip: Trip, answer: Answer) -> Answer:
-        """Notice what an answer says of the session; the four that are ours to explain are not passed on."""
-        if doubts_session(answer.status, answer.body):
-            self.keeper.doubt(prepare=WANTS_PREFLIGHT.encode() in answer.body)
-        explain = EXPLAINED.get(answer.status)
-        error = await explain(self, trip, answer) if explain else None
-        if error is None:
-            return answer
-        if answer.rest is not None:
-            answer.rest.close()
-        raise error
 
-    async def _unauthorized(self, trip: Trip, _: Answer) -> BridgeError | None:
-        await self.keeper.look_again()
-        if not self.keeper.is_up(trip.row.layer):
-            return down(self.keeper)
-        return UpstreamRefused("IBKR refuses this call to the user who is signed in")
-
-    async def _too_many(self, trip: Trip, answer: Answer) -> BridgeError | None:
-        said = answer.headers.get("Retry-After", "")
-        return self.penalty.refused(trip.row, float(said[:9]) if said.isascii() and said.isdigit() else None)
-
-    async def _not_found(self, _: Trip, answer: Answer) -> BridgeError | None:
-        if not denied(answer.status, answer.body):
-            return None
-        self.keeper.doubt()
-        return GatewayDeniesUs("the Gateway answers Access Denied", retry_after=LOOK_AGAIN_IN)
-
-    async def _unavailable(self, trip: Trip, answer: Answer) -> BridgeError | None:
-        """An empty 503 is IBKR's edge giving up after ten seconds; an order may have gone through behind it."""
-        if answer.body.strip() or trip.row.effect is not Effect.TRADE:
-            return None
-        return OrderUnknown("IBKR gave up waiting for itself; what was asked for may have happened")
-
-
-EXPLAINED = {401: Line._unauthorized, 404: Line._not_found, 429: Line._too_many, 503: Line._unavailable}
 Lines = Mapping[str, Line]

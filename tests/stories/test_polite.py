@@ -157,6 +157,32 @@ async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opene
     assert len(sim.gateway_calls(LIST)) == 2
 
 
+async def test_orders_are_filtered_here(opened: Opened, sim: Simulator) -> None:
+    """IBKR is asked for all of them, once for every filter; CamelCase, which it chokes on, is understood."""
+    house = await opened()
+    await house.post(ORDER.target, ORDER.body)
+
+    state = (await house.get(LIST)).json["orders"][0]["status"]
+    same = await house.get(f"{LIST}?filters={state}")
+    none = await house.get(f"{LIST}?filters=inactive")
+    bad = await house.get(f"{LIST}?filters=nonsense")
+
+    assert (len(same.json["orders"]), none.json["orders"], none.json["snapshot"]) == (1, [], True)
+    assert (bad.status, bad.json["code"]) == (400, "bad_request")
+    assert {seen.target for seen in sim.gateway_calls(LIST)} == {f"/v1/api{LIST}"}
+
+
+async def test_all_positions_are_one_answer(opened: Opened, sim: Simulator) -> None:
+    """Every page, each as IBKR wrote it, until one is empty."""
+    house = await opened()
+    pages = [(await house.get(f"/portfolio/DU1234567/positions/{page}")).json for page in range(4)]
+
+    told = await house.get("/portfolio/DU1234567/positions")
+
+    assert len([page for page in pages if page]) > 1
+    assert told.json == [position for page in pages for position in page]
+
+
 async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Opened, sim: Simulator) -> None:
     """Once in each: the next session begins anew."""
     house = await opened()

@@ -1,0 +1,34 @@
+"""All positions of an account in one answer: page after page until one is empty, as nobody knows how long a page is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ibkr_bridge.composed import Ask
+from ibkr_bridge.composed.spans import elements, joined
+from ibkr_bridge.errors import GatewayGarbled
+from ibkr_bridge.upstream.base import Answer, Call
+
+MOST_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
+
+
+async def positions(ask: Ask, call: Call) -> Answer:
+    """The pages joined; where one of them is no page, that is the answer.
+
+    Raises:
+        GatewayGarbled: the pages have no end.
+    """
+    path, mark, query = call.target.partition("?")
+    texts: list[str] = []
+    for page in range(MOST_PAGES):
+        answer = await ask(replace(call, target=f"{path.removesuffix('/')}/{page}{mark}{query}"))
+        try:
+            parts = elements(answer.body.decode()) if answer.status == 200 and answer.rest is None else None
+        except (ValueError, RecursionError):
+            parts = None
+        if parts is None:
+            return answer
+        if not parts:
+            return replace(answer, body=joined(texts).encode())
+        texts += [text for _, text in parts]
+    raise GatewayGarbled("the Gateway has more than a hundred pages of positions")

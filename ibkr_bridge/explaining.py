@@ -1,0 +1,71 @@
+"""What an answer of the Gateway says besides: of the session, of our pace; the few that are ours to explain."""
+
+from __future__ import annotations
+
+from ibkr_bridge.endpoint import Effect, Endpoint
+from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, OrderUnknown, UpstreamRefused
+from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
+from ibkr_bridge.session.envoy import denied
+from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.preflight import WANTS_PREFLIGHT, doubts_session
+from ibkr_bridge.traffic.penalty import Penalty
+from ibkr_bridge.upstream.base import Answer
+
+
+class Explaining:
+    """Reads the answers of one line.
+
+    Args:
+        keeper: is told where a session seems to be gone.
+        penalty: is told of every 429.
+    """
+
+    def __init__(self, keeper: Keeper, penalty: Penalty) -> None:
+        self._keeper = keeper
+        self._penalty = penalty
+
+    async def read(self, row: Endpoint, answer: Answer) -> Answer:
+        """Notice what an answer says of the session; the four that are ours to explain are not passed on.
+
+        Raises:
+            BridgeError: what the caller is told instead.
+        """
+        if doubts_session(answer.status, answer.body):
+            self._keeper.doubt(prepare=WANTS_PREFLIGHT.encode() in answer.body)
+        explain = EXPLAINED.get(answer.status)
+        error = await explain(self, row, answer) if explain else None
+        if error is None:
+            return answer
+        if answer.rest is not None:
+            answer.rest.close()
+        raise error
+
+    async def _unauthorized(self, row: Endpoint, _: Answer) -> BridgeError | None:
+        await self._keeper.look_again()
+        if not self._keeper.is_up(row.layer):
+            return down(self._keeper)
+        return UpstreamRefused("IBKR refuses this call to the user who is signed in")
+
+    async def _too_many(self, row: Endpoint, answer: Answer) -> BridgeError | None:
+        said = answer.headers.get("Retry-After", "")
+        return self._penalty.refused(row, float(said[:9]) if said.isascii() and said.isdigit() else None)
+
+    async def _not_found(self, _: Endpoint, answer: Answer) -> BridgeError | None:
+        if not denied(answer.status, answer.body):
+            return None
+        self._keeper.doubt()
+        return GatewayDeniesUs("the Gateway answers Access Denied", retry_after=LOOK_AGAIN_IN)
+
+    async def _unavailable(self, row: Endpoint, answer: Answer) -> BridgeError | None:
+        """An empty 503 is IBKR's edge giving up after ten seconds; an order may have gone through behind it."""
+        if answer.body.strip() or row.effect is not Effect.TRADE:
+            return None
+        return OrderUnknown("IBKR gave up waiting for itself; what was asked for may have happened")
+
+
+EXPLAINED = {
+    401: Explaining._unauthorized,
+    404: Explaining._not_found,
+    429: Explaining._too_many,
+    503: Explaining._unavailable,
+}

@@ -1,0 +1,163 @@
+"""Answers made of parts of IBKR's: the orders somebody wants, all pages of positions; each part as IBKR wrote it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibkr_bridge.composed.orders_list import filtered, orders_list, without_filters
+from ibkr_bridge.composed.positions import MOST_PAGES, positions
+from ibkr_bridge.composed.spans import elements, joined, members
+from ibkr_bridge.errors import BadRequest, GatewayGarbled
+from ibkr_bridge.upstream.base import Answer, Call
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+LIST = "/v1/api/iserver/account/orders"
+BOOK = (
+    b'{"orders":[{"orderId":1, "status":"PreSubmitted","price":1.10,"lastExecutionTime_r":100},'
+    b'{"orderId":2,"status":"Filled","price":2e0,"lastExecutionTime_r":300},'
+    b'{"orderId":3,"status":"Cancelled","lastExecutionTime_r":200}],"snapshot":true}'
+)
+
+
+@given(st.lists(VALUES), st.sampled_from([None, 1]), st.sampled_from([(",", ":"), (" ,\n", " : ")]))
+def test_an_array_is_its_parts(told: list[object], indent: int | None, separators: tuple[str, str]) -> None:
+    """Whatever stands in it, however it is spaced."""
+    text = json.dumps(told, indent=indent, separators=separators)
+
+    parts = elements(f" {text}\n")
+
+    assert [value for value, _ in parts] == told
+    assert json.loads(joined([text for _, text in parts])) == told
+
+
+@given(st.dictionaries(st.text(), VALUES))
+def test_an_object_is_its_parts(told: dict[str, object]) -> None:
+    """By name."""
+    parts = members(json.dumps(told, indent=1))
+
+    assert {name: value for name, (value, _) in parts.items()} == told
+    assert all(json.loads(text) == told[name] for name, (_, text) in parts.items())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1 2]", "[1", "[", "[1,", "7", '["a" "b"]', "nonsense"])
+def test_what_is_no_array_is_refused(text: str) -> None:
+    """Not guessed at."""
+    with pytest.raises(ValueError, match=r".*"):
+        elements(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a"}', '{"a":1', "{1:2}", '{"a":1 "b":2}', '{"a" 1}'])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    """Neither."""
+    with pytest.raises(ValueError, match=r".*"):
+        members(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "left", "wanted"),
+    [
+        ("", "", set()),
+        ("?force=true", "?force=true", set()),
+        ("?filters=filled", "", {"filled"}),
+        ("?filters=Filled,PreSubmitted&accountId=DU1", "?accountId=DU1", {"filled", "presubmitted"}),
+        ("?a=%20&filters=pre_submitted%2Cfilled&filters=&b", "?a=%20&b", {"presubmitted", "filled"}),
+        ("?f%69lters=sort_by_time", "", {"sortbytime"}),
+    ],
+)
+def test_filters_are_taken_out_and_everything_else_is_left(query: str, left: str, wanted: set[str]) -> None:
+    """Byte for byte."""
+    assert without_filters(LIST + query) == (LIST + left, frozenset(wanted))
+
+
+def test_a_filter_that_is_none_is_refused() -> None:
+    """IBKR would answer 500."""
+    with pytest.raises(BadRequest) as caught:
+        without_filters(f"{LIST}?filters=fileld")
+
+    assert "pre_submitted" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wanted", "orders"),
+    [
+        ({"filled"}, b'{"orderId":2,"status":"Filled","price":2e0,"lastExecutionTime_r":300}'),
+        ({"presubmitted"}, b'{"orderId":1, "status":"PreSubmitted","price":1.10,"lastExecutionTime_r":100}'),
+        ({"inactive"}, b""),
+    ],
+)
+def test_the_orders_that_are_wanted_are_told_as_ibkr_wrote_them(wanted: set[str], orders: bytes) -> None:
+    """Their numbers too."""
+    assert filtered(BOOK, frozenset(wanted)) == b'{"orders":[' + orders + b'],"snapshot":true}'
+
+
+def test_they_can_be_in_the_order_of_their_time() -> None:
+    """The latest first."""
+    told = json.loads(filtered(BOOK, frozenset({"sortbytime", "filled", "cancelled"})))
+
+    assert [order["orderId"] for order in told["orders"]] == [2, 3]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"error":"no"}', b'{"orders":7}', b"\xff"])
+def test_what_is_no_list_is_left_as_it_is(body: bytes) -> None:
+    """An error, for instance."""
+    assert filtered(body, frozenset({"filled"})) == body
+
+
+class Gateway:
+    """Answers by a script, and remembers what it was asked."""
+
+    def __init__(self, *bodies: bytes, status: int = 200) -> None:
+        self.asked: list[str] = []
+        self._bodies = list(bodies)
+        self._status = status
+
+    async def ask(self, call: Call) -> Answer:
+        """The next of the script; the last one again and again."""
+        self.asked.append(call.target)
+        body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
+        return Answer(self._status, {"Content-Type": "application/json"}, body)
+
+
+async def test_ibkr_is_asked_without_filters() -> None:
+    """And the caller gets what they asked for."""
+    gateway = Gateway(BOOK)
+
+    answer = await orders_list(gateway.ask, Call("GET", f"{LIST}?filters=Filled"))
+
+    assert gateway.asked == [LIST]
+    assert [order["orderId"] for order in json.loads(answer.body)["orders"]] == [2]
+
+
+async def test_pages_are_joined_until_one_is_empty() -> None:
+    """Thirty or a hundred to a page, nobody knows."""
+    gateway = Gateway(b'[{"a":1.10},{"b":2}]', b' [ {"c":3} ] ', b"[]")
+
+    answer = await positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions/?sort=name"))
+
+    assert answer.body == b'[{"a":1.10},{"b":2},{"c":3}]'
+    assert gateway.asked == [f"/v1/api/portfolio/DU1/positions/{page}?sort=name" for page in range(3)]
+
+
+@pytest.mark.parametrize(("body", "status"), [(b'{"error":"no"}', 200), (b"[]", 500), (b"<html>", 200)])
+async def test_what_is_no_page_is_the_answer(body: bytes, status: int) -> None:
+    """Half a list is never told as a whole one."""
+    answer = await positions(Gateway(body, status=status).ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+
+    assert (answer.status, answer.body) == (status, body)
+
+
+async def test_pages_without_an_end_are_given_up() -> None:
+    """A Gateway that has lost its way."""
+    gateway = Gateway(b"[1]")
+
+    with pytest.raises(GatewayGarbled):
+        await positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+    assert len(gateway.asked) == MOST_PAGES
