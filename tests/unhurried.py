@@ -12,9 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ibkr_bridge.app import Bridge
-from ibkr_bridge.cli import main, serve
+from ibkr_bridge.cli import demo, main, serve
 from ibkr_bridge.traffic.manners import UNHURRIED
 
 if __name__ == "__main__":
-    serve.Bridge = functools.partial(Bridge, manners=UNHURRIED)  # type: ignore[assignment, attr-defined]
+    for command in (serve, demo):
+        command.Bridge = functools.partial(Bridge, manners=UNHURRIED)  # type: ignore[attr-defined]
     sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -79,7 +80,7 @@ def _traffic(line: Line) -> dict[str, Any]:
         },
         "waiting": {importance.name.lower(): count for importance, count in waiting.items()},
         "budget": {"used": turns.used, "of": pace.calls, "seconds": pace.seconds} if pace else None,
-        "penalty": {"box_s": round(penalty.box_left), "rows": {row: round(s, 1) for row, s in penalty.closed.items()}},
+        "penalty": {"box_s": ceil(penalty.box_left), "rows": {row: ceil(left) for row, left in penalty.closed.items()}},
         "memory": _memory(line),
     }
 

@@ -1,4 +1,4 @@
-// A running `bridge.py demo` on free ports: its address and key, its log, and the strings of its simulator.
+// A running `bridge.py demo`, which asks IBKR as often as it is asked, on free ports: its address and key, its log, and the strings of its simulator.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const BRIDGE = fileURLToPath(new URL("../../bridge.py", import.meta.url));
+const BRIDGE = fileURLToPath(new URL("../unhurried.py", import.meta.url));
 const PYTHON = fileURLToPath(new URL("../../.venv/bin/python", import.meta.url));
 
 export async function startDemo(env = {}) {
