@@ -8,15 +8,22 @@ setting for it and must not have one: this launcher gives it other manners in it
 import dataclasses
 import functools
 import sys
+from collections.abc import Sequence
 
 from ibkr_bridge.app import Bridge
-from ibkr_bridge.cli import main, serve
-from ibkr_bridge.traffic.manners import UNHURRIED
+from ibkr_bridge.cli import demo, main, serve
+from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 
 WIDE = 64  # places
 
+
+def run(manners: Manners, words: Sequence[str]) -> int:
+    """`bridge.py` with these words, whose bridges have these manners; its exit status."""
+    for command in (serve, demo):
+        command.Bridge = functools.partial(Bridge, manners=manners)  # type: ignore[attr-defined]
+    return main(words)
+
+
 if __name__ == "__main__":
     limits = dataclasses.replace(UNHURRIED.limits, places=WIDE)
-    manners = dataclasses.replace(UNHURRIED, limits=limits)
-    serve.Bridge = functools.partial(Bridge, manners=manners)  # type: ignore[assignment, attr-defined]
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(dataclasses.replace(UNHURRIED, limits=limits), sys.argv[1:]))

@@ -51,11 +51,12 @@ def settings() -> str:
 
 
 def _in_numbers(name: str, port: int) -> str:
+    from ibkr_bridge.web.listening import chosen
+
     try:
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        host = str(chosen(name, port)[1][0])
     except OSError:
         sys.exit(f"IBKR_BRIDGE_URL: {name} is no address of this machine; write it in numbers, as 127.0.0.1")
-    host = str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -296,9 +296,7 @@ def _probe(path: Path) -> None:
     probe = path / ".probe"
     probe.unlink(missing_ok=True)
     try:
-        with probe.open(
-            "xb"
-        ) as file:  # made here and now: whatever lies there, a link above all, is not written through
+        with probe.open("xb") as file:  # whatever lies there, a link above all, is not written through
             file.write(b"writable")
     finally:
         probe.unlink(missing_ok=True)

@@ -5,17 +5,13 @@ It is run by its path, from any directory.
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ibkr_bridge.app import Bridge
-from ibkr_bridge.cli import demo, main, serve
+from bench.wide import run
 from ibkr_bridge.traffic.manners import UNHURRIED
 
 if __name__ == "__main__":
-    for command in (serve, demo):
-        command.Bridge = functools.partial(Bridge, manners=UNHURRIED)  # type: ignore[attr-defined]
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(UNHURRIED, sys.argv[1:]))

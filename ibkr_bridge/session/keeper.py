@@ -244,12 +244,16 @@ class Keeper(View):
         self.next_look = self._clock.now() + pause
         closest = doubled(CLOSEST, self._false_alarms, pause)
         await self._clock.wait(asyncio.Event(), closest)
-        deaf = self.session.saw is Saw.PACED or self._road.in_box()
+        deaf = self._is_to_slow_down(self.session)  # whoever doubts or asks
         if pause > closest and (deaf or not self._wake.is_set()):
             await self._clock.wait(asyncio.Event() if deaf else self._wake, pause - closest)
 
+    def _is_to_slow_down(self, session: Session) -> bool:
+        """Whether IBKR wants it."""
+        return session.saw is Saw.PACED or self._road.in_box()
+
     def _pause_after(self, session: Session) -> float:
-        if session.saw is Saw.PACED or self._road.in_box():
+        if self._is_to_slow_down(session):
             return PACED_PAUSE
         if session.state is State.OPENING and self._rounds_in_state < EAGER_ROUNDS:
             return min(WHILE_OPENING, max(CLOSEST, self._wait_to_open()))

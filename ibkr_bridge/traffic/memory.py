@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ibkr_bridge.upstream.base import Answer
 MOST_ENTRIES = 512
 MOST_BYTES = 32 * 1024 * 1024
 LARGEST = 4 * 1024 * 1024  # bytes of one answer
+THIN = re.compile(rb'"snapshot" *: *false')
 ENTRY = 512  # bytes an entry costs besides its body
 
 
@@ -97,7 +99,7 @@ class Memory:
 
 def is_thin(answer: Answer) -> bool:
     """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
-    return b'"snapshot":false' in answer.body[:LARGEST].replace(b" ", b"")
+    return THIN.search(answer.body) is not None
 
 
 def worth_telling(answer: Answer) -> bool:

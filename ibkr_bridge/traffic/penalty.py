@@ -84,9 +84,9 @@ class Penalty:
         Args:
             said: its Retry-After, seconds.
         """
-        others = [path for path in self.closed if path != row.path]
+        now, others = self._now(), {path for path in self.closed if path != row.path}
         period = min(said or (row.pace.seconds if row.pace else UNKNOWN_PERIOD), LONGEST)
-        self._rows = {**{path: self._rows[path] for path in self.closed}, row.path: self._now() + period}
+        self._rows = {**{path: self._rows[path] for path in others}, row.path: now + period}
         self._bus.announce(RowClosed(row.path, round(period, 1)))
         if others:
             self.declare(said)

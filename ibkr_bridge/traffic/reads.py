@@ -6,17 +6,15 @@ call, change of account and change of the session.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Endpoint, Holds
 from ibkr_bridge.errors import GatewayTrouble
 from ibkr_bridge.traffic.memory import LARGEST, Memory
-from ibkr_bridge.traffic.sharing import Flight, Passenger, Sharing
+from ibkr_bridge.traffic.sharing import Flight, Fly, Passenger, Sharing
 from ibkr_bridge.upstream.base import Answer, Call
-
-Fly = Callable[[Flight], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)

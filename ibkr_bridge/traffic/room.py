@@ -113,9 +113,8 @@ class Room:
         """Let somebody in who comes to an empty room, where everything is free; says whether it was."""
         if any(self._queues.values()) or self._taken >= self._places(guest.importance):
             return False
-        for window in self._windows(guest):
-            if not window.has_room(now):
-                return False
+        if not self._windows_have_room(guest, now):
+            return False
         self._let_in(guest, now)
         return True
 
@@ -141,7 +140,7 @@ class Room:
 
     def again(self, guest: Guest, now: float) -> bool:
         """Somebody inside wants to send once more; says whether the windows allow it, and counts it if so."""
-        if not all(window.has_room(now) for window in self._windows(guest)):
+        if not self._windows_have_room(guest, now):
             return False
         self._enter(guest)
         return True
@@ -205,6 +204,9 @@ class Room:
 
     def _places(self, importance: Importance) -> int:
         return self._limits.places - (0 if importance is Importance.ORDERS else self._limits.for_orders)
+
+    def _windows_have_room(self, guest: Guest, now: float) -> bool:
+        return all(window.has_room(now) for window in self._windows(guest))
 
     def _row_has_room(self, guest: Guest, now: float) -> bool:
         window = self._row(guest.row)

@@ -7,8 +7,9 @@ does before it was sent, and lands all the same when it was: its answer is still
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ibkr_bridge.upstream.base import Answer
 
@@ -37,6 +38,10 @@ class Flight:
         return any(passenger() for passenger in self.passengers)
 
 
+Fly = Callable[[Flight], Coroutine[Any, Any, Answer]]
+"""Asks the Gateway, for all who are on board."""
+
+
 class Sharing:
     """The flights of one line."""
 
@@ -55,10 +60,10 @@ class Sharing:
             return None
         return flight
 
-    def begin(self, key: Hashable, patience: float, fly: Callable[[Flight], Awaitable[Answer]]) -> Flight:
+    def begin(self, key: Hashable, patience: float, fly: Fly) -> Flight:
         """A flight of one's own, which others may join."""
         flight = Flight(patience)
-        flight.task = asyncio.create_task(_flown(fly, flight), name="flight")  # outlives who began it
+        flight.task = asyncio.create_task(fly(flight), name="flight")  # outlives who began it
         self._flights[key] = flight
         flight.task.add_done_callback(lambda _: self._landed(key, flight))
         return flight
@@ -92,7 +97,3 @@ class Sharing:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _flown(fly: Callable[[Flight], Awaitable[Answer]], flight: Flight) -> Answer:
-    return await fly(flight)

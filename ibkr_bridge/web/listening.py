@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.values import is_loopback
@@ -59,15 +60,25 @@ def handed_over(env: Mapping[str, str]) -> socket.socket | None:
     return taken
 
 
+def chosen(host: str, port: int) -> tuple[int, Any]:
+    """The family and address to listen at where a name stands for several: of version 4, as 127.0.0.1 for localhost.
+
+    Raises:
+        OSError: it is no address of this machine.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, address
+
+
 def bound(host: str, port: int) -> socket.socket:
     """A listening address taken now, so that a taken port is known before anything is built.
 
     Raises:
         OSError: it is taken, or not ours.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, proto, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # localhost: 127.0.0.1
-    taken = socket.socket(family, kind, proto)
+    family, address = chosen(host, port)
+    taken = socket.socket(family, socket.SOCK_STREAM)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(address)

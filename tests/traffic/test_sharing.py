@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
 
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.traffic.sharing import Flight, Sharing
+from ibkr_bridge.traffic.sharing import Flight, Fly, Sharing
 from ibkr_bridge.upstream.base import Answer
 
 ANSWER = Answer(200, {}, b"[]")
 
 
-def flying(landing: asyncio.Future[Answer]) -> Callable[[Flight], Awaitable[Answer]]:
+def flying(landing: asyncio.Future[Answer]) -> Fly:
     """A call that is answered when a test says so."""
 
     async def fly(_: Flight) -> Answer:
