@@ -8,27 +8,30 @@ from pathlib import Path
 from ibkr_bridge.sim.faults import KINDS
 from tests.cli.typed import BAD, GOOD, Demo, Place, demo, free_port
 
+# each asked by one test, and not by the bridge itself: answers are remembered
+LEDGER, META = "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta"
+
 
 def test_a_fault_is_at_work_until_it_is_cleared(place: Place, running: Demo) -> None:
     """And the command tells what is."""
-    added = place.run("trigger", "status", "--status", "418", "--path", "/portfolio/accounts", "--port", running.port)
-    spoilt = running.get("/portfolio/accounts").status_code
+    added = place.run("trigger", "status", "--status", "418", "--path", LEDGER, "--port", running.port)
+    spoilt = running.get(LEDGER).status_code
     listed = place.run("trigger", "list", "--port", running.port)
     cleared = place.run("trigger", "clear", "--port", running.port)
 
-    assert (added.returncode, added.stdout) == (GOOD, "At work: status for /portfolio/accounts\n")
+    assert (added.returncode, added.stdout) == (GOOD, "At work: status for /portfolio/DU1234567/ledger\n")
     assert spoilt == 418
     assert listed.stdout == added.stdout
     assert cleared.stdout == "Nothing is at work; all is well.\n"
-    assert running.get("/portfolio/accounts").status_code == 200
+    assert running.get(LEDGER).status_code == 200
 
 
 def test_a_fault_may_be_for_so_many_calls(place: Place, running: Demo) -> None:
     """One bad answer, and all is well again."""
-    figures = ["--status", "500", "--path", "/portfolio/DU1234567/meta", "--times", "1"]
+    figures = ["--status", "500", "--path", META, "--times", "1"]
     place.run("trigger", "status", *figures, "--port", running.port)
 
-    statuses = [running.get("/portfolio/DU1234567/meta").status_code for _ in range(2)]
+    statuses = [running.get(META).status_code for _ in range(2)]
 
     assert statuses == [500, 200]
 

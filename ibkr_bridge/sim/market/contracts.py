@@ -19,7 +19,8 @@ def search(world: World, ask: Ask) -> Answer:
     found = world.quotes.named(symbol)
     if not found:
         return error(500, "No symbol found")
-    world.kept.setdefault("searched", {}).update({str(each.conid): True for each in found})
+    if world.sessions.brokerage:
+        world.sessions.brokerage.searched.update(each.conid for each in found)
     return ok([_found(each) for each in found])
 
 
@@ -28,16 +29,18 @@ def strikes(world: World, ask: Ask) -> Answer:
     what = _one(world, ask.query.get("conid", ""))
     if what is None or not ask.query.get("month"):
         return error(400, "Bad Request: conid or month")
-    if str(what.conid) not in world.kept.get("searched", {}):
+    if not world.was_searched(what.conid):
         return ok({"call": [], "put": []})
     around = [what.price + Decimal(5 * step) for step in range(-5, 6)]
     return ok({"call": around, "put": around})
 
 
 def info(world: World, ask: Ask) -> Answer:
-    """One derivative, or the instrument itself."""
+    """One derivative, or the instrument itself; unknown unless the symbol was searched for."""
     what = _one(world, ask.query.get("conid", ""))
-    return error(500, "Contract not found") if what is None else ok([_described(what)])
+    if what is None or not world.was_searched(what.conid):
+        return error(500, "no contracts retrieved")
+    return ok([_described(what)])
 
 
 def details(world: World, ask: Ask) -> Answer:
@@ -60,8 +63,8 @@ def rules(world: World, ask: Ask) -> Answer:
 
 def algos(world: World, ask: Ask) -> Answer:
     """Order algorithms; the first answer is thin."""
-    asked = world.kept.setdefault("algos", {})
-    first = asked.setdefault(ask.parts["conid"], ask.now) == ask.now
+    brokerage = world.sessions.brokerage
+    first = brokerage is None or brokerage.is_first(f"algos {ask.parts['conid']}")
     return ok({"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]})
 
 

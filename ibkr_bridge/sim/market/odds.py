@@ -48,9 +48,13 @@ def watchlists(world: World, ask: Ask) -> Answer:
 
 
 def watchlist(world: World, ask: Ask) -> Answer:
-    """One list with its rows."""
+    """One list with its rows; the first answer has none."""
     found = world.kept.get("watchlists", {}).get(ask.query.get("id", ""))
-    return error(503, "Service Unavailable") if found is None else ok(found)
+    if found is None:
+        return error(503, "Service Unavailable")
+    brokerage = world.sessions.brokerage
+    first = brokerage is None or brokerage.is_first(f"watchlist {found['id']}")
+    return ok(found | {"instruments": []} if first else found)
 
 
 def keep_watchlist(world: World, ask: Ask) -> Answer:

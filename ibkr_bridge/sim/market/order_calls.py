@@ -15,6 +15,10 @@ from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticke
 from ibkr_bridge.sim.market.world import World
 
 EVERY_ORDER = -1
+NO_QUOTES = (
+    "21/You are trying to submit an order without having market data for this instrument. \n"
+    "IB strongly recommends against this kind of blind trading which may result in erroneous or unexpected trades."
+)
 
 
 def order_call(handler: Handler) -> Handler:
@@ -75,14 +79,15 @@ def reply(world: World, ask: Ask) -> Answer:
 
 @order_call
 def whatif(world: World, ask: Ask) -> Answer:
-    """What an order would cost, without placing it."""
+    """What an order would cost, without placing it; IBKR warns where the instrument's quotes are not open."""
     order = _read(world, ask)[0]
     worth = order.size * (order.price or world.quotes.last(order.conid, ask.now))
     sums = {"current": "1,000,000", "change": f"{worth / 4:,.2f}", "after": f"{1_000_000 - worth / 4:,.2f}"}
     amount = {"amount": f"{worth:,.2f} USD", "commission": "1 USD", "total": f"{worth + 1:,.2f} USD"}
     place_now = {"current": "0", "change": f"{order.size}", "after": f"{order.size}"}
     equity = {"equity": sums, "initial": sums, "maintenance": sums, "position": place_now}
-    return ok({"amount": amount, **equity, "warn": None, "error": None})
+    quoted = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
+    return ok({"amount": amount, **equity, "warn": None if quoted else NO_QUOTES, "error": None})
 
 
 def suppress(world: World, ask: Ask) -> Answer:

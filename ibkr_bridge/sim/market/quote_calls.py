@@ -1,8 +1,8 @@
 """Market data calls: the snapshot whose first answer is empty, candles, and giving lines back.
 
 The first snapshot of an instrument only opens its stream, and comes back without the fields that were asked for; they
-are there from a moment later on. At most 100 streams are open at once, and one too many looks like a first snapshot
-for ever.
+are there from a moment later on, computed ones later still. At most 100 streams are open at once, and one too many
+looks like a first snapshot for ever; so does a derivative whose underlying was not searched for in this session.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World
 
 MAX_LINES = 100
+FILLED_AFTER = 0.3
+"""Seconds from the opening of a stream to its first prices."""
+COMPUTED_AFTER = 1.2
+"""Seconds to what is computed of them."""
 MAX_CONIDS = 100
 MAX_FIELDS = 50
 
@@ -43,7 +47,10 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
     "6008": lambda quotes, what, now: str(what.conid),
     "6070": lambda quotes, what, now: what.kind,
     "7051": lambda quotes, what, now: what.name,
+    "7283": lambda quotes, what, now: "21.4%",
 }
+COMPUTED = frozenset({"7283"})
+DERIVATIVES = frozenset({"FUT", "OPT"})
 """Snapshot fields by number; strings with thousands separators, as IBKR sends them."""
 
 
@@ -91,11 +98,15 @@ def _row(world: World, conid: int, fields: list[str], now: float) -> dict[str, A
     what, lines = world.quotes.instrument(conid), _lines(world)
     if what is None:
         return row
-    if conid not in lines:
-        if len(lines) < MAX_LINES:
-            lines[conid] = now
+    if what.kind in DERIVATIVES and not world.was_searched(conid):
         return row
-    shown = {field: FIELDS[field](world.quotes, what, now) for field in fields if field in FIELDS}
+    if conid not in lines and len(lines) < MAX_LINES:
+        lines[conid] = now
+    open_for = now - lines.get(conid, now)
+    if open_for < FILLED_AFTER:
+        return row
+    there = [field for field in fields if field in FIELDS and (open_for >= COMPUTED_AFTER or field not in COMPUTED)]
+    shown = {field: FIELDS[field](world.quotes, what, now) for field in there}
     return row | {"_updated": world.calendar.ms(now), "server_id": "q0", "6119": "q0", "6509": "RpB"} | shown
 
 

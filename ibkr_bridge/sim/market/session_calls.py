@@ -143,5 +143,4 @@ ROUTES = (
     Route("GET POST", "/one/user", _said({"userName": NAME, "userId": USER, "features": {}})),
     Route("GET POST", "/ssodh/init", _said({"success": True})),
     Route("GET POST", "/ssodh/st", _said({"st": _hex("st")})),
-    Route("POST", "/hmds/auth/init", _said({"authenticated": True})),
 )

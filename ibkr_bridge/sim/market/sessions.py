@@ -28,6 +28,7 @@ class Login:
     ends: float
     used: float
     portfolio_seen: bool = False
+    farm_open: bool = False  # the history farm, which is opened by asking for it
 
     def left(self, now: float) -> float:
         """Seconds this login still has, if nothing more is asked."""
@@ -44,6 +45,14 @@ class Brokerage:
     orders_seen: bool = False
     suppressed: set[str] = field(default_factory=set)
     lines: dict[int, float] = field(default_factory=dict)  # conid → when its quotes were first asked for
+    searched: set[int] = field(default_factory=set)  # what a search has found, so that more is known of it
+    thin: set[str] = field(default_factory=set)  # what was asked once, so that the next answer is a full one
+
+    def is_first(self, what: str) -> bool:
+        """Whether this has not been asked before, so that the answer is a thin one."""
+        first = what not in self.thin
+        self.thin.add(what)
+        return first
 
 
 class Sessions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ibkr_bridge.sim.market import (
     accounts,
     contracts,
+    history_farm,
     odds,
     order_calls,
     order_lists,
@@ -23,4 +24,5 @@ ROUTES: tuple[Route, ...] = (
     *portfolio.ROUTES,
     *contracts.ROUTES,
     *odds.ROUTES,
+    *history_farm.ROUTES,
 )

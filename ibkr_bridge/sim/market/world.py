@@ -34,6 +34,10 @@ class World:
         """The account numbers, the selected one first; those of paper accounts begin with D."""
         return LIVE if self.live else PAPER
 
+    def was_searched(self, conid: int) -> bool:
+        """Whether a contract search of this brokerage session has found it."""
+        return self.sessions.brokerage is not None and conid in self.sessions.brokerage.searched
+
 
 def make_world(
     calendar: Calendar, *, live: bool = False, seed: int = 1, reopen_after: float = 0.2, established_after: float = 0.1

@@ -9,36 +9,59 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market.pacing import BOX, LIMITS, Limit, Pacing
+from ibkr_bridge.sim.market.quote_calls import COMPUTED_AFTER, FILLED_AFTER
 from ibkr_bridge.sim.market.quotes import PLENTY, Quotes
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire, connect
 
 API = "/v1/api"
 SNAPSHOT = f"{API}/iserver/marketdata/snapshot"
-AAPL = 265598
+AAPL, ES = 265598, 495512563
 
 
-async def test_the_first_snapshot_is_empty(wire: Wire) -> None:
-    """It only opens the stream; later ones have the fields, as text."""
-    path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86"
-    first = (await wire.call("GET", path)).json()
-    second = (await wire.call("GET", path)).json()
+async def test_the_first_snapshots_are_empty(wire: Wire, clock: ManualClock) -> None:
+    """The first one opens the stream; later ones have the fields, as text, computed ones last."""
+    path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86,7283"
+    first, second = [(await wire.call("GET", path)).json() for _ in range(2)]
+    clock.advance(2 * FILLED_AFTER)
+    third = (await wire.call("GET", path)).json()
+    clock.advance(COMPUTED_AFTER)
+    last = (await wire.call("GET", path)).json()
 
     assert [set(row) for row in first] == [{"conid", "conidEx"}] * 2
-    assert all({"31", "84", "86", "_updated", "6509"} <= set(row) for row in second)
-    assert isinstance(second[0]["31"], str)
+    assert second == first
+    assert all({"31", "84", "86", "_updated", "6509"} <= set(row) and "7283" not in row for row in third)
+    assert all("7283" in row for row in last)
+    assert isinstance(third[0]["31"], str)
 
 
-async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire) -> None:
+async def test_a_derivative_has_no_quotes_before_its_underlying_was_searched_for(
+    wire: Wire, clock: ManualClock
+) -> None:
+    """In each session anew."""
+    path = f"{SNAPSHOT}?conids={ES}&fields=31"
+    for _ in range(2):
+        assert "31" not in (await wire.call("GET", path)).json()[0]
+        clock.advance(60)
+    await wire.call("GET", f"{API}/iserver/secdef/search?symbol=ES")
+    await wire.call("GET", path)
+    clock.advance(2 * FILLED_AFTER)
+
+    assert "31" in (await wire.call("GET", path)).json()[0]
+
+
+async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire, clock: ManualClock) -> None:
     """It looks like a first snapshot, until a line is given back."""
     many = ",".join(str(conid) for conid in PLENTY[:100])
     extra = f"{SNAPSHOT}?conids={AAPL}&fields=31"
     await wire.call("GET", f"{SNAPSHOT}?conids={many}&fields=31")
     for _ in range(3):
         assert "31" not in (await wire.call("GET", extra)).json()[0]
+        clock.advance(60)
 
     await wire.call("POST", f"{API}/iserver/marketdata/unsubscribe", {"conid": PLENTY[0]})
     await wire.call("GET", extra)
+    clock.advance(2 * FILLED_AFTER)
 
     assert "31" in (await wire.call("GET", extra)).json()[0]
 
@@ -110,11 +133,52 @@ def _reads() -> Iterator[str]:
 async def test_every_room_of_the_market_answers_in_json(wire: Wire, path: str) -> None:
     """With 200."""
     await wire.call("GET", f"{API}/portfolio/accounts")
+    await wire.call("GET", f"{API}/iserver/secdef/search?symbol=AAPL")
 
     answer = await wire.call("GET", API + path)
 
     assert answer.status == 200
     answer.json()
+
+
+async def test_what_wants_a_search_first_knows_nothing_without_it(wire: Wire, sim: Simulator) -> None:
+    """In the same session."""
+    info, strikes = (f"{API}/iserver/secdef/{what}?conid={AAPL}&month=SEP26" for what in ("info", "strikes"))
+
+    async def asked() -> tuple[int, bool]:
+        return (await wire.call("GET", info)).status, bool((await wire.call("GET", strikes)).json()["call"])
+
+    before = await asked()
+    await wire.call("POST", f"{API}/iserver/secdef/search", {"symbol": "AAPL"})
+    after = await asked()
+    sim.market.world.sessions.lose()
+    sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+
+    assert (before, after, await asked()) == ((500, False), (200, True), (500, False))
+
+
+async def test_the_history_farm_has_to_be_opened(wire: Wire) -> None:
+    """Until then nothing is found there."""
+    path = f"{API}/hmds/history?conid={AAPL}&period=1d&bar=1h"
+
+    before = await wire.call("GET", path)
+    await wire.call("POST", f"{API}/hmds/auth/init", {})
+    after = await wire.call("GET", path)
+
+    assert (before.status, after.status, after.json()["points"]) == (404, 200, 24)
+
+
+async def test_a_preview_without_quotes_is_a_warned_one(wire: Wire) -> None:
+    """Its numbers may be nonsense."""
+    ticket = {"conid": AAPL, "orderType": "MKT", "side": "BUY", "quantity": 1, "tif": "DAY"}
+    path, body = f"{API}/iserver/account/DU1234567/orders/whatif", {"orders": [ticket]}
+    await wire.call("GET", f"{API}/iserver/accounts")
+
+    before = (await wire.call("POST", path, body)).json()
+    await wire.call("GET", f"{SNAPSHOT}?conids={AAPL}&fields=31")
+    after = (await wire.call("POST", path, body)).json()
+
+    assert (before["warn"][:3], after["warn"]) == ("21/", None)
 
 
 async def test_a_period_nobody_knows_is_refused_by_name(wire: Wire) -> None:
@@ -132,6 +196,15 @@ async def test_watchlists_are_kept(wire: Wire) -> None:
     found = (await wire.call("GET", f"{API}/iserver/watchlists")).json()["data"]["user_lists"]
 
     assert [each["name"] for each in found] == ["two"]
+
+
+async def test_the_first_look_at_a_watchlist_is_a_thin_one(wire: Wire) -> None:
+    """Its rows come with the second."""
+    await wire.call("POST", f"{API}/iserver/watchlist", {"id": "7", "name": "one", "rows": [{"C": AAPL}]})
+
+    looks = [(await wire.call("GET", f"{API}/iserver/watchlist?id=7")).json()["instruments"] for _ in range(2)]
+
+    assert looks == [[], [{"C": AAPL}]]
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.pattern)
