@@ -15,6 +15,7 @@ from aiohttp import web
 
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
+from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
@@ -60,10 +61,11 @@ def build_line(
     penalty = Penalty(state / f"{name}.penalty.json" if state else None, bus, clock.utc)
     limits = manners.limits
     road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
-    turns, reads = Turns(limits, clock), Reads(clock) if manners.shares else None
-    keeper = Keeper(name, Beside(gateway, turns, reads), policy, clock, bus, scrubber, road)
+    turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
+    keeper = Keeper(name, Beside(gateway, turns, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
-    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, Explaining(keeper, penalty), reads)
+    explaining = Explaining(keeper, penalty)
+    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, explaining, courtesy, reads)
     bus.listen(line.hear)
     return line
 

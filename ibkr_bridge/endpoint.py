@@ -35,7 +35,9 @@ class Order(Enum):
 class Holds(Enum):
     """What an answer is about, and so what makes it stale."""
 
-    ACCOUNT = "account"  # orders, positions, money: any order call, another account, another session
+    ORDERS = "orders"  # orders, positions, money: any order call, whatever changes an account, another session
+    ACCOUNT = "account"  # accounts and what users keep there: whatever changes one of them, another session
+    HISTORY = "history"  # how it went so far: another session
     MARKET = "market"  # prices: another session
     WORLD = "world"  # contracts and calendars: time alone
 
@@ -46,6 +48,7 @@ class Need(Enum):
     ACCOUNTS = "accounts"  # /iserver/accounts; else 500 "Please query /accounts first"
     PORTFOLIO = "portfolio"  # /portfolio/accounts; else empty or stale data, without an error
     SEARCH = "search"  # a contract search for the symbol; else 500, or nothing
+    QUOTE = "quote"  # a snapshot of the instrument; else a warning, and numbers that mean nothing
     TWICE = "twice"  # the same call; its first answer is empty or thin
     HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404
 
@@ -55,6 +58,7 @@ class Made(Enum):
 
     FILTERED = "filtered"  # asked without filters, which would silence the order stream, and filtered here
     PAGES = "pages"  # all pages, one after the other
+    FILLED = "filled"  # asked again until the fields are there that were asked for
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,16 @@ class Endpoint:
     pace: Pace | None = None
     fresh: float = 0.0
     """Seconds an answer may be told again."""
-    holds: Holds = Holds.ACCOUNT
+    holds: Holds = Holds.ORDERS
     needs: tuple[Need, ...] = ()
     within: float | None = None
     """Seconds for its answer to begin, where it is given another time than IBKR_GATEWAY_TIMEOUT."""
     made: Made | None = None
     """How its answer is made, where it is more or less than what IBKR says to it."""
+    meets: Need | None = None
+    """What has been asked first once this was answered."""
+    most: tuple[tuple[str, int], ...] = ()
+    """Lists in its query or body, and how many values IBKR takes in each."""
 
     @property
     def known(self) -> bool:
@@ -100,6 +108,13 @@ class Endpoint:
     def reads(self) -> bool:
         """Whether it changes nothing, not even what others are sent."""
         return self.effect is Effect.READ and self.segments[-1] not in GIVES_BACK
+
+    @property
+    def spoils(self) -> tuple[Holds, ...]:
+        """What is stale once it has been sent."""
+        if self.reads:
+            return ()
+        return (Holds.ORDERS,) if self.order else (Holds.ORDERS, Holds.ACCOUNT, Holds.MARKET)
 
     @property
     def shareable(self) -> bool:

@@ -7,7 +7,8 @@ from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, OrderUnknown, Upstr
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.preflight import WANTS_PREFLIGHT, doubts_session
+from ibkr_bridge.session.preflight import doubts_session
+from ibkr_bridge.telling import wants_accounts
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.upstream.base import Answer
 
@@ -31,7 +32,7 @@ class Explaining:
             BridgeError: what the caller is told instead.
         """
         if doubts_session(answer.status, answer.body):
-            self._keeper.doubt(prepare=WANTS_PREFLIGHT.encode() in answer.body)
+            self._keeper.doubt(prepare=wants_accounts(answer.body))
         explain = EXPLAINED.get(answer.status)
         error = await explain(self, row, answer) if explain else None
         if error is None:

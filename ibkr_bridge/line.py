@@ -8,35 +8,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
 from ibkr_bridge.catalogue import met
 from ibkr_bridge.composed import Ask
+from ibkr_bridge.composed.asked import refuse_too_many
+from ibkr_bridge.composed.courtesy import Courtesy, Errand
 from ibkr_bridge.composed.orders_list import orders_list
 from ibkr_bridge.composed.positions import positions
-from ibkr_bridge.endpoint import Holds, Made, Need
+from ibkr_bridge.endpoint import Holds, Made
 from ibkr_bridge.errors import (
     GatewayGarbled,
     GatewayTrouble,
-    NotNow,
     OrderUnknown,
     Stopping,
 )
 from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.rules import Standing, applying, judge
+from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.settings import Mode, Settings
-from ibkr_bridge.traffic.memory import is_thin
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Asker, Reads
 from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
-from ibkr_bridge.traffic.turns import Turn, Turns
-from ibkr_bridge.trip import CallerGone, Trip
+from ibkr_bridge.traffic.turns import Turn, Turns, ignore
+from ibkr_bridge.trip import CallerGone, Spent, Trip
 from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
@@ -58,10 +58,9 @@ class Line:
     penalty: Penalty
     pause: Pause
     explaining: Explaining
+    courtesy: Courtesy
     reads: Reads | None
     """None where nothing is shared or remembered."""
-    _asked_before: set[str] = field(default_factory=set)
-    """Targets of this session whose first answer is behind them."""
 
     async def ask(self, trip: Trip) -> Answer:
         """Take a call the whole road.
@@ -70,80 +69,85 @@ class Line:
             BridgeError: nothing was sent, or nothing usable came back; the class says which.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
+        refuse_too_many(trip.row, trip.call)
         compose = COMPOSED.get(trip.row.made) if trip.row.made else None
-        return await (self._composed(trip, compose) if compose else self._one(trip))
+        return await (compose(self._parts(trip), trip.call) if compose else self._one(trip))
 
-    async def _composed(self, trip: Trip, compose: Compose) -> Answer:
-        """An answer that is made of others; each of them goes the whole road."""
+    def _parts(self, trip: Trip) -> Ask:
+        """Asks for what an answer is made of; each part goes the whole road."""
 
         async def ask(call: Call) -> Answer:
-            part = replace(trip, call=call, row=replace(met(call.method, call.target), made=None))
+            part = replace(trip, call=call, row=met(call.method, call.target))
             try:
                 return await self._one(part)
             finally:
-                trip.waited, trip.at_gateway = trip.waited + part.waited, trip.at_gateway + part.at_gateway
                 trip.source, trip.age = part.source, part.age
 
-        return await compose(ask, trip.call)
+        return ask
+
+    def _others(self, trip: Trip, max_age: float | None = None) -> Ask:
+        """Asks for what IBKR wants to be asked besides."""
+
+        async def ask(call: Call) -> Answer:
+            row = met(call.method, call.target)
+            asked = Asked(row.effect, row.order)
+            return await self.ask(
+                replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False)
+            )
+
+        return ask
 
     async def _one(self, trip: Trip) -> Answer:
         self._guard(trip)
-        began = time.monotonic()
         await self._session_up(trip)
         if self.reads is None or not trip.row.shareable:
-            return await self._ask(trip, began)
-        asker = Asker(self._patience(trip, began), trip.max_age, trip.still_there)
+            return await self._courteously(trip)
+        asker = Asker(self._patience(trip), trip.max_age, trip.still_there)
         told = await self.reads.read(trip.row, trip.call, asker, lambda flight: self._fly(trip, flight))
         trip.source, trip.age = told.source, told.age
         return told.answer
 
     async def _fly(self, trip: Trip, flight: Flight) -> Answer:
         """Ask for all who wait for it, not for the first of them alone."""
-        own = replace(trip, still_there=flight.is_wanted, wait=flight.patience, flight=flight)
+        own = replace(trip, still_there=flight.is_wanted, wait=flight.patience, flight=flight, spent=Spent())
         try:
-            answer = await self._ask(own, time.monotonic())
-            return await self._second(own, answer) if self._needs_second(own, answer) else answer
+            return await self._courteously(own)
         finally:
-            trip.waited, trip.at_gateway = own.waited, own.at_gateway
+            trip.spent.waited += own.spent.waited
+            trip.spent.at_gateway += own.spent.at_gateway
 
-    def _needs_second(self, trip: Trip, answer: Answer) -> bool:
-        """Whether IBKR's first answer in a session is a thin one, which it makes good when it is asked again."""
-        if Need.TWICE not in trip.row.needs or answer.status != 200 or answer.rest is not None:
-            return False
-        if trip.row.pace is not None:
-            return is_thin(answer)  # a second look costs its callers seconds: only where IBKR says so
-        known = trip.call.target in self._asked_before
-        self._asked_before.add(trip.call.target)
-        return not known
+    async def _courteously(self, trip: Trip) -> Answer:
+        async def send(longer: float) -> Answer:
+            notice = self.courtesy.noticing()
+            answer = await self._ask(replace(trip, sent=False) if trip.row.reads else trip, longer)
+            notice(trip.row, trip.call, answer)
+            return answer
 
-    async def _second(self, trip: Trip, first: Answer) -> Answer:
-        """Ask once more, as long as the row's own limit makes that; where it cannot be, the first answer has to do."""
-        pace = trip.row.pace.seconds if trip.row.pace else 0.0
-        again = replace(trip, wait=pace + self.settings.max_wait, sent=False)
-        try:
-            return await self._ask(again, time.monotonic())
-        except NotNow:
-            return first
+        return await self.courtesy.ask(Errand(trip.row, trip.call, send, self._others(trip), self._others(trip, 0.0)))
 
-    async def _ask(self, trip: Trip, began: float) -> Answer:
+    async def _ask(self, trip: Trip, longer: float = 0.0) -> Answer:
         self.penalty.check(trip.row)
         importance = Importance.ORDERS if trip.row.order else Importance.READS
-        turn = await self.turns.take(trip.row, importance, trip.key, self._patience(trip, began))
-        trip.waited = time.monotonic() - began
+        expects = trip.flight.expects if trip.flight else ignore
+        began = time.monotonic()
+        try:
+            turn = await self.turns.take(trip.row, importance, trip.key, self._patience(trip) + longer, expects)
+        finally:
+            trip.spent.waited += time.monotonic() - began
         try:
             return await self.explaining.read(trip.row, await self._send(trip, turn))
         finally:
-            if trip.sent and not trip.row.reads:
-                self._forget(Holds.ACCOUNT)
+            if trip.sent:
+                self._forget(*trip.row.spoils)
 
     def hear(self, fact: events.Fact) -> None:
         """What was known of accounts and prices belongs to one session."""
         if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
-            self._forget(Holds.ACCOUNT, Holds.MARKET)
-            self._asked_before.clear()
+            self._forget(*(kind for kind in Holds if kind is not Holds.WORLD))
+            self.courtesy.forget()
 
     def _forget(self, *kinds: Holds) -> None:
-        if self.reads is not None:
+        if self.reads is not None and kinds:
             self.reads.forget(*kinds)
 
     async def signed_in(self) -> None:
@@ -184,16 +188,18 @@ class Line:
             await self.keeper.fresh()
         if self.keeper.is_up(trip.row.layer):
             return
+        began = time.monotonic()
         up = trip.wait and await self.keeper.until_up(trip.row.layer, trip.wait, trip.stopping)
+        trip.spent.waited += time.monotonic() - began
         if trip.stopping():
             raise Stopping("the bridge is stopping", retry_after=LOOK_AGAIN_IN)
         if not up:
             raise down(self.keeper)
 
-    def _patience(self, trip: Trip, began: float) -> float:
-        if trip.wait is None:
-            return self.settings.max_wait
-        return max(0.0, trip.wait - (time.monotonic() - began))
+    def _patience(self, trip: Trip) -> float:
+        """Seconds that are left for waiting."""
+        wait = self.settings.max_wait if trip.wait is None else trip.wait
+        return max(0.0, wait - trip.spent.waited)
 
     def _last_look(self, trip: Trip, turn: Turn) -> None:
         """The connection stands, the next thing is the first byte: much may have changed while we waited."""
@@ -207,9 +213,8 @@ class Line:
             raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
         trip.sent = turn.sent = True
         if trip.flight is not None:
-            trip.flight.sent = True
-        if not trip.row.reads:
-            self._forget(Holds.ACCOUNT)
+            trip.flight.departed.set()
+        self._forget(*trip.row.spoils)
 
     # -- sent
 
@@ -232,7 +237,7 @@ class Line:
                 raise OrderUnknown(f"{exc.detail}; what was asked for may have happened") from exc
             raise
         finally:
-            trip.at_gateway = time.monotonic() - sent
+            trip.spent.at_gateway += time.monotonic() - sent
 
 
 Lines = Mapping[str, Line]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.orders.rules import Asked
@@ -16,8 +16,18 @@ class CallerGone(Exception):
 
 
 @dataclass
+class Spent:
+    """Seconds a caller's call took so far, all that was asked for it together."""
+
+    waited: float = 0.0
+    """For session and turns."""
+    at_gateway: float = 0.0
+    """Inside the Gateway, until heads of answers came."""
+
+
+@dataclass
 class Trip:
-    """How one call went: seconds spent waiting for our turn, and inside the Gateway until its head came."""
+    """One call, and how it goes."""
 
     call: Call
     row: Endpoint
@@ -25,7 +35,7 @@ class Trip:
     key: str = ""
     """Whose it is; keys take turns."""
     wait: float | None = None
-    """Seconds the caller would wait for session and turn; None for the bridge's own limit."""
+    """Seconds the caller would wait for session and turns; None for the bridge's own limit."""
     still_there: Callable[[], bool] = lambda: True
     stopping: Callable[[], bool] = lambda: False
     """Whether the bridge is ending, so that waiting for the session makes no sense."""
@@ -33,8 +43,7 @@ class Trip:
     """Seconds an answer may be old, where the caller says so; 0 asks anew."""
     flight: Flight | None = None
     """Whose call it is, where several wait for it."""
-    waited: float = 0.0
-    at_gateway: float = 0.0
+    spent: Spent = field(default_factory=Spent)
     source: str = "gateway"
     age: float | None = None
     sent: bool = False

@@ -61,6 +61,7 @@ def settings_for(gateway: str, state: Path, **env: str) -> Settings:
         {
             "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
             "IBKR_BRIDGE_KEY": KEY,
+            "IBKR_BRIDGE_MAINTENANCE": "none",  # whenever the tests are run
             "IBKR_BRIDGE_STATE_DIR": str(state),
             "IBKR_GATEWAY_URL": gateway,
             **env,

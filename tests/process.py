@@ -65,6 +65,7 @@ def environment(gateway: str, state: Path, **env: str) -> dict[str, str]:
     """What a daemon's environment holds: nothing of the test's own."""
     return {
         "PATH": os.environ["PATH"],
+        "IBKR_BRIDGE_MAINTENANCE": "none",
         "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
         "IBKR_BRIDGE_KEY": KEY,
         "IBKR_BRIDGE_STATE_DIR": str(state),

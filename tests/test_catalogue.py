@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import ibkr_bridge
 from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, account_in, decoded, find, met, target
-from ibkr_bridge.endpoint import Effect, Endpoint, Layer, Order
+from ibkr_bridge.endpoint import Effect, Endpoint, Holds, Layer, Order
 from ibkr_bridge.reading import NEVER_BRIDGED
 
 HERE = Path(__file__).parent
@@ -198,6 +198,7 @@ def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ..
         ("/v1/api/portfolio/accounts/", "/portfolio/accounts"),
         ("/marketdata/snapshot", "/iserver/marketdata/snapshot"),
         ("/v1/api/tickle", "/tickle"),
+        ("/iserver/secdef/info?conid=1/2&x=%3F", "/iserver/secdef/info"),
         ("/", "/?/*"),
     ],
 )
@@ -228,3 +229,32 @@ def test_no_other_room_names_a_path_of_ibkr() -> None:
     named_path = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
 
     assert not [f"{file.name}: {found}" for file in rooms for found in named_path.findall(file.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "stale", "not_stale"),
+    [
+        ("POST", "/iserver/account/DU1/orders", "/iserver/account/trades", "/pa/performance"),
+        ("DELETE", "/iserver/account/DU1/order/7", "/portfolio/DU1/ledger", "/portfolio/accounts"),
+        ("POST", "/iserver/reply/x", "/iserver/account/orders", "/iserver/watchlists"),
+        ("POST", "/iserver/account", "/portfolio/accounts", "/pa/performance"),
+        ("DELETE", "/iserver/watchlist", "/iserver/watchlists", "/iserver/scanner/params"),
+        ("POST", "/portfolio/DU1/positions/invalidate", "/portfolio/DU1/positions/0", "/pa/summary"),
+        ("POST", "/whatever/it/is", "/portfolio/DU1/meta", "/pa/allperiods"),
+    ],
+)
+def test_what_a_call_makes_stale_and_what_it_leaves(method: str, path: str, stale: str, not_stale: str) -> None:
+    """An order moves orders and money; what IBKR tells once in a quarter of an hour outlives it."""
+    row = met(method, path)
+
+    def holds(path: str) -> Holds:
+        return met("POST" if path.startswith("/pa/") else "GET", path).holds
+
+    assert holds(stale) in row.spoils
+    assert holds(not_stale) not in row.spoils
+
+
+def test_reading_makes_nothing_stale() -> None:
+    """Whatever is read."""
+    assert not [row.path for row in CATALOGUE if row.reads and row.spoils]
+    assert not [row.path for row in CATALOGUE if not row.reads and not row.spoils]

@@ -153,7 +153,7 @@ async def test_the_guard_says_no(house: House, sim: Simulator) -> None:
 @pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "silence"])
 async def test_an_order_without_an_answer_is_unknown_and_sent_once(house: House, sim: Simulator, fault: str) -> None:
     """By the bridge's word: its class is not the one of a read that failed."""
-    sim.faults.add(fault, path="/orders")
+    sim.faults.add(fault, path=ORDER.target)
 
     told = await refused(house, lambda client: client.post(ORDER.target, ORDER.body))
 

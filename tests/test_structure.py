@@ -34,14 +34,14 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("session", "traffic", "orders", "stream", "composed"),
     ("upstream", "client"),
     ("settings", "pulse", "calling"),
-    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files"),
+    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files", "telling"),
     ("endpoint",),
     ("__init__",),
 )
 FLOOR = set(next(group for group in LAYERS if "catalogue" in group))  # small words for everybody, for each other too
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
-    "composed/spans.py",
+    *("composed/spans.py", "composed/asked.py", "composed/look.py", "telling.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
     *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )
@@ -216,6 +216,13 @@ def test_the_diagram_is_the_table() -> None:
     from tools.diagram import draw
 
     assert draw() in (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_the_page_of_endpoints_is_the_table() -> None:
+    """Written from the catalogue, not from memory."""
+    from tools.endpoints import page
+
+    assert page() == (ROOT / "docs" / "endpoints.md").read_text()
 
 
 def test_every_loop_is_accounted_for() -> None:

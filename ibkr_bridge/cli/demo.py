@@ -63,10 +63,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
-    """The settings of the environment, a key if there is none, and nothing of a real Gateway."""
+    """The settings of the environment, a key if there is none, and nothing of a real Gateway or of IBKR's breaks."""
     kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in NOT_THE_DEMOS}
     key = {} if "IBKR_BRIDGE_KEY" in env else {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32)}
-    return Settings.from_env({**kept, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
+    return Settings.from_env({"IBKR_BRIDGE_MAINTENANCE": "none", **kept, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
 
 
 async def _both(settings: Settings, gateway_port: int) -> int:

@@ -1,4 +1,4 @@
-"""What the keeper asks of the Gateway: five calls, one at a time, and how their answers are read.
+"""What the keeper asks of the Gateway: six calls, one at a time, and how their answers are read.
 
 The keeper stands beside the slots of callers: its calls are few, short and spaced. None of them raises; whatever goes
 wrong is something that was seen.
@@ -13,7 +13,7 @@ from typing import Protocol
 from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, target
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, Paced
 from ibkr_bridge.session.machine import Saw, read_status
-from ibkr_bridge.session.preflight import REPLAYED, Accounts, read_accounts
+from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.headers import upwards
 
@@ -95,21 +95,29 @@ class Envoy:
 
     async def tickle(self) -> dict[str, object] | None:
         """Keep the login awake; the answer carries the session id and the time left."""
-        answer = await self._try(Call("GET", target(TICKLE), upwards(())), TICKLE_WITHIN)
-        body = _json(answer) if answer and answer.status == 200 else None
+        body = await self._asked(target(TICKLE), TICKLE_WITHIN)
         return body if isinstance(body, dict) and "session" in body else None
 
     async def prepare(self) -> Accounts | None:
         """Make the calls IBKR wants first. Returns the accounts they tell of, None where they told nothing."""
-        answers = [await self._try(Call("GET", path, upwards(())), LOOK_WITHIN) for path in REPLAYED]
-        first = answers[0]
-        accounts = read_accounts(_json(first)) if first and first.status == 200 else Accounts()
+        told = [await self._asked(path, LOOK_WITHIN) for path in REPLAYED]
+        accounts = read_accounts(told[0])
         return accounts if accounts.numbers else None
+
+    async def ask_beforehand(self) -> None:
+        """Have the first look at the orders, which shows nothing, behind us before a caller wants one."""
+        await self._asked(BEFOREHAND, TICKLE_WITHIN)
 
     async def log_out(self) -> int:
         """End the login at IBKR. Returns the status, 0 for none."""
         answer = await self._try(Call("POST", target(LOGOUT), upwards(JSON), b"{}", changes=True), OPEN_WITHIN)
         return answer.status if answer else 0
+
+    async def _asked(self, path: str, within: float) -> object:
+        """What a GET tells; None where it tells nothing."""
+        answer = await self._try(Call("GET", path, upwards(())), within)
+        told = _json(answer) if answer else None
+        return told if answer and answer.status == 200 else None
 
     async def _try(self, call: Call, within: float, left: Left = nobody) -> Answer | None:
         try:

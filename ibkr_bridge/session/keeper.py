@@ -123,13 +123,16 @@ class Keeper(View):
         self._false_alarms = self._false_alarms + 1 if doubted and saw is Saw.SESSION else 0
         session, acts = step(self.session, saw, seen)
         if session.state is State.READY:
-            await self._perform_all((*acts, *self._asked_for()))
+            acts = (*acts, *self._asked_for())
+            await self._perform_all(acts)
             self._publish(session, seen)
         else:
             self._publish(session, seen)
             await self._perform_all(acts)
         if session.login and self._clock.now() - self._tickle_tried >= self._tickle_pause:
             await self._tickle()
+        if Act.PREPARE in acts:
+            await self._envoy.ask_beforehand()
 
     @property
     def _tickle_pause(self) -> float:

@@ -1,7 +1,8 @@
 """What IBKR wants to be asked before anything else, and what its answers tell about the accounts. Pure.
 
 Without `/iserver/accounts` orders, trades and quotes answer 500 "Please query /accounts first"; without
-`/portfolio/accounts` the portfolio comes back empty. Both must be asked again after every opening.
+`/portfolio/accounts` the portfolio comes back empty. The first list of orders is empty as well, and the next one may be
+had five seconds later: so it is asked for before anybody wants it. All must be asked again after every opening.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ibkr_bridge.catalogue import ACCOUNTS, PORTFOLIO_ACCOUNTS, target
+from ibkr_bridge.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, target
+from ibkr_bridge.telling import WANTS_ACCOUNTS
 
 REPLAYED = (target(ACCOUNTS), target(PORTFOLIO_ACCOUNTS))
+BEFOREHAND = target(ORDERS_LIST)
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,7 @@ def read_accounts(body: object) -> Accounts:
     return Accounts(listed, paper if isinstance(paper, bool) else None)
 
 
-WANTS_PREFLIGHT = "query /accounts first"
-LOST_SESSION = (WANTS_PREFLIGHT, "no bridge", "init session first", "no session", "not authenticated")
+LOST_SESSION = (WANTS_ACCOUNTS.decode(), "no bridge", "init session first", "no session", "not authenticated")
 
 
 def doubts_session(status: int, beginning: bytes) -> bool:

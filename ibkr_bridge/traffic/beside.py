@@ -6,12 +6,17 @@ and what it was told is told to callers, who would otherwise have to wait until 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ibkr_bridge.catalogue import met
+from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.errors import Paced
 from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
+
+Noticing = Callable[[], Callable[[Endpoint, Call, Answer], None]]
 
 
 class Beside:
@@ -21,12 +26,14 @@ class Beside:
         gateway: who is asked.
         turns: where it is counted.
         reads: where answers are remembered; None where they are not.
+        noticing: is told that somebody asks, and then what they were answered.
     """
 
-    def __init__(self, gateway: Gateway, turns: Turns, reads: Reads | None) -> None:
+    def __init__(self, gateway: Gateway, turns: Turns, reads: Reads | None, noticing: Noticing) -> None:
         self._gateway = gateway
         self._turns = turns
         self._reads = reads
+        self._noticing = noticing
 
     async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
         """See `Upstream.ask`.
@@ -44,7 +51,9 @@ class Beside:
             counted()
             left()
 
+        notice = self._noticing()
         answer = await self._gateway.ask(call, answered, within=within)
+        notice(row, call, answer)
         if self._reads is not None and row.shareable:
             self._reads.learn(row, call, answer)
         return answer

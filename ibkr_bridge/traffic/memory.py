@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ibkr_bridge.endpoint import Endpoint, Holds
+from ibkr_bridge.telling import hides_error, is_thin
 from ibkr_bridge.upstream.base import Answer
 
 MOST_ENTRIES = 512
 MOST_BYTES = 32 * 1024 * 1024
 LARGEST = 4 * 1024 * 1024  # bytes of one answer
-THIN = re.compile(rb'"snapshot" *: *false')
 ENTRY = 512  # bytes an entry costs besides its body
 
 
@@ -97,22 +95,8 @@ class Memory:
             self._bytes -= kept.size
 
 
-def is_thin(answer: Answer) -> bool:
-    """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
-    return THIN.search(answer.body) is not None
-
-
 def worth_telling(answer: Answer) -> bool:
     """Whether an answer is whole, good, and hides no error inside its 200."""
-    if answer.status != 200 or answer.rest is not None or len(answer.body) > LARGEST or is_thin(answer):
+    if answer.status != 200 or answer.rest is not None or len(answer.body) > LARGEST or is_thin(answer.body):
         return False
-    return not (b'"error"' in answer.body or b'"success"' in answer.body) or not _hides_error(answer.body)
-
-
-def _hides_error(body: bytes) -> bool:
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return True  # whatever it is, it is not what we take it for
-    parts = told if isinstance(told, list) else [told]
-    return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)
+    return not hides_error(answer.body)

@@ -47,7 +47,7 @@ class Reads:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.memory = Memory()
-        self.sharing = Sharing()
+        self.sharing = Sharing(clock)
 
     def __repr__(self) -> str:
         return f"<Reads {self.memory!r} {self.sharing!r}>"
@@ -80,15 +80,15 @@ class Reads:
         if flight is not None:
             return await self._join(flight, asker, fly)
         flight = self.sharing.begin(key, asker.patience, self._remembered(key, row, generation, fly))
-        return Told(await self.sharing.board(flight, asker.is_there), "gateway")
+        return Told(await self.sharing.board(flight, asker.is_there, asker.patience), "gateway")
 
     async def _join(self, flight: Flight, asker: Asker, fly: Fly) -> Told:
-        answer = await self.sharing.board(flight, asker.is_there)
+        answer = await self.sharing.board(flight, asker.is_there, asker.patience)
         if answer.rest is None:
             self.sharing.joined += 1
             return Told(answer, "shared")
-        own = Flight(asker.patience, [asker.is_there])  # too large for two: the rest of it is read by who came first
-        return Told(await fly(own), "gateway")
+        own = Flight(self._clock, asker.patience, [asker.is_there])
+        return Told(await fly(own), "gateway")  # too large for two: the rest of it is read by who came first
 
     def _remembered(self, key: Hashable, row: Endpoint, generation: int, fly: Fly) -> Fly:
         async def flown(flight: Flight) -> Answer:

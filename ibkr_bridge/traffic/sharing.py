@@ -11,22 +11,38 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.errors import Paced
 from ibkr_bridge.upstream.base import Answer
 
 Passenger = Callable[[], bool]
 """Whether somebody who waits is still there."""
+NEARLY = 0.5  # seconds of patience more or less that nobody minds
+SOON = 1.0  # seconds; what is told where nobody knows better
 
 
 @dataclass(eq=False)
 class Flight:
     """One call for several."""
 
+    clock: Clock
     patience: float
     """Seconds it may wait for its turn."""
     passengers: list[Passenger] = field(default_factory=list)
-    sent: bool = False
-    """Whether its bytes may have left."""
+    departed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its bytes may have left."""
+    due: float = 0.0
+    """When it will probably have its turn, by the clock."""
     task: asyncio.Task[Answer] | None = None
+
+    def expects(self, seconds: float) -> None:
+        """It will probably have its turn in so many seconds."""
+        self.due = self.clock.now() + seconds
+
+    @property
+    def sent(self) -> bool:
+        """Whether its bytes may have left."""
+        return self.departed.is_set()
 
     @property
     def is_over(self) -> bool:
@@ -43,9 +59,14 @@ Fly = Callable[[Flight], Coroutine[Any, Any, Answer]]
 
 
 class Sharing:
-    """The flights of one line."""
+    """The flights of one line.
 
-    def __init__(self) -> None:
+    Args:
+        clock: time, for those who would not wait as long as the flight they joined.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._flights: dict[Hashable, Flight] = {}
         self.joined = 0
         """Calls that were answered by another one's flight."""
@@ -54,15 +75,15 @@ class Sharing:
         return f"<Sharing {len(self._flights)} flights>"
 
     def find(self, key: Hashable, *, patience: float, unsent: bool) -> Flight | None:
-        """A flight to join: one that waits at least as patiently, and has not been sent where that matters."""
+        """A flight to join: one that waits about as patiently at least, and has not been sent where that matters."""
         flight = self._flights.get(key)
-        if flight is None or flight.is_over or flight.patience < patience or (unsent and flight.sent):
+        if flight is None or flight.is_over or flight.patience < patience - NEARLY or (unsent and flight.sent):
             return None
         return flight
 
     def begin(self, key: Hashable, patience: float, fly: Fly) -> Flight:
         """A flight of one's own, which others may join."""
-        flight = Flight(patience)
+        flight = Flight(self._clock, patience)
         flight.task = asyncio.create_task(fly(flight), name="flight")  # outlives who began it
         self._flights[key] = flight
         flight.task.add_done_callback(lambda _: self._landed(key, flight))
@@ -71,25 +92,37 @@ class Sharing:
     def _landed(self, key: Hashable, flight: Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+        flight.departed.set()
         if flight.task is not None and not flight.task.cancelled():
             flight.task.exception()  # told to all who waited; where nobody did, there is nobody to tell
 
-    async def board(self, flight: Flight, passenger: Passenger) -> Answer:
+    async def board(self, flight: Flight, passenger: Passenger, patience: float) -> Answer:
         """Wait for a flight's answer.
 
+        Args:
+            patience: seconds the passenger would wait for its turn.
+
         Raises:
+            Paced: the flight waits longer than that.
             BridgeError: what became of it.
         """
         if flight.task is None:
             raise RuntimeError("a flight that has not begun")
         flight.passengers.append(passenger)
         try:
+            if patience < flight.patience:
+                await self._departure(flight, patience)
             return await asyncio.shield(flight.task)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Paced):
             flight.passengers.remove(passenger)
             if not flight.passengers and not flight.sent:
                 flight.task.cancel()
             raise
+
+    async def _departure(self, flight: Flight, patience: float) -> None:
+        if not flight.sent and not await self._clock.wait(flight.departed, patience):
+            left = flight.due - self._clock.now()
+            raise Paced("IBKR takes this call only so often", retry_after=left if left > 0 else SOON)
 
     async def close(self) -> None:
         """Call off whatever is still on its way."""

@@ -15,6 +15,12 @@ from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.errors import Busy, Paced
 from ibkr_bridge.traffic.room import TRY_AGAIN, Guest, Importance, Limits, Room
 
+Expects = Callable[[float], None]
+
+
+def ignore(_: float) -> None:
+    """For those who do not want to know."""
+
 
 class Turn:
     """A call's stay inside: held from the moment it may go until the Gateway no longer works on it."""
@@ -69,8 +75,13 @@ class Turns:
         """How many wait, by importance."""
         return self._room.waiting()
 
-    async def take(self, row: Endpoint, importance: Importance, key: str, wait: float) -> Turn:
+    async def take(
+        self, row: Endpoint, importance: Importance, key: str, wait: float, expects: Expects = ignore
+    ) -> Turn:
         """Wait for a turn, at most `wait` seconds; whoever is cancelled meanwhile is forgotten.
+
+        Args:
+            expects: is told how long it will probably take, where it does not come at once.
 
         Raises:
             Paced: IBKR's limits make it longer; `retry_after` says how long.
@@ -81,11 +92,11 @@ class Turns:
             self._room.arrive(guest)
             self._let_in()
             if not guest.entered:
-                await self._wait(guest, wait)
+                await self._wait(guest, wait, expects)
         return Turn(self, guest)
 
-    async def _wait(self, guest: Guest, wait: float) -> None:
-        self._refuse_if_too_long(guest, wait)
+    async def _wait(self, guest: Guest, wait: float, expects: Expects) -> None:
+        expects(self._refuse_if_too_long(guest, wait))
         turn = self._waiting[guest] = asyncio.Event()
         self._changed.set()
         try:
@@ -100,11 +111,12 @@ class Turns:
             self._refuse_if_too_long(guest, 0.0)
             raise Busy("no place at the Gateway became free in time", retry_after=TRY_AGAIN)
 
-    def _refuse_if_too_long(self, guest: Guest, wait: float) -> None:
+    def _refuse_if_too_long(self, guest: Guest, wait: float) -> float:
         expected = self._room.wait(guest, self._clock.now())
         if expected > wait:
             self._room.forget(guest)
             raise Paced("IBKR takes this call only so often", retry_after=expected)
+        return expected
 
     def _leave(self, guest: Guest) -> None:
         """Stop waiting; a turn that came in that very moment goes on to the next."""

@@ -11,6 +11,8 @@ from collections import deque
 
 from ibkr_bridge.endpoint import Pace
 
+SURELY = 1.0001  # longer than IBKR's own windows by more than two clocks go apart
+
 
 class Window:
     """The places of one limit.
@@ -20,12 +22,12 @@ class Window:
     """
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self._calls, self._seconds = pace.calls, pace.seconds * SURELY
         self._inside = 0
         self._leaving: deque[float] = deque()  # when the places of answered calls become free, the soonest first
 
     def __repr__(self) -> str:
-        return f"<Window {self._inside} inside, {len(self._leaving)} leaving, of {self._pace.calls}>"
+        return f"<Window {self._inside} inside, {len(self._leaving)} leaving, of {self._calls}>"
 
     def used(self, now: float) -> int:
         """Places taken; the rest of the budget is free."""
@@ -35,7 +37,7 @@ class Window:
 
     def has_room(self, now: float) -> bool:
         """Whether a call may start now."""
-        return self.used(now) < self._pace.calls
+        return self.used(now) < self._calls
 
     def enter(self) -> None:
         """A call starts."""
@@ -45,7 +47,7 @@ class Window:
         """A call has been answered, or never will be; one that was never sent gives its place back at once."""
         self._inside -= 1
         if sent:
-            self._leaving.append(now + self._pace.seconds)
+            self._leaving.append(now + self._seconds)
 
     def room_at(self, now: float) -> float | None:
         """When time alone makes the next place free; None where that takes an answer."""
@@ -55,8 +57,8 @@ class Window:
 
     def plan(self, now: float, stay: float) -> Plan:
         """Its places as they will become free, if each call is inside for `stay` seconds."""
-        free = [now] * max(0, self._pace.calls - self.used(now))
-        return Plan([*free, *self._leaving, *[now + self._pace.seconds] * self._inside], self._pace.seconds + stay)
+        free = [now] * max(0, self._calls - self.used(now))
+        return Plan([*free, *self._leaving, *[now + self._seconds] * self._inside], self._seconds + stay)
 
 
 class Plan:

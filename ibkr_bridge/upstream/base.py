@@ -56,6 +56,8 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     rest: Rest | None = field(default=None, repr=False)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What the bridge has to say of it, as headers of its own."""
 
 
 Left = Callable[[], None]

@@ -74,7 +74,7 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
         try:
             answer = await _ask(request, line, trip)
         finally:
-            visit.waited, visit.at_gateway = trip.waited, trip.at_gateway
+            visit.waited, visit.at_gateway = trip.spent.waited, trip.spent.at_gateway
         visit.source, visit.age = trip.source, trip.age
         return await _passed_on(request, answer)
 
@@ -144,7 +144,7 @@ async def whole_body(request: web.Request) -> bytes:
 
 
 async def _passed_on(request: web.Request, answer: Answer) -> web.StreamResponse:
-    headers = downwards(answer.headers)
+    headers = {**downwards(answer.headers), **answer.notes}
     if answer.rest is None:
         body = None if answer.status in BODILESS else answer.body
         request[VISIT].untyped = hdrs.CONTENT_TYPE not in headers

@@ -207,7 +207,7 @@ async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
 
 async def test_an_order_without_an_answer_is_sent_once(bridge: House, sim: Simulator) -> None:
     """As the page sets it up, ibind does not repeat it either."""
-    sim.faults.add("cut-before", path="/orders")
+    sim.faults.add("cut-before", path=f"{ACCOUNT}/orders")
 
     def use(client: Any) -> None:
         with pytest.raises(ExternalBrokerError, match="order_unknown"):

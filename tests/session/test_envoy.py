@@ -16,6 +16,7 @@ from ibkr_bridge.session.envoy import Envoy, denied
 from ibkr_bridge.session.machine import Saw
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from tests.upstream.stage import PATIENCE, Heard, Stage, Voice, never
@@ -320,3 +321,48 @@ async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Ev
 def test_the_gateways_own_refusal_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
     """Not the 403 that people look for."""
     assert denied(status, body) is is_denied
+
+
+class Large:
+    """The rest of an answer nobody wants."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Never read."""
+        raise AssertionError("the keeper reads no large answers")
+        yield b""
+
+    def close(self) -> None:
+        """See `Rest.close`."""
+        self.closed += 1
+
+
+async def test_large_answers_are_let_go() -> None:
+    """Whatever was asked: until then they would hold the Gateway's places."""
+    given: list[Large] = []
+
+    class Talkative:
+        async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
+            given.append(Large())
+            return Answer(200, {}, b'{"accounts":["DU1"', given[-1])
+
+    envoy = Envoy(Talkative(), nobody)
+    await envoy.look()
+    told = (await envoy.tickle(), await envoy.prepare())
+    await envoy.ask_beforehand()
+
+    assert told == (None, None)
+    assert [large.closed for large in given] == [1] * 5
+
+
+async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
+    """Their first list is empty, and says so."""
+    async with leading_to(sim.url) as road:
+        envoy = Envoy(road, nobody)
+        await envoy.ask_beforehand()
+
+    assert [seen.target for seen in sim.gateway_calls("orders")] == ["/v1/api/iserver/account/orders"]
+    assert sim.market.world.sessions.brokerage is not None
+    assert sim.market.world.sessions.brokerage.orders_seen

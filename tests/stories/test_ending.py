@@ -55,12 +55,12 @@ async def test_nobody_in_flight_is_lost(sim: Stage, tmp_path: Path, signum: sign
 async def test_an_order_in_flight_is_waited_for_longer(sim: Stage, tmp_path: Path) -> None:
     """Its outcome is worth more than a quick end: twelve seconds are more than reads are given."""
     async with daemon(sim.url, tmp_path) as running:
-        sim.faults.add("delay", path="/orders", seconds=12)
+        sim.faults.add("delay", path=Placed().target, seconds=12)
         headers = {"X-Bridge-Key": KEY}
         order = asyncio.create_task(
             running.client.post(running.url + Placed().target, json=Placed().body, headers=headers)
         )
-        await sim.arrived("/orders", 1)
+        await sim.arrived(Placed().target, 1)
 
         running.signal(signal.SIGTERM)
         reply = await order

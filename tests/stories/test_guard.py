@@ -135,7 +135,7 @@ async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Stage, q
     at = await house.post(Placed().target, Placed(quantity=10).body)
 
     assert ((over.status, over.code), at.status) == ((403, "order_limit"), 200)
-    assert len(sim.calls("/orders")) == 1
+    assert len(sim.calls(Placed().target)) == 1
 
 
 async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Stage) -> None:

@@ -100,7 +100,7 @@ async def test_silence_ends_with_our_own_deadline(house: House, sim: Stage) -> N
 
 async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, sim: Stage) -> None:
     """It may have been placed; whoever sends it again may own twice as much."""
-    sim.faults.add("silence", path="/orders", times=1)
+    sim.faults.add("silence", path=ORDER.target, times=1)
 
     reply = await house.post(ORDER.target, ORDER.body)
 
@@ -144,7 +144,7 @@ async def test_an_order_whose_answer_is_lost_is_unknown_and_never_sent_again(
     house: House, sim: Stage, fault: str
 ) -> None:
     """Whatever became of the answer, the order went out exactly once."""
-    sim.faults.add(fault, path="/orders")
+    sim.faults.add(fault, path=ORDER.target)
 
     reply = await house.post(ORDER.target, ORDER.body)
 
@@ -255,7 +255,7 @@ async def test_a_known_window_is_maintenance_not_an_alarm(sim: Stage, tmp_path: 
     """Saturday evening in New York: the answer says until when, the log does not shout."""
     saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
     sim.faults.add("maintenance")
-    async with House(settings_for(sim.url, tmp_path), saturday) as house:
+    async with House(settings_for(sim.url, tmp_path, IBKR_BRIDGE_MAINTENANCE="sat 18:00-24:00"), saturday) as house:
         await house.until(State.SILENT)
 
         reply = await house.get("/portfolio/accounts")
@@ -269,7 +269,7 @@ async def test_a_window_does_not_hide_that_somebody_has_to_sign_in(sim: Stage, t
     """A login does not come back by itself when the window ends."""
     saturday = ManualClock(datetime(2026, 6, 20, 23, 0, tzinfo=UTC))
     sim.log_out()
-    async with House(settings_for(sim.url, tmp_path), saturday) as house:
+    async with House(settings_for(sim.url, tmp_path, IBKR_BRIDGE_MAINTENANCE="sat 18:00-24:00"), saturday) as house:
         await house.until(State.SIGNED_OUT)
 
         reply = await house.get("/portfolio/accounts")
@@ -298,9 +298,9 @@ async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: py
 async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Stage) -> None:
     """Its order is never sent: nobody would learn what became of it."""
     house = await open_house(IBKR_GATEWAY_TIMEOUT="2")
-    sim.faults.add("silence", path="/orders", times=4)
+    sim.faults.add("silence", path=ORDER.target, times=4)
     stuck = [asyncio.create_task(house.post(ORDER.target, ORDER.body)) for _ in range(4)]
-    await sim.arrived("/orders", 4)
+    await sim.arrived(ORDER.target, 4)
     waiting = asyncio.create_task(house.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
     while not house.bridge.line.turns.waiting().total():
         await asyncio.sleep(0)
@@ -391,7 +391,7 @@ async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
     server.close()
     way.close()
 
-    assert not sim.gateway_calls("/orders")
+    assert not sim.gateway_calls(ORDER.target)
     assert taken == 0
     if isinstance(outcome, Reply):
         assert said(outcome) == (403, "paused")
@@ -399,9 +399,9 @@ async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
 
 async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(house: House, sim: Stage) -> None:
     """It was placed, and nobody heard: somebody has to find out."""
-    sim.faults.add("delay", path="/orders", seconds=0.3, times=1)
+    sim.faults.add("delay", path=ORDER.target, seconds=0.3, times=1)
     order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
-    await sim.arrived("/orders", 1)
+    await sim.arrived(ORDER.target, 1)
 
     order.cancel()
     (unknown,) = await house.heard(events.OutcomeUnknown)

@@ -10,7 +10,7 @@ from ibkr_bridge.traffic.memory import ENTRY, Memory, worth_telling
 from ibkr_bridge.upstream.base import Answer
 
 ACCOUNTS = find("GET", ("portfolio", "accounts"))
-SEARCH = find("GET", ("iserver", "secdef", "search"))
+PAIRS = find("GET", ("iserver", "currency", "pairs"))
 STATUS = find("GET", ("iserver", "account", "order", "status", "1"))
 
 
@@ -61,13 +61,13 @@ def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
     """The rest stays."""
     memory = Memory()
     memory.keep("accounts", answer(), ACCOUNTS, 100.0, memory.generation(Holds.ACCOUNT))
-    memory.keep("search", answer(), SEARCH, 100.0, memory.generation(Holds.WORLD))
+    memory.keep("pairs", answer(), PAIRS, 100.0, memory.generation(Holds.WORLD))
     on_its_way = memory.generation(Holds.ACCOUNT)
 
     memory.forget(Holds.ACCOUNT, Holds.MARKET)
     memory.keep("late", answer(), ACCOUNTS, 100.0, on_its_way)
 
-    assert [memory.recall(key, 100.0, None) is not None for key in ("accounts", "search", "late")] == [
+    assert [memory.recall(key, 100.0, None) is not None for key in ("accounts", "pairs", "late")] == [
         False,
         True,
         False,
@@ -78,11 +78,11 @@ def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
 def test_it_is_bounded_by_number_and_by_size(entries: int, size: int) -> None:
     """Whoever was asked for the longest ago goes."""
     memory = Memory(entries, size)
-    memory.keep("a", answer(), SEARCH, 0.0, 0)
-    memory.keep("b", answer(), SEARCH, 0.0, 0)
+    memory.keep("a", answer(), PAIRS, 0.0, 0)
+    memory.keep("b", answer(), PAIRS, 0.0, 0)
     memory.recall("a", 1.0, None)
 
-    memory.keep("c", answer(), SEARCH, 1.0, 0)
+    memory.keep("c", answer(), PAIRS, 1.0, 0)
 
     assert [memory.recall(key, 1.0, None) is not None for key in "abc"] == [True, False, True]
     assert repr(memory) == f"<Memory 2 answers, {2 * (ENTRY + 3)} bytes>"

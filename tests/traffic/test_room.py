@@ -152,7 +152,7 @@ def test_a_call_sent_again_is_counted_twice_or_not_sent() -> None:
     first, second = room.again(guest, 0.0), room.again(guest, 0.0)
     room.leave(guest, 0.5, sent=True)
 
-    assert (first, second, room.used(1.0), room.used(1.5)) == (True, False, 2, 0)
+    assert (first, second, room.used(1.0), room.used(1.6)) == (True, False, 2, 0)
 
 
 def test_a_call_that_was_never_sent_costs_nothing() -> None:

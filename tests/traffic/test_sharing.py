@@ -7,9 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.errors import Busy
+from ibkr_bridge.errors import Busy, Paced
 from ibkr_bridge.traffic.sharing import Flight, Fly, Sharing
 from ibkr_bridge.upstream.base import Answer
+from tests.clocks import ManualClock
 
 ANSWER = Answer(200, {}, b"[]")
 
@@ -36,9 +37,9 @@ async def landing() -> asyncio.Future[Answer]:
 
 async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Answer]) -> None:
     """And then the flight is over: the next one is another."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
-    waiting = [asyncio.create_task(sharing.board(flight, there)) for _ in range(3)]
+    waiting = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(3)]
     await asyncio.sleep(0)
     found = sharing.find("key", patience=5.0, unsent=False)
 
@@ -54,9 +55,9 @@ async def test_who_has_other_wishes_flies_alone(
     landing: asyncio.Future[Answer], patience: float, unsent: bool, joins: bool
 ) -> None:
     """More patience than it has, or an answer that is newer than the call that has left."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
-    flight.sent = True
+    flight.departed.set()
 
     assert (sharing.find("key", patience=patience, unsent=unsent) is flight) is joins
     await sharing.close()
@@ -64,9 +65,9 @@ async def test_who_has_other_wishes_flies_alone(
 
 async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Answer]) -> None:
     """It is wanted while anybody waits."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
-    first, second = [asyncio.create_task(sharing.board(flight, there)) for _ in range(2)]
+    first, second = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
     first.cancel()
@@ -81,11 +82,12 @@ async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Ans
 @pytest.mark.parametrize("sent", [False, True])
 async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.Future[Answer], sent: bool) -> None:
     """What was sent lands all the same: its answer is worth remembering."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
-    only = asyncio.create_task(sharing.board(flight, there))
+    only = asyncio.create_task(sharing.board(flight, there, 5.0))
     await asyncio.sleep(0)
-    flight.sent = sent
+    if sent:
+        flight.departed.set()
 
     only.cancel()
     with suppress(asyncio.CancelledError):
@@ -98,9 +100,9 @@ async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.F
 
 async def test_trouble_is_told_to_all(landing: asyncio.Future[Answer]) -> None:
     """In the same words."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
-    waiting = [asyncio.create_task(sharing.board(flight, there)) for _ in range(2)]
+    waiting = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
     landing.set_exception(Busy("no place"))
@@ -111,7 +113,7 @@ async def test_trouble_is_told_to_all(landing: asyncio.Future[Answer]) -> None:
 
 async def test_the_end_calls_everything_off(landing: asyncio.Future[Answer]) -> None:
     """Nothing is left behind."""
-    sharing = Sharing()
+    sharing = Sharing(ManualClock())
     flight = sharing.begin("key", 5.0, flying(landing))
 
     await asyncio.sleep(0)
@@ -119,3 +121,37 @@ async def test_the_end_calls_everything_off(landing: asyncio.Future[Answer]) -> 
 
     assert flight.is_over
     assert landing.cancelled()
+
+
+async def test_who_has_less_patience_is_told_when_to_come_again(landing: asyncio.Future[Answer]) -> None:
+    """The flight goes on for the others; where nobody is left it is called off."""
+    clock = ManualClock()
+    sharing = Sharing(clock)
+    flight = sharing.begin("key", 5.0, flying(landing))
+    patient = asyncio.create_task(sharing.board(flight, there, 5.0))
+    hasty = asyncio.create_task(sharing.board(flight, there, 1.0))
+    flight.expects(4.0)
+    await clock.asleep(1)
+
+    clock.advance(1.0)
+    with pytest.raises(Paced) as caught:
+        await hasty
+    landing.set_result(ANSWER)
+
+    assert caught.value.retry_after == pytest.approx(3.0)
+    assert await patient == ANSWER
+
+
+async def test_who_has_less_patience_waits_for_what_has_left(landing: asyncio.Future[Answer]) -> None:
+    """Patience is for turns, not for answers."""
+    clock = ManualClock()
+    sharing = Sharing(clock)
+    flight = sharing.begin("key", 5.0, flying(landing))
+    hasty = asyncio.create_task(sharing.board(flight, there, 1.0))
+    await clock.asleep(1)
+
+    flight.departed.set()
+    clock.advance(2.0)
+    landing.set_result(ANSWER)
+
+    assert await hasty == ANSWER

@@ -77,7 +77,7 @@ async def test_the_reading_key_reads_and_nothing_more(open_house: Open, sim: Sim
 
     assert (read.status, whatif.status) == (200, 200)
     assert [(reply.status, reply.code) for reply in (order, cancel)] == [(403, "scope")] * 2
-    assert not [call for call in sim.calls("/order") if "whatif" not in call.target]
+    assert not [call for call in sim.calls("/order") if call.method != "GET" and "whatif" not in call.target]
 
 
 @pytest.mark.parametrize("route", ["pause", "resume", "reconnect", "logout"])

@@ -256,6 +256,7 @@ async def test_the_session_id_never_reaches_the_log(house: House) -> None:
 
 async def test_a_trailing_slash_means_the_same(house: House, sim: Simulator) -> None:
     """Real clients send it; the keeper answers all the same."""
+    await sim.reached("/tickle")
     before = ours(sim, "/tickle")
 
     assert (await house.get("/tickle/")).json["session"]

@@ -18,6 +18,7 @@ LARGE = 1_000_000  # bytes; from 256 KiB on an answer is passed on as it comes
 HUGE = 50_000_000  # bytes; more than all buffers on the way can hold
 PATH = "/portfolio/large"
 FOR_KEEPER = {
+    "/iserver/account/orders": b'{"orders":[],"snapshot":false}',
     "/iserver/auth/status": b'{"authenticated":true,"connected":true,"competing":false,"established":true}',
     "/tickle": b'{"session":"0123456789abcdef","ssoExpires":600000}',
     "/iserver/accounts": b'{"accounts":["DU1234567"],"isPaper":true}',

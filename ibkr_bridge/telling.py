@@ -1,0 +1,49 @@
+"""What the bodies of IBKR's answers say between the lines. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+
+THIN = re.compile(rb'"snapshot" *: *false')
+WANTS_ACCOUNTS = b"query /accounts first"
+
+
+def is_thin(body: bytes) -> bool:
+    """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
+    return THIN.search(body) is not None
+
+
+def wants_accounts(body: bytes) -> bool:
+    """Whether IBKR wants to be asked for the accounts before this; it says so with a 400 or a 500."""
+    return b'"error"' in body[:300] and WANTS_ACCOUNTS in body[:300].lower()
+
+
+def hides_error(body: bytes) -> bool:
+    """Whether an answer that says 200 is none all the same."""
+    if b'"error"' not in body and b'"success"' not in body:
+        return False
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return True  # whatever it is, it is not what we take it for
+    parts = told if isinstance(told, list) else [told]
+    return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)
+
+
+def as_object(body: bytes) -> dict[str, object]:
+    """A body as a JSON object; whatever else it is tells nothing."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def as_rows(body: bytes) -> list[dict[str, object]] | None:
+    """A body as a list of objects; None where it is something else."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, list) and all(isinstance(row, dict) for row in told) else None

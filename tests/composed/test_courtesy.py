@@ -1,0 +1,228 @@
+"""What IBKR wants to be asked first, twice, or until it is filled; on a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ibkr_bridge.catalogue import met
+from ibkr_bridge.composed.courtesy import Courtesy
+from ibkr_bridge.composed.snapshots import MISSING, NOT_AGAIN_FOR, WITHIN
+from ibkr_bridge.errors import GatewaySilent, Paced
+from ibkr_bridge.upstream.base import Answer, Call
+from tests.clocks import ManualClock
+from tests.composed.scripted import Scripted, good
+from tests.house import within
+
+SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
+ACCOUNTS, PORTFOLIO, SUMMARY = "/iserver/accounts", "/portfolio/accounts", "/iserver/account/DU1/summary"
+QUOTES = Call("GET", f"/v1/api{SNAPSHOT}?conids=1,2&fields=31,84")
+EMPTY, HALF = good('[{"conid":1},{"conid":2}]'), good('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9"}]')
+FULL = good('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9","84":"10"}]')
+FIRST = Answer(500, {}, b'{"error":"Please query /accounts first"}')
+STOCKS = good('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"A"},{"conid":2,"assetClass":"STK","ticker":"B"}]}')
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def courtesy(clock: ManualClock) -> Courtesy:
+    """A session in which the accounts have been asked for, as the keeper does."""
+    courtesy = Courtesy(clock)
+    courtesy.noticing()(met("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
+    return courtesy
+
+
+async def filled(
+    courtesy: Courtesy, gateway: Scripted, clock: ManualClock, call: Call = QUOTES
+) -> tuple[Answer, float]:
+    """A snapshot, and how many seconds it took."""
+    began, task = clock.now(), asyncio.create_task(courtesy.ask(gateway.errand(call)))
+    while not task.done():
+        waking = asyncio.create_task(clock.asleep(1))
+        await within(asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED))
+        waking.cancel()
+        if not task.done():
+            clock.advance(clock.next_alarm)
+    return await task, clock.now() - began
+
+
+async def test_a_snapshot_is_asked_again_until_it_is_filled(courtesy: Courtesy, clock: ManualClock) -> None:
+    """Its answer is IBKR's, byte for byte, and has no note."""
+    gateway = Scripted({SNAPSHOT: [EMPTY, HALF, FULL, EMPTY]})
+
+    answer, took = await filled(courtesy, gateway, clock)
+
+    assert (answer.body, dict(answer.notes)) == (FULL.body, {})
+    assert (len(gateway.asked), took < 1.0) == (3, True)
+
+
+async def test_what_never_comes_is_named_and_not_waited_for_again(courtesy: Courtesy, clock: ManualClock) -> None:
+    """For a minute; then it may have come."""
+    gateway = Scripted({SNAPSHOT: [EMPTY, HALF]})
+
+    first, took = await filled(courtesy, gateway, clock)
+    second, at_once = await filled(courtesy, gateway, clock)
+    clock.advance(NOT_AGAIN_FOR)
+    third, again = await filled(courtesy, gateway, clock)
+
+    assert first.notes == second.notes == third.notes == {MISSING: "2:84"}
+    assert (WITHIN - 0.5 <= took <= WITHIN, at_once, again > 3) == (True, 0.0, True)
+
+
+async def test_another_field_is_waited_for(courtesy: Courtesy, clock: ManualClock) -> None:
+    """That one did not come says nothing of it."""
+    gateway = Scripted({SNAPSHOT: [EMPTY, HALF]})
+    await filled(courtesy, gateway, clock)
+
+    _, took = await filled(courtesy, gateway, clock, Call("GET", f"/v1/api{SNAPSHOT}?conids=1,2&fields=31,86"))
+
+    assert took > 3
+
+
+async def test_another_session_begins_anew(courtesy: Courtesy, clock: ManualClock) -> None:
+    """It may have what this one had not."""
+    gateway = Scripted({SNAPSHOT: [EMPTY, HALF], ACCOUNTS: [good("{}")]})
+    await filled(courtesy, gateway, clock)
+
+    courtesy.forget()
+    _, took = await filled(courtesy, gateway, clock)
+
+    assert took > 3
+    assert gateway.asked.count(ACCOUNTS) == 1
+
+
+@pytest.mark.parametrize("then", [Paced("no"), GatewaySilent("no"), good('{"error":"no"}'), Answer(500, {}, b"[]")])
+async def test_where_it_cannot_be_asked_again_the_thin_answer_has_to_do(
+    courtesy: Courtesy, clock: ManualClock, then: Answer | Exception
+) -> None:
+    """With its note."""
+    gateway = Scripted({SNAPSHOT: [HALF, then]})
+
+    answer, _ = await filled(courtesy, gateway, clock)
+
+    assert (answer.body, answer.notes) == (HALF.body, {MISSING: "2:84"})
+    assert len(gateway.asked) == 2
+
+
+async def test_derivatives_without_quotes_are_searched_for(courtesy: Courtesy, clock: ManualClock) -> None:
+    """Once in a session; shares are not."""
+    told = good(
+        '{"secdef":[{"conid":1,"assetClass":"OPT","ticker":"AAPL"},{"conid":2,"assetClass":"STK","ticker":"B"}]}'
+    )
+    found = good('[{"conid":"7","symbol":"AAPL"}]')
+    gateway = Scripted({SNAPSHOT: [EMPTY, EMPTY, FULL, EMPTY, EMPTY, FULL], SECDEF: [told], SEARCH: [found]})
+
+    first, _ = await filled(courtesy, gateway, clock)
+    await filled(courtesy, gateway, clock)
+
+    assert first.body == FULL.body
+    assert [path for path in gateway.asked if SNAPSHOT not in path] == [f"{SECDEF}?conids=1,2", f"{SEARCH}?symbol=AAPL"]
+
+
+async def test_strikes_are_asked_for_after_a_search_for_their_symbol(courtesy: Courtesy) -> None:
+    """Once in a session, whoever made it."""
+    strikes = "/iserver/secdef/strikes"
+    found = good('[{"conid":"1"},{"conid":"2"}]')
+    gateway = Scripted({strikes: [good('{"call":[1]}')], SECDEF: [STOCKS], SEARCH: [found]})
+
+    def call(conid: int) -> Call:
+        return Call("GET", f"/v1/api{strikes}?conid={conid}&sectype=OPT&month=SEP26")
+
+    for _ in range(2):
+        await courtesy.ask(gateway.errand(call(1)))
+    courtesy.noticing()(met("GET", SEARCH), Call("GET", SEARCH), found)
+    await courtesy.ask(gateway.errand(call(2)))
+
+    assert gateway.asked[:3] == [f"{SECDEF}?conids=1", f"{SEARCH}?symbol=A", f"{SEARCH}?symbol=B"]
+    assert len([path for path in gateway.asked if strikes in path]) == 3
+    assert len(gateway.asked) == 6
+
+
+async def test_the_accounts_are_asked_for_again_where_ibkr_has_forgotten_them(courtesy: Courtesy) -> None:
+    """And the call once more, once."""
+    gateway = Scripted({SUMMARY: [FIRST, good('{"a":1}')], ACCOUNTS: [good("{}")]})
+    hopeless = Scripted({SUMMARY: [FIRST], ACCOUNTS: [good("{}")]})
+
+    answer = await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    refused = await courtesy.ask(hopeless.errand(Call("GET", f"/v1/api{SUMMARY}")))
+
+    assert (answer.body, gateway.asked) == (b'{"a":1}', [SUMMARY, ACCOUNTS, SUMMARY])
+    assert (refused.status, hopeless.asked) == (500, [SUMMARY, ACCOUNTS, SUMMARY])
+
+
+async def test_what_changes_something_is_asked_once_whatever_comes(courtesy: Courtesy) -> None:
+    """Its accounts are seen to before, where they can be."""
+    cancel = "/iserver/account/DU1/order/7"
+    gateway = Scripted({cancel: [FIRST], ACCOUNTS: [Paced("no")]})
+    courtesy.forget()
+
+    answer = await courtesy.ask(gateway.errand(Call("DELETE", f"/v1/api{cancel}", changes=True)))
+
+    assert (answer, gateway.asked) == (FIRST, [ACCOUNTS, cancel])
+
+
+async def test_the_portfolio_is_asked_for_after_its_accounts(courtesy: Courtesy) -> None:
+    """Without them it would be empty, without a word."""
+    ledger = "/portfolio/DU1/ledger"
+    gateway = Scripted({ledger: [good('{"USD":{}}')], PORTFOLIO: [good("[]")]})
+
+    for _ in range(2):
+        await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{ledger}")))
+
+    assert gateway.asked == [PORTFOLIO, ledger, ledger]
+
+
+async def test_the_history_farm_is_opened_first(courtesy: Courtesy) -> None:
+    """Once."""
+    history, farm = "/hmds/history", "/hmds/auth/init"
+    gateway = Scripted({history: [good("{}")], farm: [good('{"authenticated":true}')]})
+
+    for _ in range(2):
+        await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{history}?conid=1")))
+
+    assert gateway.asked == [farm, f"{history}?conid=1", f"{history}?conid=1"]
+
+
+async def test_a_preview_has_its_quotes_first(courtesy: Courtesy) -> None:
+    """Also where they were asked for by somebody else."""
+    preview = "/iserver/account/DU1/orders/whatif"
+    gateway = Scripted({preview: [good("{}")], SNAPSHOT: [FULL]})
+
+    async def previewed(*conids: int) -> None:
+        body = '{"orders":[' + ",".join(f'{{"conid":{conid}}}' for conid in conids) + "]}"
+        await courtesy.ask(gateway.errand(Call("POST", f"/v1/api{preview}", body=body.encode())))
+
+    await previewed(1, 2)
+    await previewed(2)
+    courtesy.noticing()(met("GET", SNAPSHOT), Call("GET", f"{SNAPSHOT}?conids=3@NYSE"), good("[]"))
+    await previewed(3)
+
+    assert gateway.asked == [f"{SNAPSHOT}?conids=1,2&fields=31,84,86", preview, preview, preview]
+
+
+async def test_an_answer_counts_for_the_session_it_was_asked_in(courtesy: Courtesy) -> None:
+    """One that comes late says nothing of the next."""
+    late = courtesy.noticing()
+    courtesy.forget()
+    gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
+
+    late(met("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
+    await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+
+    assert gateway.asked == [ACCOUNTS, SUMMARY]
+
+
+async def test_what_was_refused_meets_no_need(courtesy: Courtesy) -> None:
+    """It will be asked again."""
+    courtesy.forget()
+    courtesy.noticing()(met("GET", ACCOUNTS), Call("GET", ACCOUNTS), Answer(500, {}, b""))
+    gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
+
+    await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+
+    assert gateway.asked == [ACCOUNTS, SUMMARY]

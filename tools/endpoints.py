@@ -1,0 +1,58 @@
+"""Writes the catalogue as a page, `docs/endpoints.md`: `python -m tools.endpoints > docs/endpoints.md`."""
+
+from __future__ import annotations
+
+from ibkr_bridge.catalogue import CATALOGUE
+from ibkr_bridge.endpoint import Endpoint, Made, Need
+
+HEAD = """# What is known of each endpoint
+
+The table the bridge works by (`ibkr_bridge/catalogue.py`), as a page: `python -m tools.endpoints` writes it. Paths are
+those below `/v1/api`. What is not listed gets the cautious row: a GET reads and is asked anew each time, any other
+method counts as trading.
+
+- **effect**: `read` is open to both keys, `trade` to the full one; `session` is the keeper's; `costs_money` needs
+  the full key and `IBKR_ALLOW_PAID_SNAPSHOTS=yes`.
+- **limit**: IBKR's own, kept by the bridge; besides, all calls together stay below eight a second.
+- **fresh**: how long an answer may be told again, unless something makes it stale before.
+- **besides**: what the bridge asks before it, or more than once.
+- **from**: OAS is IBKR's OpenAPI document 2.28.0, SW2 and JAR older descriptions of the Gateway, GUIDE the pages of
+  IBKR's campus, CLIENTS what maintained clients call, OURS what the bridge adds.
+
+| method | path | effect | limit | fresh | besides | from |
+|---|---|---|---|---|---|---|
+"""
+BESIDES = {
+    Need.ACCOUNTS: "accounts first",
+    Need.PORTFOLIO: "portfolio accounts first",
+    Need.SEARCH: "contract search first",
+    Need.QUOTE: "quotes first",
+    Need.TWICE: "asked twice",
+    Need.HISTORY_FARM: "history farm opened first",
+    Made.FILTERED: "filtered by the bridge",
+    Made.PAGES: "all pages",
+    Made.FILLED: "until filled",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(map(_row, CATALOGUE))
+
+
+def _row(row: Endpoint) -> str:
+    limit = f"{row.pace.calls} in {_time(row.pace.seconds)}" if row.pace else ""
+    besides = [BESIDES[each] for each in (*row.needs, *([row.made] if row.made else []))]
+    besides += [f"{most} {name} at most" for name, most in row.most]
+    cells = (row.method, f"`{row.path}`", row.effect.value, limit, _time(row.fresh), ", ".join(besides), row.source)
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:g} h"
+    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s" if seconds else ""
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201  # it is a command
