@@ -21,6 +21,7 @@ PASSTHROUGH = "bare aiohttp pass-through"
 FASTAPI = "FastAPI + httpx"
 NGINX = "nginx"
 BRIDGE = "the bridge"
+CONSTANT = "aiohttp, a constant"
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,13 @@ def _bridge(_: Place, __: str, ___: int) -> list[str]:
     return [sys.executable, str(ROOT / "bridge.py")]
 
 
+def _constant(_: Place, __: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "bench.constant", str(port)]
+
+
 YARDSTICKS: Mapping[str, Command] = {PASSTHROUGH: _passthrough, FASTAPI: _fastapi, NGINX: _nginx}
 AT_FAST_UPSTREAM: Mapping[str, Command] = {**YARDSTICKS, BRIDGE: _wide_bridge}
-AT_SIMULATED_GATEWAY: Mapping[str, Command] = {**YARDSTICKS, BRIDGE: _bridge}
+AT_SIMULATED_GATEWAY: Mapping[str, Command] = {**YARDSTICKS, CONSTANT: _constant, BRIDGE: _bridge}
 
 
 def nginx() -> str | None:
@@ -116,6 +121,15 @@ def fast_upstream(place: Place) -> Iterator[str]:
     with process([sys.executable, "-m", "bench.canned", str(port)], {}, place.scratch / "canned.log") as running:
         until_answers(running, port, API + ASKED, {})
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def far_side(place: Place, book: Path) -> Iterator[str]:
+    """The simulated Gateway with IBKR's limits; its address. Its book is there once it has ended."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.far_side", str(port), str(book)]
+    with process(command, {}, place.scratch / "far.log"):
+        yield f"https://127.0.0.1:{port}"
 
 
 @contextmanager

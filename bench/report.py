@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.programs import BRIDGE, FASTAPI, PASSTHROUGH
+from bench.greedy import Greedy
+from bench.programs import BRIDGE, CONSTANT, FASTAPI, PASSTHROUGH, UPSTREAM
 from bench.wrk import Load
 
 MISSING = "–"
@@ -33,6 +35,7 @@ class Results:
     about: Sequence[tuple[str, str]]
     fast: Race
     simulated: Race
+    greedy: Greedy
     starts_s: Sequence[float]
     """From exec to the first answer of /health."""
     memory: Sequence[tuple[int, float]]
@@ -74,7 +77,7 @@ def _ratio(race: Race, name: str, to: str, figures: Callable[[Rounds], list[floa
 
 
 def targets(results: Results) -> tuple[Target, ...]:
-    """What the bridge adds, against a fast upstream."""
+    """What the bridge adds to a call it sends on, what it takes for one it remembers, and what IBKR sees of it all."""
     race, sizes = results.fast, [size for _, size in results.memory]
     return (
         Target("p50 at one client, × the bare pass-through", 1.5, latency_ratio(race, BRIDGE, PASSTHROUGH)),
@@ -87,10 +90,36 @@ def targets(results: Results) -> tuple[Target, ...]:
         Target(
             "requests/s at 20 clients, × FastAPI + httpx", 5.0, throughput_ratio(race, BRIDGE, FASTAPI), at_least=True
         ),
+        Target(
+            "remembered: p50 at one client, × asking the simulated Gateway over TLS",
+            1.0,
+            latency_ratio(results.simulated, BRIDGE, UPSTREAM),
+        ),
+        Target(
+            "remembered: requests/s at 20 clients, × aiohttp answering a constant",
+            0.6,
+            throughput_ratio(results.simulated, BRIDGE, CONSTANT),
+            at_least=True,
+        ),
+        *_greedy_targets(results.greedy),
         Target("from exec to the first /health, s", 0.7, median(results.starts_s)),
         Target("largest resident memory, MiB", 64.0, max(sizes)),
         Target("growth of memory over the second half of its requests, MiB", 2.0, _late_growth(results.memory)),
     )
+
+
+def _greedy_targets(greedy: Greedy) -> tuple[Target, ...]:
+    return (
+        Target("greedy: calls IBKR refused, or boxed", 0, greedy.refused_by_ibkr + greedy.boxed),
+        Target("greedy: windows that held more than IBKR allows", 0, greedy.exceeded),
+        Target("greedy: p99 of what orders waited for their turn, ms", 250, _p99(greedy.waits_ms)),
+        Target("greedy: orders that failed", 0, greedy.orders_failed),
+        Target("greedy: good answers for each call upstream", 50, greedy.answers / greedy.upstream, at_least=True),
+    )
+
+
+def _p99(figures: Sequence[float]) -> float | None:
+    return sorted(figures)[math.ceil(len(figures) * 0.99) - 1] if figures else None
 
 
 def _late_growth(memory: Sequence[tuple[int, float]]) -> float:
@@ -114,14 +143,32 @@ def render(results: Results) -> str:
         "included; its places at the Gateway are widened by `bench/wide.py`: four is a limit of the far side.",
         table(COLUMNS, _race_rows(results.fast)),
         "## Against the simulated Gateway: what callers see",
-        "The simulator speaks TLS, works on five calls at a time and is Python itself, so it sets the pace here. The\n"
-        "bridge is `bridge.py` as it is: it keeps three places busy with reads and one free for orders.",
+        "The simulator speaks TLS, works on five calls at a time and is Python itself, so it sets the pace for all\n"
+        "who ask it each time. The bridge is `bridge.py` as it is: it asks every five seconds and remembers. Nothing\n"
+        "made with aiohttp is faster than `bench/constant.py`, which looks at the key and says the same every time.",
         table(COLUMNS, _race_rows(results.simulated)),
+        "## The greedy minute: what IBKR sees",
+        _greedy_words(results.greedy),
+        table(("limit", "calls", "in seconds", "most that were seen"), _windows(results.greedy)),
         "## Memory and start of the bridge",
         table(("requests served", "resident memory, MiB"), ((f"{n:,}", f"{size:.1f}") for n, size in results.memory)),
         f"From exec to the first answer of `/health`: {' · '.join(f'{each:.2f}' for each in results.starts_s)} s.",
     )  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _greedy_words(greedy: Greedy) -> str:
+    return (
+        f"Fifty clients at full speed for {greedy.seconds:g} s, each with one of six reads, and an order each second,\n"
+        f"{len(greedy.waits_ms)} in all, which makes four of the six stale. {greedy.answers:,} good answers to the\n"
+        f"fifty; {greedy.refused:,} that were refused by the bridge, with a time to come again. {greedy.upstream:,}\n"
+        "calls reached IBKR's end, the Gateway's own among them. Counted there, by its clock:"
+    )
+
+
+def _windows(greedy: Greedy) -> Iterable[tuple[str, ...]]:
+    for window in greedy.windows:
+        yield f"`{window.what}`", str(window.calls), f"{window.seconds:g}", str(window.busiest)
 
 
 COLUMNS = ("program", "p50, 1 client", "× pass-through", "requests/s, 20 clients", "× pass-through", "p99, 20 clients")

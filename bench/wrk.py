@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 UNIT_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -31,9 +31,47 @@ def load(url: str, headers: Mapping[str, str], *, clients: int, seconds: float) 
     Raises:
         Spoiled: an answer was missing or not good.
     """
-    told = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    command = ["wrk", "--latency", "-t1", f"-c{clients}", f"-d{seconds:g}s", *told, url]
+    command = _command(url, headers, clients, seconds)
     return read(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603  # no shell
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one of a crowd's groups met."""
+
+    good: int
+    refused: int
+    """Answers of another status than 200."""
+
+
+def crowd(urls: Sequence[str], headers: Mapping[str, str], *, clients: int, seconds: float) -> list[Served]:
+    """Ask for several things at once, the clients spread over them, each with one.
+
+    Raises:
+        Spoiled: an answer was missing.
+    """
+    each = [clients // len(urls) + (number < clients % len(urls)) for number in range(len(urls))]
+    commands = [_command(url, headers, count, seconds) for url, count in zip(urls, each, strict=True)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]  # noqa: S603
+    return [served(process.communicate()[0]) for process in running]
+
+
+def served(report: str) -> Served:
+    """Good and refused answers of wrk's report.
+
+    Raises:
+        Spoiled: some were missing.
+    """
+    if missing := re.search(r"Socket errors: .*", report):
+        raise Spoiled(missing.group())
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    bad = int(refused[1]) if refused else 0
+    return Served(int(_number(REQUESTS, report)) - bad, bad)
+
+
+def _command(url: str, headers: Mapping[str, str], clients: int, seconds: float) -> list[str]:
+    told = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    return ["wrk", "--latency", "--timeout", "15s", "-t1", f"-c{clients}", f"-d{seconds:g}s", *told, url]
 
 
 def read(report: str) -> Load:

@@ -213,7 +213,7 @@ class Line:
             raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
         trip.sent = turn.sent = True
         if trip.flight is not None:
-            trip.flight.departed.set()
+            trip.flight.depart()
         self._forget(*trip.row.spoils)
 
     # -- sent

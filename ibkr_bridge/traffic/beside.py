@@ -52,8 +52,9 @@ class Beside:
             left()
 
         notice = self._noticing()
+        learn = self._reads.learning(row, call) if self._reads is not None and row.shareable else None
         answer = await self._gateway.ask(call, answered, within=within)
         notice(row, call, answer)
-        if self._reads is not None and row.shareable:
-            self._reads.learn(row, call, answer)
+        if learn is not None:
+            learn(answer)
         return answer

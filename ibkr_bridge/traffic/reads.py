@@ -1,19 +1,19 @@
 """Reads as callers see them: from memory, from somebody else's flight, or asked for them.
 
-What is stale is never joined either: a flight belongs to the generation of its answers, which ends with every order
-call, change of account and change of the session.
+What is stale is never joined either: a flight belongs to the generation of answers in which it departed, and that ends
+with whatever makes them stale. One that still waits for its turn will bring what is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Endpoint, Holds
 from ibkr_bridge.errors import GatewayTrouble
 from ibkr_bridge.traffic.memory import LARGEST, Memory
-from ibkr_bridge.traffic.sharing import Flight, Fly, Passenger, Sharing
+from ibkr_bridge.traffic.sharing import Era, Flight, Fly, Passenger, Sharing
 from ibkr_bridge.upstream.base import Answer, Call
 
 
@@ -56,10 +56,14 @@ class Reads:
         """Something has made these stale."""
         self.memory.forget(*kinds)
 
-    def learn(self, row: Endpoint, call: Call, answer: Answer) -> None:
-        """Remember what somebody asked beside all this."""
+    def learning(self, row: Endpoint, call: Call) -> Callable[[Answer], None]:
+        """Somebody asks beside all this; what is to be told of the answer, so that it is remembered."""
         generation = self.memory.generation(row.holds)
-        self.memory.keep(_key(call, generation), answer, row, self._clock.now(), generation)
+
+        def learn(answer: Answer) -> None:
+            self.memory.keep(_key(call), answer, row, self._clock.now(), generation)
+
+        return learn
 
     async def read(self, row: Endpoint, call: Call, asker: Asker, fly: Fly) -> Told:
         """The answer of a read that may be shared.
@@ -70,30 +74,32 @@ class Reads:
         Raises:
             BridgeError: what became of the one who asked.
         """
-        generation = self.memory.generation(row.holds)
-        key = _key(call, generation)
-        now = self._clock.now()
+        key, now = _key(call), self._clock.now()
         kept = self.memory.recall(key, now, asker.max_age)
         if kept is not None:
             return Told(kept.answer, "cache", now - kept.at)
         flight = self.sharing.find(key, patience=asker.patience, unsent=asker.max_age == 0)
         if flight is not None:
             return await self._join(flight, asker, fly)
-        flight = self.sharing.begin(key, asker.patience, self._remembered(key, row, generation, fly))
+        flight = self.sharing.begin(key, self._era(row), asker.patience, self._remembered(key, row, fly))
         return Told(await self.sharing.board(flight, asker.is_there, asker.patience), "gateway")
+
+    def _era(self, row: Endpoint) -> Era:
+        return lambda: self.memory.generation(row.holds)
 
     async def _join(self, flight: Flight, asker: Asker, fly: Fly) -> Told:
         answer = await self.sharing.board(flight, asker.is_there, asker.patience)
         if answer.rest is None:
             self.sharing.joined += 1
             return Told(answer, "shared")
-        own = Flight(self._clock, asker.patience, [asker.is_there])
+        own = Flight(self._clock, flight.era, asker.patience, [asker.is_there])
         return Told(await fly(own), "gateway")  # too large for two: the rest of it is read by who came first
 
-    def _remembered(self, key: Hashable, row: Endpoint, generation: int, fly: Fly) -> Fly:
+    def _remembered(self, key: Hashable, row: Endpoint, fly: Fly) -> Fly:
         async def flown(flight: Flight) -> Answer:
             answer = await whole(await fly(flight))
-            self.memory.keep(key, answer, row, self._clock.now(), generation)
+            if flight.asked_in is not None:
+                self.memory.keep(key, answer, row, self._clock.now(), flight.asked_in)
             if answer.rest is not None and not flight.is_wanted():
                 answer.rest.close()
             return answer
@@ -101,8 +107,8 @@ class Reads:
         return flown
 
 
-def _key(call: Call, generation: int) -> Hashable:
-    return call.method, call.target, call.body, generation
+def _key(call: Call) -> Hashable:
+    return call.method, call.target, call.body
 
 
 async def whole(answer: Answer) -> Answer:

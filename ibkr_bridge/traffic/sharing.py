@@ -18,6 +18,8 @@ from ibkr_bridge.upstream.base import Answer
 Passenger = Callable[[], bool]
 """Whether somebody who waits is still there."""
 NEARLY = 0.5  # seconds of patience more or less that nobody minds
+Era = Callable[[], int]
+"""Which answers belong together now: those that were asked for in an earlier era are stale."""
 SOON = 1.0  # seconds; what is told where nobody knows better
 
 
@@ -26,11 +28,14 @@ class Flight:
     """One call for several."""
 
     clock: Clock
+    era: Era
     patience: float
     """Seconds it may wait for its turn."""
     passengers: list[Passenger] = field(default_factory=list)
     departed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its bytes may have left."""
+    asked_in: int | None = None
+    """The era in which it departed: what happened before its departure is in its answer."""
     due: float = 0.0
     """When it will probably have its turn, by the clock."""
     task: asyncio.Task[Answer] | None = None
@@ -38,6 +43,12 @@ class Flight:
     def expects(self, seconds: float) -> None:
         """It will probably have its turn in so many seconds."""
         self.due = self.clock.now() + seconds
+
+    def depart(self) -> None:
+        """Its bytes may leave now."""
+        if not self.sent:
+            self.asked_in = self.era()
+            self.departed.set()
 
     @property
     def sent(self) -> bool:
@@ -75,15 +86,19 @@ class Sharing:
         return f"<Sharing {len(self._flights)} flights>"
 
     def find(self, key: Hashable, *, patience: float, unsent: bool) -> Flight | None:
-        """A flight to join: one that waits about as patiently at least, and has not been sent where that matters."""
-        flight = self._flights.get(key)
-        if flight is None or flight.is_over or flight.patience < patience - NEARLY or (unsent and flight.sent):
-            return None
-        return flight
+        """A flight to join: one that waits about as patiently at least, and whose answer will not be stale.
 
-    def begin(self, key: Hashable, patience: float, fly: Fly) -> Flight:
+        Args:
+            unsent: whether only the answer of one that has not departed is new enough.
+        """
+        flight = self._flights.get(key)
+        if flight is None or flight.is_over or flight.patience < patience - NEARLY:
+            return None
+        return None if flight.sent and (unsent or flight.asked_in != flight.era()) else flight
+
+    def begin(self, key: Hashable, era: Era, patience: float, fly: Fly) -> Flight:
         """A flight of one's own, which others may join."""
-        flight = Flight(self._clock, patience)
+        flight = Flight(self._clock, era, patience)
         flight.task = asyncio.create_task(fly(flight), name="flight")  # outlives who began it
         self._flights[key] = flight
         flight.task.add_done_callback(lambda _: self._landed(key, flight))

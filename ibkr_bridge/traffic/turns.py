@@ -15,6 +15,7 @@ from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.errors import Busy, Paced
 from ibkr_bridge.traffic.room import TRY_AGAIN, Guest, Importance, Limits, Room
 
+NEARLY = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
 Expects = Callable[[float], None]
 
 
@@ -96,6 +97,7 @@ class Turns:
         return Turn(self, guest)
 
     async def _wait(self, guest: Guest, wait: float, expects: Expects) -> None:
+        wait *= NEARLY
         expects(self._refuse_if_too_long(guest, wait))
         turn = self._waiting[guest] = asyncio.Event()
         self._changed.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import pytest
 
 from bench import programs, wrk
 from bench.__main__ import seconds_to_health
+from bench.greedy import Greedy, Window, read_book
 from bench.processes import rss_mib, status
-from bench.programs import API, ASKED, BRIDGE, NGINX, PASSTHROUGH, WITH_KEY, Place
+from bench.programs import API, ASKED, BRIDGE, CONSTANT, NGINX, PASSTHROUGH, UPSTREAM, WITH_KEY, Place
 from bench.report import Results, Rounds, Target, render, throughput_ratio
 from bench.wrk import Load
 
@@ -31,7 +33,13 @@ Running 2s test @ http://127.0.0.1:8000/portfolio/accounts
 Requests/sec:   2744.75
 Transfer/sec:      1.47MB
 """
-FRONTS = [BRIDGE, PASSTHROUGH, pytest.param(NGINX, marks=pytest.mark.skipif(not programs.nginx(), reason="no nginx"))]
+COMMANDS = {**programs.AT_SIMULATED_GATEWAY, **programs.AT_FAST_UPSTREAM}
+FRONTS = [
+    BRIDGE,
+    PASSTHROUGH,
+    CONSTANT,
+    pytest.param(NGINX, marks=pytest.mark.skipif(not programs.nginx(), reason="no nginx")),
+]
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def port_of(url: str) -> int:
 @pytest.mark.parametrize("name", FRONTS)
 def test_every_front_asks_for_a_key_and_passes_on(name: str, place: Place, upstream: str) -> None:
     """What is compared does the same work."""
-    with programs.started(name, programs.AT_FAST_UPSTREAM[name], place, upstream) as front:
+    with programs.started(name, COMMANDS[name], place, upstream) as front:
         port = port_of(front.url)
 
         assert status(port, ASKED, WITH_KEY) == 200
@@ -86,6 +94,31 @@ def test_a_load_of_refusals_is_no_measurement(upstream: str) -> None:
     """Refusals are fast."""
     with pytest.raises(wrk.Spoiled, match="Non-2xx"):
         wrk.load(f"{upstream}/else", {}, clients=1, seconds=1)
+
+
+def test_a_crowd_is_counted_refusals_too(upstream: str) -> None:
+    """Good answers and refused ones, each client with one of the things that are asked for."""
+    if shutil.which("wrk") is None:
+        pytest.skip("no wrk")
+
+    good, refused = wrk.crowd([upstream + API + ASKED, f"{upstream}/else"], {}, clients=3, seconds=1)
+
+    assert (good.good > 0, good.refused, refused.good, refused.refused > 0) == (True, 0, 0, True)
+
+
+def test_the_far_side_keeps_a_book(place: Place) -> None:
+    """Of what reached IBKR, by path, and of what it refused."""
+    book = place.scratch / "book.json"
+    with programs.far_side(place, book) as address, programs.started(BRIDGE, COMMANDS[BRIDGE], place, address):
+        pass
+    told, found = json.loads(book.read_text()), Greedy(1.0)
+
+    read_book(told, found)
+
+    assert len(told["calls"]["/iserver/accounts"]) >= 1
+    assert (found.refused_by_ibkr, found.boxed, found.exceeded) == (0, False, 0)
+    assert found.upstream == sum(map(len, told["calls"].values())) > 3
+    assert {window.what for window in found.windows} >= {"everything", "/portfolio/accounts"}
 
 
 def test_a_start_is_timed_to_the_first_answer(place: Place, upstream: str) -> None:
@@ -127,7 +160,11 @@ def test_ratios_are_taken_round_by_round() -> None:
 def test_the_tables_say_what_was_met_what_not_and_what_is_missing() -> None:
     """A yardstick that was not there is no success."""
     race = {PASSTHROUGH: rounds(1000), BRIDGE: rounds(600)}
-    results = Results([("machine", "a slow one")], race, race, [0.5, 0.9, 0.6], [(0, 40.0), (500, 50.0), (1000, 51.5)])
+    windows = [Window("everything", 10, 1.0, 9), Window("/iserver/account/orders", 1, 5.0, 2)]
+    greed = Greedy(30.0, 5000, 3, 100, 1, False, windows, [0.1] * 98 + [7.0, 9.0])
+    simulated = {UPSTREAM: rounds(500), CONSTANT: rounds(1000), BRIDGE: rounds(600)}
+    sizes = [(0, 40.0), (500, 50.0), (1000, 51.5)]
+    results = Results([("machine", "a slow one")], race, simulated, greed, [0.5, 0.9, 0.6], sizes)
 
     text = render(results)
 
@@ -137,6 +174,13 @@ def test_the_tables_say_what_was_met_what_not_and_what_is_missing() -> None:
     assert "| requests/s at 20 clients, × FastAPI + httpx | ≥ 5 | – | not measured |" in text
     assert "| from exec to the first /health, s | ≤ 0.7 | 0.60 | yes |" in text
     assert "| growth of memory over the second half of its requests, MiB | ≤ 2 | 1.50 | yes |" in text
+    assert "| remembered: p50 at one client, × asking the simulated Gateway over TLS | ≤ 1 | 0.83 | yes |" in text
+    assert "| remembered: requests/s at 20 clients, × aiohttp answering a constant | ≥ 0.6 | 0.60 | yes |" in text
+    assert "| greedy: calls IBKR refused, or boxed | ≤ 0 | 1.00 | **no** |" in text
+    assert "| greedy: windows that held more than IBKR allows | ≤ 0 | 1.00 | **no** |" in text
+    assert "| greedy: p99 of what orders waited for their turn, ms | ≤ 250 | 7.00 | yes |" in text
+    assert "| greedy: good answers for each call upstream | ≥ 50 | 50.00 | yes |" in text
+    assert "| `/iserver/account/orders` | 1 | 5 | 2 |" in text
     assert "| the bridge | 1.667 ms | 1.67 | 600 | 0.60 | 20.0 ms |" in text
 
 

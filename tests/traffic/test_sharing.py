@@ -24,6 +24,11 @@ def flying(landing: asyncio.Future[Answer]) -> Fly:
     return fly
 
 
+def era() -> int:
+    """Nothing makes anything stale."""
+    return 0
+
+
 def there() -> bool:
     """Somebody who stays."""
     return True
@@ -38,7 +43,7 @@ async def landing() -> asyncio.Future[Answer]:
 async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Answer]) -> None:
     """And then the flight is over: the next one is another."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     waiting = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(3)]
     await asyncio.sleep(0)
     found = sharing.find("key", patience=5.0, unsent=False)
@@ -56,8 +61,8 @@ async def test_who_has_other_wishes_flies_alone(
 ) -> None:
     """More patience than it has, or an answer that is newer than the call that has left."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
-    flight.departed.set()
+    flight = sharing.begin("key", era, 5.0, flying(landing))
+    flight.depart()
 
     assert (sharing.find("key", patience=patience, unsent=unsent) is flight) is joins
     await sharing.close()
@@ -66,7 +71,7 @@ async def test_who_has_other_wishes_flies_alone(
 async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Answer]) -> None:
     """It is wanted while anybody waits."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     first, second = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -83,11 +88,11 @@ async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Ans
 async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.Future[Answer], sent: bool) -> None:
     """What was sent lands all the same: its answer is worth remembering."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     only = asyncio.create_task(sharing.board(flight, there, 5.0))
     await asyncio.sleep(0)
     if sent:
-        flight.departed.set()
+        flight.depart()
 
     only.cancel()
     with suppress(asyncio.CancelledError):
@@ -101,7 +106,7 @@ async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.F
 async def test_trouble_is_told_to_all(landing: asyncio.Future[Answer]) -> None:
     """In the same words."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     waiting = [asyncio.create_task(sharing.board(flight, there, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -114,7 +119,7 @@ async def test_trouble_is_told_to_all(landing: asyncio.Future[Answer]) -> None:
 async def test_the_end_calls_everything_off(landing: asyncio.Future[Answer]) -> None:
     """Nothing is left behind."""
     sharing = Sharing(ManualClock())
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
 
     await asyncio.sleep(0)
     await sharing.close()
@@ -127,7 +132,7 @@ async def test_who_has_less_patience_is_told_when_to_come_again(landing: asyncio
     """The flight goes on for the others; where nobody is left it is called off."""
     clock = ManualClock()
     sharing = Sharing(clock)
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     patient = asyncio.create_task(sharing.board(flight, there, 5.0))
     hasty = asyncio.create_task(sharing.board(flight, there, 1.0))
     flight.expects(4.0)
@@ -146,12 +151,28 @@ async def test_who_has_less_patience_waits_for_what_has_left(landing: asyncio.Fu
     """Patience is for turns, not for answers."""
     clock = ManualClock()
     sharing = Sharing(clock)
-    flight = sharing.begin("key", 5.0, flying(landing))
+    flight = sharing.begin("key", era, 5.0, flying(landing))
     hasty = asyncio.create_task(sharing.board(flight, there, 1.0))
     await clock.asleep(1)
 
-    flight.departed.set()
+    flight.depart()
     clock.advance(2.0)
     landing.set_result(ANSWER)
 
     assert await hasty == ANSWER
+
+
+@pytest.mark.parametrize("departed", [False, True])
+async def test_what_became_stale_on_its_way_is_not_joined(landing: asyncio.Future[Answer], departed: bool) -> None:
+    """One that has not departed will bring what is new."""
+    eras = [0]
+    sharing = Sharing(ManualClock())
+    flight = sharing.begin("key", lambda: eras[0], 5.0, flying(landing))
+    if departed:
+        flight.depart()
+
+    eras[0] += 1
+    found = sharing.find("key", patience=5.0, unsent=False)
+
+    assert (found is None) is departed
+    await sharing.close()

@@ -120,7 +120,7 @@ async def test_places_that_stay_taken_are_no_pace(clock: ManualClock) -> None:
     await take(turns)
     waiting = asyncio.create_task(take(turns, wait=3.0))
     await clock.asleep(1)
-    clock.advance(3.0)
+    clock.advance(4.0)
 
     with pytest.raises(Busy):
         await waiting

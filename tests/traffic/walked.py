@@ -62,16 +62,6 @@ def walk(limits: Limits, comings: Iterable[Coming]) -> list[Gone]:
     return served
 
 
-def busiest(times: Iterable[float], seconds: float) -> int:
-    """The most events in any window of that length."""
-    ordered, most, first = sorted(times), 0, 0
-    for last, at in enumerate(ordered):
-        while ordered[first] <= at - seconds:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 def by_row(served: Iterable[Gone]) -> dict[Endpoint, list[float]]:
     """When the far side saw the calls of each row that has a pace; only those that were sent."""
     seen: dict[Endpoint, list[float]] = defaultdict(list)

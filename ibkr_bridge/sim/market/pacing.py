@@ -49,12 +49,17 @@ class Pacing:
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self.boxed_until = 0.0
+        self.refused = 0
+        """Calls that were answered 429."""
         self._times: dict[str, deque[float]] = defaultdict(deque)
 
     def refuses(self, path: str, now: float) -> bool:
         """Count one call and say whether it is too many."""
-        if not self.enabled:
-            return False
+        refused = self.enabled and self._is_too_many(path, now)
+        self.refused += refused
+        return refused
+
+    def _is_too_many(self, path: str, now: float) -> bool:
         if now < self.boxed_until:
             return True
         if self._is_over(GLOBAL, now):

@@ -49,7 +49,7 @@ class Market:
         self.port = 0
         self._clock = clock
         self._faults = faults
-        self._pacing = pacing or Pacing(enabled=False)
+        self.pacing = pacing or Pacing(enabled=False)
         self._runner: web.AppRunner | None = None
         self._where: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
         self.bell = Bell()
@@ -128,7 +128,7 @@ class Market:
         path = read_path(seen.path)
         if seen.method in ("POST", "PUT", "PATCH") and seen.header("Content-Length") is None:
             return NO_LENGTH
-        if self._pacing.refuses(path.removeprefix(API), seen.at):
+        if self.pacing.refuses(path.removeprefix(API), seen.at):
             return TOO_MANY
         table: tuple[Route, ...] = SSO_ROUTES
         if path.startswith(API + "/"):
