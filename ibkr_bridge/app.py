@@ -33,13 +33,14 @@ from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import judge
-from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
+from ibkr_bridge.web import AGAIN, BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
+from ibkr_bridge.web.again import Again
 from ibkr_bridge.web.door import Door, Doorkeeper
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing
 from ibkr_bridge.web.listening import opened
 from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
-from ibkr_bridge.web.pipeline import dress, pipeline
+from ibkr_bridge.web.pipeline import common, dress, pipeline
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
@@ -161,6 +162,9 @@ class Bridge:
         app[SETTINGS], app[BUS], app[CLOCK], app[SCRUBBER] = self.settings, self.bus, self.clock, self.scrubber
         app[KEYS], app[DRAIN], app[PULSE] = self.keys, self.drain, self.pulse
         app[LINES] = {MAIN: self.line}
+        app[AGAIN] = self._doors.again = Again(
+            self.line, self.keys, self.drain, self.bus.announce, common(self.settings)
+        )
         app.on_response_prepare.append(dress)
         app.cleanup_ctx.extend((self._open_line, self._run_loops))
         for method, path, handler in HANDLERS:

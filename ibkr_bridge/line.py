@@ -7,7 +7,7 @@ still there, then ask, and read what the answer says about the session.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
@@ -15,9 +15,9 @@ from ibkr_bridge.catalogue import met
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.asked import refuse_too_many
 from ibkr_bridge.composed.courtesy import Courtesy, Errand
-from ibkr_bridge.composed.orders_list import orders_list
+from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
-from ibkr_bridge.endpoint import Holds, Made
+from ibkr_bridge.endpoint import Endpoint, Holds, Made
 from ibkr_bridge.errors import (
     GatewayGarbled,
     GatewayTrouble,
@@ -31,8 +31,9 @@ from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.settings import Mode, Settings
+from ibkr_bridge.traffic.memory import Kept
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.reads import Asker, Reads
+from ibkr_bridge.traffic.reads import Asker, Reads, key_of
 from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore
@@ -140,6 +141,18 @@ class Line:
             if trip.sent:
                 self._forget(*trip.row.spoils)
 
+    def told_again(self, row: Endpoint, key: Hashable, max_age: float | None) -> tuple[Kept, float] | None:
+        """What is remembered under a key of `memory_key`, and its age; None where the call has to take the road."""
+        if self.reads is None or not self.keeper.is_up(row.layer):
+            return None
+        return self.reads.again(key, max_age)
+
+    def memory_key(self, trip: Trip) -> Hashable | None:
+        """Under which a call's answer is remembered as it is told; None for what is not, or has to be judged anew."""
+        if self.reads is None or not trip.row.shareable or applying(trip.asked):
+            return None
+        return key_of(trip.call) if trip.row.made in (None, Made.FILLED) or _is_unfiltered(trip) else None
+
     def hear(self, fact: events.Fact) -> None:
         """What was known of accounts and prices belongs to one session."""
         if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
@@ -238,6 +251,10 @@ class Line:
             raise
         finally:
             trip.spent.at_gateway += time.monotonic() - sent
+
+
+def _is_unfiltered(trip: Trip) -> bool:
+    return trip.row.made is Made.FILTERED and not without_filters(trip.call.target)[1]
 
 
 Lines = Mapping[str, Line]

@@ -51,7 +51,12 @@ class Memory:
         Args:
             max_age: seconds the caller finds fresh enough; never more than its row says.
         """
-        self.asked += 1
+        kept = self.glance(key, now, max_age)
+        self.asked += kept is None
+        return kept
+
+    def glance(self, key: Hashable, now: float, max_age: float | None) -> Kept | None:
+        """The same; where there is none nobody has asked yet."""
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -62,6 +67,7 @@ class Memory:
         if (max_age is not None and age > max_age) or max_age == 0:
             return None
         self._kept.move_to_end(key)
+        self.asked += 1
         self.hits += 1
         return kept
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Endpoint, Holds
 from ibkr_bridge.errors import GatewayTrouble
-from ibkr_bridge.traffic.memory import LARGEST, Memory
+from ibkr_bridge.traffic.memory import LARGEST, Kept, Memory
 from ibkr_bridge.traffic.sharing import Era, Flight, Fly, Passenger, Sharing
 from ibkr_bridge.upstream.base import Answer, Call
 
@@ -56,12 +56,18 @@ class Reads:
         """Something has made these stale."""
         self.memory.forget(*kinds)
 
+    def again(self, key: Hashable, max_age: float | None) -> tuple[Kept, float] | None:
+        """What is remembered under a key, and its age in seconds; None where it has to be asked for."""
+        now = self._clock.now()
+        kept = self.memory.glance(key, now, max_age)
+        return None if kept is None else (kept, now - kept.at)
+
     def learning(self, row: Endpoint, call: Call) -> Callable[[Answer], None]:
         """Somebody asks beside all this; what is to be told of the answer, so that it is remembered."""
         generation = self.memory.generation(row.holds)
 
         def learn(answer: Answer) -> None:
-            self.memory.keep(_key(call), answer, row, self._clock.now(), generation)
+            self.memory.keep(key_of(call), answer, row, self._clock.now(), generation)
 
         return learn
 
@@ -74,7 +80,7 @@ class Reads:
         Raises:
             BridgeError: what became of the one who asked.
         """
-        key, now = _key(call), self._clock.now()
+        key, now = key_of(call), self._clock.now()
         kept = self.memory.recall(key, now, asker.max_age)
         if kept is not None:
             return Told(kept.answer, "cache", now - kept.at)
@@ -107,7 +113,8 @@ class Reads:
         return flown
 
 
-def _key(call: Call) -> Hashable:
+def key_of(call: Call) -> Hashable:
+    """Under which its answer is remembered."""
     return call.method, call.target, call.body
 
 

@@ -10,6 +10,7 @@ from ibkr_bridge.line import Lines
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.settings import Settings
+from ibkr_bridge.web.again import Again
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing
 from ibkr_bridge.web.visit import Visit
@@ -21,6 +22,7 @@ CLOCK = web.AppKey("clock", Clock)
 SCRUBBER = web.AppKey("scrubber", Scrubber)
 KEYS = web.AppKey("keys", KeyRing)
 PULSE = web.AppKey("pulse", Pulse)
+AGAIN = web.AppKey("again", Again)
 DRAIN = web.AppKey("drain", Drain)
 VISIT = web.RequestKey("visit", Visit)
 MAIN = "main"  # the name of the usual line

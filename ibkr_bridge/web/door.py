@@ -16,6 +16,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
+from ibkr_bridge.web.again import Again, is_plain
 
 HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
 IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
@@ -40,6 +41,8 @@ class Doorkeeper:
         self._bus = bus
         self._most = most
         self._doors: dict[Door, None] = {}  # oldest first
+        self.again: Again | None = None
+        """Answers what was asked before."""
         self.heard = asyncio.Event()
         """Set whenever somebody has said what they want, or has gone."""
 
@@ -97,6 +100,9 @@ class Door(RequestHandler):
         super().__init__(server, loop=loop, **options)
         self._keeper = keeper
         self._head_timer: asyncio.TimerHandle | None = None
+        self._clean = True
+        self.head: bytes | None = None
+        """The bytes of the request that is being answered, where they are one plain head and nothing else."""
 
     @property
     def is_idle(self) -> bool:
@@ -128,12 +134,36 @@ class Door(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch the time that a head takes."""
+        if self._is_answered_again(data):
+            return
         heads = self._request_count
+        at_rest = self._is_at_rest
+        self._clean = self._clean and is_plain(data)  # once anything else came, the parser may hold half of a head
         super().data_received(data)
+        self.head = data if self._clean and at_rest and self._request_count == heads + 1 else None
         if self._request_count > heads:
             self._head_came()
         elif self._head_timer is None and self._waiter is not None:
             self._await_head()  # the first bytes of the next request on a kept connection
+
+    @property
+    def _is_at_rest(self) -> bool:
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _is_answered_again(self, data: bytes) -> bool:
+        """Answer at once what is known, where nothing of another request is under way."""
+        again, transport = self._keeper.again, self.transport
+        if again is None or transport is None or not self._clean or not self._is_at_rest:
+            return False
+        if self._paused or self._force_close or self._close or transport.is_closing():
+            return False  # who does not read what is said has to wait as everybody does
+        reply = again.answer(data)
+        if reply is None:
+            return False
+        self._head_came()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        transport.write(reply)
+        return True
 
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._head_within, self._head_is_late)

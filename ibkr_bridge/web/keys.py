@@ -34,6 +34,8 @@ class KeyRing:
 
     def __init__(self, settings: Settings) -> None:
         self._keys: tuple[tuple[bytes, Key], ...] = ()
+        self.edition = 0
+        """How often they were replaced."""
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
@@ -43,6 +45,7 @@ class KeyRing:
             (settings.key_previous, Key("previous", EVERYTHING)),
             (settings.readonly_key, Key("read-only", READ_ONLY)),
         )
+        self.edition += 1
         self._keys = tuple((_digest(secret.encode()), key) for secret, key in rows if secret)
 
     def __repr__(self) -> str:

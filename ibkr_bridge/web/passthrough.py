@@ -21,7 +21,8 @@ from ibkr_bridge.orders.rules import read_call
 from ibkr_bridge.trip import CallerGone, Trip
 from ibkr_bridge.upstream.base import Answer, Call, Rest
 from ibkr_bridge.upstream.headers import downwards, upwards
-from ibkr_bridge.web import BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
+from ibkr_bridge.web import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
+from ibkr_bridge.web.door import Door
 from ibkr_bridge.web.routes import METHODS, OWN, destination
 from ibkr_bridge.web.signin import FROM_THE_KEEPER
 from ibkr_bridge.web.target import Target
@@ -76,7 +77,17 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
         finally:
             visit.waited, visit.at_gateway = trip.spent.waited, trip.spent.at_gateway
         visit.source, visit.age = trip.source, trip.age
+        _learned(request, line, trip)
         return await _passed_on(request, answer)
+
+
+def _learned(request: web.Request, line: Line, trip: Trip) -> None:
+    """Where the same bytes can be answered from memory, remember what they meant."""
+    door = request.protocol
+    head = door.head if isinstance(door, Door) and request.keep_alive else None
+    key = line.memory_key(trip) if head is not None else None
+    if head is not None and key is not None:
+        request.app[AGAIN].learn(head, trip.key, trip.row, key, trip.max_age)
 
 
 async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:

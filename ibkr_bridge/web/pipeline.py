@@ -194,6 +194,11 @@ ON_EVERY_REPLY = {
 LET_GO_FIRST = f"timeout={HINT:.0f}"
 
 
+def common(settings: Settings) -> dict[str, str]:
+    """The headers that stand on every reply on a kept connection, whatever it says."""
+    return {**ON_EVERY_REPLY, "X-Bridge-Mode": settings.trading_mode.value, "Keep-Alive": LET_GO_FIRST}
+
+
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     visit = request.get(VISIT)
