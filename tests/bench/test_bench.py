@@ -109,7 +109,10 @@ def test_a_crowd_is_counted_refusals_too(upstream: str) -> None:
 def test_the_far_side_keeps_a_book(place: Place) -> None:
     """Of what reached IBKR, by path, and of what it refused."""
     book = place.scratch / "book.json"
-    with programs.far_side(place, book) as address, programs.started(BRIDGE, COMMANDS[BRIDGE], place, address):
+    with (
+        programs.far_side(place, book) as address,
+        programs.started(BRIDGE, programs.AT_SIMULATED_GATEWAY[BRIDGE], place, address),
+    ):
         pass
     told, found = json.loads(book.read_text()), Greedy(1.0)
 
