@@ -91,7 +91,7 @@ async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) ->
     request = f"GET {META} HTTP/1.1\r\nHost: localhost\r\nX-Bridge-Key: {KEY}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(request.encode())
-    await sim.reached(META)
+    await sim.arrived(META)
     second = asyncio.create_task(house.get(META))
     await house.get("/health")
 
