@@ -26,6 +26,7 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
 from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.traffic.beside import Beside
+from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.manners import Manners
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
@@ -60,13 +61,14 @@ def build_line(
     gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
     penalty = Penalty(state / f"{name}.penalty.json" if state else None, bus, clock.utc)
+    long = LongPaces(state / f"{name}.paces.json" if state else None, bus, clock.utc)
     limits = manners.limits
     road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    keeper = Keeper(name, Beside(gateway, turns, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
+    keeper = Keeper(name, Beside(gateway, turns, penalty, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
     pause = Pause(state / f"{name}.paused.json" if state else None, bus)
     explaining = Explaining(keeper, penalty)
-    line = Line(name, settings, gateway, jar, keeper, turns, penalty, pause, explaining, courtesy, reads)
+    line = Line(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, reads)
     bus.listen(line.hear)
     return line
 
@@ -223,6 +225,7 @@ class Bridge:
         self.line.jar.load()
         self.line.pause.load()
         self.line.penalty.load()
+        self.line.long.load(self.line.turns)
         yield
         if self.line.reads is not None:
             await self.line.reads.sharing.close()

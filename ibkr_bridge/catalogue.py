@@ -215,6 +215,9 @@ def find(method: str, segments: tuple[str, ...]) -> Endpoint:
     for pattern, row in _ROWS.get((method, len(segments)), ()):
         if all(want == have or want[0] == "{" for want, have in zip(pattern, segments, strict=True)):
             return row
+    lower = tuple(segment.lower() for segment in segments)
+    if lower != segments and not (row := find(method, lower)).reads:
+        return row  # should IBKR not mind the case, it trades or costs money all the same
     return _cautious(method, segments[0] if segments else "")
 
 

@@ -48,6 +48,7 @@ class Need(Enum):
     ACCOUNTS = "accounts"  # /iserver/accounts; else 500 "Please query /accounts first"
     PORTFOLIO = "portfolio"  # /portfolio/accounts; else empty or stale data, without an error
     SEARCH = "search"  # a contract search for the symbol; else 500, or nothing
+    UNDERLYING = "underlying"  # a contract search for what it derives from; else it has no quotes
     QUOTE = "quote"  # a snapshot of the instrument; else a warning, and numbers that mean nothing
     TWICE = "twice"  # the same call; its first answer is empty or thin
     HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404

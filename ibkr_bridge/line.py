@@ -31,6 +31,8 @@ from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.settings import Mode, Settings
+from ibkr_bridge.telling import wants_accounts
+from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.memory import Kept
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Asker, Reads, key_of
@@ -38,9 +40,10 @@ from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore
 from ibkr_bridge.trip import CallerGone, Spent, Trip
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.packed import unpacked
 
 Compose = Callable[[Ask, Call], Awaitable[Answer]]
 COMPOSED: Mapping[Made, Compose] = {Made.FILTERED: orders_list, Made.PAGES: positions}
@@ -57,6 +60,7 @@ class Line:
     keeper: Keeper
     turns: Turns
     penalty: Penalty
+    long: LongPaces
     pause: Pause
     explaining: Explaining
     courtesy: Courtesy
@@ -78,11 +82,11 @@ class Line:
         """Asks for what an answer is made of; each part goes the whole road."""
 
         async def ask(call: Call) -> Answer:
-            part = replace(trip, call=call, row=met(call.method, call.target))
+            part = replace(trip, call=call, row=met(call.method, call.target), source="gateway", age=None)
             try:
                 return await self._one(part)
             finally:
-                trip.source, trip.age = part.source, part.age
+                trip.note_part(part)
 
         return ask
 
@@ -91,9 +95,9 @@ class Line:
 
         async def ask(call: Call) -> Answer:
             row = met(call.method, call.target)
-            asked = Asked(row.effect, row.order)
+            asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
             return await self.ask(
-                replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False)
+                replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
             )
 
         return ask
@@ -121,7 +125,11 @@ class Line:
         async def send(longer: float) -> Answer:
             notice = self.courtesy.noticing()
             answer = await self._ask(replace(trip, sent=False) if trip.row.reads else trip, longer)
+            if trip.row.made or (self.reads is not None and trip.row.shareable):
+                answer = unpacked(await whole(answer))
             notice(trip.row, trip.call, answer)
+            if answer.status != 200 and wants_accounts(answer.body):
+                self._renew()  # IBKR has another session than the one we know
             return answer
 
         return await self.courtesy.ask(Errand(trip.row, trip.call, send, self._others(trip), self._others(trip, 0.0)))
@@ -132,7 +140,8 @@ class Line:
         expects = trip.flight.expects if trip.flight else ignore
         began = time.monotonic()
         try:
-            turn = await self.turns.take(trip.row, importance, trip.key, self._patience(trip) + longer, expects)
+            wait = self._patience(trip) + longer
+            turn = await self.turns.take(trip.row, importance, trip.key, wait, expects, trip.still_there)
         finally:
             trip.spent.waited += time.monotonic() - began
         try:
@@ -156,8 +165,12 @@ class Line:
     def hear(self, fact: events.Fact) -> None:
         """What was known of accounts and prices belongs to one session."""
         if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
-            self._forget(*(kind for kind in Holds if kind is not Holds.WORLD))
-            self.courtesy.forget()
+            self._renew()
+
+    def _renew(self) -> None:
+        """Another session has to be asked anew."""
+        self._forget(*(kind for kind in Holds if kind is not Holds.WORLD))
+        self.courtesy.forget()
 
     def _forget(self, *kinds: Holds) -> None:
         if self.reads is not None and kinds:
@@ -225,6 +238,7 @@ class Line:
         if trip.sent and not turn.again():
             raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
         trip.sent = turn.sent = True
+        self.long.spent(trip.row)
         if trip.flight is not None:
             trip.flight.depart()
         self._forget(*trip.row.spoils)
@@ -236,6 +250,9 @@ class Line:
 
         def left() -> None:
             turn.left()
+            if trip.sent:
+                self.long.spent(trip.row)
+                self._forget(*trip.row.spoils)  # also where it was late: what was asked meanwhile does not show it
             if self.keeper.session.saw is Saw.CLOGGED:
                 self.keeper.doubt()
 

@@ -6,12 +6,33 @@ import json
 import re
 
 THIN = re.compile(rb'"snapshot" *: *false')
+SHORT = 200  # bytes
 WANTS_ACCOUNTS = b"query /accounts first"
 
 
 def is_thin(body: bytes) -> bool:
     """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
     return THIN.search(body) is not None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body looks like what IBKR answers where all is well: an object or a list."""
+    return body.lstrip()[:1] in (b"{", b"[")
+
+
+def is_empty(body: bytes) -> bool:
+    """Whether a short body says nothing: an empty list, an object of empty lists."""
+    if len(body) > SHORT:
+        return False
+    try:
+        return _says_nothing(json.loads(body))
+    except (ValueError, RecursionError):
+        return True
+
+
+def _says_nothing(told: object) -> bool:
+    parts = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return not told or (isinstance(told, dict | list) and all(map(_says_nothing, parts)))
 
 
 def wants_accounts(body: bytes) -> bool:

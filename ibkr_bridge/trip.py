@@ -48,3 +48,10 @@ class Trip:
     age: float | None = None
     sent: bool = False
     """Whether its bytes may have left."""
+
+    def note_part(self, part: Trip) -> None:
+        """An answer made of several is as old as the oldest of them, and from memory where one of them is."""
+        if part.age is not None:
+            self.age, self.source = max(self.age or 0.0, part.age), part.source
+        elif self.age is None:
+            self.source = part.source

@@ -41,7 +41,7 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
 FLOOR = set(next(group for group in LAYERS if "catalogue" in group))  # small words for everybody, for each other too
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
-    *("composed/spans.py", "composed/asked.py", "composed/look.py", "telling.py"),
+    *("composed/spans.py", "composed/asked.py", "composed/look.py", "telling.py", "upstream/packed.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
     *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )

@@ -7,9 +7,10 @@ is asked once, whatever comes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.composed import Ask
@@ -18,7 +19,9 @@ from ibkr_bridge.composed.snapshots import Snapshots
 from ibkr_bridge.endpoint import Endpoint, Made, Need
 from ibkr_bridge.errors import BridgeError, NotNow
 from ibkr_bridge.telling import is_thin, wants_accounts
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.upstream.base import Answer, Call, let_go
+
+SHORTLY = 0.5  # seconds that a call which changes something waits for what IBKR wants first
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,16 @@ class Courtesy:
         Raises:
             BridgeError: what came of it instead.
         """
-        row = errand.row
+        row, other = errand.row, _letting_go(errand.other)
         if not row.reads:
-            with suppress(BridgeError):  # getting out must not depend on it; IBKR's own answer tells what is missing
-                await self._firsts.see_to(row, errand.call, errand.other)
+            with suppress(BridgeError, TimeoutError):  # getting out must not depend on it; IBKR says what is missing
+                async with asyncio.timeout(SHORTLY):
+                    await self._firsts.see_to(row, errand.call, other)
             return await errand.send(0.0)
-        await self._firsts.see_to(row, errand.call, errand.other)
+        await self._firsts.see_to(row, errand.call, other)
         answer = await self._repaired(errand, await errand.send(0.0))
         if Need.TWICE in row.needs and self._is_thin(errand, answer):
-            answer = await _second(errand, answer)
+            answer = await self._second(errand, answer)
         if row.made is Made.FILLED:
             answer = await self._filled(errand, answer)
         return answer
@@ -81,7 +85,8 @@ class Courtesy:
         """IBKR has forgotten that it was asked for the accounts: it is asked again, and so is the call."""
         if answer.status == 200 or not wants_accounts(answer.body):
             return answer
-        await self._firsts.ask_for(Need.ACCOUNTS, errand.anew)
+        let_go(answer)
+        await self._firsts.ask_for(Need.ACCOUNTS, _letting_go(errand.anew))
         return await errand.send(0.0)
 
     def _is_thin(self, errand: Errand, answer: Answer) -> bool:
@@ -96,14 +101,25 @@ class Courtesy:
             return await errand.send(0.0)
 
         async def help_out(instruments: list[str]) -> None:
-            await self._firsts.see_to_underlyings(instruments, errand.other)
+            await self._firsts.see_to_underlyings(instruments, _letting_go(errand.other))
 
         return await self._snapshots.fill(errand.call, answer, again, help_out)
 
+    async def _second(self, errand: Errand, first: Answer) -> Answer:
+        """Ask once more, as late as the row's own limit makes that; where it cannot be, the first answer has to do."""
+        try:
+            return await errand.send(errand.row.pace.seconds if errand.row.pace else 0.0)
+        except NotNow:
+            self._firsts.not_asked(errand.call)
+            return replace(first, passing=True)
 
-async def _second(errand: Errand, first: Answer) -> Answer:
-    """Ask once more, as late as the row's own limit makes that; where it cannot be, the first answer has to do."""
-    try:
-        return await errand.send(errand.row.pace.seconds if errand.row.pace else 0.0)
-    except NotNow:
-        return first
+
+def _letting_go(ask: Ask) -> Ask:
+    """For whoever only wants to know what stands at the beginning of an answer."""
+
+    async def asking(call: Call) -> Answer:
+        answer = await ask(call)
+        let_go(answer)
+        return answer
+
+    return asking

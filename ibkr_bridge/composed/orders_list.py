@@ -8,8 +8,9 @@ from urllib.parse import unquote_plus
 
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.spans import elements, joined, members
-from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.errors import BadRequest, GatewayGarbled
+from ibkr_bridge.telling import hides_error
+from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 STATES = (
     *("inactive", "pendingsubmit", "presubmitted", "submitted", "filled"),
@@ -27,12 +28,17 @@ async def orders_list(ask: Ask, call: Call) -> Answer:
 
     Raises:
         BadRequest: a filter that is none.
+        GatewayGarbled: the list cannot be filtered; the whole one would not be what was asked for.
     """
     target, wanted = without_filters(call.target)
     answer = await ask(replace(call, target=target))
-    if not wanted or answer.status != 200 or answer.rest is not None:
+    if not wanted or answer.status != 200 or (answer.rest is None and hides_error(answer.body)):
         return answer
-    return replace(answer, body=filtered(answer.body, wanted))
+    body = filtered(answer.body, wanted) if answer.rest is None else None
+    if body is None:
+        let_go(answer)
+        raise GatewayGarbled("the list of orders cannot be read, and so not be filtered")
+    return replace(answer, body=body)
 
 
 def without_filters(target: str) -> tuple[str, frozenset[str]]:
@@ -55,13 +61,13 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def filtered(body: bytes, wanted: frozenset[str]) -> bytes:
-    """The list with the orders in one of the wanted states; each as IBKR wrote it."""
+def filtered(body: bytes, wanted: frozenset[str]) -> bytes | None:
+    """The list with the orders in one of the wanted states, each as IBKR wrote it; None where it is no list."""
     try:
         told = members(body.decode())
         orders = elements(told["orders"][1])
     except (ValueError, KeyError, RecursionError):
-        return body  # whatever it is, it is not ours to change
+        return None
     states = wanted - {BY_TIME}
     kept = [(order, text) for order, text in orders if not states or _plain(_told(order, "status")) in states]
     if BY_TIME in wanted:
@@ -76,4 +82,4 @@ def _told(order: object, name: str) -> str:
 
 def _time(order: object) -> float:
     told = order.get("lastExecutionTime_r") if isinstance(order, dict) else None
-    return float(told) if isinstance(told, int | float) else 0.0
+    return told if isinstance(told, int | float) else 0.0

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.spans import elements, joined
 from ibkr_bridge.errors import GatewayGarbled
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.telling import hides_error
+from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 MOST_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
 
@@ -16,7 +17,7 @@ async def positions(ask: Ask, call: Call) -> Answer:
     """The pages joined; where one of them is no page, that is the answer.
 
     Raises:
-        GatewayGarbled: the pages have no end.
+        GatewayGarbled: the pages have no end, or one of them cannot be read.
     """
     path, mark, query = call.target.partition("?")
     texts: list[str] = []
@@ -26,8 +27,11 @@ async def positions(ask: Ask, call: Call) -> Answer:
             parts = elements(answer.body.decode()) if answer.status == 200 and answer.rest is None else None
         except (ValueError, RecursionError):
             parts = None
-        if parts is None:
+        if answer.status != 200 or (parts is None and answer.rest is None and hides_error(answer.body)):
             return answer
+        if parts is None:
+            let_go(answer)
+            raise GatewayGarbled("a page of positions cannot be read")
         if not parts:
             return replace(answer, body=joined(texts).encode())
         texts += [text for _, text in parts]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.composed.look import Look, look
 from ibkr_bridge.errors import GatewayTrouble, NotNow
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 MISSING = "X-Bridge-Missing"
 WITHIN = 4.0  # seconds
@@ -58,6 +58,7 @@ class Snapshots:
             later = await _tried(again)
             later_seen = look(call, later) if later is not None else None
             if later is None or later_seen is None:
+                let_go(later)
                 return _noted(answer, seen)
             if pause == FIRST_PAUSE and later_seen.empty:
                 await _helped(help_out, later_seen.empty)

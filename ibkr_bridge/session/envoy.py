@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, target
-from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, Paced
+from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, NotNow
 from ibkr_bridge.session.machine import Saw, read_status
 from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
+from ibkr_bridge.upstream.base import Answer, Call, Left, let_go, nobody
 from ibkr_bridge.upstream.headers import upwards
 
 LOOK_WITHIN = 5.0  # seconds; a healthy auth/status takes a tenth of one
@@ -91,6 +91,7 @@ class Envoy:
         body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 where publish is not true
         call = Call("POST", target(SSODH_INIT), upwards(JSON), body, changes=True)
         answer = await self._try(call, OPEN_WITHIN, self._opened)
+        let_go(answer)
         return answer.status if answer else 0
 
     async def tickle(self) -> dict[str, object] | None:
@@ -111,6 +112,7 @@ class Envoy:
     async def log_out(self) -> int:
         """End the login at IBKR. Returns the status, 0 for none."""
         answer = await self._try(Call("POST", target(LOGOUT), upwards(JSON), b"{}", changes=True), OPEN_WITHIN)
+        let_go(answer)
         return answer.status if answer else 0
 
     async def _asked(self, path: str, within: float) -> object:
@@ -122,7 +124,7 @@ class Envoy:
     async def _try(self, call: Call, within: float, left: Left = nobody) -> Answer | None:
         try:
             return await self._gateway.ask(call, left, within=within)
-        except (GatewayTrouble, Paced):
+        except (GatewayTrouble, NotNow):
             return None
 
 

@@ -7,16 +7,31 @@ and what it was told is told to callers, who would otherwise have to wait until 
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from ibkr_bridge.catalogue import met
 from ibkr_bridge.endpoint import Endpoint
-from ibkr_bridge.errors import Paced
+from ibkr_bridge.errors import GatewayGarbled, Paced
+from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
+from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
 
 Noticing = Callable[[], Callable[[Endpoint, Call, Answer], None]]
+
+
+def _once_only(row: Endpoint) -> LastLook:
+    """Stops the second sending of a call whose limit has no room for it."""
+    sent = False
+
+    def look() -> None:
+        nonlocal sent
+        if sent and row.pace is not None:
+            raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+        sent = True
+
+    return look
 
 
 class Beside:
@@ -25,13 +40,17 @@ class Beside:
     Args:
         gateway: who is asked.
         turns: where it is counted.
+        penalty: what IBKR refuses for now; is told of a 429.
         reads: where answers are remembered; None where they are not.
         noticing: is told that somebody asks, and then what they were answered.
     """
 
-    def __init__(self, gateway: Gateway, turns: Turns, reads: Reads | None, noticing: Noticing) -> None:
+    def __init__(
+        self, gateway: Gateway, turns: Turns, penalty: Penalty, reads: Reads | None, noticing: Noticing
+    ) -> None:
         self._gateway = gateway
         self._turns = turns
+        self._penalty = penalty
         self._reads = reads
         self._noticing = noticing
 
@@ -39,9 +58,12 @@ class Beside:
         """See `Upstream.ask`.
 
         Raises:
+            NotNow: IBKR refuses it for now.
             Paced: a caller asked this so short a time ago that IBKR would refuse it now; nothing was sent.
         """
         row = met(call.method, call.target)
+        if row.meets or row.made:
+            self._penalty.check(row)  # the session's own calls are tried all the same: once a minute, in the box
         counted = self._turns.beside(row)
         if counted is None:
             left()
@@ -53,7 +75,9 @@ class Beside:
 
         notice = self._noticing()
         learn = self._reads.learning(row, call) if self._reads is not None and row.shareable else None
-        answer = await self._gateway.ask(call, answered, within=within)
+        answer = await self._gateway.ask(call, answered, _once_only(row), within=within)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and row.pace is not None:
+            self._penalty.refused(row, None)
         notice(row, call, answer)
         if learn is not None:
             learn(answer)

@@ -7,22 +7,30 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ibkr_bridge.endpoint import Endpoint, Holds
-from ibkr_bridge.telling import hides_error, is_thin
-from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.telling import hides_error, is_empty, is_json, is_thin
+from ibkr_bridge.upstream.base import LARGEST, Answer
 
 MOST_ENTRIES = 512
 MOST_BYTES = 32 * 1024 * 1024
-LARGEST = 4 * 1024 * 1024  # bytes of one answer
-ENTRY = 512  # bytes an entry costs besides its body
+ENTRY = 5120  # bytes an entry costs besides its body, the longest target among them
+EMPTY_FOR = 5.0  # seconds
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One answer, and when it was had."""
+    """One answer, when it was asked for, and when it came."""
 
     answer: Answer
+    asked: float
+    """From here its age counts, as RFC 9111 has it: nobody knows when on its way it was true."""
     at: float
+    """From here it is fresh, for as long as its row says."""
     row: Endpoint
+
+    @property
+    def fresh(self) -> float:
+        """Seconds; what is empty may only be so for now."""
+        return min(self.row.fresh, EMPTY_FOR) if is_empty(self.answer.body) else self.row.fresh
 
     @property
     def size(self) -> int:
@@ -60,11 +68,10 @@ class Memory:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        age = now - kept.at
-        if age >= kept.row.fresh:
+        if now - kept.at >= kept.fresh:
             self._drop(key)
             return None
-        if (max_age is not None and age > max_age) or max_age == 0:
+        if max_age is not None and (now - kept.asked > max_age or max_age == 0):
             return None
         self._kept.move_to_end(key)
         self.asked += 1
@@ -80,12 +87,15 @@ class Memory:
         """Which answers belong together: what was asked in an earlier one is stale when it comes."""
         return self._generations[holds]
 
-    def keep(self, key: Hashable, answer: Answer, row: Endpoint, now: float, generation: int) -> None:
+    def keep(self, key: Hashable, kept: Kept, generation: int) -> None:
         """Remember an answer, where that makes sense."""
-        if row.fresh <= 0 or generation != self._generations[row.holds] or not worth_telling(answer):
+        row, was = kept.row, self._kept.get(key)
+        if row.fresh <= 0 or generation != self._generations[row.holds] or not worth_telling(kept.answer):
             return
+        if was is not None and was.asked > kept.asked:
+            return  # it was overtaken on its way
         self._drop(key)
-        kept = self._kept[key] = Kept(answer, now, row)
+        self._kept[key] = kept
         self._bytes += kept.size
         while len(self._kept) > self._most_entries or self._bytes > self._most_bytes:
             self._drop(next(iter(self._kept)))
@@ -103,6 +113,6 @@ class Memory:
 
 def worth_telling(answer: Answer) -> bool:
     """Whether an answer is whole, good, and hides no error inside its 200."""
-    if answer.status != 200 or answer.rest is not None or len(answer.body) > LARGEST or is_thin(answer.body):
+    if answer.status != 200 or answer.rest is not None or answer.passing or len(answer.body) > LARGEST:
         return False
-    return not hides_error(answer.body)
+    return is_json(answer.body) and not is_thin(answer.body) and not hides_error(answer.body)

@@ -6,15 +6,16 @@ with whatever makes them stale. One that still waits for its turn will bring wha
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Endpoint, Holds
-from ibkr_bridge.errors import GatewayTrouble
-from ibkr_bridge.traffic.memory import LARGEST, Kept, Memory
+from ibkr_bridge.traffic.memory import Kept, Memory
 from ibkr_bridge.traffic.sharing import Era, Flight, Fly, Passenger, Sharing
-from ibkr_bridge.upstream.base import Answer, Call
+from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ class Reads:
         """What is remembered under a key, and its age in seconds; None where it has to be asked for."""
         now = self._clock.now()
         kept = self.memory.glance(key, now, max_age)
-        return None if kept is None else (kept, now - kept.at)
+        return None if kept is None else (kept, now - kept.asked)
 
     def learning(self, row: Endpoint, call: Call) -> Callable[[Answer], None]:
         """Somebody asks beside all this; what is to be told of the answer, so that it is remembered."""
-        generation = self.memory.generation(row.holds)
+        generation, asked = self.memory.generation(row.holds), self._clock.now()
 
         def learn(answer: Answer) -> None:
-            self.memory.keep(key_of(call), answer, row, self._clock.now(), generation)
+            self.memory.keep(key_of(call), Kept(answer, asked, self._clock.now(), row), generation)
 
         return learn
 
@@ -83,12 +84,16 @@ class Reads:
         key, now = key_of(call), self._clock.now()
         kept = self.memory.recall(key, now, asker.max_age)
         if kept is not None:
-            return Told(kept.answer, "cache", now - kept.at)
+            return Told(kept.answer, "cache", now - kept.asked)
         flight = self.sharing.find(key, patience=asker.patience, unsent=asker.max_age == 0)
         if flight is not None:
             return await self._join(flight, asker, fly)
         flight = self.sharing.begin(key, self._era(row), asker.patience, self._remembered(key, row, fly))
-        return Told(await self.sharing.board(flight, asker.is_there, asker.patience), "gateway")
+        try:
+            return Told(await self.sharing.board(flight, asker.is_there, asker.patience), "gateway")
+        except asyncio.CancelledError:
+            flight.is_orphan = True
+            raise
 
     def _era(self, row: Endpoint) -> Era:
         return lambda: self.memory.generation(row.holds)
@@ -103,11 +108,11 @@ class Reads:
 
     def _remembered(self, key: Hashable, row: Endpoint, fly: Fly) -> Fly:
         async def flown(flight: Flight) -> Answer:
-            answer = await whole(await fly(flight))
+            answer = await fly(flight)
             if flight.asked_in is not None:
-                self.memory.keep(key, answer, row, self._clock.now(), flight.asked_in)
-            if answer.rest is not None and not flight.is_wanted():
-                answer.rest.close()
+                self.memory.keep(key, Kept(answer, flight.asked_at, self._clock.now(), row), flight.asked_in)
+            if flight.is_orphan or not flight.is_wanted():
+                let_go(answer)  # who came first reads the rest of a large one; who joined asks for it alone
             return answer
 
         return flown
@@ -115,22 +120,5 @@ class Reads:
 
 def key_of(call: Call) -> Hashable:
     """Under which its answer is remembered."""
-    return call.method, call.target, call.body
-
-
-async def whole(answer: Answer) -> Answer:
-    """An answer with its body read, as far as it is of a size that may be kept."""
-    if answer.rest is None:
-        return answer
-    pieces, size = [answer.body], len(answer.body)
-    try:
-        async for piece in answer.rest.pieces():
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST:
-                return Answer(answer.status, answer.headers, b"".join(pieces), answer.rest)
-    except GatewayTrouble:
-        answer.rest.close()
-        raise
-    answer.rest.close()
-    return Answer(answer.status, answer.headers, b"".join(pieces))
+    kind = next((value for name, value in call.headers if name == "Content-Type"), "") if call.body else ""
+    return call.method, call.target, kind, hashlib.sha256(call.body).digest() if call.body else b""

@@ -9,7 +9,7 @@ order waits for reads to become old, and no number of orders starves the reads.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -63,6 +63,8 @@ class Guest:
     row: Endpoint
     importance: Importance
     key: str
+    is_there: Callable[[], bool] = lambda: True
+    """Whether its caller still waits."""
     entered: int = 0
     """How often it stands in its windows: once, and once more if it had to be sent again."""
     began: float = 0.0
@@ -105,6 +107,8 @@ class Room:
         Raises:
             Busy: too many of this importance wait already.
         """
+        if self._length(guest.importance) >= self._limits.queue:
+            self._send_home(guest.importance)
         if self._length(guest.importance) >= self._limits.queue:  # each its own: reads must not keep a cancel out
             raise Busy("too many calls are waiting for the Gateway already", retry_after=TRY_AGAIN)
         self._queues[guest.importance].setdefault(guest.key, deque()).append(guest)
@@ -160,6 +164,12 @@ class Room:
         self._enter(guest)
         return guest
 
+    def occupy(self, row: Endpoint, until: float) -> None:
+        """A place of a row's own limit is taken until then."""
+        window = self._row(row)
+        if window is not None:
+            window.occupy(until)
+
     def answered(self, guest: Guest, now: float, *, sent: bool = True) -> None:
         """A call stops counting, after the windows' time where it was sent."""
         for window in self._windows(guest):
@@ -188,6 +198,11 @@ class Room:
     def _length(self, importance: Importance) -> int:
         return sum(map(len, self._queues[importance].values()))
 
+    def _send_home(self, importance: Importance) -> None:
+        """Forget those who wait for somebody who has gone."""
+        for guest in [each for queue in self._queues[importance].values() for each in queue if not each.is_there()]:
+            self.forget(guest)
+
     def _everybody(self) -> Iterator[Guest]:
         for keys in self._queues.values():
             for queue in keys.values():
@@ -200,7 +215,7 @@ class Room:
             if self._taken >= self._places(importance) or (share and not share.has_room(now)):
                 continue
             for queue in list(keys.values()):
-                yield from (guest for guest in list(queue) if self._row_has_room(guest, now))
+                yield from (guest for guest in list(queue) if self._row_has_room(guest, now) and guest.is_there())
 
     def _places(self, importance: Importance) -> int:
         return self._limits.places - (0 if importance is Importance.ORDERS else self._limits.for_orders)

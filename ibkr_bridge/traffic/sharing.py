@@ -34,6 +34,10 @@ class Flight:
     passengers: list[Passenger] = field(default_factory=list)
     departed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its bytes may have left."""
+    is_orphan: bool = False
+    """Whether the one who began it has left."""
+    asked_at: float = 0.0
+    """When it departed, by the clock."""
     asked_in: int | None = None
     """The era in which it departed: what happened before its departure is in its answer."""
     due: float = 0.0
@@ -47,7 +51,7 @@ class Flight:
     def depart(self) -> None:
         """Its bytes may leave now."""
         if not self.sent:
-            self.asked_in = self.era()
+            self.asked_in, self.asked_at = self.era(), self.clock.now()
             self.departed.set()
 
     @property
@@ -92,9 +96,11 @@ class Sharing:
             unsent: whether only the answer of one that has not departed is new enough.
         """
         flight = self._flights.get(key)
-        if flight is None or flight.is_over or flight.patience < patience - NEARLY:
+        if flight is None or flight.is_over:
             return None
-        return None if flight.sent and (unsent or flight.asked_in != flight.era()) else flight
+        if flight.sent:
+            return None if unsent or flight.asked_in != flight.era() else flight
+        return None if flight.patience < patience - NEARLY else flight
 
     def begin(self, key: Hashable, era: Era, patience: float, fly: Fly) -> Flight:
         """A flight of one's own, which others may join."""

@@ -77,18 +77,25 @@ class Turns:
         return self._room.waiting()
 
     async def take(
-        self, row: Endpoint, importance: Importance, key: str, wait: float, expects: Expects = ignore
+        self,
+        row: Endpoint,
+        importance: Importance,
+        key: str,
+        wait: float,
+        expects: Expects = ignore,
+        is_there: Callable[[], bool] = lambda: True,
     ) -> Turn:
         """Wait for a turn, at most `wait` seconds; whoever is cancelled meanwhile is forgotten.
 
         Args:
             expects: is told how long it will probably take, where it does not come at once.
+            is_there: whether anybody still waits; a turn is given to nobody else.
 
         Raises:
             Paced: IBKR's limits make it longer; `retry_after` says how long.
             Busy: too many wait already, or the Gateway's places stayed taken.
         """
-        guest = Guest(row, importance, key)
+        guest = Guest(row, importance, key, is_there)
         if not self._room.enter_at_once(guest, self._clock.now()):
             self._room.arrive(guest)
             self._let_in()
@@ -124,6 +131,10 @@ class Turns:
         """Stop waiting; a turn that came in that very moment goes on to the next."""
         if not self._room.forget(guest):
             self.left(guest, sent=False)
+
+    def occupy(self, row: Endpoint, seconds: float) -> None:
+        """A row was asked before we were here; its limit is spent for so long."""
+        self._room.occupy(row, self._clock.now() + seconds)
 
     def beside(self, row: Endpoint) -> Callable[[], None] | None:
         """Count a call that takes no place and waits for none; None where its row must not be asked now.

@@ -49,6 +49,11 @@ class Window:
         if sent:
             self._leaving.append(now + self._seconds)
 
+    def occupy(self, until: float) -> None:
+        """A call of an earlier life takes a place until then."""
+        self._leaving.appendleft(until)
+        self._leaving = deque(sorted(self._leaving))
+
     def room_at(self, now: float) -> float | None:
         """When time alone makes the next place free; None where that takes an answer."""
         if self.has_room(now):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+from ibkr_bridge.errors import GatewaySilent
+
+LARGEST = 4 * 1024 * 1024  # bytes of an answer that is kept whole
+WHOLE_WITHIN = 30.0  # seconds for it to come
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -58,6 +64,40 @@ class Answer:
     rest: Rest | None = field(default=None, repr=False)
     notes: Mapping[str, str] = field(default_factory=dict)
     """What the bridge has to say of it, as headers of its own."""
+    passing: bool = False
+    """Whether it will do for now, but is not to be told again."""
+
+
+def let_go(answer: Answer | None) -> None:
+    """Nobody wants the rest of an answer."""
+    if answer is not None and answer.rest is not None:
+        answer.rest.close()
+
+
+async def whole(answer: Answer, largest: int = LARGEST) -> Answer:
+    """An answer with its body read, as far as that is no larger than what may be kept.
+
+    Raises:
+        GatewayTrouble: it broke off, or came so slowly that nobody waits for it.
+    """
+    if answer.rest is None:
+        return answer
+    pieces, size = [answer.body], len(answer.body)
+    try:
+        async with asyncio.timeout(WHOLE_WITHIN):
+            async for piece in answer.rest.pieces():
+                pieces.append(piece)
+                size += len(piece)
+                if size > largest:
+                    return replace(answer, body=b"".join(pieces))
+    except TimeoutError as exc:
+        let_go(answer)
+        raise GatewaySilent("the Gateway sends its answer too slowly") from exc
+    except BaseException:
+        let_go(answer)
+        raise
+    let_go(answer)
+    return replace(answer, body=b"".join(pieces), rest=None)
 
 
 Left = Callable[[], None]

@@ -6,6 +6,7 @@ stay above. `X-Bridge-*` and the other headers of our own answers are put on in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ibkr_bridge import VERSION
@@ -14,6 +15,7 @@ from ibkr_bridge.upstream.base import Headers
 UP = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}  # what crosses; what stands in for it
 DOWN = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
+VISIBLE = re.compile(r"[ -~]*")
 LONGEST = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
 
 
@@ -33,4 +35,4 @@ def upwards(given: Iterable[tuple[str, str]]) -> Headers:
 
 def downwards(given: Mapping[str, str]) -> dict[str, str]:
     """The headers of the Gateway's answer that reach the caller."""
-    return {name: given[name] for name in DOWN if name in given}
+    return {name: given[name] for name in DOWN if name in given and VISIBLE.fullmatch(given[name])}

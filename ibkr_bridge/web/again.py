@@ -37,7 +37,7 @@ def is_plain(data: bytes) -> bool:
     if len(data) > LONGEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != len(data) - 4:
         return False
     low = data.lower()
-    return b" http/1.1\r\n" in low and not any(name in low for name in NOT_SO_PLAIN)
+    return data.partition(b"\r\n")[0].endswith(b" HTTP/1.1") and not any(name in low for name in NOT_SO_PLAIN)
 
 
 @dataclass

@@ -100,15 +100,37 @@ def test_the_orders_that_are_wanted_are_told_as_ibkr_wrote_them(wanted: set[str]
 
 def test_they_can_be_in_the_order_of_their_time() -> None:
     """The latest first."""
-    told = json.loads(filtered(BOOK, frozenset({"sortbytime", "filled", "cancelled"})))
+    told = json.loads(filtered(BOOK, frozenset({"sortbytime", "filled", "cancelled"})) or b"")
 
     assert [order["orderId"] for order in told["orders"]] == [2, 3]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"error":"no"}', b'{"orders":7}', b"\xff"])
-def test_what_is_no_list_is_left_as_it_is(body: bytes) -> None:
-    """An error, for instance."""
-    assert filtered(body, frozenset({"filled"})) == body
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"orders":7}', b"\xff", b'{"error":"no"}'])
+def test_what_is_no_list_cannot_be_filtered(body: bytes) -> None:
+    """Nothing is made up of it."""
+    assert filtered(body, frozenset({"filled"})) is None
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"orders":7}'])
+async def test_the_whole_list_is_never_told_as_a_filtered_one(body: bytes) -> None:
+    """Where it cannot be filtered, that is said; and nothing is left open."""
+    with pytest.raises(GatewayGarbled):
+        await orders_list(Gateway(body).ask, Call("GET", f"{LIST}?filters=filled"))
+
+
+async def test_ibkrs_own_no_is_passed_on() -> None:
+    """It says why."""
+    answer = await orders_list(Gateway(b'{"error":"no"}').ask, Call("GET", f"{LIST}?filters=filled"))
+
+    assert answer.body == b'{"error":"no"}'
+
+
+@pytest.mark.parametrize("stamp", ["1" + "0" * 400, '"soon"', "null", "true"])
+def test_times_that_are_none_stand_last(stamp: str) -> None:
+    """However large."""
+    body = f'{{"orders":[{{"orderId":1}},{{"orderId":2,"lastExecutionTime_r":{stamp}}}]}}'
+
+    assert filtered(body.encode(), frozenset({"sortbytime"})) is not None
 
 
 class Gateway:
@@ -146,7 +168,13 @@ async def test_pages_are_joined_until_one_is_empty() -> None:
     assert gateway.asked == [f"/v1/api/portfolio/DU1/positions/{page}?sort=name" for page in range(3)]
 
 
-@pytest.mark.parametrize(("body", "status"), [(b'{"error":"no"}', 200), (b"[]", 500), (b"<html>", 200)])
+async def test_a_page_that_cannot_be_read_is_no_end_of_the_list() -> None:
+    """A hundred of 233 positions are not all of them."""
+    with pytest.raises(GatewayGarbled):
+        await positions(Gateway(b"[1]", b"<html>").ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+
+
+@pytest.mark.parametrize(("body", "status"), [(b'{"error":"no"}', 200), (b"[]", 500), (b"<html>", 502)])
 async def test_what_is_no_page_is_the_answer(body: bytes, status: int) -> None:
     """Half a list is never told as a whole one."""
     answer = await positions(Gateway(body, status=status).ask, Call("GET", "/v1/api/portfolio/DU1/positions"))

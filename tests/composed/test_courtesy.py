@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -226,3 +228,103 @@ async def test_what_was_refused_meets_no_need(courtesy: Courtesy) -> None:
     await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
 
     assert gateway.asked == [ACCOUNTS, SUMMARY]
+
+
+class Rest:
+    """The rest of a large answer."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """More of the same."""
+        yield b" " * 1000
+
+    def close(self) -> None:
+        """See `upstream.base.Rest.close`."""
+        self.closed += 1
+
+
+def large(status: int, body: str) -> tuple[Answer, Rest]:
+    """An answer of which only the beginning is here."""
+    rest = Rest()
+    return Answer(status, {}, body.encode(), rest), rest
+
+
+async def test_what_is_left_of_large_answers_is_let_go(courtesy: Courtesy, clock: ManualClock) -> None:
+    """Else each would hold a place at the Gateway for ever."""
+    refused, one = large(500, '{"error":"Please query /accounts first"}')
+    accounts, two = large(200, "{}")
+    gateway = Scripted({SUMMARY: [refused, good("{}")], ACCOUNTS: [accounts]})
+    await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    look, three = large(200, "[")
+    await filled(courtesy, Scripted({SNAPSHOT: [HALF, look]}), clock)
+    farm, four = large(200, "{}")
+    gateway = Scripted({"/hmds/history": [good("{}")], "/hmds/auth/init": [farm]})
+    await courtesy.ask(gateway.errand(Call("GET", "/v1/api/hmds/history?conid=1")))
+    told, five = large(200, "{")
+    gateway = Scripted({"/iserver/secdef/strikes": [good("{}")], SECDEF: [told]})
+    await courtesy.ask(gateway.errand(Call("GET", "/v1/api/iserver/secdef/strikes?conid=1")))
+
+    assert [rest.closed for rest in (one, two, three, four, five)] == [1] * 5
+
+
+async def test_what_failed_is_asked_again_before_the_next_call(courtesy: Courtesy) -> None:
+    """Once it was answered well it is not."""
+    strikes = "/iserver/secdef/strikes"
+    gateway = Scripted({strikes: [good("{}")], SECDEF: [STOCKS], SEARCH: [Answer(503, {}, b""), good("[]")]})
+    call = Call("GET", f"/v1/api{strikes}?conid=1")
+
+    for _ in range(4):
+        await courtesy.ask(gateway.errand(call))
+
+    assert len([path for path in gateway.asked if SEARCH in path]) == 4  # both symbols, and both again
+
+
+async def test_a_share_without_quotes_was_not_searched_for(courtesy: Courtesy, clock: ManualClock) -> None:
+    """Its chain still needs that."""
+    strikes = "/iserver/secdef/strikes"
+    gateway = Scripted({SNAPSHOT: [EMPTY], SECDEF: [STOCKS], SEARCH: [good("[]")], strikes: [good("{}")]})
+    await filled(courtesy, gateway, clock)
+    before = [path for path in gateway.asked if SEARCH in path]
+
+    await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{strikes}?conid=1")))
+
+    assert (before, f"{SEARCH}?symbol=A" in gateway.asked) == ([], True)
+
+
+async def test_a_symbol_with_a_space_is_searched_for_too(courtesy: Courtesy) -> None:
+    """As it stands in a query."""
+    strikes = "/iserver/secdef/strikes"
+    told = good('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"BRK B"}]}')
+    gateway = Scripted({strikes: [good("{}")], SECDEF: [told], SEARCH: [good("[]")]})
+
+    await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{strikes}?conid=1")))
+
+    assert f"{SEARCH}?symbol=BRK%20B" in gateway.asked
+
+
+async def test_a_thin_answer_that_has_to_do_is_not_the_last_word(courtesy: Courtesy) -> None:
+    """It is marked, and the next call counts as the first."""
+    algos = "/iserver/contract/1/algos"
+    gateway = Scripted({algos: [good('{"algos":[]}'), Paced("no"), good('{"algos":[]}'), good('{"algos":[1]}')]})
+    call = Call("GET", f"/v1/api{algos}")
+
+    thin, whole = [await courtesy.ask(gateway.errand(call)) for _ in range(2)]
+
+    assert (thin.passing, whole.passing, whole.body) == (True, False, b'{"algos":[1]}')
+
+
+async def test_a_cancel_does_not_wait_for_what_ibkr_wants_first(courtesy: Courtesy) -> None:
+    """Half a second at most."""
+    cancel = Call("DELETE", "/v1/api/iserver/account/DU1/order/7", changes=True)
+    gateway = Scripted({"/iserver/account/DU1/order/7": [good("{}")]})
+    courtesy.forget()
+
+    async def hanging(_: Call) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    errand = dataclasses.replace(gateway.errand(cancel), other=hanging)
+
+    assert (await within(courtesy.ask(errand), 3)).status == 200

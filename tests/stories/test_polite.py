@@ -15,7 +15,7 @@ from ibkr_bridge.events import BoxDeclared
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.traffic.manners import UNHURRIED, Manners
-from tests.house import KEY, House, Placed, Reply, settings_for
+from tests.house import KEY, PATIENCE, House, Placed, Reply, settings_for
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
@@ -267,3 +267,147 @@ async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path)
     assert busiest([seen.at for seen in sim.calls()], 1.0) <= 10
     for path in (LIST, "/portfolio/accounts", TRADES):
         assert busiest([seen.at for seen in sim.calls(path)], 5.0) <= 1
+
+
+async def test_an_order_that_is_on_its_way_makes_answers_stale_twice(opened: Opened, sim: Simulator) -> None:
+    """What was asked before it landed, and what was asked while it was out."""
+    house = await opened()
+    await house.get(SUMMARY)
+    sim.faults.add("delay", path=ORDER.target, times=1, seconds=0.5)
+    order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
+    await sim.arrived(ORDER.target)
+
+    during = [(await house.get(SUMMARY)).headers["X-Bridge-Source"] for _ in range(2)]
+    await order
+    after = (await house.get(SUMMARY)).headers["X-Bridge-Source"]
+
+    assert (during, after) == (["gateway", "cache"], "gateway")
+
+
+async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened, sim: Simulator) -> None:
+    """Its caller was told that nobody knows, and looks."""
+    house = await opened()
+    sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
+    unknown = await house.post(ORDER.target, ORDER.body)
+    before = await house.get(SUMMARY)
+    async with asyncio.timeout(PATIENCE):
+        while house.bridge.line.gateway.ghosts:
+            await asyncio.sleep(0.01)
+
+    after = await house.get(SUMMARY)
+
+    assert unknown.json["code"] == "order_unknown"
+    assert sources([before, after]) == {"gateway": 2}
+
+
+async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, sim: Simulator) -> None:
+    """It lands later, and was asked earlier."""
+    house = await opened()
+    sim.faults.add("delay", path=META, times=1, seconds=0.5)
+    slow = asyncio.create_task(house.get(META))
+    await sim.arrived(META)
+    await house.get(META, headers={"X-Bridge-Max-Age": "0"})
+    newer = house.bridge.line.reads.memory._kept if house.bridge.line.reads else {}
+    asked = [kept.asked for kept in newer.values() if "meta" in kept.row.path]
+
+    await slow
+
+    assert [kept.asked for kept in newer.values() if "meta" in kept.row.path] == asked != []
+
+
+async def test_answers_that_come_packed_are_read_all_the_same(opened: Opened, sim: Simulator) -> None:
+    """Orders are filtered, all pages come, and nobody gets what they did not ask for."""
+    house = await opened()
+    await house.post(ORDER.target, ORDER.body)
+    for path in (LIST, "/portfolio/DU1234567/positions"):
+        sim.faults.add("gzip", path=path)
+
+    none = await house.get(f"{LIST}?filters=inactive")
+    told = await house.get("/portfolio/DU1234567/positions")
+
+    assert (none.json["orders"], len(told.json)) == ([], 233)
+    assert "Content-Encoding" not in told.headers
+
+
+async def test_all_pages_are_as_old_as_the_oldest_of_them(opened: Opened, sim: Simulator) -> None:
+    """And from memory where one of them is."""
+    house = await opened()
+    await house.get("/portfolio/DU1234567/positions/0")
+
+    told = await house.get("/portfolio/DU1234567/positions")
+
+    assert (told.headers["X-Bridge-Source"], told.headers["Age"]) == ("cache", "0")
+
+
+async def test_bodies_of_another_kind_are_other_questions(opened: Opened, sim: Simulator) -> None:
+    """IBKR reads them by their type."""
+    house = await opened()
+    body = b'{"symbol":"AAPL"}'
+
+    for kind in ("application/json", "text/plain", "application/json"):
+        await house.request("POST", "/iserver/secdef/search", body=body, headers={"Content-Type": kind})
+
+    assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
+
+
+async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simulator) -> None:
+    """They may be a megabyte each."""
+    house = await opened()
+
+    await house.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
+
+    assert house.bridge.line.reads is not None
+    keys = house.bridge.line.reads.memory._kept
+    assert keys
+    assert max(len(repr(key)) for key in keys) < 1000
+
+
+async def test_limits_of_a_quarter_of_an_hour_outlive_a_restart(opened: Opened, sim: Simulator) -> None:
+    """IBKR does not forget with us."""
+    ask = ("/pa/performance", {"acctIds": ["DU1234567"], "period": "1D"})
+    prefixes = {"IBKR_BRIDGE_EXTRA_PREFIXES": "pa"}
+    first = await opened(POLITE, **prefixes)
+    told = await first.post(*ask)
+    await first.finish()
+
+    refused = await (await opened(POLITE, **prefixes)).post(*ask)
+
+    assert (told.status, refused.status, refused.json["code"]) == (200, 429, "paced")
+    assert 880 <= int(refused.headers["Retry-After"]) <= 901
+    assert len(sim.gateway_calls("/pa/performance")) == 1
+
+
+async def test_the_keepers_429_closes_its_row_for_callers_too(opened: Opened, sim: Simulator) -> None:
+    """IBKR does not mind who asked."""
+    sim.faults.add("429", path="/portfolio/accounts", times=1)
+    house = await opened()
+
+    reply = await house.get("/portfolio/accounts")
+
+    assert (reply.status, reply.json["code"]) == (429, "paced")
+    assert len(sim.gateway_calls("/portfolio/accounts")) == 1
+
+
+async def test_what_the_keeper_asks_is_not_asked_twice_at_once(opened: Opened, sim: Simulator) -> None:
+    """Where its connection breaks; IBKR may have counted the first one."""
+    sim.faults.add("cut-before", path="/portfolio/accounts", times=1)
+    await opened()
+
+    assert len(sim.gateway_calls("/portfolio/accounts")) == 1
+
+
+async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened, sim: Simulator) -> None:
+    """IBKR wants its accounts asked for again: then everything else is another one's too."""
+    house = await opened()
+    strikes = "/iserver/secdef/strikes?conid=265598&sectype=OPT&month="
+    await house.get(strikes + "SEP26")
+    sim.market.world.sessions.lose()
+    sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+    brokerage = sim.market.world.sessions.brokerage
+    assert brokerage is not None
+    brokerage.accounts_seen = False
+
+    await house.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
+    chain = await house.get(strikes + "DEC26")
+
+    assert chain.json["call"]

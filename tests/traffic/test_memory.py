@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ibkr_bridge.catalogue import find
 from ibkr_bridge.endpoint import Holds
-from ibkr_bridge.traffic.memory import ENTRY, Memory, worth_telling
+from ibkr_bridge.traffic.memory import ENTRY, Kept, Memory, worth_telling
 from ibkr_bridge.upstream.base import Answer
 
 ACCOUNTS = find("GET", ("portfolio", "accounts"))
@@ -22,7 +24,7 @@ def answer(body: bytes = b"[1]", status: int = 200) -> Answer:
 def test_an_answer_is_told_again_while_it_is_fresh() -> None:
     """Five seconds for the accounts, not a moment longer."""
     memory = Memory()
-    memory.keep("key", answer(), ACCOUNTS, 100.0, 0)
+    memory.keep("key", Kept(answer(), 100.0, 100.0, ACCOUNTS), 0)
 
     young, old = memory.recall("key", 104.9, None), memory.recall("key", 105.0, None)
 
@@ -35,7 +37,7 @@ def test_an_answer_is_told_again_while_it_is_fresh() -> None:
 def test_a_caller_may_want_it_fresher(max_age: float | None, told: bool) -> None:
     """And leaves it to others who do not."""
     memory = Memory()
-    memory.keep("key", answer(), ACCOUNTS, 100.0, 0)
+    memory.keep("key", Kept(answer(), 100.0, 100.0, ACCOUNTS), 0)
 
     assert (memory.recall("key", 102.0, max_age) is not None) is told
     assert memory.recall("key", 102.0, None) is not None
@@ -44,7 +46,7 @@ def test_a_caller_may_want_it_fresher(max_age: float | None, told: bool) -> None
 def test_a_caller_cannot_want_it_older() -> None:
     """How long an answer is true, the catalogue says."""
     memory = Memory()
-    memory.keep("key", answer(), ACCOUNTS, 100.0, 0)
+    memory.keep("key", Kept(answer(), 100.0, 100.0, ACCOUNTS), 0)
 
     assert memory.recall("key", 106.0, 3600.0) is None
 
@@ -52,7 +54,7 @@ def test_a_caller_cannot_want_it_older() -> None:
 def test_what_has_no_freshness_is_not_kept() -> None:
     """The status of an order may change at any moment."""
     memory = Memory()
-    memory.keep("key", answer(), STATUS, 100.0, 0)
+    memory.keep("key", Kept(answer(), 100.0, 100.0, STATUS), 0)
 
     assert memory.recall("key", 100.0, None) is None
 
@@ -60,12 +62,12 @@ def test_what_has_no_freshness_is_not_kept() -> None:
 def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
     """The rest stays."""
     memory = Memory()
-    memory.keep("accounts", answer(), ACCOUNTS, 100.0, memory.generation(Holds.ACCOUNT))
-    memory.keep("pairs", answer(), PAIRS, 100.0, memory.generation(Holds.WORLD))
+    memory.keep("accounts", Kept(answer(), 100.0, 100.0, ACCOUNTS), memory.generation(Holds.ACCOUNT))
+    memory.keep("pairs", Kept(answer(), 100.0, 100.0, PAIRS), memory.generation(Holds.WORLD))
     on_its_way = memory.generation(Holds.ACCOUNT)
 
     memory.forget(Holds.ACCOUNT, Holds.MARKET)
-    memory.keep("late", answer(), ACCOUNTS, 100.0, on_its_way)
+    memory.keep("late", Kept(answer(), 100.0, 100.0, ACCOUNTS), on_its_way)
 
     assert [memory.recall(key, 100.0, None) is not None for key in ("accounts", "pairs", "late")] == [
         False,
@@ -78,11 +80,11 @@ def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
 def test_it_is_bounded_by_number_and_by_size(entries: int, size: int) -> None:
     """Whoever was asked for the longest ago goes."""
     memory = Memory(entries, size)
-    memory.keep("a", answer(), PAIRS, 0.0, 0)
-    memory.keep("b", answer(), PAIRS, 0.0, 0)
+    memory.keep("a", Kept(answer(), 0.0, 0.0, PAIRS), 0)
+    memory.keep("b", Kept(answer(), 0.0, 0.0, PAIRS), 0)
     memory.recall("a", 1.0, None)
 
-    memory.keep("c", answer(), PAIRS, 1.0, 0)
+    memory.keep("c", Kept(answer(), 1.0, 1.0, PAIRS), 0)
 
     assert [memory.recall(key, 1.0, None) is not None for key in "abc"] == [True, False, True]
     assert repr(memory) == f"<Memory 2 answers, {2 * (ENTRY + 3)} bytes>"
@@ -113,3 +115,46 @@ def test_an_error_inside_a_200_is_never_remembered(body: bytes, good: bool) -> N
 def test_only_a_200_is(status: int) -> None:
     """Anything else may be another answer in a moment."""
     assert not worth_telling(answer(status=status))
+
+
+def test_what_was_overtaken_on_its_way_is_not_told() -> None:
+    """Who was asked later knows better."""
+    memory = Memory()
+    memory.keep("key", Kept(answer(b'["new"]'), 101.0, 102.0, ACCOUNTS), 0)
+    memory.keep("key", Kept(answer(b'["old"]'), 100.0, 103.0, ACCOUNTS), 0)
+
+    kept = memory.recall("key", 103.0, None)
+
+    assert kept is not None
+    assert kept.answer.body == b'["new"]'
+
+
+def test_an_answer_is_as_old_as_the_question() -> None:
+    """Nobody knows when on its way it was true."""
+    memory = Memory()
+    memory.keep("key", Kept(answer(), 100.0, 103.0, ACCOUNTS), 0)
+
+    assert memory.recall("key", 104.0, 3.0) is None
+    assert memory.recall("key", 104.0, 5.0) is not None
+    assert memory.recall("key", 107.9, None) is not None
+    assert memory.recall("key", 108.0, None) is None
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"call":[],"put":[]}', b" [ ] ", b"[{}, []]"])
+def test_what_is_empty_may_only_be_so_for_now(body: bytes) -> None:
+    """Contracts are told for hours, but not that there are none."""
+    memory = Memory()
+    memory.keep("key", Kept(answer(body), 0.0, 0.0, PAIRS), 0)
+
+    assert (memory.recall("key", 4.9, None) is not None, memory.recall("key", 5.0, None)) == (True, None)
+
+
+@pytest.mark.parametrize("told", [answer(b""), answer(b"null"), answer(b"<html>"), answer(b"OK")])
+def test_what_does_not_look_like_an_answer_is_not_remembered(told: Answer) -> None:
+    """Whatever its status."""
+    assert not worth_telling(told)
+
+
+def test_what_will_do_for_now_is_not_told_again() -> None:
+    """The next one may get a better one."""
+    assert not worth_telling(replace(answer(), passing=True))

@@ -55,14 +55,25 @@ async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Answer]) 
     assert repr(sharing) == "<Sharing 0 flights>"
 
 
-@pytest.mark.parametrize(("patience", "unsent", "joins"), [(5.0, False, True), (6.0, False, False), (1.0, True, False)])
+@pytest.mark.parametrize(
+    ("departed", "patience", "unsent", "joins"),
+    [
+        (True, 5.0, False, True),
+        (True, 60.0, False, True),  # what has left waits no more
+        (True, 1.0, True, False),
+        (False, 5.4, False, True),
+        (False, 6.0, False, False),
+        (False, 1.0, True, True),
+    ],
+)
 async def test_who_has_other_wishes_flies_alone(
-    landing: asyncio.Future[Answer], patience: float, unsent: bool, joins: bool
+    landing: asyncio.Future[Answer], departed: bool, patience: float, unsent: bool, joins: bool
 ) -> None:
     """More patience than it has, or an answer that is newer than the call that has left."""
     sharing = Sharing(ManualClock())
     flight = sharing.begin("key", era, 5.0, flying(landing))
-    flight.depart()
+    if departed:
+        flight.depart()
 
     assert (sharing.find("key", patience=patience, unsent=unsent) is flight) is joins
     await sharing.close()

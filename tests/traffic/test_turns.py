@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -169,3 +170,26 @@ async def test_one_sent_again_is_counted_again(clock: ManualClock) -> None:
     turn.left()
 
     assert (again, turns.used) == ((True, False), 2)
+
+
+async def test_those_who_have_gone_do_not_fill_the_room(clock: ManualClock) -> None:
+    """Nor is a turn given to one of them."""
+    turns = Turns(dataclasses.replace(FEW, queue=2), clock)
+    first = await take(turns)
+    there = [True, True]
+    gone = [
+        asyncio.create_task(turns.take(PLAIN, READS, "app", 60.0, is_there=lambda: there[0])),
+        asyncio.create_task(turns.take(PLAIN, READS, "app", 60.0, is_there=lambda: there[1])),
+    ]
+    await clock.asleep(2)
+
+    there[:] = [False, False]
+    last = asyncio.create_task(take(turns, wait=60.0))
+    await clock.asleep(3)
+    first.left()
+
+    assert (await last) is not None
+    assert not any(task.done() for task in gone)
+    for task in gone:
+        task.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)

@@ -158,6 +158,31 @@ async def test_a_lost_session_is_not_glossed_over(house: House, sim: Simulator) 
     assert status == b"HTTP/1.1 503 Service Unavailable"
 
 
+async def test_even_what_is_remembered_for_hours_is_not_told_while_nobody_is_signed_in(
+    house: House, sim: Simulator
+) -> None:
+    """The spot knows what the road knows."""
+    pairs = head("/iserver/currency/pairs?currency=USD")
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(pairs)
+        sim.log_out()
+        await house.post("/gateway/reconnect")
+
+        status, _, _ = await caller.ask(pairs)
+
+    assert status == b"HTTP/1.1 503 Service Unavailable"
+
+
+async def test_a_header_that_is_none_does_not_end_the_connection(house: House, sim: Simulator) -> None:
+    """What the Gateway sends beyond ASCII stays there."""
+    sim.faults.add("status", path=META, times=1, status=200, body='{"a":1}', headers={"Content-Type": "a; x=\xff"})
+    async with calling(house) as caller:
+        replies = [await caller.ask(head(META)) for _ in range(3)]
+
+    assert [status for status, _, _ in replies] == [b"HTTP/1.1 200 OK"] * 3
+
+
 async def test_an_order_makes_the_answer_another_one(house: House) -> None:
     """It is asked for anew, and from then on that one is told."""
     async with calling(house) as caller:
@@ -305,6 +330,7 @@ async def test_heads_are_forgotten_at_some_point(house: House) -> None:
         (head(META).replace(b"GET", b"HEAD", 1), False),
         (head(META).replace(b"GET", b"POST", 1), False),
         (head(META).replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (head(META, "X: a HTTP/1.1").replace(b"HTTP/1.1", b"HTTP/1.0", 1), False),
         (head(META, "Content-Length: 0"), False),
         (head(META, "content-LENGTH : 3"), True),  # no header at all: the parser refuses it
         (head(META, "Transfer-Encoding: chunked"), False),

@@ -1,0 +1,64 @@
+"""Limits of a quarter of an hour, kept over a restart: IBKR does not forget with us that it was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from ibkr_bridge.catalogue import CATALOGUE
+from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.events import Bus, StateTrouble
+from ibkr_bridge.files import replace
+from ibkr_bridge.traffic.turns import Turns
+
+LONG = 60.0  # seconds; a shorter limit is over by the time that the session is open again
+ROWS = {row.path: row for row in CATALOGUE if row.pace is not None and row.pace.seconds >= LONG}
+
+
+class LongPaces:
+    """When the rows with long limits may be asked again.
+
+    Args:
+        path: where it is kept; None where there is no state directory.
+        utc: the wall's time, since a restart must not shorten it.
+    """
+
+    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
+        self._path = path
+        self._bus = bus
+        self._utc = utc
+        self._until: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<LongPaces {len(self._until)} rows>"
+
+    def load(self, turns: Turns) -> None:
+        """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
+        if self._path is None:
+            return
+        try:
+            kept = {str(path): float(until) for path, until in json.loads(self._path.read_text("utf-8")).items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return
+        now = self._utc().timestamp()
+        for path, row in ROWS.items():
+            left = min(kept.get(path, 0.0) - now, row.pace.seconds if row.pace else 0.0)
+            if left > 0:
+                self._until[path] = now + left
+                turns.occupy(row, left)
+
+    def spent(self, row: Endpoint) -> None:
+        """A call of this row has been sent, or answered."""
+        if row.path not in ROWS or row.pace is None:
+            return
+        self._until[row.path] = self._utc().timestamp() + row.pace.seconds
+        if self._path is None:
+            return
+        try:
+            replace(self._path, json.dumps(self._until))
+        except OSError as exc:
+            trouble = "a limit of IBKR's will not outlive a restart; make the state directory writable, and not full"
+            self._bus.announce(StateTrouble("the file of paces", os.strerror(exc.errno or 0), trouble))
