@@ -411,3 +411,14 @@ async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened,
     chain = await house.get(strikes + "DEC26")
 
     assert chain.json["call"]
+
+
+async def test_a_call_that_broke_off_is_not_sent_again_beyond_its_limit(opened: Opened, sim: Simulator) -> None:
+    """IBKR may have counted the first one."""
+    house = await opened(POLITE)
+    sim.faults.add("cut-before", path=TRADES, times=1)
+
+    reply = await house.get(TRADES)
+
+    assert (reply.status, reply.json["code"]) == (502, "gateway_garbled")
+    assert len(sim.gateway_calls(TRADES)) == 1

@@ -172,9 +172,10 @@ async def test_one_sent_again_is_counted_again(clock: ManualClock) -> None:
     assert (again, turns.used) == ((True, False), 2)
 
 
-async def test_those_who_have_gone_do_not_fill_the_room(clock: ManualClock) -> None:
+@pytest.mark.parametrize("queue", [2, 5])
+async def test_those_who_have_gone_do_not_fill_the_room(clock: ManualClock, queue: int) -> None:
     """Nor is a turn given to one of them."""
-    turns = Turns(dataclasses.replace(FEW, queue=2), clock)
+    turns = Turns(dataclasses.replace(FEW, queue=queue), clock)
     first = await take(turns)
     there = [True, True]
     gone = [

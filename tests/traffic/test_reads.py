@@ -1,0 +1,87 @@
+"""Reads as callers see them: the rest of an answer that is too large to be kept belongs to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from ibkr_bridge.catalogue import find
+from ibkr_bridge.traffic.reads import Asker, Reads, Told
+from ibkr_bridge.traffic.sharing import Flight
+from ibkr_bridge.upstream.base import Answer, Call
+from tests.clocks import ManualClock
+
+META, CALL = find("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
+ASKER = Asker(5.0, None, lambda: True)
+
+
+class Rest:
+    """More than can be kept."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Nobody asks."""
+        yield b""
+
+    def close(self) -> None:
+        """See `upstream.base.Rest.close`."""
+        self.closed += 1
+
+
+class Gateway:
+    """Answers when a test says so, each time with a rest of its own."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.rests: list[Rest] = []
+
+    async def fly(self, flight: Flight) -> Answer:
+        """See `sharing.Fly`."""
+        flight.depart()
+        await self.may.wait()
+        self.rests.append(Rest())
+        return Answer(200, {}, b"[", self.rests[-1])
+
+
+async def asked(reads: Reads, gateway: Gateway) -> asyncio.Task[Told]:
+    """Somebody who waits."""
+    task = asyncio.create_task(reads.read(META, CALL, ASKER, gateway.fly))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_who_came_first_reads_the_rest_and_who_joined_asks_alone() -> None:
+    """It comes once, and can be read once."""
+    reads, gateway = Reads(ManualClock()), Gateway()
+    first, second = await asked(reads, gateway), await asked(reads, gateway)
+
+    gateway.may.set()
+    answers = [(await task).answer.rest for task in (first, second)]
+
+    assert answers == gateway.rests
+    assert [rest.closed for rest in gateway.rests] == [0, 0]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_the_rest_of_somebody_who_has_left_is_let_go(joined: bool) -> None:
+    """Whether or not others wait: theirs is another one."""
+    reads, gateway = Reads(ManualClock()), Gateway()
+    first = await asked(reads, gateway)
+    second = await asked(reads, gateway) if joined else None
+
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+    gateway.may.set()
+    told = await second if second else None
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert gateway.rests[0].closed == 1
+    assert told is None or told.answer.rest is gateway.rests[1]
+    assert [rest.closed for rest in gateway.rests[1:]] == [0] * joined
