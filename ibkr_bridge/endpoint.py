@@ -95,29 +95,29 @@ class Endpoint:
     most: tuple[tuple[str, int], ...] = ()
     """Lists in its query or body, and how many values IBKR takes in each."""
 
-    @property
+    @cached_property
     def known(self) -> bool:
         """Whether it stands in the table; a cautious row does not."""
         return self.source != UNKNOWN
 
-    @property
+    @cached_property
     def repeatable(self) -> bool:
         """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
         return self.known and self.method == "GET" and self.reads
 
-    @property
+    @cached_property
     def reads(self) -> bool:
         """Whether it changes nothing, not even what others are sent."""
         return self.effect is Effect.READ and self.segments[-1] not in GIVES_BACK
 
-    @property
+    @cached_property
     def spoils(self) -> tuple[Holds, ...]:
         """What is stale once it has been sent."""
         if self.reads:
             return ()
         return (Holds.ORDERS,) if self.order else (Holds.ORDERS, Holds.ACCOUNT, Holds.MARKET)
 
-    @property
+    @cached_property
     def shareable(self) -> bool:
         """Whether those who ask the same at the same time can have one answer."""
         return self.known and self.reads

@@ -14,7 +14,7 @@ from ibkr_bridge import events
 from ibkr_bridge.catalogue import met
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.asked import refuse_too_many
-from ibkr_bridge.composed.courtesy import Courtesy, Errand
+from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
 from ibkr_bridge.endpoint import Endpoint, Holds, Made
@@ -90,23 +90,11 @@ class Line:
 
         return ask
 
-    def _others(self, trip: Trip, max_age: float | None = None) -> Ask:
-        """Asks for what IBKR wants to be asked besides."""
-
-        async def ask(call: Call) -> Answer:
-            row = met(call.method, call.target)
-            asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
-            return await self.ask(
-                replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
-            )
-
-        return ask
-
     async def _one(self, trip: Trip) -> Answer:
         self._guard(trip)
         await self._session_up(trip)
         if self.reads is None or not trip.row.shareable:
-            return await self._courteously(trip)
+            return await self.courtesy.ask(_Errand(self, trip))
         asker = Asker(self._patience(trip), trip.max_age, trip.still_there)
         told = await self.reads.read(trip.row, trip.call, asker, lambda flight: self._fly(trip, flight))
         trip.source, trip.age = told.source, told.age
@@ -116,23 +104,23 @@ class Line:
         """Ask for all who wait for it, not for the first of them alone."""
         own = replace(trip, still_there=flight.is_wanted, wait=flight.patience, flight=flight, spent=Spent())
         try:
-            return await self._courteously(own)
+            return await self.courtesy.ask(_Errand(self, own))
         finally:
             trip.spent.waited += own.spent.waited
             trip.spent.at_gateway += own.spent.at_gateway
 
-    async def _courteously(self, trip: Trip) -> Answer:
-        async def send(longer: float) -> Answer:
-            notice = self.courtesy.noticing()
-            answer = await self._ask(replace(trip, sent=False) if trip.row.reads else trip, longer)
-            if trip.row.made or (self.reads is not None and trip.row.shareable):
-                answer = unpacked(await whole(answer))
-            notice(trip.row, trip.call, answer)
-            if answer.status != 200 and wants_accounts(answer.body):
-                self._renew()  # IBKR has another session than the one we know
-            return answer
-
-        return await self.courtesy.ask(Errand(trip.row, trip.call, send, self._others(trip), self._others(trip, 0.0)))
+    async def send(self, trip: Trip, longer: float) -> Answer:
+        """Ask for one call, and notice what its answer tells of the session."""
+        row = trip.row
+        notice = self.courtesy.noticing() if row.meets is not None else None
+        answer = await self._ask(replace(trip, sent=False) if trip.sent and row.reads else trip, longer)
+        if row.made or (self.reads is not None and row.shareable):
+            answer = unpacked(await whole(answer))
+        if notice is not None:
+            notice(row, trip.call, answer)
+        if answer.status != 200 and wants_accounts(answer.body):
+            self._renew()  # IBKR has another session than the one we know
+        return answer
 
     async def _ask(self, trip: Trip, longer: float = 0.0) -> Answer:
         self.penalty.check(trip.row)
@@ -268,6 +256,33 @@ class Line:
             raise
         finally:
             trip.spent.at_gateway += time.monotonic() - sent
+
+
+class _Errand:
+    """One call, and the ways to ask for it and for what it takes: `composed.courtesy.Errand`."""
+
+    __slots__ = ("_line", "_trip", "call", "row")
+
+    def __init__(self, line: Line, trip: Trip) -> None:
+        self._line = line
+        self._trip = trip
+        self.row = trip.row
+        self.call = trip.call
+
+    async def send(self, longer: float) -> Answer:
+        """See `Errand.send`."""
+        return await self._line.send(self._trip, longer)
+
+    async def other(self, call: Call, max_age: float | None = None) -> Answer:
+        """See `Errand.other`."""
+        trip, row = self._trip, met(call.method, call.target)
+        asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
+        part = replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
+        return await self._line.ask(part)
+
+    async def anew(self, call: Call) -> Answer:
+        """See `Errand.anew`."""
+        return await self.other(call, max_age=0.0)
 
 
 def _is_unfiltered(trip: Trip) -> bool:

@@ -8,9 +8,9 @@ is asked once, whatever comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.composed import Ask
@@ -24,18 +24,23 @@ from ibkr_bridge.upstream.base import Answer, Call, let_go
 SHORTLY = 0.5  # seconds that a call which changes something waits for what IBKR wants first
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(Protocol):
     """One call, and the ways to ask for it and for what it takes."""
 
     row: Endpoint
     call: Call
-    send: Callable[[float], Awaitable[Answer]]
-    """Asks it; waits for its turn so many seconds longer than its caller would."""
-    other: Ask
-    """Asks another one, the whole road."""
-    anew: Ask
-    """The same, but for what may be remembered wrongly."""
+
+    async def send(self, longer: float) -> Answer:
+        """Ask for it; wait for its turn so many seconds longer than its caller would."""
+        ...
+
+    async def other(self, call: Call) -> Answer:
+        """Ask another one, the whole road."""
+        ...
+
+    async def anew(self, call: Call) -> Answer:
+        """The same, but for what may be remembered wrongly."""
+        ...
 
 
 class Courtesy:
@@ -67,19 +72,26 @@ class Courtesy:
         Raises:
             BridgeError: what came of it instead.
         """
-        row, other = errand.row, _letting_go(errand.other)
+        row = errand.row
+        if row.needs:
+            await self._first_things(errand)
         if not row.reads:
-            with suppress(BridgeError, TimeoutError):  # getting out must not depend on it; IBKR says what is missing
-                async with asyncio.timeout(SHORTLY):
-                    await self._firsts.see_to(row, errand.call, other)
             return await errand.send(0.0)
-        await self._firsts.see_to(row, errand.call, other)
         answer = await self._repaired(errand, await errand.send(0.0))
         if Need.TWICE in row.needs and self._is_thin(errand, answer):
             answer = await self._second(errand, answer)
         if row.made is Made.FILLED:
             answer = await self._filled(errand, answer)
         return answer
+
+    async def _first_things(self, errand: Errand) -> None:
+        other = _letting_go(errand.other)
+        if errand.row.reads:
+            await self._firsts.see_to(errand.row, errand.call, other)
+            return
+        with suppress(BridgeError, TimeoutError):  # getting out must not depend on it; IBKR says what is missing
+            async with asyncio.timeout(SHORTLY):
+                await self._firsts.see_to(errand.row, errand.call, other)
 
     async def _repaired(self, errand: Errand, answer: Answer) -> Answer:
         """IBKR has forgotten that it was asked for the accounts: it is asked again, and so is the call."""

@@ -9,6 +9,7 @@ is looked at: the keys, the drain, the session, the memory. Everything else take
 from __future__ import annotations
 
 import random
+import re
 import time
 import weakref
 from collections.abc import Callable, Hashable
@@ -26,9 +27,8 @@ from ibkr_bridge.web.keys import KeyRing
 
 MOST = 256  # heads
 LONGEST = 2048  # bytes of one
-NOT_SO_PLAIN = (
-    *(b"content-length:", b"transfer-encoding:", b"upgrade:", b"expect:"),
-    *(b"connection: close", b"x-request-id:"),
+NOT_SO_PLAIN = re.compile(
+    rb"\n(?:content-length|transfer-encoding|upgrade|expect|x-request-id|connection: close)", re.IGNORECASE
 )
 
 
@@ -36,8 +36,7 @@ def is_plain(data: bytes) -> bool:
     """Whether these bytes are one whole head of a GET without anything behind it, as most clients send it."""
     if len(data) > LONGEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != len(data) - 4:
         return False
-    low = data.lower()
-    return data.partition(b"\r\n")[0].endswith(b" HTTP/1.1") and not any(name in low for name in NOT_SO_PLAIN)
+    return data.partition(b"\r\n")[0].endswith(b" HTTP/1.1") and NOT_SO_PLAIN.search(data) is None
 
 
 @dataclass

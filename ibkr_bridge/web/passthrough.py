@@ -77,7 +77,8 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
         finally:
             visit.waited, visit.at_gateway = trip.spent.waited, trip.spent.at_gateway
         visit.source, visit.age = trip.source, trip.age
-        _learned(request, line, trip)
+        if line.reads is not None:
+            _learned(request, line, trip)
         return await _passed_on(request, answer)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from ibkr_bridge.catalogue import met
-from ibkr_bridge.composed.courtesy import Errand
+from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.upstream.base import Answer, Call
 
 
@@ -26,13 +27,30 @@ class Scripted:
             raise answer
         return answer
 
-    def errand(self, call: Call) -> Errand:
+    def errand(self, call: Call) -> Asking:
         """A caller's call."""
+        return Asking(self, met(call.method, call.target), call)
 
-        async def send(_: float) -> Answer:
-            return await self.ask(call)
 
-        return Errand(met(call.method, call.target), call, send, self.ask, self.ask)
+@dataclasses.dataclass
+class Asking:
+    """An errand to it."""
+
+    gateway: Scripted
+    row: Endpoint
+    call: Call
+
+    async def send(self, _: float) -> Answer:
+        """See `Errand.send`."""
+        return await self.gateway.ask(self.call)
+
+    async def other(self, call: Call) -> Answer:
+        """See `Errand.other`."""
+        return await self.gateway.ask(call)
+
+    async def anew(self, call: Call) -> Answer:
+        """See `Errand.anew`."""
+        return await self.gateway.ask(call)
 
 
 def good(body: str) -> Answer:
