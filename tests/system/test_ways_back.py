@@ -269,7 +269,8 @@ def test_a_failed_reload_leaves_no_copy_of_a_key(machine: Machine) -> None:
 
 def test_a_console_log_has_priorities_too(machine: Machine) -> None:
     """Where the operator wants lines for the eye and the journal's own socket is gone."""
-    machine.write(f"{HOME}/.env", "IBKR_BRIDGE_LOG_FORMAT=console\n", 0o600)
+    # on Saturday evening in New York a lost session is no warning
+    machine.write(f"{HOME}/.env", "IBKR_BRIDGE_LOG_FORMAT=console\nIBKR_BRIDGE_MAINTENANCE=none\n", 0o600)
     machine.run("systemctl", "restart", "ibkr-bridge")
     machine.until_ready()
     machine.run("systemctl", "stop", "gateway.service")
