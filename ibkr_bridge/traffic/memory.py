@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 from ibkr_bridge.endpoint import Endpoint, Holds
 from ibkr_bridge.telling import hides_error, is_empty, is_json, is_thin
@@ -27,7 +28,7 @@ class Kept:
     """From here it is fresh, for as long as its row says."""
     row: Endpoint
 
-    @property
+    @cached_property
     def fresh(self) -> float:
         """Seconds; what is empty may only be so for now."""
         return min(self.row.fresh, EMPTY_FOR) if is_empty(self.answer.body) else self.row.fresh
