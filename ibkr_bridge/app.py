@@ -55,18 +55,21 @@ def build_line(
     Raises:
         OSError: the CA file cannot be read as certificates.
     """
-    state = settings.state_dir
-    jar = Jar(state / f"{name}.cookies.json" if state else None, bus, scrubber, clock)
+
+    def file(kind: str) -> Path | None:
+        return settings.state_dir / f"{name}.{kind}.json" if settings.state_dir else None
+
+    jar = Jar(file("cookies"), bus, scrubber, clock)
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
     gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
-    penalty = Penalty(state / f"{name}.penalty.json" if state else None, bus, clock.utc)
-    long = LongPaces(state / f"{name}.paces.json" if state else None, bus, clock.utc)
+    penalty = Penalty(file("penalty"), bus, clock.utc)
+    long = LongPaces(file("paces"), bus, clock.utc)
     limits = manners.limits
     road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
     keeper = Keeper(name, Beside(gateway, turns, penalty, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
-    pause = Pause(state / f"{name}.paused.json" if state else None, bus)
+    pause = Pause(file("paused"), bus)
     explaining = Explaining(keeper, penalty)
     line = Line(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, reads)
     bus.listen(line.hear)

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+
+from ibkr_bridge.events import Bus, StateTrouble
+
+MEND = "make the state directory writable and see that it is not full"
+
+
+def keep(path: Path | None, told: object, bus: Bus, what: str, otherwise: str) -> bool:
+    """Keep something over a restart, as JSON, or nothing any more where it is None; trouble is announced.
+
+    Args:
+        path: None where there is no state directory.
+        what: the file is, in words.
+        otherwise: what follows where it cannot be written.
+
+    Returns:
+        Whether it will be there.
+    """
+    if path is None:
+        return False
+    try:
+        replace(path, None if told is None else json.dumps(told))
+    except OSError as exc:
+        bus.announce(StateTrouble(what, os.strerror(exc.errno or 0), f"{otherwise}; {MEND}"))
+        return False
+    return True
 
 
 def replace(path: Path, text: str | None) -> None:

@@ -7,14 +7,11 @@ memory all the same.
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 
-from ibkr_bridge.events import Bus, StateTrouble, TradingPaused, TradingResumed
-from ibkr_bridge.files import replace
-
-MEND = "make the state directory writable and see that it is not full"
+from ibkr_bridge.events import Bus, TradingPaused, TradingResumed
+from ibkr_bridge.files import keep
 
 
 class Pause:
@@ -49,20 +46,13 @@ class Pause:
         if not self.is_on:
             self.by, self.since = by, now.isoformat(timespec="seconds")
             self._bus.announce(TradingPaused(by))
-        return self._write(json.dumps({"by": self.by, "since": self.since}), "the pause will not outlive a restart")
+        return self._keep({"by": self.by, "since": self.since}, "the pause will not outlive a restart")
 
     def clear(self, by: str) -> bool:
         """Let new orders through. Returns whether that will outlive a restart."""
         self.by = self.since = None
         self._bus.announce(TradingResumed(by))
-        return self._write(None, "the pause will be back after a restart")
+        return self._keep(None, "the pause will be back after a restart")
 
-    def _write(self, text: str | None, otherwise: str) -> bool:
-        if self._path is None:
-            return False
-        try:
-            replace(self._path, text)
-        except OSError as exc:
-            self._bus.announce(StateTrouble("the pause file", os.strerror(exc.errno or 0), f"{otherwise}; {MEND}"))
-            return False
-        return True
+    def _keep(self, told: object, otherwise: str) -> bool:
+        return keep(self._path, told, self._bus, "the pause file", otherwise)

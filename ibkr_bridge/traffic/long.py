@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.catalogue import CATALOGUE
 from ibkr_bridge.endpoint import Endpoint
-from ibkr_bridge.events import Bus, StateTrouble
-from ibkr_bridge.files import replace
+from ibkr_bridge.events import Bus
+from ibkr_bridge.files import keep
 from ibkr_bridge.traffic.turns import Turns
 
 LONG = 60.0  # seconds; a shorter limit is over by the time that the session is open again
@@ -55,10 +54,4 @@ class LongPaces:
         if row.path not in ROWS or row.pace is None:
             return
         self._until[row.path] = self._utc().timestamp() + row.pace.seconds
-        if self._path is None:
-            return
-        try:
-            replace(self._path, json.dumps(self._until))
-        except OSError as exc:
-            trouble = "a limit of IBKR's will not outlive a restart; make the state directory writable, and not full"
-            self._bus.announce(StateTrouble("the file of paces", os.strerror(exc.errno or 0), trouble))
+        keep(self._path, self._until, self._bus, "the file of paces", "a limit of IBKR's will not outlive a restart")

@@ -8,15 +8,14 @@ asked makes it longer. Reads stop, new orders are refused, cancels are still tri
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.endpoint import Endpoint, Order
 from ibkr_bridge.errors import Paced, PenaltyBox
-from ibkr_bridge.events import BoxDeclared, Bus, RowClosed, StateTrouble
-from ibkr_bridge.files import replace
+from ibkr_bridge.events import BoxDeclared, Bus, RowClosed
+from ibkr_bridge.files import keep
 
 BOX = 900.0  # seconds, by IBKR's own page; another one says ten minutes
 UNKNOWN_PERIOD = 15.0  # seconds a row without a known pace is left alone
@@ -106,10 +105,5 @@ class Penalty:
         return self._utc().timestamp()
 
     def _keep(self) -> None:
-        if self._path is None:
-            return
-        try:
-            replace(self._path, json.dumps({"box": self._box, "rows": self._rows}))
-        except OSError as exc:
-            trouble = "the penalty box will not outlive a restart; make the state directory writable, and not full"
-            self._bus.announce(StateTrouble("the penalty file", os.strerror(exc.errno or 0), trouble))
+        told, otherwise = {"box": self._box, "rows": self._rows}, "the penalty box will not outlive a restart"
+        keep(self._path, told, self._bus, "the penalty file", otherwise)
