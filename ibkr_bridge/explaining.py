@@ -10,7 +10,7 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.preflight import doubts_session
 from ibkr_bridge.telling import wants_accounts
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.upstream.base import Answer, let_go
 
 
 class Explaining:
@@ -37,8 +37,7 @@ class Explaining:
         error = await explain(self, row, answer) if explain else None
         if error is None:
             return answer
-        if answer.rest is not None:
-            answer.rest.close()
+        let_go(answer)
         raise error
 
     async def _unauthorized(self, row: Endpoint, _: Answer) -> BridgeError | None:

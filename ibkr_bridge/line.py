@@ -1,7 +1,7 @@
 """One Gateway and all that serves it. Lines are kept by name; usually there is one.
 
-The road of a call stands here as one method: is the session up, does the guard agree, whose turn is it, is the caller
-still there, then ask, and read what the answer says about the session.
+The road of a call stands here, one method after the other: is the session up, does the guard agree, is it remembered,
+whose turn is it, is the caller still there, then ask, and read what the answer says about the session.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
 from ibkr_bridge.endpoint import Endpoint, Holds, Made
 from ibkr_bridge.errors import (
-    GatewayGarbled,
     GatewayTrouble,
     OrderUnknown,
     Stopping,
@@ -38,7 +37,7 @@ from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Asker, Reads, key_of
 from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
-from ibkr_bridge.traffic.turns import Turn, Turns, ignore
+from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
 from ibkr_bridge.trip import CallerGone, Spent, Trip
 from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.gateway import Gateway
@@ -122,7 +121,7 @@ class Line:
             self._renew()  # IBKR has another session than the one we know
         return answer
 
-    async def _ask(self, trip: Trip, longer: float = 0.0) -> Answer:
+    async def _ask(self, trip: Trip, longer: float) -> Answer:
         self.penalty.check(trip.row)
         importance = Importance.ORDERS if trip.row.order else Importance.READS
         expects = trip.flight.expects if trip.flight else ignore
@@ -146,7 +145,7 @@ class Line:
 
     def memory_key(self, trip: Trip) -> Hashable | None:
         """Under which a call's answer is remembered as it is told; None for what is not, or has to be judged anew."""
-        if self.reads is None or not trip.row.shareable or applying(trip.asked):
+        if not trip.row.shareable or applying(trip.asked):
             return None
         return key_of(trip.call) if trip.row.made in (None, Made.FILLED) or _is_unfiltered(trip) else None
 
@@ -224,14 +223,18 @@ class Line:
         self._guard(trip)
         self.penalty.check(trip.row)
         if trip.sent and not turn.again():
-            raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+            raise no_second_call()
         trip.sent = turn.sent = True
-        self.long.spent(trip.row)
         if trip.flight is not None:
             trip.flight.depart()
-        self._forget(*trip.row.spoils)
+        self._passed(trip.row)
 
     # -- sent
+
+    def _passed(self, row: Endpoint) -> None:
+        """A call has just gone out, or is done with over there: its limit counts, and what it makes stale is."""
+        self.long.spent(row)
+        self._forget(*row.spoils)
 
     async def _send(self, trip: Trip, turn: Turn) -> Answer:
         sent = time.monotonic()
@@ -239,8 +242,7 @@ class Line:
         def left() -> None:
             turn.left()
             if trip.sent:
-                self.long.spent(trip.row)
-                self._forget(*trip.row.spoils)  # also where it was late: what was asked meanwhile does not show it
+                self._passed(trip.row)  # also where it was late: what was asked meanwhile does not show it
             if self.keeper.session.saw is Saw.CLOGGED:
                 self.keeper.doubt()
 

@@ -10,6 +10,14 @@ SHORT = 200  # bytes
 WANTS_ACCOUNTS = b"query /accounts first"
 
 
+def parsed(body: bytes) -> object:
+    """A body as JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def is_thin(body: bytes) -> bool:
     """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
     return THIN.search(body) is not None
@@ -22,12 +30,7 @@ def is_json(body: bytes) -> bool:
 
 def is_empty(body: bytes) -> bool:
     """Whether a short body says nothing: an empty list, an object of empty lists."""
-    if len(body) > SHORT:
-        return False
-    try:
-        return _says_nothing(json.loads(body))
-    except (ValueError, RecursionError):
-        return True
+    return len(body) <= SHORT and _says_nothing(parsed(body))
 
 
 def _says_nothing(told: object) -> bool:
@@ -44,9 +47,8 @@ def hides_error(body: bytes) -> bool:
     """Whether an answer that says 200 is none all the same."""
     if b'"error"' not in body and b'"success"' not in body:
         return False
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
+    told = parsed(body)
+    if told is None:
         return True  # whatever it is, it is not what we take it for
     parts = told if isinstance(told, list) else [told]
     return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)
@@ -54,17 +56,11 @@ def hides_error(body: bytes) -> bool:
 
 def as_object(body: bytes) -> dict[str, object]:
     """A body as a JSON object; whatever else it is tells nothing."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
+    told = parsed(body)
     return told if isinstance(told, dict) else {}
 
 
 def as_rows(body: bytes) -> list[dict[str, object]] | None:
     """A body as a list of objects; None where it is something else."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    told = parsed(body)
     return told if isinstance(told, list) and all(isinstance(row, dict) for row in told) else None

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from ibkr_bridge.composed import Ask
+from ibkr_bridge.composed import Ask, says_no
 from ibkr_bridge.composed.spans import elements, joined, members
 from ibkr_bridge.errors import BadRequest, GatewayGarbled
-from ibkr_bridge.telling import hides_error
 from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 STATES = (
@@ -32,7 +31,7 @@ async def orders_list(ask: Ask, call: Call) -> Answer:
     """
     target, wanted = without_filters(call.target)
     answer = await ask(replace(call, target=target))
-    if not wanted or answer.status != 200 or (answer.rest is None and hides_error(answer.body)):
+    if not wanted or says_no(answer):
         return answer
     body = filtered(answer.body, wanted) if answer.rest is None else None
     if body is None:

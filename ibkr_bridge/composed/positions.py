@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibkr_bridge.composed import Ask
-from ibkr_bridge.composed.spans import elements, joined
+from ibkr_bridge.composed import Ask, says_no
+from ibkr_bridge.composed.spans import Part, elements, joined
 from ibkr_bridge.errors import GatewayGarbled
-from ibkr_bridge.telling import hides_error
 from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 MOST_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
 
 
 async def positions(ask: Ask, call: Call) -> Answer:
-    """The pages joined; where one of them is no page, that is the answer.
+    """The pages joined; where IBKR refuses one, that is the answer.
 
     Raises:
         GatewayGarbled: the pages have no end, or one of them cannot be read.
@@ -23,11 +22,8 @@ async def positions(ask: Ask, call: Call) -> Answer:
     texts: list[str] = []
     for page in range(MOST_PAGES):
         answer = await ask(replace(call, target=f"{path.removesuffix('/')}/{page}{mark}{query}"))
-        try:
-            parts = elements(answer.body.decode()) if answer.status == 200 and answer.rest is None else None
-        except (ValueError, RecursionError):
-            parts = None
-        if answer.status != 200 or (parts is None and answer.rest is None and hides_error(answer.body)):
+        parts = _page(answer)
+        if parts is None and says_no(answer):
             return answer
         if parts is None:
             let_go(answer)
@@ -36,3 +32,13 @@ async def positions(ask: Ask, call: Call) -> Answer:
             return replace(answer, body=joined(texts).encode())
         texts += [text for _, text in parts]
     raise GatewayGarbled("the Gateway has more than a hundred pages of positions")
+
+
+def _page(answer: Answer) -> list[Part] | None:
+    """The positions of one page; None where it is none."""
+    if answer.status != 200 or answer.rest is not None:
+        return None
+    try:
+        return elements(answer.body.decode())
+    except (ValueError, RecursionError):
+        return None

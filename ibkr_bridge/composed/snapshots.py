@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from ibkr_bridge.clock import Clock
@@ -61,7 +62,8 @@ class Snapshots:
                 let_go(later)
                 return _noted(answer, seen)
             if pause == FIRST_PAUSE and later_seen.empty:
-                await _helped(help_out, later_seen.empty)
+                with suppress(NotNow, GatewayTrouble):  # what is missing is told all the same
+                    await help_out(later_seen.empty)
             answer, seen, pause = later, later_seen, PAUSE
         if seen is not None:
             self._give_up(seen)
@@ -93,10 +95,3 @@ async def _tried(again: Again) -> Answer | None:
         return await again()
     except (NotNow, GatewayTrouble):
         return None
-
-
-async def _helped(help_out: Help, empty: list[str]) -> None:
-    try:
-        await help_out(empty)
-    except (NotNow, GatewayTrouble):
-        return  # what is missing is told all the same

@@ -14,6 +14,7 @@ from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, targe
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, NotNow
 from ibkr_bridge.session.machine import Saw, read_status
 from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts
+from ibkr_bridge.telling import parsed
 from ibkr_bridge.upstream.base import Answer, Call, Left, let_go, nobody
 from ibkr_bridge.upstream.headers import upwards
 
@@ -130,10 +131,5 @@ class Envoy:
 
 def _json(answer: Answer) -> object:
     """The body, where it is JSON and no larger than such answers are."""
-    if answer.rest is not None:
-        answer.rest.close()
-        return None
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
+    let_go(answer)
+    return parsed(answer.body) if answer.rest is None else None

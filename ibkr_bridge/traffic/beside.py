@@ -11,10 +11,10 @@ from http import HTTPStatus
 
 from ibkr_bridge.catalogue import met
 from ibkr_bridge.endpoint import Endpoint
-from ibkr_bridge.errors import GatewayGarbled, Paced
+from ibkr_bridge.errors import Paced
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
-from ibkr_bridge.traffic.turns import Turns
+from ibkr_bridge.traffic.turns import Turns, no_second_call
 from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
 
@@ -28,7 +28,7 @@ def _once_only(row: Endpoint) -> LastLook:
     def look() -> None:
         nonlocal sent
         if sent and row.pace is not None:
-            raise GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+            raise no_second_call()
         sent = True
 
     return look

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Endpoint
-from ibkr_bridge.errors import Busy, Paced
+from ibkr_bridge.errors import Busy, GatewayGarbled, Paced
 from ibkr_bridge.traffic.room import TRY_AGAIN, Guest, Importance, Limits, Room
 
 NEARLY = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
@@ -21,6 +21,11 @@ Expects = Callable[[float], None]
 
 def ignore(_: float) -> None:
     """For those who do not want to know."""
+
+
+def no_second_call() -> GatewayGarbled:
+    """What its caller is told where a call broke off and its windows are full."""
+    return GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
 
 
 class Turn:

@@ -51,8 +51,7 @@ class Window:
 
     def occupy(self, until: float) -> None:
         """A call of an earlier life takes a place until then."""
-        self._leaving.appendleft(until)
-        self._leaving = deque(sorted(self._leaving))
+        self._leaving = deque(sorted([*self._leaving, until]))
 
     def room_at(self, now: float) -> float | None:
         """When time alone makes the next place free; None where that takes an answer."""

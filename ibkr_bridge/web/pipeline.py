@@ -194,17 +194,21 @@ ON_EVERY_REPLY = {
 LET_GO_FIRST = f"timeout={HINT:.0f}"
 
 
+def always(settings: Settings) -> dict[str, str]:
+    """The headers that stand on every reply, whatever it says."""
+    return {**ON_EVERY_REPLY, "X-Bridge-Mode": settings.trading_mode.value}
+
+
 def common(settings: Settings) -> dict[str, str]:
-    """The headers that stand on every reply on a kept connection, whatever it says."""
-    return {**ON_EVERY_REPLY, "X-Bridge-Mode": settings.trading_mode.value, "Keep-Alive": LET_GO_FIRST}
+    """Those of every reply on a kept connection."""
+    return {**always(settings), "Keep-Alive": LET_GO_FIRST}
 
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     visit = request.get(VISIT)
     headers = response.headers
-    headers.update(ON_EVERY_REPLY)
-    headers["X-Bridge-Mode"] = request.app[SETTINGS].trading_mode.value
+    headers.update(always(request.app[SETTINGS]))
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source

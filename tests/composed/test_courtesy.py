@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,6 +14,7 @@ from ibkr_bridge.upstream.base import Answer, Call
 from tests.clocks import ManualClock
 from tests.composed.scripted import Asking, Scripted, good
 from tests.house import within
+from tests.rest import Rest
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
 ACCOUNTS, PORTFOLIO, SUMMARY = "/iserver/accounts", "/portfolio/accounts", "/iserver/account/DU1/summary"
@@ -227,21 +227,6 @@ async def test_what_was_refused_meets_no_need(courtesy: Courtesy) -> None:
     await courtesy.ask(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
 
     assert gateway.asked == [ACCOUNTS, SUMMARY]
-
-
-class Rest:
-    """The rest of a large answer."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """More of the same."""
-        yield b" " * 1000
-
-    def close(self) -> None:
-        """See `upstream.base.Rest.close`."""
-        self.closed += 1
 
 
 def large(status: int, body: str) -> tuple[Answer, Rest]:

@@ -19,6 +19,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
+from tests.rest import Rest
 from tests.upstream.stage import PATIENCE, Heard, Stage, Voice, never
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
@@ -323,29 +324,13 @@ def test_the_gateways_own_refusal_is_a_404(status: int, body: bytes, is_denied: 
     assert denied(status, body) is is_denied
 
 
-class Large:
-    """The rest of an answer nobody wants."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Never read."""
-        raise AssertionError("the keeper reads no large answers")
-        yield b""
-
-    def close(self) -> None:
-        """See `Rest.close`."""
-        self.closed += 1
-
-
 async def test_large_answers_are_let_go() -> None:
     """Whatever was asked: until then they would hold the Gateway's places."""
-    given: list[Large] = []
+    given: list[Rest] = []
 
     class Talkative:
         async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
-            given.append(Large())
+            given.append(Rest())
             return Answer(200, {}, b'{"accounts":["DU1"', given[-1])
 
     envoy = Envoy(Talkative(), nobody)
@@ -354,7 +339,7 @@ async def test_large_answers_are_let_go() -> None:
     await envoy.ask_beforehand()
 
     assert told == (None, None)
-    assert [large.closed for large in given] == [1] * 5
+    assert [(rest.read, rest.closed) for rest in given] == [(0, 1)] * 5
 
 
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:

@@ -121,9 +121,7 @@ async def test_an_order_that_wants_accounts_is_not_sent_twice(house: House, sim:
 
 async def test_the_first_look_at_the_orders_is_behind_us(house: House, sim: Simulator) -> None:
     """The keeper had it when the session opened: callers get a whole list at once."""
-    async with asyncio.timeout(5):
-        while not sim.gateway_calls(LIST):
-            await asyncio.sleep(0.01)
+    await sim.arrived(LIST)
     before = len(sim.gateway_calls(LIST))
 
     reply = await house.get(LIST)

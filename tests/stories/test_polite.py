@@ -15,7 +15,7 @@ from ibkr_bridge.events import BoxDeclared
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.traffic.manners import UNHURRIED, Manners
-from tests.house import KEY, PATIENCE, House, Placed, Reply, settings_for
+from tests.house import KEY, House, Placed, Reply, settings_for, within
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
@@ -290,9 +290,7 @@ async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened,
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
     unknown = await house.post(ORDER.target, ORDER.body)
     before = await house.get(SUMMARY)
-    async with asyncio.timeout(PATIENCE):
-        while house.bridge.line.gateway.ghosts:
-            await asyncio.sleep(0.01)
+    await within(asyncio.gather(*house.bridge.line.gateway._ghosts))
 
     after = await house.get(SUMMARY)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -13,24 +12,10 @@ from ibkr_bridge.traffic.reads import Asker, Reads, Told
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.upstream.base import Answer, Call
 from tests.clocks import ManualClock
+from tests.rest import Rest
 
 META, CALL = find("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
 ASKER = Asker(5.0, None, lambda: True)
-
-
-class Rest:
-    """More than can be kept."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Nobody asks."""
-        yield b""
-
-    def close(self) -> None:
-        """See `upstream.base.Rest.close`."""
-        self.closed += 1
 
 
 class Gateway:

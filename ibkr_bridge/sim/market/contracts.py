@@ -63,8 +63,7 @@ def rules(world: World, ask: Ask) -> Answer:
 
 def algos(world: World, ask: Ask) -> Answer:
     """Order algorithms; the first answer is thin."""
-    brokerage = world.sessions.brokerage
-    first = brokerage is None or brokerage.is_first(f"algos {ask.parts['conid']}")
+    first = world.is_first(f"algos {ask.parts['conid']}")
     return ok({"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]})
 
 

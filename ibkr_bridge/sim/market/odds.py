@@ -52,9 +52,7 @@ def watchlist(world: World, ask: Ask) -> Answer:
     found = world.kept.get("watchlists", {}).get(ask.query.get("id", ""))
     if found is None:
         return error(503, "Service Unavailable")
-    brokerage = world.sessions.brokerage
-    first = brokerage is None or brokerage.is_first(f"watchlist {found['id']}")
-    return ok(found | {"instruments": []} if first else found)
+    return ok(found | {"instruments": []} if world.is_first(f"watchlist {found['id']}") else found)
 
 
 def keep_watchlist(world: World, ask: Ask) -> Answer:

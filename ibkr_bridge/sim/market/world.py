@@ -34,6 +34,10 @@ class World:
         """The account numbers, the selected one first; those of paper accounts begin with D."""
         return LIVE if self.live else PAPER
 
+    def is_first(self, what: str) -> bool:
+        """Whether this has not been asked before in this brokerage session, so that its answer is a thin one."""
+        return self.sessions.brokerage is None or self.sessions.brokerage.is_first(what)
+
     def was_searched(self, conid: int) -> bool:
         """Whether a contract search of this brokerage session has found it."""
         return self.sessions.brokerage is not None and conid in self.sessions.brokerage.searched
