@@ -34,14 +34,14 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("session", "traffic", "orders", "stream", "composed"),
     ("upstream", "client"),
     ("settings", "pulse", "calling"),
-    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files", "telling"),
+    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files", "telling", "spans"),
     ("endpoint",),
     ("__init__",),
 )
 FLOOR = set(next(group for group in LAYERS if "catalogue" in group))  # small words for everybody, for each other too
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
-    *("composed/spans.py", "composed/asked.py", "composed/look.py", "telling.py", "upstream/packed.py"),
+    *("spans.py", "composed/asked.py", "composed/look.py", "telling.py", "upstream/packed.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
     *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
 )
