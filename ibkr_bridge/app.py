@@ -20,7 +20,11 @@ from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.service import Service
+from ibkr_bridge.ordering import Ordering
+from ibkr_bridge.orders.book import Book
+from ibkr_bridge.orders.journal import Journal
 from ibkr_bridge.orders.pause import Pause
+from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
@@ -34,7 +38,21 @@ from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import judge
-from ibkr_bridge.web import AGAIN, BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS, gateway, health
+from ibkr_bridge.web import (
+    AGAIN,
+    BUS,
+    CLOCK,
+    DRAIN,
+    KEYS,
+    LINES,
+    MAIN,
+    PULSE,
+    SCRUBBER,
+    SETTINGS,
+    gateway,
+    health,
+    orders,
+)
 from ibkr_bridge.web.again import Again
 from ibkr_bridge.web.door import Door, Doorkeeper
 from ibkr_bridge.web.drain import Drain
@@ -44,7 +62,9 @@ from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import common, dress, pipeline
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
-STATE_HINT = "cookies and a pause are not kept; make the state directory one that this user can write"
+STATE_HINT = (
+    "orders are refused, cookies and a pause are not kept; make the state directory one that this user can write"
+)
 
 
 def build_line(
@@ -56,8 +76,8 @@ def build_line(
         OSError: the CA file cannot be read as certificates.
     """
 
-    def file(kind: str) -> Path | None:
-        return settings.state_dir / f"{name}.{kind}.json" if settings.state_dir else None
+    def file(kind: str, form: str = "json") -> Path | None:
+        return settings.state_dir / f"{name}.{kind}.{form}" if settings.state_dir else None
 
     jar = Jar(file("cookies"), bus, scrubber, clock)
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
@@ -70,8 +90,14 @@ def build_line(
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
     keeper = Keeper(name, Beside(gateway, turns, penalty, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
     pause = Pause(file("paused"), bus)
-    explaining = Explaining(keeper, penalty)
-    line = Line(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, reads)
+    explaining, suppressed = Explaining(keeper, penalty), Suppressed(file("suppressed"), bus)
+    book = Book(Journal(file("orders", "db"), bus, clock.utc), bus, clock.utc)
+    ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
+    line = Line(
+        *(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
+        *(suppressed, reads),
+    )
+    ordering.travel_by(line)
     bus.listen(line.hear)
     return line
 
@@ -229,16 +255,20 @@ class Bridge:
         self.line.pause.load()
         self.line.penalty.load()
         self.line.long.load(self.line.turns)
+        self.line.suppressed.load()
+        self.line.ordering.load()
         yield
         if self.line.reads is not None:
             await self.line.reads.sharing.close()
         self.line.jar.save()
         await self.line.gateway.close()
+        self.line.ordering.book.journal.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        loops = (self.line.keeper.keep, self.line.turns.keep, self.line.jar.keep, self.pulse.keep, self.service.feed)
-        supervisor = asyncio.create_task(together(*loops), name="supervisor")
+        line, ordering = self.line, self.line.ordering
+        loops = (line.keeper.keep, line.turns.keep, line.jar.keep, ordering.keep, ordering.seeker.keep)
+        supervisor = asyncio.create_task(together(*loops, self.pulse.keep, self.service.feed), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield
         supervisor.cancel()
@@ -289,6 +319,8 @@ HANDLERS = (
     ("POST", "/gateway/pause", gateway.pause),
     ("POST", "/gateway/resume", gateway.resume),
     ("POST", "/gateway/logout", gateway.logout),
+    ("GET", "/orders", orders.listed),
+    ("GET", "/orders/{id}", orders.shown),
     ("*", "/{tail:.*}", bridged),
 )
 

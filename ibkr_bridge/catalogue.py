@@ -186,6 +186,8 @@ TICKLE, AUTH_STATUS = ("tickle",), ("iserver", "auth", "status")
 SSODH_INIT, REAUTHENTICATE = ("iserver", "auth", "ssodh", "init"), ("iserver", "reauthenticate")
 ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "accounts"), ("logout",)
 ORDERS_LIST, SNAPSHOT = ("iserver", "account", "orders"), ("iserver", "marketdata", "snapshot")
+TRADES, REPLY = ("iserver", "account", "trades"), ("iserver", "reply")
+SUPPRESS, SUPPRESS_RESET = ("iserver", "questions", "suppress"), ("iserver", "questions", "suppress", "reset")
 SEARCH, DEFINITIONS, FARM = ("iserver", "secdef", "search"), ("trsrv", "secdef"), ("hmds", "auth", "init")
 
 

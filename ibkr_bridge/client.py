@@ -20,6 +20,7 @@ from ibkr_bridge.calling.troubles import (
     BridgeSilent,
     BridgeUnreachable,
     ClientError,
+    Conflict,
     GatewayTrouble,
     IbkrSaidNo,
     Internal,
@@ -42,6 +43,7 @@ __all__ = [
     "BridgeSilent",
     "BridgeUnreachable",
     "ClientError",
+    "Conflict",
     "GatewayTrouble",
     "IbkrSaidNo",
     "Internal",
@@ -141,6 +143,15 @@ class BridgeClient:
     def status(self) -> dict[str, Any]:
         """Everything the bridge knows of the session and itself."""
         return self._object("/gateway/status")
+
+    def orders(self, state: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """The orders of the last day and all that are open, the latest first, as the bridge's journal knows them."""
+        asked = {"state": state, "limit": limit}
+        found = self.request(
+            "GET", "/orders", params={name: value for name, value in asked.items() if value is not None}
+        )
+        listed = _as_object(found).get("orders")
+        return [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
 
     def authenticated(self) -> bool:
         """Whether a brokerage call would work now."""

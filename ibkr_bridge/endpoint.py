@@ -30,6 +30,8 @@ class Order(Enum):
     MODIFY = "modify"
     REPLY = "reply"
     CANCEL = "cancel"
+    ANSWER = "answer"  # to a notice about an order
+    PREVIEW = "preview"  # changes nothing, but ends a question that hangs, as every order call does
 
 
 class Holds(Enum):

@@ -6,10 +6,13 @@
     │                  too_large · uri_too_long                                 what was sent
     ├── Refused        read_only · paper_only · account_not_allowed ·
     │                  order_limit · paused                                     the guard said no; nothing was sent
+    ├── Conflict       order_in_progress · duplicate_order ·
+    │                  idempotency_mismatch · reply_not_found                   another order is in the way
     ├── NotNow         paced · penalty_box · busy · session_down ·
-    │                  maintenance · stopping                                   nothing was sent; waiting may help
+    │                  maintenance · stopping · journal_down                    nothing was sent; waiting may help
     ├── GatewayTrouble gateway_unreachable · gateway_silent · gateway_garbled ·
-    │                  gateway_denies_us · upstream_refused · order_unknown     the other side
+    │                  gateway_denies_us · upstream_refused · order_unknown ·
+    │                  order_not_placed                                         the other side
     └── Internal       internal                                                 our own bug
 
 Rooms raise these; `web/pipeline.py` alone turns them into HTTP. A message says what happened, a hint what to do;
@@ -35,6 +38,8 @@ class BridgeError(Exception):
     code: ClassVar[str] = "internal"  # stable: programs switch on it
     hint: str = ""
     headers: ClassVar[dict[str, str]] = {}
+    request_id: str | None = None
+    """Of the call it was first told to, where it is told again."""
 
     def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
@@ -182,6 +187,40 @@ class Paused(Refused):
     hint = "POST /gateway/resume with the full key lets new orders through again"
 
 
+class Conflict(BridgeError):
+    """Another order is in the way of this one. Nothing was sent."""
+
+    status = 409
+
+
+class OrderInProgress(Conflict):
+    """An order that has to be through first is not: it is being sent, asks a question, or is being looked for."""
+
+    code = "order_in_progress"
+    hint = "GET /orders shows the order in the way; ask again when it is through"
+
+
+class DuplicateOrder(Conflict):
+    """An order of this cOID was placed with another content within 24 hours."""
+
+    code = "duplicate_order"
+    hint = "give each order a cOID of its own, or none; GET /orders shows the one that has it"
+
+
+class IdempotencyMismatch(Conflict):
+    """This Idempotency-Key was used for another call within 24 hours."""
+
+    status, code = 422, "idempotency_mismatch"
+    hint = "use a new Idempotency-Key for each order, and the same one only to repeat the same call"
+
+
+class ReplyNotFound(Conflict):
+    """No question with this id is open: the bridge never handed it out, or it is over."""
+
+    status, code = 404, "reply_not_found"
+    hint = "GET /orders shows what became of the order; place it again if it is not placed"
+
+
 class NotNow(BridgeError):
     """Nothing was sent; the same call may work later."""
 
@@ -230,6 +269,13 @@ class Stopping(NotNow):
     hint = "ask again in a few seconds, when the bridge is back"
 
 
+class JournalDown(NotNow):
+    """The journal of orders cannot be written, so no order may leave; reads go on."""
+
+    code = "journal_down"
+    hint = "make the state directory writable and see that its disk is not full; the log says what is wrong"
+
+
 class GatewayTrouble(BridgeError):
     """The Gateway, or IBKR behind it, did not do its part."""
 
@@ -275,7 +321,16 @@ class OrderUnknown(GatewayTrouble):
     """The call went out and no answer came: what it asked for may have happened."""
 
     code = "order_unknown"
-    hint = "do not send it again: look for it with GET /iserver/account/orders and GET /iserver/account/trades first"
+    hint = (
+        "do not send it again: the bridge looks for it; GET /orders/{id} tells what it finds, X-Bridge-Order is the id"
+    )
+
+
+class OrderNotPlaced(GatewayTrouble):
+    """The order was sent, its answer lost, and then looked for in vain: it does not exist at IBKR."""
+
+    code = "order_not_placed"
+    hint = "it may be sent again, as a new order with an identity of its own"
 
 
 class Internal(BridgeError):

@@ -250,14 +250,110 @@ class TradingResumed(Fact):
 
 @dataclass(frozen=True)
 class OutcomeUnknown(Fact):
-    """A call that changes something went out and no answer came."""
+    """A call that changes something, and is no order, went out and no answer came."""
 
-    event = "order.unknown"
+    event = "change.unknown"
     level = "error"
     request_id: str
     method: str
     route: str
     why: str
+
+
+@dataclass(frozen=True)
+class OrderFact(Fact):
+    """Something happened to an order. `order` is the journal's id, `request_id` the caller's, `order_id` IBKR's."""
+
+    order: str
+    request_id: str
+    kind: str
+    state: str
+    order_id: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class OrderSent(OrderFact):
+    """It stands in the journal, and leaves now."""
+
+    event = "order.sent"
+
+
+@dataclass(frozen=True)
+class OrderRefused(OrderFact):
+    """The bridge did not send it."""
+
+    event = "order.refused"
+    level = "warning"
+
+
+@dataclass(frozen=True)
+class OrderQuestioned(OrderFact):
+    """IBKR asks back."""
+
+    event = "order.question"
+
+
+@dataclass(frozen=True)
+class OrderConfirmed(OrderFact):
+    """A question is answered with yes."""
+
+    event = "order.confirmed"
+
+
+@dataclass(frozen=True)
+class OrderDeclined(OrderFact):
+    """A question is answered with no, by its caller or because nobody answered in time."""
+
+    event = "order.declined"
+    level = "warning"
+
+
+@dataclass(frozen=True)
+class OrderPlaced(OrderFact):
+    """IBKR has it."""
+
+    event = "order.placed"
+
+
+@dataclass(frozen=True)
+class OrderPlacedLate(OrderFact):
+    """It was taken for not placed, and exists all the same: a person should know."""
+
+    event = "order.placed_late"
+    level = "critical"
+
+
+@dataclass(frozen=True)
+class OrderRejected(OrderFact):
+    """IBKR said no."""
+
+    event = "order.rejected"
+    level = "warning"
+
+
+@dataclass(frozen=True)
+class OrderLost(OrderFact):
+    """It went out and no answer came: it may exist, and is being looked for."""
+
+    event = "order.unknown"
+    level = "error"
+
+
+@dataclass(frozen=True)
+class OrderNotPlaced(OrderFact):
+    """It does not exist at IBKR."""
+
+    event = "order.not_placed"
+    level = "warning"
+
+
+@dataclass(frozen=True)
+class OrderUnheard(OrderFact):
+    """Its caller went away without the answer."""
+
+    event = "order.unheard"
+    level = "warning"
 
 
 Listener = Callable[[Fact], None]

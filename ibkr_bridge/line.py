@@ -6,6 +6,7 @@ whose turn is it, is the caller still there, then ask, and read what the answer 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -17,15 +18,13 @@ from ibkr_bridge.composed.asked import refuse_too_many
 from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
-from ibkr_bridge.endpoint import Endpoint, Holds, Made
-from ibkr_bridge.errors import (
-    GatewayTrouble,
-    OrderUnknown,
-    Stopping,
-)
+from ibkr_bridge.endpoint import Endpoint, Holds, Layer, Made, Order
+from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
 from ibkr_bridge.explaining import Explaining
+from ibkr_bridge.ordering import Errand, Ordering
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
+from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
@@ -63,6 +62,8 @@ class Line:
     pause: Pause
     explaining: Explaining
     courtesy: Courtesy
+    ordering: Ordering
+    suppressed: Suppressed
     reads: Reads | None
     """None where nothing is shared or remembered."""
 
@@ -74,8 +75,18 @@ class Line:
             CallerGone: nothing was sent, and nobody is left to be told.
         """
         refuse_too_many(trip.row, trip.call)
+        if trip.row.order is Order.PREVIEW:
+            return await self.ordering.preview(trip, lambda: self.one(trip))
         compose = COMPOSED.get(trip.row.made) if trip.row.made else None
-        return await (compose(self._parts(trip), trip.call) if compose else self._one(trip))
+        return await (compose(self._parts(trip), trip.call) if compose else self.one(trip))
+
+    async def order(self, trip: Trip, errand: Errand) -> Answer:
+        """Take an order call to the desk, and from there the same road.
+
+        Raises:
+            BridgeError, CallerGone: see `ask`; `OrderUnknown` where nobody knows what became of it.
+        """
+        return await self.ordering.ask(trip, errand)
 
     def _parts(self, trip: Trip) -> Ask:
         """Asks for what an answer is made of; each part goes the whole road."""
@@ -83,18 +94,19 @@ class Line:
         async def ask(call: Call) -> Answer:
             part = replace(trip, call=call, row=met(call.method, call.target), source="gateway", age=None)
             try:
-                return await self._one(part)
+                return await self.one(part)
             finally:
                 trip.note_part(part)
 
         return ask
 
-    async def _one(self, trip: Trip) -> Answer:
-        self._guard(trip)
+    async def one(self, trip: Trip) -> Answer:
+        """Take one call the whole road. Raises what `ask` does."""
+        self.guard(trip.asked)
         await self._session_up(trip)
         if self.reads is None or not trip.row.shareable:
             return await self.courtesy.ask(_Errand(self, trip))
-        asker = Asker(self._patience(trip), trip.max_age, trip.still_there)
+        asker = Asker(self.patience(trip), trip.max_age, trip.still_there)
         told = await self.reads.read(trip.row, trip.call, asker, lambda flight: self._fly(trip, flight))
         trip.source, trip.age = told.source, told.age
         return told.answer
@@ -108,6 +120,11 @@ class Line:
             trip.spent.waited += own.spent.waited
             trip.spent.at_gateway += own.spent.at_gateway
 
+    async def bare(self, trip: Trip) -> Answer:
+        """Take a read as it is, past memory and courtesy. Raises what `ask` does."""
+        await self._session_up(trip)
+        return await self.send(trip, 0.0)
+
     async def send(self, trip: Trip, longer: float) -> Answer:
         """Ask for one call, and notice what its answer tells of the session."""
         row = trip.row
@@ -117,6 +134,8 @@ class Line:
             answer = unpacked(await whole(answer))
         if notice is not None:
             notice(row, trip.call, answer)
+        self.ordering.saw(trip, answer)
+        self.suppressed.notice(row, trip.call, answer)
         if answer.status != 200 and wants_accounts(answer.body):
             self._renew()  # IBKR has another session than the one we know
         return answer
@@ -127,7 +146,7 @@ class Line:
         expects = trip.flight.expects if trip.flight else ignore
         began = time.monotonic()
         try:
-            wait = self._patience(trip) + longer
+            wait = self.patience(trip) + longer
             turn = await self.turns.take(trip.row, importance, trip.key, wait, expects, trip.still_there)
         finally:
             trip.spent.waited += time.monotonic() - began
@@ -173,14 +192,28 @@ class Line:
         if not session.login:
             raise down(self.keeper, session)
 
+    async def weighed(self, trip: Trip) -> Asked:
+        """What the rules have to know of an order; its worth is asked for only where that is capped."""
+        capped = self.settings.max_order_value is not None and trip.row.order in (Order.PLACE, Order.MODIFY)
+        return trip.asked if not capped else trip.asked  # noqa: RUF034  # worth comes
+
     # -- before anything is sent
 
-    def _guard(self, trip: Trip) -> None:
-        if not applying(trip.asked):
+    def guard(self, asked: Asked) -> None:
+        """Ask the rules.
+
+        Raises:
+            Refused: one says no.
+        """
+        if not applying(asked):
             return  # spares every read the look at what holds now, twice
-        refusal = judge(trip.asked, self.standing())
+        refusal = judge(asked, self.standing())
         if refusal is not None:
             raise refusal.raised()
+
+    def is_up(self, layer: Layer) -> bool:
+        """Whether a layer of the session is up."""
+        return self.keeper.is_up(layer)
 
     def standing(self) -> Standing:
         """What the rules may lean on now."""
@@ -209,7 +242,7 @@ class Line:
         if not up:
             raise down(self.keeper)
 
-    def _patience(self, trip: Trip) -> float:
+    def patience(self, trip: Trip) -> float:
         """Seconds that are left for waiting."""
         wait = self.settings.max_wait if trip.wait is None else trip.wait
         return max(0.0, wait - trip.spent.waited)
@@ -220,14 +253,24 @@ class Line:
             raise CallerGone
         if not self.keeper.is_up(trip.row.layer):
             raise down(self.keeper)
-        self._guard(trip)
+        self.guard(trip.asked)
         self.penalty.check(trip.row)
         if trip.sent and not turn.again():
             raise no_second_call()
+        if trip.row.order:
+            self._last_look_at_order(trip)
         trip.sent = turn.sent = True
         if trip.flight is not None:
             trip.flight.depart()
         self._passed(trip.row)
+
+    def _last_look_at_order(self, trip: Trip) -> None:
+        """What goes out now is carried out now, or not at all; and it stands in the journal before it does."""
+        if self.gateway.ghosts >= self.turns.limits.places:
+            raise Busy("calls the Gateway never answered hold its places", retry_after=LOOK_AGAIN_IN)
+        if trip.until is not None and time.monotonic() > trip.until:
+            raise Busy("it could not be sent within its caller's time", retry_after=1.0)
+        trip.leaving()
 
     # -- sent
 
@@ -248,7 +291,8 @@ class Line:
 
         try:
             within = trip.row.within
-            return await self.gateway.ask(trip.call, left, lambda: self._last_look(trip, turn), within=within)
+            look = functools.partial(self._last_look, trip, turn)
+            return await self.gateway.ask(trip.call, left, look, within=within, late=trip.late)
         except GatewayTrouble as exc:
             self.keeper.doubt()
             if not trip.call.changes:

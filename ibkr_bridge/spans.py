@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 BLANK = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
 Part = tuple[object, str]
 """A value, and its text."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value inside a text, and where it stands there; `name` is a member's, `""` an element's."""
+
+    name: str
+    value: object
+    start: int
+    end: int
 
 
 def elements(text: str) -> list[Part]:
@@ -17,12 +29,7 @@ def elements(text: str) -> list[Part]:
     Raises:
         ValueError: it is none.
     """
-    at, parts = _opened(text, "["), []
-    while text[at : at + 1] != "]":
-        value, end = DECODER.raw_decode(text, at)
-        parts.append((value, text[at:end]))
-        at = _after_comma(text, end, "]")
-    return parts
+    return [(span.value, text[span.start : span.end]) for span in element_spans(text)]
 
 
 def members(text: str) -> dict[str, Part]:
@@ -31,7 +38,29 @@ def members(text: str) -> dict[str, Part]:
     Raises:
         ValueError: it is none.
     """
-    at, parts = _opened(text, "{"), {}
+    return {span.name: (span.value, text[span.start : span.end]) for span in member_spans(text)}
+
+
+def element_spans(text: str, at: int = 0) -> Iterator[Span]:
+    """Where the elements of an array stand that begins at a place of a text.
+
+    Raises:
+        ValueError: none does.
+    """
+    at = _opened(text, "[", at)
+    while text[at : at + 1] != "]":
+        value, end = DECODER.raw_decode(text, at)
+        yield Span("", value, at, end)
+        at = _after_comma(text, end, "]")
+
+
+def member_spans(text: str) -> Iterator[Span]:
+    """Where the values of an object's members stand.
+
+    Raises:
+        ValueError: it is none.
+    """
+    at = _opened(text, "{")
     while text[at : at + 1] != "}":
         name, end = DECODER.raw_decode(text, at)
         colon = _blank(text, end)
@@ -39,9 +68,8 @@ def members(text: str) -> dict[str, Part]:
             raise ValueError("a member has no name")
         at = _blank(text, colon + 1)
         value, end = DECODER.raw_decode(text, at)
-        parts[name] = (value, text[at:end])
+        yield Span(name, value, at, end)
         at = _after_comma(text, end, "}")
-    return parts
 
 
 def joined(texts: list[str]) -> str:
@@ -49,8 +77,8 @@ def joined(texts: list[str]) -> str:
     return f"[{','.join(texts)}]"
 
 
-def _opened(text: str, bracket: str) -> int:
-    at = _blank(text, 0)
+def _opened(text: str, bracket: str, at: int = 0) -> int:
+    at = _blank(text, at)
     if text[at : at + 1] != bracket:
         raise ValueError(f"no {bracket}")
     return _blank(text, at + 1)

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rules import Asked
+from ibkr_bridge.orders.wish import CallerGone
 from ibkr_bridge.traffic.sharing import Flight
-from ibkr_bridge.upstream.base import Call
+from ibkr_bridge.upstream.base import Answer, Call
+
+__all__ = ["CallerGone", "Spent", "Trip", "ignore"]
 
 
-class CallerGone(Exception):
-    """The caller hung up before its call was sent; it never will be."""
+def ignore() -> None:
+    """For calls that nobody has to hear of before they leave."""
 
 
 @dataclass
@@ -48,6 +52,14 @@ class Trip:
     age: float | None = None
     sent: bool = False
     """Whether its bytes may have left."""
+    until: float | None = None
+    """Monotonic seconds after which it must not leave any more; None for a read, which does no harm late."""
+    leaving: Callable[[], None] = ignore
+    """Called when the very next thing is its first byte; what it raises stops it."""
+    late: Callable[[Answer], None] | None = None
+    """Is told an answer that comes when nobody waits for it any more."""
+    order: Record | None = None
+    """The order it is about, where it is about one."""
 
     def note_part(self, part: Trip) -> None:
         """An answer made of several is as old as the oldest of them, and from memory where one of them is."""

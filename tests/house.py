@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 from collections.abc import Awaitable, Mapping
@@ -18,6 +19,7 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, Fact, SessionChanged
 from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.search import Search
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.traffic.manners import UNHURRIED, Manners
@@ -25,6 +27,9 @@ from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
 READING = "reading-key-for-tests-0123456789-abc"
+SEEKING = Search(within=1.0, first=0.05, again=0.2, between=0.01, later=(1.5, 2.0), restart=1.0)
+"""Lost orders are looked for within a second instead of five minutes."""
+BRISK = dataclasses.replace(UNHURRIED, search=SEEKING)
 T = TypeVar("T")
 PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
 
@@ -77,7 +82,7 @@ class House:
         settings: Settings,
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
-        manners: Manners = UNHURRIED,
+        manners: Manners = BRISK,
     ) -> None:
         self.bus, self.scrubber = Bus(), Scrubber()
         self.facts: list[Fact] = []
@@ -158,6 +163,20 @@ class House:
             while self.bridge.line.keeper.session.state is not state:
                 self._changed.clear()
                 await self._changed.wait()
+
+    async def settled(self, order: str, *states: str) -> str:
+        """Wait until an order of the journal is in one of these states, or in any that is settled; says in which."""
+        wanted = states or ("placed", "rejected", "refused", "not_placed")
+        async with asyncio.timeout(PATIENCE):
+            while (state := self.state_of(order)) not in wanted:
+                self._changed.clear()
+                await self._changed.wait()
+        return state
+
+    def state_of(self, order: str) -> str:
+        """In which state an order is."""
+        record = self.bridge.line.ordering.book.register.find(order)
+        return record.state.value if record and record.state else "?"
 
     async def heard(self, kind: type[Fact], count: int = 1) -> list[Fact]:
         """Wait until so many facts of a kind have been announced."""

@@ -30,17 +30,19 @@ LAYERS = (  # each may know those behind it, and nobody of its own group but its
     ("app",),
     ("web", "observe"),
     ("line",),
+    ("ordering",),
     ("trip", "explaining"),
     ("session", "traffic", "orders", "stream", "composed"),
     ("upstream", "client"),
     ("settings", "pulse", "calling"),
-    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files", "telling", "spans"),
+    ("catalogue", "errors", "events", "masking", "clock", "reading", "values", "sources", "files", "telling", "spans", "search"),
     ("endpoint",),
     ("__init__",),
 )
 FLOOR = set(next(group for group in LAYERS if "catalogue" in group))  # small words for everybody, for each other too
 PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
+    *("orders/ledger.py", "orders/tickets.py", "orders/verdict.py", "orders/evidence.py"),
     *("spans.py", "composed/asked.py", "composed/look.py", "telling.py", "upstream/packed.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),
     *("calling/answers.py", "calling/call.py", "calling/packing.py", "calling/troubles.py"),
@@ -228,11 +230,12 @@ def test_the_page_of_endpoints_is_the_table() -> None:
 def test_every_loop_is_accounted_for() -> None:
     """Who starts it, what ends it, what it may raise."""
     chart = (ROOT / "docs" / "architecture.md").read_text()
-    loops = {"Keeper.keep", "Turns.keep", "Jar.keep", "Pulse.keep", "Service.feed"}
+    loops = {"Keeper.keep", "Turns.keep", "Jar.keep", "Ordering.keep", "Seeker.keep", "Pulse.keep", "Service.feed"}
     source = (PACKAGE / "app.py").read_text()
 
     assert (
-        "self.line.keeper.keep, self.line.turns.keep, self.line.jar.keep, self.pulse.keep, self.service.feed" in source
+        "line.keeper.keep, line.turns.keep, line.jar.keep, ordering.keep, ordering.seeker.keep)" in source
+        and "together(*loops, self.pulse.keep, self.service.feed)" in source
     )
     assert all(f"`{loop}`" in chart for loop in loops)
 

@@ -13,6 +13,7 @@ from ibkr_bridge import errors
 from ibkr_bridge.calling.troubles import (
     BridgeSaidNo,
     ClientError,
+    Conflict,
     GatewayTrouble,
     IbkrSaidNo,
     Internal,
@@ -71,7 +72,7 @@ class Reply:
         raise NotJson(f"the answer is no JSON ({kind})", reply=self, request_id=self.request_id)
 
 
-NAMES = {kind.__name__: kind for kind in (NoEntry, Malformed, Refused, NotNow, GatewayTrouble, Internal)}
+NAMES = {kind.__name__: kind for kind in (NoEntry, Malformed, Refused, Conflict, NotNow, GatewayTrouble, Internal)}
 KINDS: Mapping[str, type[BridgeSaidNo]] = {  # a new code of the bridge finds its family by itself
     **{leaf.code: NAMES[root.__name__] for root in errors.BridgeError.__subclasses__() for leaf in errors.family(root)},
     OrderUnknown.code: OrderUnknown,

@@ -19,7 +19,7 @@ from ibkr_bridge.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, met
 from ibkr_bridge.endpoint import Effect
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status")  # of the bridge itself
+OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
 ONE_SLASH = re.compile(r"/(?!/)[^#]*", re.DOTALL)
 LONGEST = 4000  # bytes of path and query: web/target.py
 NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
@@ -71,10 +71,16 @@ def written(
 
 
 def _effect(method: str, path: str) -> tuple[bool, bool]:
-    if method in ("GET", "HEAD") and path.removesuffix("/") in OWN_READS:
+    if method in ("GET", "HEAD") and _own(path) in OWN_READS:
         return False, True
     row = met("GET" if method == "HEAD" else method, path)
     return row.effect is not Effect.READ, row.repeatable
+
+
+def _own(path: str) -> str:
+    """A path of the bridge itself as its table has it: the last part of an order's is a variable."""
+    plain = path.partition("?")[0].removesuffix("/")
+    return "/orders/{id}" if plain.startswith("/orders/") and plain.count("/") == 2 else plain
 
 
 def _target(path: str, params: Params) -> str:

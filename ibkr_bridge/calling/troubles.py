@@ -7,7 +7,7 @@
     │   ├── BridgeCutOff        the connection ended before the whole answer was here
     │   └── NotThisBridge       something else answers there
     ├── BridgeSaidNo       the bridge itself refused; `code` says why (docs/errors.md)
-    │   ├── NoEntry · Malformed · Refused · NotNow · Internal      as the bridge's own families
+    │   ├── NoEntry · Malformed · Refused · Conflict · NotNow · Internal      as the bridge's own families
     │   └── GatewayTrouble
     │       └── OrderUnknown    what was asked for may have happened: never send it again
     └── IbkrSaidNo         IBKR's own answer, passed through unchanged
@@ -126,9 +126,14 @@ class Refused(BridgeSaidNo):
     """The guard said no and nothing was sent; a person has to change a setting or lift a pause."""
 
 
+class Conflict(BridgeSaidNo):
+    """Another order is in the way, and nothing was sent: `order_in_progress`, `duplicate_order`,
+    `idempotency_mismatch`, `reply_not_found`."""
+
+
 class NotNow(BridgeSaidNo):
     """Nothing was sent; waiting may help: `paced`, `penalty_box`, `busy`, `session_down`, `maintenance`, `stopping`,
-    `not_ready`."""
+    `journal_down`, `not_ready`."""
 
 
 class GatewayTrouble(BridgeSaidNo):

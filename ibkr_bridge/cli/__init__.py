@@ -26,6 +26,7 @@ COMMANDS = {
     "sim": "the simulated Gateway alone",
     "trigger": "make something go wrong in a running demo or sim",
     "status": "the session, in words",
+    "orders": "what became of orders, and whether their journal is whole",
     "call": "ask the bridge something: call GET /portfolio/accounts",
     "doctor": "check everything and say how to mend it",
     "genkey": "make a key",

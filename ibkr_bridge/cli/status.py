@@ -121,6 +121,13 @@ def _penalty(found: dict[str, Any], _: datetime) -> str:
     return f"IBKR refuses everything for another {box} s" if box else closed
 
 
+def _orders(found: dict[str, Any], _: datetime) -> str:
+    journal = found["journal"]
+    counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in journal["orders"].items())
+    trouble = f"refused: the journal cannot be written ({journal['trouble']})" if journal["trouble"] else ""
+    return "; ".join(filter(None, (trouble, counts)))
+
+
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _ago),
     ("why", lambda found, _: str(found["reason"])),
@@ -132,4 +139,5 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("Gateway", _gateway),
     ("traffic", _traffic),
     ("penalty", _penalty),
+    ("orders", _orders),
 )

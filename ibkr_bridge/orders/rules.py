@@ -41,6 +41,7 @@ class Asked:
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
     """Sizes named in query and body; None for one that is no plain number of shares."""
+    declines: bool = False
     beyond: bool = False
     """Whether it may concern accounts that are not named: an allocation group, an order or an unknown call without."""
 
@@ -164,7 +165,9 @@ class _Mentions:
     sizes: list[Decimal | None] = field(default_factory=list)
 
 
-def read_call(row: Endpoint, segments: tuple[str, ...], query: str, body: bytes) -> Asked:
+def read_call(
+    row: Endpoint, segments: tuple[str, ...], query: str, body: bytes, *, confirmed: frozenset[str] = frozenset()
+) -> Asked:
     """What a call asks for, from all the places where it can name an account or a size; of a read only that it is one.
 
     Every occurrence counts, repeated names included: nobody knows which of two IBKR takes.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkr_bridge.search import Search
 from ibkr_bridge.traffic.room import Limits
 
 
 @dataclass(frozen=True)
 class Manners:
-    """What is asked of IBKR at most, and whether answers are shared and remembered."""
+    """What is asked of IBKR at most, whether answers are shared and remembered, how lost orders are looked for."""
 
     limits: Limits = field(default_factory=Limits)
     shares: bool = True
+    search: Search = field(default_factory=Search)
+    """When orders whose answer was lost are looked for."""
 
 
 UNHURRIED = Manners(Limits(everything=None, shares={}, rows=False), shares=False)

@@ -108,6 +108,10 @@ def nobody() -> None:
     """For those who count no slots."""
 
 
+Late = Callable[[Answer], None]
+"""Is told an answer that came when nobody waited for it any more."""
+
+
 LastLook = Callable[[], None]
 """Called when the connection stands and nothing has been sent yet; what it raises stops the call."""
 

@@ -20,7 +20,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
-from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left
+from ibkr_bridge.upstream.base import Answer, Call, LastLook, Late, Left
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.wire import GatewayProtocol
@@ -58,10 +58,18 @@ class Exchange:
         patience: seconds for the head of the answer, and for each piece of its body.
         left: to be called when the call has left the Gateway.
         linger: takes work that must go on when nobody waits any more.
+        late: is told an answer that comes then; None where nobody minds.
     """
 
     def __init__(
-        self, connections: Connections, address: URL, jar: Jar, patience: float, left: Left, linger: Linger
+        self,
+        connections: Connections,
+        address: URL,
+        jar: Jar,
+        patience: float,
+        left: Left,
+        linger: Linger,
+        late: Late | None = None,
     ) -> None:
         self._connections = connections
         self._address = address
@@ -69,6 +77,7 @@ class Exchange:
         self._patience = patience
         self._left = left
         self._linger = linger
+        self._tell_late = late
 
     async def run(self, call: Call, last_look: LastLook) -> Answer:
         """Send the call and bring its answer, the body whole or its first 256 KiB.
@@ -130,8 +139,11 @@ class Exchange:
     async def _late(self, connection: GatewayProtocol) -> None:
         """Read an answer that nobody waits for any more, on a connection that is never used again."""
         try:
-            _, body = await connection.answered()
-            await read_on(body)
+            message, body = await connection.answered()
+            if self._tell_late is None:
+                await read_on(body)
+            else:
+                self._tell_late(Answer(message.code, message.headers, await read_short(body)))
         finally:
             connection.abort()
 
@@ -231,6 +243,15 @@ class LargeBody:
             await read_on(self._body)
         finally:
             self._connection.abort()
+
+
+async def read_short(body: StreamReader) -> bytes:
+    """A body to its end; only the beginning of one that is too long to be an answer to an order."""
+    pieces, size = [], 0
+    while piece := await body.readany():
+        pieces.append(piece if size < KEEP_OF_CHANGES else b"")
+        size += len(piece)
+    return b"".join(pieces)
 
 
 async def read_on(body: StreamReader) -> None:

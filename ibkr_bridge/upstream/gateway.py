@@ -15,7 +15,7 @@ from pathlib import Path
 from yarl import URL
 
 from ibkr_bridge.errors import BridgeError, GatewayGarbled
-from ibkr_bridge.upstream.base import Answer, Call, LastLook, Left, go, nobody, once
+from ibkr_bridge.upstream.base import Answer, Call, LastLook, Late, Left, go, nobody, once
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
 from ibkr_bridge.upstream.jar import Jar
@@ -70,17 +70,24 @@ class Gateway:
         self._connections.close()
 
     async def ask(
-        self, call: Call, left: Left = nobody, last_look: LastLook = go, *, within: float | None = None
+        self,
+        call: Call,
+        left: Left = nobody,
+        last_look: LastLook = go,
+        *,
+        within: float | None = None,
+        late: Late | None = None,
     ) -> Answer:
         """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
 
         Args:
             within: the deadline for the head where it differs from the usual one, seconds.
+            late: is told an answer that comes after that, if it comes.
         """
         loop, left = asyncio.get_running_loop(), once(left)
         until = loop.time() + (within or self._timeout)
         try:
-            return await self._exchange(left, until - loop.time()).run(call, last_look)
+            return await self._exchange(left, until - loop.time(), late).run(call, last_look)
         except Broken as exc:
             if call.changes or not exc.silent or self._closed:
                 raise self._broken(left) from exc
@@ -93,8 +100,8 @@ class Gateway:
         left()
         return GatewayGarbled("the Gateway broke off before it answered")
 
-    def _exchange(self, left: Left, patience: float) -> Exchange:
-        return Exchange(self._connections, self._base, self._jar, patience, left, self._linger)
+    def _exchange(self, left: Left, patience: float, late: Late | None = None) -> Exchange:
+        return Exchange(self._connections, self._base, self._jar, patience, left, self._linger, late)
 
     def _linger(self, work: Work, left: Left) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -103,6 +104,8 @@ class Door(RequestHandler):
         self._clean = True
         self.head: bytes | None = None
         """The bytes of the request that is being answered, where they are one plain head and nothing else."""
+        self.on_reset: Callable[[], None] | None = None
+        """Called where the connection is reset before anything more is said on it."""
 
     @property
     def is_idle(self) -> bool:
@@ -129,11 +132,14 @@ class Door(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """They have gone."""
         self._head_came()
+        if exc is not None and self.on_reset is not None:
+            self.on_reset()
         self._keeper.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch the time that a head takes."""
+        self.on_reset = None
         if self._is_answered_again(data):
             return
         heads = self._request_count

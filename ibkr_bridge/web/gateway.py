@@ -82,7 +82,15 @@ def _traffic(line: Line) -> dict[str, Any]:
         "budget": {"used": turns.used, "of": pace.calls, "seconds": pace.seconds} if pace else None,
         "penalty": {"box_s": ceil(penalty.box_left), "rows": {row: ceil(left) for row, left in penalty.closed.items()}},
         "memory": _memory(line),
+        "journal": _journal(line),
     }
+
+
+def _journal(line: Line) -> dict[str, Any]:
+    """Whether orders can be written down, and how many of the last day are in which state."""
+    book, chain = line.ordering.book, line.ordering.desk.chain
+    asking = chain.hanging.record.id if chain.hanging is not None else None
+    return {"trouble": book.journal.trouble, "orders": dict(book.register.counts()), "question": asking}
 
 
 def _memory(line: Line) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multidict import CIMultiDictProxy
 
@@ -19,6 +19,8 @@ class Key:
 
     label: str
     effects: frozenset[Effect]
+    owner: str = ""
+    """Which key it is, whatever its name after a rotation; a digest's beginning, so that it tells nothing."""
 
 
 READ_ONLY = frozenset({Effect.READ})
@@ -46,7 +48,8 @@ class KeyRing:
             (settings.readonly_key, Key("read-only", READ_ONLY)),
         )
         self.edition += 1
-        self._keys = tuple((_digest(secret.encode()), key) for secret, key in rows if secret)
+        known = ((_digest(secret.encode()), key) for secret, key in rows if secret)
+        self._keys = tuple((digest, replace(key, owner=_digest(digest).hex()[:12])) for digest, key in known)
 
     def __repr__(self) -> str:
         return f"<KeyRing {', '.join(key.label for _, key in self._keys)}>"

@@ -8,22 +8,27 @@ nobody takes half an answer for a whole one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from contextlib import nullcontext
 
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
+from ibkr_bridge.catalogue import account_in
 from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
 from ibkr_bridge.line import Line
+from ibkr_bridge.ordering import Errand
+from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rules import read_call
 from ibkr_bridge.trip import CallerGone, Trip
 from ibkr_bridge.upstream.base import Answer, Call, Rest
 from ibkr_bridge.upstream.headers import downwards, upwards
 from ibkr_bridge.web import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
 from ibkr_bridge.web.door import Door
-from ibkr_bridge.web.routes import METHODS, OWN, destination
+from ibkr_bridge.web.pipeline import is_there
+from ibkr_bridge.web.routes import METHODS, OWN, destination, own_route
 from ibkr_bridge.web.signin import FROM_THE_KEEPER
 from ibkr_bridge.web.target import Target
 
@@ -33,6 +38,9 @@ READER_WITHIN = 15.0  # seconds for a caller to take the next piece of a large a
 LONGEST_WAIT = 60.0  # seconds a caller may ask us to wait
 OLDEST = 86400.0  # seconds; no answer is remembered so long
 BODILESS = (204, 304)
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+MOST_WORDS = 64  # of X-Bridge-Confirm; IBKR knows some forty questions
+QUOTED = re.compile(r'"((?:[!#-\[\]-~ ]){1,255})"|([!#-\[\]-~]{1,255})')
 
 
 async def bridged(request: web.Request) -> web.StreamResponse:
@@ -53,7 +61,7 @@ async def bridged(request: web.Request) -> web.StreamResponse:
 
 
 def _own_route_other_method(target: Target) -> None:
-    own = OWN.get(target.path)
+    own = OWN.get(own_route(target.segments))
     if own is not None:
         raise WrongMethod("this route is not asked with this method", ", ".join(own))
 
@@ -66,14 +74,17 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     wait = asked_seconds(request, "X-Bridge-Wait", LONGEST_WAIT)
     max_age = asked_seconds(request, "X-Bridge-Max-Age", OLDEST)
     body = await whole_body(request)
-    asked = read_call(row, segments, target.partition("?")[2], body)
+    confirm = words(request, "X-Bridge-Confirm")
+    asked = read_call(row, segments, target.partition("?")[2], body, confirmed=confirm)
     call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
     drain = request.app[DRAIN]
     key = visit.key.label if visit.key else ""
-    trip = Trip(call, row, asked, key, wait, lambda: _is_there(request), lambda: drain.ending, max_age)
+    trip = Trip(call, row, asked, key, wait, lambda: is_there(request), lambda: drain.ending, max_age)
     with drain.order if call.changes else nullcontext():
         try:
-            answer = await _ask(request, line, trip)
+            answer = await (
+                _order(request, line, trip, confirm) if row.order and call.changes else _ask(request, line, trip)
+            )
         finally:
             visit.waited, visit.at_gateway = trip.spent.waited, trip.spent.at_gateway
         visit.source, visit.age = trip.source, trip.age
@@ -91,6 +102,57 @@ def _learned(request: web.Request, line: Line, trip: Trip) -> None:
         request.app[AGAIN].learn(head, trip.key, trip.row, key, trip.max_age)
 
 
+async def _order(request: web.Request, line: Line, trip: Trip, confirm: frozenset[str]) -> Answer:
+    """The answer of an order call, and what its headers tell of the order."""
+    visit = request[VISIT]
+    segments = visit.place.segments if visit.place else ()
+    owner, account = visit.key.owner if visit.key else "", account_in(trip.row, segments)
+    errand = Errand(
+        owner, visit.request_id, idempotency_key(request), confirm, account, segments[-1] if segments else ""
+    )
+    try:
+        return await line.order(trip, errand)
+    except CallerGone as exc:
+        raise ConnectionResetError("the caller hung up before anything was sent") from exc
+    finally:
+        visit.order = trip.order
+        if trip.order is not None:
+            visit.told = functools.partial(_heard, line, trip.order)
+
+
+def _heard(line: Line, order: Record, arrived: bool) -> None:  # it is a callback's one word
+    line.ordering.desk.heard(order, arrived=arrived)
+
+
+def words(request: web.Request, header: str) -> frozenset[str]:
+    """The words of a header that lists some, between commas.
+
+    Raises:
+        BadRequest: one is none.
+    """
+    given = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
+    found = frozenset(filter(None, given))
+    if len(found) > MOST_WORDS or not all(map(WORD.fullmatch, found)):
+        raise BadRequest(f"{header} is no list of words", hint="send message ids or words, between commas: o163,o354")
+    return found
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The caller's Idempotency-Key, quoted as its standard's draft says or not.
+
+    Raises:
+        BadRequest: there are several, or it is none.
+    """
+    given = request.headers.getall("Idempotency-Key", [])
+    if not given:
+        return None
+    found = QUOTED.fullmatch(given[0].strip())
+    key = found.group(1) or found.group(2) if found else None
+    if len(given) != 1 or key is None:
+        raise BadRequest("Idempotency-Key is no key", hint="send one value of 1 to 255 visible ASCII characters")
+    return key
+
+
 async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:
     """The answer of a call; where a change was sent and its caller will not hear of it, the log does."""
     try:
@@ -103,7 +165,7 @@ async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:
     except asyncio.CancelledError:
         _unheard(request, trip, "the bridge ended before the answer came")
         raise
-    if not _is_there(request):
+    if not is_there(request):
         _unheard(request, trip, f"the Gateway answered {answer.status}, but the caller had hung up")
     return answer
 
@@ -112,10 +174,6 @@ def _unheard(request: web.Request, trip: Trip, why: str) -> None:
     if trip.call.changes and trip.sent:
         unknown = events.OutcomeUnknown(request[VISIT].request_id, request.method, trip.row.path, why)
         request.app[BUS].announce(unknown)
-
-
-def _is_there(request: web.Request) -> bool:
-    return request.transport is not None and not request.transport.is_closing()
 
 
 def asked_seconds(request: web.Request, header: str, most: float) -> float | None:

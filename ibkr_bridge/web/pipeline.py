@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import select
 import time
 from collections.abc import Awaitable, Callable
 
@@ -31,7 +32,7 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
-from ibkr_bridge.web.door import HINT, NAME
+from ibkr_bridge.web.door import HINT, NAME, Door
 from ibkr_bridge.web.keys import presented
 from ibkr_bridge.web.routes import OPEN, find_out
 from ibkr_bridge.web.target import read_target
@@ -58,6 +59,9 @@ async def followed(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         with app[DRAIN].request:
             response = await handler(request)
+            if visit.told is not None:
+                visit.told(await arrives(request, response))
+                _if_reset(request, visit.told)
         status = response.status
         return response
     finally:
@@ -68,6 +72,34 @@ async def followed(request: web.Request, handler: Handler) -> web.StreamResponse
                 visit.request_id, label, request.method, visit.route, status, ms, visit.source, visit.code
             )
         )
+
+
+async def arrives(request: web.Request, response: web.StreamResponse) -> bool:
+    """Write a reply here and now, and say whether its caller was still there to take it."""
+    if not is_there(request):
+        return False
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return False
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _if_reset(request: web.Request, told: Callable[[bool], None]) -> None:
+    """A connection that is reset before anything else is asked was closed by a caller who had not read the reply."""
+    if isinstance(request.protocol, Door):
+        request.protocol.on_reset = lambda: told(False)
+
+
+def is_there(request: web.Request) -> bool:
+    """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return False
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return not poll.poll(0)
 
 
 @web.middleware
@@ -175,7 +207,7 @@ def problem(request: web.Request, error: BridgeError) -> web.Response:
         "error": error.detail,  # IBKR's own clients read this member
         "code": error.code,
         "hint": error.hint,
-        "request_id": visit.request_id,
+        "request_id": error.request_id or visit.request_id,
         "retryable": error.retryable,
     }
     headers = dict(error.headers)
@@ -212,6 +244,9 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source
+        if visit.order is not None and visit.order.state is not None:
+            headers["X-Bridge-Order"] = visit.order.id
+            headers["X-Bridge-Order-State"] = visit.order.state.value
         if visit.age is not None:
             headers[hdrs.AGE] = str(int(visit.age))
         if visit.untyped:

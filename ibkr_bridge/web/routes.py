@@ -27,8 +27,15 @@ OWN: Mapping[str, Mapping[str, Effect]] = {
     "/gateway/pause": {"POST": Effect.TRADE},
     "/gateway/resume": {"POST": Effect.TRADE},
     "/gateway/logout": {"POST": Effect.SESSION},
+    "/orders": {"GET": Effect.READ},
+    "/orders/{id}": {"GET": Effect.READ},
 }
 METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+def own_route(segments: tuple[str, ...]) -> str:
+    """The route of our own that a path would be, its last segment a variable where that is one."""
+    return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else "/" + "/".join(segments)
 
 
 def destination(target: Target, settings: Settings) -> Destination:
@@ -64,7 +71,7 @@ def _not_bridged(prefix: str) -> NotBridged:
 def find_out(request: web.Request, visit: Visit, target: Target) -> None:
     """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
     visit.target = target
-    path = "/" + "/".join(target.segments)
+    path = own_route(target.segments)
     if path in OWN:
         effect = OWN[path].get(request.method, Effect.READ)
         visit.route, visit.row = path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.orders.record import Record
 from ibkr_bridge.web.keys import Key
 from ibkr_bridge.web.target import Destination, Target
 
@@ -32,6 +34,10 @@ class Visit:
     code: str | None = None
     age: float | None = None
     """Seconds since a remembered answer was had."""
+    order: Record | None = None
+    """The order it was about, where it was about one."""
+    told: Callable[[bool], None] | None = None
+    """Is told whether the reply reached its caller, where somebody minds."""
     waited: float | None = None
     at_gateway: float | None = None
     untyped: bool = False

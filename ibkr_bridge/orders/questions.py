@@ -1,0 +1,203 @@
+"""IBKR's questions: to the caller unchanged, confirmed where the caller said so beforehand, declined after a minute.
+
+A question belongs to the key whose order it is about, and its id is good once. The bridge says yes by itself only to
+messages that the request names, all of them; it says no where nobody answers in time, as a question that hangs keeps
+everybody else from placing orders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from ibkr_bridge.catalogue import REPLY, target
+from ibkr_bridge.endpoint import Order
+from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, ReplyNotFound
+from ibkr_bridge.orders.book import Book
+from ibkr_bridge.orders.chain import Chain, Hanging
+from ibkr_bridge.orders.dealing import Dealing, Step
+from ibkr_bridge.orders.ledger import State, What
+from ibkr_bridge.orders.record import Flight, Record, Spoken
+from ibkr_bridge.orders.retelling import joined, retold
+from ibkr_bridge.orders.verdict import Question, Verdict, read_answer
+from ibkr_bridge.orders.wish import Wish
+from ibkr_bridge.telling import as_object
+from ibkr_bridge.upstream.base import Answer, Call, whole
+from ibkr_bridge.upstream.headers import upwards
+from ibkr_bridge.upstream.packed import unpacked
+
+MOST_ROUNDS = 20  # questions of one order that the bridge confirms; clients that loop allow as many
+JSON = (("Content-Type", "application/json"),)
+NOBODY = "nobody replied in time"
+BY_CALLER = "its caller declined"
+CANCELLED = "a cancel came in between, which ends IBKR's question"
+Reply = Callable[[Call], Awaitable[None]]
+
+
+class Questions:
+    """The questions of one line."""
+
+    def __init__(self, book: Book, chain: Chain) -> None:
+        self._book = book
+        self._chain = chain
+        self._to_decline: deque[str] = deque()
+        self.dealing = Dealing(book, self.decline_later)
+
+    def __repr__(self) -> str:
+        return f"<Questions {self._chain.hanging!r}, {len(self._to_decline)} to decline>"
+
+    async def go_through(self, record: Record, wish: Wish, answer: Answer, verdict: Verdict) -> Answer:
+        """Confirm what the caller said may be confirmed; the last answer is the caller's, a question hangs.
+
+        Raises:
+            BridgeError: a confirmation left and its answer was lost.
+        """
+        while verdict.question is not None:
+            question = verdict.question
+            if not self._may_confirm(record, wish, question):
+                self._chain.hang(record, question, wish.asked)
+                return answer
+            try:
+                answer, verdict = await self._say_yes(record, wish, question.replies[0])
+            except BridgeError:
+                if record.state is not State.QUESTION:
+                    raise
+                self._chain.hang(record, question, wish.asked)  # it did not leave: the caller may still answer
+                return answer
+        return answer
+
+    def _may_confirm(self, record: Record, wish: Wish, question: Question) -> bool:
+        listed = question.can_be_confirmed and wish.confirm.issuperset(question.messages)
+        return listed and len(record.replied) < MOST_ROUNDS and wish.is_there()
+
+    async def _say_yes(self, record: Record, wish: Wish, reply: str) -> tuple[Answer, Verdict]:
+        facts = {"reply": reply, "by": "X-Bridge-Confirm", "request": wish.request}
+        asked = replace(wish.asked, order=Order.REPLY, declines=False)
+        step = Step(reply_call(reply, confirmed=True), asked, What.CONFIRMED, facts, read_answer)
+        return await self.dealing.exchange(record, wish, step)
+
+    # -- replies of callers
+
+    async def reply(self, wish: Wish) -> Answer:
+        """Pass on a caller's reply to a question that hangs.
+
+        Raises:
+            ReplyNotFound: there is none of this id, or it is over.
+            OrderInProgress: it is another key's, or another reply to it is on its way.
+            BridgeError: nothing left, or it was lost.
+        """
+        reply, hanging = wish.subject, self._chain.hanging
+        of_this = hanging is not None and reply in hanging.question.replies
+        record = hanging.record if hanging is not None and of_this else self._book.register.by_reply(reply)
+        if record is None:
+            raise ReplyNotFound("no question of this bridge has this id")
+        if record.owner != wish.owner:
+            raise OrderInProgress("this question was asked to the owner of another key")
+        wish.record = record
+        if reply in record.replied:
+            return await self._once_more(record, wish)
+        if hanging is None or not of_this:
+            raise ReplyNotFound("this question is over")
+        return await self._answered(hanging, record, wish)
+
+    async def _once_more(self, record: Record, wish: Wish) -> Answer:
+        fingerprint, spoken = record.replied[wish.subject]
+        if fingerprint != wish.fingerprint:
+            raise ReplyNotFound("this question has been answered otherwise")
+        flight = record.flight
+        if flight is not None and not flight.done.is_set():
+            wish.source = "shared"
+            return await joined(record, flight, wish)
+        wish.source = "cache" if spoken is not None else "bridge"
+        return spoken.answer if spoken is not None else retold(record)
+
+    async def _answered(self, hanging: Hanging, record: Record, wish: Wish) -> Answer:
+        declines = declining(wish.call.body)
+        if hanging.is_answered:
+            raise OrderInProgress("another reply to this question is on its way", retry_after=1.0)
+        hanging.is_answered = True
+        wish.asked = replace(hanging.asked, order=wish.asked.order, declines=declines)
+        flight = record.flight = Flight(wish.fingerprint, [wish.is_there])
+        work = self._no(record, wish) if declines else self._yes(record, wish)
+        try:
+            return await flight.carry(work)
+        finally:
+            if record.state is State.QUESTION and self._chain.hanging is hanging:
+                hanging.is_answered = False  # it did not leave
+            elif record.state is not State.QUESTION:
+                self._chain.leave(record)
+
+    async def _yes(self, record: Record, wish: Wish) -> Answer:
+        await wish.weigh()
+        facts = {"reply": wish.subject, "by": "its caller", "request": wish.request, "fingerprint": wish.fingerprint}
+        step = Step(wish.call, wish.asked, What.CONFIRMED, facts, read_answer)
+        answer, verdict = await self.dealing.exchange(record, wish, step)
+        return await self.go_through(record, wish, answer, verdict)
+
+    async def _no(self, record: Record, wish: Wish) -> Answer:
+        await wish.weigh()
+        facts = {"reply": wish.subject, "error": BY_CALLER, "request": wish.request, "fingerprint": wish.fingerprint}
+
+        def leaving() -> None:
+            self._book.write(record, What.DECLINED, facts)
+
+        answer = unpacked(await whole(await wish.send(wish.call, wish.asked, leaving, wish.is_there, nobody_minds)))
+        record.replied[wish.subject] = (wish.fingerprint, Spoken.of(answer))
+        return answer
+
+    # -- questions nobody answers
+
+    def killed(self) -> None:
+        """An order call went out in between: IBKR has forgotten whatever it asked."""
+        hanging = self._chain.hanging
+        if hanging is not None and not hanging.is_answered:
+            self._book.note(hanging.record, What.DROPPED, {"error": CANCELLED})
+            self._chain.leave(hanging.record)
+
+    def decline_later(self, reply: str) -> None:
+        """A question nobody waits for: it is declined at the next chance."""
+        self._to_decline.append(reply)
+
+    async def tidy(self, now: float, send: Reply) -> None:
+        """Decline what has waited too long, and what nobody waits for.
+
+        Args:
+            now: by the chain's clock.
+            send: sends a call of our own, and does not mind what comes of it.
+        """
+        while self._to_decline:
+            await send(reply_call(self._to_decline.popleft(), confirmed=False))
+        hanging = self._chain.hanging
+        if hanging is None or hanging.is_answered or now < hanging.until:
+            return
+        hanging.is_answered = True
+        self._book.note(hanging.record, What.DECLINED, {"error": NOBODY})
+        try:
+            for reply in hanging.question.replies:
+                await send(reply_call(reply, confirmed=False))
+        finally:
+            self._chain.leave(hanging.record)
+
+
+def reply_call(reply: str, *, confirmed: bool) -> Call:
+    """A reply of our own to a question; its id is made of plain characters, see `verdict.REPLY_ID`."""
+    body = json.dumps({"confirmed": confirmed}, separators=(",", ":")).encode()
+    return Call("POST", target((*REPLY, reply)), upwards(JSON), body, changes=True)
+
+
+def declining(body: bytes) -> bool:
+    """Whether a caller's reply says no.
+
+    Raises:
+        BadRequest: it says neither yes nor no.
+    """
+    confirmed = as_object(body).get("confirmed")
+    if not isinstance(confirmed, bool):
+        raise BadRequest("the reply says neither yes nor no", hint='send {"confirmed": true} or {"confirmed": false}')
+    return not confirmed
+
+
+def nobody_minds(_: Answer) -> None:
+    """The late answer to a no: it changes nothing."""

@@ -1,0 +1,139 @@
+"""The tickets of a placement, and the names by which its orders can be found again. Pure.
+
+IBKR echoes a ticket's `cOID` in its lists of orders and trades: the one way to find an order whose answer was lost. A
+ticket without one is given one, by putting it into the caller's own text: not another character of it changes. In a
+bracket only the parent has a name, to which `parentId` of the children points; IBKR wants none on a child.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ibkr_bridge.errors import BadRequest
+from ibkr_bridge.spans import Span, element_spans, member_spans
+
+NAME, PARENT = "cOID", "parentId"
+LONGEST = 64  # characters of a name; longer than any client makes them
+NO_TICKETS = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One ticket: its members, and where it stands in the caller's text."""
+
+    members: Mapping[str, Any]
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """Its cOID, `""` where it has none."""
+        return _named(self.members.get(NAME))
+
+    @property
+    def parent(self) -> str:
+        """The cOID of its parent, `""` where it is no child."""
+        return _named(self.members.get(PARENT))
+
+
+def _named(value: object) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A placement whose orders can be found again, as far as that is possible."""
+
+    body: bytes
+    names: tuple[str, ...]
+    """The cOIDs in it."""
+    own: bool
+    """Whether the caller gave one of them, be it as the name its children call their parent by."""
+
+
+def read_tickets(body: bytes) -> tuple[Ticket, ...]:
+    """The tickets of a placement: `{"orders": […]}`, a bare list, or a single one.
+
+    Raises:
+        BadRequest: there are none, or a name stands twice in an object, so that nobody knows which of the two counts.
+    """
+    try:
+        text = body.decode()
+        json.loads(text, object_pairs_hook=_once)
+        tickets = tuple(Ticket(_object(span.value), span.start, span.end) for span in _spans(text))
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("the body holds no order tickets", hint=NO_TICKETS) from exc
+    if not tickets:
+        raise BadRequest("the body holds no order tickets", hint=NO_TICKETS)
+    return tickets
+
+
+def _spans(text: str) -> list[Span]:
+    if text.lstrip()[:1] == "[":
+        return list(element_spans(text))
+    told = list(member_spans(text))
+    orders = next((span for span in told if span.name == "orders"), None)
+    if orders is not None:
+        return list(element_spans(text, orders.start))
+    start = len(text) - len(text.lstrip())
+    return [Span("", {span.name: span.value for span in told}, start, len(text.rstrip()))] if told else []
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("a ticket is an object")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) != len(pairs):
+        raise BadRequest("a name stands twice in the same object of the body", hint="give each member once")
+    return told
+
+
+def named(body: bytes, fresh: str, *, add: bool) -> Named:
+    """A placement with names where they are missing and may be added.
+
+    Args:
+        fresh: a name nobody has; further ones are made of it.
+        add: whether names may be added.
+
+    Raises:
+        BadRequest: see `read_tickets`; or a name is too long, or given to two tickets.
+    """
+    tickets = read_tickets(body)
+    given = [ticket.name for ticket in tickets if ticket.name]
+    if len(set(given)) != len(given) or any(len(name) > LONGEST for name in given):
+        raise BadRequest(f"each cOID has to be its own, of {LONGEST} characters at most")
+    added = _added(tickets, fresh) if add else []
+    text = body.decode()
+    for ticket, name in sorted(added, key=lambda each: -each[0].start):  # from behind: places before stay as they are
+        text = _put(text, ticket, name)
+    names = (*given, *(name for _, name in added))
+    return Named(text.encode(), names, any(not name.startswith(fresh) for name in names))
+
+
+def _added(tickets: tuple[Ticket, ...], fresh: str) -> list[tuple[Ticket, str]]:
+    """The names to be added: none to a child, and to a lone parent the one its children call it by."""
+    heads = [ticket for ticket in tickets if not ticket.parent and not ticket.name]
+    known = {ticket.name for ticket in tickets}
+    called = {ticket.parent for ticket in tickets if ticket.parent and ticket.parent not in known}
+    if len(heads) == 1 and len(called) == 1:
+        return [(heads[0], called.pop())]
+    return [(head, fresh if number == 0 else f"{fresh}-{number + 1}") for number, head in enumerate(heads)]
+
+
+def _put(text: str, ticket: Ticket, name: str) -> str:
+    """The text with a name in one of its tickets; an empty one that stands there gives way."""
+    inside = text[ticket.start : ticket.end]
+    empty = next((span for span in member_spans(inside) if span.name == NAME), None)
+    if empty is not None:
+        inside = inside[: empty.start] + json.dumps(name) + inside[empty.end :]
+    else:
+        more = "," if ticket.members else ""
+        inside = "{" + f"{json.dumps(NAME)}:{json.dumps(name)}{more}" + inside[1:]
+    return text[: ticket.start] + inside + text[ticket.end :]

@@ -1,0 +1,134 @@
+"""What IBKR's answer to an order call says of the order. Pure.
+
+A status of 200 says nothing: refusals come with it too, and so do questions. What cannot be read as one of IBKR's four
+shapes, or comes from a server in trouble, leaves it open whether the order exists: then it is looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ibkr_bridge.orders.ledger import What
+from ibkr_bridge.telling import parsed
+
+REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
+LONGEST = 300  # characters of IBKR's own words that are kept as an error
+GONE = "reply id not found"
+UNCONFIRMED = "order not confirmed"
+UNCLEAR = "IBKR's answer does not say what became of it"
+
+
+@dataclass(frozen=True)
+class Question:
+    """IBKR asks back: the ids to reply to, and what its messages are called."""
+
+    replies: tuple[str, ...]
+    messages: tuple[str, ...]
+
+    @property
+    def can_be_confirmed(self) -> bool:
+        """Whether the bridge could reply by itself: there is one question, and all its messages have names."""
+        return len(self.replies) == 1 and bool(self.messages)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an answer says."""
+
+    what: What
+    order_ids: tuple[str, ...] = ()
+    status: str | None = None
+    """IBKR's word for the order's state."""
+    error: str | None = None
+    question: Question | None = None
+
+
+def read_answer(status: int, body: bytes) -> Verdict:
+    """What an answer to a placement, a change or a reply says: taken, asked, turned down, dropped, or lost."""
+    told = parsed(body)
+    if status != 200:
+        return _refused(status, told)
+    parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
+    if isinstance(told, list) and len(parts) != len(told):
+        return Verdict(What.LOST, error=UNCLEAR)
+    for read in (_question, _taken, _said_no):
+        verdict = read(parts)
+        if verdict is not None:
+            return verdict
+    return Verdict(What.LOST, error=UNCLEAR)
+
+
+def read_done(status: int, body: bytes) -> Verdict:
+    """What an answer to a cancel, or to an answered notice, says: IBKR's words differ, any that is no error will do."""
+    told = parsed(body)
+    if status != 200:
+        return _refused(status, told)
+    parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
+    no = _said_no(parts)
+    if no is not None:
+        return no
+    done = bool(parts) or (isinstance(told, str) and told) or body.strip() == b"Success"
+    return _done(parts) if done else Verdict(What.LOST, error=UNCLEAR)
+
+
+def _done(parts: Sequence[Mapping[str, Any]]) -> Verdict:
+    return Verdict(
+        What.TAKEN, _order_ids(parts), status=next((str(part["msg"]) for part in parts if "msg" in part), None)
+    )
+
+
+def _question(parts: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    asking = [part for part in parts if "id" in part and "message" in part]
+    if not asking:
+        return None
+    replies = tuple(str(part["id"]) for part in asking if REPLY_ID.fullmatch(str(part["id"])))
+    if len(replies) != len(asking):
+        return Verdict(What.LOST, error=UNCLEAR)
+    listed = [part.get("messageIds") for part in asking]
+    known = all(isinstance(ids, list) and ids and all(_is_name(each) for each in ids) for ids in listed)
+    messages = tuple(str(each) for ids in listed if isinstance(ids, list) for each in ids) if known else ()
+    return Verdict(What.ASKED, _order_ids(parts), question=Question(replies, messages))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and MESSAGE_ID.fullmatch(value) is not None
+
+
+def _taken(parts: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    ids = _order_ids(parts)
+    if not ids or any("error" in part or part.get("prompt") is True for part in parts):
+        return None
+    return Verdict(
+        What.TAKEN, ids, status=next((str(part["order_status"]) for part in parts if "order_status" in part), None)
+    )
+
+
+def _said_no(parts: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    """An error inside a 200, or a prompt: the order stands still until somebody answers the notice."""
+    for part in parts:
+        text = part.get("error", part.get("text") if part.get("prompt") is True else None)
+        if text is not None or part.get("success") is False:
+            return _turned_down(str(text or "refused"), _order_ids(parts))
+    return None
+
+
+def _turned_down(text: str, ids: tuple[str, ...] = ()) -> Verdict:
+    gone = GONE in text.lower() or UNCONFIRMED in text.lower()
+    return Verdict(What.DROPPED if gone else What.TURNED_DOWN, ids, error=text[:LONGEST])
+
+
+def _refused(status: int, told: object) -> Verdict:
+    """Another status than 200. A server in trouble may have passed the order on before it gave up."""
+    text = told.get("error") if isinstance(told, dict) else None
+    if 400 <= status < 500 or (status == 500 and isinstance(text, str)):
+        return _turned_down(str(text or f"IBKR answered {status}"))
+    return Verdict(What.LOST, error=f"IBKR answered {status}")
+
+
+def _order_ids(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    found = (part.get("order_id", part.get("orderId")) for part in parts)
+    return tuple(str(each)[:40] for each in found if isinstance(each, int | str) and str(each))

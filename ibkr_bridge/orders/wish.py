@@ -1,0 +1,73 @@
+"""What a caller wants done with an order, and the road it would take: all that the desk is told of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ibkr_bridge.endpoint import Order
+from ibkr_bridge.orders.record import Record, digest
+from ibkr_bridge.orders.rules import Asked
+from ibkr_bridge.upstream.base import Answer, Call, Late
+
+
+class CallerGone(Exception):
+    """The caller hung up before its call was sent; it never will be."""
+
+
+class Send(Protocol):
+    """The road to IBKR, with all its checks."""
+
+    async def __call__(
+        self, call: Call, asked: Asked, leaving: Callable[[], None], is_there: Callable[[], bool], late: Late
+    ) -> Answer:
+        """Send a call and bring its answer.
+
+        Args:
+            asked: what the rules judge it by, once more when its connection stands.
+            leaving: called when the very next thing is its first byte; what it raises stops the call.
+            is_there: whether anybody still waits for it.
+            late: see `Late`.
+
+        Raises:
+            BridgeError: `OrderUnknown` where it left and its answer was lost; others say what they say.
+            CallerGone: nothing was sent, and nobody is left to be told.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class Wish:
+    """One request about an order."""
+
+    kind: Order
+    call: Call
+    asked: Asked
+    send: Send
+    weigh: Callable[[], Awaitable[None]]
+    """Asks the rules, before anything else is done; raises what they say."""
+    patience: Callable[[], float]
+    """Seconds the caller would still wait for its turn."""
+    is_there: Callable[[], bool] = lambda: True
+    account: str | None = None
+    owner: str = ""
+    """Which key it came with, without telling it."""
+    label: str = ""
+    """That key's name for the log."""
+    request: str = ""
+    """The request's id."""
+    idempotency: str | None = None
+    """Its Idempotency-Key."""
+    confirm: frozenset[str] = frozenset()
+    """The words of X-Bridge-Confirm."""
+    subject: str = ""
+    """The last part of its path: an order's id, or a reply's."""
+    record: Record | None = None
+    """The order it is about, once that is known; told in the headers of its answer."""
+    source: str = "gateway"
+
+    @property
+    def fingerprint(self) -> str:
+        """What it has in common with the same call sent again, and with no other."""
+        return digest(self.call.method.encode(), self.call.target.encode(), self.call.body)

@@ -1,0 +1,736 @@
+"""An order placed through the bridge ends in exactly one way, and the journal knows which."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.stage import Stage
+from tests.conftest import Open
+from tests.house import KEY, PREVIOUS, House, Placed, Reply, within
+
+ORDER = Placed()
+LIMIT = Placed(extra={"orderType": "LMT", "price": 187.5})  # near enough for no question, too low to fill
+FAR = Placed(extra={"orderType": "LMT", "price": 100})  # IBKR asks o163
+FAR_AND_LARGE = Placed(quantity=501, extra={"orderType": "LMT", "price": 100})  # and then o383
+ORDERS = "/DU1234567/orders$"  # placing alone, not the list
+
+
+def order_of(reply: Reply) -> tuple[str, str]:
+    """The journal's id, and the state that was told with it."""
+    return reply.headers["X-Bridge-Order"], reply.headers["X-Bridge-Order-State"]
+
+
+def sent(sim: Stage, part: str = ORDER.target) -> list[Any]:
+    """The orders that reached IBKR, as they came."""
+    return [json.loads(call.body) for call in sim.calls(part) if call.method == "POST" and "whatif" not in call.target]
+
+
+async def place(house: House, placed: Placed = ORDER, **headers: str) -> Reply:
+    """Place an order."""
+    return await house.post(placed.target, placed.body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+async def story(house: House, order: str) -> list[str]:
+    """What happened to an order, in the journal's words."""
+    return [event["what"] for event in (await house.get(f"/orders/{order}")).json["events"]]
+
+
+async def gone_away(house: House, placed: Placed, sim: Stage, **headers: str) -> None:
+    """Place an order and hang up when it has reached IBKR."""
+    body = json.dumps(placed.body).encode()
+    told = {"Host": "localhost", "X-Bridge-Key": KEY, "Content-Type": "application/json", **headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    seen = len(sent(sim))
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(f"POST {placed.target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    await within(sim.arrived(placed.target, seen + 1))
+    writer.close()
+
+
+# -- the plain ends
+
+
+async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: Stage) -> None:
+    """It has a name, and the caller's text is otherwise as it was."""
+    reply = await place(house)
+
+    order, state = order_of(reply)
+    assert (reply.status, state) == (200, "placed")
+    assert sent(sim) == [{"orders": [{"cOID": f"brdg-{order}", **ORDER.body["orders"][0]}]}]
+    assert (await house.get(f"/orders/{order}")).json["order_id"] == reply.json[0]["order_id"]
+    assert await story(house, order) == ["sent", "taken", "told"]
+
+
+async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: Stage) -> None:
+    """A name is put into the text; numbers keep their form."""
+    body = b'{ "orders" : [ {"acctId":"DU1234567", "conid":265598,"orderType":"LMT","price":1.8500e2 ,"side":"BUY","tif":"DAY","quantity":1.0}]}'
+
+    reply = await house.post(ORDER.target, body)
+
+    name = f'"cOID":"brdg-{order_of(reply)[0]}",'.encode()
+    assert sim.calls(ORDER.target)[0].body == body.replace(b'{"acctId"', b"{" + name + b'"acctId"')
+
+
+async def test_names_can_be_turned_off(open_house: Open, sim: Stage) -> None:
+    """Then the text is the caller's own."""
+    house = await open_house(IBKR_BRIDGE_ADD_COID="no")
+
+    await place(house)
+
+    assert sent(sim) == [ORDER.body]
+
+
+async def test_a_refusal_of_ibkr_is_one(house: House) -> None:
+    """Its 200 hides an error; the caller gets it unchanged."""
+    first = await place(house, Placed(extra={"cOID": "mine"}))
+    house.bridge.line.ordering.book.register.drop(
+        house.bridge.line.ordering.book.register.find(order_of(first)[0])  # type: ignore[arg-type]  # it is there
+    )
+
+    reply = await place(house, Placed(extra={"cOID": "mine"}))
+
+    assert (reply.status, order_of(reply)[1]) == (200, "rejected")
+    assert "already registered" in reply.json["error"]
+    assert "already registered" in (await house.get(f"/orders/{order_of(reply)[0]}")).json["error"]
+
+
+async def test_what_is_refused_here_is_in_the_journal_too(house: House, sim: Stage) -> None:
+    """With the rule's word; the same refusal again is not another entry."""
+    await house.post("/gateway/pause")
+
+    first, second = await place(house), await place(house)
+
+    assert (first.status, first.code, order_of(first)[1]) == (403, "paused", "refused")
+    assert order_of(first) == order_of(second)
+    events_of_it = (await house.get(f"/orders/{order_of(first)[0]}")).json["events"]
+    assert [event["code"] for event in events_of_it] == ["paused"]
+    assert sent(sim) == []
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"orders":[]}', b'{"orders":["x"]}', b'"x"', b"{}", b'{"orders":{"a":1}}'])
+async def test_a_placement_without_tickets_is_refused(house: House, sim: Stage, body: bytes) -> None:
+    """What cannot be found again is not sent."""
+    reply = await house.post(ORDER.target, body)
+
+    assert (reply.status, reply.code, order_of(reply)[1]) == (400, "bad_request", "refused")
+    assert sent(sim) == []
+
+
+async def test_the_journal_shows_no_account_number(house: House) -> None:
+    """Nor the key, nor its digest."""
+    reply = await place(house)
+
+    one, listed = await house.get(f"/orders/{order_of(reply)[0]}"), await house.get("/orders")
+    assert b"DU1234567" not in one.body + listed.body
+    assert (one.json["account"], "owner" in one.body.decode()) == ("DU*****67", False)
+    assert list(listed.json["orders"][0]) == [
+        "id",
+        "state",
+        "account",
+        "coid",
+        "order_id",
+        "created",
+        "updated",
+        "error",
+    ]
+    assert list(one.json) == [*listed.json["orders"][0], "events"]
+
+
+async def test_events_join_request_journal_and_ibkr(house: House) -> None:
+    """Whoever greps for one id finds the others."""
+    reply = await house.post(ORDER.target, ORDER.body, headers={"X-Request-ID": "joined-up"})
+
+    told = [fact for fact in house.facts if isinstance(fact, events.OrderFact)]
+    assert [fact.event for fact in told] == ["order.sent", "order.placed"]
+    assert {(fact.request_id, fact.order) for fact in told} == {("joined-up", order_of(reply)[0])}
+    assert told[1].order_id == reply.json[0]["order_id"]
+
+
+# -- lost answers
+
+LOST = ["cut-before", "cut-in", "garble", "silence", "stall-in", "die-in", "drop", "empty-503"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_an_order_whose_answer_was_lost_is_looked_for(house: House, sim: Stage, fault: str) -> None:
+    """It reached IBKR: it is found by its name, whatever became of the answer."""
+    sim.faults.add(fault, path=ORDERS, times=1, done=True)
+
+    reply = await place(house)
+
+    order, state = order_of(reply)
+    assert (reply.status, reply.code, state) == (502, "order_unknown", "unknown")
+    assert order in reply.json["detail"]
+    assert await house.settled(order) == "placed"
+    found = (await house.get(f"/orders/{order}")).json
+    assert (found["order_id"], found["error"]) == ("1000000001", None)
+    assert len(sent(sim)) == 1
+
+
+@pytest.mark.parametrize("fault", ["cut-before", "silence", "drop", "empty-503", "garble"])
+async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: Stage, fault: str) -> None:
+    """After a while, with the evidence."""
+    sim.faults.add(fault, path=ORDERS, times=1, done=False)
+
+    order, _ = order_of(await place(house))
+
+    assert await house.settled(order) == "not_placed"
+    told = (await house.get(f"/orders/{order}")).json["events"][-1]
+    assert (told["what"], "looked for" in told["error"]) == ("missed", True)
+    assert (await house.get("/orders?state=unknown")).json["orders"] == []
+
+
+async def test_a_page_in_html_passes_on_and_is_looked_into(house: House, sim: Stage) -> None:
+    """IBKR's answer is the caller's; whether the order exists is the journal's question."""
+    sim.faults.add("html-500", path=ORDERS, times=1)
+
+    reply = await place(house)
+
+    assert (reply.status, order_of(reply)[1]) == (500, "unknown")
+    assert reply.body.startswith(b"<html>")
+    assert await house.settled(order_of(reply)[0]) == "not_placed"
+
+
+async def test_an_answer_that_comes_late_settles_it(house: House, sim: Stage) -> None:
+    """The connection is read on: nothing is better evidence."""
+    house.bridge.line.ordering.seeker.look = _blind
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
+
+    order, state = order_of(await place(house))
+
+    assert state == "unknown"
+    assert await house.settled(order) == "placed"
+    assert (await story(house, order))[-1] == "taken"
+
+
+async def test_a_question_that_comes_late_is_declined(house: House, sim: Stage) -> None:
+    """Nobody is left to be asked."""
+    house.bridge.line.ordering.seeker.look = _blind
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
+
+    order, _ = order_of(await place(house, FAR))
+
+    assert await house.settled(order) == "not_placed"
+    await within(sim.arrived("/iserver/reply/"))
+    assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
+
+
+async def test_an_order_that_was_only_late_raises_an_alarm(house: House, sim: Stage) -> None:
+    """A caller's own look at the list is as good a proof as ours."""
+    sim.faults.add("drop", path=ORDERS, times=1)
+    order, _ = order_of(await place(house, Placed(extra={"cOID": "late-one"})))
+    await house.settled(order, "not_placed")
+
+    await sim_place(sim, "late-one")
+    await house.get("/iserver/account/orders")
+
+    assert await house.settled(order, "placed") == "placed"
+    assert [fact.event for fact in await house.heard(events.OrderPlacedLate)] == ["order.placed_late"]
+
+
+async def sim_place(sim: Stage, name: str) -> None:
+    """Place an order behind the bridge's back, as the Gateway's queue does."""
+    world = sim.market.world
+    from ibkr_bridge.sim.market.tickets import read_ticket
+
+    ticket = {**ORDER.body["orders"][0], "cOID": name}
+    world.book.add(read_ticket(ticket, "DU1234567", world.quotes, sim.clock.now()))
+
+
+async def _blind(_: str | None) -> None:
+    return None
+
+
+async def test_a_lost_cancel_is_looked_for(house: House, sim: Stage) -> None:
+    """By the order's state."""
+    number = (await place(house, LIMIT)).json[0]["order_id"]
+    sim.faults.add("cut-before", path=number, times=1, done=True)
+
+    reply = await house.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
+
+    assert (reply.code, order_of(reply)[1]) == ("order_unknown", "unknown")
+    assert await house.settled(order_of(reply)[0]) == "placed"
+
+
+async def test_a_lost_change_is_looked_for(house: House, sim: Stage) -> None:
+    """By its figures: here it was not made."""
+    number = (await place(house, LIMIT)).json[0]["order_id"]
+    target = f"/iserver/account/DU1234567/order/{number}"
+    changed = {**LIMIT.body["orders"][0], "price": 187.4}
+    sim.faults.add("cut-before", path=number, times=1, done=True)
+    made = await house.post(target, changed)
+    sim.faults.add("cut-before", path=number, times=1, done=False)
+    not_made = await house.post(target, {**changed, "price": 187.3})
+
+    assert await house.settled(order_of(made)[0]) == "placed"
+    assert await house.settled(order_of(not_made)[0]) == "not_placed"
+
+
+# -- who it is
+
+
+async def test_an_idempotency_key_is_one_order(house: House, sim: Stage) -> None:
+    """The same answer, byte for byte."""
+    first = await place(house, Idempotency_Key='"8e03978e-40d5"')
+    second = await place(house, Idempotency_Key="8e03978e-40d5")
+
+    assert (first.status, first.body, order_of(first)) == (second.status, second.body, order_of(second))
+    assert second.headers["X-Bridge-Source"] == "cache"
+    assert len(sent(sim)) == 1
+
+
+async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: Stage) -> None:
+    """What the first one was told, to the byte; the state now stands beside it."""
+    sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
+    first = await place(house, Idempotency_Key="k")
+    await house.settled(order_of(first)[0])
+
+    second = await place(house, Idempotency_Key="k")
+
+    assert (first.status, first.body) == (second.status, second.body)
+    assert order_of(second) == (order_of(first)[0], "placed")
+    assert len(sent(sim)) == 1
+
+
+async def test_an_idempotency_key_with_another_body(house: House, sim: Stage) -> None:
+    """Is a mistake of its caller."""
+    await place(house, Idempotency_Key="k")
+
+    reply = await place(house, LIMIT, Idempotency_Key="k")
+
+    assert (reply.status, reply.code) == (422, "idempotency_mismatch")
+    assert len(sent(sim)) == 1
+
+
+async def test_an_idempotency_key_that_is_still_running(house: House, sim: Stage) -> None:
+    """Is no second order, and no answer yet."""
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=0.5)
+    first = asyncio.create_task(place(house, Idempotency_Key="k"))
+    await within(sim.arrived(ORDER.target))
+
+    reply = await place(house, Idempotency_Key="k")
+
+    assert (reply.status, reply.code) == (409, "order_in_progress")
+    assert (await first).status == 200
+    assert len(sent(sim)) == 1
+
+
+async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: Stage) -> None:
+    """For a day."""
+    house = await open_house()
+    first = await place(house, Idempotency_Key="k")
+    await house.finish()
+    again = await open_house()
+
+    second = await place(again, Idempotency_Key="k")
+
+    assert (first.body, order_of(first)) == (second.body, order_of(second))
+    assert len(sent(sim)) == 1
+
+
+async def test_what_was_refused_may_be_sent_under_the_same_key(house: House, sim: Stage) -> None:
+    """Nothing left, so there is nothing to repeat."""
+    await house.post("/gateway/pause")
+    refused = await place(house, Idempotency_Key="k")
+    await house.post("/gateway/resume")
+
+    reply = await place(house, Idempotency_Key="k")
+
+    assert (refused.status, reply.status, order_of(reply)[1]) == (403, 200, "placed")
+
+
+@pytest.mark.parametrize("value", ["", '""', "ä", "x" * 256, '"open'])
+async def test_an_idempotency_key_that_is_none(house: House, sim: Stage, value: str) -> None:
+    """Is refused rather than ignored."""
+    reply = await place(house, Idempotency_Key=value)
+
+    assert (reply.status, reply.code) == (400, "bad_request")
+    assert sent(sim) == []
+
+
+async def test_the_same_name_twice_is_one_order(house: House, sim: Stage) -> None:
+    """Whoever sends it."""
+    mine = Placed(extra={"cOID": "mine-1"})
+
+    first, second = await place(house, mine), await place(house, mine)
+
+    assert (first.body, order_of(first)) == (second.body, order_of(second))
+    assert len(sent(sim)) == 1
+
+
+async def test_the_same_name_for_another_order(house: House, sim: Stage) -> None:
+    """Is refused here, in words, before IBKR does."""
+    await place(house, Placed(extra={"cOID": "mine-1"}))
+
+    reply = await place(house, Placed(quantity=2, extra={"cOID": "mine-1"}))
+
+    assert (reply.status, reply.code, order_of(reply)[1]) == (409, "duplicate_order", "refused")
+    assert len(sent(sim)) == 1
+
+
+async def test_two_equal_orders_one_after_the_other_stay_two(house: House, sim: Stage) -> None:
+    """The first was answered: whoever asks again means it."""
+    first, second = await place(house), await place(house)
+
+    assert order_of(first)[0] != order_of(second)[0]
+    assert len(sent(sim)) == 2
+
+
+async def test_a_call_sent_again_on_a_time_out_is_one_order(house: House, sim: Stage) -> None:
+    """As clients do that repeat a POST whose answer they did not wait for."""
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=0.4)
+    await gone_away(house, ORDER, sim)
+
+    reply = await place(house)
+    after = await place(house)
+
+    assert (reply.status, order_of(reply)[1], reply.headers["X-Bridge-Source"]) == (200, "placed", "shared")
+    assert order_of(after)[0] != order_of(reply)[0]
+    assert len(sent(sim)) == 2
+
+
+async def test_a_call_sent_again_after_its_answer_went_nowhere(house: House, sim: Stage) -> None:
+    """The first caller had gone before the answer came; who asks again gets it."""
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=0.2)
+    await gone_away(house, ORDER, sim)
+    left = await house.heard(events.OrderUnheard)
+
+    reply = await place(house)
+
+    assert (order_of(reply), reply.headers["X-Bridge-Source"]) == ((left[0].order, "placed"), "cache")  # type: ignore[attr-defined]
+    assert len(sent(sim)) == 1
+
+
+async def test_the_same_order_while_its_twin_is_being_looked_for(house: House, sim: Stage) -> None:
+    """Its caller was told that nobody knows, and has to say that they want another one."""
+    house.bridge.line.ordering.seeker.look = _blind
+    sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
+    await place(house)
+
+    held, let = await place(house), await place(house, X_Bridge_Confirm="unknown-open")
+
+    assert (held.status, held.code) == (409, "order_in_progress")
+    assert let.status == 200
+    assert len(sent(sim)) == 2
+
+
+async def test_a_bracket_has_one_name(house: House, sim: Stage) -> None:
+    """The parent's, by which its children call it."""
+    base = {"acctId": "DU1234567", "conid": 265598, "tif": "GTC", "quantity": 1}
+    parent = {**base, "orderType": "LMT", "price": 187.5, "side": "BUY"}
+    child = {**base, "orderType": "LMT", "price": 192, "side": "SELL", "parentId": "bracket-1"}
+
+    reply = await house.post(ORDER.target, {"orders": [parent, child]})
+
+    assert [ticket.get("cOID") for ticket in sent(sim)[0]["orders"]] == ["bracket-1", None]
+    assert [row["order_id"] for row in reply.json] == ["1000000001", "1000000002"]
+
+
+# -- questions
+
+
+async def test_a_question_is_passed_on_and_its_reply_too(house: House, sim: Stage) -> None:
+    """Unchanged both ways."""
+    asked = await place(house, FAR)
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (asked.json[0]["messageIds"], order_of(asked)[1]) == (["o163"], "question")
+    assert order_of(reply) == (order_of(asked)[0], "placed")
+    assert await story(house, order_of(asked)[0]) == ["sent", "asked", "told", "confirmed", "taken", "told"]
+
+
+async def test_a_question_can_be_declined(house: House, sim: Stage) -> None:
+    """Paused or not: getting out is always possible."""
+    asked = await place(house, FAR)
+    await house.post("/gateway/pause")
+
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False})
+    await house.post("/gateway/resume")
+
+    assert order_of(reply) == (order_of(asked)[0], "not_placed")
+    assert (await place(house)).status == 200
+
+
+async def test_a_confirmation_is_judged_like_an_order(house: House, sim: Stage) -> None:
+    """It is what places it; the question hangs on, and may be declined."""
+    asked = await place(house, FAR)
+    await house.post("/gateway/pause")
+
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (reply.status, reply.code, order_of(reply)[1]) == (403, "paused", "question")
+    assert sim.calls("/iserver/reply/") == []
+
+
+async def test_only_named_questions_are_confirmed(house: House, sim: Stage) -> None:
+    """All ids have to be listed; the first that is not goes to the caller."""
+    all_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163, o383")
+    one_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163")
+
+    assert order_of(all_named)[1] == "placed"
+    assert (order_of(one_named)[1], one_named.json[0]["messageIds"]) == ("question", ["o383"])
+
+
+@pytest.mark.parametrize("body", [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, []])
+async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: Stage, body: object) -> None:
+    """Is none."""
+    asked = await place(house, FAR)
+
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", body)
+
+    assert (reply.status, reply.code) == (400, "bad_request")
+    assert sim.calls("/iserver/reply/") == []
+
+
+async def test_reply_ids_of_others_are_refused(house: House, sim: Stage) -> None:
+    """An id this bridge never handed out leads nowhere."""
+    reply = await house.post("/iserver/reply/30453164-28e4-5059-94db-83f4d822035c", {"confirmed": True})
+
+    assert (reply.status, reply.code) == (404, "reply_not_found")
+    assert sim.calls("/iserver/reply/") == []
+
+
+async def test_a_question_belongs_to_the_key_that_began_it(open_house: Open, sim: Stage) -> None:
+    """Another key cannot answer it, yes or no."""
+    house = await open_house(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
+    asked = await place(house, FAR)
+    target = f"/iserver/reply/{asked.json[0]['id']}"
+
+    foreign = await house.post(target, {"confirmed": True}, key=PREVIOUS)
+    own = await house.post(target, {"confirmed": True})
+
+    assert (foreign.status, foreign.code) == (409, "order_in_progress")
+    assert order_of(own)[1] == "placed"
+
+
+async def test_others_wait_while_a_question_hangs(open_house: Open, sim: Stage) -> None:
+    """As long as they would, then they are told whose it is; the question is as good as before."""
+    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
+    asked = await place(house, FAR)
+
+    waiting = await place(house)
+    preview = await house.post(f"{ORDER.target}/whatif", ORDER.body)
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (waiting.status, waiting.code, order_of(asked)[0] in waiting.json["detail"]) == (
+        409,
+        "order_in_progress",
+        True,
+    )
+    assert int(waiting.headers["Retry-After"]) > 50
+    assert (preview.status, preview.code) == (409, "order_in_progress")
+    assert order_of(reply)[1] == "placed"
+
+
+async def test_who_waits_goes_on_when_the_question_is_answered(house: House, sim: Stage) -> None:
+    """In turn."""
+    asked = await place(house, FAR)
+    waiting = asyncio.create_task(place(house))
+    await asyncio.sleep(0)
+
+    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert order_of(await waiting)[1] == "placed"
+
+
+async def test_a_cancel_waits_for_nobody_and_ends_the_question(house: House, sim: Stage) -> None:
+    """IBKR has forgotten it then, and so the bridge says."""
+    number = (await place(house, LIMIT)).json[0]["order_id"]
+    asked = await place(house, FAR)
+
+    cancel = await house.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
+    late = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (cancel.status, order_of(cancel)[1]) == (200, "placed")
+    assert house.state_of(order_of(asked)[0]) == "not_placed"
+    assert (late.status, late.code) == (404, "reply_not_found")
+
+
+async def test_a_reply_sent_twice_counts_once(house: House, sim: Stage) -> None:
+    """Its answer is told again; the opposite is refused."""
+    asked = await place(house, FAR)
+    target = f"/iserver/reply/{asked.json[0]['id']}"
+
+    first, second = await house.post(target, {"confirmed": True}), await house.post(target, {"confirmed": True})
+    other = await house.post(target, {"confirmed": False})
+
+    assert (first.body, order_of(first)) == (second.body, order_of(second))
+    assert (other.status, other.code) == (404, "reply_not_found")
+    assert len(sim.calls("/iserver/reply/")) == 1
+
+
+async def test_a_confirmation_whose_answer_is_lost(house: House, sim: Stage) -> None:
+    """The order may exist: it is looked for like any other."""
+    asked = await place(house, FAR)
+    sim.faults.add("cut-before", path="/iserver/reply/", times=1, done=True)
+
+    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (reply.code, order_of(reply)) == ("order_unknown", (order_of(asked)[0], "unknown"))
+    assert await house.settled(order_of(asked)[0]) == "placed"
+
+
+# -- suppressed questions
+
+
+async def test_suppressed_questions_stay_suppressed(house: House, sim: Stage) -> None:
+    """IBKR forgets them with the session; the bridge says it again before it is ready."""
+    await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
+    sim.lose_brokerage()
+    await house.until(State.OPENING)
+    await house.until(State.READY)
+
+    assert order_of(await place(house, FAR))[1] == "placed"
+
+
+async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_house: Open, sim: Stage) -> None:
+    """The latest list counts; a reset is remembered as well."""
+    house = await open_house()
+    await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
+    await house.finish()
+    sim.lose_brokerage()
+    again = await open_house()
+    placed = await place(again, FAR)
+    await again.post("/iserver/questions/suppress/reset", {})
+    asked = await place(again, FAR)
+
+    assert (order_of(placed)[1], order_of(asked)[1]) == ("placed", "question")
+
+
+# -- restarts
+
+
+async def test_what_was_under_way_is_found_before_anything_new(open_house: Open, sim: Stage) -> None:
+    """On a start after a kill: the order exists, and its caller, asking again, hears of it."""
+    house = await open_house()
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
+    await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
+    journal = house.bridge.line.ordering.book.journal
+    rows = list(journal.rows())
+    await house.finish()
+    path = journal._path
+    assert path is not None
+    path.unlink()
+    _write_again(path, rows)  # as a kill before the answer leaves it
+    again = await open_house()
+    await again.settled(rows[0][1].order)
+
+    reply = await place(again, Idempotency_Key="k")
+
+    order, state = order_of(reply)
+    assert (order, state) == (rows[0][1].order, "placed")
+    assert reply.json[0]["order_id"] == "1000000001"
+    assert len(sent(sim)) == 1
+
+
+def _write_again(path: Any, rows: Any) -> None:
+    from datetime import UTC, datetime
+
+    from ibkr_bridge.events import Bus
+    from ibkr_bridge.orders.journal import Journal
+
+    journal = Journal(path, Bus(), lambda: datetime.now(UTC))
+    for _, entry, _ in rows:
+        journal.write(entry)
+    journal.close()
+
+
+async def test_a_question_nobody_answers_is_declined(house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time, so that others get their turn; the journal says so, and IBKR hears a no."""
+    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.1)
+
+    asked = await place(house, FAR)
+    after = await place(house)
+    late = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert order_of(after)[1] == "placed"
+    told = (await house.get(f"/orders/{order_of(asked)[0]}")).json
+    assert (told["state"], told["error"]) == ("not_placed", "nobody replied in time")
+    assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
+    assert (late.status, late.code) == (404, "reply_not_found")
+
+
+async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: Stage) -> None:
+    """Nobody knows any more what was asked; the order was never confirmed."""
+    house = await open_house()
+    asked = await place(house, FAR)
+    await house.finish()
+
+    again = await open_house()
+    await within(sim.arrived("/iserver/reply/"))
+
+    assert again.state_of(order_of(asked)[0]) == "not_placed"
+    assert order_of(await place(again))[1] == "placed"
+
+
+# -- nothing is sent in vain, or late
+
+
+async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim: Stage) -> None:
+    """It waited behind a question, and nobody waits for it any more."""
+    house = await open_house()
+    asked = await place(house, FAR)
+    body = json.dumps(LIMIT.body).encode()
+    lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(f"POST {LIMIT.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
+    await writer.drain()
+    while not house.bridge.line.ordering.desk.chain._waiting:
+        await asyncio.sleep(0)
+    writer.close()
+    await writer.wait_closed()
+
+    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    refused = await house.heard(events.OrderRefused)
+
+    assert refused[0].why == "its caller hung up before it was sent"  # type: ignore[attr-defined]
+    assert len(sent(sim)) == 1
+
+
+async def test_no_order_goes_where_ghosts_hold_all_places(open_house: Open, sim: Stage) -> None:
+    """It would stand in the Gateway's queue and go out who knows when; nor does a cancel."""
+    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
+    sim.faults.add("silence", path="/portfolio/")
+    await asyncio.gather(*(house.get(f"/portfolio/DU1234567/positions/{page}") for page in range(3)))
+    sim.faults.add("silence", path=ORDERS)
+    await place(house)
+    await house.until(State.SILENT)
+
+    order, cancel = await place(house, LIMIT), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
+
+    assert {order.code, cancel.code} <= {"busy", "session_down"}
+    assert len(sent(sim)) == 1
+
+
+async def test_an_order_is_not_sent_without_a_journal(house: House, sim: Stage) -> None:
+    """Reads go on, and the status tells."""
+    file = house.bridge.line.ordering.book.journal
+    file.close()
+    path = file._path
+    assert path is not None
+    path.unlink()
+    path.mkdir()
+
+    order, cancel = await place(house), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
+    read = await house.get("/iserver/account/orders")
+
+    assert {(reply.status, reply.code) for reply in (order, cancel)} == {(503, "journal_down")}
+    assert read.status == 200
+    assert sent(sim) == []
+    assert "directory" in (await house.get("/gateway/status")).json["journal"]["trouble"].lower()
+
+
+async def test_no_state_directory_no_order(open_house: Open, sim: Stage) -> None:
+    """What cannot be proved is not sent."""
+    house = await open_house(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
+
+    reply = await place(house)
+
+    assert (reply.status, reply.code) == (503, "journal_down")
+    assert sent(sim) == []
