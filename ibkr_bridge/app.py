@@ -88,9 +88,12 @@ def build_line(
     limits = manners.limits
     road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    keeper = Keeper(name, Beside(gateway, turns, penalty, reads, courtesy.noticing), policy, clock, bus, scrubber, road)
+    beside = Beside(gateway, turns, penalty, reads, courtesy.noticing)
+    suppressed = Suppressed(file("suppressed"), bus)
+    said_again = (lambda: None) if settings.read_only else suppressed.call
+    keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)
     pause = Pause(file("paused"), bus)
-    explaining, suppressed = Explaining(keeper, penalty), Suppressed(file("suppressed"), bus)
+    explaining = Explaining(keeper, penalty)
     book = Book(Journal(file("orders", "db"), bus, clock.utc), bus, clock.utc)
     ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
     line = Line(

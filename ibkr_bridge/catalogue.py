@@ -21,12 +21,12 @@ from urllib.parse import unquote
 
 from ibkr_bridge.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Made, Need, Order, Pace
 
-READ, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
+READ, CHANGE, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.CHANGE, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
 ACCOUNT, HISTORY, MARKET, WORLD = Holds.ACCOUNT, Holds.HISTORY, Holds.MARKET, Holds.WORLD
 EACH_SECOND, IN_5_S = Pace(1, 1.0, "GUIDE"), Pace(1, 5.0, "GUIDE")
 IN_15_MIN, IN_15_MIN_TOO = Pace(1, 900.0, "GUIDE"), Pace(1, 900.0, "CLIENTS")
-TEN_A_SECOND = Pace(10, 1.0, "GUIDE")
+TEN_A_SECOND, EACH_MINUTE = Pace(10, 1.0, "GUIDE"), Pace(1, 60.0, "GUIDE")
 HOURS = 6 * 3600.0
 SLOW = 30.0
 SNAPSHOT_MOST = (("conids", 100), ("fields", 50))
@@ -41,25 +41,26 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("POST",  "/iserver/auth/ssodh/init",                            SESSION, LOGIN,     "OAS"),
     Endpoint("POST",  "/iserver/reauthenticate",                             SESSION, LOGIN,     "SW2"),
     Endpoint("GET",   "/iserver/reauthenticate",                             SESSION, LOGIN,     "CLIENTS"),
+    Endpoint("GET",   "/sso/validate",                                       READ,    LOGIN,     "OAS", pace=EACH_MINUTE),  # the keeper's own; callers never reach /sso
     # -- orders
     Endpoint("GET",   "/iserver/account/orders",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS, Need.TWICE), made=Made.FILTERED),
     Endpoint("GET",   "/iserver/account/order/status/{orderId}",             READ,    BROKERAGE, "OAS", needs=(Need.ACCOUNTS,)),
     Endpoint("GET",   "/iserver/account/trades",                             READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0, needs=(Need.ACCOUNTS,)),
-    Endpoint("POST",  "/iserver/account/{accountId}/orders/whatif",          READ,    BROKERAGE, "OAS", needs=(Need.ACCOUNTS, Need.QUOTE)),
-    Endpoint("POST",  "/iserver/account/{accountId}/order/whatif",           READ,    BROKERAGE, "SW2", needs=(Need.ACCOUNTS, Need.QUOTE)),
+    Endpoint("POST",  "/iserver/account/{accountId}/orders/whatif",          READ,    BROKERAGE, "OAS", Order.PREVIEW, needs=(Need.ACCOUNTS, Need.QUOTE)),
+    Endpoint("POST",  "/iserver/account/{accountId}/order/whatif",           READ,    BROKERAGE, "SW2", Order.PREVIEW, needs=(Need.ACCOUNTS, Need.QUOTE)),
     Endpoint("POST",  "/iserver/account/{accountId}/orders",                 TRADE,   BROKERAGE, "OAS", Order.PLACE),
     Endpoint("POST",  "/iserver/account/{accountId}/order",                  TRADE,   BROKERAGE, "SW2", Order.PLACE),
     Endpoint("POST",  "/iserver/account/orders/{faGroup}",                   TRADE,   BROKERAGE, "SW2", Order.PLACE),
     Endpoint("POST",  "/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", Order.MODIFY, needs=(Need.ACCOUNTS,)),
     Endpoint("DELETE","/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", Order.CANCEL, needs=(Need.ACCOUNTS,)),
     Endpoint("POST",  "/iserver/reply/{replyId}",                            TRADE,   BROKERAGE, "OAS", Order.REPLY),
-    Endpoint("POST",  "/iserver/notification",                               TRADE,   BROKERAGE, "OAS", Order.REPLY),
+    Endpoint("POST",  "/iserver/notification",                               TRADE,   BROKERAGE, "OAS", Order.ANSWER),
     Endpoint("POST",  "/iserver/questions/suppress",                         TRADE,   BROKERAGE, "OAS"),
     Endpoint("POST",  "/iserver/questions/suppress/reset",                   TRADE,   BROKERAGE, "OAS"),
     # -- accounts
     Endpoint("GET",   "/iserver/accounts",                                   READ,    BROKERAGE, "OAS", fresh=5.0, holds=ACCOUNT, meets=Need.ACCOUNTS),
-    Endpoint("POST",  "/iserver/account",                                    TRADE,   BROKERAGE, "OAS"),
-    Endpoint("POST",  "/iserver/dynaccount",                                 TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account",                                    CHANGE,  BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/dynaccount",                                 CHANGE,  BROKERAGE, "OAS"),
     Endpoint("GET",   "/iserver/account/search/{pattern}",                   READ,    BROKERAGE, "OAS"),
     Endpoint("GET",   "/iserver/account/pnl/partitioned",                    READ,    BROKERAGE, "OAS", pace=IN_5_S, fresh=5.0),
     Endpoint("GET",   "/iserver/account/{accountId}/summary",                READ,    BROKERAGE, "OAS", fresh=2.0, needs=(Need.ACCOUNTS,)),
@@ -67,9 +68,9 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",   "/iserver/account/mta",                                READ,    BROKERAGE, "OAS", fresh=2.0, holds=ACCOUNT),
     Endpoint("GET",   "/iserver/account/alert/{alertId}",                    READ,    BROKERAGE, "OAS", fresh=1.0, holds=ACCOUNT),
     Endpoint("GET",   "/iserver/account/{accountId}/alerts",                 READ,    BROKERAGE, "OAS", fresh=2.0, holds=ACCOUNT),
-    Endpoint("POST",  "/iserver/account/{accountId}/alert",                  TRADE,   BROKERAGE, "OAS"),
-    Endpoint("POST",  "/iserver/account/{accountId}/alert/activate",         TRADE,   BROKERAGE, "OAS"),
-    Endpoint("DELETE","/iserver/account/{accountId}/alert/{alertId}",        TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/{accountId}/alert",                  CHANGE,  BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/account/{accountId}/alert/activate",         CHANGE,  BROKERAGE, "OAS"),
+    Endpoint("DELETE","/iserver/account/{accountId}/alert/{alertId}",        CHANGE,  BROKERAGE, "OAS"),
     Endpoint("GET",   "/iserver/account/allocation/{what}",                  READ,    BROKERAGE, "OAS", fresh=2.0, holds=ACCOUNT),
     Endpoint("POST",  "/iserver/account/allocation/group/single",            READ,    BROKERAGE, "OAS"),
     Endpoint("POST",  "/iserver/account/allocation/group/delete",            TRADE,   BROKERAGE, "OAS"),
@@ -94,8 +95,8 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",   "/iserver/scanner/params",                             READ,    BROKERAGE, "OAS", pace=IN_15_MIN, fresh=900.0, holds=WORLD, within=SLOW),
     Endpoint("POST",  "/iserver/scanner/run",                                READ,    BROKERAGE, "OAS", pace=EACH_SECOND, fresh=1.0, holds=MARKET),
     Endpoint("GET",   "/iserver/watchlist",                                  READ,    BROKERAGE, "OAS", fresh=1.0, holds=ACCOUNT, needs=(Need.TWICE,)),
-    Endpoint("POST",  "/iserver/watchlist",                                  TRADE,   BROKERAGE, "OAS"),
-    Endpoint("DELETE","/iserver/watchlist",                                  TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/watchlist",                                  CHANGE,  BROKERAGE, "OAS"),
+    Endpoint("DELETE","/iserver/watchlist",                                  CHANGE,  BROKERAGE, "OAS"),
     Endpoint("GET",   "/iserver/watchlists",                                 READ,    BROKERAGE, "OAS", fresh=2.0, holds=ACCOUNT),
     # -- portfolio: the login is enough
     Endpoint("GET",   "/portfolio/accounts",                                 READ,    LOGIN,     "OAS", pace=IN_5_S, fresh=5.0, holds=ACCOUNT, meets=Need.PORTFOLIO),
@@ -129,12 +130,12 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",   "/fyi/deliveryoptions",                                READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0, holds=ACCOUNT),
     Endpoint("GET",   "/fyi/notifications",                                  READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0, holds=ACCOUNT),
     Endpoint("GET",   "/fyi/notifications/more",                             READ,    LOGIN,     "SW2", pace=EACH_SECOND, fresh=1.0, holds=ACCOUNT),
-    Endpoint("POST",  "/fyi/settings/{typecode}",                            TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
-    Endpoint("PUT",   "/fyi/disclaimer/{typecode}",                          TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
-    Endpoint("PUT",   "/fyi/deliveryoptions/email",                          TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
-    Endpoint("POST",  "/fyi/deliveryoptions/device",                         TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
-    Endpoint("DELETE","/fyi/deliveryoptions/{deviceId}",                     TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
-    Endpoint("PUT",   "/fyi/notifications/{notificationId}",                 TRADE,   LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("POST",  "/fyi/settings/{typecode}",                            CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/disclaimer/{typecode}",                          CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/deliveryoptions/email",                          CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("POST",  "/fyi/deliveryoptions/device",                         CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("DELETE","/fyi/deliveryoptions/{deviceId}",                     CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
+    Endpoint("PUT",   "/fyi/notifications/{notificationId}",                 CHANGE,  LOGIN,     "OAS", pace=EACH_SECOND),
     Endpoint("GET",   "/fyi/disclaimer/{typecode}",                          READ,    LOGIN,     "OAS", pace=EACH_SECOND, fresh=1.0, holds=ACCOUNT),
     Endpoint("POST",  "/hmds/auth/init",                                     READ,    LOGIN,     "GUIDE", meets=Need.HISTORY_FARM),
     Endpoint("POST",  "/hmds/scanner",                                       READ,    LOGIN,     "SW2", fresh=1.0, holds=MARKET, needs=(Need.HISTORY_FARM,)),
@@ -156,9 +157,9 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("GET",   "/ccp/trades",                                         READ,    LOGIN,     "SW2", fresh=1.0),
     Endpoint("POST",  "/ccp/auth/init",                                      SESSION, LOGIN,     "SW2"),
     Endpoint("POST",  "/ccp/auth/response",                                  SESSION, LOGIN,     "SW2"),
-    Endpoint("POST",  "/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
-    Endpoint("PUT",   "/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
-    Endpoint("DELETE","/ccp/order",                                          TRADE,   LOGIN,     "SW2"),
+    Endpoint("POST",  "/ccp/order",                                          TRADE,   LOGIN,     "SW2", Order.PLACE),
+    Endpoint("PUT",   "/ccp/order",                                          TRADE,   LOGIN,     "SW2", Order.MODIFY),
+    Endpoint("DELETE","/ccp/order",                                          TRADE,   LOGIN,     "SW2", Order.CANCEL),
     *(Endpoint(method, "/md/regsnapshot", COSTS_MONEY, BROKERAGE, "GUIDE") for method in ("GET", "POST", "PUT", "DELETE")),
     # -- financial advisors
     Endpoint("POST",  "/fa/fa-preset/get",                                   READ,    LOGIN,     "OAS", fresh=1.0, holds=ACCOUNT),
@@ -185,6 +186,7 @@ MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketda
 TICKLE, AUTH_STATUS = ("tickle",), ("iserver", "auth", "status")
 SSODH_INIT, REAUTHENTICATE = ("iserver", "auth", "ssodh", "init"), ("iserver", "reauthenticate")
 ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "accounts"), ("logout",)
+VALIDATE, PORTFOLIO, EXCHANGE_RATE = ("sso", "validate"), ("portfolio",), ("iserver", "exchangerate")
 ORDERS_LIST, SNAPSHOT = ("iserver", "account", "orders"), ("iserver", "marketdata", "snapshot")
 TRADES, REPLY = ("iserver", "account", "trades"), ("iserver", "reply")
 SUPPRESS, SUPPRESS_RESET = ("iserver", "questions", "suppress"), ("iserver", "questions", "suppress", "reset")

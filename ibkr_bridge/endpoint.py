@@ -11,7 +11,8 @@ class Effect(Enum):
     """What a call does, at worst."""
 
     READ = "read"
-    TRADE = "trade"  # changes something at IBKR
+    CHANGE = "change"  # changes something at IBKR that is no order: an alert, a watchlist, which account is selected
+    TRADE = "trade"  # places, changes or ends orders, or changes how they are placed
     SESSION = "session"  # concerns the sign-in; the keeper rations these
     COSTS_MONEY = "costs_money"  # IBKR charges for every call
 

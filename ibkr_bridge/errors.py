@@ -5,7 +5,7 @@
     ├── Malformed      bad_path · bad_request · not_bridged · method ·
     │                  too_large · uri_too_long                                 what was sent
     ├── Refused        read_only · paper_only · account_not_allowed ·
-    │                  order_limit · paused                                     the guard said no; nothing was sent
+    │                  order_limit · paused · confirm_needed                    the guard said no; nothing was sent
     ├── Conflict       order_in_progress · duplicate_order ·
     │                  idempotency_mismatch · reply_not_found                   another order is in the way
     ├── NotNow         paced · penalty_box · busy · session_down ·
@@ -185,6 +185,13 @@ class Paused(Refused):
 
     code = "paused"
     hint = "POST /gateway/resume with the full key lets new orders through again"
+
+
+class ConfirmNeeded(Refused):
+    """It reaches further than one order, and its caller has not said that this is meant."""
+
+    code = "confirm_needed"
+    hint = "send the header X-Bridge-Confirm: cancel-all to cancel every open order of the account"
 
 
 class Conflict(BridgeError):

@@ -18,6 +18,7 @@ from ibkr_bridge.composed.asked import refuse_too_many
 from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
+from ibkr_bridge.composed.worth import worth
 from ibkr_bridge.endpoint import Endpoint, Holds, Layer, Made, Order
 from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
 from ibkr_bridge.explaining import Explaining
@@ -38,6 +39,7 @@ from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
 from ibkr_bridge.trip import CallerGone, Spent, Trip
+from ibkr_bridge.trip import ignore as ignore_leaving
 from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
@@ -192,10 +194,11 @@ class Line:
         if not session.login:
             raise down(self.keeper, session)
 
-    async def weighed(self, trip: Trip) -> Asked:
+    async def weighed(self, trip: Trip, account: str | None) -> Asked:
         """What the rules have to know of an order; its worth is asked for only where that is capped."""
-        capped = self.settings.max_order_value is not None and trip.row.order in (Order.PLACE, Order.MODIFY)
-        return trip.asked if not capped else trip.asked  # noqa: RUF034  # worth comes
+        if self.settings.max_order_value is None or trip.row.order not in (Order.PLACE, Order.MODIFY):
+            return trip.asked
+        return replace(trip.asked, worth=await worth(_Errand(self, trip).other, account, trip.call))
 
     # -- before anything is sent
 
@@ -227,6 +230,7 @@ class Line:
             paid_snapshots=self.settings.allow_paid_snapshots,
             session_accounts=self.keeper.accounts.numbers,
             session_is_paper=self.keeper.accounts.paper,
+            login_is_paper=self.keeper.accounts.login_is_paper,
         )
 
     async def _session_up(self, trip: Trip) -> None:
@@ -324,6 +328,7 @@ class _Errand:
         trip, row = self._trip, met(call.method, call.target)
         asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
         part = replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
+        part.leaving, part.late, part.until = ignore_leaving, None, None  # those are the order's own
         return await self._line.ask(part)
 
     async def anew(self, call: Call) -> Answer:

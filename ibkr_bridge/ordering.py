@@ -51,7 +51,7 @@ class Road(Protocol):
         """Take a read as it is, past memory and courtesy."""
         ...
 
-    async def weighed(self, trip: Trip) -> Asked:
+    async def weighed(self, trip: Trip, account: str | None) -> Asked:
         """What the rules have to know of an order, its worth included."""
         ...
 
@@ -158,7 +158,7 @@ class Ordering:
         road = self.road
 
         async def weigh() -> None:
-            wish.asked = await road.weighed(replace(trip, asked=wish.asked))
+            wish.asked = await road.weighed(replace(trip, asked=wish.asked), errand.account)
             road.guard(wish.asked)
 
         wish = Wish(kind, trip.call, trip.asked, self._sending(trip), weigh, lambda: road.patience(trip))
@@ -195,11 +195,9 @@ class Ordering:
                 await self._clock.wait(self._wake, left)
 
     async def _decline(self, call: Call) -> None:
-        row = met(call.method, call.target)
-        with suppress(BridgeError, CallerGone):  # IBKR forgets it by itself as well
-            let_go(
-                await self.road.one(Trip(call, row, Asked(row.effect, row.order, declines=True), OURS, DECLINE_WAIT))
-            )
+        row, asked = met(call.method, call.target), Asked(Effect.READ, None)  # no rule stands in the way of a no
+        with suppress(BridgeError, CallerGone):  # IBKR forgets its question by itself as well
+            let_go(await self.road.one(Trip(call, row, asked, OURS, DECLINE_WAIT)))
 
     async def look(self, account: str | None) -> Seen | None:
         """A fresh list of orders, and one of trades; None where they cannot be had now."""

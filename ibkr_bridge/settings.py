@@ -115,7 +115,7 @@ class Settings:
     extra_prefixes: tuple[str, ...]
     """First path segments bridged besides iserver, portfolio and marketdata."""
     state_dir: Path | None
-    """Where cookies and the pause are kept; None where the machine offers no place."""
+    """Where the journal of orders, cookies and the pause are kept; None where the machine offers no place."""
     max_wait: float
     """Longest wait for a turn at the Gateway, seconds."""
     gateway_timeout: float
@@ -123,7 +123,7 @@ class Settings:
     gateway_watch: float
     """Between two looks at the session, seconds."""
     add_coid: bool
-    """Reserved for the order journal: whether orders without a cOID get one."""
+    """Whether orders without a cOID get one, by which they can be found again."""
     region: Region
     """Whose midnight ends the session."""
     maintenance: tuple[Window, ...]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ibkr_bridge
-from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, account_in, decoded, find, met, target
+from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, VALIDATE, account_in, decoded, find, met, target
 from ibkr_bridge.endpoint import Effect, Endpoint, Holds, Layer, Order
 from ibkr_bridge.reading import NEVER_BRIDGED
 
@@ -55,7 +55,8 @@ def test_every_published_path_meets_its_row(method: str, path: str, row: str) ->
 def test_a_rows_figures_agree(row: Endpoint) -> None:
     """Only what reads is told again, no longer than IBKR lets us ask anew; what costs or changes never is."""
     assert row.fresh == 0 or row.shareable
-    assert row.pace is None or row.pace.calls > 1 or row.effect is Effect.TRADE or row.fresh == row.pace.seconds
+    told = row.reads and row.segments != VALIDATE  # which no caller can ask
+    assert row.pace is None or row.pace.calls > 1 or row.fresh == (row.pace.seconds if told else 0)
     assert row.pace is None or row.pace.source in ("GUIDE", "CLIENTS")
 
 
@@ -76,6 +77,7 @@ def test_a_rows_figures_agree(row: Endpoint) -> None:
         ("GET", "/portfolio/subaccounts", 1, 5.0),
         ("GET", "/tickle", 1, 1.0),
         ("POST", "/tickle", 1, 1.0),
+        ("GET", "/sso/validate", 1, 60.0),
         *((method, f"/fyi/{what}", 1, 1.0) for method, what in FYI),
     ],
 )
@@ -95,14 +97,24 @@ def test_no_two_rows_say_the_same() -> None:
 
 
 def test_nothing_that_signs_in_or_out_is_in_the_table() -> None:
-    """Such paths are never bridged, whatever the prefixes."""
-    assert not [row.path for row in CATALOGUE if row.segments[0] in NEVER_BRIDGED]
+    """Such paths are never bridged, whatever the prefixes; of what lies beside them the keeper alone asks one read."""
+    beside = [row for row in CATALOGUE if row.segments[0] in NEVER_BRIDGED]
+
+    assert [(row.method, row.segments, row.effect) for row in beside] == [("GET", VALIDATE, Effect.READ)]
 
 
 @pytest.mark.parametrize("row", [row for row in CATALOGUE if row.order], ids=named)
 def test_whatever_belongs_to_an_order_trades(row: Endpoint) -> None:
-    """A part of an order's life that counted as reading would pass every rule."""
-    assert row.effect is Effect.TRADE
+    """A part of an order's life that counted as reading would pass every rule; only a preview is one."""
+    assert row.effect is (Effect.READ if row.order is Order.PREVIEW else Effect.TRADE)
+
+
+@pytest.mark.parametrize("row", [row for row in CATALOGUE if row.effect is Effect.CHANGE], ids=named)
+def test_what_changes_without_trading_makes_stale_what_users_keep(row: Endpoint) -> None:
+    """Watchlists, alerts, which account is selected; another account's orders are others."""
+    assert row.spoils == (Holds.ORDERS, Holds.ACCOUNT, Holds.MARKET)
+    assert not row.repeatable
+    assert row.order is None
 
 
 @pytest.mark.parametrize("row", CATALOGUE, ids=named)
@@ -119,8 +131,8 @@ def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> 
         ("POST", "iserver/account/DU1/orders", Effect.TRADE, Order.PLACE),
         ("POST", "iserver/account/DU1/order", Effect.TRADE, Order.PLACE),
         ("POST", "iserver/account/orders/group", Effect.TRADE, Order.PLACE),
-        ("POST", "iserver/account/DU1/orders/whatif", Effect.READ, None),
-        ("POST", "iserver/account/DU1/order/whatif", Effect.READ, None),
+        ("POST", "iserver/account/DU1/orders/whatif", Effect.READ, Order.PREVIEW),
+        ("POST", "iserver/account/DU1/order/whatif", Effect.READ, Order.PREVIEW),
         ("POST", "iserver/account/orders/whatif", Effect.TRADE, Order.PLACE),
         ("POST", "iserver/account/DU1/order/77", Effect.TRADE, Order.MODIFY),
         ("DELETE", "iserver/account/DU1/order/77", Effect.TRADE, Order.CANCEL),
@@ -128,6 +140,26 @@ def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> 
         ("DELETE", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
         ("PUT", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
         ("POST", "iserver/reply/abc", Effect.TRADE, Order.REPLY),
+        ("POST", "iserver/notification", Effect.TRADE, Order.ANSWER),
+        ("POST", "ccp/order", Effect.TRADE, Order.PLACE),
+        ("PUT", "ccp/order", Effect.TRADE, Order.MODIFY),
+        ("DELETE", "ccp/order", Effect.TRADE, Order.CANCEL),
+        ("POST", "iserver/questions/suppress", Effect.TRADE, None),
+        ("POST", "iserver/questions/suppress/reset", Effect.TRADE, None),
+        ("POST", "iserver/account/allocation/group", Effect.TRADE, None),
+        ("POST", "iserver/account/allocation/presets", Effect.TRADE, None),
+        ("POST", "iserver/account/allocation/group/delete", Effect.TRADE, None),
+        ("POST", "fa/model/save", Effect.TRADE, None),
+        ("POST", "fa/fa-preset/save", Effect.TRADE, None),
+        ("POST", "iserver/account", Effect.CHANGE, None),
+        ("POST", "iserver/dynaccount", Effect.CHANGE, None),
+        ("POST", "iserver/account/DU1/alert", Effect.CHANGE, None),
+        ("DELETE", "iserver/account/DU1/alert/7", Effect.CHANGE, None),
+        ("POST", "iserver/watchlist", Effect.CHANGE, None),
+        ("DELETE", "iserver/watchlist", Effect.CHANGE, None),
+        ("POST", "fyi/settings/x", Effect.CHANGE, None),
+        ("PUT", "fyi/notifications/x", Effect.CHANGE, None),
+        ("GET", "sso/validate", Effect.READ, None),
         ("GET", "iserver/account/orders", Effect.READ, None),
         ("GET", "md/regsnapshot", Effect.COSTS_MONEY, None),
         ("POST", "iserver/auth/ssodh/init", Effect.SESSION, None),

@@ -38,6 +38,13 @@ STATUSES = {  # the design's table, as far as this version goes
     "gateway_silent": 504,
     "gateway_garbled": 502,
     "internal": 500,
+    "confirm_needed": 403,
+    "order_in_progress": 409,
+    "duplicate_order": 409,
+    "idempotency_mismatch": 422,
+    "reply_not_found": 404,
+    "journal_down": 503,
+    "order_not_placed": 502,
 }
 LEAVES = tuple(family())
 

@@ -220,6 +220,13 @@ def test_the_diagram_is_the_table() -> None:
     assert draw() in (ROOT / "docs" / "architecture.md").read_text()
 
 
+def test_the_diagram_of_orders_is_the_table() -> None:
+    """Likewise."""
+    from tools.diagram import draw_orders
+
+    assert draw_orders() in (ROOT / "docs" / "orders.md").read_text()
+
+
 def test_the_page_of_endpoints_is_the_table() -> None:
     """Written from the catalogue, not from memory."""
     from tools.endpoints import page

@@ -1,29 +1,41 @@
-"""Draws the session's diagram from its table, for `docs/architecture.md`: `python -m tools.diagram`."""
+"""Draws the state diagrams of the docs from the tables they show: `python -m tools.diagram [orders]`."""
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
+from collections.abc import Iterable
 
+from ibkr_bridge.orders import ledger
 from ibkr_bridge.session.machine import MOVES, Saw, State
+
+Arrows = dict[tuple[str, str], list[str]]
 
 
 def draw() -> str:
-    """A Mermaid state diagram: one arrow for each pair of states, labelled with what leads along it."""
-    arrows: dict[tuple[State, State], list[str]] = defaultdict(list)
+    """The session's states, for `docs/architecture.md`: one arrow for each pair, labelled with what leads along it."""
+    arrows: Arrows = defaultdict(list)
     for (was, saw), (state, acts) in MOVES.items():
         if was is not state:
-            arrows[was, state].append(saw.value + "".join(f" / {act.value}" for act in acts))
-    lines = ["stateDiagram-v2", f"    [*] --> {State.STARTING.value}"]
-    for state in State:
-        lines += [
-            f"    {was.value} --> {to.value}: {_label(labels)}" for (was, to), labels in arrows.items() if was is state
-        ]
+            arrows[was.value, state.value].append(saw.value + "".join(f" / {act.value}" for act in acts))
+    anything = {pair: ["anything"] if len(labels) == len(Saw) else labels for pair, labels in arrows.items()}
+    return _drawn([State.STARTING.value], (state.value for state in State), anything)
+
+
+def draw_orders() -> str:
+    """The states of an order, for `docs/orders.md`."""
+    arrows: Arrows = defaultdict(list)
+    for (was, what), state in ledger.MOVES.items():
+        arrows[was.value if was else "[*]", state.value].append(what.value)
+    return _drawn([], ("[*]", *(state.value for state in ledger.State)), arrows)
+
+
+def _drawn(first: Iterable[str], states: Iterable[str], arrows: Arrows) -> str:
+    lines = ["stateDiagram-v2", *(f"    [*] --> {state}" for state in first)]
+    for state in states:
+        lines += [f"    {was} --> {to}: {', '.join(labels)}" for (was, to), labels in arrows.items() if was == state]
     return "\n".join(lines)
 
 
-def _label(labels: list[str]) -> str:
-    return ", ".join(labels) if len(labels) < len(Saw) else "anything"
-
-
 if __name__ == "__main__":
-    print(draw())  # noqa: T201  # it is a command
+    print(draw_orders() if sys.argv[1:] == ["orders"] else draw())  # noqa: T201  # it is a command

@@ -1,34 +1,32 @@
 """What may be changed at IBKR, and what is refused before a byte leaves. Pure: facts in, a verdict out.
 
 `Asked` says what the caller wants, `Standing` what holds now; `judge` goes through RULES, and the first refusal counts.
-A rule in doubt refuses: an account is live until it is known to be paper, a size that cannot be bounded is too large.
-Cancelling obeys the first three rules only, so that getting out is always possible.
+A rule in doubt refuses: an account is live until it is known to be paper, a size or a value that cannot be bounded is
+too large. Getting out is always possible: cancelling an order and declining a question obey the first three rules only.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from itertools import chain
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 
 from ibkr_bridge import errors
 from ibkr_bridge.catalogue import FA_GROUP, account_in
 from ibkr_bridge.endpoint import Effect, Endpoint, Order
 from ibkr_bridge.masking import ACCOUNT
+from ibkr_bridge.orders.mentions import Mentions, mentions
+from ibkr_bridge.telling import as_object
 
-ACCOUNT_KEYS = frozenset(
-    {
-        *("acct", "acctid", "acctids", "account", "accounts", "accountid", "accountids", "accountlist"),
-        *("account_id", "accountno", "accountnumber"),
-    }
+PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
+ORDER_ID = "{orderId}"
+ONE_ORDER = re.compile(r"[1-9]\d*", re.ASCII)  # IBKR takes -1 for all of an account; and who knows what else
+CANCEL_ALL = "cancel-all"
+UNBOUNDED_HINT = (
+    "IBKR_MAX_ORDER_VALUE is set: name a size and a price; a limit order to buy needs no more, others a quote in "
+    "real time; combinations, bonds and groups of accounts have no value that is known beforehand"
 )
-SIZE_KEYS = frozenset({"quantity", "qty", "size", "totalsize"})
-MONEY_KEYS = frozenset({"cashqty", "fxqty"})  # sizes in money: no count of shares follows from them
-PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+")  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,16 @@ class Asked:
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
     """Sizes named in query and body; None for one that is no plain number of shares."""
-    declines: bool = False
+    worth: tuple[Decimal | None, ...] | None = None
+    """What each of its tickets is worth at most, in the account's base currency; None for what cannot be bounded."""
     beyond: bool = False
     """Whether it may concern accounts that are not named: an allocation group, an order or an unknown call without."""
+    declines: bool = False
+    """Whether it says no to a question, and so places nothing."""
+    everything: bool = False
+    """Whether it may cancel more than one order."""
+    confirmed: frozenset[str] = frozenset()
+    """What its caller said beforehand is meant: the words of X-Bridge-Confirm."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Standing:
     paid_snapshots: bool = False
     session_accounts: frozenset[str] = frozenset()
     session_is_paper: bool | None = None
-    """What IBKR says of the login; None while it has not said."""
+    """What IBKR says of the brokerage session (`isPaper`); None while it has not said."""
+    login_is_paper: bool | None = None
+    """What IBKR says of the login (`LOGIN_TYPE`); None while it has not said."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +92,16 @@ def _read_only(_: Asked, standing: Standing) -> Refuse | None:
 def _paper_only(asked: Asked, standing: Standing) -> Refuse | None:
     if not standing.paper_mode:
         return None
-    concerned = asked.accounts or standing.session_accounts
+    concerned = asked.accounts | (standing.session_accounts if asked.beyond or not asked.accounts else frozenset())
     if concerned and all(_is_paper(account, standing) for account in concerned):
         return None
     return Refuse(errors.PaperOnly, "paper mode, and the account is not known to be a paper account")
 
 
 def _is_paper(account: str, standing: Standing) -> bool:
-    if standing.session_is_paper is False:
-        return False
-    listed = standing.session_is_paper is True and account in standing.session_accounts
-    return listed or PAPER_ACCOUNT.fullmatch(account) is not None
+    """Whether its id looks like paper and nothing says live; that IBKR calls a login paper makes no other id one."""
+    says_live = False in (standing.session_is_paper, standing.login_is_paper)
+    return not says_live and PAPER_ACCOUNT.fullmatch(account) is not None
 
 
 def _account_allowed(asked: Asked, standing: Standing) -> Refuse | None:
@@ -119,13 +125,25 @@ def _quantity(asked: Asked, standing: Standing) -> Refuse | None:
 def _value(asked: Asked, standing: Standing) -> Refuse | None:
     if standing.max_value is None or not _has_size(asked):
         return None
-    hint = "this version cannot yet bound an order's value; take IBKR_MAX_ORDER_VALUE out to trade without that cap"
-    return Refuse(errors.OrderLimit, "the order's value cannot be bounded", hint)
+    worth = asked.worth or (None,)
+    bounded = [each for each in worth if each is not None]
+    if len(bounded) < len(worth):
+        return Refuse(errors.OrderLimit, "the order's value cannot be bounded", UNBOUNDED_HINT)
+    if max(bounded) <= standing.max_value:
+        return None
+    hint = "IBKR_MAX_ORDER_VALUE is the largest value of one order, in the base currency of its account"
+    return Refuse(errors.OrderLimit, f"the order's value may be larger than {standing.max_value}", hint)
 
 
 def _has_size(asked: Asked) -> bool:
     """Whether a call can place or enlarge an order: those we know, and whatever unknown one names a size."""
-    return asked.order in (Order.PLACE, Order.MODIFY) or bool(asked.sizes)
+    return asked.order in (Order.PLACE, Order.MODIFY, Order.REPLY) or bool(asked.sizes)
+
+
+def _confirmed(asked: Asked, _: Standing) -> Refuse | None:
+    if not asked.everything or CANCEL_ALL in asked.confirmed:
+        return None
+    return Refuse(errors.ConfirmNeeded, "the id in this path is not that of one order; IBKR may cancel all of them")
 
 
 def _paid(asked: Asked, standing: Standing) -> Refuse | None:
@@ -137,17 +155,24 @@ def _paid(asked: Asked, standing: Standing) -> Refuse | None:
 
 
 ALWAYS: tuple[Rule, ...] = (_read_only, _paper_only, _account_allowed)
-RULES: dict[Effect, tuple[Rule, ...]] = {
+RULES: Mapping[Effect, tuple[Rule, ...]] = {
     Effect.READ: (),
     Effect.SESSION: (),
     Effect.COSTS_MONEY: (_paid,),
+    Effect.CHANGE: ALWAYS,
     Effect.TRADE: (*ALWAYS, _paused, _quantity, _value),
+}
+OF_ORDERS: Mapping[Order | None, tuple[Rule, ...]] = {  # where a part of an order's life obeys others than its effect
+    Order.CANCEL: (*ALWAYS, _confirmed),
+    Order.ANSWER: (*ALWAYS, _paused),  # it names no size; the order it is about was judged when it was placed
 }
 
 
 def applying(asked: Asked) -> tuple[Rule, ...]:
     """The rules a call has to pass; none for a plain read."""
-    return ALWAYS if asked.order is Order.CANCEL else RULES[asked.effect]
+    if asked.order is Order.REPLY and asked.declines:
+        return ALWAYS
+    return OF_ORDERS.get(asked.order) or RULES[asked.effect]
 
 
 def judge(asked: Asked, standing: Standing) -> Refuse | None:
@@ -159,12 +184,6 @@ def judge(asked: Asked, standing: Standing) -> Refuse | None:
     return None
 
 
-@dataclass
-class _Mentions:
-    accounts: set[str] = field(default_factory=set)
-    sizes: list[Decimal | None] = field(default_factory=list)
-
-
 def read_call(
     row: Endpoint, segments: tuple[str, ...], query: str, body: bytes, *, confirmed: frozenset[str] = frozenset()
 ) -> Asked:
@@ -172,58 +191,41 @@ def read_call(
 
     Every occurrence counts, repeated names included: nobody knows which of two IBKR takes.
 
+    Args:
+        segments: the path below `/v1/api`, decoded.
+        confirmed: the words of X-Bridge-Confirm.
+
     Raises:
         BadRequest: the body of a call that changes something is not JSON, so the rules cannot see into it.
     """
     if not RULES[row.effect]:
         return Asked(row.effect, row.order)
-    found = _Mentions()
+    found = mentions(query, body if row.effect in (Effect.CHANGE, Effect.TRADE) else b"")
     named = account_in(row, segments)
     if named is not None:
         found.accounts.add(named)
-    pairs = _pairs(body) if row.effect is Effect.TRADE else iter(())
-    for name, value in chain(parse_qsl(query.replace(";", "&")), pairs):
-        _note(name.lower(), value, found)
-    if row.known:
-        beyond = FA_GROUP in row.segments or (row.order is Order.PLACE and not found.accounts)
-    else:
+    if not row.known:
         found.accounts.update(segment for segment in segments if ACCOUNT.fullmatch(segment))
-        beyond = row.effect is Effect.TRADE and not found.accounts
-    return Asked(row.effect, row.order, frozenset(found.accounts), tuple(found.sizes), beyond)
+    return Asked(
+        *(row.effect, row.order, frozenset(found.accounts), tuple(found.sizes)),
+        beyond=FA_GROUP in row.segments or (_needs_account(row) and not found.accounts),
+        declines=row.order is Order.REPLY and _says_no(body, found),
+        everything=row.order is Order.CANCEL and not _is_one_order(row, segments),
+        confirmed=confirmed,
+    )
 
 
-def _note(name: str, value: object, found: _Mentions) -> None:
-    if name in ACCOUNT_KEYS:
-        listed = value if isinstance(value, list) else [value]
-        found.accounts.update(str(item.get("name") if isinstance(item, dict) else item) for item in listed if item)
-    elif name in SIZE_KEYS:
-        found.sizes.append(_size(value))
-    elif name in MONEY_KEYS:
-        found.sizes.append(None)
+def _needs_account(row: Endpoint) -> bool:
+    """Whether a call of this row concerns one account, or nobody knows which: an order, whatever is unknown."""
+    return row.order in (Order.PLACE, Order.MODIFY, Order.CANCEL) or (row.effect is Effect.TRADE and not row.known)
 
 
-def _size(value: object) -> Decimal | None:
-    try:
-        size = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return size if size.is_finite() and size >= 0 else None
+def _says_no(body: bytes, found: Mentions) -> bool:
+    """Whether a reply declines, whichever of several answers in it IBKR takes."""
+    return as_object(body).get("confirmed") is False and all(answer is False for answer in found.answers)
 
 
-def _pairs(body: bytes) -> Iterator[tuple[str, object]]:
-    """Every name and value of a JSON text, at any depth, repeated names included."""
-    pairs: list[tuple[str, object]] = []
-
-    def keep(members: list[tuple[str, object]]) -> dict[str, object]:
-        pairs.extend(members)
-        return dict(members)
-
-    if not body.strip():
-        return iter(())
-    try:
-        json.loads(body, object_pairs_hook=keep, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as exc:  # Decimal takes no exponent of twenty digits
-        raise errors.BadRequest(
-            "the body is not JSON", hint="calls that change something need a JSON body, so that the rules can read it"
-        ) from exc
-    return iter(pairs)
+def _is_one_order(row: Endpoint, segments: tuple[str, ...]) -> bool:
+    """Whether the id a path has room for is that of a single order."""
+    ids = [have for want, have in zip(row.segments, segments, strict=False) if want == ORDER_ID]
+    return all(map(ONE_ORDER.fullmatch, ids))

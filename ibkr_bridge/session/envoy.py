@@ -1,4 +1,4 @@
-"""What the keeper asks of the Gateway: six calls, one at a time, and how their answers are read.
+"""What the keeper asks of the Gateway: eight calls, one at a time, and how their answers are read.
 
 The keeper stands beside the slots of callers: its calls are few, short and spaced. None of them raises; whatever goes
 wrong is something that was seen.
@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Protocol
 
-from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, target
+from ibkr_bridge.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, VALIDATE, target
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, NotNow
 from ibkr_bridge.session.machine import Saw, read_status
-from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts
+from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts, read_login
 from ibkr_bridge.telling import parsed
 from ibkr_bridge.upstream.base import Answer, Call, Left, let_go, nobody
 from ibkr_bridge.upstream.headers import upwards
@@ -105,6 +105,14 @@ class Envoy:
         told = [await self._asked(path, LOOK_WITHIN) for path in REPLAYED]
         accounts = read_accounts(told[0])
         return accounts if accounts.numbers else None
+
+    async def login_is_paper(self) -> bool | None:
+        """Ask what kind of login it is; None where that was not told."""
+        return read_login(await self._asked(target(VALIDATE), TICKLE_WITHIN))
+
+    async def say(self, call: Call) -> None:
+        """Tell IBKR again what it has forgotten; where that fails, it asks its questions once more, which is safe."""
+        let_go(await self._try(call, TICKLE_WITHIN))
 
     async def ask_beforehand(self) -> None:
         """Have the first look at the orders, which shows nothing, behind us before a caller wants one."""

@@ -8,6 +8,8 @@ round begins.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar, NoReturn
 
@@ -21,6 +23,7 @@ from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import Ration
 from ibkr_bridge.session.view import PATIENCE, Policy, Road, View
 from ibkr_bridge.settings import Compete
+from ibkr_bridge.upstream.base import Call
 
 TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time
 TICKLE_EVERY = 60.0  # seconds, as IBKR asks; its idle time-out is 5 to 6 minutes
@@ -30,6 +33,7 @@ EAGER_ROUNDS = 20
 PACED_PAUSE = 60.0  # seconds; IBKR is angry with us
 LONGEST_PAUSE = 30.0  # seconds between looks at a Gateway that does not answer
 PREPARE_AGAIN = 5.0  # seconds at least between two pre-flights of one session: IBKR allows /portfolio/accounts no more
+KIND_EVERY = 61.0  # seconds at least between two /sso/validate: IBKR allows one a minute, and a sign-in makes one
 RECLAIM_SHOWS_IN = 3.0  # seconds within which a reclaimed session is looked for eagerly
 SPENT_HINT = (
     "the bridge took the session back three times this hour and now leaves it to the other side: sign out there"
@@ -42,7 +46,12 @@ def doubled(first: float, times: int, most: float) -> float:
 
 
 class Keeper(View):
-    """Keeps the session of one line."""
+    """Keeps the session of one line.
+
+    Args:
+        said_again: what callers told IBKR that it forgets with each brokerage session, as the call that tells it again;
+            None where there is nothing.
+    """
 
     def __init__(
         self,
@@ -53,9 +62,11 @@ class Keeper(View):
         bus: events.Bus,
         scrubber: Scrubber,
         road: Road | None = None,
+        said_again: Callable[[], Call | None] = lambda: None,
     ) -> None:
         super().__init__(policy, clock)
         self._road = road or Road()
+        self._said_again = said_again
         self._line = line
         self._bus = bus
         self._scrubber = scrubber
@@ -63,7 +74,8 @@ class Keeper(View):
         self._ration = Ration()
         self._rounds_in_state = 0
         self._false_alarms = 0
-        self._repaired = self._tickle_tried = self._asked = float("-inf")
+        self._kind_is_due = False
+        self._repaired = self._tickle_tried = self._asked = self._kind_told = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Keeper {self._line} {self.session.state.value}: {self.session.reason}>"
@@ -122,9 +134,12 @@ class Keeper(View):
         self.status_body = self._envoy.status_body
         self._false_alarms = self._false_alarms + 1 if doubted and saw is Saw.SESSION else 0
         session, acts = step(self.session, saw, seen)
+        if session.login and self.session.state in (State.SIGNED_OUT, State.UNREACHABLE):
+            self._kind_told = seen  # to the Gateway, when somebody signed in
         if session.state is State.READY:
             acts = (*acts, *self._asked_for())
             await self._perform_all(acts)
+            await self._learn_kind()
             self._publish(session, seen)
         else:
             self._publish(session, seen)
@@ -184,11 +199,26 @@ class Keeper(View):
     async def _prepare(self) -> None:
         self._ration.succeeded()
         self._prepare_again = False
-        self.accounts = await self._envoy.prepare() or self.accounts  # a failure tells nothing; it is made again
+        self._kind_is_due = True
+        found = await self._envoy.prepare()
+        if found is not None:  # a failure tells nothing; it is made again
+            self.accounts = replace(found, login_is_paper=self.accounts.login_is_paper)
+        if (call := self._said_again()) is not None:
+            await self._envoy.say(call)
         kind = {True: "yes", False: "no", None: "unknown"}[self.accounts.paper]
         self._bus.announce(events.PreflightDone(self._line, len(self.accounts.numbers), kind))
 
     _PERFORM: ClassVar = {Act.OPEN: _open, Act.GRACE: _grace, Act.RECLAIM: _reclaim, Act.PREPARE: _prepare}
+
+    async def _learn_kind(self) -> None:
+        """Ask what kind of login it is, once after each pre-flight, as soon as IBKR takes that."""
+        now = self._clock.now()
+        if not self._kind_is_due or now - self._kind_told < KIND_EVERY or self._road.in_box():
+            return
+        self._kind_is_due, self._kind_told = False, now
+        told = await self._envoy.login_is_paper()
+        if told is not None:  # else what this login was told to be still holds
+            self.accounts = replace(self.accounts, login_is_paper=told)
 
     async def _tickle(self) -> None:
         self._tickle_tried = self._clock.now()
@@ -219,6 +249,7 @@ class Keeper(View):
         if not session.login:
             self.accounts, self.tickle, self.login_expires = Accounts(), {}, None
             self._tickle_tried = float("-inf")
+            self._kind_is_due = False
         if (session.state, session.reason) != (was.state, was.reason):
             self._announce(was, session)
 

@@ -1,4 +1,4 @@
-"""What IBKR wants to be asked before anything else, and what its answers tell about the accounts. Pure.
+"""What IBKR wants to be asked before anything else, and what its answers tell about accounts and login. Pure.
 
 Without `/iserver/accounts` orders, trades and quotes answer 500 "Please query /accounts first"; without
 `/portfolio/accounts` the portfolio comes back empty. The first list of orders is empty as well, and the next one may be
@@ -7,7 +7,7 @@ had five seconds later: so it is asked for before anybody wants it. All must be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ibkr_bridge.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, target
@@ -15,14 +15,19 @@ from ibkr_bridge.telling import WANTS_ACCOUNTS
 
 REPLAYED = (target(ACCOUNTS), target(PORTFOLIO_ACCOUNTS))
 BEFOREHAND = target(ORDERS_LIST)
+LOGIN_KINDS: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
+LOGIN_KIND_NAMES = ("LOGIN_TYPE", "loginType")  # IBKR's examples say the one, its schemas the other
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """The accounts of the login; `paper` is what IBKR says of it, None where it does not say."""
+    """The accounts of the login; `paper` and `login_is_paper` are what IBKR says of it, None where it does not say."""
 
     numbers: frozenset[str] = frozenset()
     paper: bool | None = None
+    """By `isPaper` of `/iserver/accounts`."""
+    login_is_paper: bool | None = None
+    """By the login's type, of `/sso/validate`."""
 
 
 def read_accounts(body: object) -> Accounts:
@@ -33,6 +38,23 @@ def read_accounts(body: object) -> Accounts:
     numbers = body.get("accounts")
     listed = frozenset(str(number) for number in numbers) if isinstance(numbers, list) else frozenset()
     return Accounts(listed, paper if isinstance(paper, bool) else None)
+
+
+def read_login(body: object) -> bool | None:
+    """Whether `/sso/validate` tells of a login for paper trading; None where it says neither.
+
+    Of two words that differ live counts. That the login is not valid, `RESULT` false, is no evidence: it is said of
+    sound ones, too.
+    """
+    if not isinstance(body, dict) or body.get("RESULT") is False:
+        return None
+    told = [_kind(body[name]) for name in LOGIN_KIND_NAMES if name in body]
+    return None if told.count(None) == len(told) else False not in told
+
+
+def _kind(value: object) -> bool | None:
+    plain = isinstance(value, int | float | str) and not isinstance(value, bool)
+    return LOGIN_KINDS.get(value) if plain else None
 
 
 LOST_SESSION = (WANTS_ACCOUNTS.decode(), "no bridge", "init session first", "no session", "not authenticated")

@@ -1,4 +1,4 @@
-// Takes the code that people copy out of docs/nextjs.md, so that what is tested is what is printed there.
+// Takes the code that people copy out of the docs, so that what is tested is what is printed there.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 
 const page = await readFile(new URL("../../docs/nextjs.md", import.meta.url), "utf8");
@@ -6,9 +6,14 @@ const blocks = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map((found) => found[
 const [snippet, use] = blocks;
 if (blocks.length !== 2) throw new Error(`docs/nextjs.md has ${blocks.length} blocks of code, not 2`);
 
+const orders = await readFile(new URL("../../docs/orders.md", import.meta.url), "utf8");
+const [placing, ...more] = [...orders.matchAll(/^```ts\n(.*?)^```$/gms)].map((found) => found[1]);
+if (placing === undefined || more.length > 0) throw new Error("docs/orders.md has not one block of code");
+
 const imported = 'import { bridge } from "./bridge.js";\n';
 const named = "export async function use(account: string, ticket: object) {\n";
 const folder = new URL("build/", import.meta.url);
 await mkdir(folder, { recursive: true });
 await writeFile(new URL("bridge.ts", folder), snippet);
+await writeFile(new URL("orders.ts", folder), placing);
 await writeFile(new URL("use.ts", folder), `${imported}${named}${use}return { accounts, placed };\n}\n`);

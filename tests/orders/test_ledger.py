@@ -1,4 +1,4 @@
-"""The life of an order: which fact may follow which state, and how a journal that was tampered with gives itself away."""
+"""The life of an order: which fact may follow which state, and how a journal that was changed gives itself away."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def journal(*orders: str) -> list[tuple[int, Entry, str]]:
 
 def test_every_state_can_be_reached_and_only_by_the_table() -> None:
     """And whoever tells what cannot be is stopped."""
-    assert {state for state in MOVES.values()} == set(State)
+    assert set(MOVES.values()) == set(State)
     for state in (None, *State):
         for what in set(What) - ASIDE:
             if (state, what) in MOVES:

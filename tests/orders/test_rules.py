@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge import errors
-from ibkr_bridge.catalogue import CATALOGUE, find
+from ibkr_bridge.catalogue import CATALOGUE, decoded, find
 from ibkr_bridge.endpoint import Effect, Order
 from ibkr_bridge.orders.rules import Asked, Standing, judge, read_call
 
@@ -31,6 +32,7 @@ STANDINGS = st.builds(
     paid_snapshots=st.booleans(),
     session_accounts=st.frozensets(st.sampled_from([PAPER, LIVE, ODD])),
     session_is_paper=st.sampled_from([True, False, None]),
+    login_is_paper=st.sampled_from([True, False, None]),
 )
 ASKED = st.builds(
     Asked,
@@ -38,15 +40,20 @@ ASKED = st.builds(
     order=st.sampled_from([None, *Order]),
     accounts=st.frozensets(st.sampled_from([PAPER, LIVE, ODD])),
     sizes=st.lists(NUMBERS, max_size=3).map(tuple),
+    worth=st.one_of(st.none(), st.lists(NUMBERS, max_size=3).map(tuple)),
+    beyond=st.booleans(),
+    declines=st.booleans(),
+    everything=st.booleans(),
+    confirmed=st.frozensets(st.sampled_from(["cancel-all", "o163"])),
 )
 
 
-def read(target: str, body: Any = b"", method: str = "POST") -> Asked:
+def read(target: str, body: Any = b"", method: str = "POST", confirmed: frozenset[str] = frozenset()) -> Asked:
     """A call as the rules see it; `body` as bytes, or as JSON."""
     path, _, query = target.partition("?")
-    segments = tuple(path.strip("/").split("/"))
+    segments = decoded(path)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_call(find(method, segments), segments, query, raw)
+    return read_call(find(method, segments), segments, query, raw, confirmed=confirmed)
 
 
 def placed(quantity: Any = 1, account: str = PAPER, **ticket: Any) -> Asked:
@@ -72,11 +79,12 @@ def verdict(asked: Asked, standing: Standing) -> str | None:
         ("U7654321", (), None, "paper_only"),
         ("U7654321", (), True, "paper_only"),
         ("U7654321", ("U7654321",), None, "paper_only"),
-        ("U7654321", ("U7654321",), True, None),
+        ("U7654321", ("U7654321",), True, "paper_only"),  # the number of a live account in a session called paper
         ("DU1234567", ("DU1234567",), False, "paper_only"),
         ("XX123", (), None, "paper_only"),
-        ("XX123", ("XX123",), True, None),
+        ("XX123", ("XX123",), True, "paper_only"),  # nobody knows what it is; that makes it no paper account
         ("DU", (), None, "paper_only"),
+        ("DU\u0661\u0662\u0663", (), None, "paper_only"),
         ("DU1234567U7654321", (), None, "paper_only"),
         ("du1234567", (), None, "paper_only"),
         ("All", (), None, "paper_only"),
@@ -92,9 +100,26 @@ def test_paper_mode_trades_only_what_is_known_to_be_paper(
     assert verdict(placed(account=account), standing) == code
 
 
+@pytest.mark.parametrize("session", [True, False, None])
+@pytest.mark.parametrize("login", [True, False, None])
+@pytest.mark.parametrize("account", [PAPER, LIVE, ODD])
+def test_one_word_for_live_outweighs_all_for_paper(account: str, session: bool | None, login: bool | None) -> None:
+    """The account's number, what the session says, what the login says: paper needs the first, and no other against."""
+    standing = Standing(session_accounts=frozenset({account}), session_is_paper=session, login_is_paper=login)
+
+    is_paper = account == PAPER and session is not False and login is not False
+    assert verdict(placed(account=account), standing) == (None if is_paper else "paper_only")
+
+
 @pytest.mark.parametrize(
     ("listed", "said", "code"),
-    [((), None, "paper_only"), ((PAPER,), None, None), ((PAPER, LIVE), None, "paper_only"), ((ODD,), True, None)],
+    [
+        ((), None, "paper_only"),
+        ((PAPER,), None, None),
+        ((PAPER, LIVE), None, "paper_only"),
+        ((ODD,), True, "paper_only"),
+        ((PAPER,), False, "paper_only"),
+    ],
 )
 def test_a_call_that_names_no_account_concerns_all_of_the_login(
     listed: tuple[str, ...], said: bool | None, code: str | None
@@ -103,6 +128,14 @@ def test_a_call_that_names_no_account_concerns_all_of_the_login(
     standing = Standing(session_accounts=frozenset(listed), session_is_paper=said)
 
     assert verdict(read("/iserver/reply/abc", {"confirmed": True}), standing) == code
+
+
+def test_a_group_concerns_more_than_the_account_it_names() -> None:
+    """A paper account in the ticket says nothing of the others in the group."""
+    asked = read("/iserver/account/orders/everybody", {"orders": [{"acctId": PAPER, "conid": 1, "quantity": 1}]})
+
+    assert verdict(asked, Standing(session_accounts=frozenset({PAPER}))) is None
+    assert verdict(asked, Standing(session_accounts=frozenset({PAPER, LIVE}))) == "paper_only"
 
 
 def test_live_mode_trades_a_live_account() -> None:
@@ -177,20 +210,39 @@ def test_an_order_that_names_no_account_is_not_among_the_allowed() -> None:
     assert verdict(asked, Standing(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
-CHANGES = [
+TRADES = [
     ("POST", PLACE, {"orders": []}),
     ("POST", f"/iserver/account/{PAPER}/order/77", {"quantity": 1}),
     ("POST", "/iserver/reply/abc", {"confirmed": True}),
+    ("POST", "/iserver/reply/abc", b""),
     ("POST", "/iserver/notification", {"text": "Yes"}),
     ("POST", "/iserver/questions/suppress", {"messageIds": ["o163"]}),
-    ("POST", "/iserver/watchlist", {"id": "1"}),
-    ("DELETE", "/iserver/watchlist", b""),
+    ("POST", "/iserver/account/allocation/group", {"name": "all"}),
+    ("POST", "/fa/model/save", {}),
+    ("POST", f"/ccp/order?acct={PAPER}&conid=1&qty=1", b""),
+    ("PUT", f"/ccp/order?acct={PAPER}&id=7&qty=1", b""),
     ("PUT", "/iserver/whatever/new", {}),
     ("PATCH", "/portfolio/whatever", {}),
 ]
+OTHERS = [  # they change something at IBKR, and no order by it
+    ("POST", "/iserver/watchlist", {"id": "1"}),
+    ("DELETE", "/iserver/watchlist?id=1", b""),
+    ("POST", "/iserver/account", {"acctId": PAPER}),
+    ("POST", "/iserver/dynaccount", {"acctId": PAPER}),
+    ("POST", f"/iserver/account/{PAPER}/alert", {"alertName": "x"}),
+    ("POST", f"/iserver/account/{PAPER}/alert/activate", {"alertId": 1}),
+    ("DELETE", f"/iserver/account/{PAPER}/alert/1", b""),
+    ("POST", "/fyi/settings/PF", {"enabled": True}),
+    ("PUT", "/fyi/notifications/1", b""),
+]
+WAYS_OUT = [
+    ("DELETE", f"/iserver/account/{PAPER}/order/7", b""),
+    ("DELETE", f"/ccp/order?acct={PAPER}&id=7", b""),
+    ("POST", "/iserver/reply/abc", {"confirmed": False}),
+]
 
 
-@pytest.mark.parametrize(("method", "target", "body"), [*CHANGES, ("DELETE", f"/iserver/account/{PAPER}/order/7", b"")])
+@pytest.mark.parametrize(("method", "target", "body"), [*TRADES, *OTHERS, *WAYS_OUT])
 def test_read_only_changes_nothing(method: str, target: str, body: Any) -> None:
     """Cancels included: read only is read only."""
     standing = Standing(read_only=True, paper_mode=False)
@@ -198,10 +250,44 @@ def test_read_only_changes_nothing(method: str, target: str, body: Any) -> None:
     assert verdict(read(target, body, method), standing) == "read_only"
 
 
-@pytest.mark.parametrize(("method", "target", "body"), CHANGES)
-def test_a_pause_stops_every_change_but_a_cancel(method: str, target: str, body: Any) -> None:
+@pytest.mark.parametrize(("method", "target", "body"), TRADES)
+def test_a_pause_stops_whatever_trades(method: str, target: str, body: Any) -> None:
     """The hand brake holds for replies too: they are what makes an order go out."""
     assert verdict(read(target, body, method), Standing(paper_mode=False, paused=True)) == "paused"
+
+
+@pytest.mark.parametrize(("method", "target", "body"), OTHERS)
+def test_a_pause_and_caps_leave_alone_what_does_not_trade(method: str, target: str, body: Any) -> None:
+    """A watchlist is no order; but whose accounts may be touched holds for it."""
+    caps = Standing(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+
+    assert verdict(read(target, body, method), caps) is None
+    assert verdict(read(target, body, method), Standing(session_accounts=frozenset({LIVE, PAPER}))) == (
+        None if PAPER in target or PAPER in str(body) else "paper_only"
+    )
+
+
+def test_an_account_hides_in_no_change_either() -> None:
+    """An alert, or the account that is selected, of somebody who is not to be touched."""
+    standing = Standing(paper_mode=False, allowed=frozenset({PAPER}))
+
+    assert verdict(read("/iserver/account", {"acctId": LIVE}), standing) == "account_not_allowed"
+    assert verdict(read(f"/iserver/account/{LIVE}/alert", {}), standing) == "account_not_allowed"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_an_older_order_call_that_names_no_account_is_not_among_the_allowed(method: str) -> None:
+    """Its path has no room for one."""
+    asked = read("/ccp/order?id=7", b"", method)
+
+    assert verdict(asked, Standing(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
+
+
+def test_a_notice_about_an_order_is_answered_whatever_the_caps() -> None:
+    """It names no size; its order was judged when it was placed."""
+    caps = Standing(max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+
+    assert verdict(read("/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}), caps) is None
 
 
 # -- getting out is always possible
@@ -222,6 +308,103 @@ def test_a_cancel_passes_pause_and_caps_but_not_what_may_be_touched_at_all(
 ) -> None:
     """Whoever may trade an account can always get out of its orders."""
     assert verdict(read(f"/iserver/account/{PAPER}/order/77", b"", "DELETE"), standing) == code
+
+
+@pytest.mark.parametrize(("method", "target", "body"), WAYS_OUT)
+def test_every_way_out_passes_pause_and_caps(method: str, target: str, body: Any) -> None:
+    """A no to a question places nothing."""
+    caps = Standing(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+
+    assert verdict(read(target, body, method), caps) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "declines"),
+    [
+        (b'{"confirmed":false}', True),
+        (b' {"confirmed" : false , "x": 1}', True),
+        (b'{"confirmed":false,"confirmed":false}', True),
+        (b'{"confirmed":true}', False),
+        (b'{"confirmed":false,"confirmed":true}', False),
+        (b'{"confirmed":true,"confirmed":false}', False),
+        (b'{"confirmed":false,"Confirmed":true}', False),
+        (b'{"confirmed":false,"x":{"confirmed":true}}', False),
+        (b'{"Confirmed":false}', False),
+        (b'{"x":{"confirmed":false}}', False),
+        (b'[{"confirmed":false}]', False),
+        (b'{"confirmed":"false"}', False),
+        (b'{"confirmed":0}', False),
+        (b'{"confirmed":null}', False),
+        (b"{}", False),
+        (b"false", False),
+        (b"", False),
+    ],
+)
+def test_a_reply_declines_only_where_nothing_in_it_says_yes(body: bytes, declines: bool) -> None:
+    """What counts as a no passes while trading is paused; IBKR must not read a yes out of it."""
+    standing = Standing(paused=True, session_accounts=frozenset({PAPER}))
+    asked = read("/iserver/reply/abc", body)
+
+    assert asked.declines is declines
+    assert verdict(asked, standing) == (None if declines else "paused")
+    assert verdict(read("/iserver/reply/abc?confirmed=true", body), standing) == "paused"
+
+
+def test_only_a_reply_can_decline() -> None:
+    """An order is placed whatever else stands in its body."""
+    assert not read(PLACE, {"confirmed": False, "orders": []}).declines
+
+
+# -- cancelling everything
+
+
+@pytest.mark.parametrize("order", ["7", "77", "1234567890", "9" * 30])
+def test_one_order_is_cancelled_without_another_word(order: str) -> None:
+    """Its number is plain."""
+    assert verdict(read(f"/iserver/account/{PAPER}/order/{order}", b"", "DELETE"), Standing()) is None
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "-1",
+        "%2D1",
+        "%2d1",
+        "-01",
+        "0",
+        "00",
+        "01",
+        "+1",
+        "%2B1",
+        "1.0",
+        "1e1",
+        "%201",
+        "1%20",
+        "%D9%A1",
+        "all",
+        "whatif",
+    ],
+)
+@pytest.mark.parametrize("path", ["/iserver/account/{}/order/{}", "/iserver/Account/{}/Order/{}"])
+def test_whatever_may_cancel_everything_has_to_be_said_twice(path: str, order: str) -> None:
+    """IBKR takes -1 for all orders of an account, and nobody knows what it reads as -1."""
+    target = path.format(PAPER, order)
+    refusal = judge(read(target, b"", "DELETE"), Standing())
+
+    assert refusal is not None
+    error = refusal.raised()
+    assert (error.code, error.status, "X-Bridge-Confirm: cancel-all" in error.hint) == ("confirm_needed", 403, True)
+    for words in ({"o163"}, {"Cancel-All"}, {"cancel"}):
+        assert verdict(read(target, b"", "DELETE", frozenset(words)), Standing()) == "confirm_needed"
+    assert verdict(read(target, b"", "DELETE", frozenset({"o163", "cancel-all"})), Standing()) is None
+
+
+def test_a_confirmation_is_no_way_around_the_other_rules() -> None:
+    """Who must not touch an account cannot confirm it either."""
+    asked = read(f"/iserver/account/{LIVE}/order/-1", b"", "DELETE", frozenset({"cancel-all"}))
+
+    assert verdict(asked, Standing()) == "paper_only"
+    assert verdict(asked, Standing(read_only=True)) == "read_only"
 
 
 # -- caps
@@ -290,21 +473,48 @@ def test_without_a_cap_no_size_is_asked_for() -> None:
     assert verdict(placed("anything"), Standing()) is None
 
 
-def test_a_value_cap_refuses_while_no_value_can_be_bounded() -> None:
-    """Better no order than one over the limit that was asked for; and the way out is said."""
-    refusal = judge(placed(1, price=1), Standing(max_value=Decimal(1000000)))
+@pytest.mark.parametrize(
+    ("worth", "detail"),
+    [
+        ((Decimal(1000),), None),
+        ((Decimal(0),), None),
+        ((Decimal(1000), Decimal(999)), None),
+        ((Decimal("1000.000000000000000000000000000001"),), "may be larger than 1000"),
+        ((Decimal(1), Decimal(1001)), "may be larger than 1000"),
+        ((Decimal(1), None), "cannot be bounded"),
+        ((None,), "cannot be bounded"),
+        ((), "cannot be bounded"),
+        (None, "cannot be bounded"),
+    ],
+)
+@pytest.mark.parametrize("target", [PLACE, f"/iserver/account/{PAPER}/order/77"])
+def test_a_value_is_capped_and_what_cannot_be_bounded_is_too_large(
+    target: str, worth: tuple[Decimal | None, ...] | None, detail: str | None
+) -> None:
+    """Each ticket by itself; better no order than one over the limit, and the way out is said."""
+    asked = replace(read(target, {"quantity": 1}), worth=worth)
+    refusal = judge(asked, Standing(max_value=Decimal(1000)))
 
-    assert refusal is not None
-    error = refusal.raised()
-    assert (error.code, error.status) == ("order_limit", 403)
-    assert "IBKR_MAX_ORDER_VALUE" in error.hint
+    if detail is None:
+        assert refusal is None
+    else:
+        assert refusal is not None
+        error = refusal.raised()
+        assert (error.code, error.status, detail in error.detail) == ("order_limit", 403, True)
+        assert "IBKR_MAX_ORDER_VALUE" in error.hint
 
 
-def test_caps_do_not_hold_up_replies() -> None:
-    """The order they answer for was judged when it was placed."""
-    standing = Standing(max_quantity=Decimal(1), max_value=Decimal(1), session_accounts=frozenset({PAPER}))
+def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
+    """Its size, its value, its account: what was set meanwhile holds for what is placed now."""
+    yes = read("/iserver/reply/abc", {"confirmed": True})
+    order = replace(yes, accounts=frozenset({PAPER}), sizes=(Decimal(5),), worth=(Decimal(500),))
 
-    assert verdict(read("/iserver/reply/abc", {"confirmed": True}), standing) is None
+    assert verdict(order, Standing(max_quantity=Decimal(5), max_value=Decimal(500))) is None
+    assert verdict(order, Standing(max_quantity=Decimal(4))) == "order_limit"
+    assert verdict(order, Standing(max_value=Decimal(499))) == "order_limit"
+    assert verdict(order, Standing(allowed=frozenset({LIVE}))) == "account_not_allowed"
+    assert verdict(yes, Standing(paper_mode=False, max_quantity=Decimal(5))) == "order_limit"
+    assert verdict(replace(order, declines=True), Standing(max_quantity=Decimal(4), paused=True)) is None
 
 
 # -- what costs money, what only reads
@@ -337,12 +547,20 @@ def test_no_facts_confuse_the_judge(asked: Asked, standing: Standing) -> None:
     refusal = judge(asked, standing)
 
     assert refusal is None or isinstance(refusal.raised(), errors.BridgeError)
-    changes = asked.effect is Effect.TRADE or asked.order is Order.CANCEL
-    if refusal is None and changes:
+    if refusal is None and asked.effect in (Effect.TRADE, Effect.CHANGE):
         assert not standing.read_only
         assert asked.accounts <= standing.allowed or not standing.allowed
-        assert not standing.paper_mode or standing.session_is_paper is not False
-        assert not standing.paused or asked.order is Order.CANCEL
+        assert not standing.paper_mode or (
+            standing.session_is_paper is not False and standing.login_is_paper is not False
+        )
+        assert not (standing.paper_mode and asked.accounts - {PAPER})
+    if refusal is None and asked.effect is Effect.TRADE:
+        gets_out = asked.order is Order.CANCEL or (asked.order is Order.REPLY and asked.declines)
+        assert gets_out or not standing.paused
+        assert not (asked.order is Order.CANCEL and asked.everything) or "cancel-all" in asked.confirmed
+    if refusal is None and asked.effect is Effect.TRADE and asked.order in (Order.PLACE, Order.MODIFY):
+        for cap, known in ((standing.max_quantity, asked.sizes), (standing.max_value, asked.worth or ())):
+            assert cap is None or (known and all(each is not None and each <= cap for each in known))
 
 
 @settings(deadline=None)
@@ -360,7 +578,7 @@ def test_no_bytes_crash_the_reader(row: Any, query: str, body: bytes) -> None:
     try:
         asked = read_call(row, row.segments, query, body)
     except errors.BadRequest:
-        assert row.effect is Effect.TRADE
+        assert row.effect in (Effect.CHANGE, Effect.TRADE)
     else:
         assert (asked.effect, asked.order) == (row.effect, row.order)
 

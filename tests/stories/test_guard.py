@@ -11,7 +11,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open
-from tests.house import House, Placed, settings_for
+from tests.house import READING, House, Placed, settings_for
 
 CANCEL = "/iserver/account/DU1234567/order/1"
 CHANGES = (
@@ -138,15 +138,74 @@ async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Stage, q
     assert len(sim.calls(Placed().target)) == 1
 
 
-async def test_a_value_cap_that_cannot_be_kept_refuses(open_house: Open, sim: Stage) -> None:
-    """Better no order than one beyond a limit somebody set."""
+async def test_an_order_above_the_value_cap_is_refused(open_house: Open, sim: Stage) -> None:
+    """In the account's base currency, by the market's price or the order's limit."""
     house = await open_house(IBKR_MAX_ORDER_VALUE="1000")
+    limit = {"orderType": "LMT", "price": 187.5}
 
-    reply = await house.post(Placed().target, Placed().body)
+    within = [await house.post(Placed().target, Placed(quantity=5, extra=extra).body) for extra in ({}, limit)]
+    beyond = [await house.post(Placed().target, Placed(quantity=6, extra=extra).body) for extra in ({}, limit)]
 
-    assert reply.code == "order_limit"
-    assert "IBKR_MAX_ORDER_VALUE" in reply.json["hint"]
+    assert [reply.status for reply in within] == [200, 200]
+    assert [(reply.status, reply.code) for reply in beyond] == [(403, "order_limit")] * 2
+    assert "IBKR_MAX_ORDER_VALUE" in beyond[0].json["hint"]
+    assert len(sim.calls(Placed().target)) == 2
+
+
+@pytest.mark.parametrize("extra", [{"conid": 1}, {"cashQty": "x"}, {"conidex": "28812380;;;1/1,2/-1"}])
+async def test_a_value_that_cannot_be_bounded_is_refused(
+    open_house: Open, sim: Stage, extra: dict[str, object]
+) -> None:
+    """Better no order than one beyond a limit somebody set."""
+    house = await open_house(IBKR_MAX_ORDER_VALUE="1000000000")
+
+    reply = await house.post(Placed().target, Placed(extra=extra).body)
+
+    assert (reply.status, reply.code) == (403, "order_limit")
     assert changes_seen(sim) == []
+
+
+@pytest.mark.parametrize("number", ["-1", "%2D1", "-01", "0", "+1", "1.0"])
+async def test_cancelling_everything_has_to_be_said(house: House, sim: Stage, number: str) -> None:
+    """By its word; nothing leaves before."""
+    target = f"/iserver/account/DU1234567/order/{number}"
+
+    refused = await house.request("DELETE", target, headers={"X-Bridge-Confirm": "all"})
+    said = await house.request("DELETE", target, headers={"X-Bridge-Confirm": "cancel-all"})
+
+    assert (refused.status, refused.code) == (403, "confirm_needed")
+    assert (said.status, len(changes_seen(sim))) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/iserver/watchlist", {"id": "1", "name": "mine"}),
+        ("POST", "/iserver/account", {"acctId": "DU1234567"}),
+        ("POST", "/iserver/account/DU1234567/alert", {"alertName": "x"}),
+    ],
+)
+async def test_a_pause_stops_orders_and_nothing_else(
+    open_house: Open, sim: Stage, method: str, target: str, body: object
+) -> None:
+    """Lists, alerts and the selected account place nothing; they still need the full key."""
+    house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+    await house.post("/gateway/pause")
+
+    reading, full = (
+        await house.request(method, target, body=body, key=READING),
+        await house.request(method, target, body=body),
+    )
+
+    assert (reading.status, reading.code) == (403, "scope")
+    assert full.code is None
+
+
+async def test_a_preview_needs_no_more_than_the_reading_key(open_house: Open) -> None:
+    """It changes nothing."""
+    house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+
+    assert (await house.post(f"{Placed().target}/whatif", Placed().body, key=READING)).status == 200
 
 
 async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Stage) -> None:

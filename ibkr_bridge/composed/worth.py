@@ -1,0 +1,177 @@
+"""What an order's tickets are worth at most: gathers the facts that `value.py` reckons with.
+
+Four reads at most, of those that are needed: the instruments' definitions, a quote where no limit bounds the price, the
+account's base currency, exchange rates where currencies differ. A read that fails, or tells something odd, leaves its
+fact unknown, and the value with it; that is never an error of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from ibkr_bridge.catalogue import DEFINITIONS, EXCHANGE_RATE, PORTFOLIO, SNAPSHOT, target
+from ibkr_bridge.composed import Ask
+from ibkr_bridge.composed.asked import contract_ids
+from ibkr_bridge.composed.value import ONE, Facts, Quote, Ticket, estimate, instrument, needs_quote
+from ibkr_bridge.errors import BridgeError
+from ibkr_bridge.upstream.base import Call, let_go
+from ibkr_bridge.upstream.headers import upwards
+
+LAST, BID, ASK, AVAILABILITY, UPDATED = "31", "84", "86", "6509", "_updated"
+REAL_TIME = "R"  # the first letter of 6509; delayed, frozen and unsubscribed ones are no price of now (OAS, SW2)
+CLOSED, HALTED = "C", "H"  # before a last price: the day before's close; that of a market that is halted (SW2)
+LATEST = 1e14  # milliseconds; a renewal thousands of years from now is none
+SHOWN = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)  # IBKR writes thousands separators
+CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+NUMBERS_ACCOUNT = frozenset({"acctid", "accountid", "account", "acct"})
+
+Row = Mapping[str, Any]
+
+
+async def worth(
+    ask: Ask, account: str | None, call: Call, now: Callable[[], float] = time.time
+) -> tuple[Decimal | None, ...]:
+    """The most each ticket of an order call is worth, in the account's base currency; None for what is not bounded.
+
+    Args:
+        ask: asks one of the reads; none of what it raises as a `BridgeError` goes further.
+        account: the one the call's path names; without one nothing has a value, as nobody knows in which currency.
+        now: the wall's time, seconds since 1970: IBKR says of a quote when it was renewed.
+    """
+    tickets = tickets_in(call.body)
+    conids = contract_ids(filter(None, map(instrument, tickets)))
+    if account is None or not conids or not all(_is_of(ticket, account) for ticket in tickets):
+        return (None,) * len(tickets)
+    known = await _definitions(ask, conids)
+    base = await _base_currency(ask, account)
+    rates = {each: await _rate(ask, each, base) for each in dict.fromkeys(map(_currency, known.values()))}
+    quoted = contract_ids(filter(None, (instrument(ticket) for ticket in tickets if needs_quote(ticket))))
+    quotes = await _quotes(ask, quoted, now)
+    facts = {conid: _facts(row, rates[_currency(row)], quotes.get(conid)) for conid, row in known.items()}
+    return tuple(estimate(ticket, facts.get(instrument(ticket) or "", Facts())) for ticket in tickets)
+
+
+def tickets_in(body: bytes) -> list[Ticket]:
+    """The tickets of an order call: `{"orders": […]}`, a bare list, or a single one; none where it is not plain."""
+    told = _parsed(body, _once)
+    given = told.get("orders", [told]) if isinstance(told, dict) else told
+    plain = isinstance(given, list) and all(isinstance(each, dict) for each in given)
+    return given if plain else []
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no name stands twice: nobody knows which of the two IBKR takes."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return dict(pairs)
+
+
+def _is_of(ticket: Ticket, account: str) -> bool:
+    """Whether no other account is named in it, which may have another base currency."""
+    named = [value for name, value in ticket.items() if name.lower() in NUMBERS_ACCOUNT]
+    return all(value in (None, "", account) for value in named)
+
+
+def _facts(row: Row, rate: Decimal | None, quoted: Quote | None) -> Facts:
+    return Facts(str(row.get("assetClass")), _number(row.get("multiplier")), rate, quoted)
+
+
+# -- the reads
+
+
+async def _definitions(ask: Ask, conids: list[str]) -> dict[str, Row]:
+    told = await _told(ask, DEFINITIONS, f"?conids={','.join(conids)}")
+    found = _by_conid(told.get("secdef") if isinstance(told, dict) else None)
+    return {conid: found[conid] for conid in conids if conid in found}
+
+
+async def _base_currency(ask: Ask, account: str) -> str | None:
+    """Told with the account's attributes: /portfolio/accounts tells the same, but only once in five seconds."""
+    told = await _told(ask, (*PORTFOLIO, quote(account, safe=""), "meta"))
+    is_it = isinstance(told, dict) and account in (told.get("accountId"), told.get("id"))
+    return _currency(told) if is_it else None
+
+
+async def _rate(ask: Ask, source: str | None, base: str | None) -> Decimal | None:
+    """One unit of a currency in another."""
+    if source is None or base is None or source == base:
+        return ONE if source is not None and base is not None else None
+    told = await _told(ask, EXCHANGE_RATE, f"?source={source}&target={base}")
+    return _number(told.get("rate")) if isinstance(told, dict) else None
+
+
+async def _quotes(ask: Ask, conids: list[str], now: Callable[[], float]) -> dict[str, Quote | None]:
+    if not conids:
+        return {}
+    fields = ",".join((LAST, BID, ASK, AVAILABILITY))
+    told = await _told(ask, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
+    return {conid: read_quote(row, now()) for conid, row in _by_conid(told).items()}
+
+
+async def _told(ask: Ask, segments: tuple[str, ...], query: str = "") -> Any:
+    """What a read tells; None where it tells nothing, for whatever reason."""
+    try:
+        answer = await ask(Call("GET", target(segments) + query, upwards(())))
+    except BridgeError:
+        return None
+    let_go(answer)
+    return _parsed(answer.body) if answer.status == 200 and answer.rest is None else None
+
+
+# -- how they are read
+
+
+def read_quote(row: Row, now: float) -> Quote | None:
+    """The highest price of a snapshot's row and its age; None where it is not known to be one of now.
+
+    What a halted market will pay when it opens again nobody knows; yesterday's close and a bid alone tell nothing of it
+    either. A close still counts among the prices of a row that has others.
+    """
+    last, updated = str(row.get(LAST) or ""), row.get(UPDATED)
+    if not str(row.get(AVAILABILITY) or "").startswith(REAL_TIME) or last.startswith(HALTED):
+        return None
+    if not isinstance(updated, int) or isinstance(updated, bool) or not 0 < updated < LATEST:
+        return None
+    of_now = [None if last.startswith(CLOSED) else _shown(last), _shown(row.get(ASK))]
+    prices = [_shown(last.removeprefix(CLOSED)), _shown(row.get(BID)), *of_now]
+    known = [price for price in prices if price]
+    return Quote(max(known), now - updated / 1000) if any(of_now) else None
+
+
+def _shown(value: object) -> Decimal | None:
+    text = str(value)
+    return _number(text.replace(",", "")) if SHOWN.fullmatch(text) else None
+
+
+def _number(value: object) -> Decimal | None:
+    """A positive number, as JSON or as text; 0 is how IBKR says that there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        return None
+    if isinstance(value, str) and not SHOWN.fullmatch(value):
+        return None
+    number = Decimal(value)
+    return number if number.is_finite() and number > 0 else None
+
+
+def _currency(row: Row) -> str | None:
+    told = row.get("currency")
+    return told if isinstance(told, str) and CURRENCY.fullmatch(told) else None
+
+
+def _by_conid(rows: object) -> dict[str, Row]:
+    listed: Iterable[Any] = rows if isinstance(rows, list) else ()
+    return {str(row.get("conid")): row for row in listed if isinstance(row, dict)}
+
+
+def _parsed(body: bytes, hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] = dict) -> Any:
+    """A body as JSON, its numbers as they stand there; None where it is none."""
+    try:
+        return json.loads(body, parse_float=Decimal, object_pairs_hook=hook)
+    except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits
+        return None

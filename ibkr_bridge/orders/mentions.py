@@ -1,0 +1,87 @@
+"""What a call mentions: accounts, sizes, answers, wherever they stand in its query and body. Pure.
+
+Every occurrence is found, at any depth, repeated names included: nobody knows which of two IBKR takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from itertools import chain
+from urllib.parse import parse_qsl
+
+from ibkr_bridge import errors
+
+ACCOUNT_KEYS = frozenset(
+    {
+        *("acct", "acctid", "acctids", "account", "accounts", "accountid", "accountids", "accountlist"),
+        *("account_id", "accountno", "accountnumber"),
+    }
+)
+SIZE_KEYS = frozenset({"quantity", "qty", "size", "totalsize"})
+MONEY_KEYS = frozenset({"cashqty", "fxqty"})  # sizes in money: no count of shares follows from them
+ANSWER_KEY = "confirmed"
+
+
+@dataclass
+class Mentions:
+    """What was found."""
+
+    accounts: set[str] = field(default_factory=set)
+    sizes: list[Decimal | None] = field(default_factory=list)
+    """None for one that is no plain number of shares."""
+    answers: list[object] = field(default_factory=list)
+    """Whatever stands for yes or no to a question."""
+
+    def note(self, name: str, value: object) -> None:
+        """Keep what a member tells; `name` is in small letters, as IBKR may not mind the case."""
+        if name in ACCOUNT_KEYS:
+            listed = value if isinstance(value, list) else [value]
+            self.accounts.update(str(item.get("name") if isinstance(item, dict) else item) for item in listed if item)
+        elif name in SIZE_KEYS:
+            self.sizes.append(_size(value))
+        elif name in MONEY_KEYS:
+            self.sizes.append(None)
+        elif name == ANSWER_KEY:
+            self.answers.append(value)
+
+
+def mentions(query: str, body: bytes) -> Mentions:
+    """All that is found in a query and a body; an empty body mentions nothing.
+
+    Raises:
+        BadRequest: the body is not JSON.
+    """
+    found = Mentions()
+    for name, value in chain(parse_qsl(query.replace(";", "&")), _pairs(body)):
+        found.note(name.lower(), value)
+    return found
+
+
+def _size(value: object) -> Decimal | None:
+    try:
+        size = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return size if size.is_finite() and size >= 0 else None
+
+
+def _pairs(body: bytes) -> Iterator[tuple[str, object]]:
+    """Every name and value of a JSON text, at any depth, repeated names included."""
+    pairs: list[tuple[str, object]] = []
+
+    def keep(members: list[tuple[str, object]]) -> dict[str, object]:
+        pairs.extend(members)
+        return dict(members)
+
+    if not body.strip():
+        return iter(())
+    try:
+        json.loads(body, object_pairs_hook=keep, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as exc:  # Decimal takes no exponent of twenty digits
+        raise errors.BadRequest(
+            "the body is not JSON", hint="calls that change something need a JSON body, so that the rules can read it"
+        ) from exc
+    return iter(pairs)

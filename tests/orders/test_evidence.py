@@ -1,0 +1,140 @@
+"""How an order, a change and a cancel are recognised in IBKR's lists."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibkr_bridge.endpoint import Order
+from ibkr_bridge.orders.evidence import Finding, Seen, find, read_orders, read_trades, wanted
+from ibkr_bridge.orders.record import Record
+
+
+def record(kind: Order, **known: Any) -> Record:
+    """An order that is looked for."""
+    made = Record("o", kind, "DU1", names=tuple(known.pop("names", ())))
+    made.wanted = known
+    return made
+
+
+def row(**given: Any) -> dict[str, Any]:
+    """An order as IBKR lists it."""
+    return {
+        "orderId": 7,
+        "status": "Submitted",
+        "acct": "DU1",
+        "price": "187.50",
+        "totalSize": 1.0,
+        "timeInForce": "DAY",
+        **given,
+    }
+
+
+def looked(kind: Order, *rows: dict[str, Any], whole: bool = True, **known: Any) -> bool | None:
+    """Whether it is done; None where nobody can say yet."""
+    finding = find(record(kind, **known), Seen(rows, (), whole))
+    return finding and finding.is_done
+
+
+def test_an_order_is_recognised_by_its_name() -> None:
+    """Among the orders or, when it is filled and gone, among the trades."""
+    placed = record(Order.PLACE, names=["mine", "mine-2"])
+
+    assert find(placed, Seen((row(order_ref="mine"),))) == Finding(
+        True, {"by": "cOID in orders", "order_ids": ["7"], "status": "Submitted"}
+    )
+    assert find(placed, Seen((), ({"order_ref": "mine-2", "order_id": 8},))) == Finding(
+        True, {"by": "cOID in trades", "order_ids": ["8"], "status": ""}
+    )
+    assert find(placed, Seen((row(order_ref="another"), row()))) is None
+    assert find(record(Order.PLACE), Seen((row(order_ref=""), row(order_ref=None)))) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "done"),
+    [
+        ("Submitted", None),
+        ("PreSubmitted", None),
+        ("Cancelled", True),
+        ("PendingCancel", True),
+        ("PreCancelled", True),
+        ("Inactive", True),
+        ("Filled", False),
+    ],
+)
+def test_a_cancel_is_recognised_by_the_orders_state(status: str, done: bool | None) -> None:
+    """Filled is never to be cancelled."""
+    assert looked(Order.CANCEL, row(status=status), order="7") is done
+    assert looked(Order.CANCEL, row(status=status, orderId=8), order="7") is None
+
+
+def test_cancelling_all_is_recognised_by_none_being_left() -> None:
+    """In a list that is whole, and of this account."""
+    assert looked(Order.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
+    assert looked(Order.CANCEL, row(), order="-1") is None
+    assert looked(Order.CANCEL, order="-1", whole=False) is None
+
+
+def test_a_change_is_recognised_by_its_figures() -> None:
+    """However they are written; an order that has ended can be changed no more."""
+    figures = {"price": "187.5", "quantity": "1", "tif": "day"}
+
+    assert looked(Order.MODIFY, row(), order="7", figures=figures) is True
+    assert looked(Order.MODIFY, row(price="188"), order="7", figures=figures) is None
+    assert looked(Order.MODIFY, row(price="188", status="Filled"), order="7", figures=figures) is False
+    assert looked(Order.MODIFY, row(), order="7", figures={}) is None
+
+
+def test_an_answered_notice_is_recognised_by_the_order_working() -> None:
+    """An order that stands still has not been answered."""
+    assert looked(Order.ANSWER, row(), order="7") is True
+    assert looked(Order.ANSWER, row(status="Inactive"), order="7") is None
+
+
+def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
+    """Of a change its figures, of a cancel its order; nothing that is not needed."""
+    ticket = json.dumps({"conid": 1, "price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}).encode()
+
+    assert wanted(Order.MODIFY, "7", ticket) == {
+        "order": "7",
+        "figures": {"price": "187.5", "quantity": "2", "tif": "GTC"},
+    }
+    assert wanted(Order.CANCEL, "7", b"") == {"order": "7"}
+    assert wanted(Order.ANSWER, "notification", b'{"orderId": 9}') == {"order": "9"}
+    assert wanted(Order.PLACE, "orders", ticket) == {}
+
+
+def test_a_list_tells_whether_it_is_whole() -> None:
+    """The first one of a session is not."""
+    assert read_orders(b'{"orders":[{"orderId":1},5],"snapshot":true}') == (({"orderId": 1},), True)
+    assert read_orders(b'{"orders":[],"snapshot":false}') == ((), False)
+    assert read_orders(b'{"snapshot":true}') == ((), False)
+    assert read_trades(b'[{"order_id":1}]') == ({"order_id": 1},)
+
+
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["orders", "snapshot", "orderId", "status", "order_ref", "price", "totalSize"]),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(told=anything, kind=st.sampled_from([Order.PLACE, Order.MODIFY, Order.CANCEL, Order.ANSWER]))
+def test_no_list_confuses_the_search(told: object, kind: Order) -> None:
+    """Whatever IBKR sends."""
+    body = json.dumps(told).encode()
+    rows, is_whole = read_orders(body)
+    sought = record(kind, names=["mine"], order="7", figures={"price": "1", "tif": "x"})
+
+    find(sought, Seen(rows, read_trades(body), is_whole))

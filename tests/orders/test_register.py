@@ -1,0 +1,200 @@
+"""Which order a new call is: a name's, its twin's, or a new one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ibkr_bridge.endpoint import Order
+from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
+from ibkr_bridge.orders.ledger import Entry, State, What
+from ibkr_bridge.orders.record import Flight, Record
+from ibkr_bridge.orders.register import REMEMBERED, TWIN_FOR, Register
+from tests.clocks import NOON
+
+SENT, TAKEN, TOLD, LEFT = What.SENT, What.TAKEN, What.TOLD, What.LEFT
+ANSWER = {"answer": {"status": 200, "content_type": "application/json", "body": "[]"}}
+
+
+class Day:
+    """A register, and a clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.register = Register(lambda: self.now)
+        self._next = 0
+
+    def fresh(self, body: str = "a", *, key: str | None = None, name: str | None = None, owner: str = "me") -> Record:
+        """A new call."""
+        self._next += 1
+        names = (name or f"brdg-{self._next}",)
+        record = Record(f"o{self._next}", Order.PLACE, "DU1", owner, "r", body, key, names)
+        record.own_name = key is not None or name is not None
+        return record
+
+    def went(self, record: Record, *facts: What) -> Record:
+        """An order goes through these."""
+        self.register.add(record)
+        for what in facts:
+            about = {"kind": "place", "fingerprint": record.fingerprint, "coids": list(record.names)}
+            more = {"owner": record.owner, "idempotency": record.idempotency, "own_name": record.own_name}
+            told = {**about, **more} if what in (SENT, What.REFUSED) else ANSWER if what is TAKEN else {}
+            state = record.next_state(what)
+            record.apply(Entry(record.id, self.now.isoformat(timespec="microseconds"), what, state, told))
+            self.register.index(record)
+        return record
+
+    def same(self, record: Record, *, unknown_open: bool = False) -> Record | None:
+        """See `Register.same`."""
+        return self.register.same(record, unknown_open=unknown_open)
+
+
+@pytest.fixture
+def day() -> Day:
+    """A day on which nothing happened yet."""
+    return Day()
+
+
+def refused(day: Day, record: Record) -> type[BridgeError]:
+    """Why a call is not taken."""
+    with pytest.raises(BridgeError) as error:
+        day.same(record)
+    return type(error.value)
+
+
+def test_an_equal_order_after_the_answer_is_a_new_one(day: Day) -> None:
+    """Its caller had the answer, and means it."""
+    day.went(day.fresh(), SENT, TAKEN, TOLD)
+
+    assert day.same(day.fresh()) is None
+
+
+def test_an_equal_order_whose_answer_nobody_had_is_the_same(day: Day) -> None:
+    """For ten minutes."""
+    first = day.went(day.fresh(), SENT, TAKEN, LEFT)
+
+    day.now += timedelta(seconds=TWIN_FOR)
+    assert day.same(day.fresh()) is first
+    day.now += timedelta(seconds=1)
+    assert day.same(day.fresh()) is None
+
+
+def test_an_answer_that_turns_out_to_be_unheard_counts_as_such(day: Day) -> None:
+    """The connection was reset with the reply unread."""
+    first = day.went(day.fresh(), SENT, TAKEN, TOLD, LEFT)
+
+    assert day.same(day.fresh()) is first
+
+
+def test_an_equal_order_in_flight_is_the_same(day: Day) -> None:
+    """It has not even been sent."""
+    first = day.fresh()
+    first.flight = Flight(first.fingerprint, [lambda: True])
+    day.register.add(first)
+
+    assert day.same(day.fresh()) is first
+
+
+@pytest.mark.parametrize("other", [{"body": "b"}, {"owner": "you"}, {"key": "k"}, {"name": "n"}])
+def test_what_differs_is_no_twin(day: Day, other: dict[str, str]) -> None:
+    """Another body, another key, an identity of its own."""
+    day.went(day.fresh(), SENT, TAKEN, LEFT)
+
+    assert day.same(day.fresh(**other)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [(What.REFUSED,), (SENT, What.ASKED, LEFT, What.DECLINED)])
+def test_an_order_that_never_was_has_no_twin(day: Day, end: tuple[What, ...]) -> None:
+    """There is nothing to repeat."""
+    day.went(day.fresh(), *end)
+
+    assert day.same(day.fresh()) is None
+
+
+def test_an_unknown_twin_holds_until_its_caller_says_otherwise(day: Day) -> None:
+    """It was told that nobody knows; the same order again could be a second one."""
+    day.went(day.fresh(), SENT, What.LOST, TOLD)
+
+    assert refused(day, day.fresh()) is OrderInProgress
+    assert day.same(day.fresh(), unknown_open=True) is None
+
+
+def test_a_key_is_the_same_order_for_a_day(day: Day) -> None:
+    """Answered or not."""
+    first = day.went(day.fresh(key="k"), SENT, TAKEN, TOLD)
+
+    day.now += timedelta(seconds=REMEMBERED)
+    assert day.same(day.fresh(key="k", owner="you")) is first
+    day.now += timedelta(seconds=1)
+    assert day.same(day.fresh(key="k")) is None
+
+
+def test_a_key_with_another_call(day: Day) -> None:
+    """Is a mistake."""
+    day.went(day.fresh(key="k"), SENT, TAKEN, TOLD)
+
+    assert refused(day, day.fresh("b", key="k")) is IdempotencyMismatch
+
+
+def test_a_key_that_is_running(day: Day) -> None:
+    """Has no answer yet."""
+    first = day.fresh(key="k")
+    first.flight = Flight(first.fingerprint, [lambda: True])
+    day.register.add(first)
+
+    assert refused(day, day.fresh(key="k")) is OrderInProgress
+
+
+def test_a_key_of_what_was_refused_is_free(day: Day) -> None:
+    """Nothing left under it."""
+    day.went(day.fresh(key="k"), What.REFUSED)
+
+    assert day.same(day.fresh("b", key="k")) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "same_body", "other_body"),
+    [
+        ((SENT,), True, DuplicateOrder),
+        ((SENT, TAKEN, TOLD), True, DuplicateOrder),
+        ((SENT, What.LOST), True, DuplicateOrder),
+        ((SENT, What.ASKED), True, DuplicateOrder),
+        ((SENT, What.LOST, What.MISSED), False, DuplicateOrder),
+        ((SENT, What.TURNED_DOWN), False, None),
+        ((SENT, What.ASKED, What.DECLINED), False, None),
+        ((What.REFUSED,), False, None),
+    ],
+)
+def test_a_name_belongs_to_what_may_exist(
+    day: Day, end: tuple[What, ...], same_body: bool, other_body: type[BridgeError] | None
+) -> None:
+    """The same call is that order; another one is refused, until it is certain that nothing came of the first."""
+    first = day.went(day.fresh(name="mine"), *end)
+
+    assert day.same(day.fresh(name="mine")) is (first if same_body else None)
+    other = day.fresh("b", name="mine")
+    assert (refused(day, other) if other_body else day.same(other)) is other_body
+
+
+def test_an_order_that_was_sent_anew_leaves_its_name_to_the_new_one(day: Day) -> None:
+    """What is found under the name is then not the old one."""
+    old = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
+    new = day.went(day.fresh(name="mine"), SENT, TAKEN)
+
+    assert (day.register.has_name(old), day.register.has_name(new)) == (False, True)
+
+
+def test_what_is_settled_is_forgotten_after_a_day(day: Day) -> None:
+    """What is open never is."""
+    day.went(day.fresh(), SENT, What.LOST)
+    day.now += timedelta(seconds=1)
+    done = day.went(day.fresh("b"), SENT, TAKEN, TOLD)
+    day.now += timedelta(seconds=REMEMBERED + 1)
+    day.went(day.fresh("c"), SENT)
+
+    assert [record.id for record in day.register.newest()] == ["o3", "o2", "o1"]
+    day.register.drop(next(record for record in day.register.newest() if record.id == "o1"))
+    day.went(day.fresh("d"), SENT)
+    assert day.register.find(done.id) is None
+    assert day.register.counts() == {State.SENDING.value: 2}

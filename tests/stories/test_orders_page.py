@@ -1,0 +1,28 @@
+"""The page about orders: its consoles typed as they stand there, in one terminal, and what they print."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.stories.test_readme import demo
+
+__all__ = ["demo"]
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "=== next ==="
+
+
+def test_the_worked_example_prints_what_the_page_prints(demo: dict[str, str]) -> None:  # noqa: F811  # the fixture
+    """An order with a question, a cancel, and one whose answer is lost."""
+    (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "orders.md").read_text(), re.DOTALL)
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    script = f"\necho '{MARK}'\n".join(command for command, _ in steps).replace(".venv/bin/python", sys.executable)
+
+    ran = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env=demo, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    printed = [part.strip("\n") for part in ran.stdout.split(f"{MARK}\n")]
+    assert printed == [shown.strip("\n") for _, shown in steps], ran.stderr
