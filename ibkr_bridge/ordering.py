@@ -131,8 +131,9 @@ class Ordering:
             BridgeError: nothing was sent, or nobody knows.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
-        trip.until = time.monotonic() + self.road.patience(trip) + GRACE
-        wish = self._wish(trip, errand)
+        began = time.monotonic()
+        trip.until = began + self.road.patience(trip) + GRACE
+        wish = self._wish(trip, errand, began)
         try:
             return await self.desk.ask(wish)
         finally:
@@ -151,7 +152,7 @@ class Ordering:
         finally:
             self.desk.chain.leave(trip)
 
-    def _wish(self, trip: Trip, errand: Errand) -> Wish:
+    def _wish(self, trip: Trip, errand: Errand, began: float) -> Wish:
         kind = trip.row.order
         if kind is None:
             raise ValueError("no order call")
@@ -161,16 +162,22 @@ class Ordering:
             wish.asked = await road.weighed(replace(trip, asked=wish.asked), errand.account)
             road.guard(wish.asked)
 
-        wish = Wish(kind, trip.call, trip.asked, self._sending(trip), weigh, lambda: road.patience(trip))
+        wish = Wish(kind, trip.call, trip.asked, self._sending(trip, began), weigh, lambda: patience(road, trip, began))
         wish.is_there, wish.label, wish.owner, wish.request = trip.still_there, trip.key, errand.owner, errand.request
         wish.idempotency, wish.confirm = errand.idempotency, errand.confirm
         wish.account, wish.subject = errand.account, errand.subject
         return wish
 
-    def _sending(self, trip: Trip) -> Send:
+    def _sending(self, trip: Trip, began: float) -> Send:
+        """Sends what the desk sends for a caller; the time until its first call was all waiting."""
+        is_first = True
+
         async def send(
             call: Call, asked: Asked, leaving: Callable[[], None], is_there: Callable[[], bool], late: Late
         ) -> Answer:
+            nonlocal is_first
+            if is_first:
+                is_first, trip.spent.waited = False, time.monotonic() - began
             row = met(call.method, call.target)
             part = replace(trip, call=call, row=row, asked=asked, still_there=is_there, sent=False)
             part.leaving, part.late = leaving, late
@@ -226,6 +233,11 @@ class Ordering:
             self.seeker.saw(Seen(orders=read_orders(answer.body)[0]))
         elif trip.row.segments == TRADES:
             self.seeker.saw(Seen(trades=read_trades(answer.body)))
+
+
+def patience(road: Road, trip: Trip, began: float) -> float:
+    """Seconds a caller would still wait, counted from when its order came: also before anything was asked for it."""
+    return max(0.0, road.patience(trip) + trip.spent.waited - (time.monotonic() - began))
 
 
 def _read(segments: tuple[str, ...], *query: str) -> Trip:

@@ -112,4 +112,5 @@ def told(verdict: Verdict) -> dict[str, object]:
     asked = {"replies": list(question.replies), "messages": list(question.messages)} if question else {}
     ids = {"order_ids": list(verdict.order_ids)} if verdict.order_ids else {}
     said = {"status": verdict.status, "error": verdict.error}
-    return {**asked, **ids, **{name: text for name, text in said.items() if text}}
+    again = {"again": True} if verdict.again else {}
+    return {**asked, **ids, **again, **{name: text for name, text in said.items() if text}}

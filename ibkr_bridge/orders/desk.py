@@ -77,7 +77,11 @@ class Desk:
         wish.record = record
         flight = record.flight = Flight(record.fingerprint, [wish.is_there])
         self.book.register.add(record)
-        return await flight.carry(self._through(wish, record, call))
+        try:
+            return await flight.carry(self._through(wish, record, call))
+        finally:
+            if record.flight is flight:
+                record.flight = None
 
     def heard(self, record: Record, *, arrived: bool) -> None:
         """An answer about an order reached its caller, or did not; that it did can turn out to be wrong."""

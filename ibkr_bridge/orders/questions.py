@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ibkr_bridge.catalogue import REPLY, target
 from ibkr_bridge.endpoint import Order
-from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, ReplyNotFound
+from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.chain import Chain, Hanging
 from ibkr_bridge.orders.dealing import Dealing, Step
@@ -22,13 +22,13 @@ from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Flight, Record, Spoken
 from ibkr_bridge.orders.retelling import joined, retold
 from ibkr_bridge.orders.verdict import Question, Verdict, read_answer
-from ibkr_bridge.orders.wish import Wish
+from ibkr_bridge.orders.wish import CallerGone, Wish
 from ibkr_bridge.telling import as_object
 from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.headers import upwards
 from ibkr_bridge.upstream.packed import unpacked
 
-MOST_ROUNDS = 20  # questions of one order that the bridge confirms; clients that loop allow as many
+MOST_ROUNDS = 20  # questions the bridge confirms for one call; clients that loop allow as many
 JSON = (("Content-Type", "application/json"),)
 NOBODY = "nobody replied in time"
 BY_CALLER = "its caller declined"
@@ -54,23 +54,20 @@ class Questions:
         Raises:
             BridgeError: a confirmation left and its answer was lost.
         """
-        while verdict.question is not None:
-            question = verdict.question
-            if not self._may_confirm(record, wish, question):
+        rounds = 0
+        while (question := verdict.question) is not None:
+            if rounds >= MOST_ROUNDS or not _may_confirm(wish, question):
                 self._chain.hang(record, question, wish.asked)
                 return answer
+            rounds += 1
             try:
                 answer, verdict = await self._say_yes(record, wish, question.replies[0])
-            except BridgeError:
+            except (BridgeError, CallerGone):
                 if record.state is not State.QUESTION:
                     raise
                 self._chain.hang(record, question, wish.asked)  # it did not leave: the caller may still answer
                 return answer
         return answer
-
-    def _may_confirm(self, record: Record, wish: Wish, question: Question) -> bool:
-        listed = question.can_be_confirmed and wish.confirm.issuperset(question.messages)
-        return listed and len(record.replied) < MOST_ROUNDS and wish.is_there()
 
     async def _say_yes(self, record: Record, wish: Wish, reply: str) -> tuple[Answer, Verdict]:
         facts = {"reply": reply, "by": "X-Bridge-Confirm", "request": wish.request}
@@ -124,6 +121,7 @@ class Questions:
         try:
             return await flight.carry(work)
         finally:
+            record.flight = None
             if record.state is State.QUESTION and self._chain.hanging is hanging:
                 hanging.is_answered = False  # it did not leave
             elif record.state is not State.QUESTION:
@@ -143,7 +141,10 @@ class Questions:
         def leaving() -> None:
             self._book.write(record, What.DECLINED, facts)
 
-        answer = unpacked(await whole(await wish.send(wish.call, wish.asked, leaving, wish.is_there, nobody_minds)))
+        try:
+            answer = unpacked(await whole(await wish.send(wish.call, wish.asked, leaving, wish.is_there, nobody_minds)))
+        except OrderUnknown as exc:  # of the no alone: what was never confirmed is never placed
+            raise OrderNotPlaced(f"IBKR's answer was lost; order {record.id} was declined and is not placed") from exc
         record.replied[wish.subject] = (wish.fingerprint, Spoken.of(answer))
         return answer
 
@@ -179,6 +180,11 @@ class Questions:
                 await send(reply_call(reply, confirmed=False))
         finally:
             self._chain.leave(hanging.record)
+
+
+def _may_confirm(wish: Wish, question: Question) -> bool:
+    """Whether the caller confirmed all of it beforehand, and is still there to hear what comes of it."""
+    return question.can_be_confirmed and wish.confirm.issuperset(question.messages) and wish.is_there()
 
 
 def reply_call(reply: str, *, confirmed: bool) -> Call:

@@ -102,6 +102,8 @@ class Record:
     error: str | None = None
     spoken: Spoken | None = None
     """IBKR's latest answer."""
+    own_answer: Spoken | None = None
+    """The one its own call was answered with: a question, perhaps, that was replied to later."""
     heard: bool = False
     """Whether its caller has had the latest answer."""
     left: str | None = None
@@ -163,6 +165,7 @@ class Record:
         self.status = _text(facts.get("status")) or self.status
         if isinstance(answer := facts.get("answer"), dict):
             self._spoke(Spoken(int(answer["status"]), str(answer["content_type"]), str(answer["body"])))
+            self.own_answer = self.spoken if facts.get("request") == self.request else self.own_answer
 
     def _spoke(self, spoken: Spoken) -> None:
         self.spoken, self.heard, self.left = spoken, False, None

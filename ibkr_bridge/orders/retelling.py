@@ -28,6 +28,8 @@ async def again(record: Record, wish: Wish) -> Answer:
         wish.source = "shared"
         return await joined(record, flight, wish)
     wish.source = "cache" if record.spoken is not None else "bridge"
+    if wish.idempotency and record.own_answer is not None and not record.told_unknown:
+        return record.own_answer.answer  # to the byte, whatever came later: so a key promises
     return retold(record)
 
 

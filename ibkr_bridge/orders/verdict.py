@@ -19,6 +19,8 @@ MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
 LONGEST = 300  # characters of IBKR's own words that are kept as an error
 GONE = "reply id not found"
 UNCONFIRMED = "order not confirmed"
+NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no session", "not authenticated")
+"""What IBKR says to a call that has no session: it has looked no further."""
 UNCLEAR = "IBKR's answer does not say what became of it"
 
 
@@ -45,6 +47,8 @@ class Verdict:
     """IBKR's word for the order's state."""
     error: str | None = None
     question: Question | None = None
+    again: bool = False
+    """Whether IBKR did not even look at the call, so that the same one may be sent again."""
 
 
 def read_answer(status: int, body: bytes) -> Verdict:
@@ -108,17 +112,22 @@ def _taken(parts: Sequence[Mapping[str, Any]]) -> Verdict | None:
 
 
 def _said_no(parts: Sequence[Mapping[str, Any]]) -> Verdict | None:
-    """An error inside a 200, or a prompt: the order stands still until somebody answers the notice."""
+    """An error inside a 200. Beside an order's number it is no plain no: that order may stand, or stand still until
+    somebody answers a notice."""
     for part in parts:
         text = part.get("error", part.get("text") if part.get("prompt") is True else None)
         if text is not None or part.get("success") is False:
-            return _turned_down(str(text or "refused"), _order_ids(parts))
+            ids = _order_ids(parts)
+            said = str(text or "refused")[:LONGEST]
+            return Verdict(What.LOST, ids, error=said) if ids else _turned_down(said)
     return None
 
 
-def _turned_down(text: str, ids: tuple[str, ...] = ()) -> Verdict:
-    gone = GONE in text.lower() or UNCONFIRMED in text.lower()
-    return Verdict(What.DROPPED if gone else What.TURNED_DOWN, ids, error=text[:LONGEST])
+def _turned_down(text: str) -> Verdict:
+    said = text.lower()
+    gone = GONE in said or UNCONFIRMED in said
+    unseen = any(phrase in said for phrase in NO_SESSION)
+    return Verdict(What.DROPPED if gone else What.TURNED_DOWN, error=text[:LONGEST], again=unseen)
 
 
 def _refused(status: int, told: object) -> Verdict:

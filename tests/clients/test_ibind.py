@@ -17,6 +17,7 @@ from tests.house import House
 
 ACCOUNT, OTHER = "DU1234567", "DU7654321"
 AAPL = 265598
+RESIZED = QuestionType.SIZE_MODIFICATION_LIMIT
 FAR, LARGE = QuestionType.PRICE_PERCENTAGE_CONSTRAINT, QuestionType.ORDER_SIZE_LIMIT
 
 
@@ -122,7 +123,7 @@ async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
         assert client.order_status(number).data["order_status"] == "Submitted"
         client.live_orders()
         assert str(client.live_orders().data["orders"][0]["orderId"]) == number
-        changed = client.modify_order(number, order(quantity=5, price=101.0), {FAR: True}).data
+        changed = client.modify_order(number, order(quantity=5, price=101.0), {FAR: True, RESIZED: True}).data
         assert changed["order_id"] == number
         assert float(client.order_status(number).data["limit_price"]) == 101
         assert client.cancel_order(number).data["msg"] == "Request was submitted"
@@ -130,7 +131,7 @@ async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
 
     await day(use)
 
-    assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 3]
+    assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 4]
 
 
 async def test_every_question_is_in_the_words_ibind_knows(bridge: House, sim: Simulator) -> None:
@@ -174,14 +175,15 @@ async def test_a_question_that_is_answered_with_no_places_nothing(bridge: House)
     await day(use)
 
 
-async def test_a_bracket_and_the_same_order_twice(bridge: House) -> None:
-    """IBKR refuses a second order with the first one's name; ibind knows those words."""
+async def test_a_bracket_and_the_same_order_twice(bridge: House, sim: Simulator) -> None:
+    """The same order of the same name is the first one; another order under it is refused."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
-        client.place_order(order(coid="mine-2"), {FAR: True})
-        with pytest.raises(ExternalBrokerError, match="already registered"):
-            client.place_order(order(coid="mine-2"), {FAR: True})
+        first = client.place_order(order(coid="mine-2"), {FAR: True}).data
+        assert client.place_order(order(coid="mine-2"), {FAR: True}).data == first
+        with pytest.raises(ExternalBrokerError, match="duplicate_order"):
+            client.place_order(order(coid="mine-2", quantity=11), {FAR: True})
         family = [order(coid="mine-3"), order(side="SELL", price=300.0, parent_id="mine-3")]
         placed = client.place_order(family, {FAR: True}).data
         assert len(placed) == 2
@@ -216,3 +218,20 @@ async def test_an_order_without_an_answer_is_sent_once(bridge: House, sim: Simul
     await day(use)
 
     assert len(sim.gateway_calls(f"{ACCOUNT}/orders")) == 1
+
+
+async def test_an_order_that_ibind_sends_again_is_one(bridge: House, sim: Simulator) -> None:
+    """With its usual habit of repeating a call after a time-out, and no name of its own; two orders meant stay two."""
+    sim.faults.add("delay", path=f"{ACCOUNT}/orders", seconds=1.5, times=1)
+
+    def use(client: Any) -> None:
+        client.timeout, client.max_retries = 1, 3
+        near = order(order_type="MKT", price=None)
+        first = client.place_order(near, {}).data
+        second = client.place_order(near, {}).data
+        assert first["order_id"] != second["order_id"]
+
+    await day(use)
+
+    assert len(sim.calls(f"{ACCOUNT}/orders")) == 2
+    assert len(sim.market.world.book.orders(sim.clock.now())) == 2

@@ -550,9 +550,7 @@ def test_no_facts_confuse_the_judge(asked: Asked, standing: Standing) -> None:
     if refusal is None and asked.effect in (Effect.TRADE, Effect.CHANGE):
         assert not standing.read_only
         assert asked.accounts <= standing.allowed or not standing.allowed
-        assert not standing.paper_mode or (
-            standing.session_is_paper is not False and standing.login_is_paper is not False
-        )
+        assert not standing.paper_mode or False not in (standing.session_is_paper, standing.login_is_paper)
         assert not (standing.paper_mode and asked.accounts - {PAPER})
     if refusal is None and asked.effect is Effect.TRADE:
         gets_out = asked.order is Order.CANCEL or (asked.order is Order.REPLY and asked.declines)

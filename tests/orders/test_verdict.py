@@ -38,7 +38,9 @@ PROMPT = {
         (200, [{"error": "no"}], What.TURNED_DOWN),
         (200, {"error": "reply id not found: 'x'"}, What.DROPPED),
         (200, {"error": "Order not confirmed "}, What.DROPPED),
-        (200, PROMPT, What.TURNED_DOWN),
+        (200, PROMPT, What.LOST),
+        (200, [PLACED, {"error": "no"}], What.LOST),
+        (200, {"order_id": "1", "error": "no"}, What.LOST),
         (200, {"success": False}, What.TURNED_DOWN),
         (400, {"error": "Bad Request: no bridge", "statusCode": 400}, What.TURNED_DOWN),
         (400, {"error": "reply id not found: 'x'"}, What.DROPPED),
@@ -135,3 +137,16 @@ def test_no_answer_confuses_the_reader(status: int, body: bytes) -> None:
         assert verdict.what in (What.TAKEN, What.ASKED, What.TURNED_DOWN, What.DROPPED, What.LOST)
         assert (verdict.question is not None) == (verdict.what is What.ASKED)
         assert verdict.what is not What.TAKEN or status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [
+        (b'{"error":"Bad Request: no bridge","statusCode":400}', True),
+        (b'{"error":"Please query /accounts first"}', True),
+        (b'{"error":"Insufficient funds"}', False),
+    ],
+)
+def test_a_call_without_a_session_may_be_sent_again(body: bytes, again: bool) -> None:
+    """IBKR did not look at it: no name of it is taken."""
+    assert read_answer(400, body).again is again

@@ -99,12 +99,13 @@ async def test_the_session_is_asked_for_in_ibkrs_words(stage: Stage, envoy: Envo
 
 
 async def test_the_other_calls_go_where_they_should(stage: Stage, envoy: Envoy) -> None:
-    """Five calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
+    """Six calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
     playing(stage, answering(200, SESSION.encode()))
 
     await envoy.look()
     await envoy.tickle()
     await envoy.prepare()
+    await envoy.login_is_paper()
     await envoy.log_out()
 
     assert said(stage) == [
@@ -112,6 +113,7 @@ async def test_the_other_calls_go_where_they_should(stage: Stage, envoy: Envoy) 
         ("GET", "/v1/api/tickle", b""),
         ("GET", "/v1/api/iserver/accounts", b""),
         ("GET", "/v1/api/portfolio/accounts", b""),
+        ("GET", "/v1/api/sso/validate", b""),
         ("POST", "/v1/api/logout", b"{}"),
     ]
     assert all((heard.header("User-Agent") or "").startswith("ibkr-bridge/") for heard in stage.heard)
@@ -310,6 +312,38 @@ async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Ev
     assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
 
 
+@pytest.mark.parametrize("live", [True, False])
+async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) -> None:
+    """Whatever its accounts are called."""
+    async with Simulator(live=live) as sim, leading_to(sim.url) as road:
+        assert await Envoy(road, late.set).login_is_paper() is not live
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b'{"RESULT":false}'), (500, b'{"LOGIN_TYPE":2}'), (429, b'{"LOGIN_TYPE":1}'), (200, b"<html>"), (200, b"")],
+)
+async def test_a_kind_of_login_that_is_not_told_is_unknown(
+    stage: Stage, envoy: Envoy, status: int, body: bytes
+) -> None:
+    """A failure is no evidence, for either."""
+    playing(stage, answering(status, body))
+
+    assert await envoy.login_is_paper() is None
+
+
+async def test_the_kind_of_login_is_not_waited_for_long(
+    stage: Stage, envoy: Envoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ready is said only after it: two seconds are all it may cost."""
+    assert room.TICKLE_WITHIN == 2.0
+    monkeypatch.setattr(room, "TICKLE_WITHIN", 0.1)
+    stage.script = never
+
+    async with asyncio.timeout(1.0):
+        assert await envoy.login_is_paper() is None
+
+
 @pytest.mark.parametrize(
     ("status", "body", "is_denied"),
     [
@@ -335,11 +369,11 @@ async def test_large_answers_are_let_go() -> None:
 
     envoy = Envoy(Talkative(), nobody)
     await envoy.look()
-    told = (await envoy.tickle(), await envoy.prepare())
+    told = (await envoy.tickle(), await envoy.prepare(), await envoy.login_is_paper())
     await envoy.ask_beforehand()
 
-    assert told == (None, None)
-    assert [(rest.read, rest.closed) for rest in given] == [(0, 1)] * 5
+    assert told == (None, None, None)
+    assert [(rest.read, rest.closed) for rest in given] == [(0, 1)] * 6
 
 
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:

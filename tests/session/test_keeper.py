@@ -14,10 +14,11 @@ import pytest
 from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.session import envoy, view
-from ibkr_bridge.session.keeper import CLOSEST
+from ibkr_bridge.session.keeper import CLOSEST, KIND_EVERY
 from ibkr_bridge.session.machine import Saw, State
+from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
-from ibkr_bridge.session.view import FRESH, STUCK, YIELD_HINT
+from ibkr_bridge.session.view import FRESH, STUCK, YIELD_HINT, Road
 from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sources import ROOT
@@ -28,6 +29,7 @@ from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH, Watched
 Watch = Callable[..., Awaitable[Watched]]
 NEVER = 1e9  # seconds; a Gateway that does not tickle by itself does not log itself out
 HOUR = 3600.0
+VALIDATE = "/sso/validate"
 
 
 @pytest.fixture
@@ -108,6 +110,88 @@ async def test_a_failed_preflight_is_made_up_for(watch: Watch) -> None:
 
     assert watched.keeper.session.state is State.READY
     assert watched.keeper.accounts.numbers == {"DU1234567", "DU7654321"}
+
+
+# -- what kind of login it is
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_the_kind_of_login_is_known_when_ready_is_said(watch: Watch, live: bool) -> None:
+    """The guard judges orders by it."""
+    watched = await watch({"live": live})
+
+    assert watched.keeper.session.state is State.READY
+    assert watched.keeper.accounts.login_is_paper is not live
+    assert len(watched.sim.gateway_calls(VALIDATE)) == 1
+
+
+async def test_the_kind_of_login_is_asked_once_after_each_preflight_and_once_a_minute_at_most(watch: Watch) -> None:
+    """IBKR takes no more, whoever asks; what is not asked at once is asked when it may be."""
+    watched = await watch()
+    for _ in range(3):
+        watched.sim.lose_brokerage()
+        await watched.live(2 * WATCH)
+    assert len(watched.sim.gateway_calls(VALIDATE)) == 1
+    assert watched.keeper.accounts.login_is_paper is True
+
+    await watched.live(5 * 60.0)
+
+    first, second = watched.sim.gateway_calls(VALIDATE)
+    assert KIND_EVERY <= second.at - first.at < KIND_EVERY + 2 * WATCH
+
+
+async def test_a_new_login_is_asked_for_its_kind_a_minute_later(watch: Watch) -> None:
+    """Whoever signs in makes the Gateway ask the same, which IBKR counts; until then nothing is known, and that is said."""
+    watched = await watch({"tickle_every": NEVER, "live": True})
+    await watched.live(2 * KIND_EVERY)
+    watched.sim.log_out()
+    await watched.until(State.SIGNED_OUT)
+    watched.sim.log_in()
+    await watched.until(State.READY)
+    assert (watched.keeper.accounts.paper, watched.keeper.accounts.login_is_paper) == (False, None)
+
+    await watched.live(KIND_EVERY - WATCH)
+    asked_early = len(watched.sim.gateway_calls(VALIDATE)) - 1
+    await watched.live(2 * WATCH)
+
+    assert (asked_early, len(watched.sim.gateway_calls(VALIDATE)) - 1) == (0, 1)
+    assert watched.keeper.accounts.login_is_paper is False
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["empty-503", "html-500", "garble", "cut-before", "hidden-error", "429", "silence"])
+async def test_a_kind_that_is_not_told_holds_up_nothing(watch: Watch, fault: str) -> None:
+    """What the same login was told to be still holds; ready is said all the same, and nobody asks again and again."""
+    watched = await watch()
+    await watched.live(2 * KIND_EVERY)
+    watched.sim.faults.add(fault, path=VALIDATE, times=1)
+    watched.sim.lose_brokerage()
+
+    await watched.until(State.READY, within=2 * WATCH)
+    await watched.live(3 * KIND_EVERY)
+
+    assert watched.keeper.accounts.login_is_paper is True
+    assert len(watched.sim.gateway_calls(VALIDATE)) == 2
+    assert not watched.surprises
+
+
+async def test_in_the_penalty_box_nobody_asks_for_the_kind(watch: Watch) -> None:
+    """Whatever is asked there makes it longer."""
+    watched = await watch()
+    boxed = [True]
+    watched.keeper._road = Road(in_box=lambda: boxed[0])
+    watched.keeper.doubt(prepare=True)
+    await watched.live(5 * 60.0)
+    asked = len(watched.sim.gateway_calls(VALIDATE))
+
+    boxed.clear()
+    boxed.append(False)
+    await watched.live(60.0 + WATCH)
+
+    assert (asked, len(watched.sim.gateway_calls(VALIDATE))) == (1, 2)
+
+
+# -- how the session is asked for
 
 
 async def test_the_opening_is_announced_with_its_outcome(watch: Watch) -> None:
@@ -725,7 +809,7 @@ async def test_what_belonged_to_a_login_goes_with_it(watch: Watch) -> None:
     await watched.live(WATCH)
 
     assert watched.keeper.session.state is State.SIGNED_OUT
-    assert (watched.keeper.accounts.numbers, watched.keeper.tickle) == (frozenset(), {})
+    assert (watched.keeper.accounts, watched.keeper.tickle) == (Accounts(), {})
     assert watched.keeper.login_expires is None
 
 

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.preflight import REPLAYED, Accounts, doubts_session, read_accounts
+from ibkr_bridge.session.preflight import REPLAYED, Accounts, doubts_session, read_accounts, read_login
 
+NAMES = ["accounts", "isPaper", "LOGIN_TYPE", "loginType", "RESULT"]
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.one_of(st.sampled_from(["accounts", "isPaper"]), st.text()), inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text()), inner, max_size=3),
     ),
     max_leaves=10,
 )
@@ -52,6 +53,40 @@ def test_no_body_crashes_the_reader(body: object) -> None:
 
     assert told.paper in (True, False, None)
     assert all(isinstance(number, str) for number in told.numbers)
+    assert read_login(body) in (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_paper"),
+    [
+        ({"LOGIN_TYPE": 2, "RESULT": True}, True),
+        ({"LOGIN_TYPE": 1, "RESULT": True}, False),
+        ({"loginType": 2}, True),
+        ({"loginType": 1}, False),
+        ({"LOGIN_TYPE": "2"}, True),
+        ({"LOGIN_TYPE": "1"}, False),
+        ({"LOGIN_TYPE": 1.0}, False),
+        ({"LOGIN_TYPE": 2, "loginType": 2}, True),
+        ({"LOGIN_TYPE": 2, "loginType": 1}, False),
+        ({"LOGIN_TYPE": 1, "loginType": 2}, False),
+        ({"LOGIN_TYPE": 2, "loginType": None}, True),
+        ({"LOGIN_TYPE": 1, "RESULT": False}, None),
+        ({"LOGIN_TYPE": 2, "RESULT": False}, None),
+        ({"LOGIN_TYPE": 3}, None),
+        ({"LOGIN_TYPE": True}, None),
+        ({"LOGIN_TYPE": [1]}, None),
+        ({"LOGIN_TYPE": None}, None),
+        ({"login_type": 2}, None),
+        ({"RESULT": True}, None),
+        ({}, None),
+        ([{"LOGIN_TYPE": 2}], None),
+        ("2", None),
+        (None, None),
+    ],
+)
+def test_a_login_is_paper_only_where_ibkr_says_so_and_nothing_else(body: object, is_paper: bool | None) -> None:
+    """One word for live outweighs; what is no word leaves it open."""
+    assert read_login(body) is is_paper
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,18 @@ async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: 
     assert len(sent(sim)) == 1
 
 
+async def test_an_idempotency_key_repeats_a_question(house: House, sim: Stage) -> None:
+    """The first answer to that call, though the question has been answered since; a name tells the latest."""
+    named = Placed(extra={"orderType": "LMT", "price": 100, "cOID": "mine"})
+    first = await place(house, named, Idempotency_Key="k")
+    reply = await house.post(f"/iserver/reply/{first.json[0]['id']}", {"confirmed": True})
+
+    by_key, by_name = await place(house, named, Idempotency_Key="k"), await place(house, named)
+
+    assert (by_key.body, by_name.body) == (first.body, reply.body)
+    assert order_of(by_key) == order_of(by_name) == (order_of(first)[0], "placed")
+
+
 async def test_an_idempotency_key_with_another_body(house: House, sim: Stage) -> None:
     """Is a mistake of its caller."""
     await place(house, Idempotency_Key="k")
@@ -475,6 +487,17 @@ async def test_only_named_questions_are_confirmed(house: House, sim: Stage) -> N
 
     assert order_of(all_named)[1] == "placed"
     assert (order_of(one_named)[1], one_named.json[0]["messageIds"]) == ("question", ["o383"])
+
+
+async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim: Stage) -> None:
+    """After twenty confirmations somebody should look."""
+    asked = '[{"id":"00000000-0000","message":["sure?"],"messageIds":["o163"]}]'
+    sim.faults.add("status", path="/iserver/reply/", status=200, body=asked)
+
+    reply = await place(house, FAR, X_Bridge_Confirm="o163")
+
+    assert order_of(reply)[1] == "question"
+    assert len(sim.calls("/iserver/reply/")) == 20
 
 
 @pytest.mark.parametrize("body", [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, []])
