@@ -9,18 +9,21 @@ HEAD = """# What is known of each endpoint
 
 The table the bridge works by (`ibkr_bridge/catalogue.py`), as a page: `python -m tools.endpoints` writes it. Paths are
 those below `/v1/api`. What is not listed gets the cautious row: a GET reads and is asked anew each time, any other
-method counts as trading.
+method counts as trading. `/sso/validate` is the bridge's own; callers never reach `/sso`.
 
-- **effect**: `read` is open to both keys, `trade` to the full one; `session` is the keeper's; `costs_money` needs
-  the full key and `IBKR_ALLOW_PAID_SNAPSHOTS=yes`.
+- **effect**: `read` is open to both keys, all others need the full one. `change` changes something that is no order, so
+  neither a pause nor a cap holds it up; `trade` obeys every rule; `session` is the keeper's; `costs_money` needs
+  `IBKR_ALLOW_PAID_SNAPSHOTS=yes` besides.
+- **order**: which part of an order's life it is. A `cancel`, and a `reply` that declines, pass a pause and the caps; an
+  `answer` to a notice passes the caps; a `preview` changes nothing.
 - **limit**: IBKR's own, kept by the bridge; besides, all calls together stay below eight a second.
 - **fresh**: how long an answer may be told again, unless something makes it stale before.
 - **besides**: what the bridge asks before it, or more than once.
 - **from**: OAS is IBKR's OpenAPI document 2.28.0, SW2 and JAR older descriptions of the Gateway, GUIDE the pages of
   IBKR's campus, CLIENTS what maintained clients call, OURS what the bridge adds.
 
-| method | path | effect | limit | fresh | besides | from |
-|---|---|---|---|---|---|---|
+| method | path | effect | order | limit | fresh | besides | from |
+|---|---|---|---|---|---|---|---|
 """
 BESIDES = {
     Need.ACCOUNTS: "accounts first",
@@ -44,7 +47,8 @@ def _row(row: Endpoint) -> str:
     limit = f"{row.pace.calls} in {_time(row.pace.seconds)}" if row.pace else ""
     besides = [BESIDES[each] for each in (*row.needs, *([row.made] if row.made else []))]
     besides += [f"{most} {name} at most" for name, most in row.most]
-    cells = (row.method, f"`{row.path}`", row.effect.value, limit, _time(row.fresh), ", ".join(besides), row.source)
+    what = (f"`{row.path}`", row.effect.value, row.order.value if row.order else "")
+    cells = (row.method, *what, limit, _time(row.fresh), ", ".join(besides), row.source)
     return f"| {' | '.join(cells)} |\n"
 
 

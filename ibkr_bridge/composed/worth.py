@@ -138,15 +138,10 @@ def read_quote(row: Row, now: float) -> Quote | None:
         return None
     if not isinstance(updated, int) or isinstance(updated, bool) or not 0 < updated < LATEST:
         return None
-    of_now = [None if last.startswith(CLOSED) else _shown(last), _shown(row.get(ASK))]
-    prices = [_shown(last.removeprefix(CLOSED)), _shown(row.get(BID)), *of_now]
+    of_now = [None if last.startswith(CLOSED) else _number(last), _number(row.get(ASK))]
+    prices = [_number(last.removeprefix(CLOSED)), _number(row.get(BID)), *of_now]
     known = [price for price in prices if price]
     return Quote(max(known), now - updated / 1000) if any(of_now) else None
-
-
-def _shown(value: object) -> Decimal | None:
-    text = str(value)
-    return _number(text.replace(",", "")) if SHOWN.fullmatch(text) else None
 
 
 def _number(value: object) -> Decimal | None:
@@ -155,7 +150,7 @@ def _number(value: object) -> Decimal | None:
         return None
     if isinstance(value, str) and not SHOWN.fullmatch(value):
         return None
-    number = Decimal(value)
+    number = Decimal(value.replace(",", "") if isinstance(value, str) else value)
     return number if number.is_finite() and number > 0 else None
 
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { bridge, BridgeError } from "./build/bridge.js";
+import { place } from "./build/orders.js";
 import { use } from "./build/use.js";
 import { startDemo } from "./demo.mjs";
 
@@ -124,6 +125,27 @@ for (const [kind, told, code] of [
     assert.equal((await demo.served("POST", ORDER_ROUTE)) - before, 1);
   });
 }
+
+test("an order is placed by name and told, its question confirmed beforehand", async () => {
+  const far = { ...TICKET, orderType: "LMT", price: 150 };
+
+  const placed = await place(ACCOUNT, far, "node-1", ["o163"]);
+
+  assert.deepEqual([placed.state, placed.coid, placed.error], ["placed", "node-1", null]);
+});
+
+test("an order whose answer is lost is found, and placed once", async () => {
+  await demo.trigger("done-cut-before", { path: `${ORDERS}$`, times: 1 });
+
+  const found = await place(ACCOUNT, TICKET, "node-2");
+  const again = await place(ACCOUNT, TICKET, "node-2");
+
+  assert.deepEqual([found.state, again.id], ["placed", found.id]);
+});
+
+test("an order that is refused says why", async () => {
+  await assert.rejects(place("U1234567", TICKET, "node-3"), { name: "BridgeError", code: "paper_only" });
+});
 
 test("a cancel is sent once", async () => {
   await demo.trigger("429", { path: "/order/1", headers: { "Retry-After": "1" } });

@@ -1,0 +1,402 @@
+"""What an order is worth at most: never less than it can be, and nothing at all where that is not known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.composed.value import FRESH_WITHIN, Facts, Quote, estimate, instrument, needs_quote
+
+QUOTE = Quote(Decimal(200), 1.0)
+STOCK = Facts("STK", None, Decimal(1), QUOTE)
+FUTURE = Facts("FUT", Decimal(50), Decimal("0.9"), Quote(Decimal(5000), 1.0))
+PAIR = Facts("CASH", None, Decimal("0.9"), Quote(Decimal("1.1"), 1.0))
+
+AMOUNTS = st.decimals(min_value=0, max_value=10**9, places=4)
+TYPES = ["LMT", "MKT", "STP", "STOP_LIMIT", "TRAIL", "TRAILLMT", "MIDPRICE", "MOC", "REL", "lmt", "", None, 1]
+VALUES = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text(max_size=8)),
+        st.sampled_from(
+            ["1", "1.5", "", "-1", "NaN", "Infinity", "1e5", "1,000", "BUY", "SELL", "LMT", "MKT", "amt", "%"]
+        ),
+        st.integers(10**4000, 10**5000),
+    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner, max_size=2),
+    max_leaves=4,
+)
+NAMES = [
+    *("quantity", "Quantity", "qty", "size", "totalSize", "cashQty", "fxQty", "price", "auxPrice", "trailingAmt"),
+    *("trailingType", "orderType", "side", "conid", "conidex", "secType", "isCcyConv", "strategyParameters"),
+]
+TICKETS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), VALUES, max_size=10)
+DECIMALS = st.none() | st.decimals()
+FACTS = st.builds(
+    Facts,
+    kind=st.sampled_from(["STK", "CASH", "OPT", "FUT", "BOND", "BAG", "", "None"]),
+    multiplier=DECIMALS,
+    rate=DECIMALS,
+    quote=st.none() | st.builds(Quote, price=st.decimals(), age=st.floats()),
+)
+
+
+def ticket(order: str = "LMT", side: str = "BUY", quantity: Any = 10, **more: Any) -> dict[str, Any]:
+    """An order; without a price where none is given."""
+    return {"conid": 265598, "orderType": order, "side": side, "quantity": quantity, **more}
+
+
+def worth(one: dict[str, Any], facts: Facts = STOCK) -> Decimal | None:
+    """What it is worth, of the ticket as it comes out of its text."""
+    return estimate(json.loads(json.dumps(one, default=float), parse_float=Decimal), facts)
+
+
+# -- what bounds a price
+
+
+@pytest.mark.parametrize(
+    ("one", "value"),
+    [
+        (ticket(price=190), 1900),
+        (ticket(price=190.5), 1905),
+        (ticket(price="190.5"), 1905),
+        (ticket(price=300), 3000),
+        (ticket(price=190, auxPrice=0), 1900),
+        (ticket(price=190, auxPrice=""), 1900),
+        (ticket(price=190, auxPrice=None), 1900),
+        (ticket(price=190, auxPrice=195), 1950),
+        (ticket(side="SELL", price=190), 2000),
+        (ticket(side="SELL", price=210), 2100),
+        (ticket("MKT"), 2000),
+        (ticket("MKT", "SELL"), 2000),
+        (ticket("MKT", price=0), 2000),
+        (ticket("MKT", price=250), 2500),
+        (ticket("STP", price=190), 2000),
+        (ticket("STP", price=210), 2100),
+        (ticket("STP", "SELL", price=190), 2000),
+        (ticket("STOP_LIMIT", price=220, auxPrice=210), 2200),
+        (ticket("STOP_LIMIT", price=210, auxPrice=220), 2200),
+        (ticket("STOP_LIMIT", price=150, auxPrice=150), 2000),
+        (ticket("TRAIL", trailingAmt=5, trailingType="amt"), 2050),
+        (ticket("TRAIL", trailingAmt=10, trailingType="%"), 2200),
+        (ticket("TRAILLMT", trailingAmt=5, trailingType="amt", price=300, auxPrice=1), 3000),
+        (ticket("MIDPRICE"), 2000),
+        (ticket("MIDPRICE", price=210), 2100),
+        (ticket("MOC"), 2000),
+        (ticket("lmt", price=190), 2000),
+        (ticket("LIMIT", price=190), 2000),
+        (ticket("MKT", strategy="Vwap", strategyParameters={"MaxPctVol": "0.1"}), 2000),
+        (ticket("MKT", quantity=0), 0),
+        (ticket("MKT", quantity="10"), 2000),
+        (ticket("MKT", quantity="0.5"), 100),
+        (ticket("MKT", quantity=10, size=20), 4000),
+    ],
+)
+def test_the_highest_price_it_may_be_filled_at_counts(one: dict[str, Any], value: int) -> None:
+    """A limit to buy holds by itself; all else may be filled at what the market pays, or at what it names."""
+    assert worth(one) == value
+
+
+def test_a_limit_to_buy_needs_no_quote() -> None:
+    """It bounds the price, whatever the market does."""
+    assert worth(ticket(price=190), replace(STOCK, quote=None)) == 1900
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        None,
+        Quote(Decimal(200), FRESH_WITHIN + 0.1),
+        Quote(Decimal(200), -FRESH_WITHIN - 0.1),
+        Quote(Decimal(200), float("nan")),
+        Quote(Decimal(200), float("inf")),
+        Quote(Decimal(0), 1.0),
+        Quote(Decimal(-5), 1.0),
+        Quote(Decimal("NaN"), 1.0),
+        Quote(Decimal("Infinity"), 1.0),
+    ],
+)
+@pytest.mark.parametrize("order", ["MKT", "STP", "STOP_LIMIT", "TRAIL", "TRAILLMT", "MIDPRICE", "SELL", "whatever"])
+def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote | None) -> None:
+    """An old price says nothing of what the market pays now."""
+    one = ticket(order, price=190, auxPrice=190, trailingAmt=1, trailingType="amt")
+    one |= {"orderType": "LMT", "side": "SELL"} if order == "SELL" else {}
+
+    assert worth(one) is not None
+    assert worth(one, replace(STOCK, quote=quote)) is None
+
+
+# -- size, multiplier, currency
+
+
+@pytest.mark.parametrize(
+    ("facts", "value"),
+    [
+        (STOCK, 1000),
+        (replace(STOCK, multiplier=Decimal(1)), 1000),
+        (replace(STOCK, multiplier=Decimal(0)), 1000),
+        (replace(STOCK, multiplier=Decimal(100)), 100_000),
+        (replace(STOCK, rate=Decimal("0.9")), 900),
+        (FUTURE, 45_000),
+        (PAIR, 900),
+        (replace(STOCK, kind="OPT", multiplier=Decimal(100)), 100_000),
+        (replace(STOCK, kind="WAR", multiplier=Decimal("0.1")), 100),
+        (replace(STOCK, kind="OPT"), None),
+        (replace(STOCK, kind="OPT", multiplier=Decimal(0)), None),
+        (replace(STOCK, kind="OPT", multiplier=Decimal(-100)), None),
+        (replace(STOCK, kind="FUT", multiplier=Decimal("NaN")), None),
+        (replace(STOCK, kind="FUT", multiplier=Decimal("Infinity")), None),
+        (replace(STOCK, kind="CRYPTO"), None),
+        (replace(STOCK, kind="BOND", multiplier=Decimal(1000)), None),
+        (replace(STOCK, kind="BAG", multiplier=Decimal(1)), None),
+        (replace(STOCK, kind="", multiplier=Decimal(1)), None),
+        (replace(STOCK, rate=None), None),
+        (replace(STOCK, rate=Decimal(0)), None),
+        (replace(STOCK, rate=Decimal(-1)), None),
+        (replace(STOCK, rate=Decimal("NaN")), None),
+        (Facts(), None),
+    ],
+)
+def test_multiplier_and_rate_have_to_be_known(facts: Facts, value: int | None) -> None:
+    """One unit of a stock is one; of anything else IBKR has to say it, and a bond's price is a percentage."""
+    assert worth(ticket(price=100), facts) == value
+
+
+@pytest.mark.parametrize(
+    ("size", "facts", "value"),
+    [
+        ({"cashQty": 500}, STOCK, 500),
+        ({"cashQty": 500}, replace(STOCK, quote=None, rate=Decimal("0.9")), 450),
+        ({"cashQty": "500.5"}, STOCK, Decimal("500.5")),
+        ({"cashQty": 500}, replace(STOCK, rate=None), None),
+        ({"cashQty": 500}, replace(STOCK, kind="BAG"), None),
+        ({"cashQty": 500}, PAIR, None),
+        ({"cashQty": 500, "quantity": 1}, STOCK, 500),
+        ({"cashQty": 500, "quantity": 10}, STOCK, 2000),
+        ({"cashQty": 500, "quantity": 10}, replace(STOCK, quote=None), None),
+        ({"cashQty": -1}, STOCK, None),
+        ({"cashQty": ""}, STOCK, None),
+        ({"fxQty": 500, "isCcyConv": True}, PAIR, 450),
+        ({"FXQTY": 500, "isCcyConv": True}, PAIR, 450),
+        ({"fxQty": 500}, PAIR, None),
+        ({"fxQty": 500, "isCcyConv": "true"}, PAIR, None),
+        ({"fxQty": 500, "isCcyConv": True, "side": "SELL"}, PAIR, None),
+        ({"fxQty": 500, "isCcyConv": True}, STOCK, None),
+        ({"fxQty": 500, "isCcyConv": True}, replace(PAIR, rate=None), None),
+        ({"quantity": 500, "isCcyConv": True}, PAIR, 495),
+    ],
+)
+def test_a_size_in_money_is_its_amount_where_its_currency_is_known(
+    size: dict[str, Any], facts: Facts, value: Decimal | int | None
+) -> None:
+    """In the instrument's currency; of a pair nobody says in which of the two, unless it is given for the other."""
+    one = {"conid": 1, "orderType": "MKT", "side": "BUY", **size}
+
+    assert worth(one, facts) == value
+
+
+# -- what is missing or makes no sense
+
+
+GOOD = ticket(price=190)
+
+
+@pytest.mark.parametrize("missing", ["quantity", "price", "orderType", "side"])
+@pytest.mark.parametrize("how", ["gone", None, "", "nonsense", -1, True, [], {}])
+def test_what_is_missing_bounds_nothing(missing: str, how: Any) -> None:
+    """A change that names no size, a limit without a price: nobody can say what they are worth."""
+    one = {name: value for name, value in GOOD.items() if name != missing}
+    one |= {} if how == "gone" else {missing: how}
+
+    assert worth(GOOD) == 1900
+    assert worth(one, replace(STOCK, quote=None)) is None
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"orderType": "LMT"},
+        {"orderType": "LMT", "side": "SELL"},
+        {"orderType": "LMT", "price": 0},
+        {"orderType": "STP"},
+        {"orderType": "STOP_LIMIT", "price": 1},
+        {"orderType": "STOP_LIMIT", "auxPrice": 1},
+        {"orderType": "TRAIL"},
+        {"orderType": "TRAIL", "trailingAmt": 1},
+        {"orderType": "TRAIL", "trailingAmt": 1, "trailingType": "pct"},
+        {"orderType": "TRAIL", "trailingType": "amt"},
+        {"orderType": "TRAILLMT", "price": 1, "auxPrice": 1},
+        {"orderType": "MKT", "side": "buy"},
+        {"orderType": "MKT", "side": None},
+        {"orderType": 1},
+    ],
+)
+def test_an_order_without_what_its_type_needs_is_not_bounded(order: dict[str, Any]) -> None:
+    """Though there is a quote."""
+    assert worth({**ticket("MKT"), **order}) is None
+
+
+@pytest.mark.parametrize("name", ["quantity", "price", "auxPrice", "cashQty", "qty"])
+@pytest.mark.parametrize(
+    "value",
+    ["1,000", "1e3", "-1", "+1", "0x1", "1_000", "\u0661", "1.", ".5", "NaN", "Infinity", "ten", -1, -0.5, True, 1e999],
+)
+def test_a_number_that_is_none_bounds_nothing(name: str, value: Any) -> None:
+    """Nobody knows what IBKR would read in it."""
+    assert estimate({**GOOD, name: value}, STOCK) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"Quantity": 1000},
+        {"PRICE": 1},
+        {"ordertype": "MKT"},
+        {"legs": [{"quantity": 11}]},
+        {"child": {"quantity": 11}},
+        {"orders": [{"quantity": 11}]},
+        {"price": [1]},
+    ],
+)
+def test_what_could_be_read_in_two_ways_bounds_nothing(more: dict[str, Any]) -> None:
+    """A second size in other letters, orders within an order."""
+    assert worth({**GOOD, **more}) is None
+
+
+# -- which instrument, and whether a quote is needed
+
+
+@pytest.mark.parametrize(
+    ("one", "conid"),
+    [
+        ({"conid": 265598}, "265598"),
+        ({"conid": "265598"}, "265598"),
+        ({"conidex": "265598@SMART"}, "265598"),
+        ({"conidex": "265598"}, "265598"),
+        ({"conid": 265598, "conidex": "265598@SMART"}, "265598"),
+        ({"conid": 265598, "conidex": ""}, "265598"),
+        ({"conid": 265598, "secType": "265598:STK"}, "265598"),
+        ({"conid": 265598, "secType": "STK"}, "265598"),
+        ({"secType": "265598:STK"}, "265598"),
+        ({"conid": 265598, "secType": "8314:STK"}, None),
+        ({"conid": 265598, "conidex": "8314@SMART"}, None),
+        ({"conid": 265598, "CONID": 8314}, None),
+        ({"conidex": "28812380;;;265598/1,8314/-1"}, None),
+        ({"conid": 265598, "conidex": "28812380;;;265598/1,8314/-1"}, None),
+        ({"conid": -1}, None),
+        ({"conid": 1.5}, None),
+        ({"conid": True}, None),
+        ({"conid": [265598]}, None),
+        ({}, None),
+    ],
+)
+def test_an_order_is_about_one_instrument_or_about_none_we_know(one: dict[str, Any], conid: str | None) -> None:
+    """A combination's price is a difference, which may be anything."""
+    assert instrument(one) == conid
+
+
+@pytest.mark.parametrize(
+    ("one", "needed"),
+    [
+        (ticket(price=1), False),
+        (ticket(side="SELL", price=1), True),
+        (ticket("MKT"), True),
+        (ticket("MKT", quantity=None, cashQty=5), False),
+        (ticket("MKT", quantity=5, cashQty=5), True),
+        (ticket("MKT", quantity=None), False),
+        (ticket("MKT", Quantity=5), False),
+    ],
+)
+def test_a_quote_is_asked_for_only_where_it_counts(one: dict[str, Any], needed: bool) -> None:
+    """Each costs time, and one of IBKR's hundred lines."""
+    assert needs_quote(one) is needed
+
+
+# -- nothing confuses it
+
+
+@settings(deadline=None)
+@given(TICKETS, FACTS)
+@example({"quantity": 10**5000, "orderType": "MKT", "side": "BUY"}, STOCK)
+@example({"conid": 10**5000}, STOCK)
+@example({"quantity": Decimal("1e999999"), "price": Decimal("1e999999"), "orderType": "LMT", "side": "BUY"}, STOCK)
+@example({"quantity": Decimal("sNaN"), "orderType": "MKT", "side": "BUY"}, STOCK)
+@example({"quantity": 1, "orderType": "MKT", "side": "BUY"}, Facts("STK", Decimal("sNaN"), Decimal(1), QUOTE))
+@example({"quantity": 1, "orderType": ["LMT"], "side": {}}, STOCK)
+def test_no_ticket_however_odd_raises(one: dict[str, Any], facts: Facts) -> None:
+    """An amount that can be compared, or none."""
+    value = estimate(one, facts)
+
+    assert value is None or (value.is_finite() and value >= 0)
+    assert needs_quote(one) in (True, False)
+    assert (instrument(one) or "1").isdecimal()
+
+
+ORDERS = st.fixed_dictionaries(
+    {
+        "orderType": st.sampled_from(["LMT", "MKT", "STP", "STOP_LIMIT", "TRAIL", "TRAILLMT", "MIDPRICE", "REL"]),
+        "side": st.sampled_from(["BUY", "SELL"]),
+        "quantity": AMOUNTS,
+        "price": AMOUNTS,
+        "auxPrice": AMOUNTS,
+        "trailingAmt": AMOUNTS,
+        "trailingType": st.sampled_from(["amt", "%"]),
+    }
+)
+
+
+@settings(deadline=None)
+@given(ORDERS, st.sampled_from([STOCK, FUTURE, PAIR]), st.data())
+def test_an_estimate_never_falls_when_a_size_or_a_price_rises(one: dict[str, Any], facts: Facts, data: Any) -> None:
+    """Whatever kind of order it is, and rounding included."""
+    name = data.draw(st.sampled_from(["quantity", "price", "auxPrice", "trailingAmt"]))
+    larger = {**one, name: one[name] + data.draw(AMOUNTS)}
+
+    before, after = estimate(one, facts), estimate(larger, facts)
+
+    assert before is None or (after is not None and after >= before)
+
+
+@settings(deadline=None)
+@given(ORDERS, AMOUNTS, st.decimals("0.0001", 10**6, places=4), st.decimals("0.0001", 10**6, places=4))
+def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
+    one: dict[str, Any], more: Decimal, price: Decimal, rate: Decimal
+) -> None:
+    """Nor with the facts."""
+    facts = Facts("FUT", Decimal(50), rate, Quote(price, 0.0))
+    dearer = (
+        replace(facts, quote=Quote(price + more, 0.0)),
+        replace(facts, rate=rate + more),
+        replace(facts, multiplier=Decimal(50) + more),
+    )
+    before = estimate(one, facts)
+
+    assert before is None or all((after := estimate(one, each)) is not None and after >= before for each in dearer)
+
+
+@settings(deadline=None)
+@given(AMOUNTS, st.decimals("0.0001", 10**9, places=4), st.decimals("0.0001", 10**6, places=12))
+def test_an_estimate_is_never_rounded_below_what_it_stands_for(size: Decimal, price: Decimal, rate: Decimal) -> None:
+    """A cap must not be passed by a digit that got lost."""
+    value = estimate(ticket(quantity=size, price=price), replace(STOCK, rate=rate))
+
+    assert value is not None
+    assert Fraction(value) >= Fraction(size) * Fraction(price) * Fraction(rate)
+
+
+@settings(deadline=None)
+@given(ORDERS, st.sampled_from(["quantity", "orderType", "side"]), st.sampled_from([STOCK, FUTURE, PAIR]))
+def test_whatever_an_order_is_it_is_not_bounded_without_its_parts(one: dict[str, Any], gone: str, facts: Facts) -> None:
+    """Size, type and side are needed always; so are rate and, but for stocks and pairs, the multiplier."""
+    without = {name: value for name, value in one.items() if name != gone}
+
+    assert estimate(without, facts) is None
+    assert estimate(one, replace(facts, rate=None)) is None
+    assert estimate(one, replace(facts, kind="FUT", multiplier=None)) is None
+    assert estimate(one, replace(facts, quote=None)) is None or (one["orderType"], one["side"]) == ("LMT", "BUY")

@@ -1,0 +1,381 @@
+"""The facts an order's value is reckoned with: what is asked, how it is read, and that a failure is a None, no more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.composed.value import Quote
+from ibkr_bridge.composed.worth import read_quote, tickets_in, worth
+from ibkr_bridge.errors import BridgeError, Busy, GatewaySilent, Paced, SessionDown
+from ibkr_bridge.upstream.base import Answer, Call
+from tests.composed.scripted import Scripted, good
+from tests.rest import Rest
+
+ACCOUNT, NOW = "DU1234567", 1_750_000_000.0
+SECDEF, META, SNAPSHOT = "/trsrv/secdef", f"/portfolio/{ACCOUNT}/meta", "/iserver/marketdata/snapshot"
+RATE = "/iserver/exchangerate"
+STOCK = {"conid": 265598, "currency": "USD", "assetClass": "STK", "multiplier": 0.0}
+FUTURE = {"conid": 495512563, "currency": "EUR", "assetClass": "FUT", "multiplier": 50.0}
+QUOTED = {"conid": 265598, "31": "1,189.50", "84": "1,189.40", "86": "1,190.00", "6509": "RpB"}
+QUOTED |= {"_updated": int(NOW * 1000) - 500}
+MARKET = {"conid": 265598, "orderType": "MKT", "side": "BUY", "quantity": 10}
+LIMIT = {**MARKET, "orderType": "LMT", "price": 1180.5}
+
+
+def told(body: Any, status: int = 200) -> Answer:
+    """An answer of IBKR; text as it is."""
+    return Answer(status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
+
+
+def gateway(**other: Any) -> Scripted:
+    """A Gateway that knows all there is to know; `other` says what it tells instead."""
+    script = {
+        "secdef": {"secdef": [STOCK, FUTURE]},
+        "meta": {"id": ACCOUNT, "accountId": ACCOUNT, "currency": "USD"},
+        "snapshot": [QUOTED],
+        "rate": {"rate": 1.1},
+        **other,
+    }
+    paths = {"secdef": SECDEF, "meta": META, "snapshot": SNAPSHOT, "rate": RATE}
+    answers = {name: [each if isinstance(each, Answer | Exception) else told(each)] for name, each in script.items()}
+    return Scripted({paths[name]: answer for name, answer in answers.items()})
+
+
+def order(*tickets: dict[str, Any]) -> Call:
+    """A placement."""
+    body = json.dumps({"orders": list(tickets)}).encode()
+    return Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", (), body, changes=True)
+
+
+async def weighed(scripted: Scripted, *tickets: dict[str, Any], account: str | None = ACCOUNT) -> list[Decimal | None]:
+    """What the tickets are worth."""
+    return list(await worth(scripted.ask, account, order(*tickets), lambda: NOW))
+
+
+# -- what is asked
+
+
+async def test_a_limit_to_buy_takes_two_reads() -> None:
+    """What it is, and in which currency the account is counted."""
+    scripted = gateway()
+
+    assert await weighed(scripted, LIMIT) == [Decimal(11805)]
+    assert scripted.asked == [f"{SECDEF}?conids=265598", META]
+
+
+async def test_whatever_else_takes_a_quote() -> None:
+    """The highest of last, bid and ask."""
+    scripted = gateway()
+
+    assert await weighed(scripted, MARKET) == [Decimal(11900)]
+    assert scripted.asked[-1] == f"{SNAPSHOT}?conids=265598&fields=31,84,86,6509"
+
+
+async def test_another_currency_takes_a_rate() -> None:
+    """From the instrument's into the account's."""
+    scripted = gateway()
+    future = {"conid": 495512563, "orderType": "LMT", "side": "BUY", "quantity": 2, "price": 5000}
+
+    assert await weighed(scripted, future) == [Decimal(550_000)]
+    assert scripted.asked[-1] == f"{RATE}?source=EUR&target=USD"
+
+
+async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
+    """In the order of the tickets; what they share is asked for once."""
+    scripted = gateway()
+    profit = {**LIMIT, "side": "SELL", "price": 1300, "parentId": "x"}
+    stop = {**MARKET, "orderType": "STP", "side": "SELL", "price": 1000, "parentId": "x"}
+    odd = {**LIMIT, "conid": 1}
+
+    assert await weighed(scripted, LIMIT, profit, stop, odd) == [Decimal(11805), Decimal(13000), Decimal(11900), None]
+    assert len(scripted.asked) == 3
+    assert scripted.asked[0] == f"{SECDEF}?conids=265598,1"
+
+
+async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
+    """One object, no list around it; one that names no size or price is worth nothing that is known."""
+    for ticket, value in ((LIMIT, Decimal(11805)), ({**LIMIT, "price": None}, None), ({"conid": 265598}, None)):
+        call = Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/order/7", (), json.dumps(ticket).encode(), changes=True)
+
+        assert await worth(gateway().ask, ACCOUNT, call, lambda: NOW) == (value,)
+
+
+@pytest.mark.parametrize(
+    ("ticket", "account"),
+    [
+        (LIMIT, None),
+        ({**LIMIT, "acctId": "DU7654321"}, ACCOUNT),
+        ({**LIMIT, "ACCTID": "DU7654321"}, ACCOUNT),
+        ({**LIMIT, "conid": "28812380;;;265598/1"}, ACCOUNT),
+        ({**LIMIT, "conid": None}, ACCOUNT),
+        ({}, ACCOUNT),
+    ],
+)
+async def test_nothing_is_asked_where_nothing_can_come_of_it(ticket: dict[str, Any], account: str | None) -> None:
+    """No account, another one than the path's, no single instrument."""
+    scripted = gateway()
+
+    assert await weighed(scripted, ticket, account=account) == [None]
+    assert scripted.asked == []
+
+
+async def test_the_account_a_ticket_repeats_is_fine() -> None:
+    """As most clients write it."""
+    assert await weighed(gateway(), {**LIMIT, "acctId": ACCOUNT}) == [Decimal(11805)]
+
+
+# -- what is told instead
+
+ODD = [
+    *(Paced("x"), Busy("x"), GatewaySilent("x"), SessionDown("x")),
+    *(told("", 500), told({"error": "x"}, 503), told({"rate": 1}, 204), told({"error": "x"})),
+    *(told(""), told("<html>"), told("[" * 100_000), told("null"), told("[]"), told("{}"), told("[null]"), told("7")),
+    told('{"secdef":{},"rate":1e99999999999999999999}'),
+    told("9" * 5000),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
+async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Answer | BridgeError) -> None:
+    """And is no error of its own."""
+    foreign = {**STOCK, "currency": "EUR"}
+    scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: odd})
+
+    assert await weighed(scripted, MARKET) == [None]
+
+
+@pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
+async def test_a_rest_is_let_go(which: str) -> None:
+    """It would hold a place at the Gateway."""
+    rest = Rest()
+    foreign = {**STOCK, "currency": "EUR"}
+    whole = json.dumps({"secdef": [foreign], "rate": 1.1, "id": ACCOUNT, "currency": "USD"}).encode()
+    scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: Answer(200, {}, whole, rest)})
+
+    assert await weighed(scripted, MARKET) == [None]
+    assert rest.closed == 1
+
+
+async def test_other_errors_are_not_hidden() -> None:
+    """That its caller has gone is no fact about the order."""
+
+    async def gone(_: Call) -> Answer:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await worth(gone, ACCOUNT, order(LIMIT))
+
+
+@pytest.mark.parametrize(
+    ("secdef", "value"),
+    [
+        (STOCK, 11805),
+        ({**STOCK, "multiplier": None}, 11805),
+        ({**STOCK, "multiplier": "0"}, 11805),
+        ({**STOCK, "conid": "265598"}, 11805),
+        ({**STOCK, "assetClass": "OPT", "multiplier": "100"}, 1_180_500),
+        ({**STOCK, "assetClass": "OPT", "multiplier": 100}, 1_180_500),
+        ({**STOCK, "assetClass": "OPT", "multiplier": "1,000"}, 11_805_000),
+        ({**STOCK, "assetClass": "OPT", "multiplier": 0.0}, None),
+        ({**STOCK, "assetClass": "OPT", "multiplier": -100}, None),
+        ({**STOCK, "assetClass": "OPT", "multiplier": True}, None),
+        ({**STOCK, "assetClass": "OPT", "multiplier": [100]}, None),
+        ({**STOCK, "assetClass": "OPT"}, None),
+        ({**STOCK, "assetClass": "BOND", "multiplier": 10}, None),
+        ({**STOCK, "assetClass": None}, None),
+        ({**STOCK, "currency": None}, None),
+        ({**STOCK, "currency": "usd"}, None),
+        ({**STOCK, "currency": "USD&target=JPY"}, None),
+        ({**STOCK, "currency": ["USD"]}, None),
+        ({**STOCK, "conid": 1}, None),
+    ],
+)
+async def test_a_definition_is_read_as_ibkr_writes_it(secdef: dict[str, Any], value: int | None) -> None:
+    """0.0 or null for a stock's multiplier, numbers or texts elsewhere."""
+    assert await weighed(gateway(secdef={"secdef": [secdef]}), LIMIT) == [value]
+
+
+@pytest.mark.parametrize(
+    ("meta", "value"),
+    [
+        ({"id": ACCOUNT, "currency": "USD"}, 11805),
+        ({"accountId": ACCOUNT, "currency": "USD"}, 11805),
+        ({"accountId": "DU7654321", "currency": "USD"}, None),
+        ({"currency": "USD"}, None),
+        ({"id": ACCOUNT, "currency": "BASE"}, None),
+        ({"id": ACCOUNT}, None),
+    ],
+)
+async def test_the_base_currency_is_that_of_the_very_account(meta: dict[str, Any], value: int | None) -> None:
+    """Another account may be counted in another one."""
+    assert await weighed(gateway(meta=meta), LIMIT) == [value]
+
+
+@pytest.mark.parametrize(
+    ("rate", "value"),
+    [
+        ("1.1", Decimal("12985.5")),
+        ('"1.1"', Decimal("12985.5")),
+        ("0.91324199", Decimal("10780.82169195")),
+        ("0", None),
+        ("-1", None),
+        ("null", None),
+        ("true", None),
+        ("NaN", None),
+        ("Infinity", None),
+        ('"one"', None),
+        ("[1]", None),
+    ],
+)
+async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> None:
+    """To the last digit IBKR tells."""
+    scripted = gateway(secdef={"secdef": [{**STOCK, "currency": "EUR"}]}, rate=good(f'{{"rate":{rate}}}'))
+
+    assert await weighed(scripted, LIMIT) == [value]
+
+
+# -- quotes
+
+
+@pytest.mark.parametrize(
+    ("row", "price"),
+    [
+        ({}, "1190.00"),
+        ({"86": "1,189.45"}, "1189.50"),
+        ({"84": "1,195"}, "1195"),
+        ({"31": 1189}, "1190.00"),
+        ({"31": "C2,000.00"}, "2000.00"),
+        ({"31": "C1,000.00"}, "1190.00"),
+        ({"31": "C1,000.00", "86": ""}, None),
+        ({"31": "C1,000.00", "86": None}, None),
+        ({"31": "H1,189.50"}, None),
+        ({"31": ""}, "1190.00"),
+        ({"31": "", "86": ""}, None),
+        ({"31": None, "84": "1", "86": "-1"}, None),
+        ({"86": "-1.00"}, "1189.50"),
+        ({"86": "0"}, "1189.50"),
+        ({"31": "0", "86": "0"}, None),
+        ({"31": "110'165", "86": "110'170"}, None),
+        ({"31": "1.189,50", "86": ""}, None),
+        ({"31": "11,89.50", "86": ""}, None),
+        ({"31": "NaN", "86": "Infinity"}, None),
+        ({"31": [1], "86": {}}, None),
+        ({"6509": "R"}, "1190.00"),
+        ({"6509": "DPB"}, None),
+        ({"6509": "ZB"}, None),
+        ({"6509": "Y"}, None),
+        ({"6509": "N"}, None),
+        ({"6509": "O"}, None),
+        ({"6509": ""}, None),
+        ({"6509": None}, None),
+        ({"_updated": None}, None),
+        ({"_updated": "1750000000000"}, None),
+        ({"_updated": True}, None),
+        ({"_updated": 0}, None),
+        ({"_updated": 10**400}, None),
+    ],
+)
+def test_a_quote_is_the_highest_price_of_now(row: dict[str, Any], price: str | None) -> None:
+    """Thousands separators, a C before yesterday's close, an H before a halted market's last price."""
+    told = read_quote({**QUOTED, **row}, NOW)
+
+    assert told == (Quote(Decimal(price), 0.5) if price else None)
+
+
+@pytest.mark.parametrize(
+    ("age", "value"), [(0, 11900), (59, 11900), (-59, 11900), (61, None), (-61, None), (1e6, None)]
+)
+async def test_an_old_quote_is_none(age: float, value: int | None) -> None:
+    """IBKR renews an open stream twice a second."""
+    old = {**QUOTED, "_updated": int((NOW - age) * 1000)}
+
+    assert await weighed(gateway(snapshot=[old]), MARKET) == [value]
+
+
+async def test_a_first_snapshot_has_no_quote() -> None:
+    """It only opens the stream."""
+    assert await weighed(gateway(snapshot=[{"conid": 265598, "conidEx": "265598"}]), MARKET) == [None]
+
+
+# -- tickets
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (b'{"orders":[{"a":1},{"b":2}]}', 2),
+        (b'[{"a":1}]', 1),
+        (b'{"a":1}', 1),
+        (b"{}", 1),
+        (b'{"orders":[]}', 0),
+        (b"[]", 0),
+        (b'{"orders":{}}', 0),
+        (b'{"orders":[1]}', 0),
+        (b'{"orders":[{"a":1},null]}', 0),
+        (b'{"orders":[{"quantity":1,"quantity":2}]}', 0),
+        (b'{"orders":[{"a":1}],"orders":[]}', 0),
+        (b"7", 0),
+        (b"null", 0),
+        (b"", 0),
+        (b"nonsense", 0),
+        (b"\xff\xfe", 0),
+        (b"[" * 100_000, 0),
+        (b'{"quantity":1e99999999999999999999}', 0),
+    ],
+)
+async def test_the_tickets_of_an_order(body: bytes, count: int) -> None:
+    """A list, a list in an object, a single one; a name that stands twice makes it none."""
+    call = Call("POST", "/v1/api/x", (), body, changes=True)
+
+    assert len(tickets_in(body)) == count
+    assert await worth(gateway().ask, ACCOUNT, call) == (None,) * count
+
+
+def test_numbers_of_a_ticket_stay_what_they_are() -> None:
+    """No binary fraction in between."""
+    assert tickets_in(b'{"price":0.1,"quantity":10.00000000000000000000000000001}') == [
+        {"price": Decimal("0.1"), "quantity": Decimal("10.00000000000000000000000000001")}
+    ]
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(["USD", "STK"])
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    *("secdef", "conid", "currency", "assetClass", "multiplier", "rate", "id", "accountId", "orders"),
+                    *("31", "84", "86", "6509", "_updated", "quantity", "price", "side", "orderType", "acctId"),
+                ]
+            ),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(JSON, JSON, JSON, JSON, JSON | st.just([MARKET, LIMIT]))
+@example({"secdef": [STOCK]}, {"id": ACCOUNT, "currency": "EUR"}, [QUOTED], {"rate": 1e308}, [MARKET])
+async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, rate: Any, orders: Any) -> None:
+    """A value that can be compared, or none, for each ticket."""
+    scripted = gateway(secdef=secdef, meta=meta, snapshot=snapshot, rate=rate)
+    body = json.dumps(orders).encode()
+
+    values = await worth(scripted.ask, ACCOUNT, Call("POST", "/v1/api/x", (), body, changes=True), lambda: NOW)
+
+    assert len(values) == len(tickets_in(body))
+    assert all(value is None or (value.is_finite() and value >= 0) for value in values)
