@@ -5,7 +5,7 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test test-system test-node test-gateway check bench clean
+.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-system  what needs more of the machine: a Debian that boots with the bridge on it (root), and Node"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
+	@echo "make bench-orders  10,000 orders while everything goes wrong: none twice, none lost; 20 minutes (ARGS=--quick: one)"
 	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
 	@echo "make setup   only the environment, in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
@@ -69,6 +70,9 @@ $(BENCH): bench/requirements.txt | .venv/bin/python
 
 bench: $(RUN) $(BENCH)
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-orders: $(RUN)
+	@$(BIN)/python -m bench.orders $(ARGS)
 
 clean:
 	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -88,7 +88,7 @@ def build_line(
     limits = manners.limits
     road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    beside = Beside(gateway, turns, penalty, reads, courtesy.noticing)
+    beside = Beside(gateway, turns, penalty, reads, courtesy.noticing, long.spent)
     suppressed = Suppressed(file("suppressed"), bus)
     said_again = (lambda: None) if settings.read_only else suppressed.call
     keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)

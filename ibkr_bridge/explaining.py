@@ -58,11 +58,12 @@ class Explaining:
 
     async def _unavailable(self, row: Endpoint, answer: Answer) -> BridgeError | None:
         """An empty 503 is IBKR's edge giving up after ten seconds; an order may have gone through behind it."""
-        if answer.body.strip() or row.effect is not Effect.TRADE:
+        if answer.body.strip() or row.effect not in CHANGES:
             return None
         return OrderUnknown("IBKR gave up waiting for itself; what was asked for may have happened")
 
 
+CHANGES = (Effect.TRADE, Effect.CHANGE)
 EXPLAINED = {
     401: Explaining._unauthorized,
     404: Explaining._not_found,

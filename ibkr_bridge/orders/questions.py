@@ -21,9 +21,9 @@ from ibkr_bridge.orders.dealing import Dealing, Step
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Flight, Record, Spoken
 from ibkr_bridge.orders.retelling import joined, retold
+from ibkr_bridge.orders.tickets import once_each
 from ibkr_bridge.orders.verdict import Question, Verdict, read_answer
 from ibkr_bridge.orders.wish import CallerGone, Wish
-from ibkr_bridge.telling import as_object
 from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.headers import upwards
 from ibkr_bridge.upstream.packed import unpacked
@@ -197,9 +197,13 @@ def declining(body: bytes) -> bool:
     """Whether a caller's reply says no.
 
     Raises:
-        BadRequest: it says neither yes nor no.
+        BadRequest: it says neither yes nor no, or both.
     """
-    confirmed = as_object(body).get("confirmed")
+    try:
+        told = json.loads(body, object_pairs_hook=once_each)
+    except (ValueError, RecursionError):
+        told = None
+    confirmed = told.get("confirmed") if isinstance(told, dict) else None
     if not isinstance(confirmed, bool):
         raise BadRequest("the reply says neither yes nor no", hint='send {"confirmed": true} or {"confirmed": false}')
     return not confirmed

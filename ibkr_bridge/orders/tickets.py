@@ -62,7 +62,7 @@ def read_tickets(body: bytes) -> tuple[Ticket, ...]:
     """
     try:
         text = body.decode()
-        json.loads(text, object_pairs_hook=_once)
+        json.loads(text, object_pairs_hook=once_each)
         tickets = tuple(Ticket(_object(span.value), span.start, span.end) for span in _spans(text))
     except (ValueError, RecursionError) as exc:
         raise BadRequest("the body holds no order tickets", hint=NO_TICKETS) from exc
@@ -88,7 +88,12 @@ def _object(value: object) -> Mapping[str, Any]:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For a JSON parser: an object in which each name stands once.
+
+    Raises:
+        BadRequest: one stands twice, so that nobody knows which of the two counts.
+    """
     told = dict(pairs)
     if len(told) != len(pairs):
         raise BadRequest("a name stands twice in the same object of the body", hint="give each member once")

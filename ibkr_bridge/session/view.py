@@ -21,7 +21,7 @@ from ibkr_bridge.values import Window
 
 FRESH = 5.0  # seconds; an older view is refreshed before it is told
 PATIENCE = 3.0  # seconds a caller waits for that
-STUCK = 25.0  # seconds a round may be late; the longest, with every call of it silent, takes 17
+STUCK = 25.0  # seconds a round may be late; the longest, with every call of it silent, takes 21
 MOST_ASKERS = 64  # who wait for one look; more are told what is known, so that they hold no connections
 YIELD_HINT = (
     "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "

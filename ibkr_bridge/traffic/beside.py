@@ -43,16 +43,24 @@ class Beside:
         penalty: what IBKR refuses for now; is told of a 429.
         reads: where answers are remembered; None where they are not.
         noticing: is told that somebody asks, and then what they were answered.
+        spent: is told of every call that goes out, for limits that outlive a restart.
     """
 
     def __init__(
-        self, gateway: Gateway, turns: Turns, penalty: Penalty, reads: Reads | None, noticing: Noticing
+        self,
+        gateway: Gateway,
+        turns: Turns,
+        penalty: Penalty,
+        reads: Reads | None,
+        noticing: Noticing,
+        spent: Callable[[Endpoint], None],
     ) -> None:
         self._gateway = gateway
         self._turns = turns
         self._penalty = penalty
         self._reads = reads
         self._noticing = noticing
+        self._spent = spent
 
     async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
         """See `Upstream.ask`.
@@ -73,6 +81,7 @@ class Beside:
             counted()
             left()
 
+        self._spent(row)
         notice = self._noticing()
         learn = self._reads.learning(row, call) if self._reads is not None and row.shareable else None
         answer = await self._gateway.ask(call, answered, _once_only(row), within=within)

@@ -50,7 +50,7 @@ def test_the_list_is_told_in_words_and_in_json(place: Place, running: Demo) -> N
     lines = told.stdout.splitlines()
     assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
     assert lines[0].split() == ["created", "state", "account", "order_id", "coid", "id", "error"]
-    assert ["placed", "DU*****67", "second"] == [lines[1].split()[i] for i in (2, 3, 5)]
+    assert [lines[1].split()[number] for number in (2, 3, 5)] == ["placed", "DU*****67", "second"]
     assert [row["coid"] for row in json.loads(data.stdout)["orders"]][:2] == ["second", "first"]
     assert "DU1234567" not in told.stdout + data.stdout
 

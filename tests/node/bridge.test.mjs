@@ -111,15 +111,15 @@ test("a read whose time is far away is left", async () => {
   assert.equal((await demo.served("GET", READ)) - before, 1);
 });
 
-for (const [kind, told, code] of [
-  ["cut-before", {}, "order_unknown"],
-  ["429", { headers: { "Retry-After": "1" } }, "paced"],
+for (const [kind, told, code, quantity] of [
+  ["cut-before", {}, "order_unknown", 2],
+  ["429", { headers: { "Retry-After": "1" } }, "paced", 3], // an equal of an order that is being looked for would be held
 ]) {
   test(`an order that meets ${kind} is sent once`, async () => {
     const before = await demo.served("POST", ORDER_ROUTE);
     await demo.trigger(kind, { path: ORDERS, times: 1, ...told });
 
-    const error = await refusal(ORDERS, { method: "POST", body: { orders: [TICKET] } });
+    const error = await refusal(ORDERS, { method: "POST", body: { orders: [{ ...TICKET, quantity }] } });
 
     assert.equal(error.code, code);
     assert.equal((await demo.served("POST", ORDER_ROUTE)) - before, 1);

@@ -69,7 +69,8 @@ async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: Stag
 
 async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: Stage) -> None:
     """A name is put into the text; numbers keep their form."""
-    body = b'{ "orders" : [ {"acctId":"DU1234567", "conid":265598,"orderType":"LMT","price":1.8500e2 ,"side":"BUY","tif":"DAY","quantity":1.0}]}'
+    ticket = b'{"acctId":"DU1234567", "conid":265598,"orderType":"LMT","price":1.8750e2 ,"side":"BUY","quantity":1.0}'
+    body = b'{ "orders" : [ ' + ticket + b"]}"
 
     reply = await house.post(ORDER.target, body)
 
@@ -500,7 +501,10 @@ async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim:
     assert len(sim.calls("/iserver/reply/")) == 20
 
 
-@pytest.mark.parametrize("body", [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, []])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, [], b'{"confirmed":true,"confirmed":false}'],
+)
 async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: Stage, body: object) -> None:
     """Is none."""
     asked = await place(house, FAR)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "=== next ==="
 
 
-def test_the_worked_example_prints_what_the_page_prints(demo: dict[str, str]) -> None:  # noqa: F811  # the fixture
+def test_the_worked_example_prints_what_the_page_prints(demo: dict[str, str]) -> None:
     """An order with a question, a cancel, and one whose answer is lost."""
     (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "orders.md").read_text(), re.DOTALL)
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)

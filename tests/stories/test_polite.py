@@ -240,7 +240,7 @@ async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Op
     await asyncio.gather(*(house.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
     await house.post(ORDER.target, ORDER.body)
     await house.until(State.SILENT)
-    refused = await house.post(ORDER.target, ORDER.body)
+    refused = await house.post(ORDER.target, Placed(quantity=2).body)
     status = (await house.get("/gateway/auth-status", key=None)).json
 
     assert (refused.status, refused.json["code"]) == (503, "session_down")

@@ -14,7 +14,7 @@ from ibkr_bridge.session.view import FRESH
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import READING, House, settings_for
+from tests.house import READING, House, settings_for, within
 
 STATUS = "/iserver/auth/status"
 INIT = "/iserver/auth/ssodh/init"
@@ -60,7 +60,7 @@ async def test_the_time_left_runs_down(sim: Simulator, tmp_path: Path) -> None:
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)
-        await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
+        await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
         first = await house.get("/tickle")
         clock._now += FRESH - 1.0  # time alone passes; nobody looks
 
