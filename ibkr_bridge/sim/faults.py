@@ -35,6 +35,11 @@ class Kind:
 HTML = "text/html"
 PAGE = "<html><body><h1>Internal Server Error</h1></body></html>"
 
+DONE: dict[str, Any] = {"done": True}
+LATE: dict[str, Any] = {"seconds": 8.0}  # as an order was seen to go out behind five stuck calls
+NOTHING: dict[str, Any] = {"status": 503, "body": ""}
+TIMEOUT: dict[str, Any] = {**NOTHING, "seconds": 10.0}  # after which IBKR's front gives up on its order system
+
 KINDS: Mapping[str, Kind] = {
     "refuse": Kind(Side.EVENT, "the port is closed and every connection dropped, until cleared"),
     "restart": Kind(Side.EVENT, "the Gateway stops and starts again; the login is lost"),
@@ -42,17 +47,31 @@ KINDS: Mapping[str, Kind] = {
     "brokerage-lost": Kind(Side.EVENT, "IBKR ends the brokerage session; the login stays"),
     "competing": Kind(Side.EVENT, "another program takes the brokerage session"),
     "ibkr-down": Kind(Side.EVENT, "IBKR cannot be reached: calls hang in their slots until cleared, unanswered"),
+    "late": Kind(Side.SOCKET, "stands in the Gateway's queue for `seconds`, then goes, its sender there or not", LATE),
     "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address that may not"),
-    "cut-before": Kind(Side.SOCKET, "the connection is cut before the first byte of the answer"),
-    "cut-in": Kind(Side.SOCKET, "the connection is cut in the middle of the answer's body"),
+    "cut-before": Kind(Side.SOCKET, "the connection is cut before the first byte of the answer; not carried out"),
+    "done-cut-before": Kind(Side.SOCKET, "carried out, then cut before the first byte of the answer", DONE),
+    "cut-in": Kind(Side.SOCKET, "carried out, then cut in the middle of the answer's body", DONE),
     "garble": Kind(Side.SOCKET, "bytes that are not HTTP"),
-    "silence": Kind(Side.MARKET, "never answered; a slot is held"),
+    "silence": Kind(Side.MARKET, "never answered, not carried out; a slot is held, for `seconds` where they are told"),
+    "done-silence": Kind(Side.MARKET, "carried out, and never answered; a slot is held as with silence", DONE),
     "delay": Kind(Side.MARKET, "carried out at once, answered `seconds` later", {"seconds": 1.0, "done": True}),
     "stall-in": Kind(Side.MARKET, "half of the body, then nothing; the connection stays open", {"done": True}),
     "die-in": Kind(Side.MARKET, "IBKR's connection dies in the middle of the body", {"done": True}),
     "drop": Kind(Side.MARKET, "IBKR's connection dies before the answer: the Gateway never answers"),
     "status": Kind(Side.MARKET, "this `status`, `body`, `content_type`, `headers` instead of IBKR's"),
-    "empty-503": Kind(Side.MARKET, "503 with an empty body", {"status": 503, "body": ""}),
+    "empty-503": Kind(Side.MARKET, "503 with an empty body", NOTHING),
+    "timeout-503": Kind(Side.MARKET, "503 with an empty body after ten `seconds`; not carried out", TIMEOUT),
+    "done-timeout-503": Kind(
+        Side.MARKET, "carried out, yet 503 with an empty body after ten `seconds`", TIMEOUT | DONE
+    ),
+    "restart-during": Kind(Side.MARKET, "the Gateway restarts while IBKR has the call, which is not carried out"),
+    "done-restart-during": Kind(Side.MARKET, "IBKR carries the call out, and the Gateway restarts meanwhile", DONE),
+    "lost-during": Kind(Side.MARKET, "the brokerage session ends under the call: not carried out, a late 503", TIMEOUT),
+    "done-lost-during": Kind(
+        Side.MARKET, "carried out; then the brokerage session ends, and a late 503", TIMEOUT | DONE
+    ),
+    "prompt": Kind(Side.MARKET, "an order ends as a prompt, to be answered at /iserver/notification", DONE),
     "html-500": Kind(Side.MARKET, "500 with a page in HTML", {"status": 500, "body": PAGE, "content_type": HTML}),
     "gzip": Kind(Side.MARKET, "the right answer, compressed though nobody asked", {"done": True}),
     "hidden-error": Kind(Side.MARKET, "200 with an error inside", {"status": 200, "body": '{"error":"no session"}'}),

@@ -72,11 +72,18 @@ class Log:
     def __init__(self) -> None:
         self._all: list[Seen] = []
         self._bell = Bell()
+        self._listeners: list[Callable[[Seen], None]] = []
 
     def add(self, seen: Seen) -> None:
         """Remember one more and wake whoever waits for it."""
         self._all.append(seen)
         self._bell.ring()
+        for hear in self._listeners:
+            hear(seen)
+
+    def listen(self, hear: Callable[[Seen], None]) -> None:
+        """Have every request told as it comes, before it is carried out."""
+        self._listeners.append(hear)
 
     def forget(self) -> None:
         """Forget all that came so far."""

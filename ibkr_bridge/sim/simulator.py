@@ -6,6 +6,7 @@ Whoever uses it talks to `url` as to a real Gateway. What a test wants to know i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -43,6 +44,7 @@ class Simulator(Stage):
         timing = {"tickle_every": tickle_every, "auth_delay": auth_delay}
         self.gateway = Gateway(self.clock, self.faults, settings, port=gateway_port, **timing)
         self._begins_logged_in = logged_in
+        self._restarting = asyncio.Lock()
 
     @property
     def port(self) -> int:
@@ -91,8 +93,9 @@ class Simulator(Stage):
 
     async def restart(self) -> None:
         """See `Stage.restart`."""
-        await self.gateway.stop()
-        await self.gateway.start(self.market.port)
+        async with self._restarting:
+            await self.gateway.stop()
+            await self.gateway.start(self.market.port)
 
     @property
     def _events(self) -> Mapping[str, Callable[[], object]]:

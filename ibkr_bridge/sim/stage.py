@@ -33,12 +33,15 @@ class Stage:
         live: bool = False,
         reopen_after: float = 0.2,
         established_after: float = 0.1,
+        list_loads_in: float = 0.0,
+        list_lag: float = 0.0,
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
         self.faults = faults or Faults()
         self.faults.happen, self.faults.undo = self._happen, self._undo
         delays = {"reopen_after": reopen_after, "established_after": established_after}
+        delays |= {"list_loads_in": list_loads_in, "list_lag": list_lag}
         world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
         self.market = Market(world, self.clock, self.faults, Pacing(pacing))
         self._tasks = Tasks()

@@ -84,7 +84,7 @@ def test_a_journal_is_read_as_it_stands(tmp_path: Path) -> None:
     assert (read_journal(path), open_ones(path)) == ([], {})
     rows = [
         ("a", "sending", {"kind": "place", "coids": ["brdg-1"]}),
-        ("b", "sending", {"kind": "cancel"}),
+        ("b", "sending", {"kind": "cancel", "wanted": {"order": "1"}}),
         ("a", "placed", {"order_ids": ["1000000001"]}),
     ]
     with closing(sqlite3.connect(path)) as file, file:
@@ -94,7 +94,7 @@ def test_a_journal_is_read_as_it_stands(tmp_path: Path) -> None:
 
     kept = read_journal(path)
 
-    assert kept == [replace(KEPT, id="a"), Kept("b", "sending", "cancel", frozenset(), frozenset())]
+    assert kept == [replace(KEPT, id="a"), Kept("b", "sending", "cancel", frozenset(), frozenset(), "1")]
     assert open_ones(path) == {"sending": 1}
 
 
@@ -132,6 +132,28 @@ def test_trouble_with_confirmations_meets_orders_that_are_confirmed() -> None:
 def test_answers_are_read_by_what_the_bridge_says_of_the_order(head: str, body: bytes, end: End) -> None:
     """Its headers first, then its code."""
     assert read(f"{head}\r\n\r\n".encode() + body).end is end
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "is_done", "is_broken"),
+    [
+        ("cancel", "placed", True, False),
+        ("cancel", "placed", False, True),
+        ("cancel", "not_placed", True, True),
+        ("cancel", "rejected", False, False),
+        ("modify", "placed", True, False),
+        ("modify", "placed", False, True),
+        ("modify", "refused", True, True),
+        ("modify", "refused", False, False),
+    ],
+)
+def test_cancels_and_changes_are_held_against_the_book(kind: str, state: str, is_done: bool, is_broken: bool) -> None:
+    """By the order's state, or by its price."""
+    was, shown = Booked("1000000001", "brdg-1", "7-3", price="187.0"), {"cancel": "Cancelled", "modify": "Submitted"}
+    order = replace(was, state=shown[kind], price="187.1") if is_done else was
+    change = Kept("id-2", state, kind, frozenset(), frozenset(), "1000000001", "187.1")
+
+    assert (broken(Story(PLAN, [PLACED]), [order], [KEPT, change]) != set()) is is_broken
 
 
 async def test_a_caller_hears_what_has_arrived_though_its_patience_is_over() -> None:

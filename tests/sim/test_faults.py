@@ -16,6 +16,8 @@ from tests.sim.conftest import Dial
 from tests.sim.wire import MOMENT, Wire, connect
 
 STATUS = "/v1/api/iserver/auth/status"
+PLACE = "/v1/api/iserver/account/DU1234567/orders"
+ORDER = b'{"orders":[{"conid":265598,"orderType":"LMT","side":"BUY","quantity":1,"tif":"DAY","price":189.00}]}'
 
 
 def test_every_kind_of_the_market_is_carried_out() -> None:
@@ -138,6 +140,69 @@ async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: W
 
     assert await wire.rest() == b""
     assert len(sim.calls("/logout")) == done
+
+
+@pytest.mark.parametrize("kind", ["cut-before", "cut-in", "silence", "timeout-503", "restart-during", "lost-during"])
+@pytest.mark.parametrize("done", [False, True])
+async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
+    sim: Simulator, wire: Wire, clock: ManualClock, kind: str, done: bool
+) -> None:
+    """Each way under a name of its own, so that `trigger` can do it; no caller sees any difference."""
+    name = "cut-in" if (kind, done) == ("cut-in", True) else f"done-{kind}" if done and kind != "cut-in" else kind
+    sim.faults.add(name, path=PLACE, times=1, **({"done": False} if (kind, done) == ("cut-in", False) else {}))
+
+    wire.ask("POST", PLACE, body=ORDER)
+    await sim.reached(PLACE)
+    if "503" in kind or kind == "lost-during":
+        await clock.asleep(3)
+        clock.advance(10)
+        answer = await wire.hear()
+        assert (answer.status, answer.body) == (503, b"")
+    elif kind == "silence":
+        assert await wire.hears_nothing()
+    else:
+        heard = await wire.rest()
+        assert heard.startswith(b"HTTP/1.1 ") if kind == "cut-in" else heard == b""
+        assert not heard.endswith(b"0\r\n\r\n")
+    await sim.settled()
+
+    assert len(sim.market.world.book.orders(clock.now())) == done
+    assert sim.market.world.sessions.is_authenticated(clock.now()) is (kind != "lost-during")
+    assert sim.faults.active() == []
+
+
+async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
+    sim: Simulator, wire: Wire, clock: ManualClock
+) -> None:
+    """An order eight seconds after somebody gave it up."""
+    sim.faults.add("late", path=PLACE, times=1)
+    wire.ask("POST", PLACE, body=ORDER)
+    await sim.reached(PLACE)
+    await clock.asleep(3)
+    wire.drop()
+
+    before = sim.market.world.book.orders(clock.now())
+    clock.advance(8)
+    await sim.arrived(PLACE)
+
+    assert before == []
+    assert len(sim.market.world.book.orders(clock.now())) == 1
+
+
+async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """Its slot is free then; its caller still hears nothing."""
+    sim.faults.add("silence", path=STATUS, times=1, seconds=30)
+    wire.ask("GET", STATUS)
+    await sim.arrived(STATUS)
+    await clock.asleep(3)
+    during = sim.inside()
+    clock.advance(29.99)
+    await clock.asleep(3)
+
+    clock.advance(0.01)
+
+    assert await wire.hears_nothing()
+    assert (during, sim.inside()) == (1, 0)
 
 
 async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 
 from ibkr_bridge.sim.clock import SimClock
-from ibkr_bridge.sim.faults import Fault, Faults, Side
+from ibkr_bridge.sim.faults import HTML, PAGE, Fault, Faults, Side
 from ibkr_bridge.sim.gateway import rules
 from ibkr_bridge.sim.gateway.frames import wants_socket
 from ibkr_bridge.sim.gateway.jar import Jar
@@ -90,22 +91,23 @@ class Answering:
         await talk.write(write_head(start, (*cors, *own.headers, frame)) + (b"" if head.method == "HEAD" else body))
 
     async def _pass_on(self, head: Head, talk: Talk, fault: Fault | None) -> None:
-        if fault is not None and fault.kind in ("cut-before", "garble") and not fault.done:
+        if fault is not None and fault.kind != "late" and not fault.done:
             self._note(head, await self._swallow(head, talk))
             await _spoil(talk, fault)
-        exchange = await self._send_up(head, talk)
+        late = fault is not None and fault.kind == "late"
+        exchange = await self._send_up(head, talk, fault.seconds if fault and late else 0.0)
         answer = await exchange.begun()
-        if fault is not None:
+        if fault is not None and not late:
             await _spoil(talk, fault, answer, exchange)
         await self._bring_down(head, talk, answer, exchange)
 
-    async def _send_up(self, head: Head, talk: Talk) -> Exchange:
+    async def _send_up(self, head: Head, talk: Talk, queued: float) -> Exchange:
         if head.path.startswith("/sso"):
             self._jar.sent_by_client(head.get("Cookie"))
         target = rules.upstream_target(head.target)
         headers = rules.upstream_headers(head, "api.ibkr.com", self._jar.header(target.partition("?")[0]))
         own = head.get("User-Agent") == OWN_AGENT
-        exchange = self._upstream.begin(Call(head.method, target, headers, head.length, own))
+        exchange = self._upstream.begin(Call(head.method, target, headers, head.length, own), queued)
         self._note(head, await self._swallow(head, talk, exchange))
         return exchange
 
@@ -164,11 +166,17 @@ async def _spoil(talk: Talk, fault: Fault, answer: AnswerHead | None = None, exc
     if fault.kind == "garble":
         await talk.write(GARBLE)
     if fault.kind == "cut-in" and answer is not None and exchange is not None:
-        headers = (*rules.client_headers(answer.headers), ("Transfer-Encoding", "chunked"))
-        piece = await exchange.pieces.get() or b""
-        half = chunk(piece)[: len(piece) // 2]
-        await talk.write(write_head(f"HTTP/1.1 {answer.status} {answer.reason}", headers) + half)
+        await _say_half(talk, answer, await exchange.pieces.get() or b"")
+    elif fault.kind == "cut-in":
+        reason = HTTPStatus(fault.status).phrase
+        await _say_half(talk, AnswerHead(fault.status, reason, (("Content-Type", HTML),)), PAGE.encode())
     raise Hangup
+
+
+async def _say_half(talk: Talk, answer: AnswerHead, piece: bytes) -> None:
+    headers = (*rules.client_headers(answer.headers), ("Transfer-Encoding", "chunked"))
+    half = chunk(piece)[: len(piece) // 2]
+    await talk.write(write_head(f"HTTP/1.1 {answer.status} {answer.reason}", headers) + half)
 
 
 async def _silence() -> None:

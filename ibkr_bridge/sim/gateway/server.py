@@ -47,7 +47,7 @@ class Gateway:
         self.jar = Jar()
         self._work = Tasks()
         self._talks = Tasks()
-        self.upstream = Upstream(self._work)
+        self.upstream = Upstream(clock, self._work)
         self.life = Life(clock, self.upstream, self.jar, tickle_every, auth_delay)
         self._sockets = Sockets(self._work, self.jar.header)
         self._answering = Answering(

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.gateway.wire import MAX_HEADERS, Headers, first, write_head
 from ibkr_bridge.sim.tasks import Tasks
 
@@ -64,9 +65,10 @@ class Exchange:
 class Upstream:
     """The five slots and whoever is in them."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, clock: SimClock, tasks: Tasks) -> None:
         self.port = 0
         self.max_inside = 0
+        self._clock = clock
         self._tasks = tasks
         self._slots = asyncio.Semaphore(SLOTS)
         self._inside: list[Call] = []
@@ -94,15 +96,21 @@ class Upstream:
         """IBKR is back: what hung leaves its slot, unanswered for ever."""
         self._up.set()
 
-    def begin(self, call: Call) -> Exchange:
-        """Put a call on its way; it will be sent whatever becomes of its client."""
+    def begin(self, call: Call, queued: float = 0.0) -> Exchange:
+        """Put a call on its way; it will be sent whatever becomes of its client.
+
+        Args:
+            queued: seconds it stands in the queue in any case, as if the slots were taken for so long.
+        """
         exchange = Exchange(call)
-        self._tasks.start(self._run(exchange), name=f"upstream {call.method} {call.target[:60]}")
+        self._tasks.start(self._run(exchange, queued), name=f"upstream {call.method} {call.target[:60]}")
         return exchange
 
-    async def _run(self, exchange: Exchange) -> None:
+    async def _run(self, exchange: Exchange, queued: float) -> None:
         self._waiting += 1
         try:
+            if queued:
+                await self._clock.sleep(queued)
             await self._slots.acquire()
         finally:
             self._waiting -= 1

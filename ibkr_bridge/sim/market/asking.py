@@ -40,6 +40,8 @@ class Ask:
     login: str | None
     now: float
     parts: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+    """The kind of the fault at work on this call, for those that IBKR itself commits."""
 
     @property
     def form(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from decimal import Decimal
 from ibkr_bridge.sim.market.quotes import Quotes
 
 WORKING = frozenset({"PreSubmitted", "Submitted"})
+NAMED_FOR = 86_400.0
+"""Seconds for which IBKR remembers an order's own name (cOID), whatever became of the order."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Order:
     at: float
     filled: Decimal = Decimal(0)
     average: Decimal = Decimal(0)
+    referrer: str = ""
+    """The ticket's own word on where it comes from; IBKR keeps it for itself."""
 
     @property
     def is_working(self) -> bool:
@@ -56,6 +60,8 @@ class Book:
     def __init__(self, quotes: Quotes) -> None:
         self._quotes = quotes
         self._orders: dict[int, Order] = {}
+        self._working: dict[int, Order] = {}
+        self._names: dict[str, float] = {}  # when each was registered
         self._next = 1_000_000_001
         self.trades: list[Trade] = []
 
@@ -69,22 +75,29 @@ class Book:
         self._fill(now)
         return self._orders.get(number)
 
-    def knows(self, coid: str) -> bool:
-        """Whether an order of that name was placed before."""
-        return bool(coid) and any(order.coid == coid for order in self._orders.values())
+    def knows(self, coid: str, now: float) -> bool:
+        """Whether an order of that name was placed within a day."""
+        return coid in self._names and now - self._names[coid] < NAMED_FOR
+
+    def number(self) -> int:
+        """The next order's number; none is given twice."""
+        self._next += 1
+        return self._next - 1
 
     def add(self, order: Order) -> Order:
-        """Take an order in and give it its number."""
-        placed = replace(order, number=self._next)
-        self._next += 1
-        self._orders[placed.number] = placed
+        """Take an order in, and give it its number unless it has one."""
+        placed = order if order.number else replace(order, number=self.number())
+        if order.coid:
+            self._names[order.coid] = order.at
+        self._keep(placed)
         return placed
 
     def change(self, number: int, order: Order) -> Order:
-        """Put a changed order in the place of an old one; what was filled stays filled."""
+        """Put a changed order in the place of an old one; its name, its family and what was filled stay."""
         old = self._orders[number]
-        changed = replace(order, number=number, filled=old.filled, average=old.average, parent=old.parent)
-        self._orders[number] = changed
+        changed = replace(order, number=number, coid=old.coid, parent=old.parent)
+        changed = replace(changed, filled=old.filled, average=old.average, referrer=order.referrer or old.referrer)
+        self._keep(changed)
         return changed
 
     def cancel(self, numbers: Iterable[int], now: float) -> None:
@@ -93,18 +106,25 @@ class Book:
         names = {self._orders[number].coid for number in gone} - {""}
         gone |= {order.number for order in self._orders.values() if order.parent in names and order.is_working}
         for number in gone:
-            self._orders[number] = replace(self._orders[number], state="Cancelled", at=now)
+            self._keep(replace(self._orders[number], state="Cancelled", at=now))
+
+    def _keep(self, order: Order) -> None:
+        self._orders[order.number] = order
+        self._working.pop(order.number, None)
+        if order.is_working:
+            self._working[order.number] = order
 
     def _fill(self, now: float) -> None:
-        for number in sorted(self._orders):
+        markets: dict[tuple[int, str], Decimal] = {}
+        for number in sorted(self._working):
             order = self._orders[number]  # looked up anew: a fill may just have cancelled it
-            price = self._price_for(order, now) if order.is_working else None
+            price = self._price_for(order, self._market(order, now, markets)) if order.is_working else None
             if price is not None and not self._waits(order):
                 self._execute(order, price, now)
 
     def _execute(self, order: Order, price: Decimal, now: float) -> None:
         done = replace(order, state="Filled", filled=order.size, average=price, at=now)
-        self._orders[order.number] = done
+        self._keep(done)
         self.trades.append(Trade(len(self.trades) + 1, done, price, now))
         if order.parent:  # of a bracket's two children one fills, the other goes
             family = [each.number for each in self._orders.values() if each.parent == order.parent]
@@ -112,13 +132,22 @@ class Book:
 
     def _waits(self, order: Order) -> bool:
         """A child sleeps until its parent has filled."""
+        if not order.parent:
+            return False
         parents = [each for each in self._orders.values() if each.coid == order.parent]
-        return bool(order.parent) and not any(each.state == "Filled" for each in parents)
+        return not any(each.state == "Filled" for each in parents)
 
-    def _price_for(self, order: Order, now: float) -> Decimal | None:
+    def _market(self, order: Order, now: float, known: dict[tuple[int, str], Decimal]) -> Decimal:
+        """What the other side of the market wants or offers now; `known` spares looking it up for every order."""
+        where = (order.conid, order.side)
+        if where not in known:
+            ask = self._quotes.ask if order.side == "BUY" else self._quotes.bid
+            known[where] = ask(order.conid, now)
+        return known[where]
+
+    def _price_for(self, order: Order, market: Decimal) -> Decimal | None:
         """The price at which an order fills now, None if it does not."""
         buys = order.side == "BUY"
-        market = self._quotes.ask(order.conid, now) if buys else self._quotes.bid(order.conid, now)
         if order.stop is not None and (market < order.stop if buys else market > order.stop):
             return None
         if order.price is not None and (market > order.price if buys else market < order.price):

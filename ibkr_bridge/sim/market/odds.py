@@ -156,7 +156,6 @@ ROUTES = (
     Route("DELETE", "/iserver/account/{account}/alert/{alert}", drop_alert, Needs.BROKERAGE),
     Route("GET", "/iserver/scanner/params", _said(SCANS), Needs.BROKERAGE),
     Route("POST", "/iserver/scanner/run", scan, Needs.BROKERAGE),
-    Route("POST", "/iserver/notification", _said("Request was submitted"), Needs.BROKERAGE),
     Route("POST", "/pa/performance", performance),
     Route("POST", "/pa/allperiods", all_periods),
     Route("POST", "/pa/transactions", transactions),

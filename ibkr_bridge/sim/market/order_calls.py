@@ -6,6 +6,7 @@ then "not found" and the order was never placed. That a request was answered wit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ibkr_bridge.sim.market.asking import Answer, Ask, Handler, Needs, Route, error, ok
@@ -15,6 +16,14 @@ from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticke
 from ibkr_bridge.sim.market.world import World
 
 EVERY_ORDER = -1
+PROMPT = (
+    "If your order is not immediately executable, our systems may, depending on market conditions, reject your order "
+    "if its limit price is more that the allowed amount away from the reference price at that time.\n"
+    "Use the Price Management Algo?"
+)
+OPTIONS = ("Use on this order", "Always use", "Do not use")
+CONSENT = frozenset({*OPTIONS[:2], "Yes"})
+"""Options with which the order is placed; with any other one it is not."""
 NO_QUOTES = (
     "21/You are trying to submit an order without having market data for this instrument. \n"
     "IB strongly recommends against this kind of blind trading which may result in erroneous or unexpected trades."
@@ -37,10 +46,8 @@ def order_call(handler: Handler) -> Handler:
 @order_call
 def place(world: World, ask: Ask) -> Answer:
     """Take one ticket, or a bracket: several that belong together."""
-    orders = _read(world, ask)
-    if twice := next((order.coid for order in orders if world.book.knows(order.coid)), None):
-        return error(200, f"Order couldn't be submitted: Local order ID={twice} is already registered.")
-    return _ask_or_do(world, ask, [Change(None, order) for order in orders])
+    changes = [Change(None, order) for order in _read(world, ask)]
+    return _obstacle(world, ask, changes) or _ask_or_do(world, ask, changes)
 
 
 @order_call
@@ -69,7 +76,7 @@ def cancel(world: World, ask: Ask) -> Answer:
 
 def reply(world: World, ask: Ask) -> Answer:
     """Answer the question that hangs, if it still does."""
-    pending = world.desk.take(ask.parts["reply"])
+    pending = world.desk.take(ask.parts["reply"], world.sessions.brokerage)
     if pending is None:
         return error(400, f"reply id not found: '{ask.parts['reply']}'")
     if ask.form.get("confirmed") is not True:
@@ -111,10 +118,54 @@ def _ask_or_do(world: World, ask: Ask, changes: list[Change], confirmed: frozens
     quiet = confirmed | (world.sessions.brokerage.suppressed if world.sessions.brokerage else set())
     for change in changes:
         last = world.quotes.last(change.order.conid, ask.now)
-        for name, text in questions(change.order, last):
+        before = None if change.number is None else world.book.find(change.number, ask.now)
+        for name, text in questions(change.order, last, before):
             if name not in quiet:
-                return _question(world.desk.hang(changes, confirmed, name), text)
-    return ok([_done(world, change) for change in changes])
+                return _question(world.desk.hang(changes, confirmed, name, world.sessions.brokerage), text)
+    return _prompt(world, changes) if ask.fault == "prompt" else _do(world, ask, changes)
+
+
+def _do(world: World, ask: Ask, changes: list[Change]) -> Answer:
+    """All of it, or nothing where a name was taken or an order ended while the question hung."""
+    return _obstacle(world, ask, changes) or ok([_done(world, change) for change in changes])
+
+
+def _obstacle(world: World, ask: Ask, changes: list[Change]) -> Answer | None:
+    """Why IBKR cannot take these as they are, whatever is confirmed; None if it can."""
+    new = [change.order for change in changes if change.number is None]
+    names = [order.coid for order in new if order.coid]
+    for name in names:
+        if world.book.knows(name, ask.now) or names.count(name) > 1:
+            return error(200, f"Order couldn't be submitted: Local order ID={name} is already registered.")
+    for order in new:
+        if order.parent and order.parent not in names and not world.book.knows(order.parent, ask.now):
+            return error(200, f"Order couldn't be submitted: no order is called {order.parent}.")  # in words of ours
+    for number in (change.number for change in changes if change.number is not None):
+        old = world.book.find(number, ask.now)
+        if old is None or not old.is_working:
+            return error(200, f"OrderID {number} doesn't exist")
+    return None
+
+
+def _prompt(world: World, changes: list[Change]) -> Answer:
+    """The other way of asking back: the order has its number already, and waits for a notification's answer."""
+    first = changes[0]
+    number = world.book.number() if first.number is None else first.number
+    if first.number is None:
+        changes = [replace(first, order=replace(first.order, number=number)), *changes[1:]]
+    prompt = world.desk.prompt(number, changes, world.sessions.brokerage)
+    about = {"options": list(OPTIONS), "type": "M", "messageId": "p12", "prompt": True}
+    return ok({"orderId": number, "reqId": prompt.request, "dismissable": [], "text": PROMPT, **about})
+
+
+def notify(world: World, ask: Ask) -> Answer:
+    """Answer a prompt; that the request was submitted is all that is ever said."""
+    form = ask.form
+    number, request = str(form.get("orderId", "")), str(form.get("reqId", ""))
+    prompt = world.desk.answered(int(number), request, world.sessions.brokerage) if number.isdigit() else None
+    if prompt is not None and form.get("text") in CONSENT:
+        _do(world, ask, prompt.changes)
+    return ok("Request was submitted")
 
 
 def _question(pending: Pending, text: str) -> Answer:
@@ -159,6 +210,7 @@ ROUTES = (
     Route("POST", "/iserver/account/{account}/order/{order}", modify, Needs.ACCOUNTS),
     Route("DELETE", "/iserver/account/{account}/order/{order}", cancel, Needs.ACCOUNTS),
     Route("POST", "/iserver/reply/{reply}", reply, Needs.BROKERAGE),
+    Route("POST", "/iserver/notification", notify, Needs.BROKERAGE),
     Route("POST", "/iserver/questions/suppress", suppress, Needs.BROKERAGE),
     Route("POST", "/iserver/questions/suppress/reset", unsuppress, Needs.BROKERAGE),
 )

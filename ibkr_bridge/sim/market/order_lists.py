@@ -1,7 +1,7 @@
 """Looking at orders: the live list, one order, and the trades.
 
 The live list is stubborn: the first call of a session answers an empty list that is no snapshot, and so does every call
-with `force=true`.
+with `force=true`, which clears it. It may be behind, and shows no more than a thousand.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ibkr_bridge.sim.market.book import Order, Trade
 from ibkr_bridge.sim.market.world import World
 
 COLD: dict[str, Any] = {"orders": [], "snapshot": False}
+MOST = 1000
 
 FILTERS = {
     "inactive": "Inactive",
@@ -31,20 +32,31 @@ FILTERS = {
 
 def live(world: World, ask: Ask) -> Answer:
     """Today's orders of all accounts."""
-    session = world.sessions.brokerage
     wanted = [name for name in ask.query.get("filters", "").split(",") if name]
     if any(name not in FILTERS for name in wanted):  # CamelCase, for instance
         return error(500, "Internal Server Error")
-    if session is None or not session.orders_seen or ask.query.get("force") == "true":
-        if session:
-            session.orders_seen = True
+    listed = _listed(world, ask.now, forced=ask.query.get("force") == "true")
+    if listed is None:
         return ok(COLD)
     states = {FILTERS[name] for name in wanted} - {""}
     account = ask.query.get("accountId")
-    orders = [order for order in world.book.orders(ask.now) if account in (None, order.account)]
-    return ok(
-        {"orders": [_row(world, each) for each in orders if not states or each.state in states], "snapshot": True}
-    )
+    orders = [each for each in listed if account in (None, each.account) and (not states or each.state in states)]
+    return ok({"orders": [_row(world, each) for each in orders[:MOST]], "snapshot": True})
+
+
+def _listed(world: World, now: float, *, forced: bool) -> list[Order] | None:
+    """The list as it is told now; None while there is none."""
+    session = world.sessions.brokerage
+    if session is None:
+        return None
+    if session.orders_asked_at is None or forced:
+        session.orders_asked_at, session.orders_at = now, None
+        return None
+    if now < session.orders_asked_at + world.list_loads_in:
+        return None
+    if session.orders_at is None or now >= session.orders_at + world.list_lag:
+        session.orders, session.orders_at = world.book.orders(now), now
+    return session.orders
 
 
 def status(world: World, ask: Ask) -> Answer:

@@ -103,8 +103,8 @@ class Market:
             return await self.stream.serve(request, self._is_logged_in(seen))
         if fault is None:
             return whole(self.answer(seen))
-        right = self.answer(seen) if fault.done else NOT_FOUND
-        return await SPOILINGS[fault.kind](Spoiling(fault, request, right, self._clock))
+        right = self.answer(seen, fault.kind) if fault.done else NOT_FOUND
+        return await SPOILINGS[fault.kind](Spoiling(fault, request, right, self._clock, self._faults.happen))
 
     def inside(self) -> int:
         """How many calls of clients are being served; not those that nobody above can be answered any more."""
@@ -117,14 +117,14 @@ class Market:
     def _is_logged_in(self, seen: Seen) -> bool:
         return self.world.sessions.login(_cookie(seen, LOGIN_COOKIE), seen.at) is not None
 
-    def answer(self, seen: Seen) -> Answer:
-        """What IBKR answers to one request, cookies included."""
-        answer = self._judge(seen)
+    def answer(self, seen: Seen, fault: str = "") -> Answer:
+        """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
+        answer = self._judge(seen, fault)
         return Answer(
             answer.status, answer.body, answer.content_type, (*answer.headers, ("Set-Cookie", SESSION_COOKIE))
         )
 
-    def _judge(self, seen: Seen) -> Answer:
+    def _judge(self, seen: Seen, fault: str) -> Answer:
         path = read_path(seen.path)
         if seen.method in ("POST", "PUT", "PATCH") and seen.header("Content-Length") is None:
             return NO_LENGTH
@@ -136,7 +136,7 @@ class Market:
         for route in table:
             if (parts := route.match(seen.method, path)) is not None:
                 token = _cookie(seen, LOGIN_COOKIE)
-                ask = Ask(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts)
+                ask = Ask(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts, fault)
                 return self._obstacle(route, ask) or route.handler(self.world, ask)
         return NOT_FOUND
 

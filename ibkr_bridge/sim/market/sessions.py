@@ -12,6 +12,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ibkr_bridge.sim.clock import Calendar
+from ibkr_bridge.sim.market.book import Order
 
 IDLE = 600.0
 """Seconds without any call after which a login ends; the API's `ssoExpires` counts them down."""
@@ -35,14 +36,16 @@ class Login:
         return max(min(self.used + IDLE, self.ends) - now, 0.0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Brokerage:
     """One brokerage session from its opening; `ready_at` and `full_at` are moments of the clock."""
 
     ready_at: float
     full_at: float
     accounts_seen: bool = False
-    orders_seen: bool = False
+    orders_asked_at: float | None = None  # when the list of orders was first asked for, or cleared
+    orders: list[Order] = field(default_factory=list)  # that list as it is told, and when it was made
+    orders_at: float | None = None
     suppressed: set[str] = field(default_factory=set)
     lines: dict[int, float] = field(default_factory=dict)  # conid → when its quotes were first asked for
     searched: set[int] = field(default_factory=set)  # what a search has found, so that more is known of it
@@ -82,6 +85,10 @@ class Sessions:
             return None
         login.used = now
         return login
+
+    def has_login(self, now: float) -> bool:
+        """Whether anybody is signed in; asking keeps nobody alive."""
+        return any(login.left(now) > 0 for login in self._logins.values())
 
     def log_out(self) -> None:
         """End every login and what stood on it."""

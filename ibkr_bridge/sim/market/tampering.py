@@ -25,6 +25,8 @@ class Spoiling:
     request: web.BaseRequest
     right: Answer
     clock: SimClock
+    happen: Callable[[Fault], None]
+    """Makes an event happen, by a fault that names it."""
 
 
 def whole(answer: Answer) -> web.Response:
@@ -37,8 +39,19 @@ def whole(answer: Answer) -> web.Response:
 
 
 async def _silence(case: Spoiling) -> web.StreamResponse:
+    if case.fault.seconds:
+        await case.clock.sleep(case.fault.seconds)
+        return await _drop(case)
+    return await _never()
+
+
+async def _never() -> web.StreamResponse:
     await asyncio.get_running_loop().create_future()
     raise AssertionError("silence has no end")
+
+
+async def _right(case: Spoiling) -> web.StreamResponse:
+    return whole(case.right)
 
 
 async def _delay(case: Spoiling) -> web.StreamResponse:
@@ -48,6 +61,8 @@ async def _delay(case: Spoiling) -> web.StreamResponse:
 
 async def _instead(case: Spoiling) -> web.StreamResponse:
     fault = case.fault
+    if fault.seconds:
+        await case.clock.sleep(fault.seconds)
     return whole(Answer(fault.status, fault.body.encode(), fault.content_type, tuple(fault.headers.items())))
 
 
@@ -73,7 +88,7 @@ async def _half(case: Spoiling) -> web.StreamResponse:
 
 async def _stall_in(case: Spoiling) -> web.StreamResponse:
     await _half(case)
-    return await _silence(case)
+    return await _never()
 
 
 async def _die_in(case: Spoiling) -> web.StreamResponse:
@@ -84,17 +99,35 @@ async def _die_in(case: Spoiling) -> web.StreamResponse:
 async def _drop(case: Spoiling) -> web.StreamResponse:
     if case.request.transport is not None:
         case.request.transport.close()
-    return await _silence(case)
+    return await _never()
+
+
+async def _restart_during(case: Spoiling) -> web.StreamResponse:
+    case.happen(Fault("restart"))
+    return await _never()
+
+
+async def _lost_during(case: Spoiling) -> web.StreamResponse:
+    case.happen(Fault("brokerage-lost"))
+    return await _instead(case)
 
 
 SPOILINGS: Mapping[str, Callable[[Spoiling], Awaitable[web.StreamResponse]]] = {
     "silence": _silence,
+    "done-silence": _silence,
     "delay": _delay,
     "stall-in": _stall_in,
     "die-in": _die_in,
     "drop": _drop,
     "status": _instead,
     "empty-503": _instead,
+    "timeout-503": _instead,
+    "done-timeout-503": _instead,
+    "restart-during": _restart_during,
+    "done-restart-during": _restart_during,
+    "lost-during": _lost_during,
+    "done-lost-during": _lost_during,
+    "prompt": _right,
     "html-500": _instead,
     "hidden-error": _instead,
     "429": _instead,

@@ -15,6 +15,7 @@ from ibkr_bridge.sim.market.quotes import Quotes
 PRICE_FAR = Decimal("0.03")
 MAX_SIZE = Decimal(500)
 MAX_VALUE = Decimal(1_000_000)
+MAX_RESIZED = Decimal(100)
 SURE = "Are you sure you want to submit this order?"  # IBKR's words, line breaks included: clients know them by heart
 
 KINDS = frozenset({"LMT", "MKT", "STP", "STOP_LIMIT", "STP LMT", "MIDPRICE", "TRAIL", "TRAILLMT", "MOC", "LOC"})
@@ -55,26 +56,27 @@ def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: fl
         parent=child,
         state="PreSubmitted" if child or stop is not None else "Submitted",
         at=now,
+        referrer=str(ticket.get("referrer", "") or ""),
     )
 
 
-def _price_far(order: Order, last: Decimal) -> str:
+def _price_far(order: Order, last: Decimal, _: Order | None) -> str:
     far = order.price is not None and abs(order.price - last) > last * PRICE_FAR
     limit = f"{PRICE_FAR * 100:.0f}"
     return f"{_named(order)} price exceeds \nthe Percentage constraint of {limit}%.\n{SURE}" if far else ""
 
 
-def _too_many(order: Order, last: Decimal) -> str:
+def _too_many(order: Order, last: Decimal, _: Order | None) -> str:
     return f"{_named(order)} size exceeds the Size Limit of {MAX_SIZE}.\n{SURE}" if order.size > MAX_SIZE else ""
 
 
-def _too_much(order: Order, last: Decimal) -> str:
+def _too_much(order: Order, last: Decimal, _: Order | None) -> str:
     worth = order.size * (order.price or last)
     message = f"value estimate of {worth:,.2f} USD exceeds \nthe Total Value Limit of {MAX_VALUE:,} USD."
     return f"{_named(order)} {message}\n{SURE}" if worth > MAX_VALUE else ""
 
 
-def _stop(order: Order, last: Decimal) -> str:
+def _stop(order: Order, last: Decimal, _: Order | None) -> str:
     message = (
         "You are about to submit a stop order. Please be aware of the various stop order types available "
         "and the risks associated with each one."
@@ -82,22 +84,33 @@ def _stop(order: Order, last: Decimal) -> str:
     return f"{message}\n{SURE}" if order.stop is not None else ""
 
 
+def _resized(order: Order, last: Decimal, before: Order | None) -> str:
+    if before is None or abs(order.size - before.size) <= MAX_RESIZED:
+        return ""
+    return f"{_named(order)} size modification exceeds \nthe size modification limit of {MAX_RESIZED}.\n{SURE}"
+
+
 def _named(order: Order) -> str:
     return f'The following order "{order.side} {order.size}"'
 
 
-QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal], str]], ...] = (
+QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal, Order | None], str]], ...] = (
     ("o163", _price_far),
     ("o383", _too_many),
     ("o451", _too_much),
+    ("o10138", _resized),
     ("o10331", _stop),
 )
 """Message ids in the order in which they are asked, and when."""
 
 
-def questions(order: Order, last: Decimal) -> list[tuple[str, str]]:
-    """What IBKR wants to have confirmed before it takes this order: message ids and texts."""
-    asked = ((name, ask(order, last)) for name, ask in QUESTIONS)
+def questions(order: Order, last: Decimal, before: Order | None = None) -> list[tuple[str, str]]:
+    """What IBKR wants to have confirmed before it takes this order: message ids and texts.
+
+    Args:
+        before: the order as it stands, where this is a change of it.
+    """
+    asked = ((name, ask(order, last, before)) for name, ask in QUESTIONS)
     return [(name, text) for name, text in asked if text]
 
 

@@ -26,6 +26,10 @@ class World:
     book: Book
     desk: Desk = field(default_factory=Desk)
     selected: str = ""
+    list_loads_in: float = 0.0
+    """Seconds for which the list of orders stays empty after it was first asked for, or cleared."""
+    list_lag: float = 0.0
+    """Seconds by which that list may be behind, until it is cleared."""
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Small things users store: watchlists, alerts, notifications read; by kind, then by id."""
 
@@ -44,10 +48,19 @@ class World:
 
 
 def make_world(
-    calendar: Calendar, *, live: bool = False, seed: int = 1, reopen_after: float = 0.2, established_after: float = 0.1
+    calendar: Calendar,
+    *,
+    live: bool = False,
+    seed: int = 1,
+    reopen_after: float = 0.2,
+    established_after: float = 0.1,
+    list_loads_in: float = 0.0,
+    list_lag: float = 0.0,
 ) -> World:
     """A market on its first morning: nobody is signed in, no orders."""
     quotes = Quotes(seed)
     sessions = Sessions(calendar, reopen_after, established_after)
     selected = (LIVE if live else PAPER)[0]
-    return World(live, calendar, sessions, quotes, Book(quotes), selected=selected)
+    world = World(live, calendar, sessions, quotes, Book(quotes), selected=selected)
+    world.list_loads_in, world.list_lag = list_loads_in, list_lag
+    return world

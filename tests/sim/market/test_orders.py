@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.book import NAMED_FOR, Order
+from ibkr_bridge.sim.market.order_lists import MOST
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
 from tests.clocks import ManualClock
-from tests.sim.wire import Got, Wire
+from tests.sim.wire import Got, Wire, connect
 
 API = "/v1/api/iserver"
 PLACE = f"{API}/account/DU1234567/orders"
@@ -57,6 +59,40 @@ async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulat
     said = [(await wire.call("GET", path + query)).json() for query in ("", "", "?force=true", "")]
 
     assert [(len(each["orders"]), each["snapshot"]) for each in said] == [(0, False), (1, True), (0, False), (1, True)]
+
+
+async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) -> None:
+    """And after that it takes a moment until there is one."""
+    async with Simulator(clock=clock, list_lag=60.0, list_loads_in=1.0) as sim:
+        wire, path = await connect(sim), f"{API}/account/orders"
+
+        async def told(query: str = "", after: float = 0.0) -> tuple[int, bool]:
+            clock.advance(after)
+            said = (await wire.call("GET", path + query)).json()
+            return len(said["orders"]), said["snapshot"]
+
+        first = [await told(), await told(), await told(after=1.0)]
+        await place(wire, ticket(sim))
+        then = [await told(), await told("?force=true"), await told(after=0.5), await told(after=0.5)]
+        wire.drop()
+
+    assert first == [(0, False), (0, False), (0, True)]
+    assert then == [(0, True), (0, False), (0, False), (1, True)]
+
+
+async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simulator, wire: Wire) -> None:
+    """The newest come first."""
+    order = read_ticket(ticket(sim, cOID="old"), "DU7654321", sim.market.world.quotes, sim.clock.now())
+    for number in range(MOST + 1):
+        sim.market.world.book.add(replace(order, coid=f"{number}"))
+    await place(wire, ticket(sim))
+
+    everything = await live(wire)
+    other = (await wire.call("GET", f"{API}/account/orders?accountId=DU7654321")).json()["orders"]
+    mine = (await wire.call("GET", f"{API}/account/orders?accountId=DU1234567")).json()["orders"]
+
+    assert (len(everything), everything[1]["order_ref"]) == (MOST, f"{MOST}")
+    assert (len(other), len(mine)) == (MOST, 1)
 
 
 async def test_filters_are_in_snake_case_or_a_server_error(sim: Simulator, wire: Wire) -> None:
@@ -121,6 +157,16 @@ async def test_a_reading_call_leaves_the_question_alone(sim: Simulator, wire: Wi
     assert (await reply(wire, question)).json()[0]["order_status"] == "Submitted"
 
 
+async def test_a_question_ends_with_its_brokerage_session(sim: Simulator, wire: Wire) -> None:
+    """The next one knows nothing of it."""
+    question = await place(wire, ticket(sim, quantity=600))
+    sim.log_in()
+
+    said = await reply(wire, question)
+
+    assert (said.status, "reply id not found" in said.json()["error"]) == (400, True)
+
+
 async def test_suppressed_questions_are_not_asked(sim: Simulator, wire: Wire) -> None:
     """For this brokerage session, until reset."""
     await wire.call("POST", f"{API}/questions/suppress", {"messageIds": ["o383"]})
@@ -141,6 +187,38 @@ async def test_a_name_is_taken_once(sim: Simulator, wire: Wire) -> None:
     assert said == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
 
 
+async def test_a_name_is_taken_once_in_one_request(sim: Simulator, wire: Wire) -> None:
+    """All of a request, or nothing."""
+    said = await place(wire, ticket(sim, cOID="mine"), ticket(sim, cOID="mine"))
+
+    assert said == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
+    assert await live(wire) == []
+
+
+async def test_a_name_stays_taken_whatever_becomes_of_its_order(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """Changed under another name, cancelled: for a day it is registered."""
+    [placed] = await place(wire, ticket(sim, cOID="mine"))
+    path = f"{API}/account/DU1234567/order/{placed['order_id']}"
+    await wire.call("POST", path, ticket(sim, cOID="another"))
+    await wire.call("DELETE", path)
+
+    assert "already registered" in (await place(wire, ticket(sim, cOID="mine")))["error"]
+    clock.advance(NAMED_FOR)
+    sim.log_in()
+    assert "order_id" in (await place(wire, ticket(sim, cOID="mine")))[0]
+
+
+async def test_a_name_that_was_taken_while_the_question_hung_is_taken(sim: Simulator, wire: Wire) -> None:
+    """A prompt outlives other orders; what it was about is judged again."""
+    sim.faults.add("prompt", times=1)
+    prompt = await place(wire, ticket(sim, cOID="mine"))
+    await place(wire, ticket(sim, cOID="mine"))
+
+    await notify(wire, prompt, "Use on this order")
+
+    assert len(await live(wire)) == 1
+
+
 @pytest.mark.parametrize("broken", [{"conid": 1}, {"side": "buy"}, {"price": None}, {"quantity": 0}, {"price": "x"}])
 async def test_a_malformed_ticket_is_a_server_error(sim: Simulator, wire: Wire, broken: dict[str, Any]) -> None:
     """Not 400."""
@@ -157,6 +235,31 @@ async def test_an_order_is_changed_as_a_whole(sim: Simulator, wire: Wire) -> Non
 
     [row] = await live(wire)
     assert (row["totalSize"], row["order_ref"]) == (7, "mine")
+
+
+async def test_a_size_that_changes_much_is_asked_about(sim: Simulator, wire: Wire) -> None:
+    """A change can raise questions as a new order can, and is not made before they are answered."""
+    [placed] = await place(wire, ticket(sim, cOID="mine"))
+    path = f"{API}/account/DU1234567/order/{placed['order_id']}"
+
+    question = (await wire.call("POST", path, ticket(sim, quantity=300))).json()
+    before = (await live(wire))[0]["totalSize"]
+    await reply(wire, question)
+
+    assert question[0]["messageIds"] == ["o10138"]
+    assert (before, (await live(wire))[0]["totalSize"]) == (1, 300)
+
+
+async def test_what_ended_while_the_question_hung_is_not_changed(
+    sim: Simulator, wire: Wire, clock: ManualClock
+) -> None:
+    """There is nothing left to change."""
+    [placed] = await place(wire, ticket(sim, off="-0.50"))
+    path = f"{API}/account/DU1234567/order/{placed['order_id']}"
+    question = (await wire.call("POST", path, ticket(sim, off="-0.50", quantity=300))).json()
+    sim.market.world.book.cancel([int(placed["order_id"])], clock.now())
+
+    assert (await reply(wire, question)).json() == {"error": f"OrderID {placed['order_id']} doesn't exist"}
 
 
 async def test_a_cancel_says_it_was_requested(sim: Simulator, wire: Wire) -> None:
@@ -190,6 +293,47 @@ async def test_a_bracket_wakes_its_children_when_the_parent_fills(sim: Simulator
     assert sorted(row["status"] for row in await live(wire)) == ["Cancelled", "Filled", "Filled"]
 
 
+async def test_a_bracket_is_taken_as_a_whole_or_not_at_all(sim: Simulator, wire: Wire) -> None:
+    """One question, one unreadable ticket, one child without its parent: then none of it."""
+    parent, child = ticket(sim, cOID="parent"), ticket(sim, off="1", side="SELL", parentId="parent")
+
+    question = await place(wire, parent, child | {"quantity": 600})
+    unreadable = await wire.call("POST", PLACE, {"orders": [parent, child | {"side": "sell"}]})
+    orphan = await place(wire, parent, child | {"parentId": "stranger"})
+    nothing = await live(wire)
+    placed = await place(wire, parent, child)
+
+    assert question[0]["messageIds"] == ["o383"]
+    assert (unreadable.status, list(orphan), nothing) == (500, ["error"], [])
+    assert len(placed) == 2
+
+
+async def notify(wire: Wire, prompt: Any, text: str) -> Any:
+    told = {"orderId": prompt["orderId"], "reqId": prompt["reqId"], "text": text}
+    return (await wire.call("POST", f"{API}/notification", told)).json()
+
+
+@pytest.mark.parametrize(("option", "orders"), [(0, 1), (1, 1), (2, 0)])
+async def test_a_prompt_is_answered_by_a_notification(sim: Simulator, wire: Wire, option: int, orders: int) -> None:
+    """Whose answer says nothing of what becomes of the order."""
+    sim.faults.add("prompt", times=1)
+    prompt = await place(wire, ticket(sim, cOID="mine"))
+    waiting = await live(wire)
+
+    said = await notify(wire, prompt, prompt["options"][option])
+    await notify(wire, prompt, prompt["options"][0])
+
+    assert (prompt["prompt"], prompt["type"], waiting) == (True, "M", [])
+    assert said == "Request was submitted"
+    assert [row["orderId"] for row in await live(wire)] == [prompt["orderId"]] * orders
+
+
+async def test_a_prompt_nobody_made_is_answered_all_the_same(sim: Simulator, wire: Wire) -> None:
+    """Nothing comes of it."""
+    assert await notify(wire, {"orderId": 1, "reqId": "2"}, "Yes") == "Request was submitted"
+    assert await live(wire) == []
+
+
 async def test_a_price_that_comes_fills_the_order(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """Positions and trades follow."""
     await place(wire, ticket(sim, off="-0.50", cOID="mine"))
@@ -206,6 +350,27 @@ async def test_a_price_that_comes_fills_the_order(sim: Simulator, wire: Wire, cl
 async def test_an_order_nobody_knows_has_no_status(wire: Wire) -> None:
     """503, says IBKR."""
     assert (await wire.call("GET", f"{API}/account/order/status/1")).status == 503
+
+
+async def test_suppressions_are_fifty_one_at_most_and_end_with_the_session(sim: Simulator, wire: Wire) -> None:
+    """The next session asks again."""
+    path = f"{API}/questions/suppress"
+    much = await wire.call("POST", path, {"messageIds": [f"o{number}" for number in range(52)]})
+    await wire.call("POST", path, {"messageIds": ["o383"]})
+    sim.log_in()
+
+    assert much.status == 400
+    assert (await place(wire, ticket(sim, quantity=600)))[0]["messageIds"] == ["o383"]
+
+
+async def test_where_an_order_comes_from_stays_with_it(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """IBKR keeps it for itself."""
+    [placed] = await place(wire, ticket(sim, referrer="here"))
+
+    order = sim.market.world.book.find(int(placed["order_id"]), clock.now())
+
+    assert order is not None
+    assert order.referrer == "here"
 
 
 async def test_a_preview_places_nothing(sim: Simulator, wire: Wire) -> None:
