@@ -125,7 +125,7 @@ def _orders(found: dict[str, Any], _: datetime) -> str:
     journal = found["journal"]
     counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in journal["orders"].items())
     trouble = f"refused: the journal cannot be written ({journal['trouble']})" if journal["trouble"] else ""
-    return "; ".join(filter(None, (trouble, counts)))
+    return "; ".join(filter(None, (trouble, counts))) or "none in the last day"
 
 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (

@@ -72,10 +72,10 @@ def test_waiting_that_helps_is_told(place: Place, running: Demo) -> None:
 
 def test_what_ibkr_answers_is_printed_whatever_it_is(place: Place, running: Demo) -> None:
     """Its body is the answer, and the status is no good one."""
-    words, data = place.both("call", "POST", ORDERS, "--data", "{}", **running.env)
+    words, data = place.both("call", "POST", ORDERS, "--data", '{"orders":[{"conid":1}]}', **running.env)
 
     assert (words.returncode, data.returncode) == (BAD, BAD)
-    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == {"error": "Bad Request: orders"}
+    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == {"error": "Bad Request: orderType, side or conid"}
     assert words.stderr.startswith("ibkr_error (500): IBKR answered 500")
 
 

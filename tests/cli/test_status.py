@@ -56,6 +56,7 @@ def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
         "login",
         "Gateway",
         "traffic",
+        "orders",
     ]
     assert "paper" in told.stdout
     assert "DU*****67 (paper)" in told.stdout

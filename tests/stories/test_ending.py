@@ -84,7 +84,7 @@ async def test_cookies_survive_a_restart_in_a_private_file(sim: Stage, tmp_path:
     async with daemon(sim.url, tmp_path) as running:
         await running.get("/portfolio/accounts")
 
-    assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     if not isinstance(sim, Simulator):
         return  # a real Gateway throws clients' cookies away, and shows nobody which they were
     assert "kept-over-restarts" in (sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or "")
@@ -112,7 +112,7 @@ async def test_a_full_disk_is_said_once_and_survived(sim: Stage, tmp_path: Path)
 
     told = [line["what"] for line in running.lines if line["event"] == "state.trouble"]
     assert [answer[0] for answer in answers] == [200] * 3
-    assert sorted(told) == ["the cookie file", "the state directory"]
+    assert sorted(told) == ["the cookie file", "the file of paces", "the journal of orders", "the state directory"]
     assert status == 0
 
 

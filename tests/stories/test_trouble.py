@@ -14,7 +14,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.stage import Stage
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import House, Placed, Reply, settings_for
+from tests.house import PATIENCE, House, Placed, Reply, settings_for, within
 
 ORDER = Placed()
 
@@ -108,6 +108,17 @@ async def test_an_order_that_meets_silence_is_unknown_not_failed(house: House, s
     assert not reply.json["retryable"]
     assert "do not send it again" in reply.json["hint"]
     assert len(sim.calls(ORDER.target)) == 1
+    assert [fact for fact in house.facts if isinstance(fact, events.OrderLost)]
+
+
+async def test_a_change_that_meets_silence_is_unknown_too(house: House, sim: Stage) -> None:
+    """It is no order, so nobody looks for it; the log tells."""
+    sim.faults.add("silence", path="/iserver/watchlist", times=1)
+
+    reply = await house.post("/iserver/watchlist", {"id": "1", "name": "mine"})
+
+    assert said(reply) == (502, "order_unknown")
+    assert "X-Bridge-Order" not in reply.headers
     assert [fact for fact in house.facts if isinstance(fact, events.OutcomeUnknown)]
 
 
@@ -298,12 +309,14 @@ async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: py
 async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Stage) -> None:
     """Its order is never sent: nobody would learn what became of it."""
     house = await open_house(IBKR_GATEWAY_TIMEOUT="2")
-    sim.faults.add("silence", path=ORDER.target, times=4)
-    stuck = [asyncio.create_task(house.post(ORDER.target, ORDER.body)) for _ in range(4)]
-    await sim.arrived(ORDER.target, 4)
+    cancel = "/iserver/account/DU1234567/order/{}"
+    sim.faults.add("silence", path="/DU1234567/order/", times=4)
+    stuck = [asyncio.create_task(house.request("DELETE", cancel.format(number))) for number in range(1, 5)]
+    await within(sim.arrived("/DU1234567/order/", 4))
     waiting = asyncio.create_task(house.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
-    while not house.bridge.line.turns.waiting().total():
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        while not house.bridge.line.turns.waiting().total():
+            await asyncio.sleep(0)
 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -404,10 +417,10 @@ async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(h
     await sim.arrived(ORDER.target, 1)
 
     order.cancel()
-    (unknown,) = await house.heard(events.OutcomeUnknown)
+    (unheard,) = await house.heard(events.OrderUnheard)
 
-    assert isinstance(unknown, events.OutcomeUnknown)
-    assert "200" in unknown.why
+    assert isinstance(unheard, events.OrderUnheard)
+    assert (unheard.state, unheard.order_id) == ("placed", "1000000001")
 
 
 async def test_who_waits_for_the_session_is_told_when_the_bridge_ends(house: House, sim: Stage) -> None:

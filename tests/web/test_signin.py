@@ -77,7 +77,7 @@ async def test_asked_a_hundred_times_ibkr_is_asked_no_more_than_by_the_keeper(
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)
-        await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
+        await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
         before = len(sim.gateway_calls())
 
         replies = [

@@ -23,6 +23,7 @@ FOR_KEEPER = {
     "/tickle": b'{"session":"0123456789abcdef","ssoExpires":600000}',
     "/iserver/accounts": b'{"accounts":["DU1234567"],"isPaper":true}',
     "/portfolio/accounts": b'[{"id":"DU1234567"}]',
+    "/sso/validate": b'{"RESULT":true,"LOGIN_TYPE":2}',
 }
 ASK = f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
 
