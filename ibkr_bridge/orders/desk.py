@@ -16,12 +16,12 @@ from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.orders.book import PREFIX, Book
 from ibkr_bridge.orders.chain import Chain
 from ibkr_bridge.orders.dealing import Read, Step
-from ibkr_bridge.orders.evidence import wanted
+from ibkr_bridge.orders.evidence import alike, wanted
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.record import Flight, Record, digest, seconds_since
 from ibkr_bridge.orders.retelling import again
-from ibkr_bridge.orders.tickets import named
+from ibkr_bridge.orders.tickets import named, read_tickets
 from ibkr_bridge.orders.verdict import read_answer, read_done
 from ibkr_bridge.orders.wish import Wish
 from ibkr_bridge.upstream.base import Answer, Call
@@ -112,6 +112,8 @@ class Desk:
             await wish.weigh()  # what the rules say counts for more than how it is written
             raise
         record.names, record.own_name = found.names, record.own_name or found.own
+        if not found.names:
+            record.wanted = alike(ticket.members for ticket in read_tickets(found.body))
         return replace(wish.call, body=found.body)
 
     async def _through(self, wish: Wish, record: Record, call: Call) -> Answer:

@@ -20,6 +20,7 @@ NAMES = ("order_ref", "cOID", "local_order_id", "orderRef")
 IDS = ("orderId", "order_id")
 FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
 """Of a ticket, and what IBKR's list calls them."""
+LIKENESS = ("conid", "side")
 GOING = frozenset({"cancelled", "pendingcancel", "precancelled", "inactive"})
 ENDED = frozenset({"filled", *GOING})
 
@@ -55,6 +56,25 @@ def wanted(kind: Order, subject: str, body: bytes) -> dict[str, Any]:
         figures = {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
         return {"order": subject, "figures": figures}
     return {"order": subject} if kind is Order.CANCEL else {}
+
+
+def alike(tickets: Iterable[Row]) -> dict[str, Any]:
+    """By what a new order without a name could be recognised, though never for sure."""
+    return {"alike": [{name: str(ticket.get(name, "")) for name in LIKENESS} for ticket in tickets]}
+
+
+def is_like(record: Record, seen: Seen) -> bool:
+    """Whether anything in the lists could be an order without a name; where nothing is, it does not exist."""
+    told = record.wanted.get("alike")
+    likenesses = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    rows = (*seen.orders, *seen.trades)
+    return not likenesses or any(_looks_like(row, likeness) for row in rows for likeness in likenesses)
+
+
+def _looks_like(row: Row, likeness: Row) -> bool:
+    conid = str(likeness.get("conid", "")).partition("@")[0]
+    side = str(likeness.get("side", ""))[:1].upper()
+    return str(row.get("conid", "")) == conid and str(row.get("side", ""))[:1].upper() == side
 
 
 def read_orders(body: bytes) -> tuple[tuple[Row, ...], bool]:

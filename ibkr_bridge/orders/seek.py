@@ -16,14 +16,15 @@ from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.desk import UNKNOWN_OPEN
-from ibkr_bridge.orders.evidence import Seen, find
+from ibkr_bridge.orders.evidence import Seen, find, is_like
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Record, seconds_since
+from ibkr_bridge.orders.register import REMEMBERED
 from ibkr_bridge.orders.wish import Wish
 from ibkr_bridge.search import Search
 
 NOT_THERE = "looked for, and neither among IBKR's orders nor its trades"
-UNNAMED = "it has no cOID to be looked for by: look at IBKR's own list of orders"
+UNNAMED = "it has no cOID to be known by, and orders like it exist: look at IBKR's own list of orders"
 IDLE = 3600.0  # seconds; whatever moves wakes the loop
 BREATH = 0.05  # seconds between two rounds at least
 SOUGHT = frozenset({State.UNKNOWN, State.NOT_PLACED, State.REJECTED})
@@ -59,6 +60,7 @@ class Seeker:
         """Look whenever it is time, for ever."""
         while True:
             self._wake.clear()
+            self._forget_old()
             due = [record for record in self._sought.values() if self._due_in(record) <= 0]
             if due:
                 await self._look_for(due)
@@ -107,16 +109,22 @@ class Seeker:
         elif self._sought.pop(record.id, None) is not None:
             self._looked.pop(record.id, None)
 
+    def _forget_old(self) -> None:
+        """What was settled a day ago does not turn up any more: IBKR lists the orders of the day."""
+        now = self._book.utc()
+        for record in list(self._sought.values()):
+            if record.state is not State.UNKNOWN and seconds_since(record.lost or record.updated, now) > REMEMBERED:
+                del self._sought[record.id]
+                self._looked.pop(record.id, None)
+
     def _blocking(self, wish: Wish) -> Record | None:
         """An order of the run before that a new one must wait for; a minute after the start its caller may choose."""
         chosen = UNKNOWN_OPEN in wish.confirm
         if chosen and self._clock.now() - self._started >= self._search.restart:
             return None
         unknown = [each for each in self._sought.values() if each.over_restart and each.state is State.UNKNOWN]
-        return next(
-            (record for record in unknown if None in (wish.account, record.account) or wish.account == record.account),
-            None,
-        )
+        same = (each for each in unknown if None in (wish.account, each.account) or wish.account == each.account)
+        return next(same, None)
 
     def _due_in(self, record: Record) -> float:
         """Seconds until the next look for it; IDLE where none is needed."""
@@ -148,8 +156,8 @@ class Seeker:
             self._given_up(record, seen)
 
     def _given_up(self, record: Record, seen: Seen) -> None:
-        if record.kind is Order.PLACE and not record.names:
-            record.error = UNNAMED
+        if record.kind is Order.PLACE and not record.names and is_like(record, seen):
+            record.error, record.over_restart = UNNAMED, False  # looked for as well as it can be: it holds nobody up
             return
         looks, _ = self._looked.get(record.id, (0, 0.0))
         counted = {"orders": len(seen.orders), "trades": len(seen.trades), "looks": looks}

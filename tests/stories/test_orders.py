@@ -12,7 +12,7 @@ from ibkr_bridge import events
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open
-from tests.house import KEY, PREVIOUS, House, Placed, Reply, within
+from tests.house import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
 
 ORDER = Placed()
 LIMIT = Placed(extra={"orderType": "LMT", "price": 187.5})  # near enough for no question, too low to fill
@@ -246,6 +246,23 @@ async def sim_place(sim: Stage, name: str) -> None:
 
 async def _blind(_: str | None) -> None:
     return None
+
+
+async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house: Open, sim: Stage) -> None:
+    """That proves only that it does not exist; what may be it leaves it open, and says so."""
+    house = await open_house(IBKR_BRIDGE_ADD_COID="no")
+    sim.faults.add("cut-before", path=ORDERS, times=1, done=False)
+    never = order_of(await place(house, LIMIT))[0]
+    assert await house.settled(never) == "not_placed"
+    await place(house, Placed(extra={"side": "SELL", "orderType": "LMT", "price": 193}))
+    sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
+
+    order = order_of(await place(house))[0]
+    async with asyncio.timeout(PATIENCE):
+        while "orders like it" not in str((await house.get(f"/orders/{order}")).json["error"]):
+            pass  # each question takes its turns of the loop
+
+    assert house.state_of(order) == "unknown"
 
 
 async def test_a_lost_cancel_is_looked_for(house: House, sim: Stage) -> None:
