@@ -15,10 +15,12 @@ from pathlib import Path
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
 from ibkr_bridge.cli.asking import in_short, open_client, settings
+from ibkr_bridge.cli.orders import FILE, proved
 from ibkr_bridge.cli.status import IN_WORDS
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.sources import dotenv_path
+from ibkr_bridge.values import is_file
 
 WITHIN = 5.0  # seconds
 
@@ -83,6 +85,16 @@ def _state(told: Settings) -> Iterator[Finding]:
         yield Finding("state", f"{nearest} cannot be written", f"make it writable for this user: chown $USER {nearest}")
 
 
+def _orders(told: Settings) -> Iterator[Finding]:
+    path = told.state_dir / FILE if told.state_dir else None
+    if path is None or not is_file(path):
+        yield Finding("orders", "no order has been written down yet")
+        return
+    count, flaws = proved(path)
+    mend = "look at it: bridge.py orders verify; move the file away to begin a new one" if flaws else ""
+    yield Finding("orders", flaws[0] if flaws else f"{count} entries in their journal, all as they were written", mend)
+
+
 def _bridge(told: Settings) -> Iterator[Finding]:
     try:
         with open_client(told) as client:
@@ -119,4 +131,4 @@ def _greeted(plain: socket.socket, host: str) -> str:
         return str(greeted.version())
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _dotenv, _state, _gateway, _bridge)
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _dotenv, _state, _orders, _gateway, _bridge)

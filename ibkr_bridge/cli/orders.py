@@ -86,7 +86,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 def _verified(asked: argparse.Namespace, told: Settings) -> int:
     path = asked.file or (told.state_dir / FILE if told.state_dir else None)
-    count, flaws = _proved(path)
+    count, flaws = proved(path)
     if asked.json:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
     else:
@@ -94,7 +94,7 @@ def _verified(asked: argparse.Namespace, told: Settings) -> int:
     return BAD if flaws else GOOD
 
 
-def _proved(path: Path | None) -> tuple[int, list[str]]:
+def proved(path: Path | None) -> tuple[int, list[str]]:
     """How many entries a journal has, and what is wrong with it."""
     if path is None:
         return 0, ["there is no state directory, and so no journal: set IBKR_BRIDGE_STATE_DIR"]

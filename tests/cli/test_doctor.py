@@ -23,7 +23,7 @@ def test_all_is_well(place: Place, running: Demo) -> None:
     assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
     assert {each["mend"] for each in findings(data).values()} == {""}
     assert [line.split()[:2] for line in lines] == [
-        ["ok", check] for check in ("python", "settings", "state", "gateway", "bridge", "session")
+        ["ok", check] for check in ("python", "settings", "state", "orders", "gateway", "bridge", "session")
     ]
     assert "TLSv1.2" in told.stdout
     assert running.key not in told.stdout
@@ -131,3 +131,13 @@ def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
     assert all(each["mend"] for each in findings(data).values())
     assert words.stdout.count("!!") == 3
     assert "secret-but-short" not in words.stdout + data.stdout + words.stderr + data.stderr
+
+
+def test_a_journal_that_cannot_be_read_is_said(place: Place, tmp_path: Path) -> None:
+    """Orders are refused then; the doctor says what to do."""
+    (tmp_path / "main.orders.db").write_bytes(b"garbage" * 1000)
+
+    told = place.run("doctor", "--json", IBKR_BRIDGE_KEY=KEY, IBKR_BRIDGE_STATE_DIR=str(tmp_path))
+
+    assert "cannot be read as a journal" in findings(told)["orders"]["found"]
+    assert "orders verify" in findings(told)["orders"]["mend"]
