@@ -75,7 +75,8 @@ def test_what_ibkr_answers_is_printed_whatever_it_is(place: Place, running: Demo
     words, data = place.both("call", "POST", ORDERS, "--data", '{"orders":[{"conid":1}]}', **running.env)
 
     assert (words.returncode, data.returncode) == (BAD, BAD)
-    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == {"error": "Bad Request: orderType, side or conid"}
+    said = {"error": "Bad Request: orderType, side or conid"}
+    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == said
     assert words.stderr.startswith("ibkr_error (500): IBKR answered 500")
 
 
