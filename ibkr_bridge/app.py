@@ -16,6 +16,7 @@ from aiohttp import web
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.composed.courtesy import Courtesy
+from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
 from ibkr_bridge.masking import Scrubber
@@ -259,7 +260,8 @@ class Bridge:
         self.line.penalty.load()
         self.line.long.load(self.line.turns)
         self.line.suppressed.load()
-        self.line.ordering.load()
+        with suppress(JournalDown):  # announced; every order tries again
+            self.line.ordering.load()
         yield
         if self.line.reads is not None:
             await self.line.reads.sharing.close()

@@ -34,6 +34,7 @@ GRACE = 2.0  # seconds beyond its caller's patience in which an order may still 
 LOOK_WAIT = 12.0  # seconds; IBKR takes the list of orders once in five, and callers want it too
 DECLINE_WAIT = 10.0  # seconds; longer than a session takes to be found ready after a start
 IDLE = 3600.0  # seconds; whatever moves wakes the loop
+BREATH = 0.5  # seconds between two rounds at least, where nothing moves
 
 
 class Road(Protocol):
@@ -120,7 +121,11 @@ class Ordering:
         self.seeker.look = self.look
 
     def load(self) -> None:
-        """Take up what earlier runs wrote; questions of theirs are declined."""
+        """Take up what earlier runs wrote; questions of theirs are declined.
+
+        Raises:
+            JournalDown: it cannot be read.
+        """
         for reply in self.book.load():
             self.desk.questions.decline_later(reply)
 
@@ -131,6 +136,7 @@ class Ordering:
             BridgeError: nothing was sent, or nobody knows.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
+        self.load()  # where that failed before; until then no order may leave
         began = time.monotonic()
         trip.until = began + self.road.patience(trip) + GRACE
         wish = self._wish(trip, errand, began)
@@ -196,10 +202,8 @@ class Ordering:
             self._wake.clear()
             await self.desk.questions.tidy(self._clock.now(), self._decline)
             hanging = self.desk.chain.hanging
-            is_open = hanging is not None and not hanging.is_answered
-            left = hanging.until - self._clock.now() if hanging is not None and is_open else IDLE
-            if left > 0:
-                await self._clock.wait(self._wake, left)
+            left = IDLE if hanging is None else hanging.until - self._clock.now()
+            await self._clock.wait(self._wake, max(left, BREATH))  # a reply on its way may come back unsent
 
     async def _decline(self, call: Call) -> None:
         row, asked = met(call.method, call.target), Asked(Effect.READ, None)  # no rule stands in the way of a no

@@ -45,6 +45,7 @@ class Book:
         self._bus = bus
         self.utc = utc
         self._watchers: list[Callable[[Record], None]] = []
+        self._is_loaded = False
 
     def watch(self, watcher: Callable[[Record], None]) -> None:
         """Be told of every order that moves."""
@@ -55,14 +56,19 @@ class Book:
         return f"{int(self.utc().timestamp() * 1000):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
 
     def load(self) -> list[str]:
-        """Take up what earlier runs wrote; what was under way then is unknown from now on.
+        """Take up what earlier runs wrote; what was under way then is unknown from now on. Once it has, no more.
 
         Returns:
             Ids of questions that hung: they are to be declined.
+
+        Raises:
+            JournalDown: it cannot be read; without it nobody knows which orders there are, so none may leave.
         """
-        self.journal.open()
+        if self._is_loaded:
+            return []
         since = (self.utc() - timedelta(seconds=REMEMBERED)).isoformat(timespec="microseconds")
         self.register.load(entry for _, entry, _ in self.journal.recent(since))
+        self._is_loaded = True
         asking = [record for record in self.register.open_ones() if record.state is State.QUESTION]
         for record in list(self.register.newest()):
             self._taken_up(record)

@@ -163,6 +163,6 @@ class Desk:
             return
         wish.record = self._refusals[which] = record
         self.book.note(record, What.REFUSED, {**self._facts(record, wish), "code": code, "error": why})
-        self.book.register.add(record)
+        self.book.register.refused(record)
         while len(self._refusals) > MOST_REFUSALS:
             del self._refusals[next(iter(self._refusals))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,6 +21,7 @@ NAMES = ("order_ref", "cOID", "local_order_id", "orderRef")
 IDS = ("orderId", "order_id")
 FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
 """Of a ticket, and what IBKR's list calls them."""
+CLOCKS_DIFFER = 120.0  # seconds by which IBKR's clock and ours may
 LIKENESS = ("conid", "side")
 GOING = frozenset({"cancelled", "pendingcancel", "precancelled", "inactive"})
 ENDED = frozenset({"filled", *GOING})
@@ -100,10 +102,22 @@ def find(record: Record, seen: Seen) -> Finding | None:
 
 def _placed(record: Record, seen: Seen) -> Finding | None:
     for where, rows in (("orders", seen.orders), ("trades", seen.trades)):
-        found = [row for row in rows if any(str(row.get(name)) in record.names for name in NAMES if row.get(name))]
+        found = [row for row in rows if _has_name(row, record) and not _is_older(row, record)]
         if found:
             return Finding(True, {"by": f"cOID in {where}", "order_ids": _ids(found), "status": _status(found[0])})
     return None
+
+
+def _has_name(row: Row, record: Record) -> bool:
+    return any(str(row.get(name)) in record.names for name in NAMES if row.get(name))
+
+
+def _is_older(row: Row, record: Record) -> bool:
+    """Whether a trade was made before the order was: IBKR takes the same name again after a day."""
+    made = row.get("trade_time_r")
+    if not isinstance(made, int | float) or not record.created:
+        return False
+    return made / 1000 < datetime.fromisoformat(record.created).timestamp() - CLOCKS_DIFFER
 
 
 def _changed(record: Record, seen: Seen) -> Finding | None:

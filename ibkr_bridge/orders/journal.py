@@ -60,11 +60,6 @@ class Journal:
     def __repr__(self) -> str:
         return f"<Journal {self._last[0]} entries{', ' + self.trouble if self.trouble else ''}>"
 
-    def open(self) -> None:
-        """Take up what earlier runs wrote; trouble is announced, and every order tries again."""
-        with suppress(JournalDown):
-            self._opened()
-
     def close(self) -> None:
         """Let go of the file; what waits for room is tried once more."""
         with suppress(JournalDown):
@@ -86,30 +81,47 @@ class Journal:
         self._append((entry,))
 
     def note(self, entry: Entry) -> None:
-        """Keep what has happened: on disk, or in memory until the disk takes it."""
+        """Keep what has happened: on disk, or in memory until the disk takes it.
+
+        What was refused changes nothing: where it cannot be written it stands in the log alone, so that a loop of
+        refusals does not fill the memory.
+        """
         try:
             self._append((entry,))
         except JournalDown:
-            self._waiting.append(entry)
+            if entry.what is not What.REFUSED:
+                self._waiting.append(entry)
 
-    def rows(self, order: str | None = None) -> Iterator[Row]:
-        """All entries, or those of one order, the oldest first; what still waits for room is not among them."""
-        with suppress(JournalDown):
-            where, named = (" WHERE id = ?", (order,)) if order is not None else ("", ())
-            yield from read_rows(self._opened(), f"{where} ORDER BY number", named)
+    def rows(self, order: str | None = None) -> list[Row]:
+        """All entries, or those of one order, the oldest first; what still waits for room is not among them.
+
+        Raises:
+            JournalDown: it cannot be read.
+        """
+        where, named = (" WHERE id = ?", (order,)) if order is not None else ("", ())
+        return self._read(f"{where} ORDER BY number", named)
 
     def recent(self, since: str) -> list[Row]:
-        """All entries of orders that began since then, or are not settled; the oldest first."""
+        """All entries of orders that began since then, or are not settled; the oldest first.
+
+        Raises:
+            JournalDown: it cannot be read.
+        """
         chosen = (
             " WHERE id IN (SELECT id FROM entry GROUP BY id HAVING MIN(at) >= ?"
             " UNION SELECT id FROM (SELECT id, state, MAX(number) FROM entry GROUP BY id)"
             " WHERE state IN ('sending', 'question', 'unknown')) ORDER BY number"
         )
-        with suppress(JournalDown):
-            return list(read_rows(self._opened(), chosen, (since,)))
-        return []
+        return self._read(chosen, (since,))
 
     # -- within
+
+    def _read(self, chosen: str, named: tuple[object, ...]) -> list[Row]:
+        file = self._opened()
+        try:
+            return list(read_rows(file, chosen, named))
+        except (sqlite3.Error, ValueError, TypeError, AttributeError) as exc:  # a page that is spoilt, an odd entry
+            raise self._down(exc) from exc
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
         if not entries and not self._waiting:

@@ -7,7 +7,7 @@ call again on a time-out mean the same order, those that had an answer mean anot
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
@@ -18,6 +18,7 @@ from ibkr_bridge.orders.ledger import Entry, State
 from ibkr_bridge.orders.record import Record, seconds_since
 
 REMEMBERED = 24 * 3600.0  # seconds an identity holds; IBKR keeps a cOID unique for as long
+REFUSED_KEPT = 1000  # orders that never left, in memory; the journal has them all
 TWIN_FOR = 600.0  # seconds after which a caller who went away is not taken to send the same order again
 
 
@@ -35,6 +36,7 @@ class Register:
         self._by_name: dict[str, Record] = {}
         self._by_reply: dict[str, Record] = {}
         self._twins: dict[tuple[str, str], Record] = {}
+        self._refused: deque[Record] = deque()
 
     def __repr__(self) -> str:
         return f"<Register {len(self._records)} orders>"
@@ -53,6 +55,13 @@ class Register:
         self._forget_old()
         self._records[record.id] = record
         self.index(record)
+
+    def refused(self, record: Record) -> None:
+        """One that never left: it is listed for a while, and lets older ones go, as a loop makes thousands of them."""
+        self.add(record)
+        self._refused.append(record)
+        while len(self._refused) > REFUSED_KEPT:
+            self.drop(self._refused.popleft())
 
     def drop(self, record: Record) -> None:
         """It never was."""

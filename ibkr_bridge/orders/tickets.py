@@ -17,6 +17,8 @@ from ibkr_bridge.spans import Span, element_spans, member_spans
 
 NAME, PARENT = "cOID", "parentId"
 LONGEST = 64  # characters of a name; longer than any client makes them
+MOST = 50  # tickets of one bracket or group; IBKR's own have three or four
+NO_NAMES = (float, bool, list, dict)  # nobody knows what IBKR would make of one
 NO_TICKETS = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
 
 
@@ -68,6 +70,10 @@ def read_tickets(body: bytes) -> tuple[Ticket, ...]:
         raise BadRequest("the body holds no order tickets", hint=NO_TICKETS) from exc
     if not tickets:
         raise BadRequest("the body holds no order tickets", hint=NO_TICKETS)
+    if len(tickets) > MOST:
+        raise BadRequest(f"{len(tickets)} tickets at once", hint=f"send the {MOST} tickets of one group at most")
+    if any(isinstance(ticket.members.get(name), NO_NAMES) for ticket in tickets for name in (NAME, PARENT)):
+        raise BadRequest("a cOID or parentId that is no text", hint="send it in quotation marks")
     return tickets
 
 

@@ -156,6 +156,14 @@ def test_cancels_and_changes_are_held_against_the_book(kind: str, state: str, is
     assert (broken(Story(PLAN, [PLACED]), [order], [KEPT, change]) != set()) is is_broken
 
 
+def test_what_was_given_up_and_is_there_was_given_up_too_soon() -> None:
+    """Unless it was sent on so late."""
+    kept = replace(KEPT, was_given_up=True)
+
+    assert [zero.broken for zero in zeros([], [BOOKED], [kept]) if zero.broken] == [("id-1 place ['7-3']",)]
+    assert not any(zero.broken for zero in zeros([], [BOOKED], [kept], late={"7-3"}))
+
+
 async def test_a_caller_hears_what_has_arrived_though_its_patience_is_over() -> None:
     """It hangs up in the very moment in which the answer comes."""
     answer = b"HTTP/1.1 200 OK\r\nX-Bridge-Order-State: placed\r\nContent-Length: 2\r\n\r\n[]"

@@ -37,7 +37,7 @@ def row(**given: Any) -> dict[str, Any]:
 def looked(kind: Order, *rows: dict[str, Any], whole: bool = True, **known: Any) -> bool | None:
     """Whether it is done; None where nobody can say yet."""
     finding = find(record(kind, **known), Seen(rows, (), whole))
-    return finding and finding.is_done
+    return finding.is_done if finding is not None else None
 
 
 def test_an_order_is_recognised_by_its_name() -> None:

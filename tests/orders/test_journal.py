@@ -51,9 +51,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(path: Path, bus: Bus) -> Journal:
     """A fresh journal."""
-    journal = Journal(path, bus, utc)
-    journal.open()
-    return journal
+    return Journal(path, bus, utc)
 
 
 def sent(journal: Journal, order: str) -> Entry:
@@ -78,7 +76,6 @@ def test_what_was_written_is_there(journal: Journal, path: Path, bus: Bus) -> No
         journal.write(entry)
     journal.close()
     again = Journal(path, bus, utc)
-    again.open()
     again.write(sent(again, "c"))
 
     assert [entry for _, entry, _ in again.rows()][:3] == entries
@@ -88,6 +85,7 @@ def test_what_was_written_is_there(journal: Journal, path: Path, bus: Bus) -> No
 
 def test_every_commit_reaches_the_disk(journal: Journal, path: Path) -> None:
     """WAL, and FULL on the connection that writes."""
+    journal.write(sent(journal, "a"))
     file = journal._file  # the pragma is the connection's own
     assert file is not None
 
@@ -102,7 +100,7 @@ def test_nobody_else_can_read_it(journal: Journal, path: Path) -> None:
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     journal.close()
     path.chmod(0o644)
-    journal.open()
+    journal.rows()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -143,7 +141,6 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
         with pytest.raises(JournalDown) as refused:
             journal.write(sent(journal, "b"))
     journal.close()
-    journal.open()
     journal.write(sent(journal, "c"))
 
     assert "full" in refused.value.detail
@@ -159,17 +156,18 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
 def test_no_state_directory_is_no_journal(bus: Bus) -> None:
     """And so no order."""
     journal = Journal(None, bus, utc)
-    journal.open()
 
     with pytest.raises(JournalDown):
         journal.write(sent(journal, "a"))
-    assert list(journal.rows()) == []
+    with pytest.raises(JournalDown):
+        journal.rows()
 
 
 def test_a_directory_that_is_not_there_yet(tmp_path: Path, bus: Bus) -> None:
     """Is tried again at the next order."""
     journal = Journal(tmp_path / "later" / "main.orders.db", bus, utc)
-    journal.open()
+    with pytest.raises(JournalDown):
+        journal.rows()
     assert journal.trouble is not None
 
     (tmp_path / "later").mkdir()
@@ -182,7 +180,6 @@ def test_garbage_is_left_as_it_is(path: Path, bus: Bus) -> None:
     """A file that is no journal is neither written to nor moved: a person has to look."""
     path.write_bytes(b"not a database at all" * 100)
     journal = Journal(path, bus, utc)
-    journal.open()
 
     with pytest.raises(JournalDown):
         journal.write(sent(journal, "a"))
@@ -242,7 +239,7 @@ def test_a_journal_of_an_earlier_bridge_is_brought_up_to_date(
 def test_two_bridges_in_one_file_keep_it_whole(journal: Journal, path: Path, bus: Bus) -> None:
     """While one takes over from the other: who comes second is refused once, and goes on behind what is there."""
     other = Journal(path, bus, utc)
-    other.open()
+    other.rows()
     journal.write(sent(journal, "a"))
 
     with pytest.raises(JournalDown):
@@ -278,6 +275,29 @@ def test_the_recent_ones_and_the_open_ones_are_taken_up(journal: Journal) -> Non
         journal.write(entry)
 
     assert [entry.order for _, entry, _ in journal.recent("2026-01-01")] == ["open", "new"]
+
+
+def test_what_is_refused_does_not_wait_for_a_disk(bus: Bus) -> None:
+    """A caller in a loop must not fill the memory while the journal cannot be written."""
+    journal = Journal(None, bus, utc)
+
+    journal.note(journal.entry("a", What.REFUSED, State.REFUSED, {}))
+    journal.note(journal.entry("b", What.TAKEN, State.PLACED, {}))
+
+    assert [entry.order for entry in journal._waiting] == ["b"]
+
+
+def test_a_spoilt_entry_stops_orders_and_nothing_else(journal: Journal, path: Path) -> None:
+    """What is not understood is no reason to begin as if nothing had been."""
+    journal.write(sent(journal, "a"))
+    journal.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("DROP TRIGGER entry_stays")
+        file.execute("UPDATE entry SET what = 'nonsense'")
+
+    with pytest.raises(JournalDown):
+        journal.recent("2026-01-01")
+    assert "nonsense" in str(journal.trouble)
 
 
 WRITER = """

@@ -17,7 +17,8 @@ PLAIN += [(What.TAKEN, State.PLACED), (What.TOLD, State.PLACED)]
 
 def journal(*orders: str) -> list[tuple[int, Entry, str]]:
     """Some orders, one after the other, each through the whole of a plain life."""
-    rows, before = [], FIRST
+    rows: list[tuple[int, Entry, str]] = []
+    before = FIRST
     for order in orders:
         for what, state in PLAIN:
             entry = Entry(order, AT, what, state, {"n": len(rows)})

@@ -101,7 +101,7 @@ def test_what_differs_is_no_twin(day: Day, other: dict[str, str]) -> None:
     """Another body, another key, an identity of its own."""
     day.went(day.fresh(), SENT, TAKEN, LEFT)
 
-    assert day.same(day.fresh(**other)) is None  # type: ignore[arg-type]
+    assert day.same(day.fresh(**other)) is None
 
 
 @pytest.mark.parametrize("end", [(What.REFUSED,), (SENT, What.ASKED, LEFT, What.DECLINED)])

@@ -251,6 +251,16 @@ async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wi
     again.drop()
 
 
+async def test_a_port_that_a_restart_has_opened_is_not_opened_again(sim: Simulator, dial: Dial) -> None:
+    """Where the refusal is cleared only then."""
+    sim.faults.add("refuse")
+    await sim.restart()
+
+    sim.faults.clear("refuse")
+
+    assert (await (await dial()).call("GET", STATUS)).status == 401
+
+
 async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial) -> None:
     """Same port, an empty jar, and the chain of keep-alives is broken."""
     url = sim.url

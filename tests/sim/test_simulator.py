@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import ibkr_bridge.sim
 from ibkr_bridge.sim import FastClock, Simulator
+from ibkr_bridge.sim.stage import visit
 from tests.clocks import ManualClock
 from tests.sim.conftest import Dial
 from tests.sim.wire import Wire, connect
@@ -90,3 +92,32 @@ async def test_a_live_user_has_live_accounts() -> None:
         wire.drop()
 
     assert (found["accounts"], found["isPaper"]) == (["U1234567", "U7654321"], False)
+
+
+async def test_whoever_listens_hears_a_call_before_it_is_carried_out(sim: Simulator, wire: Wire) -> None:
+    """So that a test can act in that very moment."""
+    stood: list[tuple[str, bool]] = []
+    sessions = sim.market.world.sessions
+    sim.market.log.listen(lambda seen: stood.append((seen.path, sessions.has_login(seen.at))))
+
+    await wire.call("POST", "/v1/api/logout")
+
+    assert stood == [("/v1/api/logout", True)]
+    assert not sessions.has_login(sim.clock.now())
+
+
+async def test_two_restarts_at_once_are_two_restarts(sim: Simulator) -> None:
+    """One after the other: the port is one."""
+    sim.faults.add("restart")
+    sim.faults.add("restart")
+
+    await sim.settled()
+
+    assert (await visit(sim.port, "/clear")).endswith(b"cleared")
+
+
+def test_time_can_begin_on_a_day_of_ones_own() -> None:
+    """Far from any midnight."""
+    noon = datetime(2026, 6, 17, 16, 0, tzinfo=UTC)
+
+    assert noon <= FastClock(20.0, noon).utc() < noon + timedelta(hours=1)

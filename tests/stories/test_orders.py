@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -778,3 +779,48 @@ async def test_no_state_directory_no_order(open_house: Open, sim: Stage) -> None
 
     assert (reply.status, reply.code) == (503, "journal_down")
     assert sent(sim) == []
+
+
+async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_first_order(
+    open_house: Open, sim: Stage, tmp_path: Path
+) -> None:
+    """Else an order of the run before could be sent a second time."""
+    first = await open_house()
+    await place(first, Idempotency_Key="k")
+    await first.finish()
+    path = tmp_path / "state" / "main.orders.db"
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    house = await open_house()
+    refused = await place(house, Idempotency_Key="k")
+    path.rmdir()
+    path.with_suffix(".away").rename(path)
+
+    again = await place(house, Idempotency_Key="k")
+
+    assert (refused.status, refused.code) == (503, "journal_down")
+    assert (again.status, again.headers["X-Bridge-Source"]) == (200, "cache")
+    assert len(sent(sim)) == 1
+
+
+async def test_a_question_whose_reply_did_not_leave_is_declined_in_time(
+    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply that was refused does not make it hang for ever."""
+    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.5)
+    asked = await place(house, FAR)
+    await house.post("/gateway/pause")
+    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert await house.settled(order_of(asked)[0]) == "not_placed"
+
+
+async def test_a_loop_of_refusals_does_not_fill_the_memory(house: House) -> None:
+    """Each is in the journal; the list keeps the last thousand."""
+    await house.post("/gateway/pause")
+    register = house.bridge.line.ordering.book.register
+
+    for quantity in range(1, 1101):
+        await place(house, Placed(quantity=quantity))
+
+    assert len(list(register.newest())) == 1000

@@ -88,7 +88,9 @@ class Gateway:
         self._door = door
 
     def reopen(self) -> None:
-        """Serve again after `close_door`."""
+        """Serve again after `close_door`; a restart may have opened it meanwhile."""
+        if self._door is not None:
+            return
         self.open_door()
         self._work.start(self._listen(), name="gateway door")
 
