@@ -32,7 +32,6 @@ from ibkr_bridge.upstream.headers import upwards
 OURS = "bridge"  # the key under which the bridge's own calls take turns
 GRACE = 2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make
 LOOK_WAIT = 12.0  # seconds; IBKR takes the list of orders once in five, and callers want it too
-DECLINE_WAIT = 10.0  # seconds; longer than a session takes to be found ready after a start
 IDLE = 3600.0  # seconds; whatever moves wakes the loop
 BREATH = 0.5  # seconds between two rounds at least, where nothing moves
 
@@ -165,7 +164,9 @@ class Ordering:
         road = self.road
 
         async def weigh() -> None:
-            wish.asked = await road.weighed(replace(trip, asked=wish.asked), errand.account)
+            flight = wish.record.flight if wish.record is not None else None
+            is_there = flight.is_wanted if flight is not None else trip.still_there  # any of those who wait
+            wish.asked = await road.weighed(replace(trip, asked=wish.asked, still_there=is_there), errand.account)
             road.guard(wish.asked)
 
         wish = Wish(kind, trip.call, trip.asked, self._sending(trip, began), weigh, lambda: patience(road, trip, began))
@@ -205,10 +206,10 @@ class Ordering:
             left = IDLE if hanging is None else hanging.until - self._clock.now()
             await self._clock.wait(self._wake, max(left, BREATH))  # a reply on its way may come back unsent
 
-    async def _decline(self, call: Call) -> None:
+    async def _decline(self, call: Call, wait: float) -> None:
         row, asked = met(call.method, call.target), Asked(Effect.READ, None)  # no rule stands in the way of a no
         with suppress(BridgeError, CallerGone):  # IBKR forgets its question by itself as well
-            let_go(await self.road.one(Trip(call, row, asked, OURS, DECLINE_WAIT)))
+            let_go(await self.road.one(Trip(call, row, asked, OURS, wait)))
 
     async def look(self, account: str | None) -> Seen | None:
         """A fresh list of orders, and one of trades; None where they cannot be had now."""

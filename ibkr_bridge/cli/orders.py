@@ -80,7 +80,7 @@ def in_words(found: list[dict[str, Any]]) -> str:
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    text = str(row.get(name) or "")
+    text = "".join(each if each.isprintable() else "?" for each in str(row.get(name) or ""))  # a caller chose some
     return text[:19].replace("T", " ") if name == "created" else text
 
 
@@ -104,5 +104,5 @@ def proved(path: Path | None) -> tuple[int, list[str]]:
             return last_of(file)[0], flaws
     except FileNotFoundError:
         return 0, [f"there is no journal at {path}: no order has been placed, or name the file"]
-    except (OSError, sqlite3.Error, ValueError) as exc:
+    except (OSError, sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:
         return 0, [f"{path} cannot be read as a journal: {exc}"]

@@ -79,11 +79,15 @@ class Book:
         if record.state is State.SENDING:
             self.note(record, What.LOST, {"error": ENDED, "request": record.request, "restart": True})
         elif record.state is State.QUESTION:
-            self.note(record, What.DECLINED, {"error": RESTARTED})
+            self.end_question(record, What.DECLINED, {"error": RESTARTED})
         elif record.state is State.UNKNOWN:
             record.over_restart = True
         if not record.heard and record.left is None and record.state is not State.REFUSED:
             self.note(record, What.LEFT, {"error": ENDED})
+
+    def end_question(self, record: Record, what: What, facts: Mapping[str, object]) -> bool:
+        """A question ends unconfirmed: nothing is placed by it. What was placed beside it has to be looked for."""
+        return self.note(record, What.LOST if record.order_ids else what, {**facts, "request": record.request})
 
     def write(self, record: Record, what: What, facts: Mapping[str, object]) -> None:
         """Have a fact on disk before anything else happens.

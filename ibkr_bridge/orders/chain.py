@@ -66,8 +66,7 @@ class Chain:
             OrderInProgress: it took longer; nothing was done.
             CallerGone: nobody waits any more.
         """
-        if self._holder is None and not self._waiting:
-            self._holder = what
+        if self.enter_at_once(what):
             return
         me = _Waiting(what, is_there, asyncio.Event())
         self._waiting.append(me)
@@ -79,6 +78,12 @@ class Chain:
         if self._holder is not what:
             self._give_up(me)
             raise self._in_the_way() if is_there() else CallerGone
+
+    def enter_at_once(self, what: object) -> bool:
+        """Have the line to oneself if nobody has it; says whether that is so."""
+        if self._holder is None and not self._waiting:
+            self._holder = what
+        return self._holder is what
 
     def _give_up(self, me: _Waiting) -> None:
         """Wait no longer; a turn that came in that very moment goes on to the next."""

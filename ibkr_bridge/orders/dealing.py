@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, NotNow, UpstreamRefused
+from ibkr_bridge.endpoint import Order
+from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, NotNow, OrderUnknown, ReplyNotFound, UpstreamRefused
 from ibkr_bridge.orders.book import ENDED, Book
-from ibkr_bridge.orders.ledger import What
+from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Record, Spoken
 from ibkr_bridge.orders.retelling import unknown
 from ibkr_bridge.orders.rules import Asked
@@ -39,6 +40,11 @@ class Step:
     facts: Mapping[str, object]
     read: Read
 
+    @property
+    def follows(self) -> State | None:
+        """The state an order has to be in for it."""
+        return None if self.what is What.SENT else State.QUESTION
+
 
 class Dealing:
     """Exchanges of one line.
@@ -61,6 +67,8 @@ class Dealing:
 
         def leaving() -> None:
             nonlocal left
+            if record.state is not step.follows:
+                raise ReplyNotFound("this question is over")  # it was declined while the reply waited for its turn
             self._book.write(record, step.what, step.facts)
             left = True
 
@@ -68,6 +76,9 @@ class Dealing:
         try:
             answer = await wish.send(step.call, step.asked, leaving, is_wanted, self._late(record, step.read))
             answer = unpacked(await whole(answer))
+            if answer.rest is not None:
+                answer.rest.close()
+                raise OrderUnknown(TOO_LONG)
         except BaseException as exc:
             ended = self._ended(record, wish, exc) if left else exc
             if ended is exc:
@@ -76,10 +87,9 @@ class Dealing:
         return answer, self._written(record, wish, step.read, answer)
 
     def _written(self, record: Record, wish: Wish, read: Read, answer: Answer) -> Verdict:
-        if answer.rest is not None:
-            answer.rest.close()
-        verdict = read(answer.status, answer.body) if answer.rest is None else Verdict(What.LOST, error=TOO_LONG)
-        facts = {**told(verdict), "request": wish.request, "answer": Spoken.of(answer).facts}
+        verdict = read(answer.status, answer.body)
+        own = wish.kind is not Order.REPLY
+        facts = {**told(verdict), "request": wish.request, "own": own, "answer": Spoken.of(answer).facts}
         self._book.note(record, verdict.what, facts)
         return verdict
 

@@ -7,6 +7,7 @@ did not leave is refused in words. A lost answer makes it unknown, and `seek.py`
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.orders.book import PREFIX, Book
 from ibkr_bridge.orders.chain import Chain
 from ibkr_bridge.orders.dealing import Read, Step
-from ibkr_bridge.orders.evidence import alike, wanted
+from ibkr_bridge.orders.evidence import alike, figures_in, wanted
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.record import Flight, Record, digest, seconds_since
@@ -47,11 +48,13 @@ class Desk:
         self, book: Book, clock: Clock, wait_open: Callable[[Wish], Awaitable[None]], *, add_names: bool
     ) -> None:
         self.book = book
+        self._clock = clock
         self.chain = Chain(clock)
         self.questions = Questions(book, self.chain)
         self._wait_open = wait_open
         self._add_names = add_names
         self._refusals: dict[tuple[str, str, str], Record] = {}
+        self._written: deque[float] = deque(maxlen=MOST_REFUSALS)
 
     def __repr__(self) -> str:
         return f"<Desk {self.chain!r} {self.book.register!r}>"
@@ -87,6 +90,9 @@ class Desk:
         """An answer about an order reached its caller, or did not; that it did can turn out to be wrong."""
         if record.state in (None, State.REFUSED) or (record.heard if arrived else record.left is not None):
             return
+        if not arrived and record.heard and record.was_unheard:
+            return  # told, taken back and told again: once is enough to know
+        record.was_unheard = record.was_unheard or (record.heard and not arrived)
         self.book.note(record, What.TOLD if arrived else What.LEFT, {})
 
     def _opened(self, wish: Wish) -> Record:
@@ -96,6 +102,8 @@ class Desk:
         record = Record(fresh, wish.kind, wish.account, wish.owner, wish.request, wish.fingerprint, key)
         record.own_name = key is not None
         record.wanted = wanted(wish.kind, wish.subject, wish.call.body)
+        if wish.kind is Order.MODIFY:
+            record.wanted = {**record.wanted, "was": dict(self.book.register.figures_of(wish.subject))}
         return record
 
     async def _named(self, record: Record, wish: Wish) -> Call:
@@ -112,8 +120,11 @@ class Desk:
             await wish.weigh()  # what the rules say counts for more than how it is written
             raise
         record.names, record.own_name = found.names, record.own_name or found.own
+        tickets = [ticket.members for ticket in read_tickets(found.body)]
         if not found.names:
-            record.wanted = alike(ticket.members for ticket in read_tickets(found.body))
+            record.wanted = alike(tickets)
+        elif len(tickets) == 1:
+            record.wanted = {"figures": figures_in(tickets[0])}
         return replace(wish.call, body=found.body)
 
     async def _through(self, wish: Wish, record: Record, call: Call) -> Answer:
@@ -161,8 +172,20 @@ class Desk:
             self.book.register.drop(record)
             wish.record = before
             return
+        if not self._may_write_refusal():
+            self.book.register.drop(record)
+            wish.record = None
+            return
         wish.record = self._refusals[which] = record
         self.book.note(record, What.REFUSED, {**self._facts(record, wish), "code": code, "error": why})
         self.book.register.refused(record)
         while len(self._refusals) > MOST_REFUSALS:
             del self._refusals[next(iter(self._refusals))]
+
+    def _may_write_refusal(self) -> bool:
+        """A thousand in a row and one a second after that: a caller in a loop must not fill the disk."""
+        now = self._clock.now()
+        if len(self._written) == MOST_REFUSALS and now - self._written[0] < MOST_REFUSALS:
+            return False
+        self._written.append(now)
+        return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -23,8 +23,8 @@ FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize
 """Of a ticket, and what IBKR's list calls them."""
 CLOCKS_DIFFER = 120.0  # seconds by which IBKR's clock and ours may
 LIKENESS = ("conid", "side")
-GOING = frozenset({"cancelled", "pendingcancel", "precancelled", "inactive"})
-ENDED = frozenset({"filled", *GOING})
+GOING = frozenset({"cancelled", "pendingcancel", "precancelled"})
+ENDED = frozenset({"filled", "inactive", *GOING})
 
 Row = Mapping[str, Any]
 
@@ -55,9 +55,13 @@ def wanted(kind: Order, subject: str, body: bytes) -> dict[str, Any]:
     if kind is Order.ANSWER:
         return {"order": str(ticket.get("orderId", ""))}
     if kind is Order.MODIFY:
-        figures = {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
-        return {"order": subject, "figures": figures}
+        return {"order": subject, "figures": figures_in(ticket)}
     return {"order": subject} if kind is Order.CANCEL else {}
+
+
+def figures_in(ticket: Row) -> dict[str, str]:
+    """The figures of a ticket that IBKR's list shows."""
+    return {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
 
 
 def alike(tickets: Iterable[Row]) -> dict[str, Any]:
@@ -114,17 +118,30 @@ def _has_name(row: Row, record: Record) -> bool:
 
 def _is_older(row: Row, record: Record) -> bool:
     """Whether a trade was made before the order was: IBKR takes the same name again after a day."""
-    made = row.get("trade_time_r")
-    if not isinstance(made, int | float) or not record.created:
-        return False
-    return made / 1000 < datetime.fromisoformat(record.created).timestamp() - CLOCKS_DIFFER
+    made = _made_at(row)
+    return (
+        made is not None
+        and bool(record.created)
+        and (made < datetime.fromisoformat(record.created).timestamp() - CLOCKS_DIFFER)
+    )
+
+
+def _made_at(row: Row) -> float | None:
+    """When a trade was made, in seconds since 1970; None for what is no trade, or does not say."""
+    told, text = row.get("trade_time_r"), row.get("trade_time")
+    if isinstance(told, int | float):
+        return told / 1000
+    try:
+        return datetime.strptime(str(text), "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 def _changed(record: Record, seen: Seen) -> Finding | None:
     row = _row_of(record, seen)
     figures = record.wanted.get("figures", {})
-    if row is None or not figures:
-        return None
+    if row is None or not differs(record):
+        return None  # figures that were there before prove nothing
     same = all(_is_same(row.get(theirs), figures[ours]) for ours, theirs in FIGURES if ours in figures)
     if same:
         return Finding(True, {"by": "its figures in orders", "order_ids": _ids([row]), "status": _status(row)})
@@ -139,7 +156,7 @@ def _cancelled(record: Record, seen: Seen) -> Finding | None:
         return None
     state = _status(row)
     facts = {"by": "its state in orders", "order_ids": _ids([row]), "status": state}
-    return Finding(state.lower() in GOING, facts) if state.lower() in ENDED else None
+    return Finding(state.lower() in GOING, facts) if state.lower() in {"filled", *GOING} else None
 
 
 def _all_cancelled(record: Record, seen: Seen) -> Finding | None:
@@ -176,6 +193,12 @@ def _ids(rows: Iterable[Row]) -> list[str]:
 
 def _status(row: Row) -> str:
     return str(row.get("status", ""))
+
+
+def differs(record: Record) -> bool:
+    """Whether a change would show in the figures: at least one is known to have been another before."""
+    figures, was = record.wanted.get("figures", {}), record.wanted.get("was", {})
+    return any(name in was and not _is_same(was[name], value) for name, value in figures.items())
 
 
 def _is_same(theirs: object, ours: str) -> bool:

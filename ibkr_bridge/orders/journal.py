@@ -7,6 +7,7 @@ nothing new leaves before it stands. How a fact may follow another stands in `le
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -52,6 +53,7 @@ class Journal:
         self._bus = bus
         self._utc = utc
         self._file: sqlite3.Connection | None = None
+        self._lock: int | None = None
         self._last: tuple[int, str] = (0, FIRST)
         self._waiting: list[Entry] = []
         self.trouble: str | None = None
@@ -64,9 +66,10 @@ class Journal:
         """Let go of the file; what waits for room is tried once more."""
         with suppress(JournalDown):
             self._append(())
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._let_go()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def entry(self, order: str, what: What, state: State, facts: Mapping[str, object]) -> Entry:
         """A fact of this moment."""
@@ -102,13 +105,13 @@ class Journal:
         return self._read(f"{where} ORDER BY number", named)
 
     def recent(self, since: str) -> list[Row]:
-        """All entries of orders that began since then, or are not settled; the oldest first.
+        """All entries of orders that left and began since then, or are not settled; the oldest first.
 
         Raises:
             JournalDown: it cannot be read.
         """
         chosen = (
-            " WHERE id IN (SELECT id FROM entry GROUP BY id HAVING MIN(at) >= ?"
+            " WHERE id IN (SELECT id FROM entry GROUP BY id HAVING MIN(at) >= ? AND MAX(what = 'refused') = 0"
             " UNION SELECT id FROM (SELECT id, state, MAX(number) FROM entry GROUP BY id)"
             " WHERE state IN ('sending', 'question', 'unknown')) ORDER BY number"
         )
@@ -120,7 +123,13 @@ class Journal:
         file = self._opened()
         try:
             return list(read_rows(file, chosen, named))
-        except (sqlite3.Error, ValueError, TypeError, AttributeError) as exc:  # a page that is spoilt, an odd entry
+        except (
+            sqlite3.Error,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as exc:  # a page that is spoilt, an odd entry
             raise self._down(exc) from exc
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
@@ -151,7 +160,9 @@ class Journal:
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         """The file, ready to be written; made where there is none, and for nobody else's eyes."""
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        if self._lock is None:
+            self._lock = locked(path.with_suffix(".lock"))
+        os.close(_opened_for_us(path))
         path.chmod(0o600)  # its two companions are made with the same mode
         return prepared(sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False))
 
@@ -170,6 +181,27 @@ class Journal:
             self.trouble = why
             self._bus.announce(StateTrouble("the journal of orders", why, f"{STOPPED}; {MEND}"))
         return JournalDown(f"the journal of orders cannot be written: {why}")
+
+
+def _opened_for_us(path: Path) -> int:
+    """A file made for nobody else's eyes, and never through a link."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def locked(path: Path) -> int:
+    """Hold a lock for as long as this process, or the file it returns, lives. Not the journal itself: closing any file
+    of it would give up SQLite's own locks.
+
+    Raises:
+        ValueError: another bridge holds it.
+    """
+    lock = _opened_for_us(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(lock)
+        raise ValueError("another bridge writes it: each needs a state directory of its own") from exc
+    return lock
 
 
 def prepared(file: sqlite3.Connection) -> sqlite3.Connection:
@@ -246,7 +278,7 @@ def _stands(file: sqlite3.Connection, entry: Entry) -> bool:
 
 
 def _inserted(file: sqlite3.Connection, last: tuple[int, str], entries: list[Entry]) -> tuple[int, str]:
-    """Append entries, all or none. A number that is taken means that another bridge writes here: it is refused."""
+    """Append entries, all or none. A number that is taken means that somebody else writes here: it is refused."""
     number, before = last
     file.execute("BEGIN IMMEDIATE")
     try:

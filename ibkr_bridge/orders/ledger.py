@@ -57,6 +57,7 @@ MOVES: Mapping[tuple[State | None, What], State] = {  # what is not here does no
     (S.QUESTION,    W.CONFIRMED):   S.SENDING,
     (S.QUESTION,    W.DECLINED):    S.NOT_PLACED,  # whatever comes of saying no: it was never confirmed
     (S.QUESTION,    W.DROPPED):     S.NOT_PLACED,
+    (S.QUESTION,    W.LOST):        S.UNKNOWN,     # a part of it was placed before the question ended
     (S.UNKNOWN,     W.FOUND):       S.PLACED,
     (S.UNKNOWN,     W.MISSED):      S.NOT_PLACED,
     (S.UNKNOWN,     W.TAKEN):       S.PLACED,      # this one and the next three: its answer came late

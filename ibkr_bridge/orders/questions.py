@@ -22,18 +22,21 @@ from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Flight, Record, Spoken
 from ibkr_bridge.orders.retelling import joined, retold
 from ibkr_bridge.orders.tickets import once_each
-from ibkr_bridge.orders.verdict import Question, Verdict, read_answer
+from ibkr_bridge.orders.verdict import Question, Verdict, read_answer, read_one
 from ibkr_bridge.orders.wish import CallerGone, Wish
 from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.headers import upwards
 from ibkr_bridge.upstream.packed import unpacked
 
+SHORTLY = 1.0  # seconds; others wait for the line meanwhile, and IBKR forgets its question with the session anyhow
+AT_LEISURE = 10.0  # seconds; longer than a session takes to be found ready after a start
 MOST_ROUNDS = 20  # questions the bridge confirms for one call; clients that loop allow as many
 JSON = (("Content-Type", "application/json"),)
 NOBODY = "nobody replied in time"
 BY_CALLER = "its caller declined"
 CANCELLED = "a cancel came in between, which ends IBKR's question"
-Reply = Callable[[Call], Awaitable[None]]
+Reply = Callable[[Call, float], Awaitable[None]]
+"""Sends a call of our own, waits so many seconds for session and turn, and does not mind what comes of it."""
 
 
 class Questions:
@@ -108,6 +111,8 @@ class Questions:
             wish.source = "shared"
             return await joined(record, flight, wish)
         wish.source = "cache" if spoken is not None else "bridge"
+        if spoken is None and record.state is State.NOT_PLACED:
+            raise declined(record)
         return spoken.answer if spoken is not None else retold(record)
 
     async def _answered(self, hanging: Hanging, record: Record, wish: Wish) -> Answer:
@@ -130,7 +135,8 @@ class Questions:
     async def _yes(self, record: Record, wish: Wish) -> Answer:
         await wish.weigh()
         facts = {"reply": wish.subject, "by": "its caller", "request": wish.request, "fingerprint": wish.fingerprint}
-        step = Step(wish.call, wish.asked, What.CONFIRMED, facts, read_answer)
+        rest = tuple(reply for reply in record.asked if reply != wish.subject)
+        step = Step(wish.call, wish.asked, What.CONFIRMED, facts, lambda status, body: read_one(status, body, rest))
         answer, verdict = await self.dealing.exchange(record, wish, step)
         return await self.go_through(record, wish, answer, verdict)
 
@@ -139,12 +145,14 @@ class Questions:
         facts = {"reply": wish.subject, "error": BY_CALLER, "request": wish.request, "fingerprint": wish.fingerprint}
 
         def leaving() -> None:
-            self._book.write(record, What.DECLINED, facts)
+            if record.state is not State.QUESTION:
+                raise ReplyNotFound("this question is over")
+            self._book.write(record, What.LOST if record.order_ids else What.DECLINED, facts)
 
         try:
             answer = unpacked(await whole(await wish.send(wish.call, wish.asked, leaving, wish.is_there, nobody_minds)))
         except OrderUnknown as exc:  # of the no alone: what was never confirmed is never placed
-            raise OrderNotPlaced(f"IBKR's answer was lost; order {record.id} was declined and is not placed") from exc
+            raise declined(record) from exc
         record.replied[wish.subject] = (wish.fingerprint, Spoken.of(answer))
         return answer
 
@@ -153,8 +161,8 @@ class Questions:
     def killed(self) -> None:
         """An order call went out in between: IBKR has forgotten whatever it asked."""
         hanging = self._chain.hanging
-        if hanging is not None and not hanging.is_answered:
-            self._book.note(hanging.record, What.DROPPED, {"error": CANCELLED})
+        if hanging is not None and hanging.record.state is State.QUESTION:
+            self._book.end_question(hanging.record, What.DROPPED, {"error": CANCELLED})
             self._chain.leave(hanging.record)
 
     def decline_later(self, reply: str) -> None:
@@ -166,20 +174,29 @@ class Questions:
 
         Args:
             now: by the chain's clock.
-            send: sends a call of our own, and does not mind what comes of it.
+            send: see `Reply`.
         """
-        while self._to_decline:
-            await send(reply_call(self._to_decline.popleft(), confirmed=False))
+        await self._decline_left_ones(send)
         hanging = self._chain.hanging
-        if hanging is None or hanging.is_answered or now < hanging.until:
+        if hanging is None or now < hanging.until or hanging.record.state is not State.QUESTION:
             return
-        hanging.is_answered = True
-        self._book.note(hanging.record, What.DECLINED, {"error": NOBODY})
+        self._book.end_question(hanging.record, What.DECLINED, {"error": NOBODY})  # a reply in its queue is too late
         try:
             for reply in hanging.question.replies:
-                await send(reply_call(reply, confirmed=False))
+                await send(reply_call(reply, confirmed=False), SHORTLY)
         finally:
             self._chain.leave(hanging.record)
+
+    async def _decline_left_ones(self, send: Reply) -> None:
+        """Each in a turn of its own. Where somebody has the line, their order ends IBKR's question anyhow; a no of ours
+        would end theirs."""
+        while self._to_decline:
+            reply = self._to_decline.popleft()
+            if self._chain.enter_at_once(reply):
+                try:
+                    await send(reply_call(reply, confirmed=False), AT_LEISURE)
+                finally:
+                    self._chain.leave(reply)
 
 
 def _may_confirm(wish: Wish, question: Question) -> bool:
@@ -204,9 +221,15 @@ def declining(body: bytes) -> bool:
     except (ValueError, RecursionError):
         told = None
     confirmed = told.get("confirmed") if isinstance(told, dict) else None
-    if not isinstance(confirmed, bool):
+    spelled = [name for name in told if name.lower() == "confirmed"] if isinstance(told, dict) else []
+    if not isinstance(confirmed, bool) or len(spelled) > 1:
         raise BadRequest("the reply says neither yes nor no", hint='send {"confirmed": true} or {"confirmed": false}')
     return not confirmed
+
+
+def declined(record: Record) -> OrderNotPlaced:
+    """What is told of a no whose answer was lost, or forgotten over a restart."""
+    return OrderNotPlaced(f"order {record.id} was declined, and is not placed")
 
 
 def nobody_minds(_: Answer) -> None:

@@ -106,6 +106,8 @@ class Record:
     """The one its own call was answered with: a question, perhaps, that was replied to later."""
     heard: bool = False
     """Whether its caller has had the latest answer."""
+    was_unheard: bool = False
+    """Whether it once turned out that its caller had not had it after all."""
     left: str | None = None
     """When its caller went away without it."""
     lost: str | None = None
@@ -165,7 +167,7 @@ class Record:
         self.status = _text(facts.get("status")) or self.status
         if isinstance(answer := facts.get("answer"), dict):
             self._spoke(Spoken(int(answer["status"]), str(answer["content_type"]), str(answer["body"])))
-            self.own_answer = self.spoken if facts.get("request") == self.request else self.own_answer
+            self.own_answer = self.spoken if facts.get("own") is True else self.own_answer
 
     def _spoke(self, spoken: Spoken) -> None:
         self.spoken, self.heard, self.left = spoken, False, None
@@ -225,7 +227,7 @@ def _lost(record: Record, entry: Entry) -> None:
 
 def _told(record: Record, entry: Entry) -> None:
     record.heard, record.left = True, None
-    record.told_unknown = record.told_unknown or record.spoken is None
+    record.told_unknown = record.told_unknown or (record.spoken is None and record.state is State.UNKNOWN)
 
 
 def _left(record: Record, entry: Entry) -> None:

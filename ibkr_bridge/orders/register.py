@@ -8,9 +8,9 @@ call again on a time-out mean the same order, those that had an answer mean anot
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
@@ -32,10 +32,10 @@ class Register:
     def __init__(self, utc: Callable[[], datetime]) -> None:
         self._utc = utc
         self._records: OrderedDict[str, Record] = OrderedDict()
-        self._by_key: dict[str, Record] = {}
-        self._by_name: dict[str, Record] = {}
-        self._by_reply: dict[str, Record] = {}
-        self._twins: dict[tuple[str, str], Record] = {}
+        self._by_key: Index[str] = Index()
+        self._by_name: Index[str] = Index()
+        self._by_reply: Index[str] = Index()
+        self._twins: Index[tuple[str, str]] = Index()
         self._refused: deque[Record] = deque()
 
     def __repr__(self) -> str:
@@ -74,25 +74,39 @@ class Register:
             self._unname(record)
             return
         if record.idempotency:
-            self._by_key[record.idempotency] = record
+            self._by_key.add(record.idempotency, record)
         for name in record.names if record.kind is Order.PLACE else ():
-            self._by_name[name] = record
+            self._by_name.add(name, record)
         for reply in record.replied:
-            self._by_reply[reply] = record
+            self._by_reply.add(reply, record)
         if record.kind is Order.PLACE and not record.own_name:
-            self._twins[record.owner, record.fingerprint] = record
+            self._twins.add((record.owner, record.fingerprint), record)
 
     def find(self, order: str) -> Record | None:
         """An order by its id."""
         return self._records.get(order)
 
     def has_name(self, record: Record) -> bool:
-        """Whether its names are still its own: an order that does not exist may have been sent anew under them."""
-        return all(self._by_name.get(name, record) is record for name in record.names)
+        """Whether what is found under its names is its own: it may have been sent anew under them, with success."""
+        return not any(each.may_exist for name in record.names for each in self._by_name.after(name, record))
+
+    def before(self, record: Record) -> Iterator[Record]:
+        """Earlier orders of the same names."""
+        for name in record.names:
+            yield from (each for each in self._by_name.all(name) if each is not record)
+
+    def figures_of(self, order: str) -> Mapping[str, str]:
+        """The figures an order of IBKR's number has, as far as it was placed and changed here; none where unknown."""
+        for record in self.newest():
+            about = order in record.order_ids if record.kind is Order.PLACE else record.wanted.get("order") == order
+            figures = record.wanted.get("figures")
+            if about and record.state is State.PLACED and isinstance(figures, dict):
+                return figures
+        return {}
 
     def by_reply(self, reply: str) -> Record | None:
         """The order a reply was sent for."""
-        return self._by_reply.get(reply)
+        return self._by_reply.last(reply)
 
     def newest(self) -> Iterator[Record]:
         """All of them, the latest first."""
@@ -121,18 +135,18 @@ class Register:
             IdempotencyMismatch, DuplicateOrder: its identity belongs to another call.
             OrderInProgress: the same call is under way, or its twin is being looked for.
         """
-        earlier = self._fresh(self._by_key.get(record.idempotency)) if record.idempotency else None
+        earlier = self._fresh(self._by_key.last(record.idempotency)) if record.idempotency else None
         if earlier is not None:
             return _same_key(earlier, record)
         if record.kind is not Order.PLACE:
             return None
-        named = [found for name in record.names if (found := self._fresh(self._by_name.get(name))) is not None]
+        named = [found for name in record.names for found in self._by_name.all(name) if self._fresh(found)]
         if named:
             return _same_name(named, record)
         return None if record.own_name else self._twin(record, unknown_open=unknown_open)
 
     def _twin(self, record: Record, *, unknown_open: bool) -> Record | None:
-        twin = self._fresh(self._twins.get((record.owner, record.fingerprint)))
+        twin = self._fresh(self._twins.last((record.owner, record.fingerprint)))
         if twin is None or not (twin.may_exist or twin.state is State.REJECTED):
             return None
         if twin.flight is not None and not twin.flight.done.is_set() and twin.flight.fingerprint == twin.fingerprint:
@@ -150,28 +164,59 @@ class Register:
         return not record.created or seconds_since(record.created, self._utc()) <= REMEMBERED
 
     def _forget_old(self) -> None:
-        """Let go of what is settled and older than a day, the oldest first."""
-        while self._records:
-            record = next(iter(self._records.values()))
-            if record.is_open or self._is_recent(record):
-                return
+        """Let go of what is settled and older than a day."""
+        old = []
+        for record in self._records.values():  # the oldest first; what is open stays, and there is little of it
+            if self._is_recent(record):
+                break
+            old += [] if record.is_open else [record]
+        for record in old:
             self.drop(record)
 
     def _unname(self, record: Record) -> None:
-        _drop(self._by_key, (record.idempotency or "",), record)
-        _drop(self._by_name, record.names, record)
-        _drop(self._by_reply, record.replied, record)
-        _drop(self._twins, ((record.owner, record.fingerprint),), record)
+        self._by_key.drop((record.idempotency or "",), record)
+        self._by_name.drop(record.names, record)
+        self._by_reply.drop(record.replied, record)
+        self._twins.drop(((record.owner, record.fingerprint),), record)
 
 
 N = TypeVar("N")
 
 
-def _drop(index: dict[N, Record], names: Iterable[N], record: Record) -> None:
-    """Forget names that still mean this one; another may have them by now."""
-    for name in names:
-        if index.get(name) is record:
-            del index[name]
+class Index(Generic[N]):
+    """Orders by a name several of them may have had, one after the other: one that goes leaves those before it."""
+
+    def __init__(self) -> None:
+        self._known: dict[N, list[Record]] = {}
+
+    def add(self, name: N, record: Record) -> None:
+        """It has this name, too."""
+        known = self._known.setdefault(name, [])
+        if record not in known:
+            known.append(record)
+
+    def all(self, name: N) -> list[Record]:
+        """All that have it, the latest last."""
+        return self._known.get(name, [])
+
+    def after(self, name: N, record: Record) -> list[Record]:
+        """Those that had it later than another one did."""
+        known = self.all(name)
+        return known[known.index(record) + 1 :] if record in known else []
+
+    def last(self, name: N) -> Record | None:
+        """The latest that has it."""
+        known = self._known.get(name)
+        return known[-1] if known else None
+
+    def drop(self, names: Iterable[N], record: Record) -> None:
+        """It has none of these names any more."""
+        for name in names:
+            known = self._known.get(name, [])
+            if record in known:
+                known.remove(record)
+            if not known:
+                self._known.pop(name, None)
 
 
 def _same_key(earlier: Record, record: Record) -> Record:
@@ -187,4 +232,4 @@ def _same_name(named: list[Record], record: Record) -> Record | None:
     taken = [each for each in named if each.may_exist or each.settled_by_search]
     if any(each.fingerprint != record.fingerprint for each in taken):
         raise DuplicateOrder("an order of this cOID was sent within 24 hours, with another content")
-    return next((each for each in taken if each.may_exist), None)
+    return next((each for each in reversed(taken) if each.may_exist), None)

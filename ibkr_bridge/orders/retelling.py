@@ -45,7 +45,7 @@ async def joined(record: Record, flight: Flight, wish: Wish) -> Answer:
             await flight.done.wait()
     if isinstance(flight.result, Answer):
         return flight.result
-    if flight.result is None and record.state is not None:
+    if flight.result is None and record.lost:
         raise unknown(record)
     raise copy.copy(flight.result or OrderInProgress("the same order is still under way", retry_after=5.0))
 

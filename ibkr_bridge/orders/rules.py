@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from urllib.parse import parse_qsl
 
 from ibkr_bridge import errors
 from ibkr_bridge.catalogue import FA_GROUP, account_in
@@ -210,7 +211,7 @@ def read_call(
         *(row.effect, row.order, frozenset(found.accounts), tuple(found.sizes)),
         beyond=FA_GROUP in row.segments or (_needs_account(row) and not found.accounts),
         declines=row.order is Order.REPLY and _says_no(body, found),
-        everything=row.order is Order.CANCEL and not _is_one_order(row, segments),
+        everything=row.order is Order.CANCEL and not _is_one_order(row, segments, query),
         confirmed=confirmed,
     )
 
@@ -225,7 +226,9 @@ def _says_no(body: bytes, found: Mentions) -> bool:
     return as_object(body).get("confirmed") is False and all(answer is False for answer in found.answers)
 
 
-def _is_one_order(row: Endpoint, segments: tuple[str, ...]) -> bool:
-    """Whether the id a path has room for is that of a single order."""
+def _is_one_order(row: Endpoint, segments: tuple[str, ...], query: str) -> bool:
+    """Whether the id in the path, or in the query where the path has no room for one, is that of a single order."""
     ids = [have for want, have in zip(row.segments, segments, strict=False) if want == ORDER_ID]
-    return all(map(ONE_ORDER.fullmatch, ids))
+    if ORDER_ID not in row.segments:
+        ids = [value for name, value in parse_qsl(query.replace(";", "&")) if name.lower() == "id"]
+    return bool(ids) and all(map(ONE_ORDER.fullmatch, ids))

@@ -16,19 +16,21 @@ from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.desk import UNKNOWN_OPEN
-from ibkr_bridge.orders.evidence import Seen, find, is_like
+from ibkr_bridge.orders.evidence import Seen, differs, find, is_like
 from ibkr_bridge.orders.ledger import State, What
-from ibkr_bridge.orders.record import Record, seconds_since
+from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.register import REMEMBERED
 from ibkr_bridge.orders.wish import Wish
 from ibkr_bridge.search import Search
 
 NOT_THERE = "looked for, and neither among IBKR's orders nor its trades"
 UNNAMED = "it has no cOID to be known by, and orders like it exist: look at IBKR's own list of orders"
+UNSEEN = "IBKR's list does not show what it was to change: look at the order itself"
 IDLE = 3600.0  # seconds; whatever moves wakes the loop
 BREATH = 0.05  # seconds between two rounds at least
-SOUGHT = frozenset({State.UNKNOWN, State.NOT_PLACED, State.REJECTED})
-"""States in which a lost order may turn up in a list: it is unknown, or was taken for not placed."""
+LATE = frozenset({State.NOT_PLACED, State.REJECTED})
+"""States of a lost order that may turn up in a list all the same."""
+REGISTERED = "already registered"  # IBKR's words for a cOID it has
 Look = Callable[[str | None], Awaitable[Seen | None]]
 """Looks at the orders and trades of an account; None where that cannot be done now."""
 
@@ -48,8 +50,12 @@ class Seeker:
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._sought: dict[str, Record] = {}
+        self._since: dict[str, float] = {}
+        """By order: when this run learned that it was lost, by the clock: a wall that jumps proves nothing."""
         self._looked: dict[str, tuple[int, float]] = {}
         """By order: how many looks found nothing, and when the last of them was, by the clock."""
+        self._hopeless: set[str] = set()
+        """Those that cannot be told however often one looks."""
         self.look: Look = _nowhere
         book.watch(self._heard)
 
@@ -71,7 +77,7 @@ class Seeker:
         """Somebody was shown a list: what stands in it is as good a proof as one of our own looks."""
         for record in list(self._sought.values()):
             finding = find(record, seen) if self._book.register.has_name(record) else None
-            if finding is not None and finding.is_done and record.kind in (Order.PLACE, Order.CANCEL):
+            if finding is not None and finding.is_done and record.kind is not Order.MODIFY:
                 self._book.note(record, What.FOUND, finding.facts)
 
     @property
@@ -103,19 +109,39 @@ class Seeker:
     def _heard(self, record: Record) -> None:
         """An order moved: it may have to be looked for from now on, or no longer."""
         self._moved.set()
-        if record.state in SOUGHT and record.lost:
+        is_late = record.state in LATE and record.kind is Order.PLACE  # a change or cancel is not found late: another
+        if record.lost and (record.state is State.UNKNOWN or is_late):  # one may have done the same since
             self._sought[record.id] = record
+            self._since.setdefault(record.id, self._clock.now())
             self._wake.set()
-        elif self._sought.pop(record.id, None) is not None:
-            self._looked.pop(record.id, None)
+        else:
+            self._forget(record)
+        if record.state is State.REJECTED and REGISTERED in (record.error or ""):
+            self._look_at_once(record)
+
+    def _look_at_once(self, record: Record) -> None:
+        """IBKR has its name already: an earlier one that was taken for not placed stands there."""
+        for earlier in self._book.register.before(record):
+            if earlier.id in self._sought:
+                self._looked.pop(earlier.id, None)
+                self._since[earlier.id] = self._clock.now() - self._search.later[0]
+                self._wake.set()
+
+    def _forget(self, record: Record) -> None:
+        self._sought.pop(record.id, None)
+        self._looked.pop(record.id, None)
+        self._since.pop(record.id, None)
+        self._hopeless.discard(record.id)
 
     def _forget_old(self) -> None:
         """What was settled a day ago does not turn up any more: IBKR lists the orders of the day."""
-        now = self._book.utc()
         for record in list(self._sought.values()):
-            if record.state is not State.UNKNOWN and seconds_since(record.lost or record.updated, now) > REMEMBERED:
-                del self._sought[record.id]
-                self._looked.pop(record.id, None)
+            if record.state is not State.UNKNOWN and self._age(record) > REMEMBERED:
+                self._forget(record)
+
+    def _age(self, record: Record) -> float:
+        """Seconds since this run learned that it was lost."""
+        return self._clock.now() - self._since[record.id]
 
     def _blocking(self, wish: Wish) -> Record | None:
         """An order of the run before that a new one must wait for; a minute after the start its caller may choose."""
@@ -128,24 +154,23 @@ class Seeker:
 
     def _due_in(self, record: Record) -> float:
         """Seconds until the next look for it; IDLE where none is needed."""
-        age = seconds_since(record.lost or record.updated, self._book.utc())
+        age = self._age(record)
         looks, last = self._looked.get(record.id, (0, float("-inf")))
         since_last = self._clock.now() - last
-        if record.state is State.UNKNOWN:
+        if record.state is State.UNKNOWN and record.id not in self._hopeless:
             return self._search.again - since_last if looks else self._search.first - age
-        later = [at - age for at in self._search.later if at > age - since_last]
-        return min(later, default=IDLE) if record.state is State.NOT_PLACED else IDLE
+        return min((at - age for at in self._search.later if at > age - since_last), default=IDLE)
 
     async def _look_for(self, due: list[Record]) -> None:
         for account in dict.fromkeys(record.account for record in due):
-            began = self._book.utc()
+            began = self._clock.now()
             seen = await self.look(account)
             for record in due:
                 if record.account == account and record.id in self._sought:
                     looks, _ = self._looked.get(record.id, (0, 0.0))
                     self._looked[record.id] = (looks + 1, self._clock.now())
                     if seen is not None:
-                        self._judge(record, seen, seconds_since(record.lost or record.updated, began))
+                        self._judge(record, seen, began - self._since[record.id])
 
     def _judge(self, record: Record, seen: Seen, age: float) -> None:
         """Settle what a look shows; `age`: seconds from its loss to the look."""
@@ -156,8 +181,10 @@ class Seeker:
             self._given_up(record, seen)
 
     def _given_up(self, record: Record, seen: Seen) -> None:
-        if record.kind is Order.PLACE and not record.names and is_like(record, seen):
-            record.error, record.over_restart = UNNAMED, False  # looked for as well as it can be: it holds nobody up
+        nameless = record.kind is Order.PLACE and not record.names and is_like(record, seen)
+        if nameless or (record.kind is Order.MODIFY and not differs(record)):
+            record.error, record.over_restart = UNNAMED if nameless else UNSEEN, False  # it holds nobody up any more
+            self._hopeless.add(record.id)
             return
         looks, _ = self._looked.get(record.id, (0, 0.0))
         counted = {"orders": len(seen.orders), "trades": len(seen.trades), "looks": looks}

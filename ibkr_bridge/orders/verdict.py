@@ -21,6 +21,8 @@ GONE = "reply id not found"
 UNCONFIRMED = "order not confirmed"
 NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no session", "not authenticated")
 """What IBKR says to a call that has no session: it has looked no further."""
+MALFORMED = (*NO_SESSION, "bad request", "invalid")
+"""What a status of 500 says that comes before anything was done, as for tickets that are malformed."""
 UNCLEAR = "IBKR's answer does not say what became of it"
 
 
@@ -64,6 +66,14 @@ def read_answer(status: int, body: bytes) -> Verdict:
         if verdict is not None:
             return verdict
     return Verdict(What.LOST, error=UNCLEAR)
+
+
+def read_one(status: int, body: bytes, rest: tuple[str, ...]) -> Verdict:
+    """What an answer to one of several replies says: while others are open, their questions still hang."""
+    verdict = read_answer(status, body)
+    if not rest or verdict.what is not What.TAKEN:
+        return verdict
+    return Verdict(What.ASKED, verdict.order_ids, verdict.status, question=Question(rest, ()))
 
 
 def read_done(status: int, body: bytes) -> Verdict:
@@ -133,9 +143,10 @@ def _turned_down(text: str) -> Verdict:
 def _refused(status: int, told: object) -> Verdict:
     """Another status than 200. A server in trouble may have passed the order on before it gave up."""
     text = told.get("error") if isinstance(told, dict) else None
-    if 400 <= status < 500 or (status == 500 and isinstance(text, str)):
-        return _turned_down(str(text or f"IBKR answered {status}"))
-    return Verdict(What.LOST, error=f"IBKR answered {status}")
+    said = str(text or f"IBKR answered {status}")
+    if 400 <= status < 500 or (status == 500 and any(word in said.lower() for word in MALFORMED)):
+        return _turned_down(said)
+    return Verdict(What.LOST, error=said[:LONGEST])
 
 
 def _order_ids(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from ibkr_bridge import events
 from ibkr_bridge.catalogue import account_in
-from ibkr_bridge.endpoint import Effect
+from ibkr_bridge.endpoint import Effect, Endpoint
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
 from ibkr_bridge.line import Line
 from ibkr_bridge.ordering import Errand
@@ -37,6 +37,7 @@ BODY_WITHIN = 15.0  # seconds for a caller to send it
 READER_WITHIN = 15.0  # seconds for a caller to take the next piece of a large answer
 LONGEST_WAIT = 60.0  # seconds a caller may ask us to wait
 OLDEST = 86400.0  # seconds; no answer is remembered so long
+ORDERLY = frozenset({"order", "orders", "reply", "notification"})  # parts of paths
 BODILESS = (204, 304)
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 MOST_WORDS = 64  # of X-Bridge-Confirm; IBKR knows some forty questions
@@ -71,6 +72,7 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
     row = visit.row
     if row is None:
         raise NotBridged("nothing is bridged under this path")
+    _no_strange_order(row, segments)
     wait = asked_seconds(request, "X-Bridge-Wait", LONGEST_WAIT)
     max_age = asked_seconds(request, "X-Bridge-Max-Age", OLDEST)
     body = await whole_body(request)
@@ -91,6 +93,18 @@ async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], 
         if line.reads is not None:
             _learned(request, line, trip)
         return await _passed_on(request, answer)
+
+
+def _no_strange_order(row: Endpoint, segments: tuple[str, ...]) -> None:
+    """What looks like an order call and is none we know would pass the desk by, and so the journal.
+
+    Raises:
+        NotBridged: it does.
+    """
+    if not row.known and row.effect is Effect.TRADE and ORDERLY & {segment.lower() for segment in segments}:
+        raise NotBridged(
+            "no order call of IBKR has this method and path", hint="docs/endpoints.md lists those there are"
+        )
 
 
 def _learned(request: web.Request, line: Line, trip: Trip) -> None:

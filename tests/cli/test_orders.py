@@ -149,3 +149,10 @@ def test_what_is_no_journal_is_told(place: Place, content: bytes | None) -> None
 def test_words_for_no_orders() -> None:
     """An empty table says nothing."""
     assert in_words([]) == "no orders"
+
+
+def test_what_a_caller_chose_cannot_write_to_the_terminal() -> None:
+    """A cOID may hold anything."""
+    row = {"id": "a", "state": "placed", "coid": "x\x1b[2J\ny\ud800"}
+
+    assert "x?[2J?y?" in in_words([row])

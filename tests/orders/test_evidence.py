@@ -62,7 +62,7 @@ def test_an_order_is_recognised_by_its_name() -> None:
         ("Cancelled", True),
         ("PendingCancel", True),
         ("PreCancelled", True),
-        ("Inactive", True),
+        ("Inactive", None),
         ("Filled", False),
     ],
 )
@@ -81,12 +81,36 @@ def test_cancelling_all_is_recognised_by_none_being_left() -> None:
 
 def test_a_change_is_recognised_by_its_figures() -> None:
     """However they are written; an order that has ended can be changed no more."""
+    known: dict[str, Any] = {
+        "order": "7",
+        "figures": {"price": "187.5", "quantity": "1", "tif": "day"},
+        "was": {"price": "188"},
+    }
+
+    assert looked(Order.MODIFY, row(), **known) is True
+    assert looked(Order.MODIFY, row(price="188"), **known) is None
+    assert looked(Order.MODIFY, row(price="188", status="Filled"), **known) is False
+    assert looked(Order.MODIFY, row(), order="7", figures={}) is None
+
+
+@pytest.mark.parametrize("was", [{}, {"price": "187.50"}, {"quantity": "1.0", "tif": "DAY"}])
+def test_figures_that_were_there_before_prove_no_change(was: dict[str, str]) -> None:
+    """What else was to change does not show in the list."""
     figures = {"price": "187.5", "quantity": "1", "tif": "day"}
 
-    assert looked(Order.MODIFY, row(), order="7", figures=figures) is True
-    assert looked(Order.MODIFY, row(price="188"), order="7", figures=figures) is None
-    assert looked(Order.MODIFY, row(price="188", status="Filled"), order="7", figures=figures) is False
-    assert looked(Order.MODIFY, row(), order="7", figures={}) is None
+    assert looked(Order.MODIFY, row(), order="7", figures=figures, was=was) is None
+
+
+@pytest.mark.parametrize("when", [{"trade_time_r": 1_781_600_000_000}, {"trade_time": "20260616-16:00:00"}])
+def test_a_trade_of_the_day_before_is_another_orders(when: dict[str, Any]) -> None:
+    """IBKR takes the same cOID again after a day."""
+    placed = record(Order.PLACE, names=["mine"])
+    placed.created = "2026-06-17T16:00:00.000000+00:00"
+
+    assert find(placed, Seen((), ({"order_ref": "mine", "order_id": 8, **when},))) is None
+    assert (
+        find(placed, Seen((), ({"order_ref": "mine", "order_id": 8, "trade_time": "20260617-16:00:01"},))) is not None
+    )
 
 
 def test_an_answered_notice_is_recognised_by_the_order_working() -> None:

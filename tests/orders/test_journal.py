@@ -236,17 +236,17 @@ def test_a_journal_of_an_earlier_bridge_is_brought_up_to_date(
     assert flaws(path) == []
 
 
-def test_two_bridges_in_one_file_keep_it_whole(journal: Journal, path: Path, bus: Bus) -> None:
-    """While one takes over from the other: who comes second is refused once, and goes on behind what is there."""
+def test_two_bridges_cannot_share_a_file(journal: Journal, path: Path, bus: Bus) -> None:
+    """Each would be blind to the other's orders. The second may when the first has ended, however it ended."""
     other = Journal(path, bus, utc)
-    other.rows()
     journal.write(sent(journal, "a"))
 
-    with pytest.raises(JournalDown):
+    with pytest.raises(JournalDown, match="another bridge"):
         other.write(sent(other, "b"))
+    journal.close()
     other.write(sent(other, "c"))
 
-    assert [entry.order for _, entry, _ in journal.rows()] == ["a", "c"]
+    assert [entry.order for _, entry, _ in other.rows()] == ["a", "c"]
     assert flaws(path) == []
 
 

@@ -185,16 +185,35 @@ def test_an_order_that_was_sent_anew_leaves_its_name_to_the_new_one(day: Day) ->
     assert (day.register.has_name(old), day.register.has_name(new)) == (False, True)
 
 
+def test_a_refusal_leaves_those_before_it_their_names(day: Day) -> None:
+    """It never left, so it can neither replace nor free anything."""
+    unknown = day.went(day.fresh(), SENT, What.LOST, TOLD)
+    missed = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
+    day.went(day.fresh(), What.REFUSED)
+    day.went(day.fresh(name="mine"), What.REFUSED)
+
+    assert refused(day, day.fresh()) is OrderInProgress
+    assert refused(day, day.fresh("b", name="mine")) is DuplicateOrder
+    assert (day.register.has_name(unknown), day.register.has_name(missed)) == (True, True)
+
+
+def test_an_order_that_ibkr_turned_down_does_not_take_the_name(day: Day) -> None:
+    """What stands under it is the earlier one, which was only late."""
+    late = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
+    again = day.went(day.fresh(name="mine"), SENT, What.TURNED_DOWN)
+
+    assert day.register.has_name(late)
+    assert list(day.register.before(again)) == [late]
+
+
 def test_what_is_settled_is_forgotten_after_a_day(day: Day) -> None:
-    """What is open never is."""
+    """What is open never is, and holds nobody else."""
     day.went(day.fresh(), SENT, What.LOST)
     day.now += timedelta(seconds=1)
     done = day.went(day.fresh("b"), SENT, TAKEN, TOLD)
     day.now += timedelta(seconds=REMEMBERED + 1)
     day.went(day.fresh("c"), SENT)
 
-    assert [record.id for record in day.register.newest()] == ["o3", "o2", "o1"]
-    day.register.drop(next(record for record in day.register.newest() if record.id == "o1"))
-    day.went(day.fresh("d"), SENT)
+    assert [record.id for record in day.register.newest()] == ["o3", "o1"]
     assert day.register.find(done.id) is None
-    assert day.register.counts() == {State.SENDING.value: 2}
+    assert day.register.counts() == {State.UNKNOWN.value: 1, State.SENDING.value: 1}

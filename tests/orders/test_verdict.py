@@ -46,6 +46,8 @@ PROMPT = {
         (400, {"error": "reply id not found: 'x'"}, What.DROPPED),
         (404, "<html>", What.TURNED_DOWN),
         (500, {"error": "Please query /accounts first"}, What.TURNED_DOWN),
+        (500, {"error": "Timeout waiting for the server"}, What.LOST),
+        (500, {"error": "Bad Request: orders"}, What.TURNED_DOWN),
         (500, None, What.LOST),
         (503, {"error": "Service Unavailable"}, What.LOST),
         (502, None, What.LOST),

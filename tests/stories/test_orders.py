@@ -824,3 +824,110 @@ async def test_a_loop_of_refusals_does_not_fill_the_memory(house: House) -> None
         await place(house, Placed(quantity=quantity))
 
     assert len(list(register.newest())) == 1000
+
+
+async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(house: House, sim: Stage) -> None:
+    """Saying no to the one does not make the other vanish."""
+    both = '[{"order_id":"77","order_status":"Submitted"},{"id":"00000000-0000","message":["?"],"messageIds":["o163"]}]'
+    sim.faults.add("status", path=ORDERS, times=1, status=200, body=both)
+    house.bridge.line.ordering.seeker.look = _blind
+
+    asked = await place(house)
+    await house.post("/iserver/reply/00000000-0000", {"confirmed": False})
+
+    assert (order_of(asked)[1], house.state_of(order_of(asked)[0])) == ("question", "unknown")
+
+
+async def test_of_two_questions_both_are_answered(house: House, sim: Stage) -> None:
+    """One after the other, each with its own id."""
+    two = '[{"id":"00000000-0001","message":["?"]},{"id":"00000000-0002","message":["?"]}]'
+    sim.faults.add("status", path=ORDERS, times=1, status=200, body=two)
+    sim.faults.add("status", path="/reply/", times=2, status=200, body='[{"order_id":"77"}]')
+    asked = order_of(await place(house))[0]
+
+    first = await house.post("/iserver/reply/00000000-0001", {"confirmed": True})
+    second = await house.post("/iserver/reply/00000000-0002", {"confirmed": True})
+
+    assert (order_of(first), order_of(second)) == ((asked, "question"), (asked, "placed"))
+
+
+async def test_a_question_is_over_in_time_whatever_its_reply_waits_for(
+    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply that waits for the session holds nobody up, and is not sent when it is too late."""
+    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 1.0)
+    asked = await place(house, FAR)
+    sim.log_out()
+    await house.until(State.SIGNED_OUT)
+    target, wait = f"/iserver/reply/{asked.json[0]['id']}", {"X-Bridge-Wait": "20"}
+    reply = asyncio.create_task(house.post(target, {"confirmed": True}, headers=wait))
+
+    assert await house.settled(order_of(asked)[0]) == "not_placed"
+    async with asyncio.timeout(PATIENCE):
+        while house.bridge.line.ordering.desk.chain.hanging is not None:
+            await asyncio.sleep(0)
+    reply.cancel()
+    assert [call for call in sim.calls("/iserver/reply/") if b"true" in call.body] == []
+
+
+async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim: Stage) -> None:
+    """IBKR knows the name already: the first one stands, and somebody hears of it."""
+    sim.faults.add("drop", path=ORDERS, times=1)
+    mine = Placed(extra={"cOID": "late-two", "orderType": "LMT", "price": 187.5})
+    first, _ = order_of(await place(house, mine))
+    await house.settled(first, "not_placed")
+    await sim_place(sim, "late-two")
+
+    again = await place(house, mine)
+
+    assert order_of(again)[1] == "rejected"
+    assert await house.settled(first, "placed") == "placed"
+    assert await house.heard(events.OrderPlacedLate)
+
+
+async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim: Stage) -> None:
+    """The same figures as before prove nothing; a person has to look."""
+    number = (await place(house, LIMIT)).json[0]["order_id"]
+    sim.faults.add("cut-before", path=f"/order/{number}", times=1, done=False)
+
+    reply = await house.post(
+        f"/iserver/account/DU1234567/order/{number}", {**LIMIT.body["orders"][0], "outsideRTH": True}
+    )
+    async with asyncio.timeout(PATIENCE):
+        while "does not show" not in str((await house.get(f"/orders/{order_of(reply)[0]}")).json["error"]):
+            pass  # each question takes its turns of the loop
+
+    assert house.state_of(order_of(reply)[0]) == "unknown"
+
+
+async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(house: House, sim: Stage) -> None:
+    """What was found out counts, at the first repeat and at every other."""
+    sim.faults.add("done-cut-before", path=ORDERS, times=1)
+    await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
+    (left,) = await house.heard(events.OrderUnheard)
+    await house.settled(left.order, "placed")  # type: ignore[attr-defined]
+
+    replies = [await place(house, Idempotency_Key="k") for _ in range(3)]
+
+    assert {(reply.status, reply.body) for reply in replies} == {(200, replies[0].body)}
+    assert replies[0].json[0]["order_id"] == "1000000001"
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("PUT", "/iserver/reply/abc"),
+        ("POST", "/iserver/reply/abc/x"),
+        ("PUT", "/iserver/account/DU1234567/order/1"),
+        ("DELETE", "/iserver/account/DU1234567/orders/-1"),
+        ("POST", "/iserver/account/DU1234567/orders/now"),
+    ],
+)
+async def test_what_only_looks_like_an_order_call_is_not_bridged(
+    house: House, sim: Stage, method: str, target: str
+) -> None:
+    """It would pass the journal by."""
+    reply = await house.request(method, target, body=ORDER.body)
+
+    assert (reply.status, reply.code) == (404, "not_bridged")
+    assert [call for call in sim.gateway_calls() if call.method == method and target in call.target] == []
