@@ -103,6 +103,7 @@ class Ordering:
         self._wake = asyncio.Event()
         self._road: Road | None = None
         book.watch(lambda _: self._wake.set())
+        self.desk.chain.hung = self._wake.set
 
     def __repr__(self) -> str:
         return f"<Ordering {self.desk!r}>"

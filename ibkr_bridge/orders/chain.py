@@ -51,6 +51,8 @@ class Chain:
         self._holder: object | None = None
         self._waiting: deque[_Waiting] = deque()
         self.hanging: Hanging | None = None
+        self.hung: Callable[[], None] = lambda: None
+        """Called when a question begins to hang: from then on its time runs."""
 
     def __repr__(self) -> str:
         return f"<Chain held by {self._holder!r}, {len(self._waiting)} waiting>"
@@ -105,6 +107,7 @@ class Chain:
     def hang(self, record: Record, question: Question, asked: Asked) -> Hanging:
         """A question went to its caller, who has the line until it is answered."""
         self.hanging = Hanging(record, question, asked, self._clock.now() + ANSWER_WITHIN)
+        self.hung()
         return self.hanging
 
     def _in_the_way(self) -> OrderInProgress:

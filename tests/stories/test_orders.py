@@ -931,3 +931,17 @@ async def test_what_only_looks_like_an_order_call_is_not_bridged(
 
     assert (reply.status, reply.code) == (404, "not_bridged")
     assert [call for call in sim.gateway_calls() if call.method == method and target in call.target] == []
+
+
+async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
+    open_house: Open, sim: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IBKR took so long to ask that the yes would have come after its caller's time."""
+    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.5)
+    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.3", IBKR_GATEWAY_TIMEOUT="5")
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=2.6)
+
+    asked = await place(house, FAR, X_Bridge_Confirm="o163")
+
+    assert order_of(asked)[1] == "question"
+    assert await house.settled(order_of(asked)[0]) == "not_placed"
