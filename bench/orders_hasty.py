@@ -1,0 +1,31 @@
+"""The bridge of the order story: `bridge.py` as it is, but in a hurry where the story would take days otherwise.
+
+It asks as often as it is asked, looks for lost orders for seconds instead of minutes, takes a call that was never
+answered to have left the Gateway after three seconds instead of two minutes, and waits a second for the reply to a
+question instead of sixty. What it does, and in which order, is untouched. The product has no setting for any of it and
+must not have one: this launcher changes its own process alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+
+from bench.wide import run
+from ibkr_bridge import app
+from ibkr_bridge.orders import chain
+from ibkr_bridge.search import Search
+from ibkr_bridge.traffic.manners import UNHURRIED
+from ibkr_bridge.upstream.gateway import Gateway
+
+GHOST_FOR = 3.0  # seconds
+ANSWER_WITHIN = 1.0  # seconds
+SEARCH = Search(within=2.5, first=0.1, again=0.3, between=0.15, later=(3.0, 4.0, 5.0, 7.0, 10.0, 20.0), restart=5.0)
+"""All in seconds; IBKR's list of orders takes 0.1 s to fill in the story."""
+
+
+if __name__ == "__main__":
+    app.Gateway = functools.partial(Gateway, ghost_for=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
+    chain.ANSWER_WITHIN = ANSWER_WITHIN
+    sys.exit(run(dataclasses.replace(UNHURRIED, search=SEARCH), sys.argv[1:]))
