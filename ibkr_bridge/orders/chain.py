@@ -34,6 +34,8 @@ class Hanging:
     """By the clock: it is declined then."""
     is_answered: bool = False
     """Whether a reply is on its way."""
+    is_over: bool = False
+    """Whether its time is over: the line is free when it has been declined, not before."""
 
 
 @dataclass(eq=False)

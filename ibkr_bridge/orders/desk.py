@@ -151,9 +151,11 @@ class Desk:
     async def _dealt(self, wish: Wish, record: Record, call: Call) -> Answer:
         read = {**ONE_AT_A_TIME, **AT_ONCE}[wish.kind]
         step = Step(call, wish.asked, What.SENT, self._facts(record, wish), read)
-        answer, verdict = await self.questions.dealing.exchange(record, wish, step)
-        if wish.kind is Order.CANCEL:
-            self.questions.killed()
+        try:
+            answer, verdict = await self.questions.dealing.exchange(record, wish, step)
+        finally:
+            if wish.kind is Order.CANCEL and record.state is not None:
+                self.questions.killed()  # it left, whatever came of it
         return await self.questions.go_through(record, wish, answer, verdict)
 
     def _facts(self, record: Record, wish: Wish) -> dict[str, object]:

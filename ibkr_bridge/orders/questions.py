@@ -129,7 +129,7 @@ class Questions:
             record.flight = None
             if record.state is State.QUESTION and self._chain.hanging is hanging:
                 hanging.is_answered = False  # it did not leave
-            elif record.state is not State.QUESTION:
+            elif record.state is not State.QUESTION and not hanging.is_over:
                 self._chain.leave(record)
 
     async def _yes(self, record: Record, wish: Wish) -> Answer:
@@ -180,7 +180,8 @@ class Questions:
         hanging = self._chain.hanging
         if hanging is None or now < hanging.until or hanging.record.state is not State.QUESTION:
             return
-        self._book.end_question(hanging.record, What.DECLINED, {"error": NOBODY})  # a reply in its queue is too late
+        hanging.is_over = True  # a reply that still waits for its turn is too late
+        self._book.end_question(hanging.record, What.DECLINED, {"error": NOBODY})
         try:
             for reply in hanging.question.replies:
                 await send(reply_call(reply, confirmed=False), SHORTLY)
