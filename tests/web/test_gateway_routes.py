@@ -284,7 +284,7 @@ async def test_a_pause_without_a_place_on_disk_says_so(sim: Simulator, tmp_path:
         paused = (await house.post("/gateway/pause")).json
         order = await house.post(Placed().target, Placed().body)
 
-    assert (paused["paused"], paused["kept"], order.code) == (True, False, "paused")
+    assert (paused["paused"], paused["kept"], order.code) == (True, False, "journal_down")
 
 
 async def test_pausing_twice_keeps_the_first_time(house: House) -> None:
