@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{place} holds another story already; name another directory", file=sys.stderr)
             return 1
         try:
-            kills = max(3, asked.orders // 100)
+            kills = max(3, asked.orders // 150)
             ending = asyncio.run(_story(asked.orders, asked.seed, place, kills))
             story = "\n\n".join((*HEAD, table(("", ""), head), *lines(ending)))
             print(story, flush=True)

@@ -1,7 +1,7 @@
 """The bridge of the order story: `bridge.py` as it is, but in a hurry where the story would take days otherwise.
 
 It asks as often as it is asked, looks for lost orders for seconds instead of minutes, takes a call that was never
-answered to have left the Gateway after three seconds instead of two minutes, and waits a second for the reply to a
+answered to have left the Gateway after three seconds instead of two minutes, and waits half a second for the reply to a
 question instead of sixty. What it does, and in which order, is untouched. The product has no setting for any of it and
 must not have one: this launcher changes its own process alone.
 """
@@ -20,7 +20,7 @@ from ibkr_bridge.traffic.manners import UNHURRIED
 from ibkr_bridge.upstream.gateway import Gateway
 
 GHOST_FOR = 3.0  # seconds
-ANSWER_WITHIN = 1.0  # seconds
+ANSWER_WITHIN = 0.4  # seconds
 SEARCH = Search(within=2.5, first=0.1, again=0.3, between=0.15, later=(3.0, 4.0, 5.0, 7.0, 10.0, 20.0), restart=5.0)
 """All in seconds; IBKR's list of orders takes 0.1 s to fill in the story."""
 

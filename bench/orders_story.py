@@ -26,7 +26,7 @@ from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.simulator import Simulator
 
 LOOKS = (f"/iserver/account/orders?accountId={ACCOUNT}", "/iserver/account/trades", "/orders?limit=20")
-LOOK_EVERY = 0.7  # seconds
+LOOK_EVERY = 1.0  # seconds
 SETTLES_WITHIN = 60.0  # seconds; a bridge that is right takes a few
 POLL = 0.25  # seconds
 LATE = 1.0  # seconds between a call's coming to the Gateway and its going on; usually it takes a thousandth of that

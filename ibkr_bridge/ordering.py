@@ -26,11 +26,12 @@ from ibkr_bridge.orders.seek import Seeker
 from ibkr_bridge.orders.wish import Send, Wish
 from ibkr_bridge.search import Search
 from ibkr_bridge.trip import CallerGone, Trip
-from ibkr_bridge.upstream.base import Answer, Call, Late, let_go
+from ibkr_bridge.upstream.base import Answer, Call, Late, let_go, whole
 from ibkr_bridge.upstream.headers import upwards
 
 OURS = "bridge"  # the key under which the bridge's own calls take turns
 GRACE = 2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make
+MOST_LISTED = 64 * 1024 * 1024  # bytes; a day of very many trades
 LOOK_WAIT = 12.0  # seconds; IBKR takes the list of orders once in five, and callers want it too
 IDLE = 3600.0  # seconds; whatever moves wakes the loop
 BREATH = 0.5  # seconds between two rounds at least, where nothing moves
@@ -220,8 +221,8 @@ class Ordering:
         try:
             let_go(await self.road.bare(_read(ORDERS_LIST, "force=true", of)))
             await self._clock.wait(asyncio.Event(), self._between)
-            orders = await self.road.ask(_read(ORDERS_LIST, of))
-            trades = await self.road.ask(_read(TRADES, "days=2"))
+            orders = await whole(await self.road.ask(_read(ORDERS_LIST, of)), MOST_LISTED)
+            trades = await whole(await self.road.ask(_read(TRADES, "days=2")), MOST_LISTED)
         except (BridgeError, CallerGone):
             return None
         if orders.status != 200 or trades.status != 200 or orders.rest or trades.rest:

@@ -129,6 +129,8 @@ class Record:
     replied: dict[str, tuple[str, Spoken | None]] = field(default_factory=dict)
     """Replies that were sent: by reply id the fingerprint of its body, and IBKR's answer."""
     flight: Flight | None = None
+    unread: Callable[[], bool] = lambda: False
+    """Whether the connection its answer was written to was closed by a caller who had not read it."""
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Record | None:

@@ -151,6 +151,8 @@ class Register:
             return None
         if twin.flight is not None and not twin.flight.done.is_set() and twin.flight.fingerprint == twin.fingerprint:
             return twin
+        if twin.unread() or (not twin.heard and twin.left is None):
+            return twin
         if not twin.heard and (twin.left is None or seconds_since(twin.left, self._utc()) <= TWIN_FOR):
             return twin
         if twin.state is State.UNKNOWN and not unknown_open:

@@ -27,7 +27,7 @@ from ibkr_bridge.upstream.base import Answer, Call, Rest
 from ibkr_bridge.upstream.headers import downwards, upwards
 from ibkr_bridge.web import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
 from ibkr_bridge.web.door import Door
-from ibkr_bridge.web.pipeline import is_there
+from ibkr_bridge.web.pipeline import is_there, unread
 from ibkr_bridge.web.routes import METHODS, OWN, destination, own_route
 from ibkr_bridge.web.signin import FROM_THE_KEEPER
 from ibkr_bridge.web.target import Target
@@ -132,6 +132,7 @@ async def _order(request: web.Request, line: Line, trip: Trip, confirm: frozense
         visit.order = trip.order
         if trip.order is not None:
             visit.told = functools.partial(_heard, line, trip.order)
+            trip.order.unread = unread(request)
 
 
 def _heard(line: Line, order: Record, arrived: bool) -> None:  # it is a callback's one word

@@ -7,6 +7,7 @@ foresaw becomes `internal` with the request's id, and its places (never its word
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import math
@@ -92,14 +93,34 @@ def _if_reset(request: web.Request, told: Callable[[bool], None]) -> None:
         request.protocol.on_reset = lambda: told(False)
 
 
+def unread(request: web.Request) -> Callable[[], bool]:
+    """Asks whether a connection has been reset since: the loop may hear of it after the caller's next one."""
+    door = request.protocol
+
+    def ask() -> bool:
+        waits = isinstance(door, Door) and door.on_reset is not None
+        transport = door.transport if waits and door is not None else None
+        return transport is not None and bool(_polled(transport, 0) & (select.POLLERR | select.POLLHUP))
+
+    return ask
+
+
 def is_there(request: web.Request) -> bool:
     """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
     transport = request.transport
     if transport is None or transport.is_closing():
         return False
+    return not _polled(transport, select.POLLRDHUP)
+
+
+def _polled(transport: asyncio.BaseTransport, events: int) -> int:
+    """What the system knows of a connection at this moment; errors and hang-ups are told unasked."""
+    number = transport.get_extra_info("socket").fileno()
+    if number < 0:
+        return 0
     poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-    return not poll.poll(0)
+    poll.register(number, events)
+    return sum(found for _, found in poll.poll(0))
 
 
 @web.middleware

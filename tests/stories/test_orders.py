@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -945,3 +946,21 @@ async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
 
     assert order_of(asked)[1] == "question"
     assert await house.settled(order_of(asked)[0]) == "not_placed"
+
+
+async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: Stage) -> None:
+    """The caller gave up in the very moment it came, and sends the order again at once: before the loop hears of it."""
+    body = json.dumps(ORDER.body).encode()
+    lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    ask = f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body
+    hasty = socket.create_connection(("127.0.0.1", house.port))
+    hasty.sendall(ask)
+    await house.heard(events.RequestServed)
+
+    hasty.close()  # with the answer unread: a reset
+    again = socket.create_connection(("127.0.0.1", house.port))
+    again.sendall(ask)
+    await house.heard(events.RequestServed, 2)
+
+    assert len(sent(sim)) == 1
+    again.close()
