@@ -165,24 +165,55 @@ async def call(
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", f"X-Bridge-Key: {KEY}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"] if method != "GET" else []
-    loop, heard = asyncio.get_running_loop(), b""
     with socket.socket() as talk:
         talk.setblocking(False)
+        ear = Ear(talk)
         try:
             async with asyncio.timeout(patience) as limit:
                 leaves(lambda: _end(limit))
                 try:
-                    await loop.sock_connect(talk, ("127.0.0.1", port))
+                    await asyncio.get_running_loop().sock_connect(talk, ("127.0.0.1", port))
                 except OSError:
                     return Told(End.NO_DOOR)
-                await loop.sock_sendall(talk, "\r\n".join((*lines, "", "")).encode() + body)
-                while not _is_whole(heard) and (piece := await loop.sock_recv(talk, PIECE)):
-                    heard += piece
+                await asyncio.get_running_loop().sock_sendall(talk, "\r\n".join((*lines, "", "")).encode() + body)
+                await ear.listen()
         except (TimeoutError, OSError):
-            with suppress(OSError):  # what has arrived has been heard
-                while piece := talk.recv(PIECE):
-                    heard += piece
-    return read(heard) if _is_whole(heard) else Told(End.NOTHING)
+            ear.take()  # what has arrived has been heard
+    return read(ear.heard) if _is_whole(ear.heard) else Told(End.NOTHING)
+
+
+class Ear:
+    """Takes what comes on a connection, so that nothing is lost to a caller who stops waiting in that very moment.
+
+    A read that is cancelled would be: asyncio may have taken its bytes from the connection already.
+    """
+
+    def __init__(self, talk: socket.socket) -> None:
+        self.heard = b""
+        self._talk = talk
+        self._is_over = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Come back when a whole answer is there, or no more will come."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._talk, self.take)
+        try:
+            await self._is_over.wait()
+        finally:
+            loop.remove_reader(self._talk)
+
+    def take(self) -> None:
+        """Take what has come by now."""
+        with suppress(BlockingIOError):
+            try:
+                while piece := self._talk.recv(PIECE):
+                    self.heard += piece
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                self._is_over.set()
+        if _is_whole(self.heard):
+            self._is_over.set()
 
 
 def _end(limit: asyncio.Timeout) -> None:

@@ -15,7 +15,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.processes import ROOT, NotStarted
@@ -25,7 +24,6 @@ from ibkr_bridge.sim.simulator import Simulator
 KEY = "the-order-story-has-a-key-of-its-own-0001"
 RATE = 20.0
 """Seconds of the simulator's in one of ours: IBKR's ten seconds before an empty 503 take half a second."""
-NOON = datetime(2026, 6, 17, 16, 0, tzinfo=UTC)  # in New York; the night is 12 h away, 36 min of ours
 STARTS_WITHIN = 60.0  # seconds, on a machine with much else to do
 ENDS_WITHIN = 40.0  # seconds; orders that are under way are waited for
 SURPRISES = (b'"bridge.loop_died"', b'"bridge.bug"', b'"request.failed"', b"surprised", b"Traceback")
@@ -44,7 +42,7 @@ class SignedIn(Simulator):
 def simulator(seed: int) -> SignedIn:
     """IBKR in a hurry; its list of orders is slow to fill and behind by a second of ours, until it is cleared."""
     return SignedIn(
-        clock=FastClock(RATE, NOON),
+        clock=FastClock(RATE),
         seed=seed,
         gateway_port=steady_port(),
         tickle_every=120.0,

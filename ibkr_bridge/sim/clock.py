@@ -34,12 +34,12 @@ class WallClock(Protocol):
 
 
 class FastClock:
-    """The machine's own time, run `rate` times as fast; the date is `day` at first, today's where it is not told."""
+    """The machine's own time, run `rate` times as fast."""
 
-    def __init__(self, rate: float = 1.0, day: datetime | None = None) -> None:
+    def __init__(self, rate: float = 1.0) -> None:
         self._rate = rate
         self._began = time.monotonic()
-        self._day = day or datetime.now(UTC)
+        self._day = datetime.now(UTC)
 
     def now(self) -> float:
         """See `SimClock.now`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -114,10 +113,3 @@ async def test_two_restarts_at_once_are_two_restarts(sim: Simulator) -> None:
     await sim.settled()
 
     assert (await visit(sim.port, "/clear")).endswith(b"cleared")
-
-
-def test_time_can_begin_on_a_day_of_ones_own() -> None:
-    """Far from any midnight."""
-    noon = datetime(2026, 6, 17, 16, 0, tzinfo=UTC)
-
-    assert noon <= FastClock(20.0, noon).utc() < noon + timedelta(hours=1)
