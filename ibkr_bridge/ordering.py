@@ -20,7 +20,7 @@ from ibkr_bridge.endpoint import Effect, Layer
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.desk import Desk
-from ibkr_bridge.orders.evidence import Seen, read_orders, read_trades
+from ibkr_bridge.orders.rows import Seen, read_orders, read_trades
 from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.orders.seek import Seeker
 from ibkr_bridge.orders.wish import Send, Wish

@@ -16,8 +16,9 @@ from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.orders.book import PREFIX, Book
 from ibkr_bridge.orders.chain import Chain
+from ibkr_bridge.orders.changes import figures_in
 from ibkr_bridge.orders.dealing import Read, Step
-from ibkr_bridge.orders.evidence import alike, figures_in, wanted
+from ibkr_bridge.orders.evidence import alike, wanted
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.record import Flight, Record, digest, seconds_since

@@ -1,52 +1,25 @@
 """How an order, a change or a cancel is recognised in IBKR's lists of orders and trades. Pure.
 
-An order is recognised by its cOID, which IBKR echoes as `order_ref`. A change is by the new figures standing at the
-order, a cancel by the order's state. What is found is proof; that nothing is found is one only after a while.
+An order is recognised by its cOID, which IBKR echoes as `order_ref`; a cancel by the order's state; a change by its
+figures, see `changes.py`. What is found is proof; that nothing is found is one only after a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ibkr_bridge.endpoint import Order
+from ibkr_bridge.orders.changes import changed, figures_in, shown
 from ibkr_bridge.orders.record import Record
-from ibkr_bridge.telling import as_object, parsed
+from ibkr_bridge.orders.rows import ENDED, GOING, Finding, Row, Seen, ids_of, row_of, status_of
+from ibkr_bridge.telling import as_object
 
 ALL = "-1"  # as an order's id: every order of the account
 NAMES = ("order_ref", "cOID", "local_order_id", "orderRef")
-IDS = ("orderId", "order_id")
-FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
-"""Of a ticket, and what IBKR's list calls them."""
 CLOCKS_DIFFER = 120.0  # seconds by which IBKR's clock and ours may
 LIKENESS = ("conid", "side")
-GOING = frozenset({"cancelled", "pendingcancel", "precancelled"})
-ENDED = frozenset({"filled", "inactive", *GOING})
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One look at IBKR's lists."""
-
-    orders: tuple[Row, ...] = ()
-    trades: tuple[Row, ...] = ()
-    is_whole: bool = False
-    """Whether IBKR says that the list of orders is complete, so that what is not in it does not exist."""
-    account: str | None = None
-    """Whose orders they are; None for all."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a look shows of an order: done, or certain never to be."""
-
-    is_done: bool
-    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def wanted(kind: Order, subject: str, body: bytes) -> dict[str, Any]:
@@ -55,13 +28,8 @@ def wanted(kind: Order, subject: str, body: bytes) -> dict[str, Any]:
     if kind is Order.ANSWER:
         return {"order": str(ticket.get("orderId", ""))}
     if kind is Order.MODIFY:
-        return {"order": subject, "figures": figures_in(ticket)}
+        return {"order": subject, "figures": figures_in(ticket), **shown(ticket)}
     return {"order": subject} if kind is Order.CANCEL else {}
-
-
-def figures_in(ticket: Row) -> dict[str, str]:
-    """The figures of a ticket that IBKR's list shows."""
-    return {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
 
 
 def alike(tickets: Iterable[Row]) -> dict[str, Any]:
@@ -83,22 +51,6 @@ def _looks_like(row: Row, likeness: Row) -> bool:
     return str(row.get("conid", "")) == conid and str(row.get("side", ""))[:1].upper() == side
 
 
-def read_orders(body: bytes) -> tuple[tuple[Row, ...], bool]:
-    """The rows of a list of orders, and whether IBKR calls it complete."""
-    told = as_object(body)
-    rows = told.get("orders")
-    return _rows(rows), told.get("snapshot") is True and isinstance(rows, list)
-
-
-def read_trades(body: bytes) -> tuple[Row, ...]:
-    """The rows of a list of trades."""
-    return _rows(parsed(body))
-
-
-def _rows(told: object) -> tuple[Row, ...]:
-    return tuple(row for row in told if isinstance(row, dict)) if isinstance(told, list) else ()
-
-
 def find(record: Record, seen: Seen) -> Finding | None:
     """What a look shows of an order; None where it shows nothing yet."""
     return FOUND_BY[record.kind](record, seen)
@@ -108,7 +60,7 @@ def _placed(record: Record, seen: Seen) -> Finding | None:
     for where, rows in (("orders", seen.orders), ("trades", seen.trades)):
         found = [row for row in rows if _has_name(row, record) and not _is_older(row, record)]
         if found:
-            return Finding(True, {"by": f"cOID in {where}", "order_ids": _ids(found), "status": _status(found[0])})
+            return Finding(True, {"by": f"cOID in {where}", "order_ids": ids_of(found), "status": status_of(found[0])})
     return None
 
 
@@ -137,25 +89,14 @@ def _made_at(row: Row) -> float | None:
         return None
 
 
-def _changed(record: Record, seen: Seen) -> Finding | None:
-    row = _row_of(record, seen)
-    figures = record.wanted.get("figures", {})
-    if row is None or not differs(record):
-        return None  # figures that were there before prove nothing
-    same = all(_is_same(row.get(theirs), figures[ours]) for ours, theirs in FIGURES if ours in figures)
-    if same:
-        return Finding(True, {"by": "its figures in orders", "order_ids": _ids([row]), "status": _status(row)})
-    return Finding(False, {"status": _status(row)}) if _status(row).lower() in ENDED else None
-
-
 def _cancelled(record: Record, seen: Seen) -> Finding | None:
     if record.wanted.get("order") == ALL:
         return _all_cancelled(record, seen)
-    row = _row_of(record, seen)
+    row = row_of(record.wanted.get("order"), seen)
     if row is None:
         return None
-    state = _status(row)
-    facts = {"by": "its state in orders", "order_ids": _ids([row]), "status": state}
+    state = status_of(row)
+    facts = {"by": "its state in orders", "order_ids": ids_of([row]), "status": state}
     return Finding(state.lower() in GOING, facts) if state.lower() in {"filled", *GOING} else None
 
 
@@ -163,46 +104,20 @@ def _all_cancelled(record: Record, seen: Seen) -> Finding | None:
     if not seen.is_whole:
         return None
     own = [row for row in seen.orders if record.account in (None, row.get("acct"), row.get("account"))]
-    working = [row for row in own if _status(row).lower() not in ENDED]
+    working = [row for row in own if status_of(row).lower() not in ENDED]
     return None if working else Finding(True, {"by": "no working order in orders"})
 
 
 def _answered(record: Record, seen: Seen) -> Finding | None:
-    row = _row_of(record, seen)
-    if row is None or _status(row).lower() in ("", "inactive", "warnstate"):
+    row = row_of(record.wanted.get("order"), seen)
+    if row is None or status_of(row).lower() in ("", "inactive", "warnstate"):
         return None
-    return Finding(True, {"by": "its state in orders", "order_ids": _ids([row]), "status": _status(row)})
+    return Finding(True, {"by": "its state in orders", "order_ids": ids_of([row]), "status": status_of(row)})
 
 
 FOUND_BY: Mapping[Order, Callable[[Record, Seen], Finding | None]] = {
     Order.PLACE: _placed,
-    Order.MODIFY: _changed,
+    Order.MODIFY: changed,
     Order.CANCEL: _cancelled,
     Order.ANSWER: _answered,
 }
-
-
-def _row_of(record: Record, seen: Seen) -> Row | None:
-    number = record.wanted.get("order")
-    return next((row for row in seen.orders if any(str(row.get(name, "")) == number for name in IDS)), None)
-
-
-def _ids(rows: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(str(row[name]) for row in rows for name in IDS if row.get(name)))
-
-
-def _status(row: Row) -> str:
-    return str(row.get("status", ""))
-
-
-def differs(record: Record) -> bool:
-    """Whether a change would show in the figures: at least one is known to have been another before."""
-    figures, was = record.wanted.get("figures", {}), record.wanted.get("was", {})
-    return any(name in was and not _is_same(was[name], value) for name, value in figures.items())
-
-
-def _is_same(theirs: object, ours: str) -> bool:
-    try:
-        return Decimal(str(theirs).replace(",", "")) == Decimal(ours)
-    except InvalidOperation:
-        return str(theirs).upper() == ours.upper()

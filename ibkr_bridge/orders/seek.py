@@ -15,11 +15,13 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.book import Book
+from ibkr_bridge.orders.changes import differs, stands
 from ibkr_bridge.orders.desk import UNKNOWN_OPEN
-from ibkr_bridge.orders.evidence import Seen, differs, find, is_like
+from ibkr_bridge.orders.evidence import find, is_like
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.register import REMEMBERED
+from ibkr_bridge.orders.rows import Finding, Seen
 from ibkr_bridge.orders.wish import Wish
 from ibkr_bridge.search import Search
 
@@ -176,19 +178,27 @@ class Seeker:
         """Settle what a look shows; `age`: seconds from its loss to the look."""
         finding = find(record, seen) if self._book.register.has_name(record) else None
         if finding is not None:
-            self._book.note(record, What.FOUND if finding.is_done else What.MISSED, finding.facts)
+            self._settle(record, finding)
         elif record.state is State.UNKNOWN and age >= self._search.within and seen.is_whole:
             self._given_up(record, seen)
 
+    def _settle(self, record: Record, finding: Finding) -> None:
+        self._book.note(record, What.FOUND if finding.is_done else What.MISSED, finding.facts)
+
     def _given_up(self, record: Record, seen: Seen) -> None:
-        nameless = record.kind is Order.PLACE and not record.names and is_like(record, seen)
-        if nameless or (record.kind is Order.MODIFY and not differs(record)):
-            record.error, record.over_restart = UNNAMED if nameless else UNSEEN, False  # it holds nobody up any more
-            self._hopeless.add(record.id)
-            return
+        """Judge what can be on its way no longer."""
+        if record.kind is Order.MODIFY and not differs(record):
+            finding = stands(record, seen)
+            return self._hope_no_more(record, UNSEEN) if finding is None else self._settle(record, finding)
+        if record.kind is Order.PLACE and not record.names and is_like(record, seen):
+            return self._hope_no_more(record, UNNAMED)
         looks, _ = self._looked.get(record.id, (0, 0.0))
         counted = {"orders": len(seen.orders), "trades": len(seen.trades), "looks": looks}
-        self._book.note(record, What.MISSED, {"error": NOT_THERE, **counted})
+        return self._settle(record, Finding(False, {"error": NOT_THERE, **counted}))
+
+    def _hope_no_more(self, record: Record, why: str) -> None:
+        record.error, record.over_restart = why, False  # it holds nobody up any more
+        self._hopeless.add(record.id)
 
 
 async def _nowhere(_: str | None) -> Seen | None:

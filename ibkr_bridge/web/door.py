@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
 from ibkr_bridge.web.again import Again, is_plain
+from ibkr_bridge.web.peer import is_broken
 
 HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
 IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
@@ -105,7 +106,7 @@ class Door(RequestHandler):
         self.head: bytes | None = None
         """The bytes of the request that is being answered, where they are one plain head and nothing else."""
         self.on_reset: Callable[[], None] | None = None
-        """Called where the connection is reset before anything more is said on it."""
+        """Called where the connection turns out to be closed by somebody who had not read what was said last."""
 
     @property
     def is_idle(self) -> bool:
@@ -132,10 +133,20 @@ class Door(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """They have gone."""
         self._head_came()
-        if exc is not None and self.on_reset is not None:
-            self.on_reset()
+        if exc is not None:
+            self._was_reset()
         self._keeper.leave(self)
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """They hang up; where something was said to them after they had, the system has called it an error by now."""
+        if self.transport is not None and is_broken(self.transport):
+            self._was_reset()
+        super().eof_received()
+
+    def _was_reset(self) -> None:
+        if self.on_reset is not None:
+            self.on_reset()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch the time that a head takes."""

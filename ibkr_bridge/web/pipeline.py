@@ -7,11 +7,9 @@ foresaw becomes `internal` with the request's id, and its places (never its word
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import math
-import select
 import time
 from collections.abc import Awaitable, Callable
 
@@ -35,6 +33,7 @@ from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
 from ibkr_bridge.web.door import HINT, NAME, Door
 from ibkr_bridge.web.keys import presented
+from ibkr_bridge.web.peer import is_broken, is_left
 from ibkr_bridge.web.routes import OPEN, find_out
 from ibkr_bridge.web.target import read_target
 from ibkr_bridge.web.visit import Visit, request_id
@@ -100,7 +99,7 @@ def unread(request: web.Request) -> Callable[[], bool]:
     def ask() -> bool:
         waits = isinstance(door, Door) and door.on_reset is not None
         transport = door.transport if waits and door is not None else None
-        return transport is not None and bool(_polled(transport, 0) & (select.POLLERR | select.POLLHUP))
+        return transport is not None and is_broken(transport)
 
     return ask
 
@@ -108,19 +107,7 @@ def unread(request: web.Request) -> Callable[[], bool]:
 def is_there(request: web.Request) -> bool:
     """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
     transport = request.transport
-    if transport is None or transport.is_closing():
-        return False
-    return not _polled(transport, select.POLLRDHUP)
-
-
-def _polled(transport: asyncio.BaseTransport, events: int) -> int:
-    """What the system knows of a connection at this moment; errors and hang-ups are told unasked."""
-    number = transport.get_extra_info("socket").fileno()
-    if number < 0:
-        return 0
-    poll = select.poll()
-    poll.register(number, events)
-    return sum(found for _, found in poll.poll(0))
+    return transport is not None and not transport.is_closing() and not is_left(transport)
 
 
 @web.middleware

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.endpoint import Order
-from ibkr_bridge.orders.evidence import Finding, Seen, find, read_orders, read_trades, wanted
+from ibkr_bridge.orders.evidence import find, wanted
 from ibkr_bridge.orders.record import Record
+from ibkr_bridge.orders.rows import Finding, Seen, read_orders, read_trades
 
 
 def record(kind: Order, **known: Any) -> Record:
@@ -79,28 +80,6 @@ def test_cancelling_all_is_recognised_by_none_being_left() -> None:
     assert looked(Order.CANCEL, order="-1", whole=False) is None
 
 
-def test_a_change_is_recognised_by_its_figures() -> None:
-    """However they are written; an order that has ended can be changed no more."""
-    known: dict[str, Any] = {
-        "order": "7",
-        "figures": {"price": "187.5", "quantity": "1", "tif": "day"},
-        "was": {"price": "188"},
-    }
-
-    assert looked(Order.MODIFY, row(), **known) is True
-    assert looked(Order.MODIFY, row(price="188"), **known) is None
-    assert looked(Order.MODIFY, row(price="188", status="Filled"), **known) is False
-    assert looked(Order.MODIFY, row(), order="7", figures={}) is None
-
-
-@pytest.mark.parametrize("was", [{}, {"price": "187.50"}, {"quantity": "1.0", "tif": "DAY"}])
-def test_figures_that_were_there_before_prove_no_change(was: dict[str, str]) -> None:
-    """What else was to change does not show in the list."""
-    figures = {"price": "187.5", "quantity": "1", "tif": "day"}
-
-    assert looked(Order.MODIFY, row(), order="7", figures=figures, was=was) is None
-
-
 @pytest.mark.parametrize("when", [{"trade_time_r": 1_781_600_000_000}, {"trade_time": "20260616-16:00:00"}])
 def test_a_trade_of_the_day_before_is_another_orders(when: dict[str, Any]) -> None:
     """IBKR takes the same cOID again after a day."""
@@ -121,11 +100,13 @@ def test_an_answered_notice_is_recognised_by_the_order_working() -> None:
 
 def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
     """Of a change its figures, of a cancel its order; nothing that is not needed."""
-    ticket = json.dumps({"conid": 1, "price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}).encode()
+    figures = {"price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}
+    ticket = json.dumps({"conid": 1, "orderType": "LMT", **figures}).encode()
 
     assert wanted(Order.MODIFY, "7", ticket) == {
         "order": "7",
         "figures": {"price": "187.5", "quantity": "2", "tif": "GTC"},
+        "type": "LMT",
     }
     assert wanted(Order.CANCEL, "7", b"") == {"order": "7"}
     assert wanted(Order.ANSWER, "notification", b'{"orderId": 9}') == {"order": "9"}

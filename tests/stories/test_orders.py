@@ -13,6 +13,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.web import pipeline
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
 
@@ -886,6 +887,24 @@ async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim:
     assert await house.heard(events.OrderPlacedLate)
 
 
+@pytest.mark.parametrize(("done", "state"), [(True, "placed"), (False, "not_placed")])
+async def test_a_lost_change_of_what_was_never_seen_is_settled_in_the_end(
+    house: House, sim: Stage, done: bool, state: str
+) -> None:
+    """Nobody here knows what a bracket's parent was before; when nothing can be on its way any more, its row tells."""
+    parent = {**LIMIT.body["orders"][0], "cOID": "parent"}
+    child = {**parent, "side": "SELL", "price": 190.0, "parentId": "parent"}
+    del child["cOID"]
+    reply = await house.post("/iserver/account/DU1234567/orders", {"orders": [parent, child]})
+    number = reply.json[0]["order_id"]
+    sim.faults.add("cut-before", path=f"/order/{number}", times=1, done=done)
+
+    lost = await house.post(f"/iserver/account/DU1234567/order/{number}", {**parent, "price": 187.4})
+
+    assert order_of(lost)[1] == "unknown"
+    assert await house.settled(order_of(lost)[0]) == state
+
+
 async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim: Stage) -> None:
     """The same figures as before prove nothing; a person has to look."""
     number = (await place(house, LIMIT)).json[0]["order_id"]
@@ -948,19 +967,46 @@ async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
     assert await house.settled(order_of(asked)[0]) == "not_placed"
 
 
-async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: Stage) -> None:
-    """The caller gave up in the very moment it came, and sends the order again at once: before the loop hears of it."""
+def asking(house: House) -> socket.socket:
+    """A caller who has just sent an order."""
     body = json.dumps(ORDER.body).encode()
     lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    ask = f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body
-    hasty = socket.create_connection(("127.0.0.1", house.port))
-    hasty.sendall(ask)
+    caller = socket.create_connection(("127.0.0.1", house.port))
+    caller.sendall(f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
+    return caller
+
+
+async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: Stage) -> None:
+    """The caller gave up in the very moment it came, and sends the order again at once: before the loop hears of it."""
+    hasty = asking(house)
     await house.heard(events.RequestServed)
 
     hasty.close()  # with the answer unread: a reset
-    again = socket.create_connection(("127.0.0.1", house.port))
-    again.sendall(ask)
+    again = asking(house)
     await house.heard(events.RequestServed, 2)
 
+    assert len(sent(sim)) == 1
+    again.close()
+
+
+async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
+    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look at the connection and the first byte: the answer meets a closed door."""
+    hasty = asking(house)
+    is_there = pipeline.is_there
+
+    def is_still_there(request: Any) -> bool:
+        there = is_there(request)
+        hasty.close()
+        return there
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "is_there", is_still_there)
+        (gone,) = await house.heard(events.OrderUnheard)
+    again = asking(house)
+    await house.heard(events.RequestServed, 2)
+
+    assert gone.order  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1
     again.close()
