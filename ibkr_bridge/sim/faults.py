@@ -47,6 +47,8 @@ KINDS: Mapping[str, Kind] = {
     "brokerage-lost": Kind(Side.EVENT, "IBKR ends the brokerage session; the login stays"),
     "competing": Kind(Side.EVENT, "another program takes the brokerage session"),
     "ibkr-down": Kind(Side.EVENT, "IBKR cannot be reached: calls hang in their slots until cleared, unanswered"),
+    "stream-silent": Kind(Side.EVENT, "open sockets and new ones are never told anything, no heartbeat, until cleared"),
+    "stream-cut": Kind(Side.EVENT, "IBKR closes every socket of the stream"),
     "late": Kind(Side.SOCKET, "stands in the Gateway's queue for `seconds`, then goes, its sender there or not", LATE),
     "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address that may not"),
     "cut-before": Kind(Side.SOCKET, "the connection is cut before the first byte of the answer; not carried out"),

@@ -107,4 +107,4 @@ class Simulator(Stage):
 
     @property
     def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {"refuse": self.gateway.reopen, "ibkr-down": self.gateway.upstream.come_up}
+        return {**super()._undoings, "refuse": self.gateway.reopen, "ibkr-down": self.gateway.upstream.come_up}

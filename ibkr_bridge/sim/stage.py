@@ -16,13 +16,17 @@ from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
+from ibkr_bridge.sim.market.stream import QUOTES_EVERY
 from ibkr_bridge.sim.market.world import make_world
 from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.tasks import Tasks
 
 
 class Stage:
-    """A market, and on `port` a Gateway in front of it; all times in seconds of its clock."""
+    """A market, and on `port` a Gateway in front of it; all times in seconds of its clock.
+
+    `quotes_every` lies between two updates of one streamed quote; `market.stream.rate` sets a pace for all together.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Stage:
         established_after: float = 0.1,
         list_loads_in: float = 0.0,
         list_lag: float = 0.0,
+        quotes_every: float = QUOTES_EVERY,
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
@@ -43,7 +48,7 @@ class Stage:
         delays = {"reopen_after": reopen_after, "established_after": established_after}
         delays |= {"list_loads_in": list_loads_in, "list_lag": list_lag}
         world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
-        self.market = Market(world, self.clock, self.faults, Pacing(pacing))
+        self.market = Market(world, self.clock, self.faults, Pacing(pacing), quotes_every)
         self._tasks = Tasks()
 
     @property
@@ -139,11 +144,13 @@ class Stage:
             "sso-lost": self.log_out,
             "brokerage-lost": self.lose_brokerage,
             "competing": self.compete,
+            "stream-silent": self.market.stream.fall_silent,
+            "stream-cut": lambda: self._tasks.start(self.market.stream.end(), name="cut"),
         }
 
     @property
     def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {}
+        return {"stream-silent": self.market.stream.speak_again}
 
 
 async def visit(port: int, target: str) -> bytes:

@@ -148,7 +148,7 @@ class RealGateway(Stage):
 
     @property
     def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {"refuse": self._come_back}
+        return {**super()._undoings, "refuse": self._come_back}
 
     def _kill(self) -> None:
         """Its port is closed and its connections are dropped at once."""

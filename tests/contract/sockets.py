@@ -17,6 +17,8 @@ UPGRADE = {
 }
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to that key, from the RFC itself
 PATH = "/v1/api/ws"
+LAST = b'"username"'
+"""Of what IBKR says unasked when a socket opens, the last message has this in it."""
 
 
 class Socket:
@@ -52,3 +54,10 @@ class Socket:
         while (found := await self.hear())[0] != kind:
             pass
         return found[1]
+
+    async def greeted(self) -> list[bytes]:
+        """What IBKR opens with, where somebody is signed in; whatever comes afterwards is no part of it."""
+        said = [await self.hears(BINARY)]
+        while LAST not in said[-1]:
+            said.append(await self.hears(BINARY))
+        return said

@@ -26,7 +26,7 @@ def open_socket(gate: Stage, dial: Dial) -> Open:
         socket = Socket(await dial())
         await within(socket.open(target))
         if connected:
-            await within(socket.hears(BINARY))
+            await within(socket.greeted())
         return socket
 
     return opened
@@ -93,6 +93,16 @@ async def test_clients_words_arrive_as_text(gate: Stage, socket: Socket) -> None
     await within(gate.market.stream.has_heard("ech+hb"))
 
     assert gate.market.stream.heard == ["tic", "ech+hb"]
+
+
+async def test_what_is_asked_for_is_streamed(gate: Stage, socket: Socket) -> None:
+    """From the first message on, as it comes."""
+    socket.say('smd+265598+{"fields":["31"]}')
+
+    said = [json.loads(await within(socket.hears(BINARY))) for _ in range(2)]
+
+    assert [(each["topic"], "31" in each) for each in said] == [("smd+265598", True)] * 2
+    assert "6509" not in said[1]
 
 
 async def test_words_before_ibkr_is_there_are_lost(gate: Stage, open_socket: Open, moment: float) -> None:
@@ -261,11 +271,12 @@ async def test_five_stuck_calls_do_not_stop_a_socket(gate: Stage, dial: Dial, op
 
 
 async def test_a_socket_outlives_the_login(gate: Stage, socket: Socket) -> None:
-    """Unless IBKR closes it."""
+    """Unless IBKR closes it; what it says of the session's end arrives."""
     gate.log_out()
     socket.say("tic")
 
-    assert b'"tic"' in await within(socket.hears(BINARY))
+    said = [json.loads(await within(socket.hears(BINARY))) for _ in range(2)]
+    assert [each["topic"] for each in said] == ["sts", "tic"]
 
 
 async def test_a_burst_arrives_complete_and_in_order(gate: Stage, socket: Socket) -> None:

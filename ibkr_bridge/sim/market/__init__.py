@@ -10,5 +10,7 @@ holdings.py       what accounts hold      accounts.py, portfolio.py
 book.py           orders and fills        tickets.py         what is accepted, and what is asked back
 desk.py           the question that hangs order_calls.py, order_lists.py
 contracts.py      looking things up       odds.py            notices, lists, scanners, performance
+stream.py         the websocket           listener.py        one client's end of it
+feeds/            what is streamed        lines.py           how many quotes may be open
 pacing.py         IBKR's limits           tampering.py       answers spoilt by a fault
 """

@@ -11,6 +11,7 @@ from typing import Any
 
 from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.holdings import CASH, worth
+from ibkr_bridge.sim.market.session_calls import SERVER
 from ibkr_bridge.sim.market.world import World
 
 NO_ACCOUNTS: dict[str, Any] = {"accounts": [], "acctProps": {}, "aliases": {}, "selectedAccount": ""}
@@ -22,8 +23,13 @@ def accounts(world: World, ask: Ask) -> Answer:
     """The accounts one may trade; IBKR wants this asked once in every brokerage session."""
     if world.sessions.brokerage:
         world.sessions.brokerage.accounts_seen = True
+    return ok(described(world))
+
+
+def described(world: World) -> dict[str, Any]:
+    """The accounts, what may be done in them, and which is selected; the stream says the same when it opens."""
     properties = {"hasChildAccounts": False, "supportsCashQty": True, "supportsFractions": True}
-    body = {
+    return {
         "accounts": list(world.accounts),
         "acctProps": dict.fromkeys(world.accounts, properties),
         "aliases": {name: name for name in world.accounts},
@@ -32,12 +38,11 @@ def accounts(world: World, ask: Ask) -> Answer:
         "groups": [],
         "profiles": [],
         "selectedAccount": world.selected,
-        "serverInfo": {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"},
+        "serverInfo": SERVER,
         "sessionId": "simulated.1",
         "isFT": False,
         "isPaper": not world.live,
     }
-    return ok(body)
 
 
 def select(world: World, ask: Ask) -> Answer:
@@ -90,9 +95,14 @@ def part_of_summary(world: World, ask: Ask) -> Answer:
 
 def profit(world: World, ask: Ask) -> Answer:
     """Profit and loss for each account and model; empty until the accounts are there."""
+    return ok({"upnl": profits(world, ask.now)})
+
+
+def profits(world: World, now: float) -> dict[str, dict[str, Any]]:
+    """The same, by account and model."""
     rows = {}
     for account in world.accounts:
-        value = worth(world, account, ask.now)
+        value = worth(world, account, now)
         rows[f"{account}.Core"] = {
             "rowType": 1,
             "dpl": Decimal("12.34"),
@@ -102,7 +112,7 @@ def profit(world: World, ask: Ask) -> Answer:
             "el": CASH,
             "mv": value - CASH,
         }
-    return ok({"upnl": rows})
+    return rows
 
 
 ROUTES = (

@@ -64,11 +64,21 @@ class Book:
         self._names: dict[str, float] = {}  # when each was registered
         self._next = 1_000_000_001
         self.trades: list[Trade] = []
+        self.moved: list[int] = []
+        """The number of an order for each time it was placed, changed, filled or cancelled."""
 
     def orders(self, now: float) -> list[Order]:
         """Every order as it stands now, the newest first."""
         self._fill(now)
         return sorted(self._orders.values(), key=lambda order: -order.number)
+
+    def look(self, now: float) -> None:
+        """Look at the prices, so that what is good fills."""
+        self._fill(now)
+
+    def known(self, number: int) -> Order:
+        """One order as it stood when somebody looked last; nothing fills by this."""
+        return self._orders[number]
 
     def find(self, number: int, now: float) -> Order | None:
         """One order as it stands now."""
@@ -109,6 +119,7 @@ class Book:
             self._keep(replace(self._orders[number], state="Cancelled", at=now))
 
     def _keep(self, order: Order) -> None:
+        self.moved.append(order.number)
         self._orders[order.number] = order
         self._working.pop(order.number, None)
         if order.is_working:

@@ -1,7 +1,8 @@
 """Looking at orders: the live list, one order, and the trades.
 
 The live list is stubborn: the first call of a session answers an empty list that is no snapshot, and so does every call
-with `force=true`, which clears it. It may be behind, and shows no more than a thousand.
+with `force=true`, which clears it. It may be behind, and shows no more than a thousand. One call with `filters`
+silences the stream of orders, until one with `force=true`.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ def live(world: World, ask: Ask) -> Answer:
     wanted = [name for name in ask.query.get("filters", "").split(",") if name]
     if any(name not in FILTERS for name in wanted):  # CamelCase, for instance
         return error(500, "Internal Server Error")
-    listed = _listed(world, ask.now, forced=ask.query.get("force") == "true")
+    forced = ask.query.get("force") == "true"
+    if world.sessions.brokerage and (wanted or forced):
+        world.sessions.brokerage.orders_silent = bool(wanted)
+    listed = _listed(world, ask.now, forced=forced)
     if listed is None:
         return ok(COLD)
     states = {FILTERS[name] for name in wanted} - {""}
     account = ask.query.get("accountId")
     orders = [each for each in listed if account in (None, each.account) and (not states or each.state in states)]
-    return ok({"orders": [_row(world, each) for each in orders[:MOST]], "snapshot": True})
+    return ok({"orders": [row(world, each) for each in orders[:MOST]], "snapshot": True})
 
 
 def _listed(world: World, now: float, *, forced: bool) -> list[Order] | None:
@@ -69,10 +73,11 @@ def status(world: World, ask: Ask) -> Answer:
 def trades(world: World, ask: Ask) -> Answer:
     """Today's executions."""
     world.book.orders(ask.now)
-    return ok([_trade(world, trade) for trade in world.book.trades])
+    return ok([execution(world, trade) for trade in world.book.trades])
 
 
-def _row(world: World, order: Order) -> dict[str, Any]:
+def row(world: World, order: Order) -> dict[str, Any]:
+    """One order as the live list and the stream show it."""
     what = world.quotes.instrument(order.conid)
     left = order.size - order.filled if order.is_working else Decimal(0)
     return {
@@ -137,7 +142,8 @@ def _status(world: World, order: Order) -> dict[str, Any]:
     }
 
 
-def _trade(world: World, trade: Trade) -> dict[str, Any]:
+def execution(world: World, trade: Trade) -> dict[str, Any]:
+    """One trade as its list and the stream show it."""
     order, what = trade.order, world.quotes.instrument(trade.order.conid)
     return {
         "execution_id": f"0000e0d5.{trade.number:08x}.01.01",

@@ -8,15 +8,15 @@ looks like a first snapshot for ever; so does a derivative whose underlying was 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.lines import Lines
 from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World
 
-MAX_LINES = 100
 FILLED_AFTER = 0.3
 """Seconds from the opening of a stream to its first prices."""
 COMPUTED_AFTER = 1.2
@@ -25,6 +25,7 @@ MAX_CONIDS = 100
 MAX_FIELDS = 50
 
 BAR_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400, "S": 1, "s": 1}
+BAR_SECONDS |= {"hour": 3600, "day": 86_400}  # as the stream writes them
 MAX_POINTS = 1000
 
 FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
@@ -49,9 +50,11 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
     "7051": lambda quotes, what, now: what.name,
     "7283": lambda quotes, what, now: "21.4%",
 }
+"""Fields by number; strings with thousands separators, as IBKR sends them."""
 COMPUTED = frozenset({"7283"})
 DERIVATIVES = frozenset({"FUT", "OPT"})
-"""Snapshot fields by number; strings with thousands separators, as IBKR sends them."""
+ABOUT = {"server_id": "q0", "6119": "q0", "6509": "RpB"}
+"""Which server tells, and how good its quotes are."""
 
 
 def snapshot(world: World, ask: Ask) -> Answer:
@@ -68,21 +71,28 @@ def snapshot(world: World, ask: Ask) -> Answer:
 def history(world: World, ask: Ask) -> Answer:
     """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
     what = _instrument(world, ask.query.get("conid", ""))
-    period = _span(ask.query.get("period", "1d"))
-    bar = _span(ask.query.get("bar", "1h"))
-    if what is None or not period or not bar:
-        return error(500 if what else 400, "Chart data unavailable" if what else "Bad Request: no such conid")
+    if what is None:
+        return error(400, "Bad Request: no such conid")
+    drawn = chart(world, what, ask.query, ask.now)
+    return error(500, "Chart data unavailable") if drawn is None else ok(drawn)
+
+
+def chart(world: World, what: Instrument, asked: Mapping[str, str], now: float) -> dict[str, Any] | None:
+    """Candles of one instrument with all that is said about them; None where period or bar is no span of time."""
+    period, bar = span(asked.get("period", "1d")), span(asked.get("bar", "1h"))
+    if not period or not bar:
+        return None
     points = max(min(period // bar, MAX_POINTS), 1)
-    first = ask.now - ask.now % bar - (points - 1) * bar
+    first = now - now % bar - (points - 1) * bar
     data = [_candle(world, what, first + number * bar, bar) for number in range(points)]
-    return ok(_chart(what, ask, data, world.calendar.at(first).strftime("%Y%m%d-%H:%M:%S"), bar))
+    return _chart(what, asked, data, world.calendar.at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
 
 
 def unsubscribe(world: World, ask: Ask) -> Answer:
     """Give one line back."""
     lines = _lines(world)
     conid = ask.form.get("conid")
-    if not isinstance(conid, int) or lines.pop(conid, None) is None:
+    if not isinstance(conid, int) or not lines.give_back(conid):
         return error(500, "unknown")
     return ok({"success": True})
 
@@ -100,25 +110,28 @@ def _row(world: World, conid: int, fields: list[str], now: float) -> dict[str, A
         return row
     if what.kind in DERIVATIVES and not world.was_searched(conid):
         return row
-    if conid not in lines and len(lines) < MAX_LINES:
-        lines[conid] = now
-    open_for = now - lines.get(conid, now)
-    if open_for < FILLED_AFTER:
+    line = lines.take(conid, now)
+    if line is None or now - line.opened < FILLED_AFTER:
         return row
-    there = [field for field in fields if field in FIELDS and (open_for >= COMPUTED_AFTER or field not in COMPUTED)]
-    shown = {field: FIELDS[field](world.quotes, what, now) for field in there}
-    return row | {"_updated": world.calendar.ms(now), "server_id": "q0", "6119": "q0", "6509": "RpB"} | shown
+    return row | {"_updated": world.calendar.ms(now), **ABOUT} | shown(world.quotes, what, fields, line.opened, now)
 
 
-def _lines(world: World) -> dict[int, float]:
-    return world.sessions.brokerage.lines if world.sessions.brokerage else {}
+def shown(quotes: Quotes, what: Instrument, fields: list[str], opened: float, now: float) -> dict[str, str]:
+    """Those of the fields that there are, of a line opened at a moment: computed ones come later."""
+    computed = now - opened >= COMPUTED_AFTER
+    there = [field for field in fields if field in FIELDS and (computed or field not in COMPUTED)]
+    return {field: FIELDS[field](quotes, what, now) for field in there}
+
+
+def _lines(world: World) -> Lines:
+    return world.sessions.brokerage.lines if world.sessions.brokerage else Lines()
 
 
 def _instrument(world: World, conid: str) -> Instrument | None:
     return world.quotes.instrument(int(conid)) if conid.isdigit() else None
 
 
-def _span(text: str) -> int:
+def span(text: str) -> int:
     """Seconds of `2h`, `1d`, `5min`; 0 for what is no span of time."""
     found = re.fullmatch(r"(\d{1,4})([A-Za-z]+)", text)
     return int(found[1]) * BAR_SECONDS.get(found[2], 0) if found else 0
@@ -136,7 +149,9 @@ def _candle(world: World, what: Instrument, start: float, bar: int) -> dict[str,
     }
 
 
-def _chart(what: Instrument, ask: Ask, data: list[dict[str, Any]], start: str, bar: int) -> dict[str, Any]:
+def _chart(
+    what: Instrument, asked: Mapping[str, str], data: list[dict[str, Any]], start: str, bar: int
+) -> dict[str, Any]:
     return {
         "serverId": "20477",
         "symbol": what.symbol,
@@ -145,11 +160,11 @@ def _chart(what: Instrument, ask: Ask, data: list[dict[str, Any]], start: str, b
         "startTime": start,
         "high": f"{max(each['h'] for each in data)}/1/0.00",
         "low": f"{min(each['l'] for each in data)}/1/0.00",
-        "timePeriod": ask.query.get("period", "1d"),
+        "timePeriod": asked.get("period", "1d"),
         "barLength": bar,
         "mdAvailability": "S",
         "mktDataDelay": 0,
-        "outsideRth": ask.query.get("outsideRth") == "true",
+        "outsideRth": asked.get("outsideRth") == "true",
         "tradingDayDuration": 1440,
         "volumeFactor": 40,
         "priceDisplayRule": 1,

@@ -19,7 +19,7 @@ from ibkr_bridge.sim.faults import Faults, Side
 from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok, read_path, read_query
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
-from ibkr_bridge.sim.market.stream import Stream, is_socket
+from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream, is_socket
 from ibkr_bridge.sim.market.table import ROUTES
 from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
 from ibkr_bridge.sim.market.world import World
@@ -42,10 +42,17 @@ LIMIT = 1 << 30
 class Market:
     """IBKR's end of the wire: `https://api.ibkr.com`, made of paper."""
 
-    def __init__(self, world: World, clock: SimClock, faults: Faults, pacing: Pacing | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        clock: SimClock,
+        faults: Faults,
+        pacing: Pacing | None = None,
+        quotes_every: float = QUOTES_EVERY,
+    ) -> None:
         self.world = world
         self.log = Log()
-        self.stream = Stream(world.calendar, clock)
+        self.stream = Stream(world, clock, quotes_every)
         self.port = 0
         self._clock = clock
         self._faults = faults
@@ -83,6 +90,7 @@ class Market:
         for task in tuple(self._serving):  # aiohttp forgets those whose connection is gone
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        await self.stream.stop()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if (task := asyncio.current_task()) is not None:
@@ -120,6 +128,7 @@ class Market:
     def answer(self, seen: Seen, fault: str = "") -> Answer:
         """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
         answer = self._judge(seen, fault)
+        self.stream.stir()
         return Answer(
             answer.status, answer.body, answer.content_type, (*answer.headers, ("Set-Cookie", SESSION_COOKIE))
         )

@@ -16,6 +16,7 @@ USER = 123456789
 NAME = "simulated"
 HTML = "text/html;charset=utf-8"
 LOGIN_COOKIE = "XYZAB_AM.LOGIN"
+SERVER = {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"}
 
 
 def status_of(world: World, now: float) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def status_of(world: World, now: float) -> dict[str, Any]:
         "connected": True,
         "message": "",
         "MAC": "98:F2:B3:23:BF:A0",
-        "serverInfo": {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"},
+        "serverInfo": SERVER,
         "fail": "",
     }
 

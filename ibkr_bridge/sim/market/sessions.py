@@ -7,17 +7,28 @@ moment after that (`established`). Another program of the same user can take it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from enum import Enum
 from zoneinfo import ZoneInfo
 
 from ibkr_bridge.sim.clock import Calendar
 from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.lines import Lines
 
 IDLE = 600.0
 """Seconds without any call after which a login ends; the API's `ssoExpires` counts them down."""
 
 NEW_YORK = ZoneInfo("America/New_York")
+
+
+class News(Enum):
+    """What becomes of the brokerage session."""
+
+    LOST = "lost"
+    TAKEN = "taken by another program"
+    OPENED = "opened; authenticated a moment later"
 
 
 @dataclass
@@ -47,7 +58,8 @@ class Brokerage:
     orders: list[Order] = field(default_factory=list)  # that list as it is told, and when it was made
     orders_at: float | None = None
     suppressed: set[str] = field(default_factory=set)
-    lines: dict[int, float] = field(default_factory=dict)  # conid → when its quotes were first asked for
+    lines: Lines = field(default_factory=Lines)  # the instruments whose quotes are open
+    orders_silent: bool = False  # the list of orders was asked with filters: nothing of orders is streamed
     searched: set[int] = field(default_factory=set)  # what a search has found, so that more is known of it
     thin: set[str] = field(default_factory=set)  # what was asked once, so that the next answer is a full one
 
@@ -67,6 +79,8 @@ class Sessions:
         self.established_after = established_after
         self.brokerage: Brokerage | None = None
         self.competing = False
+        self.tell: Callable[[News], None] = lambda news: None
+        """Hears what becomes of the brokerage session, in that very moment."""
         self._logins: dict[str, Login] = {}
         self._made = 0
 
@@ -93,8 +107,8 @@ class Sessions:
     def log_out(self) -> None:
         """End every login and what stood on it."""
         self._logins.clear()
-        self.brokerage = None
         self.competing = False
+        self.lose()
 
     def open(self, now: float, compete: bool, at_once: bool = False, whole: bool = False) -> None:
         """Open the brokerage session, unless it stands already or somebody else holds it and may keep it.
@@ -108,15 +122,19 @@ class Sessions:
             ready = now if at_once or whole else now + self.reopen_after
             full = ready if whole else ready + self.established_after
             self.brokerage = Brokerage(ready, full, accounts_seen=whole)
+            self.tell(News.OPENED)
 
     def lose(self) -> None:
         """The brokerage session is gone, the login stays."""
-        self.brokerage = None
+        if self.brokerage is not None:
+            self.brokerage = None
+            self.tell(News.LOST)
 
     def taken(self) -> None:
         """Another program of the same user took the brokerage session."""
         self.brokerage = None
         self.competing = True
+        self.tell(News.TAKEN)
 
     def is_authenticated(self, now: float) -> bool:
         """Whether brokerage calls are served."""
@@ -129,7 +147,7 @@ class Sessions:
     def _end(self, login: Login | None) -> None:
         if login is not None:
             del self._logins[login.token]
-            self.brokerage = None
+            self.lose()
 
     def _midnight(self, now: float) -> float:
         here = self.calendar.at(now).astimezone(NEW_YORK)

@@ -1,0 +1,37 @@
+"""Clients of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.stream import Stream
+from tests.contract.sockets import Socket
+from tests.sim.conftest import Dial
+from tests.sim.market.ear import Ear
+
+Listen = Callable[[], Awaitable[Ear]]
+
+
+@pytest.fixture
+def listen(dial: Dial) -> Listen:
+    """Opens as many sockets as wished, each greeted."""
+
+    async def opened() -> Ear:
+        return await Ear(Socket(await dial())).open()
+
+    return opened
+
+
+@pytest.fixture
+async def ear(listen: Listen) -> Ear:
+    """One socket."""
+    return await listen()
+
+
+@pytest.fixture
+def stream(sim: Simulator) -> Stream:
+    """IBKR's end."""
+    return sim.market.stream

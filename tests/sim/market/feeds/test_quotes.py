@@ -1,0 +1,296 @@
+"""Quotes, `smd`: full first, then changes, ended by time, by a word, by a call, or by too many lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+
+from ibkr_bridge.sim import FastClock, Simulator
+from ibkr_bridge.sim.market.feeds.quotes import EMPTY_EACH, LASTS
+from ibkr_bridge.sim.market.lines import MOST, Lines
+from ibkr_bridge.sim.market.quote_calls import COMPUTED_AFTER, FILLED_AFTER
+from ibkr_bridge.sim.market.quotes import PLENTY
+from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream
+from tests.clocks import ManualClock
+from tests.contract.sockets import Socket
+from tests.sim.market.conftest import Listen
+from tests.sim.market.ear import AAPL, ES, IBM, Ear
+from tests.sim.wire import Wire, connect
+
+API = "/v1/api/iserver"
+ALWAYS = {"topic", "conid", "conidEx", "_updated"}
+FULL = ALWAYS | {"server_id", "6119", "6509"}
+
+
+def smd(target: str, *fields: str) -> str:
+    """The words that open a quote."""
+    return f"smd+{target}+{json.dumps({'fields': fields or ('31', '84', '86')})}"
+
+
+async def moved(ear: Ear, clock: ManualClock, seconds: float, every: float = QUOTES_EVERY) -> list[dict[str, object]]:
+    """What is said while time moves by so many seconds, heartbeats left out."""
+    found = []
+    for _ in range(round(seconds / every)):
+        clock.advance(every)
+        found += await ear.rest()
+    return [message for message in found if "hb" not in message]
+
+
+async def lived(wire: Wire, clock: ManualClock, seconds: float) -> None:
+    """Time passes, and the login is kept alive meanwhile."""
+    while seconds > 0:
+        step = min(seconds, 300.0)
+        clock.advance(step)
+        await wire.call("GET", "/v1/api/tickle")
+        seconds -= step
+
+
+@pytest.mark.parametrize("target", [AAPL, f"{AAPL}@ARCA"])
+async def test_the_first_message_is_a_full_one(ear: Ear, target: str) -> None:
+    """Its topic is what was asked; fields that do not exist are not there."""
+    said = await ear.ask(smd(target, "31", "55", "84", "99999"))
+
+    assert set(said) == FULL | {"31", "55", "84"}
+    assert (said["topic"], said["conid"], said["conidEx"]) == (f"smd+{target}", int(AAPL), target)
+    assert re.fullmatch(r"\d+\.\d\d", said["31"])
+
+
+async def test_later_messages_hold_what_has_changed(ear: Ear, clock: ManualClock) -> None:
+    """Nothing else, and each another price than before."""
+    known = await ear.ask(smd(AAPL, "31", "55", "7741"))
+
+    updates = await moved(ear, clock, 5)
+
+    assert len(updates) > 5
+    for update in updates:
+        assert set(update) == ALWAYS | {"31"}
+        assert update["31"] != known["31"]
+        known |= update
+
+
+async def test_computed_fields_come_later(ear: Ear, clock: ManualClock) -> None:
+    """As with snapshots."""
+    first = await ear.ask(smd(AAPL, "7283"))
+
+    later = await moved(ear, clock, COMPUTED_AFTER + QUOTES_EVERY)
+
+    assert "7283" not in first
+    assert [set(update) for update in later] == [ALWAYS | {"7283"}]
+
+
+async def test_now_and_then_an_update_is_empty(ear: Ear, clock: ManualClock) -> None:
+    """It does not even name the contract."""
+    await ear.ask(smd(AAPL))
+
+    updates = await moved(ear, clock, EMPTY_EACH * QUOTES_EVERY)
+
+    assert [set(each) for each in updates if "conid" not in each] == [{"topic", "_updated"}]
+
+
+async def test_a_quote_ends_after_a_quarter_of_an_hour_without_a_word(
+    ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+) -> None:
+    """Others go on."""
+    await ear.ask(smd(AAPL))
+    await lived(wire, clock, LASTS - 1)
+    await ear.rest()
+    await ear.ask(smd(IBM))
+    await ear.rest()
+
+    clock.advance(1)
+
+    assert {message["topic"] for message in await moved(ear, clock, 5)} == {f"smd+{IBM}"}
+    assert stream.subscriptions == [f"smd+{IBM}"]
+
+
+async def test_asked_again_it_is_told_anew_and_lasts_longer(
+    ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+) -> None:
+    """Once; with the fields of the last time."""
+    await ear.ask(smd(AAPL, "31"))
+    await lived(wire, clock, LASTS - 1)
+    await ear.rest()
+    again = await ear.ask(smd(AAPL, "31", "84"))
+    await lived(wire, clock, LASTS - 10)
+    await ear.rest()
+
+    assert set(again) == FULL | {"31", "84"}
+    assert stream.subscriptions == [f"smd+{AAPL}"]
+    assert await moved(ear, clock, 6 * QUOTES_EVERY)
+
+
+async def test_ended_it_is_silent(ear: Ear, clock: ManualClock) -> None:
+    """At once, and without an answer."""
+    await ear.ask(smd(AAPL))
+    ear.say(f"umd+{AAPL}+{{}}")
+    await ear.rest()
+
+    assert await moved(ear, clock, 5) == []
+
+
+async def test_a_quote_needs_one_of_a_hundred_lines(ear: Ear, wire: Wire) -> None:
+    """Snapshots have some of them; the hundred and first gets nothing, until a line is given back."""
+    asked = ",".join(str(conid) for conid in PLENTY[:40])
+    await wire.call("GET", f"{API}/marketdata/snapshot?conids={asked}&fields=31")
+    ear.say(*(smd(str(conid)) for conid in PLENTY[:MOST]))
+    assert len(await ear.rest()) == MOST
+
+    ear.say(smd(AAPL))
+    nothing = await ear.rest()
+    ear.say(f"umd+{PLENTY[0]}+{{}}", smd(AAPL))
+
+    assert nothing == []
+    assert [message["topic"] for message in await ear.rest()] == [f"smd+{AAPL}"]
+
+
+async def test_lines_outlive_their_socket(listen: Listen, stream: Stream, clock: ManualClock, wire: Wire) -> None:
+    """Until their time is over; whoever asks for the same instruments has them at once."""
+    first = await listen()
+    first.say(*(smd(str(conid)) for conid in PLENTY[:MOST]))
+    await first.rest()
+    first.socket.wire.drop()
+    await stream.opened(0)
+    ear = await listen()
+
+    ear.say(smd(AAPL), smd(str(PLENTY[0])))
+    said = await ear.rest()
+    await lived(wire, clock, LASTS)
+    ear.say(smd(AAPL))
+
+    assert [message["topic"] for message in said] == [f"smd+{PLENTY[0]}"]
+    assert f"smd+{AAPL}" in [message["topic"] for message in await ear.rest()]
+
+
+async def test_a_line_that_only_a_call_opened_is_given_back_too(ear: Ear, wire: Wire) -> None:
+    """By the word that ends a quote."""
+    path = f"{API}/marketdata/unsubscribe"
+    await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")
+
+    ear.say(f"umd+{AAPL}+{{}}")
+    await ear.rest()
+
+    assert (await wire.call("POST", path, {"conid": int(AAPL)})).json() == {"error": "unknown"}
+
+
+async def test_a_line_two_sockets_listen_to_stays(listen: Listen, stream: Stream, clock: ManualClock) -> None:
+    """When one of them ends it."""
+    one, other = await listen(), await listen()
+    await one.ask(smd(AAPL))
+    await other.ask(smd(AAPL))
+
+    one.say(f"umd+{AAPL}+{{}}")
+    await one.rest()
+
+    assert await moved(one, clock, 2) == []
+    assert stream.subscriptions == [f"smd+{AAPL}"]
+    assert len(await other.rest()) > 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "left"), [("POST", "unsubscribe", [f"smd+{IBM}"]), ("GET", "unsubscribeall", [])]
+)
+async def test_calls_close_quotes_as_well(
+    listen: Listen, stream: Stream, wire: Wire, clock: ManualClock, method: str, path: str, left: list[str]
+) -> None:
+    """On every socket, without a word; a snapshot right afterwards does not bring them back."""
+    one, other = await listen(), await listen()
+    for ear in (one, other):
+        await ear.ask(smd(AAPL))
+    await other.ask(smd(IBM))
+
+    await wire.call(method, f"{API}/marketdata/{path}", {"conid": int(AAPL)} if method == "POST" else None)
+    await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")
+
+    assert stream.subscriptions == left
+    assert await moved(one, clock, 2) == []
+    assert {message["topic"] for message in await other.rest()} <= set(left)
+
+
+async def test_a_derivative_is_not_quoted_before_it_was_searched_for(ear: Ear, wire: Wire) -> None:
+    """In each session anew."""
+    ear.say(smd(ES))
+    before = await ear.rest()
+    await wire.call("GET", f"{API}/secdef/search?symbol=ES")
+
+    assert before == []
+    assert (await ear.ask(smd(ES)))["conid"] == int(ES)
+
+
+async def test_a_snapshot_finds_a_streamed_line_filled(ear: Ear, wire: Wire, clock: ManualClock) -> None:
+    """They are the same line."""
+    await ear.ask(smd(AAPL))
+    clock.advance(2 * FILLED_AFTER)
+
+    [row] = (await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")).json()
+
+    assert "31" in row
+
+
+def test_lines_of_snapshots_have_no_end() -> None:
+    """Those of the stream have one, which only moves later."""
+    lines = Lines()
+    lines.take(1, 0.0)
+    lines.take(2, 0.0, 10.0)
+    lines.take(2, 1.0, 5.0)
+
+    lines.take(3, 9.0)
+    assert 2 in lines
+    lines.take(3, 10.0)
+
+    assert (1 in lines, 2 in lines) == (True, False)
+    assert (lines.give_back(1), lines.give_back(1)) == (True, False)
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[tuple[Simulator, Ear]]:
+    """A simulator in real time, with ten quotes."""
+    async with Simulator(clock=FastClock(), quotes_every=60) as sim:
+        ear = await Ear(Socket(await connect(sim))).open()
+        ear.say(*(smd(str(conid)) for conid in PLENTY[:10]))
+        await ear.rest()
+        yield sim, ear
+        ear.socket.wire.drop()
+
+
+async def test_each_quote_has_its_pace(clock: ManualClock) -> None:
+    """Seconds of the simulator's clock."""
+    async with Simulator(clock=clock, quotes_every=7) as sim:
+        ear = await Ear(Socket(await connect(sim))).open()
+        await ear.ask(smd(AAPL))
+
+        updates = [len(await moved(ear, clock, 7, 3.5)) for _ in range(3)]
+        ear.socket.wire.drop()
+
+    assert updates == [1, 1, 1]
+
+
+async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
+    """Twenty a second over four quotes are five of each, each with another price."""
+    async with Simulator(clock=clock) as sim:
+        sim.market.stream.rate = 20
+        ear = await Ear(Socket(await connect(sim))).open()
+        ear.say(*(smd(str(conid)) for conid in PLENTY[:4]))
+        await ear.rest()
+        await moved(ear, clock, 0.5, 0.05)  # until all have found their place
+        updates = await moved(ear, clock, 2, 0.05)
+        ear.socket.wire.drop()
+
+    prices = [update["31"] for update in updates if update["conid"] == PLENTY[0]]
+    assert (len(updates), len(prices)) == (40, 10)
+    assert all(one != other for one, other in pairwise(prices))
+    assert all(set(update) == ALWAYS | {"31", "84", "86"} for update in updates)
+
+
+async def test_a_rate_is_kept_in_real_time(quick: tuple[Simulator, Ear]) -> None:
+    """A thousand arrive within a few seconds."""
+    sim, ear = quick
+    sim.market.stream.rate = 1000
+    ear.say(*(smd(str(conid)) for conid in PLENTY[:10]))
+
+    times = [(await ear.hear())["_updated"] for _ in range(1000)]
+
+    assert 0 < times[-1] - times[0] < 5000

@@ -1,0 +1,327 @@
+"""IBKR's end of the websocket: greetings, signs of life, the brokerage session, and trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.feeds.words import Asked, read
+from ibkr_bridge.sim.market.stream import BEAT_EVERY, Stream
+from tests.clocks import ManualClock
+from tests.contract.sockets import BINARY, CLOSE, Socket
+from tests.sim.conftest import Dial
+from tests.sim.market.conftest import Listen
+from tests.sim.market.ear import AAPL, ECHO, IBM, Ear
+from tests.sim.wire import Wire, connect
+
+LOST = {"topic": "sts", "args": {"authenticated": False}}
+STANDS = {"topic": "sts", "args": {"authenticated": True}}
+INIT, OPEN = "/v1/api/iserver/auth/ssodh/init", {"publish": True, "compete": True}
+ASKED = [
+    f"smd+{AAPL}+{{}}",
+    f"smh+{AAPL}+{{}}",
+    f"sbd+DU1234567+{AAPL}",
+    "sor+{}",
+    "str+{}",
+    "spl+{}",
+    "ssd+DU1234567+{}",
+    "sld+DU1234567+{}",
+]
+NAMES = [text.partition("+{")[0] for text in ASKED]
+
+
+def told(messages: list[dict[str, Any]], topic: str) -> list[Any]:
+    """What the messages of a topic are about."""
+    return [message["args"] for message in messages if message.get("topic") == topic]
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ('smd+1@ARCA+{"fields":["31"]}', Asked("smd", "1@ARCA", {"fields": ["31"]})),
+        ("sbd+DU1+2+ISLAND", Asked("sbd", "DU1+2+ISLAND", {})),
+        ('sld+DU1+{"keys":["A+{B}"]}', Asked("sld", "DU1", {"keys": ["A+{B}"]})),
+        ("utr", Asked("utr", "", {})),
+        ("sor+{}", Asked("sor", "", {})),
+        ("sor+{", None),
+        ("", Asked("", "", {})),
+    ],
+)
+def test_words_have_a_topic_a_target_and_json(text: str, asked: Asked | None) -> None:
+    """Any of the last two may be left out."""
+    assert read(text) == asked
+
+
+async def test_a_socket_is_greeted_with_user_accounts_and_session(ear: Ear) -> None:
+    """In this order, the last in a message for each thing."""
+    [accounts] = told(ear.greeting, "act")
+    session = {key: value for args in told(ear.greeting, "sts") for key, value in args.items()}
+
+    assert ear.greeting[0] == {"topic": "system", "success": "simulated"}
+    assert (accounts["accounts"], accounts["selectedAccount"]) == (["DU1234567", "DU7654321"], "DU1234567")
+    assert accounts["isPaper"] is True
+    assert (session["authenticated"], session["competing"], session["message"]) == (True, False, "")
+    assert all(len(args) == 1 for args in told(ear.greeting, "sts"))
+
+
+async def test_without_a_brokerage_session_there_are_no_accounts(sim: Simulator, listen: Listen) -> None:
+    """And the greeting says that nobody is authenticated."""
+    sim.lose_brokerage()
+
+    ear = await listen()
+
+    assert told(ear.greeting, "act") == []
+    assert {"authenticated": False} in told(ear.greeting, "sts")
+
+
+async def test_where_nobody_is_signed_in_ibkr_waits(clock: ManualClock) -> None:
+    """For good: it is not told more, and is heard by nobody."""
+    async with Simulator(clock=clock, logged_in=False) as sim:
+        socket = Socket(await connect(sim))
+        await socket.open()
+        first = json.loads(await socket.hears(BINARY))
+        sim.log_in()
+        ear = Ear(socket)
+        ear.say("sor+{}")
+
+        said = await ear.rest()
+        socket.wire.drop()
+
+    assert (first, said) == ({"message": "waiting for session"}, [])
+
+
+async def test_a_heartbeat_comes_every_ten_seconds(ear: Ear, clock: ManualClock) -> None:
+    """With the time of day."""
+    beats = []
+    for _ in range(3):
+        clock.advance(BEAT_EVERY)
+        beats.append(await ear.hear())
+
+    assert {beat["topic"] for beat in beats} == {"system"}
+    assert {later["hb"] - sooner["hb"] for sooner, later in pairwise(beats)} == {10_000}
+
+
+async def test_tic_is_acknowledged_and_the_echo_comes_as_it_is(ear: Ear, stream: Stream) -> None:
+    """The old sign of life is no JSON."""
+    tic = await ear.ask("tic")
+    ear.say(ECHO)
+
+    assert (tic["topic"], tic["alive"]) == ("tic", True)
+    assert tic["lastAccessed"] > 0
+    assert await ear.socket.hears(BINARY) == ECHO.encode()
+
+
+@pytest.mark.parametrize("text", ["nonsense", "xyz+1+{}", "smd+{}", "smd+x+{}", "smd+1+{", "sor+{", "ssd+DU9+{}", "+"])
+async def test_what_ibkr_does_not_understand_it_passes_over(ear: Ear, stream: Stream, text: str) -> None:
+    """In silence."""
+    ear.say(text)
+
+    assert await ear.rest() == []
+    assert stream.subscriptions == []
+
+
+async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stream: Stream) -> None:
+    """Over all sockets."""
+    first, second = await listen(), await listen()
+    first.say(*ASKED)
+    second.say("sor+{}")
+    await asyncio.wait_for(stream.streams(*NAMES, "sor"), 5)
+
+    first.socket.wire.drop()
+
+    await asyncio.wait_for(stream.streams("sor"), 5)
+    second.say("uor+{}")
+    await asyncio.wait_for(stream.until(lambda: not stream.subscriptions), 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("usd+DU1234567+{}", {"result": "unsubscribed from summary"}),
+        ("uld+DU1234567+{}", {"result": "unsubscribed from ledger"}),
+        ("umh+20478", {"message": "Unsubscribed 20478"}),
+        (f"umd+{AAPL}+{{}}", None),
+        ("ubd+DU1234567", None),
+        ("uor+{}", None),
+        ("utr", None),
+        ("upl+{}", None),
+    ],
+)
+async def test_each_word_that_begins_something_has_one_that_ends_it(
+    ear: Ear, stream: Stream, text: str, answer: dict[str, str] | None
+) -> None:
+    """Most of them are not answered."""
+    ear.say(*ASKED)
+    await ear.rest()
+
+    ear.say(text)
+
+    assert await ear.rest() == ([answer] if answer else [])
+    assert stream.subscriptions == sorted(name for name in NAMES if name[1:3] != text[1:3])
+
+
+async def test_a_lost_session_is_told_at_once_and_ends_everything(
+    sim: Simulator, ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+) -> None:
+    """For good: after the session is back everything has to be asked for again. Heartbeats flow on."""
+    ear.say(*ASKED)
+    await ear.rest()
+
+    sim.lose_brokerage()
+    lost = await ear.rest()
+    clock.advance(BEAT_EVERY)
+    [beat] = await ear.rest()
+    await wire.call("POST", INIT, OPEN)
+    before = await ear.rest()
+    clock.advance(0.2)
+    back = await ear.rest()
+    for _ in range(5):
+        clock.advance(1)
+
+    assert (lost, stream.subscriptions, before) == ([LOST], [], [])
+    assert "hb" in beat
+    assert back[0] == STANDS
+    assert [message["topic"] for message in back[1:]] == ["sts", "act"]
+    assert await ear.rest() == []
+    assert (await ear.ask("sor+{}"))["topic"] == "sor"
+
+
+async def test_a_competitor_is_told_of(sim: Simulator, ear: Ear, wire: Wire, clock: ManualClock) -> None:
+    """And that it is gone."""
+    sim.compete()
+    lost = await ear.rest()
+    await wire.call("POST", INIT, OPEN)
+    clock.advance(0.2)
+
+    assert lost == [LOST, {"topic": "sts", "args": {"competing": True}}]
+    assert (await ear.rest())[:2] == [STANDS, {"topic": "sts", "args": {"competing": False}}]
+
+
+async def test_the_end_of_the_login_is_told_as_a_lost_session(sim: Simulator, ear: Ear) -> None:
+    """The socket stays open."""
+    sim.log_out()
+
+    assert await ear.rest() == [LOST]
+
+
+async def test_without_the_session_nothing_is_begun(
+    sim: Simulator, ear: Ear, stream: Stream, wire: Wire, clock: ManualClock
+) -> None:
+    """Not even while it is being opened; it is not made up for later."""
+    sim.lose_brokerage()
+    ear.say(*ASKED, "usd+DU1234567+{}")
+    await wire.call("POST", INIT, OPEN)
+    ear.say(*ASKED)
+    await ear.rest()
+    clock.advance(0.2)
+
+    assert [message["topic"] for message in await ear.rest()] == ["sts", "sts", "act"]
+    assert stream.subscriptions == []
+
+
+async def test_everybody_hears_of_the_session(sim: Simulator, listen: Listen) -> None:
+    """On every socket."""
+    ears = [await listen() for _ in range(3)]
+
+    sim.lose_brokerage()
+
+    assert [await ear.rest() for ear in ears] == [[LOST]] * 3
+
+
+async def test_a_socket_opened_while_the_session_opens_hears_of_it(
+    sim: Simulator, listen: Listen, wire: Wire, clock: ManualClock
+) -> None:
+    """Once."""
+    sim.lose_brokerage()
+    await wire.call("POST", INIT, OPEN)
+    ear = await listen()
+
+    clock.advance(0.2)
+
+    assert {"authenticated": False} in told(ear.greeting, "sts")
+    assert (await ear.rest()).count(STANDS) == 1
+
+
+async def test_a_silent_stream_says_nothing_until_cleared(
+    sim: Simulator, ear: Ear, stream: Stream, dial: Dial, clock: ManualClock
+) -> None:
+    """Nobody is greeted, no heart beats; what was not said is not said later."""
+    sim.faults.add("stream-silent")
+    new = Ear(Socket(await dial()))
+    await new.socket.open()
+    await stream.opened(2)
+    ear.say(f'smd+{AAPL}+{{"fields":["31"]}}', "tic")
+    await stream.has_heard("tic")
+    clock.advance(BEAT_EVERY)
+    await stream.say(ECHO)
+    silent = await ear.until_echo() + await new.until_echo()
+
+    sim.faults.clear("stream-silent")
+    clock.advance(0.5)
+    [update] = await ear.rest()
+    clock.advance(BEAT_EVERY - 0.5)
+
+    assert silent == []
+    assert update["topic"] == f"smd+{AAPL}"
+    assert "6509" not in update
+    assert [set(message) for message in await new.rest()] == [{"topic", "hb"}]
+
+
+async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream: Stream) -> None:
+    """New ones are welcome."""
+    ears = [await listen() for _ in range(2)]
+
+    sim.faults.add("stream-cut")
+    for ear in ears:
+        await ear.socket.hears(CLOSE)
+    await sim.settled()
+    await asyncio.wait_for(stream.opened(0), 5)
+
+    assert (await listen()).greeting
+
+
+async def test_bytes_that_are_no_text_can_be_said(ear: Ear, stream: Stream) -> None:
+    """As they are."""
+    await stream.say_bytes(b"\xff\x00{")
+
+    assert await ear.socket.hears(BINARY) == b"\xff\x00{"
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody(
+    sim: Simulator, ear: Ear, dial: Dial, stream: Stream, wire: Wire
+) -> None:
+    """Neither calls nor other sockets."""
+    deaf = Ear(Socket(await dial()))
+    await deaf.open()
+    stuck = asyncio.create_task(_flood(stream))
+    for _ in range(20):
+        assert (await wire.call("GET", "/v1/api/iserver/auth/status")).status == 200
+        await ear.rest()
+    sim.lose_brokerage()
+
+    assert LOST in await ear.rest()
+    stuck.cancel()
+    await asyncio.gather(stuck, return_exceptions=True)
+
+
+async def _flood(stream: Stream) -> None:
+    while True:
+        await stream.sockets[-1].send_str("x" * 60_000)
+
+
+async def test_nothing_is_left_running(clock: ManualClock) -> None:
+    """Whatever was streamed."""
+    async with Simulator(clock=clock) as sim:
+        socket = Socket(await connect(sim))
+        ear = await Ear(socket).open()
+        ear.say(*ASKED, f"smd+{IBM}+{{}}")
+        await ear.rest()
+        sim.lose_brokerage()
+
+    assert len(asyncio.all_tasks()) == 1
+    socket.wire.drop()
