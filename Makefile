@@ -5,7 +5,7 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders clean
+.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders bench-streams bench-losses clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
@@ -14,6 +14,8 @@ help:
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
 	@echo "make bench-orders  10,000 orders while everything goes wrong: none twice, none lost; 20 minutes (ARGS=--quick: one)"
+	@echo "make bench-streams  what two hundred readers of the stream get, and when (ARGS=--quick: a short look)"
+	@echo "make bench-losses  a brokerage session lost a thousand times; a minute (ARGS=--quick: a hundred)"
 	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
 	@echo "make setup   only the environment, in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
@@ -73,6 +75,12 @@ bench: $(RUN) $(BENCH)
 
 bench-orders: $(RUN)
 	@$(BIN)/python -m bench.orders $(ARGS)
+
+bench-streams: $(RUN)
+	@$(BIN)/python -m bench.streams $(ARGS)
+
+bench-losses: $(RUN)
+	@$(BIN)/python -m bench.losses $(ARGS)
 
 clean:
 	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

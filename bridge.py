@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
-NEEDED = ("aiohttp", "structlog", "dotenv")
+NEEDED = ("aiohttp", "structlog", "dotenv", "jwt")
 MISCONFIGURED = 78
 
 

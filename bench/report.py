@@ -137,7 +137,7 @@ def render(results: Results) -> str:
         "`/portfolio/accounts`. The programs, the upstream and wrk share the machine's cores.",
         table(("", ""), results.about),
         "## Targets",
-        table(("target", "limit", "measured", "met"), (_judged(target) for target in targets(results))),
+        table(("target", "limit", "measured", "met"), (judged(target) for target in targets(results))),
         "## Against a fast upstream: what each program adds",
         "The upstream is `bench/canned.py`, plain HTTP. The bridge has everything on, one log line for each request\n"
         "included; its places at the Gateway are widened by `bench/wide.py`: four is a limit of the far side.",
@@ -186,7 +186,8 @@ def _race_rows(race: Race) -> Iterable[tuple[str, ...]]:
         )
 
 
-def _judged(target: Target) -> tuple[str, ...]:
+def judged(target: Target) -> tuple[str, ...]:
+    """A target as a row of a table."""
     sign = "≥" if target.at_least else "≤"
     met = {True: "yes", False: "**no**", None: "not measured"}[target.is_met]
     return target.promise, f"{sign} {target.limit:g}", _shown(target.measured), met

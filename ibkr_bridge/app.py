@@ -30,6 +30,7 @@ from ibkr_bridge.pulse import Pulse
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
 from ibkr_bridge.settings import Settings, SettingsError
+from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.traffic.beside import Beside
 from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.manners import Manners
@@ -38,6 +39,7 @@ from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.socket import Sockets
 from ibkr_bridge.upstream.tls import judge
 from ibkr_bridge.web import (
     AGAIN,
@@ -50,9 +52,12 @@ from ibkr_bridge.web import (
     PULSE,
     SCRUBBER,
     SETTINGS,
+    auth,
     gateway,
     health,
     orders,
+    sockets,
+    streams,
 )
 from ibkr_bridge.web.again import Again
 from ibkr_bridge.web.door import Door, Doorkeeper
@@ -97,9 +102,10 @@ def build_line(
     explaining = Explaining(keeper, penalty)
     book = Book(Journal(file("orders", "db"), bus, clock.utc), bus, clock.utc)
     ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
+    sockets = Sockets(str(settings.gateway_url), jar, tls, settings.gateway_socket, keeper.session_id)
     line = Line(
         *(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
-        *(suppressed, reads),
+        *(suppressed, Streaming(name, sockets, keeper, clock, bus), reads),
     )
     ordering.travel_by(line)
     bus.listen(line.hear)
@@ -135,7 +141,7 @@ class Bridge:
         self.pulse = Pulse()
         self.stop = asyncio.Event()
         self.failed = False
-        self.keys = KeyRing(settings)
+        self.keys = KeyRing(settings, self.clock.utc)
         self._env = env or {}
         self._manners = manners or Manners()
         self._inherited = False
@@ -188,6 +194,7 @@ class Bridge:
     async def _build(self) -> None:
         self._prepare_state_dir()
         self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber, self._manners)
+        self.keys.watch(self._line.streaming.hub.check)
         self._service = Service(self._env, self._line.keeper, self.pulse)
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
@@ -271,8 +278,11 @@ class Bridge:
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        line, ordering = self.line, self.line.ordering
-        loops = (line.keeper.keep, line.turns.keep, line.jar.keep, ordering.keep, ordering.seeker.keep)
+        line, ordering, streaming = self.line, self.line.ordering, self.line.streaming
+        loops = (
+            *(line.keeper.keep, line.turns.keep, line.jar.keep, ordering.keep, ordering.seeker.keep),
+            *(streaming.feed.keep, streaming.tend),
+        )
         supervisor = asyncio.create_task(together(*loops, self.pulse.keep, self.service.feed), name="supervisor")
         supervisor.add_done_callback(self._supervisor_ended)
         yield
@@ -298,6 +308,7 @@ class Bridge:
         self.drain.begin(succeeded=self._inherited)
         if self._inherited and self._server is not None:
             self._server.close()  # who comes now waits in systemd's socket for our successor
+        self.line.streaming.hub.end_all("stopping")  # else they would be waited for
         self.line.keeper.doubt()  # a look wakes those who wait for the session, so that they hear it
         await self.drain.finished()
         if self._server is not None:
@@ -324,6 +335,14 @@ HANDLERS = (
     ("POST", "/gateway/pause", gateway.pause),
     ("POST", "/gateway/resume", gateway.resume),
     ("POST", "/gateway/logout", gateway.logout),
+    ("POST", "/auth/token", auth.token),
+    ("GET", "/stream/quotes", streams.quotes),
+    ("GET", "/stream/orders", streams.orders),
+    ("GET", "/stream/trades", streams.trades),
+    ("GET", "/stream/pnl", streams.pnl),
+    ("GET", "/stream/session", streams.session),
+    ("GET", "/ws", sockets.opened),
+    ("GET", "/v1/api/ws", sockets.opened),
     ("GET", "/orders", orders.listed),
     ("GET", "/orders/{id}", orders.shown),
     ("*", "/{tail:.*}", bridged),

@@ -189,6 +189,10 @@ ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "a
 VALIDATE, PORTFOLIO, EXCHANGE_RATE = ("sso", "validate"), ("portfolio",), ("iserver", "exchangerate")
 ORDERS_LIST, SNAPSHOT = ("iserver", "account", "orders"), ("iserver", "marketdata", "snapshot")
 TRADES, REPLY = ("iserver", "account", "trades"), ("iserver", "reply")
+UNSUBSCRIBE, UNSUBSCRIBE_ALL = (
+    ("iserver", "marketdata", "unsubscribe"),
+    ("iserver", "marketdata", "unsubscribeall"),
+)
 SUPPRESS, SUPPRESS_RESET = ("iserver", "questions", "suppress"), ("iserver", "questions", "suppress", "reset")
 SEARCH, DEFINITIONS, FARM = ("iserver", "secdef", "search"), ("trsrv", "secdef"), ("hmds", "auth", "init")
 

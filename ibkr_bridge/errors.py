@@ -8,8 +8,8 @@
     │                  order_limit · paused · confirm_needed                    the guard said no; nothing was sent
     ├── Conflict       order_in_progress · duplicate_order ·
     │                  idempotency_mismatch · reply_not_found                   another order is in the way
-    ├── NotNow         paced · penalty_box · busy · session_down ·
-    │                  maintenance · stopping · journal_down                    nothing was sent; waiting may help
+    ├── NotNow         paced · penalty_box · busy · session_down · maintenance ·
+    │                  stopping · journal_down · line_limit                     nothing was sent; waiting may help
     ├── GatewayTrouble gateway_unreachable · gateway_silent · gateway_garbled ·
     │                  gateway_denies_us · upstream_refused · order_unknown ·
     │                  order_not_placed                                         the other side
@@ -66,7 +66,7 @@ class NoEntry(BridgeError):
 
 
 class BadKey(NoEntry):
-    """No key, a wrong key, or two that differ: one answer for all, so that guessing teaches nothing."""
+    """No key, a wrong one, two that differ, a token that is over: one answer for all, so guessing teaches nothing."""
 
     status, code = 401, "bad_key"
     hint = "send the header X-Bridge-Key with the value of IBKR_BRIDGE_KEY"
@@ -74,7 +74,7 @@ class BadKey(NoEntry):
 
 
 class WrongScope(NoEntry):
-    """The key is good for reading only."""
+    """The key, or the token, is good for reading only."""
 
     code = "scope"
     hint = "use the full key (IBKR_BRIDGE_KEY) for this call"
@@ -91,7 +91,7 @@ class ForeignOrigin(NoEntry):
     """A web page of another origin is asking."""
 
     code = "foreign_origin"
-    hint = "call the bridge from your server, never from a page in a browser"
+    hint = "call the bridge from your server; a page may open /ws alone, with a token of POST /auth/token"
 
 
 class Malformed(BridgeError):
@@ -281,6 +281,13 @@ class JournalDown(NotNow):
 
     code = "journal_down"
     hint = "make the state directory writable and see that its disk is not full; the log says what is wrong"
+
+
+class LineLimit(NotNow):
+    """IBKR sends so many streams at a time, and as many are being read."""
+
+    status, code = 429, "line_limit"
+    hint = "read fewer contracts at a time; GET /gateway/status shows how many are being read"
 
 
 class GatewayTrouble(BridgeError):

@@ -113,6 +113,18 @@ class RequestMalformed(Fact):
 
 
 @dataclass(frozen=True)
+class TokenIssued(Fact):
+    """A key asked for a token. `token` is its name (the claim `jti`), which opens nothing."""
+
+    event = "token.issued"
+    request_id: str
+    key: str
+    token: str
+    scope: str
+    expires: str
+
+
+@dataclass(frozen=True)
 class ConnectionRefused(Fact):
     """More connections than the door holds; the oldest idle one made room."""
 
@@ -354,6 +366,39 @@ class OrderUnheard(OrderFact):
 
     event = "order.unheard"
     level = "warning"
+
+
+@dataclass(frozen=True)
+class StreamUp(Fact):
+    """IBKR's websocket speaks; everything is subscribed to again."""
+
+    event = "stream.up"
+    line: str
+    topics: int
+
+
+@dataclass(frozen=True)
+class StreamLost(Fact):
+    """IBKR's websocket ended while the session, as far as is known, did not."""
+
+    event = "stream.lost"
+    level = "warning"
+    line: str
+    reason: str
+    after_s: float
+    next_try_s: float
+
+
+@dataclass(frozen=True)
+class ReaderEnded(Fact):
+    """A caller's stream was ended by the bridge."""
+
+    event = "stream.reader_ended"
+    level = "warning"
+    request_id: str
+    key: str
+    route: str
+    reason: str
 
 
 Listener = Callable[[Fact], None]

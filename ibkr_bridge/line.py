@@ -30,6 +30,7 @@ from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.settings import Mode, Settings
+from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.telling import wants_accounts
 from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.memory import Kept
@@ -66,6 +67,7 @@ class Line:
     courtesy: Courtesy
     ordering: Ordering
     suppressed: Suppressed
+    streaming: Streaming
     reads: Reads | None
     """None where nothing is shared or remembered."""
 
@@ -106,6 +108,9 @@ class Line:
         """Take one call the whole road. Raises what `ask` does."""
         self.guard(trip.asked)
         await self._session_up(trip)
+        if (answer := self.streaming.before(trip)) is not None:
+            trip.source = "bridge"
+            return answer
         if self.reads is None or not trip.row.shareable:
             return await self.courtesy.ask(_Errand(self, trip))
         asker = Asker(self.patience(trip), trip.max_age, trip.still_there)
@@ -171,7 +176,8 @@ class Line:
         return key_of(trip.call) if trip.row.made in (None, Made.FILLED) or _is_unfiltered(trip) else None
 
     def hear(self, fact: events.Fact) -> None:
-        """What was known of accounts and prices belongs to one session."""
+        """What was known of accounts and prices belongs to one session, and so does IBKR's socket."""
+        self.streaming.hear(fact)
         if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
             self._renew()
 

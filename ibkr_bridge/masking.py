@@ -1,7 +1,7 @@
 """What must never be shown, and how it is taken out.
 
-Keys, cookies and session ids are learned as they are met; account numbers are known by their form. Logs pass every
-text through a `Scrubber` as a last line of defence: the first is that nobody writes such things at all.
+Keys, cookies and session ids are learned as they are met; account numbers and tokens are known by their form. Logs
+pass every text through a `Scrubber` as a last line of defence: the first is that nobody writes such things at all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections import OrderedDict
 ACCOUNT = re.compile(r"[DUFIdufi](?<![A-Za-z0-9].)[A-Za-z]{0,2}\d{5,12}(?![A-Za-z0-9])")
 UUID = re.compile(r"(?<![A-Za-z0-9-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9-])")
 LAST_OF_UUID = 24  # characters before a UUID's last part
+BEGINNING = "eyJ"  # of a JSON Web Token: `{"` in base64
+# Whatever begins so is taken whole, a token or not: else a text full of beginnings would be read again from each.
+TOKEN_LIKE = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)?")
 HIDDEN = "[hidden]"
 REMEMBERED = 512  # cookies change for ever; the newest are the ones that can still be used
 SHORTEST = 6  # a shorter secret would blot out ordinary words, and protects nothing
@@ -57,7 +60,13 @@ class Scrubber:
         for secret in self._longest_first:  # else the tail of one that holds another would stay
             if secret in text:
                 text = text.replace(secret, HIDDEN)
+        if BEGINNING in text:  # hardly any line has one, and this is found out sooner than by a pattern
+            text = TOKEN_LIKE.sub(_hidden_token, text)
         return ACCOUNT.sub(_masked, text)
+
+
+def _hidden_token(found: re.Match[str]) -> str:
+    return HIDDEN if "." in found.group() else found.group()
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -44,6 +44,7 @@ STATUSES = {  # the design's table, as far as this version goes
     "idempotency_mismatch": 422,
     "reply_not_found": 404,
     "journal_down": 503,
+    "line_limit": 429,
     "order_not_placed": 502,
 }
 LEAVES = tuple(family())

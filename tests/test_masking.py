@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -77,6 +79,38 @@ def test_a_learned_secret_is_hidden() -> None:
 
     assert scrubber.scrub(f"X-Bridge-Key: {KEY}, again {KEY}") == f"X-Bridge-Key: {HIDDEN}, again {HIDDEN}"
     assert KEY not in repr(scrubber)
+
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpYmtyLWJyaWRnZSJ9.s5-_DU1234567_aB"
+
+
+@pytest.mark.parametrize("text", ["{}", "?token={}&x=1", "token%3D{}", "Bearer {}, again {}", '"{}"', "({}).", "x{} y"])
+def test_a_token_is_hidden_by_its_form(text: str) -> None:
+    """Nobody has to learn it: a bridge gives out more of them than it could remember."""
+    written = text.replace("{}", TOKEN)
+
+    assert Scrubber().scrub(written) == text.replace("{}", HIDDEN)
+    assert Scrubber().holds_secret(written)
+
+
+def test_a_token_without_a_signature_is_hidden_too() -> None:
+    """Somebody else might take it."""
+    assert Scrubber().scrub("eyJhbGciOiJub25lIn0.eyJhIjoxfQ. x") == f"{HIDDEN} x"
+
+
+@pytest.mark.parametrize("text", ["eyJ", "heyJoe", "eyJabc.def", "eyJabc..def", "eyJabc. And. So", "/eyJs/x.y.z"])
+def test_what_only_begins_like_a_token_stays(text: str) -> None:
+    """It has three parts."""
+    assert Scrubber().scrub(text) == text
+
+
+def test_a_long_text_that_looks_like_tokens_takes_no_time() -> None:
+    """It is read once, however often a token seems to begin in it."""
+    text = "eyJ" * 100_000
+    began = time.perf_counter()
+
+    assert Scrubber().scrub(text) == text
+    assert time.perf_counter() - began < 1.0  # by the square of its length it would be minutes
 
 
 @pytest.mark.parametrize("word", ["", "a", "true", "12345"])

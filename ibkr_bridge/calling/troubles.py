@@ -133,7 +133,7 @@ class Conflict(BridgeSaidNo):
 
 class NotNow(BridgeSaidNo):
     """Nothing was sent; waiting may help: `paced`, `penalty_box`, `busy`, `session_down`, `maintenance`, `stopping`,
-    `journal_down`, `not_ready`."""
+    `journal_down`, `line_limit`, `not_ready`."""
 
 
 class GatewayTrouble(BridgeSaidNo):

@@ -104,6 +104,10 @@ class View:
         """When IBKR next ends the login whatever we do."""
         return calendar.next_reset(self._clock.utc(), self._policy.region)
 
+    def session_id(self) -> str:
+        """IBKR's id of the session, as the last tickle told it; empty while none did."""
+        return str(self.tickle.get("session", ""))
+
     def utc(self) -> datetime:
         """The wall's time, as the keeper is told it."""
         return self._clock.utc()

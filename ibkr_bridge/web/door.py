@@ -105,6 +105,10 @@ class Door(RequestHandler):
         self._clean = True
         self.head: bytes | None = None
         """The bytes of the request that is being answered, where they are one plain head and nothing else."""
+        self.on_clear: Callable[[], None] | None = None
+        """Called where the connection takes more again."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called where the connection has ended."""
         self.on_reset: Callable[[], None] | None = None
         """Called where the connection turns out to be closed by somebody who had not read what was said last."""
 
@@ -135,8 +139,21 @@ class Door(RequestHandler):
         self._head_came()
         if exc is not None:
             self._was_reset()
+        if self.on_lost is not None:
+            self.on_lost()
         self._keeper.leave(self)
         super().connection_lost(exc)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the connection stands and takes more now."""
+        return self.transport is not None and not self.transport.is_closing() and not self._paused
+
+    def resume_writing(self) -> None:
+        """What was written before has left."""
+        super().resume_writing()
+        if self.on_clear is not None:
+            self.on_clear()
 
     def eof_received(self) -> None:
         """They hang up; where something was said to them after they had, the system has called it an error by now."""

@@ -83,6 +83,7 @@ def _traffic(line: Line) -> dict[str, Any]:
         "penalty": {"box_s": ceil(penalty.box_left), "rows": {row: ceil(left) for row, left in penalty.closed.items()}},
         "memory": _memory(line),
         "journal": _journal(line),
+        "stream": line.streaming.status,
     }
 
 
@@ -123,7 +124,9 @@ async def resume(request: web.Request) -> web.Response:
 
 def _who(request: web.Request) -> str:
     key = request[VISIT].key
-    return f"{key.label} key" if key else "nobody"
+    if key is None:
+        return "nobody"
+    return key.label if key.is_token else f"{key.label} key"
 
 
 async def logout(request: web.Request) -> web.Response:

@@ -108,7 +108,13 @@ def _no_strange_order(row: Endpoint, segments: tuple[str, ...]) -> None:
 
 
 def _learned(request: web.Request, line: Line, trip: Trip) -> None:
-    """Where the same bytes can be answered from memory, remember what they meant."""
+    """Where the same bytes can be answered from memory, remember what they meant.
+
+    Not those of a token: they mean nothing once its time is over, and nobody would look.
+    """
+    caller = request[VISIT].key
+    if caller is None or caller.is_token:
+        return
     door = request.protocol
     head = door.head if isinstance(door, Door) and request.keep_alive else None
     key = line.memory_key(trip) if head is not None else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -31,14 +32,15 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.values import is_loopback
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
+from ibkr_bridge.web.credential import shown
 from ibkr_bridge.web.door import HINT, NAME, Door
-from ibkr_bridge.web.keys import presented
 from ibkr_bridge.web.peer import is_broken, is_left
-from ibkr_bridge.web.routes import OPEN, find_out
+from ibkr_bridge.web.routes import OPEN, find_out, is_socket
 from ibkr_bridge.web.target import read_target
 from ibkr_bridge.web.visit import Visit, request_id
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PAGE = re.compile(r"https?://([^/?#@\s]+)")  # an Origin, and the host in it
 TRY_AGAIN = 5.0  # seconds a restart takes at most, told to callers while the bridge drains
 
 
@@ -133,15 +135,12 @@ FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
 
 
 def known_host(request: web.Request, _: Visit) -> None:
-    """Refuse names an attacker can point at us (DNS rebinding), and pages that are not ours."""
+    """Refuse names an attacker can point at us (DNS rebinding)."""
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) != 1:
         raise BadRequest("there must be exactly one Host header", hint="send the bridge's own address as Host")
     if not is_known_host(hosts[0].lower(), request.app[SETTINGS]):
         raise ForeignHost("the Host header names somebody else")
-    origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
-    if origins - {f"http://{hosts[0].lower()}"}:
-        raise ForeignOrigin("a page of another origin is asking")
 
 
 def is_known_host(host: str, settings: Settings) -> bool:
@@ -169,10 +168,32 @@ def plain_target(request: web.Request, visit: Visit) -> None:
     find_out(request, visit, read_target(request.raw_path))
 
 
+def known_origin(request: web.Request, visit: Visit) -> None:
+    """Refuse pages that are not ours; one of the app may open a socket, if it shows a token.
+
+    Whether that token is good is asked next, and of known pages alone: a foreign one is refused either way, and so
+    learns nothing of it.
+    """
+    origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
+    foreign = origins - {f"http://{request.headers[hdrs.HOST].lower()}"}
+    if not foreign:
+        return
+    credential = shown(request.headers, visit.target) if visit.target and is_socket(visit.target.segments) else None
+    by_token = credential is not None and credential.is_like_token
+    if not by_token or not all(_is_apps(origin, request.app[SETTINGS]) for origin in foreign):
+        raise ForeignOrigin("a page of another origin is asking")
+
+
+def _is_apps(origin: str, settings: Settings) -> bool:
+    """Whether a page may be one of the app's: it was served by a host that is known by the rule for our own."""
+    page = PAGE.fullmatch(origin)
+    return page is not None and is_known_host(page.group(1), settings)
+
+
 def known_key(request: web.Request, visit: Visit) -> None:
-    """Let those in who know a key; four routes are open to all."""
-    key = presented(request.headers)
-    visit.key = request.app[KEYS].find(key) if key is not None else None
+    """Let those in who know a key or hold a token; four routes are open to all."""
+    credential = shown(request.headers, visit.target)
+    visit.key = credential.opens(request.app[KEYS]) if credential is not None else None
     if visit.key is None and not _is_open(request, visit):
         raise BadKey("the key is missing or wrong")
 
@@ -190,13 +211,17 @@ def door_still_open(request: web.Request, visit: Visit) -> None:
 def granted_scope(_: web.Request, visit: Visit) -> None:
     """Hold the key against the effect of what it asks for."""
     effect = visit.row.effect if visit.row else Effect.READ
-    if visit.key is not None and effect not in visit.key.effects:
-        raise WrongScope("this key may only read")
+    if visit.key is None or effect in visit.key.effects:
+        return
+    if visit.key.is_token:
+        raise WrongScope("this token may only read", hint="ask for one of the scope trade, with the full key")
+    raise WrongScope("this key may only read")
 
 
 CHECKS: tuple[Callable[[web.Request, Visit], None], ...] = (
-    known_host,  # was it meant for us, and not sent by a page?   400 403
+    known_host,  # was it meant for us?                           400 403
     plain_target,  # can it be read in one way only?              400 414
+    known_origin,  # was it sent by a page that may?              403
     known_key,  # who is calling?                                 401
     door_still_open,  # are we ending?                            503
     granted_scope,  # may they call this?                         403
@@ -226,9 +251,10 @@ def problem(request: web.Request, error: BridgeError) -> web.Response:
     )
 
 
+NO_STORE = "no-store"
 ON_EVERY_REPLY = {
     hdrs.SERVER: NAME,
-    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.CACHE_CONTROL: NO_STORE,
     "X-Content-Type-Options": "nosniff",
 }
 LET_GO_FIRST = f"timeout={HINT:.0f}"
@@ -248,7 +274,9 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     visit = request.get(VISIT)
     headers = response.headers
+    caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream says more than others
     headers.update(always(request.app[SETTINGS]))
+    headers[hdrs.CACHE_CONTROL] = caching
     if visit is not None:
         headers["X-Request-ID"] = visit.request_id
         headers["X-Bridge-Source"] = visit.source

@@ -29,13 +29,41 @@ OWN: Mapping[str, Mapping[str, Effect]] = {
     "/gateway/logout": {"POST": Effect.SESSION},
     "/orders": {"GET": Effect.READ},
     "/orders/{id}": {"GET": Effect.READ},
+    "/stream/quotes": {"GET": Effect.READ},
+    "/stream/orders": {"GET": Effect.READ},
+    "/stream/trades": {"GET": Effect.READ},
+    "/stream/pnl": {"GET": Effect.READ},
+    "/stream/session": {"GET": Effect.READ},
+    "/ws": {"GET": Effect.READ},
+    "/v1/api/ws": {"GET": Effect.READ},
+    "/auth/token": {"POST": Effect.READ},  # whoever may read may give a page a token that reads
 }
+ENDLESS = frozenset(path for path in OWN if path.startswith("/stream/") or path in ("/ws", "/v1/api/ws"))
+"""Routes whose replies have no end of their own."""
 METHODS = ("GET", "POST", "PUT", "DELETE")
+SOCKETS = frozenset({"/ws", "/v1/api/ws"})  # which a page of the app may open, with a token
+TOKEN_IN_QUERY = frozenset({*SOCKETS, "/stream/*", "/docs", "/docs/*", "/openapi.json"})
+"""What browsers open without being able to send a header; anywhere else an address would keep a token for nothing."""
 
 
 def own_route(segments: tuple[str, ...]) -> str:
     """The route of our own that a path would be, its last segment a variable where that is one."""
-    return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else "/" + "/".join(segments)
+    return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else own_path(segments)
+
+
+def takes_token(segments: tuple[str, ...]) -> bool:
+    """Whether a token may stand in the query of a path."""
+    return own_path(segments) in TOKEN_IN_QUERY or (len(segments) > 1 and f"/{segments[0]}/*" in TOKEN_IN_QUERY)
+
+
+def is_socket(segments: tuple[str, ...]) -> bool:
+    """Whether a path is one that pages of the app may open."""
+    return own_path(segments) in SOCKETS
+
+
+def own_path(segments: tuple[str, ...]) -> str:
+    """A path as our tables have it."""
+    return "/" + "/".join(segments)
 
 
 def destination(target: Target, settings: Settings) -> Destination:

@@ -18,6 +18,11 @@ def block(heading: str, language: str) -> str:
 
 def made(heading: str) -> Any:
     """The client that the page's Python makes."""
+    return named(heading)["client"]
+
+
+def named(heading: str) -> dict[str, Any]:
+    """All that the page's Python makes."""
     names: dict[str, Any] = {}
     exec(block(heading, "python"), names)  # noqa: S102  # our own page
-    return names["client"]
+    return names

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { bridge, BridgeError } from "./build/bridge.js";
 import { place } from "./build/orders.js";
+import { POST as tokenRoute } from "./build/route.js";
+import { GET as streamRoute } from "./build/stream.js";
 import { use } from "./build/use.js";
 import { startDemo } from "./demo.mjs";
 
@@ -47,6 +49,71 @@ test("accounts are read and an order is placed, as the page shows", async () => 
 
   assert.equal(accounts[0].accountId, ACCOUNT);
   assert.match(placed[0].order_id, /^\d+$/);
+});
+
+// The data of a stream, until so many events have come.
+async function events(reply, count) {
+  const found = [];
+  let held = "";
+  for await (const piece of reply.body.pipeThrough(new TextDecoderStream())) {
+    held += piece;
+    const parts = held.split("\n\n");
+    held = parts.pop();
+    for (const part of parts) {
+      const data = /^data: (.*)$/m.exec(part);
+      if (data !== null && !part.startsWith("event: ")) found.push(JSON.parse(data[1])); // named ones are no data
+    }
+    if (found.length >= count) return found;
+  }
+  assert.fail("the stream ended");
+}
+
+test("a page's stream is passed on as it comes, and ends with the page", async () => {
+  const page = new AbortController();
+  const asked = new Request("http://localhost:3001/api/stream/quotes?conids=265598&fields=31", { signal: page.signal });
+  const reply = await streamRoute(asked, { params: Promise.resolve({ what: "quotes" }) });
+  const told = await events(reply, 2);
+  const refused = await streamRoute(new Request("http://localhost:3001/api/stream/quotes"),
+    { params: Promise.resolve({ what: "quotes" }) });
+  page.abort();
+
+  assert.equal(reply.headers.get("content-type"), "text/event-stream; charset=utf-8");
+  assert.ok(told.every((event) => event.conid === 265598 && "31" in event));
+  assert.deepEqual([refused.status, (await refused.json()).code], [400, "bad_request"]);
+  for (;;) {
+    const { stream } = await bridge("/gateway/status");
+    if (stream.readers === 0) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+test("a browser's websocket opens with a token, from a page of the app", async () => {
+  const { token } = await (await tokenRoute()).json();
+  const url = new URL(`/ws?token=${token}`, demo.env.IBKR_BRIDGE_URL);
+  const { request } = await import("node:http");
+  const upgrade = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" };
+  const opened = (origin) => new Promise((resolve) => {
+    const asked = request(url, { headers: { ...upgrade, Origin: origin } });
+    asked.on("upgrade", (reply, socket) => { socket.destroy(); resolve(reply.statusCode); });
+    asked.on("response", (reply) => { reply.resume(); resolve(reply.statusCode); });
+    asked.end();
+  });
+
+  assert.equal(await opened("http://localhost:3001"), 101);
+  assert.equal(await opened("https://evil.example"), 403);
+});
+
+test("a page gets a token that reads, and nothing more", async () => {
+  const reply = await tokenRoute();
+  const told = await reply.json();
+  const ask = (path, method) => fetch(demo.env.IBKR_BRIDGE_URL + path,
+    { method, headers: { Authorization: `Bearer ${told.token}` } });
+
+  assert.deepEqual([reply.status, reply.headers.get("cache-control"), told.scope], [200, "no-store", "read"]);
+  assert.equal((await ask(READ, "GET")).status, 200);
+  assert.equal((await ask("/gateway/pause", "POST")).status, 403);
+  assert.equal((await ask("/auth/token", "POST")).status, 403);
 });
 
 test("a wrong key is a typed error that says what to do", async () => {

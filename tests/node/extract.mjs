@@ -3,8 +3,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 
 const page = await readFile(new URL("../../docs/nextjs.md", import.meta.url), "utf8");
 const blocks = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map((found) => found[1]);
-const [snippet, use] = blocks;
-if (blocks.length !== 2) throw new Error(`docs/nextjs.md has ${blocks.length} blocks of code, not 2`);
+const [snippet, use, route, stream] = blocks;
+if (blocks.length !== 4) throw new Error(`docs/nextjs.md has ${blocks.length} blocks of code, not 4`);
 
 const orders = await readFile(new URL("../../docs/orders.md", import.meta.url), "utf8");
 const [placing, ...more] = [...orders.matchAll(/^```ts\n(.*?)^```$/gms)].map((found) => found[1]);
@@ -15,5 +15,7 @@ const named = "export async function use(account: string, ticket: object) {\n";
 const folder = new URL("build/", import.meta.url);
 await mkdir(folder, { recursive: true });
 await writeFile(new URL("bridge.ts", folder), snippet);
+await writeFile(new URL("route.ts", folder), route.replace('"@/lib/bridge"', '"./bridge.js"'));
+await writeFile(new URL("stream.ts", folder), stream);
 await writeFile(new URL("orders.ts", folder), placing);
 await writeFile(new URL("use.ts", folder), `${imported}${named}${use}return { accounts, placed };\n}\n`);

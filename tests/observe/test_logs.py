@@ -30,6 +30,7 @@ def lines(house: House) -> list[dict[str, object]]:
 
 async def test_each_request_is_one_line(house: House) -> None:
     """Who, what, how it went, how long it took, and who answered."""
+    await house.heard(events.StreamUp)
     before = len(lines(house))
 
     reply = await house.get("/portfolio/DU1234567/summary?x=1", headers={"X-Request-ID": "abc"})

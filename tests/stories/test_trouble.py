@@ -388,6 +388,7 @@ async def test_an_order_is_looked_at_once_more_when_its_connection_stands(
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with House(settings_for(url, tmp_path)) as house:
         await house.until(State.READY)
+        await house.heard(events.StreamUp)  # which makes a connection of its own
         way.open.clear()
         way.knocked.clear()
         order = asyncio.create_task(house.post(ORDER.target, ORDER.body))

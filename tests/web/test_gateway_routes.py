@@ -43,7 +43,7 @@ async def test_the_status_is_the_whole_truth(house: House, sim: Simulator) -> No
         *("state", "authenticated", "login", "competing", "reason", "hint", "since", "last_look", "last_good_look"),
         *("next", "login_expires", "next_reset"),
         *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
-        *("accounts", "slots", "waiting", "budget", "penalty", "memory", "journal"),
+        *("accounts", "slots", "waiting", "budget", "penalty", "memory", "journal", "stream"),
     ]
     assert (told["state"], told["authenticated"], told["login"], told["competing"]) == ("ready", True, True, False)
     assert (told["reason"], told["hint"]) == ("ready", "nothing to do")

@@ -66,6 +66,8 @@ class Playing:
         if body is not None:
             await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
             return
+        if heard.target.startswith("/v1/api/ws"):
+            return  # no stream here
         self.voices.append(voice)
         await self.large(heard, voice)
 

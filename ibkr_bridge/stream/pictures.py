@@ -1,0 +1,105 @@
+"""The last full picture of each topic, put together from IBKR's partial updates. Pure: it is told the time.
+
+After the first message IBKR sends only what changed. Whoever comes later gets the whole picture at once, and how old it
+is. When the source has been away, the picture starts over with the next message: what was not confirmed since then may
+be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ibkr_bridge.stream.shares import Message
+from ibkr_bridge.stream.topics import Kind
+
+MOST_ROWS = 1000  # orders or trades: IBKR lists no more of a day
+
+Rows = dict[str, dict[str, Any]]
+
+
+class Picture:
+    """What is known of one topic."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.at = float("-inf")
+        """When it was last added to, seconds of the clock."""
+        self._kind = kind
+        self._keys = ROWS.get(kind)
+        self._head: Message = {}
+        self._rows: Rows = {}
+        self._is_over = False
+
+    def __repr__(self) -> str:
+        return f"<Picture of {self._kind.value}, {len(self._rows) or len(self._head)} parts>"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not self._head
+
+    def start_over(self) -> None:
+        """The next message begins a new picture; until then the old one is what there is."""
+        self._is_over = True
+
+    def add(self, message: Message, now: float) -> None:
+        """Take a message in."""
+        if self._is_over:
+            self._head, self._rows, self._is_over = {}, {}, False
+        self.at = now
+        if self._keys is None:
+            self._add_whole(message)
+            return
+        where, key = self._keys
+        self._head |= {name: value for name, value in message.items() if name != where}
+        self._add_rows(rows_of(message.get(where)), key)
+
+    def _add_whole(self, message: Message) -> None:
+        if self._kind is Kind.HISTORY and self._head and not message.get("serverId"):
+            return  # a follow-up tells a candle or two, not the chart
+        self._head = self._head | message if self._kind is Kind.QUOTES else message
+
+    def _add_rows(self, rows: list[dict[str, Any]], key: str) -> None:
+        for row in rows:
+            name = str(row[key]) if key in row else f"?{len(self._rows)}"
+            self._rows[name] = {**self._rows.pop(name, {}), **row}  # the latest last
+        while len(self._rows) > MOST_ROWS:
+            del self._rows[next(iter(self._rows))]
+
+    def row(self, name: object) -> dict[str, Any]:
+        """All that is known of one row."""
+        return self._rows.get(str(name), {})
+
+    def told(self) -> Message:
+        """The whole picture, in the form of a message."""
+        if self._keys is None:
+            return dict(self._head)
+        where, _ = self._keys
+        rows = list(self._rows.values())
+        return {**self._head, where: SHAPES.get(self._kind, _as_list)(rows)}
+
+
+def rows_of(told: object) -> list[dict[str, Any]]:
+    """The rows of a message: a list of objects, or an object of named ones, whose names become their `key`."""
+    if isinstance(told, Mapping):
+        return [{"key": str(name), **row} for name, row in told.items() if isinstance(row, dict)]
+    return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+
+
+def _as_list(rows: list[dict[str, Any]]) -> object:
+    return rows
+
+
+def _as_object(rows: list[dict[str, Any]]) -> object:
+    return {row["key"]: {name: value for name, value in row.items() if name != "key"} for row in rows}
+
+
+ROWS: Mapping[Kind, tuple[str, str]] = {
+    Kind.ORDERS: ("args", "orderId"),
+    Kind.TRADES: ("args", "execution_id"),
+    Kind.PNL: ("args", "key"),
+    Kind.SUMMARY: ("result", "key"),
+    Kind.LEDGER: ("result", "key"),
+}
+"""Where a kind's rows stand in its messages, and what tells them apart. Other kinds have none."""
+SHAPES: Mapping[Kind, Callable[[list[dict[str, Any]]], object]] = {Kind.PNL: _as_object}

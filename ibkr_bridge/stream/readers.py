@@ -1,0 +1,166 @@
+"""Those who read: what waits for each, and what becomes of one who reads too slowly.
+
+Nobody waits for anybody. What is for a reader is put beside its connection and written at the next round, a hundred
+times a second at most, all that has gathered at once. Where the connection takes no more, quotes are not kept: when it
+takes again, the newest picture of each that moved follows. Orders, trades and everything else are kept up to a bound,
+and beyond it the reader is cut off, with a reason: no event is dropped without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ibkr_bridge.stream.shares import Message
+
+ROUND = 0.01  # seconds between two rounds of writing: what a quote may be held back while others come
+MOST_EVENTS = 1000  # that wait for one reader
+MOST_BYTES = 4 * 1024 * 1024  # of events that wait for one reader
+STUCK_FOR = 60.0  # seconds in which a reader has to take at least something
+TOO_SLOW = "slow_reader"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that is told to readers: a message of a topic as IBKR words it, and the same in rows with their ids."""
+
+    message: Message
+    rows: tuple[tuple[str, Row], ...] = ()
+    name: str = ""
+    """What it is, where it is no data: `stale`, `fresh`, `gap`."""
+
+
+class Form(Protocol):
+    """How an event is written for a kind of connection. The same object for all connections of that kind."""
+
+    def write(self, event: Event) -> bytes:
+        """The event as bytes; empty where it is nothing for such connections."""
+        ...
+
+
+class Outlet(Protocol):
+    """A connection, as far as a reader needs it."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it takes more now."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send this; called only while it is clear, or to say a last word."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """Close it, and say why where that is possible."""
+        ...
+
+
+class Reader:
+    """One who reads.
+
+    Args:
+        outlet: the connection.
+        form: how events are written for it.
+        trouble: why it may not go on reading, such as a key that was rotated; None while it may.
+        minds_source: whether it is to be told when what it reads is stale.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        form: Form,
+        trouble: Callable[[], str | None] = lambda: None,
+        *,
+        minds_source: bool = True,
+    ) -> None:
+        self.outlet = outlet
+        self.form = form
+        self.trouble = trouble
+        self.minds_source = minds_source
+        self.quotes: list[bytes] = []
+        """What waits of quotes; it may be replaced by newer pictures."""
+        self.is_behind = False
+        """Whether its connection took no more at the last round: no quotes are put here meanwhile."""
+        self.had = 0
+        """The number of the latest event of all when it was last written to."""
+        self.stuck_since = 0.0
+        """When it fell behind, seconds of the clock."""
+        self.over: str | None = None
+        """Why it reads no more."""
+        self._events: list[bytes] = []
+        self._count = 0
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Reader {self._count} events, {'behind' if self.is_behind else 'up to date'}>"
+
+    def put(self, event: Event) -> None:
+        """An event that must not be lost; quotes that came before it go first."""
+        self.say(self.form.write(event))
+
+    def say(self, data: bytes) -> None:
+        """The same, as bytes of its connection already."""
+        if not data or self.over is not None:
+            return
+        self._events += (*self.quotes, data)
+        self.quotes.clear()
+        self._count, self._bytes = self._count + 1, self._bytes + len(data)
+        if self._count > MOST_EVENTS or self._bytes > MOST_BYTES:
+            self.end(TOO_SLOW)
+
+    def flush(self, now: float) -> bool:
+        """Write what waits; says whether the connection took it. Quotes it does not take are let go."""
+        if self.over is not None:
+            return True
+        if not self.outlet.is_clear:
+            self.quotes.clear()
+            self.stuck_since = self.stuck_since if self.is_behind else now
+            self.is_behind = True
+            return False
+        if self._events or self.quotes:
+            self.outlet.write(b"".join((*self._events, *self.quotes)))
+            self._events.clear()
+            self.quotes.clear()
+            self._count = self._bytes = 0
+        return True
+
+    def end(self, reason: str) -> None:
+        """It reads no more."""
+        if self.over is None:
+            self.over = reason
+            self._events.clear()
+            self.quotes.clear()
+            self.outlet.end(reason)
+
+
+class Rounds:
+    """Has readers written to soon: at once after a pause, and a hundred times a second while much comes.
+
+    Args:
+        write: writes to all who have something waiting.
+    """
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self._next: asyncio.TimerHandle | None = None
+        self._last = float("-inf")
+
+    def soon(self) -> None:
+        """Something waits."""
+        if self._next is None:
+            loop = asyncio.get_running_loop()
+            self._next = loop.call_at(max(loop.time(), self._last + ROUND), self._run)
+
+    def stop(self) -> None:
+        """Nothing is written any more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _run(self) -> None:
+        self._next, self._last = None, asyncio.get_running_loop().time()
+        self._write()

@@ -1,0 +1,127 @@
+"""The stream of one line: IBKR's socket, who reads what comes on it, and what that means for calls.
+
+A snapshot opens a line of market data and a call to unsubscribe ends it for everybody; both are counted here together
+with the streams, so that no caller ends another one's quotes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+from urllib.parse import parse_qs
+
+from ibkr_bridge import events
+from ibkr_bridge.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
+from ibkr_bridge.clock import Clock
+from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.stream.feed import Feed
+from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.telling import as_object
+from ibkr_bridge.trip import Trip
+from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.upstream.socket import Sockets
+
+BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's
+TEND_EVERY = 1.0  # seconds between two looks at what time has brought
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+
+class Streaming:
+    """The stream of one line.
+
+    Args:
+        line: its name.
+        sockets: opens IBKR's socket.
+    """
+
+    def __init__(self, line: str, sockets: Sockets, keeper: Keeper, clock: Clock, bus: events.Bus) -> None:
+        self._line = line
+        self._keeper = keeper
+        self._clock = clock
+        self.hub = Hub(clock)
+        self.feed = Feed(line, sockets.open, self.hub, keeper, clock, bus)
+        self._tell_session()
+
+    def hear(self, fact: events.Fact) -> None:
+        """The session moved: the socket follows it, and those who read the session are told."""
+        if isinstance(fact, events.SessionChanged) and fact.line == self._line:
+            ready = fact.state == State.READY.value
+            if not ready:
+                self.hub.asking.lines.forget()
+            self.feed.session_is(fact.reason, ready=ready)
+            self._tell_session()
+
+    def _tell_session(self) -> None:
+        session, keeper = self._keeper.session, self._keeper
+        ready = session.state is State.READY
+        self.hub.session_is(
+            {
+                "state": session.state.value,
+                "authenticated": ready,
+                "reason": session.reason,
+                "hint": keeper.hint(session),
+                "since": keeper.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            }
+        )
+
+    async def tend(self) -> NoReturn:
+        """Let time pass for those who read, for ever."""
+        beat = self._clock.now()
+        while True:
+            await self._clock.wait(asyncio.Event(), TEND_EVERY)
+            self.hub.asking.tend()
+            self.hub.check()
+            if self._clock.now() - beat >= BEAT_EVERY:
+                beat = self._clock.now()
+                self.hub.say({"topic": "system", "hb": int(self._clock.utc().timestamp() * 1000)})
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """For people: whether it is up, and how much is read."""
+        source = self.hub.source
+        return {"up": source.is_fresh, **source.told, "lines_of_calls": len(self.hub.asking.lines), **self.hub.counts}
+
+    # -- calls about market data
+
+    def before(self, trip: Trip) -> Answer | None:
+        """What a call means for the lines of market data, and its answer where IBKR is not to be asked.
+
+        Raises:
+            LineLimit: streams leave no line for what it looks at.
+        """
+        act = CALLS.get(trip.row.segments)
+        return act(self, trip) if act is not None else None
+
+    def _snapshot(self, trip: Trip) -> None:
+        asked = parse_qs(trip.call.target.partition("?")[2]).get("conids", [""])[-1]
+        conids = (part.partition("@")[0].strip() for part in asked.split(","))
+        self.hub.asking.lines.looked(trip.key, filter(str.isdigit, conids), self.hub.asking.streamed)
+
+    def _unsubscribe(self, trip: Trip) -> Answer | None:
+        """For the caller alone: IBKR ends a contract for everybody, so it is asked only where nobody else has it."""
+        conid = str(as_object(trip.call.body).get("conid", ""))
+        alone = self.hub.asking.lines.drop(trip.key, conid)
+        return None if alone and conid not in self.hub.asking.streamed else told({"success": True})
+
+    def _unsubscribe_all(self, trip: Trip) -> Answer | None:
+        asking = self.hub.asking
+        lines, streamed = asking.lines, asking.streamed
+        for conid in lines.of(trip.key):
+            if lines.drop(trip.key, conid) and conid not in streamed:
+                asking.free(conid)
+        return None if not streamed and not len(lines) else told({"unsubscribed": True})
+
+
+CALLS: Mapping[tuple[str, ...], Callable[[Streaming, Trip], Answer | None]] = {
+    SNAPSHOT: Streaming._snapshot,
+    UNSUBSCRIBE: Streaming._unsubscribe,
+    UNSUBSCRIBE_ALL: Streaming._unsubscribe_all,
+}
+
+
+def told(what: Mapping[str, Any]) -> Answer:
+    """An answer of our own, in IBKR's words."""
+    return Answer(200, JSON, json.dumps(what, separators=(",", ":")).encode())

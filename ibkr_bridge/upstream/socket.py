@@ -1,0 +1,135 @@
+"""The Gateway's websocket, as bare as it is: it says yes at once, to anything, whether IBKR is behind it or not.
+
+What it means that it is open is decided elsewhere (`stream/feed.py`). Frames come as text or, from the Gateway, as
+binary; both are passed on as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
+from ibkr_bridge.upstream.headers import USER_AGENT
+from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.tls import Tls
+
+TARGET = "/v1/api/ws"
+LARGEST = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB
+OPEN_WITHIN = 10.0  # seconds; the Gateway answers at once, or something else listens there
+CLOSE_WITHIN = 1.0  # seconds for a farewell; the Gateway answers none
+
+
+class Socket:
+    """One open websocket to the Gateway; use it as an async context manager's result."""
+
+    def __init__(self, talk: aiohttp.ClientWebSocketResponse) -> None:
+        self._talk = talk
+
+    async def hear(self) -> bytes | None:
+        """The next message; None at the end of the socket, whoever ended it and however."""
+        message = await self._talk.receive()
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return str(message.data).encode()
+        return bytes(message.data) if message.type is aiohttp.WSMsgType.BINARY else None
+
+    async def say(self, text: str) -> None:
+        """Send a command.
+
+        Raises:
+            GatewayGarbled: the socket has ended.
+        """
+        try:
+            await self._talk.send_str(text)
+        except (ConnectionError, aiohttp.ClientError) as exc:
+            raise GatewayGarbled("the Gateway's websocket has ended") from exc
+
+
+class Sockets:
+    """Opens websockets to one Gateway.
+
+    Args:
+        address: scheme, host and port.
+        jar: the cookies that go along.
+        session: IBKR's session id, as the last tickle told it; empty where none is known.
+    """
+
+    def __init__(
+        self, address: str, jar: Jar, tls: Tls, path: Path | None = None, session: Callable[[], str] = str
+    ) -> None:
+        self._base = URL(address)
+        self._jar = jar
+        self._tls = tls
+        self._path = path
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"<Sockets to {self._base}>"
+
+    def open(self) -> Opening:
+        """A socket, for the length of an `async with`."""
+        return Opening(self._base, self._cookies(), self._tls, self._path)
+
+    def _cookies(self) -> str:
+        session = self._session()
+        own = f'api={{"session":"{session}"}}' if session.isalnum() else ""
+        return "; ".join(filter(None, (self._jar.header(self._base, TARGET), own)))
+
+
+class Opening:
+    """Opens one websocket and closes it again."""
+
+    def __init__(self, base: URL, cookies: str, tls: Tls, path: Path | None) -> None:
+        self._base = base
+        self._headers = {"User-Agent": USER_AGENT, **({"Cookie": cookies} if cookies else {})}
+        self._tls = tls
+        self._path = path
+        self._client: aiohttp.ClientSession | None = None
+        self._talk: aiohttp.ClientWebSocketResponse | None = None
+
+    async def __aenter__(self) -> Socket:
+        """Connect.
+
+        Raises:
+            GatewayUnreachable: nothing listens there.
+            GatewaySilent: nothing answers.
+            GatewayGarbled: what answers is no websocket.
+        """
+        connector = aiohttp.UnixConnector(str(self._path)) if self._path else aiohttp.TCPConnector()
+        self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            async with asyncio.timeout(OPEN_WITHIN):
+                self._talk = await self._connected(self._client)
+        except BaseException as exc:
+            await self._client.close()
+            if isinstance(exc, aiohttp.ClientError | OSError | ValueError):
+                raise _trouble(exc) from exc
+            raise
+        return Socket(self._talk)
+
+    async def _connected(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        return await client.ws_connect(
+            self._base.with_scheme("wss" if self._base.scheme == "https" else "ws").with_path(TARGET),
+            headers=self._headers,
+            ssl=self._tls,
+            max_msg_size=LARGEST,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
+        )
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._talk is not None:
+            await self._talk.close()
+        if self._client is not None:
+            await self._client.close()
+
+
+def _trouble(exc: Exception) -> GatewayTrouble:
+    if isinstance(exc, TimeoutError):
+        return GatewaySilent("the Gateway does not open its websocket")
+    if isinstance(exc, aiohttp.WSServerHandshakeError | ValueError):
+        return GatewayGarbled("what answers there is no websocket")
+    return GatewayUnreachable("no connection to the Gateway")

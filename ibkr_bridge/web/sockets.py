@@ -1,0 +1,112 @@
+"""The websocket for clients of the Gateway: IBKR's own text protocol, at `/v1/api/ws` and `/ws`.
+
+A client sees what the Gateway would show it, in text frames, and three things less: nothing it says is lost because it
+was early, no quote stops after fifteen minutes, and nothing has to be subscribed to again. Where the source is lost it
+is told so, in a `system` message that clients who do not know it pass over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from ibkr_bridge.errors import BadRequest, BridgeError
+from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
+from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
+from ibkr_bridge.web import CLOCK, LINES, MAIN
+from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
+from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trouble
+
+LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
+CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
+CLOSE_CODES = {TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER, "stopping": WSCloseCode.GOING_AWAY}
+
+
+async def opened(request: web.Request) -> web.StreamResponse:
+    """One client's socket, until either side ends it."""
+    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        raise BadRequest(
+            "this is a websocket", hint="open it with a websocket client, or read /stream/… with any other"
+        )
+    refuse_while_ending(request)
+    socket = web.WebSocketResponse(max_msg_size=LARGEST, compress=False, timeout=CLOSE_WITHIN, autoclose=True)
+    await socket.prepare(request)
+    hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
+    try:
+        async with asyncio.timeout(None) as limit:
+            outlet = Outlet(door, lambda _: _end(limit), chunked=False)
+            reader = Reader(outlet, FRAMES, trouble(request))
+            door.on_clear = hub.soon
+            await Visitor(hub, reader, lambda: int(request.app[CLOCK].utc().timestamp() * 1000)).listen(socket, outlet)
+    except TimeoutError:
+        await _part(request, socket, reader.over or "")
+    finally:
+        door.on_clear = None
+        hub.gone(reader)
+    return socket
+
+
+def _end(limit: asyncio.Timeout) -> None:
+    limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def _part(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
+    """Say goodbye and why; who does not take it is left."""
+    note_end(request, reason)
+    code = CLOSE_CODES.get(reason, WSCloseCode.POLICY_VIOLATION)
+    try:
+        async with asyncio.timeout(2 * CLOSE_WITHIN):
+            await socket.close(code=code, message=reason.encode())
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+
+
+class Visitor:
+    """One client, and what it says."""
+
+    def __init__(self, hub: Hub, reader: Reader, ms: Callable[[], int]) -> None:
+        self._hub = hub
+        self._reader = reader
+        self._ms = ms
+
+    async def listen(self, socket: web.WebSocketResponse, outlet: Outlet) -> None:
+        """Greet, and do what is said until nothing more is."""
+        for message in self._hub.greeting():
+            self._reader.put(Event(message))
+        self._hub.enter(self._reader)
+        outlet.is_open = True
+        self._hub.soon()
+        async for heard in socket:
+            self._hear(heard.data if heard.type is WSMsgType.TEXT else "")
+            self._hub.soon()
+
+    def _hear(self, text: str) -> None:
+        try:
+            command = read_command(text)
+            ACTS[type(command)](self, command)
+        except BridgeError as exc:
+            self._say({"topic": "error", "error": exc.detail, "code": exc.code, "hint": exc.hint})
+
+    def _wish(self, wish: Wish) -> None:
+        self._hub.join(self._reader, wish)
+
+    def _leave(self, leave: Leave) -> None:
+        self._hub.leave(self._reader, leave)
+        if (said := farewell(leave)) is not None:
+            self._say(said)
+
+    def _beat(self, beat: Beat) -> None:
+        if beat.word == "tic":
+            self._say({"topic": "tic", "alive": True, "lastAccessed": self._ms()})
+        else:
+            self._reader.say(frame(beat.word.encode()))
+
+    def _say(self, message: dict[str, object]) -> None:
+        self._reader.put(Event(message))
+
+
+ACTS: dict[type, Callable[..., None]] = {Wish: Visitor._wish, Leave: Visitor._leave, Beat: Visitor._beat}

@@ -1,0 +1,464 @@
+"""Streams, from IBKR's socket to whoever reads."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.conftest import Open
+from tests.house import KEY, READING, House, Placed, within
+from tests.reading import Told, socket, stream
+
+AAPL, IBM, MSFT = 265598, 8314, 272093
+QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
+ANOTHER = "another-key-for-tests-0123456789-abcd"
+
+
+async def up(house: House) -> House:
+    """A house whose stream is fresh."""
+    await house.heard(events.StreamUp)
+    return house
+
+
+def upstream(sim: Simulator) -> list[str]:
+    """What IBKR was told on its socket, but for signs of life."""
+    return [text for text in sim.market.stream.heard if text != "tic"]
+
+
+def has(*names: str) -> Any:
+    """Whether an event is a quote with these fields."""
+    return lambda told: told.name == "message" and all(name in told.data for name in names)
+
+
+# -- quotes
+
+
+async def test_quotes_are_sent_as_events(house: House, sim: Simulator) -> None:
+    """JSON, an id each, the fields that were asked for and no others."""
+    async with stream(await up(house), QUOTES) as quotes:
+        first = await quotes.next()
+
+    assert (first.name, first.data["conid"]) == ("message", AAPL)
+    assert {"31", "84"} <= first.data.keys() and not {"86", "85"} & first.data.keys()
+    assert first.number
+    assert quotes.retry == "3000"
+    headers = quotes.reply.headers
+    assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store, no-transform", "no")
+
+
+async def test_two_readers_have_different_fields(house: House, sim: Simulator) -> None:
+    """IBKR is asked for all of them, and each reader gets its own."""
+    await up(house)
+    async with stream(house, QUOTES) as one, stream(house, f"/stream/quotes?conids={AAPL}&fields=86") as other:
+        mine = await one.until(has("31", "84"))
+        theirs = await other.until(has("86"))
+        await sim.market.stream.has_heard(f'smd+{AAPL}+{{"fields":["31","84","86"]}}')
+
+    assert all(not {"86"} & told.data.keys() for told in mine)
+    assert all(not {"31", "84"} & told.data.keys() for told in theirs)
+
+
+async def test_a_newcomer_gets_the_whole_picture_at_once(house: House, sim: Simulator) -> None:
+    """With its age; IBKR is not asked again."""
+    await up(house)
+    async with stream(house, QUOTES) as first:
+        await first.until(has("31", "84"))
+        asked = len(upstream(sim))
+        async with stream(house, QUOTES) as second:
+            picture = await second.next()
+
+    assert {"31", "84", "_age"} <= picture.data.keys()
+    assert 0 <= picture.data["_age"] < 5
+    assert len(upstream(sim)) == asked
+
+
+async def test_what_nobody_reads_any_more_is_ended_after_a_grace(house: House, sim: Simulator) -> None:
+    """And not before the last has left."""
+    await up(house)
+    async with stream(house, QUOTES) as first:
+        await first.next()
+        async with stream(house, QUOTES) as second:
+            await second.next()
+    hub = house.bridge.line.streaming.hub
+    await within(_left(hub))
+    assert f"umd+{AAPL}+{{}}" not in upstream(sim)
+
+    for subscription in hub.asking:
+        subscription.left_at = float("-inf")  # the grace is over
+
+    await within(sim.market.stream.has_heard(f"umd+{AAPL}+{{}}"))
+
+
+async def _left(hub: Any) -> None:
+    while hub.readers:
+        await asyncio.sleep(0)
+
+
+async def test_the_hundred_and_first_contract_is_refused(house: House, sim: Simulator) -> None:
+    """IBKR would say nothing, for ever."""
+    await up(house)
+    many = ",".join(str(900_000_001 + number) for number in range(100))
+    async with stream(house, f"/stream/quotes?conids={many}&fields=31") as quotes:
+        await quotes.next()
+
+        refused = await house.get(QUOTES)
+        shared = await _status(house, "/stream/quotes?conids=900000001&fields=31")
+        snapshot = await house.get(f"/iserver/marketdata/snapshot?conids={AAPL}&fields=31")
+
+    assert (refused.status, refused.code) == (429, "line_limit")
+    assert shared == 200
+    assert (snapshot.status, snapshot.code) == (429, "line_limit")
+
+
+async def _status(house: House, target: str) -> int:
+    async with stream(house, target) as opened:
+        return opened.reply.status
+
+
+async def test_lines_of_snapshots_make_room_for_streams(house: House, sim: Simulator) -> None:
+    """The one that was looked at the longest time ago is given back."""
+    await up(house)
+    for start in (0, 50):
+        many = ",".join(str(900_000_001 + start + number) for number in range(50))
+        await house.get(f"/iserver/marketdata/snapshot?conids={many}&fields=31")
+
+    async with stream(house, QUOTES) as quotes:
+        told = await quotes.next()
+
+    assert told.data["conid"] == AAPL
+    assert "umd+900000001+{}" in upstream(sim)
+
+
+MANY = "?conids=" + ",".join(map(str, range(101)))
+
+
+@pytest.mark.parametrize("query", ["", "?conids=", "?conids=abc", "?conids=1&fields=x", "?conids=1,-2", MANY])
+async def test_a_stream_of_nothing_is_refused(house: House, query: str) -> None:
+    """In words, before it begins."""
+    refused = await house.get(f"/stream/quotes{query}")
+
+    assert (refused.status, refused.code) == (400, "bad_request")
+
+
+async def test_unsubscribing_is_for_the_caller_alone(open_house: Open, sim: Simulator) -> None:
+    """IBKR would end everybody's quotes; it is asked only for what nobody else has."""
+    house = await up(await open_house(IBKR_BRIDGE_READONLY_KEY=READING))
+    async with stream(house, QUOTES) as quotes:
+        await quotes.next()
+        await house.get(f"/iserver/marketdata/snapshot?conids={AAPL},{IBM},{MSFT}&fields=31")
+        await house.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READING)
+
+        streamed = await house.post("/iserver/marketdata/unsubscribe", {"conid": AAPL})
+        looked_at = await house.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
+        own = await house.post("/iserver/marketdata/unsubscribe", {"conid": MSFT})
+        everything = await house.get("/iserver/marketdata/unsubscribeall")
+        await quotes.until(has("31"))
+
+    assert (streamed.json, streamed.headers["X-Bridge-Source"]) == ({"success": True}, "bridge")
+    assert (looked_at.json, looked_at.headers["X-Bridge-Source"]) == ({"success": True}, "bridge")
+    assert (own.json, own.headers["X-Bridge-Source"]) == ({"success": True}, "gateway")
+    assert (everything.json, everything.headers["X-Bridge-Source"]) == ({"unsubscribed": True}, "bridge")
+    assert [seen.json() for seen in sim.calls("/marketdata/unsubscribe")] == [{"conid": MSFT}]
+
+
+# -- the source
+
+
+async def test_fifty_readers_sit_out_a_restart_of_the_gateway(house: House, sim: Simulator) -> None:
+    """All get `stale`, then `fresh`, then a whole picture; nobody connects anew."""
+    await up(house)
+    async with AsyncExitStack() as open_ones:
+        readers = [await open_ones.enter_async_context(stream(house, QUOTES)) for _ in range(50)]
+        await asyncio.gather(*(reader.until(has("31", "84")) for reader in readers))
+
+        await sim.restart()
+        await asyncio.gather(*(reader.next("stale") for reader in readers))
+        sim.log_in()
+        told = await asyncio.gather(*(reader.until(has("31", "84")) for reader in readers))
+
+    names = [[event.name for event in events_] for events_ in told]
+    assert all("fresh" in each and "stale" not in each for each in names)
+    assert all(each.index("fresh") < len(each) - 1 for each in names)
+
+
+async def test_a_lost_brokerage_session_is_seen_at_once(house: House, sim: Simulator) -> None:
+    """Not at the next look: the keeper's looks are three seconds apart."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes, socket(house) as client:
+        await quotes.until(has("31", "84"))
+
+        sim.lose_brokerage()
+        stale = await quotes.next("stale")
+        fresh = await quotes.next("fresh")
+        await quotes.until(has("31", "84"))
+        heard = [await client.next("system"), await client.next("system"), await client.next("system")]
+
+    (lost,) = [fact for fact in house.facts if isinstance(fact, events.SessionLost)]
+    assert lost.reason == "brokerage_lost"
+    assert stale.data["reason"] == "brokerage_lost"
+    assert stale.data["since"] <= fresh.data["since"]
+    assert [sorted(told.keys() - {"topic"})[0] for told in heard] == ["success", "stale", "fresh"]
+
+
+async def test_a_client_that_subscribes_before_the_session_is_ready(open_house: Open, sim: Simulator) -> None:
+    """Nothing it says is lost: it hears that it is early, and then all it wanted."""
+    sim.lose_brokerage()
+    sim.compete()
+    house = await open_house(ready=False, IBKR_COMPETE="yield")
+    await house.until(State.COMPETING)
+    async with socket(house) as client, stream(house, QUOTES) as quotes:
+        await client.say(f'smd+{AAPL}+{{"fields":["31"]}}')
+        first = [await client.next(), await client.next()]
+        stale = await quotes.next()
+
+        sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+        await client.until(lambda told: "success" in told)
+        quote = await client.next(f"smd+{AAPL}")
+        fresh = await quotes.next()
+
+    assert first[0] == {"message": "waiting for session"}
+    assert first[1]["stale"]["reason"] == "competing"
+    assert (stale.name, stale.data["reason"], fresh.name) == ("stale", "competing", "fresh")
+    assert "31" in quote
+
+
+async def test_a_socket_that_is_cut_is_opened_again(house: House, sim: Simulator) -> None:
+    """And everything is asked for again."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes:
+        await quotes.until(has("31", "84"))
+
+        await sim.market.stream.end(4001)
+        stale = await quotes.next("stale")
+        await quotes.next("fresh")
+        await quotes.until(has("31", "84"))
+
+    assert stale.data["reason"] == "stream_cut"
+    assert upstream(sim).count(f'smd+{AAPL}+{{"fields":["31","84"]}}') == 2
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"\xff\xfe not json", b"[1,2,3]", b"{", b"null", b'{"topic":7}', b'{"topic":"smd+1","args":9}', b"[" * 9000],
+)
+async def test_frames_that_make_no_sense_are_survived(house: House, sim: Simulator, nonsense: bytes) -> None:
+    """The next one counts."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes:
+        await quotes.until(has("31", "84"))
+
+        await sim.market.stream.say_bytes(nonsense)
+        await sim.market.stream.say(json.dumps({"topic": f"smd+{AAPL}", "conid": AAPL, "31": "sense"}))
+        told = await quotes.until(lambda told: told.data.get("31") == "sense")
+
+    assert all(event.name == "message" for event in told)
+
+
+async def test_a_frame_that_is_too_large_is_survived(house: House, sim: Simulator) -> None:
+    """The Gateway ends the socket over it; another one is opened."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes:
+        await quotes.until(has("31", "84"))
+
+        await sim.market.stream.say("x" * 70_000)
+        await quotes.next("stale")
+        await quotes.next("fresh")
+        await quotes.until(has("31", "84"))
+
+
+# -- orders, trades, profit and loss
+
+
+async def test_orders_are_streamed_with_all_that_is_known_of_them(house: House, sim: Simulator) -> None:
+    """IBKR sends what changed; an app gets the order."""
+    await up(house)
+    async with stream(house, "/stream/orders") as orders, stream(house, "/stream/trades") as trades:
+        await within(sim.market.stream.has_heard("sor+{}"))
+        await house.post(Placed().target, Placed().body)
+        order = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
+        trade = await trades.next()
+
+    assert (order.name, order.data["conid"], order.data["ticker"]) == ("message", AAPL, "AAPL")
+    assert trade.data["order_ref"] == order.data["order_ref"]
+
+
+async def test_what_was_missed_is_told_again(house: House, sim: Simulator) -> None:
+    """By `Last-Event-ID`; an id of another run is answered by a word and the whole picture."""
+    await up(house)
+    async with stream(house, "/stream/orders") as orders:
+        await within(sim.market.stream.has_heard("sor+{}"))
+        await house.post(Placed().target, Placed().body)
+        last = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
+        async with stream(house, "/stream/orders") as meanwhile:
+            second = await house.post(Placed().target, Placed(quantity=2).body)
+            await meanwhile.until(lambda told: _is(told, second) and told.data.get("status") == "Filled")
+
+    async with stream(house, "/stream/orders", Last_Event_ID=last.number) as again:
+        missed = await again.until(lambda told: told.data.get("status") == "Filled")
+    async with stream(house, "/stream/orders", Last_Event_ID="of-another-run-7") as strange:
+        gap, *rows = [await strange.next() for _ in range(3)]
+
+    assert all(_is(told, second) for told in missed)
+    assert (gap.name, gap.data) == ("gap", {"after": "of-another-run-7"})
+    assert len({row.data["orderId"] for row in rows}) == 2
+
+
+def _is(told: Told, placed: Any) -> bool:
+    return bool(str(told.data.get("orderId")) == placed.json[0]["order_id"])
+
+
+async def test_profit_and_loss_is_streamed_by_account(house: House, sim: Simulator) -> None:
+    """One event for each."""
+    async with stream(await up(house), "/stream/pnl") as pnl:
+        rows = [await pnl.next(), await pnl.next()]
+
+    assert {row.data["key"] for row in rows} == {"DU1234567.Core", "DU7654321.Core"}
+    assert all("dpl" in row.data for row in rows)
+
+
+# -- the session
+
+
+async def test_the_session_is_streamed_without_market_data(house: House, sim: Simulator) -> None:
+    """The state there is, then each one that follows; and never a word of a stale source."""
+    await up(house)
+    async with stream(house, "/stream/session") as session:
+        first = await session.next()
+        sim.lose_brokerage()
+        told = await session.until(lambda told: told.data["state"] == "ready")
+
+    assert (first.data["state"], first.data["authenticated"]) == ("ready", True)
+    assert [event.data["state"] for event in told] == ["opening", "ready"]
+    assert (told[0].data["reason"], told[0].data["authenticated"]) == ("brokerage_lost", False)
+    assert all(event.name == "message" for event in told)
+
+
+# -- existing clients
+
+
+async def test_commands_are_ibkrs_own(house: House, sim: Simulator) -> None:
+    """And answers too, in text frames; what is no command is said to be none."""
+    await up(house)
+    async with socket(house) as client:
+        greeting = await client.next()
+        for command in (
+            "tic",
+            "ech+hb",
+            "nonsense",
+            "smd+abc+{}",
+            "smd+1+[1]",
+            'smd+1+{"fields":[1]}',
+            "usd+DU1234567+{}",
+        ):
+            await client.say(command)
+        tic = await client.next("tic")
+        echo = await client.until(lambda told: isinstance(told, str))
+        wrong = [await client.next("error") for _ in range(4)]
+        farewell = await client.next()
+
+    assert greeting == {"topic": "system", "success": "simulated"}
+    assert tic["alive"] is True
+    assert echo == "ech+hb"
+    assert {each["code"] for each in wrong} == {"bad_request"}
+    assert farewell == {"result": "unsubscribed from summary"}
+
+
+async def test_every_kind_of_subscription_works(house: House, sim: Simulator) -> None:
+    """Those of IBKR's reference."""
+    await up(house)
+    wanted = {
+        f'smd+{AAPL}+{{"fields":["31"]}}': f"smd+{AAPL}",
+        "sor+{}": "sor",
+        "str+{}": "str",
+        "spl+{}": "spl",
+        "ssd+DU1234567+{}": "ssd+DU1234567",
+        "sld+DU1234567+{}": "sld+DU1234567",
+        f'smh+{AAPL}+{{"period":"1d","bar":"1h"}}': f"smh+{AAPL}",
+        f"sbd+DU1234567+{AAPL}": f"sbd+DU1234567+{AAPL}",
+    }
+    async with socket(house) as client:
+        for command, topic in wanted.items():
+            await client.say(command)
+            assert (await client.next(topic))["topic"] == topic
+
+
+async def test_a_plain_request_for_a_socket_is_refused(house: House) -> None:
+    """In words."""
+    refused = await house.get("/ws")
+
+    assert (refused.status, refused.code) == (400, "bad_request")
+
+
+async def test_nobody_streams_without_a_key(house: House) -> None:
+    """Neither way."""
+    for target in (QUOTES, "/stream/session", "/ws", "/v1/api/ws"):
+        refused = await house.get(target, key=None)
+        assert (refused.status, refused.code) == (401, "bad_key")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as told:
+        async with socket(house, key="wrong" * 10):
+            pass
+    assert told.value.status == 401
+
+
+# -- keys
+
+
+async def test_a_rotated_key_ends_what_was_opened_with_it(house: House, sim: Simulator) -> None:
+    """At once, with the reason; the previous key goes on for as long as it is accepted."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes, socket(house) as client:
+        await quotes.next()
+        settings = house.bridge.settings
+        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
+        await quotes.until(has("31"))
+
+        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER))
+        end = await quotes.next("end")
+        with pytest.raises(EOFError) as closed:
+            while True:
+                await client.next()
+
+    assert end.data == {"reason": "key_rotated"}
+    assert "1008" in str(closed.value) and "key_rotated" in str(closed.value)
+
+
+async def test_a_token_opens_streams_until_its_key_is_rotated(house: House, sim: Simulator) -> None:
+    """In the query, as browsers can; it is nowhere in the log."""
+    await up(house)
+    token = (await house.post("/auth/token")).json["token"]
+    async with (
+        stream(house, f"{QUOTES}&token={token}", key=None) as quotes,
+        socket(house, f"/ws?token={token}", key=None, Origin="http://localhost:3001") as client,
+    ):
+        await quotes.next()
+        await client.next()
+        settings = house.bridge.settings
+        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
+        end = await quotes.next("end")
+
+    assert end.data == {"reason": "key_rotated"}
+    assert token not in house.written.getvalue()
+
+
+async def test_streams_end_when_the_bridge_does(open_house: Open, sim: Simulator) -> None:
+    """At once, with the reason; nobody waits for them."""
+    house = await up(await open_house())
+    async with stream(house, QUOTES) as quotes, socket(house) as client:
+        await quotes.next()
+        await client.next()
+
+        unfinished = await within(house.finish())
+        end = await quotes.next("end")
+
+    assert end.data == {"reason": "stopping"}
+    assert unfinished == 0

@@ -1,0 +1,237 @@
+"""What time does to streams: silence, quotes that expire, keys that do, readers that stop reading."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket as sockets
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.clock import FastClock
+from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.stream import feed, readers
+from tests.house import KEY, PATIENCE, House, Placed, settings_for, within
+from tests.reading import socket, stream
+
+AAPL = 265598
+QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
+
+
+class Quick(FastClock):
+    """The machine's time, run fast, for the bridge and the simulator alike."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """See `Clock.wait`."""
+        try:
+            async with asyncio.timeout(max(seconds, 0.0) / self._rate):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[House, Simulator]]:
+    """A bridge and a simulator in a time that runs so fast."""
+    clock = Quick(rate)
+    async with (
+        Simulator(clock=clock, **how) as sim,
+        House(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as house,
+    ):
+        await house.until(State.READY)
+        await house.heard(events.StreamUp)
+        yield house, sim
+
+
+async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path) -> None:
+    """IBKR forgets them then, without a word; the bridge asks anew before that."""
+    async with quick(tmp_path, 600.0, quotes_every=60.0) as (house, sim), stream(house, QUOTES) as quotes:
+        first = await quotes.next()
+        late = await quotes.until(lambda told: _minutes(told) - _minutes(first) > 40)
+        asked = [text for text in sim.market.stream.heard if text.startswith(f"smd+{AAPL}")]
+
+    assert all(told.name == "message" for told in late)
+    assert len(asked) >= 4
+
+
+def _minutes(told: Any) -> float:
+    return float(told.data["_updated"]) / 60_000
+
+
+async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
+    """Open, and answering pings, and nothing is said: readers hear `stale`; when IBKR speaks again, `fresh`."""
+    async with quick(tmp_path, 50.0) as (house, sim), stream(house, QUOTES) as quotes:
+        await quotes.next()
+
+        sim.faults.add("stream-silent")
+        stale = await quotes.next("stale")
+        await house.heard(events.StreamLost, 4)
+        sim.faults.clear("stream-silent")
+        await quotes.next("fresh")
+        await quotes.until(lambda told: "31" in told.data)
+
+    lost = [fact for fact in house.facts if isinstance(fact, events.StreamLost)]
+    assert stale.data["reason"] == "stream_silent"
+    assert [fact.next_try_s for fact in lost[:4]] == sorted(fact.next_try_s for fact in lost[:4])
+    assert lost[0].next_try_s < lost[3].next_try_s
+    assert len([told for told in house.moves if told[0] != "ready"]) == 0  # the session was never in doubt for long
+
+
+async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
+    """Every fifteen seconds, on a stream where nothing happens."""
+    async with quick(tmp_path, 100.0) as (house, _), stream(house, "/stream/session") as session:
+        await session.next()
+        reading = asyncio.ensure_future(session.next())
+        async with asyncio.timeout(PATIENCE):
+            while session.comments < 3:
+                await asyncio.sleep(0)
+        reading.cancel()
+
+
+async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
+    """As IBKR's do, whoever reads what."""
+    async with quick(tmp_path, 100.0) as (house, _), socket(house) as client:
+        beats = [await client.until(lambda told: "hb" in told) for _ in range(2)]
+
+    assert 9_000 <= beats[1]["hb"] - beats[0]["hb"] <= 20_000
+
+
+async def test_ibkr_hears_that_we_live(tmp_path: Path) -> None:
+    """At least once a minute."""
+    async with quick(tmp_path, 100.0) as (_, sim):
+        await within(sim.market.stream.has_heard("tic"))
+        assert feed.TIC_EVERY < 60
+
+
+class Shifted(SystemClock):
+    """The machine's time, and a wall clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta()
+
+    def utc(self) -> Any:
+        """See `Clock.utc`."""
+        return super().utc() + self.shift
+
+
+async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> None:
+    """The stream was opened in time; that does not make it last for ever."""
+    clock = Shifted()
+    async with House(settings_for(sim.url, tmp_path / "state"), clock) as house:
+        await house.until(State.READY)
+        token = (await house.post("/auth/token", {"expires_in": 60})).json["token"]
+        async with stream(house, f"/stream/session?token={token}", key=None) as session:
+            await session.next()
+            clock.shift = timedelta(seconds=61)
+            end = await session.next("end")
+
+    assert end.data == {"reason": "token_expired"}
+
+
+# -- readers that do not read
+
+
+@contextlib.contextmanager
+def deaf(house: House, target: str) -> Iterator[sockets.socket]:
+    """Opens a stream, and never reads a byte of it; its buffers are as small as the system allows."""
+    talk = sockets.socket()
+    talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
+    talk.connect(("127.0.0.1", house.port))
+    talk.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
+    try:
+        yield talk
+    finally:
+        talk.close()
+
+
+def quote(number: int, size: int = 2_000) -> str:
+    """A quote that can be told from the others, and is long."""
+    return json.dumps({"topic": f"smd+{AAPL}", "conid": AAPL, "31": str(number), "7051": "x" * size})
+
+
+async def test_a_reader_that_stops_reading_delays_nobody(house: House, sim: Simulator) -> None:
+    """It gets the newest picture when it reads again, and nothing of what lay between."""
+    await house.heard(events.StreamUp)
+    target = f"/stream/quotes?conids={AAPL}&fields=31,7051"
+    hub = house.bridge.line.streaming.hub
+    with deaf(house, target) as talk:
+        async with stream(house, target) as quotes:
+            await quotes.next()
+            for number in range(1200):
+                await sim.market.stream.say(quote(number))
+                told = await quotes.until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
+            assert told[-1].data["31"] == "1199"
+        assert hub.counts["behind"] == 1
+
+        heard = await asyncio.to_thread(_read_until, talk, b'"31":"1199"')
+
+    assert heard.count(b"data: ") < 1_000
+    assert b"event: " not in heard
+
+
+def _read_until(talk: sockets.socket, end: bytes) -> bytes:
+    talk.settimeout(PATIENCE)
+    heard = b""
+    while end not in heard:
+        heard += talk.recv(65536)
+    return heard
+
+
+async def test_orders_are_never_dropped_without_a_word(
+    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of orders who takes no more is cut off, with a reason; the others have every one."""
+    await house.heard(events.StreamUp)
+    monkeypatch.setattr(readers, "MOST_EVENTS", 50)
+    with deaf(house, "/stream/orders"):
+        async with stream(house, "/stream/orders") as orders:
+            await within(sim.market.stream.has_heard("sor+{}"))
+            for number in range(1200):
+                row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
+                await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
+                if number % 25 == 24:
+                    told = await orders.until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
+                    assert len(told) == 25
+            (ended,) = await house.heard(events.ReaderEnded)
+
+    assert ended.reason == "slow_reader"  # type: ignore[attr-defined]
+
+
+async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
+    """However little waits for it."""
+    async with quick(tmp_path, 50.0) as (house, sim):
+        with deaf(house, f"/stream/quotes?conids={AAPL}&fields=31,7051"):
+            async with asyncio.timeout(PATIENCE):
+                number = 0
+                while not house.bridge.line.streaming.hub.counts["behind"]:
+                    number += 1
+                    await sim.market.stream.say(quote(number, 20_000))
+            (ended,) = await house.heard(events.ReaderEnded)
+
+    assert ended.reason == "slow_reader"  # type: ignore[attr-defined]
+
+
+async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulator) -> None:
+    """Sockets and events, each in its own form."""
+    await house.heard(events.StreamUp)
+    async with socket(house) as client, stream(house, "/stream/orders") as orders:
+        await client.say("sor+{}")
+        await client.next("sor")
+        placed = await house.post(Placed().target, Placed().body)
+        number = int(placed.json[0]["order_id"])
+        update = await client.until(
+            lambda told: any(row["orderId"] == number for row in told.get("args", ()) if isinstance(row, dict))
+        )
+        event = await orders.until(lambda told: told.data["orderId"] == number)
+
+    assert update["topic"] == "sor"
+    assert event[-1].data["acct"] == "DU1234567"
