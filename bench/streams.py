@@ -98,7 +98,7 @@ def _rounds(place: Place, asked: argparse.Namespace) -> dict[str, list[Run]]:
 
 def _run(place: Place, name: str, asked: argparse.Namespace) -> Run:
     book, port = place.scratch / "book.json", free_port()
-    with _source(place, asked.rate, book) as upstream:
+    with _source(place, 2 * asked.rate, book) as upstream:  # two sockets share what IBKR says: ours, and the one beside
         env = {**environment(place, upstream, port), "BENCH_COMMANDS": json.dumps(COMMANDS)}
         command = [sys.executable, *PROGRAMS[name], *([str(port)] if name == BARE else [])]
         with process(command, env, place.scratch / f"{port}.log") as running:
