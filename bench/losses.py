@@ -28,7 +28,8 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.sim.simulator import Simulator
 
-LOSSES, BRIDGES = 1000, 12
+LOSSES, BRIDGES = 1000, 24
+APART = 1.2  # seconds between two losses of a bridge at least: by then its stream is up again
 TICKLE = 30.0  # seconds between two of the Gateway's own
 PATIENCE = 60.0  # seconds
 ABOUT = ("date", "machine", "system", "Python")
@@ -134,8 +135,11 @@ async def measured(losses: int, bridges: int, place: Path) -> Told:
 
 
 async def _all(pair: Pair, phases: Sequence[float]) -> None:
-    for phase in phases:
-        await pair.lose(phase)
+    """Every one of them, in as many of the Gateway's 30 s as it takes to have them apart."""
+    step = math.ceil(APART * len(phases) / TICKLE)
+    for first in range(step):
+        for phase in phases[first::step]:
+            await pair.lose(phase)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -66,6 +66,7 @@ from ibkr_bridge.web.keys import KeyRing
 from ibkr_bridge.web.listening import opened
 from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
 from ibkr_bridge.web.pipeline import common, dress, pipeline
+from ibkr_bridge.web.routes import OPEN
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 STATE_HINT = (
@@ -211,6 +212,8 @@ class Bridge:
         app.cleanup_ctx.extend((self._open_line, self._run_loops))
         for method, path, handler in HANDLERS:
             app.router.add_route(method, path, handler, expect_handler=_no_haste)
+            if path not in OPEN and "{tail" not in path:  # clients write it; four routes are open exactly as they are
+                app.router.add_route(method, path + "/", handler, expect_handler=_no_haste)
         return app
 
     async def _listen(self, taken: socket.socket) -> None:

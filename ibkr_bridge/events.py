@@ -390,6 +390,17 @@ class StreamLost(Fact):
 
 
 @dataclass(frozen=True)
+class StreamSurprised(Fact):
+    """IBKR said something that nobody foresaw; it is passed over."""
+
+    event = "stream.surprised"
+    level = "error"
+    line: str
+    error: str
+    where: str
+
+
+@dataclass(frozen=True)
 class ReaderEnded(Fact):
     """A caller's stream was ended by the bridge."""
 

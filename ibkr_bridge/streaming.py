@@ -50,7 +50,7 @@ class Streaming:
         if isinstance(fact, events.SessionChanged) and fact.line == self._line:
             ready = fact.state == State.READY.value
             if not ready:
-                self.hub.asking.lines.forget()
+                self.hub.asking.forget()
             self.feed.session_is(fact.reason, ready=ready)
             self._tell_session()
 
@@ -97,22 +97,24 @@ class Streaming:
 
     def _snapshot(self, trip: Trip) -> None:
         asked = parse_qs(trip.call.target.partition("?")[2]).get("conids", [""])[-1]
-        conids = (part.partition("@")[0].strip() for part in asked.split(","))
-        self.hub.asking.lines.looked(trip.key, filter(str.isdigit, conids), self.hub.asking.streamed)
+        conids = list(filter(str.isdigit, (part.partition("@")[0].strip() for part in asked.split(","))))
+        self.hub.asking.make_room(conids)
+        self.hub.asking.lines.looked(trip.key, conids, self.hub.asking.streamed)
 
-    def _unsubscribe(self, trip: Trip) -> Answer | None:
-        """For the caller alone: IBKR ends a contract for everybody, so it is asked only where nobody else has it."""
-        conid = str(as_object(trip.call.body).get("conid", ""))
-        alone = self.hub.asking.lines.drop(trip.key, conid)
-        return None if alone and conid not in self.hub.asking.streamed else told({"success": True})
+    def _unsubscribe(self, trip: Trip) -> Answer:
+        """For the caller alone. IBKR would end the contract for everybody, those included who come in this moment."""
+        self._give_back(trip.key, str(as_object(trip.call.body).get("conid", "")))
+        return told({"success": True})
 
-    def _unsubscribe_all(self, trip: Trip) -> Answer | None:
-        asking = self.hub.asking
-        lines, streamed = asking.lines, asking.streamed
-        for conid in lines.of(trip.key):
-            if lines.drop(trip.key, conid) and conid not in streamed:
-                asking.free(conid)
-        return None if not streamed and not len(lines) else told({"unsubscribed": True})
+    def _unsubscribe_all(self, trip: Trip) -> Answer:
+        for conid in self.hub.asking.lines.of(trip.key):
+            self._give_back(trip.key, conid)
+        return told({"unsubscribed": True})
+
+    def _give_back(self, owner: str, conid: str) -> None:
+        """Give a line back on IBKR's socket, where the order of things is certain, unless somebody else has it."""
+        if self.hub.asking.lines.drop(owner, conid):
+            self.hub.asking.free(conid)
 
 
 CALLS: Mapping[tuple[str, ...], Callable[[Streaming, Trip], Answer | None]] = {

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import LineLimit
 from ibkr_bridge.stream.lines import MOST_LINES, Lines
+from ibkr_bridge.stream.readers import Reader
 from ibkr_bridge.stream.shares import is_covered
 from ibkr_bridge.stream.subscription import Subscription
-from ibkr_bridge.stream.topics import Kind, Leave, Topic, Wish, asks, ends
+from ibkr_bridge.stream.topics import MOST_FIELDS, Kind, Leave, Topic, Wish, asks, ends, joined
 
 GRACE = 5.0  # seconds for which IBKR goes on sending what nobody reads: pages are reloaded, programs restarted
 RENEW_AFTER = 540.0  # seconds; IBKR forgets quotes after fifteen minutes, and ten is what its users take for safe
@@ -25,6 +26,7 @@ MOST: Mapping[Kind, int] = {
     Kind.SUMMARY: 100,
     Kind.LEDGER: 100,
 }
+CHART = "smh+"
 Tell = Callable[[str], None]
 
 
@@ -36,6 +38,8 @@ class Asking:
         self._topics: dict[Topic, Subscription] = {}
         self._by_name: dict[str, Subscription] = {}
         self._tell: Tell | None = None
+        self._owed: dict[str, None] = {}
+        """Contracts whose lines are to be given back when something can be told again."""
         self.lines = Lines(self.free)
 
     def __repr__(self) -> str:
@@ -57,12 +61,14 @@ class Asking:
 
     def meant(self, leave: Leave) -> list[Subscription]:
         """The topics that one who wants no more means."""
-        return [each for each in self.of(leave.kind) if _named_by(leave, each) == leave.target]
+        return [each for each in self.of(leave.kind) if leave.target in _names_of(leave.kind, each)]
 
     @property
     def streamed(self) -> frozenset[str]:
         """The contracts whose quotes IBKR sends."""
         return frozenset(each.topic.conid for each in self.of(Kind.QUOTES))
+
+    # -- room
 
     def check_room(self, wishes: Iterable[Wish]) -> None:
         """See that there is room for all of them, so that none is opened where one has none.
@@ -70,26 +76,53 @@ class Asking:
         Raises:
             LineLimit: there is not.
         """
-        wanted = {wish.topic for wish in wishes if wish.topic.kind is Kind.QUOTES}
+        told = [wish for wish in wishes if wish.topic.kind is Kind.QUOTES]
         read = {each.topic for each in self.of(Kind.QUOTES) if each.readers}
-        if len(wanted | read) > MOST_LINES:
+        if len({wish.topic for wish in told} | read) > MOST_LINES:
             raise LineLimit(f"IBKR sends {MOST_LINES} contracts at a time, and {len(read)} are being read")
+        for wish in told:
+            self._check_fields(wish, None)
 
-    def opened(self, wish: Wish) -> Subscription:
+    def _check_fields(self, wish: Wish, reader: Reader | None) -> None:
+        there = self._topics.get(wish.topic)
+        others = [other.args for each, other in there.readers.items() if each is not reader] if there else []
+        fields = joined(wish.topic.kind, [*others, wish.args]).get("fields") if wish.topic.kind is Kind.QUOTES else ()
+        if fields and len(fields) > MOST_FIELDS:
+            raise LineLimit(f"IBKR sends {MOST_FIELDS} fields of a contract, all readers together")
+
+    def make_room(self, conids: Iterable[str]) -> None:
+        """End quotes that nobody reads any more where their lines are needed for these contracts."""
+        wanted = set(conids)
+        idle = [each for each in self.of(Kind.QUOTES) if not each.readers and each.topic.conid not in wanted]
+        for each in idle:
+            if len(self.streamed | wanted) > MOST_LINES:
+                self._close(each)
+
+    def opened(self, wish: Wish, reader: Reader) -> Subscription:
         """The topic of a wish, whether anybody has it already or not.
 
         Raises:
             LineLimit: IBKR would not send it beside all that it sends already.
         """
+        self._check_fields(wish, reader)
         found = self._topics.get(wish.topic)
+        if found is not None and self._is_another_chart(found, wish, reader):
+            self._close(found)
+            found = None
         if found is not None:
-            _refuse_other_chart(found, wish)
             return found
-        self._make_room(wish.topic)
+        self._make_room_for(wish.topic)
         opened = self._topics[wish.topic] = self._by_name[wish.topic.name] = Subscription(wish.topic)
         return opened
 
-    def _make_room(self, topic: Topic) -> None:
+    def _is_another_chart(self, there: Subscription, wish: Wish, reader: Reader) -> bool:
+        if wish.topic.kind is not Kind.HISTORY or there.asked in (None, wish.args):
+            return False
+        if any(each is not reader for each in there.readers):
+            raise LineLimit("another chart of this contract is being sent, and IBKR tells two by their contract alone")
+        return True
+
+    def _make_room_for(self, topic: Topic) -> None:
         most, there = MOST.get(topic.kind), self.of(topic.kind)
         if most is not None and len(there) >= most:
             idle = next((each for each in there if not each.readers), None)
@@ -99,15 +132,20 @@ class Asking:
         if topic.kind is Kind.QUOTES:
             self.lines.streams(self.streamed | {topic.conid})
 
+    # -- asking
+
     def see_to(self, subscription: Subscription) -> None:
         """Ask for a topic, unless what was asked for brings all that is wanted."""
-        asked = subscription.asked
-        if asked is None or not is_covered(subscription.topic.kind, asked, subscription.wanted):
+        wanted = subscription.to_ask(anew=False)
+        if subscription.asked is None or not is_covered(subscription.asked, wanted):
             self._ask(subscription)
 
     def up(self, tell: Tell) -> None:
         """A new socket stands, which knows of nothing."""
         self._tell = tell
+        owed, self._owed = self._owed, {}
+        for conid in owed:
+            self.free(conid)
         for subscription in self:
             subscription.picture.start_over()
             subscription.asked, subscription.server = None, ""
@@ -120,6 +158,11 @@ class Asking:
         """Nothing can be asked for."""
         self._tell = None
 
+    def forget(self) -> None:
+        """Another session has no lines."""
+        self.lines.forget()
+        self._owed.clear()
+
     def tend(self) -> None:
         """Renew what IBKR would forget, and end what nobody has wanted for a while."""
         now = self._clock.now()
@@ -127,39 +170,50 @@ class Asking:
             if subscription.left_at is not None and now - subscription.left_at >= GRACE:
                 self._close(subscription)
             elif subscription.topic.kind is Kind.QUOTES and now - subscription.asked_at >= RENEW_AFTER:
-                self._ask(subscription)
+                self._ask(subscription, anew=True)
 
     def free(self, conid: str) -> None:
-        """Give a line back that only calls opened."""
-        self._say(ends(Topic(Kind.QUOTES, conid)))
+        """Give a line back that only calls opened; later, where nothing can be told now."""
+        if self._tell is None:
+            self._owed[conid] = None
+        elif conid not in self.streamed:
+            self._tell(ends(Topic(Kind.QUOTES, conid)))
 
-    def _say(self, frame: str) -> None:
-        if self._tell is not None:
-            self._tell(frame)
+    def end_stray(self, message: Mapping[str, object]) -> None:
+        """A chart that nobody has any more, and whose id is known only now."""
+        topic, server = message.get("topic"), message.get("serverId")
+        if isinstance(topic, str) and topic.startswith(CHART) and isinstance(server, str) and self._tell is not None:
+            self._tell(ends(Topic(Kind.HISTORY, topic.removeprefix(CHART)), server))
 
-    def _ask(self, subscription: Subscription) -> None:
-        if self._tell is not None:
-            subscription.asked, subscription.asked_at = subscription.wanted, self._clock.now()
-            self._tell(asks(subscription.topic, subscription.asked))
+    def refused(self, subscription: Subscription) -> None:
+        """IBKR would not send a topic: a chart takes none of its five places."""
+        if subscription.topic.kind is Kind.HISTORY and not subscription.server:
+            subscription.asked = None
+            self._close(subscription)
+
+    def _ask(self, subscription: Subscription, *, anew: bool = False) -> None:
+        if self._tell is None or not subscription.readers:
+            return
+        subscription.asked, subscription.asked_at = subscription.to_ask(anew=anew), self._clock.now()
+        if fields := subscription.asked.get("fields") if subscription.topic.kind is Kind.QUOTES else None:
+            subscription.picture.keep(fields)
+        self._tell(asks(subscription.topic, subscription.asked))
 
     def _close(self, subscription: Subscription) -> None:
         topic = subscription.topic
         del self._topics[topic], self._by_name[topic.name]
         if subscription.asked is None or (topic.kind is Kind.HISTORY and not subscription.server):
-            return  # IBKR knows nothing of it, or cannot be told
-        self._say(ends(topic, subscription.server))
+            return  # IBKR knows nothing of it, or the id is yet to come
+        if self._tell is not None:
+            self._tell(ends(topic, subscription.server))
         if topic.kind is Kind.LADDER:  # IBKR ends all of an account at once
             for other in self.meant(Leave(Kind.LADDER, topic.account)):
                 self._ask(other)
 
 
-def _named_by(leave: Leave, subscription: Subscription) -> str:
-    """What the target of a leave of this kind would be for a topic."""
+def _names_of(kind: Kind, subscription: Subscription) -> Iterable[str]:
+    """What the target of a leave of this kind may be for a topic."""
     topic = subscription.topic
-    return {Kind.HISTORY: subscription.server, Kind.LADDER: topic.account}.get(leave.kind, topic.target)
-
-
-def _refuse_other_chart(there: Subscription, wish: Wish) -> None:
-    others = (other.args for other in there.readers.values())
-    if wish.topic.kind is Kind.HISTORY and any(args != wish.args for args in others):
-        raise LineLimit("another chart of this contract is being sent, and IBKR tells the two by their contract alone")
+    if kind is Kind.HISTORY:
+        return subscription.servers
+    return (topic.account if kind is Kind.LADDER else topic.target,)

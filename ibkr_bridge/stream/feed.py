@@ -9,6 +9,7 @@ again. What IBKR says of the session (`sts`) makes the keeper look at once: mill
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,6 +23,7 @@ from ibkr_bridge.stream.hub import Hub
 SUCCESS_WITHIN = 10.0  # seconds from the opening of a socket to IBKR's word that it is connected
 DEAF_AFTER = 25.0  # seconds without a word; IBKR's heart beats every ten
 TIC_EVERY = 20.0  # seconds; IBKR wants one a minute
+BURST = 64  # messages that are read at a time
 SHORTEST = 0.05  # seconds between two looks at the time
 LIVED = 60.0  # seconds after which a socket that ends is no failure of opening one
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after the first failure, the second, and all from the sixth on
@@ -86,7 +88,7 @@ class Feed:
         self._bus = bus
         self._is_ready = False
         self._reason = "starting"
-        self._losses = 0
+        self._losses = self._session_of_socket = 0
         """How often the session was lost: a socket belongs to the session it was opened in."""
         self._changed = asyncio.Event()
         """Set when the session has become ready, or is no longer."""
@@ -140,10 +142,11 @@ class Feed:
         """One socket from its opening to its end; says why it ended."""
         self._opened_at = self._heard_at = self._clock.now()
         self._frames = asyncio.Queue()
+        self._session_of_socket = self._losses
         why = CUT
         try:
             async with self._opening() as socket, asyncio.TaskGroup() as parts:
-                for part in (self._listen(socket), self._speak(socket), self._mind(self._losses)):
+                for part in (self._listen(socket), self._speak(socket), self._mind()):
                     parts.create_task(part)
         except* Ended as ended:
             why = _first(ended).why
@@ -152,24 +155,38 @@ class Feed:
         return why
 
     async def _listen(self, socket: Socket) -> NoReturn:
-        while (data := await socket.hear()) is not None:
+        for number in itertools.count(1):
+            data = await socket.hear()
+            if data is None:
+                raise Ended(CUT)
             self._heard_at = self._clock.now()
+            self._understood(data)
+            if number % BURST == 0:
+                await asyncio.sleep(0)  # what has come already would be read without a breath for anybody else
+        raise AssertionError
+
+    def _understood(self, data: bytes) -> None:
+        """Whatever IBKR says must not end us: what nobody foresaw is announced, and the next message counts."""
+        try:
             self._take(data)
-        raise Ended(CUT)
+        except Ended:
+            raise
+        except Exception as exc:
+            self.undecodable += 1
+            self._bus.announce(events.StreamSurprised(self._line, type(exc).__name__, events.where(exc)))
 
     async def _speak(self, socket: Socket) -> NoReturn:
         while True:
             await socket.say(await self._frames.get())
 
-    async def _mind(self, losses: int) -> NoReturn:
+    async def _mind(self) -> NoReturn:
         """End it when IBKR has been silent for too long, or the session is another one; else show that we live."""
         told = self._clock.now()
         while True:
             now = self._clock.now()
             patience = DEAF_AFTER if self._is_up else SUCCESS_WITHIN
             since = self._heard_at if self._is_up else self._opened_at
-            if losses != self._losses:
-                raise Ended(LOST)
+            self._of_this_session()
             if now - since >= patience:
                 raise Ended(SILENT)
             if self._is_up and now - told >= TIC_EVERY:
@@ -177,6 +194,11 @@ class Feed:
                 self._frames.put_nowait("tic")
             self._changed.clear()
             await self._clock.wait(self._changed, max(SHORTEST, min(since + patience, told + TIC_EVERY) - now))
+
+    def _of_this_session(self) -> None:
+        """A socket of a session that was lost looks well, and brings nothing, even when the session is open again."""
+        if self._session_of_socket != self._losses:
+            raise Ended(LOST)
 
     def _take(self, data: bytes) -> None:
         message = _read(data)
@@ -193,6 +215,7 @@ class Feed:
 
     def _system(self, message: dict[str, Any]) -> None:
         if "success" in message and not self._is_up:
+            self._of_this_session()
             self._is_up = True
             self.opened += 1
             self._changed.set()  # another deadline from now on
@@ -208,7 +231,7 @@ class Feed:
 
 def _read(data: bytes) -> dict[str, Any] | None:
     try:
-        message = json.loads(data)
+        message = json.loads(data, parse_constant=lambda _: None)  # NaN is no JSON, and no page can read it
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

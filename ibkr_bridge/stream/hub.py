@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.errors import Busy
 from ibkr_bridge.stream.asking import Asking
-from ibkr_bridge.stream.readers import STUCK_FOR, TOO_SLOW, Event, Form, Reader, Rounds
+from ibkr_bridge.stream.readers import TOO_SLOW, Event, Form, Reader, Rounds
 from ibkr_bridge.stream.ring import KEPT, Ring, Row
 from ibkr_bridge.stream.shares import Message
 from ibkr_bridge.stream.subscription import Subscription
@@ -23,6 +24,7 @@ FOR_ALL = frozenset({"act", "sts", "ntf", "blt", "error"})
 REMEMBERED = frozenset({"act"})
 """Those that a newcomer is told as well."""
 SESSION = Topic(Kind.SESSION)
+MOST_READERS = 256  # half of the connections there may be: who asks for nothing but /health must get in
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ class Hub:
 
     # -- readers
 
+    def check_room(self) -> None:
+        """See that one more may read.
+
+        Raises:
+            Busy: too many do.
+        """
+        if len(self._readers) >= MOST_READERS:
+            raise Busy(f"{MOST_READERS} streams are being read", hint="read more in one stream, and close the others")
+
     def enter(self, reader: Reader) -> None:
         """Somebody begins to read; where the source is away they are told so first."""
         self._readers[reader] = None
@@ -86,13 +97,11 @@ class Hub:
         Raises:
             LineLimit: IBKR would not send it beside all that it sends already.
         """
-        if wish.topic == SESSION:
-            self._session.add(reader, wish)
-            self._show(reader, self._session, None)
-            return
-        subscription = self.asking.opened(wish)
-        subscription.add(reader, wish)
-        self.asking.see_to(subscription)
+        is_ours = wish.topic == SESSION
+        subscription = self._session if is_ours else self.asking.opened(wish, reader)
+        subscription.add(reader, wish, int(self._clock.utc().timestamp() * 1000))
+        if not is_ours:
+            self.asking.see_to(subscription)
         self._show(reader, subscription, last)
 
     def leave(self, reader: Reader, leave: Leave) -> None:
@@ -115,8 +124,7 @@ class Hub:
         """End those who may not go on reading, and those who take nothing any more."""
         now = self._clock.now()
         for reader in self.readers:
-            is_stuck = reader.is_behind and now - reader.stuck_since > STUCK_FOR
-            why = reader.trouble() or (TOO_SLOW if is_stuck else None)
+            why = reader.trouble() or (TOO_SLOW if reader.is_stuck(now) else None)
             if why is not None:
                 reader.end(why)
 
@@ -135,6 +143,7 @@ class Hub:
     def down(self, reason: str) -> None:
         """It does not; what is known gets old. Readers are told once, whatever else is found out about the reason."""
         self.asking.down()
+        self._for_all.clear()
         if self.source.is_fresh:
             self._now(Source(False, reason, self._clock.utc()))
         else:
@@ -162,12 +171,25 @@ class Hub:
         """IBKR said something."""
         topic = message.get("topic")
         subscription = self.asking.named(topic) or self.asking.named(f"smd+{message.get('conidEx')}")
-        if subscription is not None and "error" not in message:
+        if "error" in message:
+            self._refused(subscription, message)
+        elif subscription is not None:
             self._tell(subscription, message)
-        elif topic in FOR_ALL or "error" in message:
+        elif isinstance(topic, str) and topic in FOR_ALL:
             if topic in REMEMBERED:
-                self._for_all[str(topic)] = message
+                self._for_all[topic] = message
             self.say(message)
+        else:
+            self.asking.end_stray(message)
+
+    def _refused(self, subscription: Subscription | None, message: Message) -> None:
+        """IBKR says no: to those who wanted it, or to everybody where nobody knows to what."""
+        if subscription is None:
+            self.say(message)
+            return
+        told = {name: value for name, value in message.items() if name != "topic"}
+        self._tell_all(Event(message, (("", told),), "problem"), subscription.readers)
+        self.asking.refused(subscription)
 
     def say(self, message: Message) -> None:
         """Tell every socket."""
@@ -190,10 +212,14 @@ class Hub:
     def _tell(self, subscription: Subscription, message: Message) -> None:
         """Tell a topic's readers, each what they want of it."""
         number = self.ring.next()
-        subscription.take(message, self.ring.number, self._clock.now())
+        news = subscription.take(message, self.ring.number, self._clock.now())
         kind = subscription.topic.kind
-        for row in subscription.rows(message) if kind in KEPT else ():
-            self.ring.keep(kind, row)
+        if kind in KEPT:
+            self.ring.keep(kind, news)
+        if kind is Kind.TRADES and news:
+            message = {**message, "args": news}  # a list that was asked for anew for somebody tells others nothing
+        elif kind is Kind.TRADES and message.get("args"):
+            return
         for event, readers in subscription.events(message, number):
             _spread(event, readers, may_skip=kind is Kind.QUOTES)
         self.soon()
@@ -205,8 +231,7 @@ class Hub:
         if last is not None and kind in KEPT and missed is None:
             self._put(reader, Event({}, (("", {"after": last}),), "gap"))
         if missed is not None:
-            for number, row in missed:
-                self._put(reader, Event({}, ((number, row),)))
+            self._put(reader, Event({}, tuple(missed)))
         elif (event := subscription.whole(reader, self.ring.id, self._clock.now())) is not None:
             self._put(reader, event)
 

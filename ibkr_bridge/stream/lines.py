@@ -58,11 +58,13 @@ class Lines:
             self._free(conid)
 
     def drop(self, owner: str, conid: str) -> bool:
-        """A caller gives a contract back; says whether no other caller looks at it."""
-        owners = self._owners.get(conid, set())
+        """A caller gives a contract back; says whether nobody looks at it any more who did."""
+        owners = self._owners.get(conid)
+        if owners is None:
+            return False
         owners.discard(owner)
         if not owners:
-            self._owners.pop(conid, None)
+            del self._owners[conid]
         return not owners
 
     def of(self, owner: str) -> list[str]:

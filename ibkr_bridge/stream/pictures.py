@@ -7,15 +7,18 @@ be wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ibkr_bridge.stream.shares import Message
+from ibkr_bridge.stream.shares import ALWAYS, Message
 from ibkr_bridge.stream.topics import Kind
 
 MOST_ROWS = 1000  # orders or trades: IBKR lists no more of a day
+CHART = frozenset({"timePeriod", "barLength", "points", "symbol"})
+"""Members that only a whole chart has: what follows it are scraps of its last candles."""
 
-Rows = dict[str, dict[str, Any]]
+Row = dict[str, Any]
+Rows = dict[str, Row]
 
 
 class Picture:
@@ -28,6 +31,7 @@ class Picture:
         self._keys = ROWS.get(kind)
         self._head: Message = {}
         self._rows: Rows = {}
+        self._before: Rows = {}
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -42,31 +46,41 @@ class Picture:
         """The next message begins a new picture; until then the old one is what there is."""
         self._is_over = True
 
-    def add(self, message: Message, now: float) -> None:
-        """Take a message in."""
+    def keep(self, fields: Collection[str]) -> None:
+        """IBKR is asked for these fields of a quote and no others: what is known of others gets old unseen."""
+        self._head = {name: value for name, value in self._head.items() if name in ALWAYS or name in fields}
+
+    def add(self, message: Message, now: float) -> list[Row]:
+        """Take a message in; the rows of it that tell anything new, each with all that is known of it."""
         if self._is_over:
+            self._before = self._rows or self._before
             self._head, self._rows, self._is_over = {}, {}, False
         self.at = now
         if self._keys is None:
             self._add_whole(message)
-            return
+            return []
         where, key = self._keys
         self._head |= {name: value for name, value in message.items() if name != where}
-        self._add_rows(rows_of(message.get(where)), key)
+        return self._add_rows(rows_of(message.get(where)), key)
 
     def _add_whole(self, message: Message) -> None:
-        if self._kind is Kind.HISTORY and self._head and not message.get("serverId"):
-            return  # a follow-up tells a candle or two, not the chart
+        if self._kind is Kind.HISTORY and self._head and not CHART & message.keys():
+            return
         self._head = self._head | message if self._kind is Kind.QUOTES else message
 
-    def _add_rows(self, rows: list[dict[str, Any]], key: str) -> None:
+    def _add_rows(self, rows: list[Row], key: str) -> list[Row]:
+        news = []
         for row in rows:
             name = str(row[key]) if key in row else f"?{len(self._rows)}"
-            self._rows[name] = {**self._rows.pop(name, {}), **row}  # the latest last
+            known = self._rows.pop(name, None)
+            whole = self._rows[name] = {**(known or {}), **row}  # the latest last
+            if whole != (known if known is not None else self._before.get(name)):
+                news.append(whole)
         while len(self._rows) > MOST_ROWS:
             del self._rows[next(iter(self._rows))]
+        return news
 
-    def row(self, name: object) -> dict[str, Any]:
+    def row(self, name: object) -> Row:
         """All that is known of one row."""
         return self._rows.get(str(name), {})
 
@@ -79,19 +93,22 @@ class Picture:
         return {**self._head, where: SHAPES.get(self._kind, _as_list)(rows)}
 
 
-def rows_of(told: object) -> list[dict[str, Any]]:
+def rows_of(told: object) -> list[Row]:
     """The rows of a message: a list of objects, or an object of named ones, whose names become their `key`."""
     if isinstance(told, Mapping):
         return [{"key": str(name), **row} for name, row in told.items() if isinstance(row, dict)]
     return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
 
 
-def _as_list(rows: list[dict[str, Any]]) -> object:
+def _as_list(rows: list[Row]) -> object:
     return rows
 
 
-def _as_object(rows: list[dict[str, Any]]) -> object:
-    return {row["key"]: {name: value for name, value in row.items() if name != "key"} for row in rows}
+def _as_object(rows: list[Row]) -> object:
+    named = ((row.get("key"), row) for row in rows)
+    return {
+        key: {name: value for name, value in row.items() if name != "key"} for key, row in named if isinstance(key, str)
+    }
 
 
 ROWS: Mapping[Kind, tuple[str, str]] = {
@@ -102,4 +119,4 @@ ROWS: Mapping[Kind, tuple[str, str]] = {
     Kind.LEDGER: ("result", "key"),
 }
 """Where a kind's rows stand in its messages, and what tells them apart. Other kinds have none."""
-SHAPES: Mapping[Kind, Callable[[list[dict[str, Any]]], object]] = {Kind.PNL: _as_object}
+SHAPES: Mapping[Kind, Callable[[list[Row]], object]] = {Kind.PNL: _as_object}

@@ -50,8 +50,13 @@ class Outlet(Protocol):
         """Whether it takes more now."""
         ...
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and have not left."""
+        ...
+
     def write(self, data: bytes) -> None:
-        """Send this; called only while it is clear, or to say a last word."""
+        """Send this; called only while it is clear."""
         ...
 
     def end(self, reason: str) -> None:
@@ -94,6 +99,7 @@ class Reader:
         self._events: list[bytes] = []
         self._count = 0
         self._bytes = 0
+        self._left = 0
 
     def __repr__(self) -> str:
         return f"<Reader {self._count} events, {'behind' if self.is_behind else 'up to date'}>"
@@ -110,6 +116,13 @@ class Reader:
         self.quotes.clear()
         self._count, self._bytes = self._count + 1, self._bytes + len(data)
         if self._count > MOST_EVENTS or self._bytes > MOST_BYTES:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Too much waits: it is a burst where the connection takes it now, and too much for this reader where not."""
+        if self.outlet.is_clear:
+            self._write()
+        else:
             self.end(TOO_SLOW)
 
     def flush(self, now: float) -> bool:
@@ -121,12 +134,24 @@ class Reader:
             self.stuck_since = self.stuck_since if self.is_behind else now
             self.is_behind = True
             return False
+        self._write()
+        return True
+
+    def _write(self) -> None:
         if self._events or self.quotes:
             self.outlet.write(b"".join((*self._events, *self.quotes)))
             self._events.clear()
             self.quotes.clear()
             self._count = self._bytes = 0
-        return True
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether it has taken nothing for too long; to be asked every second or so."""
+        if not self.is_behind:
+            return False
+        left, self._left = self._left, self.outlet.unsent
+        if self._left < left:
+            self.stuck_since = now  # slow, but it takes something
+        return now - self.stuck_since > STUCK_FOR
 
     def end(self, reason: str) -> None:
         """It reads no more."""

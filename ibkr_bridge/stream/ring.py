@@ -7,6 +7,7 @@ of another run, or one so old that what followed is gone, is answered with the w
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from ibkr_bridge.stream.topics import Kind
@@ -46,17 +47,19 @@ class Ring:
         """The id of the latest event."""
         return f"{self._run}-{self.number}"
 
-    def keep(self, kind: Kind, row: Row) -> None:
-        """The latest event was this row."""
-        kept = self._kept.get(kind)
-        if kept is None:
-            return
-        if len(kept) == kept.maxlen:
-            self._gone[kind] = kept[0][0]
-        kept.append((self.number, row))
+    def keep(self, kind: Kind, rows: Sequence[Row]) -> None:
+        """The latest event told these rows."""
+        kept = self._kept[kind]
+        for row in rows:
+            if len(kept) == kept.maxlen:
+                self._gone[kind] = kept[0][0]
+            kept.append((self.number, row))
 
     def since(self, kind: Kind, last: str) -> list[tuple[str, Row]] | None:
-        """What came after an id, each row with its own; None where nobody can say any more."""
+        """What came after an id; None where nobody can say any more.
+
+        Each event's id stands at the last of its rows alone, so that no half of an event is taken for the whole.
+        """
         run, _, told = last.rpartition("-")
         kept = self._kept.get(kind)
         if kept is None or run != self._run or not told.isascii() or not told.isdigit() or len(told) > 18:
@@ -64,4 +67,6 @@ class Ring:
         number = int(told)
         if number > self.number or number < self._gone[kind]:
             return None
-        return [(f"{self._run}-{each}", row) for each, row in kept if each > number]
+        missed = [(each, row) for each, row in kept if each > number]
+        ends = {each: at for at, (each, _) in enumerate(missed)}
+        return [(f"{self._run}-{each}" if ends[each] == at else "", row) for at, (each, row) in enumerate(missed)]

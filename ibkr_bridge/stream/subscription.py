@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ibkr_bridge.stream.pictures import Picture, rows_of
+from ibkr_bridge.stream.pictures import ROWS, Picture, Row, rows_of
 from ibkr_bridge.stream.readers import Event, Form, Reader
-from ibkr_bridge.stream.ring import Row
 from ibkr_bridge.stream.shares import Message, View, part, view_of
-from ibkr_bridge.stream.topics import Args, Kind, Topic, Wish, joined
+from ibkr_bridge.stream.topics import MOST_FIELDS, Args, Kind, Topic, Wish, joined
 
-ROWS_BY = {Kind.ORDERS: ("args", "orderId"), Kind.TRADES: ("args", "execution_id"), Kind.PNL: ("args", "key")}
-"""Kinds that are told row by row where a connection wants rows, and by what their rows are known."""
+ROW_BY_ROW = frozenset({Kind.ORDERS, Kind.TRADES, Kind.PNL})
+"""Kinds that are told row by row where a connection wants rows."""
 
 
 class Subscription:
@@ -30,46 +29,58 @@ class Subscription:
         self.left_at: float | None = None
         """Since when nobody wants it, seconds of the clock."""
         self.server = ""
-        """The id under which IBKR ends a history."""
+        """The id under which IBKR ends a chart."""
+        self.servers: set[str] = set()
+        """All ids that it ever had: readers know those of sockets before."""
         self.number = 0
         """Of the latest event."""
+        self._views: dict[Reader, View] = {}
 
     def __repr__(self) -> str:
         return f"<Subscription {self.topic.kind.value}, {len(self.readers)} readers>"
 
-    def add(self, reader: Reader, wish: Wish) -> None:
+    def add(self, reader: Reader, wish: Wish, now_ms: int) -> None:
         """Somebody wants it, or wants it differently from now on."""
         self.readers[reader] = wish
+        self._views[reader] = view_of(wish, now_ms)
         self.left_at = None
         self._group()
 
     def drop(self, reader: Reader, now: float) -> None:
         """Somebody wants it no more."""
         if self.readers.pop(reader, None) is not None:
+            del self._views[reader]
             self._group()
             self.left_at = None if self.readers else now
 
-    def take(self, message: Message, number: int, now: float) -> None:
-        """IBKR said something about it, the event of this number."""
-        self.number = number
-        self.picture.add(message, now)
-        if self.topic.kind is Kind.HISTORY and isinstance(message.get("serverId"), str):
-            self.server = message["serverId"]
-
     def _group(self) -> None:
         self.groups = {}
-        for reader, wish in self.readers.items():
-            self.groups.setdefault((reader.form, view_of(wish)), []).append(reader)
+        for reader, view in self._views.items():
+            self.groups.setdefault((reader.form, view), []).append(reader)
 
-    @property
-    def wanted(self) -> dict[str, Any]:
-        """What IBKR has to be asked for."""
-        return joined(self.topic.kind, (wish.args for wish in self.readers.values()))
+    def to_ask(self, *, anew: bool) -> dict[str, Any]:
+        """What IBKR has to be asked for: what it was asked for, too, so that no coming and going makes us ask again.
+
+        Args:
+            anew: forget what nobody wants any more.
+        """
+        wishes = [wish.args for wish in self.readers.values()]
+        grown = joined(self.topic.kind, [*wishes, self.asked] if self.asked and not anew else wishes)
+        too_many = len(grown.get("fields") or ()) > MOST_FIELDS
+        return joined(self.topic.kind, wishes) if too_many else grown
+
+    def take(self, message: Message, number: int, now: float) -> list[Row]:
+        """IBKR said something about it, the event of this number; the rows of it that tell anything new."""
+        self.number = number
+        if self.topic.kind is Kind.HISTORY and isinstance(message.get("serverId"), str):
+            self.server = message["serverId"]
+            self.servers.add(self.server)
+        return self.picture.add(message, now)
 
     def events(self, message: Message, number: str) -> Iterator[tuple[Event, list[Reader]]]:
         """A message as each group of readers is told it."""
         for (_, view), readers in self.groups.items():
-            told = part(self.topic.kind, view, message)
+            told = self._part(view, message)
             if told is not None:
                 yield Event(told, tuple(self._numbered(told, number))), readers
 
@@ -77,12 +88,18 @@ class Subscription:
         """All that is known, as a newcomer is told it; None where there is nothing for this one."""
         if self.picture.is_empty:
             return None
-        told = part(self.topic.kind, view_of(self.readers[reader]), self.picture.told())
+        told = self._part(self._views[reader], self.picture.told())
         if told is None:
             return None
         if self.topic.kind is Kind.QUOTES:
             told = {**told, "_age": round(max(0.0, now - self.picture.at), 3)}
         return Event(told, tuple(self._numbered(told, number)))
+
+    def _part(self, view: View, message: Message) -> Message | None:
+        if self.topic.kind is Kind.ORDERS and view.names:  # an update says its order's state only where it changed
+            rows = ({"status": self.picture.row(row.get("orderId")).get("status"), **row} for row in _rows(message))
+            message = {**message, "args": list(rows)}
+        return part(self.topic.kind, view, message)
 
     def _numbered(self, message: Message, number: str) -> Iterator[tuple[str, Row]]:
         """The rows of a message; the last of them alone has the number, so that no half of them is taken for all."""
@@ -94,9 +111,14 @@ class Subscription:
 
     def rows(self, message: Message) -> list[Row]:
         """A message in rows, each with all that is known of it."""
-        if self.topic.kind in ROWS_BY:
-            where, key = ROWS_BY[self.topic.kind]
+        kind = self.topic.kind
+        if kind in ROW_BY_ROW:
+            where, key = ROWS[kind]
             return [self.picture.row(row.get(key)) or row for row in rows_of(message.get(where))]
-        if self.topic.kind in (Kind.QUOTES, Kind.SESSION):
+        if kind in (Kind.QUOTES, Kind.SESSION):
             return [{name: value for name, value in message.items() if name != "topic"}]
         return []
+
+
+def _rows(message: Message) -> list[Row]:
+    return rows_of(message.get("args"))

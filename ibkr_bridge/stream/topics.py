@@ -16,7 +16,9 @@ from typing import Any
 from ibkr_bridge.errors import BadRequest
 
 LONGEST = 8192  # bytes of one command; a hundred fields take less than a thousand
-MOST_NAMES = 100  # fields or keys of one subscription; IBKR takes 50 fields in a snapshot
+MOST_NAMES = 100  # keys of one subscription, and what all that read it want together; IBKR's summary has some hundred
+MOST_FIELDS = 50  # of a contract's quotes, all readers together: so many IBKR takes in a snapshot
+MOST_ARGS = 16
 CONID = r"\d{1,12}(?:@[A-Za-z0-9.]{1,16})?"
 COMBO = r"\d{1,12};;;[0-9/,-]{1,200}"  # a spread: its own conid, and those of its legs with their ratios
 ACCOUNT = r"[A-Za-z0-9]{1,20}"
@@ -103,7 +105,8 @@ def _nothing(_: Iterable[Args]) -> dict[str, Any]:
 def _names(wishes: Iterable[Args], name: str) -> list[str]:
     """All names that anybody wants; none where somebody wants all, which is what an empty list means."""
     lists = [list(args.get(name) or ()) for args in wishes]
-    return sorted({each for listed in lists for each in listed}) if all(lists) else []
+    names = sorted({each for listed in lists for each in listed}) if all(lists) else []
+    return names if len(names) <= MOST_NAMES else []  # the Gateway passes no command on that is too long
 
 
 def _fields(wishes: Iterable[Args]) -> dict[str, Any]:
@@ -111,9 +114,13 @@ def _fields(wishes: Iterable[Args]) -> dict[str, Any]:
 
 
 def _days(wishes: Iterable[Args]) -> dict[str, Any]:
-    told = list(wishes)
-    only_new = all(args.get("realtimeUpdatesOnly") is True for args in told)
-    return {"realtimeUpdatesOnly": only_new, "days": max((int(args.get("days") or 1) for args in told), default=1)}
+    """All trades of as many days as anybody wants; who wants only new ones is told no others."""
+    return {"realtimeUpdatesOnly": False, "days": max((days_of(args) for args in wishes), default=1)}
+
+
+def days_of(args: Args) -> int:
+    """Of how many days trades are wanted; IBKR keeps a week's."""
+    return min(max(1, int(args.get("days") or 1)), 7)
 
 
 def _rows(wishes: Iterable[Args]) -> dict[str, Any]:
@@ -141,6 +148,8 @@ BEATS = frozenset({"tic", "ech+hb"})
 LISTS = ("fields", "keys", "filters")
 COMMAND = re.compile(r"([a-z]{3})(?:\+([^{]*?))?\+?(\{.*)?", re.DOTALL)  # IBKR's pages write `upl{}`, too
 NAME = re.compile(r"[A-Za-z0-9_:.-]{1,64}")
+FIELD = re.compile(r"\d{1,5}")
+LONGEST_VALUE = 100  # characters of any other argument
 HINT = 'say for instance smd+265598+{"fields":["31","84","86"]}, and umd+265598+{} to end it'
 
 
@@ -157,7 +166,7 @@ def read_command(text: str) -> Wish | Leave | Beat:
         return Beat(said)
     word, target, args = _parts(said)
     if word in BY_WORD:
-        return Wish(Topic(BY_WORD[word], _target(FORMS[BY_WORD[word]].target, target)), read_args(args))
+        return _judge(Wish(Topic(BY_WORD[word], _target(FORMS[BY_WORD[word]].target, target)), read_args(args)))
     if word in BY_LEAVE:
         return Leave(BY_LEAVE[word], _target(FORMS[BY_LEAVE[word]].leave_target, target))
     raise BadRequest("no such command", hint=HINT)
@@ -181,17 +190,35 @@ def read_args(text: str) -> dict[str, Any]:
         BadRequest: they are no JSON object, or a list in them is not one of names.
     """
     try:
-        args = json.loads(text) if text.strip() else {}
+        args = json.loads(text, parse_constant=_no_number) if text.strip() else {}
     except (ValueError, RecursionError) as exc:
         raise BadRequest("the arguments are no JSON", hint=HINT) from exc
-    if not isinstance(args, dict):
-        raise BadRequest("the arguments are no JSON object", hint=HINT)
-    for name in LISTS:
-        if not _is_names(args.get(name, [])):
-            raise BadRequest(f"{name} is no list of names, {MOST_NAMES} at most", hint=HINT)
+    if not isinstance(args, dict) or len(args) > MOST_ARGS:
+        raise BadRequest("the arguments are no JSON object of a few members", hint=HINT)
+    for name, value in args.items():
+        if not (_is_names(value) if name in LISTS else _is_plain(value)):
+            raise BadRequest("an argument is neither a plain value nor one of the lists of names", hint=HINT)
     if not isinstance(args.get("days", 1), int):
         raise BadRequest("days is no whole number", hint=HINT)
     return args
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is nothing that could surprise those who write it on."""
+    if isinstance(value, str):
+        return len(value) <= LONGEST_VALUE
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _judge(wish: Wish) -> Wish:
+    fields = wish.args.get("fields", [])
+    if wish.topic.kind is Kind.QUOTES and (len(fields) > MOST_FIELDS or not all(map(FIELD.fullmatch, fields))):
+        raise BadRequest(f"fields is no list of IBKR's numbers, {MOST_FIELDS} at most", hint=HINT)
+    return wish
 
 
 def _is_names(told: object) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
@@ -100,7 +101,9 @@ class Opening:
             GatewayGarbled: what answers is no websocket.
         """
         connector = aiohttp.UnixConnector(str(self._path)) if self._path else aiohttp.TCPConnector()
-        self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._client = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._nowhere_else,)
+        )
         try:
             async with asyncio.timeout(OPEN_WITHIN):
                 self._talk = await self._connected(self._client)
@@ -119,6 +122,16 @@ class Opening:
             max_msg_size=LARGEST,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
         )
+
+    async def _nowhere_else(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """aiohttp follows redirects; the Gateway has no reason to send us anywhere.
+
+        Raises:
+            GatewayGarbled: it does.
+        """
+        if (request.url.host, request.url.port) != (self._base.host, self._base.port):
+            raise GatewayGarbled("the Gateway's websocket is said to be somewhere else")
+        return await handler(request)
 
     async def __aexit__(self, *_: object) -> None:
         if self._talk is not None:

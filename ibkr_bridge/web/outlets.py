@@ -79,6 +79,12 @@ class Outlet:
         """See `readers.Outlet`."""
         return self.is_open and self._door.is_clear
 
+    @property
+    def unsent(self) -> int:
+        """See `readers.Outlet`."""
+        transport = self._door.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
     def write(self, data: bytes) -> None:
         """See `readers.Outlet`."""
         transport = self._door.transport

@@ -12,17 +12,23 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from ibkr_bridge import events
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
 from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
-from ibkr_bridge.web import CLOCK, LINES, MAIN
+from ibkr_bridge.web import BUS, CLOCK, LINES, MAIN, VISIT
 from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
 from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trouble
 
 LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
 CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
-CLOSE_CODES = {TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER, "stopping": WSCloseCode.GOING_AWAY}
+BURST = 64  # commands that are done at a time
+CLOSE_CODES = {
+    TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER,
+    "stopping": WSCloseCode.GOING_AWAY,
+    "internal": WSCloseCode.INTERNAL_ERROR,
+}
 
 
 async def opened(request: web.Request) -> web.StreamResponse:
@@ -32,6 +38,7 @@ async def opened(request: web.Request) -> web.StreamResponse:
             "this is a websocket", hint="open it with a websocket client, or read /stream/… with any other"
         )
     refuse_while_ending(request)
+    request.app[LINES][MAIN].streaming.hub.check_room()
     socket = web.WebSocketResponse(max_msg_size=LARGEST, compress=False, timeout=CLOSE_WITHIN, autoclose=True)
     await socket.prepare(request)
     hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
@@ -43,6 +50,10 @@ async def opened(request: web.Request) -> web.StreamResponse:
             await Visitor(hub, reader, lambda: int(request.app[CLOCK].utc().timestamp() * 1000)).listen(socket, outlet)
     except TimeoutError:
         await _part(request, socket, reader.over or "")
+    except Exception as exc:  # our own bug: an answer of HTTP would be no frame
+        visit = request[VISIT]
+        request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
+        await _part(request, socket, "internal")
     finally:
         door.on_clear = None
         hub.gone(reader)
@@ -80,9 +91,13 @@ class Visitor:
         self._hub.enter(self._reader)
         outlet.is_open = True
         self._hub.soon()
+        count = 0
         async for heard in socket:
             self._hear(heard.data if heard.type is WSMsgType.TEXT else "")
             self._hub.soon()
+            count += 1
+            if count % BURST == 0:
+                await asyncio.sleep(0)  # what has come already would be done without a breath for anybody else
 
     def _hear(self, text: str) -> None:
         try:

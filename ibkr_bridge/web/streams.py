@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ibkr_bridge.errors import BadRequest
+from ibkr_bridge.stream.lines import MOST_LINES
 from ibkr_bridge.stream.readers import Reader
-from ibkr_bridge.stream.topics import Kind, Topic, Wish
+from ibkr_bridge.stream.topics import FIELD, MOST_FIELDS, Kind, Topic, Wish
 from ibkr_bridge.web import CLOCK, LINES, MAIN
 from ibkr_bridge.web.outlets import COMMENT, RETRY, ROWS, Outlet, sse
 from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trouble
@@ -22,9 +23,7 @@ from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trou
 SILENT_FOR = 15.0  # seconds; proxies end what is silent for a minute or so
 FAREWELL_WITHIN = 5.0  # seconds for a reader to take the last word
 USUAL_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, size of ask, ask, size of bid
-MOST = 100  # contracts, or fields, in one stream
 CONID = re.compile(r"\d{1,12}(?:@[A-Za-z0-9.]{1,16})?")
-FIELD = re.compile(r"\d{1,5}")
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store, no-transform",  # Next.js packs what may be transformed, and holds it back meanwhile
@@ -34,8 +33,8 @@ HEADERS = {
 
 async def quotes(request: web.Request) -> web.StreamResponse:
     """Quotes of contracts: the whole picture first, then what changes."""
-    conids = _listed(request, "conids", CONID)
-    fields = _listed(request, "fields", FIELD) or list(USUAL_FIELDS)
+    conids = _listed(request, "conids", CONID, MOST_LINES)
+    fields = _listed(request, "fields", FIELD, MOST_FIELDS) or list(USUAL_FIELDS)
     if not conids:
         raise BadRequest("conids is missing", hint="name contracts, as in /stream/quotes?conids=265598,8314")
     return await _streamed(request, [Wish(Topic(Kind.QUOTES, conid), {"fields": fields}) for conid in conids])
@@ -61,15 +60,15 @@ async def session(request: web.Request) -> web.StreamResponse:
     return await _streamed(request, [Wish(Topic(Kind.SESSION))], minds_source=False)
 
 
-def _listed(request: web.Request, name: str, form: re.Pattern[str]) -> list[str]:
+def _listed(request: web.Request, name: str, form: re.Pattern[str], most: int) -> list[str]:
     """The parts of a parameter that lists some, between commas.
 
     Raises:
         BadRequest: it is none.
     """
     given = [part for value in request.query.getall(name, ()) for part in value.split(",") if part]
-    if len(given) > MOST or not all(map(form.fullmatch, given)):
-        raise BadRequest(f"{name} is no list of numbers, {MOST} at most", hint=f"write {name}=1,2,3")
+    if len(given) > most or not all(map(form.fullmatch, given)):
+        raise BadRequest(f"{name} is no list of numbers, {most} at most", hint=f"write {name}=1,2,3")
     return list(dict.fromkeys(given))
 
 
@@ -81,6 +80,7 @@ async def _streamed(request: web.Request, wishes: Sequence[Wish], *, minds_sourc
     """
     hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
     refuse_while_ending(request)
+    hub.check_room()
     hub.asking.check_room(wishes)
     over = asyncio.Event()
     outlet = Outlet(door, lambda _: over.set(), chunked=request.version >= (1, 1))

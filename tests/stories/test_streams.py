@@ -151,7 +151,7 @@ async def test_a_stream_of_nothing_is_refused(house: House, query: str) -> None:
 
 
 async def test_unsubscribing_is_for_the_caller_alone(open_house: Open, sim: Simulator) -> None:
-    """IBKR would end everybody's quotes; it is asked only for what nobody else has."""
+    """IBKR would end everybody's quotes; a line nobody else has is given back on its socket."""
     house = await up(await open_house(IBKR_BRIDGE_READONLY_KEY=READING))
     async with stream(house, QUOTES) as quotes:
         await quotes.next()
@@ -164,11 +164,11 @@ async def test_unsubscribing_is_for_the_caller_alone(open_house: Open, sim: Simu
         everything = await house.get("/iserver/marketdata/unsubscribeall")
         await quotes.until(has("31"))
 
-    assert (streamed.json, streamed.headers["X-Bridge-Source"]) == ({"success": True}, "bridge")
-    assert (looked_at.json, looked_at.headers["X-Bridge-Source"]) == ({"success": True}, "bridge")
-    assert (own.json, own.headers["X-Bridge-Source"]) == ({"success": True}, "gateway")
-    assert (everything.json, everything.headers["X-Bridge-Source"]) == ({"unsubscribed": True}, "bridge")
-    assert [seen.json() for seen in sim.calls("/marketdata/unsubscribe")] == [{"conid": MSFT}]
+    assert [reply.json for reply in (streamed, looked_at, own)] == [{"success": True}] * 3
+    assert everything.json == {"unsubscribed": True}
+    assert everything.headers["X-Bridge-Source"] == "bridge"
+    assert sim.calls("/marketdata/unsubscribe") == []
+    assert [text for text in upstream(sim) if text.startswith("umd")] == [f"umd+{MSFT}+{{}}"]
 
 
 # -- the source
@@ -249,12 +249,17 @@ async def test_a_socket_that_is_cut_is_opened_again(house: House, sim: Simulator
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"\xff\xfe not json", b"[1,2,3]", b"{", b"null", b'{"topic":7}', b'{"topic":"smd+1","args":9}', b"[" * 9000],
+    [
+        *(b"\xff\xfe not json", b"[1,2,3]", b"{", b"null", b'{"topic":7}', b'{"topic":"smd+1","args":9}', b"[" * 9000),
+        *(b'{"topic":[1]}', b'{"topic":{}}', b'{"topic":"sor","args":{"x":[]}}', b'{"topic":"sts","args":[1]}'),
+        b'{"topic":"sor","args":[' + b'{"a":' * 970 + b"1" + b"}" * 970 + b"]}",
+    ],
 )
 async def test_frames_that_make_no_sense_are_survived(house: House, sim: Simulator, nonsense: bytes) -> None:
     """The next one counts."""
     await up(house)
-    async with stream(house, QUOTES) as quotes:
+    async with stream(house, QUOTES) as quotes, stream(house, "/stream/orders"), socket(house) as client:
+        await client.say('ssd+DU1234567+{"keys":["AccountCode"]}')
         await quotes.until(has("31", "84"))
 
         await sim.market.stream.say_bytes(nonsense)
@@ -274,6 +279,17 @@ async def test_a_frame_that_is_too_large_is_survived(house: House, sim: Simulato
         await quotes.next("stale")
         await quotes.next("fresh")
         await quotes.until(has("31", "84"))
+
+
+async def test_what_is_no_number_is_no_json(house: House, sim: Simulator) -> None:
+    """A page could not read it."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes:
+        await quotes.until(has("31", "84"))
+        await sim.market.stream.say(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":NaN}}')
+        told = await quotes.until(lambda told: told.data.get("31") is None and "31" in told.data)
+
+    assert told[-1].data["31"] is None
 
 
 # -- orders, trades, profit and loss
@@ -390,6 +406,38 @@ async def test_every_kind_of_subscription_works(house: House, sim: Simulator) ->
         for command, topic in wanted.items():
             await client.say(command)
             assert (await client.next(topic))["topic"] == topic
+
+
+async def test_a_fault_of_ours_ends_the_socket_in_its_own_words(
+    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of HTTP would be no frame."""
+    await up(house)
+
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    async with socket(house) as client:
+        await client.next()
+        monkeypatch.setattr(house.bridge.line.streaming.hub, "join", fail)
+        await client.say("sor+{}")
+        with pytest.raises(EOFError) as closed:
+            while True:
+                await client.next()
+    (failed,) = await house.heard(events.RequestFailed)
+
+    assert "1011" in str(closed.value)
+    assert "secret" not in house.written.getvalue()
+    assert failed.error == "KeyError"  # type: ignore[attr-defined]
+
+
+async def test_an_address_of_ours_may_end_with_a_slash(house: House) -> None:
+    """As IBKR's own clients write it."""
+    await up(house)
+    async with stream(house, "/stream/session/") as session:
+        assert (await session.next()).data["state"] == "ready"
+    assert (await house.get("/orders/")).status == 200
+    assert (await house.get("/health/", key=None)).status == 401
 
 
 async def test_a_plain_request_for_a_socket_is_refused(house: House) -> None:

@@ -49,5 +49,5 @@ def test_a_contract_is_given_back_when_its_last_caller_does() -> None:
     assert lines.drop("me", "1") is True
     assert lines.drop("me", "2") is False
     assert lines.drop("you", "2") is True
-    assert lines.drop("you", "7") is True
+    assert lines.drop("you", "7") is False
     assert len(lines) == 0

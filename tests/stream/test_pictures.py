@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.stream.pictures import MOST_ROWS, Picture
-from ibkr_bridge.stream.shares import part
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.stream.pictures import MOST_ROWS, ROWS, Picture
+from ibkr_bridge.stream.shares import part, view_of
+from ibkr_bridge.stream.topics import Kind, Topic, Wish
+
+NAMES = st.sampled_from(["key", "orderId", "execution_id", "args", "result", "x"])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+)
 
 
 def picture(kind: Kind, *messages: dict[str, Any]) -> Picture:
@@ -102,17 +109,88 @@ def test_rows_do_not_gather_for_ever() -> None:
     assert made.row("0") == {}
 
 
+def test_what_ibkr_is_not_asked_for_any_more_is_forgotten() -> None:
+    """It would get old unseen."""
+    made = picture(Kind.QUOTES, {"topic": "smd+7", "conid": 7, "31": "1", "86": "2"})
+    made.keep(["31", "84"])
+
+    assert made.told() == {"topic": "smd+7", "conid": 7, "31": "1"}
+
+
+def test_rows_that_tell_nothing_new_are_told_apart() -> None:
+    """IBKR tells its whole list again when it is asked anew, also after an outage."""
+    made = Picture(Kind.ORDERS)
+    first, second = {"orderId": 1, "status": "Submitted"}, {"orderId": 2, "status": "Filled"}
+
+    assert made.add({"args": [first, second]}, 0.0) == [first, second]
+    assert made.add({"args": [first, {"orderId": 2, "status": "Cancelled"}]}, 1.0) == [
+        {**second, "status": "Cancelled"}
+    ]
+    made.start_over()
+    assert made.add({"args": [first, {"orderId": 3}]}, 2.0) == [{"orderId": 3}]
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+@given(told=ANYTHING)
+def test_no_message_confuses_a_picture(kind: Kind, told: Any) -> None:
+    """Whatever IBKR says, the picture is one."""
+    made = Picture(kind)
+    for message in ({"args": told, "result": told}, {"args": [told, {"key": "a"}], "result": [told]}):
+        made.add(message, 0.0)
+        assert isinstance(made.told(), dict)
+
+
+def test_a_scrap_of_a_chart_is_no_chart() -> None:
+    """Even one that bears the chart's id."""
+    chart = {"topic": "smh+7", "serverId": "1", "timePeriod": "1d", "data": [1, 2, 3]}
+    made = picture(Kind.HISTORY, chart, {"topic": "smh+7", "serverId": "1", "data": [{"c": 5}]})
+
+    assert made.told() == chart
+
+
+QUOTE = {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1", "84": "2"}
+ORDERS = {"topic": "sor", "args": [{"orderId": 1, "status": "Filled"}, {"orderId": 2, "status": "PreSubmitted"}]}
+SUMMARY: dict[str, Any] = {"result": [{"key": "a", "timestamp": 1, "value": 2, "currency": "USD"}, {"key": "b"}, 7]}
+NOON = 1_781_712_000_000
+TRADES = {
+    "args": [
+        {"execution_id": "old", "trade_time_r": NOON - 30 * 3600 * 1000},
+        {"execution_id": "new", "trade_time_r": NOON + 1},
+    ]
+}
+
+
+def seen(topic: Topic, message: dict[str, Any], **args: Any) -> dict[str, Any] | None:
+    """What somebody gets of a message who came at noon and wished for this."""
+    return part(topic.kind, view_of(Wish(topic, args), NOON), message)
+
+
 def test_a_reader_gets_what_was_asked_for() -> None:
     """And nothing at all where nothing of that changed."""
-    quote = {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1", "84": "2"}
-    orders = {"topic": "sor", "args": [{"orderId": 1, "status": "Filled"}, {"orderId": 2, "status": "PreSubmitted"}]}
+    quotes, orders, summary = Topic(Kind.QUOTES, "7"), Topic(Kind.ORDERS), Topic(Kind.SUMMARY, "DU1")
 
-    assert part(Kind.QUOTES, frozenset({"31"}), quote) == {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1"}
-    assert part(Kind.QUOTES, frozenset({"86"}), quote) is None
-    assert part(Kind.QUOTES, None, quote) == quote
-    assert part(Kind.ORDERS, frozenset({"pre_submitted"}), orders) == {"topic": "sor", "args": [orders["args"][1]]}
-    assert part(Kind.ORDERS, frozenset({"cancelled"}), orders) is None
-    assert part(Kind.SUMMARY, frozenset({"a"}), {"result": [{"key": "a"}, {"key": "b"}, 7]}) == {
-        "result": [{"key": "a"}]
+    assert seen(quotes, QUOTE, fields=["31"]) == {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1"}
+    assert seen(quotes, QUOTE, fields=["86"]) is None
+    assert seen(quotes, QUOTE) == QUOTE
+    assert seen(orders, ORDERS, filters=["pre_submitted"]) == {"topic": "sor", "args": [ORDERS["args"][1]]}
+    assert seen(orders, ORDERS, filters=["cancelled"]) is None
+    assert seen(orders, ORDERS, filters=["sort_by_time"]) == ORDERS
+    assert seen(summary, SUMMARY, keys=["a"], fields=["currency"]) == {
+        "result": [{"key": "a", "timestamp": 1, "currency": "USD"}]
     }
-    assert part(Kind.SUMMARY, frozenset({"a"}), {"result": "unsubscribed"}) == {"result": "unsubscribed"}
+    assert seen(summary, {"result": "unsubscribed"}, keys=["a"]) == {"result": "unsubscribed"}
+    assert seen(summary, {"result": [{"key": ["x"]}, {"key": None}]}, keys=["a"]) is None
+
+
+def test_trades_are_of_as_many_days_as_were_asked_for() -> None:
+    """Another reader may have asked for more; who wants only new ones gets no others."""
+    trades = Topic(Kind.TRADES)
+
+    def told(**args: Any) -> list[str]:
+        message = seen(trades, TRADES, **args)
+        return [row["execution_id"] for row in message["args"]] if message else []
+
+    assert told() == ["new"]
+    assert told(days=2) == ["old", "new"]
+    assert told(days=7, realtimeUpdatesOnly=True) == ["new"]
+    assert seen(trades, {"args": []}, days=1) == {"args": []}

@@ -12,6 +12,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.is_clear = True
+        self.unsent = 0
         self.written: list[bytes] = []
         self.reason = ""
 
@@ -87,6 +88,30 @@ def test_who_takes_nothing_is_cut_off_with_a_reason(pipe: Pipe, reader: Reader, 
 
     assert (kept, reader.over, pipe.reason) == (None, TOO_SLOW, TOO_SLOW)
     assert reader.flush(0.0) is True
+
+
+def test_a_burst_is_written_where_it_is_taken(pipe: Pipe, reader: Reader) -> None:
+    """However many events come before the next round: nobody is cut off who reads."""
+    for number in range(3 * MOST_EVENTS):
+        reader.put(event(str(number % 10)))
+    reader.flush(0.0)
+
+    assert reader.over is None
+    assert len(b"".join(pipe.written)) == 3 * MOST_EVENTS
+
+
+def test_who_takes_something_is_slow_and_not_stuck(pipe: Pipe, reader: Reader) -> None:
+    """Who takes nothing is, after a minute."""
+    pipe.is_clear, pipe.unsent = False, 1000
+    reader.flush(0.0)
+    first = reader.is_stuck(1.0)
+    pipe.unsent = 900
+    slow = [reader.is_stuck(59.0), reader.is_stuck(110.0)]
+
+    assert (first, slow) == (False, [False, False])
+    assert reader.is_stuck(120.0) is True
+    reader.is_behind = False
+    assert reader.is_stuck(500.0) is False
 
 
 def test_the_first_reason_counts(pipe: Pipe, reader: Reader) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.stream.ring import Ring
+from ibkr_bridge.stream.ring import KEPT, Ring
 from ibkr_bridge.stream.topics import Kind
 
 
@@ -15,7 +15,8 @@ def ring(*rows: Kind, most: int = 100) -> Ring:
     made = Ring("run", most)
     for kind in rows:
         made.next()
-        made.keep(kind, {"n": made.number})
+        if kind in KEPT:
+            made.keep(kind, [{"n": made.number}])
     return made
 
 
@@ -26,6 +27,22 @@ def test_what_came_later_is_told_again() -> None:
     assert made.since(Kind.ORDERS, "run-1") == [("run-3", {"n": 3}), ("run-5", {"n": 5})]
     assert made.since(Kind.TRADES, "run-2") == []
     assert made.since(Kind.ORDERS, made.id) == []
+
+
+def test_an_event_of_several_rows_has_its_id_at_the_last() -> None:
+    """So that no half of it is taken for the whole."""
+    made = Ring("run")
+    made.next()
+    made.keep(Kind.ORDERS, [{"n": 1}, {"n": 2}, {"n": 3}])
+    made.next()
+    made.keep(Kind.ORDERS, [{"n": 4}])
+
+    assert made.since(Kind.ORDERS, "run-0") == [
+        ("", {"n": 1}),
+        ("", {"n": 2}),
+        ("run-1", {"n": 3}),
+        ("run-2", {"n": 4}),
+    ]
 
 
 def test_what_was_let_go_is_not_made_up() -> None:

@@ -62,6 +62,17 @@ def test_what_is_said_is_understood(said: str, meant: object) -> None:
     "said",
     [
         *("", "smd", "smd+", "smd+AAPL+{}", "smd+1+2+{}", "smd+1+{", "smd+1+{} {}", "smd+1+[]", "sor+1", "SMD+1+{}"),
+        *(
+            'smd+1+{"x":[1]}',
+            'smh+1+{"x":{}}',
+            'smh+1+{"x":NaN}',
+            'smd+1+{"fields":["x"]}',
+            'smh+1+{"x":"' + "y" * 101 + '"}',
+        ),
+        *(
+            "smd+1+" + json.dumps({"fields": [str(n) for n in range(51)]}),
+            "sor+" + json.dumps(dict.fromkeys("abcdefghijklmnopq")),
+        ),
         *('smd+1+{"fields":"31"}', 'smd+1+{"fields":[31]}', 'smd+1+{"fields":["a b"]}', 'str+{"days":"3"}', "umd+{}"),
         *("shs+exercise", "inp+exercise", "sbd+DU1", "ssd+{}", "smd+1+{}" + " " * 9000, "smd+" + "1" * 13 + "+{}"),
     ],

@@ -111,7 +111,7 @@ class Socket:
         """Pass on what IBKR says, always in binary frames; its end ends the client's socket."""
         async for message in above:
             data = message.data.encode() if isinstance(message.data, str) else message.data
-            if len(data) > LONGEST:
+            if not isinstance(data, bytes) or len(data) > LONGEST:  # what is no frame at all ends it too
                 self._talk.drop()
                 return
             await self._say(Frame(BINARY, data))

@@ -1,0 +1,424 @@
+"""Who reads what: the hub between an IBKR that says anything and readers of every kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.errors import Busy, LineLimit
+from ibkr_bridge.stream import hub as hubs
+from ibkr_bridge.stream.asking import GRACE, RENEW_AFTER
+from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.stream.readers import Event, Reader
+from ibkr_bridge.stream.topics import Beat, Kind, Leave, Wish, read_command
+from ibkr_bridge.web.outlets import FRAMES, ROWS
+from tests.clocks import ManualClock
+
+
+class Paper:
+    """A connection that takes everything."""
+
+    is_clear = True
+    unsent = 0
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def write(self, data: bytes) -> None:
+        """See `readers.Outlet`."""
+
+    def end(self, reason: str) -> None:
+        """See `readers.Outlet`."""
+        self.reason = reason
+
+
+class Heard:
+    """Events as they are, for readers who note them."""
+
+    def __init__(self, by_rows: bool) -> None:
+        self.events: list[Event] = []
+        self._form = ROWS if by_rows else FRAMES
+
+    def write(self, event: Event) -> bytes:
+        """See `readers.Form`."""
+        data = self._form.write(event)
+        if data:
+            self.events.append(event)
+        return data
+
+
+class Desk:
+    """A hub, what it tells IBKR, and readers that note what they hear."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.hub = Hub(self.clock)
+        self.asked: list[str] = []
+        self.heard: dict[Reader, Heard] = {}
+
+    def up(self) -> None:
+        """A new socket stands."""
+        self.hub.up(self.asked.append, "somebody")
+
+    def reader(self, *commands: str, last: str | None = None, rows: bool = False) -> Reader:
+        """Somebody reads these."""
+        heard = Heard(rows)
+        reader = Reader(Paper(), heard)
+        self.heard[reader] = heard
+        self.hub.enter(reader)
+        for command in commands:
+            self.say(reader, command, last)
+        return reader
+
+    def say(self, reader: Reader, command: str, last: str | None = None) -> None:
+        """A reader says a command."""
+        meant = read_command(command)
+        assert not isinstance(meant, Beat)
+        if isinstance(meant, Wish):
+            self.hub.join(reader, meant, last)
+        else:
+            assert isinstance(meant, Leave)
+            self.hub.leave(reader, meant)
+
+    def told(self, reader: Reader) -> list[dict[str, Any]]:
+        """What a reader was told since the last look, but for named events."""
+        events, self.heard[reader].events = self.heard[reader].events, []
+        return [event.message for event in events if not event.name]
+
+    def new(self) -> list[str]:
+        """What IBKR was told since the last look."""
+        asked, self.asked[:] = list(self.asked), []
+        return asked
+
+    def later(self, seconds: float) -> None:
+        """So much time passes, a second at a time at most matters."""
+        self.clock.advance(seconds)
+        self.hub.asking.tend()
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    """A hub whose source is fresh."""
+    made = Desk()
+    made.up()
+    return made
+
+
+KINDS = (
+    *('smd+7+{"fields":["31"]}', "sor+{}", "str+{}", "spl+{}", 'ssd+DU1+{"keys":["a"]}', 'sld+DU1+{"keys":["a"]}'),
+    *('smh+7+{"period":"1d"}', "sbd+DU1+7", 'sor+{"filters":["filled"]}'),
+)
+NAMES = [
+    "smd+7",
+    "sor",
+    "str",
+    "spl",
+    "ssd+DU1",
+    "sld+DU1",
+    "smh+7",
+    "sbd+DU1+7",
+    "act",
+    "sts",
+    "ntf",
+    "error",
+    "x",
+    "",
+]
+MEMBERS = ["topic", "args", "result", "data", "key", "conid", "conidEx", "orderId", "execution_id", "serverId", "error"]
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=4)
+    | st.sampled_from(NAMES)
+)
+TREE = st.recursive(
+    LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*MEMBERS, "31", "status"]), inner),
+    max_leaves=12,
+)
+MESSAGE = st.dictionaries(st.sampled_from([*MEMBERS, "31", "_updated", "trade_time_r"]), TREE)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(message=MESSAGE, topic=st.sampled_from(NAMES) | TREE)
+async def test_ibkr_can_say_anything(message: dict[str, Any], topic: Any) -> None:
+    """With every kind subscribed to, in both forms: it is told, or passed over."""
+    desk = Desk()
+    desk.up()
+    readers = [desk.reader(*KINDS[:-1]), desk.reader(*KINDS[:-1], rows=True), desk.reader(KINDS[-1])]
+
+    desk.hub.take({**message, "topic": topic})
+    desk.reader(*KINDS[:-1], rows=True)
+
+    assert all(reader.over is None for reader in readers)
+
+
+async def test_fields_are_asked_for_together_and_shared_out(desk: Desk) -> None:
+    """What somebody left behind is asked for until the renewal: coming and going makes no noise."""
+    one = desk.reader('smd+7+{"fields":["31"]}')
+    other = desk.reader('smd+7+{"fields":["84"]}')
+    for _ in range(50):
+        desk.say(one, 'smd+7+{"fields":["84"]}')
+        desk.say(one, 'smd+7+{"fields":["31"]}')
+    asked = desk.new()
+    desk.say(one, "umd+7+{}")
+    desk.hub.take({"topic": "smd+7", "conid": 7, "31": "1", "84": "2"})
+    desk.later(RENEW_AFTER)
+
+    assert asked == ['smd+7+{"fields":["31"]}', 'smd+7+{"fields":["31","84"]}']
+    assert desk.told(other) == [{"topic": "smd+7", "conid": 7, "84": "2"}]
+    assert desk.new() == ['smd+7+{"fields":["84"]}']
+
+
+async def test_what_got_old_unseen_is_not_told(desk: Desk) -> None:
+    """A field that nobody asked IBKR for in between."""
+    first = desk.reader('smd+7+{"fields":["31"]}')
+    second = desk.reader('smd+7+{"fields":["86"]}')
+    desk.hub.take({"topic": "smd+7", "conid": 7, "31": "1", "86": "2"})
+    desk.hub.gone(second)
+    desk.later(RENEW_AFTER)
+    desk.hub.take({"topic": "smd+7", "conid": 7, "31": "3"})
+
+    newcomer = desk.reader('smd+7+{"fields":["31","86"]}')
+
+    assert desk.told(newcomer) == [{"topic": "smd+7", "conid": 7, "31": "3", "_age": 0.0}]
+    assert desk.told(first)
+
+
+async def test_a_contract_has_fifty_fields_for_all_its_readers(desk: Desk) -> None:
+    """IBKR would drop the rest, of whomever they are."""
+    first = desk.reader("smd+7+" + json.dumps({"fields": [str(number) for number in range(40)]}))
+    with pytest.raises(LineLimit):
+        desk.reader("smd+7+" + json.dumps({"fields": [str(number) for number in range(30, 60)]}))
+    desk.hub.gone(first)
+    desk.reader("smd+7+" + json.dumps({"fields": [str(number) for number in range(30, 60)]}))
+
+    assert all(len(json.loads(frame.split("+", 2)[2])["fields"]) <= 50 for frame in desk.new())
+
+
+async def test_the_last_to_leave_ends_it_after_a_grace(desk: Desk) -> None:
+    """Who comes back in time finds it running."""
+    reader = desk.reader("sor+{}")
+    desk.say(reader, "uor+{}")
+    desk.later(GRACE - 1)
+    desk.say(reader, "sor+{}")
+    desk.later(GRACE)
+    kept = desk.new()
+    desk.say(reader, "uor+{}")
+    desk.later(GRACE)
+
+    assert (kept, desk.new()) == (["sor+{}"], ["uor+{}"])
+
+
+async def test_a_reopened_socket_is_asked_for_what_is_read(desk: Desk) -> None:
+    """And for nothing that was left meanwhile."""
+    reader = desk.reader("sor+{}", "spl+{}", 'smd+7+{"fields":["31"]}')
+    desk.hub.down("stream_cut")
+    desk.say(reader, "upl+{}")
+    desk.reader('smd+8+{"fields":["31"]}')
+    desk.new()
+    desk.up()
+
+    assert sorted(desk.new()) == ['smd+7+{"fields":["31"]}', 'smd+8+{"fields":["31"]}', "sor+{}"]
+
+
+async def test_lines_are_given_back_when_they_can_be(desk: Desk) -> None:
+    """Not while nothing can be told: the books would say other than IBKR does."""
+    desk.hub.asking.lines.looked("me", [str(number) for number in range(100)], frozenset())
+    desk.hub.down("stream_cut")
+    desk.reader('smd+7000+{"fields":["31"]}')
+    desk.up()
+
+    assert desk.new() == ["umd+0+{}", 'smd+7000+{"fields":["31"]}']
+
+
+async def test_quotes_nobody_reads_make_room_for_snapshots(desk: Desk) -> None:
+    """At once, and not after the grace alone."""
+    readers = [desk.reader(f"smd+{number}+{{}}") for number in range(100)]
+    for reader in readers:
+        desk.hub.gone(reader)
+    desk.new()
+    desk.hub.asking.make_room(["7000"])
+    desk.hub.asking.lines.looked("me", ["7000"], desk.hub.asking.streamed)
+
+    assert desk.new() == ["umd+0+{}"]
+
+
+# -- trades
+
+
+def trades(*names: str) -> dict[str, Any]:
+    """A message of trades."""
+    return {"topic": "str", "args": [{"execution_id": name, "trade_time_r": 1_781_712_000_000} for name in names]}
+
+
+async def test_a_trade_is_told_once(desk: Desk) -> None:
+    """Whatever others ask for, and after an outage too."""
+    first = desk.reader('str+{"days":1}')
+    desk.hub.take(trades("1", "2"))
+    desk.reader('str+{"days":7}')
+    desk.hub.take(trades("1", "2", "3"))
+    desk.hub.down("stream_cut")
+    desk.up()
+    desk.hub.take(trades("1", "2", "3"))
+
+    told = [row["execution_id"] for message in desk.told(first) for row in message["args"]]
+    assert told == ["1", "2", "3"]
+
+
+async def test_who_wants_only_new_trades_gets_no_others(desk: Desk) -> None:
+    """Although another reader has IBKR tell them."""
+    only_new = desk.reader('str+{"realtimeUpdatesOnly":true}')
+    desk.reader('str+{"days":7}')
+    late = {"execution_id": "4", "trade_time_r": desk.clock.utc().timestamp() * 1000 + 5}
+    desk.hub.take({"topic": "str", "args": [{"execution_id": "1", "trade_time_r": 1_781_000_000_000}]})
+    desk.hub.take({"topic": "str", "args": [late]})
+
+    assert desk.told(only_new) == [{"topic": "str", "args": [late]}]
+
+
+# -- charts
+
+
+async def test_another_period_is_another_chart(desk: Desk) -> None:
+    """The one before it is ended, and not told in its place."""
+    reader = desk.reader('smh+7+{"period":"1d"}')
+    desk.hub.take({"topic": "smh+7", "serverId": "1", "timePeriod": "1d", "data": [1]})
+    desk.told(reader), desk.new()
+
+    desk.say(reader, 'smh+7+{"period":"1w"}')
+    between = desk.told(reader)
+    desk.hub.take({"topic": "smh+7", "serverId": "2", "timePeriod": "1w", "data": [2]})
+
+    assert desk.new() == ["umh+1", 'smh+7+{"period":"1w"}']
+    assert (between, [told["data"] for told in desk.told(reader)]) == ([], [[2]])
+
+
+async def test_a_chart_that_others_read_is_not_changed_under_them(desk: Desk) -> None:
+    """IBKR tells two charts of a contract by their contract alone."""
+    desk.reader('smh+7+{"period":"1d"}')
+    with pytest.raises(LineLimit):
+        desk.reader('smh+7+{"period":"1w"}')
+
+
+async def test_a_newcomer_gets_the_chart_and_no_scrap(desk: Desk) -> None:
+    """Follow-ups bear the chart's id as well."""
+    desk.reader('smh+7+{"period":"1d"}')
+    desk.hub.take({"topic": "smh+7", "serverId": "1", "timePeriod": "1d", "data": [1, 2]})
+    desk.hub.take({"topic": "smh+7", "serverId": "1", "data": [3]})
+
+    newcomer = desk.reader('smh+7+{"period":"1d"}')
+
+    assert [told["data"] for told in desk.told(newcomer)] == [[1, 2]]
+
+
+async def test_a_chart_is_ended_by_any_id_its_reader_knows(desk: Desk) -> None:
+    """Also one that it had on the socket before."""
+    reader = desk.reader('smh+7+{"period":"1d"}')
+    desk.hub.take({"topic": "smh+7", "serverId": "1", "timePeriod": "1d"})
+    desk.hub.down("stream_cut")
+    desk.up()
+    desk.hub.take({"topic": "smh+7", "serverId": "2", "timePeriod": "1d"})
+    desk.new()
+
+    desk.say(reader, "umh+1")
+    desk.later(GRACE)
+
+    assert desk.new() == ["umh+2"]
+
+
+async def test_a_chart_that_comes_when_nobody_wants_it_is_ended(desk: Desk) -> None:
+    """Its id was not known before; it would keep one of five places for ever."""
+    reader = desk.reader('smh+7+{"period":"1d"}')
+    desk.hub.gone(reader)
+    desk.later(GRACE)
+    desk.new()
+
+    desk.hub.take({"topic": "smh+7", "serverId": "1", "timePeriod": "1d"})
+
+    assert desk.new() == ["umh+1"]
+
+
+async def test_a_refused_chart_takes_no_place(desk: Desk) -> None:
+    """Who asked for it is told, and nobody else."""
+    reader, other = desk.reader('smh+7+{"period":"1d"}'), desk.reader("sor+{}")
+    desk.hub.take({"topic": "smh+7", "error": "no such chart"})
+
+    (event,) = (event for event in desk.heard[reader].events if event.name)
+    assert (event.name, event.message["error"]) == ("problem", "no such chart")
+    assert desk.told(other) == []
+    assert desk.hub.counts["topics"] == 1
+
+
+# -- what is told to everybody
+
+
+async def test_a_newcomer_is_told_who_is_signed_in_now(desk: Desk) -> None:
+    """Not who was before the source was lost."""
+    desk.hub.take({"topic": "act", "args": {"accounts": ["DU1"]}})
+    with_it = [message.get("topic") for message in desk.hub.greeting()]
+    desk.hub.down("signed_out")
+    without = desk.hub.greeting()
+    desk.up()
+
+    assert with_it == ["system", "act", "sts"]
+    assert without == [{"message": "waiting for session"}]
+    assert [message.get("topic") for message in desk.hub.greeting()] == ["system", "sts"]
+
+
+async def test_a_replay_at_its_bound_cuts_nobody_off(desk: Desk) -> None:
+    """A thousand rows are one event."""
+    desk.reader("sor+{}")
+    start = desk.hub.ring.id
+    for number in range(1000):
+        desk.hub.take({"topic": "sor", "args": [{"orderId": number}]})
+
+    reader = desk.reader("sor+{}", last=start, rows=True)
+
+    assert reader.over is None
+    assert sum(len(event.rows) for event in desk.heard[reader].events) == 1000
+
+
+async def test_the_days_orders_fill_the_ring_once(desk: Desk) -> None:
+    """However often the source comes back and tells all of them."""
+    reader = desk.reader("sor+{}")
+    for _ in range(5):
+        desk.hub.down("stream_cut")
+        desk.up()
+        desk.hub.take({"topic": "sor", "args": [{"orderId": number} for number in range(300)]})
+
+    assert len(desk.hub.ring.since(Kind.ORDERS, f"{desk.hub.ring.id.rpartition('-')[0]}-0") or ()) == 300
+    assert len(desk.told(reader)) == 5  # the whole picture follows each `fresh`
+
+
+async def test_updates_are_of_the_states_that_were_asked_for(desk: Desk) -> None:
+    """Although they say the state only where it changed."""
+    working = desk.reader('sor+{"filters":["submitted"]}')
+    desk.hub.take({"topic": "sor", "args": [{"orderId": 1, "status": "Submitted"}, {"orderId": 2, "status": "Filled"}]})
+    desk.hub.take({"topic": "sor", "args": [{"orderId": 1, "price": "5"}, {"orderId": 2, "price": "6"}]})
+
+    assert [[row["orderId"] for row in told["args"]] for told in desk.told(working)] == [[1], [1]]
+
+
+async def test_there_is_room_for_others_beside_those_who_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams never end, so the door could make none."""
+    monkeypatch.setattr(hubs, "MOST_READERS", 2)
+    desk.reader()
+    desk.hub.check_room()
+    desk.reader()
+    with pytest.raises(Busy):
+        desk.hub.check_room()
+
+
+@pytest.fixture(autouse=True)
+def no_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is written: readers note what they are told."""
+    monkeypatch.setattr("ibkr_bridge.stream.readers.Rounds.soon", lambda _: None)
+    yield
