@@ -128,6 +128,14 @@ def _orders(found: dict[str, Any], _: datetime) -> str:
     return "; ".join(filter(None, (trouble, counts))) or "none in the last day"
 
 
+def _stream(found: dict[str, Any], now: datetime) -> str:
+    stream = found["stream"]
+    since = _span((now - datetime.fromisoformat(stream["since"])).total_seconds())
+    is_up = f"up for {since}" if stream["up"] else f"down for {since}: {stream['reason']}"
+    behind = f", {stream['behind']} behind" if stream["behind"] else ""
+    return f"{is_up}; {stream['readers']} readers{behind}, {stream['quotes']} contracts of 100"
+
+
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _ago),
     ("why", lambda found, _: str(found["reason"])),
@@ -140,4 +148,5 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("traffic", _traffic),
     ("penalty", _penalty),
     ("orders", _orders),
+    ("stream", _stream),
 )

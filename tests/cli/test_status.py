@@ -57,6 +57,7 @@ def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
         "Gateway",
         "traffic",
         "orders",
+        "stream",
     ]
     assert "paper" in told.stdout
     assert "DU*****67 (paper)" in told.stdout
