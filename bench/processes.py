@@ -71,7 +71,7 @@ def status(port: int, target: str, headers: Mapping[str, str]) -> int:
             return 0
 
 
-def rss_mib(pid: int) -> float:
-    """Resident memory, MiB."""
+def rss_mib(pid: int, *, most: bool = False) -> float:
+    """Resident memory, MiB; `most`: the most it ever was."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:" if most else "VmRSS:")) / 1024

@@ -33,6 +33,7 @@ COMMANDS = [*(f'smd+{conid}+{{"fields":["31","84","86"]}}' for conid in CONIDS),
 BARE, BRIDGE = "bare aiohttp fan-out", "the bridge"
 PROGRAMS: Mapping[str, list[str]] = {BARE: ["-m", "bench.stream_bare"], BRIDGE: [str(ROOT / "bridge.py")]}
 ABOUT = ("date", "machine", "system", "Python")
+BESIDE = 8.0  # seconds for which the reader at the Gateway itself reads longer than the others
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -50,6 +51,14 @@ class Run:
     memory_mib: float
     direct_ms: list[int] = field(default_factory=list)
     """Of the one reader at the Gateway itself."""
+    said_per_second: float = 0.0
+    """Quotes that this one was told in a second: what IBKR said to each of the two sockets."""
+    readers: int = READERS
+
+    @property
+    def share(self) -> float:
+        """What part of what IBKR said reached each reader; the rest was replaced by something newer."""
+        return self.per_second / self.readers / self.said_per_second if self.said_per_second else 0.0
 
     @property
     def per_second(self) -> float:
@@ -103,15 +112,17 @@ def _run(place: Place, name: str, asked: argparse.Namespace) -> Run:
         command = [sys.executable, *PROGRAMS[name], *([str(port)] if name == BARE else [])]
         with process(command, env, place.scratch / f"{port}.log") as running:
             until_answers(running, port, "/health", {})
-            direct = _readers(upstream.replace("http", "ws", 1) + "/v1/api/ws", 1, asked.seconds)
+            longer = asked.seconds + BESIDE  # it begins before the others and ends after them: the rate is shared out
+            direct = _readers(upstream.replace("http", "ws", 1) + "/v1/api/ws", 1, longer)
+            time.sleep(BESIDE / 4)
             reading = _readers(f"ws://127.0.0.1:{port}/ws", asked.readers, asked.seconds)
             before, told = _cpu_s(running.pid), _told(reading)
-            cpu, memory = _cpu_s(running.pid) - before, rss_mib(running.pid)
+            cpu, memory = _cpu_s(running.pid) - before, rss_mib(running.pid, most=True)
             alone = _told(direct)
     orders = json.loads(book.read_text())
     return Run(
         *(told["quotes"], asked.seconds, told["delays_ms"], _missing(told["orders"], orders), len(orders)),
-        *(cpu, memory, alone["delays_ms"]),
+        *(cpu, memory, alone["delays_ms"], alone["quotes"] / longer, asked.readers),
     )
 
 
@@ -162,6 +173,7 @@ def _targets(runs: Mapping[str, Sequence[Run]]) -> tuple[Target, ...]:
     return (
         Target("orders a reader never heard of", 0, sum(run.missing for run in ours)),
         Target("p99 of the delay the bridge adds to a quote, ms", 25, median(added)),
+        Target("quotes told, of those that IBKR said, %", 99, median(100 * run.share for run in ours), at_least=True),
         Target("largest resident memory, MiB", 150, max(run.memory_mib for run in ours)),
         Target("quotes that reach readers in a second, × the bare fan-out", 0.6, ratio, at_least=True),
     )
@@ -185,14 +197,25 @@ def _lines(asked: argparse.Namespace, head: Sequence[Sequence[str]], runs: Mappi
     ]
 
 
-COLUMNS = ("program", "quotes/s told", "delay p50", "p99", "at the Gateway p50", "CPU", "memory", "orders", "missing")
+COLUMNS = (
+    "program",
+    "quotes/s told",
+    "of those said",
+    "delay p50",
+    "p99",
+    "at the Gateway p50",
+    "CPU",
+    "memory",
+    "orders",
+    "missing",
+)
 
 
 def _row(name: str, run: Run) -> tuple[str, ...]:
     delays = _at(run.delays_ms, 0.5), _at(run.delays_ms, 0.99), _at(run.direct_ms, 0.5)
     share = f"{run.cpu_s / (run.seconds + 3):.0%}"  # warm-up and the wait for late orders included
     counts = f"{run.memory_mib:.0f} MiB", f"{run.orders:,}", f"{run.missing:,}"
-    return name, f"{run.per_second:,.0f}", *(f"{delay:.0f} ms" for delay in delays), share, *counts
+    return name, f"{run.per_second:,.0f}", f"{run.share:.1%}", *(f"{delay:.0f} ms" for delay in delays), share, *counts
 
 
 def _say(what: str) -> None:

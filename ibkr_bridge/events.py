@@ -401,6 +401,16 @@ class StreamSurprised(Fact):
 
 
 @dataclass(frozen=True)
+class ReaderCame(Fact):
+    """A caller's stream begins; the line of its request comes when it ends."""
+
+    event = "stream.reader"
+    request_id: str
+    key: str
+    route: str
+
+
+@dataclass(frozen=True)
 class ReaderEnded(Fact):
     """A caller's stream was ended by the bridge."""
 

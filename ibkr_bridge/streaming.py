@@ -26,6 +26,8 @@ from ibkr_bridge.upstream.socket import Sockets
 
 BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's
 TEND_EVERY = 1.0  # seconds between two looks at what time has brought
+LOST = frozenset(state.value for state in (State.OPENING, State.COMPETING, State.SIGNED_OUT))
+"""States in which IBKR has no session, and so no lines of market data, of ours; in others we do not know."""
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
@@ -49,7 +51,7 @@ class Streaming:
         """The session moved: the socket follows it, and those who read the session are told."""
         if isinstance(fact, events.SessionChanged) and fact.line == self._line:
             ready = fact.state == State.READY.value
-            if not ready:
+            if fact.state in LOST:
                 self.hub.asking.forget()
             self.feed.session_is(fact.reason, ready=ready)
             self._tell_session()
@@ -72,8 +74,7 @@ class Streaming:
         beat = self._clock.now()
         while True:
             await self._clock.wait(asyncio.Event(), TEND_EVERY)
-            self.hub.asking.tend()
-            self.hub.check()
+            self.hub.tend()
             if self._clock.now() - beat >= BEAT_EVERY:
                 beat = self._clock.now()
                 self.hub.say({"topic": "system", "hb": int(self._clock.utc().timestamp() * 1000)})

@@ -57,7 +57,7 @@ PURE = (
     *("session/machine.py", "session/ration.py", "session/calendar.py", "session/preflight.py", "orders/rules.py"),
     *("orders/ledger.py", "orders/tickets.py", "orders/verdict.py", "orders/evidence.py", "orders/mentions.py"),
     *("orders/changes.py", "orders/rows.py", "stream/topics.py", "stream/shares.py", "stream/pictures.py"),
-    *("stream/ring.py", "stream/lines.py"),
+    *("stream/ring.py", "stream/known.py", "stream/lines.py"),
     "composed/value.py",
     *("spans.py", "composed/asked.py", "composed/look.py", "telling.py", "upstream/packed.py"),
     *("upstream/headers.py", "catalogue.py", "endpoint.py", "web/target.py", "errors.py", "masking.py"),

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import LineLimit
+from ibkr_bridge.errors import BadRequest, LineLimit
+from ibkr_bridge.stream import suspects
 from ibkr_bridge.stream.lines import MOST_LINES, Lines
+from ibkr_bridge.stream.pictures import Picture
 from ibkr_bridge.stream.readers import Reader
+from ibkr_bridge.stream.ring import KEPT
 from ibkr_bridge.stream.shares import is_covered
 from ibkr_bridge.stream.subscription import Subscription
 from ibkr_bridge.stream.topics import MOST_FIELDS, Kind, Leave, Topic, Wish, asks, ends, joined
@@ -27,6 +30,8 @@ MOST: Mapping[Kind, int] = {
     Kind.LEDGER: 100,
 }
 CHART = "smh+"
+BANNED_FOR = 600.0  # seconds
+POISON = "the Gateway ends the stream whenever this is asked for; its answer is too long, as a chart of many candles is"
 Tell = Callable[[str], None]
 
 
@@ -38,6 +43,10 @@ class Asking:
         self._topics: dict[Topic, Subscription] = {}
         self._by_name: dict[str, Subscription] = {}
         self._tell: Tell | None = None
+        self._kept: dict[Topic, Picture] = {}
+        """What is known of orders and trades, also while nobody reads them."""
+        self._banned: dict[Topic, float] = {}
+        """Topics that end the socket, and until when they are not asked for, seconds of the clock."""
         self._owed: dict[str, None] = {}
         """Contracts whose lines are to be given back when something can be told again."""
         self.lines = Lines(self.free)
@@ -81,7 +90,15 @@ class Asking:
         if len({wish.topic for wish in told} | read) > MOST_LINES:
             raise LineLimit(f"IBKR sends {MOST_LINES} contracts at a time, and {len(read)} are being read")
         for wish in told:
+            self._check_ban(wish.topic)
             self._check_fields(wish, None)
+
+    def _check_ban(self, topic: Topic) -> None:
+        if self._clock.now() < self._banned.get(topic, float("-inf")):
+            raise BadRequest(
+                POISON, hint=f"ask for less of it; this is tried again after {BANNED_FOR / 60:.0f} minutes"
+            )
+        self._banned.pop(topic, None)
 
     def _check_fields(self, wish: Wish, reader: Reader | None) -> None:
         there = self._topics.get(wish.topic)
@@ -104,6 +121,7 @@ class Asking:
         Raises:
             LineLimit: IBKR would not send it beside all that it sends already.
         """
+        self._check_ban(wish.topic)
         self._check_fields(wish, reader)
         found = self._topics.get(wish.topic)
         if found is not None and self._is_another_chart(found, wish, reader):
@@ -112,15 +130,19 @@ class Asking:
         if found is not None:
             return found
         self._make_room_for(wish.topic)
-        opened = self._topics[wish.topic] = self._by_name[wish.topic.name] = Subscription(wish.topic)
+        opened = Subscription(wish.topic, self._kept.get(wish.topic))
+        if wish.topic.kind in KEPT:
+            self._kept[wish.topic] = opened.picture
+            opened.picture.start_over()
+        self._topics[wish.topic] = self._by_name[wish.topic.name] = opened
         return opened
 
     def _is_another_chart(self, there: Subscription, wish: Wish, reader: Reader) -> bool:
-        if wish.topic.kind is not Kind.HISTORY or there.asked in (None, wish.args):
+        if wish.topic.kind is not Kind.HISTORY:
             return False
-        if any(each is not reader for each in there.readers):
+        if any(each is not reader and other.args != wish.args for each, other in there.readers.items()):
             raise LineLimit("another chart of this contract is being sent, and IBKR tells two by their contract alone")
-        return True
+        return there.asked not in (None, wish.args)
 
     def _make_room_for(self, topic: Topic) -> None:
         most, there = MOST.get(topic.kind), self.of(topic.kind)
@@ -135,7 +157,9 @@ class Asking:
     # -- asking
 
     def see_to(self, subscription: Subscription) -> None:
-        """Ask for a topic, unless what was asked for brings all that is wanted."""
+        """Ask for a topic, unless what was asked for brings all that is wanted, or it is under suspicion."""
+        if subscription.suspicion:
+            return
         wanted = subscription.to_ask(anew=False)
         if subscription.asked is None or not is_covered(subscription.asked, wanted):
             self._ask(subscription)
@@ -149,35 +173,47 @@ class Asking:
         for subscription in self:
             subscription.picture.start_over()
             subscription.asked, subscription.server = None, ""
-            if subscription.readers:
-                self._ask(subscription)
-            else:
+            if not subscription.readers:
                 self._close(subscription)
+            elif not subscription.suspicion:
+                self._ask(subscription)
 
-    def down(self) -> None:
-        """Nothing can be asked for."""
-        self._tell = None
+    def down(self, *, was_cut: bool) -> None:
+        """Nothing can be asked for; where the socket was cut, what it was just asked for may have been the reason."""
+        is_end, self._tell = self._tell is not None, None
+        if is_end and was_cut:
+            suspects.accuse(self, self._clock.now())
 
     def forget(self) -> None:
         """Another session has no lines."""
         self.lines.forget()
         self._owed.clear()
+        for subscription in self:
+            subscription.has_line = False
 
-    def tend(self) -> None:
-        """Renew what IBKR would forget, and end what nobody has wanted for a while."""
+    def tend(self) -> list[Subscription]:
+        """Renew what IBKR would forget, end what nobody has wanted for a while, try what is under suspicion.
+
+        Returns:
+            Topics that end the socket each time: their readers have to be told.
+        """
         now = self._clock.now()
         for subscription in self:
             if subscription.left_at is not None and now - subscription.left_at >= GRACE:
                 self._close(subscription)
             elif subscription.topic.kind is Kind.QUOTES and now - subscription.asked_at >= RENEW_AFTER:
                 self._ask(subscription, anew=True)
+        if self._tell is not None and (suspect := suspects.next_to_try(self, now)) is not None:
+            self._ask(suspect)
+        return suspects.convicted(self)
 
     def free(self, conid: str) -> None:
         """Give a line back that only calls opened; later, where nothing can be told now."""
+        topic = Topic(Kind.QUOTES, conid)
         if self._tell is None:
             self._owed[conid] = None
-        elif conid not in self.streamed:
-            self._tell(ends(Topic(Kind.QUOTES, conid)))
+        elif topic.conid not in self.streamed:
+            self._tell(ends(topic))
 
     def end_stray(self, message: Mapping[str, object]) -> None:
         """A chart that nobody has any more, and whose id is known only now."""
@@ -186,8 +222,10 @@ class Asking:
             self._tell(ends(Topic(Kind.HISTORY, topic.removeprefix(CHART)), server))
 
     def refused(self, subscription: Subscription) -> None:
-        """IBKR would not send a topic: a chart takes none of its five places."""
-        if subscription.topic.kind is Kind.HISTORY and not subscription.server:
+        """A topic that is not sent: a chart takes none of its five places; what ends the socket is asked no more."""
+        if subscription.suspicion:
+            self._banned[subscription.topic] = self._clock.now() + BANNED_FOR
+        if subscription.suspicion or (subscription.topic.kind is Kind.HISTORY and not subscription.server):
             subscription.asked = None
             self._close(subscription)
 
@@ -195,6 +233,7 @@ class Asking:
         if self._tell is None or not subscription.readers:
             return
         subscription.asked, subscription.asked_at = subscription.to_ask(anew=anew), self._clock.now()
+        subscription.is_answered, subscription.has_line = False, True
         if fields := subscription.asked.get("fields") if subscription.topic.kind is Kind.QUOTES else None:
             subscription.picture.keep(fields)
         self._tell(asks(subscription.topic, subscription.asked))
@@ -202,13 +241,21 @@ class Asking:
     def _close(self, subscription: Subscription) -> None:
         topic = subscription.topic
         del self._topics[topic], self._by_name[topic.name]
+        if topic.kind is Kind.QUOTES and subscription.has_line and (self._tell is None or subscription.asked is None):
+            self.free(topic.target)
+            return
         if subscription.asked is None or (topic.kind is Kind.HISTORY and not subscription.server):
             return  # IBKR knows nothing of it, or the id is yet to come
         if self._tell is not None:
             self._tell(ends(topic, subscription.server))
-        if topic.kind is Kind.LADDER:  # IBKR ends all of an account at once
-            for other in self.meant(Leave(Kind.LADDER, topic.account)):
-                self._ask(other)
+        for other in self._ended_with(topic):
+            self._ask(other)
+
+    def _ended_with(self, topic: Topic) -> list[Subscription]:
+        """What IBKR may have ended together with a topic: all ladders of an account, a contract's other exchanges."""
+        if topic.kind is Kind.LADDER:
+            return self.meant(Leave(Kind.LADDER, topic.account))
+        return [each for each in self.of(topic.kind) if topic.kind is Kind.QUOTES and each.topic.conid == topic.conid]
 
 
 def _names_of(kind: Kind, subscription: Subscription) -> Iterable[str]:

@@ -13,7 +13,7 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
@@ -52,6 +52,9 @@ class Session(Protocol):
     async def look_again(self) -> object:
         """Come back when a look that begins now is over."""
         ...
+
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Ended(Exception):  # the usual end of every socket, no error
@@ -145,14 +148,26 @@ class Feed:
         self._session_of_socket = self._losses
         why = CUT
         try:
-            async with self._opening() as socket, asyncio.TaskGroup() as parts:
+            async with self._opening() as socket:
+                await self._used(socket)
+        except* Ended as ended:
+            why = _first(ended).why
+        except* GatewayTrouble as trouble:
+            why = _first(trouble).code  # it cannot be opened
+        return why
+
+    async def _used(self, socket: Socket) -> None:
+        """Listen, speak, mind, until one of them finds that it is over."""
+        was_cut = True
+        try:
+            async with asyncio.TaskGroup() as parts:
                 for part in (self._listen(socket), self._speak(socket), self._mind()):
                     parts.create_task(part)
         except* Ended as ended:
-            why = _first(ended).why
-        except* GatewayTrouble:
-            pass  # it cannot be opened, or broke while something was said
-        return why
+            was_cut = _first(ended).why == CUT
+            raise
+        finally:
+            self._hub.deaf(was_cut=was_cut)
 
     async def _listen(self, socket: Socket) -> NoReturn:
         for number in itertools.count(1):
@@ -177,7 +192,10 @@ class Feed:
 
     async def _speak(self, socket: Socket) -> NoReturn:
         while True:
-            await socket.say(await self._frames.get())
+            try:
+                await socket.say(await self._frames.get())
+            except GatewayTrouble as exc:
+                raise Ended(CUT) from exc
 
     async def _mind(self) -> NoReturn:
         """End it when IBKR has been silent for too long, or the session is another one; else show that we live."""
@@ -237,6 +255,6 @@ def _read(data: bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def _first(group: BaseExceptionGroup[Ended]) -> Ended:
+def _first(group: BaseExceptionGroup[E]) -> E:
     found = group.exceptions[0]
     return _first(found) if isinstance(found, BaseExceptionGroup) else found

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.stream.asking import Asking
+from ibkr_bridge.stream.asking import POISON, Asking
+from ibkr_bridge.stream.known import Known
 from ibkr_bridge.stream.readers import TOO_SLOW, Event, Form, Reader, Rounds
 from ibkr_bridge.stream.ring import KEPT, Ring, Row
 from ibkr_bridge.stream.shares import Message
@@ -52,6 +53,7 @@ class Hub:
         self._rounds = Rounds(self._write)
         self._user = ""
         self.asking = Asking(clock)
+        self._known = {kind: Known(kind) for kind in KEPT}
         self.ring = Ring(f"{int(clock.utc().timestamp() * 1000):x}")
         self.source = Source(False, "starting", clock.utc())
 
@@ -120,6 +122,12 @@ class Hub:
         for reader in self.readers:
             reader.end(reason)
 
+    def tend(self) -> None:
+        """What time brings: for what IBKR is asked, and for those who read."""
+        for poison in self.asking.tend():
+            self._refused(poison, {"topic": poison.topic.name, "error": POISON, "code": "stream_poison"})
+        self.check()
+
     def check(self) -> None:
         """End those who may not go on reading, and those who take nothing any more."""
         now = self._clock.now()
@@ -140,9 +148,13 @@ class Hub:
         self._now(Source(True, "ready", self._clock.utc()))
         self.asking.up(tell)
 
+    def deaf(self, *, was_cut: bool) -> None:
+        """Nothing that is said to IBKR from now on is heard."""
+        self.asking.down(was_cut=was_cut)
+
     def down(self, reason: str) -> None:
-        """It does not; what is known gets old. Readers are told once, whatever else is found out about the reason."""
-        self.asking.down()
+        """It does not stand; what is known gets old. Readers are told once, whatever the reason later proves to be."""
+        self.deaf(was_cut=False)
         self._for_all.clear()
         if self.source.is_fresh:
             self._now(Source(False, reason, self._clock.utc()))
@@ -170,7 +182,7 @@ class Hub:
     def take(self, message: Message) -> None:
         """IBKR said something."""
         topic = message.get("topic")
-        subscription = self.asking.named(topic) or self.asking.named(f"smd+{message.get('conidEx')}")
+        subscription = self.asking.named(f"smd+{message.get('conidEx')}") or self.asking.named(topic)
         if "error" in message:
             self._refused(subscription, message)
         elif subscription is not None:
@@ -212,14 +224,15 @@ class Hub:
     def _tell(self, subscription: Subscription, message: Message) -> None:
         """Tell a topic's readers, each what they want of it."""
         number = self.ring.next()
-        news = subscription.take(message, self.ring.number, self._clock.now())
+        subscription.take(message, self.ring.number, self._clock.now())
         kind = subscription.topic.kind
         if kind in KEPT:
+            news = self._known[kind].news(subscription.rows(message))
             self.ring.keep(kind, news)
-        if kind is Kind.TRADES and news:
-            message = {**message, "args": news}  # a list that was asked for anew for somebody tells others nothing
-        elif kind is Kind.TRADES and message.get("args"):
-            return
+            if kind is Kind.TRADES and message.get("args"):
+                message = {**message, "args": news}  # a list that IBKR was asked for anew tells no trade twice
+                if not news:
+                    return
         for event, readers in subscription.events(message, number):
             _spread(event, readers, may_skip=kind is Kind.QUOTES)
         self.soon()
@@ -243,21 +256,20 @@ class Hub:
         """One round: write to all who have something waiting and take it."""
         now = self._clock.now()
         for reader in self.readers:
-            if not reader.flush(now):
-                continue
-            if reader.is_behind:
-                reader.is_behind = False
-                self._catch_up(reader)
-            reader.had = self.ring.number
+            if reader.flush(now) and (not reader.is_behind or self._catches_up(reader, now)):
+                reader.had = self.ring.number
 
-    def _catch_up(self, reader: Reader) -> None:
-        """It takes again: the newest picture of each quote that moved meanwhile."""
+    def _catches_up(self, reader: Reader, now: float) -> bool:
+        """What waited has been written; where more is taken, the newest picture of each quote that moved follows."""
+        if not reader.outlet.is_clear:
+            return False
+        reader.is_behind = False
         for subscription in self.asking.of(Kind.QUOTES):
             if reader in subscription.readers and subscription.number > reader.had:
-                event = subscription.whole(reader, self.ring.id, self._clock.now())
+                event = subscription.whole(reader, self.ring.id, now)
                 if event is not None:
                     _spread(event, [reader], may_skip=True)
-        self.soon()
+        return reader.flush(now)
 
 
 def _spread(event: Event, readers: list[Reader], *, may_skip: bool) -> None:

@@ -7,6 +7,7 @@ be wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -32,7 +33,9 @@ class Picture:
         self._head: Message = {}
         self._rows: Rows = {}
         self._before: Rows = {}
-        self._is_over = False
+        """Orders before the last outage: an update may come before the whole list does."""
+        self.is_over = False
+        """Whether it was made before the source was lost, and nothing has come since."""
 
     def __repr__(self) -> str:
         return f"<Picture of {self._kind.value}, {len(self._rows) or len(self._head)} parts>"
@@ -44,41 +47,38 @@ class Picture:
 
     def start_over(self) -> None:
         """The next message begins a new picture; until then the old one is what there is."""
-        self._is_over = True
+        self.is_over = True
 
     def keep(self, fields: Collection[str]) -> None:
         """IBKR is asked for these fields of a quote and no others: what is known of others gets old unseen."""
         self._head = {name: value for name, value in self._head.items() if name in ALWAYS or name in fields}
 
-    def add(self, message: Message, now: float) -> list[Row]:
-        """Take a message in; the rows of it that tell anything new, each with all that is known of it."""
-        if self._is_over:
-            self._before = self._rows or self._before
-            self._head, self._rows, self._is_over = {}, {}, False
+    def add(self, message: Message, now: float) -> None:
+        """Take a message in."""
+        if self.is_over:
+            self._before = {**self._before, **self._rows} if self._kind is Kind.ORDERS else {}
+            self._head, self._rows, self.is_over = {}, {}, False
         self.at = now
         if self._keys is None:
             self._add_whole(message)
-            return []
+            return
         where, key = self._keys
         self._head |= {name: value for name, value in message.items() if name != where}
-        return self._add_rows(rows_of(message.get(where)), key)
+        self._add_rows(rows_of(message.get(where)), key)
 
     def _add_whole(self, message: Message) -> None:
         if self._kind is Kind.HISTORY and self._head and not CHART & message.keys():
             return
         self._head = self._head | message if self._kind is Kind.QUOTES else message
 
-    def _add_rows(self, rows: list[Row], key: str) -> list[Row]:
-        news = []
+    def _add_rows(self, rows: list[Row], key: str) -> None:
         for row in rows:
-            name = str(row[key]) if key in row else f"?{len(self._rows)}"
-            known = self._rows.pop(name, None)
-            whole = self._rows[name] = {**(known or {}), **row}  # the latest last
-            if whole != (known if known is not None else self._before.get(name)):
-                news.append(whole)
-        while len(self._rows) > MOST_ROWS:
-            del self._rows[next(iter(self._rows))]
-        return news
+            name = str(row[key]) if key in row else f"?{json.dumps(row, sort_keys=True)}"
+            known = self._rows.pop(name, None) or self._before.get(name, {})
+            self._rows[name] = {**known, **row}  # the latest last
+        for held in (self._rows, self._before):
+            while len(held) > MOST_ROWS:
+                del held[next(iter(held))]
 
     def row(self, name: object) -> Row:
         """All that is known of one row."""

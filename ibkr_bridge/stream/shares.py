@@ -16,6 +16,8 @@ Message = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000
 MINUTE_MS = 60 * 1000  # readers who came within a minute of each other share what they want of trades
 
+SECONDS = 1e11  # a time below this is one in seconds, whatever its name says
+
 ALWAYS = frozenset({"topic", "conid", "conidEx", "_updated", "_age", "server_id", "6119", "6509"})
 """Members that every message about a quote has, whatever was asked for."""
 HEAD = frozenset({"key", "timestamp", "acctCode", "secondKey"})
@@ -49,8 +51,9 @@ def _listed(args: Args, name: str) -> frozenset[str]:
 
 
 def _trades(args: Args, now_ms: int) -> View:
+    """Back to a moment, and a minute more: IBKR's clock may be behind ours, and a trade too many beats one too few."""
     back = 0 if args.get("realtimeUpdatesOnly") is True else days_of(args) * DAY_MS
-    return View(since_ms=(now_ms - back) // MINUTE_MS * MINUTE_MS if back else now_ms)
+    return View(since_ms=(now_ms - back) // MINUTE_MS * MINUTE_MS - MINUTE_MS)
 
 
 def _rows(args: Args, _: int) -> View:
@@ -98,7 +101,9 @@ def _orders(view: View, message: Message) -> Message | None:
 def _made_since(view: View, message: Message) -> Message | None:
     def wanted(row: object) -> bool:
         at = row.get("trade_time_r") if isinstance(row, dict) else None
-        return not isinstance(at, int | float) or at >= view.since_ms
+        if not isinstance(at, int | float) or not at > 0:
+            return True
+        return (at * 1000 if at < SECONDS else at) >= view.since_ms
 
     return _kept(message, "args", wanted)
 

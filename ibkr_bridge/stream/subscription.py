@@ -10,6 +10,7 @@ from ibkr_bridge.stream.readers import Event, Form, Reader
 from ibkr_bridge.stream.shares import Message, View, part, view_of
 from ibkr_bridge.stream.topics import MOST_FIELDS, Args, Kind, Topic, Wish, joined
 
+MOST_IDS = 20  # of charts, on so many sockets one after the other
 ROW_BY_ROW = frozenset({Kind.ORDERS, Kind.TRADES, Kind.PNL})
 """Kinds that are told row by row where a connection wants rows."""
 
@@ -17,21 +18,27 @@ ROW_BY_ROW = frozenset({Kind.ORDERS, Kind.TRADES, Kind.PNL})
 class Subscription:
     """One topic."""
 
-    def __init__(self, topic: Topic) -> None:
+    def __init__(self, topic: Topic, picture: Picture | None = None) -> None:
         self.topic = topic
-        self.picture = Picture(topic.kind)
+        self.picture = picture or Picture(topic.kind)
         self.readers: dict[Reader, Wish] = {}
         self.groups: dict[tuple[Form, View], list[Reader]] = {}
         """Readers who get the very same bytes."""
         self.asked: Args | None = None
         """What IBKR was asked for; None where it was not."""
         self.asked_at = 0.0
+        self.is_answered = False
+        """Whether IBKR has said anything since it was asked."""
+        self.suspicion = 0
+        """How often the socket ended just after IBKR was asked for this."""
+        self.has_line = False
+        """Whether IBKR may hold a line of market data for it."""
         self.left_at: float | None = None
         """Since when nobody wants it, seconds of the clock."""
         self.server = ""
         """The id under which IBKR ends a chart."""
-        self.servers: set[str] = set()
-        """All ids that it ever had: readers know those of sockets before."""
+        self.servers: list[str] = []
+        """The ids that it had: readers know those of sockets before."""
         self.number = 0
         """Of the latest event."""
         self._views: dict[Reader, View] = {}
@@ -69,13 +76,13 @@ class Subscription:
         too_many = len(grown.get("fields") or ()) > MOST_FIELDS
         return joined(self.topic.kind, wishes) if too_many else grown
 
-    def take(self, message: Message, number: int, now: float) -> list[Row]:
-        """IBKR said something about it, the event of this number; the rows of it that tell anything new."""
-        self.number = number
+    def take(self, message: Message, number: int, now: float) -> None:
+        """IBKR said something about it, the event of this number."""
+        self.number, self.is_answered = number, True
         if self.topic.kind is Kind.HISTORY and isinstance(message.get("serverId"), str):
             self.server = message["serverId"]
-            self.servers.add(self.server)
-        return self.picture.add(message, now)
+            self.servers = [*self.servers[-MOST_IDS:], self.server]
+        self.picture.add(message, now)
 
     def events(self, message: Message, number: str) -> Iterator[tuple[Event, list[Reader]]]:
         """A message as each group of readers is told it."""
@@ -86,7 +93,7 @@ class Subscription:
 
     def whole(self, reader: Reader, number: str, now: float) -> Event | None:
         """All that is known, as a newcomer is told it; None where there is nothing for this one."""
-        if self.picture.is_empty:
+        if self.picture.is_empty or self._is_to_come:
             return None
         told = self._part(self._views[reader], self.picture.told())
         if told is None:
@@ -94,6 +101,11 @@ class Subscription:
         if self.topic.kind is Kind.QUOTES:
             told = {**told, "_age": round(max(0.0, now - self.picture.at), 3)}
         return Event(told, tuple(self._numbered(told, number)))
+
+    @property
+    def _is_to_come(self) -> bool:
+        """Whether a list of orders is known from before alone, and the whole one is on its way."""
+        return self.topic.kind is Kind.ORDERS and self.picture.is_over and self.asked is not None
 
     def _part(self, view: View, message: Message) -> Message | None:
         if self.topic.kind is Kind.ORDERS and view.names:  # an update says its order's state only where it changed

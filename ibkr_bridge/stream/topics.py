@@ -19,8 +19,8 @@ LONGEST = 8192  # bytes of one command; a hundred fields take less than a thousa
 MOST_NAMES = 100  # keys of one subscription, and what all that read it want together; IBKR's summary has some hundred
 MOST_FIELDS = 50  # of a contract's quotes, all readers together: so many IBKR takes in a snapshot
 MOST_ARGS = 16
-CONID = r"\d{1,12}(?:@[A-Za-z0-9.]{1,16})?"
-COMBO = r"\d{1,12};;;[0-9/,-]{1,200}"  # a spread: its own conid, and those of its legs with their ratios
+CONID = r"[0-9]{1,12}(?:@[A-Za-z0-9.]{1,16})?"
+COMBO = r"[0-9]{1,12};;;[0-9/,-]{1,200}"  # a spread: its own conid, and those of its legs with their ratios
 ACCOUNT = r"[A-Za-z0-9]{1,20}"
 
 Args = Mapping[str, Any]
@@ -135,7 +135,7 @@ def _first(wishes: Iterable[Args]) -> dict[str, Any]:
 FORMS: Mapping[Kind, Form] = {
     Kind.QUOTES: Form("umd", f"(?:{CONID}|{COMBO})", f"(?:{CONID}|{COMBO})", _fields),
     Kind.HISTORY: Form("umh", CONID, r"[A-Za-z0-9_.-]{1,64}", _first),
-    Kind.LADDER: Form("ubd", rf"{ACCOUNT}\+\d{{1,12}}(?:\+[A-Za-z0-9.]{{1,16}})?", ACCOUNT, _nothing),
+    Kind.LADDER: Form("ubd", rf"{ACCOUNT}\+[0-9]{{1,12}}(?:\+[A-Za-z0-9.]{{1,16}})?", ACCOUNT, _nothing),
     Kind.ORDERS: Form("uor", "", "", _nothing),
     Kind.TRADES: Form("utr", "", "", _days),
     Kind.PNL: Form("upl", "", "", _nothing),
@@ -148,7 +148,7 @@ BEATS = frozenset({"tic", "ech+hb"})
 LISTS = ("fields", "keys", "filters")
 COMMAND = re.compile(r"([a-z]{3})(?:\+([^{]*?))?\+?(\{.*)?", re.DOTALL)  # IBKR's pages write `upl{}`, too
 NAME = re.compile(r"[A-Za-z0-9_:.-]{1,64}")
-FIELD = re.compile(r"\d{1,5}")
+FIELD = re.compile(r"[0-9]{1,5}")
 LONGEST_VALUE = 100  # characters of any other argument
 HINT = 'say for instance smd+265598+{"fields":["31","84","86"]}, and umd+265598+{} to end it'
 

@@ -36,7 +36,7 @@ class Connections:
         self._path = path
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
-        self._context = _context(tls) if address.scheme == "https" else None
+        self._context = context_of(tls) if address.scheme == "https" else None
         self._resting: dict[GatewayProtocol, float] = {}  # since when, in the loop's seconds; the longest first
         self._sweep: asyncio.TimerHandle | None = None
         self._all: WeakSet[GatewayProtocol] = WeakSet()
@@ -115,7 +115,8 @@ class Connections:
         return await loop.create_connection(make, host, self._address.port or 443, **tls)
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def context_of(tls: Tls) -> ssl.SSLContext:
+    """What TLS is spoken with; a pinned certificate is checked afterwards."""
     if isinstance(tls, ssl.SSLContext):
         return tls
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

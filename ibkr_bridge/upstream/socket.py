@@ -12,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
+from ibkr_bridge.upstream.connections import context_of
 from ibkr_bridge.upstream.headers import USER_AGENT
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls
@@ -100,7 +102,7 @@ class Opening:
             GatewaySilent: nothing answers.
             GatewayGarbled: what answers is no websocket.
         """
-        connector = aiohttp.UnixConnector(str(self._path)) if self._path else aiohttp.TCPConnector()
+        connector = Through(self._path, self._base, self._tls) if self._path else aiohttp.TCPConnector()
         self._client = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._nowhere_else,)
         )
@@ -138,6 +140,29 @@ class Opening:
             await self._talk.close()
         if self._client is not None:
             await self._client.close()
+
+
+class Through(aiohttp.UnixConnector):
+    """A way through a Unix socket, with the TLS of the Gateway behind it: aiohttp's own speaks in the clear there."""
+
+    def __init__(self, path: Path, base: URL, tls: Tls) -> None:
+        super().__init__(str(path))
+        self._name = base.host or ""
+        self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
+        self._context = context_of(tls) if base.scheme == "https" else None
+
+    async def _create_connection(self, *_: object) -> ResponseHandler:
+        """See aiohttp's own; the version is pinned, and a test goes this way."""
+        name = self._name if self._context is not None else None
+        try:
+            transport, protocol = await self._loop.create_unix_connection(
+                self._factory, self.path, ssl=self._context, server_hostname=name
+            )
+        except OSError as exc:
+            raise aiohttp.ClientConnectionError("nothing listens at the socket") from exc
+        if self._fingerprint is not None and self._context is not None:
+            self._fingerprint.check(transport)
+        return protocol
 
 
 def _trouble(exc: Exception) -> GatewayTrouble:

@@ -7,7 +7,8 @@ each reader; handshakes, pings and farewells remain aiohttp's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 from ibkr_bridge.stream.readers import Event
 from ibkr_bridge.web.door import Door
@@ -29,8 +30,19 @@ def frame(text: bytes) -> bytes:
 
 
 def compact(told: object) -> bytes:
-    """JSON without blanks."""
-    return json.dumps(told, separators=(",", ":")).encode()
+    """JSON without blanks; what is no number in JSON, such as 1e999 once it was read, is null."""
+    try:
+        return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_finite(told), separators=(",", ":")).encode()
+
+
+def _finite(told: object) -> object:
+    if isinstance(told, Mapping):
+        return {name: _finite(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_finite(value) for value in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 class Frames:

@@ -37,6 +37,13 @@ def refuse_while_ending(request: web.Request) -> None:
         raise Stopping("the bridge is stopping", retry_after=1.0)
 
 
+def note_begin(request: web.Request) -> None:
+    """A stream begins."""
+    visit = request[VISIT]
+    label = visit.key.label if visit.key else ""
+    request.app[BUS].announce(events.ReaderCame(visit.request_id, label, visit.route))
+
+
 def note_end(request: web.Request, reason: str) -> None:
     """The bridge ends a stream: its caller learns it on the stream, the log here."""
     visit = request[VISIT]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
@@ -17,12 +18,13 @@ from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
 from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
-from ibkr_bridge.web import BUS, CLOCK, LINES, MAIN, VISIT
+from ibkr_bridge.web import BUS, CLOCK, DRAIN, LINES, MAIN, VISIT
 from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
-from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import door_of, note_begin, note_end, refuse_while_ending, trouble
 
 LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
 CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
+HASTE = 0.5  # seconds for that where the bridge itself is ending
 BURST = 64  # commands that are done at a time
 CLOSE_CODES = {
     TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER,
@@ -41,6 +43,7 @@ async def opened(request: web.Request) -> web.StreamResponse:
     request.app[LINES][MAIN].streaming.hub.check_room()
     socket = web.WebSocketResponse(max_msg_size=LARGEST, compress=False, timeout=CLOSE_WITHIN, autoclose=True)
     await socket.prepare(request)
+    note_begin(request)
     hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
     try:
         async with asyncio.timeout(None) as limit:
@@ -49,10 +52,14 @@ async def opened(request: web.Request) -> web.StreamResponse:
             door.on_clear = hub.soon
             await Visitor(hub, reader, lambda: int(request.app[CLOCK].utc().timestamp() * 1000)).listen(socket, outlet)
     except TimeoutError:
+        hub.gone(reader)
         await _part(request, socket, reader.over or "")
+    except ConnectionError:
+        pass  # the client has gone; aiohttp noticed it while it answered a ping
     except Exception as exc:  # our own bug: an answer of HTTP would be no frame
         visit = request[VISIT]
         request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
+        hub.gone(reader)
         await _part(request, socket, "internal")
     finally:
         door.on_clear = None
@@ -61,7 +68,8 @@ async def opened(request: web.Request) -> web.StreamResponse:
 
 
 def _end(limit: asyncio.Timeout) -> None:
-    limit.reschedule(asyncio.get_running_loop().time())
+    with suppress(RuntimeError):  # it is ending already
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def _part(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
@@ -69,7 +77,7 @@ async def _part(request: web.Request, socket: web.WebSocketResponse, reason: str
     note_end(request, reason)
     code = CLOSE_CODES.get(reason, WSCloseCode.POLICY_VIOLATION)
     try:
-        async with asyncio.timeout(2 * CLOSE_WITHIN):
+        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else 2 * CLOSE_WITHIN):
             await socket.close(code=code, message=reason.encode())
     except TimeoutError:
         if request.transport is not None:

@@ -16,14 +16,15 @@ from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.stream.lines import MOST_LINES
 from ibkr_bridge.stream.readers import Reader
 from ibkr_bridge.stream.topics import FIELD, MOST_FIELDS, Kind, Topic, Wish
-from ibkr_bridge.web import CLOCK, LINES, MAIN
+from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN
 from ibkr_bridge.web.outlets import COMMENT, RETRY, ROWS, Outlet, sse
-from ibkr_bridge.web.reading import door_of, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import door_of, note_begin, note_end, refuse_while_ending, trouble
 
 SILENT_FOR = 15.0  # seconds; proxies end what is silent for a minute or so
 FAREWELL_WITHIN = 5.0  # seconds for a reader to take the last word
+HASTE = 0.5  # seconds for that where the bridge itself is ending
 USUAL_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, size of ask, ask, size of bid
-CONID = re.compile(r"\d{1,12}(?:@[A-Za-z0-9.]{1,16})?")
+CONID = re.compile(r"[0-9]{1,12}(?:@[A-Za-z0-9.]{1,16})?")
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store, no-transform",  # Next.js packs what may be transformed, and holds it back meanwhile
@@ -90,6 +91,7 @@ async def _streamed(request: web.Request, wishes: Sequence[Wish], *, minds_sourc
     try:
         for wish in wishes:
             hub.join(reader, wish, request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
+        note_begin(request)
         return await _told(request, reader, outlet, over)
     finally:
         door.on_lost = door.on_clear = None
@@ -101,6 +103,8 @@ async def _told(request: web.Request, reader: Reader, outlet: Outlet, over: asyn
     response = web.StreamResponse(headers=HEADERS)
     if request.version >= (1, 1):
         response.enable_chunked_encoding()
+    else:
+        response.force_close()  # its end is the connection's
     await response.prepare(request)
     await response.write(f"retry: {RETRY}\n\n".encode())
     outlet.is_open = True
@@ -117,7 +121,7 @@ async def _ended(request: web.Request, reason: str, response: web.StreamResponse
     """The last word, for as long as it can be waited for."""
     note_end(request, reason)
     try:
-        async with asyncio.timeout(FAREWELL_WITHIN):
+        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else FAREWELL_WITHIN):
             await response.write(sse({"reason": reason}, name="end"))
             await response.write_eof()
     except (TimeoutError, ConnectionError):

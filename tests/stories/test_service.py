@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from ibkr_bridge import events
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
@@ -247,6 +248,7 @@ async def test_a_gateway_is_reached_through_a_unix_socket(open_house: Open, sim:
     async with await asyncio.start_unix_server(pass_on, path):
         house = await open_house(gateway="https://127.0.0.1:1", IBKR_GATEWAY_SOCKET=str(path))
         reply = await house.get("/portfolio/accounts")
+        await house.heard(events.StreamUp)
         await house.finish()
 
     assert (reply.status, house.bridge.line.keeper.session.state) == (200, State.READY)

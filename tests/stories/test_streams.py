@@ -281,12 +281,13 @@ async def test_a_frame_that_is_too_large_is_survived(house: House, sim: Simulato
         await quotes.until(has("31", "84"))
 
 
-async def test_what_is_no_number_is_no_json(house: House, sim: Simulator) -> None:
+@pytest.mark.parametrize("figure", ["NaN", "-Infinity", "1e999"])
+async def test_what_is_no_number_is_no_json(house: House, sim: Simulator, figure: str) -> None:
     """A page could not read it."""
     await up(house)
     async with stream(house, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
-        await sim.market.stream.say(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":NaN}}')
+        await sim.market.stream.say(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":{figure}}}')
         told = await quotes.until(lambda told: told.data.get("31") is None and "31" in told.data)
 
     assert told[-1].data["31"] is None
@@ -510,3 +511,24 @@ async def test_streams_end_when_the_bridge_does(open_house: Open, sim: Simulator
 
     assert end.data == {"reason": "stopping"}
     assert unfinished == 0
+
+
+# -- one who asks for too much
+
+
+async def test_a_chart_that_is_too_long_keeps_nobody_in_the_dark(house: House, sim: Simulator) -> None:
+    """The Gateway ends the whole socket over it, each time; it is found out, and its reader is told."""
+    await up(house)
+    async with stream(house, QUOTES) as quotes, socket(house) as client:
+        await quotes.until(has("31", "84"))
+
+        await client.say('smh+8314+{"period":"1w","bar":"1min"}')
+        problem = await client.until(lambda told: told.get("code") == "stream_poison")
+        await client.say('smh+8314+{"period":"1w","bar":"1min"}')
+        refused = await client.next("error")
+        lost = len([fact for fact in house.facts if isinstance(fact, events.StreamLost)])
+        await quotes.until(has("31"))
+
+    assert "too long" in problem["error"]
+    assert refused["code"] == "bad_request"
+    assert lost <= 3

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import socket as sockets
+import struct
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,11 +21,19 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.stream import feed, readers
+from ibkr_bridge.web import streams
+from tests.conftest import Open
 from tests.house import KEY, PATIENCE, House, Placed, settings_for, within
 from tests.reading import socket, stream
 
 AAPL = 265598
 QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
+
+
+UPGRADE = (
+    f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
 
 
 class Quick(FastClock):
@@ -240,3 +250,75 @@ async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulato
 
     assert update["topic"] == "sor"
     assert event[-1].data["acct"] == "DU1234567"
+
+
+async def test_readers_who_do_not_read_delay_no_stop(open_house: Open, sim: Simulator) -> None:
+    """A last word is worth half a second, and no more where the bridge itself is ending."""
+    house = await open_house()
+    await house.heard(events.StreamUp)
+    with deaf(house, "/stream/orders"):
+        async with stream(house, "/stream/orders"):
+            await within(sim.market.stream.has_heard("sor+{}"))
+            async with asyncio.timeout(PATIENCE):
+                number = 0
+                while not house.bridge.line.streaming.hub.counts["behind"]:
+                    number += 1
+                    row = {"orderId": number, "acct": "DU1234567", "note": "x" * 50_000}
+                    await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
+        began = asyncio.get_running_loop().time()
+        unfinished = await within(house.finish())
+
+    assert unfinished == 0
+    assert asyncio.get_running_loop().time() - began < streams.FAREWELL_WITHIN
+
+
+async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
+    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not answer the close is in nobody's way, and no loop stumbles over it."""
+    await house.heard(events.StreamUp)
+
+    def fail(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(house.bridge.line.streaming.hub, "join", fail)
+    with sockets.create_connection(("127.0.0.1", house.port)) as talk:
+        talk.sendall(UPGRADE)
+        talk.sendall(b"\x81\x86\0\0\0\0sor+{}")
+        await house.heard(events.RequestFailed)
+        house.bridge.keys.replace(
+            dataclasses.replace(house.bridge.settings, key="another-key-for-tests-0123456789-abcd")
+        )
+        house.bridge.line.streaming.hub.check()
+        house.bridge.line.streaming.hub.end_all("stopping")
+
+    assert house.bridge.failed is False
+
+
+async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(house: House, sim: Simulator) -> None:
+    """aiohttp notices the second while it answers the first."""
+    await house.heard(events.StreamUp)
+    for _ in range(20):
+        with sockets.create_connection(("127.0.0.1", house.port)) as talk:
+            talk.sendall(UPGRADE)
+            assert b" 101 " in await asyncio.to_thread(talk.recv, 1000)
+            talk.sendall(b"\x89\x80\0\0\0\0" * 50)
+            talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    await house.heard(events.RequestServed, 20)
+
+    assert [fact for fact in house.facts if isinstance(fact, events.RequestFailed)] == []
+
+
+async def test_an_old_client_knows_the_end_by_the_end_of_its_connection(house: House, sim: Simulator) -> None:
+    """HTTP/1.0 has no chunks, whatever it says of keeping connections."""
+    await house.heard(events.StreamUp)
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    head = f"Host: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: keep-alive\r\n\r\n"
+    writer.write(f"GET /stream/session HTTP/1.0\r\n{head}".encode())
+    await within(reader.readuntil(b'"ready"'))
+    house.bridge.line.streaming.hub.end_all("stopping")
+    rest = await within(reader.read())
+    writer.close()
+
+    assert b"event: end" in rest
+    assert b"keep-alive" not in rest.lower()

@@ -183,6 +183,7 @@ async def test_pauses_grow(world: World) -> None:
     world.feed.session_is("ready", ready=True)
 
     assert pauses[: len(PAUSES) + 2] == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    assert {fact.reason for fact in world.lost} == {"gateway_unreachable"}
     await world.line(count + 1)
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.errors import Busy, LineLimit
+from ibkr_bridge.errors import BadRequest, Busy, LineLimit
 from ibkr_bridge.stream import hub as hubs
-from ibkr_bridge.stream.asking import GRACE, RENEW_AFTER
+from ibkr_bridge.stream.asking import BANNED_FOR, GRACE, RENEW_AFTER
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.stream.readers import Event, Reader
 from ibkr_bridge.stream.topics import Beat, Kind, Leave, Wish, read_command
@@ -284,6 +284,146 @@ async def test_who_wants_only_new_trades_gets_no_others(desk: Desk) -> None:
     assert desk.told(only_new) == [{"topic": "str", "args": [late]}]
 
 
+async def test_no_trade_is_told_twice_however_many_outages(desk: Desk) -> None:
+    """Also where the list comes in pieces, and the source is lost in the middle of it."""
+    reader = desk.reader("str+{}")
+    desk.hub.take(trades("1", "2", "3"))
+    for names in (["4"], ["1"], ["1", "2", "3", "4", "5"]):
+        desk.hub.down("stream_cut")
+        desk.up()
+        desk.hub.take(trades(*names))
+
+    assert [row["execution_id"] for message in desk.told(reader) for row in message["args"]] == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
+
+
+async def test_a_long_days_trades_are_told_once(desk: Desk) -> None:
+    """More than a picture holds."""
+    reader = desk.reader("str+{}")
+    names = [str(number) for number in range(1500)]
+    for wish in ("str+{}", 'str+{"days":7}'):
+        desk.reader(wish)
+        for start in range(0, 1500, 100):
+            desk.hub.take(trades(*names[start : start + 100]))
+
+    assert [row["execution_id"] for message in desk.told(reader) for row in message["args"]] == names
+
+
+async def test_who_comes_back_after_everybody_had_left_hears_what_is_new(desk: Desk) -> None:
+    """By its last id: a page is closed for a minute, and nothing is told again."""
+    reader = desk.reader("str+{}", rows=True)
+    desk.hub.take(trades("1", "2"))
+    last = desk.hub.ring.id
+    desk.hub.gone(reader)
+    desk.later(60)
+
+    again = desk.reader("str+{}", last=last, rows=True)
+    newcomer = desk.reader("str+{}")
+    desk.hub.take(trades("1", "2", "3"))
+
+    told = [row["execution_id"] for event in desk.heard[again].events for _, row in event.rows]
+    assert told == ["3"]
+    assert [row["execution_id"] for message in desk.told(newcomer) for row in message["args"]] == ["1", "2", "3"]
+
+
+async def test_orders_that_may_be_old_are_not_shown_for_new_ones(desk: Desk) -> None:
+    """Where the whole list is on its way; while the source is lost they are all there is."""
+    reader = desk.reader("sor+{}")
+    desk.hub.take({"topic": "sor", "args": [{"orderId": 1, "status": "Submitted"}]})
+    desk.hub.gone(reader)
+    desk.later(60)
+
+    newcomer = desk.reader("sor+{}")
+    at_once = desk.told(newcomer)
+    desk.hub.take({"topic": "sor", "args": [{"orderId": 1, "status": "Filled"}]})
+    desk.hub.down("stream_cut")
+
+    assert at_once == []
+    assert [row["status"] for told in desk.told(newcomer) for row in told["args"]] == ["Filled"]
+    assert [row["status"] for told in desk.told(desk.reader("sor+{}")) for row in told["args"]] == ["Filled"]
+
+
+# -- lines and suspects
+
+
+async def test_no_line_is_lost_with_a_socket(desk: Desk) -> None:
+    """Who leaves while nothing can be told leaves a debt; another session has no debts."""
+    for session_is_lost in (False, True):
+        reader = desk.reader('smd+7+{"fields":["31"]}', 'smd+8+{"fields":["31"]}')
+        desk.hub.deaf(was_cut=False)
+        desk.say(reader, "umd+7+{}")
+        desk.later(GRACE)
+        desk.hub.gone(reader)
+        if session_is_lost:
+            desk.hub.asking.forget()
+        desk.new()
+        desk.up()
+
+        assert desk.new() == ([] if session_is_lost else ["umd+7+{}", "umd+8+{}"])
+
+
+async def test_an_exchange_beside_the_contract_goes_on(desk: Desk) -> None:
+    """Nobody knows what IBKR ends with the contract; and each message goes to whom it names."""
+    plain, exchange = desk.reader("smd+7+{}"), desk.reader("smd+7@NYSE+{}")
+    desk.hub.take({"topic": "smd+7", "conidEx": "7@NYSE", "conid": 7, "31": "1"})
+    told = len(desk.told(plain)), len(desk.told(exchange))
+    desk.hub.gone(plain)
+    desk.new()
+    desk.later(GRACE)
+
+    assert told == (0, 1)
+    assert desk.new() == ["umd+7+{}", 'smd+7@NYSE+{"fields":[]}']
+
+
+async def test_what_ends_the_socket_each_time_is_found_out(desk: Desk) -> None:
+    """One wish does not keep everybody in the dark: the others go on, and whoever wished for it is told."""
+    good, bad = desk.reader("sor+{}", 'smd+7+{"fields":["31"]}'), desk.reader('smh+7+{"period":"1w"}')
+    asked, trials = [], []
+    for _ in range(3):
+        desk.new()
+        desk.hub.take({"topic": "sor", "args": []})
+        desk.hub.take({"topic": "smd+7", "conid": 7, "31": "1"})
+        desk.clock.advance(0.5)
+        desk.hub.deaf(was_cut=True)
+        desk.up()
+        asked.append(desk.new())
+        desk.clock.advance(1.0)
+        desk.hub.tend()
+        trials.append(desk.new())
+
+    assert asked == [["sor+{}", 'smd+7+{"fields":["31"]}']] * 3
+    assert trials == [['smh+7+{"period":"1w"}'], ['smh+7+{"period":"1w"}'], []]
+    (told,) = (event for event in desk.heard[bad].events if event.name == "problem")
+    assert told.message["code"] == "stream_poison"
+    assert not [event for event in desk.heard[good].events if event.name == "problem"]
+    with pytest.raises(BadRequest):
+        desk.say(bad, 'smh+7+{"period":"1w"}')
+    desk.clock.advance(BANNED_FOR)
+    desk.say(bad, 'smh+7+{"period":"1d"}')
+
+
+async def test_who_was_near_when_the_socket_was_cut_is_soon_free(desk: Desk) -> None:
+    """A Gateway that is restarted in that moment makes nobody guilty."""
+    reader = desk.reader('smd+999+{"fields":["31"]}')
+    desk.hub.deaf(was_cut=True)
+    desk.up()
+    desk.new()
+    for _ in range(6):
+        desk.clock.advance(1.0)
+        desk.hub.tend()
+    asked = desk.new()
+    desk.hub.deaf(was_cut=True)
+    desk.up()
+
+    assert asked == ['smd+999+{"fields":["31"]}'] == desk.new()
+    assert reader.over is None
+
+
 # -- charts
 
 
@@ -303,6 +443,14 @@ async def test_another_period_is_another_chart(desk: Desk) -> None:
 
 async def test_a_chart_that_others_read_is_not_changed_under_them(desk: Desk) -> None:
     """IBKR tells two charts of a contract by their contract alone."""
+    desk.reader('smh+7+{"period":"1d"}')
+    with pytest.raises(LineLimit):
+        desk.reader('smh+7+{"period":"1w"}')
+
+
+async def test_two_charts_of_a_contract_are_not_taken_for_one_while_the_source_is_away(desk: Desk) -> None:
+    """Nothing has been asked for yet; only one of them will be."""
+    desk.hub.down("stream_cut")
     desk.reader('smh+7+{"period":"1d"}')
     with pytest.raises(LineLimit):
         desk.reader('smh+7+{"period":"1w"}')
@@ -405,6 +553,32 @@ async def test_updates_are_of_the_states_that_were_asked_for(desk: Desk) -> None
     desk.hub.take({"topic": "sor", "args": [{"orderId": 1, "price": "5"}, {"orderId": 2, "price": "6"}]})
 
     assert [[row["orderId"] for row in told["args"]] for told in desk.told(working)] == [[1], [1]]
+
+
+async def test_one_who_catches_up_gets_the_newest_of_all(desk: Desk) -> None:
+    """Orders first, which fill the connection again; the newest quote is not lost over that."""
+    reader = desk.reader("sor+{}", 'smd+7+{"fields":["31"]}')
+    paper = reader.outlet
+    desk.hub._write()
+    paper.is_clear = False  # type: ignore[misc]
+    desk.hub.take({"topic": "sor", "args": [{"orderId": 1}]})
+    desk.hub._write()
+    desk.hub.take({"topic": "smd+7", "conid": 7, "31": "newest"})
+    desk.hub._write()
+    paper.is_clear, written = True, []  # type: ignore[misc]
+
+    def write(data: bytes) -> None:
+        written.append(data)
+        paper.is_clear = len(written) != 1  # type: ignore[misc]  # the orders fill it
+
+    paper.write = write  # type: ignore[method-assign]
+    desk.hub._write()
+    desk.hub._write()
+    paper.is_clear = True  # type: ignore[misc]
+    desk.hub._write()
+
+    assert b"newest" not in written[0] and b"newest" in written[1]
+    assert reader.is_behind is False
 
 
 async def test_there_is_room_for_others_beside_those_who_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
