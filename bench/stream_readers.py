@@ -16,6 +16,7 @@ import re
 import ssl
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
@@ -25,7 +26,7 @@ STAMP = re.compile(rb'"_updated":(\d{13})')
 ORDER = re.compile(rb'"orderId":(\d+)')
 TRADE = re.compile(rb'"execution_id":"([^"]+)"')
 LONGEST_PART = 2048  # bytes of one message, more than any has that is looked for
-WARM_UP = 2.0  # seconds that do not count
+WARM_UP = 5.0  # seconds that do not count: two hundred who come at once have to catch up first
 
 
 @dataclass
@@ -33,8 +34,12 @@ class Heard:
     """What all of them heard while it counted."""
 
     quotes: int = 0
-    delays_ms: list[int] = field(default_factory=list)
-    """Of the oldest quote of each piece that was read."""
+    seconds: float = 0.0
+    """For which it really counted."""
+    delays_ms: dict[int, int] = field(default_factory=dict)
+    """How many quotes came so late: all of a piece that was read as late as the oldest in it."""
+    by_second: dict[int, int] = field(default_factory=dict)
+    """How many quotes came in each second, whole ones alone, by the wall's time."""
     orders: list[list[int]] = field(default_factory=list)
     """By reader: the numbers of the orders it heard of, ever."""
     trades: list[int] = field(default_factory=list)
@@ -47,7 +52,8 @@ class Reader(asyncio.Protocol):
     def __init__(self, head: bytes, commands: list[str]) -> None:
         self.is_counting = False
         self.quotes = 0
-        self.delays: list[int] = []
+        self.delays: Counter[int] = Counter()
+        self.by_second: Counter[int] = Counter()
         self.orders: set[int] = set()
         self.trades: set[bytes] = set()
         self._head = head
@@ -66,9 +72,12 @@ class Reader(asyncio.Protocol):
             self._transport.write(b"".join(_masked(command.encode()) for command in self._commands))
             self._commands = []
         if self.is_counting:
-            self.quotes += (self._tail[-len(QUOTE) + 1 :] + data).count(QUOTE)
+            count = (self._tail[-len(QUOTE) + 1 :] + data).count(QUOTE)
+            now = time.time()
+            self.quotes += count
+            self.by_second[int(now)] += count
             if (stamp := STAMP.search(data)) is not None:
-                self.delays.append(int(time.time() * 1000) - int(stamp[1]))
+                self.delays[int(now * 1000) - int(stamp[1])] += count
         if b'"s' in data:
             whole = self._tail + data
             if b'"sor"' in whole:
@@ -96,15 +105,21 @@ async def heard(url: str, count: int, seconds: float, commands: list[str]) -> He
         await loop.create_connection(partial(_same, reader), "127.0.0.1", where.port or 0, ssl=_tls(where.scheme))
         readers.append(reader)
     await asyncio.sleep(WARM_UP)
+    began = time.monotonic()
     for reader in readers:
         reader.is_counting = True
     await asyncio.sleep(seconds)
     for reader in readers:
         reader.is_counting = False
+    counted = time.monotonic() - began
     await asyncio.sleep(1.0)  # for the orders that were under way
-    delays = [delay for reader in readers for delay in reader.delays]
+    delays = dict(sum((reader.delays for reader in readers), Counter[int]()))
     told = [sorted(reader.orders) for reader in readers]
-    return Heard(sum(reader.quotes for reader in readers), delays, told, [len(reader.trades) for reader in readers])
+    by_second = dict(sum((reader.by_second for reader in readers), Counter[int]()))
+    for edge in (min(by_second, default=0), max(by_second, default=0)):
+        by_second.pop(edge, None)
+    trades = [len(reader.trades) for reader in readers]
+    return Heard(sum(reader.quotes for reader in readers), counted, delays, by_second, told, trades)
 
 
 def _same(reader: Reader) -> Reader:

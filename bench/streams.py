@@ -33,7 +33,7 @@ COMMANDS = [*(f'smd+{conid}+{{"fields":["31","84","86"]}}' for conid in CONIDS),
 BARE, BRIDGE = "bare aiohttp fan-out", "the bridge"
 PROGRAMS: Mapping[str, list[str]] = {BARE: ["-m", "bench.stream_bare"], BRIDGE: [str(ROOT / "bridge.py")]}
 ABOUT = ("date", "machine", "system", "Python")
-BESIDE = 8.0  # seconds for which the reader at the Gateway itself reads longer than the others
+BESIDE = 14.0  # seconds for which the reader at the Gateway itself reads longer than the others
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,22 +43,16 @@ class Run:
 
     quotes: int
     seconds: float
-    delays_ms: list[int]
+    delays_ms: Mapping[str, int]
     missing: int
     """Orders a reader never heard of, all readers together."""
     orders: int
     cpu_s: float
     memory_mib: float
-    direct_ms: list[int] = field(default_factory=list)
+    direct_ms: Mapping[str, int] = field(default_factory=dict)
     """Of the one reader at the Gateway itself."""
-    said_per_second: float = 0.0
-    """Quotes that this one was told in a second: what IBKR said to each of the two sockets."""
-    readers: int = READERS
-
-    @property
-    def share(self) -> float:
-        """What part of what IBKR said reached each reader; the rest was replaced by something newer."""
-        return self.per_second / self.readers / self.said_per_second if self.said_per_second else 0.0
+    share: float = 0.0
+    """What part of what that one was told reached each reader in the same seconds; the rest was replaced by newer."""
 
     @property
     def per_second(self) -> float:
@@ -122,7 +116,7 @@ def _run(place: Place, name: str, asked: argparse.Namespace) -> Run:
     orders = json.loads(book.read_text())
     return Run(
         *(told["quotes"], asked.seconds, told["delays_ms"], _missing(told["orders"], orders), len(orders)),
-        *(cpu, memory, alone["delays_ms"], alone["quotes"] / longer, asked.readers),
+        *(cpu, memory, alone["delays_ms"], _share(told["by_second"], alone["by_second"], asked.readers)),
     )
 
 
@@ -148,6 +142,11 @@ def _told(reading: subprocess.Popen[bytes]) -> dict[str, Any]:
     return dict(json.loads(out))
 
 
+def _share(ours: Mapping[str, int], direct: Mapping[str, int], readers: int) -> float:
+    both = ours.keys() & direct.keys()
+    return sum(ours[second] for second in both) / readers / max(1, sum(direct[second] for second in both))
+
+
 def _missing(heard: Sequence[Sequence[int]], orders: Sequence[int]) -> int:
     """Orders placed between the first and the last that any reader heard of, and not heard of by one of them."""
     if not heard or not all(heard):
@@ -162,8 +161,14 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def _at(figures: Sequence[int], share: float) -> float:
-    return float(sorted(figures)[math.ceil(len(figures) * share) - 1]) if figures else math.inf
+def _at(delays: Mapping[str, int], share: float) -> float:
+    """So late at most came this share of all quotes, milliseconds."""
+    left = share * sum(delays.values())
+    for delay in sorted(delays, key=int):
+        left -= delays[delay]
+        if left <= 0:
+            return float(delay)
+    return math.inf
 
 
 def _targets(runs: Mapping[str, Sequence[Run]]) -> tuple[Target, ...]:
@@ -191,9 +196,9 @@ def _lines(asked: argparse.Namespace, head: Sequence[Sequence[str]], runs: Mappi
         table(("", ""), head),
         table(("target", "limit", "measured", "met"), map(judged, _targets(runs))),
         table(COLUMNS, (_row(name, run) for name, each in runs.items() for run in each)),
-        "The delay is from IBKR's word to the reader, of the oldest quote in each piece that arrives; that of one\n"
-        "reader at the Gateway itself, in the same seconds, is what the way to the program takes, and is taken off in\n"
-        "the target.",
+        "The delay is from IBKR's word to the reader; all quotes that arrive in one piece count as late as the oldest\n"
+        "of them. That of one reader at the Gateway itself, in the same seconds, is what the way to the program\n"
+        "takes, and is taken off in the target.",
     ]
 
 
@@ -213,7 +218,7 @@ COLUMNS = (
 
 def _row(name: str, run: Run) -> tuple[str, ...]:
     delays = _at(run.delays_ms, 0.5), _at(run.delays_ms, 0.99), _at(run.direct_ms, 0.5)
-    share = f"{run.cpu_s / (run.seconds + 3):.0%}"  # warm-up and the wait for late orders included
+    share = f"{run.cpu_s / (run.seconds + 6):.0%}"  # warm-up and the wait for late orders included
     counts = f"{run.memory_mib:.0f} MiB", f"{run.orders:,}", f"{run.missing:,}"
     return name, f"{run.per_second:,.0f}", f"{run.share:.1%}", *(f"{delay:.0f} ms" for delay in delays), share, *counts
 
