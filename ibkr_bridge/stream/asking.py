@@ -201,7 +201,7 @@ class Asking:
         for subscription in self:
             if subscription.left_at is not None and now - subscription.left_at >= GRACE:
                 self._close(subscription)
-            elif subscription.topic.kind is Kind.QUOTES and now - subscription.asked_at >= RENEW_AFTER:
+            elif _is_due(subscription, now):
                 self._ask(subscription, anew=True)
         if self._tell is not None and (suspect := suspects.next_to_try(self, now)) is not None:
             self._ask(suspect)
@@ -256,6 +256,12 @@ class Asking:
         if topic.kind is Kind.LADDER:
             return self.meant(Leave(Kind.LADDER, topic.account))
         return [each for each in self.of(topic.kind) if topic.kind is Kind.QUOTES and each.topic.conid == topic.conid]
+
+
+def _is_due(subscription: Subscription, now: float) -> bool:
+    """Whether IBKR will soon forget it."""
+    is_asked = subscription.topic.kind is Kind.QUOTES and subscription.asked is not None
+    return is_asked and now - subscription.asked_at >= RENEW_AFTER
 
 
 def _names_of(kind: Kind, subscription: Subscription) -> Iterable[str]:

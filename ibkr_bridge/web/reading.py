@@ -11,6 +11,7 @@ from ibkr_bridge.errors import Stopping
 from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, VISIT
 from ibkr_bridge.web.door import Door
 
+HASTE = 0.5  # seconds for a last word where the bridge itself is ending
 EXPIRED, ROTATED = "token_expired", "key_rotated"
 
 

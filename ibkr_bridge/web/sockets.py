@@ -20,11 +20,10 @@ from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
 from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
 from ibkr_bridge.web import BUS, CLOCK, DRAIN, LINES, MAIN, VISIT
 from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
-from ibkr_bridge.web.reading import door_of, note_begin, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import HASTE, door_of, note_begin, note_end, refuse_while_ending, trouble
 
 LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
 CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
-HASTE = 0.5  # seconds for that where the bridge itself is ending
 BURST = 64  # commands that are done at a time
 CLOSE_CODES = {
     TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER,

@@ -18,11 +18,10 @@ from ibkr_bridge.stream.readers import Reader
 from ibkr_bridge.stream.topics import FIELD, MOST_FIELDS, Kind, Topic, Wish
 from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN
 from ibkr_bridge.web.outlets import COMMENT, RETRY, ROWS, Outlet, sse
-from ibkr_bridge.web.reading import door_of, note_begin, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import HASTE, door_of, note_begin, note_end, refuse_while_ending, trouble
 
 SILENT_FOR = 15.0  # seconds; proxies end what is silent for a minute or so
 FAREWELL_WITHIN = 5.0  # seconds for a reader to take the last word
-HASTE = 0.5  # seconds for that where the bridge itself is ending
 USUAL_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, size of ask, ask, size of bid
 CONID = re.compile(r"[0-9]{1,12}(?:@[A-Za-z0-9.]{1,16})?")
 HEADERS = {
