@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import wrk
-from bench.about import about
+from bench.about import about, say
 from bench.greedy import greedy
 from bench.processes import ROOT, NotStarted, free_port, process, rss_mib, until_answers
 from bench.programs import (
@@ -98,21 +98,17 @@ def measured(place: Place, effort: Effort) -> Results:
     """Everything, one after the other; the head first, as the machine's load is that of others."""
     head = about(sys.executable, place.yardsticks)
     with fast_upstream(place) as upstream:
-        _say("racing against a fast upstream")
+        say("racing against a fast upstream")
         fast = race(place, upstream, AT_FAST_UPSTREAM, effort.rounds, effort.seconds)
-        _say("watching memory")
+        say("watching memory")
         memory = watched(place, upstream, effort.requests)
-        _say("starting")
+        say("starting")
         starts = [seconds_to_health(place, upstream) for _ in range(effort.starts)]
-    _say("racing against the simulated Gateway")
+    say("racing against the simulated Gateway")
     with simulated_gateway(place) as upstream:
         simulated = race(place, upstream, AT_SIMULATED_GATEWAY, effort.rounds_simulated, effort.seconds)
-    _say("being greedy")
+    say("being greedy")
     return Results(head, fast, simulated, greedy(place, effort.greedy), starts, memory)
-
-
-def _say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def race(place: Place, upstream: str, commands: Mapping[str, Command], rounds: int, seconds: float) -> Race:

@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,19 @@ THEIRS = ("fastapi", "uvicorn", "httpx")
 VERSIONS = (
     "import importlib.metadata as m, sys; print(*(f'{name} {m.version(name)}' for name in sys.argv[1:]), sep=', ')"
 )
+
+
+SHORT = ("date", "machine", "system", "Python")
+
+
+def in_short() -> list[tuple[str, str]]:
+    """The same where nothing else is measured beside the bridge."""
+    return [line for line in about(sys.executable, Path("none")) if line[0] in SHORT]
+
+
+def say(what: str) -> None:
+    """A word on how far it is, beside the figures."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def about(python: str, yardsticks: Path) -> list[tuple[str, str]]:

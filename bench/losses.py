@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.about import about
+from bench.about import in_short
 from bench.processes import ROOT
 from bench.report import Target, judged, table
 from ibkr_bridge.app import Bridge
@@ -32,7 +32,6 @@ LOSSES, BRIDGES = 1000, 24
 APART = 1.2  # seconds between two losses of a bridge at least: by then its stream is up again
 TICKLE = 30.0  # seconds between two of the Gateway's own
 PATIENCE = 60.0  # seconds
-ABOUT = ("date", "machine", "system", "Python")
 
 
 @dataclass
@@ -149,7 +148,7 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(words)
     losses = 100 if asked.quick else LOSSES
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-losses-") as scratch:
-        head = [line for line in about(sys.executable, Path(scratch) / "none") if line[0] in ABOUT]
+        head = in_short()
         told = asyncio.run(measured(losses, BRIDGES, Path(scratch)))
     text = "\n\n".join(_lines(head, told))
     print(text)

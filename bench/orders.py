@@ -12,11 +12,10 @@ import asyncio
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.about import about
+from bench.about import in_short, say
 from bench.orders_cost import measured
 from bench.orders_report import cost_lines, lines
 from bench.orders_story import Ending, told
@@ -27,7 +26,6 @@ from bench.report import table
 WORKERS = 6
 DISK = Path("/var/tmp")  # noqa: S108  # a directory of our own is made in it; unlike /tmp it is a disk everywhere
 MANY, FEW = 10_000, 200  # orders
-ABOUT = ("date", "machine", "system", "Python")
 HEAD = (
     "# No order twice, none lost without a word",
     "Written by `make bench-orders`; nothing here is typed by hand. Callers place orders through the bridge, a real\n"
@@ -41,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = _arguments(words)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-orders-", dir=DISK) as scratch:
         place = _made(asked.keep or Path(scratch))
-        head = [line for line in about(sys.executable, place / "none") if line[0] in ABOUT]
+        head = in_short()
         if (place / "state").exists():
             print(f"{place} holds another story already; name another directory", file=sys.stderr)
             return 1
@@ -50,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
             ending = asyncio.run(_story(asked.orders, asked.seed, place, kills))
             story = "\n\n".join((*HEAD, table(("", ""), head), *lines(ending)))
             print(story, flush=True)
-            _say("what the journal costs")
+            say("what the journal costs")
             cost = measured(Place(_made(place / "cost"), Path(sys.executable)), asked.placements)
         except (NotStarted, asyncio.CancelledError) as exc:
             print(f"The bench ended early: {str(exc) or 'it was told to'}", file=sys.stderr)
@@ -82,17 +80,13 @@ async def _story(orders: int, seed: int, place: Path, kills: int) -> Ending:
     """The story, which ends its bridge too where it is told to end."""
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await told(orders, seed, place, workers=WORKERS, kills=kills, say=_say)
+    return await told(orders, seed, place, workers=WORKERS, kills=kills, say=say)
 
 
 def _made(place: Path) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     (place / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
     return place
-
-
-def _say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.about import about
+from bench.about import in_short, say
 from bench.processes import ROOT, NotStarted, free_port, process, rss_mib, until_answers
 from bench.programs import KEY, Place, environment
 from bench.report import Target, judged, table
@@ -32,7 +32,6 @@ CONIDS = [265598, 272093, 8314, 76792991, 4815747, 3691937, 756733, *range(900_0
 COMMANDS = [*(f'smd+{conid}+{{"fields":["31","84","86"]}}' for conid in CONIDS), "sor+{}", "str+{}"]
 BARE, BRIDGE = "bare aiohttp fan-out", "the bridge"
 PROGRAMS: Mapping[str, list[str]] = {BARE: ["-m", "bench.stream_bare"], BRIDGE: [str(ROOT / "bridge.py")]}
-ABOUT = ("date", "machine", "system", "Python")
 BESIDE = 14.0  # seconds for which the reader at the Gateway itself reads longer than the others
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -66,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-streams-") as scratch:
         place = Place(Path(scratch), Path(sys.executable))
         (place.scratch / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
-        head = [line for line in about(sys.executable, place.scratch / "none") if line[0] in ABOUT]
+        head = in_short()
         try:
             runs = _rounds(place, asked)
         except NotStarted as exc:
@@ -94,7 +93,7 @@ def _rounds(place: Place, asked: argparse.Namespace) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
     for number in range(asked.rounds):
         for name in PROGRAMS:
-            _say(f"round {number + 1} of {asked.rounds}: {name}")
+            say(f"round {number + 1} of {asked.rounds}: {name}")
             runs[name].append(_run(place, name, asked))
     return runs
 
@@ -221,10 +220,6 @@ def _row(name: str, run: Run) -> tuple[str, ...]:
     share = f"{run.cpu_s / (run.seconds + 6):.0%}"  # warm-up and the wait for late orders included
     counts = f"{run.memory_mib:.0f} MiB", f"{run.orders:,}", f"{run.missing:,}"
     return name, f"{run.per_second:,.0f}", f"{run.share:.1%}", *(f"{delay:.0f} ms" for delay in delays), share, *counts
-
-
-def _say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

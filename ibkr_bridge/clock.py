@@ -47,3 +47,13 @@ class SystemClock:
         except TimeoutError:
             return False
         return True
+
+
+def utc_text(at: datetime | None) -> str | None:
+    """A time as people and programs read it: `2026-06-17T16:00:00Z`."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+
+
+def utc_ms(at: datetime) -> int:
+    """A time as IBKR writes it: milliseconds since 1970."""
+    return int(at.timestamp() * 1000)

@@ -7,28 +7,26 @@ with the streams, so that no caller ends another one's quotes.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from ibkr_bridge import events
 from ibkr_bridge.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
-from ibkr_bridge.clock import Clock
+from ibkr_bridge.clock import Clock, utc_ms, utc_text
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.stream.feed import Feed
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.telling import as_object
 from ibkr_bridge.trip import Trip
-from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.upstream.base import Answer, in_words
 from ibkr_bridge.upstream.socket import Sockets
 
 BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's
 TEND_EVERY = 1.0  # seconds between two looks at what time has brought
 LOST = frozenset(state.value for state in (State.OPENING, State.COMPETING, State.SIGNED_OUT))
 """States in which IBKR has no session, and so no lines of market data, of ours; in others we do not know."""
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class Streaming:
@@ -65,7 +63,7 @@ class Streaming:
                 "authenticated": ready,
                 "reason": session.reason,
                 "hint": keeper.hint(session),
-                "since": keeper.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "since": utc_text(keeper.since),
             }
         )
 
@@ -77,7 +75,7 @@ class Streaming:
             self.hub.tend()
             if self._clock.now() - beat >= BEAT_EVERY:
                 beat = self._clock.now()
-                self.hub.say({"topic": "system", "hb": int(self._clock.utc().timestamp() * 1000)})
+                self.hub.say({"topic": "system", "hb": utc_ms(self._clock.utc())})
 
     @property
     def status(self) -> dict[str, Any]:
@@ -105,12 +103,12 @@ class Streaming:
     def _unsubscribe(self, trip: Trip) -> Answer:
         """For the caller alone. IBKR would end the contract for everybody, those included who come in this moment."""
         self._give_back(trip.key, str(as_object(trip.call.body).get("conid", "")))
-        return told({"success": True})
+        return in_words({"success": True})
 
     def _unsubscribe_all(self, trip: Trip) -> Answer:
         for conid in self.hub.asking.lines.of(trip.key):
             self._give_back(trip.key, conid)
-        return told({"unsubscribed": True})
+        return in_words({"unsubscribed": True})
 
     def _give_back(self, owner: str, conid: str) -> None:
         """Give a line back on IBKR's socket, where the order of things is certain, unless somebody else has it."""
@@ -123,8 +121,3 @@ CALLS: Mapping[tuple[str, ...], Callable[[Streaming, Trip], Answer | None]] = {
     UNSUBSCRIBE: Streaming._unsubscribe,
     UNSUBSCRIBE_ALL: Streaming._unsubscribe_all,
 }
-
-
-def told(what: Mapping[str, Any]) -> Answer:
-    """An answer of our own, in IBKR's words."""
-    return Answer(200, JSON, json.dumps(what, separators=(",", ":")).encode())

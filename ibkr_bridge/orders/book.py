@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from ibkr_bridge import events
+from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.orders.journal import Journal
 from ibkr_bridge.orders.ledger import ASIDE, ImpossibleError, State, What
 from ibkr_bridge.orders.record import Record
@@ -53,7 +54,7 @@ class Book:
 
     def fresh_id(self) -> str:
         """An id nobody has: the time in milliseconds and chance, 20 hexadecimal digits."""
-        return f"{int(self.utc().timestamp() * 1000):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
+        return f"{utc_ms(self.utc()):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
 
     def load(self) -> list[str]:
         """Take up what earlier runs wrote; what was under way then is unknown from now on. Once it has, no more.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 from contextlib import suppress
 
 from ibkr_bridge.errors import BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown
 from ibkr_bridge.orders.ledger import State
 from ibkr_bridge.orders.record import Flight, Record
 from ibkr_bridge.orders.wish import Wish
-from ibkr_bridge.upstream.base import Answer
+from ibkr_bridge.upstream.base import Answer, in_words
 
 LONGEST = 120.0  # seconds; an order's own deadlines are over long before
-JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 async def again(record: Record, wish: Wish) -> Answer:
@@ -83,4 +81,4 @@ def _found(record: Record) -> Answer:
     """An answer in IBKR's shape for an order that was found, when its own answer never came."""
     named = {"local_order_id": record.names[0]} if record.names else {}
     told = [{"order_id": order, "order_status": record.status or "", **named} for order in record.order_ids]
-    return Answer(200, JSON, json.dumps(told, separators=(",", ":")).encode())
+    return in_words(told)

@@ -101,8 +101,6 @@ class Feed:
         self._failures = 0
         self.opened = 0
         """How many sockets were believed so far."""
-        self.undecodable = 0
-        """Messages that were no JSON object."""
 
     def __repr__(self) -> str:
         return f"<Feed {self._line} {'up' if self._is_up else 'down'}>"
@@ -187,7 +185,6 @@ class Feed:
         except Ended:
             raise
         except Exception as exc:
-            self.undecodable += 1
             self._bus.announce(events.StreamSurprised(self._line, type(exc).__name__, events.where(exc)))
 
     async def _speak(self, socket: Socket) -> NoReturn:
@@ -221,8 +218,7 @@ class Feed:
     def _take(self, data: bytes) -> None:
         message = _read(data)
         if message is None:
-            self.undecodable += 1
-            return
+            return  # what makes no sense is passed over
         topic = message.get("topic")
         if topic == "system":
             self._system(message)
@@ -249,7 +245,7 @@ class Feed:
 
 def _read(data: bytes) -> dict[str, Any] | None:
     try:
-        message = json.loads(data, parse_constant=lambda _: None)  # NaN is no JSON, and no page can read it
+        message = json.loads(data, parse_constant=lambda _: None)  # NaN is no JSON, and equals not even itself
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

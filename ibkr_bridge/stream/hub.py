@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ibkr_bridge.clock import Clock
+from ibkr_bridge.clock import Clock, utc_ms
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.stream.asking import POISON, Asking
 from ibkr_bridge.stream.known import Known
@@ -54,7 +54,7 @@ class Hub:
         self._user = ""
         self.asking = Asking(clock)
         self._known = {kind: Known(kind) for kind in KEPT}
-        self.ring = Ring(f"{int(clock.utc().timestamp() * 1000):x}")
+        self.ring = Ring(f"{utc_ms(clock.utc()):x}")
         self.source = Source(False, "starting", clock.utc())
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class Hub:
         """
         is_ours = wish.topic == SESSION
         subscription = self._session if is_ours else self.asking.opened(wish, reader)
-        subscription.add(reader, wish, int(self._clock.utc().timestamp() * 1000))
+        subscription.add(reader, wish, utc_ms(self._clock.utc()))
         if not is_ours:
             self.asking.see_to(subscription)
         self._show(reader, subscription, last)

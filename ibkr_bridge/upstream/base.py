@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -66,6 +67,12 @@ class Answer:
     """What the bridge has to say of it, as headers of its own."""
     passing: bool = False
     """Whether it will do for now, but is not to be told again."""
+
+
+def in_words(told: object) -> Answer:
+    """An answer of our own making, in IBKR's form."""
+    body = json.dumps(told, separators=(",", ":")).encode()
+    return Answer(200, {"Content-Type": "application/json;charset=utf-8"}, body)
 
 
 def let_go(answer: Answer | None) -> None:

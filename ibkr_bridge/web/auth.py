@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from ibkr_bridge import events
+from ibkr_bridge.clock import utc_text
 from ibkr_bridge.errors import BadKey
 from ibkr_bridge.web import BUS, KEYS, VISIT
-from ibkr_bridge.web.health import utc_text
 from ibkr_bridge.web.passthrough import whole_body
 from ibkr_bridge.web.tokens import wanted
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 from aiohttp import web
 
+from ibkr_bridge.clock import utc_text
 from ibkr_bridge.line import Line
 from ibkr_bridge.session.machine import Session, State
 from ibkr_bridge.web import DRAIN, LINES, MAIN, PULSE
@@ -61,8 +61,3 @@ async def auth_status(request: web.Request) -> web.Response:
         "since": utc_text(keeper.since if session is keeper.session else keeper.utc()),
     }
     return web.Response(text=json.dumps(body), content_type="application/json")
-
-
-def utc_text(at: datetime | None) -> str | None:
-    """A time as people and programs read it: `2026-06-17T16:00:00Z`."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.errors import Stopping
-from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, VISIT
+from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, VISIT
 from ibkr_bridge.web.door import Door
 
 HASTE = 0.5  # seconds for a last word where the bridge itself is ending
@@ -40,17 +43,36 @@ def refuse_while_ending(request: web.Request) -> None:
 
 def note_begin(request: web.Request) -> None:
     """A stream begins."""
-    visit = request[VISIT]
-    label = visit.key.label if visit.key else ""
-    request.app[BUS].announce(events.ReaderCame(visit.request_id, label, visit.route))
+    request.app[BUS].announce(events.ReaderCame(*_whose(request)))
 
 
 def note_end(request: web.Request, reason: str) -> None:
     """The bridge ends a stream: its caller learns it on the stream, the log here."""
+    request[VISIT].code = reason
+    request.app[BUS].announce(events.ReaderEnded(*_whose(request), reason))
+
+
+def _whose(request: web.Request) -> tuple[str, str, str]:
+    """Id, key and route, as the log names a stream."""
     visit = request[VISIT]
-    visit.code = reason
-    label = visit.key.label if visit.key else ""
-    request.app[BUS].announce(events.ReaderEnded(visit.request_id, label, visit.route, reason))
+    return visit.request_id, visit.key.label if visit.key else "", visit.route
+
+
+@asynccontextmanager
+async def last_word(request: web.Request, reason: str, within: float) -> AsyncIterator[None]:
+    """Say goodbye and why, inside of it; who does not take it in so many seconds is left."""
+    note_end(request, reason)
+    try:
+        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else within):
+            yield
+    except (TimeoutError, ConnectionError):
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def hub_of(request: web.Request) -> Hub:
+    """Where streams are read."""
+    return request.app[LINES][MAIN].streaming.hub
 
 
 def door_of(request: web.Request) -> Door:

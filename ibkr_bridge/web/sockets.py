@@ -14,13 +14,14 @@ from contextlib import suppress
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from ibkr_bridge import events
+from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
 from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
-from ibkr_bridge.web import BUS, CLOCK, DRAIN, LINES, MAIN, VISIT
+from ibkr_bridge.web import BUS, CLOCK, VISIT
 from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
-from ibkr_bridge.web.reading import HASTE, door_of, note_begin, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import door_of, hub_of, last_word, note_begin, refuse_while_ending, trouble
 
 LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
 CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
@@ -39,30 +40,29 @@ async def opened(request: web.Request) -> web.StreamResponse:
             "this is a websocket", hint="open it with a websocket client, or read /stream/… with any other"
         )
     refuse_while_ending(request)
-    request.app[LINES][MAIN].streaming.hub.check_room()
+    hub, door, why = hub_of(request), door_of(request), None
+    hub.check_room()
     socket = web.WebSocketResponse(max_msg_size=LARGEST, compress=False, timeout=CLOSE_WITHIN, autoclose=True)
     await socket.prepare(request)
     note_begin(request)
-    hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
     try:
         async with asyncio.timeout(None) as limit:
             outlet = Outlet(door, lambda _: _end(limit), chunked=False)
             reader = Reader(outlet, FRAMES, trouble(request))
             door.on_clear = hub.soon
-            await Visitor(hub, reader, lambda: int(request.app[CLOCK].utc().timestamp() * 1000)).listen(socket, outlet)
+            await Visitor(hub, reader, lambda: utc_ms(request.app[CLOCK].utc())).listen(socket, outlet)
     except TimeoutError:
-        hub.gone(reader)
-        await _part(request, socket, reader.over or "")
+        why = reader.over or ""
     except ConnectionError:
         pass  # the client has gone; aiohttp noticed it while it answered a ping
     except Exception as exc:  # our own bug: an answer of HTTP would be no frame
-        visit = request[VISIT]
+        visit, why = request[VISIT], "internal"
         request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
-        hub.gone(reader)
-        await _part(request, socket, "internal")
     finally:
         door.on_clear = None
         hub.gone(reader)
+    if why is not None:
+        await _part(request, socket, why)
     return socket
 
 
@@ -72,15 +72,9 @@ def _end(limit: asyncio.Timeout) -> None:
 
 
 async def _part(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
-    """Say goodbye and why; who does not take it is left."""
-    note_end(request, reason)
     code = CLOSE_CODES.get(reason, WSCloseCode.POLICY_VIOLATION)
-    try:
-        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else 2 * CLOSE_WITHIN):
-            await socket.close(code=code, message=reason.encode())
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
+    async with last_word(request, reason, 2 * CLOSE_WITHIN):
+        await socket.close(code=code, message=reason.encode())
 
 
 class Visitor:

@@ -15,15 +15,15 @@ from aiohttp import web
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.stream.lines import MOST_LINES
 from ibkr_bridge.stream.readers import Reader
-from ibkr_bridge.stream.topics import FIELD, MOST_FIELDS, Kind, Topic, Wish
-from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN
+from ibkr_bridge.stream.topics import CONID, FIELD, MOST_FIELDS, Kind, Topic, Wish
+from ibkr_bridge.web import CLOCK
 from ibkr_bridge.web.outlets import COMMENT, RETRY, ROWS, Outlet, sse
-from ibkr_bridge.web.reading import HASTE, door_of, note_begin, note_end, refuse_while_ending, trouble
+from ibkr_bridge.web.reading import door_of, hub_of, last_word, note_begin, refuse_while_ending, trouble
 
 SILENT_FOR = 15.0  # seconds; proxies end what is silent for a minute or so
 FAREWELL_WITHIN = 5.0  # seconds for a reader to take the last word
 USUAL_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, size of ask, ask, size of bid
-CONID = re.compile(r"[0-9]{1,12}(?:@[A-Za-z0-9.]{1,16})?")
+CONTRACT = re.compile(CONID)
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store, no-transform",  # Next.js packs what may be transformed, and holds it back meanwhile
@@ -33,7 +33,7 @@ HEADERS = {
 
 async def quotes(request: web.Request) -> web.StreamResponse:
     """Quotes of contracts: the whole picture first, then what changes."""
-    conids = _listed(request, "conids", CONID, MOST_LINES)
+    conids = _listed(request, "conids", CONTRACT, MOST_LINES)
     fields = _listed(request, "fields", FIELD, MOST_FIELDS) or list(USUAL_FIELDS)
     if not conids:
         raise BadRequest("conids is missing", hint="name contracts, as in /stream/quotes?conids=265598,8314")
@@ -78,7 +78,7 @@ async def _streamed(request: web.Request, wishes: Sequence[Wish], *, minds_sourc
     Raises:
         LineLimit: IBKR cannot send it beside all that is sent already.
     """
-    hub, door = request.app[LINES][MAIN].streaming.hub, door_of(request)
+    hub, door = hub_of(request), door_of(request)
     refuse_while_ending(request)
     hub.check_room()
     hub.asking.check_room(wishes)
@@ -98,7 +98,6 @@ async def _streamed(request: web.Request, wishes: Sequence[Wish], *, minds_sourc
 
 
 async def _told(request: web.Request, reader: Reader, outlet: Outlet, over: asyncio.Event) -> web.StreamResponse:
-    hub = request.app[LINES][MAIN].streaming.hub
     response = web.StreamResponse(headers=HEADERS)
     if request.version >= (1, 1):
         response.enable_chunked_encoding()
@@ -107,7 +106,7 @@ async def _told(request: web.Request, reader: Reader, outlet: Outlet, over: asyn
     await response.prepare(request)
     await response.write(f"retry: {RETRY}\n\n".encode())
     outlet.is_open = True
-    hub.soon()
+    hub_of(request).soon()
     while not await request.app[CLOCK].wait(over, SILENT_FOR):
         if outlet.is_clear:
             outlet.write(COMMENT)
@@ -118,11 +117,6 @@ async def _told(request: web.Request, reader: Reader, outlet: Outlet, over: asyn
 
 async def _ended(request: web.Request, reason: str, response: web.StreamResponse) -> None:
     """The last word, for as long as it can be waited for."""
-    note_end(request, reason)
-    try:
-        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else FAREWELL_WITHIN):
-            await response.write(sse({"reason": reason}, name="end"))
-            await response.write_eof()
-    except (TimeoutError, ConnectionError):
-        if request.transport is not None:
-            request.transport.abort()
+    async with last_word(request, reason, FAREWELL_WITHIN):
+        await response.write(sse({"reason": reason}, name="end"))
+        await response.write_eof()
