@@ -23,7 +23,7 @@ from bench.processes import ROOT
 from bench.report import Target, judged, table
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.events import Bus, Fact, SessionChanged, SessionLost, StreamUp
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import Settings
 from ibkr_bridge.sim.simulator import Simulator

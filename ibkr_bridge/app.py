@@ -19,18 +19,18 @@ from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
-from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.service import Service
 from ibkr_bridge.ordering import Ordering
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.journal import Journal
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.suppressed import Suppressed
-from ibkr_bridge.pulse import Pulse
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
 from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.streaming import Streaming
+from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.traffic.beside import Beside
 from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.manners import Manners

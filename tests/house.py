@@ -17,8 +17,8 @@ from yarl import URL
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, Fact, SessionChanged
-from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.search import Search
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.settings import LogFormat, LogLevel, Settings

@@ -24,7 +24,7 @@ from ibkr_bridge.calling.troubles import (
     OrderUnknown,
     Refused,
 )
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 
 OURS = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
 SOURCE, REQUEST_ID = "X-Bridge-Source", "X-Request-ID"

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.events import Bus
-from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.logs import Log, open_log
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.settings import Settings, SettingsError, load
 from ibkr_bridge.sources import dotenv_path, refreshed
 

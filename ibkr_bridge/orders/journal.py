@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.events import Bus, StateTrouble
-from ibkr_bridge.files import MEND
 from ibkr_bridge.orders.ledger import FIRST, Entry, State, What, seal
+from ibkr_bridge.state_file import MEND
 
 OURS = 0x49424B4F  # "IBKO": SQLite's mark for whose file it is
 BUSY = 0.2  # seconds somebody else may hold the file, such as a backup

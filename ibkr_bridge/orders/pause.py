@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, TradingPaused, TradingResumed
-from ibkr_bridge.files import keep
+from ibkr_bridge.state_file import keep
 
 
 class Pause:

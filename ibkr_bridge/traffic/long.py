@@ -10,7 +10,7 @@ from pathlib import Path
 from ibkr_bridge.catalogue import CATALOGUE
 from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.events import Bus
-from ibkr_bridge.files import keep
+from ibkr_bridge.state_file import keep
 from ibkr_bridge.traffic.turns import Turns
 
 LONG = 60.0  # seconds; a shorter limit is over by the time that the session is open again

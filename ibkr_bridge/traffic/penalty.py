@@ -15,7 +15,7 @@ from pathlib import Path
 from ibkr_bridge.endpoint import Endpoint, Order
 from ibkr_bridge.errors import Paced, PenaltyBox
 from ibkr_bridge.events import BoxDeclared, Bus, RowClosed
-from ibkr_bridge.files import keep
+from ibkr_bridge.state_file import keep
 
 BOX = 900.0  # seconds, by IBKR's own page; another one says ten minutes
 UNKNOWN_PERIOD = 15.0  # seconds a row without a known pace is left alone

@@ -21,7 +21,7 @@ from yarl import URL
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, CookiesSetAside, StateTrouble
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 
 MOST_BYTES = 4096  # of cookies in a request; the Gateway answers 400 to more than 8192 of headers in all
 UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")  # in a header, or as bytes at all

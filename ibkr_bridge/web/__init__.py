@@ -7,9 +7,9 @@ from aiohttp import web
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.line import Lines
-from ibkr_bridge.masking import Scrubber
-from ibkr_bridge.pulse import Pulse
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.settings import Settings
+from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.web.again import Again
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.events import BridgeStopped, KeeperSurprised, RequestServed, SessionLost
-from ibkr_bridge.masking import Scrubber
 from ibkr_bridge.observe.journal import Journal, encoded
 from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.settings import LogFormat, LogLevel
 
 SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "gateway")

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session import envoy as room
 from ibkr_bridge.session.envoy import Envoy, denied
 from ibkr_bridge.session.machine import Saw

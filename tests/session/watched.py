@@ -6,7 +6,7 @@ import asyncio
 from typing import Self
 
 from ibkr_bridge.events import Bus, Fact, KeeperSurprised, SessionChanged
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.envoy import Asking
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State

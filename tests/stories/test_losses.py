@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ibkr_bridge.events import Bus
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy

@@ -12,7 +12,7 @@ import pytest
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.connections import REST

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from ibkr_bridge.events import Bus, CookiesSetAside, Fact, StateTrouble
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.upstream.jar import BETWEEN_SAVES, Jar
 from tests.clocks import ManualClock
 

@@ -14,7 +14,7 @@ import pytest
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.masking import Scrubber
+from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator

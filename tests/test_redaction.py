@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.masking import HIDDEN, REMEMBERED, Scrubber, mask_account
+from ibkr_bridge.redaction import HIDDEN, REMEMBERED, Scrubber, mask_account
 from tests.house import KEY
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)

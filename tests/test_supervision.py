@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_bridge.pulse import EVERY, TOO_LATE, Pulse
+from ibkr_bridge.supervision import EVERY, TOO_LATE, Pulse
 
 
 class Hand:
