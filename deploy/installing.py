@@ -33,8 +33,8 @@ def settings() -> str:
         SystemExit: the settings cannot be used; every problem is named.
     """
     from ibkr_bridge.cli import complaint
-    from ibkr_bridge.settings import SettingsError, load
-    from ibkr_bridge.sources import read_dotenv, read_secret_files, unclear
+    from ibkr_bridge.config.settings import SettingsError, load
+    from ibkr_bridge.config.sources import read_dotenv, read_secret_files, unclear
 
     env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
     known = {**read_dotenv(SETTINGS, []), **read_secret_files(env, ("IBKR_BRIDGE_KEY",), [])}

@@ -16,6 +16,7 @@ from aiohttp import web
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.composed.courtesy import Courtesy
+from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.line import Line
@@ -28,7 +29,6 @@ from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
-from ibkr_bridge.settings import Settings, SettingsError
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.traffic.beside import Beside

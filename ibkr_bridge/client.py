@@ -33,8 +33,8 @@ from ibkr_bridge.calling.troubles import (
     OrderUnknown,
     Refused,
 )
-from ibkr_bridge.settings import Caller, SettingsError, load_caller
-from ibkr_bridge.sources import dotenv_path
+from ibkr_bridge.config.settings import Caller, SettingsError, load_caller
+from ibkr_bridge.config.sources import dotenv_path
 
 __all__ = [
     "BridgeClient",

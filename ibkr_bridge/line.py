@@ -19,6 +19,7 @@ from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
 from ibkr_bridge.composed.worth import worth
+from ibkr_bridge.config.settings import Mode, Settings
 from ibkr_bridge.endpoint import Endpoint, Holds, Layer, Made, Order
 from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
 from ibkr_bridge.explaining import Explaining
@@ -29,7 +30,6 @@ from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
-from ibkr_bridge.settings import Mode, Settings
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.telling import wants_accounts
 from ibkr_bridge.traffic.long import LongPaces

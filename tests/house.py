@@ -16,12 +16,12 @@ from yarl import URL
 
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.config.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.events import Bus, Fact, SessionChanged
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.search import Search
 from ibkr_bridge.session.machine import State
-from ibkr_bridge.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 
 KEY = "full-key-for-tests-0123456789-abcdef"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import ibkr_bridge
 from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, VALIDATE, account_in, decoded, find, met, target
+from ibkr_bridge.config.env_reader import NEVER_BRIDGED
 from ibkr_bridge.endpoint import Effect, Endpoint, Holds, Layer, Order
-from ibkr_bridge.reading import NEVER_BRIDGED
 
 HERE = Path(__file__).parent
 FYI = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ibkr_bridge.settings import SettingsError
+    from ibkr_bridge.config.settings import SettingsError
 
 GOOD, BAD, MISCONFIGURED = 0, 1, 78
 COMMANDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from ibkr_bridge.client import BridgeClient, BridgeSaidNo, ClientError
-from ibkr_bridge.settings import Settings, load
-from ibkr_bridge.sources import dotenv_path
+from ibkr_bridge.config.settings import Settings, load
+from ibkr_bridge.config.sources import dotenv_path
 
 WITHIN = 10.0  # seconds
 ANOTHER_KEY = "the bridge knows another key", "use the IBKR_BRIDGE_KEY it runs with"  # its own hint is for programs

@@ -18,7 +18,7 @@ from typing import Any
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.cli.asking import in_short
 from ibkr_bridge.client import BridgeClient, ClientError, IbkrSaidNo, NotJson, Reply
-from ibkr_bridge.settings import SettingsError
+from ibkr_bridge.config.settings import SettingsError
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 UNTOLD = 74  # the number of sysexits.h for output that fails: a 1 would have an order sent again that was accepted

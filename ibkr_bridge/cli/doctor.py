@@ -18,9 +18,9 @@ from ibkr_bridge.cli.asking import in_short, open_client, settings
 from ibkr_bridge.cli.orders import FILE, proved
 from ibkr_bridge.cli.status import IN_WORDS
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.settings import Settings, SettingsError
-from ibkr_bridge.sources import dotenv_path
-from ibkr_bridge.values import is_file
+from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.config.sources import dotenv_path
+from ibkr_bridge.config.value_types import is_file
 
 WITHIN = 5.0  # seconds
 

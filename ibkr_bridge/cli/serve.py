@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
+from ibkr_bridge.config.settings import Settings, SettingsError, load
+from ibkr_bridge.config.sources import dotenv_path, refreshed
 from ibkr_bridge.events import Bus
 from ibkr_bridge.observe.logs import Log, open_log
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.settings import Settings, SettingsError, load
-from ibkr_bridge.sources import dotenv_path, refreshed
 
 GARBAGE_AFTER = 10_000  # objects; Python's 700 make the collector run every few calls
 

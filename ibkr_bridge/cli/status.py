@@ -13,7 +13,7 @@ from typing import Any
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.cli.asking import in_short, open_client, settings
 from ibkr_bridge.client import BridgeClient, ClientError
-from ibkr_bridge.settings import SettingsError
+from ibkr_bridge.config.settings import SettingsError
 
 EVERY = 2.0  # seconds
 IN_WORDS = {

@@ -18,10 +18,10 @@ from typing import Any, TextIO
 
 import structlog
 
+from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import Bus, Fact, where
 from ibkr_bridge.observe.journal import Journal
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.settings import LogFormat, LogLevel
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog's, as the journal reads them
 LEVELS = {name: getattr(logging, name.upper()) for name in PRIORITY}

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from ibkr_bridge.settings import Region
-from ibkr_bridge.values import Window
+from ibkr_bridge.config.settings import Region
+from ibkr_bridge.config.value_types import Window
 
 ZONES: Mapping[Region, str] = {
     Region.AMERICA: "America/New_York",

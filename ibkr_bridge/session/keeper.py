@@ -15,6 +15,7 @@ from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.envoy import Asking, Envoy
@@ -22,7 +23,6 @@ from ibkr_bridge.session.machine import Act, Saw, Session, State, step
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import Ration
 from ibkr_bridge.session.view import PATIENCE, Policy, Road, View
-from ibkr_bridge.settings import Compete
 from ibkr_bridge.upstream.base import Call
 
 TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time

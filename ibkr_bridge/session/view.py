@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.config.settings import Compete, Region
+from ibkr_bridge.config.value_types import Window
 from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.session import calendar
 from ibkr_bridge.session.machine import Saw, Session, State, begin
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.settings import Compete, Region
-from ibkr_bridge.values import Window
 
 FRESH = 5.0  # seconds; an older view is refreshed before it is told
 PATIENCE = 3.0  # seconds a caller waits for that

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ibkr_bridge.settings import Settings
-from ibkr_bridge.values import is_loopback
+from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.config.value_types import is_loopback
 
 FIRST_SOCKET = 3  # the first descriptor systemd passes on
 

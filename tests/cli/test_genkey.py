@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.settings import Settings
+from ibkr_bridge.config.settings import Settings
 from tests.cli.typed import GOOD, Place
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.settings import Mode, Settings
+from ibkr_bridge.config.settings import Mode, Settings
 from tests.deploy.conftest import DEPLOY, ROOT
 
 IBEAMS = ("ibeam", "ibeam-inside")

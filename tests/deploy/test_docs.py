@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.settings import load
+from ibkr_bridge.config.settings import load
 from tests.deploy.conftest import ROOT
 
 IBEAM = (ROOT / "docs" / "ibeam.md").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.settings import Settings
+from ibkr_bridge.config.settings import Settings
 from tests.deploy.conftest import DEPLOY
 
 

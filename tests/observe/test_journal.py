@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import BridgeStopped, KeeperSurprised, RequestServed, SessionLost
 from ibkr_bridge.observe.journal import Journal, encoded
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.settings import LogFormat, LogLevel
 
 SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "gateway")
 LOST = SessionLost("main", "ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "looks again")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ibkr_bridge.config.settings import Region, Settings
+from ibkr_bridge.config.value_types import Window
 from ibkr_bridge.session.calendar import ZONES, next_reset, window_end
-from ibkr_bridge.settings import Region, Settings
-from ibkr_bridge.values import Window
 from tests.clocks import NOON
 from tests.house import KEY
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Self
 
+from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus, Fact, KeeperSurprised, SessionChanged
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.envoy import Asking
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
-from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway import Gateway

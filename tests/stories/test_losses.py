@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
-from ibkr_bridge.settings import Compete, Region
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.upstream.gateway import Gateway

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.sources import read_dotenv, unclear
+from ibkr_bridge.config.sources import read_dotenv, unclear
 from tests.system.machine import OFFLINE, Machine
 from tests.system.test_other_ways import KEY, OLD_BRIDGE, OLD_SETTINGS, OLD_UNIT
 

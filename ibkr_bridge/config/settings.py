@@ -2,7 +2,7 @@
 
 `load()` joins the environment, the `.env` file and the secrets systemd or Docker hand over as files;
 `Settings.from_env` judges the result and complains about all that is wrong at once. Nothing else in the bridge reads
-the environment. How a text becomes a value stands in `reading.py`.
+the environment. How a text becomes a value stands in `config/env_reader.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 
-from ibkr_bridge.reading import TRUE, EnvReader
-from ibkr_bridge.sources import SECRETS, handed_over, read_dotenv, read_secret_files, unclear
-from ibkr_bridge.values import Fingerprint, Problem, Window
+from ibkr_bridge.config.env_reader import TRUE, EnvReader
+from ibkr_bridge.config.sources import SECRETS, handed_over, read_dotenv, read_secret_files, unclear
+from ibkr_bridge.config.value_types import Fingerprint, Problem, Window
 
 
 class Mode(Enum):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from ibkr_bridge.values import Problem, is_file
+from ibkr_bridge.config.value_types import Problem, is_file
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def dotenv_path() -> Path:

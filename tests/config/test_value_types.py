@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.values import Fingerprint, Window, is_loopback
+from ibkr_bridge.config.value_types import Fingerprint, Window, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ibkr_bridge.values import Problem, Window, is_file, is_loopback
+from ibkr_bridge.config.value_types import Problem, Window, is_file, is_loopback
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
