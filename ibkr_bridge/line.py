@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import met
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.asked import refuse_too_many
 from ibkr_bridge.composed.courtesy import Courtesy
@@ -20,9 +19,11 @@ from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
 from ibkr_bridge.composed.worth import worth
 from ibkr_bridge.config.settings import Mode, Settings
-from ibkr_bridge.endpoint import Endpoint, Holds, Layer, Made, Order
 from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
 from ibkr_bridge.explaining import Explaining
+from ibkr_bridge.ibkr.bodies import wants_accounts
+from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.ibkr.endpoint import Endpoint, Holds, Layer, Made, Order
 from ibkr_bridge.ordering import Errand, Ordering
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
@@ -31,7 +32,6 @@ from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.streaming import Streaming
-from ibkr_bridge.telling import wants_accounts
 from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.memory import Kept
 from ibkr_bridge.traffic.penalty import Penalty

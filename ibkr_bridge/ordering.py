@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 from urllib.parse import quote
 
-from ibkr_bridge.catalogue import ORDERS_LIST, TRADES, met, target
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.endpoint import Effect, Layer
 from ibkr_bridge.errors import BridgeError
+from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, met, target
+from ibkr_bridge.ibkr.endpoint import Effect, Layer
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.desk import Desk
 from ibkr_bridge.orders.rows import Seen, read_orders, read_trades

@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 from ibkr_bridge.clock import Clock, utc_ms, utc_text
+from ibkr_bridge.ibkr.bodies import as_object
+from ibkr_bridge.ibkr.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.stream.feed import Feed
 from ibkr_bridge.stream.hub import Hub
-from ibkr_bridge.telling import as_object
 from ibkr_bridge.trip import Trip
 from ibkr_bridge.upstream.base import Answer, in_words
 from ibkr_bridge.upstream.socket import Sockets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.orders.wish import CallerGone

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.catalogue import CATALOGUE
-from ibkr_bridge.endpoint import Endpoint, Made, Need
+from ibkr_bridge.ibkr.catalogue import CATALOGUE
+from ibkr_bridge.ibkr.endpoint import Endpoint, Made, Need
 
 HEAD = """# What is known of each endpoint
 
-The table the bridge works by (`ibkr_bridge/catalogue.py`), as a page: `python -m tools.endpoints` writes it. Paths are
-those below `/v1/api`. What is not listed gets the cautious row: a GET reads and is asked anew each time, any other
-method counts as trading. `/sso/validate` is the bridge's own; callers never reach `/sso`.
+The table that the bridge works by, `ibkr_bridge/ibkr/catalogue.py`; `python -m tools.endpoints` writes this page from
+it. Paths are those below `/v1/api`. A path that is not listed gets the cautious row: a GET is a read and is sent each
+time, any other method counts as trading. `/sso/validate` is the bridge's own; callers never reach `/sso`.
 
 - **effect**: `read` is open to both keys, all others need the full one. `change` changes something that is no order, so
   neither a pause nor a cap holds it up; `trade` obeys every rule; `session` is the keeper's; `costs_money` needs

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from ibkr_bridge.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, met
-from ibkr_bridge.endpoint import Effect
+from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, met
+from ibkr_bridge.ibkr.endpoint import Effect
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")

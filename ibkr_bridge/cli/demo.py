@@ -17,8 +17,8 @@ from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, control_path, port
 from ibkr_bridge.cli.serve import why_not
 from ibkr_bridge.config.settings import Settings, SettingsError
-from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.sim.control import Control

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ibkr_bridge.telling import hides_error
+from ibkr_bridge.ibkr.bodies import hides_error
 from ibkr_bridge.upstream.base import Answer, Call
 
 Ask = Callable[[Call], Awaitable[Answer]]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import quote
 
-from ibkr_bridge.catalogue import ACCOUNTS, DEFINITIONS, FARM, PORTFOLIO_ACCOUNTS, SEARCH, SNAPSHOT, target
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.asked import contract_ids, instruments, listed
-from ibkr_bridge.endpoint import Endpoint, Need
-from ibkr_bridge.telling import as_object, as_rows
+from ibkr_bridge.ibkr.bodies import as_object, as_rows
+from ibkr_bridge.ibkr.catalogue import ACCOUNTS, DEFINITIONS, FARM, PORTFOLIO_ACCOUNTS, SEARCH, SNAPSHOT, target
+from ibkr_bridge.ibkr.endpoint import Endpoint, Need
 from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.headers import upwards
 

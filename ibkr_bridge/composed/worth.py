@@ -15,11 +15,11 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from ibkr_bridge.catalogue import DEFINITIONS, EXCHANGE_RATE, PORTFOLIO, SNAPSHOT, target
 from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.asked import contract_ids
 from ibkr_bridge.composed.value import ONE, Facts, Quote, Ticket, estimate, instrument, needs_quote
 from ibkr_bridge.errors import BridgeError
+from ibkr_bridge.ibkr.catalogue import DEFINITIONS, EXCHANGE_RATE, PORTFOLIO, SNAPSHOT, target
 from ibkr_bridge.upstream.base import Call, let_go
 from ibkr_bridge.upstream.headers import upwards
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, NotNow, OrderUnknown, ReplyNotFound, UpstreamRefused
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.book import ENDED, Book
 from ibkr_bridge.orders.ledger import State, What
 from ibkr_bridge.orders.record import Record, Spoken

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BadRequest, BridgeError
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.book import PREFIX, Book
 from ibkr_bridge.orders.chain import Chain
 from ibkr_bridge.orders.changes import figures_in

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from ibkr_bridge.catalogue import REPLY, target
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
+from ibkr_bridge.ibkr.catalogue import REPLY, target
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.chain import Chain, Hanging
 from ibkr_bridge.orders.dealing import Dealing, Step

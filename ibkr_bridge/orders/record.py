@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BridgeError
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.ledger import OPEN, Entry, State, What, move
 from ibkr_bridge.upstream.base import Answer
 

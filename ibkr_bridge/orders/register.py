@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.ledger import Entry, State
 from ibkr_bridge.orders.record import Record, seconds_since
 

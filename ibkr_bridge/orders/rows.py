@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibkr_bridge.telling import as_object, parsed
+from ibkr_bridge.ibkr.bodies import as_object, parsed
 
 IDS = ("orderId", "order_id")
 GOING = frozenset({"cancelled", "pendingcancel", "precancelled"})

@@ -14,11 +14,11 @@ from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from ibkr_bridge import errors
-from ibkr_bridge.catalogue import FA_GROUP, account_in
-from ibkr_bridge.endpoint import Effect, Endpoint, Order
+from ibkr_bridge.ibkr.bodies import as_object
+from ibkr_bridge.ibkr.catalogue import FA_GROUP, account_in
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Order
 from ibkr_bridge.orders.mentions import Mentions, mentions
 from ibkr_bridge.redaction import ACCOUNT
-from ibkr_bridge.telling import as_object
 
 PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 ORDER_ID = "{orderId}"

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import OrderInProgress
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.changes import differs, stands
 from ibkr_bridge.orders.desk import UNKNOWN_OPEN

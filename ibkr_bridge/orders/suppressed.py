@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ibkr_bridge.catalogue import SUPPRESS, SUPPRESS_RESET, target
-from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.bodies import as_object, hides_error
+from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, target
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.verdict import MESSAGE_ID
 from ibkr_bridge.state_file import keep
-from ibkr_bridge.telling import as_object, hides_error
 from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.headers import upwards
 

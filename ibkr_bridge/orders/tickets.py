@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.spans import Span, element_spans, member_spans
+from ibkr_bridge.ibkr.json_spans import Span, element_spans, member_spans
 
 NAME, PARENT = "cOID", "parentId"
 LONGEST = 64  # characters of a name; longer than any client makes them

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ibkr_bridge.ibkr.bodies import parsed
 from ibkr_bridge.orders.ledger import What
-from ibkr_bridge.telling import parsed
 
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")

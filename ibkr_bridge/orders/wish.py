@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ibkr_bridge.endpoint import Order
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.record import Record, digest
 from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.upstream.base import Answer, Call, Late

@@ -16,7 +16,7 @@ from typing import ClassVar, NoReturn
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
-from ibkr_bridge.endpoint import Layer
+from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.envoy import Asking, Envoy
 from ibkr_bridge.session.machine import Act, Saw, Session, State, step

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, target
-from ibkr_bridge.telling import WANTS_ACCOUNTS
+from ibkr_bridge.ibkr.bodies import WANTS_ACCOUNTS
+from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, target
 
 REPLAYED = (target(ACCOUNTS), target(PORTFOLIO_ACCOUNTS))
 BEFOREHAND = target(ORDERS_LIST)

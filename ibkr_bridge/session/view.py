@@ -14,7 +14,7 @@ from datetime import datetime
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import Window
-from ibkr_bridge.endpoint import Layer
+from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import calendar
 from ibkr_bridge.session.machine import Saw, Session, State, begin
 from ibkr_bridge.session.preflight import Accounts

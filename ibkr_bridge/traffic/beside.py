@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from ibkr_bridge.catalogue import met
-from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.errors import Paced
+from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns, no_second_call

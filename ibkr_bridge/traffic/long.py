@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ibkr_bridge.catalogue import CATALOGUE
-from ibkr_bridge.endpoint import Endpoint
 from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.catalogue import CATALOGUE
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.state_file import keep
 from ibkr_bridge.traffic.turns import Turns
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ibkr_bridge.endpoint import Endpoint, Order
 from ibkr_bridge.errors import Paced, PenaltyBox
 from ibkr_bridge.events import BoxDeclared, Bus, RowClosed
+from ibkr_bridge.ibkr.endpoint import Endpoint, Order
 from ibkr_bridge.state_file import keep
 
 BOX = 900.0  # seconds, by IBKR's own page; another one says ten minutes

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ibkr_bridge.endpoint import Endpoint, Pace
 from ibkr_bridge.errors import Busy
+from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
 from ibkr_bridge.traffic.windows import Plan, Window
 
 TRY_AGAIN = 1.0  # seconds

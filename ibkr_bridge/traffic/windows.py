@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ibkr_bridge.endpoint import Pace
+from ibkr_bridge.ibkr.endpoint import Pace
 
 SURELY = 1.0001  # longer than IBKR's own windows by more than two clocks go apart
 

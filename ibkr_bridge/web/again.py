@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from aiohttp.helpers import rfc822_formatted_time
 
 from ibkr_bridge import events
-from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.line import Line
 from ibkr_bridge.traffic.memory import Kept
 from ibkr_bridge.upstream.headers import downwards

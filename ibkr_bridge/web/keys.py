@@ -16,8 +16,8 @@ from multidict import CIMultiDictProxy
 
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import BadKey, WrongScope
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.web.tokens import Claims, Scope, Wanted, read, signing_secret, write
 
 

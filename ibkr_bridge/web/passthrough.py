@@ -15,9 +15,9 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
-from ibkr_bridge.catalogue import account_in
-from ibkr_bridge.endpoint import Effect, Endpoint
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
+from ibkr_bridge.ibkr.catalogue import account_in
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.line import Line
 from ibkr_bridge.ordering import Errand
 from ibkr_bridge.orders.record import Record

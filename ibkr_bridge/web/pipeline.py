@@ -20,7 +20,6 @@ from aiohttp.typedefs import Middleware
 from ibkr_bridge import events
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.config.value_types import is_loopback
-from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import (
     BadKey,
     BadRequest,
@@ -31,6 +30,7 @@ from ibkr_bridge.errors import (
     Stopping,
     WrongScope,
 )
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.web import BUS, DRAIN, KEYS, SCRUBBER, SETTINGS, VISIT
 from ibkr_bridge.web.credential import shown
 from ibkr_bridge.web.door import HINT, NAME, Door

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from ibkr_bridge.catalogue import API, API_SEGMENTS, BRIDGED, KNOWN_PREFIXES, MARKETDATA, TICKLE, find
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.endpoint import Effect, Endpoint, Layer
 from ibkr_bridge.errors import NotBridged
+from ibkr_bridge.ibkr.catalogue import API, API_SEGMENTS, BRIDGED, KNOWN_PREFIXES, MARKETDATA, TICKLE, find
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer
 from ibkr_bridge.web import SETTINGS
 from ibkr_bridge.web.target import Destination, Target
 from ibkr_bridge.web.visit import Visit

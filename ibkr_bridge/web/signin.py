@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from ibkr_bridge.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
 from ibkr_bridge.errors import WrongMethod
+from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
 from ibkr_bridge.line import Line
 
 Answering = Callable[[web.Request, Line], Awaitable[web.StreamResponse]]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
-from ibkr_bridge.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, decoded
 from ibkr_bridge.errors import BadPath, BadRequest, UriTooLong
+from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, decoded
 
 LONGEST = 4000  # bytes: the Gateway's request line takes 4096, the method, our prefix and HTTP/1.1 included
 AMBIGUOUS_IN_PATH = re.compile(r"[\\;#]|%(?:[01][0-9A-F]|2F|5C|25|3B|3F|23|7F)", re.IGNORECASE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ibkr_bridge.catalogue import met
-from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.upstream.base import Answer, Call
 
 

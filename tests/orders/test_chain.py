@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.endpoint import Effect, Order
 from ibkr_bridge.errors import OrderInProgress
+from ibkr_bridge.ibkr.endpoint import Effect, Order
 from ibkr_bridge.orders.chain import ANSWER_WITHIN, Chain
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rules import Asked

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.endpoint import Order
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.changes import changed, shown, stands
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rows import Finding, Seen

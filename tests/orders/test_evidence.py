@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.endpoint import Order
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.evidence import find, wanted
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.rows import Finding, Seen, read_orders, read_trades

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from ibkr_bridge.endpoint import Order
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
+from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.ledger import Entry, State, What
 from ibkr_bridge.orders.record import Flight, Record
 from ibkr_bridge.orders.register import REMEMBERED, TWIN_FOR, Register

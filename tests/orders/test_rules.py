@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge import errors
-from ibkr_bridge.catalogue import CATALOGUE, decoded, find
-from ibkr_bridge.endpoint import Effect, Order
+from ibkr_bridge.ibkr.catalogue import CATALOGUE, decoded, find
+from ibkr_bridge.ibkr.endpoint import Effect, Order
 from ibkr_bridge.orders.rules import Asked, Standing, judge, read_call
 
 PAPER, LIVE, ODD = "DU1234567", "U7654321", "XX123"

@@ -13,8 +13,8 @@ import pytest
 
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.sources import ROOT
-from ibkr_bridge.endpoint import Layer
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
+from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import envoy, view
 from ibkr_bridge.session.keeper import CLOSEST, KIND_EVERY
 from ibkr_bridge.session.machine import Saw, State

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ibkr_bridge.catalogue import find
-from ibkr_bridge.endpoint import Holds
+from ibkr_bridge.ibkr.catalogue import find
+from ibkr_bridge.ibkr.endpoint import Holds
 from ibkr_bridge.traffic.memory import ENTRY, Kept, Memory, worth_telling
 from ibkr_bridge.upstream.base import Answer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.catalogue import find
 from ibkr_bridge.errors import Paced, PenaltyBox
 from ibkr_bridge.events import BoxDeclared, Bus, Fact, RowClosed, StateTrouble
+from ibkr_bridge.ibkr.catalogue import find
 from ibkr_bridge.traffic.penalty import BOX, LONGEST, Penalty
 from tests.clocks import ManualClock
 

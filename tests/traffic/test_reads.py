@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.catalogue import find
+from ibkr_bridge.ibkr.catalogue import find
 from ibkr_bridge.traffic.reads import Asker, Reads, Told
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.upstream.base import Answer, Call

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.counting import busiest
-from ibkr_bridge.catalogue import CATALOGUE, find
-from ibkr_bridge.endpoint import Endpoint, Pace
 from ibkr_bridge.errors import Busy
+from ibkr_bridge.ibkr.catalogue import CATALOGUE, find
+from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
 from ibkr_bridge.traffic.room import Guest, Importance, Limits, Room
 from tests.traffic.walked import Coming, by_row, walk
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.catalogue import find
-from ibkr_bridge.endpoint import Pace
 from ibkr_bridge.errors import Busy, Paced
+from ibkr_bridge.ibkr.catalogue import find
+from ibkr_bridge.ibkr.endpoint import Pace
 from ibkr_bridge.traffic.room import Importance, Limits
 from ibkr_bridge.traffic.turns import Turn, Turns
 from tests.clocks import ManualClock

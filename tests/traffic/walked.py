@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ibkr_bridge.endpoint import Endpoint
+from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.traffic.room import Guest, Importance, Limits, Room
 
 

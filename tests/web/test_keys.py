@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from ibkr_bridge.endpoint import Effect
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.web.keys import KeyRing, presented
 from tests.house import KEY, PREVIOUS, READING, settings_for
 

@@ -16,8 +16,8 @@ from hypothesis import settings as quick
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.endpoint import Effect
 from ibkr_bridge.errors import BadKey, BadRequest, WrongScope
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.web.keys import Key, KeyRing
 from ibkr_bridge.web.tokens import LONGEST, USUAL, Claims, Scope, Wanted, is_formed, read, signing_secret, wanted, write
 from tests.clocks import NOON, ManualClock

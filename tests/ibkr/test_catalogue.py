@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ibkr_bridge
-from ibkr_bridge.catalogue import API, AUTH_STATUS, CATALOGUE, VALIDATE, account_in, decoded, find, met, target
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED
-from ibkr_bridge.endpoint import Effect, Endpoint, Holds, Layer, Order
+from ibkr_bridge.ibkr.catalogue import API, AUTH_STATUS, CATALOGUE, VALIDATE, account_in, decoded, find, met, target
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Holds, Layer, Order
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FYI = (
     *(("GET", what) for what in ("unreadnumber", "settings", "disclaimer/x", "deliveryoptions")),
     *(("GET", what) for what in ("notifications", "notifications/more")),
@@ -257,7 +257,7 @@ def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:
 def test_no_other_room_names_a_path_of_ibkr() -> None:
     """One table: whoever needs a path takes it from here."""
     house = Path(ibkr_bridge.__file__).parent
-    rooms = [file for file in house.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
+    rooms = [file for file in house.rglob("*.py") if "sim" not in file.parts and file.name != "ibkr/catalogue.py"]
     named_path = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
 
     assert not [f"{file.name}: {found}" for file in rooms for found in named_path.findall(file.read_text("utf-8"))]

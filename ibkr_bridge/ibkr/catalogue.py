@@ -19,7 +19,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-from ibkr_bridge.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Made, Need, Order, Pace
+from ibkr_bridge.ibkr.endpoint import UNKNOWN, Effect, Endpoint, Holds, Layer, Made, Need, Order, Pace
 
 READ, CHANGE, TRADE, SESSION, COSTS_MONEY = Effect.READ, Effect.CHANGE, Effect.TRADE, Effect.SESSION, Effect.COSTS_MONEY
 LOGIN, BROKERAGE = Layer.LOGIN, Layer.BROKERAGE
