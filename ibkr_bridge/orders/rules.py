@@ -23,6 +23,7 @@ from ibkr_bridge.redaction import ACCOUNT
 PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 ORDER_ID = "{orderId}"
 ONE_ORDER = re.compile(r"[1-9]\d*", re.ASCII)  # IBKR takes -1 for all of an account; and who knows what else
+NO_RULES = (Effect.READ, Effect.SESSION)  # nothing of such a call is judged, so nothing is looked for in it
 CANCEL_ALL = "cancel-all"
 UNBOUNDED_HINT = (
     "IBKR_MAX_ORDER_VALUE is set: name a size and a price; a limit order to buy needs no more, others a quote in "
@@ -199,7 +200,7 @@ def read_call(
     Raises:
         BadRequest: the body of a call that changes something is not JSON, so the rules cannot see into it.
     """
-    if not RULES[row.effect]:
+    if row.effect in NO_RULES:
         return Asked(row.effect, row.order)
     found = mentions(query, body if row.effect in (Effect.CHANGE, Effect.TRADE) else b"")
     named = account_in(row, segments)
