@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ibkr_bridge.calls.messages import Answer, let_go
 from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, OrderUnknown, UpstreamRefused
 from ibkr_bridge.ibkr.bodies import wants_accounts
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
@@ -10,7 +11,6 @@ from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.preflight import doubts_session
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.upstream.base import Answer, let_go
 
 
 class Explaining:

@@ -12,8 +12,12 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
-from ibkr_bridge.composed import Ask
-from ibkr_bridge.composed.asked import refuse_too_many
+from ibkr_bridge.calls.content_encoding import unpacked
+from ibkr_bridge.calls.context import CallerGone, Spent, Trip
+from ibkr_bridge.calls.context import ignore as ignore_leaving
+from ibkr_bridge.calls.facts import Asked
+from ibkr_bridge.calls.messages import Answer, Ask, Call, whole
+from ibkr_bridge.calls.parameters import refuse_too_many
 from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.orders_list import orders_list, without_filters
 from ibkr_bridge.composed.positions import positions
@@ -26,7 +30,7 @@ from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint, Holds, Layer, Made, Order
 from ibkr_bridge.ordering import Errand, Ordering
 from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.rules import Asked, Standing, applying, judge
+from ibkr_bridge.orders.rules.rules import Standing, applying, judge
 from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
@@ -39,12 +43,8 @@ from ibkr_bridge.traffic.reads import Asker, Reads, key_of
 from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
-from ibkr_bridge.trip import CallerGone, Spent, Trip
-from ibkr_bridge.trip import ignore as ignore_leaving
-from ibkr_bridge.upstream.base import Answer, Call, whole
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.packed import unpacked
 
 Compose = Callable[[Ask, Call], Awaitable[Answer]]
 COMPOSED: Mapping[Made, Compose] = {Made.FILTERED: orders_list, Made.PAGES: positions}

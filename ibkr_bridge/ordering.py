@@ -14,6 +14,10 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 from urllib.parse import quote
 
+from ibkr_bridge.calls.context import CallerGone, Trip
+from ibkr_bridge.calls.facts import Asked
+from ibkr_bridge.calls.header_policy import upwards
+from ibkr_bridge.calls.messages import Answer, Call, Late, let_go, whole
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, met, target
@@ -21,13 +25,9 @@ from ibkr_bridge.ibkr.endpoint import Effect, Layer
 from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.desk import Desk
 from ibkr_bridge.orders.rows import Seen, read_orders, read_trades
-from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.orders.seek import Seeker
 from ibkr_bridge.orders.wish import Send, Wish
 from ibkr_bridge.search import Search
-from ibkr_bridge.trip import CallerGone, Trip
-from ibkr_bridge.upstream.base import Answer, Call, Late, let_go, whole
-from ibkr_bridge.upstream.headers import upwards
 
 OURS = "bridge"  # the key under which the bridge's own calls take turns
 GRACE = 2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make

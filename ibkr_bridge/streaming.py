@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.context import Trip
+from ibkr_bridge.calls.messages import Answer, in_words
 from ibkr_bridge.clock import Clock, utc_ms, utc_text
 from ibkr_bridge.ibkr.bodies import as_object
 from ibkr_bridge.ibkr.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
@@ -19,8 +21,6 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.stream.feed import Feed
 from ibkr_bridge.stream.hub import Hub
-from ibkr_bridge.trip import Trip
-from ibkr_bridge.upstream.base import Answer, in_words
 from ibkr_bridge.upstream.socket import Sockets
 
 BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's

@@ -12,14 +12,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
+from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.composed import Ask
 from ibkr_bridge.composed.firsts import Firsts, Notice
 from ibkr_bridge.composed.snapshots import Snapshots
 from ibkr_bridge.errors import BridgeError, NotNow
 from ibkr_bridge.ibkr.bodies import is_thin, wants_accounts
 from ibkr_bridge.ibkr.endpoint import Endpoint, Made, Need
-from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 SHORTLY = 0.5  # seconds that a call which changes something waits for what IBKR wants first
 

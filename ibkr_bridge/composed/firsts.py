@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import quote
 
-from ibkr_bridge.composed import Ask
-from ibkr_bridge.composed.asked import contract_ids, instruments, listed
+from ibkr_bridge.calls.header_policy import upwards
+from ibkr_bridge.calls.messages import Answer, Ask, Call
+from ibkr_bridge.calls.parameters import contract_ids, instruments, listed
 from ibkr_bridge.ibkr.bodies import as_object, as_rows
 from ibkr_bridge.ibkr.catalogue import ACCOUNTS, DEFINITIONS, FARM, PORTFOLIO_ACCOUNTS, SEARCH, SNAPSHOT, target
 from ibkr_bridge.ibkr.endpoint import Endpoint, Need
-from ibkr_bridge.upstream.base import Answer, Call
-from ibkr_bridge.upstream.headers import upwards
 
 EVERYTHING = ("",)
 MOST_KEPT = 20_000  # things that were asked in one session; a caller could ask for all numbers there are

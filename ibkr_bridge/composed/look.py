@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.composed.asked import listed
+from ibkr_bridge.calls.messages import Answer, Call
+from ibkr_bridge.calls.parameters import listed
 from ibkr_bridge.ibkr.bodies import as_rows
-from ibkr_bridge.upstream.base import Answer, Call
 
 INSTRUMENT = re.compile(r"\d{1,12}(@[A-Za-z0-9.:]{1,20})?", re.ASCII)  # 265598, 265598@SMART: fit for a header too
 FIELD = re.compile(r"\d{1,6}", re.ASCII)

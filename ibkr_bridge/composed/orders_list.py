@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from ibkr_bridge.composed import Ask, says_no
+from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go, says_no
 from ibkr_bridge.errors import BadRequest, GatewayGarbled
 from ibkr_bridge.ibkr.json_spans import elements, joined, members
-from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 STATES = (
     *("inactive", "pendingsubmit", "presubmitted", "submitted", "filled"),

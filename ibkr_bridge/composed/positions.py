@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibkr_bridge.composed import Ask, says_no
+from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go, says_no
 from ibkr_bridge.errors import GatewayGarbled
 from ibkr_bridge.ibkr.json_spans import Part, elements, joined
-from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 MOST_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
 

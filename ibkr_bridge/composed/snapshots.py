@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from ibkr_bridge.calls.messages import Answer, Call, let_go
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.composed.look import Look, look
 from ibkr_bridge.errors import GatewayTrouble, NotNow
-from ibkr_bridge.upstream.base import Answer, Call, let_go
 
 MISSING = "X-Bridge-Missing"
 WITHIN = 4.0  # seconds

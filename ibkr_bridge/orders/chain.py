@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.orders.verdict import Question
 from ibkr_bridge.orders.wish import CallerGone
 

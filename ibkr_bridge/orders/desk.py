@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import Order
@@ -26,7 +27,6 @@ from ibkr_bridge.orders.retelling import again
 from ibkr_bridge.orders.tickets import named, read_tickets
 from ibkr_bridge.orders.verdict import read_answer, read_done
 from ibkr_bridge.orders.wish import Wish
-from ibkr_bridge.upstream.base import Answer, Call
 
 ONE_AT_A_TIME: Mapping[Order, Read] = {Order.PLACE: read_answer, Order.MODIFY: read_answer}
 AT_ONCE: Mapping[Order, Read] = {Order.CANCEL: read_done, Order.ANSWER: read_done}

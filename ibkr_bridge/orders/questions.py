@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from ibkr_bridge.calls.content_encoding import unpacked
+from ibkr_bridge.calls.header_policy import upwards
+from ibkr_bridge.calls.messages import Answer, Call, whole
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
 from ibkr_bridge.ibkr.catalogue import REPLY, target
 from ibkr_bridge.ibkr.endpoint import Order
@@ -24,9 +27,6 @@ from ibkr_bridge.orders.retelling import joined, retold
 from ibkr_bridge.orders.tickets import once_each
 from ibkr_bridge.orders.verdict import Question, Verdict, read_answer, read_one
 from ibkr_bridge.orders.wish import CallerGone, Wish
-from ibkr_bridge.upstream.base import Answer, Call, whole
-from ibkr_bridge.upstream.headers import upwards
-from ibkr_bridge.upstream.packed import unpacked
 
 SHORTLY = 1.0  # seconds; others wait for the line meanwhile, and IBKR forgets its question with the session anyhow
 AT_LEISURE = 10.0  # seconds; longer than a session takes to be found ready after a start

@@ -6,11 +6,11 @@ import asyncio
 import copy
 from contextlib import suppress
 
+from ibkr_bridge.calls.messages import Answer, in_words
 from ibkr_bridge.errors import BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown
 from ibkr_bridge.orders.ledger import State
 from ibkr_bridge.orders.record import Flight, Record
 from ibkr_bridge.orders.wish import Wish
-from ibkr_bridge.upstream.base import Answer, in_words
 
 LONGEST = 120.0  # seconds; an order's own deadlines are over long before
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ibkr_bridge.calls.header_policy import upwards
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import as_object, hides_error
 from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, target
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.verdict import MESSAGE_ID
 from ibkr_bridge.state_file import keep
-from ibkr_bridge.upstream.base import Answer, Call
-from ibkr_bridge.upstream.headers import upwards
 
 MOST = 51  # message ids IBKR takes in one call
 JSON = (("Content-Type", "application/json"),)

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ibkr_bridge.calls.facts import Asked
+from ibkr_bridge.calls.messages import Answer, Call, Late
 from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.record import Record, digest
-from ibkr_bridge.orders.rules import Asked
-from ibkr_bridge.upstream.base import Answer, Call, Late
 
 
 class CallerGone(Exception):

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.ibkr.endpoint import Layer
@@ -23,7 +24,6 @@ from ibkr_bridge.session.machine import Act, Saw, Session, State, step
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import Ration
 from ibkr_bridge.session.view import PATIENCE, Policy, Road, View
-from ibkr_bridge.upstream.base import Call
 
 TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time
 TICKLE_EVERY = 60.0  # seconds, as IBKR asks; its idle time-out is 5 to 6 minutes

@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
+from ibkr_bridge.calls.messages import LARGEST, Answer
 from ibkr_bridge.ibkr.bodies import hides_error, is_empty, is_json, is_thin
 from ibkr_bridge.ibkr.endpoint import Endpoint, Holds
-from ibkr_bridge.upstream.base import LARGEST, Answer
 
 MOST_ENTRIES = 512
 MOST_BYTES = 32 * 1024 * 1024

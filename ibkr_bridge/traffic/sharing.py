@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ibkr_bridge.calls.messages import Answer
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Paced
-from ibkr_bridge.upstream.base import Answer
 
 Passenger = Callable[[], bool]
 """Whether somebody who waits is still there."""

@@ -19,8 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
-from ibkr_bridge.upstream.base import Answer, Call, LastLook, Late, Left
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.wire import GatewayProtocol

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from yarl import URL
 
+from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left, go, nobody, once
 from ibkr_bridge.errors import BridgeError, GatewayGarbled
-from ibkr_bridge.upstream.base import Answer, Call, LastLook, Late, Left, go, nobody, once
 from ibkr_bridge.upstream.connections import Connections
 from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
 from ibkr_bridge.upstream.jar import Jar

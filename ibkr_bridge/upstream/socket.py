@@ -15,9 +15,9 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from ibkr_bridge.calls.header_policy import USER_AGENT
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
 from ibkr_bridge.upstream.connections import context_of
-from ibkr_bridge.upstream.headers import USER_AGENT
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls
 

@@ -15,16 +15,16 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.context import CallerGone, Trip
+from ibkr_bridge.calls.facts import read_call
+from ibkr_bridge.calls.header_policy import downwards, upwards
+from ibkr_bridge.calls.messages import Answer, Call, Rest
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
 from ibkr_bridge.ibkr.catalogue import account_in
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.line import Line
 from ibkr_bridge.ordering import Errand
 from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rules import read_call
-from ibkr_bridge.trip import CallerGone, Trip
-from ibkr_bridge.upstream.base import Answer, Call, Rest
-from ibkr_bridge.upstream.headers import downwards, upwards
 from ibkr_bridge.web import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
 from ibkr_bridge.web.door import Door
 from ibkr_bridge.web.pipeline import is_there, unread

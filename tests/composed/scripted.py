@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.upstream.base import Answer, Call
 
 
 class Scripted:

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.composed.snapshots import MISSING, NOT_AGAIN_FOR, WITHIN
 from ibkr_bridge.errors import GatewaySilent, Paced
 from ibkr_bridge.ibkr.catalogue import met
-from ibkr_bridge.upstream.base import Answer, Call
 from tests.clocks import ManualClock
 from tests.composed.scripted import Asking, Scripted, good
 from tests.house import within

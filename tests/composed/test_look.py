@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.composed.asked import instruments, listed, refuse_too_many
+from ibkr_bridge.calls.messages import Answer, Call
+from ibkr_bridge.calls.parameters import instruments, listed, refuse_too_many
 from ibkr_bridge.composed.look import LONGEST, Look, look
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.catalogue import met
-from ibkr_bridge.upstream.base import Answer, Call
 
 SNAPSHOT = "/v1/api/iserver/marketdata/snapshot"
 BOTH = ("31", "84")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.composed.value import Quote
 from ibkr_bridge.composed.worth import read_quote, tickets_in, worth
 from ibkr_bridge.errors import BridgeError, Busy, GatewaySilent, Paced, SessionDown
-from ibkr_bridge.upstream.base import Answer, Call
 from tests.composed.scripted import Scripted, good
 from tests.rest import Rest
 

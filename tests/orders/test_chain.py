@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
+from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Effect, Order
 from ibkr_bridge.orders.chain import ANSWER_WITHIN, Chain
 from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rules import Asked
 from ibkr_bridge.orders.verdict import Question
 from ibkr_bridge.orders.wish import CallerGone
 from tests.clocks import ManualClock

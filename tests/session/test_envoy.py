@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer, Call, Left, nobody
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
@@ -16,7 +17,6 @@ from ibkr_bridge.session.envoy import Envoy, denied
 from ibkr_bridge.session.machine import Saw
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from tests.rest import Rest

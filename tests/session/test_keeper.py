@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer, Call, Left, nobody
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.sources import ROOT
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
@@ -22,7 +23,6 @@ from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.ration import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
 from ibkr_bridge.session.view import FRESH, STUCK, YIELD_HINT, Road
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.base import Answer, Call, Left, nobody
 from tests.clocks import ManualClock
 from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH, Watched
 

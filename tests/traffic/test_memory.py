@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer
 from ibkr_bridge.ibkr.catalogue import find
 from ibkr_bridge.ibkr.endpoint import Holds
 from ibkr_bridge.traffic.memory import ENTRY, Kept, Memory, worth_telling
-from ibkr_bridge.upstream.base import Answer
 
 ACCOUNTS = find("GET", ("portfolio", "accounts"))
 PAIRS = find("GET", ("iserver", "currency", "pairs"))

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.connections import REST
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
@@ -18,7 +19,6 @@ from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.base import Call
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.tls import Tls, judge

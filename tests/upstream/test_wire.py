@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.upstream.base import Answer, Call
 from ibkr_bridge.upstream.gateway import Gateway
 from ibkr_bridge.upstream.jar import Jar
 from ibkr_bridge.upstream.wire import LONGEST_HEAD

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_plus
 
+from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.bodies import as_object
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.upstream.base import Call
 
 CONTRACT_ID = re.compile(r"\d{1,12}", re.ASCII)
 MOST_IDS = 100

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ibkr_bridge import VERSION
-from ibkr_bridge.upstream.base import Headers
+from ibkr_bridge.calls.messages import Headers
 
 UP = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}  # what crosses; what stands in for it
 DOWN = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from ibkr_bridge.upstream.headers import LONGEST, USER_AGENT, downwards, upwards
+from ibkr_bridge.calls.header_policy import LONGEST, USER_AGENT, downwards, upwards
 
 
 def test_a_call_goes_up_with_type_and_taste_and_our_own_name() -> None:

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge import errors
+from ibkr_bridge.calls.facts import Asked, read_call
 from ibkr_bridge.ibkr.catalogue import CATALOGUE, decoded, find
 from ibkr_bridge.ibkr.endpoint import Effect, Order
-from ibkr_bridge.orders.rules import Asked, Standing, judge, read_call
+from ibkr_bridge.orders.rules.rules import Standing, judge
 
 PAPER, LIVE, ODD = "DU1234567", "U7654321", "XX123"
 PLACE = f"/iserver/account/{PAPER}/orders"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ibkr_bridge.errors import GatewaySilent
+from ibkr_bridge.ibkr.bodies import hides_error
 
 LARGEST = 4 * 1024 * 1024  # bytes of an answer that is kept whole
 WHOLE_WITHIN = 30.0  # seconds for it to come
@@ -138,15 +139,10 @@ def once(left: Left) -> Left:
     return say
 
 
-class Upstream(Protocol):
-    """A road to IBKR."""
+Ask = Callable[[Call], Awaitable[Answer]]
+"""Asks one of the calls that an answer is made of."""
 
-    async def ask(self, call: Call, left: Left = nobody, last_look: LastLook = go) -> Answer:
-        """Send one call and bring its answer.
 
-        Raises:
-            GatewayUnreachable: no connection; nothing was sent.
-            GatewaySilent: no answer within the deadline. The call may still be at work over there.
-            GatewayGarbled: the connection broke, or what came is not HTTP.
-        """
-        ...
+def says_no(answer: Answer) -> bool:
+    """Whether IBKR refuses: by its status, or inside its 200."""
+    return answer.status != 200 or (answer.rest is None and hides_error(answer.body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from ibkr_bridge.upstream.base import LARGEST, Answer
+from ibkr_bridge.calls.messages import LARGEST, Answer
 
 GZIP_OR_ZLIB = 47  # zlib's word for "whichever of them it is"
 PACKED = ("gzip", "x-gzip", "deflate")
