@@ -17,7 +17,7 @@ from ibkr_bridge import app
 from ibkr_bridge.orders import chain
 from ibkr_bridge.search import Search
 from ibkr_bridge.traffic.manners import UNHURRIED
-from ibkr_bridge.upstream.gateway import Gateway
+from ibkr_bridge.upstream.gateway.client import Gateway
 
 GHOST_FOR = 3.0  # seconds
 ANSWER_WITHIN = 0.4  # seconds

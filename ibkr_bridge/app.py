@@ -37,10 +37,10 @@ from ibkr_bridge.traffic.manners import Manners
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.socket import Sockets
-from ibkr_bridge.upstream.tls import judge
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.tls import judge
+from ibkr_bridge.upstream.gateway.websocket import Sockets
 from ibkr_bridge.web import (
     AGAIN,
     BUS,

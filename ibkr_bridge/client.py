@@ -59,7 +59,7 @@ __all__ = [
     "SettingsError",
 ]
 
-CONNECTING = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/exchange.py
+CONNECTING = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/gateway/exchange.py
 BODY_FACTOR = 4  # likewise: a body may take so many times the deadline of its head
 MARGIN = 5.0  # seconds by which we wait longer: the bridge, not we, says what happened
 REPEATS = 2  # three attempts tell a hiccup from trouble

@@ -43,8 +43,8 @@ from ibkr_bridge.traffic.reads import Asker, Reads, key_of
 from ibkr_bridge.traffic.room import Importance
 from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
 
 Compose = Callable[[Ask, Call], Awaitable[Answer]]
 COMPOSED: Mapping[Made, Compose] = {Made.FILTERED: orders_list, Made.PAGES: positions}

@@ -21,7 +21,7 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.stream.feed import Feed
 from ibkr_bridge.stream.hub import Hub
-from ibkr_bridge.upstream.socket import Sockets
+from ibkr_bridge.upstream.gateway.websocket import Sockets
 
 BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's
 TEND_EVERY = 1.0  # seconds between two looks at what time has brought

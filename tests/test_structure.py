@@ -19,7 +19,7 @@ from ibkr_bridge.config.sources import SECRETS
 from ibkr_bridge.errors import family
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.session.machine import State
-from ibkr_bridge.upstream import exchange
+from ibkr_bridge.upstream.gateway import exchange
 from ibkr_bridge.web import passthrough, target
 from ibkr_bridge.web.routes import ENDLESS, OWN
 
@@ -287,7 +287,7 @@ def test_every_loop_is_accounted_for() -> None:
 
 TASKS = {
     *("app.py", "stream/feed.py"),  # in groups: whoever made them waits for them
-    *("upstream/gateway.py", "traffic/sharing.py"),  # what must outlive its caller
+    *("upstream/gateway/client.py", "traffic/sharing.py"),  # what must outlive its caller
 }
 
 

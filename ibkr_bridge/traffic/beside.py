@@ -16,7 +16,7 @@ from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.traffic.penalty import Penalty
 from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns, no_second_call
-from ibkr_bridge.upstream.gateway import Gateway
+from ibkr_bridge.upstream.gateway.client import Gateway
 
 Noticing = Callable[[], Callable[[Endpoint, Call, Answer], None]]
 

@@ -17,10 +17,10 @@ from ibkr_bridge.session.envoy import Envoy, denied
 from ibkr_bridge.session.machine import Saw
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
 from tests.rest import Rest
-from tests.upstream.stage import PATIENCE, Heard, Stage, Voice, never
+from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Stage, Voice, never
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
 

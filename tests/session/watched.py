@@ -14,8 +14,8 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
 from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
 from tests.clocks import ManualClock
 
 WATCH = 3.0  # seconds between two looks, as IBKR_GATEWAY_WATCH says when nothing is said

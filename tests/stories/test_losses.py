@@ -21,8 +21,8 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.session.view import Policy
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
 from tests.clocks import ManualClock
 
 LOSSES = 1_000

@@ -12,7 +12,7 @@ from ibkr_bridge.session.machine import State
 from ibkr_bridge.web import passthrough
 from tests.conftest import Open
 from tests.house import KEY, House
-from tests.upstream.stage import PATIENCE, Heard, Script, Stage, Voice, never
+from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Script, Stage, Voice, never
 
 LARGE = 1_000_000  # bytes; from 256 KiB on an answer is passed on as it comes
 HUGE = 50_000_000  # bytes; more than all buffers on the way can hold

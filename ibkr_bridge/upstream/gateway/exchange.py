@@ -21,9 +21,9 @@ from yarl import URL
 
 from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left
 from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
-from ibkr_bridge.upstream.connections import Connections
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.wire import GatewayProtocol
+from ibkr_bridge.upstream.gateway.connection import GatewayProtocol
+from ibkr_bridge.upstream.gateway.connection_pool import Connections
+from ibkr_bridge.upstream.gateway.cookies import Jar
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
 BODY_FACTOR = 4  # a whole body may take so many times the deadline of one piece

@@ -13,10 +13,10 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.wire import LONGEST_HEAD
-from tests.upstream.stage import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.connection import LONGEST_HEAD
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
 STRAY = b"0\r\n\r\n"
 HEADS = {

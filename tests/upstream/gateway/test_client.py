@@ -15,10 +15,10 @@ from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, Gatew
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.connections import REST
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
-from tests.upstream.stage import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.connection_pool import REST
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
 SHORT = 0.15  # seconds of patience for silences that are meant
 LARGE = 1_000_000  # bytes of a body that is passed on as it comes

@@ -16,10 +16,10 @@ from yarl import URL
 
 from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left, go, nobody, once
 from ibkr_bridge.errors import BridgeError, GatewayGarbled
-from ibkr_bridge.upstream.connections import Connections
-from ibkr_bridge.upstream.exchange import Broken, Exchange, Work
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.tls import Tls
+from ibkr_bridge.upstream.gateway.connection_pool import Connections
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.exchange import Broken, Exchange, Work
+from ibkr_bridge.upstream.gateway.tls import Tls
 
 GHOST_FOR = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
 

@@ -19,11 +19,11 @@ from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway import Gateway
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.tls import Tls, judge
+from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.tls import Tls, judge
 from tests.conftest import Open
-from tests.upstream.stage import PATIENCE, Stage
+from tests.upstream.gateway.scripted_gateway import PATIENCE, Stage
 
 STATUS = Call("GET", "/v1/api/iserver/auth/status")
 ORDER = Call("POST", "/v1/api/iserver/account/DU1234567/orders", body=b"{}", changes=True)

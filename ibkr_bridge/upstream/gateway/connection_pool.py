@@ -17,8 +17,8 @@ from weakref import WeakSet
 import aiohttp
 from yarl import URL
 
-from ibkr_bridge.upstream.tls import Tls
-from ibkr_bridge.upstream.wire import GatewayProtocol
+from ibkr_bridge.upstream.gateway.connection import GatewayProtocol
+from ibkr_bridge.upstream.gateway.tls import Tls
 
 REST = 15.0  # seconds a connection may rest; a fresh one costs a millisecond on loopback
 

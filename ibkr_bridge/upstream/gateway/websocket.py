@@ -17,9 +17,9 @@ from yarl import URL
 
 from ibkr_bridge.calls.header_policy import USER_AGENT
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
-from ibkr_bridge.upstream.connections import context_of
-from ibkr_bridge.upstream.jar import Jar
-from ibkr_bridge.upstream.tls import Tls
+from ibkr_bridge.upstream.gateway.connection_pool import context_of
+from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.tls import Tls
 
 TARGET = "/v1/api/ws"
 LARGEST = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB

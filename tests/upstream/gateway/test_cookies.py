@@ -17,7 +17,7 @@ from yarl import URL
 
 from ibkr_bridge.events import Bus, CookiesSetAside, Fact, StateTrouble
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.upstream.jar import BETWEEN_SAVES, Jar
+from ibkr_bridge.upstream.gateway.cookies import BETWEEN_SAVES, Jar
 from tests.clocks import ManualClock
 
 GATEWAY = URL("https://127.0.0.1:5000/v1/api/tickle")
