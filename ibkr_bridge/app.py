@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
+from ibkr_bridge.cache.cached_reads import Reads
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.config.settings import Settings, SettingsError
@@ -35,7 +36,6 @@ from ibkr_bridge.traffic.beside import Beside
 from ibkr_bridge.traffic.long import LongPaces
 from ibkr_bridge.traffic.manners import Manners
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
+from ibkr_bridge.cache.cached_reads import Asker, Reads, key_of
+from ibkr_bridge.cache.response_cache import Kept
+from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.content_encoding import unpacked
 from ibkr_bridge.calls.context import CallerGone, Spent, Trip
 from ibkr_bridge.calls.context import ignore as ignore_leaving
@@ -37,11 +40,8 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.traffic.long import LongPaces
-from ibkr_bridge.traffic.memory import Kept
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.reads import Asker, Reads, key_of
 from ibkr_bridge.traffic.room import Importance
-from ibkr_bridge.traffic.sharing import Flight
 from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

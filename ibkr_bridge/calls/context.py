@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.record import Record
 from ibkr_bridge.orders.wish import CallerGone
-from ibkr_bridge.traffic.sharing import Flight
 
 __all__ = ["CallerGone", "Spent", "Trip", "ignore"]
 

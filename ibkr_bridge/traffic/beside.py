@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
+from ibkr_bridge.cache.cached_reads import Reads
 from ibkr_bridge.calls.messages import Answer, Call, LastLook, Left, nobody
 from ibkr_bridge.errors import Paced
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.reads import Reads
 from ibkr_bridge.traffic.turns import Turns, no_second_call
 from ibkr_bridge.upstream.gateway.client import Gateway
 

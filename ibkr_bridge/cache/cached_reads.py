@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from ibkr_bridge.cache.response_cache import Kept, Memory
+from ibkr_bridge.cache.singleflight import Era, Flight, Fly, Passenger, Sharing
 from ibkr_bridge.calls.messages import Answer, Call, let_go
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.ibkr.endpoint import Endpoint, Holds
-from ibkr_bridge.traffic.memory import Kept, Memory
-from ibkr_bridge.traffic.sharing import Era, Flight, Fly, Passenger, Sharing
 
 
 @dataclass(frozen=True)

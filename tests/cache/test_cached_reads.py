@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
+from ibkr_bridge.cache.cached_reads import Asker, Reads, Told
+from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.catalogue import find
-from ibkr_bridge.traffic.reads import Asker, Reads, Told
-from ibkr_bridge.traffic.sharing import Flight
 from tests.clocks import ManualClock
 from tests.rest import Rest
 

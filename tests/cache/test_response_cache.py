@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ibkr_bridge.cache.response_cache import ENTRY, Kept, Memory, worth_telling
 from ibkr_bridge.calls.messages import Answer
 from ibkr_bridge.ibkr.catalogue import find
 from ibkr_bridge.ibkr.endpoint import Holds
-from ibkr_bridge.traffic.memory import ENTRY, Kept, Memory, worth_telling
 
 ACCOUNTS = find("GET", ("portfolio", "accounts"))
 PAIRS = find("GET", ("iserver", "currency", "pairs"))

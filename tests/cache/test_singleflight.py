@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
+from ibkr_bridge.cache.singleflight import Flight, Fly, Sharing
 from ibkr_bridge.calls.messages import Answer
 from ibkr_bridge.errors import Busy, Paced
-from ibkr_bridge.traffic.sharing import Flight, Fly, Sharing
 from tests.clocks import ManualClock
 
 ANSWER = Answer(200, {}, b"[]")
