@@ -15,8 +15,8 @@ import sys
 from bench.wide import run
 from ibkr_bridge import app
 from ibkr_bridge.orders import chain
+from ibkr_bridge.profiles.options import UNHURRIED
 from ibkr_bridge.search import Search
-from ibkr_bridge.traffic.manners import UNHURRIED
 from ibkr_bridge.upstream.gateway.client import Gateway
 
 GHOST_FOR = 3.0  # seconds

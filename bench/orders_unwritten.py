@@ -16,7 +16,7 @@ from bench.wide import run
 from ibkr_bridge import app
 from ibkr_bridge.orders.journal import Journal, prepared
 from ibkr_bridge.orders.ledger import Entry
-from ibkr_bridge.traffic.manners import UNHURRIED
+from ibkr_bridge.profiles.options import UNHURRIED
 
 
 class InMemory(Journal):

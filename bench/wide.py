@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import demo, main, serve
-from ibkr_bridge.traffic.manners import UNHURRIED, Manners
+from ibkr_bridge.profiles.options import UNHURRIED, Manners
 
 WIDE = 64  # places
 

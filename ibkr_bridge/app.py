@@ -20,6 +20,9 @@ from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.explaining import Explaining
+from ibkr_bridge.limits.admission import Turns
+from ibkr_bridge.limits.penalty_box import Penalty
+from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.line import Line
 from ibkr_bridge.observe.service import Service
 from ibkr_bridge.ordering import Ordering
@@ -27,16 +30,13 @@ from ibkr_bridge.orders.book import Book
 from ibkr_bridge.orders.journal import Journal
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.suppressed import Suppressed
+from ibkr_bridge.profiles.keeper_upstream import Beside
+from ibkr_bridge.profiles.options import Manners
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.supervision import Pulse
-from ibkr_bridge.traffic.beside import Beside
-from ibkr_bridge.traffic.long import LongPaces
-from ibkr_bridge.traffic.manners import Manners
-from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.turns import Turns
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
 from ibkr_bridge.upstream.gateway.tls import judge

@@ -31,6 +31,10 @@ from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.ibkr.bodies import wants_accounts
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint, Holds, Layer, Made, Order
+from ibkr_bridge.limits.admission import Turn, Turns, ignore, no_second_call
+from ibkr_bridge.limits.admission_queue import Importance
+from ibkr_bridge.limits.penalty_box import Penalty
+from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.ordering import Errand, Ordering
 from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules.rules import Standing, applying, judge
@@ -39,10 +43,6 @@ from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.streaming import Streaming
-from ibkr_bridge.traffic.long import LongPaces
-from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.room import Importance
-from ibkr_bridge.traffic.turns import Turn, Turns, ignore, no_second_call
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
 

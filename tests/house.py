@@ -19,10 +19,10 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.events import Bus, Fact, SessionChanged
 from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.search import Search
 from ibkr_bridge.session.machine import State
-from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"

@@ -43,7 +43,7 @@ BESIDE = {  # packages on no floor, what they may import besides themselves, and
 }
 OBSERVE_IMPORTS = {"profiles", "events", "redaction", "config", "supervision", "clock"}
 FORMER: frozenset[str] = frozenset(
-    ["app", "calling", "composed", "explaining", "line", "ordering", "search", "stream", "traffic", "web"]
+    ["app", "calling", "composed", "explaining", "line", "ordering", "search", "stream", "web"]
 )  # packages that have no floor yet; they leave this list one by one
 EXCEPTIONS: frozenset[tuple[str, str]] = frozenset(
     [
@@ -53,6 +53,7 @@ EXCEPTIONS: frozenset[tuple[str, str]] = frozenset(
         ("cli/serve.py", "app"),
         ("client.py", "calling"),
         ("orders/seek.py", "search"),
+        ("profiles/options.py", "search"),
         ("streaming.py", "session"),
         ("streaming.py", "stream"),
         ("streaming.py", "upstream"),

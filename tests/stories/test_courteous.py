@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.composed import snapshots
+from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 from tests.house import READING, House, Placed, settings_for
 
 SNAPSHOT, ES, AAPL = "/iserver/marketdata/snapshot", 495512563, 265598

@@ -12,9 +12,9 @@ import pytest
 
 from bench.counting import busiest
 from ibkr_bridge.events import BoxDeclared
+from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.traffic.manners import UNHURRIED, Manners
 from tests.house import KEY, House, Placed, Reply, settings_for, within
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"

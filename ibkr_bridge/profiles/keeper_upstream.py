@@ -14,8 +14,8 @@ from ibkr_bridge.calls.messages import Answer, Call, LastLook, Left, nobody
 from ibkr_bridge.errors import Paced
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.traffic.penalty import Penalty
-from ibkr_bridge.traffic.turns import Turns, no_second_call
+from ibkr_bridge.limits.admission import Turns, no_second_call
+from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.upstream.gateway.client import Gateway
 
 Noticing = Callable[[], Callable[[Endpoint, Call, Answer], None]]

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
-from ibkr_bridge.traffic.windows import Plan, Window
+from ibkr_bridge.limits.sliding_window import Plan, Window
 
 TRY_AGAIN = 1.0  # seconds
 LEARNS = 0.3  # how much the latest call tells of how long calls take

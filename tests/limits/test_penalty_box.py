@@ -10,7 +10,7 @@ import pytest
 from ibkr_bridge.errors import Paced, PenaltyBox
 from ibkr_bridge.events import BoxDeclared, Bus, Fact, RowClosed, StateTrouble
 from ibkr_bridge.ibkr.catalogue import find
-from ibkr_bridge.traffic.penalty import BOX, LONGEST, Penalty
+from ibkr_bridge.limits.penalty_box import BOX, LONGEST, Penalty
 from tests.clocks import ManualClock
 
 ORDERS = find("GET", ("iserver", "account", "orders"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.search import Search
-from ibkr_bridge.traffic.room import Limits
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 from ibkr_bridge.errors import Busy, Paced
 from ibkr_bridge.ibkr.catalogue import find
 from ibkr_bridge.ibkr.endpoint import Pace
-from ibkr_bridge.traffic.room import Importance, Limits
-from ibkr_bridge.traffic.turns import Turn, Turns
+from ibkr_bridge.limits.admission import Turn, Turns
+from ibkr_bridge.limits.admission_queue import Importance, Limits
 from tests.clocks import ManualClock
 
 READS, ORDERS = Importance.READS, Importance.ORDERS

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.traffic.room import Guest, Importance, Limits, Room
+from ibkr_bridge.limits.admission_queue import Guest, Importance, Limits, Room
 
 
 @dataclass(frozen=True)

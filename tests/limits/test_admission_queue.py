@@ -10,8 +10,8 @@ from bench.counting import busiest
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.catalogue import CATALOGUE, find
 from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
-from ibkr_bridge.traffic.room import Guest, Importance, Limits, Room
-from tests.traffic.walked import Coming, by_row, walk
+from ibkr_bridge.limits.admission_queue import Guest, Importance, Limits, Room
+from tests.limits.walked import Coming, by_row, walk
 
 SESSION, ORDERS, READS = Importance
 LIMITS = Limits()

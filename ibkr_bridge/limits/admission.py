@@ -13,7 +13,7 @@ from typing import NoReturn
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayGarbled, Paced
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.traffic.room import TRY_AGAIN, Guest, Importance, Limits, Room
+from ibkr_bridge.limits.admission_queue import TRY_AGAIN, Guest, Importance, Limits, Room
 
 NEARLY = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
 Expects = Callable[[float], None]

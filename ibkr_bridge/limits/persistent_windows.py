@@ -10,8 +10,8 @@ from pathlib import Path
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.ibkr.endpoint import Endpoint
+from ibkr_bridge.limits.admission import Turns
 from ibkr_bridge.state_file import keep
-from ibkr_bridge.traffic.turns import Turns
 
 LONG = 60.0  # seconds; a shorter limit is over by the time that the session is open again
 ROWS = {row.path: row for row in CATALOGUE if row.pace is not None and row.pace.seconds >= LONG}
