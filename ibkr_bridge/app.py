@@ -16,7 +16,6 @@ from aiohttp import web
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.cache.cached_reads import Reads
 from ibkr_bridge.clock import Clock, SystemClock
-from ibkr_bridge.composed.courtesy import Courtesy
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.explaining import Explaining
@@ -32,6 +31,7 @@ from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.profiles.keeper_upstream import Beside
 from ibkr_bridge.profiles.options import Manners
+from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.view import Policy, Road

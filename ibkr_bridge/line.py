@@ -21,10 +21,6 @@ from ibkr_bridge.calls.context import ignore as ignore_leaving
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Ask, Call, whole
 from ibkr_bridge.calls.parameters import refuse_too_many
-from ibkr_bridge.composed.courtesy import Courtesy
-from ibkr_bridge.composed.orders_list import orders_list, without_filters
-from ibkr_bridge.composed.positions import positions
-from ibkr_bridge.composed.worth import worth
 from ibkr_bridge.config.settings import Mode, Settings
 from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
 from ibkr_bridge.explaining import Explaining
@@ -37,8 +33,12 @@ from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.ordering import Errand, Ordering
 from ibkr_bridge.orders.pause import Pause
+from ibkr_bridge.orders.rules.order_value_inputs import worth
 from ibkr_bridge.orders.rules.rules import Standing, applying, judge
 from ibkr_bridge.orders.suppressed import Suppressed
+from ibkr_bridge.quirks.completion import Courtesy
+from ibkr_bridge.quirks.order_filters import orders_list, without_filters
+from ibkr_bridge.quirks.position_pages import positions
 from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.machine import Saw, State

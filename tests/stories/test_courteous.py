@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.composed import snapshots
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
+from ibkr_bridge.quirks import snapshot_completion
 from ibkr_bridge.session.machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import READING, House, Placed, settings_for
@@ -44,7 +44,7 @@ async def test_a_snapshot_that_stays_thin_says_what_is_missing(
     house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A field nobody has, an instrument that is none; also where it is told from memory."""
-    monkeypatch.setattr(snapshots, "WITHIN", 0.9)
+    monkeypatch.setattr(snapshot_completion, "WITHIN", 0.9)
     path = f"{SNAPSHOT}?conids={AAPL},77&fields=31,9999"
 
     first, second = [await house.get(path) for _ in range(2)]

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.composed.firsts import Firsts, Notice
-from ibkr_bridge.composed.snapshots import Snapshots
 from ibkr_bridge.errors import BridgeError, NotNow
 from ibkr_bridge.ibkr.bodies import is_thin, wants_accounts
 from ibkr_bridge.ibkr.endpoint import Endpoint, Made, Need
+from ibkr_bridge.quirks.prerequisites import Firsts, Notice
+from ibkr_bridge.quirks.snapshot_completion import Snapshots
 
 SHORTLY = 0.5  # seconds that a call which changes something waits for what IBKR wants first
 

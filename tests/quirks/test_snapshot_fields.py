@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.calls.parameters import instruments, listed, refuse_too_many
-from ibkr_bridge.composed.look import LONGEST, Look, look
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.quirks.snapshot_fields import LONGEST, Look, look
 
 SNAPSHOT = "/v1/api/iserver/marketdata/snapshot"
 BOTH = ("31", "84")

@@ -18,9 +18,9 @@ from urllib.parse import quote
 from ibkr_bridge.calls.header_policy import upwards
 from ibkr_bridge.calls.messages import Ask, Call, let_go
 from ibkr_bridge.calls.parameters import contract_ids
-from ibkr_bridge.composed.value import ONE, Facts, Quote, Ticket, estimate, instrument, needs_quote
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import DEFINITIONS, EXCHANGE_RATE, PORTFOLIO, SNAPSHOT, target
+from ibkr_bridge.orders.rules.order_value import ONE, Facts, Quote, Ticket, estimate, instrument, needs_quote
 
 LAST, BID, ASK, AVAILABILITY, UPDATED = "31", "84", "86", "6509", "_updated"
 REAL_TIME = "R"  # the first letter of 6509; delayed, frozen and unsubscribed ones are no price of now (OAS, SW2)

@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.composed.value import Quote
-from ibkr_bridge.composed.worth import read_quote, tickets_in, worth
 from ibkr_bridge.errors import BridgeError, Busy, GatewaySilent, Paced, SessionDown
-from tests.composed.scripted import Scripted, good
+from ibkr_bridge.orders.rules.order_value import Quote
+from ibkr_bridge.orders.rules.order_value_inputs import read_quote, tickets_in, worth
+from tests.quirks.scripted import Scripted, good
 from tests.rest import Rest
 
 ACCOUNT, NOW = "DU1234567", 1_750_000_000.0

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.composed.courtesy import Courtesy
-from ibkr_bridge.composed.snapshots import MISSING, NOT_AGAIN_FOR, WITHIN
 from ibkr_bridge.errors import GatewaySilent, Paced
 from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.quirks.completion import Courtesy
+from ibkr_bridge.quirks.snapshot_completion import MISSING, NOT_AGAIN_FOR, WITHIN
 from tests.clocks import ManualClock
-from tests.composed.scripted import Asking, Scripted, good
 from tests.house import within
+from tests.quirks.scripted import Asking, Scripted, good
 from tests.rest import Rest
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from ibkr_bridge.calls.messages import Answer, Call, let_go
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.composed.look import Look, look
 from ibkr_bridge.errors import GatewayTrouble, NotNow
+from ibkr_bridge.quirks.snapshot_fields import Look, look
 
 MISSING = "X-Bridge-Missing"
 WITHIN = 4.0  # seconds

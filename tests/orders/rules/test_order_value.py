@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.composed.value import FRESH_WITHIN, Facts, Quote, estimate, instrument, needs_quote
+from ibkr_bridge.orders.rules.order_value import FRESH_WITHIN, Facts, Quote, estimate, instrument, needs_quote
 
 QUOTE = Quote(Decimal(200), 1.0)
 STOCK = Facts("STK", None, Decimal(1), QUOTE)

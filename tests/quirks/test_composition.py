@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.composed.orders_list import filtered, orders_list, without_filters
-from ibkr_bridge.composed.positions import MOST_PAGES, positions
 from ibkr_bridge.errors import BadRequest, GatewayGarbled
 from ibkr_bridge.ibkr.json_spans import elements, joined, members
+from ibkr_bridge.quirks.order_filters import filtered, orders_list, without_filters
+from ibkr_bridge.quirks.position_pages import MOST_PAGES, positions
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
