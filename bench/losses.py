@@ -25,7 +25,7 @@ from ibkr_bridge.app import Bridge
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.events import Bus, Fact, SessionChanged, SessionLost, StreamUp
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 
 LOSSES, BRIDGES = 1000, 24

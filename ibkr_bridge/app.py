@@ -18,7 +18,6 @@ from ibkr_bridge.cache.cached_reads import Reads
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.limits.admission import Turns
 from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
@@ -33,8 +32,9 @@ from ibkr_bridge.profiles.keeper_upstream import Beside
 from ibkr_bridge.profiles.options import Manners
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.view import Policy, Road
+from ibkr_bridge.session.session_status import Policy, Road
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.upstream.gateway.client import Gateway

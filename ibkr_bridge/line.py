@@ -23,7 +23,6 @@ from ibkr_bridge.calls.messages import Answer, Ask, Call, whole
 from ibkr_bridge.calls.parameters import refuse_too_many
 from ibkr_bridge.config.settings import Mode, Settings
 from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
-from ibkr_bridge.explaining import Explaining
 from ibkr_bridge.ibkr.bodies import wants_accounts
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.ibkr.endpoint import Endpoint, Holds, Layer, Made, Order
@@ -39,9 +38,10 @@ from ibkr_bridge.orders.suppressed import Suppressed
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.quirks.order_filters import orders_list, without_filters
 from ibkr_bridge.quirks.position_pages import positions
-from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
+from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import Saw, State
+from ibkr_bridge.session.state_machine import Saw, State
+from ibkr_bridge.session.unavailable import LOOK_AGAIN_IN, down
 from ibkr_bridge.streaming import Streaming
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

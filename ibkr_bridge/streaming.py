@@ -18,7 +18,7 @@ from ibkr_bridge.clock import Clock, utc_ms, utc_text
 from ibkr_bridge.ibkr.bodies import as_object
 from ibkr_bridge.ibkr.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.stream.feed import Feed
 from ibkr_bridge.stream.hub import Hub
 from ibkr_bridge.upstream.gateway.websocket import Sockets

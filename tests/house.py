@@ -22,7 +22,7 @@ from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.search import Search
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"

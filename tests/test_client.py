@@ -28,7 +28,7 @@ from ibkr_bridge.client import (
     Reply,
     SettingsError,
 )
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.calling.stranger import HandClock, answer, stranger
 from tests.conftest import Open

@@ -14,7 +14,7 @@ import pytest
 from ibkr_bridge import client
 from ibkr_bridge.calling.answers import KINDS
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import KEY, House
 

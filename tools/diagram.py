@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ibkr_bridge.orders import ledger
-from ibkr_bridge.session.machine import MOVES, Saw, State
+from ibkr_bridge.session.state_machine import MOVES, Saw, State
 
 Arrows = dict[tuple[str, str], list[str]]
 

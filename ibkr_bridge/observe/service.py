@@ -10,7 +10,7 @@ from typing import NoReturn
 from ibkr_bridge.events import Fact, SessionChanged
 from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, Systemd, watchdog_pause
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.supervision import Pulse
 
 NOBODY_WATCHES = 3600.0  # seconds

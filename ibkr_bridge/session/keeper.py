@@ -19,11 +19,11 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.envoy import Asking, Envoy
-from ibkr_bridge.session.machine import Act, Saw, Session, State, step
+from ibkr_bridge.session.backoff import Ration
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.ration import Ration
-from ibkr_bridge.session.view import PATIENCE, Policy, Road, View
+from ibkr_bridge.session.session_api import Asking, Envoy
+from ibkr_bridge.session.session_status import PATIENCE, Policy, Road, View
+from ibkr_bridge.session.state_machine import Act, Saw, Session, State, step
 
 TICKLE_AGAIN = 2.0  # seconds after one that failed, then twice as long each time
 TICKLE_EVERY = 60.0  # seconds, as IBKR asks; its idle time-out is 5 to 6 minutes

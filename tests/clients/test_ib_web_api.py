@@ -20,7 +20,7 @@ from ib_web_api import (
 )
 from ib_web_api.rest import ApiException
 
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
 from tests.house import House

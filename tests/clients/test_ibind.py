@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ibind import ExternalBrokerError, IbkrClient, OrderRequest, QuestionType
 
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
 from tests.house import House

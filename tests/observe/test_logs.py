@@ -15,7 +15,7 @@ from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import BridgeStopped, KeeperSurprised
 from ibkr_bridge.observe.logs import Log, chosen_format, leads_to_journal
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.house import KEY, PREVIOUS, READING, House, Placed

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.observe.systemd import ALIVE, Systemd, watchdog_pause
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import House, settings_for
 from tests.observe.notified import Manager

@@ -16,12 +16,12 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.sources import ROOT
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
-from ibkr_bridge.session import envoy, view
+from ibkr_bridge.session import session_api, session_status
+from ibkr_bridge.session.backoff import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
 from ibkr_bridge.session.keeper import CLOSEST, KIND_EVERY
-from ibkr_bridge.session.machine import Saw, State
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.ration import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
-from ibkr_bridge.session.view import FRESH, STUCK, YIELD_HINT, Road
+from ibkr_bridge.session.session_status import FRESH, STUCK, YIELD_HINT, Road
+from ibkr_bridge.session.state_machine import Saw, State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH, Watched
@@ -48,8 +48,8 @@ async def watch() -> AsyncIterator[Watch]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks are given up after a fraction of a real second, so that silence is short."""
-    monkeypatch.setattr(envoy, "LOOK_WITHIN", 0.3)
-    monkeypatch.setattr(envoy, "TICKLE_WITHIN", 0.3, raising=False)
+    monkeypatch.setattr(session_api, "LOOK_WITHIN", 0.3)
+    monkeypatch.setattr(session_api, "TICKLE_WITHIN", 0.3, raising=False)
 
 
 # -- the brokerage session, lost and reopened
@@ -500,7 +500,7 @@ async def test_while_it_is_surprised_it_does_not_rush(watch: Watch) -> None:
 
 async def test_a_surprised_keepers_old_view_is_told_as_silent(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old view that cannot be refreshed is told as silence, whatever the cause."""
-    monkeypatch.setattr(view, "PATIENCE", 0.2)
+    monkeypatch.setattr(session_status, "PATIENCE", 0.2)
     road = Raising()
     watched = await watch(asking=road)
     road.road = watched.gateway
@@ -562,7 +562,7 @@ async def test_an_old_view_that_cannot_be_refreshed_is_told_as_silent(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready was true once; nobody knows whether it still is."""
-    monkeypatch.setattr(view, "PATIENCE", 0.2)
+    monkeypatch.setattr(session_status, "PATIENCE", 0.2)
     watched = await watch()
     watched.sim.faults.add("silence", path=STATUS)
     watched.clock.advance(FRESH + 1)
@@ -888,7 +888,7 @@ async def test_a_keeper_shows_its_state(watch: Watch) -> None:
 async def test_a_keeper_is_in_trouble_when_its_round_is_too_late() -> None:
     """Longer than the longest round, and soon enough that with the watchdog's time a minute is not over."""
     clock = ManualClock()
-    watched = view.View(view.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
+    watched = session_status.View(session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
 
     clock.advance(25.0)
     in_time = watched.trouble()

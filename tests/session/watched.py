@@ -8,10 +8,10 @@ from typing import Self
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus, Fact, KeeperSurprised, SessionChanged
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.envoy import Asking
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.machine import State
-from ibkr_bridge.session.view import Policy
+from ibkr_bridge.session.session_api import Asking
+from ibkr_bridge.session.session_status import Policy
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.seen import Seen
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import Gateway

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.quirks import snapshot_completion
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import READING, House, Placed, settings_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open

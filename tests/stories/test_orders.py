@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.web import pipeline
 from tests.conftest import Open

@@ -13,7 +13,7 @@ import pytest
 from bench.counting import busiest
 from ibkr_bridge.events import BoxDeclared
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import KEY, House, Placed, Reply, settings_for, within
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.house import KEY, READING, House, Placed, within

@@ -17,7 +17,7 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import SystemClock
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.stream import feed, readers

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.stage import Stage
 from tests.clocks import ManualClock
 from tests.conftest import Open

@@ -13,7 +13,7 @@ import pytest
 from ibkr_bridge.events import RequestServed
 from ibkr_bridge.line import Line
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.web.again import LONGEST, MOST, is_plain
 from tests.house import KEY, READING, House, Placed, settings_for, within

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.events import RequestServed, TokenIssued
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.web.credential import shown
 from ibkr_bridge.web.target import read_target

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import SessionOpening, TradingPaused, TradingResumed
-from ibkr_bridge.session import keeper, view
-from ibkr_bridge.session.machine import State
-from ibkr_bridge.session.view import FRESH
+from ibkr_bridge.session import keeper, session_status
+from ibkr_bridge.session.session_status import FRESH
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
@@ -130,7 +130,7 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both routes say the same: nobody knows whether the session still stands."""
-    monkeypatch.setattr(view, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)

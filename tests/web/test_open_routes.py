@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.app import HANDLERS
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.web.routes import OPEN
 from tests.conftest import Open

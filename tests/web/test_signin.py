@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import SessionOpening
-from ibkr_bridge.session import envoy, keeper, view
-from ibkr_bridge.session.machine import State
-from ibkr_bridge.session.view import FRESH
+from ibkr_bridge.session import keeper, session_api, session_status
+from ibkr_bridge.session.session_status import FRESH
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
@@ -131,7 +131,7 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """The Gateway has fallen silent: `authenticated: true` of ten seconds ago would be a lie."""
-    monkeypatch.setattr(view, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
         await house.until(State.READY)
@@ -162,7 +162,7 @@ async def test_while_tickles_fail_callers_do_not_make_the_keeper_look_each_time(
     open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may ask as often as they like, whatever IBKR is going through."""
-    monkeypatch.setattr(view, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
     sim.faults.add("status", path="/tickle", status=500)
     house = await open_house()
     looks = ours(sim, STATUS)
@@ -274,5 +274,5 @@ async def test_a_gateway_that_is_gone_is_said(house: House, sim: Simulator) -> N
 
 async def test_the_look_within_is_shorter_than_a_callers_patience() -> None:
     """A look that hangs must not hang every caller with it."""
-    assert envoy.LOOK_WITHIN <= FRESH
-    assert view.PATIENCE < envoy.LOOK_WITHIN
+    assert session_api.LOOK_WITHIN <= FRESH
+    assert session_status.PATIENCE < session_api.LOOK_WITHIN

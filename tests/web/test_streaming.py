@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ibkr_bridge.events import RequestServed
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.web import passthrough
 from tests.conftest import Open
 from tests.house import KEY, House

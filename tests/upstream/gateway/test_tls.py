@@ -16,7 +16,7 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import Gateway

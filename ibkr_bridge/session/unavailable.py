@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, GatewayUnreachable, Maintenance, SessionDown
-from ibkr_bridge.session.machine import Saw, Session, State
-from ibkr_bridge.session.view import View
+from ibkr_bridge.session.session_status import View
+from ibkr_bridge.session.state_machine import Saw, Session, State
 
 LOOK_AGAIN_IN = 5.0  # seconds: told to callers while the session is down and nobody knows for how long
 SOON = 1.0  # seconds: while the session is being opened

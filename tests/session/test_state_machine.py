@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.machine import MOVES, REASONS, Act, Saw, Session, State, begin, read_status, step
+from ibkr_bridge.session.state_machine import MOVES, REASONS, Act, Saw, Session, State, begin, read_status, step
 
 HISTORIES = st.lists(st.tuples(st.sampled_from(Saw), st.floats(0, 1000)), max_size=40)
 JSON = st.recursive(

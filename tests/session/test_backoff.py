@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.ration import FAILED_AN_HOUR, GAPS, GRACE, HOUR, MAINTENANCE_GAP, RECLAIMS_AN_HOUR, Ration
+from ibkr_bridge.session.backoff import FAILED_AN_HOUR, GAPS, GRACE, HOUR, MAINTENANCE_GAP, RECLAIMS_AN_HOUR, Ration
 
 
 def waited_out(ration: Ration, now: float) -> float:

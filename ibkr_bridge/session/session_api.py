@@ -15,8 +15,8 @@ from ibkr_bridge.calls.messages import Answer, Call, Left, let_go, nobody
 from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable, NotNow
 from ibkr_bridge.ibkr.bodies import parsed
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, VALIDATE, target
-from ibkr_bridge.session.machine import Saw, read_status
 from ibkr_bridge.session.preflight import BEFOREHAND, REPLAYED, Accounts, read_accounts, read_login
+from ibkr_bridge.session.state_machine import Saw, read_status
 
 LOOK_WITHIN = 5.0  # seconds; a healthy auth/status takes a tenth of one
 TICKLE_WITHIN = 2.0  # seconds; looks must not wait long for it

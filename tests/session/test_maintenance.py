@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Region, Settings
 from ibkr_bridge.config.value_types import Window
-from ibkr_bridge.session.calendar import ZONES, next_reset, window_end
+from ibkr_bridge.session.maintenance import ZONES, next_reset, window_end
 from tests.clocks import NOON
 from tests.house import KEY
 

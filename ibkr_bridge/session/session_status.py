@@ -15,9 +15,9 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import Window
 from ibkr_bridge.ibkr.endpoint import Layer
-from ibkr_bridge.session import calendar
-from ibkr_bridge.session.machine import Saw, Session, State, begin
+from ibkr_bridge.session import maintenance
 from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.state_machine import Saw, Session, State, begin
 
 FRESH = 5.0  # seconds; an older view is refreshed before it is told
 PATIENCE = 3.0  # seconds a caller waits for that
@@ -97,12 +97,12 @@ class View:
     @property
     def maintenance_end(self) -> datetime | None:
         """The end of the known maintenance window we are in, if any."""
-        return calendar.window_end(self._clock.utc(), self._policy.region, self._policy.maintenance)
+        return maintenance.window_end(self._clock.utc(), self._policy.region, self._policy.maintenance)
 
     @property
     def next_reset(self) -> datetime:
         """When IBKR next ends the login whatever we do."""
-        return calendar.next_reset(self._clock.utc(), self._policy.region)
+        return maintenance.next_reset(self._clock.utc(), self._policy.region)
 
     def session_id(self) -> str:
         """IBKR's id of the session, as the last tickle told it; empty while none did."""

@@ -12,10 +12,10 @@ from ibkr_bridge.calls.messages import Answer, Call, Left, nobody
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session import envoy as room
-from ibkr_bridge.session.envoy import Envoy, denied
-from ibkr_bridge.session.machine import Saw
+from ibkr_bridge.session import session_api as room
 from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.session_api import Envoy, denied
+from ibkr_bridge.session.state_machine import Saw
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

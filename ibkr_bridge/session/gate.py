@@ -7,10 +7,10 @@ from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, OrderUnknown, Upstr
 from ibkr_bridge.ibkr.bodies import wants_accounts
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.limits.penalty_box import Penalty
-from ibkr_bridge.session.down import LOOK_AGAIN_IN, down
-from ibkr_bridge.session.envoy import denied
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.preflight import doubts_session
+from ibkr_bridge.session.session_api import denied
+from ibkr_bridge.session.unavailable import LOOK_AGAIN_IN, down
 
 
 class Explaining:
