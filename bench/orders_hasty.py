@@ -14,9 +14,9 @@ import sys
 
 from bench.wide import run
 from ibkr_bridge import app
-from ibkr_bridge.orders import chain
+from ibkr_bridge.orders import serialization
+from ibkr_bridge.orders.reconciliation.schedule import Search
 from ibkr_bridge.profiles.options import UNHURRIED
-from ibkr_bridge.search import Search
 from ibkr_bridge.upstream.gateway.client import Gateway
 
 GHOST_FOR = 3.0  # seconds
@@ -27,5 +27,5 @@ SEARCH = Search(within=2.5, first=0.1, again=0.3, between=0.15, later=(3.0, 4.0,
 
 if __name__ == "__main__":
     app.Gateway = functools.partial(Gateway, ghost_for=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
-    chain.ANSWER_WITHIN = ANSWER_WITHIN
+    serialization.ANSWER_WITHIN = ANSWER_WITHIN
     sys.exit(run(dataclasses.replace(UNHURRIED, search=SEARCH), sys.argv[1:]))

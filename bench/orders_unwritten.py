@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.wide import run
 from ibkr_bridge import app
-from ibkr_bridge.orders.journal import Journal, prepared
-from ibkr_bridge.orders.ledger import Entry
+from ibkr_bridge.orders.journal.store import Journal, prepared
+from ibkr_bridge.orders.journal.transitions import Entry
 from ibkr_bridge.profiles.options import UNHURRIED
 
 

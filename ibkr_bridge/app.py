@@ -23,11 +23,11 @@ from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.line import Line
 from ibkr_bridge.observe.service import Service
-from ibkr_bridge.ordering import Ordering
-from ibkr_bridge.orders.book import Book
-from ibkr_bridge.orders.journal import Journal
-from ibkr_bridge.orders.pause import Pause
-from ibkr_bridge.orders.suppressed import Suppressed
+from ibkr_bridge.orders.journal.repository import Book
+from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.rules.trading_pause import Pause
+from ibkr_bridge.orders.service import Ordering
+from ibkr_bridge.orders.suppressed_questions import Suppressed
 from ibkr_bridge.profiles.keeper_upstream import Beside
 from ibkr_bridge.profiles.options import Manners
 from ibkr_bridge.quirks.completion import Courtesy

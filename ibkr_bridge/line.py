@@ -30,11 +30,11 @@ from ibkr_bridge.limits.admission import Turn, Turns, ignore, no_second_call
 from ibkr_bridge.limits.admission_queue import Importance
 from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
-from ibkr_bridge.ordering import Errand, Ordering
-from ibkr_bridge.orders.pause import Pause
 from ibkr_bridge.orders.rules.order_value_inputs import worth
 from ibkr_bridge.orders.rules.rules import Standing, applying, judge
-from ibkr_bridge.orders.suppressed import Suppressed
+from ibkr_bridge.orders.rules.trading_pause import Pause
+from ibkr_bridge.orders.service import Errand, Ordering
+from ibkr_bridge.orders.suppressed_questions import Suppressed
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.quirks.order_filters import orders_list, without_filters
 from ibkr_bridge.quirks.position_pages import positions

@@ -19,9 +19,9 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.events import Bus, Fact, SessionChanged
 from ibkr_bridge.observe.logs import Log
+from ibkr_bridge.orders.reconciliation.schedule import Search
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.search import Search
 from ibkr_bridge.session.state_machine import State
 
 KEY = "full-key-for-tests-0123456789-abcdef"

@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ibkr_bridge.orders import ledger
+from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.session.state_machine import MOVES, Saw, State
 
 Arrows = dict[tuple[str, str], list[str]]
@@ -25,9 +25,9 @@ def draw() -> str:
 def draw_orders() -> str:
     """The states of an order, for `docs/orders.md`."""
     arrows: Arrows = defaultdict(list)
-    for (was, what), state in ledger.MOVES.items():
+    for (was, what), state in transitions.MOVES.items():
         arrows[was.value if was else "[*]", state.value].append(what.value)
-    return _drawn([], ("[*]", *(state.value for state in ledger.State)), arrows)
+    return _drawn([], ("[*]", *(state.value for state in transitions.State)), arrows)
 
 
 def _drawn(first: Iterable[str], states: Iterable[str], arrows: Arrows) -> str:

@@ -9,8 +9,7 @@ from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.wish import CallerGone
+from ibkr_bridge.orders.journal.order_record import Record
 
 __all__ = ["CallerGone", "Spent", "Trip", "ignore"]
 
@@ -67,3 +66,7 @@ class Trip:
             self.age, self.source = max(self.age or 0.0, part.age), part.source
         elif self.age is None:
             self.source = part.source
+
+
+class CallerGone(Exception):
+    """The caller hung up before its call was sent; it never will be."""

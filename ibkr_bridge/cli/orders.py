@@ -20,8 +20,8 @@ from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.cli.asking import in_short, open_client, settings
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
-from ibkr_bridge.orders.journal import last_of, opened_to_read, read_rows
-from ibkr_bridge.orders.ledger import prove
+from ibkr_bridge.orders.journal.store import last_of, opened_to_read, read_rows
+from ibkr_bridge.orders.journal.transitions import prove
 
 FILE = "main.orders.db"
 MOST = 1000  # orders in one list

@@ -13,20 +13,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ibkr_bridge.calls.content_encoding import unpacked
+from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.header_policy import upwards
 from ibkr_bridge.calls.messages import Answer, Call, whole
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
 from ibkr_bridge.ibkr.catalogue import REPLY, target
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.book import Book
-from ibkr_bridge.orders.chain import Chain, Hanging
-from ibkr_bridge.orders.dealing import Dealing, Step
-from ibkr_bridge.orders.ledger import State, What
-from ibkr_bridge.orders.record import Flight, Record, Spoken
-from ibkr_bridge.orders.retelling import joined, retold
+from ibkr_bridge.orders.exchange import Dealing, Step
+from ibkr_bridge.orders.journal.order_record import Flight, Record, Spoken
+from ibkr_bridge.orders.journal.repository import Book
+from ibkr_bridge.orders.journal.transitions import State, What
+from ibkr_bridge.orders.replay import joined, retold
+from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.response import Question, Verdict, read_answer, read_one
+from ibkr_bridge.orders.serialization import Chain, Hanging
 from ibkr_bridge.orders.tickets import once_each
-from ibkr_bridge.orders.verdict import Question, Verdict, read_answer, read_one
-from ibkr_bridge.orders.wish import CallerGone, Wish
 
 SHORTLY = 1.0  # seconds; others wait for the line meanwhile, and IBKR forgets its question with the session anyhow
 AT_LEISURE = 10.0  # seconds; longer than a session takes to be found ready after a start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ibkr_bridge.limits.admission_queue import Limits
-from ibkr_bridge.search import Search
+from ibkr_bridge.orders.reconciliation.schedule import Search
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from ibkr_bridge.errors import BadRequest, NotBridged
-from ibkr_bridge.orders.ledger import Entry, State
-from ibkr_bridge.orders.record import Record
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.journal.transitions import Entry, State
 from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.web import LINES, MAIN, SCRUBBER
 

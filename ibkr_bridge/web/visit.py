@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.orders.record import Record
+from ibkr_bridge.orders.journal.order_record import Record
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.web.keys import Key
 from ibkr_bridge.web.target import Destination, Target

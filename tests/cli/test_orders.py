@@ -12,10 +12,10 @@ import requests
 
 from ibkr_bridge.cli.orders import in_words
 from ibkr_bridge.events import Bus
-from ibkr_bridge.orders.journal import Journal
-from ibkr_bridge.orders.ledger import State, What
+from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.journal.transitions import State, What
 from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
-from tests.orders.test_journal import utc
+from tests.orders.journal.test_store import utc
 
 ORDER = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 

@@ -680,7 +680,7 @@ def _write_again(path: Any, rows: Any) -> None:
     from datetime import UTC, datetime
 
     from ibkr_bridge.events import Bus
-    from ibkr_bridge.orders.journal import Journal
+    from ibkr_bridge.orders.journal.store import Journal
 
     journal = Journal(path, Bus(), lambda: datetime.now(UTC))
     for _, entry, _ in rows:
@@ -690,7 +690,7 @@ def _write_again(path: Any, rows: Any) -> None:
 
 async def test_a_question_nobody_answers_is_declined(house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """In time, so that others get their turn; the journal says so, and IBKR hears a no."""
-    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.1)
 
     asked = await place(house, FAR)
     after = await place(house)
@@ -809,7 +809,7 @@ async def test_a_question_whose_reply_did_not_leave_is_declined_in_time(
     house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that was refused does not make it hang for ever."""
-    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.5)
     asked = await place(house, FAR)
     await house.post("/gateway/pause")
     await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
@@ -857,7 +857,7 @@ async def test_a_question_is_over_in_time_whatever_its_reply_waits_for(
     house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that waits for the session holds nobody up, and is not sent when it is too late."""
-    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 1.0)
     asked = await place(house, FAR)
     sim.log_out()
     await house.until(State.SIGNED_OUT)
@@ -957,7 +957,7 @@ async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
     open_house: Open, sim: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IBKR took so long to ask that the yes would have come after its caller's time."""
-    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.5)
     house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.3", IBKR_GATEWAY_TIMEOUT="5")
     sim.faults.add("delay", path=ORDERS, times=1, seconds=2.6)
 

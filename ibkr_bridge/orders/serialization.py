@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import OrderInProgress
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.verdict import Question
-from ibkr_bridge.orders.wish import CallerGone
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.response import Question
 
 ANSWER_WITHIN = 60.0  # seconds a question waits for its reply; then it is declined
 SOON = 1.0  # seconds

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.evidence import find, wanted
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rows import Finding, Seen, read_orders, read_trades
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.reconciliation.ibkr_rows import Finding, Seen, read_orders, read_trades
+from ibkr_bridge.orders.reconciliation.matching import find, wanted
 
 
 def record(kind: Order, **known: Any) -> Record:

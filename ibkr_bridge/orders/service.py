@@ -22,12 +22,12 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, met, target
 from ibkr_bridge.ibkr.endpoint import Effect, Layer
-from ibkr_bridge.orders.book import Book
-from ibkr_bridge.orders.desk import Desk
-from ibkr_bridge.orders.rows import Seen, read_orders, read_trades
-from ibkr_bridge.orders.seek import Seeker
-from ibkr_bridge.orders.wish import Send, Wish
-from ibkr_bridge.search import Search
+from ibkr_bridge.orders.journal.repository import Book
+from ibkr_bridge.orders.reconciliation.ibkr_rows import Seen, read_orders, read_trades
+from ibkr_bridge.orders.reconciliation.reconciler import Seeker
+from ibkr_bridge.orders.reconciliation.schedule import Search
+from ibkr_bridge.orders.request import Send, Wish
+from ibkr_bridge.orders.submission import Desk
 
 OURS = "bridge"  # the key under which the bridge's own calls take turns
 GRACE = 2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.orders.ledger import ASIDE, FIRST, MOVES, OPEN, Entry, ImpossibleError, State, What, move, prove, seal
+from ibkr_bridge.orders.journal.transitions import (
+    ASIDE,
+    FIRST,
+    MOVES,
+    OPEN,
+    Entry,
+    ImpossibleError,
+    State,
+    What,
+    move,
+    prove,
+    seal,
+)
 
 AT = "2026-06-17T16:00:00.000000+00:00"
 PLAIN = [(What.SENT, State.SENDING), (What.ASKED, State.QUESTION), (What.CONFIRMED, State.SENDING)]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.events import Bus, StateTrouble
-from ibkr_bridge.orders.ledger import FIRST, Entry, State, What, seal
+from ibkr_bridge.orders.journal.transitions import FIRST, Entry, State, What, seal
 from ibkr_bridge.state_file import MEND
 
 OURS = 0x49424B4F  # "IBKO": SQLite's mark for whose file it is

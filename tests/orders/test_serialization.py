@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import pytest
 
+from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Effect, Order
-from ibkr_bridge.orders.chain import ANSWER_WITHIN, Chain
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.verdict import Question
-from ibkr_bridge.orders.wish import CallerGone
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.response import Question
+from ibkr_bridge.orders.serialization import ANSWER_WITHIN, Chain
 from tests.clocks import ManualClock
 from tests.house import within
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.changes import changed, shown, stands
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rows import Finding, Seen
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.reconciliation.ibkr_rows import Finding, Seen
+from ibkr_bridge.orders.reconciliation.modify_matching import changed, shown, stands
 
 
 def record(**wanted: Any) -> Record:

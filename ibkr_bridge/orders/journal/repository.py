@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import utc_ms
-from ibkr_bridge.orders.journal import Journal
-from ibkr_bridge.orders.ledger import ASIDE, ImpossibleError, State, What
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.register import REMEMBERED, Register
+from ibkr_bridge.orders.journal.index import REMEMBERED, Register
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.journal.transitions import ASIDE, ImpossibleError, State, What
 
 PREFIX = "brdg-"  # of the cOIDs we give
 ENDED = "the bridge ended before the answer came"

@@ -11,8 +11,8 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rows import ENDED, Finding, Row, Seen, ids_of, row_of, status_of
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.reconciliation.ibkr_rows import ENDED, Finding, Row, Seen, ids_of, row_of, status_of
 
 FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
 """Of a ticket, and what IBKR's list calls them."""

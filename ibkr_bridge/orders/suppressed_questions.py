@@ -11,7 +11,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import as_object, hides_error
 from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, target
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.orders.verdict import MESSAGE_ID
+from ibkr_bridge.orders.response import MESSAGE_ID
 from ibkr_bridge.state_file import keep
 
 MOST = 51  # message ids IBKR takes in one call

@@ -1,4 +1,4 @@
-"""How patiently an order whose answer was lost is looked for. Pure figures; `orders/seek.py` goes by them."""
+"""How patiently an order whose answer was lost is looked for. Pure figures for `reconciler.py`."""
 
 from __future__ import annotations
 

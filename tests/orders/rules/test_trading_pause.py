@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.events import Bus, Fact, StateTrouble, TradingPaused, TradingResumed
-from ibkr_bridge.orders.pause import Pause
+from ibkr_bridge.orders.rules.trading_pause import Pause
 from tests.clocks import NOON
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ibkr_bridge.ibkr.bodies import as_object
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.changes import changed, figures_in, shown
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rows import ENDED, GOING, Finding, Row, Seen, ids_of, row_of, status_of
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.reconciliation.ibkr_rows import ENDED, GOING, Finding, Row, Seen, ids_of, row_of, status_of
+from ibkr_bridge.orders.reconciliation.modify_matching import changed, figures_in, shown
 
 ALL = "-1"  # as an order's id: every order of the account
 NAMES = ("order_ref", "cOID", "local_order_id", "orderRef")

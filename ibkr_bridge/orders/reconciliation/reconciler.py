@@ -14,16 +14,16 @@ from typing import NoReturn
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.book import Book
-from ibkr_bridge.orders.changes import differs, stands
-from ibkr_bridge.orders.desk import UNKNOWN_OPEN
-from ibkr_bridge.orders.evidence import find, is_like
-from ibkr_bridge.orders.ledger import State, What
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.register import REMEMBERED
-from ibkr_bridge.orders.rows import Finding, Seen
-from ibkr_bridge.orders.wish import Wish
-from ibkr_bridge.search import Search
+from ibkr_bridge.orders.journal.index import REMEMBERED
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.journal.repository import Book
+from ibkr_bridge.orders.journal.transitions import State, What
+from ibkr_bridge.orders.reconciliation.ibkr_rows import Finding, Seen
+from ibkr_bridge.orders.reconciliation.matching import find, is_like
+from ibkr_bridge.orders.reconciliation.modify_matching import differs, stands
+from ibkr_bridge.orders.reconciliation.schedule import Search
+from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.submission import UNKNOWN_OPEN
 
 NOT_THERE = "looked for, and neither among IBKR's orders nor its trades"
 UNNAMED = "it has no cOID to be known by, and orders like it exist: look at IBKR's own list of orders"

@@ -17,7 +17,7 @@ from typing import Any
 from ibkr_bridge.calls.messages import Answer
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.ledger import OPEN, Entry, State, What, move
+from ibkr_bridge.orders.journal.transitions import OPEN, Entry, State, What, move
 
 SETTLES = frozenset({What.TAKEN, What.ASKED, What.TURNED_DOWN, What.DROPPED, What.LOST})
 """What ends an exchange with IBKR."""

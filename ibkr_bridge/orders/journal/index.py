@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.ledger import Entry, State
-from ibkr_bridge.orders.record import Record, seconds_since
+from ibkr_bridge.orders.journal.order_record import Record, seconds_since
+from ibkr_bridge.orders.journal.transitions import Entry, State
 
 REMEMBERED = 24 * 3600.0  # seconds an identity holds; IBKR keeps a cOID unique for as long
 REFUSED_KEPT = 1000  # orders that never left, in memory; the journal has them all

@@ -8,9 +8,9 @@ import pytest
 
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.ledger import Entry, State, What
-from ibkr_bridge.orders.record import Flight, Record
-from ibkr_bridge.orders.register import REMEMBERED, TWIN_FOR, Register
+from ibkr_bridge.orders.journal.index import REMEMBERED, TWIN_FOR, Register
+from ibkr_bridge.orders.journal.order_record import Flight, Record
+from ibkr_bridge.orders.journal.transitions import Entry, State, What
 from tests.clocks import NOON
 
 SENT, TAKEN, TOLD, LEFT = What.SENT, What.TAKEN, What.TOLD, What.LEFT

@@ -9,11 +9,7 @@ from typing import Protocol
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Call, Late
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.record import Record, digest
-
-
-class CallerGone(Exception):
-    """The caller hung up before its call was sent; it never will be."""
+from ibkr_bridge.orders.journal.order_record import Record, digest
 
 
 class Send(Protocol):

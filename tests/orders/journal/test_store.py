@@ -16,11 +16,11 @@ import pytest
 
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.events import Bus, Fact, StateTrouble
-from ibkr_bridge.orders import journal as module
-from ibkr_bridge.orders.journal import MIGRATIONS, OURS, Journal, opened_to_read, prepared, read_rows
-from ibkr_bridge.orders.ledger import FIRST, Entry, State, What, prove, seal
+from ibkr_bridge.orders.journal import store as module
+from ibkr_bridge.orders.journal.store import MIGRATIONS, OURS, Journal, opened_to_read, prepared, read_rows
+from ibkr_bridge.orders.journal.transitions import FIRST, Entry, State, What, prove, seal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def utc() -> datetime:
@@ -305,8 +305,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from ibkr_bridge.events import Bus
-from ibkr_bridge.orders.journal import Journal
-from ibkr_bridge.orders.ledger import State, What
+from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.journal.transitions import State, What
 
 journal = Journal(Path(sys.argv[1]), Bus(), lambda: datetime.now(UTC))
 for number in range(100_000):

@@ -15,18 +15,18 @@ from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.book import PREFIX, Book
-from ibkr_bridge.orders.chain import Chain
-from ibkr_bridge.orders.changes import figures_in
-from ibkr_bridge.orders.dealing import Read, Step
-from ibkr_bridge.orders.evidence import alike, wanted
-from ibkr_bridge.orders.ledger import State, What
+from ibkr_bridge.orders.exchange import Read, Step
+from ibkr_bridge.orders.journal.order_record import Flight, Record, digest, seconds_since
+from ibkr_bridge.orders.journal.repository import PREFIX, Book
+from ibkr_bridge.orders.journal.transitions import State, What
 from ibkr_bridge.orders.questions import Questions
-from ibkr_bridge.orders.record import Flight, Record, digest, seconds_since
-from ibkr_bridge.orders.retelling import again
+from ibkr_bridge.orders.reconciliation.matching import alike, wanted
+from ibkr_bridge.orders.reconciliation.modify_matching import figures_in
+from ibkr_bridge.orders.replay import again
+from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.response import read_answer, read_done
+from ibkr_bridge.orders.serialization import Chain
 from ibkr_bridge.orders.tickets import named, read_tickets
-from ibkr_bridge.orders.verdict import read_answer, read_done
-from ibkr_bridge.orders.wish import Wish
 
 ONE_AT_A_TIME: Mapping[Order, Read] = {Order.PLACE: read_answer, Order.MODIFY: read_answer}
 AT_ONCE: Mapping[Order, Read] = {Order.CANCEL: read_done, Order.ANSWER: read_done}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibkr_bridge.ibkr.bodies import parsed
-from ibkr_bridge.orders.ledger import What
+from ibkr_bridge.orders.journal.transitions import What
 
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from ibkr_bridge.calls.messages import Answer, in_words
 from ibkr_bridge.errors import BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown
-from ibkr_bridge.orders.ledger import State
-from ibkr_bridge.orders.record import Flight, Record
-from ibkr_bridge.orders.wish import Wish
+from ibkr_bridge.orders.journal.order_record import Flight, Record
+from ibkr_bridge.orders.journal.transitions import State
+from ibkr_bridge.orders.request import Wish
 
 LONGEST = 120.0  # seconds; an order's own deadlines are over long before
 

@@ -14,12 +14,12 @@ from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Call, Late, whole
 from ibkr_bridge.errors import BridgeError, GatewayDeniesUs, NotNow, OrderUnknown, ReplyNotFound, UpstreamRefused
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.book import ENDED, Book
-from ibkr_bridge.orders.ledger import State, What
-from ibkr_bridge.orders.record import Record, Spoken
-from ibkr_bridge.orders.retelling import unknown
-from ibkr_bridge.orders.verdict import Verdict
-from ibkr_bridge.orders.wish import Wish
+from ibkr_bridge.orders.journal.order_record import Record, Spoken
+from ibkr_bridge.orders.journal.repository import ENDED, Book
+from ibkr_bridge.orders.journal.transitions import State, What
+from ibkr_bridge.orders.replay import unknown
+from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.response import Verdict
 
 NOT_LOOKED_AT = (NotNow, UpstreamRefused, GatewayDeniesUs)
 """What an answer of IBKR's or the Gateway's doors becomes: behind them nobody has seen the order."""

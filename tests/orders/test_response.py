@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.orders.ledger import What
-from ibkr_bridge.orders.verdict import read_answer, read_done
+from ibkr_bridge.orders.journal.transitions import What
+from ibkr_bridge.orders.response import read_answer, read_done
 
 ASKED = {"id": "a12dc9", "message": ["sure?"], "isSuppressed": False, "messageIds": ["o163"]}
 PLACED = {"order_id": "1234567890", "order_status": "Submitted", "encrypt_message": "1"}
