@@ -35,7 +35,7 @@ from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_status import Policy, Road
-from ibkr_bridge.streaming import Streaming
+from ibkr_bridge.streaming.service import Streaming
 from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

@@ -42,7 +42,7 @@ from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.state_machine import Saw, State
 from ibkr_bridge.session.unavailable import LOOK_AGAIN_IN, down
-from ibkr_bridge.streaming import Streaming
+from ibkr_bridge.streaming.service import Streaming
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
 

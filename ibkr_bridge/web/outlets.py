@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 
-from ibkr_bridge.stream.readers import Event
+from ibkr_bridge.streaming.subscriber import Event
 from ibkr_bridge.web.door import Door
 
 SMALL, MIDDLE = 126, 1 << 16  # RFC 6455, section 5.2: lengths told in one byte, and in two more

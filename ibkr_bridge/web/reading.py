@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.errors import Stopping
-from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.web import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, VISIT
 from ibkr_bridge.web.door import Door
 

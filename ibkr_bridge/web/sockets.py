@@ -16,9 +16,9 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from ibkr_bridge import events
 from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.errors import BadRequest, BridgeError
-from ibkr_bridge.stream.hub import Hub
-from ibkr_bridge.stream.readers import TOO_SLOW, Event, Reader
-from ibkr_bridge.stream.topics import Beat, Leave, Wish, farewell, read_command
+from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.protocol import Beat, Leave, Wish, farewell, read_command
+from ibkr_bridge.streaming.subscriber import TOO_SLOW, Event, Reader
 from ibkr_bridge.web import BUS, CLOCK, VISIT
 from ibkr_bridge.web.outlets import FRAMES, Outlet, frame
 from ibkr_bridge.web.reading import door_of, hub_of, last_word, note_begin, refuse_while_ending, trouble

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.stream.lines import MOST_LINES
-from ibkr_bridge.stream.readers import Reader
-from ibkr_bridge.stream.topics import CONID, FIELD, MOST_FIELDS, Kind, Topic, Wish
+from ibkr_bridge.streaming.market_data_lines import MOST_LINES
+from ibkr_bridge.streaming.protocol import CONID, FIELD, MOST_FIELDS, Kind, Topic, Wish
+from ibkr_bridge.streaming.subscriber import Reader
 from ibkr_bridge.web import CLOCK
 from ibkr_bridge.web.outlets import COMMENT, RETRY, ROWS, Outlet, sse
 from ibkr_bridge.web.reading import door_of, hub_of, last_word, note_begin, refuse_while_ending, trouble

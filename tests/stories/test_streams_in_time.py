@@ -20,7 +20,7 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.stream import feed, readers
+from ibkr_bridge.streaming import subscriber, upstream_feed
 from ibkr_bridge.web import streams
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE, House, Placed, settings_for, within
@@ -64,7 +64,9 @@ async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[
 
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """IBKR forgets them then, without a word; the bridge asks anew before that."""
-    monkeypatch.setattr(feed, "DEAF_AFTER", 3600.0)  # else a breath of this machine would be a silence of IBKR's
+    monkeypatch.setattr(
+        upstream_feed, "DEAF_AFTER", 3600.0
+    )  # else a breath of this machine would be a silence of IBKR's
     async with quick(tmp_path, 300.0, quotes_every=30.0) as (house, sim), stream(house, QUOTES) as quotes:
         first = await quotes.next()
         late = await quotes.until(lambda told: _minutes(told) - _minutes(first) > 20)
@@ -120,7 +122,7 @@ async def test_ibkr_hears_that_we_live(tmp_path: Path) -> None:
     """At least once a minute."""
     async with quick(tmp_path, 100.0) as (_, sim):
         await within(sim.market.stream.has_heard("tic"))
-        assert feed.TIC_EVERY < 60
+        assert upstream_feed.TIC_EVERY < 60
 
 
 class Shifted(SystemClock):
@@ -207,7 +209,7 @@ async def test_orders_are_never_dropped_without_a_word(
 ) -> None:
     """A reader of orders who takes no more is cut off, with a reason; the others have every one."""
     await house.heard(events.StreamUp)
-    monkeypatch.setattr(readers, "MOST_EVENTS", 50)
+    monkeypatch.setattr(subscriber, "MOST_EVENTS", 50)
     with deaf(house, "/stream/orders"):
         async with stream(house, "/stream/orders") as orders:
             await within(sim.market.stream.has_heard("sor+{}"))

@@ -1,7 +1,7 @@
 """The Gateway's websocket, as bare as it is: it says yes at once, to anything, whether IBKR is behind it or not.
 
-What it means that it is open is decided elsewhere (`stream/feed.py`). Frames come as text or, from the Gateway, as
-binary; both are passed on as bytes.
+What it means that it is open is decided elsewhere (`streaming/upstream_feed.py`). Frames come as text or, from the
+Gateway, as binary; both are passed on as bytes.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ibkr_bridge.stream.pictures import ROWS, Picture, Row, rows_of
-from ibkr_bridge.stream.readers import Event, Form, Reader
-from ibkr_bridge.stream.shares import Message, View, part, view_of
-from ibkr_bridge.stream.topics import MOST_FIELDS, Args, Kind, Topic, Wish, joined
+from ibkr_bridge.streaming.protocol import MOST_FIELDS, Args, Kind, Topic, Wish, joined
+from ibkr_bridge.streaming.snapshot import ROWS, Picture, Row, rows_of
+from ibkr_bridge.streaming.subscriber import Event, Form, Reader
+from ibkr_bridge.streaming.views import Message, View, part, view_of
 
 MOST_IDS = 20  # of charts, on so many sockets one after the other
 ROW_BY_ROW = frozenset({Kind.ORDERS, Kind.TRADES, Kind.PNL})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.errors import LineLimit
-from ibkr_bridge.stream.lines import MOST_LINES, Lines
+from ibkr_bridge.streaming.market_data_lines import MOST_LINES, Lines
 
 
 def names(first: int, count: int) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ibkr_bridge.stream.known import Known
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.streaming.deduplication import Known
+from ibkr_bridge.streaming.protocol import Kind
 
 
 def trades(*names: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_bridge.stream.topics import Args, Kind, Wish, days_of
+from ibkr_bridge.streaming.protocol import Args, Kind, Wish, days_of
 
 Message = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000

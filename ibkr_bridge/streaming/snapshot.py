@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ibkr_bridge.stream.shares import ALWAYS, Message
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.streaming.protocol import Kind
+from ibkr_bridge.streaming.views import ALWAYS, Message
 
 MOST_ROWS = 1000  # orders or trades: IBKR lists no more of a day
 CHART = frozenset({"timePeriod", "barLength", "points", "symbol"})

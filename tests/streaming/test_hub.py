@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.errors import BadRequest, Busy, LineLimit
-from ibkr_bridge.stream import hub as hubs
-from ibkr_bridge.stream.asking import BANNED_FOR, GRACE, RENEW_AFTER
-from ibkr_bridge.stream.hub import Hub
-from ibkr_bridge.stream.readers import Event, Reader
-from ibkr_bridge.stream.topics import Beat, Kind, Leave, Wish, read_command
+from ibkr_bridge.streaming import hub as hubs
+from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.protocol import Beat, Kind, Leave, Wish, read_command
+from ibkr_bridge.streaming.subscriber import Event, Reader
+from ibkr_bridge.streaming.upstream_subscriptions import BANNED_FOR, GRACE, RENEW_AFTER
 from ibkr_bridge.web.outlets import FRAMES, ROWS
 from tests.clocks import ManualClock
 
@@ -594,5 +594,5 @@ async def test_there_is_room_for_others_beside_those_who_read(desk: Desk, monkey
 @pytest.fixture(autouse=True)
 def no_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is written: readers note what they are told."""
-    monkeypatch.setattr("ibkr_bridge.stream.readers.Rounds.soon", lambda _: None)
+    monkeypatch.setattr("ibkr_bridge.streaming.subscriber.Rounds.soon", lambda _: None)
     yield

@@ -12,8 +12,8 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.errors import GatewayUnreachable
-from ibkr_bridge.stream.feed import DEAF_AFTER, PAUSES, SUCCESS_WITHIN, TIC_EVERY, Feed
-from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.upstream_feed import DEAF_AFTER, PAUSES, SUCCESS_WITHIN, TIC_EVERY, Feed
 from tests.clocks import ManualClock
 from tests.house import PATIENCE
 

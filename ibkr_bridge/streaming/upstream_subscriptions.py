@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, LineLimit
-from ibkr_bridge.stream import suspects
-from ibkr_bridge.stream.lines import MOST_LINES, Lines
-from ibkr_bridge.stream.pictures import Picture
-from ibkr_bridge.stream.readers import Reader
-from ibkr_bridge.stream.ring import KEPT
-from ibkr_bridge.stream.shares import is_covered
-from ibkr_bridge.stream.subscription import Subscription
-from ibkr_bridge.stream.topics import MOST_FIELDS, Kind, Leave, Topic, Wish, asks, ends, joined
+from ibkr_bridge.streaming import quarantine
+from ibkr_bridge.streaming.market_data_lines import MOST_LINES, Lines
+from ibkr_bridge.streaming.protocol import MOST_FIELDS, Kind, Leave, Topic, Wish, asks, ends, joined
+from ibkr_bridge.streaming.replay_buffer import KEPT
+from ibkr_bridge.streaming.snapshot import Picture
+from ibkr_bridge.streaming.subscriber import Reader
+from ibkr_bridge.streaming.subscription import Subscription
+from ibkr_bridge.streaming.views import is_covered
 
 GRACE = 5.0  # seconds for which IBKR goes on sending what nobody reads: pages are reloaded, programs restarted
 RENEW_AFTER = 540.0  # seconds; IBKR forgets quotes after fifteen minutes, and ten is what its users take for safe
@@ -182,7 +182,7 @@ class Asking:
         """Nothing can be asked for; where the socket was cut, what it was just asked for may have been the reason."""
         is_end, self._tell = self._tell is not None, None
         if is_end and was_cut:
-            suspects.accuse(self, self._clock.now())
+            quarantine.accuse(self, self._clock.now())
 
     def forget(self) -> None:
         """Another session has no lines."""
@@ -203,9 +203,9 @@ class Asking:
                 self._close(subscription)
             elif _is_due(subscription, now):
                 self._ask(subscription, anew=True)
-        if self._tell is not None and (suspect := suspects.next_to_try(self, now)) is not None:
+        if self._tell is not None and (suspect := quarantine.next_to_try(self, now)) is not None:
             self._ask(suspect)
-        return suspects.convicted(self)
+        return quarantine.convicted(self)
 
     def free(self, conid: str) -> None:
         """Give a line back that only calls opened; later, where nothing can be told now."""

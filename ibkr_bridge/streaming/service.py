@@ -19,8 +19,8 @@ from ibkr_bridge.ibkr.bodies import as_object
 from ibkr_bridge.ibkr.catalogue import SNAPSHOT, UNSUBSCRIBE, UNSUBSCRIBE_ALL
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.stream.feed import Feed
-from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.upstream_feed import Feed
 from ibkr_bridge.upstream.gateway.websocket import Sockets
 
 BEAT_EVERY = 10.0  # seconds between two heartbeats on our own sockets, as on IBKR's

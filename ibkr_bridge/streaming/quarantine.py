@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ibkr_bridge.stream.subscription import Subscription
+from ibkr_bridge.streaming.subscription import Subscription
 
 JUST_ASKED = 3.0  # seconds within which an answer that is too long has come
 ENOUGH = 3  # times

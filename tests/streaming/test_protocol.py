@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.stream.topics import (
+from ibkr_bridge.streaming.protocol import (
     FORMS,
     Beat,
     Kind,

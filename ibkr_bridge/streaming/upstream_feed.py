@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayTrouble
-from ibkr_bridge.stream.hub import Hub
+from ibkr_bridge.streaming.hub import Hub
 
 SUCCESS_WITHIN = 10.0  # seconds from the opening of a socket to IBKR's word that it is connected
 DEAF_AFTER = 25.0  # seconds without a word; IBKR's heart beats every ten

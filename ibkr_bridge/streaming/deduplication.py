@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.streaming.protocol import Kind
 
 MOST = 20_000  # rows of each kind: a week of a very busy account
 NAMED_BY = {Kind.ORDERS: "orderId", Kind.TRADES: "execution_id"}

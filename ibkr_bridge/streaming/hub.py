@@ -12,13 +12,13 @@ from datetime import datetime
 
 from ibkr_bridge.clock import Clock, utc_ms
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.stream.asking import POISON, Asking
-from ibkr_bridge.stream.known import Known
-from ibkr_bridge.stream.readers import TOO_SLOW, Event, Form, Reader, Rounds
-from ibkr_bridge.stream.ring import KEPT, Ring, Row
-from ibkr_bridge.stream.shares import Message
-from ibkr_bridge.stream.subscription import Subscription
-from ibkr_bridge.stream.topics import Kind, Leave, Topic, Wish
+from ibkr_bridge.streaming.deduplication import Known
+from ibkr_bridge.streaming.protocol import Kind, Leave, Topic, Wish
+from ibkr_bridge.streaming.replay_buffer import KEPT, Ring, Row
+from ibkr_bridge.streaming.subscriber import TOO_SLOW, Event, Form, Reader, Rounds
+from ibkr_bridge.streaming.subscription import Subscription
+from ibkr_bridge.streaming.upstream_subscriptions import POISON, Asking
+from ibkr_bridge.streaming.views import Message
 
 FOR_ALL = frozenset({"act", "sts", "ntf", "blt", "error"})
 """Topics nobody subscribes to: every socket has them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.stream.readers import MOST_EVENTS, TOO_SLOW, Event, Reader
+from ibkr_bridge.streaming.subscriber import MOST_EVENTS, TOO_SLOW, Event, Reader
 
 
 class Pipe:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ibkr_bridge.stream.shares import Message
+from ibkr_bridge.streaming.views import Message
 
 ROUND = 0.01  # seconds between two rounds of writing: what a quote may be held back while others come
 MOST_EVENTS = 1000  # that wait for one reader

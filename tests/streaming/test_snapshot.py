@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.stream.pictures import MOST_ROWS, ROWS, Picture
-from ibkr_bridge.stream.shares import part, view_of
-from ibkr_bridge.stream.topics import Kind, Topic, Wish
+from ibkr_bridge.streaming.protocol import Kind, Topic, Wish
+from ibkr_bridge.streaming.snapshot import MOST_ROWS, ROWS, Picture
+from ibkr_bridge.streaming.views import part, view_of
 
 NAMES = st.sampled_from(["key", "orderId", "execution_id", "args", "result", "x"])
 ANYTHING = st.recursive(

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.streaming.protocol import Kind
 
 MOST = 1000  # rows of each kind
 KEPT = frozenset({Kind.ORDERS, Kind.TRADES})

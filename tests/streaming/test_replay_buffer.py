@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.stream.ring import KEPT, Ring
-from ibkr_bridge.stream.topics import Kind
+from ibkr_bridge.streaming.protocol import Kind
+from ibkr_bridge.streaming.replay_buffer import KEPT, Ring
 
 
 def ring(*rows: Kind, most: int = 100) -> Ring:
