@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.calling.stranger import answer, problem, stranger
 from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, UNTOLD, Demo, Place, free_port
+from tests.client.stranger import answer, problem, stranger
 
 TICKET = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 ORDER = json.dumps({"orders": [TICKET]})

@@ -1,7 +1,7 @@
 """A synchronous client of the bridge: for the command line, and for Python programs (docs/client.md).
 
 It reads the same `.env` as the bridge, waits longer than the bridge does, turns every refusal into a typed error
-(`calling/troubles.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
+(`client/errors.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
 """
 
 from __future__ import annotations
@@ -11,53 +11,17 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from ibkr_bridge.calling.answers import Reply
-from ibkr_bridge.calling.call import Params, seconds, written
-from ibkr_bridge.calling.road import Road
-from ibkr_bridge.calling.troubles import (
+from ibkr_bridge.client.errors import (
     BridgeCutOff,
-    BridgeSaidNo,
-    BridgeSilent,
-    BridgeUnreachable,
     ClientError,
-    Conflict,
-    GatewayTrouble,
-    IbkrSaidNo,
-    Internal,
-    Malformed,
-    NoAnswer,
-    NoEntry,
-    NotJson,
     NotNow,
     NotThisBridge,
-    OrderUnknown,
-    Refused,
 )
-from ibkr_bridge.config.settings import Caller, SettingsError, load_caller
+from ibkr_bridge.client.reply import Reply
+from ibkr_bridge.client.request import Params, seconds, written
+from ibkr_bridge.client.transport import Road
+from ibkr_bridge.config.settings import Caller, load_caller
 from ibkr_bridge.config.sources import dotenv_path
-
-__all__ = [
-    "BridgeClient",
-    "BridgeCutOff",
-    "BridgeSaidNo",
-    "BridgeSilent",
-    "BridgeUnreachable",
-    "ClientError",
-    "Conflict",
-    "GatewayTrouble",
-    "IbkrSaidNo",
-    "Internal",
-    "Malformed",
-    "NoAnswer",
-    "NoEntry",
-    "NotJson",
-    "NotNow",
-    "NotThisBridge",
-    "OrderUnknown",
-    "Refused",
-    "Reply",
-    "SettingsError",
-]
 
 CONNECTING = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/gateway/exchange.py
 BODY_FACTOR = 4  # likewise: a body may take so many times the deadline of its head

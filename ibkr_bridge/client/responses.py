@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ibkr_bridge import errors
-from ibkr_bridge.calling.troubles import (
+from ibkr_bridge.client.errors import (
     BridgeSaidNo,
     ClientError,
     Conflict,
@@ -24,52 +22,12 @@ from ibkr_bridge.calling.troubles import (
     OrderUnknown,
     Refused,
 )
+from ibkr_bridge.client.reply import Reply
 from ibkr_bridge.redaction import Scrubber
 
 OURS = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
-SOURCE, REQUEST_ID = "X-Bridge-Source", "X-Request-ID"
 LONGEST_PAUSE = 1e9  # seconds; a longer one is nobody's plan, and JSON has no infinity
 LONGEST_WORDS = 200  # characters of IBKR's own words in a message
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One whole answer, as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names count without their case."""
-    body: bytes = field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The body as text; what is not UTF-8 is marked, not fatal."""
-        return self.body.decode("utf-8-sig", "replace")
-
-    @property
-    def request_id(self) -> str | None:
-        """Under which the bridge's log knows the call."""
-        return self.headers.get(REQUEST_ID)
-
-    @property
-    def source(self) -> str | None:
-        """Who answered: `gateway` for IBKR, `bridge` for the bridge itself."""
-        return self.headers.get(SOURCE)
-
-    def json(self) -> Any:
-        """The body, parsed; None where there is none.
-
-        Raises:
-            NotJson: it is something else.
-        """
-        if not self.body.strip():
-            return None
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            pass  # told below: the parser's own error would bring the body into the traceback
-        kind = self.headers.get("Content-Type", "no type")
-        raise NotJson(f"the answer is no JSON ({kind})", reply=self, request_id=self.request_id)
 
 
 NAMES = {kind.__name__: kind for kind in (NoEntry, Malformed, Refused, Conflict, NotNow, GatewayTrouble, Internal)}

@@ -1,8 +1,8 @@
 """The road to the bridge: one attempt, on requests, and what became of it.
 
-An adapter of requests by itself (`calling/wire.py`), without its sessions, knows no proxy, no netrc and no cookie, and
-follows no redirect: nothing of the machine's settings comes between a caller and loopback, and the key goes nowhere
-else.
+It uses an adapter of requests (`http_adapter.py`) without a session. Such an adapter knows no proxy, no netrc and no
+cookie, and follows no redirect: no setting of the machine comes between a caller and loopback, and the key is sent to
+the bridge only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import requests
 from requests.auth import AuthBase
 from urllib3 import exceptions as urllib3
 
-from ibkr_bridge.calling.answers import OURS, Reply, refusal
-from ibkr_bridge.calling.call import Call
-from ibkr_bridge.calling.packing import unpacked
-from ibkr_bridge.calling.troubles import (
+from ibkr_bridge.client.content_encoding import unpacked
+from ibkr_bridge.client.errors import (
     BridgeCutOff,
     BridgeSilent,
     BridgeUnreachable,
@@ -28,7 +26,10 @@ from ibkr_bridge.calling.troubles import (
     NotThisBridge,
     OrderUnknown,
 )
-from ibkr_bridge.calling.wire import TARGET, UNTIL, Adapter, Unfinished
+from ibkr_bridge.client.http_adapter import TARGET, UNTIL, Adapter, Unfinished
+from ibkr_bridge.client.reply import Reply
+from ibkr_bridge.client.request import Call
+from ibkr_bridge.client.responses import OURS, refusal
 
 CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds
 PIECE = 65536  # bytes

@@ -12,7 +12,6 @@ import pytest
 
 from ibkr_bridge import client as public
 from ibkr_bridge import errors
-from ibkr_bridge.calling.answers import KINDS
 from ibkr_bridge.client import (
     BridgeClient,
     BridgeSaidNo,
@@ -28,9 +27,10 @@ from ibkr_bridge.client import (
     Reply,
     SettingsError,
 )
+from ibkr_bridge.client.responses import KINDS
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.calling.stranger import HandClock, answer, stranger
+from tests.client.stranger import HandClock, answer, stranger
 from tests.conftest import Open
 from tests.house import KEY, READING, House, Placed
 

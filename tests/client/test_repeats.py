@@ -17,8 +17,8 @@ from ibkr_bridge.client import (
     NotNow,
     OrderUnknown,
 )
-from tests.calling.asking import GOOD, ORDER, READ, SHORT, asked, client_of
-from tests.calling.stranger import HANG, OURS, HandClock, answer, problem, stranger
+from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
+from tests.client.stranger import HANG, OURS, HandClock, answer, problem, stranger
 from tests.house import KEY
 
 NO_READS = [

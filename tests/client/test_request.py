@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.calling.call import LONGEST
 from ibkr_bridge.client import ClientError
-from tests.calling.asking import GOOD, ORDER, READ, asked, client_of
-from tests.calling.stranger import Stranger, answer, problem, stranger
+from ibkr_bridge.client.request import LONGEST
+from tests.client.asking import GOOD, ORDER, READ, asked, client_of
+from tests.client.stranger import Stranger, answer, problem, stranger
 from tests.house import KEY
 from tests.web.test_target import HARMLESS
 

@@ -15,9 +15,9 @@ from ibkr_bridge.client import (
     NotThisBridge,
     OrderUnknown,
 )
-from tests.calling.asking import GOOD, ORDER, READ, asked, client_of
-from tests.calling.stranger import OURS, STRANGE, answer, problem, stranger
 from tests.cli.typed import free_port
+from tests.client.asking import GOOD, ORDER, READ, asked, client_of
+from tests.client.stranger import OURS, STRANGE, answer, problem, stranger
 
 # -- a good answer
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ibkr_bridge import errors
 
 if TYPE_CHECKING:
-    from ibkr_bridge.calling.answers import Reply
+    from ibkr_bridge.client.reply import Reply
 
 
 class ClientError(Exception):

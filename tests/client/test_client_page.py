@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import client
-from ibkr_bridge.calling.answers import KINDS
 from ibkr_bridge.client import ClientError
+from ibkr_bridge.client.responses import KINDS
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.house import KEY, House
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "client.md"
 
 

@@ -10,8 +10,8 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from ibkr_bridge.client import BridgeClient, BridgeSilent, ClientError, OrderUnknown
-from tests.calling.asking import GOOD, ORDER, READ, SHORT, asked, client_of
-from tests.calling.stranger import HANG, OURS, PATIENCE, HandClock, slowly, stranger
+from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
+from tests.client.stranger import HANG, OURS, PATIENCE, HandClock, slowly, stranger
 from tests.house import KEY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ibkr_bridge.client import BridgeClient
-from tests.calling.stranger import HandClock, Stranger, answer
+from tests.client.stranger import HandClock, Stranger, answer
 from tests.house import KEY
 
 READ, ORDER = "/portfolio/accounts", "/iserver/account/DU1234567/orders"
