@@ -22,7 +22,7 @@ from ibkr_bridge.limits.admission import Turns
 from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.line import Line
-from ibkr_bridge.observe.service import Service
+from ibkr_bridge.observe.service_status import Service
 from ibkr_bridge.orders.journal.repository import Book
 from ibkr_bridge.orders.journal.store import Journal
 from ibkr_bridge.orders.rules.trading_pause import Pause

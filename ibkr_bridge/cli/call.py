@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.cli.asking import in_short
+from ibkr_bridge.cli.bridge_access import in_short
 from ibkr_bridge.client import BridgeClient, ClientError, IbkrSaidNo, NotJson, Reply
 from ibkr_bridge.config.settings import SettingsError
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
-from ibkr_bridge.cli.asking import in_short, open_client, settings
+from ibkr_bridge.cli.bridge_access import in_short, open_client, settings
 from ibkr_bridge.cli.orders import FILE, proved
 from ibkr_bridge.cli.status import IN_WORDS
 from ibkr_bridge.client import ClientError

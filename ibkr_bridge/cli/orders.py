@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.cli.asking import in_short, open_client, settings
+from ibkr_bridge.cli.bridge_access import in_short, open_client, settings
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.orders.journal.store import last_of, opened_to_read, read_rows

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.cli.asking import in_short, open_client, settings
+from ibkr_bridge.cli.bridge_access import in_short, open_client, settings
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.config.settings import SettingsError
 

@@ -20,7 +20,7 @@ import structlog
 
 from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import Bus, Fact, where
-from ibkr_bridge.observe.journal import Journal
+from ibkr_bridge.observe.journald import Journal
 from ibkr_bridge.redaction import Scrubber
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog's, as the journal reads them

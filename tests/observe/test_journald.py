@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import BridgeStopped, KeeperSurprised, RequestServed, SessionLost
-from ibkr_bridge.observe.journal import Journal, encoded
+from ibkr_bridge.observe.journald import Journal, encoded
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.redaction import Scrubber
 
