@@ -21,7 +21,6 @@ from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.limits.admission import Turns
 from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
-from ibkr_bridge.line import Line
 from ibkr_bridge.observe.service_status import Service
 from ibkr_bridge.orders.journal.repository import Book
 from ibkr_bridge.orders.journal.store import Journal
@@ -30,6 +29,7 @@ from ibkr_bridge.orders.service import Ordering
 from ibkr_bridge.orders.suppressed_questions import Suppressed
 from ibkr_bridge.profiles.keeper_upstream import Beside
 from ibkr_bridge.profiles.options import Manners
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.gate import Explaining

@@ -7,7 +7,7 @@ from aiohttp import web
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.events import Bus
-from ibkr_bridge.line import Lines
+from ibkr_bridge.profiles.profile import Lines
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.supervision import Pulse
 from ibkr_bridge.web.again import Again

@@ -21,7 +21,7 @@ from ibkr_bridge import events
 from ibkr_bridge.cache.response_cache import Kept
 from ibkr_bridge.calls.header_policy import downwards
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.line import Line
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.web.drain import Drain
 from ibkr_bridge.web.keys import KeyRing
 

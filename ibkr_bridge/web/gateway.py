@@ -9,8 +9,8 @@ from aiohttp import web
 
 from ibkr_bridge.clock import utc_text
 from ibkr_bridge.errors import GatewayGarbled, SessionDown
-from ibkr_bridge.line import Line
 from ibkr_bridge.orders.rules.rules import PAPER_ACCOUNT
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.session.state_machine import Session, State
 from ibkr_bridge.web import CLOCK, DRAIN, LINES, MAIN, VISIT

@@ -7,7 +7,7 @@ import json
 from aiohttp import web
 
 from ibkr_bridge.clock import utc_text
-from ibkr_bridge.line import Line
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.session.state_machine import Session, State
 from ibkr_bridge.web import DRAIN, LINES, MAIN, PULSE
 

@@ -22,9 +22,9 @@ from ibkr_bridge.calls.messages import Answer, Call, Rest
 from ibkr_bridge.errors import BadRequest, GatewayTrouble, NotBridged, OrderUnknown, TooLarge, WrongMethod
 from ibkr_bridge.ibkr.catalogue import account_in
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
-from ibkr_bridge.line import Line
 from ibkr_bridge.orders.journal.order_record import Record
 from ibkr_bridge.orders.service import Errand
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.web import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
 from ibkr_bridge.web.door import Door
 from ibkr_bridge.web.pipeline import is_there, unread

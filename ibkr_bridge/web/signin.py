@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ibkr_bridge.errors import WrongMethod
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
-from ibkr_bridge.line import Line
+from ibkr_bridge.profiles.profile import Line
 
 Answering = Callable[[web.Request, Line], Awaitable[web.StreamResponse]]
 

@@ -306,7 +306,7 @@ async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: py
     assert reply.json["request_id"] == "find-me"
     assert "secret words" not in reply.body.decode() + house.written.getvalue()
     failed = [fact for fact in house.facts if isinstance(fact, events.RequestFailed)]
-    assert (failed[0].error, "line.py" in failed[0].where) == ("ZeroDivisionError", True)
+    assert (failed[0].error, "profiles/profile.py" in failed[0].where) == ("ZeroDivisionError", True)
 
 
 async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: Stage) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import RequestServed
-from ibkr_bridge.line import Line
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
+from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.web.again import LONGEST, MOST, is_plain
