@@ -51,7 +51,7 @@ def settings() -> str:
 
 
 def _in_numbers(name: str, port: int) -> str:
-    from ibkr_bridge.web.listening import chosen
+    from ibkr_bridge.server.listener import chosen
 
     try:
         host = str(chosen(name, port)[1][0])

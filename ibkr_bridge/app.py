@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
+from ibkr_bridge.api import gateway_routes, health, orders, stream_sse, stream_websocket, tokens
+from ibkr_bridge.api.passthrough import bridged
 from ibkr_bridge.cache.cached_reads import Reads
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
@@ -32,6 +34,16 @@ from ibkr_bridge.profiles.options import Manners
 from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.server.app_keys import AGAIN, BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS
+from ibkr_bridge.server.connection import Door, Doorkeeper
+from ibkr_bridge.server.drain import Drain
+from ibkr_bridge.server.fast_path import Again
+from ibkr_bridge.server.keyring import KeyRing
+from ibkr_bridge.server.listener import opened
+from ibkr_bridge.server.middleware import pipeline
+from ibkr_bridge.server.request_parsing import LARGEST_BODY
+from ibkr_bridge.server.response_headers import common, dress
+from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_status import Policy, Road
@@ -41,32 +53,6 @@ from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
 from ibkr_bridge.upstream.gateway.tls import judge
 from ibkr_bridge.upstream.gateway.websocket import Sockets
-from ibkr_bridge.web import (
-    AGAIN,
-    BUS,
-    CLOCK,
-    DRAIN,
-    KEYS,
-    LINES,
-    MAIN,
-    PULSE,
-    SCRUBBER,
-    SETTINGS,
-    auth,
-    gateway,
-    health,
-    orders,
-    sockets,
-    streams,
-)
-from ibkr_bridge.web.again import Again
-from ibkr_bridge.web.door import Door, Doorkeeper
-from ibkr_bridge.web.drain import Drain
-from ibkr_bridge.web.keys import KeyRing
-from ibkr_bridge.web.listening import opened
-from ibkr_bridge.web.passthrough import LARGEST_BODY, bridged
-from ibkr_bridge.web.pipeline import common, dress, pipeline
-from ibkr_bridge.web.routes import OPEN
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 STATE_HINT = (
@@ -88,14 +74,14 @@ def build_line(
 
     jar = Jar(file("cookies"), bus, scrubber, clock)
     tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
-    gateway = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
+    client = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
     policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
     penalty = Penalty(file("penalty"), bus, clock.utc)
     long = LongPaces(file("paces"), bus, clock.utc)
     limits = manners.limits
-    road = Road(lambda: gateway.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
+    road = Road(lambda: client.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
     turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    beside = Beside(gateway, turns, penalty, reads, courtesy.noticing, long.spent)
+    beside = Beside(client, turns, penalty, reads, courtesy.noticing, long.spent)
     suppressed = Suppressed(file("suppressed"), bus)
     said_again = (lambda: None) if settings.read_only else suppressed.call
     keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)
@@ -105,7 +91,7 @@ def build_line(
     ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
     sockets = Sockets(str(settings.gateway_url), jar, tls, settings.gateway_socket, keeper.session_id)
     line = Line(
-        *(name, settings, gateway, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
+        *(name, settings, client, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
         *(suppressed, Streaming(name, sockets, keeper, clock, bus), reads),
     )
     ordering.travel_by(line)
@@ -333,19 +319,19 @@ HANDLERS = (
     ("HEAD", "/livez", health.livez),
     ("HEAD", "/readyz", health.readyz),
     ("HEAD", "/gateway/auth-status", health.auth_status),
-    ("GET", "/gateway/status", gateway.status),
-    ("POST", "/gateway/reconnect", gateway.reconnect),
-    ("POST", "/gateway/pause", gateway.pause),
-    ("POST", "/gateway/resume", gateway.resume),
-    ("POST", "/gateway/logout", gateway.logout),
-    ("POST", "/auth/token", auth.token),
-    ("GET", "/stream/quotes", streams.quotes),
-    ("GET", "/stream/orders", streams.orders),
-    ("GET", "/stream/trades", streams.trades),
-    ("GET", "/stream/pnl", streams.pnl),
-    ("GET", "/stream/session", streams.session),
-    ("GET", "/ws", sockets.opened),
-    ("GET", "/v1/api/ws", sockets.opened),
+    ("GET", "/gateway/status", gateway_routes.status),
+    ("POST", "/gateway/reconnect", gateway_routes.reconnect),
+    ("POST", "/gateway/pause", gateway_routes.pause),
+    ("POST", "/gateway/resume", gateway_routes.resume),
+    ("POST", "/gateway/logout", gateway_routes.logout),
+    ("POST", "/auth/token", tokens.token),
+    ("GET", "/stream/quotes", stream_sse.quotes),
+    ("GET", "/stream/orders", stream_sse.orders),
+    ("GET", "/stream/trades", stream_sse.trades),
+    ("GET", "/stream/pnl", stream_sse.pnl),
+    ("GET", "/stream/session", stream_sse.session),
+    ("GET", "/ws", stream_websocket.opened),
+    ("GET", "/v1/api/ws", stream_websocket.opened),
     ("GET", "/orders", orders.listed),
     ("GET", "/orders/{id}", orders.shown),
     ("*", "/{tail:.*}", bridged),

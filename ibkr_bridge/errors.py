@@ -15,7 +15,8 @@
     │                  order_not_placed                                         the other side
     └── Internal       internal                                                 our own bug
 
-Rooms raise these; `web/pipeline.py` alone turns them into HTTP. A message says what happened, a hint what to do;
+Packages raise these; `server/problem_details.py` alone turns them into HTTP. A message says what happened, a hint what
+to do;
 neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
 """
 

@@ -1,7 +1,7 @@
 """Which headers cross the bridge, each way. Pure: two tables and how they are read.
 
 Callers' cookies and everything else about them stay below; the Gateway's cookies and everything about IBKR's edge
-stay above. `X-Bridge-*` and the other headers of our own answers are put on in `web/pipeline.py`.
+stay above. `X-Bridge-*` and the other headers of our own answers are put on in `server/response_headers.py`.
 """
 
 from __future__ import annotations

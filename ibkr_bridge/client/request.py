@@ -21,7 +21,7 @@ from ibkr_bridge.ibkr.endpoint import Effect
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
 ONE_SLASH = re.compile(r"/(?!/)[^#]*", re.DOTALL)
-LONGEST = 4000  # bytes of path and query: web/target.py
+LONGEST = 4000  # bytes of path and query: server/request_target.py
 NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
 LONGEST_WAIT = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
 

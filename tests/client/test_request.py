@@ -17,7 +17,7 @@ from ibkr_bridge.client.request import LONGEST
 from tests.client.asking import GOOD, ORDER, READ, asked, client_of
 from tests.client.stranger import Stranger, answer, problem, stranger
 from tests.house import KEY
-from tests.web.test_target import HARMLESS
+from tests.server.test_request_target import HARMLESS
 
 
 def test_the_machines_settings_do_not_come_between(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

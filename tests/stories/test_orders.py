@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.server import delivery
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.stage import Stage
-from ibkr_bridge.web import pipeline
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
 
@@ -994,7 +994,7 @@ async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
 ) -> None:
     """Between the last look at the connection and the first byte: the answer meets a closed door."""
     hasty = asking(house)
-    is_there = pipeline.is_there
+    is_there = delivery.is_there
 
     def is_still_there(request: Any) -> bool:
         there = is_there(request)
@@ -1002,7 +1002,7 @@ async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
         return there
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "is_there", is_still_there)
+        patch.setattr(delivery, "is_there", is_still_there)
         (gone,) = await house.heard(events.OrderUnheard)
     again = asking(house)
     await house.heard(events.RequestServed, 2)

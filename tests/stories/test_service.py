@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.server import connection
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.sim.stage import Stage
-from ibkr_bridge.web import door
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE
 from tests.process import Daemon, daemon
@@ -284,12 +284,12 @@ async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_house: 
 
 async def test_who_says_nothing_holds_no_end_up(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection opened in advance."""
-    monkeypatch.setattr(door, "THRESHOLD", SLOWLY)
+    monkeypatch.setattr(connection, "THRESHOLD", SLOWLY)
     house = await open_house()
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     await house.get("/health")
 
-    unfinished = await asyncio.wait_for(house.finish(), door.HEAD_WITHIN)
+    unfinished = await asyncio.wait_for(house.finish(), connection.HEAD_WITHIN)
     writer.close()
 
     assert unfinished == 0

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.api import stream_sse
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
-from ibkr_bridge.web import streams
 from tests.conftest import Open
 from tests.house import KEY, PATIENCE, House, Placed, settings_for, within
 from tests.reading import socket, stream
@@ -272,7 +272,7 @@ async def test_readers_who_do_not_read_delay_no_stop(open_house: Open, sim: Simu
         unfinished = await within(house.finish())
 
     assert unfinished == 0
-    assert asyncio.get_running_loop().time() - began < streams.FAREWELL_WITHIN
+    assert asyncio.get_running_loop().time() - began < stream_sse.FAREWELL_WITHIN
 
 
 async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ibkr_bridge.api.stream_encoding import FRAMES, ROWS
 from ibkr_bridge.errors import BadRequest, Busy, LineLimit
 from ibkr_bridge.streaming import hub as hubs
 from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.protocol import Beat, Kind, Leave, Wish, read_command
 from ibkr_bridge.streaming.subscriber import Event, Reader
 from ibkr_bridge.streaming.upstream_subscriptions import BANNED_FOR, GRACE, RENEW_AFTER
-from ibkr_bridge.web.outlets import FRAMES, ROWS
 from tests.clocks import ManualClock
 
 

@@ -1,0 +1,225 @@
+"""The door itself: one caller's connection, and how many there may be.
+
+aiohttp's server has no deadline for a request's head, no cap on connections, and answers malformed bytes with a page
+and a traceback that repeat them, the key among them. A small subclass of its protocol mends the three; it leans on
+aiohttp's inner parts, so the version is pinned and `tests/server/test_connection.py` holds it to its promises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
+
+from ibkr_bridge import events
+from ibkr_bridge.server.fast_path import Again, is_plain
+from ibkr_bridge.server.peer_socket import is_broken
+
+HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
+IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
+HINT = 70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
+LINGER = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
+MOST = 512  # connections
+THRESHOLD = 1.0  # seconds a stopping bridge waits for heads that are due
+ONE_TURN = 0.02  # seconds
+LONGEST_LINE = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
+
+NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
+
+_SILENT = logging.getLogger("ibkr_bridge.silent")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+
+
+class Doorkeeper:
+    """Counts connections, and makes room where there are too many."""
+
+    def __init__(self, bus: events.Bus, most: int = MOST) -> None:
+        self._bus = bus
+        self._most = most
+        self._doors: dict[Door, None] = {}  # oldest first
+        self.again: Again | None = None
+        """Answers what was asked before."""
+        self.heard = asyncio.Event()
+        """Set whenever somebody has said what they want, or has gone."""
+
+    def __repr__(self) -> str:
+        return f"<Doorkeeper {len(self._doors)}/{self._most} connections>"
+
+    @property
+    def doors(self) -> tuple[Door, ...]:
+        """The connections, oldest first."""
+        return tuple(self._doors)
+
+    async def threshold_is_empty(self) -> None:
+        """Wait until everybody who is connected has said what they came for; who does not in time is left out.
+
+        The door has been closed: those who were let in by then are answered, as slowly as they speak.
+        """
+        await asyncio.sleep(ONE_TURN)  # who was taken from the socket a moment ago is not counted yet
+        with suppress(TimeoutError):
+            async with asyncio.timeout(THRESHOLD):
+                while any(door.is_awaited for door in self._doors):
+                    self.heard.clear()
+                    await self.heard.wait()
+
+    def enter(self, door: Door) -> None:
+        """One more; at the cap the oldest without a complete request goes, and where all are served the new one."""
+        self._doors[door] = None
+        if len(self._doors) <= self._most:
+            return
+        self._bus.announce(events.ConnectionRefused(self._most))
+        next((guest for guest in self._doors if guest.is_idle), door).slam()
+
+    def leave(self, door: Door) -> None:
+        """One less."""
+        self._doors.pop(door, None)
+
+    def malformed(self, problem: str) -> None:
+        """Somebody sent what is not HTTP."""
+        self._bus.announce(events.RequestMalformed(problem))
+
+
+class Door(RequestHandler):
+    """One caller's connection."""
+
+    def __init__(
+        self, server: web.Server, keeper: Doorkeeper, loop: asyncio.AbstractEventLoop, **limits: float
+    ) -> None:
+        self._head_within = limits.pop("head_within", HEAD_WITHIN)
+        options: dict[str, Any] = {
+            "keepalive_timeout": limits.pop("idle", IDLE),
+            "logger": _SILENT,
+            "access_log": None,
+            "max_line_size": LONGEST_LINE,
+            "lingering_time": LINGER,
+        }
+        super().__init__(server, loop=loop, **options)
+        self._keeper = keeper
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._clean = True
+        self.head: bytes | None = None
+        """The bytes of the request that is being answered, where they are one plain head and nothing else."""
+        self.on_clear: Callable[[], None] | None = None
+        """Called where the connection takes more again."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called where the connection has ended."""
+        self.on_reset: Callable[[], None] | None = None
+        """Called where the connection turns out to be closed by somebody who had not read what was said last."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no complete request is being answered here."""
+        request = self._current_request
+        return request is None or not request.content.is_eof()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the head of a request is due: on a fresh connection, or where one has begun."""
+        return self._head_timer is not None
+
+    def slam(self) -> None:
+        """Close at once, whatever is half said."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is at the door; the first head is due."""
+        super().connection_made(transport)
+        self._await_head()
+        self._keeper.enter(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """They have gone."""
+        self._head_came()
+        if exc is not None:
+            self._was_reset()
+        if self.on_lost is not None:
+            self.on_lost()
+        self._keeper.leave(self)
+        super().connection_lost(exc)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the connection stands and takes more now."""
+        return self.transport is not None and not self.transport.is_closing() and not self._paused
+
+    def resume_writing(self) -> None:
+        """What was written before has left."""
+        super().resume_writing()
+        if self.on_clear is not None:
+            self.on_clear()
+
+    def eof_received(self) -> None:
+        """They hang up; where something was said to them after they had, the system has called it an error by now."""
+        if self.transport is not None and is_broken(self.transport):
+            self._was_reset()
+        super().eof_received()
+
+    def _was_reset(self) -> None:
+        if self.on_reset is not None:
+            self.on_reset()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and watch the time that a head takes."""
+        self.on_reset = None
+        if self._is_answered_again(data):
+            return
+        heads = self._request_count
+        at_rest = self._is_at_rest
+        self._clean = self._clean and is_plain(data)  # once anything else came, the parser may hold half of a head
+        super().data_received(data)
+        self.head = data if self._clean and at_rest and self._request_count == heads + 1 else None
+        if self._request_count > heads:
+            self._head_came()
+        elif self._head_timer is None and self._waiter is not None:
+            self._await_head()  # the first bytes of the next request on a kept connection
+
+    @property
+    def _is_at_rest(self) -> bool:
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _is_answered_again(self, data: bytes) -> bool:
+        """Answer at once what is known, where nothing of another request is under way."""
+        again, transport = self._keeper.again, self.transport
+        if again is None or transport is None or not self._clean or not self._is_at_rest:
+            return False
+        if self._paused or self._force_close or self._close or transport.is_closing():
+            return False  # who does not read what is said has to wait as everybody does
+        reply = again.answer(data)
+        if reply is None:
+            return False
+        self._head_came()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        transport.write(reply)
+        return True
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_within, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+            self._keeper.heard.set()
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self._keeper.malformed("the head of a request did not come in time")
+        self.slam()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A bare answer and one quiet line, instead of a page and a traceback that repeat what was sent."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError("the connection has ended")
+        self._keeper.malformed(type(exc).__name__ if exc else "unknown")
+        response = web.Response(status=status, headers={hdrs.SERVER: NAME})
+        response.force_close()
+        return response

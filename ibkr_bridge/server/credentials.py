@@ -1,0 +1,49 @@
+"""What a request shows at the door, and where: a header may carry a key or a token, the query of a few paths a token.
+
+One place decides. Whoever sends a header is judged by it, even where a good token stands in the query beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from multidict import CIMultiDictProxy
+
+from ibkr_bridge.server.keyring import Key, KeyRing, presented
+from ibkr_bridge.server.request_target import Target
+from ibkr_bridge.server.routing import takes_token
+from ibkr_bridge.server.tokens import is_formed
+
+
+@dataclass(frozen=True)
+class Credential:
+    """The bytes that were sent, and what they may be in the place where they stood."""
+
+    sent: bytes = field(repr=False)
+    may_be_key: bool
+    may_be_token: bool
+
+    @property
+    def is_like_token(self) -> bool:
+        """Whether it is a token by its looks; the ring says whether it is a good one."""
+        return self.may_be_token and is_formed(self.sent)
+
+    def opens(self, ring: KeyRing) -> Key | None:
+        """What it opens, or None."""
+        found = ring.find(self.sent) if self.may_be_key else None
+        if found is None and self.may_be_token:
+            found = ring.find_token(self.sent)
+        return found
+
+
+def shown(headers: CIMultiDictProxy[str], target: Target | None) -> Credential | None:
+    """What a request shows; None for nothing, or for several that differ."""
+    for header, may_be_token in (("X-Bridge-Key", False), ("Authorization", True)):
+        if header in headers:
+            sent = presented(headers)
+            return Credential(sent, True, may_be_token) if sent is not None else None
+    if target is None or not takes_token(target.segments):
+        return None
+    tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == "token"}
+    return Credential(tokens.pop().encode(), False, True) if len(tokens) == 1 else None

@@ -1,0 +1,46 @@
+"""Did the response reach its caller? Written here and now, and watched until the connection is used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from ibkr_bridge.server.connection import Door
+from ibkr_bridge.server.peer_socket import is_broken, is_left
+
+
+async def arrives(request: web.Request, response: web.StreamResponse) -> bool:
+    """Write a reply here and now, and say whether its caller was still there to take it."""
+    if not is_there(request):
+        return False
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return False
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _if_reset(request: web.Request, told: Callable[[bool], None]) -> None:
+    """A connection that is reset before anything else is asked was closed by a caller who had not read the reply."""
+    if isinstance(request.protocol, Door):
+        request.protocol.on_reset = lambda: told(False)
+
+
+def unread(request: web.Request) -> Callable[[], bool]:
+    """Asks whether a connection has been reset since: the loop may hear of it after the caller's next one."""
+    door = request.protocol
+
+    def ask() -> bool:
+        waits = isinstance(door, Door) and door.on_reset is not None
+        transport = door.transport if waits and door is not None else None
+        return transport is not None and is_broken(transport)
+
+    return ask
+
+
+def is_there(request: web.Request) -> bool:
+    """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
+    transport = request.transport
+    return transport is not None and not transport.is_closing() and not is_left(transport)

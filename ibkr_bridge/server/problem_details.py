@@ -1,0 +1,39 @@
+"""An error as application/problem+json (RFC 9457); this is the only place that writes one."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from aiohttp import web
+
+from ibkr_bridge.errors import (
+    BridgeError,
+    Internal,
+)
+from ibkr_bridge.server.app_keys import VISIT
+
+FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
+
+
+def problem(request: web.Request, error: BridgeError) -> web.Response:
+    """An error as `application/problem+json` (RFC 9457)."""
+    visit = request[VISIT]
+    visit.code = error.code
+    body = {
+        "type": f"urn:ibkr-bridge:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "error": error.detail,  # IBKR's own clients read this member
+        "code": error.code,
+        "hint": error.hint,
+        "request_id": error.request_id or visit.request_id,
+        "retryable": error.retryable,
+    }
+    headers = dict(error.headers)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return web.Response(
+        status=error.status, body=json.dumps(body).encode(), headers=headers, content_type="application/problem+json"
+    )

@@ -1,0 +1,112 @@
+"""What a target meets: a route of our own, an endpoint of IBKR, or nothing.
+
+Our own routes are one table: path, method, what it does, whether it is open to all. Everything else is matched against
+the prefixes that are bridged and then against the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from ibkr_bridge.config.env_reader import NEVER_BRIDGED
+from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.errors import NotBridged
+from ibkr_bridge.ibkr.catalogue import API, API_SEGMENTS, BRIDGED, KNOWN_PREFIXES, MARKETDATA, TICKLE, find
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer
+from ibkr_bridge.server.app_keys import SETTINGS
+from ibkr_bridge.server.request_context import Visit
+from ibkr_bridge.server.request_target import Destination, Target
+
+OPEN = frozenset({"/health", "/livez", "/readyz", "/gateway/auth-status"})  # no key; exactly these four
+OWN: Mapping[str, Mapping[str, Effect]] = {
+    **{path: {"GET": Effect.READ, "HEAD": Effect.READ} for path in sorted(OPEN)},
+    "/gateway/status": {"GET": Effect.READ},
+    "/gateway/reconnect": {"POST": Effect.SESSION},
+    "/gateway/pause": {"POST": Effect.TRADE},
+    "/gateway/resume": {"POST": Effect.TRADE},
+    "/gateway/logout": {"POST": Effect.SESSION},
+    "/orders": {"GET": Effect.READ},
+    "/orders/{id}": {"GET": Effect.READ},
+    "/stream/quotes": {"GET": Effect.READ},
+    "/stream/orders": {"GET": Effect.READ},
+    "/stream/trades": {"GET": Effect.READ},
+    "/stream/pnl": {"GET": Effect.READ},
+    "/stream/session": {"GET": Effect.READ},
+    "/ws": {"GET": Effect.READ},
+    "/v1/api/ws": {"GET": Effect.READ},
+    "/auth/token": {"POST": Effect.READ},  # whoever may read may give a page a token that reads
+}
+ENDLESS = frozenset(path for path in OWN if path.startswith("/stream/") or path in ("/ws", "/v1/api/ws"))
+"""Routes whose replies have no end of their own."""
+METHODS = ("GET", "POST", "PUT", "DELETE")
+SOCKETS = frozenset({"/ws", "/v1/api/ws"})  # which a page of the app may open, with a token
+TOKEN_IN_QUERY = frozenset({*SOCKETS, "/stream/*", "/docs", "/docs/*", "/openapi.json"})
+"""What browsers open without being able to send a header; anywhere else an address would keep a token for nothing."""
+
+
+def own_route(segments: tuple[str, ...]) -> str:
+    """The route of our own that a path would be, its last segment a variable where that is one."""
+    return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else own_path(segments)
+
+
+def takes_token(segments: tuple[str, ...]) -> bool:
+    """Whether a token may stand in the query of a path."""
+    return own_path(segments) in TOKEN_IN_QUERY or (len(segments) > 1 and f"/{segments[0]}/*" in TOKEN_IN_QUERY)
+
+
+def is_socket(segments: tuple[str, ...]) -> bool:
+    """Whether a path is one that pages of the app may open."""
+    return own_path(segments) in SOCKETS
+
+
+def own_path(segments: tuple[str, ...]) -> str:
+    """A path as our tables have it."""
+    return "/" + "/".join(segments)
+
+
+def destination(target: Target, settings: Settings) -> Destination:
+    """Find where a target leads.
+
+    Raises:
+        NotBridged: nowhere we go.
+    """
+    segments, raw = target.segments, target.raw_segments
+    if segments[:2] == API_SEGMENTS:
+        segments, raw = segments[2:], raw[2:]
+    if segments == TICKLE:
+        return Destination(segments, "/".join((API, *raw)))
+    if len(segments) < 2 or segments[0] not in (*BRIDGED, *settings.extra_prefixes):
+        raise _not_bridged(segments[0] if segments else "")
+    if segments[0] == MARKETDATA:
+        segments, raw = ("iserver", *segments), ["iserver", *raw]
+    return Destination(segments, "/".join((API, *raw)))
+
+
+def _not_bridged(prefix: str) -> NotBridged:
+    if prefix in NEVER_BRIDGED:
+        return NotBridged(
+            "sign-in, log-out and token paths are never bridged", hint="use POST /gateway/logout to log out"
+        )
+    if prefix in KNOWN_PREFIXES:
+        return NotBridged(
+            f"/{prefix} is not open on this bridge", hint=f"add {prefix} to IBKR_BRIDGE_EXTRA_PREFIXES to open it"
+        )
+    return NotBridged("nothing is bridged under this path")
+
+
+def find_out(request: web.Request, visit: Visit, target: Target) -> None:
+    """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
+    visit.target = target
+    path = own_route(target.segments)
+    if path in OWN:
+        effect = OWN[path].get(request.method, Effect.READ)
+        visit.route, visit.row = path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")
+        return
+    try:
+        visit.place = destination(target, request.app[SETTINGS])
+    except NotBridged:
+        return  # told by the handler, once the key has been seen
+    visit.row = find(request.method, visit.place.segments)
+    visit.route = visit.row.path

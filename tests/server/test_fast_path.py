@@ -1,0 +1,356 @@
+"""What was asked before, byte for byte, is answered on the spot; what can have changed is looked at each time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.events import RequestServed
+from ibkr_bridge.profiles.options import UNHURRIED, Manners
+from ibkr_bridge.profiles.profile import Line
+from ibkr_bridge.server.fast_path import LONGEST, MOST, is_plain
+from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.house import KEY, READING, House, Placed, settings_for, within
+
+META, LIST, LEDGER = "/portfolio/DU1234567/meta", "/iserver/account/orders", "/portfolio/DU1234567/ledger"
+ORDER = Placed()
+
+
+def head(path: str, *lines: str, key: str = KEY) -> bytes:
+    """The bytes of a request."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: 127.0.0.1", f"X-Bridge-Key: {key}", *lines, "", ""]).encode()
+
+
+class Caller:
+    """One kept connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, *pieces: bytes) -> None:
+        """Say something, in one piece."""
+        self._writer.write(b"".join(pieces))
+
+    async def hear(self) -> tuple[bytes, dict[str, str], bytes]:
+        """One reply: status line, headers, body."""
+        raw = await within(self._reader.readuntil(b"\r\n\r\n"))
+        first, *lines = raw.decode().split("\r\n")[:-2]
+        headers = dict(line.split(": ", 1) for line in lines)
+        return first.encode(), headers, await within(self._reader.readexactly(int(headers["Content-Length"])))
+
+    async def ask(self, *pieces: bytes) -> tuple[bytes, dict[str, str], bytes]:
+        """Both."""
+        self.send(*pieces)
+        return await self.hear()
+
+
+@asynccontextmanager
+async def calling(house: House) -> AsyncIterator[Caller]:
+    """Somebody who keeps their connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    try:
+        yield Caller(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+@pytest.fixture
+async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
+    """A bridge that remembers, with two keys."""
+    settings = settings_for(sim.url, tmp_path / "state", IBKR_BRIDGE_READONLY_KEY=READING)
+    async with House(settings, manners=Manners(UNHURRIED.limits)) as opened:
+        await opened.until(State.READY)
+        yield opened
+
+
+@pytest.fixture
+def no_long_way(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From now on who takes the road of a call is noted; the test says when that begins."""
+    taken: list[str] = []
+    there = Line.ask
+
+    async def noted(self: Line, trip: object) -> object:
+        taken.append("the long way")
+        return await there(self, trip)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Line, "ask", noted)
+    return taken
+
+
+CHANGING = {"Date", "X-Request-ID", "Age", "Server-Timing"}
+
+
+async def test_the_same_bytes_get_the_same_reply_in_the_same_words(house: House, no_long_way: list[str]) -> None:
+    """No header more or less; each has its own name in the log."""
+    async with calling(house) as caller:
+        replies = [await caller.ask(head(META)) for _ in range(4)]
+    async with calling(house) as another:
+        replies.append(await another.ask(head(META)))
+
+    assert len(no_long_way) == 1
+    first, (_, again, _) = replies[0], replies[-1]
+    assert {status for status, _, _ in replies} == {b"HTTP/1.1 200 OK"}
+    assert {body for _, _, body in replies} == {first[2]}
+    assert set(again) == set(first[1]) | {"Age"}
+    kept = set(again) - CHANGING - {"X-Bridge-Source"}
+    assert {name: again[name] for name in kept} == {name: first[1][name] for name in kept}
+    assert (again["X-Bridge-Source"], again["Age"], again["Keep-Alive"]) == ("cache", "0", "timeout=70")
+    served = [fact for fact in house.facts if isinstance(fact, RequestServed)]
+    assert {fact.request_id for fact in served} == {headers["X-Request-ID"] for _, headers, _ in replies}
+    assert {(fact.key, fact.route, fact.status) for fact in served} == {("full", "/portfolio/{accountId}/meta", 200)}
+
+
+async def test_what_is_told_on_the_spot_is_what_the_long_way_tells_from_memory(house: House) -> None:
+    """Header for header, also in their order of names; only their values of the moment differ."""
+    async with calling(house) as caller:
+        await caller.ask(head(META))
+        _, spot, _ = await caller.ask(head(META))
+        _, long, _ = await caller.ask(head(META, "X-Request-ID: mine"))
+
+    assert long["X-Request-ID"] == "mine"
+    assert set(spot) == set(long)
+    assert {name: value for name, value in spot.items() if name not in CHANGING} == {
+        name: value for name, value in long.items() if name not in CHANGING
+    }
+
+
+async def test_a_key_that_was_taken_away_opens_nothing(house: House, sim: Simulator, tmp_path: Path) -> None:
+    """Keys are replaced while connections stay."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        house.bridge.keys.replace(
+            settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY="another-key-0123456789-0123456789-ab")
+        )
+
+        status, _, _ = await caller.ask(head(META))
+
+    assert status == b"HTTP/1.1 401 Unauthorized"
+
+
+async def test_each_key_is_told_under_its_own_name(house: House) -> None:
+    """And both may read."""
+    async with calling(house) as caller:
+        for key in (KEY, READING, KEY, READING):
+            await caller.ask(head(META, key=key))
+        wrong, _, _ = await caller.ask(head(META, key="x" * 40))
+
+    served = [fact.key for fact in house.facts if isinstance(fact, RequestServed)]
+    assert (served, wrong) == (["full", "read-only", "full", "read-only", "none"], b"HTTP/1.1 401 Unauthorized")
+
+
+async def test_a_lost_session_is_not_glossed_over(house: House, sim: Simulator) -> None:
+    """What was known of it is not told any more."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        sim.log_out()
+        await house.post("/gateway/reconnect")
+
+        status, _, _ = await caller.ask(head(META))
+
+    assert status == b"HTTP/1.1 503 Service Unavailable"
+
+
+async def test_even_what_is_remembered_for_hours_is_not_told_while_nobody_is_signed_in(
+    house: House, sim: Simulator
+) -> None:
+    """The spot knows what the road knows."""
+    pairs = head("/iserver/currency/pairs?currency=USD")
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(pairs)
+        sim.log_out()
+        await house.post("/gateway/reconnect")
+
+        status, _, _ = await caller.ask(pairs)
+
+    assert status == b"HTTP/1.1 503 Service Unavailable"
+
+
+async def test_a_header_that_is_none_does_not_end_the_connection(house: House, sim: Simulator) -> None:
+    """What the Gateway sends beyond ASCII stays there."""
+    sim.faults.add("status", path=META, times=1, status=200, body='{"a":1}', headers={"Content-Type": "a; x=\xff"})
+    async with calling(house) as caller:
+        replies = [await caller.ask(head(META)) for _ in range(3)]
+
+    assert [status for status, _, _ in replies] == [b"HTTP/1.1 200 OK"] * 3
+
+
+async def test_an_order_makes_the_answer_another_one(house: House) -> None:
+    """It is asked for anew, and from then on that one is told."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(LEDGER))
+        await house.post(ORDER.target, ORDER.body)
+
+        sources = [(await caller.ask(head(LEDGER)))[1]["X-Bridge-Source"] for _ in range(2)]
+
+    assert sources == ["gateway", "cache"]
+
+
+async def test_a_bridge_that_ends_says_so(house: House) -> None:
+    """On the connections it has."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        house.bridge.drain.begin()
+
+        status, headers, _ = await caller.ask(head(META))
+
+    assert (status, headers["Connection"]) == (b"HTTP/1.1 503 Service Unavailable", "close")
+
+
+async def test_a_list_of_orders_is_told_on_the_spot_only_as_ibkr_wrote_it(house: House, no_long_way: list[str]) -> None:
+    """What has to be filtered is judged each time."""
+    async with calling(house) as caller:
+        whole = [await caller.ask(head(LIST)) for _ in range(3)]
+        some = [await caller.ask(head(f"{LIST}?filters=filled")) for _ in range(3)]
+
+    assert len(no_long_way) == 1 + 3
+    assert len({body for _, _, body in whole}) == len({body for _, _, body in some}) == 1
+
+
+async def test_who_wants_it_anew_gets_it_anew(house: House, no_long_way: list[str]) -> None:
+    """However often they say so in the same words."""
+    async with calling(house) as caller:
+        for _ in range(3):
+            await caller.ask(head(META, "X-Bridge-Max-Age: 0"))
+
+    assert len(no_long_way) == 3
+
+
+async def test_half_a_head_before_the_known_bytes_is_a_part_of_what_follows(house: House) -> None:
+    """The parser has it; whatever comes then belongs to it, and nobody else's request is answered in its place."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        caller.send(head(META), b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Begun: ")
+        await caller.hear()
+
+        status, _, body = await caller.ask(head(META))
+
+    assert status.endswith(b"400 Bad Request")  # a Host among its headers, and another one
+    assert b"DU1234567" not in body
+
+
+async def test_known_bytes_in_pieces_or_in_a_row_are_as_good_as_ever(house: House) -> None:
+    """TCP has no messages."""
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        caller.send(head(META), head(META))
+        row = [await caller.hear() for _ in range(2)]
+        caller.send(head(META)[:30])
+        await house.get("/health")
+        pieces = await caller.ask(head(META)[30:])
+
+    assert [status for status, _, _ in [*row, pieces]] == [b"HTTP/1.1 200 OK"] * 3
+
+
+async def test_two_requests_in_one_segment_are_not_learned_as_one(house: House) -> None:
+    """Else one of them would be forgotten when they come again."""
+    both = head(META) + head(LEDGER)
+    async with calling(house) as caller:
+        for _ in range(3):
+            caller.send(both)
+            bodies = [(await caller.hear())[2] for _ in range(2)]
+            assert b"DU1234567" in bodies[0]
+            assert b"BASE" in bodies[1]
+
+
+async def test_a_body_before_leaves_the_connection_to_the_parser(house: House, no_long_way: list[str]) -> None:
+    """Where it ends the parser knows; here nobody guesses."""
+    search = b'{"symbol":"AAPL"}'
+    lines = ("Content-Type: application/json", f"Content-Length: {len(search)}")
+    post = head("/iserver/secdef/search", *lines).replace(b"GET", b"POST", 1)
+    async with calling(house) as caller:
+        for _ in range(2):
+            await caller.ask(head(META))
+        await caller.ask(post, search)
+        for _ in range(2):
+            assert (await caller.ask(head(META)))[0] == b"HTTP/1.1 200 OK"
+
+    assert len(no_long_way) == 1 + 1 + 2
+
+
+async def test_who_does_not_read_is_not_written_to_for_ever(house: House) -> None:
+    """Our memory is not theirs to fill."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port, limit=1024)
+    caller = Caller(reader, writer)
+    for _ in range(2):
+        await caller.ask(head(META))
+    (door,) = [door for door in house.bridge._doors.doors if door.transport is not None]
+    door.pause_writing()
+    before = len([fact for fact in house.facts if isinstance(fact, RequestServed)])
+
+    caller.send(head(META))
+    await house.get("/health")
+    writer.transport.abort()
+
+    served = [fact for fact in house.facts if isinstance(fact, RequestServed)]
+    assert len(served) - before <= 2  # its own one, which waits until it is read, and the look at our health
+
+
+async def test_a_kept_connection_rests_as_long_as_ever(house: House) -> None:
+    """Each reply on the spot begins its rest anew."""
+    async with calling(house) as caller:
+        await caller.ask(head(META))
+        (door,) = house.bridge._doors.doors
+        door._next_keepalive_close_time = 0.0
+
+        await caller.ask(head(META))
+
+        assert door._next_keepalive_close_time > asyncio.get_running_loop().time() + 70
+
+
+async def test_heads_are_forgotten_at_some_point(house: House) -> None:
+    """Callers could think of as many as there are numbers."""
+    async with calling(house) as caller:
+        for number in range(MOST + 20):
+            await caller.ask(head(f"{META}?n={number}"))
+
+    assert repr(house.bridge._doors.again) == f"<Again {MOST} heads>"
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (head(META), True),
+        (head(META, "Accept: */*", "Connection: keep-alive"), True),
+        (head(META)[:-1], False),
+        (head(META) + b"G", False),
+        (head(META) + head(META), False),
+        (head(META).replace(b"GET", b"HEAD", 1), False),
+        (head(META).replace(b"GET", b"POST", 1), False),
+        (head(META).replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (head(META, "X: a HTTP/1.1").replace(b"HTTP/1.1", b"HTTP/1.0", 1), False),
+        (head(META, "Content-Length: 0"), False),
+        (head(META, "content-LENGTH : 3"), False),
+        (head(META, "Transfer-Encoding: chunked"), False),
+        (head(META, "Expect: 100-continue"), False),
+        (head(META, "Upgrade: websocket"), False),
+        (head(META, "Connection: close"), False),
+        (head(META, "X-Request-Id: mine"), False),
+        (head(META, f"X: {'x' * LONGEST}"), False),
+        (b"", False),
+    ],
+)
+def test_plain_heads_are_told_from_others(data: bytes, plain: bool) -> None:
+    """Only what is one whole request without a body, and names itself not."""
+    assert is_plain(data) is plain
+
+
+async def test_what_the_parser_refuses_is_refused_each_time(house: House) -> None:
+    """Nothing is learned of it."""
+    async with calling(house) as caller:
+        caller.send(head(META, "content-length : 3"))
+        refused = await within(caller._reader.read())
+
+    assert re.match(rb"HTTP/1.[01] 400", refused)

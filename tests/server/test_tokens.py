@@ -1,0 +1,441 @@
+"""Tokens as they are written and read, and what the keys make of them: no sockets, a clock moved by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import settings as quick
+from hypothesis import strategies as st
+
+from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.errors import BadKey, BadRequest, WrongScope
+from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.server.keyring import Key, KeyRing
+from ibkr_bridge.server.tokens import (
+    LONGEST,
+    USUAL,
+    Claims,
+    Scope,
+    Wanted,
+    is_formed,
+    read,
+    signing_secret,
+    wanted,
+    write,
+)
+from tests.clocks import NOON, ManualClock
+from tests.house import KEY, PREVIOUS, READING, settings_for
+
+NEW = "new-key-for-tests-0123456789-abcdefg"
+SECRET = signing_secret(KEY, KEY)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def keys(**env: str) -> Settings:
+    """Settings with the full key and the one that reads, unless told otherwise."""
+    return settings_for("https://127.0.0.1:5000", Path("/nowhere"), **{"IBKR_BRIDGE_READONLY_KEY": READING, **env})
+
+
+@dataclass
+class Ring:
+    """A ring of keys in a time of its own."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.keys = KeyRing(keys(), self.clock.utc)
+
+    def key(self, secret: str = KEY) -> Key:
+        """What a key is to the ring."""
+        found = self.keys.find(secret.encode())
+        assert found is not None
+        return found
+
+    def token(self, secret: str = KEY, scope: Scope = Scope.READ, seconds: int = USUAL) -> bytes:
+        """A token that was asked for with a key."""
+        return self.keys.issue(self.key(secret), Wanted(scope, seconds))[0].encode()
+
+    def opened(self, token: bytes) -> Key:
+        """What a good token opens."""
+        found = self.keys.find_token(token)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def ring() -> Ring:
+    """One for each test."""
+    return Ring()
+
+
+def forged(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -> bytes:
+    """A token as somebody would write it who knows a secret, with claims of their own; None leaves one out."""
+    owner = Ring().key().owner
+    times = {"iat": int(NOON.timestamp()), "exp": int(NOON.timestamp()) + 60}
+    usual = {"iss": "ibkr-bridge", **times, "jti": "x", "scope": "read", "owner": owner, **claims}
+    told = {name: value for name, value in usual.items() if value is not None}
+    return jwt.PyJWS().encode(json.dumps(told).encode(), secret if algorithm != "none" else "", algorithm).encode()
+
+
+# -- what a token opens
+
+
+@pytest.mark.parametrize(
+    ("secret", "scope", "label", "effects"),
+    [
+        (KEY, Scope.READ, "read-only token", {Effect.READ}),
+        (KEY, Scope.TRADE, "full token", set(Effect)),
+        (READING, Scope.READ, "read-only token", {Effect.READ}),
+    ],
+)
+def test_a_token_opens_what_its_scope_says(
+    ring: Ring, secret: str, scope: Scope, label: str, effects: set[Effect]
+) -> None:
+    """In the name of the key that asked: orders belong to that key."""
+    found = ring.opened(ring.token(secret, scope))
+
+    assert (found.label, set(found.effects), found.owner) == (label, effects, ring.key(secret).owner)
+    assert found.expires == NOON + timedelta(seconds=USUAL)
+
+
+def test_a_key_that_reads_gives_no_token_that_trades(ring: Ring) -> None:
+    """A token is never worth more than its key."""
+    with pytest.raises(WrongScope):
+        ring.token(READING, Scope.TRADE)
+
+
+def test_a_token_gives_no_token(ring: Ring) -> None:
+    """Else one that is about to end would live for ever."""
+    with pytest.raises(WrongScope, match="token"):
+        ring.keys.issue(ring.opened(ring.token(scope=Scope.TRADE)), Wanted())
+
+
+def test_a_key_that_has_just_been_replaced_gives_none(ring: Ring) -> None:
+    """It was shown with the head of a request whose body came late."""
+    key = ring.key(READING)
+    ring.keys.replace(keys(IBKR_BRIDGE_READONLY_KEY=NEW))
+
+    with pytest.raises(BadKey):
+        ring.keys.issue(key, Wanted())
+
+
+def test_a_token_is_no_key_and_a_key_no_token(ring: Ring) -> None:
+    """Each has its places."""
+    assert ring.keys.find(ring.token()) is None
+    assert ring.keys.find_token(KEY.encode()) is None
+
+
+def test_every_token_has_a_name_of_its_own(ring: Ring) -> None:
+    """By which the log tells it from the others."""
+    assert len({ring.token() for _ in range(20)}) == 20
+
+
+def test_a_token_says_no_more_than_it_must(ring: Ring) -> None:
+    """It lies open in a browser."""
+    told = jwt.decode(ring.token(), options={"verify_signature": False})
+
+    assert set(told) == {"iss", "iat", "exp", "jti", "scope", "owner"}
+    assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == ("ibkr-bridge", "read", USUAL)
+    assert told["owner"] == ring.key().owner
+
+
+# -- when it ends
+
+
+@pytest.mark.parametrize("seconds", [1, USUAL, LONGEST])
+def test_a_token_is_good_until_its_second_and_not_in_it(ring: Ring, seconds: int) -> None:
+    """To the second, and without leeway."""
+    token = ring.token(seconds=seconds)
+    found = ring.opened(token)
+
+    ring.clock.advance(seconds - 0.001)
+    before = ring.keys.find_token(token), ring.keys.still_opens(found)
+    ring.clock.advance(0.002)
+    after = ring.keys.find_token(token), ring.keys.still_opens(found)
+
+    assert before == (found, True)
+    assert after == (None, False)
+
+
+def test_between_two_seconds_it_is_good_for_all_the_time_that_was_asked(ring: Ring) -> None:
+    """A token knows whole seconds, so it gets the rest of one on top."""
+    ring.clock.advance(0.7)
+    token = ring.token(seconds=1)
+
+    ring.clock.advance(0.999)
+
+    assert ring.keys.find_token(token) is not None
+
+
+def test_a_restart_ends_no_token(ring: Ring) -> None:
+    """What signs it is made of the keys, which are the same afterwards."""
+    token = ring.token()
+
+    ring.keys = KeyRing(keys(), ring.clock.utc)
+
+    assert ring.keys.find_token(token) is not None
+
+
+ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
+
+
+@pytest.mark.parametrize("asking", [KEY, READING])
+def test_another_full_key_ends_every_token(ring: Ring, asking: str) -> None:
+    """At once, although the key that asked is still let in."""
+    token, key = ring.token(asking), ring.key(asking)
+    found = ring.opened(token)
+
+    ring.keys.replace(keys(**ROTATED))
+
+    assert ring.keys.find_token(token) is None
+    assert not ring.keys.still_opens(found)
+    assert ring.keys.still_opens(key)
+
+
+def test_a_reading_key_that_is_taken_away_takes_its_tokens_along(ring: Ring) -> None:
+    """And nobody else's."""
+    reading, full = ring.opened(ring.token(READING)), ring.opened(ring.token())
+
+    ring.keys.replace(replace(keys(), readonly_key=None))
+
+    assert [ring.keys.still_opens(key) for key in (reading, full)] == [False, True]
+
+
+def test_reading_the_same_keys_again_ends_nothing(ring: Ring) -> None:
+    """A reload may have been about the log."""
+    token, key = ring.token(), ring.key()
+    found = ring.opened(token)
+
+    ring.keys.replace(keys())
+
+    assert ring.keys.find_token(token) == found
+    assert ring.keys.still_opens(found)
+    assert ring.keys.still_opens(key)
+
+
+def test_the_key_before_gives_tokens_while_keys_rotate(ring: Ring) -> None:
+    """They end with it."""
+    ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS))
+    found = ring.opened(ring.token(PREVIOUS, Scope.TRADE))
+
+    ring.keys.replace(keys())
+
+    assert not ring.keys.still_opens(found)
+
+
+def test_a_key_that_may_do_less_now_does_not_open_what_it_opened(ring: Ring) -> None:
+    """Somebody made the full key the one that only reads."""
+    key = ring.key()
+
+    ring.keys.replace(keys(IBKR_BRIDGE_KEY=NEW, IBKR_BRIDGE_READONLY_KEY=KEY))
+
+    assert not ring.keys.still_opens(key)
+    assert ring.keys.still_opens(ring.key())
+
+
+def test_who_watches_is_told_when_the_new_keys_are_in_force(ring: Ring) -> None:
+    """A stream asks then whether it may go on."""
+    found = ring.opened(ring.token())
+    heard: list[bool] = []
+    ring.keys.watch(lambda: heard.append(ring.keys.still_opens(found)))
+
+    ring.keys.replace(keys())
+    ring.keys.replace(keys(**ROTATED))
+
+    assert heard == [True, False]
+
+
+# -- what is no token
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        *({name: None} for name in ("iss", "iat", "exp", "jti", "scope", "owner")),
+        {"iss": "somebody"},
+        {"aud": "somebody"},
+        {"scope": "everything"},
+        {"scope": ["trade"]},
+        {"owner": "0123456789ab"},
+        {"owner": 7},
+        {"jti": 7},
+        {"exp": "tomorrow"},
+        {"exp": 1e300},
+        {"exp": float("nan")},
+        {"exp": -1},
+        {"iat": "yesterday"},
+        {"exp": int(NOON.timestamp())},
+    ],
+    ids=str,
+)
+def test_a_token_lacks_nothing(ring: Ring, claims: dict[str, Any]) -> None:
+    """Even one that our own secret has signed."""
+    assert ring.keys.find_token(forged()) is not None
+    assert ring.keys.find_token(forged(**claims)) is None
+
+
+@pytest.mark.parametrize(
+    "secret", [b"x" * 32, KEY.encode(), signing_secret(KEY, READING), signing_secret(READING, KEY), b"\0" * 32]
+)
+def test_a_token_of_another_secret_opens_nothing(ring: Ring, secret: bytes) -> None:
+    """Not even one of ours for another key: each key's tokens are signed by a secret of their own."""
+    assert ring.keys.find_token(forged(secret)) is None
+
+
+def test_the_key_that_reads_cannot_sign_what_trades(ring: Ring) -> None:
+    """Whoever has it knows half of what its secret is made of; and its tokens never do more than it does."""
+    owner = ring.key(READING).owner
+    guess = forged(signing_secret(READING, READING), owner=owner, scope="trade")
+    signed = forged(signing_secret(KEY, READING), owner=owner, scope="trade")
+
+    assert ring.keys.find_token(guess) is None
+    assert ring.opened(signed).effects == {Effect.READ}
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
+def test_one_algorithm_counts(ring: Ring, algorithm: str) -> None:
+    """A token does not get to choose."""
+    secret = SECRET * 2  # long enough for either
+    assert ring.keys.find_token(forged(secret, algorithm)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: token + b"=",
+        lambda token: token + b" ",
+        lambda token: token + b"\n",
+        lambda token: b" " + token,
+        lambda token: token.replace(b".", b"=."),
+        lambda token: token + b".x",
+        lambda token: token.rpartition(b".")[0] + b".",
+        lambda token: token.rpartition(b".")[0],
+        lambda token: token * 9,
+        lambda token: token.upper(),
+    ],
+)
+def test_there_is_one_way_to_write_a_token(ring: Ring, change: Callable[[bytes], bytes]) -> None:
+    """What is known by its form is hidden in the log; another form would not be."""
+    token = ring.token()
+
+    assert is_formed(token)
+    assert ring.keys.find_token(change(token)) is None
+
+
+@quick(deadline=None)
+@given(st.binary() | st.text().map(lambda text: f"eyJ{text}.eyJ{text}.{'A' * 43}".encode("utf-8", "replace")))
+def test_no_bytes_open_or_crash(guess: bytes) -> None:
+    """Whatever comes in the place of a token."""
+    assert Ring().keys.find_token(guess) is None
+
+
+@quick(deadline=None)
+@given(st.data())
+def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
+    """One byte changed, put in or left out, anywhere."""
+    ring = Ring()
+    token = ring.token(scope=Scope.TRADE)
+    at = data.draw(st.integers(0, len(token) - 1))
+    put = data.draw(st.binary(max_size=2))
+    left_out = data.draw(st.integers(0, 2))
+    spoiled = token[:at] + put + token[at + left_out :]
+
+    assert (ring.keys.find_token(spoiled) is not None) == (spoiled == token)
+
+
+@quick(deadline=None)
+@given(st.dictionaries(st.sampled_from(["iss", "iat", "exp", "nbf", "jti", "scope", "owner", "aud", "sub"]), JSON))
+def test_no_claims_crash(claims: dict[str, Any]) -> None:
+    """Whatever was signed, what is read is whole, or nothing."""
+    told = read(forged(**claims), SECRET)
+
+    assert told is None or isinstance(told.expires, datetime)
+
+
+@quick(deadline=None)
+@given(st.sampled_from(Scope), st.integers(0, 4_000_000_000), st.integers(1, LONGEST))
+def test_what_is_written_is_read(scope: Scope, issued: int, seconds: int) -> None:
+    """All of it."""
+    at = datetime.fromtimestamp(issued, UTC)
+    claims = Claims("0123456789ab", scope, at, at + timedelta(seconds=seconds), "0123456789abcdef")
+
+    assert read(write(claims, SECRET).encode(), SECRET) == claims
+    assert read(write(claims, SECRET).encode(), signing_secret(KEY, READING)) is None
+
+
+def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
+    """Objects end up in tracebacks."""
+    shown = f"{ring.keys!r} {ring.opened(ring.token())!r} {vars(ring.keys)!r}"
+
+    assert SECRET.hex() not in shown
+    assert repr(SECRET) not in shown
+    assert repr(ring.keys) == "<KeyRing full, read-only>"
+
+
+def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
+    """The journal has the owner of a key, and a token too: neither leads to the secret, nor one secret to another."""
+    ring = Ring()
+    secrets = [signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READING)]
+
+    assert len(set(secrets)) == 4
+    assert {len(secret) for secret in secrets} == {32}
+    assert not [secret for secret in secrets if ring.key().owner in secret.hex()]
+
+
+# -- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        (b"", Wanted()),
+        (b"{}", Wanted(Scope.READ, 1800)),
+        (b' {"scope": "trade"} ', Wanted(Scope.TRADE, 1800)),
+        (b'{"expires_in": 1}', Wanted(Scope.READ, 1)),
+        (b'{"scope": "read", "expires_in": 86400}', Wanted(Scope.READ, 86400)),
+    ],
+)
+def test_a_token_is_asked_for_in_few_words(body: bytes, asked: Wanted) -> None:
+    """What is left out is the usual: reading, half an hour."""
+    assert wanted(body) == asked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"[]", b"null", b"true", b'"read"', b"7", b"{", b"read", b"\xff\xfe", b"[" * 100_000, b" "),
+        *(b'{"scope": "write"}', b'{"scope": null}', b'{"scope": ["read"]}', b'{"scope": "READ"}', b'{"scope": ""}'),
+        *(b'{"expires_in": 0}', b'{"expires_in": -1}', b'{"expires_in": 86401}', b'{"expires_in": 1.0}'),
+        *(b'{"expires_in": "60"}', b'{"expires_in": true}', b'{"expires_in": null}', b'{"expires_in": NaN}'),
+        *(b'{"expires_in": 1' + b"0" * 5000 + b"}", b'{"expires_in": 1e3}', b'{"Scope": "read"}', b'{"ttl": 60}'),
+    ],
+    ids=lambda body: body[:24],
+)
+def test_anything_else_is_refused_with_what_to_send(body: bytes) -> None:
+    """Somebody who asks for sixty minutes must not get sixty seconds."""
+    with pytest.raises(BadRequest) as refused:
+        wanted(body)
+
+    assert "send" in refused.value.hint
+
+
+def test_a_token_that_says_another_time_is_another_token() -> None:
+    """The signature covers every claim."""
+    at = NOON.replace(microsecond=0)
+    claims = Claims("0123456789ab", Scope.READ, at, at + timedelta(seconds=60), "x")
+    head, _, sign = write(claims, SECRET).split(".")
+    _, longer, _ = write(replace(claims, expires=at + timedelta(days=1)), SECRET).split(".")
+
+    assert read(f"{head}.{longer}.{sign}".encode(), SECRET) is None
