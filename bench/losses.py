@@ -21,8 +21,8 @@ from pathlib import Path
 from bench.about import in_short
 from bench.processes import ROOT
 from bench.report import Target, judged, table
-from ibkr_bridge.app import Bridge
 from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus, Fact, SessionChanged, SessionLost, StreamUp
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.state_machine import State

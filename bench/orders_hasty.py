@@ -13,9 +13,9 @@ import functools
 import sys
 
 from bench.wide import run
-from ibkr_bridge import app
 from ibkr_bridge.orders import serialization
 from ibkr_bridge.orders.reconciliation.schedule import Search
+from ibkr_bridge.profiles import factory
 from ibkr_bridge.profiles.options import UNHURRIED
 from ibkr_bridge.upstream.gateway.client import Gateway
 
@@ -26,6 +26,6 @@ SEARCH = Search(within=2.5, first=0.1, again=0.3, between=0.15, later=(3.0, 4.0,
 
 
 if __name__ == "__main__":
-    app.Gateway = functools.partial(Gateway, ghost_for=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
+    factory.Gateway = functools.partial(Gateway, ghost_for=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
     serialization.ANSWER_WITHIN = ANSWER_WITHIN
     sys.exit(run(dataclasses.replace(UNHURRIED, search=SEARCH), sys.argv[1:]))

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from bench.wide import run
-from ibkr_bridge import app
+from ibkr_bridge import daemon
 from ibkr_bridge.orders.journal.store import Journal, prepared
 from ibkr_bridge.orders.journal.transitions import Entry
 from ibkr_bridge.profiles.options import UNHURRIED
@@ -36,5 +36,5 @@ class Nothing(InMemory):
 KINDS = {"memory": InMemory, "nothing": Nothing}
 
 if __name__ == "__main__":
-    app.Journal = KINDS[sys.argv[1]]  # type: ignore[attr-defined]  # in this process alone
+    daemon.Journal = KINDS[sys.argv[1]]  # type: ignore[attr-defined]  # in this process alone
     sys.exit(run(UNHURRIED, sys.argv[2:]))

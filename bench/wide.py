@@ -10,8 +10,8 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import demo, main, serve
+from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
 
 WIDE = 64  # places

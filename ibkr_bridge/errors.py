@@ -16,8 +16,7 @@
     └── Internal       internal                                                 our own bug
 
 Packages raise these; `server/problem_details.py` alone turns them into HTTP. A message says what happened, a hint what
-to do;
-neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
+to do; neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
 """
 
 from __future__ import annotations

@@ -48,3 +48,18 @@ def replace(path: Path, text: str | None) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Try to write a file into a directory.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    probe = path / ".probe"
+    probe.unlink(missing_ok=True)
+    try:
+        with probe.open("xb") as file:  # whatever lies there, a link above all, is not written through
+            file.write(b"writable")
+    finally:
+        probe.unlink(missing_ok=True)

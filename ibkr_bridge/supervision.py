@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
 
 EVERY = 1.0  # seconds
 TOO_LATE = 2.0  # seconds; a healthy loop is late by milliseconds
@@ -48,3 +48,13 @@ class Pulse:
         while True:
             await sleep(EVERY)
             self.beat()
+
+
+Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
+
+
+async def together(*loops: Loop) -> None:
+    """Run loops until one of them ends; then cancel the others and say why."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop(), name=loop.__qualname__)

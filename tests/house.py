@@ -14,9 +14,9 @@ from typing import Any, Self, TypeVar
 import aiohttp
 from yarl import URL
 
-from ibkr_bridge.app import Bridge
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import LogFormat, LogLevel, Settings
+from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus, Fact, SessionChanged
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.orders.reconciliation.schedule import Search

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, control_path, port
 from ibkr_bridge.cli.serve import why_not
 from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log

@@ -12,10 +12,10 @@ import ssl
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.app import Bridge
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
 from ibkr_bridge.config.settings import Settings, SettingsError, load
 from ibkr_bridge.config.sources import dotenv_path, refreshed
+from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.observe.logs import Log, open_log
 from ibkr_bridge.redaction import Scrubber

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.app import HANDLERS
+from ibkr_bridge.api.routes import HANDLERS
 from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator

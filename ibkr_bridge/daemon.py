@@ -6,33 +6,20 @@ import asyncio
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NoReturn
 
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
-from ibkr_bridge.api import gateway_routes, health, orders, stream_sse, stream_websocket, tokens
-from ibkr_bridge.api.passthrough import bridged
-from ibkr_bridge.cache.cached_reads import Reads
+from ibkr_bridge.api.routes import HANDLERS
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.limits.admission import Turns
-from ibkr_bridge.limits.penalty_box import Penalty
-from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.observe.service_status import Service
-from ibkr_bridge.orders.journal.repository import Book
-from ibkr_bridge.orders.journal.store import Journal
-from ibkr_bridge.orders.rules.trading_pause import Pause
-from ibkr_bridge.orders.service import Ordering
-from ibkr_bridge.orders.suppressed_questions import Suppressed
-from ibkr_bridge.profiles.keeper_upstream import Beside
+from ibkr_bridge.profiles.factory import build_line
 from ibkr_bridge.profiles.options import Manners
 from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.server.app_keys import AGAIN, BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS
 from ibkr_bridge.server.connection import Door, Doorkeeper
@@ -44,59 +31,12 @@ from ibkr_bridge.server.middleware import pipeline
 from ibkr_bridge.server.request_parsing import LARGEST_BODY
 from ibkr_bridge.server.response_headers import common, dress
 from ibkr_bridge.server.routing import OPEN
-from ibkr_bridge.session.gate import Explaining
-from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.session_status import Policy, Road
-from ibkr_bridge.streaming.service import Streaming
-from ibkr_bridge.supervision import Pulse
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
-from ibkr_bridge.upstream.gateway.tls import judge
-from ibkr_bridge.upstream.gateway.websocket import Sockets
+from ibkr_bridge.state_file import check_writable
+from ibkr_bridge.supervision import Pulse, together
 
-Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 STATE_HINT = (
     "orders are refused, cookies and a pause are not kept; make the state directory one that this user can write"
 )
-
-
-def build_line(
-    name: str, settings: Settings, clock: Clock, bus: events.Bus, scrubber: Scrubber, manners: Manners
-) -> Line:
-    """One Gateway and all that serves it.
-
-    Raises:
-        OSError: the CA file cannot be read as certificates.
-    """
-
-    def file(kind: str, form: str = "json") -> Path | None:
-        return settings.state_dir / f"{name}.{kind}.{form}" if settings.state_dir else None
-
-    jar = Jar(file("cookies"), bus, scrubber, clock)
-    tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
-    client = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
-    policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
-    penalty = Penalty(file("penalty"), bus, clock.utc)
-    long = LongPaces(file("paces"), bus, clock.utc)
-    limits = manners.limits
-    road = Road(lambda: client.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
-    turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    beside = Beside(client, turns, penalty, reads, courtesy.noticing, long.spent)
-    suppressed = Suppressed(file("suppressed"), bus)
-    said_again = (lambda: None) if settings.read_only else suppressed.call
-    keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)
-    pause = Pause(file("paused"), bus)
-    explaining = Explaining(keeper, penalty)
-    book = Book(Journal(file("orders", "db"), bus, clock.utc), bus, clock.utc)
-    ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
-    sockets = Sockets(str(settings.gateway_url), jar, tls, settings.gateway_socket, keeper.session_id)
-    line = Line(
-        *(name, settings, client, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
-        *(suppressed, Streaming(name, sockets, keeper, clock, bus), reads),
-    )
-    ordering.travel_by(line)
-    bus.listen(line.hear)
-    return line
 
 
 class Bridge:
@@ -244,7 +184,7 @@ class Bridge:
             return
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _probe(path)
+            check_writable(path)
         except OSError as exc:
             why = os.strerror(exc.errno) if exc.errno else type(exc).__name__
             self.bus.announce(events.StateTrouble("the state directory", why, STATE_HINT))
@@ -310,50 +250,5 @@ class Bridge:
         return unfinished
 
 
-HANDLERS = (
-    ("GET", "/health", health.health),
-    ("GET", "/livez", health.livez),
-    ("GET", "/readyz", health.readyz),
-    ("GET", "/gateway/auth-status", health.auth_status),
-    ("HEAD", "/health", health.health),
-    ("HEAD", "/livez", health.livez),
-    ("HEAD", "/readyz", health.readyz),
-    ("HEAD", "/gateway/auth-status", health.auth_status),
-    ("GET", "/gateway/status", gateway_routes.status),
-    ("POST", "/gateway/reconnect", gateway_routes.reconnect),
-    ("POST", "/gateway/pause", gateway_routes.pause),
-    ("POST", "/gateway/resume", gateway_routes.resume),
-    ("POST", "/gateway/logout", gateway_routes.logout),
-    ("POST", "/auth/token", tokens.token),
-    ("GET", "/stream/quotes", stream_sse.quotes),
-    ("GET", "/stream/orders", stream_sse.orders),
-    ("GET", "/stream/trades", stream_sse.trades),
-    ("GET", "/stream/pnl", stream_sse.pnl),
-    ("GET", "/stream/session", stream_sse.session),
-    ("GET", "/ws", stream_websocket.opened),
-    ("GET", "/v1/api/ws", stream_websocket.opened),
-    ("GET", "/orders", orders.listed),
-    ("GET", "/orders/{id}", orders.shown),
-    ("*", "/{tail:.*}", bridged),
-)
-
-
-async def together(*loops: Loop) -> None:
-    """Run loops until one of them ends; then cancel the others and say why."""
-    async with asyncio.TaskGroup() as group:
-        for loop in loops:
-            group.create_task(loop(), name=loop.__qualname__)
-
-
 async def _no_haste(_: web.Request) -> None:
     """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""
-
-
-def _probe(path: Path) -> None:
-    probe = path / ".probe"
-    probe.unlink(missing_ok=True)
-    try:
-        with probe.open("xb") as file:  # whatever lies there, a link above all, is not written through
-            file.write(b"writable")
-    finally:
-        probe.unlink(missing_ok=True)
