@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.orders_plan import ACCOUNT, Caller, Plan, Then, Yes
 from bench.orders_town import KEY, Bridge
-from ibkr_bridge.sim.seen import Log, Seen
+from ibkr_bridge.sim.request_log import Log, Seen
 
 TARGET = f"/iserver/account/{ACCOUNT}/orders"
 CHANGE = f"/iserver/account/{ACCOUNT}/order/"

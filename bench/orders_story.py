@@ -22,7 +22,7 @@ from bench.orders_town import RATE, Bridge, town
 from bench.orders_zeros import Booked, Zero, open_ones, read_journal, zeros
 from bench.processes import ROOT
 from ibkr_bridge.sim.faults import Fault
-from ibkr_bridge.sim.seen import Seen
+from ibkr_bridge.sim.request_log import Seen
 from ibkr_bridge.sim.simulator import Simulator
 
 LOOKS = (f"/iserver/account/orders?accountId={ACCOUNT}", "/iserver/account/trades", "/orders?limit=20")

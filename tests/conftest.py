@@ -11,7 +11,7 @@ import pytest
 
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import House, settings_for
+from tests.harness import House, settings_for
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 Open = Callable[..., Awaitable[House]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.house import KEY, PATIENCE
+from tests.harness import KEY, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIR = """
@@ -94,7 +94,7 @@ async def daemon(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *by,
-        str(ROOT / "tests/unhurried.py"),
+        str(ROOT / "tests/without_limits.py"),
         env=environment(gateway, state, **env),
         cwd=state,
         stderr=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.redaction import HIDDEN, REMEMBERED, Scrubber, mask_account
-from tests.house import KEY
+from tests.harness import KEY
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)
 

@@ -14,8 +14,8 @@ from typing import Any
 from ibkr_bridge.sim.gateway.rules import Settings
 from ibkr_bridge.sim.gateway.server import Gateway
 from ibkr_bridge.sim.market.session_calls import LOGIN_COOKIE
-from ibkr_bridge.sim.seen import Seen
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.request_log import Seen
 
 
 class Simulator(Stage):

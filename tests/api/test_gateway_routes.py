@@ -17,7 +17,7 @@ from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import KEY, READING, House, Placed, settings_for
+from tests.harness import KEY, READING, House, Placed, settings_for
 
 INIT = "/iserver/auth/ssodh/init"
 UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -9,7 +9,7 @@ from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.house import House
+from tests.harness import House
 
 
 async def test_health_is_said_byte_for_byte(house: House) -> None:

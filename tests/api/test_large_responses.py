@@ -11,7 +11,7 @@ from ibkr_bridge.api import passthrough
 from ibkr_bridge.events import RequestServed
 from ibkr_bridge.session.state_machine import State
 from tests.conftest import Open
-from tests.house import KEY, House
+from tests.harness import KEY, House
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Script, Stage, Voice, never
 
 LARGE = 1_000_000  # bytes; from 256 KiB on an answer is passed on as it comes

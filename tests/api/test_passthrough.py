@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.house import KEY, House
+from tests.harness import KEY, House
 
 ACCOUNTS = "/v1/api/portfolio/accounts"
 

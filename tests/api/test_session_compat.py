@@ -14,7 +14,7 @@ from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import READING, House, settings_for, within
+from tests.harness import READING, House, settings_for, within
 
 STATUS = "/iserver/auth/status"
 INIT = "/iserver/auth/ssodh/init"

@@ -22,7 +22,7 @@ from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import KEY, READING, House, Placed, Reply, settings_for
+from tests.harness import KEY, READING, House, Placed, Reply, settings_for
 
 ROUTE = "/auth/token"
 NEW = "new-key-for-tests-0123456789-abcdefg"

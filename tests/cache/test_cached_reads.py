@@ -11,8 +11,8 @@ from ibkr_bridge.cache.cached_reads import Asker, Reads, Told
 from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.catalogue import find
+from tests.body_stream import Rest
 from tests.clocks import ManualClock
-from tests.rest import Rest
 
 META, CALL = find("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
 ASKER = Asker(5.0, None, lambda: True)

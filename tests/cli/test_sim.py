@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.sim.stage import browser_tls
+from ibkr_bridge.sim.market_stage import browser_tls
 from tests.cli.typed import BAD, GOOD, PATIENCE, Place, Running
 
 LISTENS = r"A simulated Gateway listens at https://127\.0\.0\.1:(\d+)\. Ctrl-C ends it\."

@@ -6,7 +6,7 @@ from typing import Any
 
 from ibkr_bridge.client import BridgeClient
 from tests.client.stranger import HandClock, Stranger, answer
-from tests.house import KEY
+from tests.harness import KEY
 
 READ, ORDER = "/portfolio/accounts", "/iserver/account/DU1234567/orders"
 GOOD = answer("200 OK", b"[1]", source="gateway")

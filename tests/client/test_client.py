@@ -32,7 +32,7 @@ from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.client.stranger import HandClock, answer, stranger
 from tests.conftest import Open
-from tests.house import KEY, READING, House, Placed
+from tests.harness import KEY, READING, House, Placed
 
 ORDER = Placed()
 

@@ -16,7 +16,7 @@ from ibkr_bridge.client import ClientError
 from ibkr_bridge.client.responses import KINDS
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import KEY, House
+from tests.harness import KEY, House
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "client.md"

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from ibkr_bridge.client import BridgeClient, BridgeSilent, ClientError, OrderUnknown
 from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
 from tests.client.stranger import HANG, OURS, PATIENCE, HandClock, slowly, stranger
-from tests.house import KEY
+from tests.harness import KEY
 
 
 def test_a_wait_is_asked_for_and_added_to_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

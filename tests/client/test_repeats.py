@@ -19,7 +19,7 @@ from ibkr_bridge.client import (
 )
 from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
 from tests.client.stranger import HANG, OURS, HandClock, answer, problem, stranger
-from tests.house import KEY
+from tests.harness import KEY
 
 NO_READS = [
     ("POST", ORDER),

@@ -16,7 +16,7 @@ from ibkr_bridge.client import ClientError
 from ibkr_bridge.client.request import LONGEST
 from tests.client.asking import GOOD, ORDER, READ, asked, client_of
 from tests.client.stranger import Stranger, answer, problem, stranger
-from tests.house import KEY
+from tests.harness import KEY
 from tests.server.test_request_target import HARMLESS
 
 

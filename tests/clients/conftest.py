@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Open
-from tests.house import KEY, House
+from tests.harness import KEY, House
 
 
 @pytest.fixture

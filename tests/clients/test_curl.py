@@ -8,7 +8,7 @@ import os
 import subprocess
 
 from tests.clients.page import block
-from tests.house import KEY, House
+from tests.harness import KEY, House
 
 
 async def test_curl(bridge: House) -> None:

@@ -23,7 +23,7 @@ from ib_web_api.rest import ApiException
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
-from tests.house import House
+from tests.harness import House
 
 ACCOUNT, OTHER = "DU1234567", "DU7654321"
 AAPL = 265598

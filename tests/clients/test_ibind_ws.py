@@ -13,7 +13,7 @@ from ibind import BindingStatus, IbkrClient, IbkrWsClient, events, subscriptions
 from ibkr_bridge.events import StreamUp
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import named
-from tests.house import House
+from tests.harness import House
 
 ACCOUNT = "DU1234567"
 AAPL = "265598"

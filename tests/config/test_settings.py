@@ -13,7 +13,7 @@ from ibkr_bridge.config.env_reader import NEVER_BRIDGED, PLACEHOLDER
 from ibkr_bridge.config.settings import Compete, LogFormat, LogLevel, Mode, Region, Settings, SettingsError, load
 from ibkr_bridge.config.sources import ROOT, read_dotenv, unclear
 from ibkr_bridge.config.value_types import Problem
-from tests.house import KEY, PREVIOUS, READING
+from tests.harness import KEY, PREVIOUS, READING
 
 CANARY = "CaNaRy_Key_0123456789-abcdefGHIJKL-xyz"  # both cases: lowering a text must not let it slip through
 PIN = "ab" * 32

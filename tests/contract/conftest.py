@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.gates import FAST, SIMULATED, MakeGate, kind, make_gate, make_real, papers, sign_in
 from tests.contract.real import TICKLE_EVERY
 from tests.sim.wire import MOMENT, Wire, connect

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.real import Papers, RealGateway, lacking
-from tests.house import within
+from tests.harness import within
 
 SIMULATED, REAL = "simulated", "real"
 FAST = 0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried

@@ -25,8 +25,8 @@ import pytest
 
 from ibkr_bridge.sim.faults import KINDS, Fault, Faults, Side
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.seen import Seen
-from ibkr_bridge.sim.stage import Stage, browser_tls
+from ibkr_bridge.sim.market_stage import Stage, browser_tls
+from ibkr_bridge.sim.request_log import Seen
 
 REMOTE = "api.cpgw.test"  # has to contain "api", else the program's own calls go elsewhere
 PASSWORD = "changeit"  # of a file that holds one public certificate

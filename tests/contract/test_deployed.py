@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.conftest import OpenGate
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.plain import read_plain
-from tests.house import within
+from tests.harness import within
 from tests.sim.wire import connect
 
 STATUS = "/v1/api/iserver/auth/status"

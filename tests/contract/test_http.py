@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.conftest import Dial
-from tests.house import within
+from tests.harness import within
 from tests.sim.wire import Wire
 
 STATUS = "/v1/api/iserver/auth/status"

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.gates import sign_in
-from tests.house import within
+from tests.harness import within
 from tests.sim.wire import Wire, connect
 
 STATUS = "/v1/api/iserver/auth/status"

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.sockets import ACCEPT, BINARY, CLOSE, PATH, PING, PONG, UPGRADE, Socket
-from tests.house import within
+from tests.harness import within
 from tests.sim.wire import connect
 
 STATUS = "/v1/api/iserver/auth/status"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim.stage import Stage, browser_tls
+from ibkr_bridge.sim.market_stage import Stage, browser_tls
 
 
 async def greeted(gate: Stage, context: ssl.SSLContext) -> ssl.SSLObject:

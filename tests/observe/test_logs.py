@@ -18,7 +18,7 @@ from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.house import KEY, PREVIOUS, READING, House, Placed
+from tests.harness import KEY, PREVIOUS, READING, House, Placed
 
 CANARY = "canary7391"
 

@@ -15,7 +15,7 @@ from ibkr_bridge.orders.journal.order_record import Record
 from ibkr_bridge.orders.response import Question
 from ibkr_bridge.orders.serialization import ANSWER_WITHIN, Chain
 from tests.clocks import ManualClock
-from tests.house import within
+from tests.harness import within
 
 ASKED = Asked(Effect.TRADE, Order.PLACE)
 A, B, C = (Record(name, Order.PLACE) for name in "abc")

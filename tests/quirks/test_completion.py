@@ -11,10 +11,10 @@ from ibkr_bridge.errors import GatewaySilent, Paced
 from ibkr_bridge.ibkr.catalogue import met
 from ibkr_bridge.quirks.completion import Courtesy
 from ibkr_bridge.quirks.snapshot_completion import MISSING, NOT_AGAIN_FOR, WITHIN
+from tests.body_stream import Rest
 from tests.clocks import ManualClock
-from tests.house import within
+from tests.harness import within
 from tests.quirks.scripted import Asking, Scripted, good
-from tests.rest import Rest
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
 ACCOUNTS, PORTFOLIO, SUMMARY = "/iserver/accounts", "/portfolio/accounts", "/iserver/account/DU1/summary"

@@ -6,7 +6,7 @@ import pytest
 
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.house import KEY, PREVIOUS, READING, House, Placed
+from tests.harness import KEY, PREVIOUS, READING, House, Placed
 
 SECOND_KEY_HEADER = (
     b"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"

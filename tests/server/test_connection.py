@@ -14,7 +14,7 @@ from aiohttp import web
 from ibkr_bridge import events
 from ibkr_bridge.server.connection import HINT, IDLE, Door, Doorkeeper
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import KEY, House
+from tests.harness import KEY, House
 
 CANARY = b"canary-0123456789-canary-0123456789"
 

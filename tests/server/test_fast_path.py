@@ -16,7 +16,7 @@ from ibkr_bridge.profiles.profile import Line
 from ibkr_bridge.server.fast_path import LONGEST, MOST, is_plain
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import KEY, READING, House, Placed, settings_for, within
+from tests.harness import KEY, READING, House, Placed, settings_for, within
 
 META, LIST, LEDGER = "/portfolio/DU1234567/meta", "/iserver/account/orders", "/portfolio/DU1234567/ledger"
 ORDER = Placed()

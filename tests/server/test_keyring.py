@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import KeyRing, presented
-from tests.house import KEY, PREVIOUS, READING, settings_for
+from tests.harness import KEY, PREVIOUS, READING, settings_for
 
 
 def ring(**env: str) -> KeyRing:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.server.listener import handed_over, opened
-from tests.house import settings_for
+from tests.harness import settings_for
 
 ME = str(os.getpid())
 

@@ -32,7 +32,7 @@ from ibkr_bridge.server.tokens import (
     write,
 )
 from tests.clocks import NOON, ManualClock
-from tests.house import KEY, PREVIOUS, READING, settings_for
+from tests.harness import KEY, PREVIOUS, READING, settings_for
 
 NEW = "new-key-for-tests-0123456789-abcdefg"
 SECRET = signing_secret(KEY, KEY)

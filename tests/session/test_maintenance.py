@@ -13,7 +13,7 @@ from ibkr_bridge.config.settings import Region, Settings
 from ibkr_bridge.config.value_types import Window
 from ibkr_bridge.session.maintenance import ZONES, next_reset, window_end
 from tests.clocks import NOON
-from tests.house import KEY
+from tests.harness import KEY
 
 PUBLISHED = Settings.from_env({"IBKR_BRIDGE_KEY": KEY}).maintenance
 NEW_YORK = ZoneInfo("America/New_York")

@@ -19,7 +19,7 @@ from ibkr_bridge.session.state_machine import Saw
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
-from tests.rest import Rest
+from tests.body_stream import Rest
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Stage, Voice, never
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'

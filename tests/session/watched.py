@@ -12,7 +12,7 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_api import Asking
 from ibkr_bridge.session.session_status import Policy
 from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.seen import Seen
+from ibkr_bridge.sim.request_log import Seen
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar

@@ -10,7 +10,7 @@ import pytest
 
 import ibkr_bridge.sim
 from ibkr_bridge.sim import FastClock, Simulator
-from ibkr_bridge.sim.stage import visit
+from ibkr_bridge.sim.market_stage import visit
 from tests.clocks import ManualClock
 from tests.sim.conftest import Dial
 from tests.sim.wire import Wire, connect

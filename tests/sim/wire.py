@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_bridge.sim.stage import Stage, browser_tls
+from ibkr_bridge.sim.market_stage import Stage, browser_tls
 
 MOMENT = 0.15
 """Seconds in which an answer on loopback would long have come; only ever used to show that none does."""

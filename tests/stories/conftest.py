@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.contract.gates import REAL, MakeGate, kind, make_real, papers, sign_in
 
 __all__ = ["kind", "make_real", "papers"]

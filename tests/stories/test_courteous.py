@@ -12,7 +12,7 @@ from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.quirks import snapshot_completion
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import READING, House, Placed, settings_for
+from tests.harness import READING, House, Placed, settings_for
 
 SNAPSHOT, ES, AAPL = "/iserver/marketdata/snapshot", 495512563, 265598
 LIST, ACCOUNTS = "/iserver/account/orders", "/iserver/accounts"

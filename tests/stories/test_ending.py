@@ -12,9 +12,9 @@ import pytest
 
 from ibkr_bridge.events import LoopDied
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from ibkr_bridge.upstream.gateway.cookies import Jar
-from tests.house import KEY, House, Placed, settings_for
+from tests.harness import KEY, House, Placed, settings_for
 from tests.process import Daemon, daemon
 
 AT_ONCE = 50

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.sim.market_stage import Stage
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open
-from tests.house import READING, House, Placed, settings_for
+from tests.harness import READING, House, Placed, settings_for
 
 CANCEL = "/iserver/account/DU1234567/order/1"
 CHANGES = (

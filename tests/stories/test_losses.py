@@ -19,8 +19,8 @@ from ibkr_bridge.redaction import Scrubber
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_status import Policy
 from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.sim.market_stage import Stage
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.sim.stage import Stage
 from ibkr_bridge.upstream.gateway.client import Gateway
 from ibkr_bridge.upstream.gateway.cookies import Jar
 from tests.clocks import ManualClock

@@ -13,9 +13,9 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.server import delivery
 from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.conftest import Open
-from tests.house import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
+from tests.harness import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
 
 ORDER = Placed()
 LIMIT = Placed(extra={"orderType": "LMT", "price": 187.5})  # near enough for no question, too low to fill

@@ -15,7 +15,7 @@ from ibkr_bridge.events import BoxDeclared
 from ibkr_bridge.profiles.options import UNHURRIED, Manners
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
-from tests.house import KEY, House, Placed, Reply, settings_for, within
+from tests.harness import KEY, House, Placed, Reply, settings_for, within
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()

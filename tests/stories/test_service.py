@@ -14,10 +14,10 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.server import connection
 from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.sim.market_stage import Stage
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.sim.stage import Stage
 from tests.conftest import Open
-from tests.house import KEY, PATIENCE
+from tests.harness import KEY, PATIENCE
 from tests.process import Daemon, daemon
 
 NEW_KEY = "the-key-after-this-one-0123456789abcdef"

@@ -15,8 +15,8 @@ from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.house import KEY, READING, House, Placed, within
-from tests.reading import Told, socket, stream
+from tests.harness import KEY, READING, House, Placed, within
+from tests.stream_clients import Told, socket, stream
 
 AAPL, IBM, MSFT = 265598, 8314, 272093
 QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"

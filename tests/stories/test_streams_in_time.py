@@ -23,8 +23,8 @@ from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
 from tests.conftest import Open
-from tests.house import KEY, PATIENCE, House, Placed, settings_for, within
-from tests.reading import socket, stream
+from tests.harness import KEY, PATIENCE, House, Placed, settings_for, within
+from tests.stream_clients import socket, stream
 
 AAPL = 265598
 QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"

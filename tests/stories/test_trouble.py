@@ -11,10 +11,10 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.stage import Stage
+from ibkr_bridge.sim.market_stage import Stage
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.house import PATIENCE, House, Placed, Reply, settings_for, within
+from tests.harness import PATIENCE, House, Placed, Reply, settings_for, within
 
 ORDER = Placed()
 

@@ -15,7 +15,7 @@ from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.upstream_feed import DEAF_AFTER, PAUSES, SUCCESS_WITHIN, TIC_EVERY, Feed
 from tests.clocks import ManualClock
-from tests.house import PATIENCE
+from tests.harness import PATIENCE
 
 
 class Line:

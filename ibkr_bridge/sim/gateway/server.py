@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Faults
-from ibkr_bridge.sim.gateway.answering import Answering
+from ibkr_bridge.sim.gateway.connection import Hangup, Talk
 from ibkr_bridge.sim.gateway.jar import Jar
-from ibkr_bridge.sim.gateway.life import Life
+from ibkr_bridge.sim.gateway.responder import Answering
 from ibkr_bridge.sim.gateway.rules import Settings
+from ibkr_bridge.sim.gateway.session_lifecycle import Life
 from ibkr_bridge.sim.gateway.sockets import Sockets
-from ibkr_bridge.sim.gateway.talk import Hangup, Talk
 from ibkr_bridge.sim.gateway.upstream import Upstream
-from ibkr_bridge.sim.seen import Log
+from ibkr_bridge.sim.request_log import Log
 from ibkr_bridge.sim.tasks import Tasks
 
 CERTIFICATE = Path(__file__).with_name("certificate.pem")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 from yarl import URL
 
+from ibkr_bridge.sim.gateway.connection import Hangup, Talk
 from ibkr_bridge.sim.gateway.frames import (
     BINARY,
     CLOSE,
@@ -24,9 +25,8 @@ from ibkr_bridge.sim.gateway.frames import (
     read_frame,
     write_frame,
 )
-from ibkr_bridge.sim.gateway.talk import Hangup, Talk
 from ibkr_bridge.sim.gateway.wire import Head
-from ibkr_bridge.sim.seen import OWN_AGENT
+from ibkr_bridge.sim.request_log import OWN_AGENT
 from ibkr_bridge.sim.tasks import Tasks
 
 MOST = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.quotes import INSTRUMENTS, Instrument
 from ibkr_bridge.sim.market.world import World
 

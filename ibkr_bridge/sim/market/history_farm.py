@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
-from ibkr_bridge.sim.market.odds import scan
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.misc_calls import scan
 from ibkr_bridge.sim.market.quote_calls import history
 from ibkr_bridge.sim.market.world import World
 

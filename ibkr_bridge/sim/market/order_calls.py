@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Handler, Needs, Route, error, ok
 from ibkr_bridge.sim.market.book import Order
-from ibkr_bridge.sim.market.desk import Change, Pending
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Handler, Needs, Route, error, ok
+from ibkr_bridge.sim.market.questions import Change, Pending
 from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
 from ibkr_bridge.sim.market.world import World
 

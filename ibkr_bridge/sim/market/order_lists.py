@@ -10,8 +10,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.book import Order, Trade
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.world import World
 
 COLD: dict[str, Any] = {"orders": [], "snapshot": False}

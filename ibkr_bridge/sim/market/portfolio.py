@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Route, error, ok
 from ibkr_bridge.sim.market.holdings import CASH, Holding, holdings, worth
 from ibkr_bridge.sim.market.world import World
 

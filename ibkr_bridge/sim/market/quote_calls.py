@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.lines import Lines
 from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World

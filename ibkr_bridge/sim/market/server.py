@@ -16,14 +16,14 @@ from aiohttp import web
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Faults, Side
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok, read_path, read_query
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok, read_path, read_query
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
 from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream, is_socket
 from ibkr_bridge.sim.market.table import ROUTES
 from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
 from ibkr_bridge.sim.market.world import World
-from ibkr_bridge.sim.seen import OWN_AGENT, Bell, Log, Seen
+from ibkr_bridge.sim.request_log import OWN_AGENT, Bell, Log, Seen
 
 API = "/v1/api"
 NOT_FOUND = Answer(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)

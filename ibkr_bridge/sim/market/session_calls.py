@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.world import World
 
 USER = 123456789

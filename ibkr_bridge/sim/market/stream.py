@@ -15,13 +15,13 @@ from aiohttp import WSMessage, WSMsgType, web
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, RefusedError
 from ibkr_bridge.sim.market.feeds.greetings import LOST, TAKEN, WAITING, greeting, standing
+from ibkr_bridge.sim.market.feeds.protocol import Asked, read
 from ibkr_bridge.sim.market.feeds.quotes import Quote
 from ibkr_bridge.sim.market.feeds.table import BEGINS, ENDS, Begin
-from ibkr_bridge.sim.market.feeds.words import Asked, read
 from ibkr_bridge.sim.market.listener import Listener
 from ibkr_bridge.sim.market.sessions import Brokerage, News
 from ibkr_bridge.sim.market.world import World
-from ibkr_bridge.sim.seen import Bell
+from ibkr_bridge.sim.request_log import Bell
 from ibkr_bridge.sim.tasks import Tasks
 
 PATH = "/v1/api/ws"

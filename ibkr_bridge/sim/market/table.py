@@ -6,14 +6,14 @@ from ibkr_bridge.sim.market import (
     accounts,
     contracts,
     history_farm,
-    odds,
+    misc_calls,
     order_calls,
     order_lists,
     portfolio,
     quote_calls,
     session_calls,
 )
-from ibkr_bridge.sim.market.asking import Route
+from ibkr_bridge.sim.market.dispatch import Route
 
 ROUTES: tuple[Route, ...] = (
     *session_calls.ROUTES,
@@ -23,6 +23,6 @@ ROUTES: tuple[Route, ...] = (
     *quote_calls.ROUTES,
     *portfolio.ROUTES,
     *contracts.ROUTES,
-    *odds.ROUTES,
+    *misc_calls.ROUTES,
     *history_farm.ROUTES,
 )

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Fault
-from ibkr_bridge.sim.market.asking import Answer
+from ibkr_bridge.sim.market.dispatch import Answer
 
 
 @dataclass(frozen=True)

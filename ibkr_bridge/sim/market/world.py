@@ -7,7 +7,7 @@ from typing import Any
 
 from ibkr_bridge.sim.clock import Calendar
 from ibkr_bridge.sim.market.book import Book
-from ibkr_bridge.sim.market.desk import Desk
+from ibkr_bridge.sim.market.questions import Desk
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.sessions import Sessions
 

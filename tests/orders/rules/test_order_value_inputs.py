@@ -15,8 +15,8 @@ from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.errors import BridgeError, Busy, GatewaySilent, Paced, SessionDown
 from ibkr_bridge.orders.rules.order_value import Quote
 from ibkr_bridge.orders.rules.order_value_inputs import read_quote, tickets_in, worth
+from tests.body_stream import Rest
 from tests.quirks.scripted import Scripted, good
-from tests.rest import Rest
 
 ACCOUNT, NOW = "DU1234567", 1_750_000_000.0
 SECDEF, META, SNAPSHOT = "/trsrv/secdef", f"/portfolio/{ACCOUNT}/meta", "/iserver/marketdata/snapshot"

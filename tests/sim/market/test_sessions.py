@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.asking import Needs
+from ibkr_bridge.sim.market.dispatch import Needs
 from ibkr_bridge.sim.market.table import ROUTES
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire

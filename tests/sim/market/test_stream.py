@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.feeds.words import Asked, read
+from ibkr_bridge.sim.market.feeds.protocol import Asked, read
 from ibkr_bridge.sim.market.stream import BEAT_EVERY, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import BINARY, CLOSE, Socket

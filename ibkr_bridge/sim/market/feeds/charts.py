@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, RefusedError, changed
+from ibkr_bridge.sim.market.feeds.protocol import Asked
 from ibkr_bridge.sim.market.feeds.quotes import instrument
-from ibkr_bridge.sim.market.feeds.words import Asked
 from ibkr_bridge.sim.market.quote_calls import chart, span
 from ibkr_bridge.sim.market.quotes import Instrument
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ibkr_bridge.sim.market.feeds.words import Asked
+from ibkr_bridge.sim.market.feeds.protocol import Asked
 from ibkr_bridge.sim.market.world import World
 
 Message = Mapping[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
+from ibkr_bridge.sim.market.feeds.protocol import Asked
 from ibkr_bridge.sim.market.feeds.quotes import instrument
-from ibkr_bridge.sim.market.feeds.words import Asked
 from ibkr_bridge.sim.market.quotes import Instrument
 
 HALF = 5

@@ -11,7 +11,7 @@ from typing import Any
 
 from ibkr_bridge.sim.market.accounts import profits
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
-from ibkr_bridge.sim.market.feeds.words import Asked, texts
+from ibkr_bridge.sim.market.feeds.protocol import Asked, texts
 from ibkr_bridge.sim.market.holdings import CASH, worth
 from ibkr_bridge.sim.market.world import World
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, changed
-from ibkr_bridge.sim.market.feeds.words import Asked
+from ibkr_bridge.sim.market.feeds.protocol import Asked
 from ibkr_bridge.sim.market.order_lists import MOST, execution, row
 
 LOOK_EVERY = 0.5

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, changed
-from ibkr_bridge.sim.market.feeds.words import Asked, texts
+from ibkr_bridge.sim.market.feeds.protocol import Asked, texts
 from ibkr_bridge.sim.market.lines import Line
 from ibkr_bridge.sim.market.quote_calls import ABOUT, DERIVATIVES, MAX_FIELDS, shown
 from ibkr_bridge.sim.market.quotes import Instrument

@@ -13,8 +13,8 @@ from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
 from ibkr_bridge.sim.market.feeds.ladders import ladder
 from ibkr_bridge.sim.market.feeds.money import ledger, profit, summary
 from ibkr_bridge.sim.market.feeds.orders import orders, trades
+from ibkr_bridge.sim.market.feeds.protocol import Asked
 from ibkr_bridge.sim.market.feeds.quotes import give_back, quote
-from ibkr_bridge.sim.market.feeds.words import Asked
 
 Begin = Callable[[Floor, Asked, float], Feed | None]
 

@@ -16,7 +16,7 @@ from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.gateway.jar import Jar
 from ibkr_bridge.sim.gateway.upstream import Call, Upstream
 from ibkr_bridge.sim.gateway.wire import Headers
-from ibkr_bridge.sim.seen import OWN_AGENT
+from ibkr_bridge.sim.request_log import OWN_AGENT
 from ibkr_bridge.sim.tasks import Tasks
 
 PING_EVERY = 300.0

@@ -13,14 +13,14 @@ from http import HTTPStatus
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import HTML, PAGE, Fault, Faults, Side
 from ibkr_bridge.sim.gateway import rules
+from ibkr_bridge.sim.gateway.connection import Hangup, Talk
 from ibkr_bridge.sim.gateway.frames import wants_socket
 from ibkr_bridge.sim.gateway.jar import Jar
-from ibkr_bridge.sim.gateway.life import Life
+from ibkr_bridge.sim.gateway.session_lifecycle import Life
 from ibkr_bridge.sim.gateway.sockets import Sockets
-from ibkr_bridge.sim.gateway.talk import Hangup, Talk
 from ibkr_bridge.sim.gateway.upstream import AnswerHead, Call, Exchange, Upstream
 from ibkr_bridge.sim.gateway.wire import Head, Headers, chunk, write_head
-from ibkr_bridge.sim.seen import OWN_AGENT, Log, Seen
+from ibkr_bridge.sim.request_log import OWN_AGENT, Log, Seen
 
 GARBLE = b"\x16\x03\x03\x00\x7fno such protocol\x00\xff\r\n\r\n"
 SUCCEEDS = b"Client login succeeds"

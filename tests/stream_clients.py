@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.house import KEY, House, within
+from tests.harness import KEY, House, within
 
 
 @dataclass(frozen=True)

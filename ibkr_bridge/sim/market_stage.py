@@ -18,7 +18,7 @@ from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
 from ibkr_bridge.sim.market.stream import QUOTES_EVERY
 from ibkr_bridge.sim.market.world import make_world
-from ibkr_bridge.sim.seen import Seen
+from ibkr_bridge.sim.request_log import Seen
 from ibkr_bridge.sim.tasks import Tasks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ibkr_bridge.sim.market.asking import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
 from ibkr_bridge.sim.market.holdings import worth
 from ibkr_bridge.sim.market.quotes import INSTRUMENTS
 from ibkr_bridge.sim.market.world import World
