@@ -286,7 +286,7 @@ class OrderFact(Fact):
 
 @dataclass(frozen=True)
 class OrderSent(OrderFact):
-    """It stands in the journal, and leaves now."""
+    """It stands in the journal, and leaves next; `order.refused` follows where it was stopped even so."""
 
     event = "order.sent"
 

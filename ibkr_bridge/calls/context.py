@@ -10,12 +10,9 @@ from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.request import Departure
 
-__all__ = ["CallerGone", "Spent", "Trip", "ignore"]
-
-
-def ignore() -> None:
-    """For calls that nobody has to hear of before they leave."""
+__all__ = ["CallerGone", "Spent", "Trip"]
 
 
 @dataclass
@@ -53,8 +50,8 @@ class Trip:
     """Whether its bytes may have left."""
     until: float | None = None
     """Monotonic seconds after which it must not leave any more; None for a read, which does no harm late."""
-    leaving: Callable[[], None] = ignore
-    """Called when the very next thing is its first byte; what it raises stops it."""
+    leaving: Departure | None = None
+    """What has to be done before its first byte; None where there is nothing."""
     late: Callable[[Answer], None] | None = None
     """Is told an answer that comes when nobody waits for it any more."""
     order: Record | None = None

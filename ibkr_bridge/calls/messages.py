@@ -120,11 +120,13 @@ Late = Callable[[Answer], None]
 """Is told an answer that came when nobody waited for it any more."""
 
 
-LastLook = Callable[[], None]
-"""Called when the connection stands and nothing has been sent yet; what it raises stops the call."""
+LastLook = Callable[[Callable[[], None]], Awaitable[None]]
+"""Awaited when the connection stands and nothing has been sent yet; what it raises stops the call. Where it takes time
+it calls what it is given, which raises if the connection has ended meanwhile. The first byte leaves in the same turn of
+the loop in which it returns."""
 
 
-def go() -> None:
+async def go(_: Callable[[], None]) -> None:
     """Nothing stops this call."""
 
 

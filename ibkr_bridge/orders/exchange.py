@@ -6,6 +6,7 @@ known that IBKR would not even look at the call, or else nobody knows what becam
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,11 +19,13 @@ from ibkr_bridge.orders.journal.order_record import Record, Spoken
 from ibkr_bridge.orders.journal.repository import ENDED, Book
 from ibkr_bridge.orders.journal.transitions import State, What
 from ibkr_bridge.orders.replay import unknown
-from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.request import Departure, Wish
 from ibkr_bridge.orders.response import Verdict
 
 NOT_LOOKED_AT = (NotNow, UpstreamRefused, GatewayDeniesUs)
 """What an answer of IBKR's or the Gateway's doors becomes: behind them nobody has seen the order."""
+GONE = "caller_gone", "its caller hung up before it was sent"
+STOPPED = "stopping", "its call was ended before it was sent"
 TOO_LONG = "IBKR's answer is too long to be one"
 LATE_QUESTION = "IBKR asked when nobody waited for it any more"
 Read = Callable[[int, bytes], Verdict]
@@ -63,15 +66,15 @@ class Dealing:
         Raises:
             BridgeError: nothing left, or it was lost; the record tells which.
         """
-        left = False
 
-        def leaving() -> None:
-            nonlocal left
+        async def write_entry() -> None:
             if record.state is not step.follows:
                 raise ReplyNotFound("this question is over")  # it was declined while the reply waited for its turn
-            self._book.write(record, step.what, step.facts)
-            left = True
+            await self._book.write(record, step.what, step.facts)
+            if record.state is not State.SENDING:
+                raise ReplyNotFound("this question is over")  # it was ended while the disk took the entry
 
+        leaving = Departure(write_entry)
         is_wanted = record.flight.is_wanted if record.flight is not None else wish.is_there
         try:
             answer = await wish.send(step.call, step.asked, leaving, is_wanted, self._late(record, step.read))
@@ -80,7 +83,7 @@ class Dealing:
                 answer.rest.close()
                 raise OrderUnknown(TOO_LONG)
         except BaseException as exc:
-            ended = self._ended(record, wish, exc) if left else exc
+            ended = self._ended(record, wish, exc) if leaving.has_left else self._stopped(record, step, exc)
             if ended is exc:
                 raise
             raise ended from exc
@@ -92,6 +95,18 @@ class Dealing:
         facts = {**told(verdict), "request": wish.request, "own": own, "answer": Spoken.of(answer).facts}
         self._book.note(record, verdict.what, facts)
         return verdict
+
+    def _stopped(self, record: Record, step: Step, exc: BaseException) -> BaseException:
+        """Nothing left. Where its entry stands on disk, a further one says so; else nothing has happened."""
+        if record.state is State.SENDING:
+            code, why = reason(exc)
+            said = {"code": code, "error": why, "stopped": True}
+            if step.follows is State.QUESTION:
+                self._book.note(record, What.HELD_BACK, {**said, "reply": step.facts.get("reply")})
+            else:
+                self._book.note(record, What.REFUSED, said)
+                self._book.register.refused(record)
+        return exc
 
     def _ended(self, record: Record, wish: Wish, exc: BaseException) -> BaseException:
         if isinstance(exc, NOT_LOOKED_AT):
@@ -114,6 +129,13 @@ class Dealing:
                     self._decline(reply)
 
         return hear
+
+
+def reason(exc: BaseException) -> tuple[str, str]:
+    """Why nothing left, as the journal keeps it: a code and words."""
+    if isinstance(exc, BridgeError):
+        return exc.code, exc.detail
+    return STOPPED if isinstance(exc, asyncio.CancelledError) else GONE
 
 
 def told(verdict: Verdict) -> dict[str, object]:

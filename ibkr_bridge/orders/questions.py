@@ -24,7 +24,7 @@ from ibkr_bridge.orders.journal.order_record import Flight, Record, Spoken
 from ibkr_bridge.orders.journal.repository import Book
 from ibkr_bridge.orders.journal.transitions import State, What
 from ibkr_bridge.orders.replay import joined, retold
-from ibkr_bridge.orders.request import Wish
+from ibkr_bridge.orders.request import Departure, Wish
 from ibkr_bridge.orders.response import Question, Verdict, read_answer, read_one
 from ibkr_bridge.orders.serialization import Chain, Hanging
 from ibkr_bridge.orders.tickets import once_each
@@ -145,15 +145,28 @@ class Questions:
         await wish.weigh()
         facts = {"reply": wish.subject, "error": BY_CALLER, "request": wish.request, "fingerprint": wish.fingerprint}
 
-        def leaving() -> None:
+        is_written = False
+
+        async def write_entry() -> None:
+            nonlocal is_written
             if record.state is not State.QUESTION:
                 raise ReplyNotFound("this question is over")
-            self._book.write(record, What.LOST if record.order_ids else What.DECLINED, facts)
+            try:
+                await self._book.write(record, What.LOST if record.order_ids else What.DECLINED, facts)
+            finally:
+                is_written = record.state is not State.QUESTION
 
+        leaving = Departure(write_entry)
         try:
             answer = unpacked(await whole(await wish.send(wish.call, wish.asked, leaving, wish.is_there, nobody_minds)))
         except OrderUnknown as exc:  # of the no alone: what was never confirmed is never placed
             raise declined(record) from exc
+        except BaseException as exc:
+            if is_written and not leaving.has_left:
+                self.decline_later(wish.subject)  # the journal says no already: IBKR is told when there is time
+                if isinstance(exc, (BridgeError, CallerGone)):
+                    raise declined(record) from exc
+            raise
         record.replied[wish.subject] = (wish.fingerprint, Spoken.of(answer))
         return answer
 
@@ -169,6 +182,7 @@ class Questions:
     def decline_later(self, reply: str) -> None:
         """A question nobody waits for: it is declined at the next chance."""
         self._to_decline.append(reply)
+        self._chain.hung()  # whoever declines looks now
 
     async def tidy(self, now: float, send: Reply) -> None:
         """Decline what has waited too long, and what nobody waits for.

@@ -12,17 +12,27 @@ from ibkr_bridge.ibkr.endpoint import Order
 from ibkr_bridge.orders.journal.order_record import Record, digest
 
 
+@dataclass(eq=False)
+class Departure:
+    """What has to stand on disk before a call's first byte, and whether that byte has left."""
+
+    write_entry: Callable[[], Awaitable[None]]
+    """Awaited when the connection stands; what it raises stops the call. All is looked at once more behind it."""
+    has_left: bool = False
+    """Whether the first byte may have left; the line says so in the turn of the loop in which it writes it."""
+
+
 class Send(Protocol):
     """The road to IBKR, with all its checks."""
 
     async def __call__(
-        self, call: Call, asked: Asked, leaving: Callable[[], None], is_there: Callable[[], bool], late: Late
+        self, call: Call, asked: Asked, leaving: Departure, is_there: Callable[[], bool], late: Late
     ) -> Answer:
         """Send a call and bring its answer.
 
         Args:
             asked: what the rules judge it by, once more when its connection stands.
-            leaving: called when the very next thing is its first byte; what it raises stops the call.
+            leaving: see `Departure`.
             is_there: whether anybody still waits for it.
             late: see `Late`.
 

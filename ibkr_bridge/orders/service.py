@@ -26,7 +26,7 @@ from ibkr_bridge.orders.journal.repository import Book
 from ibkr_bridge.orders.reconciliation.ibkr_rows import Seen, read_orders, read_trades
 from ibkr_bridge.orders.reconciliation.reconciler import Seeker
 from ibkr_bridge.orders.reconciliation.schedule import Search
-from ibkr_bridge.orders.request import Send, Wish
+from ibkr_bridge.orders.request import Departure, Send, Wish
 from ibkr_bridge.orders.submission import Desk
 
 OURS = "bridge"  # the key under which the bridge's own calls take turns
@@ -182,7 +182,7 @@ class Ordering:
         is_first = True
 
         async def send(
-            call: Call, asked: Asked, leaving: Callable[[], None], is_there: Callable[[], bool], late: Late
+            call: Call, asked: Asked, leaving: Departure, is_there: Callable[[], bool], late: Late
         ) -> Answer:
             nonlocal is_first
             if is_first:

@@ -15,7 +15,7 @@ from ibkr_bridge.calls.messages import Answer, Call
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.exchange import Read, Step
+from ibkr_bridge.orders.exchange import Read, Step, reason
 from ibkr_bridge.orders.journal.order_record import Flight, Record, digest, seconds_since
 from ibkr_bridge.orders.journal.repository import PREFIX, Book
 from ibkr_bridge.orders.journal.transitions import State, What
@@ -33,7 +33,6 @@ AT_ONCE: Mapping[Order, Read] = {Order.CANCEL: read_done, Order.ANSWER: read_don
 UNKNOWN_OPEN = "unknown-open"
 SAME_REFUSAL = 60.0  # seconds in which the same refusal of the same call is one entry: a loop must not fill the disk
 MOST_REFUSALS = 1000  # of them that are known again
-GONE = "caller_gone", "its caller hung up before it was sent"
 
 
 class Desk:
@@ -135,9 +134,9 @@ class Desk:
             if wish.kind in ONE_AT_A_TIME:
                 await self._turn(wish, record)
             return await self._dealt(wish, record, call)
-        except Exception as exc:
+        except BaseException as exc:
             if record.state is None:
-                self._refused(record, wish, (exc.code, exc.detail) if isinstance(exc, BridgeError) else GONE)
+                self._refused(record, wish, reason(exc))
             raise
         finally:
             if record.state is not State.QUESTION:
@@ -155,7 +154,7 @@ class Desk:
         try:
             answer, verdict = await self.questions.dealing.exchange(record, wish, step)
         finally:
-            if wish.kind is Order.CANCEL and record.state is not None:
+            if wish.kind is Order.CANCEL and record.state not in (None, State.REFUSED):
                 self.questions.killed()  # it left, whatever came of it
         return await self.questions.go_through(record, wish, answer, verdict)
 

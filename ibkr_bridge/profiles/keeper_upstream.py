@@ -25,7 +25,7 @@ def _once_only(row: Endpoint) -> LastLook:
     """Stops the second sending of a call whose limit has no room for it."""
     sent = False
 
-    def look() -> None:
+    async def look(_: Callable[[], None]) -> None:
         nonlocal sent
         if sent and row.pace is not None:
             raise no_second_call()

@@ -17,7 +17,6 @@ from ibkr_bridge.cache.response_cache import Kept
 from ibkr_bridge.cache.singleflight import Flight
 from ibkr_bridge.calls.content_encoding import unpacked
 from ibkr_bridge.calls.context import CallerGone, Spent, Trip
-from ibkr_bridge.calls.context import ignore as ignore_leaving
 from ibkr_bridge.calls.facts import Asked
 from ibkr_bridge.calls.messages import Answer, Ask, Call, whole
 from ibkr_bridge.calls.parameters import refuse_too_many
@@ -257,30 +256,41 @@ class Line:
         wait = self.settings.max_wait if trip.wait is None else trip.wait
         return max(0.0, wait - trip.spent.waited)
 
-    def _last_look(self, trip: Trip, turn: Turn) -> None:
-        """The connection stands, the next thing is the first byte: much may have changed while we waited."""
+    async def _last_look(self, trip: Trip, turn: Turn, check_connection: Callable[[], None]) -> None:
+        """The connection stands, nothing is sent yet: much may have changed while we waited.
+
+        An order's entry is written to disk here, which takes time; all is looked at once more behind it. Nothing is
+        awaited between that and the first byte.
+        """
+        self._check(trip)
+        if trip.sent and not turn.again():
+            raise no_second_call()
+        if trip.leaving is not None:
+            await trip.leaving.write_entry()
+            self._check(trip)
+            check_connection()
+            trip.leaving.has_left = True
+        trip.sent = turn.sent = True
+        if trip.flight is not None:
+            trip.flight.depart()
+        self._passed(trip.row)
+
+    def _check(self, trip: Trip) -> None:
         if not trip.still_there():
             raise CallerGone
         if not self.keeper.is_up(trip.row.layer):
             raise down(self.keeper)
         self.guard(trip.asked)
         self.penalty.check(trip.row)
-        if trip.sent and not turn.again():
-            raise no_second_call()
         if trip.row.order:
             self._last_look_at_order(trip)
-        trip.sent = turn.sent = True
-        if trip.flight is not None:
-            trip.flight.depart()
-        self._passed(trip.row)
 
     def _last_look_at_order(self, trip: Trip) -> None:
-        """What goes out now is carried out now, or not at all; and it stands in the journal before it does."""
+        """What goes out now is carried out now, or not at all."""
         if self.gateway.ghosts >= self.turns.limits.places:
             raise Busy("calls the Gateway never answered hold its places", retry_after=LOOK_AGAIN_IN)
         if trip.until is not None and time.monotonic() > trip.until:
             raise Busy("it could not be sent within its caller's time", retry_after=1.0)
-        trip.leaving()
 
     # -- sent
 
@@ -334,7 +344,7 @@ class _Errand:
         trip, row = self._trip, met(call.method, call.target)
         asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
         part = replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
-        part.leaving, part.late, part.until = ignore_leaving, None, None  # those are the order's own
+        part.leaving, part.late, part.until = None, None, None  # those are the order's own
         return await self._line.ask(part)
 
     async def anew(self, call: Call) -> Answer:

@@ -210,6 +210,12 @@ def _replied(record: Record, entry: Entry) -> None:
         record.replied[reply] = (str(entry.facts.get("fingerprint", "")), None)
 
 
+def _held_back(record: Record, entry: Entry) -> None:
+    """Its caller may reply once more."""
+    record.replied.pop(str(entry.facts.get("reply")), None)
+    record.error = _text(entry.facts.get("error"))
+
+
 def _declined(record: Record, entry: Entry) -> None:
     _replied(record, entry)
     record.error = _text(entry.facts.get("error"))
@@ -252,6 +258,7 @@ READ: Mapping[What, Callable[[Record, Entry], None]] = {
     What.DROPPED: _turned_down,
     What.ASKED: _asked,
     What.CONFIRMED: _replied,
+    What.HELD_BACK: _held_back,
     What.DECLINED: _declined,
     What.LOST: _lost,
     What.FOUND: _found,

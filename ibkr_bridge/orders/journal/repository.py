@@ -25,6 +25,7 @@ SAID: Mapping[What, type[events.OrderFact]] = {
     What.REFUSED: events.OrderRefused,
     What.ASKED: events.OrderQuestioned,
     What.CONFIRMED: events.OrderConfirmed,
+    What.HELD_BACK: events.OrderRefused,
     What.DECLINED: events.OrderDeclined,
     What.DROPPED: events.OrderNotPlaced,
     What.TAKEN: events.OrderPlaced,
@@ -90,7 +91,7 @@ class Book:
         """A question ends unconfirmed: nothing is placed by it. What was placed beside it has to be looked for."""
         return self.note(record, What.LOST if record.order_ids else what, {**facts, "request": record.request})
 
-    def write(self, record: Record, what: What, facts: Mapping[str, object]) -> None:
+    async def write(self, record: Record, what: What, facts: Mapping[str, object]) -> None:
         """Have a fact on disk before anything else happens.
 
         Raises:

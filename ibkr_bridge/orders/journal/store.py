@@ -87,12 +87,12 @@ class Journal:
         """Keep what has happened: on disk, or in memory until the disk takes it.
 
         What was refused changes nothing: where it cannot be written it stands in the log alone, so that a loop of
-        refusals does not fill the memory.
+        refusals does not fill the memory. One that stands on disk as `sent` already, and was stopped, is kept.
         """
         try:
             self._append((entry,))
         except JournalDown:
-            if entry.what is not What.REFUSED:
+            if entry.what is not What.REFUSED or "stopped" in entry.facts:
                 self._waiting.append(entry)
 
     def rows(self, order: str | None = None) -> list[Row]:

@@ -32,6 +32,7 @@ class What(Enum):
     REFUSED = "refused"  # nothing left
     ASKED = "asked"  # IBKR's answer is a question
     CONFIRMED = "confirmed"  # about to say yes to the question
+    HELD_BACK = "held_back"  # that yes was stopped before its first byte: the question stands as before
     DECLINED = "declined"  # about to say no to it
     TAKEN = "taken"  # IBKR's answer says that it has it
     TURNED_DOWN = "turned_down"  # IBKR's answer says no
@@ -48,7 +49,8 @@ S, W = State, What
 MOVES: Mapping[tuple[State | None, What], State] = {  # what is not here does not happen; told and left move nothing
     (None,          W.SENT):        S.SENDING,
     (None,          W.REFUSED):     S.REFUSED,
-    (S.SENDING,     W.REFUSED):     S.REFUSED,     # the disk took `sent` and reported an error: nothing left
+    (S.SENDING,     W.REFUSED):     S.REFUSED,     # `sent` stands on disk, and it was stopped before its first byte
+    (S.SENDING,     W.HELD_BACK):   S.QUESTION,
     (S.SENDING,     W.ASKED):       S.QUESTION,
     (S.SENDING,     W.TAKEN):       S.PLACED,
     (S.SENDING,     W.TURNED_DOWN): S.REJECTED,

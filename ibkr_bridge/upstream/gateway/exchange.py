@@ -107,7 +107,7 @@ class Exchange:
             raw = written(call, self._address.authority, self._jar.header(self._address, call.target))
             if connection is None:
                 connection = await self._fresh()
-            last_look()
+            await last_look(functools.partial(_check_connection, connection))
         except BaseException:  # nothing was sent
             self._left()
             if connection is not None:
@@ -279,6 +279,16 @@ def written(call: Call, host: str, cookies: str) -> bytes:
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise ValueError("the end of a line inside a line of a call")
     return text.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + call.body  # cookies go back as they came
+
+
+def _check_connection(connection: GatewayProtocol) -> None:
+    """A connection that ended before anything went out on it is as good as none; a call written to it would be lost.
+
+    Raises:
+        GatewayUnreachable: it ended.
+    """
+    if not connection.is_clean:
+        raise GatewayUnreachable("the Gateway closed the connection before anything was sent on it")
 
 
 def _unreachable(exc: Exception) -> BridgeError:

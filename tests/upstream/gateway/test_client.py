@@ -45,7 +45,7 @@ class Caller:
         self.sent = False
         self._changed = asyncio.Event()
 
-    def _going(self) -> None:
+    async def _going(self, _: Callable[[], None]) -> None:
         self.sent = True
 
     def one_left(self) -> None:
