@@ -197,13 +197,13 @@ class Bridge:
         self.line.long.load(self.line.turns)
         self.line.suppressed.load()
         with suppress(JournalDown):  # announced; every order tries again
-            self.line.ordering.load()
+            await self.line.ordering.load()
         yield
         if self.line.reads is not None:
             await self.line.reads.sharing.close()
         self.line.jar.save()
         await self.line.gateway.close()
-        self.line.ordering.book.journal.close()
+        await self.line.ordering.book.journal.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""

@@ -42,7 +42,7 @@ async def listed(request: web.Request) -> web.Response:
 async def shown(request: web.Request) -> web.Response:
     """One order with all that happened to it, however old."""
     book = request.app[LINES][MAIN].ordering.book
-    entries = [entry for _, entry, _ in book.journal.rows(request.match_info["id"])]
+    entries = [entry for _, entry, _ in await book.journal.rows(request.match_info["id"])]
     record = book.register.find(request.match_info["id"]) or Record.of(entries)
     if record is None or record.state is None:
         raise NotBridged("the journal knows no such order", hint="GET /orders lists those of the last day")

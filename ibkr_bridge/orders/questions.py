@@ -195,6 +195,8 @@ class Questions:
         hanging = self._chain.hanging
         if hanging is None or now < hanging.until or hanging.record.state is not State.QUESTION:
             return
+        if self._book.is_writing(hanging.record):
+            return  # a reply is about to leave; it moves the order, and then this is looked at once more
         hanging.is_over = True  # a reply that still waits for its turn is too late
         self._book.end_question(hanging.record, What.DECLINED, {"error": NOBODY})
         try:

@@ -121,13 +121,13 @@ class Ordering:
         self._road = road
         self.seeker.look = self.look
 
-    def load(self) -> None:
+    async def load(self) -> None:
         """Take up what earlier runs wrote; questions of theirs are declined.
 
         Raises:
             JournalDown: it cannot be read.
         """
-        for reply in self.book.load():
+        for reply in await self.book.load():
             self.desk.questions.decline_later(reply)
 
     async def ask(self, trip: Trip, errand: Errand) -> Answer:
@@ -137,7 +137,7 @@ class Ordering:
             BridgeError: nothing was sent, or nobody knows.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
-        self.load()  # where that failed before; until then no order may leave
+        await self.load()  # where that failed before; until then no order may leave
         began = time.monotonic()
         trip.until = began + self.road.patience(trip) + GRACE
         wish = self._wish(trip, errand, began)

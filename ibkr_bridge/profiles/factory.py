@@ -13,6 +13,7 @@ from ibkr_bridge.limits.penalty_box import Penalty
 from ibkr_bridge.limits.persistent_windows import LongPaces
 from ibkr_bridge.orders.journal.repository import Book
 from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.rules.trading_pause import Pause
 from ibkr_bridge.orders.service import Ordering
 from ibkr_bridge.orders.suppressed_questions import Suppressed
@@ -58,7 +59,7 @@ def build_line(
     keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)
     pause = Pause(file("paused"), bus)
     explaining = Explaining(keeper, penalty)
-    book = Book(Journal(file("orders", "db"), bus, clock.utc), bus, clock.utc)
+    book = Book(JournalWriter(Journal(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
     ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
     sockets = Sockets(str(settings.gateway_url), jar, tls, settings.gateway_socket, keeper.session_id)
     line = Line(

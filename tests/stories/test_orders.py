@@ -659,9 +659,9 @@ async def test_what_was_under_way_is_found_before_anything_new(open_house: Open,
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
     await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
     journal = house.bridge.line.ordering.book.journal
-    rows = list(journal.rows())
+    rows = await journal.rows()
     await house.finish()
-    path = journal._path
+    path = journal._journal._path
     assert path is not None
     path.unlink()
     _write_again(path, rows)  # as a kill before the answer leaves it
@@ -758,8 +758,8 @@ async def test_no_order_goes_where_ghosts_hold_all_places(open_house: Open, sim:
 async def test_an_order_is_not_sent_without_a_journal(house: House, sim: Stage) -> None:
     """Reads go on, and the status tells."""
     file = house.bridge.line.ordering.book.journal
-    file.close()
-    path = file._path
+    await file.close()
+    path = file._journal._path
     assert path is not None
     path.unlink()
     path.mkdir()

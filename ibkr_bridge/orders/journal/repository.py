@@ -1,11 +1,13 @@
 """Where orders are written down: the journal on disk, the register in memory, and a word to everybody, always together.
 
-Nothing else writes to the journal. A fact that cannot follow what an order is already is dropped here with an alarm
-rather than written: the journal tells no impossible story.
+Nothing else writes to the journal. What must stand before a byte leaves changes the memory when the disk has it; what
+has happened changes it at once, and the disk follows in the same order. A fact that cannot follow what an order is
+already is dropped here with an alarm rather than written: the journal tells no impossible story.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -14,8 +16,8 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.orders.journal.index import REMEMBERED, Register
 from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.journal.store import Journal
 from ibkr_bridge.orders.journal.transitions import ASIDE, ImpossibleError, State, What
+from ibkr_bridge.orders.journal.writer import JournalWriter, wait_out
 
 PREFIX = "brdg-"  # of the cOIDs we give
 ENDED = "the bridge ended before the answer came"
@@ -41,13 +43,15 @@ SETTLED_OTHERWISE = frozenset({State.NOT_PLACED, State.REJECTED})
 class Book:
     """The orders of one line, on disk and in memory."""
 
-    def __init__(self, journal: Journal, bus: events.Bus, utc: Callable[[], datetime]) -> None:
+    def __init__(self, journal: JournalWriter, bus: events.Bus, utc: Callable[[], datetime]) -> None:
         self.journal = journal
         self.register = Register(utc)
         self._bus = bus
         self.utc = utc
         self._watchers: list[Callable[[Record], None]] = []
         self._is_loaded = False
+        self._behind: dict[str, list[tuple[What, Mapping[str, object]]]] = {}
+        """By order whose entry is being written: what happened to it meanwhile, and follows that entry."""
 
     def watch(self, watcher: Callable[[Record], None]) -> None:
         """Be told of every order that moves."""
@@ -57,7 +61,7 @@ class Book:
         """An id nobody has: the time in milliseconds and chance, 20 hexadecimal digits."""
         return f"{utc_ms(self.utc()):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
 
-    def load(self) -> list[str]:
+    async def load(self) -> list[str]:
         """Take up what earlier runs wrote; what was under way then is unknown from now on. Once it has, no more.
 
         Returns:
@@ -69,7 +73,10 @@ class Book:
         if self._is_loaded:
             return []
         since = (self.utc() - timedelta(seconds=REMEMBERED)).isoformat(timespec="microseconds")
-        self.register.load(entry for _, entry, _ in self.journal.recent(since))
+        rows = await self.journal.recent(since)
+        if self._is_loaded:  # by somebody who asked at the same time
+            return []
+        self.register.load(entry for _, entry, _ in rows)
         self._is_loaded = True
         asking = [record for record in self.register.open_ones() if record.state is State.QUESTION]
         for record in list(self.register.newest()):
@@ -94,16 +101,38 @@ class Book:
     async def write(self, record: Record, what: What, facts: Mapping[str, object]) -> None:
         """Have a fact on disk before anything else happens.
 
+        A caller that is cancelled waits for the disk all the same: only then it is known whether the fact stands, and
+        whoever wrote it has to say what became of it.
+
         Raises:
             JournalDown: it cannot be; nothing must leave.
         """
         entry = self.journal.entry(record.id, what, record.next_state(what), facts)
-        self.journal.write(entry)
-        record.apply(entry)
-        self._told(record, what, None)
+        self._behind[record.id] = []
+        writing = self.journal.write(entry)
+        is_cancelled = await wait_out(writing)
+        behind, failure = self._behind.pop(record.id), writing.exception()
+        if failure is None:
+            record.apply(entry)
+            self._told(record, what, None)
+        for later in behind:
+            self.note(record, *later)
+        if is_cancelled:
+            raise asyncio.CancelledError
+        writing.result()
+
+    def is_writing(self, record: Record) -> bool:
+        """Whether an entry of this order is on its way to the disk."""
+        return record.id in self._behind
 
     def note(self, record: Record, what: What, facts: Mapping[str, object]) -> bool:
-        """Keep something that has happened; says whether it could follow what the order is."""
+        """Keep something that has happened; says whether it could follow what the order is.
+
+        While an entry of the same order is being written nobody knows what it will be: it follows then, if it can.
+        """
+        if record.id in self._behind:
+            self._behind[record.id].append((what, facts))
+            return True
         was = record.state
         try:
             entry = self.journal.entry(record.id, what, record.next_state(what), facts)

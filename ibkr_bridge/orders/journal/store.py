@@ -2,7 +2,8 @@
 
 An entry that must stand before a byte leaves is written with `write`, which refuses where the disk does. What has
 happened already is told with `note`: it cannot be undone by a full disk, so it waits in memory until there is room, and
-nothing new leaves before it stands. How a fact may follow another stands in `ledger.py`.
+nothing new leaves before it stands. How a fact may follow another stands in `ledger.py`. All of this takes the disk's
+time: while the bridge serves, it is done on a thread of its own (`writer.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.events import Bus, StateTrouble
+from ibkr_bridge.events import Bus, Fact, StateTrouble
 from ibkr_bridge.orders.journal.transitions import FIRST, Entry, State, What, seal
 from ibkr_bridge.state_file import MEND
 
@@ -50,7 +51,8 @@ class Journal:
 
     def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
         self._path = path
-        self._bus = bus
+        self.announce: Callable[[Fact], None] = bus.announce
+        """Tells of trouble; set anew by whoever uses the journal on another thread."""
         self._utc = utc
         self._file: sqlite3.Connection | None = None
         self._lock: int | None = None
@@ -75,25 +77,29 @@ class Journal:
         """A fact of this moment."""
         return Entry(order, self._utc().isoformat(timespec="microseconds"), what, state, dict(facts))
 
-    def write(self, entry: Entry) -> None:
-        """Have an entry on disk before anything else happens.
+    def write(self, *entries: Entry) -> None:
+        """Have entries on disk, all or none, before anything else happens.
 
         Raises:
-            JournalDown: it cannot be; nothing must leave.
+            JournalDown: they cannot be; nothing must leave.
         """
-        self._append((entry,))
+        self._append(entries)
 
     def note(self, entry: Entry) -> None:
-        """Keep what has happened: on disk, or in memory until the disk takes it.
+        """Keep what has happened: on disk, or in memory until the disk takes it."""
+        try:
+            self._append((entry,))
+        except JournalDown:
+            self.hold(entry)
+
+    def hold(self, entry: Entry) -> None:
+        """Keep what has happened in memory until the disk takes it.
 
         What was refused changes nothing: where it cannot be written it stands in the log alone, so that a loop of
         refusals does not fill the memory. One that stands on disk as `sent` already, and was stopped, is kept.
         """
-        try:
-            self._append((entry,))
-        except JournalDown:
-            if entry.what is not What.REFUSED or "stopped" in entry.facts:
-                self._waiting.append(entry)
+        if entry.what is not What.REFUSED or "stopped" in entry.facts:
+            self._waiting.append(entry)
 
     def rows(self, order: str | None = None) -> list[Row]:
         """All entries, or those of one order, the oldest first; what still waits for room is not among them.
@@ -139,7 +145,7 @@ class Journal:
         told = [*self._waiting, *entries]
         try:
             last = _inserted(file, self._last, told)
-        except (sqlite3.Error, OSError) as exc:
+        except Exception as exc:  # whatever it is, nothing must leave, and nobody else would hear of it
             raise self._down(exc) from exc
         self._last, self._waiting = last, []
         self.trouble = None
@@ -179,7 +185,7 @@ class Journal:
     def _refused(self, why: str) -> JournalDown:
         if self.trouble != why:
             self.trouble = why
-            self._bus.announce(StateTrouble("the journal of orders", why, f"{STOPPED}; {MEND}"))
+            self.announce(StateTrouble("the journal of orders", why, f"{STOPPED}; {MEND}"))
         return JournalDown(f"the journal of orders cannot be written: {why}")
 
 
@@ -287,9 +293,14 @@ def _inserted(file: sqlite3.Connection, last: tuple[int, str], entries: list[Ent
             facts = json.dumps(entry.facts, separators=(",", ":"), sort_keys=True)
             row = (number, entry.order, entry.at, entry.what.value, entry.state.value, facts, before)
             file.execute(f"INSERT INTO entry ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608  # our own words
-        file.execute("COMMIT")
+        commit(file)
     except BaseException:
         with suppress(sqlite3.Error):
             file.execute("ROLLBACK")
         raise
     return number, before
+
+
+def commit(file: sqlite3.Connection) -> None:
+    """End a transaction; it is on the disk when this returns, however long the disk takes."""
+    file.execute("COMMIT")
