@@ -203,7 +203,7 @@ class Bridge:
             await self.line.reads.sharing.close()
         self.line.jar.save()
         await self.line.gateway.close()
-        await self.line.ordering.book.journal.close()
+        await self.line.ordering.book.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""

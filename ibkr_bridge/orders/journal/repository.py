@@ -52,6 +52,7 @@ class Book:
         self._is_loaded = False
         self._behind: dict[str, list[tuple[What, Mapping[str, object]]]] = {}
         """By order whose entry is being written: what happened to it meanwhile, and follows that entry."""
+        self._written = asyncio.Event()
 
     def watch(self, watcher: Callable[[Record], None]) -> None:
         """Be told of every order that moves."""
@@ -112,6 +113,7 @@ class Book:
         writing = self.journal.write(entry)
         is_cancelled = await wait_out(writing)
         behind, failure = self._behind.pop(record.id), writing.exception()
+        self._written.set()
         if failure is None:
             record.apply(entry)
             self._told(record, what, None)
@@ -120,6 +122,13 @@ class Book:
         if is_cancelled:
             raise asyncio.CancelledError
         writing.result()
+
+    async def close(self) -> None:
+        """Wait for what is being written, and for what is said of it then; let go of the journal."""
+        while self._behind:
+            self._written.clear()
+            await self._written.wait()
+        await self.journal.close()
 
     def is_writing(self, record: Record) -> bool:
         """Whether an entry of this order is on its way to the disk."""

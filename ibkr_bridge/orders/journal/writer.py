@@ -47,6 +47,7 @@ class JournalWriter:
         self._bus = bus
         self._thread: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way = 0  # pieces of work the thread has not ended yet, as the loop knows
         self._handed: deque[_Handed] = deque()  # appended to on the loop, taken from on the thread
         journal.announce = self._announce
 
@@ -85,7 +86,7 @@ class JournalWriter:
         """Write what was handed in, let go of the file, end the thread. Another use starts anew."""
         while (thread := self._thread) is not None:
             await self._run(self._journal.close)
-            if not self._handed:  # else somebody who was told just now had more to say
+            if not self._under_way:  # else somebody who was told just now had more to say
                 thread.shutdown(wait=False)
                 self._thread = None
 
@@ -99,7 +100,13 @@ class JournalWriter:
         self._loop = asyncio.get_running_loop()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        return self._loop.run_in_executor(self._thread, work)
+        self._under_way += 1
+        done = self._loop.run_in_executor(self._thread, work)
+        done.add_done_callback(self._ended)
+        return done
+
+    def _ended(self, _: asyncio.Future[T]) -> None:
+        self._under_way -= 1
 
     # -- on the thread
 
