@@ -1,0 +1,198 @@
+"""The journal's own thread: the order in which entries come, the disk that fails in between, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ibkr_bridge.errors import JournalDown
+from ibkr_bridge.events import Bus, Fact, StateTrouble
+from ibkr_bridge.orders.journal import Journal, opened_to_read, read_rows
+from ibkr_bridge.orders.ledger import Entry, State, What, prove
+from ibkr_bridge.orders.writer import JournalWriter, wait_out
+from tests.disk import Disk
+from tests.orders.test_journal import utc
+
+FULL = sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "main.orders.db"
+
+
+@pytest.fixture
+def bus() -> Bus:
+    """A bus."""
+    return Bus()
+
+
+@pytest.fixture
+async def writer(path: Path, bus: Bus) -> AsyncIterator[JournalWriter]:
+    """A journal with its thread."""
+    writer = JournalWriter(Journal(path, bus, utc), bus)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def disk() -> AsyncIterator[Disk]:
+    """The disk, in the test's hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch)
+        yield disk
+        disk.release()
+
+
+def sent(writer: JournalWriter, order: str) -> Entry:
+    """An order that leaves."""
+    return writer.entry(order, What.SENT, State.SENDING, {})
+
+
+def taken(writer: JournalWriter, order: str) -> Entry:
+    """An order that IBKR has."""
+    return writer.entry(order, What.TAKEN, State.PLACED, {})
+
+
+def kept(path: Path) -> list[str]:
+    """The orders of a file's entries, one after the other; its seals hold."""
+    with closing(opened_to_read(path)) as file:
+        rows = list(read_rows(file))
+    assert [flaw for flaw in prove(rows) if "seal" in flaw.why or "missing" in flaw.why] == []
+    return [entry.order for _, entry, _ in rows]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.booleans(), max_size=6), min_size=1, max_size=5))
+def test_entries_stand_in_the_order_in_which_they_were_handed_in(plans: list[list[bool]]) -> None:
+    """Whoever hands them in, and whether or not anybody waits for them."""
+    asyncio.run(_handed_in_order(plans))
+
+
+async def _handed_in_order(plans: list[list[bool]]) -> None:
+    handed: list[str] = []
+    with TemporaryDirectory() as place:
+        path = Path(place) / "main.orders.db"
+        writer = JournalWriter(Journal(path, Bus(), utc), Bus())
+        await asyncio.gather(*(_hand_in(writer, f"t{number}", plan, handed) for number, plan in enumerate(plans)))
+        await writer.close()
+
+        assert (kept(path) if path.exists() else []) == handed
+
+
+async def _hand_in(writer: JournalWriter, name: str, plan: list[bool], handed: list[str]) -> None:
+    for number, waits in enumerate(plan):
+        handed.append(f"{name}-{number}")
+        if waits:
+            await writer.write(sent(writer, handed[-1]))
+        else:
+            writer.note(sent(writer, handed[-1]))
+            await asyncio.sleep(0)
+
+
+async def test_what_waits_together_is_committed_together(writer: JournalWriter, disk: Disk, path: Path) -> None:
+    """One transaction for all that came while the disk was at work; never on the loop's thread."""
+    disk.hold()
+    first = writer.write(sent(writer, "a"))
+    await disk.until_at_work()
+    others = [writer.write(sent(writer, name)) for name in "bcd"]
+    writer.note(taken(writer, "e"))
+    assert not any(each.done() for each in (first, *others))
+
+    disk.release()
+    await asyncio.gather(first, *others)
+
+    assert [entry.order for _, entry, _ in await writer.rows()] == list("abcde")
+    assert disk.commits == 2
+    assert threading.get_ident() not in disk.threads
+
+
+async def test_a_disk_that_fails_in_the_middle(writer: JournalWriter, disk: Disk, bus: Bus, path: Path) -> None:
+    """Who waits is told, each with an error of its own; what has happened is kept, and stands before anything new."""
+    told: list[tuple[Fact, int]] = []
+    bus.listen(lambda fact: told.append((fact, threading.get_ident())))
+    await writer.write(sent(writer, "a"))
+    disk.hold()
+    disk.failure = FULL
+    first = writer.write(sent(writer, "b"))
+    await disk.until_at_work()
+    writer.note(taken(writer, "a"))
+    writer.note(writer.entry("x", What.REFUSED, State.REFUSED, {}))
+    others = [writer.write(sent(writer, name)) for name in "cd"]
+    disk.release()
+
+    failures = await asyncio.gather(first, *others, return_exceptions=True)
+    assert writer.trouble == "database or disk is full"
+    disk.failure = None
+    await writer.write(sent(writer, "e"))
+
+    assert [type(failure) for failure in failures] == [JournalDown] * 3
+    assert len({id(failure) for failure in failures}) == 3
+    assert kept(path) == ["a", "a", "e"]
+    assert writer.trouble is None
+    assert {(type(fact), thread) for fact, thread in told} == {(StateTrouble, threading.get_ident())}
+
+
+async def test_a_stopped_order_is_kept_while_the_disk_fails(writer: JournalWriter, disk: Disk, path: Path) -> None:
+    """Its `sent` stands on disk: what became of it must, too."""
+    await writer.write(sent(writer, "a"))
+    disk.failure = FULL
+    writer.note(writer.entry("a", What.REFUSED, State.REFUSED, {"stopped": True}))
+    with pytest.raises(JournalDown):
+        await writer.write(sent(writer, "b"))
+    disk.failure = None
+
+    await writer.close()
+
+    assert kept(path) == ["a", "a"]
+
+
+async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, disk: Disk, path: Path) -> None:
+    """Also for what somebody says who was told only then; a later use starts anew."""
+    disk.hold()
+    first = writer.write(sent(writer, "a"))
+    await disk.until_at_work()
+    first.add_done_callback(lambda _: writer.note(taken(writer, "a")))
+    ending = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)
+    assert not ending.done()
+
+    disk.release()
+    await ending
+
+    assert kept(path) == ["a", "a"]
+    writer.note(sent(writer, "b"))
+    await writer.close()
+    assert kept(path) == ["a", "a", "b"]
+
+
+async def test_reads_show_what_was_handed_in_before(writer: JournalWriter) -> None:
+    """Even where nobody waited for it."""
+    writer.note(sent(writer, "a"))
+
+    assert [entry.order for _, entry, _ in await writer.rows("a")] == ["a"]
+
+
+async def test_work_is_waited_out_however_often_one_is_cancelled() -> None:
+    """And whoever waited hears that it was."""
+    work = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(wait_out(work))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    work.set_result(None)
+
+    assert await waiting is True
