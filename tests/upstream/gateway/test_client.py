@@ -106,6 +106,52 @@ async def meet() -> AsyncIterator[Meet]:
         yield met
 
 
+# -- before anything goes out
+
+
+@pytest.mark.parametrize("call", CHANGES, ids=way)
+async def test_a_connection_that_closes_during_the_last_look_carries_nothing(meet: Meet, call: Call) -> None:
+    """The look takes time, and is told when it asks; the call is known not to have left."""
+    stage, caller = await meet()
+
+    async def look(check_connection: Callable[[], None]) -> None:
+        check_connection()
+        for writer in stage._writers:
+            writer.transport.abort()
+        with pytest.raises(GatewayUnreachable):
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    check_connection()
+                    await asyncio.sleep(0)
+        check_connection()
+
+    with pytest.raises(GatewayUnreachable, match="before anything was sent"):
+        await caller.gateway.ask(call, caller.one_left, look)
+
+    assert (stage.heard, caller.left, caller.gateway.ghosts) == ([], 1, 0)
+
+
+async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(meet: Meet) -> None:
+    """Its connection is closed, and its slot is free."""
+    stage, caller = await meet()
+    looking = asyncio.Event()
+
+    async def look(_: Callable[[], None]) -> None:
+        looking.set()
+        await asyncio.get_running_loop().create_future()
+
+    asking = asyncio.create_task(caller.gateway.ask(CHANGES[0], caller.one_left, look))
+    async with asyncio.timeout(PATIENCE):
+        await looking.wait()
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await stage.until_closed(1)
+
+    assert (stage.heard, caller.left) == ([], 1)
+
+
 # -- what goes out
 
 

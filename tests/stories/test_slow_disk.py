@@ -1,0 +1,285 @@
+"""A slow disk makes orders wait, and nothing else; what must not leave any more when the disk is done does not.
+
+The disk is held on the journal's own thread by an event, so that nothing here is timed: whatever has to be answered
+while an order waits is answered while it waits, or the test ends in vain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.session.machine import State
+from ibkr_bridge.sim.simulator import Simulator
+from tests.conftest import Open
+from tests.disk import Disk
+from tests.house import KEY, PATIENCE, House, Placed, Reply, within
+from tests.reading import stream
+from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
+
+MANY = 200
+Trouble = Callable[[House, Simulator], Awaitable[None]]
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A simulated Gateway: these tests cut connections inside it."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def disk() -> AsyncIterator[Disk]:
+    """The disk, in the test's hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch)
+        yield disk
+        disk.release()
+
+
+async def waiting(house: House, disk: Disk, work: Awaitable[Reply]) -> asyncio.Task[Reply]:
+    """An order whose entry is being written."""
+    disk.hold()
+    task = asyncio.ensure_future(work)
+    await until_written(house, disk)
+    return task
+
+
+async def until_written(house: House, disk: Disk) -> None:
+    """Wait until an entry that has to stand is on its way to the disk, which is held."""
+    await disk.until_at_work()
+    async with asyncio.timeout(PATIENCE):
+        while not house.bridge.line.ordering.book._behind:
+            await asyncio.sleep(0)
+
+
+async def told(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
+    """What an order's caller hears when the disk goes on."""
+    disk.release()
+    return await within(order)
+
+
+# -- what happens to the rest
+
+
+async def test_only_orders_wait_for_the_disk(house: House, sim: Simulator, disk: Disk) -> None:
+    """Health, reads, the list of orders and streams go on for as long as the disk takes."""
+    await house.heard(events.StreamUp)
+    async with stream(house, "/stream/quotes?conids=265598&fields=31,84") as quotes:
+        order = await waiting(house, disk, place(house))
+        health = [await house.get("/health") for _ in range(MANY)]
+        reads = [await house.get(target) for target in ("/portfolio/accounts", "/iserver/account/orders", "/orders")]
+        for _ in range(3):
+            await quotes.next()
+        assert not order.done()
+
+        placed = await told(disk, order)
+
+    assert [reply.status for reply in health] == [200] * MANY
+    assert [reply.status for reply in reads] == [200] * 3
+    assert order_of(placed)[1] == "placed"
+    assert len(sent(sim)) == 1
+
+
+async def test_what_has_happened_is_told_before_the_disk_has_it(house: House, sim: Simulator, disk: Disk) -> None:
+    """IBKR's answer is not held up by its entry; who asks for the story gets it whole."""
+    disk.hold()
+    order = asyncio.ensure_future(place(house))
+    await disk.until_at_work()
+    disk.release()
+    await house.heard(events.OrderSent)
+    disk.hold()
+    placed = await within(order)
+    shown = asyncio.ensure_future(house.get(f"/orders/{order_of(placed)[0]}"))
+    await disk.until_at_work()
+    assert not shown.done()
+
+    disk.release()
+
+    assert [event["what"] for event in (await within(shown)).json["events"]][:2] == ["sent", "taken"]
+
+
+async def test_the_end_of_the_bridge_waits_for_the_disk(open_house: Open, sim: Simulator, disk: Disk) -> None:
+    """An order whose entry is being written goes out, and its caller hears of it."""
+    house = await open_house()
+    order = await waiting(house, disk, place(house))
+    ending = asyncio.ensure_future(house.finish())
+    await house.heard(events.BridgeStopping)
+    assert not ending.done()
+
+    placed = await told(disk, order)
+
+    assert order_of(placed)[1] == "placed"
+    assert await within(ending) == 0
+
+
+# -- what has changed when the disk is done
+
+
+async def _pause(house: House, _: Simulator) -> None:
+    await house.post("/gateway/pause")
+
+
+async def _lose_session(house: House, sim: Simulator) -> None:
+    sim.log_out()
+    house.bridge.line.keeper.doubt()
+    async with asyncio.timeout(PATIENCE):
+        while house.bridge.line.keeper.session.state is State.READY:
+            await house.heard(events.SessionChanged, len(house.moves) + 1)
+
+
+async def _box(house: House, _: Simulator) -> None:
+    house.bridge.line.penalty.declare()
+
+
+async def _cut(house: House, sim: Simulator) -> None:
+    connections = house.bridge.line.gateway._connections._all
+    cut = [connection for connection in connections if connection.is_connected()]
+    sim.gateway.close_door()
+    sim.gateway.reopen()
+    async with asyncio.timeout(PATIENCE):
+        while any(connection.is_connected() for connection in cut):
+            await asyncio.sleep(0)
+
+
+TROUBLES = {
+    "a pause": (_pause, "paused"),
+    "a lost session": (_lose_session, "session_down"),
+    "a penalty": (_box, "penalty_box"),
+    "a closed connection": (_cut, "gateway_unreachable"),
+}
+
+
+@pytest.mark.parametrize(("happens", "code"), TROUBLES.values(), ids=TROUBLES)
+async def test_an_order_is_stopped_when_the_disk_is_done(
+    house: House, sim: Simulator, disk: Disk, happens: Trouble, code: str
+) -> None:
+    """Its caller is told that nothing was sent, and so says the journal."""
+    order = await waiting(house, disk, place(house, Idempotency_Key="k"))
+    await happens(house, sim)
+
+    refused = await told(disk, order)
+
+    assert (refused.code, order_of(refused)[1]) == (code, "refused")
+    assert await story(house, order_of(refused)[0]) == ["sent", "refused"]
+    assert sent(sim) == []
+    assert await house.bridge.line.ordering.book.journal.recent("2020-01-01") == []
+
+
+async def test_the_same_order_may_be_sent_again(house: House, sim: Simulator, disk: Disk) -> None:
+    """With the key and the name that the stopped one had."""
+    named = Placed(extra={"cOID": "mine"})
+    order = await waiting(house, disk, place(house, named, Idempotency_Key="k"))
+    await _pause(house, sim)
+    refused = await told(disk, order)
+    await house.post("/gateway/resume")
+
+    placed = await place(house, named, Idempotency_Key="k")
+
+    assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
+    assert len(sent(sim)) == 1
+
+
+async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(house: House, sim: Simulator, disk: Disk) -> None:
+    """Nobody would hear of it."""
+    body = json.dumps(ORDER.body).encode()
+    lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    disk.hold()
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
+    await disk.until_at_work()
+    writer.close()
+    await writer.wait_closed()
+    disk.release()
+
+    refused: Any = await house.heard(events.OrderRefused)
+
+    assert refused[0].why == "its caller hung up before it was sent"
+    assert await story(house, refused[0].order) == ["sent", "refused"]
+    assert sent(sim) == []
+
+
+async def test_a_cancel_that_is_stopped_ends_no_question(house: House, sim: Simulator, disk: Disk) -> None:
+    """It never left, so IBKR still waits for the reply."""
+    asked = await place(house, FAR)
+    cancel = await waiting(house, disk, house.request("DELETE", "/iserver/account/DU1234567/order/1"))
+    await _cut(house, sim)
+    refused = await told(disk, cancel)
+    await house.until(State.READY)
+
+    placed = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
+    assert sim.calls("/order/1") == []
+
+
+async def test_a_yes_that_is_stopped_may_be_said_again(house: House, sim: Simulator, disk: Disk) -> None:
+    """The question stands as before, and the journal says why the first yes did not leave."""
+    asked = await place(house, FAR)
+    reply = f"/iserver/reply/{asked.json[0]['id']}"
+    yes = await waiting(house, disk, house.post(reply, {"confirmed": True}))
+    await _pause(house, sim)
+    refused = await told(disk, yes)
+    await house.post("/gateway/resume")
+
+    placed = await house.post(reply, {"confirmed": True})
+
+    assert (refused.code, order_of(refused)[1], order_of(placed)[1]) == ("paused", "question", "placed")
+    whats = [what for what in await story(house, order_of(asked)[0]) if what != "told"]
+    assert whats == ["sent", "asked", "confirmed", "held_back", "confirmed", "taken"]
+    assert len(sim.calls("/iserver/reply/")) == 1
+
+
+async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(house: House, sim: Simulator, disk: Disk) -> None:
+    """Its caller gets IBKR's question after all."""
+    house.bus.listen(lambda fact: disk.hold() if isinstance(fact, events.OrderQuestioned) else None)
+    order = asyncio.ensure_future(place(house, FAR, X_Bridge_Confirm="o163"))
+    await house.heard(events.OrderQuestioned)
+    await until_written(house, disk)
+    await _pause(house, sim)
+
+    asked = await told(disk, order)
+
+    assert (asked.status, order_of(asked)[1]) == (200, "question")
+    assert sim.calls("/iserver/reply/") == []
+
+
+async def test_a_no_that_is_stopped_is_told_to_ibkr_later(house: House, sim: Simulator, disk: Disk) -> None:
+    """The journal has it, so nothing is placed; IBKR's question must not hang on."""
+    asked = await place(house, FAR)
+    no = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False}))
+    await _cut(house, sim)
+
+    declined = await told(disk, no)
+    calls = await within(sim.arrived("/iserver/reply/"))
+
+    assert (declined.code, order_of(declined)[1]) == ("order_not_placed", "not_placed")
+    assert [json.loads(call.body) for call in calls] == [{"confirmed": False}]
+    assert order_of(await place(house, LIMIT))[1] == "placed"
+
+
+async def test_a_question_is_not_declined_while_its_yes_is_written(
+    house: House, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time runs out meanwhile; the yes leaves, and no no beside it."""
+    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.3)
+    asked = await place(house, FAR)
+    yes = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
+    hanging = house.bridge.line.ordering.desk.chain.hanging
+    assert hanging is not None
+    hanging.until = 0.0
+    await house.bridge.line.ordering.desk.questions.tidy(1.0, _never)
+
+    placed = await told(disk, yes)
+
+    assert order_of(placed)[1] == "placed"
+    assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": True}]
+
+
+async def _never(*_: object) -> None:
+    raise AssertionError("nothing is to be declined")
