@@ -5,7 +5,7 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders bench-streams bench-losses clean
+.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-orders  10,000 orders while everything goes wrong: none twice, none lost; 20 minutes (ARGS=--quick: one)"
 	@echo "make bench-streams  what two hundred readers of the stream get, and when (ARGS=--quick: a short look)"
 	@echo "make bench-losses  a brokerage session lost a thousand times; a minute (ARGS=--quick: a hundred)"
+	@echo "make bench-slow-disk  health and streams while the journal's disk takes two seconds; half a minute"
 	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
 	@echo "make setup   only the environment, in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
@@ -81,6 +82,9 @@ bench-streams: $(RUN)
 
 bench-losses: $(RUN)
 	@$(BIN)/python -m bench.losses $(ARGS)
+
+bench-slow-disk: $(RUN)
+	@$(BIN)/python -m bench.slow_disk
 
 clean:
 	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
