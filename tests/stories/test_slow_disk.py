@@ -185,6 +185,30 @@ async def test_the_same_order_may_be_sent_again(house: House, sim: Simulator, di
     assert len(sent(sim)) == 1
 
 
+async def test_an_order_whose_call_is_ended_before_its_entry_frees_its_names(
+    house: House, sim: Simulator, disk: Disk
+) -> None:
+    """It waits for its turn behind a question; nothing is written of it but that it was refused."""
+    asked = await place(house, FAR)
+    named = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
+    chain = house.bridge.line.ordering.desk.chain
+    before = asyncio.all_tasks()
+    order = asyncio.ensure_future(place(house, named))
+    async with asyncio.timeout(PATIENCE):
+        while not chain._waiting:
+            await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before - {order}:
+        task.cancel()
+    refused: Any = await house.heard(events.OrderRefused)
+    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+
+    placed = await place(house, named)
+
+    assert refused[0].why == "its call was ended before it was sent"
+    assert (order_of(placed)[1], len(sent(sim))) == ("placed", 2)
+    await asyncio.gather(order, return_exceptions=True)
+
+
 async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(house: House, sim: Simulator, disk: Disk) -> None:
     """Nobody would hear of it."""
     body = json.dumps(ORDER.body).encode()
