@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ibkr_bridge.session.state_machine import State
@@ -15,6 +16,10 @@ from tests.harness import House, settings_for
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 Open = Callable[..., Awaitable[House]]
+
+# Hypothesis measures real time for these two, and a machine that is busy with something else makes both fail.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; our children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
