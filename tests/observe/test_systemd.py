@@ -34,17 +34,27 @@ async def test_the_status_tells_the_session_in_words(sim: Simulator, tmp_path: P
     assert "sign in at" in lost["STATUS"]
 
 
-async def test_the_watchdog_is_fed_while_the_loops_go_round(sim: Simulator, tmp_path: Path) -> None:
+async def test_the_watchdog_is_fed_while_the_loops_go_round(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A loop that has died is told by silence; systemd starts us anew."""
     env = {"WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
     with Manager(tmp_path) as manager:
         async with House(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address, **env}) as house:
+            await house.until(State.READY)
             await manager.until("WATCHDOG", "1")
             await manager.until("WATCHDOG", "1")
             house.bridge.pulse.died("a loop")
-            while not manager.nothing_came():
-                pass
-            for _ in range(3):
+            await manager.until("STATUS", "stuck: a loop has ended")
+            looks: list[str | None] = []
+            trouble = house.bridge.pulse.trouble
+
+            def counted() -> str | None:
+                looks.append(trouble())
+                return looks[-1]
+
+            monkeypatch.setattr(house.bridge.pulse, "trouble", counted)
+            while len(looks) < 3:  # so often a sign would have been due
                 await house.get("/health")
 
             assert manager.nothing_came()
