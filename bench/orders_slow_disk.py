@@ -10,10 +10,10 @@ import sys
 import time
 
 from bench.wide import run
-from ibkr_bridge import app
-from ibkr_bridge.orders.journal import Journal
-from ibkr_bridge.orders.ledger import Entry
-from ibkr_bridge.traffic.manners import UNHURRIED
+from ibkr_bridge import daemon as app
+from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.orders.journal.transitions import Entry
+from ibkr_bridge.profiles.options import UNHURRIED
 
 COMMIT_S = 2.0
 

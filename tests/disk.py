@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from ibkr_bridge.orders import journal
-from tests.house import PATIENCE, within
+from ibkr_bridge.orders.journal import store
+from tests.harness import PATIENCE, within
 
 
 class Disk:
@@ -24,12 +24,12 @@ class Disk:
         self.threads: set[int] = set()
         self.failure: Exception | None = None
         """What the next commits end with, before anything is on the disk."""
-        self._commit = journal.commit
+        self._commit = store.commit
         self._is_free = threading.Event()
         self._is_free.set()
         self._is_at_work = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        patch.setattr(journal, "commit", self._slow)
+        patch.setattr(store, "commit", self._slow)
 
     def hold(self) -> None:
         """Take as long as it takes from now on."""

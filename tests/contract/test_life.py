@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 
 from ibkr_bridge.sim.market_stage import Stage
+from tests.clocks import ManualClock
 from tests.contract.conftest import Dial, OpenGate
-from tests.contract.gates import sign_in
+from tests.contract.gates import SIMULATED, sign_in
 from tests.harness import within
 from tests.sim.wire import Wire, connect
 
@@ -31,6 +33,13 @@ CHAIN = [
 def soon(tickle_every: float) -> float:
     """Seconds within which the next tickle, and what follows it, has come."""
     return tickle_every + 15.0
+
+
+async def go_on(clock: ManualClock) -> None:
+    """Move time to each alarm as soon as it is set, for ever."""
+    while True:
+        await clock.asleep(1)
+        clock.advance(clock.next_alarm)
 
 
 async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: OpenGate) -> None:
@@ -91,13 +100,16 @@ async def test_a_refused_login_is_no_login(gate: Stage, wire: Wire) -> None:
     assert not gate.calls("/sso/validate")
 
 
-async def test_five_failed_validations_end_a_login(open_gate: OpenGate) -> None:
+async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: str) -> None:
     """Three seconds apart; then it gives up without a word."""
-    gate = await open_gate(signed_in=False)
+    clock = ManualClock()
+    gate = await open_gate(signed_in=False, **({"clock": clock} if kind == SIMULATED else {}))
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
+    moving = asyncio.create_task(go_on(clock))
     await gate.browser_login()
 
     tries = await within(gate.arrived("/sso/validate", 5), 30)
+    moving.cancel()
 
     gaps = [after.at - before.at for before, after in itertools.pairwise(tries)]
     assert all(2.5 < gap < 4.5 for gap in gaps)
@@ -146,18 +158,19 @@ async def test_a_failed_tickle_begins_the_chain_anew(gate: Stage, soon: float) -
     assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
 
 
-async def test_the_tickle_needs_a_slot_too(gate: Stage, dial: Dial, soon: float) -> None:
+async def test_the_tickle_needs_a_slot_too(gate: Stage, dial: Dial, tickle_every: float, soon: float) -> None:
     """With all five stuck the session is no longer kept alive."""
-    gate.faults.add("delay", path="/v1/api/one/user", seconds=soon)
+    stuck = tickle_every + 2.0
+    gate.faults.add("delay", path="/v1/api/one/user", seconds=stuck)
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.ask("GET", "/v1/api/one/user")
-    await within(gate.arrived("/v1/api/one/user", 5))
-    began = gate.clock.now()
+    held = await within(gate.arrived("/v1/api/one/user", 5))
+    before = len(gate.calls("/tickle"))  # those that came before all five were stuck
 
-    [seen, *_] = await within(gate.arrived("/tickle"), 2 * soon)
+    seen = (await within(gate.arrived("/tickle", before + 1), stuck + soon))[before]
 
-    assert seen.at - began >= soon - 1.0
+    assert seen.at - held[0].at >= stuck
 
 
 async def test_a_second_login_replaces_the_first(gate: Stage, wire: Wire) -> None:

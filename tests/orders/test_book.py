@@ -12,22 +12,23 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.endpoint import Effect, Order
+from ibkr_bridge.calls.context import CallerGone
+from ibkr_bridge.calls.facts import Asked
+from ibkr_bridge.calls.messages import Answer, Call, Late
 from ibkr_bridge.errors import JournalDown, Paused
 from ibkr_bridge.events import Bus
-from ibkr_bridge.orders.book import Book
-from ibkr_bridge.orders.dealing import Dealing, Step
-from ibkr_bridge.orders.journal import Journal, opened_to_read, read_rows
-from ibkr_bridge.orders.ledger import State, What, prove
-from ibkr_bridge.orders.record import Record
-from ibkr_bridge.orders.rules import Asked
-from ibkr_bridge.orders.verdict import read_answer
-from ibkr_bridge.orders.wish import CallerGone, Departure, Wish
-from ibkr_bridge.orders.writer import JournalWriter
-from ibkr_bridge.upstream.base import Answer, Call, Late
+from ibkr_bridge.ibkr.endpoint import Effect, Order
+from ibkr_bridge.orders.exchange import Dealing, Step
+from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.orders.journal.repository import Book
+from ibkr_bridge.orders.journal.store import Journal, opened_to_read, read_rows
+from ibkr_bridge.orders.journal.transitions import State, What, prove
+from ibkr_bridge.orders.journal.writer import JournalWriter
+from ibkr_bridge.orders.request import Departure, Wish
+from ibkr_bridge.orders.response import read_answer
 from tests.disk import Disk
-from tests.house import within
-from tests.orders.test_journal import utc
+from tests.harness import within
+from tests.orders.journal.test_store import utc
 
 PLACE = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b"{}", changes=True)
 ASKED = Asked(Effect.TRADE, Order.PLACE)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.errors import JournalDown
 from ibkr_bridge.events import Bus, Fact, StateTrouble
-from ibkr_bridge.orders.journal import Journal, opened_to_read, read_rows
-from ibkr_bridge.orders.ledger import Entry, State, What, prove
-from ibkr_bridge.orders.writer import JournalWriter, wait_out
+from ibkr_bridge.orders.journal.store import Journal, opened_to_read, read_rows
+from ibkr_bridge.orders.journal.transitions import Entry, State, What, prove
+from ibkr_bridge.orders.journal.writer import JournalWriter, wait_out
 from tests.disk import Disk
-from tests.orders.test_journal import utc
+from tests.orders.journal.test_store import utc
 
 FULL = sqlite3.OperationalError("database or disk is full")
 

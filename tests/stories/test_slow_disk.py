@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.machine import State
+from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.disk import Disk
-from tests.house import KEY, PATIENCE, House, Placed, Reply, within
-from tests.reading import stream
+from tests.harness import KEY, PATIENCE, House, Placed, Reply, within
 from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
+from tests.stream_clients import stream
 
 MANY = 200
 Trouble = Callable[[House, Simulator], Awaitable[None]]
