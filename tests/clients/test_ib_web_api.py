@@ -19,6 +19,7 @@ from ib_web_api import (
     TradesApi,
 )
 from ib_web_api.rest import ApiException
+from urllib3 import Retry
 
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
@@ -158,8 +159,9 @@ async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
     await day(use)
 
 
-async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
+async def test_a_lost_session_is_said(bridge: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the code and the hint in the body of its exception."""
+    monkeypatch.setattr(Retry, "sleep_for_retry", lambda *_: True)  # it asks again three times, each after Retry-After
     sim.log_out()
     await bridge.until(State.SIGNED_OUT)
 
