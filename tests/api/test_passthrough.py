@@ -290,7 +290,7 @@ async def test_at_most_three_reads_are_inside_the_gateway_at_once(house: House, 
 
 async def test_waiting_longer_than_allowed_is_busy(open_house: Open, sim: Simulator) -> None:
     """Nothing was sent, and the answer says when to ask again."""
-    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="5")
+    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="2")
     sim.faults.add("silence", path="/portfolio", times=3)
     stuck = [asyncio.create_task(house.get("/portfolio/accounts")) for _ in range(3)]
     await sim.arrived("/portfolio/accounts", 4)  # the pre-flight was the first

@@ -12,6 +12,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.upstream.gateway import exchange
 from tests.clocks import ManualClock
 from tests.conftest import Open
 from tests.harness import PATIENCE, House, Placed, Reply, settings_for, within
@@ -58,8 +59,9 @@ async def test_a_gateway_that_comes_back(house: House, sim: Stage) -> None:
     assert (await house.get("/portfolio/accounts")).status == 200
 
 
-async def test_a_port_that_accepts_and_never_greets(open_house: Open) -> None:
+async def test_a_port_that_accepts_and_never_greets(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connected, and not a byte of TLS: silence, told within the connect deadline."""
+    monkeypatch.setattr(exchange, "CONNECT_WITHIN", 0.5)
     held: list[asyncio.StreamWriter] = []
     silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     house = await open_house(ready=False, gateway=f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
