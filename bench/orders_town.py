@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.processes import ROOT, NotStarted
+from bench.processes import ROOT, NotStarted, free_port
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 
@@ -53,12 +51,7 @@ def simulator(seed: int) -> SignedIn:
 
 def steady_port() -> int:
     """A port of loopback that nobody listens on, and that no outgoing connection is given while the bridge is down."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(low // 2, low), low // 2):
-        with socket.socket() as door, contextlib.suppress(OSError):
-            door.bind(("127.0.0.1", port))
-            return port
-    raise NotStarted("no port is free")
+    return free_port()
 
 
 class Bridge:

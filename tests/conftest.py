@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from bench.processes import free_port
 from ibkr_bridge.session.state_machine import State
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import House, settings_for
@@ -23,6 +24,12 @@ hypothesis.settings.load_profile("busy")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; our children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that nobody has, nor is given while the test wants it unused; the plugin's own may be given to others."""
+    return free_port()
 
 
 @pytest.fixture

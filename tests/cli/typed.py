@@ -7,7 +7,6 @@ import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import requests
 
+from bench import processes
 from ibkr_bridge.sim.control import send
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,10 +200,8 @@ class Demo:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """A port nobody listens on, nor is given meanwhile."""
+    return processes.free_port()
 
 
 @contextmanager
