@@ -92,8 +92,9 @@ def test_words_that_are_none(place: Place, words: list[str]) -> None:
     assert (done.returncode, "usage:" in done.stderr) == (BAD, True)
 
 
-def test_a_whole_journal_is_proved(place: Place) -> None:
+def test_a_whole_journal_is_proved(tmp_path: Path) -> None:
     """Without the bridge; of the usual file, or of a copy."""
+    place = Place(tmp_path)
     path = place.home / "state" / "main.orders.db"
     journal(path, "a", "b")
     copy = place.home / "copy.db"
@@ -133,9 +134,9 @@ def test_a_journal_that_was_changed_is_found_out(place: Place, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("content", [None, b"garbage" * 1000])
-def test_what_is_no_journal_is_told(place: Place, content: bytes | None) -> None:
+def test_what_is_no_journal_is_told(place: Place, tmp_path: Path, content: bytes | None) -> None:
     """A missing file, a spoilt one."""
-    path = place.home / "x.db"
+    path = tmp_path / "x.db"
     if content is not None:
         path.write_bytes(content)
 
