@@ -9,7 +9,7 @@ BENCH := .venv-bench/.for-measuring
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
-	@echo "make test    the whole test suite"
+	@echo "make test    the whole test suite, six tests at a time, in any order"
 	@echo "make test-system  what needs more of the machine: a Debian that boots with the bridge on it (root), and Node"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
@@ -38,8 +38,11 @@ setup: $(RUN) $(DEV)
 demo: $(RUN)
 	@$(BIN)/python bridge.py demo $(ARGS)
 
+# Most of a test is waiting, so that several share a core; which of them run side by side, and in which order, is drawn.
+SIDE_BY_SIDE := -n 6 --dist worksteal
+
 test: $(DEV)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)

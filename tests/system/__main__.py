@@ -15,7 +15,8 @@ def main(words: list[str]) -> int:
     if why := lacking():
         print(f"skipped: no Debian is booted, as {why}")
         return 0
-    return pytest.main([str(Path(__file__).resolve().parent), "-s", *words])
+    in_order = "--randomly-dont-reorganize"  # the tests of one machine are one story
+    return pytest.main([str(Path(__file__).resolve().parent), "-s", in_order, *words])
 
 
 if __name__ == "__main__":
