@@ -5,11 +5,16 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
+<<<<<<< HEAD
 .PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
+=======
+.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses clean
+>>>>>>> 50abf6a (tests: the longest six run by make test-slow)
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
-	@echo "make test    the whole test suite, six tests at a time, in any order"
+	@echo "make test    the test suite, six tests at a time, in any order; three minutes at most"
+	@echo "make test-slow  the rest of it: its longest stories and properties"
 	@echo "make test-system  what needs more of the machine: a Debian that boots with the bridge on it (root), and Node"
 	@echo "make check   ruff and mypy --strict"
 	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
@@ -42,7 +47,10 @@ demo: $(RUN)
 SIDE_BY_SIDE := -n 6 --dist worksteal
 
 test: $(DEV)
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
+
+test-slow: $(DEV)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
 
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)

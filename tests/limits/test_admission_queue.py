@@ -43,6 +43,7 @@ def comings(draw: st.DrawFn) -> list[Coming]:
     return crowd
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(comings())
 def test_no_window_at_the_far_side_ever_holds_more_than_its_limit(crowd: list[Coming]) -> None:
@@ -58,6 +59,7 @@ def test_no_window_at_the_far_side_ever_holds_more_than_its_limit(crowd: list[Co
         assert busiest(times, row.pace.seconds) <= row.pace.calls, row.path
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(comings())
 def test_never_more_inside_than_there_are_places(crowd: list[Coming]) -> None:

@@ -52,6 +52,7 @@ async def test_nobody_in_flight_is_lost(sim: Stage, tmp_path: Path, signum: sign
     assert running.lines[-1]["unfinished"] == 0
 
 
+@pytest.mark.slow
 async def test_an_order_in_flight_is_waited_for_longer(sim: Stage, tmp_path: Path) -> None:
     """Its outcome is worth more than a quick end: twelve seconds are more than reads are given."""
     async with daemon(sim.url, tmp_path) as running:

@@ -89,6 +89,7 @@ async def watch() -> AsyncIterator[Watch]:
         await watched.gateway.close()
 
 
+@pytest.mark.slow
 async def test_a_thousand_losses(watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each one seen is repaired within a second; few come too close before the tickle."""
     dice = random.Random(20260617)  # noqa: S311  # the same thousand moments each time

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.stories.test_readme import demo
 
 __all__ = ["demo"]
@@ -14,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "=== next ==="
 
 
+@pytest.mark.slow
 def test_the_worked_example_prints_what_the_page_prints(demo: dict[str, str]) -> None:
     """An order with a question, a cancel, and one whose answer is lost."""
     (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "orders.md").read_text(), re.DOTALL)

@@ -23,6 +23,7 @@ async def ending(tmp_path: Path) -> Ending:
     return await told(ORDERS, SEED, tmp_path, workers=6, kills=KILLS)
 
 
+@pytest.mark.slow
 async def test_no_order_is_placed_twice_and_none_is_lost_without_a_word(ending: Ending) -> None:
     """Callers, IBKR's own book and the journal agree, whatever went wrong."""
     broken = {zero.promise: zero.broken for zero in ending.zeros if zero.broken}
