@@ -340,7 +340,7 @@ async def test_the_kind_of_login_is_not_waited_for_long(
     monkeypatch.setattr(room, "TICKLE_WITHIN", 0.1)
     stage.script = never
 
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(4.0):  # less than the five seconds of a look
         assert await envoy.login_is_paper() is None
 
 

@@ -488,14 +488,14 @@ async def test_a_repeat_does_not_double_the_callers_time(meet: Meet) -> None:
 
     async def script(_: Heard, voice: Voice) -> None:
         if len(stage.heard) == 1:
-            await asyncio.sleep(0.8)  # how late it is cut, not a wait for anything
+            await asyncio.sleep(1.2)  # how late it is cut, not a wait for anything
             await voice.hang_up()
         await never()
 
-    stage, caller = await meet(script, patience=1.0)
+    stage, caller = await meet(script, patience=2.0)
 
     out = asyncio.create_task(caller.trouble())
-    done, _ = await asyncio.wait({out}, timeout=1.5)
+    done, _ = await asyncio.wait({out}, timeout=3.0)
 
     assert len(stage.heard) == 2
     assert done, "the second attempt was given the whole patience again"
