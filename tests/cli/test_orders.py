@@ -14,7 +14,7 @@ from ibkr_bridge.cli.orders import in_words
 from ibkr_bridge.events import Bus
 from ibkr_bridge.orders.journal.store import Journal
 from ibkr_bridge.orders.journal.transitions import State, What
-from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
+from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, demo, free_port
 from tests.orders.journal.test_store import utc
 
 ORDER = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
@@ -55,13 +55,15 @@ def test_the_list_is_told_in_words_and_in_json(place: Place, running: Demo) -> N
     assert "DU1234567" not in told.stdout + data.stdout
 
 
-def test_only_those_that_are_being_looked_for(place: Place, running: Demo) -> None:
+def test_only_those_that_are_being_looked_for(tmp_path: Path) -> None:
     """Status 1 where there are any: somebody should look."""
-    none = place.run("orders", "--unknown", **running.env)
-    place.run("trigger", "cut-before", "--path", "/DU1234567/orders$", "--times", "1", **running.env)
-    ordered(running, "lost")
+    place = Place(tmp_path)
+    with demo(place) as running:  # of its own: the lost order stays lost for minutes
+        none = place.run("orders", "--unknown", **running.env)
+        place.run("trigger", "cut-before", "--path", "/DU1234567/orders$", "--times", "1", **running.env)
+        ordered(running, "lost")
 
-    some = place.run("orders", "--unknown", "--json", **running.env)
+        some = place.run("orders", "--unknown", "--json", **running.env)
 
     assert (none.returncode, none.stdout) == (GOOD, "no orders\n")
     assert some.returncode == BAD
