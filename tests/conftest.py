@@ -26,6 +26,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the ba
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Tell after a failed run how its order is had again."""
+    if exitstatus:
+        terminalreporter.write_line(f"the same order again: ARGS=--randomly-seed={config.getoption('randomly_seed')}")
+
+
 @pytest.fixture
 def unused_tcp_port() -> int:
     """A port that nobody has, nor is given while the test wants it unused; the plugin's own may be given to others."""
