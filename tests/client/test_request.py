@@ -190,6 +190,7 @@ def test_the_key_shows_nowhere(
 ) -> None:
     """Not in a repr, an error, a traceback with its variables, nor a log at its loudest."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3")  # whatever another test's program made of it
     with stranger(said) as there:
         client = client_of(there.url)
         try:

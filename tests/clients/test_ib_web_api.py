@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,7 @@ async def day(use: Callable[[Any], None]) -> None:
 
     def run() -> None:
         client = made("ib-web-api")
+        logging.getLogger("urllib3").setLevel(logging.NOTSET)  # the client silences it for the whole process
         try:
             use(client)
         finally:
