@@ -5,11 +5,7 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-<<<<<<< HEAD
-.PHONY: help setup demo test test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
-=======
-.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses clean
->>>>>>> 50abf6a (tests: the longest six run by make test-slow)
+.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
 
 help:
 	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
