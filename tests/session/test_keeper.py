@@ -482,7 +482,7 @@ async def test_no_exception_ends_the_loop(watch: Watch, error: Exception) -> Non
     assert watched.is_alive
     assert len(watched.surprises) >= 3
     assert (surprise.error, surprise.line) == (type(error).__name__, "main")
-    assert "envoy.py" in surprise.where
+    assert "session_api.py" in surprise.where
     assert "secret words" not in repr(watched.facts)
 
 

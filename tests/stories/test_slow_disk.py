@@ -291,7 +291,7 @@ async def test_a_question_is_not_declined_while_its_yes_is_written(
     house: House, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time runs out meanwhile; the yes leaves, and no no beside it."""
-    monkeypatch.setattr("ibkr_bridge.orders.chain.ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.3)
     asked = await place(house, FAR)
     yes = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
     hanging = house.bridge.line.ordering.desk.chain.hanging
