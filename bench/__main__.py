@@ -65,7 +65,7 @@ QUICK = Effort(rounds=1, rounds_simulated=1, seconds=1, starts=1, requests=10_00
 
 def main() -> int:
     """Measure and tell."""
-    asked = _arguments()
+    args = _arguments()
     if shutil.which("wrk") is None:
         print("wrk is missing, the program that makes the load; on Debian and Ubuntu: apt install wrk", file=sys.stderr)
         return 1
@@ -74,13 +74,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-bench-") as scratch:
         (Path(scratch) / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
         try:
-            results = measured(Place(Path(scratch), asked.yardsticks.absolute()), QUICK if asked.quick else WHOLE)
+            results = measured(Place(Path(scratch), args.yardsticks.absolute()), QUICK if args.quick else WHOLE)
         except (NotStarted, wrk.Spoiled) as exc:
             print(f"The bench ended early: {exc}", file=sys.stderr)
             return 1
     text = render(results)
     print(text)
-    asked.results.write_text(text)
+    args.results.write_text(text)
     return 0
 
 

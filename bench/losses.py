@@ -23,9 +23,9 @@ from bench.processes import ROOT
 from bench.report import Target, judged, table
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.daemon import Bridge
-from ibkr_bridge.events import Bus, Fact, SessionChanged, SessionLost, StreamUp
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.events import Bus, Event, FeedUp, SessionChanged, SessionLost
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 
 LOSSES, BRIDGES = 1000, 24
@@ -67,7 +67,7 @@ class Pair:
         self._sim = await doors.enter_async_context(Simulator(tickle_every=TICKLE))
         self._since = time.monotonic()
         bus = Bus()
-        bus.listen(self._hear)
+        bus.subscribe(self._hear)
         settings = Settings.from_env(
             {
                 "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
@@ -77,17 +77,17 @@ class Pair:
                 "IBKR_GATEWAY_URL": self._sim.url,
             }
         )
-        self._bridge = Bridge(settings, bus, Scrubber())
+        self._bridge = Bridge(settings, bus, Redactor())
         await self._bridge.start()
         doors.push_async_callback(self._bridge.finish)
         await self._until_up(0)
 
-    def _hear(self, fact: Fact) -> None:
-        if isinstance(fact, SessionLost) and self._lost_at:
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, SessionLost) and self._lost_at:
             self.told.seen_ms.append((time.monotonic() - self._lost_at) * 1000)
             self._lost_at = 0.0
-        self._ups += isinstance(fact, StreamUp)
-        if isinstance(fact, SessionChanged | StreamUp):
+        self._ups += isinstance(event, FeedUp)
+        if isinstance(event, SessionChanged | FeedUp):
             self._changed.set()
 
     async def lose(self, phase: float) -> None:
@@ -97,8 +97,12 @@ class Pair:
         logouts, ups, began = len(self._sim.calls("/logout")), self._ups, time.monotonic()
         self._lost_at = began
         self._sim.lose_brokerage()
-        await self._until(lambda: self._bridge.line.keeper.session.state in (State.OPENING, State.SIGNED_OUT))
-        await self._until(lambda: self._bridge.line.keeper.session.state in (State.READY, State.SIGNED_OUT))
+        await self._until(
+            lambda: self._bridge.profile.keeper.session.state in (SessionState.OPENING, SessionState.SIGNED_OUT)
+        )
+        await self._until(
+            lambda: self._bridge.profile.keeper.session.state in (SessionState.READY, SessionState.SIGNED_OUT)
+        )
         if len(self._sim.calls("/logout")) > logouts:
             self.told.logged_out += 1
             self._sim.log_in()
@@ -145,16 +149,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, judge, keep."""
     parser = argparse.ArgumentParser(prog="make bench-losses", description="A brokerage session lost, many times.")
     parser.add_argument("--quick", action="store_true", help="a hundred losses, which are not kept")
-    asked = parser.parse_args(words)
-    losses = 100 if asked.quick else LOSSES
+    args = parser.parse_args(words)
+    losses = 100 if args.quick else LOSSES
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-losses-") as scratch:
         head = in_short()
         told = asyncio.run(measured(losses, BRIDGES, Path(scratch)))
     text = "\n\n".join(_lines(head, told))
     print(text)
-    if not asked.quick:
+    if not args.quick:
         (ROOT / "bench/losses.md").write_text(f"{text}\n")
-    return 0 if asked.quick or all(target.is_met for target in _targets(told)) else 1
+    return 0 if args.quick or all(target.is_met for target in _targets(told)) else 1
 
 
 def _targets(told: Told) -> tuple[Target, ...]:

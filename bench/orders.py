@@ -36,28 +36,28 @@ HEAD = (
 
 def main(words: Sequence[str] | None = None) -> int:
     """Tell the story, judge it, keep it."""
-    asked = _arguments(words)
+    args = _arguments(words)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-orders-", dir=DISK) as scratch:
-        place = _made(asked.keep or Path(scratch))
+        place = _made(args.keep or Path(scratch))
         head = in_short()
         if (place / "state").exists():
             print(f"{place} holds another story already; name another directory", file=sys.stderr)
             return 1
         try:
-            kills = max(3, asked.orders // 150)
-            ending = asyncio.run(_story(asked.orders, asked.seed, place, kills))
+            kills = max(3, args.orders // 150)
+            ending = asyncio.run(_story(args.orders, args.seed, place, kills))
             story = "\n\n".join((*HEAD, table(("", ""), head), *lines(ending)))
             print(story, flush=True)
             say("what the journal costs")
-            cost = measured(Place(_made(place / "cost"), Path(sys.executable)), asked.placements)
+            cost = measured(Place(_made(place / "cost"), Path(sys.executable)), args.placements)
         except (NotStarted, asyncio.CancelledError) as exc:
             print(f"The bench ended early: {str(exc) or 'it was told to'}", file=sys.stderr)
             return 1
     costs = "\n\n".join(cost_lines(cost))
     print(f"\n{costs}")
-    if asked.results is not None:
-        asked.results.write_text(f"{story}\n\n{costs}\n")
-    is_measured = asked.orders >= MANY  # a short look is too short for figures to be judged
+    if args.results is not None:
+        args.results.write_text(f"{story}\n\n{costs}\n")
+    is_measured = args.orders >= MANY  # a short look is too short for figures to be judged
     return 0 if ending.is_good and (cost.is_within or not is_measured) else 1
 
 
@@ -68,12 +68,12 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="another one tells another story (default: 7)")
     parser.add_argument("--keep", type=Path, help="leave journal and log in this directory")
     parser.add_argument("--results", type=Path, help="where the tables are kept (default: bench/orders.md, in full)")
-    asked = parser.parse_args(words)
-    if asked.results is None and not asked.quick and asked.orders is None:
-        asked.results = ROOT / "bench/orders.md"
-    asked.orders = asked.orders or (FEW if asked.quick else MANY)
-    asked.placements = 2000 if asked.orders >= MANY else 300
-    return asked
+    args = parser.parse_args(words)
+    if args.results is None and not args.quick and args.orders is None:
+        args.results = ROOT / "bench/orders.md"
+    args.orders = args.orders or (FEW if args.quick else MANY)
+    args.placements = 2000 if args.orders >= MANY else 300
+    return args
 
 
 async def _story(orders: int, seed: int, place: Path, kills: int) -> Ending:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.orders_plan import ACCOUNT, Caller, Plan, Then, Yes
 from bench.orders_town import KEY, Bridge
-from ibkr_bridge.sim.request_log import Log, Seen
+from ibkr_bridge.sim.request_log import LoggedRequest, RequestLog
 
 TARGET = f"/iserver/account/{ACCOUNT}/orders"
 CHANGE = f"/iserver/account/{ACCOUNT}/order/"
@@ -55,10 +55,18 @@ BY_STATE = {
 }
 NOTHING_SENT = frozenset(
     {
-        *("read_only", "paper_only", "account_not_allowed", "order_limit", "paused"),
+        *("read_only", "paper_only", "account_not_allowed", "order_limit_exceeded", "trading_paused"),
         *("order_in_progress", "duplicate_order", "idempotency_mismatch", "reply_not_found"),
-        *("paced", "penalty_box", "busy", "session_down", "maintenance", "stopping", "journal_down"),
-        *("gateway_unreachable", "gateway_silent"),
+        *(
+            "rate_limited",
+            "penalty_box",
+            "busy",
+            "session_unavailable",
+            "maintenance",
+            "shutting_down",
+            "journal_unavailable",
+        ),
+        *("gateway_unreachable", "gateway_timeout"),
     }
 )
 """Codes with which the bridge says that nothing left it."""
@@ -135,7 +143,7 @@ class Story:
 class Reaching:
     """Tells callers that their order has reached IBKR, in the moment before IBKR carries it out."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: RequestLog) -> None:
         self._waiting: dict[bytes, Callable[[], None]] = {}
         log.listen(self._hear)
 
@@ -143,7 +151,7 @@ class Reaching:
         """Do this once, when an order of this tag is there."""
         self._waiting[tag.encode()] = act
 
-    def _hear(self, seen: Seen) -> None:
+    def _hear(self, seen: LoggedRequest) -> None:
         if (found := TAG.search(seen.body)) is not None and (act := self._waiting.pop(found[1], None)) is not None:
             act()
 
@@ -154,7 +162,7 @@ async def call(
     target: str,
     headers: Mapping[str, str],
     body: bytes,
-    patience: float,
+    max_wait_s: float,
     leaves: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> Told:
     """Ask, and hear what comes within so many seconds; then hang up.
@@ -169,7 +177,7 @@ async def call(
         talk.setblocking(False)
         ear = Ear(talk)
         try:
-            async with asyncio.timeout(patience) as limit:
+            async with asyncio.timeout(max_wait_s) as limit:
                 leaves(lambda: _end(limit))
                 try:
                     await asyncio.get_running_loop().sock_connect(talk, ("127.0.0.1", port))
@@ -206,11 +214,11 @@ class Ear:
         """Take what has come by now."""
         with suppress(BlockingIOError):
             try:
-                while piece := self._talk.recv(PIECE):
-                    self.heard += piece
+                while chunk := self._talk.recv(PIECE):
+                    self.heard += chunk
             except ConnectionError:
-                piece = b""
-            if not piece:
+                chunk = b""
+            if not chunk:
                 self._is_over.set()
         if _is_whole(self.heard):
             self._is_over.set()
@@ -255,10 +263,10 @@ class Person:
     async def live(self) -> Story:
         """Place it, answer what is asked, send it again where this caller does."""
         plan = self.story.plan
-        patience, told = plan.patience, Told(End.NOTHING)
+        max_wait_s, told = plan.max_wait_s, Told(End.NOTHING)
         for number in range(TRIES):
             leaves = plan.leaves_at_ibkr and number == 0
-            told = await self._say("POST", TARGET, plan.headers, self._body, patience, leaves=leaves)
+            told = await self._say("POST", TARGET, plan.headers, self._body, max_wait_s, leaves=leaves)
             for _ in range(ROUNDS):
                 answer = self._answer_to(told)
                 if answer is None:
@@ -266,7 +274,7 @@ class Person:
                 told = await self._say("POST", *answer)
             if told.end not in AGAIN[plan.caller]:
                 break
-            patience = CALM
+            max_wait_s = CALM
             await self._pause(told, number)
         if told.end is End.PLACED and told.is_placing and told.number:
             await self._go_on(told.number)
@@ -292,7 +300,7 @@ class Person:
         target: str,
         headers: Mapping[str, str],
         body: bytes,
-        patience: float = CALM,
+        max_wait_s: float = CALM,
         *,
         leaves: bool = False,
     ) -> Told:
@@ -300,7 +308,7 @@ class Person:
             if leaves:
                 self._reaching.when(self.story.plan.tag, act)
 
-        told = await call(self._bridge.port, method, target, headers, body, patience, leaving)
+        told = await call(self._bridge.port, method, target, headers, body, max_wait_s, leaving)
         told = replace(told, target=target)
         self.story.told.append(told)
         return told

@@ -14,18 +14,25 @@ import sys
 
 from bench.wide import run
 from ibkr_bridge.orders import serialization
-from ibkr_bridge.orders.reconciliation.schedule import Search
+from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.profiles import factory
 from ibkr_bridge.profiles.options import UNHURRIED
-from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.upstream.gateway.client import GatewayClient
 
 GHOST_FOR = 3.0  # seconds
 ANSWER_WITHIN = 0.4  # seconds
-SEARCH = Search(within=2.5, first=0.1, again=0.3, between=0.15, later=(3.0, 4.0, 5.0, 7.0, 10.0, 20.0), restart=5.0)
+SEARCH = ReconcileSchedule(
+    give_up_after_s=2.5,
+    first_delay_s=0.1,
+    interval_s=0.3,
+    refresh_delay_s=0.15,
+    late_checks_s=(3.0, 4.0, 5.0, 7.0, 10.0, 20.0),
+    startup_block_s=5.0,
+)
 """All in seconds; IBKR's list of orders takes 0.1 s to fill in the story."""
 
 
 if __name__ == "__main__":
-    factory.Gateway = functools.partial(Gateway, ghost_for=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
-    serialization.ANSWER_WITHIN = ANSWER_WITHIN
-    sys.exit(run(dataclasses.replace(UNHURRIED, search=SEARCH), sys.argv[1:]))
+    factory.GatewayClient = functools.partial(GatewayClient, abandoned_for_s=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
+    serialization.REPLY_TIMEOUT_S = ANSWER_WITHIN
+    sys.exit(run(dataclasses.replace(UNHURRIED, reconcile_schedule=SEARCH), sys.argv[1:]))

@@ -161,7 +161,7 @@ class Plan:
     caller: Caller
     ticket: Ticket
     yes: Yes
-    patience: float
+    max_wait_s: float
     """Seconds until the caller hangs up, the first time."""
     leaves_at_ibkr: bool
     """Whether it hangs up, the first time, as soon as the order has reached IBKR."""
@@ -245,13 +245,13 @@ def _plan(dice: random.Random, seed: int, number: int, trouble: Trouble | None, 
     if where == CHANGING:  # it has to be placed before anything can be changed
         caller, ticket, then = Caller.ONCE, Ticket.PLAIN, dice.choice((Then.CANCEL, Then.CHANGE))
     low, high, leaves_at_ibkr = LEAVES[_drawn(dice, HASTE if caller is not Caller.ONCE else CALM)]
-    patience = dice.uniform(low, high)
+    max_wait_s = dice.uniform(low, high)
     yes = _drawn(dice, ANSWERS)
     if where == REPLYING and yes in (Yes.SILENCE, Yes.NO):
         yes = Yes.BEFOREHAND
     killed_after = dice.uniform(0.0, 0.06) if is_killed else None
     waits, tag = dice.random() < 0.5, f"{seed}-{number}"
-    return Plan(number, tag, caller, ticket, yes, patience, leaves_at_ibkr, waits, then, trouble, killed_after)
+    return Plan(number, tag, caller, ticket, yes, max_wait_s, leaves_at_ibkr, waits, then, trouble, killed_after)
 
 
 def _drawn(dice: random.Random, weights: Mapping[T, int]) -> T:

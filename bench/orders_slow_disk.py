@@ -11,18 +11,18 @@ import time
 
 from bench.wide import run
 from ibkr_bridge import daemon as app
-from ibkr_bridge.orders.journal.store import Journal
-from ibkr_bridge.orders.journal.transitions import Entry
+from ibkr_bridge.orders.journal.store import JournalStore
+from ibkr_bridge.orders.journal.transitions import JournalEntry
 from ibkr_bridge.profiles.options import UNHURRIED
 
 COMMIT_S = 2.0
 
 
-class OnSlowDisk(Journal):
+class OnSlowDisk(JournalStore):
     """Takes its time wherever it is written."""
 
-    def _append(self, entries: tuple[Entry, ...]) -> None:
-        if entries or self._waiting:
+    def _append(self, entries: tuple[JournalEntry, ...]) -> None:
+        if entries or self._pending:
             time.sleep(COMMIT_S)
         super()._append(entries)
 

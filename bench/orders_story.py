@@ -22,7 +22,7 @@ from bench.orders_town import RATE, Bridge, town
 from bench.orders_zeros import Booked, Zero, open_ones, read_journal, zeros
 from bench.processes import ROOT
 from ibkr_bridge.sim.faults import Fault
-from ibkr_bridge.sim.request_log import Seen
+from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.simulator import Simulator
 
 LOOKS = (f"/iserver/account/orders?accountId={ACCOUNT}", "/iserver/account/trades", "/orders?limit=20")
@@ -69,16 +69,16 @@ class Queue:
         sim.gateway.log.listen(self._note)
         sim.market.log.listen(self._compare)
 
-    def _note(self, seen: Seen) -> None:
+    def _note(self, seen: LoggedRequest) -> None:
         if (what := _what(seen)) is not None:
             self._came.setdefault(what, seen.at)
 
-    def _compare(self, seen: Seen) -> None:
+    def _compare(self, seen: LoggedRequest) -> None:
         if (what := _what(seen)) is not None and seen.at - self._came.get(what, seen.at) > LATE * RATE:
             self.late.add(what)
 
 
-def _what(seen: Seen) -> str | None:
+def _what(seen: LoggedRequest) -> str | None:
     """Which order a call is about; None for other calls."""
     if (found := re.search(CHANGING, seen.path)) is not None:
         return found[0].rpartition("/")[2]

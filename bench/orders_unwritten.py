@@ -14,22 +14,22 @@ from pathlib import Path
 
 from bench.wide import run
 from ibkr_bridge import daemon
-from ibkr_bridge.orders.journal.store import Journal, prepared
-from ibkr_bridge.orders.journal.transitions import Entry
+from ibkr_bridge.orders.journal.store import JournalStore, prepare_schema
+from ibkr_bridge.orders.journal.transitions import JournalEntry
 from ibkr_bridge.profiles.options import UNHURRIED
 
 
-class InMemory(Journal):
+class InMemory(JournalStore):
     """Keeps everything until it ends, on no disk."""
 
     def _connect(self, path: Path) -> sqlite3.Connection:
-        return prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+        return prepare_schema(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
 
 
 class Nothing(InMemory):
     """Keeps nothing."""
 
-    def _append(self, entries: tuple[Entry, ...]) -> None:
+    def _append(self, entries: tuple[JournalEntry, ...]) -> None:
         pass
 
 

@@ -61,21 +61,21 @@ class Run:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, judge, keep."""
-    asked = _arguments(words)
+    args = _arguments(words)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-streams-") as scratch:
         place = Place(Path(scratch), Path(sys.executable))
         (place.scratch / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
         head = in_short()
         try:
-            runs = _rounds(place, asked)
+            runs = _rounds(place, args)
         except NotStarted as exc:
             print(f"The bench ended early: {exc}", file=sys.stderr)
             return 1
-    text = "\n\n".join(_lines(asked, head, runs))
+    text = "\n\n".join(_lines(args, head, runs))
     print(text)
-    if asked.results is not None:
-        asked.results.write_text(f"{text}\n")
-    return 0 if asked.quick or all(target.is_met for target in _targets(runs)) else 1
+    if args.results is not None:
+        args.results.write_text(f"{text}\n")
+    return 0 if args.quick or all(target.is_met for target in _targets(runs)) else 1
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -83,39 +83,39 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round, which is not kept")
     parser.add_argument("--rate", type=int, default=RATE, help=f"messages a second from IBKR (default: {RATE})")
     parser.add_argument("--readers", type=int, default=READERS, help=f"how many read (default: {READERS})")
-    asked = parser.parse_args(words)
-    asked.rounds, asked.seconds = (1, 4.0) if asked.quick else (3, 10.0)
-    asked.results = None if asked.quick or (asked.rate, asked.readers) != (RATE, READERS) else ROOT / "bench/streams.md"
-    return asked
+    args = parser.parse_args(words)
+    args.rounds, args.seconds = (1, 4.0) if args.quick else (3, 10.0)
+    args.results = None if args.quick or (args.rate, args.readers) != (RATE, READERS) else ROOT / "bench/streams.md"
+    return args
 
 
-def _rounds(place: Place, asked: argparse.Namespace) -> dict[str, list[Run]]:
+def _rounds(place: Place, args: argparse.Namespace) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
-    for number in range(asked.rounds):
+    for number in range(args.rounds):
         for name in PROGRAMS:
-            say(f"round {number + 1} of {asked.rounds}: {name}")
-            runs[name].append(_run(place, name, asked))
+            say(f"round {number + 1} of {args.rounds}: {name}")
+            runs[name].append(_run(place, name, args))
     return runs
 
 
-def _run(place: Place, name: str, asked: argparse.Namespace) -> Run:
+def _run(place: Place, name: str, args: argparse.Namespace) -> Run:
     book, port = place.scratch / "book.json", free_port()
-    with _source(place, 2 * asked.rate, book) as upstream:  # two sockets share what IBKR says: ours, and the one beside
+    with _source(place, 2 * args.rate, book) as upstream:  # two sockets share what IBKR says: ours, and the one beside
         env = {**environment(place, upstream, port), "BENCH_COMMANDS": json.dumps(COMMANDS)}
         command = [sys.executable, *PROGRAMS[name], *([str(port)] if name == BARE else [])]
         with process(command, env, place.scratch / f"{port}.log") as running:
             until_answers(running, port, "/health", {})
-            longer = asked.seconds + BESIDE  # it begins before the others and ends after them: the rate is shared out
+            longer = args.seconds + BESIDE  # it begins before the others and ends after them: the rate is shared out
             direct = _readers(upstream.replace("http", "ws", 1) + "/v1/api/ws", 1, longer)
             time.sleep(BESIDE / 4)
-            reading = _readers(f"ws://127.0.0.1:{port}/ws", asked.readers, asked.seconds)
+            reading = _readers(f"ws://127.0.0.1:{port}/ws", args.readers, args.seconds)
             before, told = _cpu_s(running.pid), _told(reading)
             cpu, memory = _cpu_s(running.pid) - before, rss_mib(running.pid, most=True)
             alone = _told(direct)
     orders = json.loads(book.read_text())
     return Run(
-        *(told["quotes"], asked.seconds, told["delays_ms"], _missing(told["orders"], orders), len(orders)),
-        *(cpu, memory, alone["delays_ms"], _share(told["by_second"], alone["by_second"], asked.readers)),
+        *(told["quotes"], args.seconds, told["delays_ms"], _missing(told["orders"], orders), len(orders)),
+        *(cpu, memory, alone["delays_ms"], _share(told["by_second"], alone["by_second"], args.readers)),
     )
 
 
@@ -183,13 +183,13 @@ def _targets(runs: Mapping[str, Sequence[Run]]) -> tuple[Target, ...]:
     )
 
 
-def _lines(asked: argparse.Namespace, head: Sequence[Sequence[str]], runs: Mapping[str, Sequence[Run]]) -> list[str]:
+def _lines(args: argparse.Namespace, head: Sequence[Sequence[str]], runs: Mapping[str, Sequence[Run]]) -> list[str]:
     return [
         "# What readers of the stream get",
         "Written by `make bench-streams`; nothing here is typed by hand. "
-        f"{asked.readers} websockets read {CONTRACTS} contracts,\norders and trades each, while IBKR says "
-        f"{asked.rate:,} things a second about those contracts and fills ten orders:\n"
-        f"{asked.readers * asked.rate:,} quotes a second are to be told. Simulated Gateway, program and readers share "
+        f"{args.readers} websockets read {CONTRACTS} contracts,\norders and trades each, while IBKR says "
+        f"{args.rate:,} things a second about those contracts and fills ten orders:\n"
+        f"{args.readers * args.rate:,} quotes a second are to be told. Simulated Gateway, program and readers share "
         "the machine's cores.\nThe yardstick is `bench/stream_bare.py`: aiohttp's websockets, and a loop that tells "
         "everybody everything.",
         table(("", ""), head),

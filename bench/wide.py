@@ -12,18 +12,18 @@ from collections.abc import Sequence
 
 from ibkr_bridge.cli import demo, main, serve
 from ibkr_bridge.daemon import Bridge
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
 
 WIDE = 64  # places
 
 
-def run(manners: Manners, words: Sequence[str]) -> int:
+def run(options: ProfileOptions, words: Sequence[str]) -> int:
     """`bridge.py` with these words, whose bridges have these manners; its exit status."""
     for command in (serve, demo):
-        command.Bridge = functools.partial(Bridge, manners=manners)  # type: ignore[attr-defined]
+        command.Bridge = functools.partial(Bridge, options=options)  # type: ignore[attr-defined]
     return main(words)
 
 
 if __name__ == "__main__":
-    limits = dataclasses.replace(UNHURRIED.limits, places=WIDE)
+    limits = dataclasses.replace(UNHURRIED.limits, slots=WIDE)
     sys.exit(run(dataclasses.replace(UNHURRIED, limits=limits), sys.argv[1:]))

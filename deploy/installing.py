@@ -32,9 +32,9 @@ def settings() -> str:
     Raises:
         SystemExit: the settings cannot be used; every problem is named.
     """
-    from ibkr_bridge.cli import complaint
-    from ibkr_bridge.config.settings import SettingsError, load
-    from ibkr_bridge.config.sources import read_dotenv, read_secret_files, unclear
+    from ibkr_bridge.cli import settings_message
+    from ibkr_bridge.config.settings import SettingsError, load_settings
+    from ibkr_bridge.config.sources import lines_systemd_reads_differently, read_dotenv, read_secret_files
 
     env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
     known = {**read_dotenv(SETTINGS, []), **read_secret_files(env, ("IBKR_BRIDGE_KEY",), [])}
@@ -42,19 +42,19 @@ def settings() -> str:
     if not has_key:
         env["IBKR_BRIDGE_KEY"] = os.urandom(32).hex()  # in the place of one that will be made, or is elsewhere
     try:
-        if problems := unclear(SETTINGS):
+        if problems := lines_systemd_reads_differently(SETTINGS):
             raise SettingsError(problems)
-        url = load(env, SETTINGS).url
+        url = load_settings(env, SETTINGS).url
     except SettingsError as exc:
-        sys.exit(complaint(exc))
+        sys.exit(settings_message(exc))
     return f"{_in_numbers(url.host, url.port)} {'yes' if has_key or env.get('KEY_ELSEWHERE') else 'no'}"
 
 
 def _in_numbers(name: str, port: int) -> str:
-    from ibkr_bridge.server.listener import chosen
+    from ibkr_bridge.server.listener import resolve_address
 
     try:
-        host = str(chosen(name, port)[1][0])
+        host = str(resolve_address(name, port)[1][0])
     except OSError:
         sys.exit(f"IBKR_BRIDGE_URL: {name} is no address of this machine; write it in numbers, as 127.0.0.1")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -12,29 +12,40 @@ from contextlib import suppress
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
-from ibkr_bridge.api.routes import HANDLERS
+from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
-from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.observe.service_status import Service
-from ibkr_bridge.profiles.factory import build_line
-from ibkr_bridge.profiles.options import Manners
-from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.server.app_keys import AGAIN, BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, PULSE, SCRUBBER, SETTINGS
-from ibkr_bridge.server.connection import Door, Doorkeeper
+from ibkr_bridge.errors import JournalUnavailable
+from ibkr_bridge.observe.service_status import ServiceStatus
+from ibkr_bridge.profiles.factory import build_profile
+from ibkr_bridge.profiles.options import ProfileOptions
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.server.app_keys import (
+    BUS,
+    CLOCK,
+    DRAIN,
+    FAST_PATH,
+    KEYRING,
+    LOOP_MONITOR,
+    MAIN_PROFILE,
+    PROFILES,
+    REDACTOR,
+    SETTINGS,
+)
+from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
-from ibkr_bridge.server.fast_path import Again
+from ibkr_bridge.server.fast_path import RequestFastPath
 from ibkr_bridge.server.keyring import KeyRing
-from ibkr_bridge.server.listener import opened
-from ibkr_bridge.server.middleware import pipeline
-from ibkr_bridge.server.request_parsing import LARGEST_BODY
-from ibkr_bridge.server.response_headers import common, dress
+from ibkr_bridge.server.listener import listening_socket
+from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
+from ibkr_bridge.server.response_headers import add_headers, keepalive_headers
 from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.state_file import check_writable
-from ibkr_bridge.supervision import Pulse, together
+from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
-STATE_HINT = (
+STATE_DIR_HINT = (
     "orders are refused, cookies and a pause are not kept; make the state directory one that this user can write"
 )
 
@@ -55,38 +66,38 @@ class Bridge:
         self,
         settings: Settings,
         bus: events.Bus,
-        scrubber: Scrubber,
+        redactor: Redactor,
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
-        manners: Manners | None = None,
+        options: ProfileOptions | None = None,
     ) -> None:
         self.settings = settings
         self.bus = bus
-        self.scrubber = scrubber
+        self.redactor = redactor
         self.clock = clock or SystemClock()
         self.drain = Drain()
-        self.pulse = Pulse()
+        self.loop_monitor = LoopMonitor()
         self.stop = asyncio.Event()
         self.failed = False
         self.keys = KeyRing(settings, self.clock.utc)
         self._env = env or {}
-        self._manners = manners or Manners()
-        self._inherited = False
-        self._line: Line | None = None
-        self._service: Service | None = None
+        self._options = options or ProfileOptions()
+        self._has_inherited_socket = False
+        self._profile: Profile | None = None
+        self._service: ServiceStatus | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._doors = Doorkeeper(bus)
+        self._connection_limiter = ConnectionLimiter(bus)
 
     @property
-    def line(self) -> Line:
+    def profile(self) -> Profile:
         """The usual line; there is one once the bridge has started."""
-        if self._line is None:
+        if self._profile is None:
             raise RuntimeError("the bridge has not been started")
-        return self._line
+        return self._profile
 
     @property
-    def service(self) -> Service:
+    def service_status(self) -> ServiceStatus:
         """What systemd is told; from the moment that the bridge starts."""
         if self._service is None:
             raise RuntimeError("the bridge has not been started")
@@ -104,42 +115,42 @@ class Bridge:
         Raises:
             OSError: the port is taken, or a file of the settings cannot be used.
         """
-        self._learn(self.settings)
-        taken, self._inherited = opened(self.settings, self._env)
+        self._register_secrets(self.settings)
+        taken, self._has_inherited_socket = listening_socket(self.settings, self._env)
         try:
             await self._build()
             await self._listen(taken)
         except BaseException:
             taken.close()
             raise
-        self._say_hello()
+        self._announce_started()
 
-    def _learn(self, settings: Settings) -> None:
+    def _register_secrets(self, settings: Settings) -> None:
         for secret in settings.secrets:
-            self.scrubber.learn(secret, for_good=True)
+            self.redactor.add_secret(secret, permanent=True)
 
     async def _build(self) -> None:
         self._prepare_state_dir()
-        self._line = build_line(MAIN, self.settings, self.clock, self.bus, self.scrubber, self._manners)
-        self.keys.watch(self._line.streaming.hub.check)
-        self._service = Service(self._env, self._line.keeper, self.pulse)
-        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
+        self._profile = build_profile(MAIN_PROFILE, self.settings, self.clock, self.bus, self.redactor, self._options)
+        self.keys.subscribe(self._profile.streaming.hub.close_invalid)
+        self._service = ServiceStatus(self._env, self._profile.keeper, self.loop_monitor)
+        self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
         await self._runner.setup()
 
-    def _application(self) -> web.Application:
-        app = web.Application(middlewares=pipeline(), client_max_size=LARGEST_BODY)
-        app[SETTINGS], app[BUS], app[CLOCK], app[SCRUBBER] = self.settings, self.bus, self.clock, self.scrubber
-        app[KEYS], app[DRAIN], app[PULSE] = self.keys, self.drain, self.pulse
-        app[LINES] = {MAIN: self.line}
-        app[AGAIN] = self._doors.again = Again(
-            self.line, self.keys, self.drain, self.bus.announce, common(self.settings)
+    def _build_application(self) -> web.Application:
+        app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
+        app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
+        app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
+        app[PROFILES] = {MAIN_PROFILE: self.profile}
+        app[FAST_PATH] = self._connection_limiter.fast_path = RequestFastPath(
+            self.profile, self.keys, self.drain, self.bus.publish, keepalive_headers(self.settings)
         )
-        app.on_response_prepare.append(dress)
-        app.cleanup_ctx.extend((self._open_line, self._run_loops))
-        for method, path, handler in HANDLERS:
-            app.router.add_route(method, path, handler, expect_handler=_no_haste)
+        app.on_response_prepare.append(add_headers)
+        app.cleanup_ctx.extend((self._open_profile, self._run_loops))
+        for method, path, handler in ROUTES:
+            app.router.add_route(method, path, handler, expect_handler=defer_100_continue)
             if path not in OPEN and "{tail" not in path:  # clients write it; four routes are open exactly as they are
-                app.router.add_route(method, path + "/", handler, expect_handler=_no_haste)
+                app.router.add_route(method, path + "/", handler, expect_handler=defer_100_continue)
         return app
 
     async def _listen(self, taken: socket.socket) -> None:
@@ -147,18 +158,18 @@ class Bridge:
         server = self._runner.server if self._runner else None
         if server is None:
             raise RuntimeError("the application has not been set up")
-        door = functools.partial(Door, server, self._doors, loop)
-        self._server = await loop.create_server(door, sock=taken, backlog=512)
+        connection = functools.partial(ClientConnection, server, self._connection_limiter, loop)
+        self._server = await loop.create_server(connection, sock=taken, backlog=512)
 
-    def _say_hello(self) -> None:
+    def _announce_started(self) -> None:
         settings = self.settings
-        self.bus.announce(
+        self.bus.publish(
             events.BridgeStarted(
                 self.url, str(settings.gateway_url), settings.trading_mode.value, settings.read_only, VERSION
             )
         )
-        self.service.ready()
-        self.bus.listen(self.service.hear)
+        self.service_status.notify_ready()
+        self.bus.subscribe(self.service_status.on_event)
 
     def reload(self, read: Callable[[], Settings]) -> Settings | None:
         """Read the settings again and take up the keys, without anybody noticing. Returns what was read.
@@ -166,89 +177,98 @@ class Bridge:
         Args:
             read: reads them; what it refuses leaves everything as it was, and the log says what is wrong.
         """
-        with self.service.reloading():
+        with self.service_status.reloading():
             try:
                 settings = read()
             except SettingsError as exc:
-                self.bus.announce(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
+                self.bus.publish(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
                 return None
-            self._learn(settings)
+            self._register_secrets(settings)
             self.keys.replace(settings)
-            self.bus.announce(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
+            self.bus.publish(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
             return settings
 
     def _prepare_state_dir(self) -> None:
         path = self.settings.state_dir
         if path is None:
-            self.bus.announce(events.StateTrouble("the state directory", "there is none", STATE_HINT))
+            self.bus.publish(events.StateUnavailable("the state directory", "there is none", STATE_DIR_HINT))
             return
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_writable(path)
         except OSError as exc:
-            why = os.strerror(exc.errno) if exc.errno else type(exc).__name__
-            self.bus.announce(events.StateTrouble("the state directory", why, STATE_HINT))
+            reason = os.strerror(exc.errno) if exc.errno else type(exc).__name__
+            self.bus.publish(events.StateUnavailable("the state directory", reason, STATE_DIR_HINT))
 
-    async def _open_line(self, _: web.Application) -> AsyncIterator[None]:
+    async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
         """What an earlier run kept is taken up; at the end it is kept again."""
-        self.line.jar.load()
-        self.line.pause.load()
-        self.line.penalty.load()
-        self.line.long.load(self.line.turns)
-        self.line.suppressed.load()
-        with suppress(JournalDown):  # announced; every order tries again
-            await self.line.ordering.load()
+        self.profile.cookies.load()
+        self.profile.trading_pause.load()
+        self.profile.penalty_box.load()
+        self.profile.persistent_windows.load(self.profile.admission)
+        self.profile.suppressed_questions.load()
+        with suppress(JournalUnavailable):  # announced; every order tries again
+            await self.profile.orders.load()
         yield
-        if self.line.reads is not None:
-            await self.line.reads.sharing.close()
-        self.line.jar.save()
-        await self.line.gateway.close()
-        await self.line.ordering.book.close()
+        if self.profile.cached_reads is not None:
+            await self.profile.cached_reads.single_flight.close()
+        self.profile.cookies.save()
+        await self.profile.upstream.close()
+        await self.profile.orders.repository.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        line, ordering, streaming = self.line, self.line.ordering, self.line.streaming
+        profile, orders, streaming = self.profile, self.profile.orders, self.profile.streaming
         loops = (
-            *(line.keeper.keep, line.turns.keep, line.jar.keep, ordering.keep, ordering.seeker.keep),
-            *(streaming.feed.keep, streaming.tend),
+            *(
+                profile.keeper.run_loop,
+                profile.admission.run_loop,
+                profile.cookies.run_loop,
+                orders.run_loop,
+                orders.reconciler.run_loop,
+            ),
+            *(streaming.feed.run_loop, streaming.housekeeping_loop),
         )
-        supervisor = asyncio.create_task(together(*loops, self.pulse.keep, self.service.feed), name="supervisor")
-        supervisor.add_done_callback(self._supervisor_ended)
+        supervisor = asyncio.create_task(
+            run_until_first_ends(*loops, self.loop_monitor.run_loop, self.service_status.watchdog_loop),
+            name="supervisor",
+        )
+        supervisor.add_done_callback(self._on_supervisor_end)
         yield
         supervisor.cancel()
         with suppress(asyncio.CancelledError, ExceptionGroup):
             await supervisor
 
-    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+    def _on_supervisor_end(self, supervisor: asyncio.Task[None]) -> None:
         if supervisor.cancelled():
             return
         group = supervisor.exception()
         first = group.exceptions[0] if isinstance(group, ExceptionGroup) else group
-        name, place = type(first).__name__, events.where(first) if first else ""
-        self.pulse.died(name)
-        self.bus.announce(events.LoopDied("supervisor", name, place))
+        name, place = type(first).__name__, events.traceback_places(first) if first else ""
+        self.loop_monitor.mark_dead(name)
+        self.bus.publish(events.LoopDied("supervisor", name, place))
         self.failed = True
         self.stop.set()
 
     async def finish(self) -> int:
         """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
-        self.bus.announce(events.BridgeStopping(self.drain.inside, self.drain.orders))
-        self.service.stopping()
-        self.drain.begin(succeeded=self._inherited)
-        if self._inherited and self._server is not None:
+        self.bus.publish(events.BridgeStopping(self.drain.in_flight, self.drain.orders_in_flight))
+        self.service_status.notify_stopping()
+        self.drain.begin(handover=self._has_inherited_socket)
+        if self._has_inherited_socket and self._server is not None:
             self._server.close()  # who comes now waits in systemd's socket for our successor
-        self.line.streaming.hub.end_all("stopping")  # else they would be waited for
-        self.line.keeper.doubt()  # a look wakes those who wait for the session, so that they hear it
-        await self.drain.finished()
+        self.profile.streaming.hub.close_all("shutting_down")  # else they would be waited for
+        self.profile.keeper.request_check()  # a look wakes those who wait for the session, so that they hear it
+        await self.drain.wait_finished()
         if self._server is not None:
             self._server.close()
-        await self._doors.threshold_is_empty()
-        unfinished = await self.drain.finished(within=1.0, orders_within=1.0)
+        await self._connection_limiter.wait_for_pending_heads()
+        unfinished = await self.drain.wait_finished(timeout_s=1.0, orders_within=1.0)
         if self._runner is not None:
             await self._runner.cleanup()
-        self.bus.announce(events.BridgeStopped(unfinished))
+        self.bus.publish(events.BridgeStopped(unfinished))
         return unfinished
 
 
-async def _no_haste(_: web.Request) -> None:
+async def defer_100_continue(_: web.Request) -> None:
     """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""

@@ -1,19 +1,25 @@
 """Everything a caller can be told instead of the Gateway's own answer.
 
     BridgeError
-    ├── NoEntry        bad_key · scope · foreign_host · foreign_origin          who or where the caller is
-    ├── Malformed      bad_path · bad_request · not_bridged · method ·
-    │                  too_large · uri_too_long                                 what was sent
-    ├── Refused        read_only · paper_only · account_not_allowed ·
-    │                  order_limit · paused · confirm_needed                    the guard said no; nothing was sent
-    ├── Conflict       order_in_progress · duplicate_order ·
-    │                  idempotency_mismatch · reply_not_found                   another order is in the way
-    ├── NotNow         paced · penalty_box · busy · session_down · maintenance ·
-    │                  stopping · journal_down · line_limit                     nothing was sent; waiting may help
-    ├── GatewayTrouble gateway_unreachable · gateway_silent · gateway_garbled ·
-    │                  gateway_denies_us · upstream_refused · order_unknown ·
-    │                  order_not_placed                                         the other side
-    └── Internal       internal                                                 our own bug
+    ├── AccessDenied            invalid_key · insufficient_scope ·
+    │                           host_not_allowed · origin_not_allowed           who or where the caller is
+    ├── InvalidRequest          bad_path · bad_request · not_bridged ·
+    │                           method_not_allowed · payload_too_large ·
+    │                           uri_too_long                                    what was sent
+    ├── Refused                 read_only · paper_only · account_not_allowed ·
+    │                           order_limit_exceeded · trading_paused ·
+    │                           confirmation_required                           a rule refused; nothing was sent
+    ├── Conflict                order_in_progress · duplicate_order ·
+    │                           idempotency_mismatch · reply_not_found          another order is in the way
+    ├── TemporarilyUnavailable  rate_limited · penalty_box · busy ·
+    │                           session_unavailable · maintenance ·
+    │                           shutting_down · journal_unavailable ·
+    │                           market_data_limit                               nothing was sent; waiting may help
+    ├── GatewayError            gateway_unreachable · gateway_timeout ·
+    │                           gateway_protocol_error · gateway_forbidden ·
+    │                           upstream_refused · order_unknown ·
+    │                           order_not_placed                                the other side
+    └── Internal                internal                                        our own bug
 
 Packages raise these; `server/problem_details.py` alone turns them into HTTP. A message says what happened, a hint what
 to do; neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
@@ -59,72 +65,72 @@ class BridgeError(Exception):
         return self.code.replace("_", " ").capitalize()
 
 
-class NoEntry(BridgeError):
+class AccessDenied(BridgeError):
     """The caller may not come in, or not this far."""
 
     status = 403
 
 
-class BadKey(NoEntry):
+class InvalidKey(AccessDenied):
     """No key, a wrong one, two that differ, a token that is over: one answer for all, so guessing teaches nothing."""
 
-    status, code = 401, "bad_key"
+    status, code = 401, "invalid_key"
     hint = "send the header X-Bridge-Key with the value of IBKR_BRIDGE_KEY"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="ibkr-bridge"'}
 
 
-class WrongScope(NoEntry):
+class InsufficientScope(AccessDenied):
     """The key, or the token, is good for reading only."""
 
-    code = "scope"
+    code = "insufficient_scope"
     hint = "use the full key (IBKR_BRIDGE_KEY) for this call"
 
 
-class ForeignHost(NoEntry):
+class HostNotAllowed(AccessDenied):
     """The Host header names neither the bridge's address, nor a loopback name, nor a listed one (DNS rebinding)."""
 
-    code = "foreign_host"
+    code = "host_not_allowed"
     hint = "call the bridge by its own address, or list the name in IBKR_BRIDGE_ALLOWED_HOSTS"
 
 
-class ForeignOrigin(NoEntry):
+class OriginNotAllowed(AccessDenied):
     """A web page of another origin is asking."""
 
-    code = "foreign_origin"
+    code = "origin_not_allowed"
     hint = "call the bridge from your server; a page may open /ws alone, with a token of POST /auth/token"
 
 
-class Malformed(BridgeError):
+class InvalidRequest(BridgeError):
     """The request itself cannot be taken."""
 
     status = 400
 
 
-class BadPath(Malformed):
+class BadPath(InvalidRequest):
     """The path is not written in its one canonical form."""
 
     code = "bad_path"
     hint = "send a plain path: no empty or dot segments, no encoded slashes, no ';', no characters outside ASCII"
 
 
-class BadRequest(Malformed):
+class BadRequest(InvalidRequest):
     """The request is well-formed HTTP, but not something that can be sent on."""
 
     code = "bad_request"
     hint = "correct the request as the detail says"
 
 
-class NotBridged(Malformed):
+class NotBridged(InvalidRequest):
     """The path leads nowhere the bridge goes."""
 
     status, code = 404, "not_bridged"
     hint = "only /iserver, /portfolio and /marketdata are bridged; IBKR_BRIDGE_EXTRA_PREFIXES opens more"
 
 
-class WrongMethod(Malformed):
+class MethodNotAllowed(InvalidRequest):
     """The path exists, but not with this method."""
 
-    status, code = 405, "method"
+    status, code = 405, "method_not_allowed"
     hint = "use GET, POST, PUT or DELETE as IBKR's reference says for this path"
 
     def __init__(self, detail: str, allowed: str) -> None:
@@ -132,14 +138,14 @@ class WrongMethod(Malformed):
         self.headers = {"Allow": allowed}  # type: ignore[misc]  # each path has its own
 
 
-class TooLarge(Malformed):
+class PayloadTooLarge(InvalidRequest):
     """The body is larger than any call of this API needs."""
 
-    status, code = 413, "too_large"
+    status, code = 413, "payload_too_large"
     hint = "send at most 1 MiB"
 
 
-class UriTooLong(Malformed):
+class UriTooLong(InvalidRequest):
     """The Gateway takes request lines of 4096 bytes; ours must fit with the prefix it needs."""
 
     status, code = 414, "uri_too_long"
@@ -173,24 +179,24 @@ class AccountNotAllowed(Refused):
     hint = "add the account to IBKR_ALLOWED_ACCOUNTS"
 
 
-class OrderLimit(Refused):
+class OrderLimitExceeded(Refused):
     """The order is larger than allowed, or its size cannot be bounded."""
 
-    code = "order_limit"
+    code = "order_limit_exceeded"
     hint = "see IBKR_MAX_ORDER_QUANTITY and IBKR_MAX_ORDER_VALUE"
 
 
-class Paused(Refused):
+class TradingPaused(Refused):
     """Somebody stopped trading by hand."""
 
-    code = "paused"
+    code = "trading_paused"
     hint = "POST /gateway/resume with the full key lets new orders through again"
 
 
-class ConfirmNeeded(Refused):
+class ConfirmationRequired(Refused):
     """It reaches further than one order, and its caller has not said that this is meant."""
 
-    code = "confirm_needed"
+    code = "confirmation_required"
     hint = "send the header X-Bridge-Confirm: cancel-all to cancel every open order of the account"
 
 
@@ -228,110 +234,110 @@ class ReplyNotFound(Conflict):
     hint = "GET /orders shows what became of the order; place it again if it is not placed"
 
 
-class NotNow(BridgeError):
+class TemporarilyUnavailable(BridgeError):
     """Nothing was sent; the same call may work later."""
 
     status = 503
 
 
-class Paced(NotNow):
+class RateLimited(TemporarilyUnavailable):
     """IBKR's limits make this call wait longer than its caller would, or IBKR said that it was asked too often."""
 
-    status, code = 429, "paced"
+    status, code = 429, "rate_limited"
     hint = "ask less often; Retry-After says how long to wait"
 
 
-class PenaltyBox(NotNow):
+class InPenaltyBox(TemporarilyUnavailable):
     """IBKR put this address into its penalty box; whatever is asked now makes it longer."""
 
     status, code = 429, "penalty_box"
     hint = "wait for its end, which /gateway/status counts down; cancels are still tried"
 
 
-class Busy(NotNow):
+class Busy(TemporarilyUnavailable):
     """Too many calls are waiting for the Gateway's few slots."""
 
     code = "busy"
     hint = "send fewer calls at once; X-Bridge-Wait lets a call wait longer for its turn"
 
 
-class SessionDown(NotNow):
+class SessionUnavailable(TemporarilyUnavailable):
     """Nobody is signed in, or the brokerage session is being reopened."""
 
-    code = "session_down"
+    code = "session_unavailable"
     hint = "GET /gateway/auth-status says why and what to do"
 
 
-class Maintenance(NotNow):
+class Maintenance(TemporarilyUnavailable):
     """IBKR is in a known maintenance window."""
 
     code = "maintenance"
     hint = "wait for the window's end; the bridge goes on by itself"
 
 
-class Stopping(NotNow):
+class ShuttingDown(TemporarilyUnavailable):
     """The bridge is draining before it ends."""
 
-    code = "stopping"
+    code = "shutting_down"
     hint = "ask again in a few seconds, when the bridge is back"
 
 
-class JournalDown(NotNow):
+class JournalUnavailable(TemporarilyUnavailable):
     """The journal of orders cannot be written, so no order may leave; reads go on."""
 
-    code = "journal_down"
+    code = "journal_unavailable"
     hint = "make the state directory writable and see that its disk is not full; the log says what is wrong"
 
 
-class LineLimit(NotNow):
+class MarketDataLimit(TemporarilyUnavailable):
     """IBKR sends so many streams at a time, and as many are being read."""
 
-    status, code = 429, "line_limit"
+    status, code = 429, "market_data_limit"
     hint = "read fewer contracts at a time; GET /gateway/status shows how many are being read"
 
 
-class GatewayTrouble(BridgeError):
+class GatewayError(BridgeError):
     """The Gateway, or IBKR behind it, did not do its part."""
 
     status = 502
 
 
-class GatewayUnreachable(GatewayTrouble):
+class GatewayUnreachable(GatewayError):
     """No connection to the Gateway; nothing was sent."""
 
     status, code = 503, "gateway_unreachable"
     hint = "start the Gateway (or IBeam), or correct IBKR_GATEWAY_URL"
 
 
-class GatewaySilent(GatewayTrouble):
+class GatewayTimeout(GatewayError):
     """The Gateway took the call and did not answer in time."""
 
-    status, code = 504, "gateway_silent"
+    status, code = 504, "gateway_timeout"
     hint = "the Gateway never answers while IBKR is down or its five slots are stuck; restart it if this goes on"
 
 
-class GatewayGarbled(GatewayTrouble):
+class GatewayProtocolError(GatewayError):
     """The Gateway broke off, or answered something that is not HTTP."""
 
-    code = "gateway_garbled"
+    code = "gateway_protocol_error"
     hint = "look at the Gateway's own log; it may be restarting"
 
 
-class GatewayDeniesUs(GatewayTrouble):
+class GatewayForbidden(GatewayError):
     """The Gateway's address rules shut the bridge out."""
 
-    status, code = 503, "gateway_denies_us"
+    status, code = 503, "gateway_forbidden"
     hint = "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart the Gateway"
 
 
-class UpstreamRefused(GatewayTrouble):
+class UpstreamRefused(GatewayError):
     """IBKR answered 401 although the session is up: it refuses this call to this user."""
 
     status, code = 403, "upstream_refused"
     hint = "the user signed in at the Gateway may lack the permission or subscription for this call"
 
 
-class OrderUnknown(GatewayTrouble):
+class OrderUnknown(GatewayError):
     """The call went out and no answer came: what it asked for may have happened."""
 
     code = "order_unknown"
@@ -340,7 +346,7 @@ class OrderUnknown(GatewayTrouble):
     )
 
 
-class OrderNotPlaced(GatewayTrouble):
+class OrderNotPlaced(GatewayError):
     """The order was sent, its answer lost, and then looked for in vain: it does not exist at IBKR."""
 
     code = "order_not_placed"
@@ -353,10 +359,10 @@ class Internal(BridgeError):
     hint = "look for the request id in the bridge's log"
 
 
-def family(root: type[BridgeError] = BridgeError) -> Iterator[type[BridgeError]]:
+def error_classes(root: type[BridgeError] = BridgeError) -> Iterator[type[BridgeError]]:
     """Every error a caller can meet, leaf by leaf."""
     children = root.__subclasses__()
     if not children:
         yield root
     for child in children:
-        yield from family(child)
+        yield from error_classes(child)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True)
-class Fact:
+class Event:
     """Something that has happened."""
 
     event: ClassVar[str] = "fact"  # dotted, in the past
@@ -21,7 +21,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class BridgeStarted(Fact):
+class BridgeStarted(Event):
     """The bridge listens."""
 
     event = "bridge.started"
@@ -33,7 +33,7 @@ class BridgeStarted(Fact):
 
 
 @dataclass(frozen=True)
-class BridgeStopping(Fact):
+class BridgeStopping(Event):
     """A signal came; what is in flight is finished first."""
 
     event = "bridge.stopping"
@@ -42,7 +42,7 @@ class BridgeStopping(Fact):
 
 
 @dataclass(frozen=True)
-class BridgeStopped(Fact):
+class BridgeStopped(Event):
     """Everything is closed."""
 
     event = "bridge.stopped"
@@ -50,7 +50,7 @@ class BridgeStopped(Fact):
 
 
 @dataclass(frozen=True)
-class BridgeReloaded(Fact):
+class BridgeReloaded(Event):
     """Keys and log level were read again."""
 
     event = "bridge.reloaded"
@@ -59,7 +59,7 @@ class BridgeReloaded(Fact):
 
 
 @dataclass(frozen=True)
-class ReloadRefused(Fact):
+class ReloadRefused(Event):
     """What was read again cannot be used; everything stays as it was."""
 
     event = "bridge.reload_refused"
@@ -68,18 +68,18 @@ class ReloadRefused(Fact):
 
 
 @dataclass(frozen=True)
-class LoopDied(Fact):
+class LoopDied(Event):
     """A loop that must run for ever ended; the daemon ends with it."""
 
     event = "bridge.loop_died"
     level = "critical"
     loop: str
     error: str
-    where: str
+    places: str
 
 
 @dataclass(frozen=True)
-class RequestServed(Fact):
+class RequestServed(Event):
     """One request, one line."""
 
     event = "request"
@@ -94,18 +94,18 @@ class RequestServed(Fact):
 
 
 @dataclass(frozen=True)
-class RequestFailed(Fact):
+class RequestFailed(Event):
     """Our own bug, with the places it passed through."""
 
     event = "request.failed"
     level = "error"
     request_id: str
     error: str
-    where: str
+    places: str
 
 
 @dataclass(frozen=True)
-class RequestMalformed(Fact):
+class RequestMalformed(Event):
     """Bytes that are not HTTP. They are not repeated: a key may stand among them."""
 
     event = "request.malformed"
@@ -113,7 +113,7 @@ class RequestMalformed(Fact):
 
 
 @dataclass(frozen=True)
-class TokenIssued(Fact):
+class TokenIssued(Event):
     """A key asked for a token. `token` is its name (the claim `jti`), which opens nothing."""
 
     event = "token.issued"
@@ -125,21 +125,21 @@ class TokenIssued(Fact):
 
 
 @dataclass(frozen=True)
-class ConnectionRefused(Fact):
+class ConnectionLimitReached(Event):
     """More connections than the door holds; the oldest idle one made room."""
 
-    event = "door.full"
+    event = "connections.limit_reached"
     level = "warning"
     connections: int
 
 
 @dataclass(frozen=True)
-class SessionChanged(Fact):
+class SessionChanged(Event):
     """The session moved to another state, or has another reason for the one it is in."""
 
     event = "session.changed"
     level = "warning"
-    line: str
+    profile: str
     was: str
     state: str
     reason: str
@@ -164,18 +164,18 @@ class SessionLost(SessionChanged):
 
 
 @dataclass(frozen=True)
-class SessionQuietlyChanged(SessionChanged):
+class SessionChangedInMaintenance(SessionChanged):
     """A change inside a known maintenance window: expected, so no alarm."""
 
     level = "info"
 
 
 @dataclass(frozen=True)
-class SessionOpening(Fact):
+class SessionOpening(Event):
     """The keeper asked IBKR for the brokerage session."""
 
     event = "session.opening"
-    line: str
+    profile: str
     compete: bool
     attempt: int
     status: int
@@ -183,31 +183,31 @@ class SessionOpening(Fact):
 
 
 @dataclass(frozen=True)
-class PreflightDone(Fact):
+class PreflightDone(Event):
     """The calls IBKR wants first were made after the brokerage session opened."""
 
     event = "session.prepared"
-    line: str
+    profile: str
     accounts: int
     paper: str
 
 
 @dataclass(frozen=True)
-class KeeperSurprised(Fact):
+class KeeperFailed(Event):
     """A round of the keeper failed in a way nobody foresaw; it goes on."""
 
-    event = "session.keeper_surprised"
+    event = "session.keeper_failed"
     level = "error"
-    line: str
+    profile: str
     error: str
-    where: str
+    places: str
 
 
 @dataclass(frozen=True)
-class StateTrouble(Fact):
+class StateUnavailable(Event):
     """The state directory cannot be used; what depends on it is said."""
 
-    event = "state.trouble"
+    event = "state.unavailable"
     level = "warning"
     what: str
     error: str
@@ -215,7 +215,7 @@ class StateTrouble(Fact):
 
 
 @dataclass(frozen=True)
-class CookiesSetAside(Fact):
+class CookiesSetAside(Event):
     """The cookie file could not be read and was moved out of the way."""
 
     event = "cookies.set_aside"
@@ -224,26 +224,26 @@ class CookiesSetAside(Fact):
 
 
 @dataclass(frozen=True)
-class RowClosed(Fact):
+class EndpointRateLimited(Event):
     """IBKR answered 429: calls of this row wait."""
 
-    event = "traffic.row_closed"
+    event = "limits.endpoint_rate_limited"
     level = "warning"
     route: str
     for_s: float
 
 
 @dataclass(frozen=True)
-class BoxDeclared(Fact):
+class PenaltyBoxEntered(Event):
     """IBKR refuses everything for a while."""
 
-    event = "traffic.penalty_box"
+    event = "limits.penalty_box_entered"
     level = "error"
     for_s: int
 
 
 @dataclass(frozen=True)
-class TradingPaused(Fact):
+class PauseSet(Event):
     """Somebody stopped new orders."""
 
     event = "trading.paused"
@@ -252,7 +252,7 @@ class TradingPaused(Fact):
 
 
 @dataclass(frozen=True)
-class TradingResumed(Fact):
+class PauseCleared(Event):
     """New orders pass again."""
 
     event = "trading.resumed"
@@ -261,7 +261,7 @@ class TradingResumed(Fact):
 
 
 @dataclass(frozen=True)
-class OutcomeUnknown(Fact):
+class ChangeUnknown(Event):
     """A call that changes something, and is no order, went out and no answer came."""
 
     event = "change.unknown"
@@ -269,11 +269,11 @@ class OutcomeUnknown(Fact):
     request_id: str
     method: str
     route: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class OrderFact(Fact):
+class OrderChanged(Event):
     """Something happened to an order. `order` is the journal's id, `request_id` the caller's, `order_id` IBKR's."""
 
     order: str
@@ -285,14 +285,14 @@ class OrderFact(Fact):
 
 
 @dataclass(frozen=True)
-class OrderSent(OrderFact):
+class OrderSent(OrderChanged):
     """It stands in the journal, and leaves next; `order.refused` follows where it was stopped even so."""
 
     event = "order.sent"
 
 
 @dataclass(frozen=True)
-class OrderRefused(OrderFact):
+class OrderRefused(OrderChanged):
     """The bridge did not send it."""
 
     event = "order.refused"
@@ -300,21 +300,21 @@ class OrderRefused(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderQuestioned(OrderFact):
+class OrderQuestioned(OrderChanged):
     """IBKR asks back."""
 
     event = "order.question"
 
 
 @dataclass(frozen=True)
-class OrderConfirmed(OrderFact):
+class OrderConfirmed(OrderChanged):
     """A question is answered with yes."""
 
     event = "order.confirmed"
 
 
 @dataclass(frozen=True)
-class OrderDeclined(OrderFact):
+class OrderDeclined(OrderChanged):
     """A question is answered with no, by its caller or because nobody answered in time."""
 
     event = "order.declined"
@@ -322,14 +322,14 @@ class OrderDeclined(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderPlaced(OrderFact):
+class OrderPlaced(OrderChanged):
     """IBKR has it."""
 
     event = "order.placed"
 
 
 @dataclass(frozen=True)
-class OrderPlacedLate(OrderFact):
+class OrderPlacedLate(OrderChanged):
     """It was taken for not placed, and exists all the same: a person should know."""
 
     event = "order.placed_late"
@@ -337,7 +337,7 @@ class OrderPlacedLate(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderRejected(OrderFact):
+class OrderRejected(OrderChanged):
     """IBKR said no."""
 
     event = "order.rejected"
@@ -345,7 +345,7 @@ class OrderRejected(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderLost(OrderFact):
+class OrderLost(OrderChanged):
     """It went out and no answer came: it may exist, and is being looked for."""
 
     event = "order.unknown"
@@ -353,7 +353,7 @@ class OrderLost(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderNotPlaced(OrderFact):
+class OrderSettledNotPlaced(OrderChanged):
     """It does not exist at IBKR."""
 
     event = "order.not_placed"
@@ -361,60 +361,60 @@ class OrderNotPlaced(OrderFact):
 
 
 @dataclass(frozen=True)
-class OrderUnheard(OrderFact):
+class OrderResponseUndelivered(OrderChanged):
     """Its caller went away without the answer."""
 
-    event = "order.unheard"
+    event = "order.response_undelivered"
     level = "warning"
 
 
 @dataclass(frozen=True)
-class StreamUp(Fact):
+class FeedUp(Event):
     """IBKR's websocket speaks; everything is subscribed to again."""
 
-    event = "stream.up"
-    line: str
+    event = "feed.up"
+    profile: str
     topics: int
 
 
 @dataclass(frozen=True)
-class StreamLost(Fact):
+class FeedLost(Event):
     """IBKR's websocket ended while the session, as far as is known, did not."""
 
-    event = "stream.lost"
+    event = "feed.lost"
     level = "warning"
-    line: str
+    profile: str
     reason: str
     after_s: float
     next_try_s: float
 
 
 @dataclass(frozen=True)
-class StreamSurprised(Fact):
+class FeedMessageFailed(Event):
     """IBKR said something that nobody foresaw; it is passed over."""
 
-    event = "stream.surprised"
+    event = "feed.message_failed"
     level = "error"
-    line: str
+    profile: str
     error: str
-    where: str
+    places: str
 
 
 @dataclass(frozen=True)
-class ReaderCame(Fact):
+class StreamOpened(Event):
     """A caller's stream begins; the line of its request comes when it ends."""
 
-    event = "stream.reader"
+    event = "stream.opened"
     request_id: str
     key: str
     route: str
 
 
 @dataclass(frozen=True)
-class ReaderEnded(Fact):
+class StreamClosed(Event):
     """A caller's stream was ended by the bridge."""
 
-    event = "stream.reader_ended"
+    event = "stream.closed"
     level = "warning"
     request_id: str
     key: str
@@ -422,7 +422,7 @@ class ReaderEnded(Fact):
     reason: str
 
 
-Listener = Callable[[Fact], None]
+Listener = Callable[[Event], None]
 
 
 class Bus:
@@ -431,17 +431,17 @@ class Bus:
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
 
-    def listen(self, listener: Listener) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Hear every fact announced from now on."""
         self._listeners.append(listener)
 
-    def announce(self, fact: Fact) -> None:
+    def publish(self, event: Event) -> None:
         """Tell everybody; returns when all have heard."""
         for listener in self._listeners:
-            listener(fact)
+            listener(event)
 
 
-def where(exc: BaseException) -> str:
+def traceback_places(exc: BaseException) -> str:
     """The places an exception passed through, outermost first: `file.py:12 function`.
 
     Never its message: texts of foreign exceptions repeat what was being parsed, and that may be a secret.

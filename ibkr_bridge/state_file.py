@@ -6,12 +6,12 @@ import json
 import os
 from pathlib import Path
 
-from ibkr_bridge.events import Bus, StateTrouble
+from ibkr_bridge.events import Bus, StateUnavailable
 
-MEND = "make the state directory writable and see that it is not full"
+WRITE_HINT = "make the state directory writable and see that it is not full"
 
 
-def keep(path: Path | None, told: object, bus: Bus, what: str, otherwise: str) -> bool:
+def save_json(path: Path | None, told: object, bus: Bus, what: str, otherwise: str) -> bool:
     """Keep something over a restart, as JSON, or nothing any more where it is None; trouble is announced.
 
     Args:
@@ -25,14 +25,14 @@ def keep(path: Path | None, told: object, bus: Bus, what: str, otherwise: str) -
     if path is None:
         return False
     try:
-        replace(path, None if told is None else json.dumps(told))
+        write_atomic(path, None if told is None else json.dumps(told))
     except OSError as exc:
-        bus.announce(StateTrouble(what, os.strerror(exc.errno or 0), f"{otherwise}; {MEND}"))
+        bus.publish(StateUnavailable(what, os.strerror(exc.errno or 0), f"{otherwise}; {WRITE_HINT}"))
         return False
     return True
 
 
-def replace(path: Path, text: str | None) -> None:
+def write_atomic(path: Path, text: str | None) -> None:
     """Write a file anew, or remove it where there is no text.
 
     Raises:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
-EVERY = 1.0  # seconds
-TOO_LATE = 2.0  # seconds; a healthy loop is late by milliseconds
+BEAT_INTERVAL_S = 1.0  # seconds
+MAX_LAG_S = 2.0  # seconds; a healthy loop is late by milliseconds
 
 
-class Pulse:
+class LoopMonitor:
     """How late the event loop is, and which supervised loop has died."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -25,35 +25,35 @@ class Pulse:
         self._dead: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Pulse {self._late * 1000:.0f} ms late>"
+        return f"<LoopMonitor {self._late * 1000:.0f} ms late>"
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What is wrong, in words; None while all is well."""
         if self._dead is not None:
             return f"a loop has ended: {self._dead}"
-        late = max(self._late, self._now() - self._last - EVERY)
-        return f"the event loop is {late:.1f} s late" if late > TOO_LATE else None
+        late = max(self._late, self._now() - self._last - BEAT_INTERVAL_S)
+        return f"the event loop is {late:.1f} s late" if late > MAX_LAG_S else None
 
-    def died(self, loop: str) -> None:
+    def mark_dead(self, loop: str) -> None:
         """A supervised loop has ended."""
         self._dead = loop
 
     def beat(self) -> None:
         """The event loop came round."""
         now = self._now()
-        self._late, self._last = max(0.0, now - self._last - EVERY), now
+        self._late, self._last = max(0.0, now - self._last - BEAT_INTERVAL_S), now
 
-    async def keep(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> NoReturn:
+    async def run_loop(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> NoReturn:
         """Beat once a second, for ever."""
         while True:
-            await sleep(EVERY)
+            await sleep(BEAT_INTERVAL_S)
             self.beat()
 
 
 Loop = Callable[[], Coroutine[Any, Any, NoReturn]]
 
 
-async def together(*loops: Loop) -> None:
+async def run_until_first_ends(*loops: Loop) -> None:
     """Run loops until one of them ends; then cancel the others and say why."""
     async with asyncio.TaskGroup() as group:
         for loop in loops:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 
-class Rest:
+class FakeBodyStream:
     """More of the same; counts how often it was read and let go."""
 
     def __init__(self) -> None:
         self.read = self.closed = 0
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         """See `upstream.base.Rest.pieces`."""
         self.read += 1
         yield b" " * 1000

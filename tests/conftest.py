@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from bench.processes import free_port
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import House, settings_for
 
@@ -55,7 +55,7 @@ async def open_house(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
             house = House(settings_for(gateway or sim.url, tmp_path / "state", **env))
             await doors.enter_async_context(house)
             if ready:
-                await house.until(State.READY)
+                await house.until(SessionState.READY)
             return house
 
         yield opened

@@ -17,19 +17,26 @@ from yarl import URL
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import LogFormat, LogLevel, Settings
 from ibkr_bridge.daemon import Bridge
-from ibkr_bridge.events import Bus, Fact, SessionChanged
+from ibkr_bridge.events import Bus, Event, SessionChanged
 from ibkr_bridge.observe.logs import Log
-from ibkr_bridge.orders.reconciliation.schedule import Search
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.state_machine import SessionState
 
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
 READING = "reading-key-for-tests-0123456789-abc"
-SEEKING = Search(within=1.0, first=0.05, again=0.2, between=0.01, later=(1.5, 2.0), restart=1.0)
+SEEKING = ReconcileSchedule(
+    give_up_after_s=1.0,
+    first_delay_s=0.05,
+    interval_s=0.2,
+    refresh_delay_s=0.01,
+    late_checks_s=(1.5, 2.0),
+    startup_block_s=1.0,
+)
 """Lost orders are looked for within a second instead of five minutes."""
-BRISK = dataclasses.replace(UNHURRIED, search=SEEKING)
+BRISK = dataclasses.replace(UNHURRIED, reconcile_schedule=SEEKING)
 T = TypeVar("T")
 PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
 
@@ -82,17 +89,17 @@ class House:
         settings: Settings,
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
-        manners: Manners = BRISK,
+        options: ProfileOptions = BRISK,
     ) -> None:
-        self.bus, self.scrubber = Bus(), Scrubber()
-        self.facts: list[Fact] = []
+        self.bus, self.redactor = Bus(), Redactor()
+        self.events_seen: list[Event] = []
         self.written = io.StringIO()
         self._changed = asyncio.Event()
-        self.bus.listen(self.facts.append)
-        self.bus.listen(lambda _: self._changed.set())
-        Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.scrubber).listen(self.bus)
-        self.bridge = Bridge(settings, self.bus, self.scrubber, clock, env, manners)
-        self.bridge.pulse._now = lambda: 0.0  # the loop of a busy machine is late, and the bridge would say so
+        self.bus.subscribe(self.events_seen.append)
+        self.bus.subscribe(lambda _: self._changed.set())
+        Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.redactor).attach(self.bus)
+        self.bridge = Bridge(settings, self.bus, self.redactor, clock, env, options)
+        self.bridge.loop_monitor._now = lambda: 0.0  # the loop of a busy machine is late, and the bridge would say so
         self._client: aiohttp.ClientSession | None = None
         self._finished = False
 
@@ -150,18 +157,18 @@ class House:
         """Bytes as they are, and everything that comes back until the bridge closes the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            for piece in pieces:
-                writer.write(piece)
+            for chunk in pieces:
+                writer.write(chunk)
                 await writer.drain()
             async with asyncio.timeout(PATIENCE):
                 return await reader.read() if until_closed else await reader.read(65536)
         finally:
             writer.close()
 
-    async def until(self, state: State) -> None:
+    async def until(self, state: SessionState) -> None:
         """Wait until the session is in a state."""
         async with asyncio.timeout(PATIENCE):
-            while self.bridge.line.keeper.session.state is not state:
+            while self.bridge.profile.keeper.session.state is not state:
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -176,13 +183,13 @@ class House:
 
     def state_of(self, order: str) -> str:
         """In which state an order is."""
-        record = self.bridge.line.ordering.book.register.find(order)
+        record = self.bridge.profile.orders.repository.index.find(order)
         return record.state.value if record and record.state else "?"
 
-    async def heard(self, kind: type[Fact], count: int = 1) -> list[Fact]:
+    async def heard(self, kind: type[Event], count: int = 1) -> list[Event]:
         """Wait until so many facts of a kind have been announced."""
         async with asyncio.timeout(PATIENCE):
-            while len(found := [fact for fact in self.facts if isinstance(fact, kind)]) < count:
+            while len(found := [event for event in self.events_seen if isinstance(event, kind)]) < count:
                 self._changed.clear()
                 await self._changed.wait()
         return found
@@ -190,7 +197,7 @@ class House:
     @property
     def moves(self) -> list[tuple[str, str]]:
         """The states the session went through, with their reasons."""
-        return [(fact.state, fact.reason) for fact in self.facts if isinstance(fact, SessionChanged)]
+        return [(event.state, event.reason) for event in self.events_seen if isinstance(event, SessionChanged)]
 
 
 @dataclass

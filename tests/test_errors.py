@@ -7,52 +7,52 @@ import re
 import pytest
 
 from ibkr_bridge import errors
-from ibkr_bridge.errors import BridgeError, WrongMethod, family
+from ibkr_bridge.errors import BridgeError, MethodNotAllowed, error_classes
 
 STATUSES = {  # the design's table, as far as this version goes
-    "bad_key": 401,
-    "scope": 403,
-    "foreign_host": 403,
-    "foreign_origin": 403,
+    "invalid_key": 401,
+    "insufficient_scope": 403,
+    "host_not_allowed": 403,
+    "origin_not_allowed": 403,
     "bad_path": 400,
     "bad_request": 400,
     "not_bridged": 404,
-    "method": 405,
-    "too_large": 413,
+    "method_not_allowed": 405,
+    "payload_too_large": 413,
     "uri_too_long": 414,
     "read_only": 403,
     "paper_only": 403,
     "account_not_allowed": 403,
-    "order_limit": 403,
-    "paused": 403,
+    "order_limit_exceeded": 403,
+    "trading_paused": 403,
     "order_unknown": 502,
-    "paced": 429,
+    "rate_limited": 429,
     "penalty_box": 429,
     "busy": 503,
-    "session_down": 503,
+    "session_unavailable": 503,
     "maintenance": 503,
-    "stopping": 503,
+    "shutting_down": 503,
     "upstream_refused": 403,
-    "gateway_denies_us": 503,
+    "gateway_forbidden": 503,
     "gateway_unreachable": 503,
-    "gateway_silent": 504,
-    "gateway_garbled": 502,
+    "gateway_timeout": 504,
+    "gateway_protocol_error": 502,
     "internal": 500,
-    "confirm_needed": 403,
+    "confirmation_required": 403,
     "order_in_progress": 409,
     "duplicate_order": 409,
     "idempotency_mismatch": 422,
     "reply_not_found": 404,
-    "journal_down": 503,
-    "line_limit": 429,
+    "journal_unavailable": 503,
+    "market_data_limit": 429,
     "order_not_placed": 502,
 }
-LEAVES = tuple(family())
+LEAVES = tuple(error_classes())
 
 
 def made(kind: type[BridgeError], retry_after: float | None = None) -> BridgeError:
     """An error of a kind, as a room would raise it."""
-    if issubclass(kind, WrongMethod):
+    if issubclass(kind, MethodNotAllowed):
         return kind("what happened", "GET, POST")
     return kind("what happened", retry_after=retry_after)
 
@@ -84,7 +84,7 @@ def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
     assert error.title == kind.code.replace("_", " ").capitalize()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LEAVES if kind is not WrongMethod], ids=lambda kind: kind.code)
+@pytest.mark.parametrize("kind", [kind for kind in LEAVES if kind is not MethodNotAllowed], ids=lambda kind: kind.code)
 def test_waiting_is_advised_only_where_a_time_is_named(kind: type[BridgeError]) -> None:
     """`retryable` and Retry-After never contradict each other."""
     assert not made(kind).retryable
@@ -101,7 +101,7 @@ def test_a_hint_of_ones_own_takes_the_place_of_the_usual_one() -> None:
 
 def test_a_wrong_method_names_the_right_ones_for_its_own_path_only() -> None:
     """RFC 9110 wants Allow with every 405."""
-    first, second = WrongMethod("no", "GET"), WrongMethod("no", "POST")
+    first, second = MethodNotAllowed("no", "GET"), MethodNotAllowed("no", "POST")
 
     assert (first.headers, second.headers) == ({"Allow": "GET"}, {"Allow": "POST"})
     assert BridgeError.headers == {}
@@ -109,4 +109,4 @@ def test_a_wrong_method_names_the_right_ones_for_its_own_path_only() -> None:
 
 def test_a_wrong_key_says_how_keys_are_sent() -> None:
     """RFC 9110 wants WWW-Authenticate with every 401."""
-    assert "WWW-Authenticate" in errors.BadKey("no").headers
+    assert "WWW-Authenticate" in errors.InvalidKey("no").headers

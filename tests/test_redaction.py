@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.redaction import HIDDEN, REMEMBERED, Scrubber, mask_account
+from ibkr_bridge.redaction import MAX_CHANGING_SECRETS, REDACTED, Redactor, mask_account
 from tests.harness import KEY
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)
@@ -30,16 +30,16 @@ def test_an_account_number_is_masked_wherever_it_stands(text: str, account: str)
     """Paths, bodies and queries are where accounts slip into log lines."""
     written = text.format(account)
 
-    scrubbed = Scrubber().scrub(written)
+    scrubbed = Redactor().redact(written)
 
     assert scrubbed == text.format(mask_account(account))
-    assert Scrubber().holds_secret(written)
+    assert Redactor().contains_secret(written)
 
 
 @pytest.mark.parametrize("text", ["order 1234567", "conid 265598", "UTC2026", "DU12", "request 0f3DU1234567", "USD100"])
 def test_ordinary_words_stay(text: str) -> None:
     """A log that is masked beyond reading helps nobody."""
-    assert Scrubber().scrub(text) == text
+    assert Redactor().redact(text) == text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_ordinary_words_stay(text: str) -> None:
 )
 def test_a_uuid_is_no_account_number(name: str) -> None:
     """A hundredth of all UUIDs begins or ends like one; a request so named must be found again in the log."""
-    assert not Scrubber().holds_secret(f"request\0{name}\0")
+    assert not Redactor().contains_secret(f"request\0{name}\0")
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_a_uuid_is_no_account_number(name: str) -> None:
 )
 def test_only_a_whole_uuid_is_none(name: str) -> None:
     """U and I are no hexadecimal digits, and each part has its length."""
-    assert Scrubber().holds_secret(f"request {name} x")
+    assert Redactor().contains_secret(f"request {name} x")
 
 
 def test_a_learned_secret_is_hidden() -> None:
     """The last line of defence, where somebody wrote it after all."""
-    scrubber = Scrubber()
-    scrubber.learn(KEY)
+    redactor = Redactor()
+    redactor.add_secret(KEY)
 
-    assert scrubber.scrub(f"X-Bridge-Key: {KEY}, again {KEY}") == f"X-Bridge-Key: {HIDDEN}, again {HIDDEN}"
-    assert KEY not in repr(scrubber)
+    assert redactor.redact(f"X-Bridge-Key: {KEY}, again {KEY}") == f"X-Bridge-Key: {REDACTED}, again {REDACTED}"
+    assert KEY not in repr(redactor)
 
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpYmtyLWJyaWRnZSJ9.s5-_DU1234567_aB"
@@ -89,19 +89,19 @@ def test_a_token_is_hidden_by_its_form(text: str) -> None:
     """Nobody has to learn it: a bridge gives out more of them than it could remember."""
     written = text.replace("{}", TOKEN)
 
-    assert Scrubber().scrub(written) == text.replace("{}", HIDDEN)
-    assert Scrubber().holds_secret(written)
+    assert Redactor().redact(written) == text.replace("{}", REDACTED)
+    assert Redactor().contains_secret(written)
 
 
 def test_a_token_without_a_signature_is_hidden_too() -> None:
     """Somebody else might take it."""
-    assert Scrubber().scrub("eyJhbGciOiJub25lIn0.eyJhIjoxfQ. x") == f"{HIDDEN} x"
+    assert Redactor().redact("eyJhbGciOiJub25lIn0.eyJhIjoxfQ. x") == f"{REDACTED} x"
 
 
 @pytest.mark.parametrize("text", ["eyJ", "heyJoe", "eyJabc.def", "eyJabc..def", "eyJabc. And. So", "/eyJs/x.y.z"])
 def test_what_only_begins_like_a_token_stays(text: str) -> None:
     """It has three parts."""
-    assert Scrubber().scrub(text) == text
+    assert Redactor().redact(text) == text
 
 
 def test_a_long_text_that_looks_like_tokens_takes_no_time() -> None:
@@ -110,7 +110,7 @@ def test_a_long_text_that_looks_like_tokens_takes_no_time() -> None:
     def spent(times: int) -> float:
         text = "eyJ" * times
         began = time.process_time()  # what this process computes, whatever else the machine does
-        assert Scrubber().scrub(text) == text
+        assert Redactor().redact(text) == text
         return time.process_time() - began
 
     short, long = (min(spent(times) for _ in range(3)) for times in (20_000, 200_000))
@@ -121,54 +121,54 @@ def test_a_long_text_that_looks_like_tokens_takes_no_time() -> None:
 @pytest.mark.parametrize("word", ["", "a", "true", "12345"])
 def test_a_word_too_short_to_be_a_secret_is_not_learned(word: str) -> None:
     """A cookie worth `1` must not blot out every figure."""
-    scrubber = Scrubber()
-    scrubber.learn(word)
+    redactor = Redactor()
+    redactor.add_secret(word)
 
-    assert scrubber.scrub(f"was {word} here") == f"was {word} here"
+    assert redactor.redact(f"was {word} here") == f"was {word} here"
 
 
 def test_the_key_is_remembered_however_many_cookies_come() -> None:
     """IBKR sets a cookie with nearly every answer; the key is learned once, and is worth more than all of them."""
-    scrubber = Scrubber()
-    scrubber.learn(KEY, for_good=True)
+    redactor = Redactor()
+    redactor.add_secret(KEY, permanent=True)
 
-    for number in range(REMEMBERED + 1):
-        scrubber.learn(f"cookie-{number:06}")
+    for number in range(MAX_CHANGING_SECRETS + 1):
+        redactor.add_secret(f"cookie-{number:06}")
 
-    assert scrubber.holds_secret(KEY)
+    assert redactor.contains_secret(KEY)
 
 
 def test_the_newest_cookies_are_remembered() -> None:
     """Those are the ones that can still be used."""
-    scrubber = Scrubber()
+    redactor = Redactor()
 
-    for number in range(REMEMBERED * 2):
-        scrubber.learn(f"cookie-{number:06}")
+    for number in range(MAX_CHANGING_SECRETS * 2):
+        redactor.add_secret(f"cookie-{number:06}")
 
-    assert scrubber.scrub(f"cookie-{REMEMBERED * 2 - 1:06}") == HIDDEN
-    assert repr(scrubber) == f"<Scrubber {REMEMBERED} secrets>"
+    assert redactor.redact(f"cookie-{MAX_CHANGING_SECRETS * 2 - 1:06}") == REDACTED
+    assert repr(redactor) == f"<Redactor {MAX_CHANGING_SECRETS} secrets>"
 
 
 @pytest.mark.parametrize("order", [("session", "session-of-the-login"), ("session-of-the-login", "session")])
 def test_a_secret_within_another_leaves_nothing_of_the_longer_one(order: tuple[str, str]) -> None:
     """Whichever was met first, the rest of the longer one must not stay behind."""
-    scrubber = Scrubber()
+    redactor = Redactor()
     for secret in order:
-        scrubber.learn(secret)
+        redactor.add_secret(secret)
 
-    assert scrubber.scrub("cookie: session-of-the-login") == f"cookie: {HIDDEN}"
+    assert redactor.redact("cookie: session-of-the-login") == f"cookie: {REDACTED}"
 
 
 @settings(deadline=None)
 @given(st.lists(SECRETS, min_size=1, max_size=8, unique=True), st.data())
 def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject) -> None:
     """Whatever was learned, in whatever order, between whatever words."""
-    assume(not any(secret in HIDDEN for secret in secrets))
-    scrubber = Scrubber()
+    assume(not any(secret in REDACTED for secret in secrets))
+    redactor = Redactor()
     for secret in secrets:
-        scrubber.learn(secret)
+        redactor.add_secret(secret)
     pieces = data.draw(st.lists(st.one_of(st.sampled_from(secrets), st.text(max_size=5)), max_size=10))
 
-    scrubbed = scrubber.scrub(" ".join(pieces))
+    scrubbed = redactor.redact(" ".join(pieces))
 
     assert not [secret for secret in secrets if secret in scrubbed]

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.client import client, request
-from ibkr_bridge.client.request import OWN_READS
+from ibkr_bridge.client.request import OWN_READ_ROUTES
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.config.sources import SECRETS
-from ibkr_bridge.errors import family
+from ibkr_bridge.config.sources import SECRET_NAMES
+from ibkr_bridge.errors import error_classes
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server import request_parsing, request_target
 from ibkr_bridge.server.routing import ENDLESS, OWN
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.upstream.gateway import exchange
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,10 +196,10 @@ def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
     """They stand on both sides of the wire, as neither side may import the other."""
     reads = {path for path, methods in OWN.items() if methods.get("GET") is Effect.READ}
 
-    assert set(OWN_READS) == reads - ENDLESS
-    assert (client.CONNECTING, client.BODY_FACTOR) == (exchange.CONNECT_WITHIN, exchange.BODY_FACTOR)
-    assert request.LONGEST_WAIT == request_parsing.LONGEST_WAIT
-    assert request.LONGEST == request_target.LONGEST
+    assert set(OWN_READ_ROUTES) == reads - ENDLESS
+    assert (client.GATEWAY_CONNECT_S, client.BODY_FACTOR) == (exchange.CONNECT_TIMEOUT_S, exchange.BODY_FACTOR)
+    assert request.MAX_WAIT_S == request_parsing.MAX_WAIT_S
+    assert request.MAX_TARGET_BYTES == request_target.MAX_TARGET_BYTES
 
 
 def example_names() -> list[str]:
@@ -234,21 +234,21 @@ def test_the_example_file_asks_for_a_real_key() -> None:
     text = (ROOT / ".env.example").read_text()
 
     assert "IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY" in text
-    assert all(f"{name}_FILE" in (ROOT / "docs" / "settings.md").read_text() for name in SECRETS)
+    assert all(f"{name}_FILE" in (ROOT / "docs" / "settings.md").read_text() for name in SECRET_NAMES)
 
 
 def test_every_error_code_stands_in_the_docs() -> None:
     """Programs switch on them, people look them up."""
     docs = (ROOT / "docs" / "errors.md").read_text()
 
-    assert [error.code for error in family() if f"`{error.code}`" not in docs] == []
-    assert all(f"| {error.status} |" in docs for error in family())
+    assert [error.code for error in error_classes() if f"`{error.code}`" not in docs] == []
+    assert all(f"| {error.status} |" in docs for error in error_classes())
 
 
 def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
     """From symptom to cause, whatever the symptom."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
-    named = [*(error.code for error in family()), *(state.value for state in State)]
+    named = [*(error.code for error in error_classes()), *(state.value for state in SessionState)]
 
     assert [name for name in named if f"| `{name}` |" not in page] == []
 

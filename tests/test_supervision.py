@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_bridge.supervision import EVERY, TOO_LATE, Pulse
+from ibkr_bridge.supervision import BEAT_INTERVAL_S, MAX_LAG_S, LoopMonitor
 
 
 class Hand:
@@ -22,66 +22,66 @@ class Hand:
 def test_a_loop_on_time_is_well() -> None:
     """A healthy bridge is not restarted."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
 
-    hand.now += EVERY
-    pulse.beat()
+    hand.now += BEAT_INTERVAL_S
+    loop_monitor.beat()
 
-    assert pulse.trouble() is None
+    assert loop_monitor.problem() is None
 
 
 def test_a_late_beat_is_trouble_until_the_next_one_in_time() -> None:
     """A hang that is over is told once, and forgiven."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
 
-    hand.now += EVERY + TOO_LATE + 0.5
-    pulse.beat()
-    late = pulse.trouble()
-    hand.now += EVERY
-    pulse.beat()
+    hand.now += BEAT_INTERVAL_S + MAX_LAG_S + 0.5
+    loop_monitor.beat()
+    late = loop_monitor.problem()
+    hand.now += BEAT_INTERVAL_S
+    loop_monitor.beat()
 
     assert late == "the event loop is 2.5 s late"
-    assert pulse.trouble() is None
+    assert loop_monitor.problem() is None
 
 
 def test_a_loop_that_hangs_right_now_is_noticed() -> None:
     """The beat that does not come tells as much as the one that comes late."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
 
-    hand.now += EVERY + TOO_LATE + 1
+    hand.now += BEAT_INTERVAL_S + MAX_LAG_S + 1
 
-    assert pulse.trouble() == "the event loop is 3.0 s late"
+    assert loop_monitor.problem() == "the event loop is 3.0 s late"
 
 
 def test_being_a_little_late_is_no_trouble() -> None:
     """A busy second is ordinary."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
 
-    hand.now += EVERY + TOO_LATE
-    pulse.beat()
+    hand.now += BEAT_INTERVAL_S + MAX_LAG_S
+    loop_monitor.beat()
 
-    assert pulse.trouble() is None
+    assert loop_monitor.problem() is None
 
 
 def test_a_dead_loop_is_named_and_never_forgiven() -> None:
     """A keeper that has died in silence is the worst state there is."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
 
-    pulse.died("Keeper.keep")
-    hand.now += EVERY
-    pulse.beat()
+    loop_monitor.mark_dead("Keeper.keep")
+    hand.now += BEAT_INTERVAL_S
+    loop_monitor.beat()
 
-    assert pulse.trouble() == "a loop has ended: Keeper.keep"
+    assert loop_monitor.problem() == "a loop has ended: Keeper.keep"
 
 
 async def test_it_beats_once_a_second_for_ever() -> None:
     """The one loop that watches all the others."""
     hand = Hand()
-    pulse = Pulse(hand)
+    loop_monitor = LoopMonitor(hand)
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -91,7 +91,7 @@ async def test_it_beats_once_a_second_for_ever() -> None:
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await pulse.keep(sleep)
+        await loop_monitor.run_loop(sleep)
 
-    assert slept == [EVERY] * 4
-    assert repr(pulse) == "<Pulse 0 ms late>"
+    assert slept == [BEAT_INTERVAL_S] * 4
+    assert repr(loop_monitor) == "<LoopMonitor 0 ms late>"

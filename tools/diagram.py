@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ibkr_bridge.orders.journal import transitions
-from ibkr_bridge.session.state_machine import MOVES, Saw, State
+from ibkr_bridge.session.state_machine import TRANSITIONS, Observation, SessionState
 
 Arrows = dict[tuple[str, str], list[str]]
 
@@ -15,19 +15,19 @@ Arrows = dict[tuple[str, str], list[str]]
 def draw() -> str:
     """The session's states, for `docs/architecture.md`: one arrow for each pair, labelled with what leads along it."""
     arrows: Arrows = defaultdict(list)
-    for (was, saw), (state, acts) in MOVES.items():
+    for (was, saw), (state, acts) in TRANSITIONS.items():
         if was is not state:
             arrows[was.value, state.value].append(saw.value + "".join(f" / {act.value}" for act in acts))
-    anything = {pair: ["anything"] if len(labels) == len(Saw) else labels for pair, labels in arrows.items()}
-    return _drawn([State.STARTING.value], (state.value for state in State), anything)
+    anything = {pair: ["anything"] if len(labels) == len(Observation) else labels for pair, labels in arrows.items()}
+    return _drawn([SessionState.STARTING.value], (state.value for state in SessionState), anything)
 
 
 def draw_orders() -> str:
     """The states of an order, for `docs/orders.md`."""
     arrows: Arrows = defaultdict(list)
-    for (was, what), state in transitions.MOVES.items():
+    for (was, what), state in transitions.TRANSITIONS.items():
         arrows[was.value if was else "[*]", state.value].append(what.value)
-    return _drawn([], ("[*]", *(state.value for state in transitions.State)), arrows)
+    return _drawn([], ("[*]", *(state.value for state in transitions.OrderState)), arrows)
 
 
 def _drawn(first: Iterable[str], states: Iterable[str], arrows: Arrows) -> str:

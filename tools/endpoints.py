@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
-from ibkr_bridge.ibkr.endpoint import Endpoint, Made, Need
+from ibkr_bridge.ibkr.endpoint import Composition, Endpoint, Prerequisite
 
 HEAD = """# What is known of each endpoint
 
@@ -26,15 +26,15 @@ time, any other method counts as trading. `/sso/validate` is the bridge's own; c
 |---|---|---|---|---|---|---|---|
 """
 BESIDES = {
-    Need.ACCOUNTS: "accounts first",
-    Need.PORTFOLIO: "portfolio accounts first",
-    Need.SEARCH: "contract search first",
-    Need.QUOTE: "quotes first",
-    Need.TWICE: "asked twice",
-    Need.HISTORY_FARM: "history farm opened first",
-    Made.FILTERED: "filtered by the bridge",
-    Made.PAGES: "all pages",
-    Made.FILLED: "until filled",
+    Prerequisite.ACCOUNTS: "accounts first",
+    Prerequisite.PORTFOLIO: "portfolio accounts first",
+    Prerequisite.SEARCH: "contract search first",
+    Prerequisite.QUOTE: "quotes first",
+    Prerequisite.TWICE: "asked twice",
+    Prerequisite.HISTORY_FARM: "history farm opened first",
+    Composition.FILTERED: "filtered by the bridge",
+    Composition.PAGES: "all pages",
+    Composition.FILLED: "until filled",
 }
 
 
@@ -44,11 +44,11 @@ def page() -> str:
 
 
 def _row(row: Endpoint) -> str:
-    limit = f"{row.pace.calls} in {_time(row.pace.seconds)}" if row.pace else ""
-    besides = [BESIDES[each] for each in (*row.needs, *([row.made] if row.made else []))]
-    besides += [f"{most} {name} at most" for name, most in row.most]
-    what = (f"`{row.path}`", row.effect.value, row.order.value if row.order else "")
-    cells = (row.method, *what, limit, _time(row.fresh), ", ".join(besides), row.source)
+    limit = f"{row.rate_limit.calls} in {_time(row.rate_limit.period_s)}" if row.rate_limit else ""
+    besides = [BESIDES[each] for each in (*row.prerequisites, *([row.composition] if row.composition else []))]
+    besides += [f"{most} {name} at most" for name, most in row.max_items]
+    what = (f"`{row.path}`", row.effect.value, row.operation.value if row.operation else "")
+    cells = (row.method, *what, limit, _time(row.ttl_s), ", ".join(besides), row.source)
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -7,52 +7,54 @@ import json
 from aiohttp import web
 
 from ibkr_bridge.clock import utc_text
-from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.server.app_keys import DRAIN, LINES, MAIN, PULSE
-from ibkr_bridge.session.state_machine import Session, State
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.server.app_keys import DRAIN, LOOP_MONITOR, MAIN_PROFILE, PROFILES
+from ibkr_bridge.session.state_machine import Session, SessionState
 
-SERVING = b'{"status":"ok","bridge":"running"}'
-DRAINING = b'{"status":"stopping","bridge":"draining"}'
+RUNNING_BODY = b'{"status":"ok","bridge":"running"}'
+DRAINING_BODY = b'{"status":"stopping","bridge":"draining"}'
 
 
 async def health(request: web.Request) -> web.Response:
     """Whether this process can serve; says nothing of the Gateway."""
-    draining = request.app[DRAIN].is_on
+    draining = request.app[DRAIN].is_draining
     return web.Response(
-        status=503 if draining else 200, body=DRAINING if draining else SERVING, content_type="application/json"
+        status=503 if draining else 200,
+        body=DRAINING_BODY if draining else RUNNING_BODY,
+        content_type="application/json",
     )
 
 
 async def livez(request: web.Request) -> web.Response:
     """Whether the loops are alive and the event loop is on time; systemd and containers restart us where not."""
-    trouble = request.app[PULSE].trouble() or request.app[LINES][MAIN].keeper.trouble()
+    trouble = request.app[LOOP_MONITOR].problem() or request.app[PROFILES][MAIN_PROFILE].keeper.problem()
     return web.Response(status=503 if trouble else 200, text=trouble or "ok")
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether a brokerage call would work now."""
-    line = request.app[LINES][MAIN]
-    reason = _not_ready(request, line, await line.keeper.fresh())
+    profile = request.app[PROFILES][MAIN_PROFILE]
+    reason = _not_ready(request, profile, await profile.keeper.current())
     return web.Response(status=503 if reason else 200, text=reason or "ready")
 
 
-def _not_ready(request: web.Request, line: Line, session: Session) -> str | None:
-    if request.app[DRAIN].is_on:
+def _not_ready(request: web.Request, profile: Profile, session: Session) -> str | None:
+    if request.app[DRAIN].is_draining:
         return "stopping: the bridge is draining"
-    if session.state is not State.READY:
-        return f"{session.reason}: {line.keeper.hint(session)}"
-    if line.penalty.box_left:
-        return f"penalty_box: IBKR refuses everything for another {line.penalty.box_left:.0f} s"
-    if line.gateway.ghosts >= line.turns.limits.places - line.turns.limits.for_orders:
+    if session.state is not SessionState.READY:
+        return f"{session.reason}: {profile.keeper.hint(session)}"
+    if profile.penalty_box.box_left_s:
+        return f"penalty_box: IBKR refuses everything for another {profile.penalty_box.box_left_s:.0f} s"
+    if profile.upstream.abandoned >= profile.admission.limits.slots - profile.admission.limits.slots_for_orders:
         return "busy: the Gateway's places are held by calls it never answered; restart it if this lasts"
-    return "paused: POST /gateway/resume lets new orders through again" if line.pause.is_on else None
+    return "paused: POST /gateway/resume lets new orders through again" if profile.trading_pause.is_on else None
 
 
 async def auth_status(request: web.Request) -> web.Response:
     """Whether the brokerage session is open; never from a view older than five seconds."""
-    keeper = request.app[LINES][MAIN].keeper
-    session = await keeper.fresh()
-    if session.state is State.READY:
+    keeper = request.app[PROFILES][MAIN_PROFILE].keeper
+    session = await keeper.current()
+    if session.state is SessionState.READY:
         return web.Response(text='{"authenticated": true}', content_type="application/json")
     body = {
         "authenticated": False,

@@ -14,178 +14,208 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
-from ibkr_bridge.api.session_compat import FROM_THE_KEEPER
-from ibkr_bridge.calls.context import CallerGone, Trip
-from ibkr_bridge.calls.facts import read_call
-from ibkr_bridge.calls.header_policy import downwards, upwards
-from ibkr_bridge.calls.messages import Answer, Call, Rest
-from ibkr_bridge.errors import GatewayTrouble, NotBridged, OrderUnknown, WrongMethod
-from ibkr_bridge.ibkr.catalogue import account_in
+from ibkr_bridge.api.session_compat import SESSION_ROUTES
+from ibkr_bridge.calls.context import CallContext, CallerGone
+from ibkr_bridge.calls.facts import facts_of_call
+from ibkr_bridge.calls.header_policy import request_headers, response_headers
+from ibkr_bridge.calls.messages import BodyStream, Call, Response
+from ibkr_bridge.errors import GatewayError, MethodNotAllowed, NotBridged, OrderUnknown
+from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.service import Errand
-from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.server.app_keys import AGAIN, BUS, DRAIN, LINES, MAIN, SETTINGS, VISIT
-from ibkr_bridge.server.connection import Door
-from ibkr_bridge.server.delivery import is_there, unread
-from ibkr_bridge.server.request_parsing import LONGEST_WAIT, asked_seconds, idempotency_key, whole_body, words
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.service import OrderRequestInfo
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.server.app_keys import BUS, DRAIN, FAST_PATH, MAIN_PROFILE, PROFILES, REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.connection import ClientConnection
+from ibkr_bridge.server.delivery import is_connected, unread_check
+from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
 from ibkr_bridge.server.request_target import Target
-from ibkr_bridge.server.routing import METHODS, OWN, destination, own_route
+from ibkr_bridge.server.routing import METHODS, OWN, resolve_upstream, route_pattern
 
-READER_WITHIN = 15.0  # seconds for a caller to take the next piece of a large answer
-OLDEST = 86400.0  # seconds; no answer is remembered so long
-ORDERLY = frozenset({"order", "orders", "reply", "notification"})  # parts of paths
-BODILESS = (204, 304)
+CLIENT_READ_TIMEOUT_S = 15.0  # seconds for a caller to take the next piece of a large answer
+MAX_MAX_AGE_S = 86400.0  # seconds; no answer is remembered so long
+ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # parts of paths
+STATUSES_WITHOUT_BODY = (204, 304)
 
 
-async def bridged(request: web.Request) -> web.StreamResponse:
+async def proxy(request: web.Request) -> web.StreamResponse:
     """Everything that is not a route of our own."""
-    visit = request[VISIT]
-    target = visit.target
+    request_context = request[REQUEST_CONTEXT]
+    target = request_context.target
     if target is None:
         raise NotBridged("nothing is bridged under this path")
-    _own_route_other_method(target)
-    place = visit.place or destination(target, request.app[SETTINGS])  # which says why there is none
+    _check_own_route(target)
+    place = request_context.upstream_target or resolve_upstream(
+        target, request.app[SETTINGS]
+    )  # which says why there is none
     if request.method not in METHODS:
-        raise WrongMethod("the Gateway is not asked with this method", ", ".join(METHODS))
-    line = request.app[LINES][MAIN]
-    from_keeper = FROM_THE_KEEPER.get(place.segments)
+        raise MethodNotAllowed("the Gateway is not asked with this method", ", ".join(METHODS))
+    profile = request.app[PROFILES][MAIN_PROFILE]
+    from_keeper = SESSION_ROUTES.get(place.segments)
     if from_keeper is not None:
-        return await from_keeper(request, line)
-    return await _sent_on(request, line, place.segments, place.raw_path + target.query)
+        return await from_keeper(request, profile)
+    return await _forward(request, profile, place.segments, place.raw_path + target.query)
 
 
-def _own_route_other_method(target: Target) -> None:
-    own = OWN.get(own_route(target.segments))
+def _check_own_route(target: Target) -> None:
+    own = OWN.get(route_pattern(target.segments))
     if own is not None:
-        raise WrongMethod("this route is not asked with this method", ", ".join(own))
+        raise MethodNotAllowed("this route is not asked with this method", ", ".join(own))
 
 
-async def _sent_on(request: web.Request, line: Line, segments: tuple[str, ...], target: str) -> web.StreamResponse:
-    visit = request[VISIT]
-    row = visit.row
-    if row is None:
+async def _forward(
+    request: web.Request, profile: Profile, segments: tuple[str, ...], target: str
+) -> web.StreamResponse:
+    request_context = request[REQUEST_CONTEXT]
+    endpoint = request_context.endpoint
+    if endpoint is None:
         raise NotBridged("nothing is bridged under this path")
-    _no_strange_order(row, segments)
-    wait = asked_seconds(request, "X-Bridge-Wait", LONGEST_WAIT)
-    max_age = asked_seconds(request, "X-Bridge-Max-Age", OLDEST)
-    body = await whole_body(request)
-    confirm = words(request, "X-Bridge-Confirm")
-    asked = read_call(row, segments, target.partition("?")[2], body, confirmed=confirm)
-    call = Call(request.method, target, upwards(request.headers.items()), body, changes=row.effect is not Effect.READ)
+    _check_known_order_call(endpoint, segments)
+    wait = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
+    max_age = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
+    body = await read_body(request)
+    confirm = header_words(request, "X-Bridge-Confirm")
+    facts = facts_of_call(endpoint, segments, target.partition("?")[2], body, confirmations=confirm)
+    call = Call(
+        request.method,
+        target,
+        request_headers(request.headers.items()),
+        body,
+        is_change=endpoint.effect is not Effect.READ,
+    )
     drain = request.app[DRAIN]
-    key = visit.key.label if visit.key else ""
-    trip = Trip(call, row, asked, key, wait, lambda: is_there(request), lambda: drain.ending, max_age)
-    with drain.order if call.changes else nullcontext():
+    key = request_context.principal.label if request_context.principal else ""
+    context = CallContext(
+        call, endpoint, facts, key, wait, lambda: is_connected(request), lambda: drain.is_ending, max_age
+    )
+    with drain.order_counter if call.is_change else nullcontext():
         try:
-            answer = await (
-                _order(request, line, trip, confirm) if row.order and call.changes else _ask(request, line, trip)
+            response = await (
+                _submit_order(request, profile, context, confirm)
+                if endpoint.operation and call.is_change
+                else _execute(request, profile, context)
             )
         finally:
-            visit.waited, visit.at_gateway = trip.spent.waited, trip.spent.at_gateway
-        visit.source, visit.age = trip.source, trip.age
-        if line.reads is not None:
-            _learned(request, line, trip)
-        return await _passed_on(request, answer)
+            request_context.waited_s, request_context.upstream_s = context.timing.waited_s, context.timing.upstream_s
+        request_context.source, request_context.age_s = context.source, context.age_s
+        if profile.cached_reads is not None:
+            _teach_fast_path(request, profile, context)
+        return await _to_http(request, response)
 
 
-def _no_strange_order(row: Endpoint, segments: tuple[str, ...]) -> None:
+def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> None:
     """What looks like an order call and is none we know would pass the desk by, and so the journal.
 
     Raises:
         NotBridged: it does.
     """
-    if not row.known and row.effect is Effect.TRADE and ORDERLY & {segment.lower() for segment in segments}:
+    if (
+        not endpoint.is_listed
+        and endpoint.effect is Effect.TRADE
+        and ORDER_PATH_WORDS & {segment.lower() for segment in segments}
+    ):
         raise NotBridged(
             "no order call of IBKR has this method and path", hint="docs/endpoints.md lists those there are"
         )
 
 
-def _learned(request: web.Request, line: Line, trip: Trip) -> None:
+def _teach_fast_path(request: web.Request, profile: Profile, context: CallContext) -> None:
     """Where the same bytes can be answered from memory, remember what they meant.
 
     Not those of a token: they mean nothing once its time is over, and nobody would look.
     """
-    caller = request[VISIT].key
-    if caller is None or caller.is_token:
+    principal = request[REQUEST_CONTEXT].principal
+    if principal is None or principal.is_token:
         return
     door = request.protocol
-    head = door.head if isinstance(door, Door) and request.keep_alive else None
-    key = line.memory_key(trip) if head is not None else None
+    head = door.head if isinstance(door, ClientConnection) and request.keep_alive else None
+    key = profile.cache_key(context) if head is not None else None
     if head is not None and key is not None:
-        request.app[AGAIN].learn(head, trip.key, trip.row, key, trip.max_age)
+        request.app[FAST_PATH].learn(head, context.key_label, context.endpoint, key, context.max_age_s)
 
 
-async def _order(request: web.Request, line: Line, trip: Trip, confirm: frozenset[str]) -> Answer:
+async def _submit_order(
+    request: web.Request, profile: Profile, context: CallContext, confirm: frozenset[str]
+) -> Response:
     """The answer of an order call, and what its headers tell of the order."""
-    visit = request[VISIT]
-    segments = visit.place.segments if visit.place else ()
-    owner, account = visit.key.owner if visit.key else "", account_in(trip.row, segments)
-    errand = Errand(
-        owner, visit.request_id, idempotency_key(request), confirm, account, segments[-1] if segments else ""
+    request_context = request[REQUEST_CONTEXT]
+    segments = request_context.upstream_target.segments if request_context.upstream_target else ()
+    owner, account = (
+        request_context.principal.owner if request_context.principal else "",
+        account_from_path(context.endpoint, segments),
+    )
+    order_info = OrderRequestInfo(
+        owner,
+        request_context.request_id,
+        idempotency_key(request),
+        confirm,
+        account,
+        segments[-1] if segments else "",
     )
     try:
-        return await line.order(trip, errand)
+        return await profile.execute_order(context, order_info)
     except CallerGone as exc:
         raise ConnectionResetError("the caller hung up before anything was sent") from exc
     finally:
-        visit.order = trip.order
-        if trip.order is not None:
-            visit.told = functools.partial(_heard, line, trip.order)
-            trip.order.unread = unread(request)
+        request_context.order_record = context.order_record
+        if context.order_record is not None:
+            request_context.on_delivered = functools.partial(_on_delivered, profile, context.order_record)
+            context.order_record.was_unread = unread_check(request)
 
 
-def _heard(line: Line, order: Record, arrived: bool) -> None:  # it is a callback's one word
-    line.ordering.desk.heard(order, arrived=arrived)
+def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:  # it is a callback's one word
+    profile.orders.submitter.on_delivery(order, arrived=arrived)
 
 
-async def _ask(request: web.Request, line: Line, trip: Trip) -> Answer:
+async def _execute(request: web.Request, profile: Profile, context: CallContext) -> Response:
     """The answer of a call; where a change was sent and its caller will not hear of it, the log does."""
     try:
-        answer = await line.ask(trip)
+        response = await profile.execute(context)
     except CallerGone as exc:
         raise ConnectionResetError("the caller hung up before anything was sent") from exc
     except OrderUnknown as exc:
-        _unheard(request, trip, exc.detail)
+        _publish_unknown_change(request, context, exc.detail)
         raise
     except asyncio.CancelledError:
-        _unheard(request, trip, "the bridge ended before the answer came")
+        _publish_unknown_change(request, context, "the bridge ended before the answer came")
         raise
-    if not is_there(request):
-        _unheard(request, trip, f"the Gateway answered {answer.status}, but the caller had hung up")
-    return answer
+    if not is_connected(request):
+        _publish_unknown_change(request, context, f"the Gateway answered {response.status}, but the caller had hung up")
+    return response
 
 
-def _unheard(request: web.Request, trip: Trip, why: str) -> None:
-    if trip.call.changes and trip.sent:
-        unknown = events.OutcomeUnknown(request[VISIT].request_id, request.method, trip.row.path, why)
-        request.app[BUS].announce(unknown)
+def _publish_unknown_change(request: web.Request, context: CallContext, reason: str) -> None:
+    if context.call.is_change and context.is_sent:
+        unknown = events.ChangeUnknown(
+            request[REQUEST_CONTEXT].request_id, request.method, context.endpoint.path, reason
+        )
+        request.app[BUS].publish(unknown)
 
 
-async def _passed_on(request: web.Request, answer: Answer) -> web.StreamResponse:
-    headers = {**downwards(answer.headers), **answer.notes}
-    if answer.rest is None:
-        body = None if answer.status in BODILESS else answer.body
-        request[VISIT].untyped = hdrs.CONTENT_TYPE not in headers
-        return web.Response(status=answer.status, headers=headers, body=body)
+async def _to_http(request: web.Request, response: Response) -> web.StreamResponse:
+    headers = {**response_headers(response.headers), **response.bridge_headers}
+    if response.body_stream is None:
+        body = None if response.status in STATUSES_WITHOUT_BODY else response.body
+        request[REQUEST_CONTEXT].no_content_type = hdrs.CONTENT_TYPE not in headers
+        return web.Response(status=response.status, headers=headers, body=body)
     try:
-        return await _streamed(request, answer.status, headers, answer.body, answer.rest)
+        return await _stream(request, response.status, headers, response.body, response.body_stream)
     finally:
-        answer.rest.close()
+        response.body_stream.close()
 
 
-async def _streamed(
-    request: web.Request, status: int, headers: dict[str, str], beginning: bytes, rest: Rest
+async def _stream(
+    request: web.Request, status: int, headers: dict[str, str], beginning: bytes, body_stream: BodyStream
 ) -> web.StreamResponse:
-    request[VISIT].untyped = hdrs.CONTENT_TYPE not in headers
+    request[REQUEST_CONTEXT].no_content_type = hdrs.CONTENT_TYPE not in headers
     response = web.StreamResponse(status=status, headers=headers)
     await response.prepare(request)
     try:
-        await _write(response, beginning)
-        async for piece in rest.pieces():
-            await _write(response, piece)
-    except (GatewayTrouble, TimeoutError) as exc:
-        request[VISIT].code = exc.code if isinstance(exc, GatewayTrouble) else "slow_reader"
+        await _write_chunk(response, beginning)
+        async for chunk in body_stream.chunks():
+            await _write_chunk(response, chunk)
+    except (GatewayError, TimeoutError) as exc:
+        request[REQUEST_CONTEXT].code = exc.code if isinstance(exc, GatewayError) else "slow_client"
         if request.transport is not None:
             request.transport.abort()  # a clean end would make half an answer look whole
         raise ConnectionResetError("the answer broke off") from exc
@@ -193,6 +223,6 @@ async def _streamed(
     return response
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
-    async with asyncio.timeout(READER_WITHIN):
-        await response.write(piece)
+async def _write_chunk(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(CLIENT_READ_TIMEOUT_S):
+        await response.write(chunk)

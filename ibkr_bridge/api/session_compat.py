@@ -10,24 +10,24 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from ibkr_bridge.errors import WrongMethod
+from ibkr_bridge.errors import MethodNotAllowed
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
-from ibkr_bridge.profiles.profile import Line
+from ibkr_bridge.profiles.profile import Profile
 
-Answering = Callable[[web.Request, Line], Awaitable[web.StreamResponse]]
+SessionHandler = Callable[[web.Request, Profile], Awaitable[web.StreamResponse]]
 
 
-def _only(request: web.Request, *methods: str) -> None:
+def _check_method(request: web.Request, *methods: str) -> None:
     if request.method not in methods:
-        raise WrongMethod("this call is not made with this method", ", ".join(methods))
+        raise MethodNotAllowed("this call is not made with this method", ", ".join(methods))
 
 
-async def tickle(request: web.Request, line: Line) -> web.Response:
+async def tickle(request: web.Request, profile: Profile) -> web.Response:
     """IBKR's tickle, with the session id clients read for their WebSocket."""
-    _only(request, "GET", "POST")
-    await line.signed_in()
-    keeper = line.keeper
-    await keeper.until_tickled()  # the session may have come up this very moment
+    _check_method(request, "GET", "POST")
+    await profile.require_login()
+    keeper = profile.keeper
+    await keeper.wait_until_tickled()  # the session may have come up this very moment
     body = {**keeper.tickle, "iserver": {"authStatus": dict(keeper.status_body)}}
     if keeper.login_expires is not None:
         left = (keeper.login_expires - keeper.utc()).total_seconds()
@@ -35,30 +35,30 @@ async def tickle(request: web.Request, line: Line) -> web.Response:
     return web.json_response(body)
 
 
-async def auth_status(request: web.Request, line: Line) -> web.Response:
+async def auth_status(request: web.Request, profile: Profile) -> web.Response:
     """IBKR's brokerage session status."""
-    _only(request, "GET", "POST")
-    await line.signed_in()
-    return web.json_response(dict(line.keeper.status_body))
+    _check_method(request, "GET", "POST")
+    await profile.require_login()
+    return web.json_response(dict(profile.keeper.status_body))
 
 
-async def open_session(request: web.Request, line: Line) -> web.Response:
+async def open_session(request: web.Request, profile: Profile) -> web.Response:
     """A request for the brokerage session: the keeper looks, and asks IBKR only where it is lost."""
-    _only(request, "POST")
-    await line.keeper.reopen()
-    await line.signed_in()
-    return web.json_response(dict(line.keeper.status_body))
+    _check_method(request, "POST")
+    await profile.keeper.reopen()
+    await profile.require_login()
+    return web.json_response(dict(profile.keeper.status_body))
 
 
-async def reauthenticate(request: web.Request, line: Line) -> web.Response:
+async def reauthenticate(request: web.Request, profile: Profile) -> web.Response:
     """The old way to ask for it; like the Gateway's, its answer proves nothing."""
-    _only(request, "GET", "POST")
-    line.keeper.doubt()
-    await line.signed_in()
+    _check_method(request, "GET", "POST")
+    profile.keeper.request_check()
+    await profile.require_login()
     return web.json_response({"message": "triggered"})
 
 
-FROM_THE_KEEPER: Mapping[tuple[str, ...], Answering] = {
+SESSION_ROUTES: Mapping[tuple[str, ...], SessionHandler] = {
     TICKLE: tickle,
     AUTH_STATUS: auth_status,
     SSODH_INIT: open_session,

@@ -9,61 +9,65 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from ibkr_bridge import events
-from ibkr_bridge.errors import Stopping
-from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYS, LINES, MAIN, VISIT
-from ibkr_bridge.server.connection import Door
+from ibkr_bridge.errors import ShuttingDown
+from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYRING, MAIN_PROFILE, PROFILES, REQUEST_CONTEXT
+from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.streaming.hub import Hub
 
-HASTE = 0.5  # seconds for a last word where the bridge itself is ending
-EXPIRED, ROTATED = "token_expired", "key_rotated"
+ENDING_TIMEOUT_S = 0.5  # seconds for a last word where the bridge itself is ending
+TOKEN_EXPIRED, KEY_ROTATED = "token_expired", "key_rotated"
 
 
-def trouble(request: web.Request) -> Callable[[], str | None]:
+def revocation_check(request: web.Request) -> Callable[[], str | None]:
     """Says why a caller may not go on reading; None while they may."""
-    ring, clock, key = request.app[KEYS], request.app[CLOCK], request[VISIT].key
+    ring, clock, principal = request.app[KEYRING], request.app[CLOCK], request[REQUEST_CONTEXT].principal
 
     def ask() -> str | None:
-        if key is not None and ring.still_opens(key):
+        if principal is not None and ring.is_still_valid(principal):
             return None
-        is_over = key is not None and key.expires is not None and clock.utc() >= key.expires
-        return EXPIRED if is_over else ROTATED
+        is_over = principal is not None and principal.expires is not None and clock.utc() >= principal.expires
+        return TOKEN_EXPIRED if is_over else KEY_ROTATED
 
     return ask
 
 
-def refuse_while_ending(request: web.Request) -> None:
+def check_not_ending(request: web.Request) -> None:
     """A stream that begins while the bridge ends would be waited for.
 
     Raises:
         Stopping: it does; our successor has the stream.
     """
-    if request.app[DRAIN].ending:
-        raise Stopping("the bridge is stopping", retry_after=1.0)
+    if request.app[DRAIN].is_ending:
+        raise ShuttingDown("the bridge is stopping", retry_after=1.0)
 
 
-def note_begin(request: web.Request) -> None:
+def publish_opened(request: web.Request) -> None:
     """A stream begins."""
-    request.app[BUS].announce(events.ReaderCame(*_whose(request)))
+    request.app[BUS].publish(events.StreamOpened(*_log_fields(request)))
 
 
-def note_end(request: web.Request, reason: str) -> None:
+def publish_closed(request: web.Request, reason: str) -> None:
     """The bridge ends a stream: its caller learns it on the stream, the log here."""
-    request[VISIT].code = reason
-    request.app[BUS].announce(events.ReaderEnded(*_whose(request), reason))
+    request[REQUEST_CONTEXT].code = reason
+    request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason))
 
 
-def _whose(request: web.Request) -> tuple[str, str, str]:
+def _log_fields(request: web.Request) -> tuple[str, str, str]:
     """Id, key and route, as the log names a stream."""
-    visit = request[VISIT]
-    return visit.request_id, visit.key.label if visit.key else "", visit.route
+    request_context = request[REQUEST_CONTEXT]
+    return (
+        request_context.request_id,
+        request_context.principal.label if request_context.principal else "",
+        request_context.route,
+    )
 
 
 @asynccontextmanager
-async def last_word(request: web.Request, reason: str, within: float) -> AsyncIterator[None]:
+async def closing(request: web.Request, reason: str, timeout_s: float) -> AsyncIterator[None]:
     """Say goodbye and why, inside of it; who does not take it in so many seconds is left."""
-    note_end(request, reason)
+    publish_closed(request, reason)
     try:
-        async with asyncio.timeout(HASTE if request.app[DRAIN].ending else within):
+        async with asyncio.timeout(ENDING_TIMEOUT_S if request.app[DRAIN].is_ending else timeout_s):
             yield
     except (TimeoutError, ConnectionError):
         if request.transport is not None:
@@ -72,11 +76,11 @@ async def last_word(request: web.Request, reason: str, within: float) -> AsyncIt
 
 def hub_of(request: web.Request) -> Hub:
     """Where streams are read."""
-    return request.app[LINES][MAIN].streaming.hub
+    return request.app[PROFILES][MAIN_PROFILE].streaming.hub
 
 
-def door_of(request: web.Request) -> Door:
+def connection_of(request: web.Request) -> ClientConnection:
     """The connection a request came on."""
-    if not isinstance(request.protocol, Door):
+    if not isinstance(request.protocol, ClientConnection):
         raise RuntimeError("a request came through another door")
     return request.protocol

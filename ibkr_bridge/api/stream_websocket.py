@@ -14,115 +14,130 @@ from contextlib import suppress
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from ibkr_bridge import events
-from ibkr_bridge.api.stream_access import door_of, hub_of, last_word, note_begin, refuse_while_ending, trouble
-from ibkr_bridge.api.stream_encoding import FRAMES, Outlet, frame
+from ibkr_bridge.api.stream_access import (
+    check_not_ending,
+    closing,
+    connection_of,
+    hub_of,
+    publish_opened,
+    revocation_check,
+)
+from ibkr_bridge.api.stream_encoding import WEBSOCKET_ENCODING, ConnectionSink, websocket_frame
 from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.errors import BadRequest, BridgeError
-from ibkr_bridge.server.app_keys import BUS, CLOCK, VISIT
+from ibkr_bridge.server.app_keys import BUS, CLOCK, REQUEST_CONTEXT
 from ibkr_bridge.streaming.hub import Hub
-from ibkr_bridge.streaming.protocol import Beat, Leave, Wish, farewell, read_command
-from ibkr_bridge.streaming.subscriber import TOO_SLOW, Event, Reader
+from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, Unsubscribe, read_command, unsubscribe_reply
+from ibkr_bridge.streaming.subscriber import SLOW_CLIENT, StreamEvent, Subscriber
 
-LARGEST = 64 * 1024  # bytes of one message of a client, as at the Gateway
-CLOSE_WITHIN = 2.0  # seconds for a client to answer a farewell
+MAX_MESSAGE_BYTES = 64 * 1024  # bytes of one message of a client, as at the Gateway
+CLOSE_TIMEOUT_S = 2.0  # seconds for a client to answer a farewell
 BURST = 64  # commands that are done at a time
 CLOSE_CODES = {
-    TOO_SLOW: WSCloseCode.TRY_AGAIN_LATER,
-    "stopping": WSCloseCode.GOING_AWAY,
+    SLOW_CLIENT: WSCloseCode.TRY_AGAIN_LATER,
+    "shutting_down": WSCloseCode.GOING_AWAY,
     "internal": WSCloseCode.INTERNAL_ERROR,
 }
 
 
-async def opened(request: web.Request) -> web.StreamResponse:
+async def open_websocket(request: web.Request) -> web.StreamResponse:
     """One client's socket, until either side ends it."""
     if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
         raise BadRequest(
             "this is a websocket", hint="open it with a websocket client, or read /stream/… with any other"
         )
-    refuse_while_ending(request)
-    hub, door, why = hub_of(request), door_of(request), None
-    hub.check_room()
-    socket = web.WebSocketResponse(max_msg_size=LARGEST, compress=False, timeout=CLOSE_WITHIN, autoclose=True)
+    check_not_ending(request)
+    hub, connection, reason = hub_of(request), connection_of(request), None
+    hub.check_capacity()
+    socket = web.WebSocketResponse(
+        max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_TIMEOUT_S, autoclose=True
+    )
     await socket.prepare(request)
-    note_begin(request)
+    publish_opened(request)
     try:
         async with asyncio.timeout(None) as limit:
-            outlet = Outlet(door, lambda _: _end(limit), chunked=False)
-            reader = Reader(outlet, FRAMES, trouble(request))
-            door.on_clear = hub.soon
-            await Visitor(hub, reader, lambda: utc_ms(request.app[CLOCK].utc())).listen(socket, outlet)
+            sink = ConnectionSink(connection, lambda _: _close_code(limit), chunked=False)
+            subscriber = Subscriber(sink, WEBSOCKET_ENCODING, revocation_check(request))
+            connection.on_writable = hub.schedule_flush
+            await WebSocketSession(hub, subscriber, lambda: utc_ms(request.app[CLOCK].utc())).receive_loop(socket, sink)
     except TimeoutError:
-        why = reader.over or ""
+        reason = subscriber.closed_reason or ""
     except ConnectionError:
         pass  # the client has gone; aiohttp noticed it while it answered a ping
     except Exception as exc:  # our own bug: an answer of HTTP would be no frame
-        visit, why = request[VISIT], "internal"
-        request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
+        request_context, reason = request[REQUEST_CONTEXT], "internal"
+        request.app[BUS].publish(
+            events.RequestFailed(request_context.request_id, type(exc).__name__, events.traceback_places(exc))
+        )
     finally:
-        door.on_clear = None
-        hub.gone(reader)
-    if why is not None:
-        await _part(request, socket, why)
+        connection.on_writable = None
+        hub.remove_subscriber(subscriber)
+    if reason is not None:
+        await _close(request, socket, reason)
     return socket
 
 
-def _end(limit: asyncio.Timeout) -> None:
+def _close_code(limit: asyncio.Timeout) -> None:
     with suppress(RuntimeError):  # it is ending already
         limit.reschedule(asyncio.get_running_loop().time())
 
 
-async def _part(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
+async def _close(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
     code = CLOSE_CODES.get(reason, WSCloseCode.POLICY_VIOLATION)
-    async with last_word(request, reason, 2 * CLOSE_WITHIN):
+    async with closing(request, reason, 2 * CLOSE_TIMEOUT_S):
         await socket.close(code=code, message=reason.encode())
 
 
-class Visitor:
+class WebSocketSession:
     """One client, and what it says."""
 
-    def __init__(self, hub: Hub, reader: Reader, ms: Callable[[], int]) -> None:
+    def __init__(self, hub: Hub, subscriber: Subscriber, ms: Callable[[], int]) -> None:
         self._hub = hub
-        self._reader = reader
+        self._subscriber = subscriber
         self._ms = ms
 
-    async def listen(self, socket: web.WebSocketResponse, outlet: Outlet) -> None:
+    async def receive_loop(self, socket: web.WebSocketResponse, sink: ConnectionSink) -> None:
         """Greet, and do what is said until nothing more is."""
         for message in self._hub.greeting():
-            self._reader.put(Event(message))
-        self._hub.enter(self._reader)
-        outlet.is_open = True
-        self._hub.soon()
+            self._subscriber.enqueue(StreamEvent(message))
+        self._hub.add_subscriber(self._subscriber)
+        sink.is_open = True
+        self._hub.schedule_flush()
         count = 0
         async for heard in socket:
-            self._hear(heard.data if heard.type is WSMsgType.TEXT else "")
-            self._hub.soon()
+            self._handle_text(heard.data if heard.type is WSMsgType.TEXT else "")
+            self._hub.schedule_flush()
             count += 1
             if count % BURST == 0:
                 await asyncio.sleep(0)  # what has come already would be done without a breath for anybody else
 
-    def _hear(self, text: str) -> None:
+    def _handle_text(self, text: str) -> None:
         try:
             command = read_command(text)
-            ACTS[type(command)](self, command)
+            HANDLERS[type(command)](self, command)
         except BridgeError as exc:
-            self._say({"topic": "error", "error": exc.detail, "code": exc.code, "hint": exc.hint})
+            self._send({"topic": "error", "error": exc.detail, "code": exc.code, "hint": exc.hint})
 
-    def _wish(self, wish: Wish) -> None:
-        self._hub.join(self._reader, wish)
+    def _subscribe(self, subscribe: Subscribe) -> None:
+        self._hub.subscribe(self._subscriber, subscribe)
 
-    def _leave(self, leave: Leave) -> None:
-        self._hub.leave(self._reader, leave)
-        if (said := farewell(leave)) is not None:
-            self._say(said)
+    def _unsubscribe(self, leave: Unsubscribe) -> None:
+        self._hub.unsubscribe(self._subscriber, leave)
+        if (said := unsubscribe_reply(leave)) is not None:
+            self._send(said)
 
-    def _beat(self, beat: Beat) -> None:
+    def _heartbeat(self, beat: Heartbeat) -> None:
         if beat.word == "tic":
-            self._say({"topic": "tic", "alive": True, "lastAccessed": self._ms()})
+            self._send({"topic": "tic", "alive": True, "lastAccessed": self._ms()})
         else:
-            self._reader.say(frame(beat.word.encode()))
+            self._subscriber.enqueue_bytes(websocket_frame(beat.word.encode()))
 
-    def _say(self, message: dict[str, object]) -> None:
-        self._reader.put(Event(message))
+    def _send(self, message: dict[str, object]) -> None:
+        self._subscriber.enqueue(StreamEvent(message))
 
 
-ACTS: dict[type, Callable[..., None]] = {Wish: Visitor._wish, Leave: Visitor._leave, Beat: Visitor._beat}
+HANDLERS: dict[type, Callable[..., None]] = {
+    Subscribe: WebSocketSession._subscribe,
+    Unsubscribe: WebSocketSession._unsubscribe,
+    Heartbeat: WebSocketSession._heartbeat,
+}

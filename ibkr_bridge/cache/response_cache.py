@@ -7,113 +7,122 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ibkr_bridge.calls.messages import LARGEST, Answer
-from ibkr_bridge.ibkr.bodies import hides_error, is_empty, is_json, is_thin
-from ibkr_bridge.ibkr.endpoint import Endpoint, Holds
+from ibkr_bridge.calls.messages import MAX_KEPT_BYTES, Response
+from ibkr_bridge.ibkr.bodies import has_embedded_error, is_empty, is_partial, looks_like_json
+from ibkr_bridge.ibkr.endpoint import CacheTag, Endpoint
 
-MOST_ENTRIES = 512
-MOST_BYTES = 32 * 1024 * 1024
-ENTRY = 5120  # bytes an entry costs besides its body, the longest target among them
-EMPTY_FOR = 5.0  # seconds
+MAX_ENTRIES = 512
+MAX_BYTES = 32 * 1024 * 1024
+ENTRY_OVERHEAD_BYTES = 5120  # bytes an entry costs besides its body, the longest target among them
+EMPTY_TTL_S = 5.0  # seconds
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """One answer, when it was asked for, and when it came."""
 
-    answer: Answer
-    asked: float
+    response: Response
+    sent_at: float
     """From here its age counts, as RFC 9111 has it: nobody knows when on its way it was true."""
-    at: float
+    received_at: float
     """From here it is fresh, for as long as its row says."""
-    row: Endpoint
+    endpoint: Endpoint
 
     @cached_property
-    def fresh(self) -> float:
+    def ttl_s(self) -> float:
         """Seconds; what is empty may only be so for now."""
-        return min(self.row.fresh, EMPTY_FOR) if is_empty(self.answer.body) else self.row.fresh
+        return min(self.endpoint.ttl_s, EMPTY_TTL_S) if is_empty(self.response.body) else self.endpoint.ttl_s
 
     @property
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         """Bytes."""
-        return len(self.answer.body) + ENTRY
+        return len(self.response.body) + ENTRY_OVERHEAD_BYTES
 
 
-class Memory:
+class ResponseCache:
     """What was answered lately."""
 
-    def __init__(self, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_entries: int = MAX_ENTRIES, most_bytes: int = MAX_BYTES) -> None:
         self._most_entries = most_entries
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()  # the one that was used the longest ago first
+        self._entry: OrderedDict[Hashable, CacheEntry] = OrderedDict()  # the one that was used the longest ago first
         self._bytes = 0
-        self._generations: Counter[Holds] = Counter()
-        self.hits = self.asked = 0
+        self._generations: Counter[CacheTag] = Counter()
+        self.hits = self.lookups = 0
         """Of all that were asked, how many could be told."""
 
     def __repr__(self) -> str:
-        return f"<Memory {len(self._kept)} answers, {self._bytes} bytes>"
+        return f"<ResponseCache {len(self._entry)} answers, {self._bytes} bytes>"
 
-    def recall(self, key: Hashable, now: float, max_age: float | None) -> Kept | None:
+    def get(self, key: Hashable, now: float, max_age: float | None) -> CacheEntry | None:
         """An answer that is fresh enough.
 
         Args:
             max_age: seconds the caller finds fresh enough; never more than its row says.
         """
-        kept = self.glance(key, now, max_age)
-        self.asked += kept is None
-        return kept
+        entry = self.peek(key, now, max_age)
+        self.lookups += entry is None
+        return entry
 
-    def glance(self, key: Hashable, now: float, max_age: float | None) -> Kept | None:
+    def peek(self, key: Hashable, now: float, max_age: float | None) -> CacheEntry | None:
         """The same; where there is none nobody has asked yet."""
-        kept = self._kept.get(key)
-        if kept is None:
+        entry = self._entry.get(key)
+        if entry is None:
             return None
-        if now - kept.at >= kept.fresh:
-            self._drop(key)
+        if now - entry.received_at >= entry.ttl_s:
+            self._evict(key)
             return None
-        if max_age is not None and (now - kept.asked > max_age or max_age == 0):
+        if max_age is not None and (now - entry.sent_at > max_age or max_age == 0):
             return None
-        self._kept.move_to_end(key)
-        self.asked += 1
+        self._entry.move_to_end(key)
+        self.lookups += 1
         self.hits += 1
-        return kept
+        return entry
 
     @property
-    def size(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """How much is kept."""
-        return {"entries": len(self._kept), "bytes": self._bytes}
+        return {"entries": len(self._entry), "bytes": self._bytes}
 
-    def generation(self, holds: Holds) -> int:
+    def generation(self, holds: CacheTag) -> int:
         """Which answers belong together: what was asked in an earlier one is stale when it comes."""
         return self._generations[holds]
 
-    def keep(self, key: Hashable, kept: Kept, generation: int) -> None:
+    def put(self, key: Hashable, entry: CacheEntry, generation: int) -> None:
         """Remember an answer, where that makes sense."""
-        row, was = kept.row, self._kept.get(key)
-        if row.fresh <= 0 or generation != self._generations[row.holds] or not worth_telling(kept.answer):
+        endpoint, was = entry.endpoint, self._entry.get(key)
+        if (
+            endpoint.ttl_s <= 0
+            or generation != self._generations[endpoint.cache_tag]
+            or not is_cacheable(entry.response)
+        ):
             return
-        if was is not None and was.asked > kept.asked:
+        if was is not None and was.sent_at > entry.sent_at:
             return  # it was overtaken on its way
-        self._drop(key)
-        self._kept[key] = kept
-        self._bytes += kept.size
-        while len(self._kept) > self._most_entries or self._bytes > self._most_bytes:
-            self._drop(next(iter(self._kept)))
+        self._evict(key)
+        self._entry[key] = entry
+        self._bytes += entry.size_bytes
+        while len(self._entry) > self._most_entries or self._bytes > self._most_bytes:
+            self._evict(next(iter(self._entry)))
 
-    def forget(self, *kinds: Holds) -> None:
+    def invalidate(self, *kinds: CacheTag) -> None:
         """These have become stale, those that are still on their way too."""
         self._generations.update(kinds)
-        for key in [key for key, kept in self._kept.items() if kept.row.holds in kinds]:
-            self._drop(key)
+        for key in [key for key, entry in self._entry.items() if entry.endpoint.cache_tag in kinds]:
+            self._evict(key)
 
-    def _drop(self, key: Hashable) -> None:
-        if kept := self._kept.pop(key, None):
-            self._bytes -= kept.size
+    def _evict(self, key: Hashable) -> None:
+        if entry := self._entry.pop(key, None):
+            self._bytes -= entry.size_bytes
 
 
-def worth_telling(answer: Answer) -> bool:
+def is_cacheable(response: Response) -> bool:
     """Whether an answer is whole, good, and hides no error inside its 200."""
-    if answer.status != 200 or answer.rest is not None or answer.passing or len(answer.body) > LARGEST:
+    if (
+        response.status != 200
+        or response.body_stream is not None
+        or response.is_provisional
+        or len(response.body) > MAX_KEPT_BYTES
+    ):
         return False
-    return is_json(answer.body) and not is_thin(answer.body) and not hides_error(answer.body)
+    return looks_like_json(response.body) and not is_partial(response.body) and not has_embedded_error(response.body)

@@ -26,7 +26,7 @@ ANSWER_KEY = "confirmed"
 
 
 @dataclass
-class Mentions:
+class ScannedFields:
     """What was found."""
 
     accounts: set[str] = field(default_factory=set)
@@ -35,32 +35,32 @@ class Mentions:
     answers: list[object] = field(default_factory=list)
     """Whatever stands for yes or no to a question."""
 
-    def note(self, name: str, value: object) -> None:
+    def add(self, name: str, value: object) -> None:
         """Keep what a member tells; `name` is in small letters, as IBKR may not mind the case."""
         if name in ACCOUNT_KEYS:
             listed = value if isinstance(value, list) else [value]
             self.accounts.update(str(item.get("name") if isinstance(item, dict) else item) for item in listed if item)
         elif name in SIZE_KEYS:
-            self.sizes.append(_size(value))
+            self.sizes.append(_parse_size(value))
         elif name in MONEY_KEYS:
             self.sizes.append(None)
         elif name == ANSWER_KEY:
             self.answers.append(value)
 
 
-def mentions(query: str, body: bytes) -> Mentions:
+def scan_fields(query: str, body: bytes) -> ScannedFields:
     """All that is found in a query and a body; an empty body mentions nothing.
 
     Raises:
         BadRequest: the body is not JSON.
     """
-    found = Mentions()
-    for name, value in chain(parse_qsl(query.replace(";", "&")), _pairs(body)):
-        found.note(name.lower(), value)
+    found = ScannedFields()
+    for name, value in chain(parse_qsl(query.replace(";", "&")), _name_value_pairs(body)):
+        found.add(name.lower(), value)
     return found
 
 
-def _size(value: object) -> Decimal | None:
+def _parse_size(value: object) -> Decimal | None:
     try:
         size = Decimal(str(value))
     except InvalidOperation:
@@ -68,7 +68,7 @@ def _size(value: object) -> Decimal | None:
     return size if size.is_finite() and size >= 0 else None
 
 
-def _pairs(body: bytes) -> Iterator[tuple[str, object]]:
+def _name_value_pairs(body: bytes) -> Iterator[tuple[str, object]]:
     """Every name and value of a JSON text, at any depth, repeated names included."""
     pairs: list[tuple[str, object]] = []
 

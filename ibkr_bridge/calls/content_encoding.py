@@ -5,24 +5,24 @@ from __future__ import annotations
 import zlib
 from dataclasses import replace
 
-from ibkr_bridge.calls.messages import LARGEST, Answer
+from ibkr_bridge.calls.messages import MAX_KEPT_BYTES, Response
 
 GZIP_OR_ZLIB = 47  # zlib's word for "whichever of them it is"
-PACKED = ("gzip", "x-gzip", "deflate")
-ENCODING = "Content-Encoding"
+KNOWN_ENCODINGS = ("gzip", "x-gzip", "deflate")
+CONTENT_ENCODING = "Content-Encoding"
 
 
-def unpacked(answer: Answer) -> Answer:
+def decompress(response: Response) -> Response:
     """The same answer, plain; as it is where it is not whole, not packed in a way we know, broken, or too large."""
-    how = answer.headers.get(ENCODING, "").strip().lower()
-    if how not in PACKED or answer.rest is not None:
-        return answer
+    how = response.headers.get(CONTENT_ENCODING, "").strip().lower()
+    if how not in KNOWN_ENCODINGS or response.body_stream is not None:
+        return response
     unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
     try:
-        body = unpacker.decompress(answer.body, LARGEST + 1)
+        body = unpacker.decompress(response.body, MAX_KEPT_BYTES + 1)
     except zlib.error:
-        return answer
-    if not unpacker.eof or len(body) > LARGEST or unpacker.unused_data:
-        return answer
-    headers = {name: value for name, value in answer.headers.items() if name.lower() != ENCODING.lower()}
-    return replace(answer, body=body, headers=headers)
+        return response
+    if not unpacker.eof or len(body) > MAX_KEPT_BYTES or unpacker.unused_data:
+        return response
+    headers = {name: value for name, value in response.headers.items() if name.lower() != CONTENT_ENCODING.lower()}
+    return replace(response, body=body, headers=headers)

@@ -12,14 +12,17 @@ from collections.abc import Iterable, Mapping
 from ibkr_bridge import VERSION
 from ibkr_bridge.calls.messages import Headers
 
-UP = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}  # what crosses; what stands in for it
-DOWN = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
+REQUEST_HEADERS = {
+    "accept": ("Accept", "*/*"),
+    "content-type": ("Content-Type", ""),
+}  # what crosses; what stands in for it
+RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
-VISIBLE = re.compile(r"[ -~]*")
-LONGEST = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
+VISIBLE_ASCII = re.compile(r"[ -~]*")
+MAX_HEADER_LENGTH = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
 
 
-def upwards(given: Iterable[tuple[str, str]]) -> Headers:
+def request_headers(given: Iterable[tuple[str, str]]) -> Headers:
     """The headers a call goes out with, from those its caller sent; the first of repeated ones counts.
 
     Values the Gateway could stumble over (long, or outside ASCII) are left out.
@@ -27,12 +30,12 @@ def upwards(given: Iterable[tuple[str, str]]) -> Headers:
     found: dict[str, str] = {}
     for name, value in given:
         key = name.lower()
-        if key in UP and key not in found and value.isascii() and len(value) <= LONGEST:
+        if key in REQUEST_HEADERS and key not in found and value.isascii() and len(value) <= MAX_HEADER_LENGTH:
             found[key] = value
-    crossing = [(name, found.get(key) or stand_in) for key, (name, stand_in) in UP.items()]
+    crossing = [(name, found.get(key) or stand_in) for key, (name, stand_in) in REQUEST_HEADERS.items()]
     return (*(pair for pair in crossing if pair[1]), ("User-Agent", USER_AGENT))
 
 
-def downwards(given: Mapping[str, str]) -> dict[str, str]:
+def response_headers(given: Mapping[str, str]) -> dict[str, str]:
     """The headers of the Gateway's answer that reach the caller."""
-    return {name: given[name] for name in DOWN if name in given and VISIBLE.fullmatch(given[name])}
+    return {name: given[name] for name in RESPONSE_HEADERS if name in given and VISIBLE_ASCII.fullmatch(given[name])}

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ibkr_bridge.errors import GatewaySilent
-from ibkr_bridge.ibkr.bodies import hides_error
+from ibkr_bridge.errors import GatewayTimeout
+from ibkr_bridge.ibkr.bodies import has_embedded_error
 
-LARGEST = 4 * 1024 * 1024  # bytes of an answer that is kept whole
-WHOLE_WITHIN = 30.0  # seconds for it to come
+MAX_KEPT_BYTES = 4 * 1024 * 1024  # bytes of an answer that is kept whole
+READ_FULLY_TIMEOUT_S = 30.0  # seconds for it to come
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -33,13 +33,13 @@ class Call:
     target: str
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
-    changes: bool = False
+    is_change: bool = False
 
 
-class Rest(Protocol):
+class BodyStream(Protocol):
     """The part of a large body that has not been read yet."""
 
-    def pieces(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """What comes, as it comes.
 
         Raises:
@@ -54,7 +54,7 @@ class Rest(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back: a small body whole, a large one as its beginning and the rest to be read.
 
     Whoever is given a `rest` must close it: until then the Gateway's slot is taken.
@@ -63,76 +63,76 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    rest: Rest | None = field(default=None, repr=False)
-    notes: Mapping[str, str] = field(default_factory=dict)
+    body_stream: BodyStream | None = field(default=None, repr=False)
+    bridge_headers: Mapping[str, str] = field(default_factory=dict)
     """What the bridge has to say of it, as headers of its own."""
-    passing: bool = False
+    is_provisional: bool = False
     """Whether it will do for now, but is not to be told again."""
 
 
-def in_words(told: object) -> Answer:
+def json_response(told: object) -> Response:
     """An answer of our own making, in IBKR's form."""
     body = json.dumps(told, separators=(",", ":")).encode()
-    return Answer(200, {"Content-Type": "application/json;charset=utf-8"}, body)
+    return Response(200, {"Content-Type": "application/json;charset=utf-8"}, body)
 
 
-def let_go(answer: Answer | None) -> None:
+def discard(response: Response | None) -> None:
     """Nobody wants the rest of an answer."""
-    if answer is not None and answer.rest is not None:
-        answer.rest.close()
+    if response is not None and response.body_stream is not None:
+        response.body_stream.close()
 
 
-async def whole(answer: Answer, largest: int = LARGEST) -> Answer:
+async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Response:
     """An answer with its body read, as far as that is no larger than what may be kept.
 
     Raises:
         GatewayTrouble: it broke off, or came so slowly that nobody waits for it.
     """
-    if answer.rest is None:
-        return answer
-    pieces, size = [answer.body], len(answer.body)
+    if response.body_stream is None:
+        return response
+    chunks, size = [response.body], len(response.body)
     try:
-        async with asyncio.timeout(WHOLE_WITHIN):
-            async for piece in answer.rest.pieces():
-                pieces.append(piece)
-                size += len(piece)
+        async with asyncio.timeout(READ_FULLY_TIMEOUT_S):
+            async for chunk in response.body_stream.chunks():
+                chunks.append(chunk)
+                size += len(chunk)
                 if size > largest:
-                    return replace(answer, body=b"".join(pieces))
+                    return replace(response, body=b"".join(chunks))
     except TimeoutError as exc:
-        let_go(answer)
-        raise GatewaySilent("the Gateway sends its answer too slowly") from exc
+        discard(response)
+        raise GatewayTimeout("the Gateway sends its answer too slowly") from exc
     except BaseException:
-        let_go(answer)
+        discard(response)
         raise
-    let_go(answer)
-    return replace(answer, body=b"".join(pieces), rest=None)
+    discard(response)
+    return replace(response, body=b"".join(chunks), body_stream=None)
 
 
-Left = Callable[[], None]
+OnReleased = Callable[[], None]
 """Called once, when the Gateway no longer works on a call: its slot over there is free again."""
 
 
-def nobody() -> None:
+def noop() -> None:
     """For those who count no slots."""
 
 
-Late = Callable[[Answer], None]
+OnLateResponse = Callable[[Response], None]
 """Is told an answer that came when nobody waited for it any more."""
 
 
-LastLook = Callable[[Callable[[], None]], Awaitable[None]]
+Precondition = Callable[[Callable[[], None]], Awaitable[None]]
 """Awaited when the connection stands and nothing has been sent yet; what it raises stops the call. Where it takes time
 it calls what it is given, which raises if the connection has ended meanwhile. The first byte leaves in the same turn of
 the loop in which it returns."""
 
 
-async def go(_: Callable[[], None]) -> None:
+async def noop_precondition(_: Callable[[], None]) -> None:
     """Nothing stops this call."""
 
 
-def once(left: Left) -> Left:
+def call_once(on_released: OnReleased) -> OnReleased:
     """The same, but harmless when it is called again: a call has several ways to end."""
-    waiting = [left]
+    waiting = [on_released]
 
     def say() -> None:
         if waiting:
@@ -141,10 +141,10 @@ def once(left: Left) -> Left:
     return say
 
 
-Ask = Callable[[Call], Awaitable[Answer]]
+FetchCall = Callable[[Call], Awaitable[Response]]
 """Asks one of the calls that an answer is made of."""
 
 
-def says_no(answer: Answer) -> bool:
+def is_refusal(response: Response) -> bool:
     """Whether IBKR refuses: by its status, or inside its 200."""
-    return answer.status != 200 or (answer.rest is None and hides_error(answer.body))
+    return response.status != 200 or (response.body_stream is None and has_embedded_error(response.body))

@@ -8,21 +8,21 @@ from urllib.parse import unquote_plus
 
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.ibkr.bodies import as_object
+from ibkr_bridge.ibkr.bodies import parse_object
 from ibkr_bridge.ibkr.endpoint import Endpoint
 
 CONTRACT_ID = re.compile(r"\d{1,12}", re.ASCII)
-MOST_IDS = 100
+MAX_CONTRACT_IDS = 100
 
 
-def listed(call: Call, name: str) -> list[str]:
+def list_values(call: Call, name: str) -> list[str]:
     """The values of a list: of a parameter, between its commas, or of a member of the body."""
-    told = as_object(call.body).get(name) if call.body else None
+    told = parse_object(call.body).get(name) if call.body else None
     in_body = [str(value) for value in told] if isinstance(told, list) else []
-    return [*_in_query(call.target, name), *in_body]
+    return [*_query_value(call.target, name), *in_body]
 
 
-def _in_query(target: str, name: str) -> Iterator[str]:
+def _query_value(target: str, name: str) -> Iterator[str]:
     for part in target.partition("?")[2].split("&"):
         key, _, value = part.partition("=")
         if unquote_plus(key) == name:
@@ -31,23 +31,23 @@ def _in_query(target: str, name: str) -> Iterator[str]:
 
 def contract_ids(values: Iterable[object]) -> list[str]:
     """Those that are contract ids, each once; no more than IBKR takes in one call."""
-    return list(dict.fromkeys(filter(CONTRACT_ID.fullmatch, map(str, values))))[:MOST_IDS]
+    return list(dict.fromkeys(filter(CONTRACT_ID.fullmatch, map(str, values))))[:MAX_CONTRACT_IDS]
 
 
-def instruments(call: Call) -> list[str]:
+def order_contract_ids(call: Call) -> list[str]:
     """The contract ids of an order's tickets."""
-    told = as_object(call.body)
+    told = parse_object(call.body)
     given = told.get("orders", [told])
     tickets = given if isinstance(given, list) else []
     return contract_ids(each.get("conid") for each in tickets if isinstance(each, dict))
 
 
-def refuse_too_many(row: Endpoint, call: Call) -> None:
+def check_list_sizes(endpoint: Endpoint, call: Call) -> None:
     """Hold a call's lists against IBKR's limits.
 
     Raises:
         BadRequest: one is longer than IBKR takes; it would be refused there, or answered in part.
     """
-    for name, most in row.most:
-        if (count := len(listed(call, name))) > most:
+    for name, most in endpoint.max_items:
+        if (count := len(list_values(call, name))) > most:
             raise BadRequest(f"{count} {name} are asked for at once", hint=f"IBKR takes {most} {name} in one call")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ibkr_bridge.calls.messages import Answer, Call, LastLook, Left, go, nobody
+from ibkr_bridge.calls.messages import Call, OnReleased, Precondition, Response, noop, noop_precondition
 
 
 class Upstream(Protocol):
     """A road to IBKR."""
 
-    async def ask(self, call: Call, left: Left = nobody, last_look: LastLook = go) -> Answer:
+    async def send(
+        self, call: Call, on_released: OnReleased = noop, precondition: Precondition = noop_precondition
+    ) -> Response:
         """Send one call and bring its answer.
 
         Raises:

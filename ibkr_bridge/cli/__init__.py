@@ -33,7 +33,7 @@ COMMANDS = {
 }
 
 
-def complaint(error: SettingsError) -> str:
+def settings_message(error: SettingsError) -> str:
     """All that is wrong with the settings, as a person reads it."""
     lines = (f"  {problem}" for problem in error.problems)
     return "\n".join(("The settings cannot be used:", *lines))

@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint, control_path, port
-from ibkr_bridge.cli.serve import why_not
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path, port, settings_message
+from ibkr_bridge.cli.serve import start_failure
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
 
-SIGNED_IN_WITHIN = 10.0  # seconds; it takes a fraction of one
-NOT_THE_DEMOS = ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE", "IBKR_BRIDGE_STATE_DIR")
+LOGIN_TIMEOUT_S = 10.0  # seconds; it takes a fraction of one
+IGNORED_SETTINGS = ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE", "IBKR_BRIDGE_STATE_DIR")
 WELCOME = """\
 A simulated Gateway listens at {gateway}: paper accounts, quotes that move, no network.
 The bridge listens at {url}. Ctrl-C ends both.
@@ -48,44 +48,44 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--gateway-port", type=port, default=0, help="port of the simulated Gateway (default: a free one)"
     )
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-demo-") as state:
         try:
             settings = demo_settings(os.environ, Path(state))
         except SettingsError as exc:
-            print(complaint(exc), file=sys.stderr)
+            print(settings_message(exc), file=sys.stderr)
             return MISCONFIGURED
         try:
-            return asyncio.run(_both(settings, asked.gateway_port))
+            return asyncio.run(_run_both(settings, args.gateway_port))
         except OSError as exc:
-            print(why_not(exc, settings), file=sys.stderr)
+            print(start_failure(exc, settings), file=sys.stderr)
             return BAD
 
 
 def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
     """The settings of the environment, a key if there is none, and nothing of a real Gateway or of IBKR's breaks."""
-    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in NOT_THE_DEMOS}
+    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in IGNORED_SETTINGS}
     key = {} if "IBKR_BRIDGE_KEY" in env else {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32)}
     return Settings.from_env({"IBKR_BRIDGE_MAINTENANCE": "none", **kept, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
 
 
-async def _both(settings: Settings, gateway_port: int) -> int:
-    bus, scrubber = Bus(), Scrubber()
-    open_log(settings.log_format, settings.log_level, scrubber, os.environ).listen(bus)
+async def _run_both(settings: Settings, gateway_port: int) -> int:
+    bus, redactor = Bus(), Redactor()
+    open_log(settings.log_format, settings.log_level, redactor, os.environ).attach(bus)
     async with AsyncExitStack() as doors:
         try:
             simulator = await doors.enter_async_context(Simulator(gateway_port=gateway_port))
         except OSError as exc:
             print(f"The simulated Gateway cannot have port {gateway_port}: {exc.strerror}", file=sys.stderr)
             return BAD
-        bridge = Bridge(settings.pointed_at(simulator.url), bus, scrubber, env=os.environ)
+        bridge = Bridge(settings.with_gateway(simulator.url), bus, redactor, env=os.environ)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
         control = Control(simulator, control_path(int(bridge.url.rpartition(":")[2])))
         await control.start()
         doors.push_async_callback(control.stop)
-        await bridge.line.keeper.until_up(Layer.BROKERAGE, SIGNED_IN_WITHIN)
+        await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
         given = "IBKR_BRIDGE_KEY" in os.environ  # a key somebody gave us is never printed
         export = "" if given else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
         print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
-from ibkr_bridge.cli.bridge_access import in_short, open_client, settings
-from ibkr_bridge.cli.orders import FILE, proved
-from ibkr_bridge.cli.status import IN_WORDS
+from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
+from ibkr_bridge.cli.orders import FILE, verify_file
+from ibkr_bridge.cli.status import STATE_TEXT
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.config.value_types import is_file
 
-WITHIN = 5.0  # seconds
+TIMEOUT_S = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,34 @@ class Finding:
 
     check: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def run(argv: Sequence[str]) -> int:
     """Check everything. Returns 0 where all is well, 78 where the settings are wrong, 1 for the rest."""
     parser = argparse.ArgumentParser(prog="bridge.py doctor", description="Check everything, and say how to mend it.")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     try:
-        told = settings()
+        settings = client_settings()
     except SettingsError as exc:
-        _tell([Finding(problem.name, problem.found, problem.allowed) for problem in exc.problems], as_json=asked.json)
+        _print_findings(
+            [Finding(problem.name, problem.found, problem.allowed) for problem in exc.problems], as_json=args.json
+        )
         return MISCONFIGURED
-    findings = [finding for check in CHECKS for finding in check(told)]
-    _tell(findings, as_json=asked.json)
-    return BAD if any(finding.mend for finding in findings) else GOOD
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    _print_findings(findings, as_json=args.json)
+    return BAD if any(finding.fix for finding in findings) else GOOD
 
 
-def _tell(findings: Sequence[Finding], *, as_json: bool) -> None:
+def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings]))
         return
     for finding in findings:
-        print(f"{'!!' if finding.mend else 'ok'}  {finding.check:<12} {finding.found}")
-        if finding.mend:
-            print(f"                 mend: {finding.mend}")
+        print(f"{'!!' if finding.fix else 'ok'}  {finding.check:<12} {finding.found}")
+        if finding.fix:
+            print(f"                 mend: {finding.fix}")
 
 
 def _python(_: Settings) -> Iterator[Finding]:
@@ -73,8 +75,8 @@ def _dotenv(_: Settings) -> Iterator[Finding]:
         yield Finding("settings", f"{path}, readable by you alone")
 
 
-def _state(told: Settings) -> Iterator[Finding]:
-    path = told.state_dir
+def _state(settings: Settings) -> Iterator[Finding]:
+    path = settings.state_dir
     if path is None:
         yield Finding("state", "no state directory", "set IBKR_BRIDGE_STATE_DIR to a directory the bridge can write")
         return
@@ -85,32 +87,32 @@ def _state(told: Settings) -> Iterator[Finding]:
         yield Finding("state", f"{nearest} cannot be written", f"make it writable for this user: chown $USER {nearest}")
 
 
-def _orders(told: Settings) -> Iterator[Finding]:
-    path = told.state_dir / FILE if told.state_dir else None
+def _orders(settings: Settings) -> Iterator[Finding]:
+    path = settings.state_dir / FILE if settings.state_dir else None
     if path is None or not is_file(path):
         yield Finding("orders", "no order has been written down yet")
         return
-    count, flaws = proved(path)
+    count, flaws = verify_file(path)
     mend = "look at it: bridge.py orders verify; move the file away to begin a new one" if flaws else ""
     yield Finding("orders", flaws[0] if flaws else f"{count} entries in their journal, all as they were written", mend)
 
 
-def _bridge(told: Settings) -> Iterator[Finding]:
+def _bridge(settings: Settings) -> Iterator[Finding]:
     try:
-        with open_client(told) as client:
+        with open_client(settings) as client:
             found = client.status()
     except ClientError as exc:
-        yield Finding("bridge", *in_short(exc))
+        yield Finding("bridge", *summarise(exc))
         return
-    yield Finding("bridge", f"answers at {told.url}")
-    yield Finding("session", IN_WORDS[found["state"]], "" if found["authenticated"] else str(found["hint"]))
+    yield Finding("bridge", f"answers at {settings.url}")
+    yield Finding("session", STATE_TEXT[found["state"]], "" if found["authenticated"] else str(found["hint"]))
 
 
-def _gateway(told: Settings) -> Iterator[Finding]:
-    address = told.gateway_url
+def _gateway(settings: Settings) -> Iterator[Finding]:
+    address = settings.gateway_url
     try:
-        with socket.create_connection((address.host, address.port), WITHIN) as plain:
-            greeting = _greeted(plain, address.host) if address.scheme == "https" else "plain HTTP"
+        with socket.create_connection((address.host, address.port), TIMEOUT_S) as plain:
+            greeting = _tls_handshake(plain, address.host) if address.scheme == "https" else "plain HTTP"
     except ssl.SSLError:
         mend = "correct IBKR_GATEWAY_URL: https or http, host, port"
         yield Finding("gateway", f"{address} answers, but not with TLS", mend)
@@ -123,7 +125,7 @@ def _gateway(told: Settings) -> Iterator[Finding]:
         yield Finding("gateway", f"{address} greets with {greeting}")
 
 
-def _greeted(plain: socket.socket, host: str) -> str:
+def _tls_handshake(plain: socket.socket, host: str) -> str:
     """What the Gateway says in TLS; its certificate is judged by the daemon, here it is only looked at."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

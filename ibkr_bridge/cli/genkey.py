@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from ibkr_bridge.cli import GOOD
 
-BYTES = 32  # 256 bits, 43 characters
+KEY_BYTES = 32  # 256 bits, 43 characters
 
 
 def run(argv: Sequence[str]) -> int:
     """Print a new key, alone on its line, ready for `.env`."""
     parser = argparse.ArgumentParser(prog="bridge.py genkey", description="Make a key for IBKR_BRIDGE_KEY.")
     parser.add_argument("--json", action="store_true", help="as JSON")
-    asked = parser.parse_args(argv)
-    key = secrets.token_urlsafe(BYTES)
-    print(json.dumps({"key": key}) if asked.json else key)
+    args = parser.parse_args(argv)
+    key = secrets.token_urlsafe(KEY_BYTES)
+    print(json.dumps({"key": key}) if args.json else key)
     return GOOD

@@ -12,44 +12,44 @@ import ssl
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.config.settings import Settings, SettingsError, load
-from ibkr_bridge.config.sources import dotenv_path, refreshed
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.config.settings import Settings, SettingsError, load_settings
+from ibkr_bridge.config.sources import dotenv_path, environment_at_reload
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.observe.logs import Log, open_log
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 
-GARBAGE_AFTER = 10_000  # objects; Python's 700 make the collector run every few calls
+GC_THRESHOLD = 10_000  # objects; Python's 700 make the collector run every few calls
 
 
 def run(argv: Sequence[str]) -> int:
     """Serve until a signal comes. Returns 0 after a drain, 1 on trouble, 78 where the settings cannot be used."""
     argparse.ArgumentParser(prog="bridge.py serve", description="Run the bridge.").parse_args(argv)
     try:
-        settings = load(os.environ, dotenv_path())
+        settings = load_settings(os.environ, dotenv_path())
     except SettingsError as exc:
-        print(complaint(exc), file=sys.stderr)
+        print(settings_message(exc), file=sys.stderr)
         return MISCONFIGURED
     return serve(settings)
 
 
 def serve(settings: Settings) -> int:
     """Run one bridge with these settings until a signal comes."""
-    bus, scrubber = Bus(), Scrubber()
-    log = open_log(settings.log_format, settings.log_level, scrubber, os.environ)
-    log.listen(bus)
+    bus, redactor = Bus(), Redactor()
+    log = open_log(settings.log_format, settings.log_level, redactor, os.environ)
+    log.attach(bus)
     try:
-        return asyncio.run(_until_stopped(Bridge(settings, bus, scrubber, env=os.environ), log))
+        return asyncio.run(_run_until_stopped(Bridge(settings, bus, redactor, env=os.environ), log))
     except ssl.SSLError:
         print("IBKR_GATEWAY_CA_FILE: the file holds no certificates; PEM is needed", file=sys.stderr)
         return MISCONFIGURED
     except OSError as exc:
-        print(why_not(exc, settings), file=sys.stderr)
+        print(start_failure(exc, settings), file=sys.stderr)
         return BAD
 
 
-def why_not(exc: OSError, settings: Settings) -> str:
+def start_failure(exc: OSError, settings: Settings) -> str:
     """Why the bridge could not start, and how to find out more."""
     address = settings.url
     if exc.errno == errno.EADDRINUSE:
@@ -60,7 +60,7 @@ def why_not(exc: OSError, settings: Settings) -> str:
     return f"The bridge could not start at {address}: {exc.strerror or type(exc).__name__}"
 
 
-async def _until_stopped(bridge: Bridge, log: Log) -> int:
+async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):  # before systemd hears READY: a stop may follow at once
         loop.add_signal_handler(signum, bridge.stop.set)
@@ -68,7 +68,7 @@ async def _until_stopped(bridge: Bridge, log: Log) -> int:
     await bridge.start()
     loop.add_signal_handler(signal.SIGHUP, _reload, bridge, log)
     gc.freeze()  # what stands now stays: the collector need not go through it again and again
-    gc.set_threshold(GARBAGE_AFTER)
+    gc.set_threshold(GC_THRESHOLD)
     await bridge.stop.wait()
     unfinished = await bridge.finish()
     return BAD if bridge.failed or unfinished else GOOD
@@ -76,5 +76,5 @@ async def _until_stopped(bridge: Bridge, log: Log) -> int:
 
 def _reload(bridge: Bridge, log: Log) -> None:
     """Keys and log level, read again; all else takes a restart."""
-    settings = bridge.reload(lambda: load(refreshed(os.environ), dotenv_path()))
+    settings = bridge.reload(lambda: load_settings(environment_at_reload(os.environ), dotenv_path()))
     log.level = settings.log_level if settings else log.level

@@ -22,24 +22,24 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--live", action="store_true", help="live account numbers instead of paper ones")
     parser.add_argument("--pacing", action="store_true", help="answer 429 as IBKR does, and box whoever goes on")
     parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     try:
-        return asyncio.run(_until_stopped(asked))
+        return asyncio.run(_run_until_stopped(args))
     except OSError as exc:
-        print(f"127.0.0.1:{asked.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
+        print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
         return BAD
 
 
-async def _until_stopped(asked: argparse.Namespace) -> int:
+async def _run_until_stopped(args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     simulator = Simulator(
-        clock=FastClock(asked.rate),
-        gateway_port=asked.gateway_port,
-        pacing=asked.pacing,
-        live=asked.live,
-        logged_in=not asked.signed_out,
+        clock=FastClock(args.rate),
+        gateway_port=args.gateway_port,
+        pacing=args.pacing,
+        live=args.live,
+        logged_in=not args.signed_out,
     )
     async with simulator:
         control = Control(simulator, control_path(simulator.gateway.port))

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, complaint
-from ibkr_bridge.cli.bridge_access import in_short, open_client, settings
+from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.config.settings import SettingsError
 
-EVERY = 2.0  # seconds
-IN_WORDS = {
+WATCH_INTERVAL_S = 2.0  # seconds
+STATE_TEXT = {
     "starting": "STARTING: the session has not been looked at yet",
     "unreachable": "UNREACHABLE: there is no connection to the Gateway",
     "silent": "SILENT: the Gateway does not answer sensibly",
@@ -32,43 +32,43 @@ def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bridge.py status", description="The session, in words.")
     parser.add_argument("--json", action="store_true", help="one JSON object a look")
     parser.add_argument("--watch", action="store_true", help="look again every two seconds, until Ctrl-C")
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     try:
-        told = settings()
+        settings = client_settings()
     except SettingsError as exc:
-        print(complaint(exc), file=sys.stderr)
+        print(settings_message(exc), file=sys.stderr)
         return MISCONFIGURED
-    with open_client(told) as client:
-        result = _look(client, as_json=asked.json)
-        while asked.watch:
-            time.sleep(EVERY)
-            result = _look(client, as_json=asked.json)
+    with open_client(settings) as client:
+        result = _print_once(client, as_json=args.json)
+        while args.watch:
+            time.sleep(WATCH_INTERVAL_S)
+            result = _print_once(client, as_json=args.json)
     return result
 
 
-def _look(client: BridgeClient, *, as_json: bool) -> int:
+def _print_once(client: BridgeClient, *, as_json: bool) -> int:
     try:
         found = client.status()
     except ClientError as exc:
-        text = ": ".join(in_short(exc))
+        text = ": ".join(summarise(exc))
         print(json.dumps({"state": None, "error": text}) if as_json else text, flush=True)
         return BAD
-    print(json.dumps(found) if as_json else in_words(found, datetime.now(UTC)), flush=True)
+    print(json.dumps(found) if as_json else format_status(found, datetime.now(UTC)), flush=True)
     return GOOD if found["authenticated"] else BAD
 
 
-def in_words(found: dict[str, Any], now: datetime) -> str:
+def format_status(found: dict[str, Any], now: datetime) -> str:
     """The status as a person reads it."""
     rows = ((name, tell(found, now)) for name, tell in ROWS)
-    return "\n".join((IN_WORDS[found["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
+    return "\n".join((STATE_TEXT[found["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
 
 
-def _ago(found: dict[str, Any], now: datetime) -> str:
+def _since(found: dict[str, Any], now: datetime) -> str:
     since = datetime.fromisoformat(found["since"])
-    return f"{since:%Y-%m-%d %H:%M:%S} UTC, {_span((now - since).total_seconds())}"
+    return f"{since:%Y-%m-%d %H:%M:%S} UTC, {_format_span((now - since).total_seconds())}"
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             count = int(seconds // size)
@@ -107,10 +107,10 @@ def _gateway(found: dict[str, Any], _: datetime) -> str:
 def _traffic(found: dict[str, Any], _: datetime) -> str:
     budget, waiting = found["budget"] or {"used": 0, "of": "any"}, found["waiting"]
     queues = ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "nobody"
-    return f"{budget['used']} of {budget['of']} calls a second used; waiting: {queues}{_answered(found['memory'])}"
+    return f"{budget['used']} of {budget['of']} calls a second used; waiting: {queues}{_cache_hits(found['memory'])}"
 
 
-def _answered(memory: dict[str, Any] | None) -> str:
+def _cache_hits(memory: dict[str, Any] | None) -> str:
     rate = memory and memory["hit_rate"]
     return f"; {rate:.0%} of reads answered without asking IBKR" if rate else ""
 
@@ -130,14 +130,14 @@ def _orders(found: dict[str, Any], _: datetime) -> str:
 
 def _stream(found: dict[str, Any], now: datetime) -> str:
     stream = found["stream"]
-    since = _span((now - datetime.fromisoformat(stream["since"])).total_seconds())
+    since = _format_span((now - datetime.fromisoformat(stream["since"])).total_seconds())
     is_up = f"up for {since}" if stream["up"] else f"down for {since}: {stream['reason']}"
     behind = f", {stream['behind']} behind" if stream["behind"] else ""
     return f"{is_up}; {stream['readers']} readers{behind}, {stream['quotes']} contracts of 100"
 
 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
-    ("since", _ago),
+    ("since", _since),
     ("why", lambda found, _: str(found["reason"])),
     ("to do", lambda found, _: str(found["hint"])),
     ("next", lambda found, _: str(found["next"])),

@@ -20,19 +20,19 @@ LOGIN, CLEAR, LIST = "login", "clear", "list"
 
 def run(argv: Sequence[str]) -> int:
     """Set a fault to work, or end all. Returns 0 where the simulator did it, 1 where it could not."""
-    asked = _parser().parse_args(argv)
-    told = {"kind": asked.fault, **{name: value for name in FIGURES if (value := getattr(asked, name)) is not None}}
-    method, target = WAYS.get(asked.fault, ("POST", "/faults"))
+    args = _parser().parse_args(argv)
+    told = {"kind": args.fault, **{name: value for name in FIGURES if (value := getattr(args, name)) is not None}}
+    method, target = COMMANDS.get(args.fault, ("POST", "/faults"))
     try:
-        answer = asyncio.run(send(control_path(asked.port), method, target, told if method == "POST" else None))
+        answer = asyncio.run(send(control_path(args.port), method, target, told if method == "POST" else None))
     except ControlError as exc:
         print(exc, file=sys.stderr)
         return BAD
-    print(json.dumps(answer["active"]) if asked.json else _in_words(answer))
+    print(json.dumps(answer["active"]) if args.json else _format_result(answer))
     return GOOD
 
 
-WAYS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}
+COMMANDS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}
 FIGURES = ("path", "times", "seconds", "status")
 
 
@@ -45,23 +45,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"faults:\n{kinds}\n\nand:\n{ways}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("fault", choices=[*KINDS, *WAYS], metavar="FAULT", help="one of those below")
+    parser.add_argument("fault", choices=[*KINDS, *COMMANDS], metavar="FAULT", help="one of those below")
     parser.add_argument("--path", help="only for targets that contain this")
     parser.add_argument("--times", type=int, help="for so many calls (default: until cleared)")
     parser.add_argument("--seconds", type=float, help="for delay: how long")
     parser.add_argument("--status", type=int, help="for status: which")
-    parser.add_argument("--port", type=int, default=_usual_port(), help="of the demo's bridge, or of the sim")
+    parser.add_argument("--port", type=int, default=_default_port(), help="of the demo's bridge, or of the sim")
     parser.add_argument("--json", action="store_true", help="print what is at work as JSON")
     return parser
 
 
-def _usual_port() -> int:
+def _default_port() -> int:
     try:
         return urlsplit(os.environ.get("IBKR_BRIDGE_URL", "")).port or 8000
     except ValueError:
         return 8000
 
 
-def _in_words(answer: dict[str, Any]) -> str:
+def _format_result(answer: dict[str, Any]) -> str:
     active = [f"{fault['kind']}{' for ' + fault['path'] if fault['path'] else ''}" for fault in answer["active"]]
     return f"At work: {', '.join(active)}" if active else "Nothing is at work; all is well."

@@ -12,21 +12,21 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from ibkr_bridge.client.errors import (
-    BridgeCutOff,
+    BridgeConnectionLost,
     ClientError,
-    NotNow,
     NotThisBridge,
+    TemporarilyUnavailable,
 )
 from ibkr_bridge.client.reply import Reply
-from ibkr_bridge.client.request import Params, seconds, written
-from ibkr_bridge.client.transport import Road
-from ibkr_bridge.config.settings import Caller, load_caller
+from ibkr_bridge.client.request import Params, build_call, check_seconds
+from ibkr_bridge.client.transport import Transport
+from ibkr_bridge.config.settings import ClientSettings, load_client_settings
 from ibkr_bridge.config.sources import dotenv_path
 
-CONNECTING = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/gateway/exchange.py
+GATEWAY_CONNECT_S = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/gateway/exchange.py
 BODY_FACTOR = 4  # likewise: a body may take so many times the deadline of its head
-MARGIN = 5.0  # seconds by which we wait longer: the bridge, not we, says what happened
-REPEATS = 2  # three attempts tell a hiccup from trouble
+MARGIN_S = 5.0  # seconds by which we wait longer: the bridge, not we, says what happened
+DEFAULT_REPEATS = 2  # three attempts tell a hiccup from trouble
 
 
 class BridgeClient:
@@ -50,19 +50,19 @@ class BridgeClient:
         key: str | None = None,
         *,
         timeout: float | None = None,
-        repeats: int = REPEATS,
+        repeats: int = DEFAULT_REPEATS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         given = {"IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": key}
         env = {**os.environ, **{name: value for name, value in given.items() if value is not None}}
-        told = load_caller(env, dotenv_path())
-        self.url = str(told.url)
-        self._timeout = longest(told) if timeout is None else seconds(timeout, "timeout")
+        settings = load_client_settings(env, dotenv_path())
+        self.url = str(settings.url)
+        self._timeout = default_timeout(settings) if timeout is None else check_seconds(timeout, "timeout")
         self._repeats = repeats
         self._clock = clock
         self._sleep = sleep
-        self._road = Road(self.url, told.key, clock)
+        self._road = Transport(self.url, settings.key, clock)
 
     def __repr__(self) -> str:
         return f"<BridgeClient {self.url}>"
@@ -98,15 +98,15 @@ class BridgeClient:
     def health(self) -> dict[str, Any]:
         """Whether the bridge's process can serve, in its own words; while it ends, too."""
         try:
-            return self._object("/health")
-        except NotNow as exc:
+            return self._get_object("/health")
+        except TemporarilyUnavailable as exc:
             if exc.reply is None:
                 raise
             return _as_object(exc.reply)
 
     def status(self) -> dict[str, Any]:
         """Everything the bridge knows of the session and itself."""
-        return self._object("/gateway/status")
+        return self._get_object("/gateway/status")
 
     def orders(self, state: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """The orders of the last day and all that are open, the latest first, as the bridge's journal knows them."""
@@ -119,9 +119,9 @@ class BridgeClient:
 
     def authenticated(self) -> bool:
         """Whether a brokerage call would work now."""
-        return self._object("/gateway/auth-status").get("authenticated") is True
+        return self._get_object("/gateway/auth-status").get("authenticated") is True
 
-    def _object(self, path: str) -> dict[str, Any]:
+    def _get_object(self, path: str) -> dict[str, Any]:
         return _as_object(self.request("GET", path))
 
     def request(
@@ -148,23 +148,23 @@ class BridgeClient:
             ClientError: no good answer came; the class says why, and whether it makes sense to ask again.
             ValueError: the call cannot be written down.
         """
-        call = written(method, path, body, params, wait, request_id)
+        call = build_call(method, path, body, params, wait, request_id)
         until = self._clock() + self._timeout + call.wait
         repeats = self._repeats if call.repeatable else 0
         while True:
             outcome = self._road.attempt(call, until)
             if isinstance(outcome, Reply):
                 return outcome
-            pause = _pause(outcome)
+            pause = _retry_delay(outcome)
             if repeats <= 0 or pause is None or self._clock() + pause >= until:
                 raise outcome
             repeats -= 1
             self._sleep(pause)
 
 
-def longest(told: Caller) -> float:
+def default_timeout(settings: ClientSettings) -> float:
     """Seconds, a little more than the bridge takes: turn, connection, head, and a body it holds until it is whole."""
-    return told.max_wait + CONNECTING + told.gateway_timeout * (1 + BODY_FACTOR) + MARGIN
+    return settings.max_wait_s + GATEWAY_CONNECT_S + settings.gateway_timeout_s * (1 + BODY_FACTOR) + MARGIN_S
 
 
 def _as_object(reply: Reply) -> dict[str, Any]:
@@ -174,8 +174,8 @@ def _as_object(reply: Reply) -> dict[str, Any]:
     return parsed
 
 
-def _pause(error: ClientError) -> float | None:
+def _retry_delay(error: ClientError) -> float | None:
     """Seconds after which a safe read is asked again; None where that makes no sense."""
-    if isinstance(error, BridgeCutOff):
+    if isinstance(error, BridgeConnectionLost):
         return 0.0
     return error.retry_after if error.retryable else None

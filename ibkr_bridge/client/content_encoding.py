@@ -9,10 +9,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 
-GZIP, ZLIB, BARE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's names for how a stream begins
+GZIP, ZLIB, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's names for how a stream begins
 
 
-def unpacked(body: bytes, codings: str) -> bytes:
+def decompress(body: bytes, codings: str) -> bytes:
     """The body as it was before it was packed; as it is, where nobody here knows how to unpack it.
 
     Args:
@@ -22,11 +22,11 @@ def unpacked(body: bytes, codings: str) -> bytes:
         ValueError: it is broken, or not all of it is here.
     """
     names = [name for each in codings.lower().split(",") if (name := each.strip()) not in ("", "identity")]
-    if set(names) - set(OPENED_BY):
+    if set(names) - set(DECODERS):
         return body
     for name in reversed(names):
         try:
-            body = OPENED_BY[name](body)
+            body = DECODERS[name](body)
         except zlib.error as exc:
             raise ValueError("the packed body is broken") from exc
     return body
@@ -36,8 +36,8 @@ def _gzip(packed: bytes) -> bytes:
     """One member after the other: several make one text."""
     pieces = []
     while packed:
-        piece, packed = _whole(packed, GZIP)
-        pieces.append(piece)
+        chunk, packed = _decompress_stream(packed, GZIP)
+        pieces.append(chunk)
     return b"".join(pieces)
 
 
@@ -46,12 +46,12 @@ def _deflate(packed: bytes) -> bytes:
     if not packed:
         return b""
     try:
-        return _whole(packed, ZLIB)[0]
+        return _decompress_stream(packed, ZLIB)[0]
     except zlib.error:
-        return _whole(packed, BARE)[0]
+        return _decompress_stream(packed, RAW_DEFLATE)[0]
 
 
-def _whole(packed: bytes, begins: int) -> tuple[bytes, bytes]:
+def _decompress_stream(packed: bytes, begins: int) -> tuple[bytes, bytes]:
     """One stream to its end, and what lies behind it."""
     stream = zlib.decompressobj(begins)
     plain = stream.decompress(packed)
@@ -60,4 +60,4 @@ def _whole(packed: bytes, begins: int) -> tuple[bytes, bytes]:
     return plain, stream.unused_data
 
 
-OPENED_BY: Mapping[str, Callable[[bytes], bytes]] = {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate}
+DECODERS: Mapping[str, Callable[[bytes], bytes]] = {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate}

@@ -41,7 +41,7 @@ class ClientError(Exception):
 
     code: str = "client_error"
     hint: str = ""
-    harmless: ClassVar[bool] = False
+    is_harmless: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ClientError(Exception):
         self.hint = self.hint if hint is None else hint
         self.request_id = request_id
         self.retry_after = retry_after
-        self.retryable = self.harmless if retryable is None else retryable
+        self.retryable = self.is_harmless if retryable is None else retryable
         self.reply = reply
 
     @property
@@ -78,85 +78,85 @@ class ClientError(Exception):
         return f"{self.code}: {self.detail}{f'; {self.hint}' if self.hint else ''}{known}"
 
 
-class NoAnswer(ClientError):
+class NoResponse(ClientError):
     """No whole answer of this bridge came. Where a change had been sent, that is `OrderUnknown` instead."""
 
 
-class BridgeUnreachable(NoAnswer):
+class BridgeUnreachable(NoResponse):
     """No connection; nothing was sent."""
 
-    code, harmless = "bridge_unreachable", True
+    code, is_harmless = "bridge_unreachable", True
     hint = "start the bridge (python bridge.py), or correct IBKR_BRIDGE_URL"
 
 
-class BridgeSilent(NoAnswer):
+class BridgeTimeout(NoResponse):
     """It took the call and did not answer in time."""
 
-    code, harmless = "bridge_silent", True
+    code, is_harmless = "bridge_timeout", True
     hint = "look into its log; restart it if this lasts"
 
 
-class BridgeCutOff(NoAnswer):
+class BridgeConnectionLost(NoResponse):
     """The connection ended before the whole answer was here, or the answer cannot be unpacked."""
 
-    code, harmless = "bridge_cut_off", True
+    code, is_harmless = "bridge_connection_lost", True
     hint = "look into the bridge's log; it may be restarting"
 
 
-class NotThisBridge(NoAnswer):
+class NotThisBridge(NoResponse):
     """Something else answers at the bridge's address."""
 
     code = "not_this_bridge"
     hint = "correct IBKR_BRIDGE_URL"
 
 
-class BridgeSaidNo(ClientError):
+class BridgeRefused(ClientError):
     """The bridge itself refused, in its own words."""
 
 
-class NoEntry(BridgeSaidNo):
-    """Who or where the caller is: `bad_key`, `scope`, `foreign_host`, `foreign_origin`."""
+class AccessDenied(BridgeRefused):
+    """Who or where the caller is: `invalid_key`, `scope`, `host_not_allowed`, `origin_not_allowed`."""
 
 
-class Malformed(BridgeSaidNo):
-    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method`, `too_large`, `uri_too_long`."""
+class InvalidRequest(BridgeRefused):
+    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method`, `payload_too_large`, `uri_too_long`."""
 
 
-class Refused(BridgeSaidNo):
+class Refused(BridgeRefused):
     """The guard said no and nothing was sent; a person has to change a setting or lift a pause."""
 
 
-class Conflict(BridgeSaidNo):
+class Conflict(BridgeRefused):
     """Another order is in the way, and nothing was sent: `order_in_progress`, `duplicate_order`,
     `idempotency_mismatch`, `reply_not_found`."""
 
 
-class NotNow(BridgeSaidNo):
-    """Nothing was sent; waiting may help: `paced`, `penalty_box`, `busy`, `session_down`, `maintenance`, `stopping`,
-    `journal_down`, `line_limit`, `not_ready`."""
+class TemporarilyUnavailable(BridgeRefused):
+    """Nothing was sent; waiting may help: `rate_limited`, `penalty_box`, `busy`, `session_unavailable`, `maintenance`, `stopping`,
+    `journal_unavailable`, `market_data_limit`, `not_ready`."""
 
 
-class GatewayTrouble(BridgeSaidNo):
+class GatewayError(BridgeRefused):
     """The Gateway, or IBKR behind it, did not do its part."""
 
 
-class OrderUnknown(GatewayTrouble):
+class OrderUnknown(GatewayError):
     """What was asked for may have happened. Never send it again: look for it first."""
 
     code, hint = errors.OrderUnknown.code, errors.OrderUnknown.hint
 
 
-class Internal(BridgeSaidNo):
+class Internal(BridgeRefused):
     """The bridge's own bug; its log tells more under the request's id."""
 
 
-class IbkrSaidNo(ClientError):
+class IbkrError(ClientError):
     """IBKR's own answer, unchanged, and it is no yes; `status` and `body` are IBKR's."""
 
     code = "ibkr_error"
 
 
-class NotJson(IbkrSaidNo):
+class NotJson(IbkrError):
     """The status is a yes, but the body is no JSON; `request()` gives it as it is."""
 
     code = "not_json"

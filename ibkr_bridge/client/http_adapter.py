@@ -23,11 +23,14 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.util import parse_url
 
 HTTP = b"HTTP/1."  # how an answer begins
-LONGEST = 86400.0  # seconds; the system takes no endless time
-TARGET, UNTIL = ":target", ":until"  # told to a connection beside the headers; http.client refuses to send such names
+MAX_TIMEOUT_S = 86400.0  # seconds; the system takes no endless time
+TARGET, DEADLINE = (
+    ":target",
+    ":until",
+)  # told to a connection beside the headers; http.client refuses to send such names
 
 
-class Unfinished(http.client.HTTPException):
+class TruncatedResponse(http.client.HTTPException):
     """The connection ended inside a line, or before the line that ends a head.
 
     Args:
@@ -39,7 +42,7 @@ class Unfinished(http.client.HTTPException):
         self.is_http = begun[: len(HTTP)] == HTTP[: len(begun)]
 
 
-class Lines(io.BufferedReader):
+class LineReader(io.BufferedReader):
     """What the bridge sends, for http.client to read: a line ends with its end, or it is none."""
 
     _first: bytes | None = None
@@ -55,20 +58,20 @@ class Lines(io.BufferedReader):
             self._first = line
         if line.endswith(b"\n") or len(line) == size:
             return line
-        raise Unfinished(self._first)
+        raise TruncatedResponse(self._first)
 
 
-class Answer(http.client.HTTPResponse):
+class CheckedHttpResponse(http.client.HTTPResponse):
     """One answer, its lines whole: those of its head and those between the pieces of its body."""
 
     def __init__(
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
-        self.fp = Lines(self.fp.detach())
+        self.fp = LineReader(self.fp.detach())
 
 
-class Punctual(socket.socket):
+class DeadlineSocket(socket.socket):
     """A connected socket whose time is that of a call, however many pieces come.
 
     Args:
@@ -82,29 +85,29 @@ class Punctual(socket.socket):
 
     def sendall(self, *data: Any) -> None:
         """Send in what is left of the time."""
-        self._hurry()
+        self._apply_deadline()
         super().sendall(*data)
 
     def recv_into(self, *buffer: Any) -> int:
         """Receive in what is left of the time."""
-        self._hurry()
+        self._apply_deadline()
         return super().recv_into(*buffer)
 
-    def _hurry(self) -> None:
+    def _apply_deadline(self) -> None:
         left = self._left()
         if left <= 0:
             raise TimeoutError("the time is over")
-        self.settimeout(min(left, LONGEST))
+        self.settimeout(min(left, MAX_TIMEOUT_S))
 
 
-class Connection(HTTPConnection):
+class BridgeConnection(HTTPConnection):
     """One connection to the bridge.
 
     Args:
         clock: by which its deadlines count.
     """
 
-    response_class = Answer
+    response_class = CheckedHttpResponse
 
     def __init__(self, *address: Any, clock: Callable[[], float], **how: Any) -> None:
         super().__init__(*address, **how)
@@ -112,24 +115,24 @@ class Connection(HTTPConnection):
         self._until = -math.inf
 
     def _new_conn(self) -> socket.socket:
-        return Punctual(super()._new_conn(), lambda: self._until - self._clock())
+        return DeadlineSocket(super()._new_conn(), lambda: self._until - self._clock())
 
     def request(  # type: ignore[override]  # of urllib3's arguments it takes what the adapter gives
         self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, **how: Any
     ) -> None:
         """Send a request, whose raw target and deadline are told beside its headers."""
         told = dict(headers or {})
-        self._until = float(told.pop(UNTIL))
+        self._until = float(told.pop(DEADLINE))
         super().request(method, told.pop(TARGET), body, told, **how)
 
 
-class Connections(HTTPConnectionPool):
+class BridgeConnectionPool(HTTPConnectionPool):
     """Those that are kept."""
 
-    ConnectionCls = Connection
+    ConnectionCls = BridgeConnection
 
 
-class Adapter(HTTPAdapter):
+class BridgeAdapter(HTTPAdapter):
     """The road to one address; no proxy lies on it, whatever the environment says.
 
     Args:
@@ -141,10 +144,10 @@ class Adapter(HTTPAdapter):
     def __init__(self, url: str, clock: Callable[[], float], kept: int = 1) -> None:
         super().__init__()
         self._url, self._clock, self._kept = parse_url(url), clock, kept
-        self._connections = self._made()
+        self._connections = self._new_pool()
 
-    def _made(self) -> Connections:
-        return Connections(self._url.host or "", self._url.port, maxsize=self._kept, clock=self._clock)
+    def _new_pool(self) -> BridgeConnectionPool:
+        return BridgeConnectionPool(self._url.host or "", self._url.port, maxsize=self._kept, clock=self._clock)
 
     def get_connection_with_tls_context(
         self,
@@ -152,11 +155,11 @@ class Adapter(HTTPAdapter):
         verify: bool | str | None,
         proxies: Mapping[str, str] | None = None,
         cert: tuple[str, str] | str | None = None,
-    ) -> Connections:
+    ) -> BridgeConnectionPool:
         """The connections there are."""
         return self._connections
 
     def close(self) -> None:
         """Let go of the connections; whoever calls again gets new ones."""
-        resting, self._connections = self._connections, self._made()
+        resting, self._connections = self._connections, self._new_pool()
         resting.close()

@@ -11,7 +11,7 @@ from ibkr_bridge.client.errors import (
     NotJson,
 )
 
-SOURCE, REQUEST_ID = "X-Bridge-Source", "X-Request-ID"
+SOURCE_HEADER, REQUEST_ID_HEADER = "X-Bridge-Source", "X-Request-ID"
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Reply:
     @property
     def request_id(self) -> str | None:
         """Under which the bridge's log knows the call."""
-        return self.headers.get(REQUEST_ID)
+        return self.headers.get(REQUEST_ID_HEADER)
 
     @property
     def source(self) -> str | None:
         """Who answered: `gateway` for IBKR, `bridge` for the bridge itself."""
-        return self.headers.get(SOURCE)
+        return self.headers.get(SOURCE_HEADER)
 
     def json(self) -> Any:
         """The body, parsed; None where there is none.

@@ -15,21 +15,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, OTHER_THAN_VISIBLE, met
+from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, NOT_VISIBLE_ASCII, endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-OWN_READS = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
-ONE_SLASH = re.compile(r"/(?!/)[^#]*", re.DOTALL)
-LONGEST = 4000  # bytes of path and query: server/request_target.py
-NAME = re.compile(r"[!-~]{1,64}")  # what a header can carry; the bridge takes some of these and makes one for others
-LONGEST_WAIT = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
+OWN_READ_ROUTES = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
+PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
+MAX_TARGET_BYTES = 4000  # bytes of path and query: server/request_target.py
+REQUEST_ID_PATTERN = re.compile(
+    r"[!-~]{1,64}"
+)  # what a header can carry; the bridge takes some of these and makes one for others
+MAX_WAIT_S = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
 
 Params = Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Call:
+class BridgeCall:
     """A call, written down."""
 
     method: str
@@ -44,9 +46,9 @@ class Call:
     repeatable: bool
 
 
-def written(
+def build_call(
     method: str, path: str, body: object, params: Params | None, wait: float | None, request_id: str | None
-) -> Call:
+) -> BridgeCall:
     """Write a call down. Arguments: see `BridgeClient.request`.
 
     Raises:
@@ -55,60 +57,62 @@ def written(
     method, name = method.upper(), request_id or uuid.uuid4().hex
     if method not in METHODS:
         raise ValueError(f"the method is none of {', '.join(METHODS)}")
-    if not NAME.fullmatch(name):
+    if not REQUEST_ID_PATTERN.fullmatch(name):
         raise ValueError("a request id has visible ASCII characters alone, and 64 at most")
-    target = _target(path, params or {})
-    patience = None if wait is None else min(seconds(wait, "wait"), LONGEST_WAIT)
+    target = _build_target(path, params or {})
+    max_wait_s = None if wait is None else min(check_seconds(wait, "wait"), MAX_WAIT_S)
     headers = {
         "Accept": "*/*",
         "User-Agent": "ibkr-bridge-client",
         "X-Request-ID": name,
-        **({} if patience is None else {"X-Bridge-Wait": f"{patience:.3f}"}),
+        **({} if max_wait_s is None else {"X-Bridge-Wait": f"{max_wait_s:.3f}"}),
         **({} if body is None else {"Content-Type": "application/json"}),
     }
     data = body if isinstance(body, bytes | None) else json.dumps(body, allow_nan=False).encode()
-    return Call(method, target, headers, data, patience or 0.0, name, *_effect(method, target.partition("?")[0]))
+    return BridgeCall(
+        method, target, headers, data, max_wait_s or 0.0, name, *_effect_of(method, target.partition("?")[0])
+    )
 
 
-def _effect(method: str, path: str) -> tuple[bool, bool]:
-    if method in ("GET", "HEAD") and _own(path) in OWN_READS:
+def _effect_of(method: str, path: str) -> tuple[bool, bool]:
+    if method in ("GET", "HEAD") and _own_route(path) in OWN_READ_ROUTES:
         return False, True
-    row = met("GET" if method == "HEAD" else method, path)
-    return row.effect is not Effect.READ, row.repeatable
+    endpoint = endpoint_of("GET" if method == "HEAD" else method, path)
+    return endpoint.effect is not Effect.READ, endpoint.is_repeatable
 
 
-def _own(path: str) -> str:
+def _own_route(path: str) -> str:
     """A path of the bridge itself as its table has it: the last part of an order's is a variable."""
     plain = path.partition("?")[0].removesuffix("/")
     return "/orders/{id}" if plain.startswith("/orders/") and plain.count("/") == 2 else plain
 
 
-def _target(path: str, params: Params) -> str:
-    _judge(path)
-    query = urlencode({name: _as_ibkr_writes(value) for name, value in params.items() if value is not None}, safe=",")
+def _build_target(path: str, params: Params) -> str:
+    _check_path(path)
+    query = urlencode({name: _format_value(value) for name, value in params.items() if value is not None}, safe=",")
     target = path + ("&" if "?" in path else "?") * bool(query) + query
-    if len(target) > LONGEST:
-        raise ValueError(f"path and query are longer than the {LONGEST} bytes the bridge takes")
+    if len(target) > MAX_TARGET_BYTES:
+        raise ValueError(f"path and query are longer than the {MAX_TARGET_BYTES} bytes the bridge takes")
     return target
 
 
-def _judge(path: str) -> None:
+def _check_path(path: str) -> None:
     """Refuse what cannot go out as it is: others would mend it in one way or another."""
-    if not ONE_SLASH.fullmatch(path):
+    if not PATH_PATTERN.fullmatch(path):
         raise ValueError("a path begins with one slash and has no '#'; write '#' as %23")
-    if OTHER_THAN_VISIBLE.search(path):
+    if NOT_VISIBLE_ASCII.search(path):
         raise ValueError("a path has visible ASCII characters alone; write others as escapes, a space as %20")
     if MALFORMED_ESCAPE.search(path):
         raise ValueError("a percent sign in a path begins an escape, as in %20; write a literal one as %25")
 
 
-def _as_ibkr_writes(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def seconds(value: float, name: str) -> float:
+def check_seconds(value: float, name: str) -> float:
     """A span of time that makes sense.
 
     Raises:

@@ -9,35 +9,42 @@ from typing import Any
 
 from ibkr_bridge import errors
 from ibkr_bridge.client.errors import (
-    BridgeSaidNo,
+    AccessDenied,
+    BridgeRefused,
     ClientError,
     Conflict,
-    GatewayTrouble,
-    IbkrSaidNo,
+    GatewayError,
+    IbkrError,
     Internal,
-    Malformed,
-    NoEntry,
+    InvalidRequest,
     NotJson,
-    NotNow,
     OrderUnknown,
     Refused,
+    TemporarilyUnavailable,
 )
 from ibkr_bridge.client.reply import Reply
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 
-OURS = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
-LONGEST_PAUSE = 1e9  # seconds; a longer one is nobody's plan, and JSON has no infinity
-LONGEST_WORDS = 200  # characters of IBKR's own words in a message
+BRIDGE_MARK_HEADER = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
+MAX_RETRY_AFTER_S = 1e9  # seconds; a longer one is nobody's plan, and JSON has no infinity
+MAX_QUOTED_LENGTH = 200  # characters of IBKR's own words in a message
 
 
-NAMES = {kind.__name__: kind for kind in (NoEntry, Malformed, Refused, Conflict, NotNow, GatewayTrouble, Internal)}
-KINDS: Mapping[str, type[BridgeSaidNo]] = {  # a new code of the bridge finds its family by itself
-    **{leaf.code: NAMES[root.__name__] for root in errors.BridgeError.__subclasses__() for leaf in errors.family(root)},
+FAMILIES = {
+    kind.__name__: kind
+    for kind in (AccessDenied, InvalidRequest, Refused, Conflict, TemporarilyUnavailable, GatewayError, Internal)
+}
+FAMILY_BY_CODE: Mapping[str, type[BridgeRefused]] = {  # a new code of the bridge finds its family by itself
+    **{
+        leaf.code: FAMILIES[root.__name__]
+        for root in errors.BridgeError.__subclasses__()
+        for leaf in errors.error_classes(root)
+    },
     OrderUnknown.code: OrderUnknown,
 }
 
 
-def refusal(reply: Reply, now: datetime) -> ClientError | None:
+def error_of(reply: Reply, now: datetime) -> ClientError | None:
     """What an answer of the bridge means where it is no yes; None where it is one.
 
     Args:
@@ -45,16 +52,16 @@ def refusal(reply: Reply, now: datetime) -> ClientError | None:
     """
     if 200 <= reply.status < 300:
         return None
-    pause = read_pause(reply.headers.get("Retry-After"), now)
-    return (_by_bridge if reply.source == "bridge" else _by_ibkr)(reply, pause)
+    pause = parse_retry_after(reply.headers.get("Retry-After"), now)
+    return (_bridge_error if reply.source == "bridge" else _ibkr_error)(reply, pause)
 
 
-def _by_bridge(reply: Reply, pause: float | None) -> ClientError:
+def _bridge_error(reply: Reply, pause: float | None) -> ClientError:
     told = _object(reply)
     code = told.get("code")
     if not isinstance(code, str):
-        return _without_code(reply, pause)
-    return KINDS.get(code, BridgeSaidNo)(
+        return _plain_text_error(reply, pause)
+    return FAMILY_BY_CODE.get(code, BridgeRefused)(
         str(told.get("detail", "")),
         code=code,
         hint=str(told.get("hint", "")),
@@ -65,17 +72,17 @@ def _by_bridge(reply: Reply, pause: float | None) -> ClientError:
     )
 
 
-def _without_code(reply: Reply, pause: float | None) -> ClientError:
+def _plain_text_error(reply: Reply, pause: float | None) -> ClientError:
     """What /health, /livez and /readyz say in their own words, and the answers to HEAD, which have none."""
-    kind, code = (NotNow, "not_ready") if reply.status == 503 else (BridgeSaidNo, "refused")
+    kind, code = (TemporarilyUnavailable, "not_ready") if reply.status == 503 else (BridgeRefused, "refused")
     said = reply.text.strip() or f"the bridge answered {reply.status}"
     return kind(said, code=code, reply=reply, request_id=reply.request_id, retry_after=pause)
 
 
-def _by_ibkr(reply: Reply, pause: float | None) -> ClientError:
+def _ibkr_error(reply: Reply, pause: float | None) -> ClientError:
     said = _object(reply).get("error")
-    words = f": {Scrubber().scrub(said)[:LONGEST_WORDS]}" if isinstance(said, str) and said else ""
-    return IbkrSaidNo(
+    words = f": {Redactor().redact(said)[:MAX_QUOTED_LENGTH]}" if isinstance(said, str) and said else ""
+    return IbkrError(
         f"IBKR answered {reply.status}{words}",
         request_id=reply.request_id,
         retry_after=pause,
@@ -92,13 +99,13 @@ def _object(reply: Reply) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def read_pause(given: str | None, now: datetime) -> float | None:
+def parse_retry_after(given: str | None, now: datetime) -> float | None:
     """A `Retry-After`, seconds or a date, as seconds from now; None where there is none that can be read."""
     if given is None:
         return None
     text = given.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_PAUSE)
+        return min(float(text), MAX_RETRY_AFTER_S)
     try:
         return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
     except (TypeError, ValueError, OverflowError):  # no date, or one without a zone

@@ -14,8 +14,14 @@ from enum import Enum
 from pathlib import Path
 
 from ibkr_bridge.config.env_reader import TRUE, EnvReader
-from ibkr_bridge.config.sources import SECRETS, handed_over, read_dotenv, read_secret_files, unclear
-from ibkr_bridge.config.value_types import Fingerprint, Problem, Window
+from ibkr_bridge.config.sources import (
+    SECRET_NAMES,
+    lines_systemd_reads_differently,
+    read_dotenv,
+    read_secret_files,
+    systemd_env_copy,
+)
+from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyWindow
 
 
 class Mode(Enum):
@@ -116,17 +122,17 @@ class Settings:
     """First path segments bridged besides iserver, portfolio and marketdata."""
     state_dir: Path | None
     """Where the journal of orders, cookies and the pause are kept; None where the machine offers no place."""
-    max_wait: float
+    max_wait_s: float
     """Longest wait for a turn at the Gateway, seconds."""
-    gateway_timeout: float
+    gateway_timeout_s: float
     """Longest wait for the head of an answer, seconds."""
-    gateway_watch: float
+    gateway_watch_s: float
     """Between two looks at the session, seconds."""
     add_coid: bool
     """Whether orders without a cOID get one, by which they can be found again."""
     region: Region
     """Whose midnight ends the session."""
-    maintenance: tuple[Window, ...]
+    maintenance: tuple[WeeklyWindow, ...]
     """IBKR's known windows, in local time of the region."""
     log_level: LogLevel
     """The least important line written."""
@@ -142,7 +148,7 @@ class Settings:
         """Every key, for those who must keep them out of sight."""
         return tuple(key for key in (self.key, self.key_previous, self.readonly_key) if key)
 
-    def pointed_at(self, gateway: str) -> Settings:
+    def with_gateway(self, gateway: str) -> Settings:
         """The same settings for another Gateway on this machine, such as a simulated one."""
         scheme, _, rest = gateway.partition("://")
         host, _, port = rest.rpartition(":")
@@ -159,17 +165,19 @@ class Settings:
         Raises:
             SettingsError: one problem for each thing to mend, in the order of the example file.
         """
-        read = EnvReader(env, secrets=SECRETS, problems=problems or [])
-        remote = read.says("IBKR_BRIDGE_ALLOW_REMOTE") in TRUE
-        pinned = bool(read.says("IBKR_GATEWAY_FINGERPRINT") or read.says("IBKR_GATEWAY_CA_FILE"))
+        read = EnvReader(env, secrets=SECRET_NAMES, problems=problems or [])
+        remote = read.peek("IBKR_BRIDGE_ALLOW_REMOTE") in TRUE
+        pinned = bool(read.peek("IBKR_GATEWAY_FINGERPRINT") or read.peek("IBKR_GATEWAY_CA_FILE"))
         settings = cls(
-            url=Address(*read.listen("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote)),
+            url=Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote)),
             key=read.key("IBKR_BRIDGE_KEY", needed=True),
             key_previous=read.key("IBKR_BRIDGE_KEY_PREVIOUS") or None,
             readonly_key=read.key("IBKR_BRIDGE_READONLY_KEY") or None,
-            gateway_url=Address(*read.gateway("IBKR_GATEWAY_URL", default="https://127.0.0.1:5000", pinned=pinned)),
+            gateway_url=Address(
+                *read.gateway_address("IBKR_GATEWAY_URL", default="https://127.0.0.1:5000", pinned=pinned)
+            ),
             gateway_socket=read.socket("IBKR_GATEWAY_SOCKET"),
-            gateway_fingerprint=read.parsed("IBKR_GATEWAY_FINGERPRINT", Fingerprint.parse, default=None),
+            gateway_fingerprint=read.parse("IBKR_GATEWAY_FINGERPRINT", Fingerprint.parse, default=None),
             gateway_ca_file=read.file("IBKR_GATEWAY_CA_FILE"),
             trading_mode=read.choice("IBKR_TRADING_MODE", Mode, default=Mode.PAPER),  # the safe side
             read_only=read.flag("IBKR_READ_ONLY", default=False),
@@ -180,9 +188,9 @@ class Settings:
             compete=read.choice("IBKR_COMPETE", Compete, default=Compete.RECLAIM),
             extra_prefixes=read.prefixes("IBKR_BRIDGE_EXTRA_PREFIXES"),
             state_dir=read.state_dir("IBKR_BRIDGE_STATE_DIR"),
-            max_wait=read.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
-            gateway_timeout=read.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
-            gateway_watch=read.seconds("IBKR_GATEWAY_WATCH", default=3.0, low=1, high=5),
+            max_wait_s=read.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
+            gateway_timeout_s=read.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
+            gateway_watch_s=read.seconds("IBKR_GATEWAY_WATCH", default=3.0, low=1, high=5),
             add_coid=read.flag("IBKR_BRIDGE_ADD_COID", default=True),
             region=read.choice("IBKR_BRIDGE_REGION", Region, default=Region.AMERICA),
             maintenance=read.windows("IBKR_BRIDGE_MAINTENANCE"),
@@ -191,50 +199,50 @@ class Settings:
             allow_remote=read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False),
             allowed_hosts=frozenset(read.hosts("IBKR_BRIDGE_ALLOWED_HOSTS")),
         )
-        found = read.finish()
+        found = read.problems()
         if found:
             raise SettingsError(found)
         return settings
 
 
 @dataclass(frozen=True)
-class Caller:
+class ClientSettings:
     """What a caller needs of the same settings: where the bridge is, a key, and how long the bridge may take."""
 
     url: Address
     key: str = field(repr=False)
     """The full key; the read-only one where that is all there is."""
-    max_wait: float
-    gateway_timeout: float
+    max_wait_s: float
+    gateway_timeout_s: float
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], problems: list[Problem]) -> Caller:
+    def from_env(cls, env: Mapping[str, str], problems: list[Problem]) -> ClientSettings:
         """Read the few knobs a caller needs, and be content where the others are wrong: they are the daemon's.
 
         Raises:
             SettingsError: the address or the key cannot be used; what was wrong with the sources stands before it.
         """
-        name = next((name for name in CALLERS_KEYS if env.get(name, "").strip()), CALLERS_KEYS[0])
+        name = next((name for name in CLIENT_KEY_NAMES if env.get(name, "").strip()), CLIENT_KEY_NAMES[0])
         own = {each: env[each] for each in (name, "IBKR_BRIDGE_URL", "IBKR_BRIDGE_ALLOW_REMOTE") if each in env}
-        read = EnvReader(own, secrets=SECRETS, problems=[])
+        read = EnvReader(own, secrets=SECRET_NAMES, problems=[])
         remote = read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False)
-        url = Address(*read.listen("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote))
+        url = Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote))
         key = read.key(name, needed=True)
-        if found := read.finish():
+        if found := read.problems():
             raise SettingsError([*problems, *found])
-        times = EnvReader(env, secrets=SECRETS, problems=[])  # a daemon with wrong ones would not run
+        times = EnvReader(env, secrets=SECRET_NAMES, problems=[])  # a daemon with wrong ones would not run
         return cls(
             url,
             key,
-            max_wait=times.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
-            gateway_timeout=times.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
+            max_wait_s=times.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
+            gateway_timeout_s=times.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
         )
 
 
-CALLERS_KEYS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_READONLY_KEY")
+CLIENT_KEY_NAMES = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_READONLY_KEY")
 
 
-def load(env: Mapping[str, str], dotenv: Path | None) -> Settings:
+def load_settings(env: Mapping[str, str], dotenv: Path | None) -> Settings:
     """The settings of this process: the environment over `.env` over secrets handed over as files.
 
     Args:
@@ -244,21 +252,21 @@ def load(env: Mapping[str, str], dotenv: Path | None) -> Settings:
     Raises:
         SettingsError: everything that is wrong, at once.
     """
-    joined, problems = _joined(env, dotenv)
+    joined, problems = _merge_sources(env, dotenv)
     return Settings.from_env(joined, problems)
 
 
-def load_caller(env: Mapping[str, str], dotenv: Path | None) -> Caller:
+def load_client_settings(env: Mapping[str, str], dotenv: Path | None) -> ClientSettings:
     """The settings of a program that calls the bridge, from the same sources.
 
     Raises:
         SettingsError: the address or the key is missing or wrong.
     """
-    return Caller.from_env(*_joined(env, dotenv))
+    return ClientSettings.from_env(*_merge_sources(env, dotenv))
 
 
-def _joined(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
-    copy = handed_over(env)
-    problems = unclear(copy) if copy else []
+def _merge_sources(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
+    copy = systemd_env_copy(env)
+    problems = lines_systemd_reads_differently(copy) if copy else []
     joined = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
-    return {**read_secret_files(joined, SECRETS, problems), **joined}, problems
+    return {**read_secret_files(joined, SECRET_NAMES, problems), **joined}, problems

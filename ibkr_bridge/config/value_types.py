@@ -24,7 +24,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Window:
+class WeeklyWindow:
     """A time of the week, in local time; `days` are 0 for Monday to 6 for Sunday. It does not cross midnight."""
 
     days: frozenset[int]
@@ -32,7 +32,7 @@ class Window:
     end: time
 
     @classmethod
-    def parse(cls, text: str) -> Window:
+    def parse(cls, text: str) -> WeeklyWindow:
         """Read `mon-fri 01:00-01:15`, `sat 18:00-24:00`, `daily 00:00-00:10`.
 
         Raises:
@@ -40,13 +40,13 @@ class Window:
         """
         days, _, hours = text.strip().lower().partition(" ")
         start, _, end = hours.strip().partition("-")
-        window = cls(_days(days), _clock_time(start), _clock_time(end))
+        window = cls(_parse_days(days), _parse_time(start), _parse_time(end))
         if window.end <= window.start:
             raise ValueError("it ends before it starts")
         return window
 
 
-def _days(text: str) -> frozenset[int]:
+def _parse_days(text: str) -> frozenset[int]:
     if text == "daily":
         return frozenset(range(7))
     first, _, last = text.partition("-")
@@ -54,7 +54,7 @@ def _days(text: str) -> frozenset[int]:
     return frozenset(range(start, end + 1)) if start <= end else frozenset({*range(start, 7), *range(end + 1)})
 
 
-def _clock_time(text: str) -> time:
+def _parse_time(text: str) -> time:
     at = time.max if text.strip() == "24:00" else time.fromisoformat(text.strip())
     if at.tzinfo is not None:
         raise ValueError("it has a zone")

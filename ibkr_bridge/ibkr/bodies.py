@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 
-THIN = re.compile(rb'"snapshot" *: *false')
-SHORT = 200  # bytes
-WANTS_ACCOUNTS = b"query /accounts first"
+PARTIAL_MARK = re.compile(rb'"snapshot" *: *false')
+MAX_EMPTY_BYTES = 200  # bytes
+ACCOUNTS_FIRST_PHRASE = b"query /accounts first"
 
 
-def parsed(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
     """A body as JSON; None where it is none."""
     try:
         return json.loads(body)
@@ -18,49 +18,49 @@ def parsed(body: bytes) -> object:
         return None
 
 
-def is_thin(body: bytes) -> bool:
+def is_partial(body: bytes) -> bool:
     """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
-    return THIN.search(body) is not None
+    return PARTIAL_MARK.search(body) is not None
 
 
-def is_json(body: bytes) -> bool:
+def looks_like_json(body: bytes) -> bool:
     """Whether a body looks like what IBKR answers where all is well: an object or a list."""
     return body.lstrip()[:1] in (b"{", b"[")
 
 
 def is_empty(body: bytes) -> bool:
     """Whether a short body says nothing: an empty list, an object of empty lists."""
-    return len(body) <= SHORT and _says_nothing(parsed(body))
+    return len(body) <= MAX_EMPTY_BYTES and _is_empty_value(parse_json(body))
 
 
-def _says_nothing(told: object) -> bool:
+def _is_empty_value(told: object) -> bool:
     parts = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
-    return not told or (isinstance(told, dict | list) and all(map(_says_nothing, parts)))
+    return not told or (isinstance(told, dict | list) and all(map(_is_empty_value, parts)))
 
 
-def wants_accounts(body: bytes) -> bool:
+def demands_accounts_first(body: bytes) -> bool:
     """Whether IBKR wants to be asked for the accounts before this; it says so with a 400 or a 500."""
-    return b'"error"' in body[:300] and WANTS_ACCOUNTS in body[:300].lower()
+    return b'"error"' in body[:300] and ACCOUNTS_FIRST_PHRASE in body[:300].lower()
 
 
-def hides_error(body: bytes) -> bool:
+def has_embedded_error(body: bytes) -> bool:
     """Whether an answer that says 200 is none all the same."""
     if b'"error"' not in body and b'"success"' not in body:
         return False
-    told = parsed(body)
+    told = parse_json(body)
     if told is None:
         return True  # whatever it is, it is not what we take it for
     parts = told if isinstance(told, list) else [told]
     return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)
 
 
-def as_object(body: bytes) -> dict[str, object]:
+def parse_object(body: bytes) -> dict[str, object]:
     """A body as a JSON object; whatever else it is tells nothing."""
-    told = parsed(body)
+    told = parse_json(body)
     return told if isinstance(told, dict) else {}
 
 
-def as_rows(body: bytes) -> list[dict[str, object]] | None:
+def parse_rows(body: bytes) -> list[dict[str, object]] | None:
     """A body as a list of objects; None where it is something else."""
-    told = parsed(body)
+    told = parse_json(body)
     return told if isinstance(told, list) and all(isinstance(row, dict) for row in told) else None

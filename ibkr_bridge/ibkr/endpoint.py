@@ -24,7 +24,7 @@ class Layer(Enum):
     BROKERAGE = "brokerage"  # and the brokerage session is open
 
 
-class Order(Enum):
+class OrderOperation(Enum):
     """Which part of an order's life a call is."""
 
     PLACE = "place"
@@ -35,7 +35,7 @@ class Order(Enum):
     PREVIEW = "preview"  # changes nothing, but ends a question that hangs, as every order call does
 
 
-class Holds(Enum):
+class CacheTag(Enum):
     """What an answer is about, and so what makes it stale."""
 
     ORDERS = "orders"  # orders, positions, money: any order call, whatever changes an account, another session
@@ -45,7 +45,7 @@ class Holds(Enum):
     WORLD = "world"  # contracts and calendars: time alone
 
 
-class Need(Enum):
+class Prerequisite(Enum):
     """What IBKR wants to be asked first, once in a brokerage session."""
 
     ACCOUNTS = "accounts"  # /iserver/accounts; else 500 "Please query /accounts first"
@@ -57,7 +57,7 @@ class Need(Enum):
     HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404
 
 
-class Made(Enum):
+class Composition(Enum):
     """How an answer is made where it is not IBKR's own, as that would be a trap."""
 
     FILTERED = "filtered"  # asked without filters, which would silence the order stream, and filtered here
@@ -66,11 +66,11 @@ class Made(Enum):
 
 
 @dataclass(frozen=True)
-class Pace:
+class RateLimit:
     """At most so many calls in any so many seconds, and who says so."""
 
     calls: int
-    seconds: float
+    period_s: float
     source: str
 
 
@@ -83,47 +83,47 @@ class Endpoint:
     effect: Effect
     layer: Layer
     source: str
-    order: Order | None = None
-    pace: Pace | None = None
-    fresh: float = 0.0
+    operation: OrderOperation | None = None
+    rate_limit: RateLimit | None = None
+    ttl_s: float = 0.0
     """Seconds an answer may be told again."""
-    holds: Holds = Holds.ORDERS
-    needs: tuple[Need, ...] = ()
-    within: float | None = None
+    cache_tag: CacheTag = CacheTag.ORDERS
+    prerequisites: tuple[Prerequisite, ...] = ()
+    timeout_s: float | None = None
     """Seconds for its answer to begin, where it is given another time than IBKR_GATEWAY_TIMEOUT."""
-    made: Made | None = None
+    composition: Composition | None = None
     """How its answer is made, where it is more or less than what IBKR says to it."""
-    meets: Need | None = None
+    satisfies: Prerequisite | None = None
     """What has been asked first once this was answered."""
-    most: tuple[tuple[str, int], ...] = ()
+    max_items: tuple[tuple[str, int], ...] = ()
     """Lists in its query or body, and how many values IBKR takes in each."""
 
     @cached_property
-    def known(self) -> bool:
+    def is_listed(self) -> bool:
         """Whether it stands in the table; a cautious row does not."""
         return self.source != UNKNOWN
 
     @cached_property
-    def repeatable(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
-        return self.known and self.method == "GET" and self.reads
+        return self.is_listed and self.method == "GET" and self.is_read
 
     @cached_property
-    def reads(self) -> bool:
+    def is_read(self) -> bool:
         """Whether it changes nothing, not even what others are sent."""
-        return self.effect is Effect.READ and self.segments[-1] not in GIVES_BACK
+        return self.effect is Effect.READ and self.segments[-1] not in RELEASES
 
     @cached_property
-    def spoils(self) -> tuple[Holds, ...]:
+    def invalidates(self) -> tuple[CacheTag, ...]:
         """What is stale once it has been sent."""
-        if self.reads:
+        if self.is_read:
             return ()
-        return (Holds.ORDERS,) if self.order else (Holds.ORDERS, Holds.ACCOUNT, Holds.MARKET)
+        return (CacheTag.ORDERS,) if self.operation else (CacheTag.ORDERS, CacheTag.ACCOUNT, CacheTag.MARKET)
 
     @cached_property
-    def shareable(self) -> bool:
+    def is_shareable(self) -> bool:
         """Whether those who ask the same at the same time can have one answer."""
-        return self.known and self.reads
+        return self.is_listed and self.is_read
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
@@ -132,4 +132,4 @@ class Endpoint:
 
 
 UNKNOWN = "unknown"
-GIVES_BACK = ("unsubscribe", "unsubscribeall", "invalidate")  # reading by method and effect, yet something ends by them
+RELEASES = ("unsubscribe", "unsubscribeall", "invalidate")  # reading by method and effect, yet something ends by them

@@ -47,11 +47,11 @@ def element_spans(text: str, at: int = 0) -> Iterator[Span]:
     Raises:
         ValueError: none does.
     """
-    at = _opened(text, "[", at)
+    at = _skip_open_bracket(text, "[", at)
     while text[at : at + 1] != "]":
         value, end = DECODER.raw_decode(text, at)
         yield Span("", value, at, end)
-        at = _after_comma(text, end, "]")
+        at = _skip_comma(text, end, "]")
 
 
 def member_spans(text: str) -> Iterator[Span]:
@@ -60,39 +60,39 @@ def member_spans(text: str) -> Iterator[Span]:
     Raises:
         ValueError: it is none.
     """
-    at = _opened(text, "{")
+    at = _skip_open_bracket(text, "{")
     while text[at : at + 1] != "}":
         name, end = DECODER.raw_decode(text, at)
-        colon = _blank(text, end)
+        colon = _skip_blank(text, end)
         if not isinstance(name, str) or text[colon : colon + 1] != ":":
             raise ValueError("a member has no name")
-        at = _blank(text, colon + 1)
+        at = _skip_blank(text, colon + 1)
         value, end = DECODER.raw_decode(text, at)
         yield Span(name, value, at, end)
-        at = _after_comma(text, end, "}")
+        at = _skip_comma(text, end, "}")
 
 
-def joined(texts: list[str]) -> str:
+def join_array(texts: list[str]) -> str:
     """An array of these."""
     return f"[{','.join(texts)}]"
 
 
-def _opened(text: str, bracket: str, at: int = 0) -> int:
-    at = _blank(text, at)
+def _skip_open_bracket(text: str, bracket: str, at: int = 0) -> int:
+    at = _skip_blank(text, at)
     if text[at : at + 1] != bracket:
         raise ValueError(f"no {bracket}")
-    return _blank(text, at + 1)
+    return _skip_blank(text, at + 1)
 
 
-def _after_comma(text: str, end: int, closing: str) -> int:
-    at = _blank(text, end)
+def _skip_comma(text: str, end: int, closing: str) -> int:
+    at = _skip_blank(text, end)
     if text[at : at + 1] == closing:
         return at
     if text[at : at + 1] != ",":
         raise ValueError("no comma")
-    return _blank(text, at + 1)
+    return _skip_blank(text, at + 1)
 
 
-def _blank(text: str, at: int) -> int:
+def _skip_blank(text: str, at: int) -> int:
     found = BLANK.match(text, at)
     return found.end() if found else at

@@ -11,45 +11,45 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import Busy, GatewayGarbled, Paced
+from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission_queue import TRY_AGAIN, Guest, Importance, Limits, Room
+from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits, Priority, QueuedCall
 
-NEARLY = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
-Expects = Callable[[float], None]
+TOLERANCE = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
+OnEstimate = Callable[[float], None]
 
 
-def ignore(_: float) -> None:
+def noop(_: float) -> None:
     """For those who do not want to know."""
 
 
-def no_second_call() -> GatewayGarbled:
+def no_second_call_error() -> GatewayProtocolError:
     """What its caller is told where a call broke off and its windows are full."""
-    return GatewayGarbled("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+    return GatewayProtocolError("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
 
 
-class Turn:
+class Permit:
     """A call's stay inside: held from the moment it may go until the Gateway no longer works on it."""
 
-    def __init__(self, turns: Turns, guest: Guest) -> None:
-        self._turns = turns
-        self._guest = guest
+    def __init__(self, admission: AdmissionController, queued_call: QueuedCall) -> None:
+        self._admission = admission
+        self._queued_call = queued_call
         self._over = False
-        self.sent = False
+        self.is_sent = False
         """Whether its bytes may have left, so that IBKR may have counted it."""
 
-    def again(self) -> bool:
+    def readmit(self) -> bool:
         """It has to be sent once more: whether that is allowed now; it is counted twice then."""
-        return self._turns.again(self._guest)
+        return self._admission.readmit(self._queued_call)
 
-    def left(self) -> None:
+    def release(self) -> None:
         """The Gateway no longer works on it; said again, it does no harm."""
         if not self._over:
             self._over = True
-            self._turns.left(self._guest, sent=self.sent)
+            self._admission.release(self._queued_call, sent=self.is_sent)
 
 
-class Turns:
+class AdmissionController:
     """Hands out turns for one Gateway.
 
     Args:
@@ -59,37 +59,37 @@ class Turns:
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self.limits = limits
-        self._room = Room(limits)
+        self._queue = AdmissionQueue(limits)
         self._clock = clock
-        self._waiting: dict[Guest, asyncio.Event] = {}
+        self._waiting: dict[QueuedCall, asyncio.Event] = {}
         self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Turns of {self._room}>"
+        return f"<AdmissionController of {self._queue}>"
 
     @property
-    def taken(self) -> int:
+    def slots_taken(self) -> int:
         """Calls of ours inside the Gateway, ghosts included."""
-        return self._room.taken
+        return self._queue.slots_taken
 
     @property
-    def used(self) -> int:
+    def budget_used(self) -> int:
         """How much of the budget for everything is spent in this second."""
-        return self._room.used(self._clock.now())
+        return self._queue.budget_used(self._clock.now())
 
-    def waiting(self) -> Counter[Importance]:
+    def waiting(self) -> Counter[Priority]:
         """How many wait, by importance."""
-        return self._room.waiting()
+        return self._queue.waiting()
 
-    async def take(
+    async def acquire(
         self,
-        row: Endpoint,
-        importance: Importance,
+        endpoint: Endpoint,
+        importance: Priority,
         key: str,
         wait: float,
-        expects: Expects = ignore,
-        is_there: Callable[[], bool] = lambda: True,
-    ) -> Turn:
+        on_estimate: OnEstimate = noop,
+        is_connected: Callable[[], bool] = lambda: True,
+    ) -> Permit:
         """Wait for a turn, at most `wait` seconds; whoever is cancelled meanwhile is forgotten.
 
         Args:
@@ -100,81 +100,81 @@ class Turns:
             Paced: IBKR's limits make it longer; `retry_after` says how long.
             Busy: too many wait already, or the Gateway's places stayed taken.
         """
-        guest = Guest(row, importance, key, is_there)
-        if not self._room.enter_at_once(guest, self._clock.now()):
-            self._room.arrive(guest)
-            self._let_in()
-            if not guest.entered:
-                await self._wait(guest, wait, expects)
-        return Turn(self, guest)
+        queued_call = QueuedCall(endpoint, importance, key, is_connected)
+        if not self._queue.try_admit(queued_call, self._clock.now()):
+            self._queue.enqueue(queued_call)
+            self._admit_ready()
+            if not queued_call.window_entries:
+                await self._wait(queued_call, wait, on_estimate)
+        return Permit(self, queued_call)
 
-    async def _wait(self, guest: Guest, wait: float, expects: Expects) -> None:
-        wait *= NEARLY
-        expects(self._refuse_if_too_long(guest, wait))
-        turn = self._waiting[guest] = asyncio.Event()
+    async def _wait(self, queued_call: QueuedCall, wait: float, on_estimate: OnEstimate) -> None:
+        wait *= TOLERANCE
+        on_estimate(self._check_wait(queued_call, wait))
+        turn = self._waiting[queued_call] = asyncio.Event()
         self._changed.set()
         try:
             await self._clock.wait(turn, wait)
         except asyncio.CancelledError:
-            self._leave(guest)
+            self._cancel_wait(queued_call)
             raise
         finally:
-            del self._waiting[guest]
-        if not guest.entered:
-            self._room.forget(guest)
-            self._refuse_if_too_long(guest, 0.0)
-            raise Busy("no place at the Gateway became free in time", retry_after=TRY_AGAIN)
+            del self._waiting[queued_call]
+        if not queued_call.window_entries:
+            self._queue.remove(queued_call)
+            self._check_wait(queued_call, 0.0)
+            raise Busy("no place at the Gateway became free in time", retry_after=RETRY_AFTER_S)
 
-    def _refuse_if_too_long(self, guest: Guest, wait: float) -> float:
-        expected = self._room.wait(guest, self._clock.now())
+    def _check_wait(self, queued_call: QueuedCall, wait: float) -> float:
+        expected = self._queue.estimate_wait(queued_call, self._clock.now())
         if expected > wait:
-            self._room.forget(guest)
-            raise Paced("IBKR takes this call only so often", retry_after=expected)
+            self._queue.remove(queued_call)
+            raise RateLimited("IBKR takes this call only so often", retry_after=expected)
         return expected
 
-    def _leave(self, guest: Guest) -> None:
+    def _cancel_wait(self, queued_call: QueuedCall) -> None:
         """Stop waiting; a turn that came in that very moment goes on to the next."""
-        if not self._room.forget(guest):
-            self.left(guest, sent=False)
+        if not self._queue.remove(queued_call):
+            self.release(queued_call, sent=False)
 
-    def occupy(self, row: Endpoint, seconds: float) -> None:
+    def occupy(self, endpoint: Endpoint, seconds: float) -> None:
         """A row was asked before we were here; its limit is spent for so long."""
-        self._room.occupy(row, self._clock.now() + seconds)
+        self._queue.occupy(endpoint, self._clock.now() + seconds)
 
-    def beside(self, row: Endpoint) -> Callable[[], None] | None:
+    def admit_out_of_band(self, endpoint: Endpoint) -> Callable[[], None] | None:
         """Count a call that takes no place and waits for none; None where its row must not be asked now.
 
         Returns:
             What is to be called when it has been answered.
         """
-        guest = self._room.beside(row, self._clock.now())
-        return (lambda: self._room.answered(guest, self._clock.now())) if guest else None
+        queued_call = self._queue.admit_out_of_band(endpoint, self._clock.now())
+        return (lambda: self._queue.on_answered(queued_call, self._clock.now())) if queued_call else None
 
-    def again(self, guest: Guest) -> bool:
+    def readmit(self, queued_call: QueuedCall) -> bool:
         """See `Turn.again`."""
-        return self._room.again(guest, self._clock.now())
+        return self._queue.readmit(queued_call, self._clock.now())
 
-    def left(self, guest: Guest, *, sent: bool) -> None:
+    def release(self, queued_call: QueuedCall, *, sent: bool) -> None:
         """See `Turn.left`."""
-        self._room.leave(guest, self._clock.now(), sent=sent)
+        self._queue.release(queued_call, self._clock.now(), sent=sent)
         if self._waiting:
-            self._let_in()
+            self._admit_ready()
             self._changed.set()
 
-    def _let_in(self) -> None:
+    def _admit_ready(self) -> None:
         now = self._clock.now()
-        while guest := self._room.next(now):
-            if turn := self._waiting.get(guest):
+        while queued_call := self._queue.admit_next(now):
+            if turn := self._waiting.get(queued_call):
                 turn.set()
 
-    async def keep(self) -> NoReturn:
+    async def run_loop(self) -> NoReturn:
         """Let in whom time alone lets in, for ever."""
         while True:
             self._changed.clear()
             now = self._clock.now()
-            at = self._room.next_change(now) if self._waiting else None
+            at = self._queue.next_change_at(now) if self._waiting else None
             if at is None:
                 await self._changed.wait()
             else:
                 await self._clock.wait(self._changed, max(0.0, at - now))
-            self._let_in()
+            self._admit_ready()

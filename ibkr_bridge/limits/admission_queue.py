@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
-from ibkr_bridge.limits.sliding_window import Plan, Window
+from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
+from ibkr_bridge.limits.sliding_window import SlidingWindow, WindowForecast
 
-TRY_AGAIN = 1.0  # seconds
-LEARNS = 0.3  # how much the latest call tells of how long calls take
+RETRY_AFTER_S = 1.0  # seconds
+SMOOTHING = 0.3  # how much the latest call tells of how long calls take
 
 
-class Importance(IntEnum):
+class Priority(IntEnum):
     """Who goes first."""
 
     SESSION = 0  # what IBKR wants to be asked before anything else
@@ -29,11 +29,11 @@ class Importance(IntEnum):
     READS = 2
 
 
-EVERYTHING = Pace(8, 1.0, "GUIDE")
-SHARES = {
-    Importance.SESSION: Pace(6, 1.0, "ours"),
-    Importance.ORDERS: Pace(7, 1.0, "ours"),
-    Importance.READS: Pace(6, 1.0, "ours"),
+TOTAL_LIMIT = RateLimit(8, 1.0, "GUIDE")
+PRIORITY_LIMITS = {
+    Priority.SESSION: RateLimit(6, 1.0, "ours"),
+    Priority.ORDERS: RateLimit(7, 1.0, "ours"),
+    Priority.READS: RateLimit(6, 1.0, "ours"),
 }
 
 
@@ -45,232 +45,248 @@ class Limits:
     on five calls at a time; the fifth is theirs.
     """
 
-    places: int = 4
-    for_orders: int = 1
+    slots: int = 4
+    slots_for_orders: int = 1
     """Places no read may take."""
-    everything: Pace | None = EVERYTHING
-    shares: Mapping[Importance, Pace] = field(default_factory=lambda: SHARES)
-    rows: bool = True
+    total: RateLimit | None = TOTAL_LIMIT
+    by_priority: Mapping[Priority, RateLimit] = field(default_factory=lambda: PRIORITY_LIMITS)
+    by_endpoint: bool = True
     """Whether the limits of single rows hold; a bench may measure without."""
-    queue: int = 128
+    max_queued: int = 128
     """Calls of one importance that may wait; behind so many nobody is served within a reasonable time."""
 
 
 @dataclass(eq=False)
-class Guest:
+class QueuedCall:
     """One call that waits, or is inside."""
 
-    row: Endpoint
-    importance: Importance
-    key: str
-    is_there: Callable[[], bool] = lambda: True
+    endpoint: Endpoint
+    priority: Priority
+    key_label: str
+    is_connected: Callable[[], bool] = lambda: True
     """Whether its caller still waits."""
-    entered: int = 0
+    window_entries: int = 0
     """How often it stands in its windows: once, and once more if it had to be sent again."""
-    began: float = 0.0
+    admitted_at: float = 0.0
     """When it was let in."""
-    windows: tuple[Window, ...] | None = None
+    windows: tuple[SlidingWindow, ...] | None = None
     """The limits it stands in, once they have been looked up."""
 
 
-class Room:
+class AdmissionQueue:
     """One Gateway's waiting room."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._taken = 0
-        self._queues: dict[Importance, dict[str, deque[Guest]]] = {each: {} for each in Importance}
-        self._everything = Window(limits.everything) if limits.everything else None
-        self._shares = {each: Window(pace) for each, pace in limits.shares.items()}
-        self._rows: dict[str, Window] = {}
-        self._stay = 0.1  # seconds a call is inside, as the latest ones show it
+        self._queues: dict[Priority, dict[str, deque[QueuedCall]]] = {each: {} for each in Priority}
+        self._everything = SlidingWindow(limits.total) if limits.total else None
+        self._shares = {each: SlidingWindow(pace) for each, pace in limits.by_priority.items()}
+        self._rows: dict[str, SlidingWindow] = {}
+        self._mean_service_s = 0.1  # seconds a call is inside, as the latest ones show it
 
     def __repr__(self) -> str:
-        return f"<Room {self._taken}/{self._limits.places} taken, {sum(self.waiting().values())} waiting>"
+        return f"<AdmissionQueue {self._taken}/{self._limits.slots} taken, {sum(self.waiting().values())} waiting>"
 
     @property
-    def taken(self) -> int:
+    def slots_taken(self) -> int:
         """Calls of ours inside the Gateway, ghosts included."""
         return self._taken
 
-    def waiting(self) -> Counter[Importance]:
+    def waiting(self) -> Counter[Priority]:
         """How many wait, by importance."""
-        return Counter({each: self._length(each) for each in Importance})
+        return Counter({each: self._queue_length(each) for each in Priority})
 
-    def used(self, now: float) -> int:
+    def budget_used(self, now: float) -> int:
         """How much of the budget for everything is spent."""
         return self._everything.used(now) if self._everything else 0
 
-    def arrive(self, guest: Guest) -> None:
+    def enqueue(self, queued_call: QueuedCall) -> None:
         """Somebody waits from now on.
 
         Raises:
             Busy: too many of this importance wait already.
         """
-        if self._length(guest.importance) >= self._limits.queue:
-            self._send_home(guest.importance)
-        if self._length(guest.importance) >= self._limits.queue:  # each its own: reads must not keep a cancel out
-            raise Busy("too many calls are waiting for the Gateway already", retry_after=TRY_AGAIN)
-        self._queues[guest.importance].setdefault(guest.key, deque()).append(guest)
+        if self._queue_length(queued_call.priority) >= self._limits.max_queued:
+            self._drop_disconnected(queued_call.priority)
+        if (
+            self._queue_length(queued_call.priority) >= self._limits.max_queued
+        ):  # each its own: reads must not keep a cancel out
+            raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
+        self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
 
-    def enter_at_once(self, guest: Guest, now: float) -> bool:
+    def try_admit(self, queued_call: QueuedCall, now: float) -> bool:
         """Let somebody in who comes to an empty room, where everything is free; says whether it was."""
-        if any(self._queues.values()) or self._taken >= self._places(guest.importance):
+        if any(self._queues.values()) or self._taken >= self._slots_for(queued_call.priority):
             return False
-        if not self._windows_have_room(guest, now):
+        if not self._windows_have_room(queued_call, now):
             return False
-        self._let_in(guest, now)
+        self._admit(queued_call, now)
         return True
 
-    def forget(self, guest: Guest) -> bool:
+    def remove(self, queued_call: QueuedCall) -> bool:
         """Somebody waits no longer; says whether they did."""
-        queue = self._queues[guest.importance].get(guest.key)
-        if queue is None or guest not in queue:
+        queue = self._queues[queued_call.priority].get(queued_call.key_label)
+        if queue is None or queued_call not in queue:
             return False
-        queue.remove(guest)
-        self._tidy(guest)
+        queue.remove(queued_call)
+        self._drop_empty_queue(queued_call)
         return True
 
-    def next(self, now: float) -> Guest | None:
+    def admit_next(self, now: float) -> QueuedCall | None:
         """Whose turn it is; they are inside from now on. Ask again until nobody is."""
         if self._everything and not self._everything.has_room(now):
             return None
-        for guest in self._in_order(now):
-            self.forget(guest)
-            self._to_the_end(guest)
-            self._let_in(guest, now)
-            return guest
+        for queued_call in self._admissible_in_order(now):
+            self.remove(queued_call)
+            self._rotate_key(queued_call)
+            self._admit(queued_call, now)
+            return queued_call
         return None
 
-    def again(self, guest: Guest, now: float) -> bool:
+    def readmit(self, queued_call: QueuedCall, now: float) -> bool:
         """Somebody inside wants to send once more; says whether the windows allow it, and counts it if so."""
-        if not self._windows_have_room(guest, now):
+        if not self._windows_have_room(queued_call, now):
             return False
-        self._enter(guest)
+        self._enter_windows(queued_call)
         return True
 
-    def leave(self, guest: Guest, now: float, *, sent: bool) -> None:
+    def release(self, queued_call: QueuedCall, now: float, *, sent: bool) -> None:
         """The Gateway no longer works on a call."""
         self._taken -= 1
         if sent:
-            self._stay += LEARNS * (now - guest.began - self._stay)
-        self.answered(guest, now, sent=sent)
+            self._mean_service_s += SMOOTHING * (now - queued_call.admitted_at - self._mean_service_s)
+        self.on_answered(queued_call, now, sent=sent)
 
-    def beside(self, row: Endpoint, now: float) -> Guest | None:
+    def admit_out_of_band(self, endpoint: Endpoint, now: float) -> QueuedCall | None:
         """A call that takes no place and waits for none; it is counted all the same. None where its row is full."""
-        guest = Guest(row, Importance.SESSION, "")
-        if not self._row_has_room(guest, now):
+        queued_call = QueuedCall(endpoint, Priority.SESSION, "")
+        if not self._endpoint_has_room(queued_call, now):
             return None
-        self._enter(guest)
-        return guest
+        self._enter_windows(queued_call)
+        return queued_call
 
-    def occupy(self, row: Endpoint, until: float) -> None:
+    def occupy(self, endpoint: Endpoint, until: float) -> None:
         """A place of a row's own limit is taken until then."""
-        window = self._row(row)
+        window = self._endpoint_window(endpoint)
         if window is not None:
             window.occupy(until)
 
-    def answered(self, guest: Guest, now: float, *, sent: bool = True) -> None:
+    def on_answered(self, queued_call: QueuedCall, now: float, *, sent: bool = True) -> None:
         """A call stops counting, after the windows' time where it was sent."""
-        for window in self._windows(guest):
-            for _ in range(guest.entered):
+        for window in self._windows(queued_call):
+            for _ in range(queued_call.window_entries):
                 window.leave(now, sent=sent)
 
-    def next_change(self, now: float) -> float | None:
+    def next_change_at(self, now: float) -> float | None:
         """When time alone may let somebody in; None where nobody waits, or only an answer helps."""
-        times = [self._opens(guest, now) for guest in self._everybody()]
+        times = [self._earliest_start(queued_call, now) for queued_call in self._all_queued()]
         return min((at for at in times if at is not None and at > now), default=None)
 
-    def wait(self, guest: Guest, now: float) -> float:
+    def estimate_wait(self, queued_call: QueuedCall, now: float) -> float:
         """Seconds until somebody's turn, if answers take as long as lately and nobody more important comes."""
-        plans: dict[Window, Plan] = {}
+        plans: dict[SlidingWindow, WindowForecast] = {}
         start = now
-        for each in (*self._ahead(guest), guest):
+        for each in (*self._queued_before(queued_call), queued_call):
             windows = self._windows(each)
-            plans.update({window: window.plan(now, self._stay) for window in windows if window not in plans})
-            start = max((plans[window].first for window in windows), default=now)
+            plans.update(
+                {window: window.forecast(now, self._mean_service_s) for window in windows if window not in plans}
+            )
+            start = max((plans[window].first_start for window in windows), default=now)
             for window in windows:
-                plans[window].take(start)
+                plans[window].reserve(start)
         return start - now
 
     # -- within
 
-    def _length(self, importance: Importance) -> int:
-        return sum(map(len, self._queues[importance].values()))
+    def _queue_length(self, priority: Priority) -> int:
+        return sum(map(len, self._queues[priority].values()))
 
-    def _send_home(self, importance: Importance) -> None:
+    def _drop_disconnected(self, priority: Priority) -> None:
         """Forget those who wait for somebody who has gone."""
-        for guest in [each for queue in self._queues[importance].values() for each in queue if not each.is_there()]:
-            self.forget(guest)
+        for queued_call in [
+            each for queue in self._queues[priority].values() for each in queue if not each.is_connected()
+        ]:
+            self.remove(queued_call)
 
-    def _everybody(self) -> Iterator[Guest]:
+    def _all_queued(self) -> Iterator[QueuedCall]:
         for keys in self._queues.values():
             for queue in keys.values():
                 yield from queue
 
-    def _in_order(self, now: float) -> Iterator[Guest]:
+    def _admissible_in_order(self, now: float) -> Iterator[QueuedCall]:
         """Those who could go now, the first one first."""
         for importance, keys in self._queues.items():
             share = self._shares.get(importance)
-            if self._taken >= self._places(importance) or (share and not share.has_room(now)):
+            if self._taken >= self._slots_for(importance) or (share and not share.has_room(now)):
                 continue
             for queue in list(keys.values()):
-                yield from (guest for guest in list(queue) if self._row_has_room(guest, now) and guest.is_there())
+                yield from (
+                    queued_call
+                    for queued_call in list(queue)
+                    if self._endpoint_has_room(queued_call, now) and queued_call.is_connected()
+                )
 
-    def _places(self, importance: Importance) -> int:
-        return self._limits.places - (0 if importance is Importance.ORDERS else self._limits.for_orders)
+    def _slots_for(self, priority: Priority) -> int:
+        return self._limits.slots - (0 if priority is Priority.ORDERS else self._limits.slots_for_orders)
 
-    def _windows_have_room(self, guest: Guest, now: float) -> bool:
-        return all(window.has_room(now) for window in self._windows(guest))
+    def _windows_have_room(self, queued_call: QueuedCall, now: float) -> bool:
+        return all(window.has_room(now) for window in self._windows(queued_call))
 
-    def _row_has_room(self, guest: Guest, now: float) -> bool:
-        window = self._row(guest.row)
+    def _endpoint_has_room(self, queued_call: QueuedCall, now: float) -> bool:
+        window = self._endpoint_window(queued_call.endpoint)
         return window is None or window.has_room(now)
 
-    def _row(self, row: Endpoint) -> Window | None:
-        if row.pace is None or not self._limits.rows:
+    def _endpoint_window(self, endpoint: Endpoint) -> SlidingWindow | None:
+        if endpoint.rate_limit is None or not self._limits.by_endpoint:
             return None
-        return self._rows.setdefault(row.path, Window(row.pace))  # GET and POST of one path are one limit
+        return self._rows.setdefault(
+            endpoint.path, SlidingWindow(endpoint.rate_limit)
+        )  # GET and POST of one path are one limit
 
-    def _windows(self, guest: Guest) -> tuple[Window, ...]:
-        if guest.windows is None:
-            windows = (self._everything, self._shares.get(guest.importance), self._row(guest.row))
-            guest.windows = tuple(window for window in windows if window is not None)
-        return guest.windows
+    def _windows(self, queued_call: QueuedCall) -> tuple[SlidingWindow, ...]:
+        if queued_call.windows is None:
+            windows = (
+                self._everything,
+                self._shares.get(queued_call.priority),
+                self._endpoint_window(queued_call.endpoint),
+            )
+            queued_call.windows = tuple(window for window in windows if window is not None)
+        return queued_call.windows
 
-    def _let_in(self, guest: Guest, now: float) -> None:
+    def _admit(self, queued_call: QueuedCall, now: float) -> None:
         self._taken += 1
-        guest.began = now
-        self._enter(guest)
+        queued_call.admitted_at = now
+        self._enter_windows(queued_call)
 
-    def _enter(self, guest: Guest) -> None:
-        guest.entered += 1
-        for window in self._windows(guest):
+    def _enter_windows(self, queued_call: QueuedCall) -> None:
+        queued_call.window_entries += 1
+        for window in self._windows(queued_call):
             window.enter()
 
-    def _opens(self, guest: Guest, now: float) -> float | None:
-        times = [window.room_at(now) for window in self._windows(guest)]
+    def _earliest_start(self, queued_call: QueuedCall, now: float) -> float | None:
+        times = [window.next_free_at(now) for window in self._windows(queued_call)]
         return None if None in times else max((at for at in times if at is not None), default=now)
 
-    def _tidy(self, guest: Guest) -> None:
-        keys = self._queues[guest.importance]
-        if not keys[guest.key]:
-            del keys[guest.key]
+    def _drop_empty_queue(self, queued_call: QueuedCall) -> None:
+        keys = self._queues[queued_call.priority]
+        if not keys[queued_call.key_label]:
+            del keys[queued_call.key_label]
 
-    def _to_the_end(self, guest: Guest) -> None:
-        keys = self._queues[guest.importance]
-        if guest.key in keys:
-            keys[guest.key] = keys.pop(guest.key)
+    def _rotate_key(self, queued_call: QueuedCall) -> None:
+        keys = self._queues[queued_call.priority]
+        if queued_call.key_label in keys:
+            keys[queued_call.key_label] = keys.pop(queued_call.key_label)
 
-    def _ahead(self, guest: Guest) -> Iterator[Guest]:
+    def _queued_before(self, queued_call: QueuedCall) -> Iterator[QueuedCall]:
         """Who goes before somebody: the more important, and of each key as many as of their own, in turns."""
-        for importance in Importance:
-            if importance < guest.importance:
+        for importance in Priority:
+            if importance < queued_call.priority:
                 yield from (other for queue in self._queues[importance].values() for other in queue)
-        keys = self._queues[guest.importance]
-        own = list(keys.get(guest.key, ()))
-        before = own.index(guest) if guest in own else len(own)
+        keys = self._queues[queued_call.priority]
+        own = list(keys.get(queued_call.key_label, ()))
+        before = own.index(queued_call) if queued_call in own else len(own)
         yield from own[:before]
         for key, queue in keys.items():
-            if key != guest.key:
+            if key != queued_call.key_label:
                 yield from list(queue)[: before + 1]

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ibkr_bridge.errors import Paced, PenaltyBox
-from ibkr_bridge.events import BoxDeclared, Bus, RowClosed
-from ibkr_bridge.ibkr.endpoint import Endpoint, Order
-from ibkr_bridge.state_file import keep
+from ibkr_bridge.errors import InPenaltyBox, RateLimited
+from ibkr_bridge.events import Bus, EndpointRateLimited, PenaltyBoxEntered
+from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
+from ibkr_bridge.state_file import save_json
 
-BOX = 900.0  # seconds, by IBKR's own page; another one says ten minutes
-UNKNOWN_PERIOD = 15.0  # seconds a row without a known pace is left alone
-LONGEST = 3600.0  # seconds; what is said beyond it is no pacing
+BOX_S = 900.0  # seconds, by IBKR's own page; another one says ten minutes
+DEFAULT_CLOSED_S = 15.0  # seconds a row without a known pace is left alone
+MAX_RETRY_AFTER_S = 3600.0  # seconds; what is said beyond it is no pacing
 
 
-class Penalty:
+class PenaltyBox:
     """What IBKR refuses for now.
 
     Args:
@@ -38,7 +38,7 @@ class Penalty:
         self._box = 0.0
 
     def __repr__(self) -> str:
-        return f"<Penalty box {self.box_left:.0f} s, {len(self._rows)} rows>"
+        return f"<PenaltyBox box {self.box_left_s:.0f} s, {len(self._rows)} rows>"
 
     def load(self) -> None:
         """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
@@ -46,64 +46,66 @@ class Penalty:
             return
         try:
             kept = json.loads(self._path.read_text("utf-8"))
-            latest = self._now() + LONGEST
+            latest = self._now() + MAX_RETRY_AFTER_S
             self._box = min(float(kept["box"]), latest)
             self._rows = {str(row)[:200]: min(float(until), latest) for row, until in kept["rows"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
 
     @property
-    def box_left(self) -> float:
+    def box_left_s(self) -> float:
         """Seconds the box is closed for still; 0 where it is not."""
         return max(0.0, self._box - self._now())
 
     @property
-    def closed(self) -> dict[str, float]:
+    def closed_endpoints(self) -> dict[str, float]:
         """Rows IBKR refuses, and for how many seconds still."""
         now = self._now()
         return {row: until - now for row, until in self._rows.items() if until > now}
 
-    def check(self, row: Endpoint) -> None:
+    def check(self, endpoint: Endpoint) -> None:
         """Whether a call may be tried now.
 
         Raises:
             PenaltyBox: the whole address is in the box.
             Paced: this row is closed for a moment.
         """
-        if row.order is Order.CANCEL or not (self._box or self._rows):
+        if endpoint.operation is OrderOperation.CANCEL or not (self._box or self._rows):
             return
-        if left := self.box_left:
-            raise PenaltyBox(f"IBKR refuses everything for another {left:.0f} s", retry_after=left)
-        if left := self.closed.get(row.path, 0.0):
-            raise Paced("IBKR said that this was asked too often", retry_after=left)
+        if left := self.box_left_s:
+            raise InPenaltyBox(f"IBKR refuses everything for another {left:.0f} s", retry_after=left)
+        if left := self.closed_endpoints.get(endpoint.path, 0.0):
+            raise RateLimited("IBKR said that this was asked too often", retry_after=left)
 
-    def refused(self, row: Endpoint, said: float | None) -> Paced | PenaltyBox:
+    def on_429(self, endpoint: Endpoint, said: float | None) -> RateLimited | InPenaltyBox:
         """IBKR answered 429 to a call; what its caller is told.
 
         Args:
             said: its Retry-After, seconds.
         """
-        now, others = self._now(), {path for path in self.closed if path != row.path}
-        period = min(said or (row.pace.seconds if row.pace else UNKNOWN_PERIOD), LONGEST)
-        self._rows = {**{path: self._rows[path] for path in others}, row.path: now + period}
-        self._bus.announce(RowClosed(row.path, round(period, 1)))
+        now, others = self._now(), {path for path in self.closed_endpoints if path != endpoint.path}
+        period = min(
+            said or (endpoint.rate_limit.period_s if endpoint.rate_limit else DEFAULT_CLOSED_S), MAX_RETRY_AFTER_S
+        )
+        self._rows = {**{path: self._rows[path] for path in others}, endpoint.path: now + period}
+        self._bus.publish(EndpointRateLimited(endpoint.path, round(period, 1)))
         if others:
-            self.declare(said)
-            return PenaltyBox("IBKR put this address into its penalty box", retry_after=self.box_left)
-        self._keep()
-        return Paced("IBKR answered that this is asked too often", retry_after=period)
+            self.enter(said)
+            return InPenaltyBox("IBKR put this address into its penalty box", retry_after=self.box_left_s)
+        self._save()
+        return RateLimited("IBKR answered that this is asked too often", retry_after=period)
 
-    def declare(self, said: float | None = None) -> None:
+    def enter(self, said: float | None = None) -> None:
         """It is the box."""
-        was_open = not self.box_left
-        self._box = max(self._box, self._now() + min(said or BOX, LONGEST))
+        was_open = not self.box_left_s
+        self._box = max(self._box, self._now() + min(said or BOX_S, MAX_RETRY_AFTER_S))
         if was_open:
-            self._bus.announce(BoxDeclared(round(self.box_left)))
-        self._keep()
+            self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
+        self._save()
 
     def _now(self) -> float:
         return self._utc().timestamp()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         told, otherwise = {"box": self._box, "rows": self._rows}, "the penalty box will not outlive a restart"
-        keep(self._path, told, self._bus, "the penalty file", otherwise)
+        save_json(self._path, told, self._bus, "the penalty file", otherwise)

@@ -10,14 +10,18 @@ from pathlib import Path
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission import Turns
-from ibkr_bridge.state_file import keep
+from ibkr_bridge.limits.admission import AdmissionController
+from ibkr_bridge.state_file import save_json
 
-LONG = 60.0  # seconds; a shorter limit is over by the time that the session is open again
-ROWS = {row.path: row for row in CATALOGUE if row.pace is not None and row.pace.seconds >= LONG}
+MIN_PERIOD_S = 60.0  # seconds; a shorter limit is over by the time that the session is open again
+LONG_LIMIT_ENDPOINTS = {
+    endpoint.path: endpoint
+    for endpoint in CATALOGUE
+    if endpoint.rate_limit is not None and endpoint.rate_limit.period_s >= MIN_PERIOD_S
+}
 
 
-class LongPaces:
+class PersistentWindows:
     """When the rows with long limits may be asked again.
 
     Args:
@@ -32,9 +36,9 @@ class LongPaces:
         self._until: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"<LongPaces {len(self._until)} rows>"
+        return f"<PersistentWindows {len(self._until)} rows>"
 
-    def load(self, turns: Turns) -> None:
+    def load(self, admission: AdmissionController) -> None:
         """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
         if self._path is None:
             return
@@ -43,15 +47,17 @@ class LongPaces:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return
         now = self._utc().timestamp()
-        for path, row in ROWS.items():
-            left = min(kept.get(path, 0.0) - now, row.pace.seconds if row.pace else 0.0)
+        for path, endpoint in LONG_LIMIT_ENDPOINTS.items():
+            left = min(kept.get(path, 0.0) - now, endpoint.rate_limit.period_s if endpoint.rate_limit else 0.0)
             if left > 0:
                 self._until[path] = now + left
-                turns.occupy(row, left)
+                admission.occupy(endpoint, left)
 
-    def spent(self, row: Endpoint) -> None:
+    def record(self, endpoint: Endpoint) -> None:
         """A call of this row has been sent, or answered."""
-        if row.path not in ROWS or row.pace is None:
+        if endpoint.path not in LONG_LIMIT_ENDPOINTS or endpoint.rate_limit is None:
             return
-        self._until[row.path] = self._utc().timestamp() + row.pace.seconds
-        keep(self._path, self._until, self._bus, "the file of paces", "a limit of IBKR's will not outlive a restart")
+        self._until[endpoint.path] = self._utc().timestamp() + endpoint.rate_limit.period_s
+        save_json(
+            self._path, self._until, self._bus, "the file of paces", "a limit of IBKR's will not outlive a restart"
+        )

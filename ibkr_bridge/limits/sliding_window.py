@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections import deque
 
-from ibkr_bridge.ibkr.endpoint import Pace
+from ibkr_bridge.ibkr.endpoint import RateLimit
 
-SURELY = 1.0001  # longer than IBKR's own windows by more than two clocks go apart
+CLOCK_MARGIN = 1.0001  # longer than IBKR's own windows by more than two clocks go apart
 
 
-class Window:
+class SlidingWindow:
     """The places of one limit.
 
     Args:
         pace: how many calls in how many seconds.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self._calls, self._seconds = pace.calls, pace.seconds * SURELY
+    def __init__(self, pace: RateLimit) -> None:
+        self._calls, self._seconds = pace.calls, pace.period_s * CLOCK_MARGIN
         self._inside = 0
         self._leaving: deque[float] = deque()  # when the places of answered calls become free, the soonest first
 
     def __repr__(self) -> str:
-        return f"<Window {self._inside} inside, {len(self._leaving)} leaving, of {self._calls}>"
+        return f"<SlidingWindow {self._inside} inside, {len(self._leaving)} leaving, of {self._calls}>"
 
     def used(self, now: float) -> int:
         """Places taken; the rest of the budget is free."""
@@ -53,19 +53,19 @@ class Window:
         """A call of an earlier life takes a place until then."""
         self._leaving = deque(sorted([*self._leaving, until]))
 
-    def room_at(self, now: float) -> float | None:
+    def next_free_at(self, now: float) -> float | None:
         """When time alone makes the next place free; None where that takes an answer."""
         if self.has_room(now):
             return now
         return self._leaving[0] if self._leaving else None
 
-    def plan(self, now: float, stay: float) -> Plan:
+    def forecast(self, now: float, stay: float) -> WindowForecast:
         """Its places as they will become free, if each call is inside for `stay` seconds."""
         free = [now] * max(0, self._calls - self.used(now))
-        return Plan([*free, *self._leaving, *[now + self._seconds] * self._inside], self._seconds + stay)
+        return WindowForecast([*free, *self._leaving, *[now + self._seconds] * self._inside], self._seconds + stay)
 
 
-class Plan:
+class WindowForecast:
     """When the places of one window become free, and are taken by those who wait.
 
     Args:
@@ -78,11 +78,11 @@ class Plan:
         self._again = again
 
     @property
-    def first(self) -> float:
+    def first_start(self) -> float:
         """When the next call can start."""
         return min(self._places)
 
-    def take(self, start: float) -> None:
+    def reserve(self, start: float) -> None:
         """A call starts then; it takes the place that became free last, and leaves the earlier ones to others."""
         self._places.remove(max(at for at in self._places if at <= start))
         self._places.append(start + self._again)

@@ -10,18 +10,18 @@ import socket
 import struct
 from collections.abc import Mapping
 
-ADDRESS = "/run/systemd/journal/socket"
+JOURNALD_SOCKET = "/run/systemd/journal/socket"
 IDENTIFIER = "ibkr-bridge"
 
 
-class Journal:
+class JournaldSocket:
     """The journal of this machine.
 
     Args:
         address: its socket.
     """
 
-    def __init__(self, address: str = ADDRESS) -> None:
+    def __init__(self, address: str = JOURNALD_SOCKET) -> None:
         self._address = address
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.setblocking(False)  # a journal that is stuck must not stop the bridge
@@ -37,20 +37,20 @@ class Journal:
         Raises:
             OSError: the journal is not there, cannot keep up, or the line is too long for a datagram.
         """
-        told = {"MESSAGE": message, "PRIORITY": priority, "SYSLOG_IDENTIFIER": IDENTIFIER, **named(fields)}
-        self._channel.sendto(b"".join(encoded(name, str(value)) for name, value in told.items()), self._address)
+        told = {"MESSAGE": message, "PRIORITY": priority, "SYSLOG_IDENTIFIER": IDENTIFIER, **journal_fields(fields)}
+        self._channel.sendto(b"".join(encode_field(name, str(value)) for name, value in told.items()), self._address)
 
     def close(self) -> None:
         """Let the socket go."""
         self._channel.close()
 
 
-def named(fields: Mapping[str, object]) -> dict[str, object]:
+def journal_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """Our keys as the journal's names: `request_id` is REQUEST_ID; `event`, which is anybody's word, BRIDGE_EVENT."""
     return {"BRIDGE_EVENT" if key == "event" else key.upper(): value for key, value in fields.items()}
 
 
-def encoded(name: str, value: str) -> bytes:
+def encode_field(name: str, value: str) -> bytes:
     """One field as it goes over the socket."""
     raw = value.encode("utf-8", "backslashreplace")
     if b"\n" not in raw:

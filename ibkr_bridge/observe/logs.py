@@ -19,9 +19,9 @@ from typing import Any, TextIO
 import structlog
 
 from ibkr_bridge.config.settings import LogFormat, LogLevel
-from ibkr_bridge.events import Bus, Fact, where
-from ibkr_bridge.observe.journald import Journal
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.events import Bus, Event, traceback_places
+from ibkr_bridge.observe.journald import JournaldSocket
+from ibkr_bridge.redaction import Redactor
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # syslog's, as the journal reads them
 LEVELS = {name: getattr(logging, name.upper()) for name in PRIORITY}
@@ -37,17 +37,17 @@ def leads_to_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
     return env.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def chosen_format(wanted: LogFormat, stream: TextIO) -> LogFormat:
+def resolve_format(wanted: LogFormat, stream: TextIO) -> LogFormat:
     """Console for people, JSON for programs."""
     if wanted is not LogFormat.AUTO:
         return wanted
     return LogFormat.CONSOLE if stream.isatty() else LogFormat.JSON
 
 
-def chain(form: LogFormat, stream: TextIO, *, journal: bool) -> list[structlog.typing.Processor]:
+def processors(form: LogFormat, stream: TextIO, *, journal: bool) -> list[structlog.typing.Processor]:
     """What makes a text of a line, step after step."""
     console = form is LogFormat.CONSOLE
-    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if console else _stamped
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if console else _add_timestamp
     text = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _as_json
     last: list[structlog.typing.Processor] = [text, _with_priority] if journal else [stamp, text]
     return [structlog.processors.add_log_level, *last]
@@ -69,50 +69,50 @@ class Log:
         stream: TextIO,
         form: LogFormat,
         level: LogLevel,
-        scrubber: Scrubber,
+        redactor: Redactor,
         *,
         leads_to_journal: bool = False,
-        journal: Journal | None = None,
+        journal: JournaldSocket | None = None,
     ) -> None:
         self.level = level
         self._stream = stream
-        self._scrubber = scrubber
+        self._redactor = redactor
         self._journal = journal
         self._lost = 0  # lines since the journal last took one; told with the next that it takes
-        self._chain = chain(form, stream, journal=leads_to_journal)
+        self._chain = processors(form, stream, journal=leads_to_journal)
         self._writer = structlog.WriteLogger(stream)
 
     def __repr__(self) -> str:
         return f"<Log to {self._stream.name}>"
 
-    def _scrubbed(self, line: EventDict) -> EventDict:
+    def _redacted_line(self, line: EventDict) -> EventDict:
         """The last line of defence. One look at all texts together; where something is found, each is cleaned."""
         texts = "\0".join([value for value in line.values() if isinstance(value, str)])
-        if not self._scrubber.holds_secret(texts):
+        if not self._redactor.contains_secret(texts):
             return line
-        return {key: self._scrubber.scrub(value) if isinstance(value, str) else value for key, value in line.items()}
+        return {key: self._redactor.redact(value) if isinstance(value, str) else value for key, value in line.items()}
 
-    def hear(self, fact: Fact) -> None:
+    def on_event(self, event: Event) -> None:
         """One fact, one line; a line that cannot be written must not stop the bridge."""
-        told = {key: value for key, value in vars(fact).items() if value is not None}
-        self._write(fact.level, {"event": fact.event, **told})
+        told = {key: value for key, value in vars(event).items() if value is not None}
+        self._write(event.level, {"event": event.event, **told})
 
-    def say(self, level: str, event: str, **keys: object) -> None:
+    def log(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
         self._write(level, {"event": event, **keys})
 
     def _write(self, level: str, told: EventDict) -> None:
         if LEVELS[level] < LEVELS[self.level.value]:
             return
-        line = self._scrubbed(told)
-        if self._journal is None or not self._sent(self._journal, level, line):
-            self._written(level, line)
+        line = self._redacted_line(told)
+        if self._journal is None or not self._send_to_journal(self._journal, level, line):
+            self._write_line(level, line)
 
-    def _sent(self, journal: Journal, level: str, line: EventDict) -> bool:
+    def _send_to_journal(self, journal: JournaldSocket, level: str, line: EventDict) -> bool:
         """Whether the journal took a line, or cannot take any now: the bridge does not wait for it."""
         told = {**line, "lost": self._lost} if self._lost else line
         try:
-            journal.send(str(FOR_EYES(None, level, dict(told))), PRIORITY[level], told)
+            journal.send(str(CONSOLE_RENDERER(None, level, dict(told))), PRIORITY[level], told)
         except BlockingIOError:
             self._lost += 1
         except OSError:
@@ -121,7 +121,7 @@ class Log:
             self._lost = 0
         return True
 
-    def _written(self, level: str, line: Any) -> None:
+    def _write_line(self, level: str, line: Any) -> None:
         try:
             for step in self._chain:
                 line = step(None, level, line)
@@ -129,18 +129,18 @@ class Log:
         except (OSError, ValueError):
             return  # the terminal was closed, or the disk is full
 
-    def listen(self, bus: Bus) -> None:
+    def attach(self, bus: Bus) -> None:
         """Write every fact from now on, and what libraries have to say."""
-        bus.listen(self.hear)
+        bus.subscribe(self.on_event)
         root = logging.getLogger()
-        root.handlers[:] = [_Library(self)]
+        root.handlers[:] = [_LibraryHandler(self)]
         root.setLevel(logging.WARNING)
 
 
 ENCODER = json.JSONEncoder(default=repr)  # made once: `json.dumps` with a default makes one for each line
 
 
-def _stamped(_: object, __: str, line: EventDict) -> EventDict:
+def _add_timestamp(_: object, __: str, line: EventDict) -> EventDict:
     """The time in UTC; structlog's own takes several times as long, for every line."""
     line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return line
@@ -155,10 +155,10 @@ def _with_priority(_: object, level: str, line: Any) -> str:
     return f"<{PRIORITY[level]}>{line}"
 
 
-FOR_EYES = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)
+CONSOLE_RENDERER = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)
 
 
-class _Library(logging.Handler):
+class _LibraryHandler(logging.Handler):
     """Records of aiohttp and asyncio. The text of an exception may repeat a secret, so only its places are told."""
 
     def __init__(self, log: Log) -> None:
@@ -167,17 +167,21 @@ class _Library(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         exc = record.exc_info[1] if record.exc_info else None
-        told = {"error": type(exc).__name__, "where": where(exc)} if exc else {"template": str(record.msg)[:200]}
+        told = (
+            {"error": type(exc).__name__, "where": traceback_places(exc)}
+            if exc
+            else {"template": str(record.msg)[:200]}
+        )
         level = record.levelname.lower()
-        self._log.say(level if level in PRIORITY else "warning", "library.said", logger=record.name, **told)
+        self._log.log(level if level in PRIORITY else "warning", "library.said", logger=record.name, **told)
 
 
-def open_log(form: LogFormat, level: LogLevel, scrubber: Scrubber, env: Mapping[str, str]) -> Log:
+def open_log(form: LogFormat, level: LogLevel, redactor: Redactor, env: Mapping[str, str]) -> Log:
     """The log of this process, on standard error."""
     stream = sys.stderr
     leads = leads_to_journal(stream, env)
     if leads:
         os.set_blocking(stream.fileno(), False)  # a journal that is stuck must not stop the bridge
-    journal = Journal() if leads and form is LogFormat.AUTO else None
-    chosen = chosen_format(form, stream)
-    return Log(stream, chosen, level, scrubber, leads_to_journal=leads, journal=journal)
+    journal = JournaldSocket() if leads and form is LogFormat.AUTO else None
+    chosen = resolve_format(form, stream)
+    return Log(stream, chosen, level, redactor, leads_to_journal=leads, journal=journal)

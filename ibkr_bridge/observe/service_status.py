@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
-from ibkr_bridge.events import Fact, SessionChanged
-from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, Systemd, watchdog_pause
+from ibkr_bridge.events import Event, SessionChanged
+from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, SystemdNotifier, watchdog_interval
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.supervision import Pulse
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.supervision import LoopMonitor
 
-NOBODY_WATCHES = 3600.0  # seconds
+NO_WATCHDOG_INTERVAL_S = 3600.0  # seconds
 
 
-class Service:
+class ServiceStatus:
     """One bridge in systemd's eyes.
 
     Args:
@@ -25,47 +25,47 @@ class Service:
         pulse: whether the loops go round.
     """
 
-    def __init__(self, env: Mapping[str, str], keeper: Keeper, pulse: Pulse) -> None:
-        self._systemd = Systemd(env)
-        self._pause = watchdog_pause(env)
+    def __init__(self, env: Mapping[str, str], keeper: Keeper, loop_monitor: LoopMonitor) -> None:
+        self._systemd = SystemdNotifier(env)
+        self._pause = watchdog_interval(env)
         self._keeper = keeper
-        self._pulse = pulse
+        self._loop_monitor = loop_monitor
 
-    def ready(self) -> None:
+    def notify_ready(self) -> None:
         """We serve."""
-        self._systemd.tell(READY, self._in_words())
+        self._systemd.notify(READY, self._status_text())
 
-    def hear(self, fact: Fact) -> None:
+    def on_event(self, event: Event) -> None:
         """What the session does, `systemctl status` shows."""
-        if isinstance(fact, SessionChanged):
-            self._systemd.tell(self._in_words())
+        if isinstance(event, SessionChanged):
+            self._systemd.notify(self._status_text())
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
         """While settings are read again; `systemctl reload` waits for its end, if it heard of the beginning in time."""
-        self._systemd.tell_reloading()
+        self._systemd.notify_reloading()
         try:
             yield
         finally:
-            self.ready()
+            self.notify_ready()
 
-    def stopping(self) -> None:
+    def notify_stopping(self) -> None:
         """We end."""
-        self._systemd.tell(STOPPING)
+        self._systemd.notify(STOPPING)
 
-    async def feed(self) -> NoReturn:
+    async def watchdog_loop(self) -> NoReturn:
         """Show the watchdog that the loops go round, for ever; what is stuck is shown by silence, and in words."""
         was_stuck = False
         while True:
-            await asyncio.sleep(self._pause or NOBODY_WATCHES)
-            trouble = self._pulse.trouble() or self._keeper.trouble()
+            await asyncio.sleep(self._pause or NO_WATCHDOG_INTERVAL_S)
+            trouble = self._loop_monitor.problem() or self._keeper.problem()
             if trouble is None:
-                self._systemd.tell(ALIVE, *((self._in_words(),) if was_stuck else ()))
+                self._systemd.notify(ALIVE, *((self._status_text(),) if was_stuck else ()))
             elif not was_stuck:
-                self._systemd.tell(f"STATUS=stuck: {trouble}")
+                self._systemd.notify(f"STATUS=stuck: {trouble}")
             was_stuck = trouble is not None
 
-    def _in_words(self) -> str:
+    def _status_text(self) -> str:
         state = self._keeper.session.state
-        hint = "the brokerage session is open" if state is State.READY else self._keeper.hint()
+        hint = "the brokerage session is open" if state is SessionState.READY else self._keeper.hint()
         return f"STATUS={state.value}: {hint}"

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
-SIGNS = 3  # for each time-out of the watchdog: one that comes late must not be the end
+SIGNS_PER_TIMEOUT = 3  # for each time-out of the watchdog: one that comes late must not be the end
 
 
-class Systemd:
+class SystemdNotifier:
     """The socket systemd gave us, if it gave one."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         path = env.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path  # @ means an abstract name
 
-    def tell(self, *messages: str) -> None:
+    def notify(self, *messages: str) -> None:
         """Send one datagram; whoever does not listen does not stop us."""
         if not self._address:
             return
@@ -30,14 +30,14 @@ class Systemd:
             channel.setblocking(False)
             channel.sendto("\n".join(messages).encode(), self._address)
 
-    def tell_reloading(self) -> None:
+    def notify_reloading(self) -> None:
         """A reload begins; `READY` ends it."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
-def watchdog_pause(env: Mapping[str, str]) -> float | None:
+def watchdog_interval(env: Mapping[str, str]) -> float | None:
     """Seconds between two signs of life; None where nobody waits for them."""
     wanted, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", str(os.getpid()))
     if not (wanted.isascii() and wanted.isdigit() and int(wanted)) or pid != str(os.getpid()):
         return None
-    return int(wanted) / 1e6 / SIGNS
+    return int(wanted) / 1e6 / SIGNS_PER_TIMEOUT

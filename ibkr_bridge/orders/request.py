@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ibkr_bridge.calls.facts import Asked
-from ibkr_bridge.calls.messages import Answer, Call, Late
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.order_record import Record, digest
+from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord, digest
 
 
 @dataclass(eq=False)
@@ -22,12 +22,17 @@ class Departure:
     """Whether the first byte may have left; the line says so in the turn of the loop in which it writes it."""
 
 
-class Send(Protocol):
+class SendOrderCall(Protocol):
     """The road to IBKR, with all its checks."""
 
     async def __call__(
-        self, call: Call, asked: Asked, leaving: Departure, is_there: Callable[[], bool], late: Late
-    ) -> Answer:
+        self,
+        call: Call,
+        facts: RequestFacts,
+        before_first_byte: Departure,
+        is_connected: Callable[[], bool],
+        on_late_response: OnLateResponse,
+    ) -> Response:
         """Send a call and bring its answer.
 
         Args:
@@ -44,32 +49,32 @@ class Send(Protocol):
 
 
 @dataclass(eq=False)
-class Wish:
+class OrderRequest:
     """One request about an order."""
 
-    kind: Order
+    operation: OrderOperation
     call: Call
-    asked: Asked
-    send: Send
-    weigh: Callable[[], Awaitable[None]]
+    facts: RequestFacts
+    send: SendOrderCall
+    check_rules: Callable[[], Awaitable[None]]
     """Asks the rules, before anything else is done; raises what they say."""
-    patience: Callable[[], float]
+    remaining_wait: Callable[[], float]
     """Seconds the caller would still wait for its turn."""
-    is_there: Callable[[], bool] = lambda: True
+    is_connected: Callable[[], bool] = lambda: True
     account: str | None = None
     owner: str = ""
     """Which key it came with, without telling it."""
-    label: str = ""
+    key_label: str = ""
     """That key's name for the log."""
-    request: str = ""
+    request_id: str = ""
     """The request's id."""
-    idempotency: str | None = None
+    idempotency_key: str | None = None
     """Its Idempotency-Key."""
-    confirm: frozenset[str] = frozenset()
+    confirmations: frozenset[str] = frozenset()
     """The words of X-Bridge-Confirm."""
-    subject: str = ""
+    path_id: str = ""
     """The last part of its path: an order's id, or a reply's."""
-    record: Record | None = None
+    record: OrderRecord | None = None
     """The order it is about, once that is known; told in the headers of its answer."""
     source: str = "gateway"
 

@@ -11,31 +11,37 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from ibkr_bridge.calls.messages import Answer, Call
+from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.exchange import Read, Step, reason
-from ibkr_bridge.orders.journal.order_record import Flight, Record, digest, seconds_since
-from ibkr_bridge.orders.journal.repository import PREFIX, Book
-from ibkr_bridge.orders.journal.transitions import State, What
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
+from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, digest, seconds_since
+from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
+from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
-from ibkr_bridge.orders.reconciliation.matching import alike, wanted
-from ibkr_bridge.orders.reconciliation.modify_matching import figures_in
-from ibkr_bridge.orders.replay import again
-from ibkr_bridge.orders.request import Wish
-from ibkr_bridge.orders.response import read_answer, read_done
-from ibkr_bridge.orders.serialization import Chain
-from ibkr_bridge.orders.tickets import named, read_tickets
+from ibkr_bridge.orders.reconciliation.matching import match_criteria, similarity
+from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket
+from ibkr_bridge.orders.replay import replay
+from ibkr_bridge.orders.request import OrderRequest
+from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
+from ibkr_bridge.orders.serialization import OrderLock
+from ibkr_bridge.orders.tickets import read_tickets, with_coids
 
-ONE_AT_A_TIME: Mapping[Order, Read] = {Order.PLACE: read_answer, Order.MODIFY: read_answer}
-AT_ONCE: Mapping[Order, Read] = {Order.CANCEL: read_done, Order.ANSWER: read_done}
+LOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
+    OrderOperation.PLACE: interpret_placement,
+    OrderOperation.MODIFY: interpret_placement,
+}
+UNLOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
+    OrderOperation.CANCEL: interpret_cancel,
+    OrderOperation.ANSWER: interpret_cancel,
+}
 UNKNOWN_OPEN = "unknown-open"
-SAME_REFUSAL = 60.0  # seconds in which the same refusal of the same call is one entry: a loop must not fill the disk
-MOST_REFUSALS = 1000  # of them that are known again
+SAME_REFUSAL_S = 60.0  # seconds in which the same refusal of the same call is one entry: a loop must not fill the disk
+MAX_REFUSALS = 1000  # of them that are known again
 
 
-class Desk:
+class OrderSubmitter:
     """The order desk of one line.
 
     Args:
@@ -45,149 +51,182 @@ class Desk:
     """
 
     def __init__(
-        self, book: Book, clock: Clock, wait_open: Callable[[Wish], Awaitable[None]], *, add_names: bool
+        self,
+        repository: OrderRepository,
+        clock: Clock,
+        wait_for_unsettled: Callable[[OrderRequest], Awaitable[None]],
+        *,
+        add_coids: bool,
     ) -> None:
-        self.book = book
+        self.repository = repository
         self._clock = clock
-        self.chain = Chain(clock)
-        self.questions = Questions(book, self.chain)
-        self._wait_open = wait_open
-        self._add_names = add_names
-        self._refusals: dict[tuple[str, str, str], Record] = {}
-        self._written: deque[float] = deque(maxlen=MOST_REFUSALS)
+        self.lock = OrderLock(clock)
+        self.questions = Questions(repository, self.lock)
+        self._wait_open = wait_for_unsettled
+        self._add_names = add_coids
+        self._refusals: dict[tuple[str, str, str], OrderRecord] = {}
+        self._refusal_times: deque[float] = deque(maxlen=MAX_REFUSALS)
 
     def __repr__(self) -> str:
-        return f"<Desk {self.chain!r} {self.book.register!r}>"
+        return f"<OrderSubmitter {self.lock!r} {self.repository.index!r}>"
 
-    async def ask(self, wish: Wish) -> Answer:
+    async def submit(self, order_request: OrderRequest) -> Response:
         """Do what a caller wants, and bring what came of it.
 
         Raises:
             BridgeError: nothing was sent, or (`OrderUnknown`) nobody knows.
         """
-        if wish.kind is Order.REPLY:
-            return await self.questions.reply(wish)
-        record = self._opened(wish)
+        if order_request.operation is OrderOperation.REPLY:
+            return await self.questions.submit_reply(order_request)
+        record = self._new_record(order_request)
         try:
-            call = await self._named(record, wish)
-            earlier = self.book.register.same(record, unknown_open=UNKNOWN_OPEN in wish.confirm)
+            call = await self._with_coids(record, order_request)
+            earlier = self.repository.index.find_duplicate(
+                record, unknown_open=UNKNOWN_OPEN in order_request.confirmations
+            )
         except BridgeError as exc:
-            self._refused(record, wish, (exc.code, exc.detail))
+            self._record_refusal(record, order_request, (exc.code, exc.detail))
             raise
         if earlier is not None:
-            wish.record = earlier
-            return await again(earlier, wish)
-        wish.record = record
-        flight = record.flight = Flight(record.fingerprint, [wish.is_there])
-        self.book.register.add(record)
+            order_request.record = earlier
+            return await replay(earlier, order_request)
+        order_request.record = record
+        in_flight = record.in_flight = InFlightOrder(record.fingerprint, [order_request.is_connected])
+        self.repository.index.add(record)
         try:
-            return await flight.carry(self._through(wish, record, call))
+            return await in_flight.run(self._check_and_send(order_request, record, call))
         finally:
-            if record.flight is flight:
-                record.flight = None
+            if record.in_flight is in_flight:
+                record.in_flight = None
 
-    def heard(self, record: Record, *, arrived: bool) -> None:
+    def on_delivery(self, record: OrderRecord, *, arrived: bool) -> None:
         """An answer about an order reached its caller, or did not; that it did can turn out to be wrong."""
-        if record.state in (None, State.REFUSED) or (record.heard if arrived else record.left is not None):
+        if record.state in (None, OrderState.REFUSED) or (
+            record.is_delivered if arrived else record.disconnected_at is not None
+        ):
             return
-        if not arrived and record.heard and record.was_unheard:
+        if not arrived and record.is_delivered and record.was_undelivered:
             return  # told, taken back and told again: once is enough to know
-        record.was_unheard = record.was_unheard or (record.heard and not arrived)
-        self.book.note(record, What.TOLD if arrived else What.LEFT, {})
+        record.was_undelivered = record.was_undelivered or (record.is_delivered and not arrived)
+        self.repository.append_eventually(record, OrderEvent.TOLD if arrived else OrderEvent.LEFT, {})
 
-    def _opened(self, wish: Wish) -> Record:
+    def _new_record(self, order_request: OrderRequest) -> OrderRecord:
         """The record of a new order."""
-        fresh = self.book.fresh_id()
-        key = digest(b"key", wish.idempotency.encode()) if wish.idempotency else None
-        record = Record(fresh, wish.kind, wish.account, wish.owner, wish.request, wish.fingerprint, key)
-        record.own_name = key is not None
-        record.wanted = wanted(wish.kind, wish.subject, wish.call.body)
-        if wish.kind is Order.MODIFY:
-            record.wanted = {**record.wanted, "was": dict(self.book.register.figures_of(wish.subject))}
+        fresh = self.repository.new_id()
+        key = digest(b"key", order_request.idempotency_key.encode()) if order_request.idempotency_key else None
+        record = OrderRecord(
+            fresh,
+            order_request.operation,
+            order_request.account,
+            order_request.owner,
+            order_request.request_id,
+            order_request.fingerprint,
+            key,
+        )
+        record.has_own_identity = key is not None
+        record.match_criteria = match_criteria(order_request.operation, order_request.path_id, order_request.call.body)
+        if order_request.operation is OrderOperation.MODIFY:
+            record.match_criteria = {
+                **record.match_criteria,
+                "was": dict(self.repository.index.figures_of(order_request.path_id)),
+            }
         return record
 
-    async def _named(self, record: Record, wish: Wish) -> Call:
+    async def _with_coids(self, record: OrderRecord, order_request: OrderRequest) -> Call:
         """The call as it goes out: a placement's orders have names to be found by, where that is possible.
 
         Raises:
             BadRequest: it cannot be read as an order.
         """
-        if wish.kind is not Order.PLACE:
-            return wish.call
+        if order_request.operation is not OrderOperation.PLACE:
+            return order_request.call
         try:
-            found = named(wish.call.body, PREFIX + record.id, add=self._add_names)
+            found = with_coids(order_request.call.body, COID_PREFIX + record.id, add=self._add_names)
         except BadRequest:
-            await wish.weigh()  # what the rules say counts for more than how it is written
+            await order_request.check_rules()  # what the rules say counts for more than how it is written
             raise
-        record.names, record.own_name = found.names, record.own_name or found.own
+        record.coids, record.has_own_identity = found.names, record.has_own_identity or found.has_own_identity
         tickets = [ticket.members for ticket in read_tickets(found.body)]
         if not found.names:
-            record.wanted = alike(tickets)
+            record.match_criteria = similarity(tickets)
         elif len(tickets) == 1:
-            record.wanted = {"figures": figures_in(tickets[0])}
-        return replace(wish.call, body=found.body)
+            record.match_criteria = {"figures": figures_of_ticket(tickets[0])}
+        return replace(order_request.call, body=found.body)
 
-    async def _through(self, wish: Wish, record: Record, call: Call) -> Answer:
+    async def _check_and_send(self, order_request: OrderRequest, record: OrderRecord, call: Call) -> Response:
         """From the rules to the end of its questions, or until one of them hangs."""
         try:
-            await wish.weigh()
-            if wish.kind in ONE_AT_A_TIME:
-                await self._turn(wish, record)
-            return await self._dealt(wish, record, call)
+            await order_request.check_rules()
+            if order_request.operation in LOCKED_OPERATIONS:
+                await self._acquire_lock(order_request, record)
+            return await self._send(order_request, record, call)
         except BaseException as exc:
             if record.state is None:
-                self._refused(record, wish, reason(exc))
+                self._record_refusal(record, order_request, refusal_of(exc))
             raise
         finally:
-            if record.state is not State.QUESTION:
-                self.chain.leave(record)
+            if record.state is not OrderState.QUESTION:
+                self.lock.release(record)
 
-    async def _turn(self, wish: Wish, record: Record) -> None:
-        if wish.kind is Order.PLACE:
-            await self._wait_open(wish)
-        flight = record.flight
-        await self.chain.enter(record, wish.patience(), flight.is_wanted if flight else wish.is_there)
+    async def _acquire_lock(self, order_request: OrderRequest, record: OrderRecord) -> None:
+        if order_request.operation is OrderOperation.PLACE:
+            await self._wait_open(order_request)
+        in_flight = record.in_flight
+        await self.lock.acquire(
+            record, order_request.remaining_wait(), in_flight.is_wanted if in_flight else order_request.is_connected
+        )
 
-    async def _dealt(self, wish: Wish, record: Record, call: Call) -> Answer:
-        read = {**ONE_AT_A_TIME, **AT_ONCE}[wish.kind]
-        step = Step(call, wish.asked, What.SENT, self._facts(record, wish), read)
+    async def _send(self, order_request: OrderRequest, record: OrderRecord, call: Call) -> Response:
+        read = {**LOCKED_OPERATIONS, **UNLOCKED_OPERATIONS}[order_request.operation]
+        step = ExchangeStep(call, order_request.facts, OrderEvent.SENT, self._record_facts(record, order_request), read)
         try:
-            answer, verdict = await self.questions.dealing.exchange(record, wish, step)
+            response, outcome = await self.questions.exchange.run(record, order_request, step)
         finally:
-            if wish.kind is Order.CANCEL and record.state not in (None, State.REFUSED):
-                self.questions.killed()  # it left, whatever came of it
-        return await self.questions.go_through(record, wish, answer, verdict)
+            if order_request.operation is OrderOperation.CANCEL and record.state not in (None, OrderState.REFUSED):
+                self.questions.on_cancel_sent()  # it left, whatever came of it
+        return await self.questions.confirm_listed(record, order_request, response, outcome)
 
-    def _facts(self, record: Record, wish: Wish) -> dict[str, object]:
+    def _record_facts(self, record: OrderRecord, order_request: OrderRequest) -> dict[str, object]:
         """All that a later run has to know of it."""
-        named = {"account": record.account, "idempotency": record.idempotency, "coids": list(record.names)}
-        whose = {"owner": record.owner, "key": wish.label, "request": record.request, "method": wish.call.method}
-        more = {"fingerprint": record.fingerprint, "own_name": record.own_name, "wanted": dict(record.wanted)}
-        return {"kind": record.kind.value, **named, **whose, **more}
+        named = {"account": record.account, "idempotency": record.idempotency_digest, "coids": list(record.coids)}
+        whose = {
+            "owner": record.owner,
+            "key": order_request.key_label,
+            "request": record.request_id,
+            "method": order_request.call.method,
+        }
+        more = {
+            "fingerprint": record.fingerprint,
+            "own_name": record.has_own_identity,
+            "wanted": dict(record.match_criteria),
+        }
+        return {"kind": record.operation.value, **named, **whose, **more}
 
-    def _refused(self, record: Record, wish: Wish, said: tuple[str, str]) -> None:
+    def _record_refusal(self, record: OrderRecord, order_request: OrderRequest, said: tuple[str, str]) -> None:
         """Write down why nothing left; the same refusal of the same call is written once a minute."""
-        code, why = said
+        code, reason = said
         which = record.owner, record.fingerprint, code
         before = self._refusals.get(which)
-        if before is not None and seconds_since(before.updated, self.book.utc()) < SAME_REFUSAL:
-            self.book.register.drop(record)
-            wish.record = before
+        if before is not None and seconds_since(before.updated, self.repository.utc()) < SAME_REFUSAL_S:
+            self.repository.index.remove(record)
+            order_request.record = before
             return
         if not self._may_write_refusal():
-            self.book.register.drop(record)
-            wish.record = None
+            self.repository.index.remove(record)
+            order_request.record = None
             return
-        wish.record = self._refusals[which] = record
-        self.book.note(record, What.REFUSED, {**self._facts(record, wish), "code": code, "error": why})
-        self.book.register.refused(record)
-        while len(self._refusals) > MOST_REFUSALS:
+        order_request.record = self._refusals[which] = record
+        self.repository.append_eventually(
+            record, OrderEvent.REFUSED, {**self._record_facts(record, order_request), "code": code, "error": reason}
+        )
+        self.repository.index.add_refused(record)
+        while len(self._refusals) > MAX_REFUSALS:
             del self._refusals[next(iter(self._refusals))]
 
     def _may_write_refusal(self) -> bool:
         """A thousand in a row and one a second after that: a caller in a loop must not fill the disk."""
         now = self._clock.now()
-        if len(self._written) == MOST_REFUSALS and now - self._written[0] < MOST_REFUSALS:
+        if len(self._refusal_times) == MAX_REFUSALS and now - self._refusal_times[0] < MAX_REFUSALS:
             return False
-        self._written.append(now)
+        self._refusal_times.append(now)
         return True

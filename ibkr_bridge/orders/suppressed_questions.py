@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ibkr_bridge.calls.header_policy import upwards
-from ibkr_bridge.calls.messages import Answer, Call
+from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.events import Bus
-from ibkr_bridge.ibkr.bodies import as_object, hides_error
-from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, target
+from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
+from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, api_path
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.response import MESSAGE_ID
-from ibkr_bridge.state_file import keep
+from ibkr_bridge.state_file import save_json
 
-MOST = 51  # message ids IBKR takes in one call
-JSON = (("Content-Type", "application/json"),)
+MAX_MESSAGE_IDS = 51  # message ids IBKR takes in one call
+JSON_HEADERS = (("Content-Type", "application/json"),)
 
 
-class Suppressed:
+class SuppressedQuestions:
     """The message ids a caller had suppressed last; IBKR's own list is always the latest one, not the sum.
 
     Args:
@@ -35,26 +35,32 @@ class Suppressed:
         if self._path is None:
             return
         try:
-            self.ids = _names(json.loads(self._path.read_text("utf-8")))
+            self.ids = _message_ids(json.loads(self._path.read_text("utf-8")))
         except (OSError, ValueError, RecursionError):
             return
 
-    def notice(self, row: Endpoint, call: Call, answer: Answer) -> None:
+    def observe(self, endpoint: Endpoint, resend_call: Call, response: Response) -> None:
         """A call was answered: remember what it suppressed, or that nothing is any more."""
-        if row.segments not in (SUPPRESS, SUPPRESS_RESET) or answer.status != 200 or hides_error(answer.body):
+        if (
+            endpoint.segments not in (SUPPRESS, SUPPRESS_RESET)
+            or response.status != 200
+            or has_embedded_error(response.body)
+        ):
             return
-        self.ids = _names(as_object(call.body).get("messageIds")) if row.segments == SUPPRESS else ()
+        self.ids = (
+            _message_ids(parse_object(resend_call.body).get("messageIds")) if endpoint.segments == SUPPRESS else ()
+        )
         otherwise = "suppressed questions are asked again after a restart"
-        keep(self._path, list(self.ids) or None, self._bus, "the file of suppressed questions", otherwise)
+        save_json(self._path, list(self.ids) or None, self._bus, "the file of suppressed questions", otherwise)
 
-    def call(self) -> Call | None:
+    def resend_call(self) -> Call | None:
         """What tells IBKR again; None where nothing is suppressed."""
         if not self.ids:
             return None
         body = json.dumps({"messageIds": list(self.ids)}, separators=(",", ":")).encode()
-        return Call("POST", target(SUPPRESS), upwards(JSON), body, changes=True)
+        return Call("POST", api_path(SUPPRESS), request_headers(JSON_HEADERS), body, is_change=True)
 
 
-def _names(told: object) -> tuple[str, ...]:
+def _message_ids(told: object) -> tuple[str, ...]:
     listed = told if isinstance(told, list) else []
-    return tuple(each for each in listed if isinstance(each, str) and MESSAGE_ID.fullmatch(each))[:MOST]
+    return tuple(each for each in listed if isinstance(each, str) and MESSAGE_ID.fullmatch(each))[:MAX_MESSAGE_IDS]

@@ -15,11 +15,11 @@ from typing import Any
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.json_spans import Span, element_spans, member_spans
 
-NAME, PARENT = "cOID", "parentId"
-LONGEST = 64  # characters of a name; longer than any client makes them
-MOST = 50  # tickets of one bracket or group; IBKR's own have three or four
-NO_NAMES = (float, bool, list, dict)  # nobody knows what IBKR would make of one
-NO_TICKETS = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
+COID, PARENT_ID = "cOID", "parentId"
+MAX_COID_LENGTH = 64  # characters of a name; longer than any client makes them
+MAX_TICKETS = 50  # tickets of one bracket or group; IBKR's own have three or four
+NOT_COIDS = (float, bool, list, dict)  # nobody knows what IBKR would make of one
+TICKETS_HINT = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Ticket:
     @property
     def name(self) -> str:
         """Its cOID, `""` where it has none."""
-        return _named(self.members.get(NAME))
+        return _coid_of(self.members.get(COID))
 
     @property
     def parent(self) -> str:
         """The cOID of its parent, `""` where it is no child."""
-        return _named(self.members.get(PARENT))
+        return _coid_of(self.members.get(PARENT_ID))
 
 
-def _named(value: object) -> str:
+def _coid_of(value: object) -> str:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedPlacement:
     """A placement whose orders can be found again, as far as that is possible."""
 
     body: bytes
     names: tuple[str, ...]
     """The cOIDs in it."""
-    own: bool
+    has_own_identity: bool
     """Whether the caller gave one of them, be it as the name its children call their parent by."""
 
 
@@ -64,15 +64,15 @@ def read_tickets(body: bytes) -> tuple[Ticket, ...]:
     """
     try:
         text = body.decode()
-        json.loads(text, object_pairs_hook=once_each)
-        tickets = tuple(Ticket(_object(span.value), span.start, span.end) for span in _spans(text))
+        json.loads(text, object_pairs_hook=unique_members)
+        tickets = tuple(Ticket(_as_members(span.value), span.start, span.end) for span in _spans(text))
     except (ValueError, RecursionError) as exc:
-        raise BadRequest("the body holds no order tickets", hint=NO_TICKETS) from exc
+        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT) from exc
     if not tickets:
-        raise BadRequest("the body holds no order tickets", hint=NO_TICKETS)
-    if len(tickets) > MOST:
-        raise BadRequest(f"{len(tickets)} tickets at once", hint=f"send the {MOST} tickets of one group at most")
-    if any(isinstance(ticket.members.get(name), NO_NAMES) for ticket in tickets for name in (NAME, PARENT)):
+        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT)
+    if len(tickets) > MAX_TICKETS:
+        raise BadRequest(f"{len(tickets)} tickets at once", hint=f"send the {MAX_TICKETS} tickets of one group at most")
+    if any(isinstance(ticket.members.get(name), NOT_COIDS) for ticket in tickets for name in (COID, PARENT_ID)):
         raise BadRequest("a cOID or parentId that is no text", hint="send it in quotation marks")
     return tickets
 
@@ -88,13 +88,13 @@ def _spans(text: str) -> list[Span]:
     return [Span("", {span.name: span.value for span in told}, start, len(text.rstrip()))] if told else []
 
 
-def _object(value: object) -> Mapping[str, Any]:
+def _as_members(value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("a ticket is an object")
     return value
 
 
-def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For a JSON parser: an object in which each name stands once.
 
     Raises:
@@ -106,7 +106,7 @@ def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return told
 
 
-def named(body: bytes, fresh: str, *, add: bool) -> Named:
+def with_coids(body: bytes, fresh: str, *, add: bool) -> NamedPlacement:
     """A placement with names where they are missing and may be added.
 
     Args:
@@ -118,17 +118,17 @@ def named(body: bytes, fresh: str, *, add: bool) -> Named:
     """
     tickets = read_tickets(body)
     given = [ticket.name for ticket in tickets if ticket.name]
-    if len(set(given)) != len(given) or any(len(name) > LONGEST for name in given):
-        raise BadRequest(f"each cOID has to be its own, of {LONGEST} characters at most")
-    added = _added(tickets, fresh) if add else []
+    if len(set(given)) != len(given) or any(len(name) > MAX_COID_LENGTH for name in given):
+        raise BadRequest(f"each cOID has to be its own, of {MAX_COID_LENGTH} characters at most")
+    added = _coids_to_add(tickets, fresh) if add else []
     text = body.decode()
     for ticket, name in sorted(added, key=lambda each: -each[0].start):  # from behind: places before stay as they are
-        text = _put(text, ticket, name)
+        text = _insert_coid(text, ticket, name)
     names = (*given, *(name for _, name in added))
-    return Named(text.encode(), names, any(not name.startswith(fresh) for name in names))
+    return NamedPlacement(text.encode(), names, any(not name.startswith(fresh) for name in names))
 
 
-def _added(tickets: tuple[Ticket, ...], fresh: str) -> list[tuple[Ticket, str]]:
+def _coids_to_add(tickets: tuple[Ticket, ...], fresh: str) -> list[tuple[Ticket, str]]:
     """The names to be added: none to a child, and to a lone parent the one its children call it by."""
     heads = [ticket for ticket in tickets if not ticket.parent and not ticket.name]
     known = {ticket.name for ticket in tickets}
@@ -138,13 +138,13 @@ def _added(tickets: tuple[Ticket, ...], fresh: str) -> list[tuple[Ticket, str]]:
     return [(head, fresh if number == 0 else f"{fresh}-{number + 1}") for number, head in enumerate(heads)]
 
 
-def _put(text: str, ticket: Ticket, name: str) -> str:
+def _insert_coid(text: str, ticket: Ticket, name: str) -> str:
     """The text with a name in one of its tickets; an empty one that stands there gives way."""
     inside = text[ticket.start : ticket.end]
-    empty = next((span for span in member_spans(inside) if span.name == NAME), None)
+    empty = next((span for span in member_spans(inside) if span.name == COID), None)
     if empty is not None:
         inside = inside[: empty.start] + json.dumps(name) + inside[empty.end :]
     else:
         more = "," if ticket.members else ""
-        inside = "{" + f"{json.dumps(NAME)}:{json.dumps(name)}{more}" + inside[1:]
+        inside = "{" + f"{json.dumps(COID)}:{json.dumps(name)}{more}" + inside[1:]
     return text[: ticket.start] + inside + text[ticket.end :]

@@ -5,36 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 from ibkr_bridge import events
-from ibkr_bridge.cache.cached_reads import Reads
+from ibkr_bridge.cache.cached_reads import CachedReads
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.limits.admission import Turns
-from ibkr_bridge.limits.penalty_box import Penalty
-from ibkr_bridge.limits.persistent_windows import LongPaces
-from ibkr_bridge.orders.journal.repository import Book
-from ibkr_bridge.orders.journal.store import Journal
+from ibkr_bridge.limits.admission import AdmissionController
+from ibkr_bridge.limits.penalty_box import PenaltyBox
+from ibkr_bridge.limits.persistent_windows import PersistentWindows
+from ibkr_bridge.orders.journal.repository import OrderRepository
+from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.writer import JournalWriter
-from ibkr_bridge.orders.rules.trading_pause import Pause
-from ibkr_bridge.orders.service import Ordering
-from ibkr_bridge.orders.suppressed_questions import Suppressed
-from ibkr_bridge.profiles.keeper_upstream import Beside
-from ibkr_bridge.profiles.options import Manners
-from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.quirks.completion import Courtesy
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.orders.rules.trading_pause import TradingPause
+from ibkr_bridge.orders.service import OrderService
+from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
+from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
+from ibkr_bridge.profiles.options import ProfileOptions
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.quirks.completion import CompleteReads
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.session_status import Policy, Road
-from ibkr_bridge.streaming.service import Streaming
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
-from ibkr_bridge.upstream.gateway.tls import judge
-from ibkr_bridge.upstream.gateway.websocket import Sockets
+from ibkr_bridge.session.session_status import Policy, TrafficView
+from ibkr_bridge.streaming.service import StreamService
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from ibkr_bridge.upstream.gateway.tls import tls_policy
+from ibkr_bridge.upstream.gateway.websocket import WebSocketFactory
 
 
-def build_line(
-    name: str, settings: Settings, clock: Clock, bus: events.Bus, scrubber: Scrubber, manners: Manners
-) -> Line:
+def build_profile(
+    name: str, settings: Settings, clock: Clock, bus: events.Bus, redactor: Redactor, options: ProfileOptions
+) -> Profile:
     """One Gateway and all that serves it.
 
     Raises:
@@ -44,28 +44,51 @@ def build_line(
     def file(kind: str, form: str = "json") -> Path | None:
         return settings.state_dir / f"{name}.{kind}.{form}" if settings.state_dir else None
 
-    jar = Jar(file("cookies"), bus, scrubber, clock)
-    tls = judge(settings.gateway_fingerprint, settings.gateway_ca_file)
-    client = Gateway(str(settings.gateway_url), jar, settings.gateway_timeout, tls, path=settings.gateway_socket)
-    policy = Policy(settings.gateway_watch, settings.compete, settings.region, settings.maintenance)
-    penalty = Penalty(file("penalty"), bus, clock.utc)
-    long = LongPaces(file("paces"), bus, clock.utc)
-    limits = manners.limits
-    road = Road(lambda: client.ghosts >= limits.places, lambda: penalty.box_left > 0, penalty.declare)
-    turns, reads, courtesy = Turns(limits, clock), Reads(clock) if manners.shares else None, Courtesy(clock)
-    beside = Beside(client, turns, penalty, reads, courtesy.noticing, long.spent)
-    suppressed = Suppressed(file("suppressed"), bus)
-    said_again = (lambda: None) if settings.read_only else suppressed.call
-    keeper = Keeper(name, beside, policy, clock, bus, scrubber, road, said_again)
-    pause = Pause(file("paused"), bus)
-    explaining = Explaining(keeper, penalty)
-    book = Book(JournalWriter(Journal(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
-    ordering = Ordering(book, clock, manners.search, add_names=settings.add_coid)
-    sockets = Sockets(str(settings.gateway_url), jar, tls, settings.gateway_socket, keeper.session_id)
-    line = Line(
-        *(name, settings, client, jar, keeper, turns, penalty, long, pause, explaining, courtesy, ordering),
-        *(suppressed, Streaming(name, sockets, keeper, clock, bus), reads),
+    cookies = CookieStore(file("cookies"), bus, redactor, clock)
+    tls = tls_policy(settings.gateway_fingerprint, settings.gateway_ca_file)
+    client = GatewayClient(
+        str(settings.gateway_url), cookies, settings.gateway_timeout_s, tls, unix_socket=settings.gateway_socket
     )
-    ordering.travel_by(line)
-    bus.listen(line.hear)
-    return line
+    policy = Policy(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance)
+    penalty_box = PenaltyBox(file("penalty"), bus, clock.utc)
+    persistent_windows = PersistentWindows(file("paces"), bus, clock.utc)
+    limits = options.limits
+    traffic = TrafficView(
+        lambda: client.abandoned >= limits.slots, lambda: penalty_box.box_left_s > 0, penalty_box.enter
+    )
+    admission, reads, completion = (
+        AdmissionController(limits, clock),
+        CachedReads(clock) if options.shares else None,
+        CompleteReads(clock),
+    )
+    keeper_upstream = KeeperUpstream(
+        client, admission, penalty_box, reads, completion.observer, persistent_windows.record
+    )
+    suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
+    said_again = (lambda: None) if settings.read_only else suppressed_questions.resend_call
+    keeper = Keeper(name, keeper_upstream, policy, clock, bus, redactor, traffic, said_again)
+    trading_pause = TradingPause(file("paused"), bus)
+    explaining = Explaining(keeper, penalty_box)
+    repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
+    orders = OrderService(repository, clock, options.reconcile_schedule, add_names=settings.add_coid)
+    sockets = WebSocketFactory(str(settings.gateway_url), cookies, tls, settings.gateway_socket, keeper.session_id)
+    profile = Profile(
+        *(
+            name,
+            settings,
+            client,
+            cookies,
+            keeper,
+            admission,
+            penalty_box,
+            persistent_windows,
+            trading_pause,
+            explaining,
+            completion,
+            orders,
+        ),
+        *(suppressed_questions, StreamService(name, sockets, keeper, clock, bus), reads),
+    )
+    orders.connect(profile)
+    bus.subscribe(profile.on_event)
+    return profile

@@ -9,32 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from ibkr_bridge.cache.cached_reads import Reads
-from ibkr_bridge.calls.messages import Answer, Call, LastLook, Left, nobody
-from ibkr_bridge.errors import Paced
-from ibkr_bridge.ibkr.catalogue import met
+from ibkr_bridge.cache.cached_reads import CachedReads
+from ibkr_bridge.calls.messages import Call, OnReleased, Precondition, Response, noop
+from ibkr_bridge.errors import RateLimited
+from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission import Turns, no_second_call
-from ibkr_bridge.limits.penalty_box import Penalty
-from ibkr_bridge.upstream.gateway.client import Gateway
+from ibkr_bridge.limits.admission import AdmissionController, no_second_call_error
+from ibkr_bridge.limits.penalty_box import PenaltyBox
+from ibkr_bridge.upstream.gateway.client import GatewayClient
 
-Noticing = Callable[[], Callable[[Endpoint, Call, Answer], None]]
+ObserverFactory = Callable[[], Callable[[Endpoint, Call, Response], None]]
 
 
-def _once_only(row: Endpoint) -> LastLook:
+def _no_second_sending(endpoint: Endpoint) -> Precondition:
     """Stops the second sending of a call whose limit has no room for it."""
     sent = False
 
     async def look(_: Callable[[], None]) -> None:
         nonlocal sent
-        if sent and row.pace is not None:
-            raise no_second_call()
+        if sent and endpoint.rate_limit is not None:
+            raise no_second_call_error()
         sent = True
 
     return look
 
 
-class Beside:
+class KeeperUpstream:
     """One Gateway, for its keeper.
 
     Args:
@@ -48,46 +48,50 @@ class Beside:
 
     def __init__(
         self,
-        gateway: Gateway,
-        turns: Turns,
-        penalty: Penalty,
-        reads: Reads | None,
-        noticing: Noticing,
+        client: GatewayClient,
+        admission: AdmissionController,
+        penalty_box: PenaltyBox,
+        reads: CachedReads | None,
+        observer_factory: ObserverFactory,
         spent: Callable[[Endpoint], None],
     ) -> None:
-        self._gateway = gateway
-        self._turns = turns
-        self._penalty = penalty
+        self._client = client
+        self._admission = admission
+        self._penalty_box = penalty_box
         self._reads = reads
-        self._noticing = noticing
+        self._noticing = observer_factory
         self._spent = spent
 
-    async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
+    async def send(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
         """See `Upstream.ask`.
 
         Raises:
             NotNow: IBKR refuses it for now.
             Paced: a caller asked this so short a time ago that IBKR would refuse it now; nothing was sent.
         """
-        row = met(call.method, call.target)
-        if row.meets or row.made:
-            self._penalty.check(row)  # the session's own calls are tried all the same: once a minute, in the box
-        counted = self._turns.beside(row)
+        endpoint = endpoint_of(call.method, call.target)
+        if endpoint.satisfies or endpoint.composition:
+            self._penalty_box.check(
+                endpoint
+            )  # the session's own calls are tried all the same: once a minute, in the box
+        counted = self._admission.admit_out_of_band(endpoint)
         if counted is None:
-            left()
-            raise Paced("this was asked a moment ago", retry_after=row.pace.seconds if row.pace else None)
+            on_released()
+            raise RateLimited(
+                "this was asked a moment ago", retry_after=endpoint.rate_limit.period_s if endpoint.rate_limit else None
+            )
 
         def answered() -> None:
             counted()
-            left()
+            on_released()
 
-        self._spent(row)
+        self._spent(endpoint)
         notice = self._noticing()
-        learn = self._reads.learning(row, call) if self._reads is not None and row.shareable else None
-        answer = await self._gateway.ask(call, answered, _once_only(row), within=within)
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and row.pace is not None:
-            self._penalty.refused(row, None)
-        notice(row, call, answer)
+        learn = self._reads.observer(endpoint, call) if self._reads is not None and endpoint.is_shareable else None
+        response = await self._client.send(call, answered, _no_second_sending(endpoint), timeout_s=timeout_s)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS and endpoint.rate_limit is not None:
+            self._penalty_box.on_429(endpoint, None)
+        notice(endpoint, call, response)
         if learn is not None:
-            learn(answer)
-        return answer
+            learn(response)
+        return response

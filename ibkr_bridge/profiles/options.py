@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ibkr_bridge.limits.admission_queue import Limits
-from ibkr_bridge.orders.reconciliation.schedule import Search
+from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 
 
 @dataclass(frozen=True)
-class Manners:
+class ProfileOptions:
     """What is asked of IBKR at most, whether answers are shared and remembered, how lost orders are looked for."""
 
     limits: Limits = field(default_factory=Limits)
     shares: bool = True
-    search: Search = field(default_factory=Search)
+    reconcile_schedule: ReconcileSchedule = field(default_factory=ReconcileSchedule)
     """When orders whose answer was lost are looked for."""
 
 
-UNHURRIED = Manners(Limits(everything=None, shares={}, rows=False), shares=False)
+UNHURRIED = ProfileOptions(Limits(total=None, by_priority={}, by_endpoint=False), shares=False)
 """As if IBKR had no limits, and every call asked it anew; the Gateway's places are few all the same."""

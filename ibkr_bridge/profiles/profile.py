@@ -12,223 +12,256 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from ibkr_bridge import events
-from ibkr_bridge.cache.cached_reads import Asker, Reads, key_of
-from ibkr_bridge.cache.response_cache import Kept
-from ibkr_bridge.cache.singleflight import Flight
-from ibkr_bridge.calls.content_encoding import unpacked
-from ibkr_bridge.calls.context import CallerGone, Spent, Trip
-from ibkr_bridge.calls.facts import Asked
-from ibkr_bridge.calls.messages import Answer, Ask, Call, whole
-from ibkr_bridge.calls.parameters import refuse_too_many
+from ibkr_bridge.cache.cached_reads import CachedReads, ReadOptions, cache_key
+from ibkr_bridge.cache.response_cache import CacheEntry
+from ibkr_bridge.cache.singleflight import SharedCall
+from ibkr_bridge.calls.content_encoding import decompress
+from ibkr_bridge.calls.context import CallContext, CallerGone, CallTiming
+from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.messages import Call, FetchCall, Response, read_fully
+from ibkr_bridge.calls.parameters import check_list_sizes
 from ibkr_bridge.config.settings import Mode, Settings
-from ibkr_bridge.errors import Busy, GatewayTrouble, OrderUnknown, Stopping
-from ibkr_bridge.ibkr.bodies import wants_accounts
-from ibkr_bridge.ibkr.catalogue import met
-from ibkr_bridge.ibkr.endpoint import Endpoint, Holds, Layer, Made, Order
-from ibkr_bridge.limits.admission import Turn, Turns, ignore, no_second_call
-from ibkr_bridge.limits.admission_queue import Importance
-from ibkr_bridge.limits.penalty_box import Penalty
-from ibkr_bridge.limits.persistent_windows import LongPaces
-from ibkr_bridge.orders.rules.order_value_inputs import worth
-from ibkr_bridge.orders.rules.rules import Standing, applying, judge
-from ibkr_bridge.orders.rules.trading_pause import Pause
-from ibkr_bridge.orders.service import Errand, Ordering
-from ibkr_bridge.orders.suppressed_questions import Suppressed
-from ibkr_bridge.quirks.completion import Courtesy
-from ibkr_bridge.quirks.order_filters import orders_list, without_filters
-from ibkr_bridge.quirks.position_pages import positions
+from ibkr_bridge.errors import Busy, GatewayError, OrderUnknown, ShuttingDown
+from ibkr_bridge.ibkr.bodies import demands_accounts_first
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.ibkr.endpoint import CacheTag, Composition, Endpoint, Layer, OrderOperation
+from ibkr_bridge.limits.admission import AdmissionController, Permit, no_second_call_error, noop
+from ibkr_bridge.limits.admission_queue import Priority
+from ibkr_bridge.limits.penalty_box import PenaltyBox
+from ibkr_bridge.limits.persistent_windows import PersistentWindows
+from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values
+from ibkr_bridge.orders.rules.rules import RuleContext, first_refusal, rules_for
+from ibkr_bridge.orders.rules.trading_pause import TradingPause
+from ibkr_bridge.orders.service import OrderRequestInfo, OrderService
+from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
+from ibkr_bridge.quirks.completion import CompleteReads
+from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, without_filters
+from ibkr_bridge.quirks.position_pages import fetch_all_positions
 from ibkr_bridge.session.gate import Explaining
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.state_machine import Saw, State
-from ibkr_bridge.session.unavailable import LOOK_AGAIN_IN, down
-from ibkr_bridge.streaming.service import Streaming
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.session.state_machine import Observation, SessionState
+from ibkr_bridge.session.unavailable import RETRY_AFTER_S, unavailable_error
+from ibkr_bridge.streaming.service import StreamService
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 
-Compose = Callable[[Ask, Call], Awaitable[Answer]]
-COMPOSED: Mapping[Made, Compose] = {Made.FILTERED: orders_list, Made.PAGES: positions}
+Composer = Callable[[FetchCall, Call], Awaitable[Response]]
+COMPOSERS: Mapping[Composition, Composer] = {
+    Composition.FILTERED: fetch_filtered_orders,
+    Composition.PAGES: fetch_all_positions,
+}
 
 
 @dataclass
-class Line:
+class Profile:
     """One Gateway, its session, the turns before it, what it said lately, its hand brake."""
 
     name: str
     settings: Settings
-    gateway: Gateway
-    jar: Jar
+    upstream: GatewayClient
+    cookies: CookieStore
     keeper: Keeper
-    turns: Turns
-    penalty: Penalty
-    long: LongPaces
-    pause: Pause
+    admission: AdmissionController
+    penalty_box: PenaltyBox
+    persistent_windows: PersistentWindows
+    trading_pause: TradingPause
     explaining: Explaining
-    courtesy: Courtesy
-    ordering: Ordering
-    suppressed: Suppressed
-    streaming: Streaming
-    reads: Reads | None
+    completion: CompleteReads
+    orders: OrderService
+    suppressed_questions: SuppressedQuestions
+    streaming: StreamService
+    cached_reads: CachedReads | None
     """None where nothing is shared or remembered."""
 
-    async def ask(self, trip: Trip) -> Answer:
+    async def execute(self, context: CallContext) -> Response:
         """Take a call the whole road.
 
         Raises:
             BridgeError: nothing was sent, or nothing usable came back; the class says which.
             CallerGone: nothing was sent, and nobody is left to be told.
         """
-        refuse_too_many(trip.row, trip.call)
-        if trip.row.order is Order.PREVIEW:
-            return await self.ordering.preview(trip, lambda: self.one(trip))
-        compose = COMPOSED.get(trip.row.made) if trip.row.made else None
-        return await (compose(self._parts(trip), trip.call) if compose else self.one(trip))
+        check_list_sizes(context.endpoint, context.call)
+        if context.endpoint.operation is OrderOperation.PREVIEW:
+            return await self.orders.preview(context, lambda: self.handle(context))
+        compose = COMPOSERS.get(context.endpoint.composition) if context.endpoint.composition else None
+        return await (compose(self._part_sender(context), context.call) if compose else self.handle(context))
 
-    async def order(self, trip: Trip, errand: Errand) -> Answer:
+    async def execute_order(self, context: CallContext, order_info: OrderRequestInfo) -> Response:
         """Take an order call to the desk, and from there the same road.
 
         Raises:
             BridgeError, CallerGone: see `ask`; `OrderUnknown` where nobody knows what became of it.
         """
-        return await self.ordering.ask(trip, errand)
+        return await self.orders.submit(context, order_info)
 
-    def _parts(self, trip: Trip) -> Ask:
+    def _part_sender(self, context: CallContext) -> FetchCall:
         """Asks for what an answer is made of; each part goes the whole road."""
 
-        async def ask(call: Call) -> Answer:
-            part = replace(trip, call=call, row=met(call.method, call.target), source="gateway", age=None)
+        async def ask(call: Call) -> Response:
+            part = replace(
+                context, call=call, endpoint=endpoint_of(call.method, call.target), source="gateway", age_s=None
+            )
             try:
-                return await self.one(part)
+                return await self.handle(part)
             finally:
-                trip.note_part(part)
+                context.merge_part(part)
 
         return ask
 
-    async def one(self, trip: Trip) -> Answer:
+    async def handle(self, context: CallContext) -> Response:
         """Take one call the whole road. Raises what `ask` does."""
-        self.guard(trip.asked)
-        await self._session_up(trip)
-        if (answer := self.streaming.before(trip)) is not None:
-            trip.source = "bridge"
-            return answer
-        if self.reads is None or not trip.row.shareable:
-            return await self.courtesy.ask(_Errand(self, trip))
-        asker = Asker(self.patience(trip), trip.max_age, trip.still_there)
-        told = await self.reads.read(trip.row, trip.call, asker, lambda flight: self._fly(trip, flight))
-        trip.source, trip.age = told.source, told.age
-        return told.answer
+        self.check_rules(context.facts)
+        await self._require_session(context)
+        if (response := self.streaming.intercept_call(context)) is not None:
+            context.source = "bridge"
+            return response
+        if self.cached_reads is None or not context.endpoint.is_shareable:
+            return await self.completion.handle(_PipelineHandle(self, context))
+        asker = ReadOptions(self.remaining_wait(context), context.max_age_s, context.is_connected)
+        result = await self.cached_reads.read(
+            context.endpoint, context.call, asker, lambda shared_call: self._fetch_shared(context, shared_call)
+        )
+        context.source, context.age_s = result.source, result.age_s
+        return result.response
 
-    async def _fly(self, trip: Trip, flight: Flight) -> Answer:
+    async def _fetch_shared(self, context: CallContext, shared_call: SharedCall) -> Response:
         """Ask for all who wait for it, not for the first of them alone."""
-        own = replace(trip, still_there=flight.is_wanted, wait=flight.patience, flight=flight, spent=Spent())
+        own = replace(
+            context,
+            is_connected=shared_call.is_wanted,
+            wait_s=shared_call.max_wait_s,
+            shared_call=shared_call,
+            timing=CallTiming(),
+        )
         try:
-            return await self.courtesy.ask(_Errand(self, own))
+            return await self.completion.handle(_PipelineHandle(self, own))
         finally:
-            trip.spent.waited += own.spent.waited
-            trip.spent.at_gateway += own.spent.at_gateway
+            context.timing.waited_s += own.timing.waited_s
+            context.timing.upstream_s += own.timing.upstream_s
 
-    async def bare(self, trip: Trip) -> Answer:
+    async def fetch_uncached(self, context: CallContext) -> Response:
         """Take a read as it is, past memory and courtesy. Raises what `ask` does."""
-        await self._session_up(trip)
-        return await self.send(trip, 0.0)
+        await self._require_session(context)
+        return await self.send(context, 0.0)
 
-    async def send(self, trip: Trip, longer: float) -> Answer:
+    async def send(self, context: CallContext, extra_wait_s: float) -> Response:
         """Ask for one call, and notice what its answer tells of the session."""
-        row = trip.row
-        notice = self.courtesy.noticing() if row.meets is not None else None
-        answer = await self._ask(replace(trip, sent=False) if trip.sent and row.reads else trip, longer)
-        if row.made or (self.reads is not None and row.shareable):
-            answer = unpacked(await whole(answer))
+        endpoint = context.endpoint
+        notice = self.completion.observer() if endpoint.satisfies is not None else None
+        response = await self._admit_and_send(
+            replace(context, is_sent=False) if context.is_sent and endpoint.is_read else context, extra_wait_s
+        )
+        if endpoint.composition or (self.cached_reads is not None and endpoint.is_shareable):
+            response = decompress(await read_fully(response))
         if notice is not None:
-            notice(row, trip.call, answer)
-        self.ordering.saw(trip, answer)
-        self.suppressed.notice(row, trip.call, answer)
-        if answer.status != 200 and wants_accounts(answer.body):
-            self._renew()  # IBKR has another session than the one we know
-        return answer
+            notice(endpoint, context.call, response)
+        self.orders.observe_list(context, response)
+        self.suppressed_questions.observe(endpoint, context.call, response)
+        if response.status != 200 and demands_accounts_first(response.body):
+            self._on_session_lost()  # IBKR has another session than the one we know
+        return response
 
-    async def _ask(self, trip: Trip, longer: float) -> Answer:
-        self.penalty.check(trip.row)
-        importance = Importance.ORDERS if trip.row.order else Importance.READS
-        expects = trip.flight.expects if trip.flight else ignore
+    async def _admit_and_send(self, context: CallContext, extra_wait_s: float) -> Response:
+        self.penalty_box.check(context.endpoint)
+        importance = Priority.ORDERS if context.endpoint.operation else Priority.READS
+        expects = context.shared_call.on_estimate if context.shared_call else noop
         began = time.monotonic()
         try:
-            wait = self.patience(trip) + longer
-            turn = await self.turns.take(trip.row, importance, trip.key, wait, expects, trip.still_there)
+            wait = self.remaining_wait(context) + extra_wait_s
+            permit = await self.admission.acquire(
+                context.endpoint, importance, context.key_label, wait, expects, context.is_connected
+            )
         finally:
-            trip.spent.waited += time.monotonic() - began
+            context.timing.waited_s += time.monotonic() - began
         try:
-            return await self.explaining.read(trip.row, await self._send(trip, turn))
+            return await self.explaining.read(context.endpoint, await self._dispatch(context, permit))
         finally:
-            if trip.sent:
-                self._forget(*trip.row.spoils)
+            if context.is_sent:
+                self._invalidate(*context.endpoint.invalidates)
 
-    def told_again(self, row: Endpoint, key: Hashable, max_age: float | None) -> tuple[Kept, float] | None:
+    def cached_response(
+        self, endpoint: Endpoint, key: Hashable, max_age: float | None
+    ) -> tuple[CacheEntry, float] | None:
         """What is remembered under a key of `memory_key`, and its age; None where the call has to take the road."""
-        if self.reads is None or not self.keeper.is_up(row.layer):
+        if self.cached_reads is None or not self.keeper.is_up(endpoint.layer):
             return None
-        return self.reads.again(key, max_age)
+        return self.cached_reads.peek(key, max_age)
 
-    def memory_key(self, trip: Trip) -> Hashable | None:
+    def cache_key(self, context: CallContext) -> Hashable | None:
         """Under which a call's answer is remembered as it is told; None for what is not, or has to be judged anew."""
-        if not trip.row.shareable or applying(trip.asked):
+        if not context.endpoint.is_shareable or rules_for(context.facts):
             return None
-        return key_of(trip.call) if trip.row.made in (None, Made.FILLED) or _is_unfiltered(trip) else None
+        return (
+            cache_key(context.call)
+            if context.endpoint.composition in (None, Composition.FILLED) or _is_unfiltered(context)
+            else None
+        )
 
-    def hear(self, fact: events.Fact) -> None:
+    def on_event(self, event: events.Event) -> None:
         """What was known of accounts and prices belongs to one session, and so does IBKR's socket."""
-        self.streaming.hear(fact)
-        if isinstance(fact, events.SessionChanged) and fact.line == self.name and fact.state != State.READY.value:
-            self._renew()
+        self.streaming.on_event(event)
+        if (
+            isinstance(event, events.SessionChanged)
+            and event.profile == self.name
+            and event.state != SessionState.READY.value
+        ):
+            self._on_session_lost()
 
-    def _renew(self) -> None:
+    def _on_session_lost(self) -> None:
         """Another session has to be asked anew."""
-        self._forget(*(kind for kind in Holds if kind is not Holds.WORLD))
-        self.courtesy.forget()
+        self._invalidate(*(kind for kind in CacheTag if kind is not CacheTag.WORLD))
+        self.completion.reset_session()
 
-    def _forget(self, *kinds: Holds) -> None:
-        if self.reads is not None and kinds:
-            self.reads.forget(*kinds)
+    def _invalidate(self, *kinds: CacheTag) -> None:
+        if self.cached_reads is not None and kinds:
+            self.cached_reads.invalidate(*kinds)
 
-    async def signed_in(self) -> None:
+    async def require_login(self) -> None:
         """Make sure that somebody is signed in, as a fresh look shows it.
 
         Raises:
             BridgeError: nobody is, or the Gateway cannot be asked.
         """
-        session = await self.keeper.fresh()
-        if not session.login:
-            raise down(self.keeper, session)
+        session = await self.keeper.current()
+        if not session.has_login:
+            raise unavailable_error(self.keeper, session)
 
-    async def weighed(self, trip: Trip, account: str | None) -> Asked:
+    async def with_order_value(self, context: CallContext, account: str | None) -> RequestFacts:
         """What the rules have to know of an order; its worth is asked for only where that is capped."""
-        if self.settings.max_order_value is None or trip.row.order not in (Order.PLACE, Order.MODIFY):
-            return trip.asked
-        return replace(trip.asked, worth=await worth(_Errand(self, trip).other, account, trip.call))
+        if self.settings.max_order_value is None or context.endpoint.operation not in (
+            OrderOperation.PLACE,
+            OrderOperation.MODIFY,
+        ):
+            return context.facts
+        return replace(
+            context.facts,
+            order_values=await estimate_order_values(_PipelineHandle(self, context).fetch, account, context.call),
+        )
 
     # -- before anything is sent
 
-    def guard(self, asked: Asked) -> None:
+    def check_rules(self, facts: RequestFacts) -> None:
         """Ask the rules.
 
         Raises:
             Refused: one says no.
         """
-        if not applying(asked):
+        if not rules_for(facts):
             return  # spares every read the look at what holds now, twice
-        refusal = judge(asked, self.standing())
+        refusal = first_refusal(facts, self.rule_context())
         if refusal is not None:
-            raise refusal.raised()
+            raise refusal.as_error()
 
     def is_up(self, layer: Layer) -> bool:
         """Whether a layer of the session is up."""
         return self.keeper.is_up(layer)
 
-    def standing(self) -> Standing:
+    def rule_context(self) -> RuleContext:
         """What the rules may lean on now."""
-        return Standing(
+        return RuleContext(
             read_only=self.settings.read_only,
             paper_mode=self.settings.trading_mode is Mode.PAPER,
-            paused=self.pause.is_on,
+            paused=self.trading_pause.is_on,
             allowed=self.settings.allowed_accounts,
             max_quantity=self.settings.max_order_quantity,
             max_value=self.settings.max_order_value,
@@ -238,122 +271,140 @@ class Line:
             login_is_paper=self.keeper.accounts.login_is_paper,
         )
 
-    async def _session_up(self, trip: Trip) -> None:
-        if self.keeper.session.state is State.STARTING:
-            await self.keeper.fresh()
-        if self.keeper.is_up(trip.row.layer):
+    async def _require_session(self, context: CallContext) -> None:
+        if self.keeper.session.state is SessionState.STARTING:
+            await self.keeper.current()
+        if self.keeper.is_up(context.endpoint.layer):
             return
         began = time.monotonic()
-        up = trip.wait and await self.keeper.until_up(trip.row.layer, trip.wait, trip.stopping)
-        trip.spent.waited += time.monotonic() - began
-        if trip.stopping():
-            raise Stopping("the bridge is stopping", retry_after=LOOK_AGAIN_IN)
+        up = context.wait_s and await self.keeper.wait_until_up(
+            context.endpoint.layer, context.wait_s, context.is_stopping
+        )
+        context.timing.waited_s += time.monotonic() - began
+        if context.is_stopping():
+            raise ShuttingDown("the bridge is stopping", retry_after=RETRY_AFTER_S)
         if not up:
-            raise down(self.keeper)
+            raise unavailable_error(self.keeper)
 
-    def patience(self, trip: Trip) -> float:
+    def remaining_wait(self, context: CallContext) -> float:
         """Seconds that are left for waiting."""
-        wait = self.settings.max_wait if trip.wait is None else trip.wait
-        return max(0.0, wait - trip.spent.waited)
+        wait = self.settings.max_wait_s if context.wait_s is None else context.wait_s
+        return max(0.0, wait - context.timing.waited_s)
 
-    async def _last_look(self, trip: Trip, turn: Turn, check_connection: Callable[[], None]) -> None:
+    async def _check_preconditions(
+        self, context: CallContext, permit: Permit, check_connection: Callable[[], None]
+    ) -> None:
         """The connection stands, nothing is sent yet: much may have changed while we waited.
 
         An order's entry is written to disk here, which takes time; all is looked at once more behind it. Nothing is
         awaited between that and the first byte.
         """
-        self._check(trip)
-        if trip.sent and not turn.again():
-            raise no_second_call()
-        if trip.leaving is not None:
-            await trip.leaving.write_entry()
-            self._check(trip)
+        self._check(context)
+        if context.is_sent and not permit.readmit():
+            raise no_second_call_error()
+        if context.before_first_byte is not None:
+            await context.before_first_byte.write_entry()
+            self._check(context)
             check_connection()
-            trip.leaving.has_left = True
-        trip.sent = turn.sent = True
-        if trip.flight is not None:
-            trip.flight.depart()
-        self._passed(trip.row)
+            context.before_first_byte.has_left = True
+        context.is_sent = permit.is_sent = True
+        if context.shared_call is not None:
+            context.shared_call.mark_sent()
+        self._record_sent(context.endpoint)
 
-    def _check(self, trip: Trip) -> None:
-        if not trip.still_there():
+    def _check(self, context: CallContext) -> None:
+        if not context.is_connected():
             raise CallerGone
-        if not self.keeper.is_up(trip.row.layer):
-            raise down(self.keeper)
-        self.guard(trip.asked)
-        self.penalty.check(trip.row)
-        if trip.row.order:
-            self._last_look_at_order(trip)
+        if not self.keeper.is_up(context.endpoint.layer):
+            raise unavailable_error(self.keeper)
+        self.check_rules(context.facts)
+        self.penalty_box.check(context.endpoint)
+        if context.endpoint.operation:
+            self._last_look_at_order(context)
 
-    def _last_look_at_order(self, trip: Trip) -> None:
+    def _last_look_at_order(self, context: CallContext) -> None:
         """What goes out now is carried out now, or not at all."""
-        if self.gateway.ghosts >= self.turns.limits.places:
-            raise Busy("calls the Gateway never answered hold its places", retry_after=LOOK_AGAIN_IN)
-        if trip.until is not None and time.monotonic() > trip.until:
+        if self.upstream.abandoned >= self.admission.limits.slots:
+            raise Busy("calls the Gateway never answered hold its places", retry_after=RETRY_AFTER_S)
+        if context.deadline is not None and time.monotonic() > context.deadline:
             raise Busy("it could not be sent within its caller's time", retry_after=1.0)
 
     # -- sent
 
-    def _passed(self, row: Endpoint) -> None:
+    def _record_sent(self, endpoint: Endpoint) -> None:
         """A call has just gone out, or is done with over there: its limit counts, and what it makes stale is."""
-        self.long.spent(row)
-        self._forget(*row.spoils)
+        self.persistent_windows.record(endpoint)
+        self._invalidate(*endpoint.invalidates)
 
-    async def _send(self, trip: Trip, turn: Turn) -> Answer:
+    async def _dispatch(self, context: CallContext, permit: Permit) -> Response:
         sent = time.monotonic()
 
         def left() -> None:
-            turn.left()
-            if trip.sent:
-                self._passed(trip.row)  # also where it was late: what was asked meanwhile does not show it
-            if self.keeper.session.saw is Saw.CLOGGED:
-                self.keeper.doubt()
+            permit.release()
+            if context.is_sent:
+                self._record_sent(context.endpoint)  # also where it was late: what was asked meanwhile does not show it
+            if self.keeper.session.observation is Observation.SLOTS_EXHAUSTED:
+                self.keeper.request_check()
 
         try:
-            within = trip.row.within
-            look = functools.partial(self._last_look, trip, turn)
-            return await self.gateway.ask(trip.call, left, look, within=within, late=trip.late)
-        except GatewayTrouble as exc:
-            self.keeper.doubt()
-            if not trip.call.changes:
-                exc.retry_after = LOOK_AGAIN_IN
-            if trip.call.changes and trip.sent:
+            timeout_s = context.endpoint.timeout_s
+            look = functools.partial(self._check_preconditions, context, permit)
+            return await self.upstream.send(
+                context.call, left, look, timeout_s=timeout_s, on_late_response=context.on_late_response
+            )
+        except GatewayError as exc:
+            self.keeper.request_check()
+            if not context.call.is_change:
+                exc.retry_after = RETRY_AFTER_S
+            if context.call.is_change and context.is_sent:
                 raise OrderUnknown(f"{exc.detail}; what was asked for may have happened") from exc
             raise
         finally:
-            trip.spent.at_gateway += time.monotonic() - sent
+            context.timing.upstream_s += time.monotonic() - sent
 
 
-class _Errand:
+class _PipelineHandle:
     """One call, and the ways to ask for it and for what it takes: `composed.courtesy.Errand`."""
 
-    __slots__ = ("_line", "_trip", "call", "row")
+    __slots__ = ("_context", "_profile", "call", "endpoint")
 
-    def __init__(self, line: Line, trip: Trip) -> None:
-        self._line = line
-        self._trip = trip
-        self.row = trip.row
-        self.call = trip.call
+    def __init__(self, profile: Profile, context: CallContext) -> None:
+        self._profile = profile
+        self._context = context
+        self.endpoint = context.endpoint
+        self.call = context.call
 
-    async def send(self, longer: float) -> Answer:
+    async def send(self, extra_wait_s: float) -> Response:
         """See `Errand.send`."""
-        return await self._line.send(self._trip, longer)
+        return await self._profile.send(self._context, extra_wait_s)
 
-    async def other(self, call: Call, max_age: float | None = None) -> Answer:
+    async def fetch(self, call: Call, max_age: float | None = None) -> Response:
         """See `Errand.other`."""
-        trip, row = self._trip, met(call.method, call.target)
-        asked, spent = Asked(row.effect, row.order), trip.spent if trip.row.reads else Spent()
-        part = replace(trip, call=call, row=row, asked=asked, max_age=max_age, flight=None, sent=False, spent=spent)
-        part.leaving, part.late, part.until = None, None, None  # those are the order's own
-        return await self._line.ask(part)
+        context, endpoint = self._context, endpoint_of(call.method, call.target)
+        facts, spent = (
+            RequestFacts(endpoint.effect, endpoint.operation),
+            context.timing if context.endpoint.is_read else CallTiming(),
+        )
+        part = replace(
+            context,
+            call=call,
+            endpoint=endpoint,
+            facts=facts,
+            max_age_s=max_age,
+            shared_call=None,
+            is_sent=False,
+            timing=spent,
+        )
+        part.before_first_byte, part.on_late_response, part.deadline = None, None, None  # those are the order's own
+        return await self._profile.execute(part)
 
-    async def anew(self, call: Call) -> Answer:
+    async def fetch_fresh(self, call: Call) -> Response:
         """See `Errand.anew`."""
-        return await self.other(call, max_age=0.0)
+        return await self.fetch(call, max_age=0.0)
 
 
-def _is_unfiltered(trip: Trip) -> bool:
-    return trip.row.made is Made.FILTERED and not without_filters(trip.call.target)[1]
+def _is_unfiltered(context: CallContext) -> bool:
+    return context.endpoint.composition is Composition.FILTERED and not without_filters(context.call.target)[1]
 
 
-Lines = Mapping[str, Line]
+Profiles = Mapping[str, Profile]

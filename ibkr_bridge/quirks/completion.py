@@ -12,37 +12,37 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
-from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go
+from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import BridgeError, NotNow
-from ibkr_bridge.ibkr.bodies import is_thin, wants_accounts
-from ibkr_bridge.ibkr.endpoint import Endpoint, Made, Need
-from ibkr_bridge.quirks.prerequisites import Firsts, Notice
-from ibkr_bridge.quirks.snapshot_completion import Snapshots
+from ibkr_bridge.errors import BridgeError, TemporarilyUnavailable
+from ibkr_bridge.ibkr.bodies import demands_accounts_first, is_partial
+from ibkr_bridge.ibkr.endpoint import Composition, Endpoint, Prerequisite
+from ibkr_bridge.quirks.prerequisites import Observer, Prerequisites
+from ibkr_bridge.quirks.snapshot_completion import SnapshotCompletion
 
-SHORTLY = 0.5  # seconds that a call which changes something waits for what IBKR wants first
+PREREQUISITE_TIMEOUT_S = 0.5  # seconds that a call which changes something waits for what IBKR wants first
 
 
-class Errand(Protocol):
+class CallHandle(Protocol):
     """One call, and the ways to ask for it and for what it takes."""
 
-    row: Endpoint
+    endpoint: Endpoint
     call: Call
 
-    async def send(self, longer: float) -> Answer:
+    async def send(self, extra_wait_s: float) -> Response:
         """Ask for it; wait for its turn so many seconds longer than its caller would."""
         ...
 
-    async def other(self, call: Call) -> Answer:
+    async def fetch(self, call: Call) -> Response:
         """Ask another one, the whole road."""
         ...
 
-    async def anew(self, call: Call) -> Answer:
+    async def fetch_fresh(self, call: Call) -> Response:
         """The same, but for what may be remembered wrongly."""
         ...
 
 
-class Courtesy:
+class CompleteReads:
     """What one line knows of how IBKR wants to be asked.
 
     Args:
@@ -50,87 +50,87 @@ class Courtesy:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._firsts = Firsts()
-        self._snapshots = Snapshots(clock)
+        self._prerequisites = Prerequisites()
+        self._snapshots = SnapshotCompletion(clock)
 
     def __repr__(self) -> str:
-        return f"<Courtesy {self._firsts!r} {self._snapshots!r}>"
+        return f"<CompleteReads {self._prerequisites!r} {self._snapshots!r}>"
 
-    def forget(self) -> None:
+    def reset_session(self) -> None:
         """Another session begins anew."""
-        self._firsts.forget()
-        self._snapshots.forget()
+        self._prerequisites.reset_session()
+        self._snapshots.reset_session()
 
-    def noticing(self) -> Notice:
+    def observer(self) -> Observer:
         """Somebody asks: what is to be told of the answer. It counts for the session in which it was asked for."""
-        return self._firsts.noticing()
+        return self._prerequisites.observer()
 
-    async def ask(self, errand: Errand) -> Answer:
+    async def handle(self, handle: CallHandle) -> Response:
         """The answer, as whole as it can be had.
 
         Raises:
             BridgeError: what came of it instead.
         """
-        row = errand.row
-        if row.needs:
-            await self._first_things(errand)
-        if not row.reads:
-            return await errand.send(0.0)
-        answer = await self._repaired(errand, await errand.send(0.0))
-        if Need.TWICE in row.needs and self._is_thin(errand, answer):
-            answer = await self._second(errand, answer)
-        if row.made is Made.FILLED:
-            answer = await self._filled(errand, answer)
-        return answer
+        endpoint = handle.endpoint
+        if endpoint.prerequisites:
+            await self._ensure_prerequisites(handle)
+        if not endpoint.is_read:
+            return await handle.send(0.0)
+        response = await self._repeat_after_accounts(handle, await handle.send(0.0))
+        if Prerequisite.TWICE in endpoint.prerequisites and self._is_partial(handle, response):
+            response = await self._fetch_again(handle, response)
+        if endpoint.composition is Composition.FILLED:
+            response = await self._fill_snapshot(handle, response)
+        return response
 
-    async def _first_things(self, errand: Errand) -> None:
-        other = _letting_go(errand.other)
-        if errand.row.reads:
-            await self._firsts.see_to(errand.row, errand.call, other)
+    async def _ensure_prerequisites(self, handle: CallHandle) -> None:
+        other = _discarding(handle.fetch)
+        if handle.endpoint.is_read:
+            await self._prerequisites.ensure(handle.endpoint, handle.call, other)
             return
         with suppress(BridgeError, TimeoutError):  # getting out must not depend on it; IBKR says what is missing
-            async with asyncio.timeout(SHORTLY):
-                await self._firsts.see_to(errand.row, errand.call, other)
+            async with asyncio.timeout(PREREQUISITE_TIMEOUT_S):
+                await self._prerequisites.ensure(handle.endpoint, handle.call, other)
 
-    async def _repaired(self, errand: Errand, answer: Answer) -> Answer:
+    async def _repeat_after_accounts(self, handle: CallHandle, response: Response) -> Response:
         """IBKR has forgotten that it was asked for the accounts: it is asked again, and so is the call."""
-        if answer.status == 200 or not wants_accounts(answer.body):
-            return answer
-        let_go(answer)
-        await self._firsts.ask_for(Need.ACCOUNTS, _letting_go(errand.anew))
-        return await errand.send(0.0)
+        if response.status == 200 or not demands_accounts_first(response.body):
+            return response
+        discard(response)
+        await self._prerequisites.fetch(Prerequisite.ACCOUNTS, _discarding(handle.fetch_fresh))
+        return await handle.send(0.0)
 
-    def _is_thin(self, errand: Errand, answer: Answer) -> bool:
-        if answer.status != 200 or answer.rest is not None:
+    def _is_partial(self, handle: CallHandle, response: Response) -> bool:
+        if response.status != 200 or response.body_stream is not None:
             return False
-        if errand.row.pace is not None:
-            return is_thin(answer.body)  # a second look costs its callers seconds: only where IBKR says so
-        return self._firsts.is_first(errand.call)
+        if handle.endpoint.rate_limit is not None:
+            return is_partial(response.body)  # a second look costs its callers seconds: only where IBKR says so
+        return self._prerequisites.is_first_request(handle.call)
 
-    async def _filled(self, errand: Errand, answer: Answer) -> Answer:
-        async def again() -> Answer:
-            return await errand.send(0.0)
+    async def _fill_snapshot(self, handle: CallHandle, response: Response) -> Response:
+        async def again() -> Response:
+            return await handle.send(0.0)
 
         async def help_out(instruments: list[str]) -> None:
-            await self._firsts.see_to_underlyings(instruments, _letting_go(errand.other))
+            await self._prerequisites.ensure_underlyings(instruments, _discarding(handle.fetch))
 
-        return await self._snapshots.fill(errand.call, answer, again, help_out)
+        return await self._snapshots.fill(handle.call, response, again, help_out)
 
-    async def _second(self, errand: Errand, first: Answer) -> Answer:
+    async def _fetch_again(self, handle: CallHandle, first: Response) -> Response:
         """Ask once more, as late as the row's own limit makes that; where it cannot be, the first answer has to do."""
         try:
-            return await errand.send(errand.row.pace.seconds if errand.row.pace else 0.0)
-        except NotNow:
-            self._firsts.not_asked(errand.call)
-            return replace(first, passing=True)
+            return await handle.send(handle.endpoint.rate_limit.period_s if handle.endpoint.rate_limit else 0.0)
+        except TemporarilyUnavailable:
+            self._prerequisites.unmark(handle.call)
+            return replace(first, is_provisional=True)
 
 
-def _letting_go(ask: Ask) -> Ask:
+def _discarding(handle: FetchCall) -> FetchCall:
     """For whoever only wants to know what stands at the beginning of an answer."""
 
-    async def asking(call: Call) -> Answer:
-        answer = await ask(call)
-        let_go(answer)
-        return answer
+    async def asking(call: Call) -> Response:
+        response = await handle(call)
+        discard(response)
+        return response
 
     return asking

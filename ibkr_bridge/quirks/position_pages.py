@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ibkr_bridge.calls.messages import Answer, Ask, Call, let_go, says_no
-from ibkr_bridge.errors import GatewayGarbled
-from ibkr_bridge.ibkr.json_spans import Part, elements, joined
+from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard, is_refusal
+from ibkr_bridge.errors import GatewayProtocolError
+from ibkr_bridge.ibkr.json_spans import Part, elements, join_array
 
-MOST_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
+MAX_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
 
 
-async def positions(ask: Ask, call: Call) -> Answer:
+async def fetch_all_positions(ask: FetchCall, call: Call) -> Response:
     """The pages joined; where IBKR refuses one, that is the answer.
 
     Raises:
@@ -19,25 +19,25 @@ async def positions(ask: Ask, call: Call) -> Answer:
     """
     path, mark, query = call.target.partition("?")
     texts: list[str] = []
-    for page in range(MOST_PAGES):
-        answer = await ask(replace(call, target=f"{path.removesuffix('/')}/{page}{mark}{query}"))
-        parts = _page(answer)
-        if parts is None and says_no(answer):
-            return answer
+    for page in range(MAX_PAGES):
+        response = await ask(replace(call, target=f"{path.removesuffix('/')}/{page}{mark}{query}"))
+        parts = _parse_page(response)
+        if parts is None and is_refusal(response):
+            return response
         if parts is None:
-            let_go(answer)
-            raise GatewayGarbled("a page of positions cannot be read")
+            discard(response)
+            raise GatewayProtocolError("a page of positions cannot be read")
         if not parts:
-            return replace(answer, body=joined(texts).encode())
+            return replace(response, body=join_array(texts).encode())
         texts += [text for _, text in parts]
-    raise GatewayGarbled("the Gateway has more than a hundred pages of positions")
+    raise GatewayProtocolError("the Gateway has more than a hundred pages of positions")
 
 
-def _page(answer: Answer) -> list[Part] | None:
+def _parse_page(response: Response) -> list[Part] | None:
     """The positions of one page; None where it is none."""
-    if answer.status != 200 or answer.rest is not None:
+    if response.status != 200 or response.body_stream is not None:
         return None
     try:
-        return elements(answer.body.decode())
+        return elements(response.body.decode())
     except (ValueError, RecursionError):
         return None

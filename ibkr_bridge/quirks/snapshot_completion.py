@@ -12,24 +12,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from ibkr_bridge.calls.messages import Answer, Call, let_go
+from ibkr_bridge.calls.messages import Call, Response, discard
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import GatewayTrouble, NotNow
-from ibkr_bridge.quirks.snapshot_fields import Look, look
+from ibkr_bridge.errors import GatewayError, TemporarilyUnavailable
+from ibkr_bridge.quirks.snapshot_fields import SnapshotGaps, find_gaps
 
-MISSING = "X-Bridge-Missing"
-WITHIN = 4.0  # seconds
-FIRST_PAUSE, PAUSE = 0.3, 0.5  # seconds; IBKR itself brings new quotes every half second
-NOT_AGAIN_FOR = 60.0  # seconds
-MOST_KEPT = 20_000  # fields that never came
+MISSING_HEADER = "X-Bridge-Missing"
+FILL_TIMEOUT_S = 4.0  # seconds
+FIRST_INTERVAL_S, INTERVAL_S = 0.3, 0.5  # seconds; IBKR itself brings new quotes every half second
+GIVEN_UP_TTL_S = 60.0  # seconds
+MAX_REMEMBERED = 20_000  # fields that never came
 
-Again = Callable[[], Awaitable[Answer]]
+Refetch = Callable[[], Awaitable[Response]]
 """Asks once more."""
-Help = Callable[[list[str]], Awaitable[None]]
+SearchUnderlyings = Callable[[list[str]], Awaitable[None]]
 """Is told of instruments that still have nothing at all at the second look."""
 
 
-class Snapshots:
+class SnapshotCompletion:
     """Fills the snapshots of one line.
 
     Args:
@@ -41,57 +41,63 @@ class Snapshots:
         self._given_up: dict[tuple[str, str], float] = {}
 
     def __repr__(self) -> str:
-        return f"<Snapshots {len(self._given_up)} fields given up>"
+        return f"<SnapshotCompletion {len(self._given_up)} fields given up>"
 
-    def forget(self) -> None:
+    def reset_session(self) -> None:
         """Another session may have what this one had not."""
         self._given_up.clear()
 
-    async def fill(self, call: Call, answer: Answer, again: Again, help_out: Help) -> Answer:
+    async def fill(
+        self, call: Call, response: Response, again: Refetch, search_underlyings: SearchUnderlyings
+    ) -> Response:
         """The first answer that has all fields, else the last one, with a note of what is missing.
 
         Args:
             answer: IBKR's first.
         """
-        seen, until, pause = look(call, answer), self._clock.now() + WITHIN, FIRST_PAUSE
-        while seen is not None and self._is_awaited(seen) and self._clock.now() + pause <= until:
+        seen, until, pause = find_gaps(call, response), self._clock.now() + FILL_TIMEOUT_S, FIRST_INTERVAL_S
+        while seen is not None and self._is_worth_waiting(seen) and self._clock.now() + pause <= until:
             await self._clock.wait(asyncio.Event(), pause)
-            later = await _tried(again)
-            later_seen = look(call, later) if later is not None else None
+            later = await _refetch_or_none(again)
+            later_seen = find_gaps(call, later) if later is not None else None
             if later is None or later_seen is None:
-                let_go(later)
-                return _noted(answer, seen)
-            if pause == FIRST_PAUSE and later_seen.empty:
-                with suppress(NotNow, GatewayTrouble):  # what is missing is told all the same
-                    await help_out(later_seen.empty)
-            answer, seen, pause = later, later_seen, PAUSE
+                discard(later)
+                return _with_missing_header(response, seen)
+            if pause == FIRST_INTERVAL_S and later_seen.empty_instruments:
+                with suppress(TemporarilyUnavailable, GatewayError):  # what is missing is told all the same
+                    await search_underlyings(later_seen.empty_instruments)
+            response, seen, pause = later, later_seen, INTERVAL_S
         if seen is not None:
             self._give_up(seen)
-        return _noted(answer, seen)
+        return _with_missing_header(response, seen)
 
-    def _is_awaited(self, seen: Look) -> bool:
+    def _is_worth_waiting(self, seen: SnapshotGaps) -> bool:
         now = self._clock.now()
-        return any(self._given_up.get(one, now) <= now for one in _each(seen))
+        return any(self._given_up.get(one, now) <= now for one in _pairs_of(seen))
 
-    def _give_up(self, seen: Look) -> None:
-        if len(self._given_up) > MOST_KEPT:
+    def _give_up(self, seen: SnapshotGaps) -> None:
+        if len(self._given_up) > MAX_REMEMBERED:
             self._given_up.clear()
         now = self._clock.now()
-        fresh = [one for one in _each(seen) if self._given_up.get(one, now) <= now]
-        self._given_up.update(dict.fromkeys(fresh, now + NOT_AGAIN_FOR))
+        fresh = [one for one in _pairs_of(seen) if self._given_up.get(one, now) <= now]
+        self._given_up.update(dict.fromkeys(fresh, now + GIVEN_UP_TTL_S))
 
 
-def _each(seen: Look) -> list[tuple[str, str]]:
+def _pairs_of(seen: SnapshotGaps) -> list[tuple[str, str]]:
     return [(conid, field) for conid, fields in seen.missing.items() for field in fields]
 
 
-def _noted(answer: Answer, seen: Look | None) -> Answer:
-    return replace(answer, notes={MISSING: seen.note}) if seen is not None and seen.missing else answer
+def _with_missing_header(response: Response, seen: SnapshotGaps | None) -> Response:
+    return (
+        replace(response, bridge_headers={MISSING_HEADER: seen.as_header})
+        if seen is not None and seen.missing
+        else response
+    )
 
 
-async def _tried(again: Again) -> Answer | None:
+async def _refetch_or_none(again: Refetch) -> Response | None:
     """What came of it; None where it could not be asked now: there is an answer already, if a thin one."""
     try:
         return await again()
-    except (NotNow, GatewayTrouble):
+    except (TemporarilyUnavailable, GatewayError):
         return None

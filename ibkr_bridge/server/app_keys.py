@@ -7,22 +7,22 @@ from aiohttp import web
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.events import Bus
-from ibkr_bridge.profiles.profile import Lines
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.profiles.profile import Profiles
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.drain import Drain
-from ibkr_bridge.server.fast_path import Again
+from ibkr_bridge.server.fast_path import RequestFastPath
 from ibkr_bridge.server.keyring import KeyRing
-from ibkr_bridge.server.request_context import Visit
-from ibkr_bridge.supervision import Pulse
+from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.supervision import LoopMonitor
 
 SETTINGS = web.AppKey("settings", Settings)
-LINES = web.AppKey("lines", Lines)
+PROFILES = web.AppKey("lines", Profiles)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)
-SCRUBBER = web.AppKey("scrubber", Scrubber)
-KEYS = web.AppKey("keys", KeyRing)
-PULSE = web.AppKey("pulse", Pulse)
-AGAIN = web.AppKey("again", Again)
+REDACTOR = web.AppKey("scrubber", Redactor)
+KEYRING = web.AppKey("keys", KeyRing)
+LOOP_MONITOR = web.AppKey("pulse", LoopMonitor)
+FAST_PATH = web.AppKey("again", RequestFastPath)
 DRAIN = web.AppKey("drain", Drain)
-VISIT = web.RequestKey("visit", Visit)
-MAIN = "main"  # the name of the usual line
+REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
+MAIN_PROFILE = "main"  # the name of the usual line

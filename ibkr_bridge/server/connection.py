@@ -17,95 +17,97 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
-from ibkr_bridge.server.fast_path import Again, is_plain
-from ibkr_bridge.server.peer_socket import is_broken
+from ibkr_bridge.server.fast_path import RequestFastPath, is_plain
+from ibkr_bridge.server.peer_socket import is_reset
 
-HEAD_WITHIN = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
-IDLE = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
-HINT = 70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
-LINGER = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
-MOST = 512  # connections
-THRESHOLD = 1.0  # seconds a stopping bridge waits for heads that are due
-ONE_TURN = 0.02  # seconds
-LONGEST_LINE = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
+HEAD_TIMEOUT_S = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
+KEEPALIVE_TIMEOUT_S = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
+KEEPALIVE_HINT_S = (
+    70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
+)
+LINGER_TIMEOUT_S = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
+MAX_CONNECTIONS = 512  # connections
+PENDING_HEADS_TIMEOUT_S = 1.0  # seconds a stopping bridge waits for heads that are due
+POLL_INTERVAL_S = 0.02  # seconds
+MAX_LINE_BYTES = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
 
-NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
+SERVER_NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
 
 _SILENT = logging.getLogger("ibkr_bridge.silent")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
-class Doorkeeper:
+class ConnectionLimiter:
     """Counts connections, and makes room where there are too many."""
 
-    def __init__(self, bus: events.Bus, most: int = MOST) -> None:
+    def __init__(self, bus: events.Bus, most: int = MAX_CONNECTIONS) -> None:
         self._bus = bus
         self._most = most
-        self._doors: dict[Door, None] = {}  # oldest first
-        self.again: Again | None = None
+        self._doors: dict[ClientConnection, None] = {}  # oldest first
+        self.fast_path: RequestFastPath | None = None
         """Answers what was asked before."""
-        self.heard = asyncio.Event()
+        self.head_received = asyncio.Event()
         """Set whenever somebody has said what they want, or has gone."""
 
     def __repr__(self) -> str:
-        return f"<Doorkeeper {len(self._doors)}/{self._most} connections>"
+        return f"<ConnectionLimiter {len(self._doors)}/{self._most} connections>"
 
     @property
-    def doors(self) -> tuple[Door, ...]:
+    def connections(self) -> tuple[ClientConnection, ...]:
         """The connections, oldest first."""
         return tuple(self._doors)
 
-    async def threshold_is_empty(self) -> None:
+    async def wait_for_pending_heads(self) -> None:
         """Wait until everybody who is connected has said what they came for; who does not in time is left out.
 
         The door has been closed: those who were let in by then are answered, as slowly as they speak.
         """
-        await asyncio.sleep(ONE_TURN)  # who was taken from the socket a moment ago is not counted yet
+        await asyncio.sleep(POLL_INTERVAL_S)  # who was taken from the socket a moment ago is not counted yet
         with suppress(TimeoutError):
-            async with asyncio.timeout(THRESHOLD):
-                while any(door.is_awaited for door in self._doors):
-                    self.heard.clear()
-                    await self.heard.wait()
+            async with asyncio.timeout(PENDING_HEADS_TIMEOUT_S):
+                while any(connection.head_pending for connection in self._doors):
+                    self.head_received.clear()
+                    await self.head_received.wait()
 
-    def enter(self, door: Door) -> None:
+    def add(self, connection: ClientConnection) -> None:
         """One more; at the cap the oldest without a complete request goes, and where all are served the new one."""
-        self._doors[door] = None
+        self._doors[connection] = None
         if len(self._doors) <= self._most:
             return
-        self._bus.announce(events.ConnectionRefused(self._most))
-        next((guest for guest in self._doors if guest.is_idle), door).slam()
+        self._bus.publish(events.ConnectionLimitReached(self._most))
+        next((guest for guest in self._doors if guest.is_idle), connection).abort()
 
-    def leave(self, door: Door) -> None:
+    def remove(self, connection: ClientConnection) -> None:
         """One less."""
-        self._doors.pop(door, None)
+        self._doors.pop(connection, None)
 
-    def malformed(self, problem: str) -> None:
+    def on_malformed(self, problem: str) -> None:
         """Somebody sent what is not HTTP."""
-        self._bus.announce(events.RequestMalformed(problem))
+        self._bus.publish(events.RequestMalformed(problem))
 
 
-class Door(RequestHandler):
+class ClientConnection(RequestHandler):
     """One caller's connection."""
 
     def __init__(
-        self, server: web.Server, keeper: Doorkeeper, loop: asyncio.AbstractEventLoop, **limits: float
+        self, server: web.Server, keeper: ConnectionLimiter, loop: asyncio.AbstractEventLoop, **limits: float
     ) -> None:
-        self._head_within = limits.pop("head_within", HEAD_WITHIN)
+        self._head_within = limits.pop("head_within", HEAD_TIMEOUT_S)
         options: dict[str, Any] = {
-            "keepalive_timeout": limits.pop("idle", IDLE),
+            "keepalive_timeout": limits.pop("idle", KEEPALIVE_TIMEOUT_S),
             "logger": _SILENT,
             "access_log": None,
-            "max_line_size": LONGEST_LINE,
-            "lingering_time": LINGER,
+            "max_line_size": MAX_LINE_BYTES,
+            "lingering_time": LINGER_TIMEOUT_S,
         }
         super().__init__(server, loop=loop, **options)
         self._keeper = keeper
         self._head_timer: asyncio.TimerHandle | None = None
-        self._clean = True
+        self._is_plain_so_far = True
         self.head: bytes | None = None
         """The bytes of the request that is being answered, where they are one plain head and nothing else."""
-        self.on_clear: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
         """Called where the connection takes more again."""
         self.on_lost: Callable[[], None] | None = None
         """Called where the connection has ended."""
@@ -119,11 +121,11 @@ class Door(RequestHandler):
         return request is None or not request.content.is_eof()
 
     @property
-    def is_awaited(self) -> bool:
+    def head_pending(self) -> bool:
         """Whether the head of a request is due: on a fresh connection, or where one has begun."""
         return self._head_timer is not None
 
-    def slam(self) -> None:
+    def abort(self) -> None:
         """Close at once, whatever is half said."""
         if self.transport is not None:
             self.transport.abort()
@@ -131,33 +133,33 @@ class Door(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody is at the door; the first head is due."""
         super().connection_made(transport)
-        self._await_head()
-        self._keeper.enter(self)
+        self._start_head_timer()
+        self._keeper.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """They have gone."""
-        self._head_came()
+        self._on_head()
         if exc is not None:
             self._was_reset()
         if self.on_lost is not None:
             self.on_lost()
-        self._keeper.leave(self)
+        self._keeper.remove(self)
         super().connection_lost(exc)
 
     @property
-    def is_clear(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether the connection stands and takes more now."""
         return self.transport is not None and not self.transport.is_closing() and not self._paused
 
     def resume_writing(self) -> None:
         """What was written before has left."""
         super().resume_writing()
-        if self.on_clear is not None:
-            self.on_clear()
+        if self.on_writable is not None:
+            self.on_writable()
 
     def eof_received(self) -> None:
         """They hang up; where something was said to them after they had, the system has called it an error by now."""
-        if self.transport is not None and is_broken(self.transport):
+        if self.transport is not None and is_reset(self.transport):
             self._was_reset()
         super().eof_received()
 
@@ -168,50 +170,52 @@ class Door(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch the time that a head takes."""
         self.on_reset = None
-        if self._is_answered_again(data):
+        if self._try_fast_path(data):
             return
         heads = self._request_count
-        at_rest = self._is_at_rest
-        self._clean = self._clean and is_plain(data)  # once anything else came, the parser may hold half of a head
+        at_rest = self._is_idle_between_requests
+        self._is_plain_so_far = self._is_plain_so_far and is_plain(
+            data
+        )  # once anything else came, the parser may hold half of a head
         super().data_received(data)
-        self.head = data if self._clean and at_rest and self._request_count == heads + 1 else None
+        self.head = data if self._is_plain_so_far and at_rest and self._request_count == heads + 1 else None
         if self._request_count > heads:
-            self._head_came()
+            self._on_head()
         elif self._head_timer is None and self._waiter is not None:
-            self._await_head()  # the first bytes of the next request on a kept connection
+            self._start_head_timer()  # the first bytes of the next request on a kept connection
 
     @property
-    def _is_at_rest(self) -> bool:
+    def _is_idle_between_requests(self) -> bool:
         return self._waiter is not None and not self._waiter.done() and not self._messages
 
-    def _is_answered_again(self, data: bytes) -> bool:
+    def _try_fast_path(self, data: bytes) -> bool:
         """Answer at once what is known, where nothing of another request is under way."""
-        again, transport = self._keeper.again, self.transport
-        if again is None or transport is None or not self._clean or not self._is_at_rest:
+        again, transport = self._keeper.fast_path, self.transport
+        if again is None or transport is None or not self._is_plain_so_far or not self._is_idle_between_requests:
             return False
         if self._paused or self._force_close or self._close or transport.is_closing():
             return False  # who does not read what is said has to wait as everybody does
-        reply = again.answer(data)
+        reply = again.respond(data)
         if reply is None:
             return False
-        self._head_came()
+        self._on_head()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         transport.write(reply)
         return True
 
-    def _await_head(self) -> None:
-        self._head_timer = self._loop.call_later(self._head_within, self._head_is_late)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self._loop.call_later(self._head_within, self._on_head_timeout)
 
-    def _head_came(self) -> None:
+    def _on_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-            self._keeper.heard.set()
+            self._keeper.head_received.set()
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._head_timer = None
-        self._keeper.malformed("the head of a request did not come in time")
-        self.slam()
+        self._keeper.on_malformed("the head of a request did not come in time")
+        self.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -219,7 +223,7 @@ class Door(RequestHandler):
         """A bare answer and one quiet line, instead of a page and a traceback that repeat what was sent."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("the connection has ended")
-        self._keeper.malformed(type(exc).__name__ if exc else "unknown")
-        response = web.Response(status=status, headers={hdrs.SERVER: NAME})
+        self._keeper.on_malformed(type(exc).__name__ if exc else "unknown")
+        response = web.Response(status=status, headers={hdrs.SERVER: SERVER_NAME})
         response.force_close()
         return response

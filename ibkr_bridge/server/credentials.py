@@ -10,38 +10,38 @@ from urllib.parse import parse_qsl
 
 from multidict import CIMultiDictProxy
 
-from ibkr_bridge.server.keyring import Key, KeyRing, presented
+from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
 from ibkr_bridge.server.request_target import Target
 from ibkr_bridge.server.routing import takes_token
-from ibkr_bridge.server.tokens import is_formed
+from ibkr_bridge.server.tokens import has_token_form
 
 
 @dataclass(frozen=True)
 class Credential:
     """The bytes that were sent, and what they may be in the place where they stood."""
 
-    sent: bytes = field(repr=False)
+    value: bytes = field(repr=False)
     may_be_key: bool
     may_be_token: bool
 
     @property
     def is_like_token(self) -> bool:
         """Whether it is a token by its looks; the ring says whether it is a good one."""
-        return self.may_be_token and is_formed(self.sent)
+        return self.may_be_token and has_token_form(self.value)
 
-    def opens(self, ring: KeyRing) -> Key | None:
+    def authenticate(self, ring: KeyRing) -> Principal | None:
         """What it opens, or None."""
-        found = ring.find(self.sent) if self.may_be_key else None
+        found = ring.find_key(self.value) if self.may_be_key else None
         if found is None and self.may_be_token:
-            found = ring.find_token(self.sent)
+            found = ring.find_token(self.value)
         return found
 
 
-def shown(headers: CIMultiDictProxy[str], target: Target | None) -> Credential | None:
+def extract(headers: CIMultiDictProxy[str], target: Target | None) -> Credential | None:
     """What a request shows; None for nothing, or for several that differ."""
     for header, may_be_token in (("X-Bridge-Key", False), ("Authorization", True)):
         if header in headers:
-            sent = presented(headers)
+            sent = key_from_headers(headers)
             return Credential(sent, True, may_be_token) if sent is not None else None
     if target is None or not takes_token(target.segments):
         return None

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from ibkr_bridge.server.connection import Door
-from ibkr_bridge.server.peer_socket import is_broken, is_left
+from ibkr_bridge.server.connection import ClientConnection
+from ibkr_bridge.server.peer_socket import has_hung_up, is_reset
 
 
-async def arrives(request: web.Request, response: web.StreamResponse) -> bool:
+async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
     """Write a reply here and now, and say whether its caller was still there to take it."""
-    if not is_there(request):
+    if not is_connected(request):
         return False
     try:
         await response.prepare(request)
@@ -22,25 +22,25 @@ async def arrives(request: web.Request, response: web.StreamResponse) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def _if_reset(request: web.Request, told: Callable[[bool], None]) -> None:
+def _watch_reset(request: web.Request, told: Callable[[bool], None]) -> None:
     """A connection that is reset before anything else is asked was closed by a caller who had not read the reply."""
-    if isinstance(request.protocol, Door):
+    if isinstance(request.protocol, ClientConnection):
         request.protocol.on_reset = lambda: told(False)
 
 
-def unread(request: web.Request) -> Callable[[], bool]:
+def unread_check(request: web.Request) -> Callable[[], bool]:
     """Asks whether a connection has been reset since: the loop may hear of it after the caller's next one."""
     door = request.protocol
 
     def ask() -> bool:
-        waits = isinstance(door, Door) and door.on_reset is not None
+        waits = isinstance(door, ClientConnection) and door.on_reset is not None
         transport = door.transport if waits and door is not None else None
-        return transport is not None and is_broken(transport)
+        return transport is not None and is_reset(transport)
 
     return ask
 
 
-def is_there(request: web.Request) -> bool:
+def is_connected(request: web.Request) -> bool:
     """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
     transport = request.transport
-    return transport is not None and not transport.is_closing() and not is_left(transport)
+    return transport is not None and not transport.is_closing() and not has_hung_up(transport)

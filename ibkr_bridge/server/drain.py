@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-WITHIN = 10.0  # seconds for everybody
-ORDERS_WITHIN = 30.0  # seconds for orders: their outcome is worth the wait
+DRAIN_TIMEOUT_S = 10.0  # seconds for everybody
+ORDERS_TIMEOUT_S = 30.0  # seconds for orders: their outcome is worth the wait
 
 
-class Presence:
+class InFlightCounter:
     """Counts those who are inside a `with` of it.
 
     Args:
@@ -33,39 +33,39 @@ class Drain:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
-        self.request = Presence(self._changed)
+        self.request_counter = InFlightCounter(self._changed)
         """Somebody is inside."""
-        self.order = Presence(self._changed)
+        self.order_counter = InFlightCounter(self._changed)
         """A call that changes something is under way."""
-        self.is_on = False
+        self.is_draining = False
         """Nobody new is let in."""
-        self.ending = False
+        self.is_ending = False
         """This process ends; without `is_on` another one takes over its socket, so that nobody is refused."""
 
     def __repr__(self) -> str:
-        return f"<Drain {'on' if self.is_on else 'off'}, {self.inside} inside, {self.orders} orders>"
+        return f"<Drain {'on' if self.is_draining else 'off'}, {self.in_flight} inside, {self.orders_in_flight} orders>"
 
     @property
-    def inside(self) -> int:
+    def in_flight(self) -> int:
         """Requests being answered."""
-        return self.request.count
+        return self.request_counter.count
 
     @property
-    def orders(self) -> int:
+    def orders_in_flight(self) -> int:
         """Among them, calls that change something."""
-        return self.order.count
+        return self.order_counter.count
 
-    def begin(self, *, succeeded: bool = False) -> None:
+    def begin(self, *, handover: bool = False) -> None:
         """Let nobody new in; where somebody succeeds us, connections end after their next reply instead."""
-        self.ending, self.is_on = True, not succeeded
+        self.is_ending, self.is_draining = True, not handover
 
-    async def finished(self, within: float = WITHIN, orders_within: float = ORDERS_WITHIN) -> int:
+    async def wait_finished(self, timeout_s: float = DRAIN_TIMEOUT_S, orders_within: float = ORDERS_TIMEOUT_S) -> int:
         """Wait until everybody has left, at most so long. Returns how many are still inside."""
-        await self._until(lambda: self.inside == 0, within)
-        await self._until(lambda: self.orders == 0, orders_within - within)
-        return self.inside
+        await self._wait_until(lambda: self.in_flight == 0, timeout_s)
+        await self._wait_until(lambda: self.orders_in_flight == 0, orders_within - timeout_s)
+        return self.in_flight
 
-    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+    async def _wait_until(self, holds: Callable[[], bool], seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 while not holds():

@@ -18,45 +18,45 @@ from dataclasses import dataclass, field
 from aiohttp.helpers import rfc822_formatted_time
 
 from ibkr_bridge import events
-from ibkr_bridge.cache.response_cache import Kept
-from ibkr_bridge.calls.header_policy import downwards
+from ibkr_bridge.cache.response_cache import CacheEntry
+from ibkr_bridge.calls.header_policy import response_headers
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.profiles.profile import Line
+from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 
-MOST = 256  # heads
-LONGEST = 2048  # bytes of one
-NOT_SO_PLAIN = re.compile(
+MAX_LEARNED = 256  # heads
+MAX_HEAD_BYTES = 2048  # bytes of one
+DISQUALIFYING_HEADERS = re.compile(
     rb"\n(?:content-length|transfer-encoding|upgrade|expect|x-request-id|connection: close)", re.IGNORECASE
 )
 
 
 def is_plain(data: bytes) -> bool:
     """Whether these bytes are one whole head of a GET without anything behind it, as most clients send it."""
-    if len(data) > LONGEST or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != len(data) - 4:
+    if len(data) > MAX_HEAD_BYTES or not data.startswith(b"GET /") or data.find(b"\r\n\r\n") != len(data) - 4:
         return False
-    return data.partition(b"\r\n")[0].endswith(b" HTTP/1.1") and NOT_SO_PLAIN.search(data) is None
+    return data.partition(b"\r\n")[0].endswith(b" HTTP/1.1") and DISQUALIFYING_HEADERS.search(data) is None
 
 
 @dataclass
-class Known:
+class LearnedRequest:
     """What a head meant: whose it is, what it asks for, and how fresh that must be."""
 
     label: str
-    row: Endpoint
+    endpoint: Endpoint
     key: Hashable
     """Of the answer in memory."""
     max_age: float | None
-    edition: int
+    keyring_version: int
     """Of the keys."""
-    kept: weakref.ref[Kept] | None = field(default=None, repr=False)
+    entry: weakref.ref[CacheEntry] | None = field(default=None, repr=False)
     """The answer that was told last; memory alone says how long it is kept."""
-    block: bytes = field(default=b"", repr=False)
+    header_block: bytes = field(default=b"", repr=False)
     """Its headers that stay as they are."""
 
 
-class Again:
+class RequestFastPath:
     """Answers heads that are known.
 
     Args:
@@ -65,49 +65,63 @@ class Again:
     """
 
     def __init__(
-        self, line: Line, keys: KeyRing, drain: Drain, announce: Callable[[events.Fact], None], common: dict[str, str]
+        self,
+        profile: Profile,
+        keys: KeyRing,
+        drain: Drain,
+        announce: Callable[[events.Event], None],
+        common: dict[str, str],
     ) -> None:
-        self._line = line
+        self._profile = profile
         self._keys = keys
         self._drain = drain
         self._announce = announce
-        self._common = _lines(common)
-        self._known: dict[bytes, Known] = {}
+        self._common = _header_lines(common)
+        self._known: dict[bytes, LearnedRequest] = {}
 
     def __repr__(self) -> str:
-        return f"<Again {len(self._known)} heads>"
+        return f"<RequestFastPath {len(self._known)} heads>"
 
-    def learn(self, head: bytes, label: str, row: Endpoint, key: Hashable, max_age: float | None) -> None:
+    def learn(self, head: bytes, label: str, endpoint: Endpoint, key: Hashable, max_age: float | None) -> None:
         """A head went the whole way, and its answer is one that memory can give."""
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_LEARNED:
             self._known.pop(next(iter(self._known)))
-        self._known[head] = Known(label, row, key, max_age, self._keys.edition)
+        self._known[head] = LearnedRequest(label, endpoint, key, max_age, self._keys.version)
 
-    def answer(self, head: bytes) -> bytes | None:
+    def respond(self, head: bytes) -> bytes | None:
         """The whole reply to a head; None where it has to go the long way."""
         known = self._known.get(head)
-        if known is None or self._drain.ending or self._drain.is_on or known.edition != self._keys.edition:
+        if (
+            known is None
+            or self._drain.is_ending
+            or self._drain.is_draining
+            or known.keyring_version != self._keys.version
+        ):
             return None
         began = time.monotonic()
-        told = self._line.told_again(known.row, known.key, known.max_age)
+        told = self._profile.cached_response(known.endpoint, known.key, known.max_age)
         if told is None:
             return None
-        kept, age = told
-        if known.kept is None or known.kept() is not kept:
-            known.kept, known.block = weakref.ref(kept), self._block(kept)
+        entry, age = told
+        if known.entry is None or known.entry() is not entry:
+            known.entry, known.header_block = weakref.ref(entry), self._render_headers(entry)
         name = f"{random.getrandbits(128):032x}"  # it names a request and guards nothing
         changing = f"Date: {rfc822_formatted_time()}\r\nX-Request-ID: {name}\r\nAge: {int(age)}\r\n\r\n"
         ms = round((time.monotonic() - began) * 1000, 1)
-        self._announce(events.RequestServed(name, known.label, "GET", known.row.path, 200, ms, "cache"))
-        return b"".join((known.block, changing.encode(), kept.answer.body))
+        self._announce(events.RequestServed(name, known.label, "GET", known.endpoint.path, 200, ms, "cache"))
+        return b"".join((known.header_block, changing.encode(), entry.response.body))
 
-    def _block(self, kept: Kept) -> bytes:
-        own = {**downwards(kept.answer.headers), "Content-Length": str(len(kept.answer.body)), **kept.answer.notes}
-        return b"HTTP/1.1 200 OK\r\n" + _lines(own) + self._common + FROM_MEMORY
+    def _render_headers(self, entry: CacheEntry) -> bytes:
+        own = {
+            **response_headers(entry.response.headers),
+            "Content-Length": str(len(entry.response.body)),
+            **entry.response.bridge_headers,
+        }
+        return b"HTTP/1.1 200 OK\r\n" + _header_lines(own) + self._common + CACHE_HEADERS
 
 
-FROM_MEMORY = b"X-Bridge-Source: cache\r\nServer-Timing: wait;dur=0.0, gateway;dur=0.0\r\n"
+CACHE_HEADERS = b"X-Bridge-Source: cache\r\nServer-Timing: wait;dur=0.0, gateway;dur=0.0\r\n"
 
 
-def _lines(headers: dict[str, str]) -> bytes:
+def _header_lines(headers: dict[str, str]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()

@@ -20,60 +20,71 @@ from ibkr_bridge.errors import (
     Internal,
 )
 from ibkr_bridge.server.admission_checks import CHECKS
-from ibkr_bridge.server.app_keys import BUS, DRAIN, SCRUBBER, VISIT
-from ibkr_bridge.server.delivery import _if_reset, arrives
-from ibkr_bridge.server.problem_details import FROM_AIOHTTP, problem
-from ibkr_bridge.server.request_context import Visit, request_id
+from ibkr_bridge.server.app_keys import BUS, DRAIN, REDACTOR, REQUEST_CONTEXT
+from ibkr_bridge.server.delivery import _watch_reset, deliver
+from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
+from ibkr_bridge.server.request_context import RequestContext, choose_request_id
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def pipeline() -> tuple[Middleware, ...]:
+def middlewares() -> tuple[Middleware, ...]:
     """What every request passes, outermost first."""
     return (
-        followed,  # an id for the log and the reply; one line, one measurement; who is inside is counted here
-        admitted,  # one question after the other, see CHECKS; errors become JSON, inside, so that they are followed
+        log_request,  # an id for the log and the reply; one line, one measurement; who is inside is counted here
+        check_and_map_errors,  # the CHECKS in order; errors become problem+json
     )
 
 
 @web.middleware
-async def followed(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id (the caller's own, where it carries no secret), and the log one line, however it ends."""
     app = request.app
-    visit = request[VISIT] = Visit(request_id(request.headers.get("X-Request-ID"), app[SCRUBBER]), time.monotonic())
+    request_context = request[REQUEST_CONTEXT] = RequestContext(
+        choose_request_id(request.headers.get("X-Request-ID"), app[REDACTOR]), time.monotonic()
+    )
     status = 499  # nobody was left to be told
     try:
-        with app[DRAIN].request:
+        with app[DRAIN].request_counter:
             response = await handler(request)
-            if visit.told is not None:
-                visit.told(await arrives(request, response))
-                _if_reset(request, visit.told)
+            if request_context.on_delivered is not None:
+                request_context.on_delivered(await deliver(request, response))
+                _watch_reset(request, request_context.on_delivered)
         status = response.status
         return response
     finally:
-        ms = round((time.monotonic() - visit.began) * 1000, 1)
-        label = visit.key.label if visit.key else "none"
-        app[BUS].announce(
+        ms = round((time.monotonic() - request_context.started_at) * 1000, 1)
+        label = request_context.principal.label if request_context.principal else "none"
+        app[BUS].publish(
             events.RequestServed(
-                visit.request_id, label, request.method, visit.route, status, ms, visit.source, visit.code
+                request_context.request_id,
+                label,
+                request.method,
+                request_context.route,
+                status,
+                ms,
+                request_context.source,
+                request_context.code,
             )
         )
 
 
 @web.middleware
-async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def check_and_map_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Ask all that has to be asked at the door; what refuses, there or inside, becomes what HTTP says."""
-    visit = request[VISIT]
+    request_context = request[REQUEST_CONTEXT]
     try:
         for check in CHECKS:
-            check(request, visit)
+            check(request, request_context)
         return await handler(request)
     except BridgeError as exc:
-        return problem(request, exc)
+        return problem_response(request, exc)
     except web.HTTPException as exc:
-        return problem(request, FROM_AIOHTTP.get(exc.status, BadRequest)("the request could not be taken"))
+        return problem_response(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be taken"))
     except ConnectionError:
         raise  # the caller has gone, or its reply was cut on purpose
     except Exception as exc:  # our own bug: the caller learns the id, the log learns the place
-        request.app[BUS].announce(events.RequestFailed(visit.request_id, type(exc).__name__, events.where(exc)))
-        return problem(request, Internal("something went wrong inside the bridge"))
+        request.app[BUS].publish(
+            events.RequestFailed(request_context.request_id, type(exc).__name__, events.traceback_places(exc))
+        )
+        return problem_response(request, Internal("something went wrong inside the bridge"))

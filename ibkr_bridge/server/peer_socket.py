@@ -6,17 +6,17 @@ import asyncio
 import select
 
 
-def is_left(transport: asyncio.BaseTransport) -> bool:
+def has_hung_up(transport: asyncio.BaseTransport) -> bool:
     """Whether the other end has hung up, or the connection is broken."""
-    return bool(_polled(transport, select.POLLRDHUP))
+    return bool(_poll(transport, select.POLLRDHUP))
 
 
-def is_broken(transport: asyncio.BaseTransport) -> bool:
+def is_reset(transport: asyncio.BaseTransport) -> bool:
     """Whether what was written last was refused: it reached an end that had hung up, or did so without reading it."""
-    return bool(_polled(transport, 0) & (select.POLLERR | select.POLLHUP))
+    return bool(_poll(transport, 0) & (select.POLLERR | select.POLLHUP))
 
 
-def _polled(transport: asyncio.BaseTransport, events: int) -> int:
+def _poll(transport: asyncio.BaseTransport, events: int) -> int:
     """What is true of these; errors and hang-ups are told unasked."""
     number = transport.get_extra_info("socket").fileno()
     if number < 0:

@@ -11,15 +11,15 @@ from ibkr_bridge.errors import (
     BridgeError,
     Internal,
 )
-from ibkr_bridge.server.app_keys import VISIT
+from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
 
-FROM_AIOHTTP: dict[int, type[BridgeError]] = {500: Internal}
+AIOHTTP_ERRORS: dict[int, type[BridgeError]] = {500: Internal}
 
 
-def problem(request: web.Request, error: BridgeError) -> web.Response:
+def problem_response(request: web.Request, error: BridgeError) -> web.Response:
     """An error as `application/problem+json` (RFC 9457)."""
-    visit = request[VISIT]
-    visit.code = error.code
+    request_context = request[REQUEST_CONTEXT]
+    request_context.code = error.code
     body = {
         "type": f"urn:ibkr-bridge:problem:{error.code}",
         "title": error.title,
@@ -28,7 +28,7 @@ def problem(request: web.Request, error: BridgeError) -> web.Response:
         "error": error.detail,  # IBKR's own clients read this member
         "code": error.code,
         "hint": error.hint,
-        "request_id": error.request_id or visit.request_id,
+        "request_id": error.request_id or request_context.request_id,
         "retryable": error.retryable,
     }
     headers = dict(error.headers)

@@ -7,17 +7,17 @@ import re
 
 from aiohttp import hdrs, web
 
-from ibkr_bridge.errors import BadRequest, TooLarge
+from ibkr_bridge.errors import BadRequest, PayloadTooLarge
 
-LARGEST_BODY = 1024 * 1024  # bytes
-BODY_WITHIN = 15.0  # seconds for a caller to send it
-LONGEST_WAIT = 60.0  # seconds a caller may ask us to wait
-WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
-MOST_WORDS = 64  # of X-Bridge-Confirm; IBKR knows some forty questions
-QUOTED = re.compile(r'"((?:[!#-\[\]-~ ]){1,255})"|([!#-\[\]-~]{1,255})')
+MAX_BODY_BYTES = 1024 * 1024  # bytes
+BODY_TIMEOUT_S = 15.0  # seconds for a caller to send it
+MAX_WAIT_S = 60.0  # seconds a caller may ask us to wait
+WORD_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
+MAX_WORDS = 64  # of X-Bridge-Confirm; IBKR knows some forty questions
+QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~ ]){1,255})"|([!#-\[\]-~]{1,255})')
 
 
-def words(request: web.Request, header: str) -> frozenset[str]:
+def header_words(request: web.Request, header: str) -> frozenset[str]:
     """The words of a header that lists some, between commas.
 
     Raises:
@@ -25,7 +25,7 @@ def words(request: web.Request, header: str) -> frozenset[str]:
     """
     given = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
     found = frozenset(filter(None, given))
-    if len(found) > MOST_WORDS or not all(map(WORD.fullmatch, found)):
+    if len(found) > MAX_WORDS or not all(map(WORD_PATTERN.fullmatch, found)):
         raise BadRequest(f"{header} is no list of words", hint="send message ids or words, between commas: o163,o354")
     return found
 
@@ -39,14 +39,14 @@ def idempotency_key(request: web.Request) -> str | None:
     given = request.headers.getall("Idempotency-Key", [])
     if not given:
         return None
-    found = QUOTED.fullmatch(given[0].strip())
+    found = QUOTED_KEY.fullmatch(given[0].strip())
     key = found.group(1) or found.group(2) if found else None
     if len(given) != 1 or key is None:
         raise BadRequest("Idempotency-Key is no key", hint="send one value of 1 to 255 visible ASCII characters")
     return key
 
 
-def asked_seconds(request: web.Request, header: str, most: float) -> float | None:
+def header_seconds(request: web.Request, header: str, most: float) -> float | None:
     """What a header asks for, seconds; None where it asks for nothing.
 
     Raises:
@@ -60,7 +60,7 @@ def asked_seconds(request: web.Request, header: str, most: float) -> float | Non
     return min(float(given), most)
 
 
-async def whole_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body, all of it, before anything is sent.
 
     Raises:
@@ -68,15 +68,15 @@ async def whole_body(request: web.Request) -> bytes:
     """
     if not request.body_exists:
         return b""
-    if (request.content_length or 0) > LARGEST_BODY:
-        raise TooLarge("the body is larger than 1 MiB")
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise PayloadTooLarge("the body is larger than 1 MiB")
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
-        async with asyncio.timeout(BODY_WITHIN):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge as exc:
-        raise TooLarge("the body is larger than 1 MiB") from exc
+        raise PayloadTooLarge("the body is larger than 1 MiB") from exc
     except TimeoutError as exc:
         raise BadRequest("the body did not come in time", hint="send the whole body at once") from exc
     except (web.RequestPayloadError, ValueError) as exc:

@@ -13,11 +13,19 @@ from aiohttp import web
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import NotBridged
-from ibkr_bridge.ibkr.catalogue import API, API_SEGMENTS, BRIDGED, KNOWN_PREFIXES, MARKETDATA, TICKLE, find
+from ibkr_bridge.ibkr.catalogue import (
+    API_PREFIX,
+    API_SEGMENTS,
+    BRIDGED_PREFIXES,
+    KNOWN_PREFIXES,
+    MARKETDATA,
+    TICKLE,
+    match,
+)
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer
 from ibkr_bridge.server.app_keys import SETTINGS
-from ibkr_bridge.server.request_context import Visit
-from ibkr_bridge.server.request_target import Destination, Target
+from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.request_target import Target, UpstreamTarget
 
 OPEN = frozenset({"/health", "/livez", "/readyz", "/gateway/auth-status"})  # no key; exactly these four
 OWN: Mapping[str, Mapping[str, Effect]] = {
@@ -46,7 +54,7 @@ TOKEN_IN_QUERY = frozenset({*SOCKETS, "/stream/*", "/docs", "/docs/*", "/openapi
 """What browsers open without being able to send a header; anywhere else an address would keep a token for nothing."""
 
 
-def own_route(segments: tuple[str, ...]) -> str:
+def route_pattern(segments: tuple[str, ...]) -> str:
     """The route of our own that a path would be, its last segment a variable where that is one."""
     return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else own_path(segments)
 
@@ -66,7 +74,7 @@ def own_path(segments: tuple[str, ...]) -> str:
     return "/" + "/".join(segments)
 
 
-def destination(target: Target, settings: Settings) -> Destination:
+def resolve_upstream(target: Target, settings: Settings) -> UpstreamTarget:
     """Find where a target leads.
 
     Raises:
@@ -76,15 +84,15 @@ def destination(target: Target, settings: Settings) -> Destination:
     if segments[:2] == API_SEGMENTS:
         segments, raw = segments[2:], raw[2:]
     if segments == TICKLE:
-        return Destination(segments, "/".join((API, *raw)))
-    if len(segments) < 2 or segments[0] not in (*BRIDGED, *settings.extra_prefixes):
-        raise _not_bridged(segments[0] if segments else "")
+        return UpstreamTarget(segments, "/".join((API_PREFIX, *raw)))
+    if len(segments) < 2 or segments[0] not in (*BRIDGED_PREFIXES, *settings.extra_prefixes):
+        raise _not_bridged_error(segments[0] if segments else "")
     if segments[0] == MARKETDATA:
         segments, raw = ("iserver", *segments), ["iserver", *raw]
-    return Destination(segments, "/".join((API, *raw)))
+    return UpstreamTarget(segments, "/".join((API_PREFIX, *raw)))
 
 
-def _not_bridged(prefix: str) -> NotBridged:
+def _not_bridged_error(prefix: str) -> NotBridged:
     if prefix in NEVER_BRIDGED:
         return NotBridged(
             "sign-in, log-out and token paths are never bridged", hint="use POST /gateway/logout to log out"
@@ -96,17 +104,20 @@ def _not_bridged(prefix: str) -> NotBridged:
     return NotBridged("nothing is bridged under this path")
 
 
-def find_out(request: web.Request, visit: Visit, target: Target) -> None:
+def resolve(request: web.Request, request_context: RequestContext, target: Target) -> None:
     """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
-    visit.target = target
-    path = own_route(target.segments)
+    request_context.target = target
+    path = route_pattern(target.segments)
     if path in OWN:
         effect = OWN[path].get(request.method, Effect.READ)
-        visit.route, visit.row = path, Endpoint(request.method, path, effect, Layer.LOGIN, "ours")
+        request_context.route, request_context.endpoint = (
+            path,
+            Endpoint(request.method, path, effect, Layer.LOGIN, "ours"),
+        )
         return
     try:
-        visit.place = destination(target, request.app[SETTINGS])
+        request_context.upstream_target = resolve_upstream(target, request.app[SETTINGS])
     except NotBridged:
         return  # told by the handler, once the key has been seen
-    visit.row = find(request.method, visit.place.segments)
-    visit.route = visit.row.path
+    request_context.endpoint = match(request.method, request_context.upstream_target.segments)
+    request_context.route = request_context.endpoint.path

@@ -24,18 +24,20 @@ from ibkr_bridge.errors import BadRequest
 ISSUER = "ibkr-bridge"
 ALGORITHM = "HS256"  # and no other, whatever a token's head says
 PURPOSE = b"ibkr-bridge token 1"  # what a key signs under another name, one day, is no token
-FORM = re.compile(rb"eyJ[A-Za-z0-9_-]{1,256}\.eyJ[A-Za-z0-9_-]{1,768}\.[A-Za-z0-9_-]{43}")  # ours have some 240 bytes
-REQUIRED: Options = {
+TOKEN_PATTERN = re.compile(
+    rb"eyJ[A-Za-z0-9_-]{1,256}\.eyJ[A-Za-z0-9_-]{1,768}\.[A-Za-z0-9_-]{43}"
+)  # ours have some 240 bytes
+DECODE_OPTIONS: Options = {
     "require": ["iss", "iat", "exp", "jti", "scope", "owner"],
     "verify_iat": False,  # PyJWT asks the machine's clock, and we are told the time
     "verify_exp": False,
     "verify_nbf": False,
 }
-USUAL = 1800  # seconds; a page that stays open longer asks again
-LONGEST = 86_400  # seconds; a token that was stolen is worth nothing tomorrow
+DEFAULT_TTL_S = 1800  # seconds; a page that stays open longer asks again
+MAX_TTL_S = 86_400  # seconds; a token that was stolen is worth nothing tomorrow
 
 
-class Scope(Enum):
+class TokenScope(Enum):
     """What a token may be asked to open."""
 
     READ = "read"
@@ -43,16 +45,16 @@ class Scope(Enum):
     """Everything that the full key may do."""
 
 
-SCOPES = [scope.value for scope in Scope]
+SCOPES = [scope.value for scope in TokenScope]
 
 
 @dataclass(frozen=True)
-class Claims:
+class TokenClaims:
     """What a token says of itself."""
 
     owner: str
     """Of the key that asked for it, see `keys.Key`."""
-    scope: Scope
+    scope: TokenScope
     issued: datetime
     expires: datetime
     """From this second on it is worth nothing."""
@@ -61,20 +63,20 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TokenRequest:
     """What somebody asks a token for."""
 
-    scope: Scope = Scope.READ
-    seconds: int = USUAL
+    scope: TokenScope = TokenScope.READ
+    seconds: int = DEFAULT_TTL_S
 
 
-def signing_secret(full: str, asking: str) -> bytes:
+def derive_signing_secret(full: str, asking: str) -> bytes:
     """What signs the tokens of one key: 32 bytes that tell nothing of the two keys they are made of."""
     purpose = hmac.digest(PURPOSE, full.encode(), "sha256")
     return hmac.digest(purpose, asking.encode(), "sha256")
 
 
-def write(claims: Claims, secret: bytes) -> str:
+def encode_token(claims: TokenClaims, secret: bytes) -> str:
     """The token that says so."""
     told = {
         "iss": ISSUER,
@@ -87,49 +89,55 @@ def write(claims: Claims, secret: bytes) -> str:
     return jwt.encode(told, secret, ALGORITHM)
 
 
-def read(token: bytes, secret: bytes) -> Claims | None:
+def decode_token(token: bytes, secret: bytes) -> TokenClaims | None:
     """What a token says, where this secret has signed it and nothing is missing. Its time may be over."""
-    if not is_formed(token):
+    if not has_token_form(token):
         return None
     try:
-        return _claims(jwt.decode(token, secret, [ALGORITHM], REQUIRED, issuer=ISSUER))
+        return _parse_claims(jwt.decode(token, secret, [ALGORITHM], DECODE_OPTIONS, issuer=ISSUER))
     except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError):
         return None
 
 
-def is_formed(token: bytes) -> bool:
+def has_token_form(token: bytes) -> bool:
     """Whether it looks like a token of ours, good or not: the one canonical form, and not too long to be looked at."""
-    return FORM.fullmatch(token) is not None
+    return TOKEN_PATTERN.fullmatch(token) is not None
 
 
-def _claims(told: Mapping[str, Any]) -> Claims:
-    return Claims(told["owner"], Scope(told["scope"]), _time(told["iat"]), _time(told["exp"]), told["jti"])
+def _parse_claims(told: Mapping[str, Any]) -> TokenClaims:
+    return TokenClaims(
+        told["owner"],
+        TokenScope(told["scope"]),
+        _from_timestamp(told["iat"]),
+        _from_timestamp(told["exp"]),
+        told["jti"],
+    )
 
 
-def _time(seconds: int) -> datetime:
+def _from_timestamp(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def wanted(body: bytes) -> Wanted:
+def parse_token_request(body: bytes) -> TokenRequest:
     """What the body of a request for a token asks for; an empty one asks for the usual.
 
     Raises:
         BadRequest: it asks for something else, and what it may ask for.
     """
-    told = _object(body) if body else {}
+    told = _parse_body(body) if body else {}
     if told.keys() - {"scope", "expires_in"}:
         raise BadRequest("a token is asked for with something unknown", hint="send scope and expires_in, nothing else")
-    scope, seconds = told.get("scope", Scope.READ.value), told.get("expires_in", USUAL)
+    scope, seconds = told.get("scope", TokenScope.READ.value), told.get("expires_in", DEFAULT_TTL_S)
     if scope not in SCOPES:
         raise BadRequest("there is no such scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
-    if type(seconds) is not int or not 1 <= seconds <= LONGEST:
+    if type(seconds) is not int or not 1 <= seconds <= MAX_TTL_S:
         raise BadRequest(
-            "expires_in is no such number of seconds", hint=f'send "expires_in": a whole number from 1 to {LONGEST}'
+            "expires_in is no such number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
         )
-    return Wanted(Scope(scope), seconds)
+    return TokenRequest(TokenScope(scope), seconds)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_body(body: bytes) -> dict[str, Any]:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):

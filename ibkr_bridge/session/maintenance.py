@@ -13,7 +13,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ibkr_bridge.config.settings import Region
-from ibkr_bridge.config.value_types import Window
+from ibkr_bridge.config.value_types import WeeklyWindow
 
 ZONES: Mapping[Region, str] = {
     Region.AMERICA: "America/New_York",
@@ -22,11 +22,11 @@ ZONES: Mapping[Region, str] = {
 }
 
 
-def window_end(now: datetime, region: Region, windows: Iterable[Window]) -> datetime | None:
+def window_end(now: datetime, region: Region, windows: Iterable[WeeklyWindow]) -> datetime | None:
     """The end, in UTC, of the maintenance window that `now` lies in; None outside of all."""
     local = now.astimezone(ZoneInfo(ZONES[region]))
     ends = [
-        _on(local, window.end)
+        _time_of_day(local, window.end)
         for window in windows
         if local.weekday() in window.days and window.start <= local.time() < window.end
     ]
@@ -36,10 +36,10 @@ def window_end(now: datetime, region: Region, windows: Iterable[Window]) -> date
 def next_reset(now: datetime, region: Region) -> datetime:
     """The next midnight of the region, in UTC, when IBKR ends the login whatever we do."""
     local = now.astimezone(ZoneInfo(ZONES[region]))
-    return _on(local, time.max).astimezone(UTC)
+    return _time_of_day(local, time.max).astimezone(UTC)
 
 
-def _on(day: datetime, at: time) -> datetime:
+def _time_of_day(day: datetime, at: time) -> datetime:
     """That time of the day; the day's end is the next day's midnight."""
     if at == time.max:
         return datetime.combine(day.date() + timedelta(days=1), time.min, tzinfo=day.tzinfo)

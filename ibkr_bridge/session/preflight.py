@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.ibkr.bodies import WANTS_ACCOUNTS
-from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, target
+from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE
+from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, api_path
 
-REPLAYED = (target(ACCOUNTS), target(PORTFOLIO_ACCOUNTS))
-BEFOREHAND = target(ORDERS_LIST)
-LOGIN_KINDS: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
-LOGIN_KIND_NAMES = ("LOGIN_TYPE", "loginType")  # IBKR's examples say the one, its schemas the other
+PREFLIGHT_PATHS = (api_path(ACCOUNTS), api_path(PORTFOLIO_ACCOUNTS))
+ORDERS_WARM_UP = api_path(ORDERS_LIST)
+LOGIN_TYPES: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
+LOGIN_TYPE_MEMBERS = ("LOGIN_TYPE", "loginType")  # IBKR's examples say the one, its schemas the other
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,30 @@ def read_login(body: object) -> bool | None:
     """
     if not isinstance(body, dict) or body.get("RESULT") is False:
         return None
-    told = [_kind(body[name]) for name in LOGIN_KIND_NAMES if name in body]
+    told = [_login_type(body[name]) for name in LOGIN_TYPE_MEMBERS if name in body]
     return None if told.count(None) == len(told) else False not in told
 
 
-def _kind(value: object) -> bool | None:
+def _login_type(value: object) -> bool | None:
     plain = isinstance(value, int | float | str) and not isinstance(value, bool)
-    return LOGIN_KINDS.get(value) if plain else None
+    return LOGIN_TYPES.get(value) if plain else None
 
 
-LOST_SESSION = (WANTS_ACCOUNTS.decode(), "no bridge", "init session first", "no session", "not authenticated")
+LOST_SESSION_PHRASES = (
+    ACCOUNTS_FIRST_PHRASE.decode(),
+    "no bridge",
+    "init session first",
+    "no session",
+    "not authenticated",
+)
 
 
-def doubts_session(status: int, beginning: bytes) -> bool:
+def hints_session_loss(status: int, beginning: bytes) -> bool:
     """Whether an answer to a caller is a reason to look at the session at once."""
     if status == 401:
         return True
     text = beginning[:300].decode("ascii", "replace").lower()
-    return '"error"' in text and _has_any(text, LOST_SESSION)
+    return '"error"' in text and _has_any(text, LOST_SESSION_PHRASES)
 
 
 def _has_any(text: str, phrases: Iterable[str]) -> bool:

@@ -18,11 +18,11 @@ from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
 from ibkr_bridge.sim.market.stream import QUOTES_EVERY
 from ibkr_bridge.sim.market.world import make_world
-from ibkr_bridge.sim.request_log import Seen
+from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.tasks import Tasks
 
 
-class Stage:
+class MarketStage:
     """A market, and on `port` a Gateway in front of it; all times in seconds of its clock.
 
     `quotes_every` lies between two updates of one streamed quote; `market.stream.rate` sets a pace for all together.
@@ -86,15 +86,15 @@ class Stage:
         """The same as an address."""
         return f"https://127.0.0.1:{self.port}"
 
-    def calls(self, part: str = "") -> list[Seen]:
+    def calls(self, part: str = "") -> list[LoggedRequest]:
         """What reached IBKR, the Gateway's own calls included; only targets that contain `part`."""
         return self.market.log.calls(part)
 
-    def gateway_calls(self, part: str = "") -> list[Seen]:
+    def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What clients asked the Gateway, as far as anybody can know."""
         raise NotImplementedError
 
-    async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
+    async def arrived(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Wait until so many such calls have reached IBKR."""
         return await self.market.log.arrived(part, count)
 

@@ -16,7 +16,7 @@ OWN_AGENT = "ClientPortalGW/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LoggedRequest:
     """One request as it stood on the wire; `at` is the simulator's clock, in seconds."""
 
     method: str
@@ -66,22 +66,22 @@ class Bell:
             await self._rung.wait()
 
 
-class Log:
+class RequestLog:
     """Every request in the order of its arrival."""
 
     def __init__(self) -> None:
-        self._all: list[Seen] = []
+        self._all: list[LoggedRequest] = []
         self._bell = Bell()
-        self._listeners: list[Callable[[Seen], None]] = []
+        self._listeners: list[Callable[[LoggedRequest], None]] = []
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: LoggedRequest) -> None:
         """Remember one more and wake whoever waits for it."""
         self._all.append(seen)
         self._bell.ring()
         for hear in self._listeners:
             hear(seen)
 
-    def listen(self, hear: Callable[[Seen], None]) -> None:
+    def listen(self, hear: Callable[[LoggedRequest], None]) -> None:
         """Have every request told as it comes, before it is carried out."""
         self._listeners.append(hear)
 
@@ -89,11 +89,11 @@ class Log:
         """Forget all that came so far."""
         self._all.clear()
 
-    def calls(self, part: str = "") -> list[Seen]:
+    def calls(self, part: str = "") -> list[LoggedRequest]:
         """Those whose target contains `part`."""
         return [seen for seen in self._all if part in seen.target]
 
-    async def arrived(self, part: str = "", count: int = 1) -> list[Seen]:
+    async def arrived(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Come back as soon as at least `count` requests containing `part` have arrived."""
         await self._bell.until(lambda: len(self.calls(part)) >= count)
         return self.calls(part)

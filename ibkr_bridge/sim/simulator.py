@@ -14,11 +14,11 @@ from typing import Any
 from ibkr_bridge.sim.gateway.rules import Settings
 from ibkr_bridge.sim.gateway.server import Gateway
 from ibkr_bridge.sim.market.session_calls import LOGIN_COOKIE
-from ibkr_bridge.sim.market_stage import Stage
-from ibkr_bridge.sim.request_log import Seen
+from ibkr_bridge.sim.market_stage import MarketStage
+from ibkr_bridge.sim.request_log import LoggedRequest
 
 
-class Simulator(Stage):
+class Simulator(MarketStage):
     """A whole Interactive Brokers made of paper; all times in seconds of its clock.
 
     Args:
@@ -65,11 +65,11 @@ class Simulator(Stage):
             doors.push_async_callback(self.gateway.stop)
             doors.push_async_callback(self._tasks.stop)
 
-    def gateway_calls(self, part: str = "") -> list[Seen]:
+    def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What reached the Gateway's port."""
         return self.gateway.log.calls(part)
 
-    async def reached(self, part: str = "", count: int = 1) -> list[Seen]:
+    async def reached(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Wait until so many such calls have reached the Gateway, bodies included."""
         return await self.gateway.log.arrived(part, count)
 

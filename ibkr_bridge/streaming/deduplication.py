@@ -10,15 +10,15 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from ibkr_bridge.streaming.protocol import Kind
+from ibkr_bridge.streaming.protocol import TopicKind
 
-MOST = 20_000  # rows of each kind: a week of a very busy account
-NAMED_BY = {Kind.ORDERS: "orderId", Kind.TRADES: "execution_id"}
+MAX_ROWS = 20_000  # rows of each kind: a week of a very busy account
+ROW_ID_MEMBERS = {TopicKind.ORDERS: "orderId", TopicKind.TRADES: "execution_id"}
 
 Row = dict[str, Any]
 
 
-class Known:
+class SeenRows:
     """Rows of one kind.
 
     Args:
@@ -26,17 +26,17 @@ class Known:
         most: how many are remembered.
     """
 
-    def __init__(self, kind: Kind, most: int = MOST) -> None:
-        self._key = NAMED_BY[kind]
-        self._changes = kind is Kind.ORDERS
+    def __init__(self, kind: TopicKind, most: int = MAX_ROWS) -> None:
+        self._key = ROW_ID_MEMBERS[kind]
+        self._changes = kind is TopicKind.ORDERS
         self._most = most
         self._seen: OrderedDict[str, int] = OrderedDict()
         """By its name: a row as it was told last, digested."""
 
     def __repr__(self) -> str:
-        return f"<Known {len(self._seen)} rows>"
+        return f"<SeenRows {len(self._seen)} rows>"
 
-    def news(self, rows: list[Row]) -> list[Row]:
+    def unseen(self, rows: list[Row]) -> list[Row]:
         """Those of some rows that were not told before; of orders, those that were told differently too."""
         return [row for row in rows if self._is_new(row)]
 

@@ -11,29 +11,33 @@ from collections.abc import Iterable
 
 from ibkr_bridge.streaming.subscription import Subscription
 
-JUST_ASKED = 3.0  # seconds within which an answer that is too long has come
-ENOUGH = 3  # times
+SUSPECT_WINDOW_S = 3.0  # seconds within which an answer that is too long has come
+MAX_SUSPICION = 3  # times
 
 
-def accuse(topics: Iterable[Subscription], now: float) -> None:
+def suspect_recent(topics: Iterable[Subscription], now: float) -> None:
     """The socket was cut."""
     for each in topics:
-        if each.asked is not None and not each.is_answered and now - each.asked_at <= JUST_ASKED:
+        if each.requested_args is not None and not each.is_answered and now - each.requested_at <= SUSPECT_WINDOW_S:
             each.suspicion += 1
 
 
-def next_to_try(topics: Iterable[Subscription], now: float) -> Subscription | None:
+def next_to_retry(topics: Iterable[Subscription], now: float) -> Subscription | None:
     """The one that may be asked for now, while no other is on trial; one that is through without harm is free again."""
     suspects = [each for each in topics if each.suspicion]
     on_trial = False
     for each in suspects:
-        if each.asked is not None and (each.is_answered or now - each.asked_at > JUST_ASKED):
+        if each.requested_args is not None and (each.is_answered or now - each.requested_at > SUSPECT_WINDOW_S):
             each.suspicion = 0
-        on_trial |= each.asked is not None and each.suspicion > 0
-    waiting = (each for each in suspects if 0 < each.suspicion < ENOUGH and each.asked is None and each.readers)
+        on_trial |= each.requested_args is not None and each.suspicion > 0
+    waiting = (
+        each
+        for each in suspects
+        if 0 < each.suspicion < MAX_SUSPICION and each.requested_args is None and each.subscribers
+    )
     return None if on_trial else next(waiting, None)
 
 
-def convicted(topics: Iterable[Subscription]) -> list[Subscription]:
+def quarantined(topics: Iterable[Subscription]) -> list[Subscription]:
     """Those that ended the socket each time."""
-    return [each for each in topics if each.suspicion >= ENOUGH]
+    return [each for each in topics if each.suspicion >= MAX_SUSPICION]

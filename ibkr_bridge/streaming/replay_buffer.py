@@ -10,15 +10,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ibkr_bridge.streaming.protocol import Kind
+from ibkr_bridge.streaming.protocol import TopicKind
 
-MOST = 1000  # rows of each kind
-KEPT = frozenset({Kind.ORDERS, Kind.TRADES})
+MAX_ROWS = 1000  # rows of each kind
+REPLAYED_KINDS = frozenset({TopicKind.ORDERS, TopicKind.TRADES})
 
 Row = dict[str, Any]
 
 
-class Ring:
+class ReplayBuffer:
     """The latest rows of orders and trades.
 
     Args:
@@ -26,28 +26,28 @@ class Ring:
         most: rows that are kept of each kind.
     """
 
-    def __init__(self, run: str, most: int = MOST) -> None:
+    def __init__(self, run: str, most: int = MAX_ROWS) -> None:
         self.number = 0
         """Of the latest event of any kind."""
         self._run = run
-        self._kept: dict[Kind, deque[tuple[int, Row]]] = {kind: deque(maxlen=most) for kind in KEPT}
-        self._gone: dict[Kind, int] = dict.fromkeys(KEPT, 0)
+        self._kept: dict[TopicKind, deque[tuple[int, Row]]] = {kind: deque(maxlen=most) for kind in REPLAYED_KINDS}
+        self._gone: dict[TopicKind, int] = dict.fromkeys(REPLAYED_KINDS, 0)
         """The number of the latest row that was let go."""
 
     def __repr__(self) -> str:
-        return f"<Ring {', '.join(f'{len(kept)} {kind.value}' for kind, kept in self._kept.items())}>"
+        return f"<ReplayBuffer {', '.join(f'{len(kept)} {kind.value}' for kind, kept in self._kept.items())}>"
 
-    def next(self) -> str:
+    def next_id(self) -> str:
         """The id of the next event."""
         self.number += 1
-        return self.id
+        return self.last_id
 
     @property
-    def id(self) -> str:
+    def last_id(self) -> str:
         """The id of the latest event."""
         return f"{self._run}-{self.number}"
 
-    def keep(self, kind: Kind, rows: Sequence[Row]) -> None:
+    def append(self, kind: TopicKind, rows: Sequence[Row]) -> None:
         """The latest event told these rows."""
         kept = self._kept[kind]
         for row in rows:
@@ -55,7 +55,7 @@ class Ring:
                 self._gone[kind] = kept[0][0]
             kept.append((self.number, row))
 
-    def since(self, kind: Kind, last: str) -> list[tuple[str, Row]] | None:
+    def since(self, kind: TopicKind, last: str) -> list[tuple[str, Row]] | None:
         """What came after an id; None where nobody can say any more.
 
         Each event's id stands at the last of its rows alone, so that no half of an event is taken for the whole.

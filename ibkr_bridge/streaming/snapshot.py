@@ -11,25 +11,25 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ibkr_bridge.streaming.protocol import Kind
-from ibkr_bridge.streaming.views import ALWAYS, Message
+from ibkr_bridge.streaming.protocol import TopicKind
+from ibkr_bridge.streaming.views import ALWAYS_INCLUDED, Message
 
-MOST_ROWS = 1000  # orders or trades: IBKR lists no more of a day
-CHART = frozenset({"timePeriod", "barLength", "points", "symbol"})
+MAX_ROWS = 1000  # orders or trades: IBKR lists no more of a day
+CHART_MEMBERS = frozenset({"timePeriod", "barLength", "points", "symbol"})
 """Members that only a whole chart has: what follows it are scraps of its last candles."""
 
 Row = dict[str, Any]
 Rows = dict[str, Row]
 
 
-class Picture:
+class TopicSnapshot:
     """What is known of one topic."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: TopicKind) -> None:
         self.at = float("-inf")
         """When it was last added to, seconds of the clock."""
         self._kind = kind
-        self._keys = ROWS.get(kind)
+        self._keys = ROW_LAYOUT.get(kind)
         self._head: Message = {}
         self._rows: Rows = {}
         self._before: Rows = {}
@@ -38,38 +38,38 @@ class Picture:
         """Whether it was made before the source was lost, and nothing has come since."""
 
     def __repr__(self) -> str:
-        return f"<Picture of {self._kind.value}, {len(self._rows) or len(self._head)} parts>"
+        return f"<TopicSnapshot of {self._kind.value}, {len(self._rows) or len(self._head)} parts>"
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known."""
         return not self._head
 
-    def start_over(self) -> None:
+    def mark_stale(self) -> None:
         """The next message begins a new picture; until then the old one is what there is."""
         self.is_over = True
 
-    def keep(self, fields: Collection[str]) -> None:
+    def set_fields(self, fields: Collection[str]) -> None:
         """IBKR is asked for these fields of a quote and no others: what is known of others gets old unseen."""
-        self._head = {name: value for name, value in self._head.items() if name in ALWAYS or name in fields}
+        self._head = {name: value for name, value in self._head.items() if name in ALWAYS_INCLUDED or name in fields}
 
     def add(self, message: Message, now: float) -> None:
         """Take a message in."""
         if self.is_over:
-            self._before = {**self._before, **self._rows} if self._kind is Kind.ORDERS else {}
+            self._before = {**self._before, **self._rows} if self._kind is TopicKind.ORDERS else {}
             self._head, self._rows, self.is_over = {}, {}, False
         self.at = now
         if self._keys is None:
             self._add_whole(message)
             return
-        where, key = self._keys
-        self._head |= {name: value for name, value in message.items() if name != where}
-        self._add_rows(rows_of(message.get(where)), key)
+        places, key = self._keys
+        self._head |= {name: value for name, value in message.items() if name != places}
+        self._add_rows(rows_of(message.get(places)), key)
 
     def _add_whole(self, message: Message) -> None:
-        if self._kind is Kind.HISTORY and self._head and not CHART & message.keys():
+        if self._kind is TopicKind.HISTORY and self._head and not CHART_MEMBERS & message.keys():
             return
-        self._head = self._head | message if self._kind is Kind.QUOTES else message
+        self._head = self._head | message if self._kind is TopicKind.QUOTES else message
 
     def _add_rows(self, rows: list[Row], key: str) -> None:
         for row in rows:
@@ -77,46 +77,46 @@ class Picture:
             known = self._rows.pop(name, None) or self._before.get(name, {})
             self._rows[name] = {**known, **row}  # the latest last
         for held in (self._rows, self._before):
-            while len(held) > MOST_ROWS:
+            while len(held) > MAX_ROWS:
                 del held[next(iter(held))]
 
     def row(self, name: object) -> Row:
         """All that is known of one row."""
         return self._rows.get(str(name), {})
 
-    def told(self) -> Message:
+    def as_message(self) -> Message:
         """The whole picture, in the form of a message."""
         if self._keys is None:
             return dict(self._head)
-        where, _ = self._keys
+        places, _ = self._keys
         rows = list(self._rows.values())
-        return {**self._head, where: SHAPES.get(self._kind, _as_list)(rows)}
+        return {**self._head, places: SHAPES.get(self._kind, _list_shape)(rows)}
 
 
-def rows_of(told: object) -> list[Row]:
+def rows_of(as_message: object) -> list[Row]:
     """The rows of a message: a list of objects, or an object of named ones, whose names become their `key`."""
-    if isinstance(told, Mapping):
-        return [{"key": str(name), **row} for name, row in told.items() if isinstance(row, dict)]
-    return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    if isinstance(as_message, Mapping):
+        return [{"key": str(name), **row} for name, row in as_message.items() if isinstance(row, dict)]
+    return [row for row in as_message if isinstance(row, dict)] if isinstance(as_message, list) else []
 
 
-def _as_list(rows: list[Row]) -> object:
+def _list_shape(rows: list[Row]) -> object:
     return rows
 
 
-def _as_object(rows: list[Row]) -> object:
+def _object_shape(rows: list[Row]) -> object:
     named = ((row.get("key"), row) for row in rows)
     return {
         key: {name: value for name, value in row.items() if name != "key"} for key, row in named if isinstance(key, str)
     }
 
 
-ROWS: Mapping[Kind, tuple[str, str]] = {
-    Kind.ORDERS: ("args", "orderId"),
-    Kind.TRADES: ("args", "execution_id"),
-    Kind.PNL: ("args", "key"),
-    Kind.SUMMARY: ("result", "key"),
-    Kind.LEDGER: ("result", "key"),
+ROW_LAYOUT: Mapping[TopicKind, tuple[str, str]] = {
+    TopicKind.ORDERS: ("args", "orderId"),
+    TopicKind.TRADES: ("args", "execution_id"),
+    TopicKind.PNL: ("args", "key"),
+    TopicKind.SUMMARY: ("result", "key"),
+    TopicKind.LEDGER: ("result", "key"),
 }
 """Where a kind's rows stand in its messages, and what tells them apart. Other kinds have none."""
-SHAPES: Mapping[Kind, Callable[[list[Row]], object]] = {Kind.PNL: _as_object}
+SHAPES: Mapping[TopicKind, Callable[[list[Row]], object]] = {TopicKind.PNL: _object_shape}

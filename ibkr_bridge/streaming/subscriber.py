@@ -15,17 +15,17 @@ from typing import Any, Protocol
 
 from ibkr_bridge.streaming.views import Message
 
-ROUND = 0.01  # seconds between two rounds of writing: what a quote may be held back while others come
-MOST_EVENTS = 1000  # that wait for one reader
-MOST_BYTES = 4 * 1024 * 1024  # of events that wait for one reader
-STUCK_FOR = 60.0  # seconds in which a reader has to take at least something
-TOO_SLOW = "slow_reader"
+FLUSH_INTERVAL_S = 0.01  # seconds between two rounds of writing: what a quote may be held back while others come
+MAX_EVENTS = 1000  # that wait for one reader
+MAX_BYTES = 4 * 1024 * 1024  # of events that wait for one reader
+STUCK_TIMEOUT_S = 60.0  # seconds in which a reader has to take at least something
+SLOW_CLIENT = "slow_client"
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Event:
+class StreamEvent:
     """Something that is told to readers: a message of a topic as IBKR words it, and the same in rows with their ids."""
 
     message: Message
@@ -34,24 +34,24 @@ class Event:
     """What it is, where it is no data: `stale`, `fresh`, `gap`."""
 
 
-class Form(Protocol):
+class Encoding(Protocol):
     """How an event is written for a kind of connection. The same object for all connections of that kind."""
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: StreamEvent) -> bytes:
         """The event as bytes; empty where it is nothing for such connections."""
         ...
 
 
-class Outlet(Protocol):
+class Sink(Protocol):
     """A connection, as far as a reader needs it."""
 
     @property
-    def is_clear(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether it takes more now."""
         ...
 
     @property
-    def unsent(self) -> int:
+    def unsent_bytes(self) -> int:
         """Bytes that were written and have not left."""
         ...
 
@@ -59,12 +59,12 @@ class Outlet(Protocol):
         """Send this; called only while it is clear."""
         ...
 
-    def end(self, reason: str) -> None:
+    def close(self, reason: str) -> None:
         """Close it, and say why where that is possible."""
         ...
 
 
-class Reader:
+class Subscriber:
     """One who reads.
 
     Args:
@@ -76,25 +76,25 @@ class Reader:
 
     def __init__(
         self,
-        outlet: Outlet,
-        form: Form,
-        trouble: Callable[[], str | None] = lambda: None,
+        sink: Sink,
+        encoding: Encoding,
+        revocation_check: Callable[[], str | None] = lambda: None,
         *,
-        minds_source: bool = True,
+        wants_source_events: bool = True,
     ) -> None:
-        self.outlet = outlet
-        self.form = form
-        self.trouble = trouble
-        self.minds_source = minds_source
+        self.sink = sink
+        self.encoding = encoding
+        self.revocation_check = revocation_check
+        self.wants_source_events = wants_source_events
         self.quotes: list[bytes] = []
         """What waits of quotes; it may be replaced by newer pictures."""
-        self.is_behind = False
+        self.is_lagging = False
         """Whether its connection took no more at the last round: no quotes are put here meanwhile."""
-        self.had = 0
+        self.last_event = 0
         """The number of the latest event of all when it was last written to."""
         self.stuck_since = 0.0
         """When it fell behind, seconds of the clock."""
-        self.over: str | None = None
+        self.closed_reason: str | None = None
         """Why it reads no more."""
         self._events: list[bytes] = []
         self._count = 0
@@ -102,67 +102,67 @@ class Reader:
         self._left = 0
 
     def __repr__(self) -> str:
-        return f"<Reader {self._count} events, {'behind' if self.is_behind else 'up to date'}>"
+        return f"<Subscriber {self._count} events, {'behind' if self.is_lagging else 'up to date'}>"
 
-    def put(self, event: Event) -> None:
+    def enqueue(self, event: StreamEvent) -> None:
         """An event that must not be lost; quotes that came before it go first."""
-        self.say(self.form.write(event))
+        self.enqueue_bytes(self.encoding.encode(event))
 
-    def say(self, data: bytes) -> None:
+    def enqueue_bytes(self, data: bytes) -> None:
         """The same, as bytes of its connection already."""
-        if not data or self.over is not None:
+        if not data or self.closed_reason is not None:
             return
         self._events += (*self.quotes, data)
         self.quotes.clear()
         self._count, self._bytes = self._count + 1, self._bytes + len(data)
-        if self._count > MOST_EVENTS or self._bytes > MOST_BYTES:
-            self._relieve()
+        if self._count > MAX_EVENTS or self._bytes > MAX_BYTES:
+            self._check_backlog()
 
-    def _relieve(self) -> None:
+    def _check_backlog(self) -> None:
         """Too much waits: it is a burst where the connection takes it now, and too much for this reader where not."""
-        if self.outlet.is_clear:
+        if self.sink.is_writable:
             self._write()
         else:
-            self.end(TOO_SLOW)
+            self.close(SLOW_CLIENT)
 
     def flush(self, now: float) -> bool:
         """Write what waits; says whether the connection took it. Quotes it does not take are let go."""
-        if self.over is not None:
+        if self.closed_reason is not None:
             return True
-        if not self.outlet.is_clear:
+        if not self.sink.is_writable:
             self.quotes.clear()
-            self.stuck_since = self.stuck_since if self.is_behind else now
-            self.is_behind = True
+            self.stuck_since = self.stuck_since if self.is_lagging else now
+            self.is_lagging = True
             return False
         self._write()
         return True
 
     def _write(self) -> None:
         if self._events or self.quotes:
-            self.outlet.write(b"".join((*self._events, *self.quotes)))
+            self.sink.write(b"".join((*self._events, *self.quotes)))
             self._events.clear()
             self.quotes.clear()
             self._count = self._bytes = 0
 
     def is_stuck(self, now: float) -> bool:
         """Whether it has taken nothing for too long; to be asked every second or so."""
-        if not self.is_behind:
+        if not self.is_lagging:
             return False
-        left, self._left = self._left, self.outlet.unsent
+        left, self._left = self._left, self.sink.unsent_bytes
         if self._left < left:
             self.stuck_since = now  # slow, but it takes something
-        return now - self.stuck_since > STUCK_FOR
+        return now - self.stuck_since > STUCK_TIMEOUT_S
 
-    def end(self, reason: str) -> None:
+    def close(self, reason: str) -> None:
         """It reads no more."""
-        if self.over is None:
-            self.over = reason
+        if self.closed_reason is None:
+            self.closed_reason = reason
             self._events.clear()
             self.quotes.clear()
-            self.outlet.end(reason)
+            self.sink.close(reason)
 
 
-class Rounds:
+class FlushScheduler:
     """Has readers written to soon: at once after a pause, and a hundred times a second while much comes.
 
     Args:
@@ -174,11 +174,11 @@ class Rounds:
         self._next: asyncio.TimerHandle | None = None
         self._last = float("-inf")
 
-    def soon(self) -> None:
+    def schedule(self) -> None:
         """Something waits."""
         if self._next is None:
             loop = asyncio.get_running_loop()
-            self._next = loop.call_at(max(loop.time(), self._last + ROUND), self._run)
+            self._next = loop.call_at(max(loop.time(), self._last + FLUSH_INTERVAL_S), self._flush)
 
     def stop(self) -> None:
         """Nothing is written any more."""
@@ -186,6 +186,6 @@ class Rounds:
             self._next.cancel()
             self._next = None
 
-    def _run(self) -> None:
+    def _flush(self) -> None:
         self._next, self._last = None, asyncio.get_running_loop().time()
         self._write()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.events import SessionOpening, TradingPaused, TradingResumed
+from ibkr_bridge.events import PauseCleared, PauseSet, SessionOpening
 from ibkr_bridge.session import keeper, session_status
-from ibkr_bridge.session.session_status import FRESH
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.session_status import MAX_AGE_S
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
@@ -24,9 +24,9 @@ UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CANCEL = "/iserver/account/DU1234567/order/{}"
 
 
-async def noticed(house: House, state: State) -> None:
+async def noticed(house: House, state: SessionState) -> None:
     """Wait until the keeper has seen what was done to the session, sooner than by itself."""
-    house.bridge.line.keeper.doubt()
+    house.bridge.profile.keeper.request_check()
     await house.until(state)
 
 
@@ -88,7 +88,7 @@ async def test_no_secret_stands_in_it(house: House) -> None:
 async def test_live_accounts_are_called_live(tmp_path: Path) -> None:
     """The one word a person must not overlook."""
     async with Simulator(live=True) as live, House(settings_for(live.url, tmp_path)) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
 
         told = (await house.get("/gateway/status")).json
 
@@ -100,7 +100,7 @@ async def test_a_lost_login_is_told_with_its_time(house: House, sim: Simulator) 
     """Nothing that belonged to it is told any more."""
     await house.get("/tickle")
     sim.log_out()
-    await noticed(house, State.SIGNED_OUT)
+    await noticed(house, SessionState.SIGNED_OUT)
 
     told = (await house.get("/gateway/status")).json
 
@@ -114,11 +114,11 @@ async def test_a_rival_is_told(open_house: Open, sim: Simulator) -> None:
     """And is forgotten with the login it disturbed."""
     house = await open_house(IBKR_COMPETE="yield")
     sim.compete()
-    await noticed(house, State.COMPETING)
+    await noticed(house, SessionState.COMPETING)
     competing = (await house.get("/gateway/status")).json
 
     sim.log_out()
-    await noticed(house, State.SIGNED_OUT)
+    await noticed(house, SessionState.SIGNED_OUT)
     gone = (await house.get("/gateway/status")).json
 
     assert (competing["state"], competing["competing"], competing["login"]) == ("competing", True, True)
@@ -130,19 +130,19 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both routes say the same: nobody knows whether the session still stands."""
-    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
         await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
         sim.faults.add("silence", path="/auth/status")
-        clock.advance(2 * FRESH)
+        clock.advance(2 * MAX_AGE_S)
 
         opened = (await house.get("/gateway/auth-status", key=None)).json
         told = (await house.get("/gateway/status")).json
 
-    assert (opened["authenticated"], opened["reason"]) == (False, "gateway_silent")
-    assert (told["authenticated"], told["state"], told["reason"]) == (False, "silent", "gateway_silent")
+    assert (opened["authenticated"], opened["reason"]) == (False, "gateway_timeout")
+    assert (told["authenticated"], told["state"], told["reason"]) == (False, "silent", "gateway_timeout")
 
 
 async def test_calls_given_up_are_counted(house: House, sim: Simulator) -> None:
@@ -196,10 +196,10 @@ async def test_reconnect_does_not_disturb_a_session_that_stands(house: House, si
 
 async def test_reconnect_keeps_to_the_ration(house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """An impatient person is told when the next try is due, instead of making IBKR angry."""
-    monkeypatch.setattr(keeper, "PATIENCE", 0.1)
+    monkeypatch.setattr(keeper, "CHECK_TIMEOUT_S", 0.1)
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
-    house.bridge.line.keeper.doubt()
+    house.bridge.profile.keeper.request_check()
     await house.heard(SessionOpening)
 
     replies = [await house.post("/gateway/reconnect") for _ in range(3)]
@@ -233,12 +233,12 @@ async def test_a_pause_stops_orders_and_lets_cancels_and_reads_through(house: Ho
 
     assert (paused.status, paused.json["paused"], paused.json["by"]) == (200, True, "full key")
     assert paused.json["kept"] is True
-    assert (order.status, order.code) == (403, "paused")
+    assert (order.status, order.code) == (403, "trading_paused")
     assert "/gateway/resume" in order.json["hint"]
     assert (cancel.code, read.status) == (None, 200)  # IBKR's own answer, whatever it is
     assert [seen.method for seen in sim.gateway_calls("/order/")] == ["DELETE"]
     assert len([seen for seen in sim.gateway_calls(Placed().target) if seen.method == "POST"]) == 1
-    assert [fact.by for fact in house.facts if isinstance(fact, TradingPaused)] == ["full key"]
+    assert [event.by for event in house.events_seen if isinstance(event, PauseSet)] == ["full key"]
 
 
 async def test_resuming_lets_orders_through_again(house: House) -> None:
@@ -253,22 +253,22 @@ async def test_resuming_lets_orders_through_again(house: House) -> None:
     assert resumed.json == {"paused": False, "kept": True}
     assert order.status == 200
     assert (await house.get("/gateway/status")).json["paused"] is None
-    assert [fact.by for fact in house.facts if isinstance(fact, TradingResumed)] == ["full key"]
+    assert [event.by for event in house.events_seen if isinstance(event, PauseCleared)] == ["full key"]
 
 
 async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> None:
     """Whoever pulled the brake finds it pulled, with the same name and time; so does a resume."""
     async with House(settings_for(sim.url, tmp_path)) as first:
-        await first.until(State.READY)
+        await first.until(SessionState.READY)
         paused = (await first.post("/gateway/pause")).json
     async with House(settings_for(sim.url, tmp_path)) as second:
-        await second.until(State.READY)
+        await second.until(SessionState.READY)
         order = await second.post(Placed().target, Placed().body)
         told = (await second.get("/gateway/status")).json["paused"]
         ready = (await second.get("/readyz", key=None)).status
         await second.post("/gateway/resume")
     async with House(settings_for(sim.url, tmp_path)) as third:
-        await third.until(State.READY)
+        await third.until(SessionState.READY)
         after = await third.post(Placed().target, Placed().body)
 
     assert (order.code, ready, after.status) == ("paused", 503, 200)
@@ -279,12 +279,12 @@ async def test_a_pause_without_a_place_on_disk_says_so(sim: Simulator, tmp_path:
     """It holds, but not beyond a restart: whoever relies on it must know."""
     (tmp_path / "state").write_text("a file where the directory should be")
     async with House(settings_for(sim.url, tmp_path / "state")) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
 
         paused = (await house.post("/gateway/pause")).json
         order = await house.post(Placed().target, Placed().body)
 
-    assert (paused["paused"], paused["kept"], order.code) == (True, False, "journal_down")
+    assert (paused["paused"], paused["kept"], order.code) == (True, False, "journal_unavailable")
 
 
 async def test_pausing_twice_keeps_the_first_time(house: House) -> None:
@@ -294,7 +294,7 @@ async def test_pausing_twice_keeps_the_first_time(house: House) -> None:
     second = (await house.post("/gateway/pause")).json
 
     assert first == second
-    assert len([fact for fact in house.facts if isinstance(fact, TradingPaused)]) == 1
+    assert len([event for event in house.events_seen if isinstance(event, PauseSet)]) == 1
 
 
 # -- log-out
@@ -306,7 +306,7 @@ async def test_a_log_out_ends_the_login_and_shows_it(house: House, sim: Simulato
     then = await house.get("/portfolio/accounts")
 
     assert (reply.status, reply.json["state"], reply.json["login"]) == (200, "signed_out", False)
-    assert then.code == "session_down"
+    assert then.code == "session_unavailable"
     assert [seen.method for seen in sim.gateway_calls("/logout")] == ["POST"]
 
 
@@ -316,7 +316,7 @@ async def test_a_second_log_out_has_nothing_to_do(house: House, sim: Simulator) 
 
     reply = await house.post("/gateway/logout")
 
-    assert (reply.status, reply.code) == (503, "session_down")
+    assert (reply.status, reply.code) == (503, "session_unavailable")
     assert len(sim.gateway_calls("/logout")) == 1
 
 
@@ -327,7 +327,7 @@ async def test_a_log_out_ibkr_did_not_confirm_is_said(house: House, sim: Simulat
 
     reply = await house.post("/gateway/logout")
 
-    assert (reply.status, reply.code) == (502, "gateway_garbled")
+    assert (reply.status, reply.code) == (502, "gateway_protocol_error")
     assert "/gateway/status" in reply.json["hint"]
     assert len(sim.gateway_calls("/logout")) == 1  # what changes something is never repeated
 
@@ -339,7 +339,7 @@ async def test_a_link_cannot_do_any_of_this(house: House, sim: Simulator, route:
 
     assert {(reply.status, reply.headers["Allow"]) for reply in replies} == {(405, "POST")}
     assert not sim.gateway_calls("/logout")
-    assert not [fact for fact in house.facts if isinstance(fact, TradingPaused | TradingResumed)]
+    assert not [event for event in house.events_seen if isinstance(event, PauseSet | PauseCleared)]
 
 
 # -- the Gateway's cookies
@@ -357,11 +357,11 @@ async def test_the_gateways_cookies_go_back_to_it_and_to_nobody_else(house: Hous
 async def test_they_survive_a_restart_in_a_file_only_we_can_read(sim: Simulator, tmp_path: Path) -> None:
     """The first call of the next run carries them."""
     async with House(settings_for(sim.url, tmp_path / "state")) as first:
-        await first.until(State.READY)
+        await first.until(SessionState.READY)
     (kept,) = (tmp_path / "state").glob("*.cookies.json")
     before = len(sim.gateway_calls())
     async with House(settings_for(sim.url, tmp_path / "state")) as second:
-        await second.until(State.READY)
+        await second.until(SessionState.READY)
 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700

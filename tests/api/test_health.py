@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.api.routes import HANDLERS
+from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.server.routing import OPEN
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.harness import House
@@ -30,7 +30,7 @@ async def test_an_open_session_is_said_byte_for_byte(house: House) -> None:
 async def test_a_missing_session_comes_with_reason_hint_and_time(house: House, sim: Simulator) -> None:
     """Always 200: the bridge was asked for the truth, and that is it."""
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
 
     reply = await house.get("/gateway/auth-status", key=None)
 
@@ -45,7 +45,7 @@ async def test_ready_is_said_only_when_it_is_so(house: House, sim: Simulator) ->
     assert (await house.get("/readyz", key=None)).body == b"ready"
 
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
     reply = await house.get("/readyz", key=None)
 
     assert reply.status == 503
@@ -68,7 +68,7 @@ async def test_alive_is_said(house: House) -> None:
 async def test_the_router_holds_no_fifth_open_route(house: House) -> None:
     """Every route the router knows is asked without a key: only the four answer, and only to GET and HEAD."""
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
-    paths = {path for _, path, _ in HANDLERS if "{" not in path} | {"/", "/metrics", "/docs", "/openapi.json", "/x"}
+    paths = {path for _, path, _ in ROUTES if "{" not in path} | {"/", "/metrics", "/docs", "/openapi.json", "/x"}
     answered = set()
     for path in paths:
         for method in methods:

@@ -9,7 +9,7 @@ import pytest
 
 from ibkr_bridge.api import passthrough
 from ibkr_bridge.events import RequestServed
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from tests.conftest import Open
 from tests.harness import KEY, House
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Script, Stage, Voice, never
@@ -102,7 +102,7 @@ async def what_came(house: House) -> bytes:
 async def until_free(house: House) -> None:
     """Wait until every place at the Gateway is free again."""
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.line.turns.taken:
+        while house.bridge.profile.admission.slots_taken:
             await asyncio.sleep(0)
 
 
@@ -110,9 +110,9 @@ async def served(house: House) -> RequestServed:
     """The log line of the large call, which ends last."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            for fact in house.facts:
-                if isinstance(fact, RequestServed) and fact.route.startswith("/portfolio"):
-                    return fact
+            for event in house.events_seen:
+                if isinstance(event, RequestServed) and event.route.startswith("/portfolio"):
+                    return event
             await asyncio.sleep(0)
 
 
@@ -123,7 +123,7 @@ async def test_an_answer_without_a_type_stays_without(house: House) -> None:
 
 async def test_a_gateway_in_the_clear_is_as_good_as_any(house: House) -> None:
     """`http://` on this machine: something else ends TLS."""
-    assert house.bridge.line.keeper.session.state is State.READY
+    assert house.bridge.profile.keeper.session.state is SessionState.READY
     assert (await house.get("/portfolio/accounts")).json == [{"id": "DU1234567"}]
 
 
@@ -156,7 +156,9 @@ async def test_a_large_answer_keeps_its_status(house: House, gateway: Playing, s
     assert (reply.status, len(reply.body)) == (int(status[:3]), LARGE)
 
 
-@pytest.mark.parametrize(("status", "code"), [("401 Unauthorized", "upstream_refused"), ("429 Too Many", "paced")])
+@pytest.mark.parametrize(
+    ("status", "code"), [("401 Unauthorized", "upstream_refused"), ("429 Too Many", "rate_limited")]
+)
 async def test_a_large_answer_that_is_ours_to_explain_is_let_go(
     house: House, gateway: Playing, status: str, code: str
 ) -> None:
@@ -183,7 +185,7 @@ async def test_a_large_answer_that_is_cut_is_cut_for_the_caller(house: House, ga
     reply = await what_came(house)
 
     assert not reply.endswith(b"0\r\n\r\n")
-    assert (await served(house)).code == "gateway_garbled"
+    assert (await served(house)).code == "gateway_protocol_error"
     await until_free(house)
 
 
@@ -202,8 +204,8 @@ async def test_a_large_answer_that_stops_is_cut_for_the_caller(
     reply = await what_came(house)
 
     assert not reply.endswith(b"0\r\n\r\n")
-    assert (await served(house)).code == "gateway_silent"
-    assert house.bridge.line.turns.taken == 1  # it may still be at work over there
+    assert (await served(house)).code == "gateway_timeout"
+    assert house.bridge.profile.admission.slots_taken == 1  # it may still be at work over there
 
 
 async def test_a_small_answer_that_is_cut_is_an_error_of_ours(house: House, gateway: Playing) -> None:
@@ -217,7 +219,7 @@ async def test_a_small_answer_that_is_cut_is_an_error_of_ours(house: House, gate
 
     reply = await house.get(PATH)
 
-    assert (reply.status, reply.code) == (502, "gateway_garbled")
+    assert (reply.status, reply.code) == (502, "gateway_protocol_error")
 
 
 async def test_a_slow_caller_slows_the_gateway_not_our_memory(house: House, gateway: Playing) -> None:
@@ -228,7 +230,7 @@ async def test_a_slow_caller_slows_the_gateway_not_our_memory(house: House, gate
     head = await reader.readuntil(b"\r\n\r\n")
     for _ in range(2_000):  # all the time our side would need to take much more
         await asyncio.sleep(0)
-    unsent, taken = gateway.voices[0].unsent, house.bridge.line.turns.taken
+    unsent, taken = gateway.voices[0].unsent, house.bridge.profile.admission.slots_taken
 
     size = await dechunked(reader)
 
@@ -264,7 +266,7 @@ async def test_a_caller_who_never_reads_is_let_go(
     house: House, gateway: Playing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It must not hold one of the Gateway's few places for ever."""
-    monkeypatch.setattr(passthrough, "READER_WITHIN", 0.3)
+    monkeypatch.setattr(passthrough, "CLIENT_READ_TIMEOUT_S", 0.3)
     gateway.large = whole(HUGE)
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port, limit=1024)
     writer.write(ASK)
@@ -273,7 +275,7 @@ async def test_a_caller_who_never_reads_is_let_go(
     line = await served(house)
     await until_free(house)
 
-    assert line.code == "slow_reader"
+    assert line.code == "slow_client"
     writer.transport.abort()
 
 
@@ -295,7 +297,7 @@ async def test_a_caller_who_hangs_up_leaves_its_place_when_the_gateway_has_ended
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.abort()
     await asyncio.sleep(0)
-    taken = house.bridge.line.turns.taken
+    taken = house.bridge.profile.admission.slots_taken
 
     go.set()
     await until_free(house)

@@ -9,8 +9,8 @@ import pytest
 
 from ibkr_bridge.events import SessionOpening
 from ibkr_bridge.session import keeper, session_api, session_status
-from ibkr_bridge.session.session_status import FRESH
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.session_status import MAX_AGE_S
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
@@ -27,9 +27,9 @@ def ours(sim: Simulator, part: str) -> int:
     return len(sim.gateway_calls(part))
 
 
-async def noticed(house: House, state: State) -> None:
+async def noticed(house: House, state: SessionState) -> None:
     """Wait until the keeper has seen what was done to the session, sooner than by itself."""
-    house.bridge.line.keeper.doubt()
+    house.bridge.profile.keeper.request_check()
     await house.until(state)
 
 
@@ -59,14 +59,14 @@ async def test_the_time_left_runs_down(sim: Simulator, tmp_path: Path) -> None:
     """What the tickle said a minute ago is a minute less by now."""
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
         await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
         first = await house.get("/tickle")
-        clock._now += FRESH - 1.0  # time alone passes; nobody looks
+        clock._now += MAX_AGE_S - 1.0  # time alone passes; nobody looks
 
         second = await house.get("/tickle")
 
-    assert first.json["ssoExpires"] - second.json["ssoExpires"] == (FRESH - 1.0) * 1000
+    assert first.json["ssoExpires"] - second.json["ssoExpires"] == (MAX_AGE_S - 1.0) * 1000
 
 
 @pytest.mark.parametrize("path", ["/tickle", STATUS])
@@ -76,7 +76,7 @@ async def test_asked_a_hundred_times_ibkr_is_asked_no_more_than_by_the_keeper(
     """Clients poll these as they like; the clock stands still, so that the keeper itself asks nothing meanwhile."""
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
         await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
         before = len(sim.gateway_calls())
 
@@ -95,12 +95,12 @@ async def test_asked_a_hundred_times_ibkr_is_asked_no_more_than_by_the_keeper(
 async def test_with_nobody_signed_in_each_says_so(house: House, sim: Simulator, path: str) -> None:
     """In the words of every other call; nothing in it could be taken for a session."""
     sim.log_out()
-    await noticed(house, State.SIGNED_OUT)
+    await noticed(house, SessionState.SIGNED_OUT)
 
     for prefix in BOTH:
         reply = await house.post(prefix + path, {})
 
-        assert (reply.status, reply.code) == (503, "session_down")
+        assert (reply.status, reply.code) == (503, "session_unavailable")
         assert "sign in" in reply.json["hint"]
         assert "Retry-After" in reply.headers
         assert reply.json["error"] == reply.json["detail"]  # the member IBKR's own clients read
@@ -110,7 +110,7 @@ async def test_with_the_brokerage_session_lost_the_status_says_that(house: House
     """The login is there; IBKR's own shape has words for it."""
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
-    await noticed(house, State.OPENING)
+    await noticed(house, SessionState.OPENING)
 
     reply = await house.get(STATUS)
 
@@ -121,7 +121,7 @@ async def test_with_a_rival_the_status_says_that(open_house: Open, sim: Simulato
     """Clients have a flag for it."""
     house = await open_house(IBKR_COMPETE="yield")
     sim.compete()
-    await noticed(house, State.COMPETING)
+    await noticed(house, SessionState.COMPETING)
 
     assert (await house.get(STATUS)).json["competing"] is True
 
@@ -131,24 +131,24 @@ async def test_an_old_view_is_not_told_as_the_present(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """The Gateway has fallen silent: `authenticated: true` of ten seconds ago would be a lie."""
-    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.15)
     clock = ManualClock()
     async with House(settings_for(sim.url, tmp_path), clock) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
         await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
         sim.faults.add("silence", path=STATUS)
-        clock.advance(2 * FRESH)
+        clock.advance(2 * MAX_AGE_S)
 
         reply = await house.get(path)
 
-    assert (reply.status, reply.code) == (503, "session_down")
+    assert (reply.status, reply.code) == (503, "session_unavailable")
 
 
 async def test_a_failed_tickle_is_made_up_for(
     open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tickle without its `session` leaves a client without its WebSocket for a whole minute."""
-    monkeypatch.setattr(keeper, "TICKLE_AGAIN", 0.2)
+    monkeypatch.setattr(keeper, "TICKLE_RETRY_S", 0.2)
     sim.faults.add("status", path="/tickle", times=1, status=500)
     house = await open_house()
 
@@ -162,7 +162,7 @@ async def test_while_tickles_fail_callers_do_not_make_the_keeper_look_each_time(
     open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may ask as often as they like, whatever IBKR is going through."""
-    monkeypatch.setattr(session_status, "PATIENCE", 0.15)
+    monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.15)
     sim.faults.add("status", path="/tickle", status=500)
     house = await open_house()
     looks = ours(sim, STATUS)
@@ -196,11 +196,11 @@ async def test_asking_again_and_again_is_rationed(
     open_house: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While IBKR refuses, twenty callers who insist make one or two tries, not twenty."""
-    monkeypatch.setattr(keeper, "PATIENCE", 0.2)
+    monkeypatch.setattr(keeper, "CHECK_TIMEOUT_S", 0.2)
     house = await open_house()
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
-    house.bridge.line.keeper.doubt()
+    house.bridge.profile.keeper.request_check()
     await house.heard(SessionOpening)
 
     replies = await asyncio.gather(*(house.post(INIT, {}) for _ in range(20)))
@@ -234,7 +234,9 @@ async def test_other_methods_are_refused(house: House, sim: Simulator, path: str
 
     replies = [await house.request(method, prefix + path) for prefix in BOTH for method in others]
 
-    assert {(reply.status, reply.code, reply.headers["Allow"]) for reply in replies} == {(405, "method", allowed)}
+    assert {(reply.status, reply.code, reply.headers["Allow"]) for reply in replies} == {
+        (405, "method_not_allowed", allowed)
+    }
     assert not [seen for seen in sim.gateway_calls(path)[before:] if seen.method in others and path != STATUS]
 
 
@@ -267,12 +269,12 @@ async def test_a_trailing_slash_means_the_same(house: House, sim: Simulator) -> 
 async def test_a_gateway_that_is_gone_is_said(house: House, sim: Simulator) -> None:
     """Not as signed out: what to do is another thing."""
     sim.faults.add("refuse")
-    await noticed(house, State.UNREACHABLE)
+    await noticed(house, SessionState.UNREACHABLE)
 
     assert (await house.get(STATUS)).code == "gateway_unreachable"
 
 
 async def test_the_look_within_is_shorter_than_a_callers_patience() -> None:
     """A look that hangs must not hang every caller with it."""
-    assert session_api.LOOK_WITHIN <= FRESH
-    assert session_status.PATIENCE < session_api.LOOK_WITHIN
+    assert session_api.CHECK_TIMEOUT_S <= MAX_AGE_S
+    assert session_status.CHECK_TIMEOUT_S < session_api.CHECK_TIMEOUT_S

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.events import RequestServed, TokenIssued
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.server.credentials import shown
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_target import read_target
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
@@ -28,7 +28,7 @@ ROUTE = "/auth/token"
 NEW = "new-key-for-tests-0123456789-abcdefg"
 FOR_PAGES = ["/ws", "/v1/api/ws", "/stream/quotes", "/stream/orders/x", "/docs", "/docs/", "/docs/x", "/openapi.json"]
 SOCKETS = FOR_PAGES[:2]
-NO_ENTRY = {"bad_key", "foreign_host", "foreign_origin"}
+NO_ENTRY = {"invalid_key", "host_not_allowed", "origin_not_allowed"}
 PAGE = {"Origin": "http://localhost:3001"}
 
 
@@ -97,7 +97,7 @@ async def test_a_key_that_reads_gets_tokens_that_read(reading_house: House) -> N
     wide = await reading_house.post(ROUTE, {"scope": "trade"}, key=READING)
     text = await token(reading_house, READING)
 
-    assert (wide.status, wide.code) == (403, "scope")
+    assert (wide.status, wide.code) == (403, "insufficient_scope")
     assert (await ask(reading_house, "/portfolio/accounts", bearer(text))).status == 200
 
 
@@ -106,7 +106,7 @@ async def test_a_token_cannot_ask_for_another(house: House, scope: str) -> None:
     """It would never end."""
     reply = await house.post(ROUTE, key=None, headers=bearer(await token(house, scope=scope)))
 
-    assert (reply.status, reply.code) == (403, "scope")
+    assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert "key" in reply.json["hint"]
 
 
@@ -116,7 +116,7 @@ async def test_without_a_key_there_is_no_token(house: House) -> None:
     wrong = await house.post(ROUTE, key="x" * 40)
     page = await house.post(ROUTE, headers=PAGE)
 
-    assert [reply.code for reply in (none, wrong, page)] == ["bad_key", "bad_key", "foreign_origin"]
+    assert [reply.code for reply in (none, wrong, page)] == ["invalid_key", "invalid_key", "origin_not_allowed"]
 
 
 async def test_other_methods_are_refused(house: House) -> None:
@@ -136,8 +136,8 @@ async def test_a_token_opens_every_keyed_route_in_the_header(house: House) -> No
     replies = [await ask(house, path, headers) for path in ("/portfolio/accounts", "/orders", "/gateway/status")]
 
     assert [reply.status for reply in replies] == [200] * 3
-    served = [fact for fact in house.facts if isinstance(fact, RequestServed)][-3:]
-    assert {fact.key for fact in served} == {"read-only token"}
+    served = [event for event in house.events_seen if isinstance(event, RequestServed)][-3:]
+    assert {event.key for event in served} == {"read-only token"}
 
 
 async def test_a_token_that_reads_does_nothing_else(house: House, sim: Simulator) -> None:
@@ -147,7 +147,7 @@ async def test_a_token_that_reads_does_nothing_else(house: House, sim: Simulator
     order = await house.post(Placed().target, Placed().body, key=None, headers=headers)
     pause = await house.post("/gateway/pause", key=None, headers=headers)
 
-    assert [(reply.status, reply.code) for reply in (order, pause)] == [(403, "scope")] * 2
+    assert [(reply.status, reply.code) for reply in (order, pause)] == [(403, "insufficient_scope")] * 2
     assert "trade" in order.json["hint"]
     assert not [call for call in sim.calls("/orders") if call.method == "POST"]
 
@@ -177,7 +177,7 @@ async def test_pages_may_show_it_in_the_query(house: House, path: str) -> None:
 
     assert await entered(house, f"{path}?token={text}")
     assert await entered(house, f"{path}?a=b&%74oken={quote(text)}&token={text}")
-    assert (await ask(house, path)).code == "bad_key"
+    assert (await ask(house, path)).code == "invalid_key"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ async def test_in_other_queries_it_opens_nothing(house: House, sim: Simulator, p
     """An address is kept in histories and logs; where a header can be sent it has to be."""
     reply = await ask(house, f"{path}?token={await token(house)}")
 
-    assert (reply.status, reply.code) == (401, "bad_key")
+    assert (reply.status, reply.code) == (401, "invalid_key")
     assert not [call for call in sim.calls() if "token" in call.target]
 
 
@@ -199,13 +199,13 @@ async def test_it_opens_no_other_method_of_those_paths_by_query(house: House) ->
     """A token in the query is still the one that asks: no further token, nothing beyond its scope."""
     text = await token(house, scope="trade")
 
-    assert (await house.post(f"{ROUTE}?token={text}", key=None)).code == "bad_key"
+    assert (await house.post(f"{ROUTE}?token={text}", key=None)).code == "invalid_key"
 
 
 @pytest.mark.parametrize("key", [KEY, READING])
 async def test_a_key_in_the_query_opens_nothing(reading_house: House, key: str) -> None:
     """Only what is soon over may stand in an address."""
-    assert (await ask(reading_house, f"/stream/quotes?token={key}")).code == "bad_key"
+    assert (await ask(reading_house, f"/stream/quotes?token={key}")).code == "invalid_key"
 
 
 async def test_the_header_counts_before_the_query(house: House) -> None:
@@ -220,8 +220,8 @@ async def test_the_header_counts_before_the_query(house: House) -> None:
     ]
     right = await ask(house, "/stream/quotes?token=x", key=KEY)
 
-    assert [reply.code for reply in wrong] == ["bad_key"] * 4
-    assert right.code != "bad_key"
+    assert [reply.code for reply in wrong] == ["invalid_key"] * 4
+    assert right.code != "invalid_key"
 
 
 async def test_tokens_that_differ_are_refused(house: House) -> None:
@@ -230,13 +230,13 @@ async def test_tokens_that_differ_are_refused(house: House) -> None:
 
     codes = [(await ask(house, f"/ws?token={one}&token={other}")).code for other in (two, "", one)]
 
-    assert codes[:2] == ["bad_key", "bad_key"]
-    assert codes[2] != "bad_key"
+    assert codes[:2] == ["invalid_key", "invalid_key"]
+    assert codes[2] != "invalid_key"
 
 
 async def test_a_token_is_no_key(house: House) -> None:
     """In the key's own header it is a wrong one."""
-    assert (await house.get("/orders", key=await token(house))).code == "bad_key"
+    assert (await house.get("/orders", key=await token(house))).code == "invalid_key"
 
 
 async def test_every_bad_token_gets_the_answer_of_a_wrong_key(house: House) -> None:
@@ -267,8 +267,8 @@ async def test_a_token_ends_by_the_clock(sim: Simulator, tmp_path: Path) -> None
         clock.advance(1)
         after = [(await ask(house, "/orders", bearer(text))).code, (await ask(house, f"/ws?token={text}")).code]
 
-    assert "bad_key" not in before
-    assert after == ["bad_key"] * 2
+    assert "invalid_key" not in before
+    assert after == ["invalid_key"] * 2
 
 
 async def test_another_full_key_ends_every_token(reading_house: House, sim: Simulator, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ async def test_another_full_key_ends_every_token(reading_house: House, sim: Simu
 
     house.bridge.reload(lambda: settings_for(sim.url, tmp_path / "state", **rotated))
 
-    assert [(await ask(house, "/orders", bearer(text))).code for text in texts] == ["bad_key"] * 2
+    assert [(await ask(house, "/orders", bearer(text))).code for text in texts] == ["invalid_key"] * 2
     assert [(await house.get("/orders", key=key)).status for key in (NEW, KEY, READING)] == [200] * 3
     assert (await ask(house, "/orders", bearer(await token(house, KEY)))).status == 200
 
@@ -296,8 +296,8 @@ async def test_a_restart_ends_no_token(sim: Simulator, tmp_path: Path) -> None:
 async def test_the_bytes_of_a_token_are_not_answered_from_memory(sim: Simulator, tmp_path: Path) -> None:
     """They would be, after its end: known heads are not looked at again."""
     clock = ManualClock()
-    async with House(settings_for(sim.url, tmp_path), clock, manners=Manners(UNHURRIED.limits)) as house:
-        await house.until(State.READY)
+    async with House(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNHURRIED.limits)) as house:
+        await house.until(SessionState.READY)
         text = await token(house, expires_in=1)
         lines = ("GET /portfolio/DU1234567/meta HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {text}", "", "")
         head = "\r\n".join(lines).encode()
@@ -352,7 +352,7 @@ async def test_other_pages_do_not_and_learn_nothing_of_the_token(house: House, o
     right = await ask(house, f"/ws?token={await token(house)}", {"Origin": origin})
     wrong = await ask(house, "/ws?token=x", {"Origin": origin})
 
-    assert [(reply.status, reply.code) for reply in (right, wrong)] == [(403, "foreign_origin")] * 2
+    assert [(reply.status, reply.code) for reply in (right, wrong)] == [(403, "origin_not_allowed")] * 2
     assert right.json["detail"] == wrong.json["detail"]
     assert not [name for name in right.headers if name.lower().startswith("access-control")]
 
@@ -373,7 +373,7 @@ async def test_a_page_opens_nothing_but_the_socket(house: House, path: str) -> N
 
     replies = [await ask(house, f"{path}?token={text}", PAGE), await ask(house, path, {**PAGE, **bearer(text)})]
 
-    assert [reply.code for reply in replies] == ["foreign_origin"] * 2
+    assert [reply.code for reply in replies] == ["origin_not_allowed"] * 2
 
 
 @pytest.mark.parametrize("path", SOCKETS)
@@ -387,7 +387,7 @@ async def test_a_page_with_a_key_is_refused_everywhere(house: House, path: str) 
         await ask(house, path, PAGE),
     ]
 
-    assert [reply.code for reply in replies] == ["foreign_origin"] * 4
+    assert [reply.code for reply in replies] == ["origin_not_allowed"] * 4
 
 
 async def test_a_wrong_token_of_our_own_page_is_a_wrong_token(house: House) -> None:
@@ -396,7 +396,7 @@ async def test_a_wrong_token_of_our_own_page_is_a_wrong_token(house: House) -> N
 
     reply = await ask(house, f"/ws?token={head}.{claims}.{sign[::-1]}", PAGE)
 
-    assert reply.code == "bad_key"
+    assert reply.code == "invalid_key"
 
 
 async def test_two_origins_are_both_looked_at(house: House) -> None:
@@ -439,10 +439,10 @@ async def test_the_log_says_that_one_was_given_out(house: House) -> None:
     """By whom it was asked for, for what, how long, and under which name; never the token."""
     await token(house, scope="trade", expires_in=60)
 
-    fact = next(fact for fact in house.facts if isinstance(fact, TokenIssued))
+    event = next(event for event in house.events_seen if isinstance(event, TokenIssued))
 
-    assert (fact.key, fact.scope, len(fact.token)) == ("full", "trade", 16)
-    assert fact.expires.endswith("Z")
+    assert (event.key, event.scope, len(event.token)) == ("full", "trade", 16)
+    assert event.expires.endswith("Z")
     assert '"token.issued"' in house.written.getvalue()
 
 
@@ -469,7 +469,7 @@ def test_whatever_is_shown_it_is_read_without_a_crash(
     """A header decides alone; a query shows a token only where it may."""
     target = read_target(f"{path}?{''.join(query)}")
 
-    found = shown(CIMultiDictProxy(CIMultiDict(headers)), target)
+    found = extract(CIMultiDictProxy(CIMultiDict(headers)), target)
 
     if found is not None and not found.may_be_key:
         assert path != "/orders"

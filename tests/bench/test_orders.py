@@ -124,7 +124,11 @@ def test_trouble_with_confirmations_meets_orders_that_are_confirmed() -> None:
             b'{"code":"order_unknown"}',
             End.UNKNOWN,
         ),
-        ("HTTP/1.1 503 Later\r\nContent-Type: application/problem+json", b'{"code":"session_down"}', End.REFUSED),
+        (
+            "HTTP/1.1 503 Later\r\nContent-Type: application/problem+json",
+            b'{"code":"session_unavailable"}',
+            End.REFUSED,
+        ),
         ("HTTP/1.1 500 Oh\r\nContent-Type: application/problem+json", b'{"code":"internal"}', End.STRANGE),
         ("HTTP/1.1 200 OK", b"[]", End.STRANGE),
     ],

@@ -7,15 +7,15 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.cache.cached_reads import Asker, Reads, Told
-from ibkr_bridge.cache.singleflight import Flight
-from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.ibkr.catalogue import find
-from tests.body_stream import Rest
+from ibkr_bridge.cache.cached_reads import CachedReads, ReadOptions, ReadResult
+from ibkr_bridge.cache.singleflight import SharedCall
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.ibkr.catalogue import match
+from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 
-META, CALL = find("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
-ASKER = Asker(5.0, None, lambda: True)
+META, CALL = match("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
+ASKER = ReadOptions(5.0, None, lambda: True)
 
 
 class Gateway:
@@ -23,17 +23,17 @@ class Gateway:
 
     def __init__(self) -> None:
         self.may = asyncio.Event()
-        self.rests: list[Rest] = []
+        self.rests: list[FakeBodyStream] = []
 
-    async def fly(self, flight: Flight) -> Answer:
+    async def fly(self, shared_call: SharedCall) -> Response:
         """See `sharing.Fly`."""
-        flight.depart()
+        shared_call.mark_sent()
         await self.may.wait()
-        self.rests.append(Rest())
-        return Answer(200, {}, b"[", self.rests[-1])
+        self.rests.append(FakeBodyStream())
+        return Response(200, {}, b"[", self.rests[-1])
 
 
-async def asked(reads: Reads, gateway: Gateway) -> asyncio.Task[Told]:
+async def asked(reads: CachedReads, gateway: Gateway) -> asyncio.Task[ReadResult]:
     """Somebody who waits."""
     task = asyncio.create_task(reads.read(META, CALL, ASKER, gateway.fly))
     await asyncio.sleep(0)
@@ -42,20 +42,20 @@ async def asked(reads: Reads, gateway: Gateway) -> asyncio.Task[Told]:
 
 async def test_who_came_first_reads_the_rest_and_who_joined_asks_alone() -> None:
     """It comes once, and can be read once."""
-    reads, gateway = Reads(ManualClock()), Gateway()
+    reads, gateway = CachedReads(ManualClock()), Gateway()
     first, second = await asked(reads, gateway), await asked(reads, gateway)
 
     gateway.may.set()
-    answers = [(await task).answer.rest for task in (first, second)]
+    answers = [(await task).response.body_stream for task in (first, second)]
 
     assert answers == gateway.rests
-    assert [rest.closed for rest in gateway.rests] == [0, 0]
+    assert [body_stream.closed for body_stream in gateway.rests] == [0, 0]
 
 
 @pytest.mark.parametrize("joined", [False, True])
 async def test_the_rest_of_somebody_who_has_left_is_let_go(joined: bool) -> None:
     """Whether or not others wait: theirs is another one."""
-    reads, gateway = Reads(ManualClock()), Gateway()
+    reads, gateway = CachedReads(ManualClock()), Gateway()
     first = await asked(reads, gateway)
     second = await asked(reads, gateway) if joined else None
 
@@ -63,10 +63,10 @@ async def test_the_rest_of_somebody_who_has_left_is_let_go(joined: bool) -> None
     with suppress(asyncio.CancelledError):
         await first
     gateway.may.set()
-    told = await second if second else None
+    result = await second if second else None
     for _ in range(5):
         await asyncio.sleep(0)
 
     assert gateway.rests[0].closed == 1
-    assert told is None or told.answer.rest is gateway.rests[1]
-    assert [rest.closed for rest in gateway.rests[1:]] == [0] * joined
+    assert result is None or result.response.body_stream is gateway.rests[1]
+    assert [body_stream.closed for body_stream in gateway.rests[1:]] == [0] * joined

@@ -234,13 +234,13 @@ def _health(port: int) -> bytes:
 def test_the_demo_shows_its_key_and_three_lines_that_work(shared: Demo) -> None:
     """Copied into another terminal, each does what it says."""
     lines = re.findall(r"^ +curl .*$", shared.running.said, re.MULTILINE)
-    answers = [shared.get(line.rpartition(shared.url)[2]) for line in lines]
+    responses = [shared.get(line.rpartition(shared.url)[2]) for line in lines]
 
     assert len(shared.key) == 43
     assert len(lines) == 3
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert answers[1].json() == {"authenticated": True}
-    assert answers[2].json()[0]["id"] == "DU1234567"
+    assert [response.status_code for response in responses] == [200, 200, 200]
+    assert responses[1].json() == {"authenticated": True}
+    assert responses[2].json()[0]["id"] == "DU1234567"
 
 
 def test_the_demo_keeps_its_key_out_of_its_log(shared: Demo) -> None:
@@ -255,10 +255,10 @@ def test_the_demo_honours_address_and_key_and_does_not_show_the_key(place: Place
     """A key somebody gave may be a real one."""
     url = f"http://127.0.0.1:{free_port()}"
     with demo(place, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY) as running:
-        answer = running.get("/portfolio/accounts")
+        response = running.get("/portfolio/accounts")
         status = running.running.told(signal.SIGTERM)
 
-    assert (running.url, answer.status_code, status) == (url, 200, GOOD)
+    assert (running.url, response.status_code, status) == (url, 200, GOOD)
     assert KEY not in running.running.said
     assert 'X-Bridge-Key: $IBKR_BRIDGE_KEY"' in running.running.said
 

@@ -67,7 +67,7 @@ def test_waiting_that_helps_is_told(place: Place, running: Demo) -> None:
     told = json.loads(data.stdout)
     assert (words.returncode, data.returncode) == (BAD, BAD)
     assert f"try again   in {told['retry_after']:g} seconds" in words.stderr
-    assert (told["code"], told["retryable"]) == ("session_down", True)
+    assert (told["code"], told["retryable"]) == ("session_unavailable", True)
 
 
 def test_what_ibkr_answers_is_printed_whatever_it_is(place: Place, running: Demo) -> None:
@@ -175,7 +175,7 @@ def test_no_key_ends_with_78(place: Place) -> None:
 FULL = Path("/dev/full")  # takes nothing, as a disk that is full
 ACCEPTED = answer("200 OK", b'[{"order_id":"1"}]', "X-Request-ID: mine-1", source="gateway")
 NO = answer("500 Internal Server Error", b'{"error":"no such order"}', "X-Request-ID: mine-1", source="gateway")
-PAUSED = problem("paused", "403 Forbidden", "X-Request-ID: mine-1")
+PAUSED = problem("trading_paused", "403 Forbidden", "X-Request-ID: mine-1")
 
 
 def told_to(out: Path, place: Place, url: str, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -21,7 +21,7 @@ def test_all_is_well(place: Place, running: Demo) -> None:
 
     lines = told.stdout.splitlines()
     assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
-    assert {each["mend"] for each in findings(data).values()} == {""}
+    assert {each["fix"] for each in findings(data).values()} == {""}
     assert [line.split()[:2] for line in lines] == [
         ["ok", check] for check in ("python", "settings", "state", "orders", "gateway", "bridge", "session")
     ]
@@ -38,8 +38,8 @@ def test_nothing_running_is_said_for_each(place: Place) -> None:
 
     found = findings(data)
     assert (words.returncode, data.returncode) == (BAD, BAD)
-    assert "IBeam" in found["gateway"]["mend"]
-    assert "bridge.py" in found["bridge"]["mend"]
+    assert "IBeam" in found["gateway"]["fix"]
+    assert "bridge.py" in found["bridge"]["fix"]
     assert words.stdout.count("!!") == words.stdout.count("mend:") == 2
 
 
@@ -51,9 +51,9 @@ def test_a_session_that_is_lost_is_said(place: Place, running: Demo) -> None:
 
     found = findings(told)
     assert told.returncode == BAD
-    assert found["bridge"]["mend"] == ""
+    assert found["bridge"]["fix"] == ""
     assert found["session"]["found"].startswith("SIGNED OUT")
-    assert "sign in" in found["session"]["mend"]
+    assert "sign in" in found["session"]["fix"]
 
 
 def test_a_wrong_key_is_not_told_as_a_bridge_that_is_down(place: Place, running: Demo) -> None:
@@ -62,8 +62,8 @@ def test_a_wrong_key_is_not_told_as_a_bridge_that_is_down(place: Place, running:
 
     found = findings(told)["bridge"]
     assert told.returncode == BAD
-    assert "IBKR_BRIDGE_KEY" in found["found"] + found["mend"]
-    assert "start" not in found["mend"]
+    assert "IBKR_BRIDGE_KEY" in found["found"] + found["fix"]
+    assert "start" not in found["fix"]
 
 
 def test_a_gateway_that_speaks_no_tls_is_said(place: Place, running: Demo) -> None:
@@ -73,7 +73,7 @@ def test_a_gateway_that_speaks_no_tls_is_said(place: Place, running: Demo) -> No
     found = findings(told)["gateway"]
     assert told.returncode == BAD
     assert "not with TLS" in found["found"]
-    assert "IBKR_GATEWAY_URL" in found["mend"]
+    assert "IBKR_GATEWAY_URL" in found["fix"]
 
 
 def test_a_gateway_that_ends_at_once_is_said(place: Place) -> None:
@@ -96,7 +96,7 @@ def test_a_gateway_that_ends_at_once_is_said(place: Place) -> None:
     assert status == BAD
     assert "Traceback" not in doctor.said
     (gateway,) = [each for each in json.loads(doctor.said) if each["check"] == "gateway"]
-    assert gateway["mend"]
+    assert gateway["fix"]
     assert "no such host" not in gateway["found"]
 
 
@@ -107,7 +107,7 @@ def test_a_settings_file_others_can_read_is_said(place: Place, running: Demo) ->
     place.dotenv.chmod(0o600)
 
     assert told.returncode == BAD
-    assert findings(told)["settings"]["mend"] == f"chmod 600 {place.dotenv}"
+    assert findings(told)["settings"]["fix"] == f"chmod 600 {place.dotenv}"
 
 
 def test_a_state_directory_that_is_a_file_is_said(place: Place, running: Demo, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_state_directory_that_is_a_file_is_said(place: Place, running: Demo, t
     told = place.run("doctor", "--json", **running.env, IBKR_BRIDGE_STATE_DIR=str(tmp_path / "state"))
 
     assert told.returncode == BAD
-    assert findings(told)["state"]["mend"]
+    assert findings(told)["state"]["fix"]
 
 
 def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
@@ -128,7 +128,7 @@ def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
 
     assert (words.returncode, data.returncode) == (MISCONFIGURED, MISCONFIGURED)
     assert set(findings(data)) == {"IBKR_BRIDGE_KEY", "IBKR_TRADING_MODE", "IBKR_BRIDGE_KYE"}
-    assert all(each["mend"] for each in findings(data).values())
+    assert all(each["fix"] for each in findings(data).values())
     assert words.stdout.count("!!") == 3
     assert "secret-but-short" not in words.stdout + data.stdout + words.stderr + data.stderr
 
@@ -140,4 +140,4 @@ def test_a_journal_that_cannot_be_read_is_said(place: Place, tmp_path: Path) -> 
     told = place.run("doctor", "--json", IBKR_BRIDGE_KEY=KEY, IBKR_BRIDGE_STATE_DIR=str(tmp_path))
 
     assert "cannot be read as a journal" in findings(told)["orders"]["found"]
-    assert "orders verify" in findings(told)["orders"]["mend"]
+    assert "orders verify" in findings(told)["orders"]["fix"]

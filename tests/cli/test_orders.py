@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from ibkr_bridge.cli.orders import in_words
+from ibkr_bridge.cli.orders import format_orders
 from ibkr_bridge.events import Bus
-from ibkr_bridge.orders.journal.store import Journal
-from ibkr_bridge.orders.journal.transitions import State, What
+from ibkr_bridge.orders.journal.store import JournalStore
+from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, demo, free_port
 from tests.orders.journal.test_store import utc
 
@@ -33,10 +33,12 @@ def ordered(demo: Demo, name: str) -> requests.Response:
 def journal(path: Path, *orders: str) -> None:
     """A journal with some orders in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = Journal(path, Bus(), utc)
+    kept = JournalStore(path, Bus(), utc)
     for order in orders:
-        kept.write(kept.entry(order, What.SENT, State.SENDING, {"kind": "place", "account": "DU1234567"}))
-        kept.write(kept.entry(order, What.TAKEN, State.PLACED, {"order_ids": ["1"]}))
+        kept.append(
+            kept.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {"kind": "place", "account": "DU1234567"})
+        )
+        kept.append(kept.new_entry(order, OrderEvent.TAKEN, OrderState.PLACED, {"order_ids": ["1"]}))
     kept.close()
 
 
@@ -151,11 +153,11 @@ def test_what_is_no_journal_is_told(place: Place, tmp_path: Path, content: bytes
 
 def test_words_for_no_orders() -> None:
     """An empty table says nothing."""
-    assert in_words([]) == "no orders"
+    assert format_orders([]) == "no orders"
 
 
 def test_what_a_caller_chose_cannot_write_to_the_terminal() -> None:
     """A cOID may hold anything."""
     row = {"id": "a", "state": "placed", "coid": "x\x1b[2J\ny\ud800"}
 
-    assert "x?[2J?y?" in in_words([row])
+    assert "x?[2J?y?" in format_orders([row])

@@ -70,23 +70,23 @@ class Stranger:
         self.asked.append(asked)
         said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         self.sent.append(said)
-        piece = b""
-        for piece in (said,) if isinstance(said, bytes) else said():
-            connection.sendall(piece.removesuffix(HANG))
-        return piece.endswith(HANG)
+        chunk = b""
+        for chunk in (said,) if isinstance(said, bytes) else said():
+            connection.sendall(chunk.removesuffix(HANG))
+        return chunk.endswith(HANG)
 
     def _request(self, connection: socket.socket) -> bytes:
         read = b""
         while b"\r\n\r\n" not in read:
-            if not (piece := connection.recv(65536)):
+            if not (chunk := connection.recv(65536)):
                 return b""
-            read += piece
+            read += chunk
         head, _, body = read.partition(b"\r\n\r\n")
         length = next(
             (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
         )
-        while len(body) < length and (piece := connection.recv(65536)):
-            body += piece
+        while len(body) < length and (chunk := connection.recv(65536)):
+            body += chunk
         return head + b"\r\n\r\n" + body
 
     def start(self) -> None:
@@ -133,8 +133,8 @@ def slowly(clock: HandClock, seconds: float, *pieces: bytes) -> Callable[[], Ite
     """An answer in pieces, each so much later than the one before."""
 
     def come() -> Iterator[bytes]:
-        for piece in pieces:
+        for chunk in pieces:
             clock.now += seconds
-            yield piece
+            yield chunk
 
     return come

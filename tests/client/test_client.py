@@ -13,22 +13,22 @@ import pytest
 from ibkr_bridge import client as public
 from ibkr_bridge import errors
 from ibkr_bridge.client import (
+    AccessDenied,
     BridgeClient,
-    BridgeSaidNo,
+    BridgeRefused,
     ClientError,
-    GatewayTrouble,
-    IbkrSaidNo,
-    Malformed,
-    NoAnswer,
-    NoEntry,
-    NotNow,
+    GatewayError,
+    IbkrError,
+    InvalidRequest,
+    NoResponse,
     OrderUnknown,
     Refused,
     Reply,
     SettingsError,
+    TemporarilyUnavailable,
 )
-from ibkr_bridge.client.responses import KINDS
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.client.responses import FAMILY_BY_CODE
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.client.stranger import HandClock, answer, stranger
 from tests.conftest import Open
@@ -89,12 +89,12 @@ async def test_an_answer_as_it_came(house: House) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "key", "kind", "code", "status"),
     [
-        ("GET", "/portfolio/accounts", KEY[::-1], NoEntry, "bad_key", 401),
-        ("POST", ORDER.target, READING, NoEntry, "scope", 403),
-        ("GET", "/nowhere", KEY, Malformed, "not_bridged", 404),
-        ("GET", "/trsrv/stocks", KEY, Malformed, "not_bridged", 404),
-        ("DELETE", "/gateway/status", KEY, Malformed, "method", 405),
-        ("GET", "/portfolio/../x", KEY, Malformed, "bad_path", 400),
+        ("GET", "/portfolio/accounts", KEY[::-1], AccessDenied, "invalid_key", 401),
+        ("POST", ORDER.target, READING, AccessDenied, "insufficient_scope", 403),
+        ("GET", "/nowhere", KEY, InvalidRequest, "not_bridged", 404),
+        ("GET", "/trsrv/stocks", KEY, InvalidRequest, "not_bridged", 404),
+        ("DELETE", "/gateway/status", KEY, InvalidRequest, "method_not_allowed", 405),
+        ("GET", "/portfolio/../x", KEY, InvalidRequest, "bad_path", 400),
     ],
 )
 async def test_a_refusal_is_a_typed_error(
@@ -115,13 +115,13 @@ async def test_a_refusal_is_a_typed_error(
 async def test_a_session_that_is_lost_says_when_to_ask_again(house: House, sim: Simulator) -> None:
     """And a read asks again by itself, within its time."""
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
 
     told = await refused(house, lambda client: client.get("/portfolio/accounts"), repeats=0)
     authenticated = await used(house, BridgeClient.authenticated)
 
-    assert isinstance(told, NotNow)
-    assert (told.code, told.status, told.retryable) == ("session_down", 503, True)
+    assert isinstance(told, TemporarilyUnavailable)
+    assert (told.code, told.status, told.retryable) == ("session_unavailable", 503, True)
     assert told.retry_after is not None
     assert told.retry_after >= 1
     assert "sign in" in told.hint
@@ -131,11 +131,11 @@ async def test_a_session_that_is_lost_says_when_to_ask_again(house: House, sim: 
 async def test_a_text_that_says_no_is_a_refusal_too(house: House, sim: Simulator) -> None:
     """/readyz speaks to people."""
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
 
     told = await refused(house, lambda client: client.get("/readyz"))
 
-    assert isinstance(told, NotNow)
+    assert isinstance(told, TemporarilyUnavailable)
     assert (told.code, told.status) == ("not_ready", 503)
     assert told.detail.startswith("signed_out: sign in")
 
@@ -146,7 +146,7 @@ async def test_the_guard_says_no(house: House, sim: Simulator) -> None:
     told = await refused(house, lambda client: client.post(ORDER.target, ORDER.body))
 
     assert isinstance(told, Refused)
-    assert told.code == "paused"
+    assert told.code == "trading_paused"
     assert not sim.calls(ORDER.target)
 
 
@@ -159,7 +159,7 @@ async def test_an_order_without_an_answer_is_unknown_and_sent_once(house: House,
 
     assert type(told) is OrderUnknown
     assert (told.code, told.status, told.retryable) == ("order_unknown", 502, False)
-    assert not isinstance(told, NoAnswer)
+    assert not isinstance(told, NoResponse)
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 
@@ -179,8 +179,8 @@ async def test_silence_is_trouble_of_the_gateway(house: House, sim: Simulator) -
 
     told = await refused(house, lambda client: client.get("/portfolio/accounts"), repeats=0)
 
-    assert type(told) is GatewayTrouble
-    assert (told.code, told.status, told.retryable) == ("gateway_silent", 504, True)
+    assert type(told) is GatewayError
+    assert (told.code, told.status, told.retryable) == ("gateway_timeout", 504, True)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_ibkrs_own_no_comes_unchanged(house: House, sim: Simulator, status
 
     told = await refused(house, lambda client: client.get("/portfolio/accounts"))
 
-    assert type(told) is IbkrSaidNo
+    assert type(told) is IbkrError
     assert (told.code, told.status, told.body.decode(), told.retryable) == ("ibkr_error", status, body, False)
     assert ("no such thing" in str(told)) is ("no such thing" in body)
 
@@ -266,7 +266,7 @@ async def test_the_bridge_says_where_each_of_its_answers_ends(
     def use(client: BridgeClient) -> tuple[int | None, bytes]:
         try:
             reply = client.request("GET", "/portfolio/accounts")
-        except IbkrSaidNo as no:
+        except IbkrError as no:
             return no.status, no.body
         return reply.status, reply.body
 
@@ -292,7 +292,7 @@ async def test_head_is_answered_without_a_body(house: House) -> None:
     told = await refused(house, lambda client: client.request("HEAD", "/portfolio/accounts"))
 
     assert (reply.status, reply.body) == (200, b"")
-    assert (type(told), told.status, told.code) == (BridgeSaidNo, 405, "refused")
+    assert (type(told), told.status, told.code) == (BridgeRefused, 405, "refused")
     assert told.detail == "the bridge answered 405"
 
 
@@ -308,17 +308,17 @@ def test_a_status_that_is_no_object_is_none(body: bytes) -> None:
     """A program must not fall over a list where it expects an object."""
     with stranger(answer("200 OK", body)) as there, BridgeClient(there.url, KEY) as client:
         for ask in (client.health, client.status, client.authenticated):
-            with pytest.raises(NoAnswer):
+            with pytest.raises(NoResponse):
                 ask()
 
 
 def test_every_refusal_of_the_bridge_has_its_class() -> None:
     """A new code finds its family by itself, and only an unknown order is an unknown order."""
-    leaves = {leaf.code for leaf in errors.family()}
+    leaves = {leaf.code for leaf in errors.error_classes()}
 
-    assert set(KINDS) == leaves
-    assert [code for code, kind in KINDS.items() if kind is OrderUnknown] == ["order_unknown"]
-    assert {kind.__name__ for kind in KINDS.values()} == {
+    assert set(FAMILY_BY_CODE) == leaves
+    assert [code for code, kind in FAMILY_BY_CODE.items() if kind is OrderUnknown] == ["order_unknown"]
+    assert {kind.__name__ for kind in FAMILY_BY_CODE.values()} == {
         *(root.__name__ for root in errors.BridgeError.__subclasses__()),
         "OrderUnknown",
     }
@@ -327,10 +327,10 @@ def test_every_refusal_of_the_bridge_has_its_class() -> None:
 def test_a_code_nobody_knows_yet_is_still_a_refusal() -> None:
     """The bridge may be newer than its client."""
     newer = answer("418 Teapot", b'{"code":"brewing","detail":"tea","hint":"wait"}')
-    with stranger(newer) as there, BridgeClient(there.url, KEY) as client, pytest.raises(BridgeSaidNo) as told:
+    with stranger(newer) as there, BridgeClient(there.url, KEY) as client, pytest.raises(BridgeRefused) as told:
         client.get("/portfolio/accounts")
 
-    assert (type(told.value), told.value.code, told.value.hint) == (BridgeSaidNo, "brewing", "wait")
+    assert (type(told.value), told.value.code, told.value.hint) == (BridgeRefused, "brewing", "wait")
 
 
 def test_what_a_program_needs_is_found_in_one_place() -> None:
@@ -338,7 +338,7 @@ def test_what_a_program_needs_is_found_in_one_place() -> None:
     families = [kind for kind in vars(public).values() if isinstance(kind, type) and issubclass(kind, ClientError)]
 
     assert {kind.__name__ for kind in families} <= set(public.__all__)
-    assert {kind.__name__ for kind in KINDS.values()} <= set(public.__all__)
+    assert {kind.__name__ for kind in FAMILY_BY_CODE.values()} <= set(public.__all__)
 
 
 # -- the settings it reads

@@ -13,8 +13,8 @@ import pytest
 
 from ibkr_bridge import client
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.client.responses import KINDS
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.client.responses import FAMILY_BY_CODE
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, House
 
@@ -38,7 +38,7 @@ async def test_every_example_prints_what_the_page_prints(house: House, sim: Simu
 
     async def signed_out() -> None:
         sim.log_out()
-        await house.until(State.SIGNED_OUT)
+        await house.until(SessionState.SIGNED_OUT)
 
     def sign_out() -> None:
         asyncio.run_coroutine_threadsafe(signed_out(), loop).result(timeout=10)
@@ -66,7 +66,9 @@ def test_every_class_and_code_stands_on_the_page() -> None:
     """Whoever catches an error finds it here."""
     page = PAGE.read_text()
     kinds = {name for name in client.__all__ if issubclass(getattr(client, name), ClientError)}
-    codes = {*KINDS, *(kind.code for kind in vars(client).values() if hasattr(kind, "harmless"))} - {"client_error"}
+    codes = {*FAMILY_BY_CODE, *(kind.code for kind in vars(client).values() if hasattr(kind, "harmless"))} - {
+        "client_error"
+    }
 
     assert [name for name in sorted(kinds) if f"`{name}`" not in page] == []
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

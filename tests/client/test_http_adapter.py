@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from requests.adapters import HTTPAdapter
 
-from ibkr_bridge.client import BridgeClient, BridgeSilent, ClientError, OrderUnknown
+from ibkr_bridge.client import BridgeClient, BridgeTimeout, ClientError, OrderUnknown
 from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
 from tests.client.stranger import HANG, OURS, PATIENCE, HandClock, slowly, stranger
 from tests.harness import KEY
@@ -41,11 +41,11 @@ def test_a_wait_is_asked_for_and_added_to_the_deadline(monkeypatch: pytest.Monke
 def test_a_read_that_gets_no_answer_ends_with_its_deadline() -> None:
     """In the caller's time, not in the system's."""
     with stranger(HANG) as there, BridgeClient(there.url, KEY, timeout=SHORT) as client:
-        with pytest.raises(BridgeSilent, match="does not answer in time") as told:
+        with pytest.raises(BridgeTimeout, match="does not answer in time") as told:
             client.get(READ)
 
         assert asked(there) == 1
-    assert (told.value.code, told.value.status, told.value.retryable) == ("bridge_silent", None, True)
+    assert (told.value.code, told.value.status, told.value.retryable) == ("bridge_timeout", None, True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_an_answer_that_stops_in_the_middle_ends_too(begun: bytes) -> None:
     with (
         stranger(begun + HANG) as there,
         BridgeClient(there.url, KEY, timeout=SHORT) as client,
-        pytest.raises(BridgeSilent),
+        pytest.raises(BridgeTimeout),
     ):
         client.get(READ)
 
@@ -71,8 +71,8 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
-@pytest.mark.parametrize(("method", "path", "kind"), [("GET", READ, BridgeSilent), ("POST", ORDER, OrderUnknown)])
+@pytest.mark.parametrize("chunks", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize(("method", "path", "kind"), [("GET", READ, BridgeTimeout), ("POST", ORDER, OrderUnknown)])
 def test_pieces_that_each_come_in_time_do_not_stretch_it(
     pieces: tuple[bytes, ...], method: str, path: str, kind: type[ClientError]
 ) -> None:
@@ -86,15 +86,15 @@ def test_pieces_that_each_come_in_time_do_not_stretch_it(
         client.request(method, path)
 
 
-@pytest.mark.parametrize("piece", [SLOW["head"][0], SLOW["body"][0], SLOW["body in pieces"][0]])
-def test_silence_after_a_piece_is_borne_for_what_is_left_of_it(piece: bytes) -> None:
+@pytest.mark.parametrize("chunk", [SLOW["head"][0], SLOW["body"][0], SLOW["body in pieces"][0]])
+def test_silence_after_a_piece_is_borne_for_what_is_left_of_it(chunk: bytes) -> None:
     """Not for all of it again."""
     clock = HandClock()
     began = time.monotonic()
     with (
-        stranger(slowly(clock, 100 - SHORT, piece + HANG)) as there,
+        stranger(slowly(clock, 100 - SHORT, chunk + HANG)) as there,
         client_of(there.url, clock, timeout=100) as client,
-        pytest.raises(BridgeSilent),
+        pytest.raises(BridgeTimeout),
     ):
         client.get(READ)
 
@@ -121,7 +121,7 @@ def test_a_body_that_flows_for_ever_ends_with_the_deadline() -> None:
     with (
         stranger(endless) as there,
         BridgeClient(there.url, KEY, clock=ticking, sleep=clock.sleep) as client,
-        pytest.raises(BridgeSilent),
+        pytest.raises(BridgeTimeout),
     ):
         client.get(READ)
 

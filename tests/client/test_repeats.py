@@ -9,13 +9,13 @@ import pytest
 
 from ibkr_bridge.client import (
     BridgeClient,
-    BridgeCutOff,
+    BridgeConnectionLost,
     ClientError,
-    IbkrSaidNo,
-    Malformed,
-    NoAnswer,
-    NotNow,
+    IbkrError,
+    InvalidRequest,
+    NoResponse,
     OrderUnknown,
+    TemporarilyUnavailable,
 )
 from tests.client.asking import GOOD, ORDER, READ, SHORT, asked, client_of
 from tests.client.stranger import HANG, OURS, HandClock, answer, problem, stranger
@@ -74,11 +74,11 @@ def test_a_read_whose_answer_breaks_off_is_asked_again_at_once(broken: bytes) ->
 def test_it_is_asked_three_times_and_no_more(broken: bytes) -> None:
     """Then somebody has to be told."""
     with stranger(broken) as there, client_of(there.url) as client:
-        with pytest.raises(BridgeCutOff) as told:
+        with pytest.raises(BridgeConnectionLost) as told:
             client.get(READ)
 
         assert asked(there) == 3
-    assert (told.value.code, told.value.retryable) == ("bridge_cut_off", True)
+    assert (told.value.code, told.value.retryable) == ("bridge_connection_lost", True)
 
 
 @pytest.mark.parametrize(("method", "path"), NO_READS)
@@ -103,7 +103,7 @@ def test_a_change_whose_answer_is_lost_is_unknown(broken: bytes, method: str, pa
             client.request(method, path)
 
         assert asked(there) == 1
-    assert not isinstance(told.value, NoAnswer)
+    assert not isinstance(told.value, NoResponse)
     assert (told.value.code, told.value.retryable, told.value.retry_after) == ("order_unknown", False, None)
     assert told.value.hint.startswith("do not send it again")
     assert f"X-Request-ID: {told.value.request_id}\r\n".encode() in there.asked[0]
@@ -111,7 +111,7 @@ def test_a_change_whose_answer_is_lost_is_unknown(broken: bytes, method: str, pa
 
 def test_a_read_that_cannot_be_harmful_but_is_not_listed_as_safe_is_cut_off_not_unknown() -> None:
     """Only what changes something can be unknown."""
-    with stranger(b"") as there, client_of(there.url) as client, pytest.raises(BridgeCutOff):
+    with stranger(b"") as there, client_of(there.url) as client, pytest.raises(BridgeConnectionLost):
         client.post("/iserver/secdef/search", {"symbol": "AAPL"})
 
 
@@ -131,7 +131,9 @@ def test_a_read_waits_as_long_as_it_is_told() -> None:
 
 def test_a_date_is_a_time_to_wait_until() -> None:
     """HTTP allows both; one that has passed means now."""
-    past = problem("paced", "429 Too Many Requests", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", retryable=True)
+    past = problem(
+        "rate_limited", "429 Too Many Requests", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT", retryable=True
+    )
     clock = HandClock()
     with stranger(past, GOOD) as there, client_of(there.url, clock) as client:
         assert client.get(READ) == [1]
@@ -145,9 +147,9 @@ def test_a_date_is_a_time_to_wait_until() -> None:
 def test_a_time_that_does_not_fit_is_told_not_slept(header: str, told_as: float | None) -> None:
     """The caller's deadline counts, and what cannot be read is no time at all."""
     clock = HandClock()
-    paced = problem("paced", "429 Too Many Requests", f"Retry-After: {header}", retryable=True)
+    paced = problem("rate_limited", "429 Too Many Requests", f"Retry-After: {header}", retryable=True)
     with stranger(paced, GOOD) as there, client_of(there.url, clock) as client:
-        with pytest.raises(NotNow) as told:
+        with pytest.raises(TemporarilyUnavailable) as told:
             client.get(READ)
 
         assert (asked(there), clock.slept) == (1, [])
@@ -159,7 +161,7 @@ def test_the_deadline_counts_all_attempts_and_pauses() -> None:
     clock = HandClock()
     busy = problem("busy", "503 Service Unavailable", "Retry-After: 6", retryable=True)
     with stranger(busy) as there, client_of(there.url, clock, timeout=10) as client:
-        with pytest.raises(NotNow):
+        with pytest.raises(TemporarilyUnavailable):
             client.get(READ)
 
         assert (asked(there), clock.slept) == (2, [6.0])
@@ -170,7 +172,7 @@ def test_a_refusal_that_no_waiting_mends_is_told_at_once() -> None:
     clock = HandClock()
     bad = problem("bad_path", "400 Bad Request", "Retry-After: 1")
     with stranger(bad, GOOD) as there, client_of(there.url, clock) as client:
-        with pytest.raises(Malformed):
+        with pytest.raises(InvalidRequest):
             client.get(READ)
 
         assert asked(there) == 1
@@ -182,7 +184,7 @@ def test_what_ibkr_asks_to_wait_for_is_waited_for_too() -> None:
     down = answer("503 Service Unavailable", b'{"error":"DU1234567 is busy"}', "Retry-After: 2", source="gateway")
     with stranger(down, GOOD) as there, client_of(there.url, clock) as client:
         assert client.get(READ) == [1]
-    with stranger(down) as there, client_of(there.url, repeats=0) as client, pytest.raises(IbkrSaidNo) as told:
+    with stranger(down) as there, client_of(there.url, repeats=0) as client, pytest.raises(IbkrError) as told:
         client.get(READ)
 
     assert clock.slept == [2.0]
@@ -193,7 +195,7 @@ def test_what_ibkr_asks_to_wait_for_is_waited_for_too() -> None:
 def test_whoever_wants_no_repeats_gets_none() -> None:
     """A person at a terminal, a web page."""
     with stranger(b"", GOOD) as there, client_of(there.url, repeats=0) as client:
-        with pytest.raises(BridgeCutOff):
+        with pytest.raises(BridgeConnectionLost):
             client.get(READ)
 
         assert asked(there) == 1

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.client.request import LONGEST
+from ibkr_bridge.client.request import MAX_TARGET_BYTES
 from tests.client.asking import GOOD, ORDER, READ, asked, client_of
 from tests.client.stranger import Stranger, answer, problem, stranger
 from tests.harness import KEY
@@ -127,11 +127,11 @@ def test_a_path_that_is_none_is_the_callers_mistake(path: str, said: str) -> Non
 def test_the_longest_path_is_as_long_as_the_bridge_takes() -> None:
     """With its query, and the params that become part of it."""
     with stranger(GOOD) as there, client_of(there.url) as client:
-        client.get("/a?b=1", {"c": "d" * (LONGEST - len("/a?b=1&c="))})
+        client.get("/a?b=1", {"c": "d" * (MAX_TARGET_BYTES - len("/a?b=1&c="))})
         with pytest.raises(ValueError, match="longer than"):
-            client.get("/a?b=1", {"c": "d" * (LONGEST - len("/a?b=1&c=") + 1)})
+            client.get("/a?b=1", {"c": "d" * (MAX_TARGET_BYTES - len("/a?b=1&c=") + 1)})
 
-        assert (asked(there), len(target_of(there))) == (1, LONGEST)
+        assert (asked(there), len(target_of(there))) == (1, MAX_TARGET_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def leaves(error: BaseException | None) -> Iterator[str]:
         b"",
         b"garbage\r\n",
         GOOD.replace(b"200 OK", b"400 No"),
-        problem("bad_key", "401 Unauthorized"),
+        problem("invalid_key", "401 Unauthorized"),
         answer("200 OK", b"<"),
     ],
 )

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from ibkr_bridge.client import (
-    BridgeCutOff,
+    BridgeConnectionLost,
     BridgeUnreachable,
     ClientError,
     NotJson,
@@ -107,7 +107,7 @@ WHOLE = {
     "a length": GOOD,
     "pieces": b"HTTP/1.1 200 OK\r\n" + OURS + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n1\r\n]\r\n0\r\n\r\n",
     "packed": answer("200 OK", gzip.compress(b"[1]" * 9), "Content-Encoding: gzip"),
-    "a refusal": problem("paused", "403 Forbidden"),
+    "a refusal": problem("trading_paused", "403 Forbidden"),
 }
 
 
@@ -117,7 +117,7 @@ def test_no_beginning_of_an_answer_passes_for_the_answer(whole: bytes) -> None:
     beginnings = [whole[:end] for end in range(len(whole)) for _ in range(2)]
     with stranger(*beginnings) as there, client_of(there.url, repeats=0) as client:
         for beginning in beginnings[::2]:
-            with pytest.raises(BridgeCutOff):
+            with pytest.raises(BridgeConnectionLost):
                 client.get(READ)
             with pytest.raises(OrderUnknown):
                 client.post(ORDER, {})

@@ -22,7 +22,7 @@ from ib_web_api import (
 from ib_web_api.rest import ApiException
 from urllib3 import Retry
 
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
 from tests.harness import House
@@ -73,7 +73,7 @@ async def test_the_session(bridge: House) -> None:
 
     await day(use)
 
-    assert bridge.bridge.line.keeper.session.state is State.READY
+    assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
 async def test_accounts_and_portfolio(bridge: House) -> None:
@@ -165,13 +165,13 @@ async def test_a_lost_session_is_said(bridge: House, sim: Simulator, monkeypatch
     """With the code and the hint in the body of its exception."""
     monkeypatch.setattr(Retry, "sleep_for_retry", lambda *_: True)  # it asks again three times, each after Retry-After
     sim.log_out()
-    await bridge.until(State.SIGNED_OUT)
+    await bridge.until(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         with pytest.raises(ApiException) as told:
             AccountApi(client).portfolio_accounts_get()
         body = json.loads(told.value.body)
-        assert (told.value.status, body["code"]) == (503, "session_down")
+        assert (told.value.status, body["code"]) == (503, "session_unavailable")
         assert "sign in" in body["hint"]
 
     await day(use)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ibind import ExternalBrokerError, IbkrClient, OrderRequest, QuestionType
 
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
 from tests.harness import House
@@ -68,7 +68,7 @@ async def test_the_session(bridge: House, sim: Simulator) -> None:
     await day(use)
 
     assert len(sim.gateway_calls("/tickle")) - before <= 1
-    assert bridge.bridge.line.keeper.session.state is State.READY
+    assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
 async def test_accounts_and_portfolio(bridge: House) -> None:
@@ -200,12 +200,12 @@ async def test_a_bracket_and_the_same_order_twice(bridge: House, sim: Simulator)
 async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
     """In words a program and a person understand, and without a trip to IBKR."""
     sim.log_out()
-    await bridge.until(State.SIGNED_OUT)
+    await bridge.until(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         assert client.check_health() is False
         assert client.check_auth_status() is False
-        with pytest.raises(ExternalBrokerError, match="session_down") as told:
+        with pytest.raises(ExternalBrokerError, match="session_unavailable") as told:
             client.portfolio_accounts()
         assert told.value.status_code == 503
         assert "sign in at the Gateway" in str(told.value)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ibind import BindingStatus, IbkrClient, IbkrWsClient, events, subscriptions
 
-from ibkr_bridge.events import StreamUp
+from ibkr_bridge.events import FeedUp
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import named
 from tests.harness import House
@@ -73,7 +73,7 @@ async def test_it_hears_all_it_subscribes_to(bridge: House, sim: Simulator) -> N
 
     await day(use)
 
-    assert bridge.bridge.line.streaming.feed.opened == 1
+    assert bridge.bridge.profile.streaming.feed.opened_count == 1
 
 
 async def test_it_unsubscribes(bridge: House, sim: Simulator) -> None:
@@ -100,7 +100,7 @@ async def test_it_sits_out_a_lost_session(bridge: House, sim: Simulator) -> None
         loop.call_soon_threadsafe(sim.lose_brokerage)
         while "authenticated" not in str(told := sink.get(events.AuthenticationStatus, block=True, timeout=PATIENCE)):
             assert told is not None
-        asyncio.run_coroutine_threadsafe(bridge.heard(StreamUp, 2), loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(bridge.heard(FeedUp, 2), loop).result(PATIENCE)
         while not sink.empty(events.MarketData):
             sink.get(events.MarketData)
         assert sink.get(events.MarketData, block=True, timeout=PATIENCE)

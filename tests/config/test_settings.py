@@ -10,8 +10,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED, PLACEHOLDER
-from ibkr_bridge.config.settings import Compete, LogFormat, LogLevel, Mode, Region, Settings, SettingsError, load
-from ibkr_bridge.config.sources import ROOT, read_dotenv, unclear
+from ibkr_bridge.config.settings import (
+    Compete,
+    LogFormat,
+    LogLevel,
+    Mode,
+    Region,
+    Settings,
+    SettingsError,
+    load_settings,
+)
+from ibkr_bridge.config.sources import PROJECT_ROOT, lines_systemd_reads_differently, read_dotenv
 from ibkr_bridge.config.value_types import Problem
 from tests.harness import KEY, PREVIOUS, READING
 
@@ -77,7 +86,7 @@ def test_the_two_lines_the_app_shares_are_enough(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_URL=http://127.0.0.1:8000\nIBKR_BRIDGE_KEY={KEY}\n")
 
-    found = load({}, dotenv)
+    found = load_settings({}, dotenv)
 
     assert (str(found.url), found.key, str(found.gateway_url)) == (
         "http://127.0.0.1:8000",
@@ -92,7 +101,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     """What is not said must mean what the documentation says it means."""
     found = judged()
 
-    assert (found.max_wait, found.gateway_timeout, found.gateway_watch) == (5.0, 15.0, 3.0)
+    assert (found.max_wait_s, found.gateway_timeout_s, found.gateway_watch_s) == (5.0, 15.0, 3.0)
     assert (found.max_order_quantity, found.max_order_value, found.allowed_accounts) == (None, None, frozenset())
     assert (found.compete, found.add_coid, found.extra_prefixes) == (Compete.RECLAIM, True, ())
     assert (found.log_level, found.log_format, found.region) == (LogLevel.INFO, LogFormat.AUTO, Region.AMERICA)
@@ -121,7 +130,7 @@ def test_everything_that_was_said_is_kept(tmp_path: Path) -> None:
     assert found.allowed_accounts == {"U1234567", "DU7654321"}
     assert found.max_order_quantity == Decimal("0.5")
     assert (found.extra_prefixes, found.state_dir) == (("trsrv", "pa"), tmp_path)
-    assert (found.max_wait, found.gateway_timeout) == (0.0, 20.0)
+    assert (found.max_wait_s, found.gateway_timeout_s) == (0.0, 20.0)
     assert found.allowed_hosts == {"bridge.local:8000", "bridge"}
 
 
@@ -310,10 +319,10 @@ def test_a_simulated_gateway_takes_the_place_of_the_real_one() -> None:
     """The demo changes one address and nothing else."""
     was = judged()
 
-    found = was.pointed_at("https://127.0.0.1:40123")
+    found = was.with_gateway("https://127.0.0.1:40123")
 
     assert str(found.gateway_url) == "https://127.0.0.1:40123"
-    assert found.pointed_at(str(was.gateway_url)) == was
+    assert found.with_gateway(str(was.gateway_url)) == was
 
 
 # -- unknown names
@@ -374,7 +383,7 @@ def test_a_key_that_became_part_of_a_name_is_not_repeated(name: str, tmp_path: P
     dotenv.write_text(f"IBKR_BRIDGE_KEY={CANARY}\n{name}\n")
 
     with pytest.raises(SettingsError) as caught:
-        load({}, dotenv)
+        load_settings({}, dotenv)
 
     assert CANARY not in str(caught.value)
 
@@ -406,10 +415,10 @@ def test_the_environment_counts_over_the_file_and_the_file_over_secrets(tmp_path
     secret.write_text(f"{READING}\n")
     told = {"IBKR_BRIDGE_KEY_FILE": str(secret)}
 
-    assert load({**told, "IBKR_BRIDGE_KEY": KEY}, dotenv).key == KEY
-    assert load({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
-    assert load({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
-    assert load(told, None).key == READING
+    assert load_settings({**told, "IBKR_BRIDGE_KEY": KEY}, dotenv).key == KEY
+    assert load_settings({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
+    assert load_settings({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
+    assert load_settings(told, None).key == READING
 
 
 @pytest.mark.parametrize("line", ["IBKR_BRIDGE_KEY={} # mine", "\ufeffIBKR_BRIDGE_KEY={}", "IBKR_BRIDGE_KEY={}\\"])
@@ -420,7 +429,7 @@ def test_a_service_refuses_lines_systemd_reads_differently(tmp_path: Path, line:
     (tmp_path / copy).write_text(f"A=1\n\n{line.format(CANARY)}\n")
 
     with pytest.raises(SettingsError, match="line 3 is read differently by systemd") as caught:
-        load({"IBKR_BRIDGE_KEY": KEY, "RELOAD_DIRECTORY": str(tmp_path)}, None)
+        load_settings({"IBKR_BRIDGE_KEY": KEY, "RELOAD_DIRECTORY": str(tmp_path)}, None)
 
     assert CANARY not in str(caught.value)
 
@@ -432,12 +441,12 @@ def test_lines_of_others_and_plain_ones_are_clear(tmp_path: Path, line: str) -> 
     """An app may share the file."""
     (tmp_path / ".env").write_text(line)
 
-    assert unclear(tmp_path / ".env") == []
+    assert lines_systemd_reads_differently(tmp_path / ".env") == []
 
 
 def test_our_own_example_is_clear() -> None:
     """It becomes the service's file."""
-    assert unclear(ROOT / ".env.example") == []
+    assert lines_systemd_reads_differently(PROJECT_ROOT / ".env.example") == []
 
 
 def test_an_empty_value_in_the_environment_still_counts_over_the_file(tmp_path: Path) -> None:
@@ -446,7 +455,7 @@ def test_an_empty_value_in_the_environment_still_counts_over_the_file(tmp_path: 
     dotenv.write_text(f"IBKR_BRIDGE_KEY={KEY}\n")
 
     with pytest.raises(SettingsError, match="found an empty value"):
-        load({"IBKR_BRIDGE_KEY": ""}, dotenv)
+        load_settings({"IBKR_BRIDGE_KEY": ""}, dotenv)
 
 
 def test_systemd_hands_keys_over_as_credentials(tmp_path: Path) -> None:
@@ -454,7 +463,7 @@ def test_systemd_hands_keys_over_as_credentials(tmp_path: Path) -> None:
     for name, value in zip(SECRET_NAMES, (KEY, PREVIOUS, READING), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
 
-    found = load({"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
+    found = load_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
 
     assert found.secrets == (KEY, PREVIOUS, READING)
 
@@ -464,7 +473,7 @@ def test_a_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(KEY)
     (tmp_path / ".env").write_text(f"IBKR_BRIDGE_KEY_FILE={tmp_path / 'secret'}\n")
 
-    assert load({}, tmp_path / ".env").key == KEY
+    assert load_settings({}, tmp_path / ".env").key == KEY
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe" + CANARY.encode(), None])
@@ -475,7 +484,7 @@ def test_a_secret_file_that_cannot_be_read_is_a_problem_not_a_crash(content: byt
         secret.write_bytes(content)
 
     with pytest.raises(SettingsError) as caught:
-        load({"IBKR_BRIDGE_KEY_FILE": str(secret)}, None)
+        load_settings({"IBKR_BRIDGE_KEY_FILE": str(secret)}, None)
 
     assert "IBKR_BRIDGE_KEY_FILE" in [problem.name for problem in caught.value.problems]
     assert CANARY not in str(caught.value)
@@ -486,7 +495,7 @@ def test_a_secret_file_that_cannot_be_read_is_a_problem_not_a_crash(content: byt
 def test_a_path_that_is_none_is_a_problem_not_a_crash(name: str, path: str) -> None:
     """Whatever stands in the line, a person is told in words."""
     with pytest.raises(SettingsError):
-        load({name: path}, None)
+        load_settings({name: path}, None)
 
 
 # -- the .env file
@@ -500,7 +509,7 @@ def test_a_file_written_on_windows_is_read_alike(bom: bytes, newline: str, tmp_p
     lines = ("# the bridge", f"IBKR_BRIDGE_KEY={KEY}", "", 'export IBKR_TRADING_MODE="live"', "")
     dotenv.write_bytes(bom + newline.join(lines).encode())
 
-    found = load({}, dotenv)
+    found = load_settings({}, dotenv)
 
     assert (found.key, found.trading_mode) == (KEY, Mode.LIVE)
 
@@ -512,12 +521,12 @@ def test_a_dollar_sign_means_itself(written: str, tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_KEY={written.format(key)}\n")
 
-    assert load({"HOME": "/root", "PATH": "/bin"}, dotenv).key == key
+    assert load_settings({"HOME": "/root", "PATH": "/bin"}, dotenv).key == key
 
 
 def test_a_file_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
     """Under systemd there usually is none."""
-    assert load({"IBKR_BRIDGE_KEY": KEY}, tmp_path / ".env").key == KEY
+    assert load_settings({"IBKR_BRIDGE_KEY": KEY}, tmp_path / ".env").key == KEY
 
 
 @pytest.mark.parametrize("kind", ["a directory", "no text", "a link to itself"])
@@ -532,7 +541,7 @@ def test_a_file_that_cannot_be_read_is_told_and_named(kind: str, tmp_path: Path)
         dotenv.symlink_to(dotenv)
 
     with pytest.raises(SettingsError) as caught:
-        load({"IBKR_BRIDGE_KEY": KEY}, dotenv)
+        load_settings({"IBKR_BRIDGE_KEY": KEY}, dotenv)
 
     assert [problem.name for problem in caught.value.problems] == [".env"]
     assert CANARY not in str(caught.value)
@@ -552,7 +561,7 @@ def test_a_line_that_is_no_setting_is_told_with_its_number(text: str, line: int,
     dotenv.write_bytes(text.encode())
 
     with pytest.raises(SettingsError) as caught:
-        load({}, dotenv)
+        load_settings({}, dotenv)
 
     assert [problem.found for problem in caught.value.problems] == [f"line {line} is no setting"]
 

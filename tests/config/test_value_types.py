@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.config.value_types import Fingerprint, Window, is_loopback
+from ibkr_bridge.config.value_types import Fingerprint, WeeklyWindow, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from ibkr_bridge.config.value_types import Fingerprint, Window, is_loopback
 )
 def test_a_window_reads_as_it_is_written(text: str, days: set[int], start: time, end: time) -> None:
     """The same words as in IBKR's own announcements."""
-    assert Window.parse(text) == Window(frozenset(days), start, end)
+    assert WeeklyWindow.parse(text) == WeeklyWindow(frozenset(days), start, end)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_window_reads_as_it_is_written(text: str, days: set[int], start: time,
 def test_a_window_that_is_none_is_refused(text: str) -> None:
     """A zone of its own is refused too: windows are in the region's local time, and nothing could compare them."""
     with pytest.raises(ValueError):  # the words are the reader's own
-        Window.parse(text)
+        WeeklyWindow.parse(text)
 
 
 @settings(deadline=None)
@@ -52,7 +52,7 @@ def test_a_window_that_is_none_is_refused(text: str) -> None:
 def test_no_text_crashes_the_window(text: str) -> None:
     """A window or a ValueError; and a window never ends before it starts, nor in a zone of its own."""
     try:
-        window = Window.parse(text)
+        window = WeeklyWindow.parse(text)
     except ValueError:
         return
 

@@ -16,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 def main(words: list[str]) -> int:
     """Run pytest with these words; its status, but 0 where no Gateway was named, and 1 where that one cannot be run."""
     folder = os.environ.get("CPGW_DIR", "")
-    if why := lacking(folder):
-        print(f"skipped: {why}" if not folder else why)
+    if reason := lacking(folder):
+        print(f"skipped: {reason}" if not folder else reason)
         return int(bool(folder))
     return pytest.main([str(HERE), str(HERE.parent / "stories"), *words])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.gates import FAST, SIMULATED, MakeGate, kind, make_gate, make_real, papers, sign_in
 from tests.contract.real import TICKLE_EVERY
 from tests.sim.wire import MOMENT, Wire, connect
@@ -21,7 +21,7 @@ __all__ = ["kind", "make_gate", "make_real", "papers"]
 
 LONGER = 0.6  # seconds in which a Java program has answered, where it answers at all
 
-OpenGate = Callable[..., Awaitable[Stage]]
+OpenGate = Callable[..., Awaitable[MarketStage]]
 Dial = Callable[..., Awaitable[Wire]]
 
 
@@ -42,7 +42,7 @@ async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
     """Opens a Gateway with settings of the test's own; what the login took is forgotten."""
     async with AsyncExitStack() as doors:
 
-        async def opened(*, signed_in: bool = True, **told: Any) -> Stage:
+        async def opened(*, signed_in: bool = True, **told: Any) -> MarketStage:
             gate = await doors.enter_async_context(make_gate(**told))
             if signed_in:
                 await sign_in(gate)
@@ -52,13 +52,13 @@ async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
 
 
 @pytest.fixture
-async def gate(open_gate: OpenGate) -> Stage:
+async def gate(open_gate: OpenGate) -> MarketStage:
     """A Gateway as most have it."""
     return await open_gate()
 
 
 @pytest.fixture
-async def dial(gate: Stage, moment: float) -> AsyncIterator[Dial]:
+async def dial(gate: MarketStage, moment: float) -> AsyncIterator[Dial]:
     """Open as many connections as wished; all are dropped in the end."""
     wires: list[Wire] = []
 

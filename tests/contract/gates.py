@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.real import Papers, RealGateway, lacking
 from tests.harness import within
 
@@ -20,7 +20,7 @@ FAST = 0.5  # seconds between two tickles of the simulated Gateway; the real one
 ADDRESSES = (f"127.77.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
 SOURCE = os.environ.get("CPGW_DIR", "")
 
-MakeGate = Callable[..., Stage]
+MakeGate = Callable[..., MarketStage]
 
 
 @pytest.fixture(params=(SIMULATED, REAL) if SOURCE else (SIMULATED,))
@@ -32,8 +32,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     """Of the market behind the real Gateway."""
-    if why := lacking(SOURCE):
-        pytest.fail(why)
+    if reason := lacking(SOURCE):
+        pytest.fail(reason)
     return Papers.made(tmp_path_factory.mktemp("papers"))
 
 
@@ -41,7 +41,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 def make_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeGate:
     """A real Gateway, not yet started."""
 
-    def made(**told: Any) -> Stage:
+    def made(**told: Any) -> MarketStage:
         papers: Papers = request.getfixturevalue("papers")
         return RealGateway(Path(SOURCE), tmp_path_factory.mktemp("gateway"), papers, next(ADDRESSES), **told)
 
@@ -55,7 +55,7 @@ def make_gate(kind: str, make_real: MakeGate) -> MakeGate:
     return make_real if kind == REAL else lambda **told: Simulator(**{**hurry, **told})
 
 
-async def sign_in(gate: Stage) -> None:
+async def sign_in(gate: MarketStage) -> None:
     """Sign in through the login pages, and wait until the Gateway has done its own part; what came is forgotten."""
     gate.market.log.forget()
     await gate.browser_login()

@@ -25,8 +25,8 @@ import pytest
 
 from ibkr_bridge.sim.faults import KINDS, Fault, Faults, Side
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.market_stage import Stage, browser_tls
-from ibkr_bridge.sim.request_log import Seen
+from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
+from ibkr_bridge.sim.request_log import LoggedRequest
 
 REMOTE = "api.cpgw.test"  # has to contain "api", else the program's own calls go elsewhere
 PASSWORD = "changeit"  # of a file that holds one public certificate
@@ -93,7 +93,7 @@ class MarketFaults(Faults):
         return super().add(kind, **told)
 
 
-class RealGateway(Stage):
+class RealGateway(MarketStage):
     """A real Gateway on a free port of loopback, the market behind it.
 
     Args:
@@ -134,7 +134,7 @@ class RealGateway(Stage):
         await self._end()
         await self._run()
 
-    def gateway_calls(self, part: str = "") -> list[Seen]:
+    def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What clients' calls reached IBKR; nobody can look into the program itself."""
         return [seen for seen in self.calls(part) if not seen.own]
 
@@ -206,13 +206,13 @@ class RealGateway(Stage):
         self._process = None
 
 
-def _settings(told: Settings) -> Mapping[str, str]:
-    lists = (("allow", told.allow), ("deny", told.deny))
+def _settings(settings: Settings) -> Mapping[str, str]:
+    lists = (("allow", settings.allow), ("deny", settings.deny))
     ips = [f"  {name}: [{', '.join(repr(each) for each in those)}]" for name, those in lists if those is not None]
     return {
         "proxyRemoteHost": f'"https://{REMOTE}"',
         "authDelay": str(round(AUTH_DELAY * 1000)),
-        "cors": f"\n  origin.allowed: '{told.cors}'\n  allowCredentials: false",
+        "cors": f"\n  origin.allowed: '{settings.cors}'\n  allowCredentials: false",
         "ips": "\n" + "\n".join(ips),
     }
 

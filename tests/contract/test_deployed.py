@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import OpenGate
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.plain import read_plain
@@ -16,7 +16,7 @@ STATUS = "/v1/api/iserver/auth/status"
 
 
 @pytest.fixture
-async def gate(open_gate: OpenGate) -> Stage:
+async def gate(open_gate: OpenGate) -> MarketStage:
     """A Gateway told so; somebody has signed in at it."""
     conf = read_plain(DEPLOY / "inputs" / "conf.yaml")
     lists = {name: tuple(addresses) for name, addresses in conf["ips"].items()}
@@ -24,7 +24,7 @@ async def gate(open_gate: OpenGate) -> Stage:
 
 
 @pytest.mark.parametrize(("source", "status"), [("127.0.0.1", 200), ("127.0.0.2", 404)])
-async def test_it_lets_in_whom_it_names(gate: Stage, source: str, status: int) -> None:
+async def test_it_lets_in_whom_it_names(gate: MarketStage, source: str, status: int) -> None:
     """Who signs in comes from loopback."""
     wire = await connect(gate, source)
 
@@ -37,7 +37,7 @@ async def test_it_lets_in_whom_it_names(gate: Stage, source: str, status: int) -
 @pytest.mark.parametrize(
     ("origin", "status"), [("https://localhost:5000", 200), ("https://127.0.0.1:5000", 200), ("http://127.0.0.1", 403)]
 )
-async def test_it_serves_its_own_login_page_alone(gate: Stage, origin: str, status: int) -> None:
+async def test_it_serves_its_own_login_page_alone(gate: MarketStage, origin: str, status: int) -> None:
     """That page's form names its origin, and has to pass."""
     wire = await connect(gate)
 

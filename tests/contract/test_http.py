@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial
 from tests.harness import within
 from tests.sim.wire import Wire
@@ -35,7 +35,7 @@ async def test_more_than_8192_bytes_of_headers_are_refused(wire: Wire) -> None:
     assert (await within(wire.rest())).startswith(b"HTTP/1.1 400")
 
 
-async def test_nearly_8192_bytes_of_headers_pass(gate: Stage, wire: Wire) -> None:
+async def test_nearly_8192_bytes_of_headers_pass(gate: MarketStage, wire: Wire) -> None:
     """One of them alone as well."""
     answer = await within(wire.call("GET", STATUS, headers={"X-Long": "y" * 8000}))
 
@@ -43,7 +43,7 @@ async def test_nearly_8192_bytes_of_headers_pass(gate: Stage, wire: Wire) -> Non
     assert len(gate.calls(STATUS)[-1].header("X-Long") or "") == 8000
 
 
-async def test_pipelined_requests_are_answered_one_after_the_other(gate: Stage, wire: Wire) -> None:
+async def test_pipelined_requests_are_answered_one_after_the_other(gate: MarketStage, wire: Wire) -> None:
     """The second one is not even looked at while the first hangs."""
     gate.faults.add("silence", path=USER)
     for target in (STATUS, USER, "/v1/api/sso/validate"):
@@ -66,7 +66,7 @@ async def test_every_answer_of_ibkr_is_framed_in_chunks(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_even_an_answer_without_body_gets_a_chunked_end(gate: Stage, wire: Wire, status: int) -> None:
+async def test_even_an_answer_without_body_gets_a_chunked_end(gate: MarketStage, wire: Wire, status: int) -> None:
     """A violation of the protocol that leaves stray bytes for clients that know better."""
     gate.faults.add("status", path=STATUS, status=status)
 
@@ -87,7 +87,7 @@ async def test_an_answer_to_head_has_neither_length_nor_chunks(wire: Wire) -> No
     ("name", "value"),
     [("Retry-After", "7"), ("Location", "https://elsewhere.example/"), ("X-Anything", "a, b"), ("Server", "Apache")],
 )
-async def test_headers_of_ibkr_pass(gate: Stage, wire: Wire, name: str, value: str) -> None:
+async def test_headers_of_ibkr_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
     """Whatever they mean."""
     gate.faults.add("status", path=STATUS, status=429, headers={name: value})
 
@@ -96,7 +96,7 @@ async def test_headers_of_ibkr_pass(gate: Stage, wire: Wire, name: str, value: s
     assert (answer.status, answer.header(name)) == (429, value)
 
 
-async def test_the_security_policy_of_ibkr_is_dropped(gate: Stage, wire: Wire) -> None:
+async def test_the_security_policy_of_ibkr_is_dropped(gate: MarketStage, wire: Wire) -> None:
     """The only header that goes besides the length."""
     gate.faults.add("status", path=STATUS, status=200, headers={"Content-Security-Policy": "default-src 'self'"})
 
@@ -104,7 +104,7 @@ async def test_the_security_policy_of_ibkr_is_dropped(gate: Stage, wire: Wire) -
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 404, 500, 503])
-async def test_any_status_of_ibkr_passes_unchanged(gate: Stage, wire: Wire, status: int) -> None:
+async def test_any_status_of_ibkr_passes_unchanged(gate: MarketStage, wire: Wire, status: int) -> None:
     """With its body; redirects are not followed."""
     gate.faults.add("status", path=STATUS, status=status, body="so be it", headers={"Location": "/sso/Login"})
 
@@ -116,7 +116,7 @@ async def test_any_status_of_ibkr_passes_unchanged(gate: Stage, wire: Wire, stat
 @pytest.mark.parametrize(
     "request_line", ["GET /v1/api/a?x=%zz", "GET /v1/api/%z", "BREW /v1/api/tickle", "GET /status", "GET /v1/api/%"]
 )
-async def test_some_requests_are_never_answered(gate: Stage, wire: Wire, dial: Dial, request_line: str) -> None:
+async def test_some_requests_are_never_answered(gate: MarketStage, wire: Wire, dial: Dial, request_line: str) -> None:
     """Broken escapes, unknown methods and /status; nothing goes upstream and no slot is taken."""
     wire.say(f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     witness = await within((await dial()).call("GET", STATUS))
@@ -126,7 +126,7 @@ async def test_some_requests_are_never_answered(gate: Stage, wire: Wire, dial: D
     assert [seen.target for seen in gate.calls() if not seen.own] == [STATUS]
 
 
-async def test_a_length_together_with_chunks_hangs(gate: Stage, wire: Wire) -> None:
+async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire) -> None:
     """What framing there is goes on broken, and IBKR waits for the rest."""
     headers = {"Transfer-Encoding": "chunked", "Content-Length": "12"}
     wire.ask("POST", "/v1/api/tickle", headers)
@@ -136,7 +136,7 @@ async def test_a_length_together_with_chunks_hangs(gate: Stage, wire: Wire) -> N
     assert not [seen for seen in gate.calls("/tickle") if not seen.own]
 
 
-async def test_a_chunked_body_arrives_empty(gate: Stage, wire: Wire) -> None:
+async def test_a_chunked_body_arrives_empty(gate: MarketStage, wire: Wire) -> None:
     """IBKR sees a POST without length, and says 411; the connection stays usable."""
     wire.ask("POST", USER, {"Transfer-Encoding": "chunked"})
     wire.say(b"2\r\n{}\r\n0\r\n\r\n")
@@ -147,7 +147,7 @@ async def test_a_chunked_body_arrives_empty(gate: Stage, wire: Wire) -> None:
     assert (await within(wire.call("GET", STATUS))).status == 200
 
 
-async def test_a_post_without_length_is_passed_on_without_one(gate: Stage, wire: Wire) -> None:
+async def test_a_post_without_length_is_passed_on_without_one(gate: MarketStage, wire: Wire) -> None:
     """411, from IBKR."""
     wire.ask("POST", USER)
 
@@ -155,7 +155,7 @@ async def test_a_post_without_length_is_passed_on_without_one(gate: Stage, wire:
     assert gate.calls(USER)[0].header("Content-Length") is None
 
 
-async def test_no_100_is_sent_but_the_body_is_taken(gate: Stage, wire: Wire) -> None:
+async def test_no_100_is_sent_but_the_body_is_taken(gate: MarketStage, wire: Wire) -> None:
     """A client that waits for the 100 waits in vain."""
     wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
     assert await wire.hears_nothing()
@@ -189,7 +189,7 @@ async def test_a_connection_is_kept(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "POST"])
-async def test_a_body_passes_with_any_method(gate: Stage, wire: Wire, method: str) -> None:
+async def test_a_body_passes_with_any_method(gate: MarketStage, wire: Wire, method: str) -> None:
     """Byte for byte, whatever it is."""
     wire.ask(method, USER, body=b"\x00\xff no JSON")
 
@@ -199,7 +199,7 @@ async def test_a_body_passes_with_any_method(gate: Stage, wire: Wire, method: st
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
-async def test_methods_of_all_sorts_pass(gate: Stage, wire: Wire, method: str) -> None:
+async def test_methods_of_all_sorts_pass(gate: MarketStage, wire: Wire, method: str) -> None:
     """The Gateway has no opinion on them."""
     wire.ask(method, USER)
 
@@ -208,7 +208,7 @@ async def test_methods_of_all_sorts_pass(gate: Stage, wire: Wire, method: str) -
     assert gate.calls(USER)[0].method == method
 
 
-async def test_five_megabytes_pass_both_ways(gate: Stage, wire: Wire) -> None:
+async def test_five_megabytes_pass_both_ways(gate: MarketStage, wire: Wire) -> None:
     """There is no limit for bodies."""
     gate.faults.add("big", path=STATUS, size=5_000_000)
 
@@ -218,7 +218,7 @@ async def test_five_megabytes_pass_both_ways(gate: Stage, wire: Wire) -> None:
     assert len(gate.calls(STATUS)[0].body) > 5_000_000
 
 
-async def test_compressed_answers_pass_as_they_are(gate: Stage, wire: Wire) -> None:
+async def test_compressed_answers_pass_as_they_are(gate: MarketStage, wire: Wire) -> None:
     """Though nobody asked for them."""
     gate.faults.add("gzip", path=STATUS)
 

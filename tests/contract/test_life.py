@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.clocks import ManualClock
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.gates import SIMULATED, sign_in
@@ -81,7 +81,7 @@ async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
     assert len(said.headers("Set-Cookie")) > 1
 
 
-async def test_a_redirect_with_a_body_keeps_its_status(gate: Stage, wire: Wire) -> None:
+async def test_a_redirect_with_a_body_keeps_its_status(gate: MarketStage, wire: Wire) -> None:
     """The Gateway's text follows it."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=302, body="moved")
 
@@ -90,7 +90,7 @@ async def test_a_redirect_with_a_body_keeps_its_status(gate: Stage, wire: Wire) 
     assert (said.status, said.body) == (302, b"movedClient login succeeds")
 
 
-async def test_a_refused_login_is_no_login(gate: Stage, wire: Wire) -> None:
+async def test_a_refused_login_is_no_login(gate: MarketStage, wire: Wire) -> None:
     """Any other status passes as it is."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=200, body="wrong password")
 
@@ -116,7 +116,7 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
     assert not gate.calls("/ssodh/init")
 
 
-async def test_the_gateway_tickles_by_itself(gate: Stage, soon: float) -> None:
+async def test_the_gateway_tickles_by_itself(gate: MarketStage, soon: float) -> None:
     """With GET."""
     [seen, *_] = await within(gate.arrived("/tickle"), soon)
 
@@ -125,7 +125,7 @@ async def test_the_gateway_tickles_by_itself(gate: Stage, soon: float) -> None:
 
 @pytest.mark.parametrize("lost", ["brokerage-lost", "competing"])
 async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
-    gate: Stage, wire: Wire, lost: str, soon: float
+    gate: MarketStage, wire: Wire, lost: str, soon: float
 ) -> None:
     """Connected but not authenticated, says its own tickle: with that the whole login goes."""
     gate.faults.add(lost)
@@ -136,7 +136,7 @@ async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
     assert (await within(wire.call("GET", STATUS))).status == 401
 
 
-async def test_a_session_repaired_in_time_stays(gate: Stage, wire: Wire, soon: float) -> None:
+async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, soon: float) -> None:
     """ssodh/init passes through; the next tickle is the limit."""
     gate.lose_brokerage()
     await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
@@ -147,7 +147,7 @@ async def test_a_session_repaired_in_time_stays(gate: Stage, wire: Wire, soon: f
     assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
 
 
-async def test_a_failed_tickle_begins_the_chain_anew(gate: Stage, soon: float) -> None:
+async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, soon: float) -> None:
     """From the validation on."""
     gate.faults.add("empty-503", path="/tickle", times=1, own=True)
 
@@ -158,7 +158,7 @@ async def test_a_failed_tickle_begins_the_chain_anew(gate: Stage, soon: float) -
     assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
 
 
-async def test_the_tickle_needs_a_slot_too(gate: Stage, dial: Dial, tickle_every: float, soon: float) -> None:
+async def test_the_tickle_needs_a_slot_too(gate: MarketStage, dial: Dial, tickle_every: float, soon: float) -> None:
     """With all five stuck the session is no longer kept alive."""
     stuck = tickle_every + 2.0
     gate.faults.add("delay", path="/v1/api/one/user", seconds=stuck)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial, OpenGate
 from tests.harness import within
 from tests.sim.wire import Wire, connect
@@ -15,7 +15,7 @@ LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 ORIGIN = {"Origin": "https://evil.example"}
 
 
-def asked(gate: Stage) -> list[str]:
+def asked(gate: MarketStage) -> list[str]:
     """What clients' calls reached IBKR."""
     return [seen.target for seen in gate.calls() if not seen.own]
 
@@ -33,7 +33,7 @@ def asked(gate: Stage) -> list[str]:
     ],
 )
 async def test_some_paths_are_its_own(
-    gate: Stage, wire: Wire, target: str, status: int, body: str, location: str | None
+    gate: MarketStage, wire: Wire, target: str, status: int, body: str, location: str | None
 ) -> None:
     """Without a call upstream."""
     answer = await within(wire.call("GET", target))
@@ -43,7 +43,7 @@ async def test_some_paths_are_its_own(
 
 
 @pytest.mark.parametrize("target", ["/favicon.ico", "/v1/foo", "/v2/api/x", "/v1/api", "/V1/API/tickle", "/health"])
-async def test_everything_else_is_sent_away_to_ibkr(gate: Stage, wire: Wire, target: str) -> None:
+async def test_everything_else_is_sent_away_to_ibkr(gate: MarketStage, wire: Wire, target: str) -> None:
     """A redirect nobody should follow."""
     answer = await within(wire.call("GET", target))
 
@@ -54,7 +54,7 @@ async def test_everything_else_is_sent_away_to_ibkr(gate: Stage, wire: Wire, tar
 
 
 @pytest.mark.parametrize("prefix", ["/css", "/scripts/a.js", "/stylesheet/x", "/images/y.png", "/fonts/z", "/sso/x"])
-async def test_the_login_pages_own_files_come_from_ibkr(gate: Stage, wire: Wire, prefix: str) -> None:
+async def test_the_login_pages_own_files_come_from_ibkr(gate: MarketStage, wire: Wire, prefix: str) -> None:
     """They are forwarded like the API."""
     await within(wire.call("GET", prefix))
 
@@ -64,7 +64,7 @@ async def test_the_login_pages_own_files_come_from_ibkr(gate: Stage, wire: Wire,
 @pytest.mark.parametrize("prefix", ["/v1/api", "/v1/portal"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_reauthenticate_says_triggered_whatever_is_true(
-    gate: Stage, wire: Wire, prefix: str, method: str
+    gate: MarketStage, wire: Wire, prefix: str, method: str
 ) -> None:
     """Even when the login is long gone; its own chain is walked again."""
     gate.log_out()
@@ -97,7 +97,7 @@ async def test_who_names_no_origin_is_told_nothing(wire: Wire) -> None:
     assert (await within(wire.call("GET", "/v1/am/x"))).header("Access-Control-Allow-Origin") is None
 
 
-async def test_a_preflight_is_answered_by_the_gateway(gate: Stage, wire: Wire) -> None:
+async def test_a_preflight_is_answered_by_the_gateway(gate: MarketStage, wire: Wire) -> None:
     """204 and what is allowed."""
     headers = {**ORIGIN, "Access-Control-Request-Method": "POST"}
 
@@ -141,7 +141,7 @@ async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
     assert passed.status == 200
 
 
-async def test_an_address_that_is_not_listed_is_denied(gate: Stage, dial: Dial) -> None:
+async def test_an_address_that_is_not_listed_is_denied(gate: MarketStage, dial: Dial) -> None:
     """404, not 403."""
     answer = await within((await dial("127.0.0.2")).call("GET", STATUS))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial
 from tests.harness import within
 from tests.sim.wire import Wire
@@ -12,7 +12,7 @@ USER = "/v1/api/one/user"
 ORDERS = "/v1/api/iserver/account/DU1234567/orders"
 
 
-async def fill(gate: Stage, dial: Dial, count: int = 5) -> list[Wire]:
+async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
     """So many calls in slots; a fault decides how long they stay."""
     wires = [await dial() for _ in range(count)]
     for wire in wires:
@@ -21,7 +21,7 @@ async def fill(gate: Stage, dial: Dial, count: int = 5) -> list[Wire]:
     return wires
 
 
-async def test_five_calls_are_at_ibkr_at_once(gate: Stage, dial: Dial) -> None:
+async def test_five_calls_are_at_ibkr_at_once(gate: MarketStage, dial: Dial) -> None:
     """No more, no fewer."""
     gate.faults.add("silence", path=USER)
 
@@ -30,7 +30,7 @@ async def test_five_calls_are_at_ibkr_at_once(gate: Stage, dial: Dial) -> None:
     assert gate.market.inside() == 5
 
 
-async def test_the_sixth_call_waits(gate: Stage, dial: Dial) -> None:
+async def test_the_sixth_call_waits(gate: MarketStage, dial: Dial) -> None:
     """Five stuck calls stop everything."""
     gate.faults.add("silence", path=USER)
     await fill(gate, dial)
@@ -42,7 +42,7 @@ async def test_the_sixth_call_waits(gate: Stage, dial: Dial) -> None:
     assert gate.calls(STATUS) == []
 
 
-async def test_the_queue_has_no_end_and_an_order(gate: Stage, dial: Dial) -> None:
+async def test_the_queue_has_no_end_and_an_order(gate: MarketStage, dial: Dial) -> None:
     """Forty wait, and all are served as places become free."""
     gate.faults.add("delay", path=USER, seconds=0.3, times=5)
     await fill(gate, dial)
@@ -55,7 +55,7 @@ async def test_the_queue_has_no_end_and_an_order(gate: Stage, dial: Dial) -> Non
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: Stage, dial: Dial) -> None:
+async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: MarketStage, dial: Dial) -> None:
     """The upstream call runs on."""
     gate.faults.add("silence", path=USER)
     for wire in await fill(gate, dial):
@@ -68,7 +68,9 @@ async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: Stage, dial: 
     assert gate.market.inside() == 5
 
 
-async def test_a_queued_order_is_sent_although_its_client_has_gone(gate: Stage, dial: Dial, moment: float) -> None:
+async def test_a_queued_order_is_sent_although_its_client_has_gone(
+    gate: MarketStage, dial: Dial, moment: float
+) -> None:
     """Long after its sender gave up."""
     gate.faults.add("delay", path=USER, seconds=3 * moment)
     await fill(gate, dial)
@@ -83,7 +85,7 @@ async def test_a_queued_order_is_sent_although_its_client_has_gone(gate: Stage, 
     assert seen.body == order
 
 
-async def test_an_answer_frees_its_slot(gate: Stage, dial: Dial) -> None:
+async def test_an_answer_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
     """Whoever waits goes on."""
     gate.faults.add("silence", path=USER, times=4)
     gate.faults.add("delay", path=USER, seconds=0.1, times=1)
@@ -92,7 +94,7 @@ async def test_an_answer_frees_its_slot(gate: Stage, dial: Dial) -> None:
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_half_a_body_holds_a_slot(gate: Stage, dial: Dial) -> None:
+async def test_half_a_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
     """A client that leaves in the middle of sending stays in its slot until IBKR has enough."""
     for wire in [await dial() for _ in range(5)]:
         wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
@@ -105,7 +107,7 @@ async def test_half_a_body_holds_a_slot(gate: Stage, dial: Dial) -> None:
     assert gate.calls() == []
 
 
-async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: Stage, dial: Dial) -> None:
+async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketStage, dial: Dial) -> None:
     """Nobody takes it back."""
     wires = [await dial() for _ in range(5)]
     for wire in wires:
@@ -121,7 +123,7 @@ async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: Stage, d
     assert gate.market.inside() == 5
 
 
-async def test_silence_of_ibkr_is_silence(gate: Stage, wire: Wire) -> None:
+async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None:
     """No 502, no 504, no end of the connection; the slot stays taken."""
     gate.faults.add("silence", path=STATUS)
 
@@ -132,7 +134,7 @@ async def test_silence_of_ibkr_is_silence(gate: Stage, wire: Wire) -> None:
     assert gate.market.inside() == 1
 
 
-async def test_a_connection_that_ibkr_ends_is_silence_too(gate: Stage, wire: Wire, dial: Dial) -> None:
+async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
     """But its slot is free again: five such calls do not stop a sixth."""
     gate.faults.add("drop", path=USER)
     await fill(gate, dial)
@@ -143,7 +145,7 @@ async def test_a_connection_that_ibkr_ends_is_silence_too(gate: Stage, wire: Wir
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_ibkr_refusing_connections_is_silence_too(gate: Stage, wire: Wire, dial: Dial) -> None:
+async def test_ibkr_refusing_connections_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
     """No error for anybody, and everything works again afterwards."""
     await gate.cut_off()
     wire.ask("GET", STATUS)
@@ -153,7 +155,7 @@ async def test_ibkr_refusing_connections_is_silence_too(gate: Stage, wire: Wire,
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_a_body_that_stops_in_the_middle_never_ends(gate: Stage, wire: Wire) -> None:
+async def test_a_body_that_stops_in_the_middle_never_ends(gate: MarketStage, wire: Wire) -> None:
     """A part, then neither an end nor a close; IBKR's connection is still there."""
     gate.faults.add("stall-in", path=STATUS)
 
@@ -163,7 +165,7 @@ async def test_a_body_that_stops_in_the_middle_never_ends(gate: Stage, wire: Wir
     assert gate.market.inside() == 1
 
 
-async def test_a_body_that_breaks_off_never_ends(gate: Stage, wire: Wire) -> None:
+async def test_a_body_that_breaks_off_never_ends(gate: MarketStage, wire: Wire) -> None:
     """The same, though IBKR's connection has died."""
     gate.faults.add("die-in", path=STATUS)
 
@@ -181,7 +183,7 @@ async def begun(wire: Wire) -> None:
     assert b"200" in head
 
 
-async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: Stage, wire: Wire) -> None:
+async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: MarketStage, wire: Wire) -> None:
     """The Gateway cannot read them."""
     gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
 
@@ -191,7 +193,7 @@ async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: Stage, wire
     assert await wire.hears_nothing()
 
 
-async def test_a_slow_answer_is_waited_for(gate: Stage, wire: Wire, moment: float) -> None:
+async def test_a_slow_answer_is_waited_for(gate: MarketStage, wire: Wire, moment: float) -> None:
     """Without a limit."""
     gate.faults.add("delay", path=STATUS, seconds=2 * moment)
     wire.ask("GET", STATUS)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.sockets import ACCEPT, BINARY, CLOSE, PATH, PING, PONG, UPGRADE, Socket
 from tests.harness import within
@@ -19,7 +19,7 @@ Open = Callable[..., Awaitable[Socket]]
 
 
 @pytest.fixture
-def open_socket(gate: Stage, dial: Dial) -> Open:
+def open_socket(gate: MarketStage, dial: Dial) -> Open:
     """Opens a websocket, connected to IBKR unless told not to wait for that."""
 
     async def opened(*, connected: bool = True, target: str = PATH) -> Socket:
@@ -71,7 +71,7 @@ async def test_the_address_rules_do_not_apply(dial: Dial) -> None:
     assert (await within(Socket(await dial("127.0.0.2")).open())).status == 101
 
 
-async def test_the_first_word_is_ibkrs(socket: Socket, gate: Stage) -> None:
+async def test_the_first_word_is_ibkrs(socket: Socket, gate: MarketStage) -> None:
     """Only it shows that there is a connection."""
     assert len(gate.market.stream.sockets) == 1
 
@@ -85,7 +85,7 @@ async def test_ibkr_speaks_in_binary_frames(open_socket: Open) -> None:
     assert (kind, json.loads(said)["topic"]) == (BINARY, "system")
 
 
-async def test_clients_words_arrive_as_text(gate: Stage, socket: Socket) -> None:
+async def test_clients_words_arrive_as_text(gate: MarketStage, socket: Socket) -> None:
     """Whichever kind of frame they were sent in."""
     socket.say("tic")
     socket.say("ech+hb", BINARY)
@@ -95,7 +95,7 @@ async def test_clients_words_arrive_as_text(gate: Stage, socket: Socket) -> None
     assert gate.market.stream.heard == ["tic", "ech+hb"]
 
 
-async def test_what_is_asked_for_is_streamed(gate: Stage, socket: Socket) -> None:
+async def test_what_is_asked_for_is_streamed(gate: MarketStage, socket: Socket) -> None:
     """From the first message on, as it comes."""
     socket.say('smd+265598+{"fields":["31"]}')
 
@@ -105,7 +105,7 @@ async def test_what_is_asked_for_is_streamed(gate: Stage, socket: Socket) -> Non
     assert "6509" not in said[1]
 
 
-async def test_words_before_ibkr_is_there_are_lost(gate: Stage, open_socket: Open, moment: float) -> None:
+async def test_words_before_ibkr_is_there_are_lost(gate: MarketStage, open_socket: Open, moment: float) -> None:
     """Without a sign; what is sent afterwards arrives."""
     gate.faults.add("delay", path=PATH, seconds=moment, own=True)
     socket = await open_socket(connected=False)
@@ -118,7 +118,7 @@ async def test_words_before_ibkr_is_there_are_lost(gate: Stage, open_socket: Ope
     assert gate.market.stream.heard == ["tic"]
 
 
-async def test_a_refusal_of_ibkr_is_not_told(gate: Stage, open_socket: Open) -> None:
+async def test_a_refusal_of_ibkr_is_not_told(gate: MarketStage, open_socket: Open) -> None:
     """The socket is open and silent; pings are answered all the same."""
     gate.faults.add("status", path=PATH, status=401, own=True)
     socket = await open_socket(connected=False)
@@ -129,7 +129,7 @@ async def test_a_refusal_of_ibkr_is_not_told(gate: Stage, open_socket: Open) -> 
     assert await within(socket.hear()) == (PONG, b"?")
 
 
-async def test_pings_are_answered_by_the_gateway_itself(gate: Stage, socket: Socket) -> None:
+async def test_pings_are_answered_by_the_gateway_itself(gate: MarketStage, socket: Socket) -> None:
     """So they say nothing of IBKR."""
     socket.say(b"are you there", PING)
 
@@ -137,7 +137,7 @@ async def test_pings_are_answered_by_the_gateway_itself(gate: Stage, socket: Soc
     assert gate.market.stream.heard == []
 
 
-async def test_pings_of_ibkr_are_not_passed_on(gate: Stage, socket: Socket) -> None:
+async def test_pings_of_ibkr_are_not_passed_on(gate: MarketStage, socket: Socket) -> None:
     """The Gateway answers them."""
     await gate.market.stream.sockets[0].ping(b"x")
     await gate.market.stream.say("after the ping")
@@ -145,7 +145,7 @@ async def test_pings_of_ibkr_are_not_passed_on(gate: Stage, socket: Socket) -> N
     assert await within(socket.hear()) == (BINARY, b"after the ping")
 
 
-async def test_fragments_become_messages(gate: Stage, socket: Socket) -> None:
+async def test_fragments_become_messages(gate: MarketStage, socket: Socket) -> None:
     """Each by itself."""
     socket.say("smd+", final=False)
     socket.say("265598", 0x0)
@@ -171,7 +171,7 @@ async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) 
     assert seen.header("Origin") is seen.header("X-Anything") is None
 
 
-async def test_the_old_prefix_is_not_replaced(gate: Stage, open_socket: Open) -> None:
+async def test_the_old_prefix_is_not_replaced(gate: MarketStage, open_socket: Open) -> None:
     """IBKR does not know it."""
     await open_socket(connected=False, target="/v1/portal/ws")
 
@@ -179,21 +179,21 @@ async def test_the_old_prefix_is_not_replaced(gate: Stage, open_socket: Open) ->
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536])
-async def test_large_words_of_ibkr_pass(gate: Stage, socket: Socket, size: int) -> None:
+async def test_large_words_of_ibkr_pass(gate: MarketStage, socket: Socket, size: int) -> None:
     """Up to 64 KiB."""
     await gate.market.stream.say("x" * size)
 
     assert len(await within(socket.hears(BINARY))) == size
 
 
-async def test_larger_words_of_ibkr_end_the_socket(gate: Stage, socket: Socket) -> None:
+async def test_larger_words_of_ibkr_end_the_socket(gate: MarketStage, socket: Socket) -> None:
     """Nothing of them arrives."""
     await gate.market.stream.say("x" * 65_537)
 
     assert await ended(socket)
 
 
-async def test_larger_words_of_a_client_end_the_socket(gate: Stage, socket: Socket) -> None:
+async def test_larger_words_of_a_client_end_the_socket(gate: MarketStage, socket: Socket) -> None:
     """And IBKR hears nothing."""
     socket.say("x" * 65_537)
 
@@ -210,21 +210,21 @@ async def ended(socket: Socket) -> bool:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 4001])
-async def test_however_ibkr_closes_clients_hear_1000(gate: Stage, socket: Socket, code: int) -> None:
+async def test_however_ibkr_closes_clients_hear_1000(gate: MarketStage, socket: Socket, code: int) -> None:
     """Its own code is lost."""
     await gate.market.stream.end(code)
 
     assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
 
 
-async def test_a_drop_by_ibkr_is_1000_too(gate: Stage, socket: Socket) -> None:
+async def test_a_drop_by_ibkr_is_1000_too(gate: MarketStage, socket: Socket) -> None:
     """Even without a close frame."""
     await gate.cut_off()
 
     assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
 
 
-async def test_a_clients_close_ends_everything_without_an_answer(gate: Stage, socket: Socket) -> None:
+async def test_a_clients_close_ends_everything_without_an_answer(gate: MarketStage, socket: Socket) -> None:
     """The connection ends, and so does IBKR's."""
     socket.say(struct.pack("!H", 1000), CLOSE)
 
@@ -232,14 +232,14 @@ async def test_a_clients_close_ends_everything_without_an_answer(gate: Stage, so
     await within(gate.market.stream.opened(0))
 
 
-async def test_a_clients_drop_closes_ibkrs_end(gate: Stage, socket: Socket) -> None:
+async def test_a_clients_drop_closes_ibkrs_end(gate: MarketStage, socket: Socket) -> None:
     """Nothing is left behind."""
     socket.wire.drop()
 
     await within(gate.market.stream.opened(0))
 
 
-async def test_the_sixth_socket_is_open_and_silent(gate: Stage, open_socket: Open) -> None:
+async def test_the_sixth_socket_is_open_and_silent(gate: MarketStage, open_socket: Open) -> None:
     """Five have a connection to IBKR."""
     for _ in range(5):
         await open_socket()
@@ -258,7 +258,7 @@ async def test_five_sockets_do_not_stop_calls(open_socket: Open, dial: Dial) -> 
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_five_stuck_calls_do_not_stop_a_socket(gate: Stage, dial: Dial, open_socket: Open) -> None:
+async def test_five_stuck_calls_do_not_stop_a_socket(gate: MarketStage, dial: Dial, open_socket: Open) -> None:
     """Nor the other way round."""
     gate.faults.add("silence", path="/one/user")
     for wire in [await dial() for _ in range(5)]:
@@ -270,7 +270,7 @@ async def test_five_stuck_calls_do_not_stop_a_socket(gate: Stage, dial: Dial, op
     assert len(gate.market.stream.sockets) == 1
 
 
-async def test_a_socket_outlives_the_login(gate: Stage, socket: Socket) -> None:
+async def test_a_socket_outlives_the_login(gate: MarketStage, socket: Socket) -> None:
     """Unless IBKR closes it; what it says of the session's end arrives."""
     gate.log_out()
     socket.say("tic")
@@ -279,7 +279,7 @@ async def test_a_socket_outlives_the_login(gate: Stage, socket: Socket) -> None:
     assert [each["topic"] for each in said] == ["sts", "tic"]
 
 
-async def test_a_burst_arrives_complete_and_in_order(gate: Stage, socket: Socket) -> None:
+async def test_a_burst_arrives_complete_and_in_order(gate: MarketStage, socket: Socket) -> None:
     """Two thousand messages at once."""
     for number in range(2000):
         await gate.market.stream.say(str(number))
@@ -287,14 +287,14 @@ async def test_a_burst_arrives_complete_and_in_order(gate: Stage, socket: Socket
     assert [int(await within(socket.hears(BINARY))) for _ in range(2000)] == list(range(2000))
 
 
-async def test_a_restart_drops_sockets_without_a_close(gate: Stage, socket: Socket) -> None:
+async def test_a_restart_drops_sockets_without_a_close(gate: MarketStage, socket: Socket) -> None:
     """A bare end."""
     await within(gate.restart(), 40)
 
     assert await ended(socket)
 
 
-async def test_a_target_without_a_slash_leads_nowhere(gate: Stage, dial: Dial) -> None:
+async def test_a_target_without_a_slash_leads_nowhere(gate: MarketStage, dial: Dial) -> None:
     """Yes is said all the same; IBKR hears nothing, and the Gateway can be restarted as ever."""
     socket = Socket(await dial())
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage, browser_tls
+from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
 
 
-async def greeted(gate: Stage, context: ssl.SSLContext) -> ssl.SSLObject:
+async def greeted(gate: MarketStage, context: ssl.SSLContext) -> ssl.SSLObject:
     """What the handshake agreed on."""
     _, writer = await asyncio.open_connection("127.0.0.1", gate.port, ssl=context)
     found: ssl.SSLObject = writer.get_extra_info("ssl_object")
@@ -34,13 +34,13 @@ def insisting_on(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_3])
-async def test_other_versions_are_refused(gate: Stage, version: ssl.TLSVersion) -> None:
+async def test_other_versions_are_refused(gate: MarketStage, version: ssl.TLSVersion) -> None:
     """Older ones as well as newer ones."""
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await greeted(gate, insisting_on(version))
 
 
-async def test_tls_1_2_is_spoken(gate: Stage) -> None:
+async def test_tls_1_2_is_spoken(gate: MarketStage) -> None:
     """With the cipher a modern client gets."""
     agreed = await greeted(gate, browser_tls())
 
@@ -48,7 +48,7 @@ async def test_tls_1_2_is_spoken(gate: Stage) -> None:
     assert (agreed.cipher() or ("",))[0] == "ECDHE-RSA-AES256-GCM-SHA384"
 
 
-async def test_nothing_is_agreed_on_about_http(gate: Stage) -> None:
+async def test_nothing_is_agreed_on_about_http(gate: MarketStage) -> None:
     """No ALPN, so no HTTP/2."""
     context = browser_tls()
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -56,7 +56,7 @@ async def test_nothing_is_agreed_on_about_http(gate: Stage) -> None:
     assert (await greeted(gate, context)).selected_alpn_protocol() is None
 
 
-async def test_plain_http_is_closed_without_a_byte(gate: Stage) -> None:
+async def test_plain_http_is_closed_without_a_byte(gate: MarketStage) -> None:
     """No alert, no 400, nothing."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -70,7 +70,7 @@ async def test_plain_http_is_closed_without_a_byte(gate: Stage) -> None:
     writer.transport.abort()
 
 
-async def test_a_connection_that_never_greets_is_left_open(gate: Stage, moment: float) -> None:
+async def test_a_connection_that_never_greets_is_left_open(gate: MarketStage, moment: float) -> None:
     """And harms nobody."""
     mute = socket.create_connection(("127.0.0.1", gate.port))
 
@@ -83,7 +83,7 @@ async def test_a_connection_that_never_greets_is_left_open(gate: Stage, moment: 
 
 
 @pytest.fixture
-async def shown(gate: Stage, tmp_path: Path) -> dict[str, Any]:
+async def shown(gate: MarketStage, tmp_path: Path) -> dict[str, Any]:
     """The certificate, decoded; Python does that openly only for certificates it trusts."""
     der = (await greeted(gate, browser_tls())).getpeercert(binary_form=True) or b""
     path = tmp_path / "shown.pem"
@@ -111,7 +111,7 @@ async def test_the_certificate_has_expired(shown: dict[str, Any]) -> None:
     assert ended.date() == date(2019, 5, 11)
 
 
-async def test_a_client_that_verifies_is_lost(gate: Stage) -> None:
+async def test_a_client_that_verifies_is_lost(gate: MarketStage) -> None:
     """The default of every HTTP library."""
     with pytest.raises(ssl.SSLCertVerificationError):
         await greeted(gate, ssl.create_default_context())

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.gates import sign_in
 from tests.harness import within
@@ -28,7 +28,7 @@ NOBODY = "REGION=; USERID="
     ],
 )
 async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
-    gate: Stage, wire: Wire, sent: str, arrives: str
+    gate: MarketStage, wire: Wire, sent: str, arrives: str
 ) -> None:
     """Which is replaced wherever it stands."""
     await within(wire.call("GET", sent))
@@ -49,14 +49,14 @@ async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
         ("Proxy-Authorization", "Basic eA=="),
     ],
 )
-async def test_a_clients_headers_pass(gate: Stage, wire: Wire, name: str, value: str) -> None:
+async def test_a_clients_headers_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
     """Whatever a proxy in front does not want IBKR to see it has to take out itself."""
     await within(wire.call("GET", STATUS, headers={name: value}))
 
     assert gate.calls(STATUS)[-1].header(name) == value
 
 
-async def test_repeated_headers_stay_repeated(gate: Stage, wire: Wire) -> None:
+async def test_repeated_headers_stay_repeated(gate: MarketStage, wire: Wire) -> None:
     """And in order."""
     wire.say(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n".encode())
     await within(wire.hear())
@@ -67,7 +67,7 @@ async def test_repeated_headers_stay_repeated(gate: Stage, wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("Host", "evil.example"), ("Accept-Encoding", "gzip"), ("Cookie", "XYZAB=stolen")]
 )
-async def test_three_headers_do_not_pass(gate: Stage, wire: Wire, name: str, value: str) -> None:
+async def test_three_headers_do_not_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
     """Host and Cookie are the Gateway's own, compression is not asked for."""
     wire.say(f"GET {STATUS} HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode())
     await within(wire.hear())
@@ -75,7 +75,7 @@ async def test_three_headers_do_not_pass(gate: Stage, wire: Wire, name: str, val
     assert value not in (gate.calls(STATUS)[-1].header(name) or "")
 
 
-async def test_nobody_is_told_whom_a_call_is_for(gate: Stage, wire: Wire) -> None:
+async def test_nobody_is_told_whom_a_call_is_for(gate: MarketStage, wire: Wire) -> None:
     """The Gateway adds no X-Forwarded-For of its own."""
     await within(wire.call("GET", STATUS))
 
@@ -85,7 +85,7 @@ async def test_nobody_is_told_whom_a_call_is_for(gate: Stage, wire: Wire) -> Non
 # -- the one cookie jar
 
 
-def cookies(gate: Stage, part: str = STATUS) -> str:
+def cookies(gate: MarketStage, part: str = STATUS) -> str:
     """What the last such call carried."""
     return gate.calls(part)[-1].header("Cookie") or ""
 
@@ -110,7 +110,7 @@ async def test_every_client_shares_the_login(dial: Dial) -> None:
     assert stale.status == 200
 
 
-async def test_cookies_of_the_api_go_to_the_client_alone(gate: Stage, wire: Wire) -> None:
+async def test_cookies_of_the_api_go_to_the_client_alone(gate: MarketStage, wire: Wire) -> None:
     """They are not kept, not even by a name on the list; domains pass as they are."""
     line = "api=new; Domain=.ibkr.com; Path=/; Secure"
     gate.faults.add("status", path=STATUS, times=1, status=200, headers={"Set-Cookie": line})
@@ -135,7 +135,7 @@ async def test_cookies_of_the_api_go_to_the_client_alone(gate: Stage, wire: Wire
     ],
 )
 async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
-    gate: Stage, wire: Wire, line: str, kept: bool
+    gate: MarketStage, wire: Wire, line: str, kept: bool
 ) -> None:
     """Contained, not begun with; domains, ages and dates are ignored."""
     gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
@@ -146,7 +146,7 @@ async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
     assert (line.partition(";")[0] in cookies(gate)) is kept
 
 
-async def test_ibkr_cannot_delete_a_cookie(gate: Stage, wire: Wire) -> None:
+async def test_ibkr_cannot_delete_a_cookie(gate: MarketStage, wire: Wire) -> None:
     """An empty value is skipped."""
     for line in ("api=1; Path=/", "api=; Path=/; Max-Age=0"):
         gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
@@ -159,7 +159,7 @@ async def test_ibkr_cannot_delete_a_cookie(gate: Stage, wire: Wire) -> None:
 
 @pytest.mark.parametrize(("name", "kept"), [("XYZAB", True), ("XYZAB_AM.LOGIN", True), ("api", False)])
 async def test_a_client_can_bring_a_login_along_to_the_login_pages(
-    gate: Stage, wire: Wire, name: str, kept: bool
+    gate: MarketStage, wire: Wire, name: str, kept: bool
 ) -> None:
     """And it stays, for everybody."""
     await within(wire.call("GET", "/sso/Login", headers={"Cookie": f"{name}=brought"}))
@@ -169,7 +169,7 @@ async def test_a_client_can_bring_a_login_along_to_the_login_pages(
     assert (f"{name}=brought" in cookies(gate)) is kept
 
 
-async def test_clear_destroys_the_session_for_everybody(gate: Stage, wire: Wire) -> None:
+async def test_clear_destroys_the_session_for_everybody(gate: MarketStage, wire: Wire) -> None:
     """Any page on the machine can do that."""
     await within(wire.call("GET", "/clear"))
 
@@ -177,7 +177,7 @@ async def test_clear_destroys_the_session_for_everybody(gate: Stage, wire: Wire)
     assert cookies(gate) == NOBODY
 
 
-async def test_a_clients_logout_is_only_forwarded(gate: Stage, wire: Wire) -> None:
+async def test_a_clients_logout_is_only_forwarded(gate: MarketStage, wire: Wire) -> None:
     """The jar keeps the dead cookies, and the Gateway goes on believing."""
     assert (await within(wire.call("POST", "/v1/api/logout"))).status == 200
 
@@ -186,7 +186,7 @@ async def test_a_clients_logout_is_only_forwarded(gate: Stage, wire: Wire) -> No
     assert (await within(wire.call("GET", "/v1/api/iserver/reauthenticate"))).json() == {"message": "triggered"}
 
 
-async def test_a_restart_forgets_the_login(gate: Stage, moment: float) -> None:
+async def test_a_restart_forgets_the_login(gate: MarketStage, moment: float) -> None:
     """Cookies live in memory alone; a new login works."""
     await within(gate.restart(), 40)
     wire = await connect(gate, moment=moment)
@@ -199,7 +199,7 @@ async def test_a_restart_forgets_the_login(gate: Stage, moment: float) -> None:
     assert (forgotten.status, again.status) == (401, 200)
 
 
-async def test_a_restart_drops_who_is_connected(gate: Stage, wire: Wire) -> None:
+async def test_a_restart_drops_who_is_connected(gate: MarketStage, wire: Wire) -> None:
     """A bare end of the connection, whatever was being waited for."""
     gate.faults.add("silence", path=STATUS)
     wire.ask("GET", STATUS)

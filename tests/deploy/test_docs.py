@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.config.settings import load
+from ibkr_bridge.config.settings import load_settings
 from tests.deploy.conftest import ROOT
 
 IBEAM = (ROOT / "docs" / "ibeam.md").read_text()
@@ -33,7 +33,7 @@ def test_the_secrets_are_made_so_that_containers_can_read_them(tmp_path: Path) -
         "ibeam_password": 0o444,
         "ibkr_bridge_key": 0o444,
     }
-    assert load({"IBKR_BRIDGE_KEY_FILE": str(secrets / "ibkr_bridge_key")}, None).key
+    assert load_settings({"IBKR_BRIDGE_KEY_FILE": str(secrets / "ibkr_bridge_key")}, None).key
 
 
 def test_the_secrets_are_those_the_compose_file_reads(compose: Any) -> None:

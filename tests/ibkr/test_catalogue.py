@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 import ibkr_bridge
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED
-from ibkr_bridge.ibkr.catalogue import API, AUTH_STATUS, CATALOGUE, VALIDATE, account_in, decoded, find, met, target
-from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Holds, Layer, Order
+from ibkr_bridge.ibkr.catalogue import (
+    API_PREFIX,
+    AUTH_STATUS,
+    CATALOGUE,
+    VALIDATE,
+    account_from_path,
+    api_path,
+    decode_segments,
+    endpoint_of,
+    match,
+)
+from ibkr_bridge.ibkr.endpoint import CacheTag, Effect, Endpoint, Layer, OrderOperation
 
 HERE = Path(__file__).parents[1]
 FYI = (
@@ -27,17 +37,17 @@ SEGMENTS = st.lists(
 )
 
 
-def named(row: Endpoint) -> str:
+def named(endpoint: Endpoint) -> str:
     """A row as a person would say it."""
-    return f"{row.method} {row.path}"
+    return f"{endpoint.method} {endpoint.path}"
 
 
-@pytest.mark.parametrize("row", CATALOGUE, ids=named)
-def test_every_row_can_be_reached(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
+def test_every_row_can_be_reached(endpoint: Endpoint) -> None:
     """A row that stands below a wider one would be forgotten, with its rules."""
-    example = tuple("DU1234567" if part == "{accountId}" else part.strip("{}") for part in row.segments)
+    example = tuple("DU1234567" if part == "{accountId}" else part.strip("{}") for part in endpoint.segments)
 
-    assert find(row.method, example) is row
+    assert match(endpoint.method, example) is endpoint
 
 
 PUBLISHED = [line.split() for line in (HERE / "published_paths.txt").read_text().splitlines() if line[0] != "#"]
@@ -46,18 +56,22 @@ PUBLISHED = [line.split() for line in (HERE / "published_paths.txt").read_text()
 @pytest.mark.parametrize(("method", "path", "row"), [(m, p, r) for m, p, _, r in PUBLISHED], ids=lambda part: part)
 def test_every_published_path_meets_its_row(method: str, path: str, row: str) -> None:
     """Whatever IBKR's documents name is known, and meant by the row that is about it."""
-    found = find(method, tuple("7" if part == "{}" else part for part in decoded(path)))
+    found = match(method, tuple("7" if part == "{}" else part for part in decode_segments(path)))
 
-    assert (found.path, found.known) == (row, True)
+    assert (found.path, found.is_listed) == (row, True)
 
 
-@pytest.mark.parametrize("row", CATALOGUE, ids=named)
-def test_a_rows_figures_agree(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
+def test_a_rows_figures_agree(endpoint: Endpoint) -> None:
     """Only what reads is told again, no longer than IBKR lets us ask anew; what costs or changes never is."""
-    assert row.fresh == 0 or row.shareable
-    told = row.reads and row.segments != VALIDATE  # which no caller can ask
-    assert row.pace is None or row.pace.calls > 1 or row.fresh == (row.pace.seconds if told else 0)
-    assert row.pace is None or row.pace.source in ("GUIDE", "CLIENTS")
+    assert endpoint.ttl_s == 0 or endpoint.is_shareable
+    told = endpoint.is_read and endpoint.segments != VALIDATE  # which no caller can ask
+    assert (
+        endpoint.rate_limit is None
+        or endpoint.rate_limit.calls > 1
+        or endpoint.ttl_s == (endpoint.rate_limit.period_s if told else 0)
+    )
+    assert endpoint.rate_limit is None or endpoint.rate_limit.source in ("GUIDE", "CLIENTS")
 
 
 @pytest.mark.parametrize(
@@ -83,67 +97,71 @@ def test_a_rows_figures_agree(row: Endpoint) -> None:
 )
 def test_ibkrs_limits_are_those_of_its_table(method: str, path: str, calls: int, seconds: float) -> None:
     """The GUIDE's table of limits, said once more."""
-    pace = met(method, path).pace
+    pace = endpoint_of(method, path).rate_limit
 
     assert pace is not None
-    assert (pace.calls, pace.seconds) == (calls, seconds)
+    assert (pace.calls, pace.period_s) == (calls, seconds)
 
 
 def test_no_two_rows_say_the_same() -> None:
     """Two truths about one path are one too many."""
-    shapes = [(row.method, re.sub(r"\{\w+\}", "{}", row.path)) for row in CATALOGUE]
+    shapes = [(endpoint.method, re.sub(r"\{\w+\}", "{}", endpoint.path)) for endpoint in CATALOGUE]
 
     assert len(set(shapes)) == len(shapes)
 
 
 def test_nothing_that_signs_in_or_out_is_in_the_table() -> None:
     """Such paths are never bridged, whatever the prefixes; of what lies beside them the keeper alone asks one read."""
-    beside = [row for row in CATALOGUE if row.segments[0] in NEVER_BRIDGED]
+    beside = [endpoint for endpoint in CATALOGUE if endpoint.segments[0] in NEVER_BRIDGED]
 
-    assert [(row.method, row.segments, row.effect) for row in beside] == [("GET", VALIDATE, Effect.READ)]
+    assert [(endpoint.method, endpoint.segments, endpoint.effect) for endpoint in beside] == [
+        ("GET", VALIDATE, Effect.READ)
+    ]
 
 
-@pytest.mark.parametrize("row", [row for row in CATALOGUE if row.order], ids=named)
-def test_whatever_belongs_to_an_order_trades(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint in CATALOGUE if endpoint.operation], ids=named)
+def test_whatever_belongs_to_an_order_trades(endpoint: Endpoint) -> None:
     """A part of an order's life that counted as reading would pass every rule; only a preview is one."""
-    assert row.effect is (Effect.READ if row.order is Order.PREVIEW else Effect.TRADE)
+    assert endpoint.effect is (Effect.READ if endpoint.operation is OrderOperation.PREVIEW else Effect.TRADE)
 
 
-@pytest.mark.parametrize("row", [row for row in CATALOGUE if row.effect is Effect.CHANGE], ids=named)
-def test_what_changes_without_trading_makes_stale_what_users_keep(row: Endpoint) -> None:
+@pytest.mark.parametrize(
+    "endpoint", [endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.CHANGE], ids=named
+)
+def test_what_changes_without_trading_makes_stale_what_users_keep(endpoint: Endpoint) -> None:
     """Watchlists, alerts, which account is selected; another account's orders are others."""
-    assert row.spoils == (Holds.ORDERS, Holds.ACCOUNT, Holds.MARKET)
-    assert not row.repeatable
-    assert row.order is None
+    assert endpoint.invalidates == (CacheTag.ORDERS, CacheTag.ACCOUNT, CacheTag.MARKET)
+    assert not endpoint.is_repeatable
+    assert endpoint.operation is None
 
 
-@pytest.mark.parametrize("row", CATALOGUE, ids=named)
-def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
+def test_what_starts_with_iserver_needs_the_brokerage_session(endpoint: Endpoint) -> None:
     """But for the calls that ask for it; the rest needs only the login, and works while it is reopened."""
-    needed = row.segments[0] in ("iserver", "md") and "auth" not in row.path
+    needed = endpoint.segments[0] in ("iserver", "md") and "auth" not in endpoint.path
 
-    assert row.layer is (Layer.BROKERAGE if needed else Layer.LOGIN)
+    assert endpoint.layer is (Layer.BROKERAGE if needed else Layer.LOGIN)
 
 
 @pytest.mark.parametrize(
     ("method", "path", "effect", "order"),
     [
-        ("POST", "iserver/account/DU1/orders", Effect.TRADE, Order.PLACE),
-        ("POST", "iserver/account/DU1/order", Effect.TRADE, Order.PLACE),
-        ("POST", "iserver/account/orders/group", Effect.TRADE, Order.PLACE),
-        ("POST", "iserver/account/DU1/orders/whatif", Effect.READ, Order.PREVIEW),
-        ("POST", "iserver/account/DU1/order/whatif", Effect.READ, Order.PREVIEW),
-        ("POST", "iserver/account/orders/whatif", Effect.TRADE, Order.PLACE),
-        ("POST", "iserver/account/DU1/order/77", Effect.TRADE, Order.MODIFY),
-        ("DELETE", "iserver/account/DU1/order/77", Effect.TRADE, Order.CANCEL),
-        ("DELETE", "iserver/account/DU1/order/whatif", Effect.TRADE, Order.CANCEL),
+        ("POST", "iserver/account/DU1/orders", Effect.TRADE, OrderOperation.PLACE),
+        ("POST", "iserver/account/DU1/order", Effect.TRADE, OrderOperation.PLACE),
+        ("POST", "iserver/account/orders/group", Effect.TRADE, OrderOperation.PLACE),
+        ("POST", "iserver/account/DU1/orders/whatif", Effect.READ, OrderOperation.PREVIEW),
+        ("POST", "iserver/account/DU1/order/whatif", Effect.READ, OrderOperation.PREVIEW),
+        ("POST", "iserver/account/orders/whatif", Effect.TRADE, OrderOperation.PLACE),
+        ("POST", "iserver/account/DU1/order/77", Effect.TRADE, OrderOperation.MODIFY),
+        ("DELETE", "iserver/account/DU1/order/77", Effect.TRADE, OrderOperation.CANCEL),
+        ("DELETE", "iserver/account/DU1/order/whatif", Effect.TRADE, OrderOperation.CANCEL),
         ("DELETE", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
         ("PUT", "iserver/account/DU1/orders/whatif", Effect.TRADE, None),
-        ("POST", "iserver/reply/abc", Effect.TRADE, Order.REPLY),
-        ("POST", "iserver/notification", Effect.TRADE, Order.ANSWER),
-        ("POST", "ccp/order", Effect.TRADE, Order.PLACE),
-        ("PUT", "ccp/order", Effect.TRADE, Order.MODIFY),
-        ("DELETE", "ccp/order", Effect.TRADE, Order.CANCEL),
+        ("POST", "iserver/reply/abc", Effect.TRADE, OrderOperation.REPLY),
+        ("POST", "iserver/notification", Effect.TRADE, OrderOperation.ANSWER),
+        ("POST", "ccp/order", Effect.TRADE, OrderOperation.PLACE),
+        ("PUT", "ccp/order", Effect.TRADE, OrderOperation.MODIFY),
+        ("DELETE", "ccp/order", Effect.TRADE, OrderOperation.CANCEL),
         ("POST", "iserver/questions/suppress", Effect.TRADE, None),
         ("POST", "iserver/questions/suppress/reset", Effect.TRADE, None),
         ("POST", "iserver/account/allocation/group", Effect.TRADE, None),
@@ -168,27 +186,27 @@ def test_what_starts_with_iserver_needs_the_brokerage_session(row: Endpoint) -> 
         ("HEAD", "iserver/accounts", Effect.TRADE, None),
     ],
 )
-def test_what_a_call_does(method: str, path: str, effect: Effect, order: Order | None) -> None:
+def test_what_a_call_does(method: str, path: str, effect: Effect, order: OrderOperation | None) -> None:
     """Money hangs on this table."""
-    row = find(method, tuple(path.split("/")))
+    endpoint = match(method, tuple(path.split("/")))
 
-    assert (row.effect, row.order) == (effect, order)
+    assert (endpoint.effect, endpoint.operation) == (effect, order)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "BREW"]), SEGMENTS)
 def test_what_is_unknown_is_taken_cautiously(method: str, segments: list[str]) -> None:
     """Every path has a row; one nobody foresaw reads only by GET, and its words never reach a log."""
-    row = find(method, tuple(segments))
+    endpoint = match(method, tuple(segments))
 
-    assert row in CATALOGUE or (row.effect is Effect.READ) == (method == "GET")
-    assert row in CATALOGUE or re.fullmatch(r"/(\?|iserver|portfolio|marketdata|[a-z0-9]+)/\*", row.path)
+    assert endpoint in CATALOGUE or (endpoint.effect is Effect.READ) == (method == "GET")
+    assert endpoint in CATALOGUE or re.fullmatch(r"/(\?|iserver|portfolio|marketdata|[a-z0-9]+)/\*", endpoint.path)
 
 
 def test_an_unknown_path_names_only_prefixes_we_know() -> None:
     """Account numbers and keys end up in paths."""
-    assert find("GET", ("DU1234567", "x")).path == "/?/*"
-    assert find("GET", ("iserver", "DU1234567")).path == "/iserver/*"
+    assert match("GET", ("DU1234567", "x")).path == "/?/*"
+    assert match("GET", ("iserver", "DU1234567")).path == "/iserver/*"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +223,7 @@ def test_an_account_in_the_path_is_found(method: str, path: str, account: str | 
     """The rules judge the account the path names."""
     segments = tuple(path.split("/"))
 
-    assert account_in(find(method, segments), segments) == account
+    assert account_from_path(match(method, segments), segments) == account
 
 
 @pytest.mark.parametrize(
@@ -220,7 +238,7 @@ def test_an_account_in_the_path_is_found(method: str, path: str, account: str | 
 )
 def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ...]) -> None:
     """The rules read what IBKR will read."""
-    assert decoded(path) == segments
+    assert decode_segments(path) == segments
 
 
 @pytest.mark.parametrize(
@@ -236,22 +254,22 @@ def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ..
 )
 def test_a_callers_path_meets_its_row(path: str, row: str) -> None:
     """However it is written."""
-    assert met("GET", path).path == row
+    assert endpoint_of("GET", path).path == row
 
 
 def test_only_listed_reads_by_get_may_be_asked_twice() -> None:
     """Nothing that trades, concerns the session, costs money, gives quotes back, or is unknown."""
-    rows = [row for row in CATALOGUE if row.repeatable]
+    rows = [endpoint for endpoint in CATALOGUE if endpoint.is_repeatable]
 
-    assert {(row.method, row.effect) for row in rows} == {("GET", Effect.READ)}
-    assert not [row.path for row in rows if "unsubscribe" in row.path]
-    assert not met("GET", "/iserver/whatever/it/is").repeatable
+    assert {(endpoint.method, endpoint.effect) for endpoint in rows} == {("GET", Effect.READ)}
+    assert not [endpoint.path for endpoint in rows if "unsubscribe" in endpoint.path]
+    assert not endpoint_of("GET", "/iserver/whatever/it/is").is_repeatable
     assert len(rows) > 30
 
 
 def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:
     """Without it nothing is forwarded."""
-    assert target(AUTH_STATUS) == f"{API}/iserver/auth/status"
+    assert api_path(AUTH_STATUS) == f"{API_PREFIX}/iserver/auth/status"
 
 
 def test_no_other_room_names_a_path_of_ibkr() -> None:
@@ -277,16 +295,16 @@ def test_no_other_room_names_a_path_of_ibkr() -> None:
 )
 def test_what_a_call_makes_stale_and_what_it_leaves(method: str, path: str, stale: str, not_stale: str) -> None:
     """An order moves orders and money; what IBKR tells once in a quarter of an hour outlives it."""
-    row = met(method, path)
+    endpoint = endpoint_of(method, path)
 
-    def holds(path: str) -> Holds:
-        return met("POST" if path.startswith("/pa/") else "GET", path).holds
+    def holds(path: str) -> CacheTag:
+        return endpoint_of("POST" if path.startswith("/pa/") else "GET", path).cache_tag
 
-    assert holds(stale) in row.spoils
-    assert holds(not_stale) not in row.spoils
+    assert holds(stale) in endpoint.invalidates
+    assert holds(not_stale) not in endpoint.invalidates
 
 
 def test_reading_makes_nothing_stale() -> None:
     """Whatever is read."""
-    assert not [row.path for row in CATALOGUE if row.reads and row.spoils]
-    assert not [row.path for row in CATALOGUE if not row.reads and not row.spoils]
+    assert not [endpoint.path for endpoint in CATALOGUE if endpoint.is_read and endpoint.invalidates]
+    assert not [endpoint.path for endpoint in CATALOGUE if not endpoint.is_read and not endpoint.invalidates]

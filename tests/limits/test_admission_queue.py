@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from bench.counting import busiest
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.ibkr.catalogue import CATALOGUE, find
-from ibkr_bridge.ibkr.endpoint import Endpoint, Pace
-from ibkr_bridge.limits.admission_queue import Guest, Importance, Limits, Room
+from ibkr_bridge.ibkr.catalogue import CATALOGUE, match
+from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, Priority, QueuedCall
 from tests.limits.walked import Coming, by_row, walk
 
-SESSION, ORDERS, READS = Importance
+SESSION, ORDERS, READS = Priority
 LIMITS = Limits()
-PLAIN = find("GET", ("portfolio", "DU1", "meta"))
-ORDERS_LIST = find("GET", ("iserver", "account", "orders"))
-PLACE = find("POST", ("iserver", "account", "DU1", "orders"))
-SHORT = [row for row in CATALOGUE if row.pace is None or row.pace.seconds <= 5.0]
+PLAIN = match("GET", ("portfolio", "DU1", "meta"))
+ORDERS_LIST = match("GET", ("iserver", "account", "orders"))
+PLACE = match("POST", ("iserver", "account", "DU1", "orders"))
+SHORT = [endpoint for endpoint in CATALOGUE if endpoint.rate_limit is None or endpoint.rate_limit.period_s <= 5.0]
 LEARNING = 0.1  # seconds; how long answers take is only known approximately
 DELAYS = st.floats(0.0, 30.0)
 
@@ -33,7 +33,7 @@ def comings(draw: st.DrawFn) -> list[Coming]:
             Coming(
                 draw(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0.0, 20.0)),
                 draw(st.sampled_from(SHORT)),
-                draw(st.sampled_from(Importance)),
+                draw(st.sampled_from(Priority)),
                 draw(st.sampled_from(["one", "two", "three"])),
                 seen,
                 seen + then,
@@ -52,11 +52,11 @@ def test_no_window_at_the_far_side_ever_holds_more_than_its_limit(crowd: list[Co
     sent = [gone.seen for gone in served if gone.coming.sent]
 
     assert len(served) == len(crowd)
-    assert LIMITS.everything is not None
-    assert busiest(sent, LIMITS.everything.seconds) <= LIMITS.everything.calls
-    for row, times in by_row(served).items():
-        assert row.pace is not None
-        assert busiest(times, row.pace.seconds) <= row.pace.calls, row.path
+    assert LIMITS.total is not None
+    assert busiest(sent, LIMITS.total.period_s) <= LIMITS.total.calls
+    for endpoint, times in by_row(served).items():
+        assert endpoint.rate_limit is not None
+        assert busiest(times, endpoint.rate_limit.period_s) <= endpoint.rate_limit.calls, endpoint.path
 
 
 @pytest.mark.slow
@@ -73,10 +73,10 @@ def test_never_more_inside_than_there_are_places(crowd: list[Coming]) -> None:
         for change in ((gone.began, 1), (gone.began + gone.coming.answered_after, -1))
     ]
 
-    assert most(changes) <= LIMITS.places
+    assert most(changes) <= LIMITS.slots
     # an order may stand in a place of theirs, so that reads alone are told apart only where there are no orders
     if not any(gone.coming.importance is ORDERS for gone in served):
-        assert most(reads) <= LIMITS.places - LIMITS.for_orders
+        assert most(reads) <= LIMITS.slots - LIMITS.slots_for_orders
 
 
 def most(changes: list[tuple[float, int]]) -> int:
@@ -90,17 +90,17 @@ def most(changes: list[tuple[float, int]]) -> int:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    rows=st.lists(st.sampled_from([PLAIN, ORDERS_LIST, find("POST", ("iserver", "scanner", "run"))]), max_size=30),
+    rows=st.lists(st.sampled_from([PLAIN, ORDERS_LIST, match("POST", ("iserver", "scanner", "run"))]), max_size=30),
     answered=st.floats(0.0, 0.1),
 )
 def test_the_time_that_is_told_is_within_one_period_of_the_truth(rows: list[Endpoint], answered: float) -> None:
     """For a crowd of one importance that is answered as IBKR usually does."""
     before = [Coming(n * 1.5, PLAIN, READS, "one", 0.0, answered) for n in range(12)]
 
-    served = walk(LIMITS, [*before, *(Coming(30.0, row, READS, "one", 0.0, answered) for row in rows)])
+    served = walk(LIMITS, [*before, *(Coming(30.0, endpoint, READS, "one", 0.0, answered) for endpoint in rows)])
 
     for gone in served:
-        period = max(1.0, gone.coming.row.pace.seconds if gone.coming.row.pace else 0.0)
+        period = max(1.0, gone.coming.endpoint.rate_limit.period_s if gone.coming.endpoint.rate_limit else 0.0)
         assert abs(gone.coming.at + gone.told - gone.began) <= period + LEARNING
 
 
@@ -129,7 +129,7 @@ def test_a_row_that_has_to_wait_holds_nobody_else_up() -> None:
     lists = [Coming(0.0, ORDERS_LIST, READS, "app", 0.0, 0.01) for _ in range(3)]
     other = Coming(0.1, PLAIN, READS, "app", 0.0, 0.01)
 
-    began = [(gone.coming.row, round(gone.began, 2)) for gone in walk(LIMITS, [*lists, other])]
+    began = [(gone.coming.endpoint, round(gone.began, 2)) for gone in walk(LIMITS, [*lists, other])]
 
     assert began == [(ORDERS_LIST, 0.0), (PLAIN, 0.1), (ORDERS_LIST, 5.01), (ORDERS_LIST, 10.02)]
 
@@ -147,51 +147,51 @@ def test_keys_take_turns() -> None:
 
 def test_a_call_sent_again_is_counted_twice_or_not_sent() -> None:
     """A connection that broke before an answer: IBKR may have counted the first one."""
-    limits = Limits(everything=Pace(2, 1.0, "test"))
-    room, guest = Room(limits), Guest(PLAIN, READS, "one")
-    room.arrive(guest)
-    room.next(0.0)
+    limits = Limits(total=RateLimit(2, 1.0, "test"))
+    queue, queued_call = AdmissionQueue(limits), QueuedCall(PLAIN, READS, "one")
+    queue.enqueue(queued_call)
+    queue.admit_next(0.0)
 
-    first, second = room.again(guest, 0.0), room.again(guest, 0.0)
-    room.leave(guest, 0.5, sent=True)
+    first, second = queue.readmit(queued_call, 0.0), queue.readmit(queued_call, 0.0)
+    queue.release(queued_call, 0.5, sent=True)
 
-    assert (first, second, room.used(1.0), room.used(1.6)) == (True, False, 2, 0)
+    assert (first, second, queue.budget_used(1.0), queue.budget_used(1.6)) == (True, False, 2, 0)
 
 
 def test_a_call_that_was_never_sent_costs_nothing() -> None:
     """Its caller hung up: the place is free at once, the limit too."""
-    room, guest = Room(LIMITS), Guest(ORDERS_LIST, READS, "one")
-    room.arrive(guest)
-    room.next(0.0)
+    queue, queued_call = AdmissionQueue(LIMITS), QueuedCall(ORDERS_LIST, READS, "one")
+    queue.enqueue(queued_call)
+    queue.admit_next(0.0)
 
-    room.leave(guest, 0.1, sent=False)
-    again = Guest(ORDERS_LIST, READS, "two")
-    room.arrive(again)
+    queue.release(queued_call, 0.1, sent=False)
+    again = QueuedCall(ORDERS_LIST, READS, "two")
+    queue.enqueue(again)
 
-    assert room.next(0.1) is again
+    assert queue.admit_next(0.1) is again
 
 
 def test_who_stops_waiting_is_forgotten() -> None:
     """And was not waiting, once inside."""
-    room, one, two = Room(LIMITS), Guest(PLAIN, READS, "one"), Guest(PLAIN, READS, "one")
-    room.arrive(one)
-    room.arrive(two)
+    queue, one, two = AdmissionQueue(LIMITS), QueuedCall(PLAIN, READS, "one"), QueuedCall(PLAIN, READS, "one")
+    queue.enqueue(one)
+    queue.enqueue(two)
 
-    assert (room.forget(one), room.forget(one)) == (True, False)
-    assert room.next(0.0) is two
-    assert room.forget(two) is False
-    assert room.next_change(0.0) is None
+    assert (queue.remove(one), queue.remove(one)) == (True, False)
+    assert queue.admit_next(0.0) is two
+    assert queue.remove(two) is False
+    assert queue.next_change_at(0.0) is None
 
 
 def test_a_queue_has_an_end_and_each_importance_its_own() -> None:
     """Reads without number keep no cancel out."""
-    room = Room(Limits(queue=2))
+    queue = AdmissionQueue(Limits(max_queued=2))
     for _ in range(2):
-        room.arrive(Guest(PLAIN, READS, "one"))
+        queue.enqueue(QueuedCall(PLAIN, READS, "one"))
 
     with pytest.raises(Busy):
-        room.arrive(Guest(PLAIN, READS, "two"))
-    room.arrive(Guest(PLACE, ORDERS, "one"))
+        queue.enqueue(QueuedCall(PLAIN, READS, "two"))
+    queue.enqueue(QueuedCall(PLACE, ORDERS, "one"))
 
-    assert room.waiting() == {SESSION: 0, ORDERS: 1, READS: 2}
-    assert repr(room) == "<Room 0/4 taken, 3 waiting>"
+    assert queue.waiting() == {SESSION: 0, ORDERS: 1, READS: 2}
+    assert repr(queue) == "<AdmissionQueue 0/4 taken, 3 waiting>"

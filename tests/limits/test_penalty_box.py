@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.errors import Paced, PenaltyBox
-from ibkr_bridge.events import BoxDeclared, Bus, Fact, RowClosed, StateTrouble
-from ibkr_bridge.ibkr.catalogue import find
-from ibkr_bridge.limits.penalty_box import BOX, LONGEST, Penalty
+from ibkr_bridge.errors import InPenaltyBox, RateLimited
+from ibkr_bridge.events import Bus, EndpointRateLimited, Event, PenaltyBoxEntered, StateUnavailable
+from ibkr_bridge.ibkr.catalogue import match
+from ibkr_bridge.limits.penalty_box import BOX_S, MAX_RETRY_AFTER_S, PenaltyBox
 from tests.clocks import ManualClock
 
-ORDERS = find("GET", ("iserver", "account", "orders"))
-HISTORY = find("GET", ("iserver", "marketdata", "history"))
-META = find("GET", ("portfolio", "DU1", "meta"))
-PLACE = find("POST", ("iserver", "account", "DU1", "orders"))
-CANCEL = find("DELETE", ("iserver", "account", "DU1", "order", "1"))
-Box = Callable[[], Penalty]
+ORDERS = match("GET", ("iserver", "account", "orders"))
+HISTORY = match("GET", ("iserver", "marketdata", "history"))
+META = match("GET", ("portfolio", "DU1", "meta"))
+PLACE = match("POST", ("iserver", "account", "DU1", "orders"))
+CANCEL = match("DELETE", ("iserver", "account", "DU1", "order", "1"))
+Box = Callable[[], PenaltyBox]
 
 
 @pytest.fixture
@@ -28,84 +28,84 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def facts() -> list[Fact]:
+def events_seen() -> list[Event]:
     """What was announced."""
     return []
 
 
 @pytest.fixture
-def box(tmp_path: Path, clock: ManualClock, facts: list[Fact]) -> Box:
+def box(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> Box:
     """A box as a bridge that is started finds it."""
 
-    def opened() -> Penalty:
+    def opened() -> PenaltyBox:
         bus = Bus()
-        bus.listen(facts.append)
-        penalty = Penalty(tmp_path / "main.penalty.json", bus, clock.utc)
-        penalty.load()
-        return penalty
+        bus.subscribe(events_seen.append)
+        penalty_box = PenaltyBox(tmp_path / "main.penalty.json", bus, clock.utc)
+        penalty_box.load()
+        return penalty_box
 
     return opened
 
 
-def test_one_row_that_is_refused_waits_for_its_period(box: Box, clock: ManualClock, facts: list[Fact]) -> None:
+def test_one_row_that_is_refused_waits_for_its_period(box: Box, clock: ManualClock, events_seen: list[Event]) -> None:
     """The others go on."""
-    penalty = box()
-    error = penalty.refused(ORDERS, None)
+    penalty_box = box()
+    error = penalty_box.on_429(ORDERS, None)
 
-    penalty.check(META)
-    with pytest.raises(Paced) as caught:
-        penalty.check(ORDERS)
+    penalty_box.check(META)
+    with pytest.raises(RateLimited) as caught:
+        penalty_box.check(ORDERS)
     clock.advance(5.0)
-    penalty.check(ORDERS)
+    penalty_box.check(ORDERS)
 
-    assert (type(error), error.retry_after, caught.value.retry_after) == (Paced, 5.0, 5.0)
-    assert penalty.closed == {}
-    assert facts == [RowClosed(ORDERS.path, 5.0)]
+    assert (type(error), error.retry_after, caught.value.retry_after) == (RateLimited, 5.0, 5.0)
+    assert penalty_box.closed_endpoints == {}
+    assert events_seen == [EndpointRateLimited(ORDERS.path, 5.0)]
 
 
-@pytest.mark.parametrize(("said", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, LONGEST)])
+@pytest.mark.parametrize(("said", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, MAX_RETRY_AFTER_S)])
 def test_how_long_is_what_ibkr_says_where_it_does(box: Box, said: float | None, seconds: float) -> None:
     """Within reason; a row without a pace is left alone for a while."""
-    assert box().refused(HISTORY, said).retry_after == seconds
+    assert box().on_429(HISTORY, said).retry_after == seconds
 
 
-def test_a_second_row_is_the_box(box: Box, clock: ManualClock, facts: list[Fact]) -> None:
+def test_a_second_row_is_the_box(box: Box, clock: ManualClock, events_seen: list[Event]) -> None:
     """For a quarter of an hour: reads and new orders wait, cancels are tried."""
-    penalty = box()
-    penalty.refused(ORDERS, None)
+    penalty_box = box()
+    penalty_box.on_429(ORDERS, None)
 
-    error = penalty.refused(META, None)
+    error = penalty_box.on_429(META, None)
 
-    assert isinstance(error, PenaltyBox)
-    for row in (META, HISTORY, PLACE):
-        with pytest.raises(PenaltyBox):
-            penalty.check(row)
-    penalty.check(CANCEL)
-    assert penalty.box_left == pytest.approx(BOX)
-    assert [fact for fact in facts if isinstance(fact, BoxDeclared)] == [BoxDeclared(900)]
-    clock.advance(BOX)
-    penalty.check(PLACE)
+    assert isinstance(error, InPenaltyBox)
+    for endpoint in (META, HISTORY, PLACE):
+        with pytest.raises(InPenaltyBox):
+            penalty_box.check(endpoint)
+    penalty_box.check(CANCEL)
+    assert penalty_box.box_left_s == pytest.approx(BOX_S)
+    assert [event for event in events_seen if isinstance(event, PenaltyBoxEntered)] == [PenaltyBoxEntered(900)]
+    clock.advance(BOX_S)
+    penalty_box.check(PLACE)
 
 
 def test_the_same_row_again_is_not(box: Box) -> None:
     """A burst of one kind."""
-    penalty = box()
+    penalty_box = box()
 
-    assert [type(penalty.refused(HISTORY, None)) for _ in range(3)] == [Paced] * 3
-    assert penalty.box_left == 0
+    assert [type(penalty_box.on_429(HISTORY, None)) for _ in range(3)] == [RateLimited] * 3
+    assert penalty_box.box_left_s == 0
 
 
 def test_it_outlives_a_restart(box: Box, clock: ManualClock) -> None:
     """And a restart does not shorten it, nor make it longer."""
     before = box()
-    before.refused(ORDERS, None)
-    before.declare()
+    before.on_429(ORDERS, None)
+    before.enter()
     clock.advance(100.0)
 
     after = box()
 
-    assert after.box_left == pytest.approx(BOX - 100.0)
-    assert repr(after) == "<Penalty box 800 s, 1 rows>"
+    assert after.box_left_s == pytest.approx(BOX_S - 100.0)
+    assert repr(after) == "<PenaltyBox box 800 s, 1 rows>"
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_a_file_that_makes_no_sense_closes_nothing_for_long(box: Box, tmp_path: 
     """IBKR will say it again."""
     (tmp_path / "main.penalty.json").write_text(text)
 
-    assert box().box_left <= LONGEST
+    assert box().box_left_s <= MAX_RETRY_AFTER_S
 
 
-def test_a_disk_that_is_full_is_told(tmp_path: Path, clock: ManualClock, facts: list[Fact]) -> None:
+def test_a_disk_that_is_full_is_told(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> None:
     """The box holds all the same."""
     bus = Bus()
-    bus.listen(facts.append)
-    penalty = Penalty(tmp_path / "missing" / "x.json", bus, clock.utc)
+    bus.subscribe(events_seen.append)
+    penalty_box = PenaltyBox(tmp_path / "missing" / "x.json", bus, clock.utc)
 
-    penalty.declare()
+    penalty_box.enter()
 
-    assert penalty.box_left > 0
-    assert [type(fact) for fact in facts] == [BoxDeclared, StateTrouble]
+    assert penalty_box.box_left_s > 0
+    assert [type(event) for event in events_seen] == [PenaltyBoxEntered, StateUnavailable]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission_queue import Guest, Importance, Limits, Room
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, Priority, QueuedCall
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Coming:
     """Somebody who will come: when, what for, and how their call fares (seconds until it is seen, and answered)."""
 
     at: float
-    row: Endpoint
-    importance: Importance
+    endpoint: Endpoint
+    importance: Priority
     key: str
     seen_after: float
     answered_after: float
@@ -37,26 +37,26 @@ class Gone:
 
 def walk(limits: Limits, comings: Iterable[Coming]) -> list[Gone]:
     """Let everybody come and be served; the log of it in the order they began."""
-    room, served, order = Room(limits), [], 0
-    told: dict[Guest, tuple[Coming, float]] = {}
-    events: list[tuple[float, int, Coming | Guest | None]] = []
+    queue, served, order = AdmissionQueue(limits), [], 0
+    told: dict[QueuedCall, tuple[Coming, float]] = {}
+    events: list[tuple[float, int, Coming | QueuedCall | None]] = []
     for coming in comings:
         order += 1
         heapq.heappush(events, (coming.at, order, coming))
     while events:
         now, _, event = heapq.heappop(events)
         if isinstance(event, Coming):
-            guest = Guest(event.row, event.importance, event.key)
-            room.arrive(guest)
-            told[guest] = (event, room.wait(guest, now))
+            queued_call = QueuedCall(event.endpoint, event.importance, event.key)
+            queue.enqueue(queued_call)
+            told[queued_call] = (event, queue.estimate_wait(queued_call, now))
         elif event is not None:
-            room.leave(event, now, sent=told[event][0].sent)
-        while guest_in := room.next(now):
+            queue.release(event, now, sent=told[event][0].sent)
+        while guest_in := queue.admit_next(now):
             coming, wait = told[guest_in]
             served.append(Gone(coming, wait, now, now + coming.seen_after))
             order += 1
             heapq.heappush(events, (now + coming.answered_after, order, guest_in))
-        if (at := room.next_change(now)) is not None:
+        if (at := queue.next_change_at(now)) is not None:
             order += 1
             heapq.heappush(events, (at, order, None))
     return served
@@ -66,6 +66,6 @@ def by_row(served: Iterable[Gone]) -> dict[Endpoint, list[float]]:
     """When the far side saw the calls of each row that has a pace; only those that were sent."""
     seen: dict[Endpoint, list[float]] = defaultdict(list)
     for gone in served:
-        if gone.coming.sent and gone.coming.row.pace is not None:
-            seen[gone.coming.row].append(gone.seen)
+        if gone.coming.sent and gone.coming.endpoint.rate_limit is not None:
+            seen[gone.coming.endpoint].append(gone.seen)
     return seen

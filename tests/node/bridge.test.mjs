@@ -121,7 +121,7 @@ test("a wrong key is a typed error that says what to do", async () => {
 
   const error = await refusal(READ);
 
-  assert.deepEqual([error.name, error.status, error.code, error.retryAfter], ["BridgeError", 401, "bad_key", undefined]);
+  assert.deepEqual([error.name, error.status, error.code, error.retryAfter], ["BridgeError", 401, "invalid_key", undefined]);
   assert.match(error.hint, /X-Bridge-Key/);
   assert.ok(await demo.knows(error.requestId), "the log does not know the request");
 });
@@ -146,7 +146,7 @@ test("a lost login is told with the time to wait", async () => {
 
   const error = await refusal(ORDERS, { method: "POST", body: { orders: [TICKET] } });
 
-  assert.deepEqual([error.status, error.code, error.retryAfter], [503, "session_down", 5]);
+  assert.deepEqual([error.status, error.code, error.retryAfter], [503, "session_unavailable", 5]);
   assert.match(error.hint, /sign in/);
 });
 
@@ -166,7 +166,7 @@ test("a read is not asked a third time", async () => {
   const before = await demo.served("GET", READ);
   await demo.trigger("429", { path: READ, headers: { "Retry-After": "1" } });
 
-  assert.equal((await refusal(READ)).code, "paced");
+  assert.equal((await refusal(READ)).code, "rate_limited");
   assert.equal((await demo.served("GET", READ)) - before, 2);
 });
 
@@ -180,7 +180,7 @@ test("a read whose time is far away is left", async () => {
 
 for (const [kind, told, code, quantity] of [
   ["cut-before", {}, "order_unknown", 2],
-  ["429", { headers: { "Retry-After": "1" } }, "paced", 3], // an equal of an order that is being looked for would be held
+  ["429", { headers: { "Retry-After": "1" } }, "rate_limited", 3], // an equal of an order that is being looked for would be held
 ]) {
   test(`an order that meets ${kind} is sent once`, async () => {
     const before = await demo.served("POST", ORDER_ROUTE);
@@ -219,7 +219,7 @@ test("a cancel is sent once", async () => {
 
   const error = await refusal(`/iserver/account/${ACCOUNT}/order/1`, { method: "DELETE" });
 
-  assert.equal(error.code, "paced");
+  assert.equal(error.code, "rate_limited");
   assert.equal((await demo.served("DELETE", "/iserver/account/{accountId}/order/{orderId}")), 1);
 });
 

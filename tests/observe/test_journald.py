@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import LogFormat, LogLevel
-from ibkr_bridge.events import BridgeStopped, KeeperSurprised, RequestServed, SessionLost
-from ibkr_bridge.observe.journald import Journal, encoded
+from ibkr_bridge.events import BridgeStopped, KeeperFailed, RequestServed, SessionLost
+from ibkr_bridge.observe.journald import JournaldSocket, encode_field
 from ibkr_bridge.observe.logs import Log
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 
 SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "gateway")
 LOST = SessionLost("main", "ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "looks again")
@@ -44,12 +44,12 @@ class Listener:
         self.socket.bind(self.address)
         self.socket.setblocking(False)
         self.stderr = io.StringIO()
-        self.sender = Journal(self.address)
+        self.sender = JournaldSocket(self.address)
 
     def log(self) -> Log:
         """A log that leads here, and to `stderr` where it cannot."""
         form, level = LogFormat.JSON, LogLevel.INFO
-        return Log(self.stderr, form, level, Scrubber(), leads_to_journal=True, journal=self.sender)
+        return Log(self.stderr, form, level, Redactor(), leads_to_journal=True, journal=self.sender)
 
     def next(self) -> dict[str, str]:
         """The next line."""
@@ -67,7 +67,7 @@ def journal(tmp_path: Path) -> Iterator[Listener]:
 
 def test_a_request_can_be_searched_by_its_fields(journal: Listener) -> None:
     """`journalctl -u ibkr-bridge REQUEST_ID=abc`; the message is for eyes, without a time of its own."""
-    journal.log().hear(SERVED)
+    journal.log().on_event(SERVED)
 
     line = journal.next()
 
@@ -86,7 +86,7 @@ def test_a_request_can_be_searched_by_its_fields(journal: Listener) -> None:
 
 def test_a_lost_session_is_found_by_its_event(journal: Listener) -> None:
     """`journalctl -u ibkr-bridge BRIDGE_EVENT=session.lost`, and `-p warning`."""
-    journal.log().hear(LOST)
+    journal.log().on_event(LOST)
 
     line = journal.next()
 
@@ -95,7 +95,7 @@ def test_a_lost_session_is_found_by_its_event(journal: Listener) -> None:
 
 def test_what_must_not_be_shown_is_in_no_field(journal: Listener) -> None:
     """Neither in the message nor beside it."""
-    journal.log().hear(KeeperSurprised("main", "ValueError", "account DU1234567"))
+    journal.log().on_event(KeeperFailed("main", "ValueError", "account DU1234567"))
 
     line = journal.next()
 
@@ -108,7 +108,7 @@ def test_a_journal_that_is_gone_loses_no_line(journal: Listener) -> None:
     log = journal.log()
     journal.socket.close()
 
-    log.hear(BridgeStopped(0))
+    log.on_event(BridgeStopped(0))
 
     assert journal.stderr.getvalue().startswith('<6>{"event": "bridge.stopped"')
 
@@ -118,12 +118,12 @@ def test_a_journal_that_cannot_keep_up_is_not_waited_for(journal: Listener) -> N
     log = journal.log()
 
     for number in range(2000):
-        log.hear(BridgeStopped(number))
+        log.on_event(BridgeStopped(number))
     taken = 0
     while not _is_empty(journal):
         taken += 1
-    log.hear(BridgeStopped(2000))
-    log.hear(BridgeStopped(2001))
+    log.on_event(BridgeStopped(2000))
+    log.on_event(BridgeStopped(2001))
 
     assert journal.next()["LOST"] == str(2000 - taken)
     assert "LOST" not in journal.next()
@@ -141,6 +141,6 @@ def _is_empty(journal: Listener) -> bool:
 @given(st.text(min_size=1).filter(lambda text: text.isascii()), st.text())
 def test_any_value_comes_back_as_it_was(other: str, value: str) -> None:
     """Lines within a value included: they would begin a field of their own."""
-    told = encoded("MESSAGE", value) + encoded("OTHER", other)
+    told = encode_field("MESSAGE", value) + encode_field("OTHER", other)
 
     assert parsed(told) == {"MESSAGE": value, "OTHER": other}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ibkr_bridge import events
 from ibkr_bridge.config.settings import LogFormat, LogLevel
-from ibkr_bridge.events import BridgeStopped, KeeperSurprised
-from ibkr_bridge.observe.logs import Log, chosen_format, leads_to_journal
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.events import BridgeStopped, KeeperFailed
+from ibkr_bridge.observe.logs import Log, leads_to_journal, resolve_format
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.harness import KEY, PREVIOUS, READING, House, Placed
@@ -30,7 +30,7 @@ def lines(house: House) -> list[dict[str, object]]:
 
 async def test_each_request_is_one_line(house: House) -> None:
     """Who, what, how it went, how long it took, and who answered."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     before = len(lines(house))
 
     reply = await house.get("/portfolio/DU1234567/summary?x=1", headers={"X-Request-ID": "abc"})
@@ -52,7 +52,7 @@ async def test_each_request_is_one_line(house: House) -> None:
 async def test_each_change_of_the_session_is_one_line(house: House, sim: Simulator) -> None:
     """Why, what to do, and what happens next by itself."""
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
 
     changes = [line for line in lines(house) if str(line["event"]).startswith("session.") and "state" in line]
 
@@ -99,7 +99,7 @@ async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, si
     replies.append(await house.get("/health", key=None, headers={"Host": CANARY}))
     replies.append(await house.get("/health", key=None, headers={"Origin": CANARY}))
     await house.raw(f"GET /{KEY}\r\n{CANARY} {KEY}\r\n\r\n".encode())
-    session = str(house.bridge.line.keeper.tickle["session"])
+    session = str(house.bridge.profile.keeper.tickle["session"])
     written = house.written.getvalue()
     ours = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
     shown = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
@@ -127,14 +127,14 @@ async def test_what_libraries_say_is_told_without_their_words(house: House) -> N
 
 def log_to(stream: io.StringIO, form: LogFormat, *, journal: bool = False, level: LogLevel = LogLevel.INFO) -> Log:
     """A log of the test's own."""
-    return Log(stream, form, level, Scrubber(), leads_to_journal=journal)
+    return Log(stream, form, level, Redactor(), leads_to_journal=journal)
 
 
 def test_under_systemd_a_console_line_carries_it_too() -> None:
     """Where the journal's own socket is not there."""
     stream = io.StringIO()
 
-    Log(stream, LogFormat.CONSOLE, LogLevel.INFO, Scrubber(), leads_to_journal=True).say("warning", "session.lost")
+    Log(stream, LogFormat.CONSOLE, LogLevel.INFO, Redactor(), leads_to_journal=True).log("warning", "session.lost")
 
     assert stream.getvalue().startswith("<4>")
 
@@ -144,20 +144,20 @@ def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> Non
     stream = io.StringIO()
     log = log_to(stream, LogFormat.JSON, journal=True)
 
-    log.hear(BridgeStopped(0))
-    log.hear(KeeperSurprised("main", "ValueError", "x.py:1 y"))
+    log.on_event(BridgeStopped(0))
+    log.on_event(KeeperFailed("main", "ValueError", "x.py:1 y"))
 
     first, second = stream.getvalue().splitlines()
     assert (first[:3], second[:3]) == ("<6>", "<3>")
     assert "timestamp" not in json.loads(first[3:])
-    assert json.loads(second[3:])["event"] == "session.keeper_surprised"
+    assert json.loads(second[3:])["event"] == "session.keeper_failed"
 
 
 def test_elsewhere_each_line_is_an_object_with_its_time() -> None:
     """For whatever collects them."""
     stream = io.StringIO()
 
-    log_to(stream, LogFormat.JSON).hear(BridgeStopped(0))
+    log_to(stream, LogFormat.JSON).on_event(BridgeStopped(0))
 
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*Z", json.loads(stream.getvalue())["timestamp"])
 
@@ -166,7 +166,7 @@ def test_on_a_terminal_a_line_is_for_eyes() -> None:
     """No braces."""
     stream = io.StringIO()
 
-    log_to(stream, LogFormat.CONSOLE).hear(BridgeStopped(3))
+    log_to(stream, LogFormat.CONSOLE).on_event(BridgeStopped(3))
 
     assert "bridge.stopped" in stream.getvalue()
     assert "unfinished=3" in stream.getvalue()
@@ -177,7 +177,7 @@ def test_less_important_lines_are_left_out() -> None:
     """As the level says."""
     stream = io.StringIO()
 
-    log_to(stream, LogFormat.JSON, level=LogLevel.WARNING).hear(BridgeStopped(0))
+    log_to(stream, LogFormat.JSON, level=LogLevel.WARNING).on_event(BridgeStopped(0))
 
     assert stream.getvalue() == ""
 
@@ -188,7 +188,7 @@ def test_a_closed_stream_stops_nothing() -> None:
     log = log_to(stream, LogFormat.JSON)
     stream.close()
 
-    log.hear(BridgeStopped(0))
+    log.on_event(BridgeStopped(0))
 
 
 def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
@@ -199,13 +199,13 @@ def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
         assert leads_to_journal(stream, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
         assert not leads_to_journal(stream, {"JOURNAL_STREAM": "1:1"})
         assert not leads_to_journal(stream, {})
-        assert chosen_format(LogFormat.AUTO, stream) is LogFormat.JSON
-        assert chosen_format(LogFormat.CONSOLE, stream) is LogFormat.CONSOLE
+        assert resolve_format(LogFormat.AUTO, stream) is LogFormat.JSON
+        assert resolve_format(LogFormat.CONSOLE, stream) is LogFormat.CONSOLE
 
 
 def test_every_fact_can_be_told() -> None:
     """No field is called like one of the log's own keys."""
-    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Fact)]
+    kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)]
     fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
     assert not fields & {"level", "timestamp", "event"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.observe.systemd import ALIVE, Systemd, watchdog_pause
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.observe.systemd import ALIVE, SystemdNotifier, watchdog_interval
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import House, settings_for
 from tests.observe.notified import Manager
@@ -22,7 +22,7 @@ async def test_the_status_tells_the_session_in_words(sim: Simulator, tmp_path: P
     with Manager(tmp_path) as manager:
         async with House(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address}) as house:
             first = await manager.until("READY")
-            await house.until(State.READY)
+            await house.until(SessionState.READY)
             ready = await manager.until("STATUS", "ready")
             sim.log_out()
             lost = await manager.until("STATUS", "signed_out")
@@ -41,19 +41,19 @@ async def test_the_watchdog_is_fed_while_the_loops_go_round(
     env = {"WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
     with Manager(tmp_path) as manager:
         async with House(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address, **env}) as house:
-            await house.until(State.READY)
+            await house.until(SessionState.READY)
             await manager.until("WATCHDOG", "1")
             await manager.until("WATCHDOG", "1")
-            house.bridge.pulse.died("a loop")
+            house.bridge.loop_monitor.mark_dead("a loop")
             await manager.until("STATUS", "stuck: a loop has ended")
             looks: list[str | None] = []
-            trouble = house.bridge.pulse.trouble
+            trouble = house.bridge.loop_monitor.problem
 
             def counted() -> str | None:
                 looks.append(trouble())
                 return looks[-1]
 
-            monkeypatch.setattr(house.bridge.pulse, "trouble", counted)
+            monkeypatch.setattr(house.bridge.loop_monitor, "problem", counted)
             while len(looks) < 3:  # so often a sign would have been due
                 await house.get("/health")
 
@@ -67,8 +67,8 @@ async def test_a_stuck_keeper_is_not_vouched_for(
     with Manager(tmp_path) as manager:
         env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
         async with House(settings_for(sim.url, tmp_path), env=env) as house:
-            await house.until(State.READY)
-            monkeypatch.setattr(house.bridge.line.keeper, "trouble", lambda: "the keeper is 99 s late")
+            await house.until(SessionState.READY)
+            monkeypatch.setattr(house.bridge.profile.keeper, "problem", lambda: "the keeper is 99 s late")
             told = await manager.until("STATUS", "stuck")
             livez = await house.get("/livez", key=None)
             silent = manager.nothing_came()
@@ -93,20 +93,20 @@ async def test_a_stuck_keeper_is_not_vouched_for(
 )
 def test_signs_come_three_times_as_often_as_they_must(env: dict[str, str], pause: float | None) -> None:
     """And only where this very process is watched."""
-    assert watchdog_pause(env) == pause
+    assert watchdog_interval(env) == pause
 
 
 def test_a_manager_that_does_not_listen_stops_nothing(tmp_path: Path) -> None:
     """Nor does an abstract name nobody holds."""
     for address in (str(tmp_path / "nobody"), "@nobody-listens-here", ""):
-        Systemd({"NOTIFY_SOCKET": address}).tell(ALIVE)
+        SystemdNotifier({"NOTIFY_SOCKET": address}).notify(ALIVE)
 
 
 async def test_a_reload_begins_with_the_time_and_ends_with_ready(tmp_path: Path) -> None:
     """As `systemctl reload` waits for it."""
     with Manager(tmp_path) as manager:
         before = time.monotonic_ns() // 1000
-        Systemd({"NOTIFY_SOCKET": manager.address}).tell_reloading()
+        SystemdNotifier({"NOTIFY_SOCKET": manager.address}).notify_reloading()
 
         said = await manager.until("RELOADING", "1")
 

@@ -8,17 +8,17 @@ from contextlib import suppress
 import pytest
 
 from ibkr_bridge.calls.context import CallerGone
-from ibkr_bridge.calls.facts import Asked
+from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.errors import OrderInProgress
-from ibkr_bridge.ibkr.endpoint import Effect, Order
-from ibkr_bridge.orders.journal.order_record import Record
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.response import Question
-from ibkr_bridge.orders.serialization import ANSWER_WITHIN, Chain
+from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S, OrderLock
 from tests.clocks import ManualClock
 from tests.harness import within
 
-ASKED = Asked(Effect.TRADE, Order.PLACE)
-A, B, C = (Record(name, Order.PLACE) for name in "abc")
+ASKED = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
+A, B, C = (OrderRecord(name, OrderOperation.PLACE) for name in "abc")
 
 
 def there() -> bool:
@@ -33,61 +33,61 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def chain(clock: ManualClock) -> Chain:
+def lock(clock: ManualClock) -> OrderLock:
     """A desk nobody is at."""
-    return Chain(clock)
+    return OrderLock(clock)
 
 
-async def test_the_first_goes_at_once_and_others_in_their_order(chain: Chain, clock: ManualClock) -> None:
+async def test_the_first_goes_at_once_and_others_in_their_order(lock: OrderLock, clock: ManualClock) -> None:
     """Whoever came first."""
-    await chain.enter(A, 0.0, there)
-    others = [asyncio.create_task(chain.enter(each, 5.0, there)) for each in (B, C)]
+    await lock.acquire(A, 0.0, there)
+    others = [asyncio.create_task(lock.acquire(each, 5.0, there)) for each in (B, C)]
     await clock.asleep(2)
 
-    chain.leave(A)
+    lock.release(A)
     await within(others[0])
-    chain.leave(B)
+    lock.release(B)
 
     await within(others[1])
 
 
-async def test_whoever_would_wait_longer_is_told_what_is_in_the_way(chain: Chain, clock: ManualClock) -> None:
+async def test_whoever_would_wait_longer_is_told_what_is_in_the_way(lock: OrderLock, clock: ManualClock) -> None:
     """And when it will be over at the latest."""
-    asking = Record("asking", Order.PLACE)
-    await chain.enter(asking, 0.0, there)
-    chain.hang(asking, Question(("r",), ("o163",)), ASKED)
-    waiting = asyncio.create_task(chain.enter(B, 5.0, there))
+    asking = OrderRecord("asking", OrderOperation.PLACE)
+    await lock.acquire(asking, 0.0, there)
+    lock.hold_for_question(asking, Question(("r",), ("o163",)), ASKED)
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, there))
     await clock.asleep(1)
 
     clock.advance(5.0)
 
     with pytest.raises(OrderInProgress, match="asking") as error:
         await within(waiting)
-    assert error.value.retry_after == ANSWER_WITHIN - 5.0
+    assert error.value.retry_after == REPLY_TIMEOUT_S - 5.0
 
 
-async def test_who_has_gone_is_passed_over_and_told_so(chain: Chain, clock: ManualClock) -> None:
+async def test_who_has_gone_is_passed_over_and_told_so(lock: OrderLock, clock: ManualClock) -> None:
     """Nobody waits behind a caller who hung up."""
-    await chain.enter(A, 0.0, there)
-    gone = asyncio.create_task(chain.enter("gone", 5.0, lambda: False))
-    waiting = asyncio.create_task(chain.enter(B, 5.0, there))
+    await lock.acquire(A, 0.0, there)
+    gone = asyncio.create_task(lock.acquire("gone", 5.0, lambda: False))
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, there))
     await clock.asleep(2)
 
-    chain.leave(A)
+    lock.release(A)
 
     await within(waiting)
     with pytest.raises(CallerGone):
         await within(gone)
 
 
-async def test_who_is_cancelled_leaves_the_turn_to_the_next(chain: Chain, clock: ManualClock) -> None:
+async def test_who_is_cancelled_leaves_the_turn_to_the_next(lock: OrderLock, clock: ManualClock) -> None:
     """Even where it came in that very moment."""
-    await chain.enter(A, 0.0, there)
-    cancelled = asyncio.create_task(chain.enter(B, 5.0, there))
-    waiting = asyncio.create_task(chain.enter(C, 5.0, there))
+    await lock.acquire(A, 0.0, there)
+    cancelled = asyncio.create_task(lock.acquire(B, 5.0, there))
+    waiting = asyncio.create_task(lock.acquire(C, 5.0, there))
     await clock.asleep(2)
 
-    chain.leave(A)
+    lock.release(A)
     cancelled.cancel()
 
     await within(waiting)
@@ -95,11 +95,11 @@ async def test_who_is_cancelled_leaves_the_turn_to_the_next(chain: Chain, clock:
         await cancelled
 
 
-async def test_only_who_holds_it_can_leave(chain: Chain, clock: ManualClock) -> None:
+async def test_only_who_holds_it_can_leave(lock: OrderLock, clock: ManualClock) -> None:
     """A late word of somebody else changes nothing."""
-    await chain.enter(A, 0.0, there)
-    chain.leave(B)
-    waiting = asyncio.create_task(chain.enter(C, 1.0, there))
+    await lock.acquire(A, 0.0, there)
+    lock.release(B)
+    waiting = asyncio.create_task(lock.acquire(C, 1.0, there))
     await clock.asleep(1)
 
     clock.advance(1.0)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.errors import BadRequest, GatewayGarbled
-from ibkr_bridge.ibkr.json_spans import elements, joined, members
-from ibkr_bridge.quirks.order_filters import filtered, orders_list, without_filters
-from ibkr_bridge.quirks.position_pages import MOST_PAGES, positions
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.errors import BadRequest, GatewayProtocolError
+from ibkr_bridge.ibkr.json_spans import elements, join_array, members
+from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, filter_orders, without_filters
+from ibkr_bridge.quirks.position_pages import MAX_PAGES, fetch_all_positions
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -35,7 +35,7 @@ def test_an_array_is_its_parts(told: list[object], indent: int | None, separator
     parts = elements(f" {text}\n")
 
     assert [value for value, _ in parts] == told
-    assert json.loads(joined([text for _, text in parts])) == told
+    assert json.loads(join_array([text for _, text in parts])) == told
 
 
 @given(st.dictionaries(st.text(), VALUES))
@@ -95,12 +95,12 @@ def test_a_filter_that_is_none_is_refused() -> None:
 )
 def test_the_orders_that_are_wanted_are_told_as_ibkr_wrote_them(wanted: set[str], orders: bytes) -> None:
     """Their numbers too."""
-    assert filtered(BOOK, frozenset(wanted)) == b'{"orders":[' + orders + b'],"snapshot":true}'
+    assert filter_orders(BOOK, frozenset(wanted)) == b'{"orders":[' + orders + b'],"snapshot":true}'
 
 
 def test_they_can_be_in_the_order_of_their_time() -> None:
     """The latest first."""
-    told = json.loads(filtered(BOOK, frozenset({"sortbytime", "filled", "cancelled"})) or b"")
+    told = json.loads(filter_orders(BOOK, frozenset({"sortbytime", "filled", "cancelled"})) or b"")
 
     assert [order["orderId"] for order in told["orders"]] == [2, 3]
 
@@ -108,21 +108,21 @@ def test_they_can_be_in_the_order_of_their_time() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"orders":7}', b"\xff", b'{"error":"no"}'])
 def test_what_is_no_list_cannot_be_filtered(body: bytes) -> None:
     """Nothing is made up of it."""
-    assert filtered(body, frozenset({"filled"})) is None
+    assert filter_orders(body, frozenset({"filled"})) is None
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"orders":7}'])
 async def test_the_whole_list_is_never_told_as_a_filtered_one(body: bytes) -> None:
     """Where it cannot be filtered, that is said; and nothing is left open."""
-    with pytest.raises(GatewayGarbled):
-        await orders_list(Gateway(body).ask, Call("GET", f"{LIST}?filters=filled"))
+    with pytest.raises(GatewayProtocolError):
+        await fetch_filtered_orders(Gateway(body).ask, Call("GET", f"{LIST}?filters=filled"))
 
 
 async def test_ibkrs_own_no_is_passed_on() -> None:
     """It says why."""
-    answer = await orders_list(Gateway(b'{"error":"no"}').ask, Call("GET", f"{LIST}?filters=filled"))
+    response = await fetch_filtered_orders(Gateway(b'{"error":"no"}').ask, Call("GET", f"{LIST}?filters=filled"))
 
-    assert answer.body == b'{"error":"no"}'
+    assert response.body == b'{"error":"no"}'
 
 
 @pytest.mark.parametrize("stamp", ["1" + "0" * 400, '"soon"', "null", "true"])
@@ -130,7 +130,7 @@ def test_times_that_are_none_stand_last(stamp: str) -> None:
     """However large."""
     body = f'{{"orders":[{{"orderId":1}},{{"orderId":2,"lastExecutionTime_r":{stamp}}}]}}'
 
-    assert filtered(body.encode(), frozenset({"sortbytime"})) is not None
+    assert filter_orders(body.encode(), frozenset({"sortbytime"})) is not None
 
 
 class Gateway:
@@ -141,51 +141,53 @@ class Gateway:
         self._bodies = list(bodies)
         self._status = status
 
-    async def ask(self, call: Call) -> Answer:
+    async def ask(self, call: Call) -> Response:
         """The next of the script; the last one again and again."""
         self.asked.append(call.target)
         body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
-        return Answer(self._status, {"Content-Type": "application/json"}, body)
+        return Response(self._status, {"Content-Type": "application/json"}, body)
 
 
 async def test_ibkr_is_asked_without_filters() -> None:
     """And the caller gets what they asked for."""
     gateway = Gateway(BOOK)
 
-    answer = await orders_list(gateway.ask, Call("GET", f"{LIST}?filters=Filled"))
+    response = await fetch_filtered_orders(gateway.ask, Call("GET", f"{LIST}?filters=Filled"))
 
     assert gateway.asked == [LIST]
-    assert [order["orderId"] for order in json.loads(answer.body)["orders"]] == [2]
+    assert [order["orderId"] for order in json.loads(response.body)["orders"]] == [2]
 
 
 async def test_pages_are_joined_until_one_is_empty() -> None:
     """Thirty or a hundred to a page, nobody knows."""
     gateway = Gateway(b'[{"a":1.10},{"b":2}]', b' [ {"c":3} ] ', b"[]")
 
-    answer = await positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions/?sort=name"))
+    response = await fetch_all_positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions/?sort=name"))
 
-    assert answer.body == b'[{"a":1.10},{"b":2},{"c":3}]'
+    assert response.body == b'[{"a":1.10},{"b":2},{"c":3}]'
     assert gateway.asked == [f"/v1/api/portfolio/DU1/positions/{page}?sort=name" for page in range(3)]
 
 
 async def test_a_page_that_cannot_be_read_is_no_end_of_the_list() -> None:
     """A hundred of 233 positions are not all of them."""
-    with pytest.raises(GatewayGarbled):
-        await positions(Gateway(b"[1]", b"<html>").ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+    with pytest.raises(GatewayProtocolError):
+        await fetch_all_positions(Gateway(b"[1]", b"<html>").ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
 
 
 @pytest.mark.parametrize(("body", "status"), [(b'{"error":"no"}', 200), (b"[]", 500), (b"<html>", 502)])
 async def test_what_is_no_page_is_the_answer(body: bytes, status: int) -> None:
     """Half a list is never told as a whole one."""
-    answer = await positions(Gateway(body, status=status).ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+    response = await fetch_all_positions(
+        Gateway(body, status=status).ask, Call("GET", "/v1/api/portfolio/DU1/positions")
+    )
 
-    assert (answer.status, answer.body) == (status, body)
+    assert (response.status, response.body) == (status, body)
 
 
 async def test_pages_without_an_end_are_given_up() -> None:
     """A Gateway that has lost its way."""
     gateway = Gateway(b"[1]")
 
-    with pytest.raises(GatewayGarbled):
-        await positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
-    assert len(gateway.asked) == MOST_PAGES
+    with pytest.raises(GatewayProtocolError):
+        await fetch_all_positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+    assert len(gateway.asked) == MAX_PAGES

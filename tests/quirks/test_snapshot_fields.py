@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.calls.parameters import instruments, listed, refuse_too_many
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.calls.parameters import check_list_sizes, list_values, order_contract_ids
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.ibkr.catalogue import met
-from ibkr_bridge.quirks.snapshot_fields import LONGEST, Look, look
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.quirks.snapshot_fields import MAX_HEADER_BYTES, SnapshotGaps, find_gaps
 
 SNAPSHOT = "/v1/api/iserver/marketdata/snapshot"
 BOTH = ("31", "84")
@@ -24,9 +24,9 @@ def asked(query: str) -> Call:
     return Call("GET", f"{SNAPSHOT}?{query}")
 
 
-def answered(*rows: object, status: int = 200) -> Answer:
+def answered(*rows: object, status: int = 200) -> Response:
     """IBKR's answer."""
-    return Answer(status, {}, json.dumps(rows).encode())
+    return Response(status, {}, json.dumps(rows).encode())
 
 
 @pytest.mark.parametrize(
@@ -53,48 +53,54 @@ def answered(*rows: object, status: int = 200) -> Answer:
 )
 def test_what_is_missing(query: str, rows: list[object], missing: dict[str, tuple[str, ...]], note: str) -> None:
     """By instrument, as it was asked for; what is no instrument and no field can stand in no header."""
-    seen = look(asked(query), answered(*rows))
+    seen = find_gaps(asked(query), answered(*rows))
 
     assert seen is not None
-    assert (dict(seen.missing), seen.note) == (missing, note)
+    assert (dict(seen.missing), seen.as_header) == (missing, note)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"error":"no"}', b"<html>", b"\xff"])
 def test_what_is_no_list_of_rows_is_not_judged(body: bytes) -> None:
     """It passes as it is."""
-    assert look(asked("conids=1&fields=31"), Answer(200, {}, body)) is None
+    assert find_gaps(asked("conids=1&fields=31"), Response(200, {}, body)) is None
 
 
 def test_an_error_is_not_judged_either() -> None:
     """Whatever stands in it."""
-    assert look(asked("conids=1&fields=31"), answered({"conid": 1}, status=500)) is None
+    assert find_gaps(asked("conids=1&fields=31"), answered({"conid": 1}, status=500)) is None
 
 
 @given(st.dictionaries(CONIDS, st.sets(FIELDS, min_size=1)))
 def test_a_note_fits_into_a_header_and_hides_nothing(absent: dict[str, set[str]]) -> None:
     """Where it would be too long it says how many instruments there are beyond."""
-    seen = Look({conid: tuple(sorted(fields)) for conid, fields in absent.items()}, asked=50)
+    seen = SnapshotGaps({conid: tuple(sorted(fields)) for conid, fields in absent.items()}, requested=50)
 
-    parts = seen.note.split(";") if seen.note else []
+    parts = seen.as_header.split(";") if seen.as_header else []
     beyond = int(parts.pop()) if parts and parts[-1].startswith("+") else 0
 
-    assert len(seen.note) <= LONGEST + 10
+    assert len(seen.as_header) <= MAX_HEADER_BYTES + 10
     assert len(parts) + beyond == len(absent)
 
 
 def test_the_longest_note_is_cut() -> None:
     """A hundred instruments without forty-nine of fifty fields."""
-    seen = Look({str(10_000_000 + n): tuple(str(7000 + field) for field in range(49)) for n in range(100)}, asked=50)
+    seen = SnapshotGaps(
+        {str(10_000_000 + n): tuple(str(7000 + field) for field in range(49)) for n in range(100)}, requested=50
+    )
 
-    assert LONGEST - 300 < len(seen.note) <= LONGEST + 10
-    assert seen.note.endswith(f";+{100 - seen.note.count(';')}")
+    assert MAX_HEADER_BYTES - 300 < len(seen.as_header) <= MAX_HEADER_BYTES + 10
+    assert seen.as_header.endswith(f";+{100 - seen.as_header.count(';')}")
 
 
 def test_values_are_read_from_query_and_body() -> None:
     """However they are written."""
     call = Call("POST", "/x?a=1,2&b=3&a=%34&a", body=b'{"a":[5,"6"],"b":7}')
 
-    assert (listed(call, "a"), listed(call, "b"), listed(call, "c")) == (["1", "2", "4", "5", "6"], ["3"], [])
+    assert (list_values(call, "a"), list_values(call, "b"), list_values(call, "c")) == (
+        ["1", "2", "4", "5", "6"],
+        ["3"],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,7 @@ def test_values_are_read_from_query_and_body() -> None:
 )
 def test_the_instruments_of_tickets(body: bytes, conids: list[str]) -> None:
     """Those that are contract ids."""
-    assert instruments(Call("POST", "/x", body=body)) == conids
+    assert order_contract_ids(Call("POST", "/x", body=body)) == conids
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,7 @@ def test_more_than_ibkr_takes_is_refused_with_the_limit(method: str, path: str, 
             return Call(method, path, body=json.dumps({name: values}).encode())
         return Call(method, f"{path}?{name}={','.join(map(str, values))}")
 
-    refuse_too_many(met(method, path), call(most))
+    check_list_sizes(endpoint_of(method, path), call(most))
     with pytest.raises(BadRequest) as caught:
-        refuse_too_many(met(method, path), call(most + 1))
+        check_list_sizes(endpoint_of(method, path), call(most + 1))
     assert f"takes {most} {name}" in caught.value.hint

@@ -19,7 +19,7 @@ async def test_no_key_and_a_wrong_key_get_the_same_answer(house: House) -> None:
     none = await house.get("/portfolio/accounts", key=None)
     wrong = await house.get("/portfolio/accounts", key="x" * 40)
 
-    assert (none.status, none.code) == (wrong.status, wrong.code) == (401, "bad_key")
+    assert (none.status, none.code) == (wrong.status, wrong.code) == (401, "invalid_key")
     assert {**none.json, "request_id": ""} == {**wrong.json, "request_id": ""}
 
 
@@ -76,7 +76,7 @@ async def test_the_reading_key_reads_and_nothing_more(open_house: Open, sim: Sim
     whatif = await house.post(f"{Placed().target}/whatif", Placed().body, key=READING)
 
     assert (read.status, whatif.status) == (200, 200)
-    assert [(reply.status, reply.code) for reply in (order, cancel)] == [(403, "scope")] * 2
+    assert [(reply.status, reply.code) for reply in (order, cancel)] == [(403, "insufficient_scope")] * 2
     assert not [call for call in sim.calls("/order") if call.method != "GET" and "whatif" not in call.target]
 
 
@@ -85,8 +85,8 @@ async def test_the_reading_key_does_not_touch_the_session(open_house: Open, rout
     """These are for the owner."""
     house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
 
-    assert (await house.post(f"/gateway/{route}", key=READING)).code == "scope"
-    assert (await house.get(f"/gateway/{route}")).code == "method"
+    assert (await house.post(f"/gateway/{route}", key=READING)).code == "insufficient_scope"
+    assert (await house.get(f"/gateway/{route}")).code == "method_not_allowed"
 
 
 @pytest.mark.parametrize("path", ["/iserver/auth/ssodh/init", "/iserver/reauthenticate"])
@@ -94,7 +94,7 @@ async def test_opening_the_session_needs_the_full_key(open_house: Open, path: st
     """It may displace another session of the user."""
     house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
 
-    assert (await house.post(path, {}, key=READING)).code == "scope"
+    assert (await house.post(path, {}, key=READING)).code == "insufficient_scope"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:3000", "[::1]:8000", "127.0.0.1:9999"])
@@ -111,7 +111,7 @@ async def test_other_names_are_refused(house: House, host: str) -> None:
     """A page whose name resolves to us (DNS rebinding) gets nothing, not even health."""
     reply = await house.get("/health", key=None, headers={"Host": host})
 
-    assert (reply.status, reply.code) == (403, "foreign_host")
+    assert (reply.status, reply.code) == (403, "host_not_allowed")
 
 
 async def test_a_listed_name_is_ours(open_house: Open) -> None:
@@ -137,7 +137,7 @@ async def test_a_foreign_page_is_refused_and_told_nothing_by_cors(house: House, 
     """Even with the key: a browser has no business here."""
     reply = await house.get("/health", headers={"Origin": origin})
 
-    assert (reply.status, reply.code) == (403, "foreign_origin")
+    assert (reply.status, reply.code) == (403, "origin_not_allowed")
     assert not [name for name in reply.headers if name.lower().startswith("access-control")]
 
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from ibkr_bridge import events
-from ibkr_bridge.server.connection import HINT, IDLE, Door, Doorkeeper
+from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, KEEPALIVE_TIMEOUT_S, ClientConnection, ConnectionLimiter
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, House
 
@@ -99,12 +99,12 @@ class Room:
     """A door with limits of the test's own, in front of a handler that never ends until told."""
 
     def __init__(self, most: int, head_within: float) -> None:
-        self.facts: list[events.Fact] = []
+        self.events_seen: list[events.Event] = []
         self.answer = asyncio.Event()
         self.entered = asyncio.Event()
         bus = events.Bus()
-        bus.listen(self.facts.append)
-        self.keeper = Doorkeeper(bus, most)
+        bus.subscribe(self.events_seen.append)
+        self.keeper = ConnectionLimiter(bus, most)
         self._head_within = head_within
         self.port = 0
 
@@ -117,8 +117,8 @@ class Room:
         """Open, and close again."""
         loop = asyncio.get_running_loop()
         server = web.Server(self._answer)
-        door = functools.partial(Door, server, self.keeper, loop, head_within=self._head_within)
-        listening = await loop.create_server(door, "127.0.0.1", 0)
+        connection = functools.partial(ClientConnection, server, self.keeper, loop, head_within=self._head_within)
+        listening = await loop.create_server(connection, "127.0.0.1", 0)
         self.port = listening.sockets[0].getsockname()[1]
         yield self
         self.answer.set()
@@ -155,7 +155,7 @@ async def test_a_head_that_does_not_come_ends_the_connection(room: Room, said: b
     await closed(reader)
     writer.close()
 
-    assert [type(fact) for fact in room.facts] == [events.RequestMalformed]
+    assert [type(event) for event in room.events_seen] == [events.RequestMalformed]
 
 
 @pytest.mark.parametrize("room", [(10, 0.05)], indirect=True)
@@ -169,7 +169,7 @@ async def test_the_head_of_the_next_request_has_a_deadline_too(room: Room) -> No
     await closed(reader)
     writer.close()
 
-    assert [type(fact) for fact in room.facts] == [events.RequestMalformed]
+    assert [type(event) for event in room.events_seen] == [events.RequestMalformed]
 
 
 @pytest.mark.parametrize("room", [(3, 30.0)], indirect=True)
@@ -213,7 +213,7 @@ async def closed(reader: asyncio.StreamReader) -> None:
 
 
 async def _all_inside(room: Room, count: int) -> None:
-    while sum(not door.is_idle for door in room.keeper.doors) < count:
+    while sum(not connection.is_idle for connection in room.keeper.connections) < count:
         await asyncio.sleep(0)
 
 
@@ -222,6 +222,6 @@ async def test_clients_are_told_to_let_go_before_the_bridge_does(house: House) -
     kept = await house.get("/health")
     ended = await house.raw(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
 
-    assert kept.headers["Keep-Alive"] == f"timeout={HINT:.0f}"
-    assert HINT < IDLE
+    assert kept.headers["Keep-Alive"] == f"timeout={KEEPALIVE_HINT_S:.0f}"
+    assert KEEPALIVE_HINT_S < KEEPALIVE_TIMEOUT_S
     assert b"Keep-Alive" not in ended

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import RequestServed
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.profiles.profile import Line
-from ibkr_bridge.server.fast_path import LONGEST, MOST, is_plain
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.server.fast_path import MAX_HEAD_BYTES, MAX_LEARNED, is_plain
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, READING, House, Placed, settings_for, within
 
@@ -64,8 +64,8 @@ async def calling(house: House) -> AsyncIterator[Caller]:
 async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
     """A bridge that remembers, with two keys."""
     settings = settings_for(sim.url, tmp_path / "state", IBKR_BRIDGE_READONLY_KEY=READING)
-    async with House(settings, manners=Manners(UNHURRIED.limits)) as opened:
-        await opened.until(State.READY)
+    async with House(settings, options=ProfileOptions(UNHURRIED.limits)) as opened:
+        await opened.until(SessionState.READY)
         yield opened
 
 
@@ -73,13 +73,13 @@ async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
 def no_long_way(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """From now on who takes the road of a call is noted; the test says when that begins."""
     taken: list[str] = []
-    there = Line.ask
+    there = Profile.execute
 
-    async def noted(self: Line, trip: object) -> object:
+    async def noted(self: Profile, trip: object) -> object:
         taken.append("the long way")
         return await there(self, trip)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Line, "ask", noted)
+    monkeypatch.setattr(Profile, "execute", noted)
     return taken
 
 
@@ -101,9 +101,11 @@ async def test_the_same_bytes_get_the_same_reply_in_the_same_words(house: House,
     kept = set(again) - CHANGING - {"X-Bridge-Source"}
     assert {name: again[name] for name in kept} == {name: first[1][name] for name in kept}
     assert (again["X-Bridge-Source"], again["Age"], again["Keep-Alive"]) == ("cache", "0", "timeout=70")
-    served = [fact for fact in house.facts if isinstance(fact, RequestServed)]
-    assert {fact.request_id for fact in served} == {headers["X-Request-ID"] for _, headers, _ in replies}
-    assert {(fact.key, fact.route, fact.status) for fact in served} == {("full", "/portfolio/{accountId}/meta", 200)}
+    served = [event for event in house.events_seen if isinstance(event, RequestServed)]
+    assert {event.request_id for event in served} == {headers["X-Request-ID"] for _, headers, _ in replies}
+    assert {(event.key, event.route, event.status) for event in served} == {
+        ("full", "/portfolio/{accountId}/meta", 200)
+    }
 
 
 async def test_what_is_told_on_the_spot_is_what_the_long_way_tells_from_memory(house: House) -> None:
@@ -141,7 +143,7 @@ async def test_each_key_is_told_under_its_own_name(house: House) -> None:
             await caller.ask(head(META, key=key))
         wrong, _, _ = await caller.ask(head(META, key="x" * 40))
 
-    served = [fact.key for fact in house.facts if isinstance(fact, RequestServed)]
+    served = [event.key for event in house.events_seen if isinstance(event, RequestServed)]
     assert (served, wrong) == (["full", "read-only", "full", "read-only", "none"], b"HTTP/1.1 401 Unauthorized")
 
 
@@ -286,15 +288,17 @@ async def test_who_does_not_read_is_not_written_to_for_ever(house: House) -> Non
     caller = Caller(reader, writer)
     for _ in range(2):
         await caller.ask(head(META))
-    (door,) = [door for door in house.bridge._doors.doors if door.transport is not None]
-    door.pause_writing()
-    before = len([fact for fact in house.facts if isinstance(fact, RequestServed)])
+    (connection,) = [
+        connection for connection in house.bridge._connection_limiter.connections if connection.transport is not None
+    ]
+    connection.pause_writing()
+    before = len([event for event in house.events_seen if isinstance(event, RequestServed)])
 
     caller.send(head(META))
     await house.get("/health")
     writer.transport.abort()
 
-    served = [fact for fact in house.facts if isinstance(fact, RequestServed)]
+    served = [event for event in house.events_seen if isinstance(event, RequestServed)]
     assert len(served) - before <= 2  # its own one, which waits until it is read, and the look at our health
 
 
@@ -302,21 +306,21 @@ async def test_a_kept_connection_rests_as_long_as_ever(house: House) -> None:
     """Each reply on the spot begins its rest anew."""
     async with calling(house) as caller:
         await caller.ask(head(META))
-        (door,) = house.bridge._doors.doors
-        door._next_keepalive_close_time = 0.0
+        (connection,) = house.bridge._connection_limiter.connections
+        connection._next_keepalive_close_time = 0.0
 
         await caller.ask(head(META))
 
-        assert door._next_keepalive_close_time > asyncio.get_running_loop().time() + 70
+        assert connection._next_keepalive_close_time > asyncio.get_running_loop().time() + 70
 
 
 async def test_heads_are_forgotten_at_some_point(house: House) -> None:
     """Callers could think of as many as there are numbers."""
     async with calling(house) as caller:
-        for number in range(MOST + 20):
+        for number in range(MAX_LEARNED + 20):
             await caller.ask(head(f"{META}?n={number}"))
 
-    assert repr(house.bridge._doors.again) == f"<Again {MOST} heads>"
+    assert repr(house.bridge._connection_limiter.fast_path) == f"<RequestFastPath {MAX_LEARNED} heads>"
 
 
 @pytest.mark.parametrize(
@@ -338,7 +342,7 @@ async def test_heads_are_forgotten_at_some_point(house: House) -> None:
         (head(META, "Upgrade: websocket"), False),
         (head(META, "Connection: close"), False),
         (head(META, "X-Request-Id: mine"), False),
-        (head(META, f"X: {'x' * LONGEST}"), False),
+        (head(META, f"X: {'x' * MAX_HEAD_BYTES}"), False),
         (b"", False),
     ],
 )

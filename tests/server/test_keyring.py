@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.keyring import KeyRing, presented
+from ibkr_bridge.server.keyring import KeyRing, key_from_headers
 from tests.harness import KEY, PREVIOUS, READING, settings_for
 
 
@@ -21,7 +21,7 @@ def ring(**env: str) -> KeyRing:
 
 def carried(*headers: tuple[str, str]) -> bytes | None:
     """The key a request with such headers carries."""
-    return presented(CIMultiDictProxy(CIMultiDict(headers)))
+    return key_from_headers(CIMultiDictProxy(CIMultiDict(headers)))
 
 
 FULL_HOUSE = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": READING}
@@ -30,7 +30,7 @@ FULL_HOUSE = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": 
 @pytest.mark.parametrize(("key", "label"), [(KEY, "full"), (PREVIOUS, "previous"), (READING, "read-only")])
 def test_each_key_is_known_by_its_name(key: str, label: str) -> None:
     """The log says which key called, never the key."""
-    found = ring(**FULL_HOUSE).find(key.encode())
+    found = ring(**FULL_HOUSE).find_key(key.encode())
 
     assert found is not None
     assert found.label == label
@@ -39,7 +39,7 @@ def test_each_key_is_known_by_its_name(key: str, label: str) -> None:
 def test_the_reading_key_may_read_and_nothing_else() -> None:
     """Not even ask for the session: that would cost the ration."""
     keys = ring(**FULL_HOUSE)
-    reading, full, previous = (keys.find(key.encode()) for key in (READING, KEY, PREVIOUS))
+    reading, full, previous = (keys.find_key(key.encode()) for key in (READING, KEY, PREVIOUS))
 
     assert reading is not None
     assert full is not None
@@ -51,14 +51,14 @@ def test_the_reading_key_may_read_and_nothing_else() -> None:
 @pytest.mark.parametrize("key", [b"", b" ", KEY[:-1].encode(), KEY.encode() + b"\0", KEY.upper().encode(), b"\xff"])
 def test_almost_a_key_is_none(key: bytes) -> None:
     """There is no nearly."""
-    assert ring(**FULL_HOUSE).find(key) is None
+    assert ring(**FULL_HOUSE).find_key(key) is None
 
 
 def test_keys_that_were_not_set_open_nothing() -> None:
     """An absent key must not become the empty one."""
     keys = ring()
 
-    assert [keys.find(key.encode()) for key in (PREVIOUS, READING, "", "None")] == [None] * 4
+    assert [keys.find_key(key.encode()) for key in (PREVIOUS, READING, "", "None")] == [None] * 4
     assert repr(keys) == "<KeyRing full>"
 
 
@@ -118,6 +118,6 @@ def test_the_bytes_that_were_sent_are_the_bytes_that_are_compared(raw: bytes) ->
 @given(st.binary())
 def test_no_guess_opens(guess: bytes) -> None:
     """The three keys, and nothing else in the world."""
-    found = ring(**FULL_HOUSE).find(guess)
+    found = ring(**FULL_HOUSE).find_key(guess)
 
     assert (found is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))

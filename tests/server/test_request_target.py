@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.errors import BadPath, BadRequest, BridgeError, UriTooLong
-from ibkr_bridge.server.request_target import LONGEST, read_target
+from ibkr_bridge.server.request_target import MAX_TARGET_BYTES, read_target
 
 HARMLESS = [
     "/iserver/accounts",
@@ -80,7 +80,7 @@ FORBIDDEN_IN_PATHS = {
 
 
 @pytest.mark.parametrize(
-    "raw", [pytest.param(raw, id=f"{why}: {raw!r}") for why, raws in FORBIDDEN_IN_PATHS.items() for raw in raws]
+    "raw", [pytest.param(raw, id=f"{reason}: {raw!r}") for reason, raws in FORBIDDEN_IN_PATHS.items() for raw in raws]
 )
 def test_a_path_that_can_be_read_in_two_ways_is_refused(raw: str) -> None:
     """What the rules saw must be what IBKR gets."""
@@ -107,7 +107,7 @@ def test_a_query_the_gateway_chokes_on_is_refused(query: str, kind: type[BridgeE
 
 def test_the_longest_target_passes_and_the_next_does_not() -> None:
     """The Gateway takes request lines of 4096 bytes, and stays silent at longer ones."""
-    longest = "/iserver/marketdata/snapshot?conids=".ljust(LONGEST, "1")
+    longest = "/iserver/marketdata/snapshot?conids=".ljust(MAX_TARGET_BYTES, "1")
 
     assert len(read_target(longest).query) > 3900
     with pytest.raises(UriTooLong):

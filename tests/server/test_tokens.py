@@ -16,26 +16,26 @@ from hypothesis import settings as quick
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.errors import BadKey, BadRequest, WrongScope
+from ibkr_bridge.errors import BadRequest, InsufficientScope, InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.keyring import Key, KeyRing
+from ibkr_bridge.server.keyring import KeyRing, Principal
 from ibkr_bridge.server.tokens import (
-    LONGEST,
-    USUAL,
-    Claims,
-    Scope,
-    Wanted,
-    is_formed,
-    read,
-    signing_secret,
-    wanted,
-    write,
+    DEFAULT_TTL_S,
+    MAX_TTL_S,
+    TokenClaims,
+    TokenRequest,
+    TokenScope,
+    decode_token,
+    derive_signing_secret,
+    encode_token,
+    has_token_form,
+    parse_token_request,
 )
 from tests.clocks import NOON, ManualClock
 from tests.harness import KEY, PREVIOUS, READING, settings_for
 
 NEW = "new-key-for-tests-0123456789-abcdefg"
-SECRET = signing_secret(KEY, KEY)
+SECRET = derive_signing_secret(KEY, KEY)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -57,17 +57,17 @@ class Ring:
     def __post_init__(self) -> None:
         self.keys = KeyRing(keys(), self.clock.utc)
 
-    def key(self, secret: str = KEY) -> Key:
+    def key(self, secret: str = KEY) -> Principal:
         """What a key is to the ring."""
-        found = self.keys.find(secret.encode())
+        found = self.keys.find_key(secret.encode())
         assert found is not None
         return found
 
-    def token(self, secret: str = KEY, scope: Scope = Scope.READ, seconds: int = USUAL) -> bytes:
+    def token(self, secret: str = KEY, scope: TokenScope = TokenScope.READ, seconds: int = DEFAULT_TTL_S) -> bytes:
         """A token that was asked for with a key."""
-        return self.keys.issue(self.key(secret), Wanted(scope, seconds))[0].encode()
+        return self.keys.issue(self.key(secret), TokenRequest(scope, seconds))[0].encode()
 
-    def opened(self, token: bytes) -> Key:
+    def opened(self, token: bytes) -> Principal:
         """What a good token opens."""
         found = self.keys.find_token(token)
         assert found is not None
@@ -95,45 +95,45 @@ def forged(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -
 @pytest.mark.parametrize(
     ("secret", "scope", "label", "effects"),
     [
-        (KEY, Scope.READ, "read-only token", {Effect.READ}),
-        (KEY, Scope.TRADE, "full token", set(Effect)),
-        (READING, Scope.READ, "read-only token", {Effect.READ}),
+        (KEY, TokenScope.READ, "read-only token", {Effect.READ}),
+        (KEY, TokenScope.TRADE, "full token", set(Effect)),
+        (READING, TokenScope.READ, "read-only token", {Effect.READ}),
     ],
 )
 def test_a_token_opens_what_its_scope_says(
-    ring: Ring, secret: str, scope: Scope, label: str, effects: set[Effect]
+    ring: Ring, secret: str, scope: TokenScope, label: str, effects: set[Effect]
 ) -> None:
     """In the name of the key that asked: orders belong to that key."""
     found = ring.opened(ring.token(secret, scope))
 
     assert (found.label, set(found.effects), found.owner) == (label, effects, ring.key(secret).owner)
-    assert found.expires == NOON + timedelta(seconds=USUAL)
+    assert found.expires == NOON + timedelta(seconds=DEFAULT_TTL_S)
 
 
 def test_a_key_that_reads_gives_no_token_that_trades(ring: Ring) -> None:
     """A token is never worth more than its key."""
-    with pytest.raises(WrongScope):
-        ring.token(READING, Scope.TRADE)
+    with pytest.raises(InsufficientScope):
+        ring.token(READING, TokenScope.TRADE)
 
 
 def test_a_token_gives_no_token(ring: Ring) -> None:
     """Else one that is about to end would live for ever."""
-    with pytest.raises(WrongScope, match="token"):
-        ring.keys.issue(ring.opened(ring.token(scope=Scope.TRADE)), Wanted())
+    with pytest.raises(InsufficientScope, match="token"):
+        ring.keys.issue(ring.opened(ring.token(scope=TokenScope.TRADE)), TokenRequest())
 
 
 def test_a_key_that_has_just_been_replaced_gives_none(ring: Ring) -> None:
     """It was shown with the head of a request whose body came late."""
-    key = ring.key(READING)
+    principal = ring.key(READING)
     ring.keys.replace(keys(IBKR_BRIDGE_READONLY_KEY=NEW))
 
-    with pytest.raises(BadKey):
-        ring.keys.issue(key, Wanted())
+    with pytest.raises(InvalidKey):
+        ring.keys.issue(principal, TokenRequest())
 
 
 def test_a_token_is_no_key_and_a_key_no_token(ring: Ring) -> None:
     """Each has its places."""
-    assert ring.keys.find(ring.token()) is None
+    assert ring.keys.find_key(ring.token()) is None
     assert ring.keys.find_token(KEY.encode()) is None
 
 
@@ -147,23 +147,23 @@ def test_a_token_says_no_more_than_it_must(ring: Ring) -> None:
     told = jwt.decode(ring.token(), options={"verify_signature": False})
 
     assert set(told) == {"iss", "iat", "exp", "jti", "scope", "owner"}
-    assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == ("ibkr-bridge", "read", USUAL)
+    assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == ("ibkr-bridge", "read", DEFAULT_TTL_S)
     assert told["owner"] == ring.key().owner
 
 
 # -- when it ends
 
 
-@pytest.mark.parametrize("seconds", [1, USUAL, LONGEST])
+@pytest.mark.parametrize("seconds", [1, DEFAULT_TTL_S, MAX_TTL_S])
 def test_a_token_is_good_until_its_second_and_not_in_it(ring: Ring, seconds: int) -> None:
     """To the second, and without leeway."""
     token = ring.token(seconds=seconds)
     found = ring.opened(token)
 
     ring.clock.advance(seconds - 0.001)
-    before = ring.keys.find_token(token), ring.keys.still_opens(found)
+    before = ring.keys.find_token(token), ring.keys.is_still_valid(found)
     ring.clock.advance(0.002)
-    after = ring.keys.find_token(token), ring.keys.still_opens(found)
+    after = ring.keys.find_token(token), ring.keys.is_still_valid(found)
 
     assert before == (found, True)
     assert after == (None, False)
@@ -194,14 +194,14 @@ ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
 @pytest.mark.parametrize("asking", [KEY, READING])
 def test_another_full_key_ends_every_token(ring: Ring, asking: str) -> None:
     """At once, although the key that asked is still let in."""
-    token, key = ring.token(asking), ring.key(asking)
+    token, principal = ring.token(asking), ring.key(asking)
     found = ring.opened(token)
 
     ring.keys.replace(keys(**ROTATED))
 
     assert ring.keys.find_token(token) is None
-    assert not ring.keys.still_opens(found)
-    assert ring.keys.still_opens(key)
+    assert not ring.keys.is_still_valid(found)
+    assert ring.keys.is_still_valid(principal)
 
 
 def test_a_reading_key_that_is_taken_away_takes_its_tokens_along(ring: Ring) -> None:
@@ -210,46 +210,46 @@ def test_a_reading_key_that_is_taken_away_takes_its_tokens_along(ring: Ring) -> 
 
     ring.keys.replace(replace(keys(), readonly_key=None))
 
-    assert [ring.keys.still_opens(key) for key in (reading, full)] == [False, True]
+    assert [ring.keys.is_still_valid(principal) for principal in (reading, full)] == [False, True]
 
 
 def test_reading_the_same_keys_again_ends_nothing(ring: Ring) -> None:
     """A reload may have been about the log."""
-    token, key = ring.token(), ring.key()
+    token, principal = ring.token(), ring.key()
     found = ring.opened(token)
 
     ring.keys.replace(keys())
 
     assert ring.keys.find_token(token) == found
-    assert ring.keys.still_opens(found)
-    assert ring.keys.still_opens(key)
+    assert ring.keys.is_still_valid(found)
+    assert ring.keys.is_still_valid(principal)
 
 
 def test_the_key_before_gives_tokens_while_keys_rotate(ring: Ring) -> None:
     """They end with it."""
     ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS))
-    found = ring.opened(ring.token(PREVIOUS, Scope.TRADE))
+    found = ring.opened(ring.token(PREVIOUS, TokenScope.TRADE))
 
     ring.keys.replace(keys())
 
-    assert not ring.keys.still_opens(found)
+    assert not ring.keys.is_still_valid(found)
 
 
 def test_a_key_that_may_do_less_now_does_not_open_what_it_opened(ring: Ring) -> None:
     """Somebody made the full key the one that only reads."""
-    key = ring.key()
+    principal = ring.key()
 
     ring.keys.replace(keys(IBKR_BRIDGE_KEY=NEW, IBKR_BRIDGE_READONLY_KEY=KEY))
 
-    assert not ring.keys.still_opens(key)
-    assert ring.keys.still_opens(ring.key())
+    assert not ring.keys.is_still_valid(principal)
+    assert ring.keys.is_still_valid(ring.key())
 
 
 def test_who_watches_is_told_when_the_new_keys_are_in_force(ring: Ring) -> None:
     """A stream asks then whether it may go on."""
     found = ring.opened(ring.token())
     heard: list[bool] = []
-    ring.keys.watch(lambda: heard.append(ring.keys.still_opens(found)))
+    ring.keys.subscribe(lambda: heard.append(ring.keys.is_still_valid(found)))
 
     ring.keys.replace(keys())
     ring.keys.replace(keys(**ROTATED))
@@ -287,7 +287,8 @@ def test_a_token_lacks_nothing(ring: Ring, claims: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", [b"x" * 32, KEY.encode(), signing_secret(KEY, READING), signing_secret(READING, KEY), b"\0" * 32]
+    "secret",
+    [b"x" * 32, KEY.encode(), derive_signing_secret(KEY, READING), derive_signing_secret(READING, KEY), b"\0" * 32],
 )
 def test_a_token_of_another_secret_opens_nothing(ring: Ring, secret: bytes) -> None:
     """Not even one of ours for another key: each key's tokens are signed by a secret of their own."""
@@ -297,8 +298,8 @@ def test_a_token_of_another_secret_opens_nothing(ring: Ring, secret: bytes) -> N
 def test_the_key_that_reads_cannot_sign_what_trades(ring: Ring) -> None:
     """Whoever has it knows half of what its secret is made of; and its tokens never do more than it does."""
     owner = ring.key(READING).owner
-    guess = forged(signing_secret(READING, READING), owner=owner, scope="trade")
-    signed = forged(signing_secret(KEY, READING), owner=owner, scope="trade")
+    guess = forged(derive_signing_secret(READING, READING), owner=owner, scope="trade")
+    signed = forged(derive_signing_secret(KEY, READING), owner=owner, scope="trade")
 
     assert ring.keys.find_token(guess) is None
     assert ring.opened(signed).effects == {Effect.READ}
@@ -330,7 +331,7 @@ def test_there_is_one_way_to_write_a_token(ring: Ring, change: Callable[[bytes],
     """What is known by its form is hidden in the log; another form would not be."""
     token = ring.token()
 
-    assert is_formed(token)
+    assert has_token_form(token)
     assert ring.keys.find_token(change(token)) is None
 
 
@@ -346,7 +347,7 @@ def test_no_bytes_open_or_crash(guess: bytes) -> None:
 def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
     """One byte changed, put in or left out, anywhere."""
     ring = Ring()
-    token = ring.token(scope=Scope.TRADE)
+    token = ring.token(scope=TokenScope.TRADE)
     at = data.draw(st.integers(0, len(token) - 1))
     put = data.draw(st.binary(max_size=2))
     left_out = data.draw(st.integers(0, 2))
@@ -359,20 +360,20 @@ def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
 @given(st.dictionaries(st.sampled_from(["iss", "iat", "exp", "nbf", "jti", "scope", "owner", "aud", "sub"]), JSON))
 def test_no_claims_crash(claims: dict[str, Any]) -> None:
     """Whatever was signed, what is read is whole, or nothing."""
-    told = read(forged(**claims), SECRET)
+    told = decode_token(forged(**claims), SECRET)
 
     assert told is None or isinstance(told.expires, datetime)
 
 
 @quick(deadline=None)
-@given(st.sampled_from(Scope), st.integers(0, 4_000_000_000), st.integers(1, LONGEST))
-def test_what_is_written_is_read(scope: Scope, issued: int, seconds: int) -> None:
+@given(st.sampled_from(TokenScope), st.integers(0, 4_000_000_000), st.integers(1, MAX_TTL_S))
+def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -> None:
     """All of it."""
     at = datetime.fromtimestamp(issued, UTC)
-    claims = Claims("0123456789ab", scope, at, at + timedelta(seconds=seconds), "0123456789abcdef")
+    claims = TokenClaims("0123456789ab", scope, at, at + timedelta(seconds=seconds), "0123456789abcdef")
 
-    assert read(write(claims, SECRET).encode(), SECRET) == claims
-    assert read(write(claims, SECRET).encode(), signing_secret(KEY, READING)) is None
+    assert decode_token(encode_token(claims, SECRET).encode(), SECRET) == claims
+    assert decode_token(encode_token(claims, SECRET).encode(), derive_signing_secret(KEY, READING)) is None
 
 
 def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
@@ -387,7 +388,7 @@ def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
 def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
     """The journal has the owner of a key, and a token too: neither leads to the secret, nor one secret to another."""
     ring = Ring()
-    secrets = [signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READING)]
+    secrets = [derive_signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READING)]
 
     assert len(set(secrets)) == 4
     assert {len(secret) for secret in secrets} == {32}
@@ -400,16 +401,16 @@ def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        (b"", Wanted()),
-        (b"{}", Wanted(Scope.READ, 1800)),
-        (b' {"scope": "trade"} ', Wanted(Scope.TRADE, 1800)),
-        (b'{"expires_in": 1}', Wanted(Scope.READ, 1)),
-        (b'{"scope": "read", "expires_in": 86400}', Wanted(Scope.READ, 86400)),
+        (b"", TokenRequest()),
+        (b"{}", TokenRequest(TokenScope.READ, 1800)),
+        (b' {"scope": "trade"} ', TokenRequest(TokenScope.TRADE, 1800)),
+        (b'{"expires_in": 1}', TokenRequest(TokenScope.READ, 1)),
+        (b'{"scope": "read", "expires_in": 86400}', TokenRequest(TokenScope.READ, 86400)),
     ],
 )
-def test_a_token_is_asked_for_in_few_words(body: bytes, asked: Wanted) -> None:
+def test_a_token_is_asked_for_in_few_words(body: bytes, asked: TokenRequest) -> None:
     """What is left out is the usual: reading, half an hour."""
-    assert wanted(body) == asked
+    assert parse_token_request(body) == asked
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ def test_a_token_is_asked_for_in_few_words(body: bytes, asked: Wanted) -> None:
 def test_anything_else_is_refused_with_what_to_send(body: bytes) -> None:
     """Somebody who asks for sixty minutes must not get sixty seconds."""
     with pytest.raises(BadRequest) as refused:
-        wanted(body)
+        parse_token_request(body)
 
     assert "send" in refused.value.hint
 
@@ -434,8 +435,8 @@ def test_anything_else_is_refused_with_what_to_send(body: bytes) -> None:
 def test_a_token_that_says_another_time_is_another_token() -> None:
     """The signature covers every claim."""
     at = NOON.replace(microsecond=0)
-    claims = Claims("0123456789ab", Scope.READ, at, at + timedelta(seconds=60), "x")
-    head, _, sign = write(claims, SECRET).split(".")
-    _, longer, _ = write(replace(claims, expires=at + timedelta(days=1)), SECRET).split(".")
+    claims = TokenClaims("0123456789ab", TokenScope.READ, at, at + timedelta(seconds=60), "x")
+    head, _, sign = encode_token(claims, SECRET).split(".")
+    _, longer, _ = encode_token(replace(claims, expires=at + timedelta(days=1)), SECRET).split(".")
 
-    assert read(f"{head}.{longer}.{sign}".encode(), SECRET) is None
+    assert decode_token(f"{head}.{longer}.{sign}".encode(), SECRET) is None

@@ -6,28 +6,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.backoff import FAILED_AN_HOUR, GAPS, GRACE, HOUR, MAINTENANCE_GAP, RECLAIMS_AN_HOUR, Ration
+from ibkr_bridge.session.backoff import (
+    GAPS_S,
+    GRACE_S,
+    HOUR_S,
+    MAINTENANCE_GAP_S,
+    MAX_FAILED_PER_HOUR,
+    MAX_RECLAIMS_PER_HOUR,
+    ReopenBackoff,
+)
 
 
-def waited_out(ration: Ration, now: float) -> float:
+def waited_out(backoff: ReopenBackoff, now: float) -> float:
     """The moment of the next try, when each is made as soon as it may be."""
-    return now + ration.wait_to_open(now, maintenance=False)
+    return now + backoff.wait_to_open(now, maintenance=False)
 
 
 def test_the_first_try_goes_out_at_once() -> None:
     """A lost session is lost for good within 30 seconds."""
-    assert Ration().wait_to_open(1000.0, maintenance=False) == 0
-    assert Ration().wait_to_open(1000.0, maintenance=True) == 0
-    assert Ration().wait_to_reclaim(1000.0) == 0
+    assert ReopenBackoff().wait_to_open(1000.0, maintenance=False) == 0
+    assert ReopenBackoff().wait_to_open(1000.0, maintenance=True) == 0
+    assert ReopenBackoff().wait_to_reclaim(1000.0) == 0
 
 
 def test_failing_tries_come_ever_more_slowly() -> None:
     """1, 5, 15, 30, 60 seconds, then a minute each: quick at first, polite in the long run."""
-    ration, now, gaps = Ration(), 1000.0, []
+    backoff, now, gaps = ReopenBackoff(), 1000.0, []
 
     for _ in range(7):
-        ration.tried(now, reclaim=False)
-        was, now = now, waited_out(ration, now)
+        backoff.record_attempt(now, reclaim=False)
+        was, now = now, waited_out(backoff, now)
         gaps.append(now - was)
 
     assert gaps == [1, 5, 15, 30, 60, 60, 60]
@@ -35,83 +43,83 @@ def test_failing_tries_come_ever_more_slowly() -> None:
 
 def test_tries_in_a_row_are_counted() -> None:
     """The log says which attempt it was."""
-    ration = Ration()
+    backoff = ReopenBackoff()
 
-    assert [ration.tried(float(at), reclaim=False) for at in (0, 1, 6)] == [1, 2, 3]
+    assert [backoff.record_attempt(float(at), reclaim=False) for at in (0, 1, 6)] == [1, 2, 3]
 
 
 def test_after_twenty_failures_the_hour_is_waited_out() -> None:
     """IBKR counts openings; a storm helps nobody."""
-    ration, now, tries = Ration(), 1000.0, []
-    for _ in range(FAILED_AN_HOUR):
-        now = waited_out(ration, now)
-        ration.tried(now, reclaim=False)
+    backoff, now, tries = ReopenBackoff(), 1000.0, []
+    for _ in range(MAX_FAILED_PER_HOUR):
+        now = waited_out(backoff, now)
+        backoff.record_attempt(now, reclaim=False)
         tries.append(now)
 
-    following = waited_out(ration, now)
+    following = waited_out(backoff, now)
 
-    assert following == tries[0] + HOUR
+    assert following == tries[0] + HOUR_S
 
 
 def test_success_lets_the_next_loss_be_repaired_at_once() -> None:
     """And the try that succeeded is no failure."""
-    ration = Ration()
+    backoff = ReopenBackoff()
     for at in (0.0, 1.0, 6.0):
-        ration.tried(at, reclaim=False)
+        backoff.record_attempt(at, reclaim=False)
 
-    ration.succeeded()
+    backoff.record_success()
 
-    assert ration.wait_to_open(6.0, maintenance=False) == 0
+    assert backoff.wait_to_open(6.0, maintenance=False) == 0
 
 
 def test_success_without_a_try_changes_nothing() -> None:
     """The Gateway, or a person, opened the session: earlier failures still count."""
-    ration, now = Ration(), 0.0
-    for _ in range(FAILED_AN_HOUR):
-        now = waited_out(ration, now)
-        ration.tried(now, reclaim=False)
-    ration.succeeded()
-    ration.succeeded()
-    ration.succeeded()
+    backoff, now = ReopenBackoff(), 0.0
+    for _ in range(MAX_FAILED_PER_HOUR):
+        now = waited_out(backoff, now)
+        backoff.record_attempt(now, reclaim=False)
+    backoff.record_success()
+    backoff.record_success()
+    backoff.record_success()
 
-    ration.tried(now, reclaim=False)
+    backoff.record_attempt(now, reclaim=False)
 
-    assert ration.wait_to_open(now, maintenance=False) > 1000
+    assert backoff.wait_to_open(now, maintenance=False) > 1000
 
 
 def test_a_fresh_login_is_left_to_the_gateway_for_a_moment() -> None:
     """It opens the session by itself within three to four seconds."""
-    ration = Ration()
+    backoff = ReopenBackoff()
 
-    ration.hold_back(100.0)
+    backoff.grant_grace(100.0)
 
-    assert ration.wait_to_open(100.0, maintenance=False) == GRACE
-    assert ration.wait_to_open(100.0 + GRACE, maintenance=False) == 0
+    assert backoff.wait_to_open(100.0, maintenance=False) == GRACE_S
+    assert backoff.wait_to_open(100.0 + GRACE_S, maintenance=False) == 0
 
 
 def test_in_a_known_window_only_the_first_try_hurries() -> None:
     """While IBKR maintains itself nothing is gained by asking often."""
-    ration = Ration()
+    backoff = ReopenBackoff()
 
-    ration.tried(0.0, reclaim=False)
+    backoff.record_attempt(0.0, reclaim=False)
 
-    assert ration.wait_to_open(0.0, maintenance=True) == MAINTENANCE_GAP
-    assert ration.wait_to_open(0.0, maintenance=False) == 1
+    assert backoff.wait_to_open(0.0, maintenance=True) == MAINTENANCE_GAP_S
+    assert backoff.wait_to_open(0.0, maintenance=False) == 1
 
 
 def test_after_three_reclaims_the_rival_keeps_the_session() -> None:
     """Two machines that both take it back would kick each other for ever."""
-    ration, now = Ration(), 0.0
-    for _ in range(RECLAIMS_AN_HOUR):
-        assert not ration.spent(now)
-        now += ration.wait_to_reclaim(now)
-        ration.tried(now, reclaim=True)
-        ration.succeeded()
+    backoff, now = ReopenBackoff(), 0.0
+    for _ in range(MAX_RECLAIMS_PER_HOUR):
+        assert not backoff.reclaims_exhausted(now)
+        now += backoff.wait_to_reclaim(now)
+        backoff.record_attempt(now, reclaim=True)
+        backoff.record_success()
 
-    assert ration.spent(now)
-    assert ration.wait_to_reclaim(now) == HOUR - now
-    assert ration.wait_to_open(now, maintenance=False) == 0
-    assert not ration.spent(HOUR)
+    assert backoff.reclaims_exhausted(now)
+    assert backoff.wait_to_reclaim(now) == HOUR_S - now
+    assert backoff.wait_to_open(now, maintenance=False) == 0
+    assert not backoff.reclaims_exhausted(HOUR_S)
 
 
 ACTS = st.tuples(
@@ -125,7 +133,7 @@ class Diary:
     """A ration used as the keeper uses it, and everything that came of it."""
 
     def __init__(self) -> None:
-        self.ration = Ration()
+        self.backoff = ReopenBackoff()
         self.failed: list[float] = []
         self.reclaims: list[float] = []
         self.row: list[float] = []
@@ -134,31 +142,31 @@ class Diary:
     def act(self, what: str, now: float, *, maintenance: bool) -> None:
         """Do it if it may be done, and hold the promises against it."""
         if what == "succeeded":
-            self.ration.succeeded()
+            self.backoff.record_success()
             if self.row:
                 self.failed.pop()
             self.row, self.held_until = [], 0.0
         elif what == "hold back":
-            self.ration.hold_back(now)
-            self.held_until = now + GRACE
+            self.backoff.grant_grace(now)
+            self.held_until = now + GRACE_S
         elif self._wait(what, now, maintenance=maintenance) <= 0:
             self._try(now, reclaim=what == "reclaim", maintenance=maintenance and what == "open")
 
     def _wait(self, what: str, now: float, *, maintenance: bool) -> float:
         if what == "reclaim":
-            return self.ration.wait_to_reclaim(now)
-        return self.ration.wait_to_open(now, maintenance=maintenance)
+            return self.backoff.wait_to_reclaim(now)
+        return self.backoff.wait_to_open(now, maintenance=maintenance)
 
     def _try(self, now: float, *, reclaim: bool, maintenance: bool) -> None:
-        least = max(GAPS[min(len(self.row), len(GAPS) - 1)], MAINTENANCE_GAP if maintenance else 0.0)
+        least = max(GAPS_S[min(len(self.row), len(GAPS_S) - 1)], MAINTENANCE_GAP_S if maintenance else 0.0)
         assert not self.row or now - self.row[-1] >= least
         assert now >= self.held_until
-        self.ration.tried(now, reclaim=reclaim)
+        self.backoff.record_attempt(now, reclaim=reclaim)
         self.row.append(now)
         self.failed.append(now)
         self.reclaims += [now] if reclaim else []
-        assert sum(now - at < HOUR for at in self.failed) <= FAILED_AN_HOUR
-        assert sum(now - at < HOUR for at in self.reclaims) <= RECLAIMS_AN_HOUR
+        assert sum(now - at < HOUR_S for at in self.failed) <= MAX_FAILED_PER_HOUR
+        assert sum(now - at < HOUR_S for at in self.reclaims) <= MAX_RECLAIMS_PER_HOUR
 
 
 @settings(deadline=None)
@@ -183,14 +191,14 @@ def test_the_wait_that_is_told_is_long_enough_and_never_endless(
         now += passed
         diary.act(what, now, maintenance=quiet)
 
-    wait = diary.ration.wait_to_open(now, maintenance=maintenance)
+    wait = diary.backoff.wait_to_open(now, maintenance=maintenance)
 
-    assert 0 <= wait <= HOUR
-    assert diary.ration.wait_to_open(now + wait, maintenance=maintenance) == 0
-    assert diary.ration.wait_to_reclaim(now) >= diary.ration.wait_to_open(now, maintenance=False)
+    assert 0 <= wait <= HOUR_S
+    assert diary.backoff.wait_to_open(now + wait, maintenance=maintenance) == 0
+    assert diary.backoff.wait_to_reclaim(now) >= diary.backoff.wait_to_open(now, maintenance=False)
 
 
 @pytest.mark.parametrize("now", [0.0, 0.25, 1e6])
 def test_a_ration_begins_at_any_time_of_the_clock(now: float) -> None:
     """Monotonic clocks start anywhere, zero included."""
-    assert Ration().wait_to_open(now, maintenance=True) == 0
+    assert ReopenBackoff().wait_to_open(now, maintenance=True) == 0

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.calls.messages import Answer, Call, Left, nobody
+from ibkr_bridge.calls.messages import Call, OnReleased, Response, noop
 from ibkr_bridge.config.settings import Compete, Region
-from ibkr_bridge.config.sources import ROOT
+from ibkr_bridge.config.sources import PROJECT_ROOT
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_api, session_status
-from ibkr_bridge.session.backoff import FAILED_AN_HOUR, GRACE, RECLAIMS_AN_HOUR
-from ibkr_bridge.session.keeper import CLOSEST, KIND_EVERY
+from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
+from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_status import FRESH, STUCK, YIELD_HINT, Road
-from ibkr_bridge.session.state_machine import Saw, State
+from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, YIELD_HINT, TrafficView
+from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH, Watched
@@ -48,8 +48,8 @@ async def watch() -> AsyncIterator[Watch]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks are given up after a fraction of a real second, so that silence is short."""
-    monkeypatch.setattr(session_api, "LOOK_WITHIN", 0.3)
-    monkeypatch.setattr(session_api, "TICKLE_WITHIN", 0.3, raising=False)
+    monkeypatch.setattr(session_api, "CHECK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(session_api, "TICKLE_TIMEOUT_S", 0.3, raising=False)
 
 
 # -- the brokerage session, lost and reopened
@@ -61,7 +61,7 @@ async def test_a_lost_brokerage_session_is_asked_for_at_once(watch: Watch) -> No
     watched.sim.lose_brokerage()
 
     await watched.live(WATCH)
-    await watched.until(State.READY, within=1.0)
+    await watched.until(SessionState.READY, timeout_s=1.0)
 
     assert [seen.json() for seen in watched.openings] == [{"publish": True, "compete": True}]
     assert [(move.state, move.reason) for move in watched.moves[-2:]] == [
@@ -74,10 +74,10 @@ async def test_ready_is_announced_after_the_preflight(watch: Watch) -> None:
     """Whoever hears of it may ask for orders and positions at once."""
     watched = await watch()
     seen_before: list[int] = []
-    watched.bus.listen(
-        lambda fact: (
+    watched.bus.subscribe(
+        lambda event: (
             seen_before.append(len(watched.sim.gateway_calls("/portfolio/accounts")))
-            if isinstance(fact, SessionReady)
+            if isinstance(event, SessionReady)
             else None
         )
     )
@@ -87,7 +87,9 @@ async def test_ready_is_announced_after_the_preflight(watch: Watch) -> None:
 
     assert seen_before == [2]  # once at the start, once after the loss
     assert len(watched.sim.gateway_calls(ACCOUNTS)) == 2
-    kinds = [type(fact) for fact in watched.facts if isinstance(fact, PreflightDone | SessionReady | SessionOpening)]
+    kinds = [
+        type(event) for event in watched.events_seen if isinstance(event, PreflightDone | SessionReady | SessionOpening)
+    ]
     assert kinds == [PreflightDone, SessionReady, SessionOpening, PreflightDone, SessionReady]
 
 
@@ -108,7 +110,7 @@ async def test_a_failed_preflight_is_made_up_for(watch: Watch) -> None:
 
     await watched.live(60.0)
 
-    assert watched.keeper.session.state is State.READY
+    assert watched.keeper.session.state is SessionState.READY
     assert watched.keeper.accounts.numbers == {"DU1234567", "DU7654321"}
 
 
@@ -120,7 +122,7 @@ async def test_the_kind_of_login_is_known_when_ready_is_said(watch: Watch, live:
     """The guard judges orders by it."""
     watched = await watch({"live": live})
 
-    assert watched.keeper.session.state is State.READY
+    assert watched.keeper.session.state is SessionState.READY
     assert watched.keeper.accounts.login_is_paper is not live
     assert len(watched.sim.gateway_calls(VALIDATE)) == 1
 
@@ -137,20 +139,20 @@ async def test_the_kind_of_login_is_asked_once_after_each_preflight_and_once_a_m
     await watched.live(5 * 60.0)
 
     first, second = watched.sim.gateway_calls(VALIDATE)
-    assert KIND_EVERY <= second.at - first.at < KIND_EVERY + 2 * WATCH
+    assert LOGIN_TYPE_INTERVAL_S <= second.at - first.at < LOGIN_TYPE_INTERVAL_S + 2 * WATCH
 
 
 async def test_a_new_login_is_asked_for_its_kind_a_minute_later(watch: Watch) -> None:
     """Whoever signs in makes the Gateway ask the same, which IBKR counts; until then it is not known."""
     watched = await watch({"tickle_every": NEVER, "live": True})
-    await watched.live(2 * KIND_EVERY)
+    await watched.live(2 * LOGIN_TYPE_INTERVAL_S)
     watched.sim.log_out()
-    await watched.until(State.SIGNED_OUT)
+    await watched.until(SessionState.SIGNED_OUT)
     watched.sim.log_in()
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
     assert (watched.keeper.accounts.paper, watched.keeper.accounts.login_is_paper) == (False, None)
 
-    await watched.live(KIND_EVERY - WATCH)
+    await watched.live(LOGIN_TYPE_INTERVAL_S - WATCH)
     asked_early = len(watched.sim.gateway_calls(VALIDATE)) - 1
     await watched.live(2 * WATCH)
 
@@ -163,12 +165,12 @@ async def test_a_new_login_is_asked_for_its_kind_a_minute_later(watch: Watch) ->
 async def test_a_kind_that_is_not_told_holds_up_nothing(watch: Watch, fault: str) -> None:
     """What the same login was told to be still holds; ready is said all the same, and nobody asks again and again."""
     watched = await watch()
-    await watched.live(2 * KIND_EVERY)
+    await watched.live(2 * LOGIN_TYPE_INTERVAL_S)
     watched.sim.faults.add(fault, path=VALIDATE, times=1)
     watched.sim.lose_brokerage()
 
-    await watched.until(State.READY, within=2 * WATCH)
-    await watched.live(3 * KIND_EVERY)
+    await watched.until(SessionState.READY, timeout_s=2 * WATCH)
+    await watched.live(3 * LOGIN_TYPE_INTERVAL_S)
 
     assert watched.keeper.accounts.login_is_paper is True
     assert len({seen.at for seen in watched.sim.gateway_calls(VALIDATE)}) == 2
@@ -179,8 +181,8 @@ async def test_in_the_penalty_box_nobody_asks_for_the_kind(watch: Watch) -> None
     """Whatever is asked there makes it longer."""
     watched = await watch()
     boxed = [True]
-    watched.keeper._road = Road(in_box=lambda: boxed[0])
-    watched.keeper.doubt(prepare=True)
+    watched.keeper._traffic = TrafficView(in_box=lambda: boxed[0])
+    watched.keeper.request_check(prepare=True)
     await watched.live(5 * 60.0)
     asked = len(watched.sim.gateway_calls(VALIDATE))
 
@@ -202,7 +204,7 @@ async def test_the_opening_is_announced_with_its_outcome(watch: Watch) -> None:
 
     await watched.live(WATCH)
 
-    (opening,) = [fact for fact in watched.facts if isinstance(fact, SessionOpening)]
+    (opening,) = [event for event in watched.events_seen if isinstance(event, SessionOpening)]
     assert (opening.attempt, opening.status, opening.compete, opening.next_try_s) == (1, 500, True, 1.0)
 
 
@@ -231,8 +233,8 @@ async def test_no_more_than_twenty_openings_fail_in_an_hour(watch: Watch) -> Non
     await watched.leap(within[0] + HOUR + WATCH - watched.clock.now())
 
     begun = [seen.at for seen in watched.openings]
-    assert len(within) == FAILED_AN_HOUR
-    assert len(begun) == FAILED_AN_HOUR + 1
+    assert len(within) == MAX_FAILED_PER_HOUR
+    assert len(begun) == MAX_FAILED_PER_HOUR + 1
     assert begun[-1] - begun[0] >= HOUR
 
 
@@ -241,10 +243,10 @@ async def test_no_more_than_twenty_openings_fail_in_an_hour(watch: Watch) -> Non
 
 async def spend_reclaims(watched: Watched) -> None:
     """Rivals come and are displaced, as often as an hour allows."""
-    for _ in range(RECLAIMS_AN_HOUR):
+    for _ in range(MAX_RECLAIMS_PER_HOUR):
         watched.sim.compete()
         await watched.live(WATCH)
-        await watched.until(State.READY)
+        await watched.until(SessionState.READY)
 
 
 async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watch: Watch) -> None:
@@ -255,10 +257,10 @@ async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watc
 
     await watched.leap(20 * 60.0)
     left_alone = len(watched.openings)
-    told = watched.keeper.next_act
+    told = watched.keeper.next_action
     await watched.leap(HOUR - 20 * 60.0)
 
-    assert [seen.json()["compete"] for seen in watched.openings[:left_alone]] == [True] * RECLAIMS_AN_HOUR
+    assert [seen.json()["compete"] for seen in watched.openings[:left_alone]] == [True] * MAX_RECLAIMS_PER_HOUR
     assert "takes the session back in 2" in told  # some 2400 s
     assert len(watched.openings) > left_alone  # the hour is over
 
@@ -271,7 +273,7 @@ async def test_a_rival_that_is_left_alone_is_said(watch: Watch) -> None:
 
     await watched.live(60.0)
 
-    assert watched.keeper.session.state is State.COMPETING
+    assert watched.keeper.session.state is SessionState.COMPETING
     wait = float(watched.moves[-1].next_act.split("takes the session back in ")[1].removesuffix(" s"))
     assert HOUR - 60.0 < wait <= HOUR
 
@@ -283,10 +285,10 @@ async def test_a_yielding_keeper_never_asks(watch: Watch) -> None:
 
     await watched.live(10 * 60.0)
 
-    assert watched.keeper.session.state is State.COMPETING
+    assert watched.keeper.session.state is SessionState.COMPETING
     assert watched.openings == []
     assert watched.keeper.hint() == watched.moves[-1].hint == YIELD_HINT
-    assert "takes" not in watched.keeper.next_act
+    assert "takes" not in watched.keeper.next_action
 
 
 async def test_a_yielding_keeper_reopens_a_lost_session_without_competing(watch: Watch) -> None:
@@ -313,7 +315,7 @@ async def test_after_a_browser_login_the_gateway_goes_first(watch: Watch) -> Non
     await watched.round()
     await watched.live(begun + 2.9 - watched.clock.now())
     watched.sleepers = 3
-    await watched.until(State.READY, within=GRACE - 2.9)
+    await watched.until(SessionState.READY, timeout_s=GRACE_S - 2.9)
 
     assert [(move.state, move.reason) for move in watched.moves[:2]] == [
         ("signed_out", "signed_out"),
@@ -335,7 +337,7 @@ async def test_a_login_the_gateway_does_not_finish_is_finished_without_a_storm(w
     await watched.live(25.0)
 
     tries = [each.at - seen for each in watched.openings]
-    assert GRACE <= tries[0] <= GRACE + WATCH
+    assert GRACE_S <= tries[0] <= GRACE_S + WATCH
     assert len(tries) <= 4
 
 
@@ -346,28 +348,28 @@ async def test_a_login_the_gateway_does_not_finish_is_finished_without_a_storm(w
 @pytest.mark.parametrize(
     ("fault", "told", "state", "reason"),
     [
-        ("sso-lost", {}, State.SIGNED_OUT, "signed_out"),
-        ("status", {"path": STATUS, "status": 401, "body": ""}, State.SIGNED_OUT, "signed_out"),
-        ("status", {"path": STATUS, "status": 601, "body": ""}, State.SIGNED_OUT, "signed_out"),
-        ("hidden-error", {"path": STATUS}, State.SIGNED_OUT, "signed_out"),
-        ("refuse", {}, State.UNREACHABLE, "gateway_unreachable"),
-        ("denied", {}, State.UNREACHABLE, "gateway_denies_us"),
-        ("silence", {"path": STATUS}, State.SILENT, "gateway_silent"),
-        ("stall-in", {"path": STATUS}, State.SILENT, "gateway_silent"),
-        ("drop", {"path": STATUS}, State.SILENT, "gateway_silent"),
-        ("ibkr-down", {}, State.SILENT, "gateway_silent"),
-        ("cut-before", {"path": STATUS}, State.SILENT, "ibkr_trouble"),
-        ("cut-in", {"path": STATUS}, State.SILENT, "ibkr_trouble"),
-        ("garble", {"path": STATUS}, State.SILENT, "ibkr_trouble"),
-        ("empty-503", {"path": STATUS}, State.SILENT, "ibkr_trouble"),
-        ("html-500", {"path": STATUS}, State.SILENT, "ibkr_trouble"),
-        ("maintenance", {"own": False}, State.SILENT, "ibkr_trouble"),
-        ("brokerage-lost", {}, State.OPENING, "brokerage_lost"),
-        ("competing", {}, State.COMPETING, "competing"),
+        ("sso-lost", {}, SessionState.SIGNED_OUT, "signed_out"),
+        ("status", {"path": STATUS, "status": 401, "body": ""}, SessionState.SIGNED_OUT, "signed_out"),
+        ("status", {"path": STATUS, "status": 601, "body": ""}, SessionState.SIGNED_OUT, "signed_out"),
+        ("hidden-error", {"path": STATUS}, SessionState.SIGNED_OUT, "signed_out"),
+        ("refuse", {}, SessionState.UNREACHABLE, "gateway_unreachable"),
+        ("denied", {}, SessionState.UNREACHABLE, "gateway_forbidden"),
+        ("silence", {"path": STATUS}, SessionState.SILENT, "gateway_timeout"),
+        ("stall-in", {"path": STATUS}, SessionState.SILENT, "gateway_timeout"),
+        ("drop", {"path": STATUS}, SessionState.SILENT, "gateway_timeout"),
+        ("ibkr-down", {}, SessionState.SILENT, "gateway_timeout"),
+        ("cut-before", {"path": STATUS}, SessionState.SILENT, "ibkr_unavailable"),
+        ("cut-in", {"path": STATUS}, SessionState.SILENT, "ibkr_unavailable"),
+        ("garble", {"path": STATUS}, SessionState.SILENT, "ibkr_unavailable"),
+        ("empty-503", {"path": STATUS}, SessionState.SILENT, "ibkr_unavailable"),
+        ("html-500", {"path": STATUS}, SessionState.SILENT, "ibkr_unavailable"),
+        ("maintenance", {"own": False}, SessionState.SILENT, "ibkr_unavailable"),
+        ("brokerage-lost", {}, SessionState.OPENING, "brokerage_lost"),
+        ("competing", {}, SessionState.COMPETING, "competing"),
     ],
 )
 async def test_each_state_has_its_reason(
-    watch: Watch, fault: str, told: dict[str, Any], state: State, reason: str
+    watch: Watch, fault: str, told: dict[str, Any], state: SessionState, reason: str
 ) -> None:
     """What is wrong is said in one stable word, with a hint and the next act beside it; the end of it is noticed."""
     watched = await watch({"tickle_every": NEVER})
@@ -384,9 +386,9 @@ async def test_each_state_has_its_reason(
     assert not watched.surprises
 
     watched.sim.faults.clear()
-    if state is State.SIGNED_OUT and fault == "sso-lost":
+    if state is SessionState.SIGNED_OUT and fault == "sso-lost":
         watched.sim.log_in()
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
 
 
 async def test_accounts_that_are_still_loading_are_waited_for(watch: Watch) -> None:
@@ -396,8 +398,8 @@ async def test_accounts_that_are_still_loading_are_waited_for(watch: Watch) -> N
 
     await watched.live(WATCH + 2.0)
 
-    assert (watched.keeper.session.state, watched.keeper.session.reason) == (State.OPENING, "establishing")
-    await watched.until(State.READY, within=6.0)
+    assert (watched.keeper.session.state, watched.keeper.session.reason) == (SessionState.OPENING, "establishing")
+    await watched.until(SessionState.READY, timeout_s=6.0)
 
 
 # -- answers of auth/status that say nothing
@@ -432,9 +434,9 @@ async def test_an_answer_that_makes_no_sense_is_an_observation(watch: Watch, bod
 
     await watched.live(WATCH)
 
-    assert watched.keeper.session.state is not State.READY
+    assert watched.keeper.session.state is not SessionState.READY
     assert not watched.surprises
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
 
 
 async def test_a_huge_answer_is_an_observation(watch: Watch) -> None:
@@ -444,8 +446,8 @@ async def test_a_huge_answer_is_an_observation(watch: Watch) -> None:
 
     await watched.live(WATCH)
 
-    assert watched.keeper.session.reason == "ibkr_trouble"
-    await watched.until(State.READY)
+    assert watched.keeper.session.reason == "ibkr_unavailable"
+    await watched.until(SessionState.READY)
 
 
 # -- no exception kills it
@@ -458,12 +460,12 @@ class Raising:
         self.error: Exception | None = None
         self.road: Any = None
 
-    async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
+    async def ask(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
         """Fail, or go on."""
         if self.error is not None:
             raise self.error
-        answer: Answer = await self.road.ask(call, left, within=within)
-        return answer
+        response: Response = await self.road.ask(call, on_released, within=timeout_s)
+        return response
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret words"), KeyError("x"), RecursionError(), OSError(5, "x")])
@@ -472,18 +474,18 @@ async def test_no_exception_ends_the_loop(watch: Watch, error: Exception) -> Non
     road = Raising()
     road.error = error
     watched = await watch(asking=road)
-    road.road = watched.gateway
+    road.road = watched.client
     surprise = watched.surprises[0]
 
     await watched.live(3 * WATCH)
     road.error = None
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
 
     assert watched.is_alive
     assert len(watched.surprises) >= 3
-    assert (surprise.error, surprise.line) == (type(error).__name__, "main")
-    assert "session_api.py" in surprise.where
-    assert "secret words" not in repr(watched.facts)
+    assert (surprise.error, surprise.profile) == (type(error).__name__, "main")
+    assert "session_api.py" in surprise.places
+    assert "secret words" not in repr(watched.events_seen)
 
 
 async def test_while_it_is_surprised_it_does_not_rush(watch: Watch) -> None:
@@ -500,18 +502,18 @@ async def test_while_it_is_surprised_it_does_not_rush(watch: Watch) -> None:
 
 async def test_a_surprised_keepers_old_view_is_told_as_silent(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old view that cannot be refreshed is told as silence, whatever the cause."""
-    monkeypatch.setattr(session_status, "PATIENCE", 0.2)
+    monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.2)
     road = Raising()
     watched = await watch(asking=road)
-    road.road = watched.gateway
+    road.road = watched.client
     await watched.round()
-    assert watched.keeper.session.state is State.READY
+    assert watched.keeper.session.state is SessionState.READY
     road.error = ZeroDivisionError()
-    watched.clock.advance(FRESH + 1)
+    watched.clock.advance(MAX_AGE_S + 1)
 
-    told = await watched.keeper.fresh()
+    told = await watched.keeper.current()
 
-    assert told.state is State.SILENT
+    assert told.state is SessionState.SILENT
 
 
 # -- the view that askers share
@@ -524,25 +526,25 @@ async def test_fifty_askers_share_one_look(watch: Watch) -> None:
     await watched.live(60.0)  # by now it looks only every thirty seconds
     watched.sim.faults.clear()
     looks = len(watched.looks)
-    assert watched.keeper.next_look - watched.clock.now() > FRESH + 1
-    watched.clock.advance(FRESH + 0.1)
+    assert watched.keeper.next_check_at - watched.clock.now() > MAX_AGE_S + 1
+    watched.clock.advance(MAX_AGE_S + 0.1)
     await watched.quiet()
 
-    told = await asyncio.gather(*(watched.keeper.fresh() for _ in range(50)))
+    told = await asyncio.gather(*(watched.keeper.current() for _ in range(50)))
 
-    assert {session.state for session in told} == {State.READY}
+    assert {session.state for session in told} == {SessionState.READY}
     assert len(watched.looks) == looks + 1
 
 
 async def test_a_fresh_view_is_told_without_a_look(watch: Watch) -> None:
     """Asking often costs nothing."""
     watched = await watch()
-    watched.clock._now += FRESH  # time alone passes; nobody is woken
+    watched.clock._now += MAX_AGE_S  # time alone passes; nobody is woken
     looks = len(watched.looks)
 
-    told = [await watched.keeper.fresh() for _ in range(100)]
+    told = [await watched.keeper.current() for _ in range(100)]
 
-    assert {session.state for session in told} == {State.READY}
+    assert {session.state for session in told} == {SessionState.READY}
     assert len(watched.looks) == looks
 
 
@@ -551,26 +553,26 @@ async def test_an_old_view_is_refreshed_before_it_is_told(watch: Watch) -> None:
     watched = await watch({"tickle_every": NEVER})
     await watched.live(1.0)
     watched.sim.log_out()
-    watched.clock._now += FRESH + 0.1  # time alone passes, as on a machine that slept
+    watched.clock._now += MAX_AGE_S + 0.1  # time alone passes, as on a machine that slept
 
-    told = await watched.keeper.fresh()
+    told = await watched.keeper.current()
 
-    assert told.state is State.SIGNED_OUT
+    assert told.state is SessionState.SIGNED_OUT
 
 
 async def test_an_old_view_that_cannot_be_refreshed_is_told_as_silent(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready was true once; nobody knows whether it still is."""
-    monkeypatch.setattr(session_status, "PATIENCE", 0.2)
+    monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.2)
     watched = await watch()
     watched.sim.faults.add("silence", path=STATUS)
-    watched.clock.advance(FRESH + 1)
+    watched.clock.advance(MAX_AGE_S + 1)
 
-    told = await watched.keeper.fresh()
+    told = await watched.keeper.current()
 
-    assert (told.state, told.reason) == (State.SILENT, "gateway_silent")
-    assert watched.keeper.session.state is State.READY  # the look itself is not given up yet
+    assert (told.state, told.reason) == (SessionState.SILENT, "gateway_timeout")
+    assert watched.keeper.session.state is SessionState.READY  # the look itself is not given up yet
 
 
 async def test_who_waits_for_a_layer_is_told_when_it_is_up(watch: Watch) -> None:
@@ -578,12 +580,12 @@ async def test_who_waits_for_a_layer_is_told_when_it_is_up(watch: Watch) -> None
     watched = await watch({"tickle_every": NEVER})
     watched.sim.lose_brokerage()
     await watched.live(WATCH)
-    waiting = asyncio.create_task(watched.keeper.until_up(Layer.BROKERAGE, 10.0))
+    waiting = asyncio.create_task(watched.keeper.wait_until_up(Layer.BROKERAGE, 10.0))
 
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
 
     assert await waiting is True
-    assert await watched.keeper.until_up(Layer.LOGIN, 0.0) is True
+    assert await watched.keeper.wait_until_up(Layer.LOGIN, 0.0) is True
 
 
 # -- doubts
@@ -595,7 +597,7 @@ async def test_a_doubt_makes_it_look_at_once(watch: Watch) -> None:
     await watched.live(1.0)
     moment = watched.clock.now()
 
-    watched.keeper.doubt()
+    watched.keeper.request_check()
     await watched.woken()
 
     assert watched.looks[-1].at == moment
@@ -607,12 +609,12 @@ async def test_a_thousand_doubts_make_looks_a_quarter_of_a_second_apart(watch: W
     start = len(watched.looks)
 
     for _ in range(1000):
-        watched.keeper.doubt()
+        watched.keeper.request_check()
         await watched.live(0.01)
 
     times = [seen.at for seen in watched.looks[start - 1 :]]
     gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
-    assert min(gaps) >= CLOSEST - 1e-6
+    assert min(gaps) >= MIN_INTERVAL_S - 1e-6
     assert max(gaps) <= WATCH + 0.02
 
 
@@ -622,9 +624,9 @@ async def test_a_doubt_during_a_look_is_not_forgotten(watch: Watch) -> None:
     watched.sim.faults.add("delay", path=STATUS, times=1, seconds=0.5)
     await watched.live(WATCH)
     looks = len(watched.looks)
-    watched.keeper.doubt()
+    watched.keeper.request_check()
 
-    await watched.live(0.5 + CLOSEST)
+    await watched.live(0.5 + MIN_INTERVAL_S)
 
     assert len(watched.looks) == looks + 1
 
@@ -634,7 +636,7 @@ async def test_a_call_that_wants_the_preflight_gets_it(watch: Watch) -> None:
     watched = await watch()
     before = len(watched.sim.gateway_calls(ACCOUNTS))
 
-    watched.keeper.doubt(prepare=True)
+    watched.keeper.request_check(prepare=True)
     await watched.live(1.0)
     await watched.live(3 * WATCH)
 
@@ -654,9 +656,9 @@ async def test_too_many_requests_keep_the_state_and_slow_the_keeper(watch: Watch
 
     await watched.live(5 * 60.0)
 
-    assert watched.keeper.session.state is State.READY
-    assert watched.keeper.session.saw is Saw.PACED
-    assert watched.keeper.session.reason == "paced"
+    assert watched.keeper.session.state is SessionState.READY
+    assert watched.keeper.session.observation is Observation.RATE_LIMITED
+    assert watched.keeper.session.reason == "rate_limited"
     assert len(watched.looks) - start == 5
 
 
@@ -670,11 +672,11 @@ async def test_askers_do_not_hurry_a_keeper_that_was_told_to_slow_down(watch: Wa
     asked = []
     for _ in range(55):
         await watched.live(1.0)
-        asked.append(asyncio.create_task(watched.keeper.fresh()))
+        asked.append(asyncio.create_task(watched.keeper.current()))
         await watched.idle()
 
     assert len(watched.looks) == start
-    assert {(await each).reason for each in asked} == {"paced"}
+    assert {(await each).reason for each in asked} == {"rate_limited"}
 
 
 async def test_doubts_do_not_hurry_a_keeper_that_was_told_to_slow_down(watch: Watch) -> None:
@@ -685,7 +687,7 @@ async def test_doubts_do_not_hurry_a_keeper_that_was_told_to_slow_down(watch: Wa
     start = len(watched.looks)
 
     for _ in range(50):
-        watched.keeper.doubt()
+        watched.keeper.request_check()
         await watched.idle()
         await watched.live(1.0)
 
@@ -736,13 +738,13 @@ async def test_the_late_answer_of_a_look_that_was_given_up_wakes_the_keeper(watc
     watched.sleepers = 4
     await watched.quiet()  # the look was given up
     silent = watched.keeper.session.state
-    due = watched.keeper.next_look
+    due = watched.keeper.next_check_at
 
     watched.sleepers = 3
     await watched.live(WATCH - 1.0)
-    await watched.woken_to(State.READY)
+    await watched.woken_to(SessionState.READY)
 
-    assert silent is State.SILENT
+    assert silent is SessionState.SILENT
     assert watched.clock.now() < due
 
 
@@ -771,7 +773,7 @@ async def test_a_tickle_that_fails_does_no_harm(watch: Watch, fault: str) -> Non
 
     assert len(watched.tickles) >= 2
     assert [move.state for move in watched.moves] == ["ready"]
-    assert watched.keeper.session.state is State.READY
+    assert watched.keeper.session.state is SessionState.READY
     assert not watched.surprises
 
 
@@ -782,7 +784,7 @@ async def test_a_tickle_with_strange_figures_does_no_harm(watch: Watch, body: st
     watched.sim.faults.add("status", path="/tickle", status=200, body=body)
     watched.sim.log_in()
     watched.sleepers = 3
-    await watched.until(State.READY)
+    await watched.until(SessionState.READY)
     await watched.quiet()
 
     assert watched.keeper.login_expires is None
@@ -796,8 +798,8 @@ async def test_the_session_id_is_a_secret_from_then_on(watch: Watch) -> None:
     session = str(watched.keeper.tickle["session"])
 
     assert len(session) == 32
-    assert watched.scrubber.scrub(f"a log line with {session} in it") == "a log line with [hidden] in it"
-    assert session not in repr(watched.facts) + repr(watched.keeper)
+    assert watched.redactor.redact(f"a log line with {session} in it") == "a log line with [hidden] in it"
+    assert session not in repr(watched.events_seen) + repr(watched.keeper)
 
 
 async def test_what_belonged_to_a_login_goes_with_it(watch: Watch) -> None:
@@ -808,7 +810,7 @@ async def test_what_belonged_to_a_login_goes_with_it(watch: Watch) -> None:
 
     await watched.live(WATCH)
 
-    assert watched.keeper.session.state is State.SIGNED_OUT
+    assert watched.keeper.session.state is SessionState.SIGNED_OUT
     assert (watched.keeper.accounts, watched.keeper.tickle) == (Accounts(), {})
     assert watched.keeper.login_expires is None
 
@@ -822,10 +824,10 @@ async def test_a_log_out_is_seen_at_once(watch: Watch) -> None:
     ending = asyncio.create_task(watched.keeper.log_out())
     await watched.sim.reached("/logout")
     while not ending.done():
-        await watched.live(CLOSEST)
+        await watched.live(MIN_INTERVAL_S)
 
     assert await ending == 200
-    assert watched.keeper.session.state is State.SIGNED_OUT
+    assert watched.keeper.session.state is SessionState.SIGNED_OUT
     assert watched.sim.gateway_calls("/logout")[0].method == "POST"
 
 
@@ -838,7 +840,7 @@ async def test_who_asks_to_reopen_gets_a_look_that_begins_afterwards(watch: Watc
     for _ in range(20):
         await watched.live(0.1)
 
-    assert (await asking).state is State.READY
+    assert (await asking).state is SessionState.READY
     assert len(watched.openings) == 1
 
 
@@ -847,14 +849,14 @@ async def test_a_look_that_is_out_already_does_not_count_as_new(watch: Watch) ->
     watched = await watch({"tickle_every": NEVER})
     watched.sim.faults.add("delay", path=STATUS, times=1, seconds=0.5)
     await watched.live(WATCH)  # the delayed look is out, and has seen a session
-    asking = asyncio.create_task(watched.keeper.look_again())
+    asking = asyncio.create_task(watched.keeper.check_now())
     await asyncio.sleep(0)
     watched.sim.log_out()
 
     for _ in range(10):
         await watched.live(0.25)
 
-    assert (await asking).state is State.SIGNED_OUT
+    assert (await asking).state is SessionState.SIGNED_OUT
 
 
 # -- words
@@ -864,15 +866,15 @@ async def test_the_next_act_is_told_in_words(watch: Watch) -> None:
     """A person reads when something happens by itself."""
     watched = await watch({"tickle_every": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
-    ready = watched.keeper.next_act
+    ready = watched.keeper.next_action
     await watched.live(1.0)
-    later = watched.keeper.next_act
+    later = watched.keeper.next_action
     watched.sim.lose_brokerage()
     await watched.live(2.0)
-    opening = watched.keeper.next_act
+    opening = watched.keeper.next_action
     watched.sim.compete()
     await watched.round()
-    competing = watched.keeper.next_act
+    competing = watched.keeper.next_action
 
     assert ready == "looks again in 3.0 s"
     assert later == "looks again in 2.0 s"
@@ -888,12 +890,12 @@ async def test_a_keeper_shows_its_state(watch: Watch) -> None:
 async def test_a_keeper_is_in_trouble_when_its_round_is_too_late() -> None:
     """Longer than the longest round, and soon enough that with the watchdog's time a minute is not over."""
     clock = ManualClock()
-    watched = session_status.View(session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
+    watched = session_status.SessionStatus(session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
 
     clock.advance(25.0)
-    in_time = watched.trouble()
+    in_time = watched.problem()
     clock.advance(1.0)
 
-    assert (in_time, watched.trouble()) == (None, "the keeper is 26 s late")
-    unit = (ROOT / "deploy/systemd/ibkr-bridge.service").read_text()
-    assert STUCK + float(re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)[0]) < 60.0
+    assert (in_time, watched.problem()) == (None, "the keeper is 26 s late")
+    unit = (PROJECT_ROOT / "deploy/systemd/ibkr-bridge.service").read_text()
+    assert MAX_OVERDUE_S + float(re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)[0]) < 60.0

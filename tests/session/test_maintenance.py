@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Region, Settings
-from ibkr_bridge.config.value_types import Window
+from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.session.maintenance import ZONES, next_reset, window_end
 from tests.clocks import NOON
 from tests.harness import KEY
@@ -18,7 +18,9 @@ from tests.harness import KEY
 PUBLISHED = Settings.from_env({"IBKR_BRIDGE_KEY": KEY}).maintenance
 NEW_YORK = ZoneInfo("America/New_York")
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # made aware
-WINDOWS = st.sampled_from([*PUBLISHED, Window.parse("daily 01:00-01:15"), Window.parse("daily 00:00-24:00")])
+WINDOWS = st.sampled_from(
+    [*PUBLISHED, WeeklyWindow.parse("daily 01:00-01:15"), WeeklyWindow.parse("daily 00:00-24:00")]
+)
 
 
 def at(text: str, zone: str = "America/New_York") -> datetime:
@@ -57,7 +59,7 @@ def test_windows_are_in_the_regions_own_time(region: Region) -> None:
 
 def test_the_latest_of_overlapping_windows_counts() -> None:
     """Callers are told to come back once, not twice."""
-    windows = (Window.parse("daily 12:00-12:30"), Window.parse("wed 11:00-13:00"))
+    windows = (WeeklyWindow.parse("daily 12:00-12:30"), WeeklyWindow.parse("wed 11:00-13:00"))
 
     assert window_end(NOON, Region.AMERICA, windows) == NOON + timedelta(hours=1)
 
@@ -85,9 +87,11 @@ def test_the_next_reset_is_the_regions_next_midnight(moment: str, reset: str) ->
 
 @settings(deadline=None)
 @given(MOMENTS, st.sampled_from(Region), st.lists(WINDOWS, max_size=3))
-@example(datetime(2026, 11, 1, 6, 5, tzinfo=UTC), Region.AMERICA, [Window.parse("daily 01:00-01:15")])
-@example(datetime(2026, 11, 1, 5, 5, tzinfo=UTC), Region.AMERICA, [Window.parse("daily 01:00-01:15")])
-def test_a_window_always_ends_in_the_future_and_soon(moment: datetime, region: Region, windows: list[Window]) -> None:
+@example(datetime(2026, 11, 1, 6, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
+@example(datetime(2026, 11, 1, 5, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
+def test_a_window_always_ends_in_the_future_and_soon(
+    moment: datetime, region: Region, windows: list[WeeklyWindow]
+) -> None:
     """Retry-After is counted from it: a past end would tell everybody to come back at once."""
     end = window_end(moment, region, windows)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.preflight import REPLAYED, Accounts, doubts_session, read_accounts, read_login
+from ibkr_bridge.session.preflight import PREFLIGHT_PATHS, Accounts, hints_session_loss, read_accounts, read_login
 
 NAMES = ["accounts", "isPaper", "LOGIN_TYPE", "loginType", "RESULT"]
 JSON = st.recursive(
@@ -21,7 +21,7 @@ JSON = st.recursive(
 
 def test_both_lists_of_accounts_are_asked_for() -> None:
     """Without the first orders answer 500, without the second the portfolio is empty."""
-    assert REPLAYED == ("/v1/api/iserver/accounts", "/v1/api/portfolio/accounts")
+    assert PREFLIGHT_PATHS == ("/v1/api/iserver/accounts", "/v1/api/portfolio/accounts")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_login_is_paper_only_where_ibkr_says_so_and_nothing_else(body: object,
 )
 def test_an_answer_that_speaks_of_a_lost_session_is_a_reason_to_look(status: int, body: bytes) -> None:
     """A loss is noticed by the call that met it, not at the next round."""
-    assert doubts_session(status, body)
+    assert hints_session_loss(status, body)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_an_answer_that_speaks_of_a_lost_session_is_a_reason_to_look(status: int
 )
 def test_other_answers_leave_the_keeper_in_peace(status: int, body: bytes) -> None:
     """Every doubt costs a call to IBKR."""
-    assert not doubts_session(status, body)
+    assert not hints_session_loss(status, body)
 
 
 @settings(deadline=None)
 @given(st.integers(100, 999), st.binary())
 def test_no_answer_crashes_the_question(status: int, body: bytes) -> None:
     """It is asked of every answer that passes."""
-    assert doubts_session(status, body) in (True, False)
+    assert hints_session_loss(status, body) in (True, False)

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ibkr_bridge.calls.messages import Answer, Call, Left, nobody
+from ibkr_bridge.calls.messages import Call, OnReleased, Response, noop
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session import session_api as room
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_api import Envoy, denied
-from ibkr_bridge.session.state_machine import Saw
+from ibkr_bridge.session.session_api import GatewaySessionApi, is_access_denied
+from ibkr_bridge.session.state_machine import Observation
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
-from tests.body_stream import Rest
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from tests.body_stream import FakeBodyStream
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Stage, Voice, never
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
@@ -31,9 +31,9 @@ def answering(status: int, body: bytes, kind: str = "application/json") -> bytes
 
 
 @asynccontextmanager
-async def leading_to(url: str) -> AsyncIterator[Gateway]:
+async def leading_to(url: str) -> AsyncIterator[GatewayClient]:
     """A road, closed in the end."""
-    road = Gateway(url, Jar(None, Bus(), Scrubber(), SystemClock()), PATIENCE, tls=False)
+    road = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
     try:
         yield road
     finally:
@@ -54,16 +54,16 @@ def late() -> asyncio.Event:
 
 
 @pytest.fixture
-async def gateway(stage: Stage) -> AsyncIterator[Gateway]:
+async def client(stage: Stage) -> AsyncIterator[GatewayClient]:
     """The road to the scripted Gateway."""
     async with leading_to(stage.url) as road:
         yield road
 
 
 @pytest.fixture
-async def envoy(gateway: Gateway, late: asyncio.Event) -> Envoy:
+async def session_api(client: GatewayClient, late: asyncio.Event) -> GatewaySessionApi:
     """Somebody who goes there."""
-    return Envoy(gateway, late.set)
+    return GatewaySessionApi(client, late.set)
 
 
 def playing(stage: Stage, *answers: bytes) -> None:
@@ -85,11 +85,13 @@ def said(stage: Stage) -> list[tuple[str, str, bytes]]:
 
 
 @pytest.mark.parametrize(("compete", "word"), [(True, b"true"), (False, b"false")])
-async def test_the_session_is_asked_for_in_ibkrs_words(stage: Stage, envoy: Envoy, compete: bool, word: bytes) -> None:
+async def test_the_session_is_asked_for_in_ibkrs_words(
+    stage: Stage, session_api: GatewaySessionApi, compete: bool, word: bytes
+) -> None:
     """Without `publish` IBKR answers 500; `compete` decides whether somebody else is thrown out."""
     playing(stage, answering(200, b"{}"))
 
-    status = await envoy.open(compete=compete)
+    status = await session_api.open_session(compete=compete)
 
     assert status == 200
     assert said(stage) == [
@@ -98,15 +100,15 @@ async def test_the_session_is_asked_for_in_ibkrs_words(stage: Stage, envoy: Envo
     assert stage.heard[0].header("Content-Type") == "application/json"
 
 
-async def test_the_other_calls_go_where_they_should(stage: Stage, envoy: Envoy) -> None:
+async def test_the_other_calls_go_where_they_should(stage: Stage, session_api: GatewaySessionApi) -> None:
     """Six calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
     playing(stage, answering(200, SESSION.encode()))
 
-    await envoy.look()
-    await envoy.tickle()
-    await envoy.prepare()
-    await envoy.login_is_paper()
-    await envoy.log_out()
+    await session_api.check_status()
+    await session_api.tickle()
+    await session_api.run_preflight()
+    await session_api.login_is_paper()
+    await session_api.log_out()
 
     assert said(stage) == [
         ("GET", "/v1/api/iserver/auth/status", b""),
@@ -125,96 +127,106 @@ async def test_the_other_calls_go_where_they_should(stage: Stage, envoy: Envoy) 
 @pytest.mark.parametrize(
     ("status", "body", "saw"),
     [
-        (200, SESSION, Saw.SESSION),
-        (200, SESSION.replace("}", ',"established":true}'), Saw.SESSION),
-        (200, SESSION.replace("}", ',"established":false}'), Saw.ESTABLISHING),
-        (200, SESSION.replace('"competing":false', '"competing":true'), Saw.RIVAL),
-        (200, '{"authenticated":false,"connected":true}', Saw.LOGIN_ONLY),
-        (200, '{"authenticated":false,"connected":false}', Saw.NO_LOGIN),
-        (200, '{"error":"no session"}', Saw.NO_LOGIN),
-        (401, "", Saw.NO_LOGIN),
-        (401, "Unauthorized", Saw.NO_LOGIN),
-        (404, "Access Denied", Saw.DENIED),
-        (404, "Access Denied\r\n", Saw.DENIED),
-        (404, "<html>Resource not found</html>", Saw.TROUBLE),
-        (429, '{"error":"Too many requests"}', Saw.PACED),
-        (500, "", Saw.TROUBLE),
-        (503, "<html></html>", Saw.TROUBLE),
-        (302, "", Saw.TROUBLE),
-        (200, "", Saw.TROUBLE),
-        (200, "[" * 50_000, Saw.TROUBLE),
-        (200, "1" * 5_000, Saw.TROUBLE),
-        (200, "[1,2]", Saw.TROUBLE),
-        (200, '{"a":' + '"' + "x" * 300_000 + '"}', Saw.TROUBLE),
+        (200, SESSION, Observation.SESSION),
+        (200, SESSION.replace("}", ',"established":true}'), Observation.SESSION),
+        (200, SESSION.replace("}", ',"established":false}'), Observation.ESTABLISHING),
+        (200, SESSION.replace('"competing":false', '"competing":true'), Observation.COMPETING),
+        (200, '{"authenticated":false,"connected":true}', Observation.LOGIN_ONLY),
+        (200, '{"authenticated":false,"connected":false}', Observation.NO_LOGIN),
+        (200, '{"error":"no session"}', Observation.NO_LOGIN),
+        (401, "", Observation.NO_LOGIN),
+        (401, "Unauthorized", Observation.NO_LOGIN),
+        (404, "Access Denied", Observation.FORBIDDEN),
+        (404, "Access Denied\r\n", Observation.FORBIDDEN),
+        (404, "<html>Resource not found</html>", Observation.UNUSABLE_RESPONSE),
+        (429, '{"error":"Too many requests"}', Observation.RATE_LIMITED),
+        (500, "", Observation.UNUSABLE_RESPONSE),
+        (503, "<html></html>", Observation.UNUSABLE_RESPONSE),
+        (302, "", Observation.UNUSABLE_RESPONSE),
+        (200, "", Observation.UNUSABLE_RESPONSE),
+        (200, "[" * 50_000, Observation.UNUSABLE_RESPONSE),
+        (200, "1" * 5_000, Observation.UNUSABLE_RESPONSE),
+        (200, "[1,2]", Observation.UNUSABLE_RESPONSE),
+        (200, '{"a":' + '"' + "x" * 300_000 + '"}', Observation.UNUSABLE_RESPONSE),
     ],
 )
-async def test_what_a_look_shows(stage: Stage, envoy: Envoy, status: int, body: str, saw: Saw) -> None:
+async def test_what_a_look_shows(
+    stage: Stage, session_api: GatewaySessionApi, status: int, body: str, saw: Observation
+) -> None:
     """One word for each answer there is."""
     playing(stage, answering(status, body.encode()))
 
-    assert await envoy.look() is saw
+    assert await session_api.check_status() is saw
 
 
-async def test_a_204_is_no_status(stage: Stage, envoy: Envoy) -> None:
+async def test_a_204_is_no_status(stage: Stage, session_api: GatewaySessionApi) -> None:
     """With the stray end of chunks behind it."""
     playing(stage, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 
-    assert await envoy.look() is Saw.TROUBLE
+    assert await session_api.check_status() is Observation.UNUSABLE_RESPONSE
 
 
-async def test_bytes_that_are_no_text_are_an_observation(stage: Stage, envoy: Envoy) -> None:
+async def test_bytes_that_are_no_text_are_an_observation(stage: Stage, session_api: GatewaySessionApi) -> None:
     """JSON wants UTF-8; whatever else comes must not crash the keeper."""
     playing(stage, answering(200, b"\xff\xfe\x00\x80{"), answering(200, b"\x80"), answering(200, b"{\xc3\x28}"))
 
-    assert [await envoy.look() for _ in range(3)] == [Saw.TROUBLE] * 3
+    assert [await session_api.check_status() for _ in range(3)] == [Observation.UNUSABLE_RESPONSE] * 3
 
 
-@pytest.mark.parametrize(("ending", "saw"), [("hang_up", Saw.TROUBLE), ("never", Saw.SILENCE)])
+@pytest.mark.parametrize(
+    ("ending", "saw"), [("hang_up", Observation.UNUSABLE_RESPONSE), ("never", Observation.TIMEOUT)]
+)
 async def test_no_answer_is_seen_too(
-    stage: Stage, envoy: Envoy, monkeypatch: pytest.MonkeyPatch, ending: str, saw: Saw
+    stage: Stage, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch, ending: str, saw: Observation
 ) -> None:
     """Broken off is not the same as silent."""
-    monkeypatch.setattr(room, "LOOK_WITHIN", 0.2)
+    monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
 
     async def script(_: Heard, voice: Voice) -> None:
         await (voice.hang_up() if ending == "hang_up" else never())
 
     stage.script = script
 
-    assert await envoy.look() is saw
+    assert await session_api.check_status() is saw
 
 
 async def test_nobody_there_is_seen_too(unused_tcp_port: int, late: asyncio.Event) -> None:
     """No connection is a fact about the Gateway, not about the session."""
     async with leading_to(f"https://127.0.0.1:{unused_tcp_port}") as road:
-        envoy = Envoy(road, late.set)
+        session_api = GatewaySessionApi(road, late.set)
 
-        seen = await envoy.look()
+        seen = await session_api.check_status()
 
-        assert seen is Saw.REFUSED
-        assert (await envoy.open(compete=True), await envoy.tickle(), await envoy.log_out()) == (0, None, 0)
-        assert await envoy.prepare() is None
+        assert seen is Observation.NO_CONNECTION
+        assert (
+            await session_api.open_session(compete=True),
+            await session_api.tickle(),
+            await session_api.log_out(),
+        ) == (0, None, 0)
+        assert await session_api.run_preflight() is None
         assert not late.is_set()
 
 
-async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(stage: Stage, envoy: Envoy) -> None:
+async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(
+    stage: Stage, session_api: GatewaySessionApi
+) -> None:
     """An error page in between does not replace it."""
     playing(stage, answering(200, SESSION.encode()), answering(500, b'{"error":"x"}'), answering(429, b'{"error":"y"}'))
 
     for _ in range(3):
-        await envoy.look()
+        await session_api.check_status()
 
-    assert envoy.status_body == {"authenticated": True, "connected": True, "competing": False}
+    assert session_api.status_body == {"authenticated": True, "connected": True, "competing": False}
 
 
 # -- a look that was given up
 
 
 async def test_a_late_answer_is_told(
-    stage: Stage, envoy: Envoy, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It means that the Gateway answers again."""
-    monkeypatch.setattr(room, "LOOK_WITHIN", 0.2)
+    monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
     go = asyncio.Event()
 
     async def script(_: Heard, voice: Voice) -> None:
@@ -222,27 +234,31 @@ async def test_a_late_answer_is_told(
         await voice.say(answering(200, SESSION.encode()))
 
     stage.script = script
-    seen = await envoy.look()
+    seen = await session_api.check_status()
     before = late.is_set()
 
     go.set()
     async with asyncio.timeout(PATIENCE):
         await late.wait()
 
-    assert (seen, before) == (Saw.SILENCE, False)
+    assert (seen, before) == (Observation.TIMEOUT, False)
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
-async def test_an_answer_in_time_wakes_nobody(stage: Stage, envoy: Envoy, late: asyncio.Event, status: int) -> None:
+async def test_an_answer_in_time_wakes_nobody(
+    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event, status: int
+) -> None:
     """The keeper would look without end otherwise."""
     playing(stage, answering(status, b"{}"))
 
-    await envoy.look()
+    await session_api.check_status()
 
     assert not late.is_set()
 
 
-async def test_an_answer_that_breaks_off_wakes_nobody(stage: Stage, envoy: Envoy, late: asyncio.Event) -> None:
+async def test_an_answer_that_breaks_off_wakes_nobody(
+    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event
+) -> None:
     """It was seen already."""
 
     async def script(_: Heard, voice: Voice) -> None:
@@ -250,21 +266,21 @@ async def test_an_answer_that_breaks_off_wakes_nobody(stage: Stage, envoy: Envoy
 
     stage.script = script
 
-    await envoy.look()
+    await session_api.check_status()
 
     assert not late.is_set()
 
 
-async def test_a_huge_answer_is_let_go(stage: Stage, envoy: Envoy, gateway: Gateway) -> None:
+async def test_a_huge_answer_is_let_go(stage: Stage, session_api: GatewaySessionApi, client: GatewayClient) -> None:
     """Nobody waits for its end, and the next look is a good one."""
     playing(stage, answering(200, b'{"x":"' + b"x" * 400_000 + b'"}'), answering(200, SESSION.encode()))
 
-    seen = [await envoy.look(), await envoy.look()]
+    seen = [await session_api.check_status(), await session_api.check_status()]
     async with asyncio.timeout(PATIENCE):
-        while gateway.ghosts:
+        while client.abandoned:
             await asyncio.sleep(0)
 
-    assert seen == [Saw.TROUBLE, Saw.SESSION]
+    assert seen == [Observation.UNUSABLE_RESPONSE, Observation.SESSION]
 
 
 # -- the rest
@@ -273,32 +289,32 @@ async def test_a_huge_answer_is_let_go(stage: Stage, envoy: Envoy, gateway: Gate
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b"null", b'"session"', b'{"error":"no session"}', b"<html>", b"[" * 50_000]
 )
-async def test_a_tickle_without_a_session_is_none(stage: Stage, envoy: Envoy, body: bytes) -> None:
+async def test_a_tickle_without_a_session_is_none(stage: Stage, session_api: GatewaySessionApi, body: bytes) -> None:
     """Clients read its `session`; what has none is no tickle."""
     playing(stage, answering(200, body))
 
-    assert await envoy.tickle() is None
+    assert await session_api.tickle() is None
 
 
-async def test_a_tickle_brings_the_session(stage: Stage, envoy: Envoy) -> None:
+async def test_a_tickle_brings_the_session(stage: Stage, session_api: GatewaySessionApi) -> None:
     """With everything else that stands in it."""
     playing(stage, answering(200, b'{"session":"abc","ssoExpires":5}'))
 
-    assert await envoy.tickle() == {"session": "abc", "ssoExpires": 5}
+    assert await session_api.tickle() == {"session": "abc", "ssoExpires": 5}
 
 
-async def test_a_tickle_that_was_refused_is_none_whatever_it_says(stage: Stage, envoy: Envoy) -> None:
+async def test_a_tickle_that_was_refused_is_none_whatever_it_says(stage: Stage, session_api: GatewaySessionApi) -> None:
     """The body of an error may look like one."""
     playing(stage, answering(500, b'{"session":"abc"}'))
 
-    assert await envoy.tickle() is None
+    assert await session_api.tickle() is None
 
 
-async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, envoy: Envoy) -> None:
+async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, session_api: GatewaySessionApi) -> None:
     """Without the second the portfolio would stay empty."""
     playing(stage, answering(500, b""), answering(200, b"[]"))
 
-    accounts = await envoy.prepare()
+    accounts = await session_api.run_preflight()
 
     assert accounts is None
     assert [heard.target.rsplit("/api", 1)[1] for heard in stage.heard] == ["/iserver/accounts", "/portfolio/accounts"]
@@ -307,7 +323,7 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, env
 async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Event) -> None:
     """And whether IBKR calls them paper."""
     async with leading_to(sim.url) as road:
-        accounts = await Envoy(road, late.set).prepare()
+        accounts = await GatewaySessionApi(road, late.set).run_preflight()
 
     assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
 
@@ -316,7 +332,7 @@ async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Ev
 async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) -> None:
     """Whatever its accounts are called."""
     async with Simulator(live=live) as sim, leading_to(sim.url) as road:
-        assert await Envoy(road, late.set).login_is_paper() is not live
+        assert await GatewaySessionApi(road, late.set).login_is_paper() is not live
 
 
 @pytest.mark.parametrize(
@@ -324,24 +340,24 @@ async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) 
     [(401, b'{"RESULT":false}'), (500, b'{"LOGIN_TYPE":2}'), (429, b'{"LOGIN_TYPE":1}'), (200, b"<html>"), (200, b"")],
 )
 async def test_a_kind_of_login_that_is_not_told_is_unknown(
-    stage: Stage, envoy: Envoy, status: int, body: bytes
+    stage: Stage, session_api: GatewaySessionApi, status: int, body: bytes
 ) -> None:
     """A failure is no evidence, for either."""
     playing(stage, answering(status, body))
 
-    assert await envoy.login_is_paper() is None
+    assert await session_api.login_is_paper() is None
 
 
 async def test_the_kind_of_login_is_not_waited_for_long(
-    stage: Stage, envoy: Envoy, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready is said only after it: two seconds are all it may cost."""
-    assert room.TICKLE_WITHIN == 2.0
-    monkeypatch.setattr(room, "TICKLE_WITHIN", 0.1)
+    assert room.TICKLE_TIMEOUT_S == 2.0
+    monkeypatch.setattr(room, "TICKLE_TIMEOUT_S", 0.1)
     stage.script = never
 
     async with asyncio.timeout(4.0):  # less than the five seconds of a look
-        assert await envoy.login_is_paper() is None
+        assert await session_api.login_is_paper() is None
 
 
 @pytest.mark.parametrize(
@@ -355,32 +371,32 @@ async def test_the_kind_of_login_is_not_waited_for_long(
 )
 def test_the_gateways_own_refusal_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
     """Not the 403 that people look for."""
-    assert denied(status, body) is is_denied
+    assert is_access_denied(status, body) is is_denied
 
 
 async def test_large_answers_are_let_go() -> None:
     """Whatever was asked: until then they would hold the Gateway's places."""
-    given: list[Rest] = []
+    given: list[FakeBodyStream] = []
 
     class Talkative:
-        async def ask(self, call: Call, left: Left = nobody, *, within: float | None = None) -> Answer:
-            given.append(Rest())
-            return Answer(200, {}, b'{"accounts":["DU1"', given[-1])
+        async def send(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
+            given.append(FakeBodyStream())
+            return Response(200, {}, b'{"accounts":["DU1"', given[-1])
 
-    envoy = Envoy(Talkative(), nobody)
-    await envoy.look()
-    told = (await envoy.tickle(), await envoy.prepare(), await envoy.login_is_paper())
-    await envoy.ask_beforehand()
+    session_api = GatewaySessionApi(Talkative(), noop)
+    await session_api.check_status()
+    told = (await session_api.tickle(), await session_api.run_preflight(), await session_api.login_is_paper())
+    await session_api.warm_up_orders()
 
     assert told == (None, None, None)
-    assert [(rest.read, rest.closed) for rest in given] == [(0, 1)] * 6
+    assert [(body_stream.read, body_stream.closed) for body_stream in given] == [(0, 1)] * 6
 
 
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
     """Their first list is empty, and says so."""
     async with leading_to(sim.url) as road:
-        envoy = Envoy(road, nobody)
-        await envoy.ask_beforehand()
+        session_api = GatewaySessionApi(road, noop)
+        await session_api.warm_up_orders()
 
     assert [seen.target for seen in sim.gateway_calls("orders")] == ["/v1/api/iserver/account/orders"]
     assert sim.market.world.sessions.brokerage is not None

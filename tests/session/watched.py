@@ -6,16 +6,16 @@ import asyncio
 from typing import Self
 
 from ibkr_bridge.config.settings import Compete, Region
-from ibkr_bridge.events import Bus, Fact, KeeperSurprised, SessionChanged
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.events import Bus, Event, KeeperFailed, SessionChanged
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.session_api import Asking
+from ibkr_bridge.session.session_api import SessionUpstream
 from ibkr_bridge.session.session_status import Policy
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.request_log import Seen
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.clocks import ManualClock
 
 WATCH = 3.0  # seconds between two looks, as IBKR_GATEWAY_WATCH says when nothing is said
@@ -38,19 +38,19 @@ class Watched:
         *,
         compete: Compete = Compete.RECLAIM,
         sleepers: int = SLEEPERS,
-        asking: Asking | None = None,
+        asking: SessionUpstream | None = None,
     ) -> None:
         self.sim, self.clock, self.sleepers = sim, clock, sleepers
-        self.facts: list[Fact] = []
-        self.bus, self.scrubber = Bus(), Scrubber()
-        self.bus.listen(self.facts.append)
-        self.gateway = Gateway(sim.url, Jar(None, self.bus, self.scrubber, clock), PATIENCE, tls=False)
+        self.events_seen: list[Event] = []
+        self.bus, self.redactor = Bus(), Redactor()
+        self.bus.subscribe(self.events_seen.append)
+        self.client = GatewayClient(sim.url, CookieStore(None, self.bus, self.redactor, clock), PATIENCE, tls=False)
         policy = Policy(WATCH, compete, Region.AMERICA, ())
-        self.keeper = Keeper("main", asking or self.gateway, policy, clock, self.bus, self.scrubber)
+        self.keeper = Keeper("main", asking or self.client, policy, clock, self.bus, self.redactor)
         self._keeping: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
-        self._keeping = asyncio.create_task(self.keeper.keep())
+        self._keeping = asyncio.create_task(self.keeper.run_loop())
         await self.quiet()
         return self
 
@@ -58,7 +58,7 @@ class Watched:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
-        await self.gateway.close()
+        await self.client.close()
 
     @property
     def is_alive(self) -> bool:
@@ -86,9 +86,9 @@ class Watched:
             await self.live(min(1.0, left))
         await self.live(end - self.clock.now())
 
-    async def until(self, state: State, within: float = 120.0) -> None:
+    async def until(self, state: SessionState, timeout_s: float = 120.0) -> None:
         """Go on until the session is in a state; `within` is in the clock's seconds."""
-        end = self.clock.now() + within
+        end = self.clock.now() + timeout_s
         while self.keeper.session.state is not state:
             assert self.clock.now() < end, f"still {self.keeper!r}"
             await self.live(max(0.01, min(self.clock.next_alarm, end - self.clock.now())))
@@ -96,7 +96,7 @@ class Watched:
     async def round(self) -> None:
         """One more look, sooner than by itself, and whatever it asks for."""
         looks = len(self.looks)
-        self.keeper.doubt()
+        self.keeper.request_check()
         while len(self.looks) == looks:
             await self.live(self.clock.next_alarm)
         await self.quiet()
@@ -116,7 +116,7 @@ class Watched:
         if len(self.looks) > looks:
             await self.quiet()
 
-    async def woken_to(self, state: State) -> None:
+    async def woken_to(self, state: SessionState) -> None:
         """Wait, in no time of the clock, until somebody else's waking has brought the session to a state."""
         async with asyncio.timeout(PATIENCE):
             while self.keeper.session.state is not state:
@@ -124,26 +124,26 @@ class Watched:
         await self.quiet()
 
     @property
-    def looks(self) -> list[Seen]:
+    def looks(self) -> list[LoggedRequest]:
         """The keeper's looks that reached the Gateway."""
         return self.sim.gateway_calls(STATUS)
 
     @property
-    def openings(self) -> list[Seen]:
+    def openings(self) -> list[LoggedRequest]:
         """The keeper's requests for the brokerage session."""
         return [seen for seen in self.sim.gateway_calls(INIT) if seen.method == "POST"]
 
     @property
-    def tickles(self) -> list[Seen]:
+    def tickles(self) -> list[LoggedRequest]:
         """The keeper's tickles."""
         return self.sim.gateway_calls("/tickle")
 
     @property
     def moves(self) -> list[SessionChanged]:
         """The changes that were announced."""
-        return [fact for fact in self.facts if isinstance(fact, SessionChanged)]
+        return [event for event in self.events_seen if isinstance(event, SessionChanged)]
 
     @property
-    def surprises(self) -> list[KeeperSurprised]:
+    def surprises(self) -> list[KeeperFailed]:
         """What nobody foresaw."""
-        return [fact for fact in self.facts if isinstance(fact, KeeperSurprised)]
+        return [event for event in self.events_seen if isinstance(event, KeeperFailed)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_bridge.sim.market_stage import Stage, browser_tls
+from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
 
 MOMENT = 0.15
 """Seconds in which an answer on loopback would long have come; only ever used to show that none does."""
@@ -114,7 +114,7 @@ class Wire:
                 return framed, body
 
 
-async def connect(sim: Stage, source: str = "127.0.0.1", moment: float = MOMENT) -> Wire:
+async def connect(sim: MarketStage, source: str = "127.0.0.1", moment: float = MOMENT) -> Wire:
     """A new connection, from an address of this machine; `moment` as long as its silence is listened to."""
     plain = socket.socket()
     plain.setblocking(False)

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.gates import REAL, MakeGate, kind, make_real, papers, sign_in
 
 __all__ = ["kind", "make_real", "papers"]
 
 
 @pytest.fixture
-async def sim(kind: str, make_real: MakeGate) -> AsyncIterator[Stage]:
+async def sim(kind: str, make_real: MakeGate) -> AsyncIterator[MarketStage]:
     """A Gateway, somebody signed in."""
     async with make_real() if kind == REAL else Simulator() as gate:
         if kind == REAL:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
 from ibkr_bridge.quirks import snapshot_completion
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import READING, House, Placed, settings_for
 
@@ -23,8 +23,10 @@ ORDER = Placed()
 async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
     """A bridge that shares and remembers, with a key that may only read, ready."""
     env = {"IBKR_BRIDGE_READONLY_KEY": READING, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
-    async with House(settings_for(sim.url, tmp_path / "state", **env), manners=Manners(UNHURRIED.limits)) as opened:
-        await opened.until(State.READY)
+    async with House(
+        settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNHURRIED.limits)
+    ) as opened:
+        await opened.until(SessionState.READY)
         yield opened
 
 
@@ -44,7 +46,7 @@ async def test_a_snapshot_that_stays_thin_says_what_is_missing(
     house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A field nobody has, an instrument that is none; also where it is told from memory."""
-    monkeypatch.setattr(snapshot_completion, "WITHIN", 0.9)
+    monkeypatch.setattr(snapshot_completion, "FILL_TIMEOUT_S", 0.9)
     path = f"{SNAPSHOT}?conids={AAPL},77&fields=31,9999"
 
     first, second = [await house.get(path) for _ in range(2)]
@@ -72,8 +74,8 @@ async def test_chains_need_no_search_by_the_caller(house: House, sim: Simulator,
     assert all(reply.json if what == "info" else reply.json["call"] for reply in replies)
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
     sim.lose_brokerage()
-    await house.until(State.OPENING)
-    await house.until(State.READY)
+    await house.until(SessionState.OPENING)
+    await house.until(SessionState.READY)
     assert (await house.get(f"{path}JUL26")).status == 200
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
 

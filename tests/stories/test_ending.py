@@ -12,8 +12,8 @@ import pytest
 
 from ibkr_bridge.events import LoopDied
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market_stage import Stage
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.sim.market_stage import MarketStage
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.harness import KEY, House, Placed, settings_for
 from tests.process import Daemon, daemon
 
@@ -28,7 +28,7 @@ async def waiting(running: Daemon, count: int) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-async def test_nobody_in_flight_is_lost(sim: Stage, tmp_path: Path, signum: signal.Signals) -> None:
+async def test_nobody_in_flight_is_lost(sim: MarketStage, tmp_path: Path, signum: signal.Signals) -> None:
     """Fifty callers inside when the signal comes: all get their answers, later ones a clear no."""
     async with daemon(sim.url, tmp_path) as running:
         sim.faults.add("delay", path="/portfolio/accounts", seconds=0.1)
@@ -46,14 +46,14 @@ async def test_nobody_in_flight_is_lost(sim: Stage, tmp_path: Path, signum: sign
 
     assert [answer[0] for answer in answers] == [200] * AT_ONCE
     assert health == (503, b'{"status":"stopping","bridge":"draining"}')
-    assert (ready[0], late[0], json.loads(late[1])["code"]) == (503, 503, "stopping")
+    assert (ready[0], late[0], json.loads(late[1])["code"]) == (503, 503, "shutting_down")
     assert status == 0
     assert running.lines[-1]["event"] == "bridge.stopped"
     assert running.lines[-1]["unfinished"] == 0
 
 
 @pytest.mark.slow
-async def test_an_order_in_flight_is_waited_for_longer(sim: Stage, tmp_path: Path) -> None:
+async def test_an_order_in_flight_is_waited_for_longer(sim: MarketStage, tmp_path: Path) -> None:
     """Its outcome is worth more than a quick end: twelve seconds are more than reads are given."""
     async with daemon(sim.url, tmp_path) as running:
         sim.faults.add("delay", path=Placed().target, seconds=12)
@@ -72,7 +72,7 @@ async def test_an_order_in_flight_is_waited_for_longer(sim: Stage, tmp_path: Pat
     assert status == 0
 
 
-async def test_cookies_survive_a_restart_in_a_private_file(sim: Stage, tmp_path: Path) -> None:
+async def test_cookies_survive_a_restart_in_a_private_file(sim: MarketStage, tmp_path: Path) -> None:
     """What the Gateway set before is sent back to it afterwards, and to nobody else."""
     cookies = {"Set-Cookie": "api.nn=kept-over-restarts; Path=/"}
     sim.faults.add("status", path="/portfolio/subaccounts", times=1, status=200, body="[]", headers=cookies)
@@ -91,7 +91,7 @@ async def test_cookies_survive_a_restart_in_a_private_file(sim: Stage, tmp_path:
     assert "kept-over-restarts" in (sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or "")
 
 
-async def test_a_cookie_file_of_garbage_is_set_aside(sim: Stage, tmp_path: Path) -> None:
+async def test_a_cookie_file_of_garbage_is_set_aside(sim: MarketStage, tmp_path: Path) -> None:
     """Not fatal, and not lost."""
     (tmp_path / "main.cookies.json").write_bytes(b"\x80\x04garbage")
 
@@ -104,28 +104,28 @@ async def test_a_cookie_file_of_garbage_is_set_aside(sim: Stage, tmp_path: Path)
     assert (tmp_path / "main.cookies.unreadable").read_bytes() == b"\x80\x04garbage"
 
 
-async def test_a_full_disk_is_said_once_and_survived(sim: Stage, tmp_path: Path) -> None:
+async def test_a_full_disk_is_said_once_and_survived(sim: MarketStage, tmp_path: Path) -> None:
     """No byte can be written any more: the bridge goes on, and says what is not kept."""
     async with daemon(sim.url, tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))) as running:
         answers = [await running.get("/portfolio/accounts") for _ in range(3)]
         running.signal(signal.SIGTERM)
         status = await running.ended()
 
-    told = [line["what"] for line in running.lines if line["event"] == "state.trouble"]
+    told = [line["what"] for line in running.lines if line["event"] == "state.unavailable"]
     assert [answer[0] for answer in answers] == [200] * 3
     assert sorted(told) == ["the cookie file", "the file of paces", "the journal of orders", "the state directory"]
     assert status == 0
 
 
 async def test_a_loop_that_ends_takes_the_daemon_down(
-    sim: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sim: MarketStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A keeper that has died in silence would be the worst state of all: systemd starts us afresh instead."""
 
-    async def dies(_: Jar) -> None:
+    async def dies(_: CookieStore) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Jar, "keep", dies)
+    monkeypatch.setattr(CookieStore, "run_loop", dies)
 
     async with House(settings_for(sim.url, tmp_path)) as house:
         (died,) = await house.heard(LoopDied)
@@ -135,4 +135,4 @@ async def test_a_loop_that_ends_takes_the_daemon_down(
     assert house.bridge.failed
     assert house.bridge.stop.is_set()
     assert isinstance(died, LoopDied)
-    assert (died.error, "test_ending.py" in died.where) == ("ZeroDivisionError", True)
+    assert (died.error, "test_ending.py" in died.places) == ("ZeroDivisionError", True)

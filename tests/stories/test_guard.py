@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.harness import READING, House, Placed, settings_for
@@ -34,13 +34,13 @@ async def live() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-def changes_seen(sim: Stage) -> list[str]:
+def changes_seen(sim: MarketStage) -> list[str]:
     """What reached the Gateway and was no read of the keeper's."""
     return [call.target for call in sim.gateway_calls() if call.method != "GET" and "/auth/" not in call.target]
 
 
 @pytest.mark.parametrize(("method", "target"), CHANGES)
-async def test_a_read_only_bridge_changes_nothing(open_house: Open, sim: Stage, method: str, target: str) -> None:
+async def test_a_read_only_bridge_changes_nothing(open_house: Open, sim: MarketStage, method: str, target: str) -> None:
     """Whatever the key."""
     house = await open_house(IBKR_READ_ONLY="yes")
 
@@ -61,7 +61,7 @@ async def test_a_read_only_bridge_still_previews(open_house: Open) -> None:
 async def test_paper_mode_refuses_a_live_account(live: Simulator, tmp_path: Path, method: str, target: str) -> None:
     """Forgetting to set the mode costs nothing."""
     async with House(settings_for(live.url, tmp_path)) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
 
         reply = await house.request(method, target.format("U1234567"), body=Placed("U1234567").body)
 
@@ -72,7 +72,7 @@ async def test_paper_mode_refuses_a_live_account(live: Simulator, tmp_path: Path
 async def test_a_paper_looking_number_on_a_live_login_is_in_doubt(live: Simulator, tmp_path: Path) -> None:
     """In doubt it is live."""
     async with House(settings_for(live.url, tmp_path)) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
 
         reply = await house.post(Placed().target, Placed().body)
 
@@ -83,7 +83,7 @@ async def test_a_paper_looking_number_on_a_live_login_is_in_doubt(live: Simulato
 async def test_live_has_to_be_said(live: Simulator, tmp_path: Path) -> None:
     """And is then said in every answer."""
     async with House(settings_for(live.url, tmp_path, IBKR_TRADING_MODE="live")) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
 
         reply = await house.post(Placed("U1234567").target, Placed("U1234567").body)
 
@@ -109,7 +109,9 @@ async def test_live_has_to_be_said(live: Simulator, tmp_path: Path) -> None:
         ("/iserver/something", {"x": 1}),
     ],
 )
-async def test_accounts_outside_the_list_are_refused(open_house: Open, sim: Stage, target: str, body: object) -> None:
+async def test_accounts_outside_the_list_are_refused(
+    open_house: Open, sim: MarketStage, target: str, body: object
+) -> None:
     """Wherever the account is named."""
     house = await open_house(IBKR_ALLOWED_ACCOUNTS="DU1234567")
 
@@ -127,18 +129,18 @@ async def test_an_account_on_the_list_trades(open_house: Open) -> None:
 
 
 @pytest.mark.parametrize("quantity", [11, "11", 1e9])
-async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: Stage, quantity: object) -> None:
+async def test_an_order_above_the_cap_is_refused(open_house: Open, sim: MarketStage, quantity: object) -> None:
     """A zero too many stays here."""
     house = await open_house(IBKR_MAX_ORDER_QUANTITY="10")
 
     over = await house.post(Placed().target, Placed(extra={"quantity": quantity}).body)
     at = await house.post(Placed().target, Placed(quantity=10).body)
 
-    assert ((over.status, over.code), at.status) == ((403, "order_limit"), 200)
+    assert ((over.status, over.code), at.status) == ((403, "order_limit_exceeded"), 200)
     assert len(sim.calls(Placed().target)) == 1
 
 
-async def test_an_order_above_the_value_cap_is_refused(open_house: Open, sim: Stage) -> None:
+async def test_an_order_above_the_value_cap_is_refused(open_house: Open, sim: MarketStage) -> None:
     """In the account's base currency, by the market's price or the order's limit."""
     house = await open_house(IBKR_MAX_ORDER_VALUE="1000")
     limit = {"orderType": "LMT", "price": 187.5}
@@ -147,33 +149,33 @@ async def test_an_order_above_the_value_cap_is_refused(open_house: Open, sim: St
     beyond = [await house.post(Placed().target, Placed(quantity=6, extra=extra).body) for extra in ({}, limit)]
 
     assert [reply.status for reply in within] == [200, 200]
-    assert [(reply.status, reply.code) for reply in beyond] == [(403, "order_limit")] * 2
+    assert [(reply.status, reply.code) for reply in beyond] == [(403, "order_limit_exceeded")] * 2
     assert "IBKR_MAX_ORDER_VALUE" in beyond[0].json["hint"]
     assert len(sim.calls(Placed().target)) == 2
 
 
 @pytest.mark.parametrize("extra", [{"conid": 1}, {"cashQty": "x"}, {"conidex": "28812380;;;1/1,2/-1"}])
 async def test_a_value_that_cannot_be_bounded_is_refused(
-    open_house: Open, sim: Stage, extra: dict[str, object]
+    open_house: Open, sim: MarketStage, extra: dict[str, object]
 ) -> None:
     """Better no order than one beyond a limit somebody set."""
     house = await open_house(IBKR_MAX_ORDER_VALUE="1000000000")
 
     reply = await house.post(Placed().target, Placed(extra=extra).body)
 
-    assert (reply.status, reply.code) == (403, "order_limit")
+    assert (reply.status, reply.code) == (403, "order_limit_exceeded")
     assert changes_seen(sim) == []
 
 
 @pytest.mark.parametrize("number", ["-1", "%2D1", "-01", "0", "+1", "1.0"])
-async def test_cancelling_everything_has_to_be_said(house: House, sim: Stage, number: str) -> None:
+async def test_cancelling_everything_has_to_be_said(house: House, sim: MarketStage, number: str) -> None:
     """By its word; nothing leaves before."""
     target = f"/iserver/account/DU1234567/order/{number}"
 
     refused = await house.request("DELETE", target, headers={"X-Bridge-Confirm": "all"})
     said = await house.request("DELETE", target, headers={"X-Bridge-Confirm": "cancel-all"})
 
-    assert (refused.status, refused.code) == (403, "confirm_needed")
+    assert (refused.status, refused.code) == (403, "confirmation_required")
     assert (said.status, len(changes_seen(sim))) == (200, 1)
 
 
@@ -186,7 +188,7 @@ async def test_cancelling_everything_has_to_be_said(house: House, sim: Stage, nu
     ],
 )
 async def test_a_pause_stops_orders_and_nothing_else(
-    open_house: Open, sim: Stage, method: str, target: str, body: object
+    open_house: Open, sim: MarketStage, method: str, target: str, body: object
 ) -> None:
     """Lists, alerts and the selected account place nothing; they still need the full key."""
     house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
@@ -197,7 +199,7 @@ async def test_a_pause_stops_orders_and_nothing_else(
         await house.request(method, target, body=body),
     )
 
-    assert (reading.status, reading.code) == (403, "scope")
+    assert (reading.status, reading.code) == (403, "insufficient_scope")
     assert full.code is None
 
 
@@ -208,7 +210,7 @@ async def test_a_preview_needs_no_more_than_the_reading_key(open_house: Open) ->
     assert (await house.post(f"{Placed().target}/whatif", Placed().body, key=READING)).status == 200
 
 
-async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Stage) -> None:
+async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: MarketStage) -> None:
     """Getting out is always possible, over a restart too."""
     house = await open_house()
     await house.post("/gateway/pause")
@@ -220,11 +222,11 @@ async def test_paused_stops_orders_and_lets_out(open_house: Open, sim: Stage) ->
     await again.post("/gateway/resume")
     after = await again.post(Placed().target, Placed().body)
 
-    assert (order.status, order.code) == (403, "paused")
+    assert (order.status, order.code) == (403, "trading_paused")
     assert (cancel.status, after.status) == (200, 200)
 
 
-async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Stage) -> None:
+async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: MarketStage) -> None:
     """What we cannot see into is not sent."""
     reply = await house.post(Placed().target, b'{"orders":[{"acctId":', headers={"Content-Type": "application/json"})
 
@@ -232,12 +234,12 @@ async def test_a_body_the_rules_cannot_read_is_refused(house: House, sim: Stage)
     assert changes_seen(sim) == []
 
 
-async def test_paid_calls_need_the_key_and_the_word(open_house: Open, sim: Stage) -> None:
+async def test_paid_calls_need_the_key_and_the_word(open_house: Open, sim: MarketStage) -> None:
     """IBKR charges for each one."""
     closed = await open_house(IBKR_BRIDGE_EXTRA_PREFIXES="md")
 
     reply = await closed.get("/md/regsnapshot?conid=265598")
 
-    assert (reply.status, reply.code) == (403, "scope")
+    assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert "IBKR_ALLOW_PAID_SNAPSHOTS" in reply.json["hint"]
     assert not sim.gateway_calls("/md/")

@@ -15,14 +15,14 @@ import pytest
 
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_status import Policy
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.clocks import ManualClock
 
 LOSSES = 1_000
@@ -34,13 +34,13 @@ SLEEPERS = 3  # the keeper, the Gateway's own tickle and its ping: when all slee
 class Watch:
     """A keeper and a Gateway in one time."""
 
-    def __init__(self, sim: Stage, clock: ManualClock) -> None:
+    def __init__(self, sim: MarketStage, clock: ManualClock) -> None:
         self.sim = sim
         self.clock = clock
-        bus, scrubber = Bus(), Scrubber()
-        self.gateway = Gateway(sim.url, Jar(None, bus, scrubber, clock), 5.0, tls=False)
+        bus, redactor = Bus(), Redactor()
+        self.client = GatewayClient(sim.url, CookieStore(None, bus, redactor, clock), 5.0, tls=False)
         policy = Policy(WATCH, Compete.RECLAIM, Region.AMERICA, ())
-        self.keeper = Keeper("main", self.gateway, policy, clock, bus, scrubber)
+        self.keeper = Keeper("main", self.client, policy, clock, bus, redactor)
 
     async def next_alarm(self, until: float) -> None:
         """Go on to the next alarm, or to a moment before it, and let everybody finish what they begin there."""
@@ -61,9 +61,9 @@ class Watch:
             await self.next_alarm(self.clock.now() + TICKLE)
             if len(self.sim.calls("/logout")) > logouts:
                 return None
-            if seen is None and self.keeper.session.state is not State.READY:
+            if seen is None and self.keeper.session.state is not SessionState.READY:
                 seen = self.clock.now()
-            if seen is not None and self.keeper.session.state is State.READY:
+            if seen is not None and self.keeper.session.state is SessionState.READY:
                 return seen - lost, self.clock.now() - seen
 
     async def sign_in_again(self, later: float) -> None:
@@ -71,7 +71,7 @@ class Watch:
         await self.go_to(self.clock.now() + later)
         self.sim.log_in()
         await self.clock.asleep(SLEEPERS)
-        while self.keeper.session.state is not State.READY:
+        while self.keeper.session.state is not SessionState.READY:
             await self.next_alarm(self.clock.now() + TICKLE)
 
 
@@ -81,12 +81,12 @@ async def watch() -> AsyncIterator[Watch]:
     clock = ManualClock()
     async with Simulator(clock=clock, tickle_every=TICKLE) as sim:
         watched = Watch(sim, clock)
-        keeping = asyncio.create_task(watched.keeper.keep())
+        keeping = asyncio.create_task(watched.keeper.run_loop())
         await clock.asleep(SLEEPERS)
         yield watched
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-        await watched.gateway.close()
+        await watched.client.close()
 
 
 @pytest.mark.slow

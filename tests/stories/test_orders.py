@@ -12,8 +12,8 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.server import delivery
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market_stage import MarketStage
 from tests.conftest import Open
 from tests.harness import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
 
@@ -29,7 +29,7 @@ def order_of(reply: Reply) -> tuple[str, str]:
     return reply.headers["X-Bridge-Order"], reply.headers["X-Bridge-Order-State"]
 
 
-def sent(sim: Stage, part: str = ORDER.target) -> list[Any]:
+def sent(sim: MarketStage, part: str = ORDER.target) -> list[Any]:
     """The orders that reached IBKR, as they came."""
     return [json.loads(call.body) for call in sim.calls(part) if call.method == "POST" and "whatif" not in call.target]
 
@@ -44,7 +44,7 @@ async def story(house: House, order: str) -> list[str]:
     return [event["what"] for event in (await house.get(f"/orders/{order}")).json["events"]]
 
 
-async def gone_away(house: House, placed: Placed, sim: Stage, **headers: str) -> None:
+async def gone_away(house: House, placed: Placed, sim: MarketStage, **headers: str) -> None:
     """Place an order and hang up when it has reached IBKR."""
     body = json.dumps(placed.body).encode()
     told = {"Host": "localhost", "X-Bridge-Key": KEY, "Content-Type": "application/json", **headers}
@@ -59,7 +59,7 @@ async def gone_away(house: House, placed: Placed, sim: Stage, **headers: str) ->
 # -- the plain ends
 
 
-async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: Stage) -> None:
+async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: MarketStage) -> None:
     """It has a name, and the caller's text is otherwise as it was."""
     reply = await place(house)
 
@@ -70,7 +70,7 @@ async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: Stag
     assert await story(house, order) == ["sent", "taken", "told"]
 
 
-async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: Stage) -> None:
+async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: MarketStage) -> None:
     """A name is put into the text; numbers keep their form."""
     ticket = b'{"acctId":"DU1234567", "conid":265598,"orderType":"LMT","price":1.8750e2 ,"side":"BUY","quantity":1.0}'
     body = b'{ "orders" : [ ' + ticket + b"]}"
@@ -81,7 +81,7 @@ async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: Stage) ->
     assert sim.calls(ORDER.target)[0].body == body.replace(b'{"acctId"', b"{" + name + b'"acctId"')
 
 
-async def test_names_can_be_turned_off(open_house: Open, sim: Stage) -> None:
+async def test_names_can_be_turned_off(open_house: Open, sim: MarketStage) -> None:
     """Then the text is the caller's own."""
     house = await open_house(IBKR_BRIDGE_ADD_COID="no")
 
@@ -93,8 +93,8 @@ async def test_names_can_be_turned_off(open_house: Open, sim: Stage) -> None:
 async def test_a_refusal_of_ibkr_is_one(house: House) -> None:
     """Its 200 hides an error; the caller gets it unchanged."""
     first = await place(house, Placed(extra={"cOID": "mine"}))
-    house.bridge.line.ordering.book.register.drop(
-        house.bridge.line.ordering.book.register.find(order_of(first)[0])  # type: ignore[arg-type]  # it is there
+    house.bridge.profile.orders.repository.index.remove(
+        house.bridge.profile.orders.repository.index.find(order_of(first)[0])  # type: ignore[arg-type]  # it is there
     )
 
     reply = await place(house, Placed(extra={"cOID": "mine"}))
@@ -104,21 +104,21 @@ async def test_a_refusal_of_ibkr_is_one(house: House) -> None:
     assert "already registered" in (await house.get(f"/orders/{order_of(reply)[0]}")).json["error"]
 
 
-async def test_what_is_refused_here_is_in_the_journal_too(house: House, sim: Stage) -> None:
+async def test_what_is_refused_here_is_in_the_journal_too(house: House, sim: MarketStage) -> None:
     """With the rule's word; the same refusal again is not another entry."""
     await house.post("/gateway/pause")
 
     first, second = await place(house), await place(house)
 
-    assert (first.status, first.code, order_of(first)[1]) == (403, "paused", "refused")
+    assert (first.status, first.code, order_of(first)[1]) == (403, "trading_paused", "refused")
     assert order_of(first) == order_of(second)
     events_of_it = (await house.get(f"/orders/{order_of(first)[0]}")).json["events"]
-    assert [event["code"] for event in events_of_it] == ["paused"]
+    assert [event["code"] for event in events_of_it] == ["trading_paused"]
     assert sent(sim) == []
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"orders":[]}', b'{"orders":["x"]}', b'"x"', b"{}", b'{"orders":{"a":1}}'])
-async def test_a_placement_without_tickets_is_refused(house: House, sim: Stage, body: bytes) -> None:
+async def test_a_placement_without_tickets_is_refused(house: House, sim: MarketStage, body: bytes) -> None:
     """What cannot be found again is not sent."""
     reply = await house.post(ORDER.target, body)
 
@@ -150,9 +150,9 @@ async def test_events_join_request_journal_and_ibkr(house: House) -> None:
     """Whoever greps for one id finds the others."""
     reply = await house.post(ORDER.target, ORDER.body, headers={"X-Request-ID": "joined-up"})
 
-    told = [fact for fact in house.facts if isinstance(fact, events.OrderFact)]
-    assert [fact.event for fact in told] == ["order.sent", "order.placed"]
-    assert {(fact.request_id, fact.order) for fact in told} == {("joined-up", order_of(reply)[0])}
+    told = [event for event in house.events_seen if isinstance(event, events.OrderChanged)]
+    assert [event.event for event in told] == ["order.sent", "order.placed"]
+    assert {(event.request_id, event.order) for event in told} == {("joined-up", order_of(reply)[0])}
     assert told[1].order_id == reply.json[0]["order_id"]
 
 
@@ -162,7 +162,7 @@ LOST = ["cut-before", "cut-in", "garble", "silence", "stall-in", "die-in", "drop
 
 
 @pytest.mark.parametrize("fault", LOST)
-async def test_an_order_whose_answer_was_lost_is_looked_for(house: House, sim: Stage, fault: str) -> None:
+async def test_an_order_whose_answer_was_lost_is_looked_for(house: House, sim: MarketStage, fault: str) -> None:
     """It reached IBKR: it is found by its name, whatever became of the answer."""
     sim.faults.add(fault, path=ORDERS, times=1, done=True)
 
@@ -178,7 +178,7 @@ async def test_an_order_whose_answer_was_lost_is_looked_for(house: House, sim: S
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "silence", "drop", "empty-503", "garble"])
-async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: Stage, fault: str) -> None:
+async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: MarketStage, fault: str) -> None:
     """After a while, with the evidence."""
     sim.faults.add(fault, path=ORDERS, times=1, done=False)
 
@@ -190,7 +190,7 @@ async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: Sta
     assert (await house.get("/orders?state=unknown")).json["orders"] == []
 
 
-async def test_a_page_in_html_passes_on_and_is_looked_into(house: House, sim: Stage) -> None:
+async def test_a_page_in_html_passes_on_and_is_looked_into(house: House, sim: MarketStage) -> None:
     """IBKR's answer is the caller's; whether the order exists is the journal's question."""
     sim.faults.add("html-500", path=ORDERS, times=1)
 
@@ -201,9 +201,9 @@ async def test_a_page_in_html_passes_on_and_is_looked_into(house: House, sim: St
     assert await house.settled(order_of(reply)[0]) == "not_placed"
 
 
-async def test_an_answer_that_comes_late_settles_it(house: House, sim: Stage) -> None:
+async def test_an_answer_that_comes_late_settles_it(house: House, sim: MarketStage) -> None:
     """The connection is read on: nothing is better evidence."""
-    house.bridge.line.ordering.seeker.look = _blind
+    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
 
     order, state = order_of(await place(house))
@@ -213,9 +213,9 @@ async def test_an_answer_that_comes_late_settles_it(house: House, sim: Stage) ->
     assert (await story(house, order))[-1] == "taken"
 
 
-async def test_a_question_that_comes_late_is_declined(house: House, sim: Stage) -> None:
+async def test_a_question_that_comes_late_is_declined(house: House, sim: MarketStage) -> None:
     """Nobody is left to be asked."""
-    house.bridge.line.ordering.seeker.look = _blind
+    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
 
     order, _ = order_of(await place(house, FAR))
@@ -225,7 +225,7 @@ async def test_a_question_that_comes_late_is_declined(house: House, sim: Stage) 
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
 
 
-async def test_an_order_that_was_only_late_raises_an_alarm(house: House, sim: Stage) -> None:
+async def test_an_order_that_was_only_late_raises_an_alarm(house: House, sim: MarketStage) -> None:
     """A caller's own look at the list is as good a proof as ours."""
     sim.faults.add("drop", path=ORDERS, times=1)
     order, _ = order_of(await place(house, Placed(extra={"cOID": "late-one"})))
@@ -235,10 +235,10 @@ async def test_an_order_that_was_only_late_raises_an_alarm(house: House, sim: St
     await house.get("/iserver/account/orders")
 
     assert await house.settled(order, "placed") == "placed"
-    assert [fact.event for fact in await house.heard(events.OrderPlacedLate)] == ["order.placed_late"]
+    assert [event.event for event in await house.heard(events.OrderPlacedLate)] == ["order.placed_late"]
 
 
-async def sim_place(sim: Stage, name: str) -> None:
+async def sim_place(sim: MarketStage, name: str) -> None:
     """Place an order behind the bridge's back, as the Gateway's queue does."""
     world = sim.market.world
     from ibkr_bridge.sim.market.tickets import read_ticket
@@ -251,7 +251,7 @@ async def _blind(_: str | None) -> None:
     return None
 
 
-async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house: Open, sim: Stage) -> None:
+async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house: Open, sim: MarketStage) -> None:
     """That proves only that it does not exist; what may be it leaves it open, and says so."""
     house = await open_house(IBKR_BRIDGE_ADD_COID="no")
     sim.faults.add("cut-before", path=ORDERS, times=1, done=False)
@@ -268,7 +268,7 @@ async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house:
     assert house.state_of(order) == "unknown"
 
 
-async def test_a_lost_cancel_is_looked_for(house: House, sim: Stage) -> None:
+async def test_a_lost_cancel_is_looked_for(house: House, sim: MarketStage) -> None:
     """By the order's state."""
     number = (await place(house, LIMIT)).json[0]["order_id"]
     sim.faults.add("cut-before", path=number, times=1, done=True)
@@ -279,7 +279,7 @@ async def test_a_lost_cancel_is_looked_for(house: House, sim: Stage) -> None:
     assert await house.settled(order_of(reply)[0]) == "placed"
 
 
-async def test_a_lost_change_is_looked_for(house: House, sim: Stage) -> None:
+async def test_a_lost_change_is_looked_for(house: House, sim: MarketStage) -> None:
     """By its figures: here it was not made."""
     number = (await place(house, LIMIT)).json[0]["order_id"]
     target = f"/iserver/account/DU1234567/order/{number}"
@@ -296,7 +296,7 @@ async def test_a_lost_change_is_looked_for(house: House, sim: Stage) -> None:
 # -- who it is
 
 
-async def test_an_idempotency_key_is_one_order(house: House, sim: Stage) -> None:
+async def test_an_idempotency_key_is_one_order(house: House, sim: MarketStage) -> None:
     """The same answer, byte for byte."""
     first = await place(house, Idempotency_Key='"8e03978e-40d5"')
     second = await place(house, Idempotency_Key="8e03978e-40d5")
@@ -306,7 +306,7 @@ async def test_an_idempotency_key_is_one_order(house: House, sim: Stage) -> None
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: Stage) -> None:
+async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: MarketStage) -> None:
     """What the first one was told, to the byte; the state now stands beside it."""
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
     first = await place(house, Idempotency_Key="k")
@@ -319,7 +319,7 @@ async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: 
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_repeats_a_question(house: House, sim: Stage) -> None:
+async def test_an_idempotency_key_repeats_a_question(house: House, sim: MarketStage) -> None:
     """The first answer to that call, though the question has been answered since; a name tells the latest."""
     named = Placed(extra={"orderType": "LMT", "price": 100, "cOID": "mine"})
     first = await place(house, named, Idempotency_Key="k")
@@ -331,7 +331,7 @@ async def test_an_idempotency_key_repeats_a_question(house: House, sim: Stage) -
     assert order_of(by_key) == order_of(by_name) == (order_of(first)[0], "placed")
 
 
-async def test_an_idempotency_key_with_another_body(house: House, sim: Stage) -> None:
+async def test_an_idempotency_key_with_another_body(house: House, sim: MarketStage) -> None:
     """Is a mistake of its caller."""
     await place(house, Idempotency_Key="k")
 
@@ -341,7 +341,7 @@ async def test_an_idempotency_key_with_another_body(house: House, sim: Stage) ->
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_that_is_still_running(house: House, sim: Stage) -> None:
+async def test_an_idempotency_key_that_is_still_running(house: House, sim: MarketStage) -> None:
     """Is no second order, and no answer yet."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.5)
     first = asyncio.create_task(place(house, Idempotency_Key="k"))
@@ -354,7 +354,7 @@ async def test_an_idempotency_key_that_is_still_running(house: House, sim: Stage
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: Stage) -> None:
+async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: MarketStage) -> None:
     """For a day."""
     house = await open_house()
     first = await place(house, Idempotency_Key="k")
@@ -367,7 +367,7 @@ async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: Stag
     assert len(sent(sim)) == 1
 
 
-async def test_what_was_refused_may_be_sent_under_the_same_key(house: House, sim: Stage) -> None:
+async def test_what_was_refused_may_be_sent_under_the_same_key(house: House, sim: MarketStage) -> None:
     """Nothing left, so there is nothing to repeat."""
     await house.post("/gateway/pause")
     refused = await place(house, Idempotency_Key="k")
@@ -379,7 +379,7 @@ async def test_what_was_refused_may_be_sent_under_the_same_key(house: House, sim
 
 
 @pytest.mark.parametrize("value", ["", '""', "ä", "x" * 256, '"open'])
-async def test_an_idempotency_key_that_is_none(house: House, sim: Stage, value: str) -> None:
+async def test_an_idempotency_key_that_is_none(house: House, sim: MarketStage, value: str) -> None:
     """Is refused rather than ignored."""
     reply = await place(house, Idempotency_Key=value)
 
@@ -387,7 +387,7 @@ async def test_an_idempotency_key_that_is_none(house: House, sim: Stage, value: 
     assert sent(sim) == []
 
 
-async def test_the_same_name_twice_is_one_order(house: House, sim: Stage) -> None:
+async def test_the_same_name_twice_is_one_order(house: House, sim: MarketStage) -> None:
     """Whoever sends it."""
     mine = Placed(extra={"cOID": "mine-1"})
 
@@ -397,7 +397,7 @@ async def test_the_same_name_twice_is_one_order(house: House, sim: Stage) -> Non
     assert len(sent(sim)) == 1
 
 
-async def test_the_same_name_for_another_order(house: House, sim: Stage) -> None:
+async def test_the_same_name_for_another_order(house: House, sim: MarketStage) -> None:
     """Is refused here, in words, before IBKR does."""
     await place(house, Placed(extra={"cOID": "mine-1"}))
 
@@ -407,7 +407,7 @@ async def test_the_same_name_for_another_order(house: House, sim: Stage) -> None
     assert len(sent(sim)) == 1
 
 
-async def test_two_equal_orders_one_after_the_other_stay_two(house: House, sim: Stage) -> None:
+async def test_two_equal_orders_one_after_the_other_stay_two(house: House, sim: MarketStage) -> None:
     """The first was answered: whoever asks again means it."""
     first, second = await place(house), await place(house)
 
@@ -415,7 +415,7 @@ async def test_two_equal_orders_one_after_the_other_stay_two(house: House, sim: 
     assert len(sent(sim)) == 2
 
 
-async def test_a_call_sent_again_on_a_time_out_is_one_order(house: House, sim: Stage) -> None:
+async def test_a_call_sent_again_on_a_time_out_is_one_order(house: House, sim: MarketStage) -> None:
     """As clients do that repeat a POST whose answer they did not wait for."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.4)
     await gone_away(house, ORDER, sim)
@@ -428,11 +428,11 @@ async def test_a_call_sent_again_on_a_time_out_is_one_order(house: House, sim: S
     assert len(sent(sim)) == 2
 
 
-async def test_a_call_sent_again_after_its_answer_went_nowhere(house: House, sim: Stage) -> None:
+async def test_a_call_sent_again_after_its_answer_went_nowhere(house: House, sim: MarketStage) -> None:
     """The first caller had gone before the answer came; who asks again gets it."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.2)
     await gone_away(house, ORDER, sim)
-    left = await house.heard(events.OrderUnheard)
+    left = await house.heard(events.OrderResponseUndelivered)
 
     reply = await place(house)
 
@@ -440,9 +440,9 @@ async def test_a_call_sent_again_after_its_answer_went_nowhere(house: House, sim
     assert len(sent(sim)) == 1
 
 
-async def test_the_same_order_while_its_twin_is_being_looked_for(house: House, sim: Stage) -> None:
+async def test_the_same_order_while_its_twin_is_being_looked_for(house: House, sim: MarketStage) -> None:
     """Its caller was told that nobody knows, and has to say that they want another one."""
-    house.bridge.line.ordering.seeker.look = _blind
+    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
     await place(house)
 
@@ -453,7 +453,7 @@ async def test_the_same_order_while_its_twin_is_being_looked_for(house: House, s
     assert len(sent(sim)) == 2
 
 
-async def test_a_bracket_has_one_name(house: House, sim: Stage) -> None:
+async def test_a_bracket_has_one_name(house: House, sim: MarketStage) -> None:
     """The parent's, by which its children call it."""
     base = {"acctId": "DU1234567", "conid": 265598, "tif": "GTC", "quantity": 1}
     parent = {**base, "orderType": "LMT", "price": 187.5, "side": "BUY"}
@@ -468,7 +468,7 @@ async def test_a_bracket_has_one_name(house: House, sim: Stage) -> None:
 # -- questions
 
 
-async def test_a_question_is_passed_on_and_its_reply_too(house: House, sim: Stage) -> None:
+async def test_a_question_is_passed_on_and_its_reply_too(house: House, sim: MarketStage) -> None:
     """Unchanged both ways."""
     asked = await place(house, FAR)
     reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
@@ -478,7 +478,7 @@ async def test_a_question_is_passed_on_and_its_reply_too(house: House, sim: Stag
     assert await story(house, order_of(asked)[0]) == ["sent", "asked", "told", "confirmed", "taken", "told"]
 
 
-async def test_a_question_can_be_declined(house: House, sim: Stage) -> None:
+async def test_a_question_can_be_declined(house: House, sim: MarketStage) -> None:
     """Paused or not: getting out is always possible."""
     asked = await place(house, FAR)
     await house.post("/gateway/pause")
@@ -490,18 +490,18 @@ async def test_a_question_can_be_declined(house: House, sim: Stage) -> None:
     assert (await place(house)).status == 200
 
 
-async def test_a_confirmation_is_judged_like_an_order(house: House, sim: Stage) -> None:
+async def test_a_confirmation_is_judged_like_an_order(house: House, sim: MarketStage) -> None:
     """It is what places it; the question hangs on, and may be declined."""
     asked = await place(house, FAR)
     await house.post("/gateway/pause")
 
     reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
-    assert (reply.status, reply.code, order_of(reply)[1]) == (403, "paused", "question")
+    assert (reply.status, reply.code, order_of(reply)[1]) == (403, "trading_paused", "question")
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_only_named_questions_are_confirmed(house: House, sim: Stage) -> None:
+async def test_only_named_questions_are_confirmed(house: House, sim: MarketStage) -> None:
     """All ids have to be listed; the first that is not goes to the caller."""
     all_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163, o383")
     one_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163")
@@ -510,7 +510,7 @@ async def test_only_named_questions_are_confirmed(house: House, sim: Stage) -> N
     assert (order_of(one_named)[1], one_named.json[0]["messageIds"]) == ("question", ["o383"])
 
 
-async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim: Stage) -> None:
+async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim: MarketStage) -> None:
     """After twenty confirmations somebody should look."""
     asked = '[{"id":"00000000-0000","message":["sure?"],"messageIds":["o163"]}]'
     sim.faults.add("status", path="/iserver/reply/", status=200, body=asked)
@@ -525,7 +525,7 @@ async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim:
     "body",
     [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, [], b'{"confirmed":true,"confirmed":false}'],
 )
-async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: Stage, body: object) -> None:
+async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: MarketStage, body: object) -> None:
     """Is none."""
     asked = await place(house, FAR)
 
@@ -535,7 +535,7 @@ async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: Stage, bo
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_reply_ids_of_others_are_refused(house: House, sim: Stage) -> None:
+async def test_reply_ids_of_others_are_refused(house: House, sim: MarketStage) -> None:
     """An id this bridge never handed out leads nowhere."""
     reply = await house.post("/iserver/reply/30453164-28e4-5059-94db-83f4d822035c", {"confirmed": True})
 
@@ -543,7 +543,7 @@ async def test_reply_ids_of_others_are_refused(house: House, sim: Stage) -> None
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_question_belongs_to_the_key_that_began_it(open_house: Open, sim: Stage) -> None:
+async def test_a_question_belongs_to_the_key_that_began_it(open_house: Open, sim: MarketStage) -> None:
     """Another key cannot answer it, yes or no."""
     house = await open_house(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
     asked = await place(house, FAR)
@@ -556,7 +556,7 @@ async def test_a_question_belongs_to_the_key_that_began_it(open_house: Open, sim
     assert order_of(own)[1] == "placed"
 
 
-async def test_others_wait_while_a_question_hangs(open_house: Open, sim: Stage) -> None:
+async def test_others_wait_while_a_question_hangs(open_house: Open, sim: MarketStage) -> None:
     """As long as they would, then they are told whose it is; the question is as good as before."""
     house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
     asked = await place(house, FAR)
@@ -575,7 +575,7 @@ async def test_others_wait_while_a_question_hangs(open_house: Open, sim: Stage) 
     assert order_of(reply)[1] == "placed"
 
 
-async def test_who_waits_goes_on_when_the_question_is_answered(house: House, sim: Stage) -> None:
+async def test_who_waits_goes_on_when_the_question_is_answered(house: House, sim: MarketStage) -> None:
     """In turn."""
     asked = await place(house, FAR)
     waiting = asyncio.create_task(place(house))
@@ -586,7 +586,7 @@ async def test_who_waits_goes_on_when_the_question_is_answered(house: House, sim
     assert order_of(await waiting)[1] == "placed"
 
 
-async def test_a_cancel_waits_for_nobody_and_ends_the_question(house: House, sim: Stage) -> None:
+async def test_a_cancel_waits_for_nobody_and_ends_the_question(house: House, sim: MarketStage) -> None:
     """IBKR has forgotten it then, and so the bridge says."""
     number = (await place(house, LIMIT)).json[0]["order_id"]
     asked = await place(house, FAR)
@@ -599,7 +599,7 @@ async def test_a_cancel_waits_for_nobody_and_ends_the_question(house: House, sim
     assert (late.status, late.code) == (404, "reply_not_found")
 
 
-async def test_a_reply_sent_twice_counts_once(house: House, sim: Stage) -> None:
+async def test_a_reply_sent_twice_counts_once(house: House, sim: MarketStage) -> None:
     """Its answer is told again; the opposite is refused."""
     asked = await place(house, FAR)
     target = f"/iserver/reply/{asked.json[0]['id']}"
@@ -612,7 +612,7 @@ async def test_a_reply_sent_twice_counts_once(house: House, sim: Stage) -> None:
     assert len(sim.calls("/iserver/reply/")) == 1
 
 
-async def test_a_confirmation_whose_answer_is_lost(house: House, sim: Stage) -> None:
+async def test_a_confirmation_whose_answer_is_lost(house: House, sim: MarketStage) -> None:
     """The order may exist: it is looked for like any other."""
     asked = await place(house, FAR)
     sim.faults.add("cut-before", path="/iserver/reply/", times=1, done=True)
@@ -626,17 +626,17 @@ async def test_a_confirmation_whose_answer_is_lost(house: House, sim: Stage) -> 
 # -- suppressed questions
 
 
-async def test_suppressed_questions_stay_suppressed(house: House, sim: Stage) -> None:
+async def test_suppressed_questions_stay_suppressed(house: House, sim: MarketStage) -> None:
     """IBKR forgets them with the session; the bridge says it again before it is ready."""
     await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
     sim.lose_brokerage()
-    await house.until(State.OPENING)
-    await house.until(State.READY)
+    await house.until(SessionState.OPENING)
+    await house.until(SessionState.READY)
 
     assert order_of(await place(house, FAR))[1] == "placed"
 
 
-async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_house: Open, sim: Stage) -> None:
+async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_house: Open, sim: MarketStage) -> None:
     """The latest list counts; a reset is remembered as well."""
     house = await open_house()
     await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
@@ -653,25 +653,25 @@ async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_
 # -- restarts
 
 
-async def test_what_was_under_way_is_found_before_anything_new(open_house: Open, sim: Stage) -> None:
+async def test_what_was_under_way_is_found_before_anything_new(open_house: Open, sim: MarketStage) -> None:
     """On a start after a kill: the order exists, and its caller, asking again, hears of it."""
     house = await open_house()
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
     await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
-    journal = house.bridge.line.ordering.book.journal
-    rows = await journal.rows()
+    journal = house.bridge.profile.orders.repository.journal
+    rows = await journal.read_all()
     await house.finish()
     path = journal._journal._path
     assert path is not None
     path.unlink()
     _write_again(path, rows)  # as a kill before the answer leaves it
     again = await open_house()
-    await again.settled(rows[0][1].order)
+    await again.settled(rows[0][1].order_id)
 
     reply = await place(again, Idempotency_Key="k")
 
     order, state = order_of(reply)
-    assert (order, state) == (rows[0][1].order, "placed")
+    assert (order, state) == (rows[0][1].order_id, "placed")
     assert reply.json[0]["order_id"] == "1000000001"
     assert len(sent(sim)) == 1
 
@@ -680,17 +680,19 @@ def _write_again(path: Any, rows: Any) -> None:
     from datetime import UTC, datetime
 
     from ibkr_bridge.events import Bus
-    from ibkr_bridge.orders.journal.store import Journal
+    from ibkr_bridge.orders.journal.store import JournalStore
 
-    journal = Journal(path, Bus(), lambda: datetime.now(UTC))
+    journal = JournalStore(path, Bus(), lambda: datetime.now(UTC))
     for _, entry, _ in rows:
-        journal.write(entry)
+        journal.append(entry)
     journal.close()
 
 
-async def test_a_question_nobody_answers_is_declined(house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_nobody_answers_is_declined(
+    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In time, so that others get their turn; the journal says so, and IBKR hears a no."""
-    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.1)
 
     asked = await place(house, FAR)
     after = await place(house)
@@ -703,7 +705,7 @@ async def test_a_question_nobody_answers_is_declined(house: House, sim: Stage, m
     assert (late.status, late.code) == (404, "reply_not_found")
 
 
-async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: Stage) -> None:
+async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: MarketStage) -> None:
     """Nobody knows any more what was asked; the order was never confirmed."""
     house = await open_house()
     asked = await place(house, FAR)
@@ -719,7 +721,7 @@ async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: S
 # -- nothing is sent in vain, or late
 
 
-async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim: Stage) -> None:
+async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim: MarketStage) -> None:
     """It waited behind a question, and nobody waits for it any more."""
     house = await open_house()
     asked = await place(house, FAR)
@@ -728,7 +730,7 @@ async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim:
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(f"POST {LIMIT.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
     await writer.drain()
-    while not house.bridge.line.ordering.desk.chain._waiting:
+    while not house.bridge.profile.orders.submitter.lock._waiting:
         await asyncio.sleep(0)
     writer.close()
     await writer.wait_closed()
@@ -740,24 +742,24 @@ async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim:
     assert len(sent(sim)) == 1
 
 
-async def test_no_order_goes_where_ghosts_hold_all_places(open_house: Open, sim: Stage) -> None:
+async def test_no_order_goes_where_ghosts_hold_all_places(open_house: Open, sim: MarketStage) -> None:
     """It would stand in the Gateway's queue and go out who knows when; nor does a cancel."""
     house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
     sim.faults.add("silence", path="/portfolio/")
     await asyncio.gather(*(house.get(f"/portfolio/DU1234567/positions/{page}") for page in range(3)))
     sim.faults.add("silence", path=ORDERS)
     await place(house)
-    await house.until(State.SILENT)
+    await house.until(SessionState.SILENT)
 
     order, cancel = await place(house, LIMIT), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
 
-    assert {order.code, cancel.code} <= {"busy", "session_down"}
+    assert {order.code, cancel.code} <= {"busy", "session_unavailable"}
     assert len(sent(sim)) == 1
 
 
-async def test_an_order_is_not_sent_without_a_journal(house: House, sim: Stage) -> None:
+async def test_an_order_is_not_sent_without_a_journal(house: House, sim: MarketStage) -> None:
     """Reads go on, and the status tells."""
-    file = house.bridge.line.ordering.book.journal
+    file = house.bridge.profile.orders.repository.journal
     await file.close()
     path = file._journal._path
     assert path is not None
@@ -767,24 +769,24 @@ async def test_an_order_is_not_sent_without_a_journal(house: House, sim: Stage) 
     order, cancel = await place(house), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
     read = await house.get("/iserver/account/orders")
 
-    assert {(reply.status, reply.code) for reply in (order, cancel)} == {(503, "journal_down")}
+    assert {(reply.status, reply.code) for reply in (order, cancel)} == {(503, "journal_unavailable")}
     assert read.status == 200
     assert sent(sim) == []
     assert "directory" in (await house.get("/gateway/status")).json["journal"]["trouble"].lower()
 
 
-async def test_no_state_directory_no_order(open_house: Open, sim: Stage) -> None:
+async def test_no_state_directory_no_order(open_house: Open, sim: MarketStage) -> None:
     """What cannot be proved is not sent."""
     house = await open_house(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
 
     reply = await place(house)
 
-    assert (reply.status, reply.code) == (503, "journal_down")
+    assert (reply.status, reply.code) == (503, "journal_unavailable")
     assert sent(sim) == []
 
 
 async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_first_order(
-    open_house: Open, sim: Stage, tmp_path: Path
+    open_house: Open, sim: MarketStage, tmp_path: Path
 ) -> None:
     """Else an order of the run before could be sent a second time."""
     first = await open_house()
@@ -800,16 +802,16 @@ async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_fir
 
     again = await place(house, Idempotency_Key="k")
 
-    assert (refused.status, refused.code) == (503, "journal_down")
+    assert (refused.status, refused.code) == (503, "journal_unavailable")
     assert (again.status, again.headers["X-Bridge-Source"]) == (200, "cache")
     assert len(sent(sim)) == 1
 
 
 async def test_a_question_whose_reply_did_not_leave_is_declined_in_time(
-    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that was refused does not make it hang for ever."""
-    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.5)
     asked = await place(house, FAR)
     await house.post("/gateway/pause")
     await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
@@ -820,19 +822,19 @@ async def test_a_question_whose_reply_did_not_leave_is_declined_in_time(
 async def test_a_loop_of_refusals_does_not_fill_the_memory(house: House) -> None:
     """Each is in the journal; the list keeps the last thousand."""
     await house.post("/gateway/pause")
-    register = house.bridge.line.ordering.book.register
+    index = house.bridge.profile.orders.repository.index
 
     for quantity in range(1, 1101):
         await place(house, Placed(quantity=quantity))
 
-    assert len(list(register.newest())) == 1000
+    assert len(list(index.newest_first())) == 1000
 
 
-async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(house: House, sim: Stage) -> None:
+async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(house: House, sim: MarketStage) -> None:
     """Saying no to the one does not make the other vanish."""
     both = '[{"order_id":"77","order_status":"Submitted"},{"id":"00000000-0000","message":["?"],"messageIds":["o163"]}]'
     sim.faults.add("status", path=ORDERS, times=1, status=200, body=both)
-    house.bridge.line.ordering.seeker.look = _blind
+    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
 
     asked = await place(house)
     await house.post("/iserver/reply/00000000-0000", {"confirmed": False})
@@ -840,7 +842,7 @@ async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(house:
     assert (order_of(asked)[1], house.state_of(order_of(asked)[0])) == ("question", "unknown")
 
 
-async def test_of_two_questions_both_are_answered(house: House, sim: Stage) -> None:
+async def test_of_two_questions_both_are_answered(house: House, sim: MarketStage) -> None:
     """One after the other, each with its own id."""
     two = '[{"id":"00000000-0001","message":["?"]},{"id":"00000000-0002","message":["?"]}]'
     sim.faults.add("status", path=ORDERS, times=1, status=200, body=two)
@@ -854,25 +856,25 @@ async def test_of_two_questions_both_are_answered(house: House, sim: Stage) -> N
 
 
 async def test_a_question_is_over_in_time_whatever_its_reply_waits_for(
-    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that waits for the session holds nobody up, and is not sent when it is too late."""
-    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 1.0)
     asked = await place(house, FAR)
     sim.log_out()
-    await house.until(State.SIGNED_OUT)
+    await house.until(SessionState.SIGNED_OUT)
     target, wait = f"/iserver/reply/{asked.json[0]['id']}", {"X-Bridge-Wait": "20"}
     reply = asyncio.create_task(house.post(target, {"confirmed": True}, headers=wait))
 
     assert await house.settled(order_of(asked)[0]) == "not_placed"
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.line.ordering.desk.chain.hanging is not None:
+        while house.bridge.profile.orders.submitter.lock.pending is not None:
             await asyncio.sleep(0)
     reply.cancel()
     assert [call for call in sim.calls("/iserver/reply/") if b"true" in call.body] == []
 
 
-async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim: Stage) -> None:
+async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim: MarketStage) -> None:
     """IBKR knows the name already: the first one stands, and somebody hears of it."""
     sim.faults.add("drop", path=ORDERS, times=1)
     mine = Placed(extra={"cOID": "late-two", "orderType": "LMT", "price": 187.5})
@@ -889,7 +891,7 @@ async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim:
 
 @pytest.mark.parametrize(("done", "state"), [(True, "placed"), (False, "not_placed")])
 async def test_a_lost_change_of_what_was_never_seen_is_settled_in_the_end(
-    house: House, sim: Stage, done: bool, state: str
+    house: House, sim: MarketStage, done: bool, state: str
 ) -> None:
     """Nobody here knows what a bracket's parent was before; when nothing can be on its way any more, its row tells."""
     parent = {**LIMIT.body["orders"][0], "cOID": "parent"}
@@ -905,7 +907,7 @@ async def test_a_lost_change_of_what_was_never_seen_is_settled_in_the_end(
     assert await house.settled(order_of(lost)[0]) == state
 
 
-async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim: Stage) -> None:
+async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim: MarketStage) -> None:
     """The same figures as before prove nothing; a person has to look."""
     number = (await place(house, LIMIT)).json[0]["order_id"]
     sim.faults.add("cut-before", path=f"/order/{number}", times=1, done=False)
@@ -920,11 +922,11 @@ async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim
     assert house.state_of(order_of(reply)[0]) == "unknown"
 
 
-async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(house: House, sim: Stage) -> None:
+async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(house: House, sim: MarketStage) -> None:
     """What was found out counts, at the first repeat and at every other."""
     sim.faults.add("done-cut-before", path=ORDERS, times=1)
     await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
-    (left,) = await house.heard(events.OrderUnheard)
+    (left,) = await house.heard(events.OrderResponseUndelivered)
     await house.settled(left.order, "placed")  # type: ignore[attr-defined]
 
     replies = [await place(house, Idempotency_Key="k") for _ in range(3)]
@@ -944,7 +946,7 @@ async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(h
     ],
 )
 async def test_what_only_looks_like_an_order_call_is_not_bridged(
-    house: House, sim: Stage, method: str, target: str
+    house: House, sim: MarketStage, method: str, target: str
 ) -> None:
     """It would pass the journal by."""
     reply = await house.request(method, target, body=ORDER.body)
@@ -954,10 +956,10 @@ async def test_what_only_looks_like_an_order_call_is_not_bridged(
 
 
 async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
-    open_house: Open, sim: Stage, monkeypatch: pytest.MonkeyPatch
+    open_house: Open, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IBKR took so long to ask that the yes would have come after its caller's time."""
-    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.5)
     house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.3", IBKR_GATEWAY_TIMEOUT="5")
     sim.faults.add("delay", path=ORDERS, times=1, seconds=2.6)
 
@@ -976,7 +978,7 @@ def asking(house: House) -> socket.socket:
     return caller
 
 
-async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: Stage) -> None:
+async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: MarketStage) -> None:
     """The caller gave up in the very moment it came, and sends the order again at once: before the loop hears of it."""
     hasty = asking(house)
     await house.heard(events.RequestServed)
@@ -990,20 +992,20 @@ async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: 
 
 
 async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
-    house: House, sim: Stage, monkeypatch: pytest.MonkeyPatch
+    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the last look at the connection and the first byte: the answer meets a closed door."""
     hasty = asking(house)
-    is_there = delivery.is_there
+    is_connected = delivery.is_connected
 
     def is_still_there(request: Any) -> bool:
-        there = is_there(request)
+        there = is_connected(request)
         hasty.close()
         return there
 
     with monkeypatch.context() as patch:
-        patch.setattr(delivery, "is_there", is_still_there)
-        (gone,) = await house.heard(events.OrderUnheard)
+        patch.setattr(delivery, "is_connected", is_still_there)
+        (gone,) = await house.heard(events.OrderResponseUndelivered)
     again = asking(house)
     await house.heard(events.RequestServed, 2)
 

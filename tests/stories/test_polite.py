@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from bench.counting import busiest
-from ibkr_bridge.events import BoxDeclared
-from ibkr_bridge.profiles.options import UNHURRIED, Manners
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.events import PenaltyBoxEntered
+from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, House, Placed, Reply, settings_for, within
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
-SHARING = Manners(UNHURRIED.limits)
-POLITE = Manners()
+SHARING = ProfileOptions(UNHURRIED.limits)
+POLITE = ProfileOptions()
 Opened = Callable[..., Awaitable[House]]
 
 
@@ -29,10 +29,10 @@ async def opened(sim: Simulator, tmp_path: Path) -> AsyncIterator[Opened]:
     """A bridge with manners, in front of the simulated Gateway."""
     async with AsyncExitStack() as doors:
 
-        async def opening(manners: Manners = SHARING, **env: str) -> House:
+        async def opening(options: ProfileOptions = SHARING, **env: str) -> House:
             settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "1", **env})
-            house = await doors.enter_async_context(House(settings, manners=manners))
-            await house.until(State.READY)
+            house = await doors.enter_async_context(House(settings, options=options))
+            await house.until(SessionState.READY)
             return house
 
         yield opening
@@ -118,8 +118,8 @@ async def test_a_lost_session_takes_its_answers_along(opened: Opened, sim: Simul
     house = await opened()
     await house.get(META)
     sim.lose_brokerage()
-    await house.until(State.OPENING)
-    await house.until(State.READY)
+    await house.until(SessionState.OPENING)
+    await house.until(SessionState.READY)
 
     assert (await house.get(META)).headers["X-Bridge-Source"] == "gateway"
 
@@ -191,8 +191,8 @@ async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Op
         await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
     before = len(sim.gateway_calls(algos))
     sim.lose_brokerage()
-    await house.until(State.OPENING)
-    await house.until(State.READY)
+    await house.until(SessionState.OPENING)
+    await house.until(SessionState.READY)
 
     await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
 
@@ -206,7 +206,7 @@ async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened,
 
     refused = await house.get(TRADES, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "1"})
 
-    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (429, "paced", "5")
+    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (429, "rate_limited", "5")
     assert len(sim.gateway_calls(TRADES)) == 1
 
 
@@ -224,11 +224,11 @@ async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opene
     again = await (await opened()).get(META)
 
     codes = [reply.json["code"] for reply in (first, second, order, again)]
-    assert codes == ["paced", "penalty_box", "penalty_box", "penalty_box"]
+    assert codes == ["rate_limited", "penalty_box", "penalty_box", "penalty_box"]
     assert cancel.status == 200
     assert sim.gateway_calls(ORDER.target) == []
     assert (890 <= told["penalty"]["box_s"] <= 900, ready.status) == (True, 503)
-    assert await house.heard(BoxDeclared)
+    assert await house.heard(PenaltyBoxEntered)
 
 
 async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Opened, sim: Simulator) -> None:
@@ -239,19 +239,19 @@ async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Op
 
     await asyncio.gather(*(house.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
     await house.post(ORDER.target, ORDER.body)
-    await house.until(State.SILENT)
+    await house.until(SessionState.SILENT)
     refused = await house.post(ORDER.target, Placed(quantity=2).body)
     status = (await house.get("/gateway/auth-status", key=None)).json
 
-    assert (refused.status, refused.json["code"]) == (503, "session_down")
+    assert (refused.status, refused.json["code"]) == (503, "session_unavailable")
     assert (status["reason"], "restart the Gateway" in status["hint"]) == ("gateway_stuck", True)
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 
 async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path) -> None:
     """A crowd at full speed on six reads, and orders between them; the limits are counted at the far side."""
-    async with Simulator(pacing=True) as sim, House(settings_for(sim.url, tmp_path), manners=POLITE) as house:
-        await house.until(State.READY)
+    async with Simulator(pacing=True) as sim, House(settings_for(sim.url, tmp_path), options=POLITE) as house:
+        await house.until(SessionState.READY)
         paths = (META, SUMMARY, LIST, "/portfolio/accounts", TRADES, "/portfolio/DU1234567/ledger")
 
         async def crowd() -> list[Reply]:
@@ -290,7 +290,7 @@ async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened,
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
     unknown = await house.post(ORDER.target, ORDER.body)
     before = await house.get(SUMMARY)
-    await within(asyncio.gather(*house.bridge.line.gateway._ghosts))
+    await within(asyncio.gather(*house.bridge.profile.upstream._ghosts))
 
     after = await house.get(SUMMARY)
 
@@ -305,12 +305,12 @@ async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, 
     slow = asyncio.create_task(house.get(META))
     await sim.arrived(META)
     await house.get(META, headers={"X-Bridge-Max-Age": "0"})
-    newer = house.bridge.line.reads.memory._kept if house.bridge.line.reads else {}
-    asked = [kept.asked for kept in newer.values() if "meta" in kept.row.path]
+    newer = house.bridge.profile.cached_reads.cache._entry if house.bridge.profile.cached_reads else {}
+    asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
 
     await slow
 
-    assert [kept.asked for kept in newer.values() if "meta" in kept.row.path] == asked != []
+    assert [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path] == asked != []
 
 
 async def test_answers_that_come_packed_are_read_all_the_same(opened: Opened, sim: Simulator) -> None:
@@ -354,8 +354,8 @@ async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simul
 
     await house.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
 
-    assert house.bridge.line.reads is not None
-    keys = house.bridge.line.reads.memory._kept
+    assert house.bridge.profile.cached_reads is not None
+    keys = house.bridge.profile.cached_reads.cache._entry
     assert keys
     assert max(len(repr(key)) for key in keys) < 1000
 
@@ -370,7 +370,7 @@ async def test_limits_of_a_quarter_of_an_hour_outlive_a_restart(opened: Opened, 
 
     refused = await (await opened(POLITE, **prefixes)).post(*ask)
 
-    assert (told.status, refused.status, refused.json["code"]) == (200, 429, "paced")
+    assert (told.status, refused.status, refused.json["code"]) == (200, 429, "rate_limited")
     assert 880 <= int(refused.headers["Retry-After"]) <= 901
     assert len(sim.gateway_calls("/pa/performance")) == 1
 
@@ -382,7 +382,7 @@ async def test_the_keepers_429_closes_its_row_for_callers_too(opened: Opened, si
 
     reply = await house.get("/portfolio/accounts")
 
-    assert (reply.status, reply.json["code"]) == (429, "paced")
+    assert (reply.status, reply.json["code"]) == (429, "rate_limited")
     assert len(sim.gateway_calls("/portfolio/accounts")) == 1
 
 
@@ -418,5 +418,5 @@ async def test_a_call_that_broke_off_is_not_sent_again_beyond_its_limit(opened: 
 
     reply = await house.get(TRADES)
 
-    assert (reply.status, reply.json["code"]) == (502, "gateway_garbled")
+    assert (reply.status, reply.json["code"]) == (502, "gateway_protocol_error")
     assert len(sim.gateway_calls(TRADES)) == 1

@@ -13,8 +13,8 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.server import connection
-from ibkr_bridge.session.state_machine import State
-from ibkr_bridge.sim.market_stage import Stage
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.harness import KEY, PATIENCE
@@ -66,7 +66,7 @@ class Crowd:
         self._enough = True
 
 
-async def test_a_restart_behind_systemds_socket_fails_no_call(sim: Stage, tmp_path: Path) -> None:
+async def test_a_restart_behind_systemds_socket_fails_no_call(sim: MarketStage, tmp_path: Path) -> None:
     """Who comes between two processes waits in the socket; who is inside is answered, and told to come anew."""
     with listening() as door:
         crowd = Crowd(f"http://127.0.0.1:{door.getsockname()[1]}")
@@ -84,7 +84,7 @@ async def test_a_restart_behind_systemds_socket_fails_no_call(sim: Stage, tmp_pa
     assert set(crowd.answers) == {200}
 
 
-async def test_who_is_inside_when_the_process_changes_is_answered(sim: Stage, tmp_path: Path) -> None:
+async def test_who_is_inside_when_the_process_changes_is_answered(sim: MarketStage, tmp_path: Path) -> None:
     """On a kept connection too: one more answer, and a word that it was the last there."""
     with listening() as door:
         async with daemon(sim.url, tmp_path, heir_of=door) as running:
@@ -140,7 +140,7 @@ async def reloaded(running: Daemon, event: str) -> dict[str, object]:
     return await running.until(event)
 
 
-async def test_a_key_is_changed_without_a_restart(sim: Stage, tmp_path: Path) -> None:
+async def test_a_key_is_changed_without_a_restart(sim: MarketStage, tmp_path: Path) -> None:
     """New and old at first, then the new one alone; the log level too, and no key in the log."""
     keys = Keys(tmp_path / "reload")
     async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(keys.place)) as running:
@@ -162,7 +162,7 @@ async def test_a_key_is_changed_without_a_restart(sim: Stage, tmp_path: Path) ->
     assert NEW_KEY not in json.dumps(running.lines)
 
 
-async def test_a_key_handed_over_as_a_credential_is_read_again(sim: Stage, tmp_path: Path) -> None:
+async def test_a_key_handed_over_as_a_credential_is_read_again(sim: MarketStage, tmp_path: Path) -> None:
     """`LoadCredential=` is loaded at the start alone."""
     keys = Keys(tmp_path / "reload")
     async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(keys.place)) as running:
@@ -174,7 +174,7 @@ async def test_a_key_handed_over_as_a_credential_is_read_again(sim: Stage, tmp_p
     assert found == [401, 200]
 
 
-async def test_settings_that_cannot_be_used_change_nothing(sim: Stage, tmp_path: Path) -> None:
+async def test_settings_that_cannot_be_used_change_nothing(sim: MarketStage, tmp_path: Path) -> None:
     """The log says what is wrong, and not with which words."""
     keys = Keys(tmp_path / "reload")
     keys.write("IBKR_BRIDGE_KEY=short-and-secret\n")
@@ -188,7 +188,7 @@ async def test_settings_that_cannot_be_used_change_nothing(sim: Stage, tmp_path:
     assert "short-and-secret" not in json.dumps(running.lines)
 
 
-async def test_a_key_that_came_another_way_stays(sim: Stage, tmp_path: Path) -> None:
+async def test_a_key_that_came_another_way_stays(sim: MarketStage, tmp_path: Path) -> None:
     """From a drop-in of the unit, say: it stood in no settings file, so none takes it away."""
     keys = Keys(tmp_path / "reload")
     keys.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\n")
@@ -201,7 +201,7 @@ async def test_a_key_that_came_another_way_stays(sim: Stage, tmp_path: Path) -> 
     assert found == [200, 200]
 
 
-async def test_a_reload_disturbs_nobody_inside(sim: Stage, tmp_path: Path) -> None:
+async def test_a_reload_disturbs_nobody_inside(sim: MarketStage, tmp_path: Path) -> None:
     """A call that is out when the key it came with is taken away still gets its answer."""
     keys = Keys(tmp_path / "reload")
     keys.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\n")
@@ -218,7 +218,7 @@ async def test_a_reload_disturbs_nobody_inside(sim: Stage, tmp_path: Path) -> No
     assert answer[0] == 200
 
 
-async def test_without_systemd_the_dotenv_file_is_read_again(sim: Stage, tmp_path: Path) -> None:
+async def test_without_systemd_the_dotenv_file_is_read_again(sim: MarketStage, tmp_path: Path) -> None:
     """SIGHUP, as daemons have it; what the environment says still goes first."""
     (tmp_path / ".env").write_text(f"IBKR_BRIDGE_READONLY_KEY={NEW_KEY}\n")
     async with daemon(sim.url, tmp_path) as running:
@@ -248,17 +248,17 @@ async def test_a_gateway_is_reached_through_a_unix_socket(open_house: Open, sim:
     async with await asyncio.start_unix_server(pass_on, path):
         house = await open_house(gateway="https://127.0.0.1:1", IBKR_GATEWAY_SOCKET=str(path))
         reply = await house.get("/portfolio/accounts")
-        await house.heard(events.StreamUp)
+        await house.heard(events.FeedUp)
         await house.finish()
 
-    assert (reply.status, house.bridge.line.keeper.session.state) == (200, State.READY)
+    assert (reply.status, house.bridge.profile.keeper.session.state) == (200, SessionState.READY)
 
 
 async def copied(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
     """Bytes from here to there until either ends."""
     try:
-        while piece := await source.read(65536):
-            to.write(piece)
+        while chunk := await source.read(65536):
+            to.write(chunk)
             await to.drain()
     except ConnectionError:
         pass
@@ -284,12 +284,12 @@ async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_house: 
 
 async def test_who_says_nothing_holds_no_end_up(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection opened in advance."""
-    monkeypatch.setattr(connection, "THRESHOLD", SLOWLY)
+    monkeypatch.setattr(connection, "PENDING_HEADS_TIMEOUT_S", SLOWLY)
     house = await open_house()
     _, writer = await asyncio.open_connection("127.0.0.1", house.port)
     await house.get("/health")
 
-    unfinished = await asyncio.wait_for(house.finish(), connection.HEAD_WITHIN)
+    unfinished = await asyncio.wait_for(house.finish(), connection.HEAD_TIMEOUT_S)
     writer.close()
 
     assert unfinished == 0

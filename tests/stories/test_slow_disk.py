@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.disk import Disk
@@ -54,7 +54,7 @@ async def until_written(house: House, disk: Disk) -> None:
     """Wait until an entry that has to stand is on its way to the disk, which is held."""
     await disk.until_at_work()
     async with asyncio.timeout(PATIENCE):
-        while not house.bridge.line.ordering.book._behind:
+        while not house.bridge.profile.orders.repository._behind:
             await asyncio.sleep(0)
 
 
@@ -69,7 +69,7 @@ async def told(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
 
 async def test_only_orders_wait_for_the_disk(house: House, sim: Simulator, disk: Disk) -> None:
     """Health, reads, the list of orders and streams go on for as long as the disk takes."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     async with stream(house, "/stream/quotes?conids=265598&fields=31,84") as quotes:
         order = await waiting(house, disk, place(house))
         health = [await house.get("/health") for _ in range(MANY)]
@@ -127,18 +127,18 @@ async def _pause(house: House, _: Simulator) -> None:
 
 async def _lose_session(house: House, sim: Simulator) -> None:
     sim.log_out()
-    house.bridge.line.keeper.doubt()
+    house.bridge.profile.keeper.request_check()
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.line.keeper.session.state is State.READY:
+        while house.bridge.profile.keeper.session.state is SessionState.READY:
             await house.heard(events.SessionChanged, len(house.moves) + 1)
 
 
 async def _box(house: House, _: Simulator) -> None:
-    house.bridge.line.penalty.declare()
+    house.bridge.profile.penalty_box.enter()
 
 
 async def _cut(house: House, sim: Simulator) -> None:
-    connections = house.bridge.line.gateway._connections._all
+    connections = house.bridge.profile.upstream._pool._all
     cut = [connection for connection in connections if connection.is_connected()]
     sim.gateway.close_door()
     sim.gateway.reopen()
@@ -148,8 +148,8 @@ async def _cut(house: House, sim: Simulator) -> None:
 
 
 TROUBLES = {
-    "a pause": (_pause, "paused"),
-    "a lost session": (_lose_session, "session_down"),
+    "a pause": (_pause, "trading_paused"),
+    "a lost session": (_lose_session, "session_unavailable"),
     "a penalty": (_box, "penalty_box"),
     "a closed connection": (_cut, "gateway_unreachable"),
 }
@@ -168,7 +168,7 @@ async def test_an_order_is_stopped_when_the_disk_is_done(
     assert (refused.code, order_of(refused)[1]) == (code, "refused")
     assert await story(house, order_of(refused)[0]) == ["sent", "refused"]
     assert sent(sim) == []
-    assert await house.bridge.line.ordering.book.journal.recent("2020-01-01") == []
+    assert await house.bridge.profile.orders.repository.journal.read_recent("2020-01-01") == []
 
 
 async def test_the_same_order_may_be_sent_again(house: House, sim: Simulator, disk: Disk) -> None:
@@ -191,11 +191,11 @@ async def test_an_order_whose_call_is_ended_before_its_entry_frees_its_names(
     """It waits for its turn behind a question; nothing is written of it but that it was refused."""
     asked = await place(house, FAR)
     named = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
-    chain = house.bridge.line.ordering.desk.chain
+    lock = house.bridge.profile.orders.submitter.lock
     before = asyncio.all_tasks()
     order = asyncio.ensure_future(place(house, named))
     async with asyncio.timeout(PATIENCE):
-        while not chain._waiting:
+        while not lock._waiting:
             await asyncio.sleep(0)
     for task in asyncio.all_tasks() - before - {order}:
         task.cancel()
@@ -234,7 +234,7 @@ async def test_a_cancel_that_is_stopped_ends_no_question(house: House, sim: Simu
     cancel = await waiting(house, disk, house.request("DELETE", "/iserver/account/DU1234567/order/1"))
     await _cut(house, sim)
     refused = await told(disk, cancel)
-    await house.until(State.READY)
+    await house.until(SessionState.READY)
 
     placed = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
@@ -253,7 +253,7 @@ async def test_a_yes_that_is_stopped_may_be_said_again(house: House, sim: Simula
 
     placed = await house.post(reply, {"confirmed": True})
 
-    assert (refused.code, order_of(refused)[1], order_of(placed)[1]) == ("paused", "question", "placed")
+    assert (refused.code, order_of(refused)[1], order_of(placed)[1]) == ("trading_paused", "question", "placed")
     whats = [what for what in await story(house, order_of(asked)[0]) if what != "told"]
     assert whats == ["sent", "asked", "confirmed", "held_back", "confirmed", "taken"]
     assert len(sim.calls("/iserver/reply/")) == 1
@@ -261,7 +261,7 @@ async def test_a_yes_that_is_stopped_may_be_said_again(house: House, sim: Simula
 
 async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(house: House, sim: Simulator, disk: Disk) -> None:
     """Its caller gets IBKR's question after all."""
-    house.bus.listen(lambda fact: disk.hold() if isinstance(fact, events.OrderQuestioned) else None)
+    house.bus.subscribe(lambda event: disk.hold() if isinstance(event, events.OrderQuestioned) else None)
     order = asyncio.ensure_future(place(house, FAR, X_Bridge_Confirm="o163"))
     await house.heard(events.OrderQuestioned)
     await until_written(house, disk)
@@ -291,13 +291,13 @@ async def test_a_question_is_not_declined_while_its_yes_is_written(
     house: House, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time runs out meanwhile; the yes leaves, and no no beside it."""
-    monkeypatch.setattr("ibkr_bridge.orders.serialization.ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.3)
     asked = await place(house, FAR)
     yes = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
-    hanging = house.bridge.line.ordering.desk.chain.hanging
-    assert hanging is not None
-    hanging.until = 0.0
-    await house.bridge.line.ordering.desk.questions.tidy(1.0, _never)
+    pending = house.bridge.profile.orders.submitter.lock.pending
+    assert pending is not None
+    pending.expires_at = 0.0
+    await house.bridge.profile.orders.submitter.questions.decline_expired(1.0, _never)
 
     placed = await told(disk, yes)
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from ibkr_bridge import events
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
 from tests.harness import KEY, READING, House, Placed, within
@@ -25,7 +25,7 @@ ANOTHER = "another-key-for-tests-0123456789-abcd"
 
 async def up(house: House) -> House:
     """A house whose stream is fresh."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     return house
 
 
@@ -89,18 +89,18 @@ async def test_what_nobody_reads_any_more_is_ended_after_a_grace(house: House, s
         await first.next()
         async with stream(house, QUOTES) as second:
             await second.next()
-    hub = house.bridge.line.streaming.hub
+    hub = house.bridge.profile.streaming.hub
     await within(_left(hub))
     assert f"umd+{AAPL}+{{}}" not in upstream(sim)
 
-    for subscription in hub.asking:
-        subscription.left_at = float("-inf")  # the grace is over
+    for subscription in hub.upstream_subscriptions:
+        subscription.unused_since = float("-inf")  # the grace is over
 
     await within(sim.market.stream.has_heard(f"umd+{AAPL}+{{}}"))
 
 
 async def _left(hub: Any) -> None:
-    while hub.readers:
+    while hub.subscribers:
         await asyncio.sleep(0)
 
 
@@ -115,9 +115,9 @@ async def test_the_hundred_and_first_contract_is_refused(house: House, sim: Simu
         shared = await _status(house, "/stream/quotes?conids=900000001&fields=31")
         snapshot = await house.get(f"/iserver/marketdata/snapshot?conids={AAPL}&fields=31")
 
-    assert (refused.status, refused.code) == (429, "line_limit")
+    assert (refused.status, refused.code) == (429, "market_data_limit")
     assert shared == 200
-    assert (snapshot.status, snapshot.code) == (429, "line_limit")
+    assert (snapshot.status, snapshot.code) == (429, "market_data_limit")
 
 
 async def _status(house: House, target: str) -> int:
@@ -203,7 +203,7 @@ async def test_a_lost_brokerage_session_is_seen_at_once(house: House, sim: Simul
         await quotes.until(has("31", "84"))
         heard = [await client.next("system"), await client.next("system"), await client.next("system")]
 
-    (lost,) = [fact for fact in house.facts if isinstance(fact, events.SessionLost)]
+    (lost,) = [event for event in house.events_seen if isinstance(event, events.SessionLost)]
     assert lost.reason == "brokerage_lost"
     assert stale.data["reason"] == "brokerage_lost"
     assert stale.data["since"] <= fresh.data["since"]
@@ -215,7 +215,7 @@ async def test_a_client_that_subscribes_before_the_session_is_ready(open_house: 
     sim.lose_brokerage()
     sim.compete()
     house = await open_house(ready=False, IBKR_COMPETE="yield")
-    await house.until(State.COMPETING)
+    await house.until(SessionState.COMPETING)
     async with socket(house) as client, stream(house, QUOTES) as quotes:
         await client.say(f'smd+{AAPL}+{{"fields":["31"]}}')
         first = [await client.next(), await client.next()]
@@ -243,7 +243,7 @@ async def test_a_socket_that_is_cut_is_opened_again(house: House, sim: Simulator
         await quotes.next("fresh")
         await quotes.until(has("31", "84"))
 
-    assert stale.data["reason"] == "stream_cut"
+    assert stale.data["reason"] == "stream_disconnected"
     assert upstream(sim).count(f'smd+{AAPL}+{{"fields":["31","84"]}}') == 2
 
 
@@ -420,7 +420,7 @@ async def test_a_fault_of_ours_ends_the_socket_in_its_own_words(
 
     async with socket(house) as client:
         await client.next()
-        monkeypatch.setattr(house.bridge.line.streaming.hub, "join", fail)
+        monkeypatch.setattr(house.bridge.profile.streaming.hub, "subscribe", fail)
         await client.say("sor+{}")
         with pytest.raises(EOFError) as closed:
             while True:
@@ -452,7 +452,7 @@ async def test_nobody_streams_without_a_key(house: House) -> None:
     """Neither way."""
     for target in (QUOTES, "/stream/session", "/ws", "/v1/api/ws"):
         refused = await house.get(target, key=None)
-        assert (refused.status, refused.code) == (401, "bad_key")
+        assert (refused.status, refused.code) == (401, "invalid_key")
     with pytest.raises(aiohttp.WSServerHandshakeError) as told:
         async with socket(house, key="wrong" * 10):
             pass
@@ -509,7 +509,7 @@ async def test_streams_end_when_the_bridge_does(open_house: Open, sim: Simulator
         unfinished = await within(house.finish())
         end = await quotes.next("end")
 
-    assert end.data == {"reason": "stopping"}
+    assert end.data == {"reason": "shutting_down"}
     assert unfinished == 0
 
 
@@ -523,10 +523,10 @@ async def test_a_chart_that_is_too_long_keeps_nobody_in_the_dark(house: House, s
         await quotes.until(has("31", "84"))
 
         await client.say('smh+8314+{"period":"1w","bar":"1min"}')
-        problem = await client.until(lambda told: told.get("code") == "stream_poison")
+        problem = await client.until(lambda told: told.get("code") == "subscription_quarantined")
         await client.say('smh+8314+{"period":"1w","bar":"1min"}')
         refused = await client.next("error")
-        lost = len([fact for fact in house.facts if isinstance(fact, events.StreamLost)])
+        lost = len([event for event in house.events_seen if isinstance(event, events.FeedLost)])
         await quotes.until(has("31"))
 
     assert "too long" in problem["error"]

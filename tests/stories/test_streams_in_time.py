@@ -18,7 +18,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.api import stream_sse
 from ibkr_bridge.clock import SystemClock
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
@@ -57,15 +57,15 @@ async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[
         Simulator(clock=clock, **how) as sim,
         House(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as house,
     ):
-        await house.until(State.READY)
-        await house.heard(events.StreamUp)
+        await house.until(SessionState.READY)
+        await house.heard(events.FeedUp)
         yield house, sim
 
 
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """IBKR forgets them then, without a word; the bridge asks anew before that."""
     monkeypatch.setattr(
-        upstream_feed, "DEAF_AFTER", 3600.0
+        upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
     )  # else a breath of this machine would be a silence of IBKR's
     async with quick(tmp_path, 300.0, quotes_every=30.0) as (house, sim), stream(house, QUOTES) as quotes:
         first = await quotes.next()
@@ -87,14 +87,14 @@ async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
 
         sim.faults.add("stream-silent")
         stale = await quotes.next("stale")
-        await house.heard(events.StreamLost, 4)
+        await house.heard(events.FeedLost, 4)
         sim.faults.clear("stream-silent")
         await quotes.next("fresh")
         await quotes.until(lambda told: "31" in told.data)
 
-    lost = [fact for fact in house.facts if isinstance(fact, events.StreamLost)]
-    assert stale.data["reason"] == "stream_silent"
-    assert [fact.next_try_s for fact in lost[:4]] == sorted(fact.next_try_s for fact in lost[:4])
+    lost = [event for event in house.events_seen if isinstance(event, events.FeedLost)]
+    assert stale.data["reason"] == "stream_timeout"
+    assert [event.next_try_s for event in lost[:4]] == sorted(event.next_try_s for event in lost[:4])
     assert lost[0].next_try_s < lost[3].next_try_s
     assert len([told for told in house.moves if told[0] != "ready"]) == 0  # the session was never in doubt for long
 
@@ -122,7 +122,7 @@ async def test_ibkr_hears_that_we_live(tmp_path: Path) -> None:
     """At least once a minute."""
     async with quick(tmp_path, 100.0) as (_, sim):
         await within(sim.market.stream.has_heard("tic"))
-        assert upstream_feed.TIC_EVERY < 60
+        assert upstream_feed.TIC_INTERVAL_S < 60
 
 
 class Shifted(SystemClock):
@@ -140,7 +140,7 @@ async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> N
     """The stream was opened in time; that does not make it last for ever."""
     clock = Shifted()
     async with House(settings_for(sim.url, tmp_path / "state"), clock) as house:
-        await house.until(State.READY)
+        await house.until(SessionState.READY)
         token = (await house.post("/auth/token", {"expires_in": 60})).json["token"]
         async with stream(house, f"/stream/session?token={token}", key=None) as session:
             await session.next()
@@ -176,9 +176,9 @@ def quote(number: int, size: int = 2_000) -> str:
 
 async def test_a_reader_that_stops_reading_delays_nobody(house: House, sim: Simulator) -> None:
     """It gets the newest picture when it reads again, and nothing of what lay between."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     target = f"/stream/quotes?conids={QUIET}&fields=31,7051"
-    hub = house.bridge.line.streaming.hub
+    hub = house.bridge.profile.streaming.hub
     with deaf(house, target) as talk:
         async with stream(house, target) as quotes:
             for number in range(240):
@@ -197,10 +197,10 @@ def _read_until(talk: sockets.socket, end: bytes) -> bytes:
     talk.settimeout(PATIENCE)
     heard = b""
     while end not in heard:
-        piece = talk.recv(65536)
-        assert piece, "the stream has ended"
+        chunk = talk.recv(65536)
+        assert chunk, "the stream has ended"
         assert len(heard) < 50_000_000, "it comes never"
-        heard += piece
+        heard += chunk
     return heard
 
 
@@ -208,8 +208,8 @@ async def test_orders_are_never_dropped_without_a_word(
     house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader of orders who takes no more is cut off, with a reason; the others have every one."""
-    await house.heard(events.StreamUp)
-    monkeypatch.setattr(subscriber, "MOST_EVENTS", 50)
+    await house.heard(events.FeedUp)
+    monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
     with deaf(house, "/stream/orders"):
         async with stream(house, "/stream/orders") as orders:
             await within(sim.market.stream.has_heard("sor+{}"))
@@ -219,9 +219,9 @@ async def test_orders_are_never_dropped_without_a_word(
                 if number % 25 == 24:
                     told = await orders.until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
                     assert len(told) == 25
-            (ended,) = await house.heard(events.ReaderEnded)
+            (ended,) = await house.heard(events.StreamClosed)
 
-    assert ended.reason == "slow_reader"  # type: ignore[attr-defined]
+    assert ended.reason == "slow_client"  # type: ignore[attr-defined]
 
 
 async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
@@ -230,17 +230,17 @@ async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
         with deaf(house, f"/stream/quotes?conids={QUIET}&fields=31,7051"):
             async with asyncio.timeout(PATIENCE):
                 number = 0
-                while not house.bridge.line.streaming.hub.counts["behind"]:
+                while not house.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     await sim.market.stream.say(quote(number, 20_000))
-            (ended,) = await house.heard(events.ReaderEnded)
+            (ended,) = await house.heard(events.StreamClosed)
 
-    assert ended.reason == "slow_reader"  # type: ignore[attr-defined]
+    assert ended.reason == "slow_client"  # type: ignore[attr-defined]
 
 
 async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulator) -> None:
     """Sockets and events, each in its own form."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     async with socket(house) as client, stream(house, "/stream/orders") as orders:
         await client.say("sor+{}")
         await client.next("sor")
@@ -258,13 +258,13 @@ async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulato
 async def test_readers_who_do_not_read_delay_no_stop(open_house: Open, sim: Simulator) -> None:
     """A last word is worth half a second, and no more where the bridge itself is ending."""
     house = await open_house()
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     with deaf(house, "/stream/orders"):
         async with stream(house, "/stream/orders"):
             await within(sim.market.stream.has_heard("sor+{}"))
             async with asyncio.timeout(PATIENCE):
                 number = 0
-                while not house.bridge.line.streaming.hub.counts["behind"]:
+                while not house.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     row = {"orderId": number, "acct": "DU1234567", "note": "x" * 50_000}
                     await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
@@ -272,19 +272,19 @@ async def test_readers_who_do_not_read_delay_no_stop(open_house: Open, sim: Simu
         unfinished = await within(house.finish())
 
     assert unfinished == 0
-    assert asyncio.get_running_loop().time() - began < stream_sse.FAREWELL_WITHIN
+    assert asyncio.get_running_loop().time() - began < stream_sse.CLOSING_TIMEOUT_S
 
 
 async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
     house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that does not answer the close is in nobody's way, and no loop stumbles over it."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
 
     def fail(*_: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr(house.bridge.line.streaming.hub, "join", fail)
+    monkeypatch.setattr(house.bridge.profile.streaming.hub, "subscribe", fail)
     with sockets.create_connection(("127.0.0.1", house.port)) as talk:
         talk.sendall(UPGRADE)
         talk.sendall(b"\x81\x86\0\0\0\0sor+{}")
@@ -292,15 +292,15 @@ async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
         house.bridge.keys.replace(
             dataclasses.replace(house.bridge.settings, key="another-key-for-tests-0123456789-abcd")
         )
-        house.bridge.line.streaming.hub.check()
-        house.bridge.line.streaming.hub.end_all("stopping")
+        house.bridge.profile.streaming.hub.close_invalid()
+        house.bridge.profile.streaming.hub.close_all("shutting_down")
 
     assert house.bridge.failed is False
 
 
 async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(house: House, sim: Simulator) -> None:
     """aiohttp notices the second while it answers the first."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     for _ in range(20):
         with sockets.create_connection(("127.0.0.1", house.port)) as talk:
             talk.sendall(UPGRADE)
@@ -309,17 +309,17 @@ async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(house: House, sim: Simu
             talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
     await house.heard(events.RequestServed, 20)
 
-    assert [fact for fact in house.facts if isinstance(fact, events.RequestFailed)] == []
+    assert [event for event in house.events_seen if isinstance(event, events.RequestFailed)] == []
 
 
 async def test_an_old_client_knows_the_end_by_the_end_of_its_connection(house: House, sim: Simulator) -> None:
     """HTTP/1.0 has no chunks, whatever it says of keeping connections."""
-    await house.heard(events.StreamUp)
+    await house.heard(events.FeedUp)
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
     head = f"Host: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: keep-alive\r\n\r\n"
     writer.write(f"GET /stream/session HTTP/1.0\r\n{head}".encode())
     await within(reader.readuntil(b'"ready"'))
-    house.bridge.line.streaming.hub.end_all("stopping")
+    house.bridge.profile.streaming.hub.close_all("shutting_down")
     rest = await within(reader.read())
     writer.close()
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.streaming.subscriber import MOST_EVENTS, TOO_SLOW, Event, Reader
+from ibkr_bridge.streaming.subscriber import MAX_EVENTS, SLOW_CLIENT, StreamEvent, Subscriber
 
 
 class Pipe:
     """A connection that takes what it is told to take."""
 
     def __init__(self) -> None:
-        self.is_clear = True
-        self.unsent = 0
+        self.is_writable = True
+        self.unsent_bytes = 0
         self.written: list[bytes] = []
         self.reason = ""
 
@@ -20,7 +20,7 @@ class Pipe:
         """See `readers.Outlet`."""
         self.written.append(data)
 
-    def end(self, reason: str) -> None:
+    def close(self, reason: str) -> None:
         """See `readers.Outlet`."""
         self.reason = reason
 
@@ -28,7 +28,7 @@ class Pipe:
 class Plain:
     """Each event as the text of its message."""
 
-    def write(self, event: Event) -> bytes:
+    def encode(self, event: StreamEvent) -> bytes:
         """See `readers.Form`."""
         return str(event.message["text"]).encode()
 
@@ -40,83 +40,83 @@ def pipe() -> Pipe:
 
 
 @pytest.fixture
-def reader(pipe: Pipe) -> Reader:
+def subscriber(pipe: Pipe) -> Subscriber:
     """Its reader."""
-    return Reader(pipe, Plain())
+    return Subscriber(pipe, Plain())
 
 
-def event(text: str) -> Event:
+def event(text: str) -> StreamEvent:
     """Something that must not be lost."""
-    return Event({"text": text})
+    return StreamEvent({"text": text})
 
 
-def test_what_gathered_is_written_at_once_and_in_order(pipe: Pipe, reader: Reader) -> None:
+def test_what_gathered_is_written_at_once_and_in_order(pipe: Pipe, subscriber: Subscriber) -> None:
     """Quotes that came before an event stand before it."""
-    reader.quotes.append(b"q1")
-    reader.put(event("e1"))
-    reader.quotes.append(b"q2")
+    subscriber.quotes.append(b"q1")
+    subscriber.enqueue(event("e1"))
+    subscriber.quotes.append(b"q2")
 
-    assert reader.flush(0.0) is True
-    assert reader.flush(0.0) is True
+    assert subscriber.flush(0.0) is True
+    assert subscriber.flush(0.0) is True
     assert pipe.written == [b"q1e1q2"]
 
 
-def test_quotes_are_let_go_where_nothing_more_is_taken(pipe: Pipe, reader: Reader) -> None:
+def test_quotes_are_let_go_where_nothing_more_is_taken(pipe: Pipe, subscriber: Subscriber) -> None:
     """Events are kept."""
-    pipe.is_clear = False
-    reader.quotes.append(b"q1")
-    reader.put(event("e1"))
-    reader.quotes.append(b"q2")
-    behind = reader.flush(7.0), reader.flush(9.0)
-    pipe.is_clear = True
-    reader.flush(10.0)
+    pipe.is_writable = False
+    subscriber.quotes.append(b"q1")
+    subscriber.enqueue(event("e1"))
+    subscriber.quotes.append(b"q2")
+    behind = subscriber.flush(7.0), subscriber.flush(9.0)
+    pipe.is_writable = True
+    subscriber.flush(10.0)
 
     assert behind == (False, False)
-    assert (reader.is_behind, reader.stuck_since) == (True, 7.0)
+    assert (subscriber.is_lagging, subscriber.stuck_since) == (True, 7.0)
     assert pipe.written == [b"q1e1"]
 
 
-@pytest.mark.parametrize(("size", "count"), [(1, MOST_EVENTS), (1024 * 1024, 4)])
-def test_who_takes_nothing_is_cut_off_with_a_reason(pipe: Pipe, reader: Reader, size: int, count: int) -> None:
+@pytest.mark.parametrize(("size", "count"), [(1, MAX_EVENTS), (1024 * 1024, 4)])
+def test_who_takes_nothing_is_cut_off_with_a_reason(pipe: Pipe, subscriber: Subscriber, size: int, count: int) -> None:
     """Before an event would have to be dropped."""
-    pipe.is_clear = False
+    pipe.is_writable = False
     for _ in range(count):
-        reader.put(event("x" * size))
-    kept = reader.over
-    reader.put(event("x"))
-    reader.put(event("y"))
+        subscriber.enqueue(event("x" * size))
+    kept = subscriber.closed_reason
+    subscriber.enqueue(event("x"))
+    subscriber.enqueue(event("y"))
 
-    assert (kept, reader.over, pipe.reason) == (None, TOO_SLOW, TOO_SLOW)
-    assert reader.flush(0.0) is True
+    assert (kept, subscriber.closed_reason, pipe.reason) == (None, SLOW_CLIENT, SLOW_CLIENT)
+    assert subscriber.flush(0.0) is True
 
 
-def test_a_burst_is_written_where_it_is_taken(pipe: Pipe, reader: Reader) -> None:
+def test_a_burst_is_written_where_it_is_taken(pipe: Pipe, subscriber: Subscriber) -> None:
     """However many events come before the next round: nobody is cut off who reads."""
-    for number in range(3 * MOST_EVENTS):
-        reader.put(event(str(number % 10)))
-    reader.flush(0.0)
+    for number in range(3 * MAX_EVENTS):
+        subscriber.enqueue(event(str(number % 10)))
+    subscriber.flush(0.0)
 
-    assert reader.over is None
-    assert len(b"".join(pipe.written)) == 3 * MOST_EVENTS
+    assert subscriber.closed_reason is None
+    assert len(b"".join(pipe.written)) == 3 * MAX_EVENTS
 
 
-def test_who_takes_something_is_slow_and_not_stuck(pipe: Pipe, reader: Reader) -> None:
+def test_who_takes_something_is_slow_and_not_stuck(pipe: Pipe, subscriber: Subscriber) -> None:
     """Who takes nothing is, after a minute."""
-    pipe.is_clear, pipe.unsent = False, 1000
-    reader.flush(0.0)
-    first = reader.is_stuck(1.0)
-    pipe.unsent = 900
-    slow = [reader.is_stuck(59.0), reader.is_stuck(110.0)]
+    pipe.is_writable, pipe.unsent_bytes = False, 1000
+    subscriber.flush(0.0)
+    first = subscriber.is_stuck(1.0)
+    pipe.unsent_bytes = 900
+    slow = [subscriber.is_stuck(59.0), subscriber.is_stuck(110.0)]
 
     assert (first, slow) == (False, [False, False])
-    assert reader.is_stuck(120.0) is True
-    reader.is_behind = False
-    assert reader.is_stuck(500.0) is False
+    assert subscriber.is_stuck(120.0) is True
+    subscriber.is_lagging = False
+    assert subscriber.is_stuck(500.0) is False
 
 
-def test_the_first_reason_counts(pipe: Pipe, reader: Reader) -> None:
+def test_the_first_reason_counts(pipe: Pipe, subscriber: Subscriber) -> None:
     """It ends once."""
-    reader.end("one")
-    reader.end("other")
+    subscriber.close("one")
+    subscriber.close("other")
 
-    assert (reader.over, pipe.reason) == ("one", "one")
+    assert (subscriber.closed_reason, pipe.reason) == ("one", "one")

@@ -13,7 +13,13 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.streaming.hub import Hub
-from ibkr_bridge.streaming.upstream_feed import DEAF_AFTER, PAUSES, SUCCESS_WITHIN, TIC_EVERY, Feed
+from ibkr_bridge.streaming.upstream_feed import (
+    CONNECT_TIMEOUT_S,
+    RECONNECT_DELAYS_S,
+    SILENCE_TIMEOUT_S,
+    TIC_INTERVAL_S,
+    UpstreamFeed,
+)
 from tests.clocks import ManualClock
 from tests.harness import PATIENCE
 
@@ -25,11 +31,11 @@ class Line:
         self.said: list[str] = []
         self._coming: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    async def hear(self) -> bytes | None:
+    async def receive(self) -> bytes | None:
         """See `feed.Socket`."""
         return await self._coming.get()
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """See `feed.Socket`."""
         self.said.append(text)
 
@@ -46,13 +52,13 @@ class World:
         self.clock = ManualClock()
         self.hub = Hub(self.clock)
         self.lines: list[Line] = []
-        self.facts: list[events.Fact] = []
+        self.events_seen: list[events.Event] = []
         self.doubts = self.looks = 0
         self.refuses = False
         self.while_opening: Callable[[], None] = lambda: None
         bus = events.Bus()
-        bus.listen(self.facts.append)
-        self.feed = Feed("main", self.opening, self.hub, self, self.clock, bus)
+        bus.subscribe(self.events_seen.append)
+        self.feed = UpstreamFeed("main", self.opening, self.hub, self, self.clock, bus)
 
     @asynccontextmanager
     async def opening(self) -> AsyncIterator[Line]:
@@ -64,11 +70,11 @@ class World:
         self.lines.append(Line())
         yield self.lines[-1]
 
-    def doubt(self) -> None:
+    def request_check(self) -> None:
         """See `feed.Session`."""
         self.doubts += 1
 
-    async def look_again(self) -> None:
+    async def check_now(self) -> None:
         """See `feed.Session`."""
         self.looks += 1
 
@@ -95,9 +101,9 @@ class World:
             await asyncio.sleep(0)
 
     @property
-    def lost(self) -> list[events.StreamLost]:
+    def lost(self) -> list[events.FeedLost]:
         """How sockets ended that should not have."""
-        return [fact for fact in self.facts if isinstance(fact, events.StreamLost)]
+        return [event for event in self.events_seen if isinstance(event, events.FeedLost)]
 
 
 SUCCESS = {"topic": "system", "success": "somebody"}
@@ -108,7 +114,7 @@ BEAT = {"topic": "system", "hb": 1}
 async def world() -> AsyncIterator[World]:
     """A feed at work; the session is not ready yet."""
     made = World()
-    keeping = asyncio.create_task(made.feed.keep())
+    keeping = asyncio.create_task(made.feed.run_loop())
     yield made
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
@@ -116,7 +122,7 @@ async def world() -> AsyncIterator[World]:
 
 async def opened(world: World) -> Line:
     """The first socket, believed."""
-    world.feed.session_is("ready", ready=True)
+    world.feed.on_session_change("ready", ready=True)
     line = await world.line(1)
     line.comes(SUCCESS)
     await world.until(lambda: world.hub.source.is_fresh)
@@ -133,15 +139,15 @@ async def test_nothing_is_opened_before_the_session_is_ready(world: World) -> No
 
 async def test_an_open_socket_proves_nothing(world: World) -> None:
     """Only IBKR's own word does; without it another one is tried."""
-    world.feed.session_is("ready", ready=True)
+    world.feed.on_session_change("ready", ready=True)
     line = await world.line(1)
     line.comes({"message": "waiting for session"}, BEAT)
-    await world.pass_(SUCCESS_WITHIN - 1)
+    await world.pass_(CONNECT_TIMEOUT_S - 1)
     before = world.hub.source.is_fresh, len(world.lost)
     await world.pass_(1.5)
 
     assert before == (False, 0)
-    assert [fact.reason for fact in world.lost] == ["stream_silent"]
+    assert [event.reason for event in world.lost] == ["stream_timeout"]
     assert line.said == []
 
 
@@ -152,38 +158,42 @@ async def test_ibkr_hears_from_us_twice_a_minute_at_least(world: World) -> None:
         line.comes(BEAT)
         await world.pass_(10)
 
-    assert 4 <= line.said.count("tic") <= 120 / TIC_EVERY
+    assert 4 <= line.said.count("tic") <= 120 / TIC_INTERVAL_S
     assert world.lost == []
 
 
 async def test_a_deaf_socket_is_given_up(world: World) -> None:
     """Its last word counts, whatever it was."""
     line = await opened(world)
-    await world.pass_(DEAF_AFTER - 1)
+    await world.pass_(SILENCE_TIMEOUT_S - 1)
     line.comes(b"\xff")
-    await world.pass_(DEAF_AFTER - 1)
+    await world.pass_(SILENCE_TIMEOUT_S - 1)
     kept = len(world.lost)
     await world.pass_(2)
 
-    assert (kept, [fact.reason for fact in world.lost]) == (0, ["stream_silent"])
-    assert world.hub.source.reason == "stream_silent"
+    assert (kept, [event.reason for event in world.lost]) == (0, ["stream_timeout"])
+    assert world.hub.source.reason == "stream_timeout"
     assert world.doubts == 1
 
 
 async def test_pauses_grow(world: World) -> None:
     """While opening fails; a session that is opened again ends the waiting at once."""
     world.refuses = True
-    world.feed.session_is("ready", ready=True)
-    await world.pass_(sum(PAUSES) + 61)
-    pauses = [fact.next_try_s for fact in world.lost]
+    world.feed.on_session_change("ready", ready=True)
+    await world.pass_(sum(RECONNECT_DELAYS_S) + 61)
+    pauses = [event.next_try_s for event in world.lost]
     count = len(world.lines)
 
     world.refuses = False
-    world.feed.session_is("brokerage_lost", ready=False)
-    world.feed.session_is("ready", ready=True)
+    world.feed.on_session_change("brokerage_lost", ready=False)
+    world.feed.on_session_change("ready", ready=True)
 
-    assert pauses[: len(PAUSES) + 2] == [*PAUSES, PAUSES[-1], PAUSES[-1]]
-    assert {fact.reason for fact in world.lost} == {"gateway_unreachable"}
+    assert pauses[: len(RECONNECT_DELAYS_S) + 2] == [
+        *RECONNECT_DELAYS_S,
+        RECONNECT_DELAYS_S[-1],
+        RECONNECT_DELAYS_S[-1],
+    ]
+    assert {event.reason for event in world.lost} == {"gateway_unreachable"}
     await world.line(count + 1)
 
 
@@ -195,7 +205,7 @@ async def test_a_lost_session_makes_the_keeper_look_first(world: World) -> None:
 
     assert world.doubts >= 1
     await world.until(lambda: world.looks == 1)
-    await world.pass_(PAUSES[0])
+    await world.pass_(RECONNECT_DELAYS_S[0])
     assert len(world.lines) == 2
 
 
@@ -215,11 +225,11 @@ async def test_a_socket_of_another_session_is_not_believed(world: World) -> None
 
     def lose_and_reopen() -> None:
         world.while_opening = lambda: None
-        world.feed.session_is("brokerage_lost", ready=False)
-        world.feed.session_is("ready", ready=True)
+        world.feed.on_session_change("brokerage_lost", ready=False)
+        world.feed.on_session_change("ready", ready=True)
 
     world.while_opening = lose_and_reopen
-    world.feed.session_is("ready", ready=True)
+    world.feed.on_session_change("ready", ready=True)
     line = await world.line(1)
     line.comes(SUCCESS)
     second = await world.line(2)
@@ -228,14 +238,14 @@ async def test_a_socket_of_another_session_is_not_believed(world: World) -> None
     await world.until(lambda: world.hub.source.is_fresh)
 
     assert is_fresh is False
-    assert world.feed.opened == 1
+    assert world.feed.opened_count == 1
 
 
 async def test_success_of_a_session_that_is_lost_is_not_told(world: World) -> None:
     """Readers would hear `fresh` while nothing comes."""
-    world.feed.session_is("ready", ready=True)
+    world.feed.on_session_change("ready", ready=True)
     line = await world.line(1)
-    world.feed.session_is("brokerage_lost", ready=False)
+    world.feed.on_session_change("brokerage_lost", ready=False)
     line.comes(SUCCESS)
     await world.pass_(1)
 
@@ -249,12 +259,12 @@ async def test_what_nobody_foresaw_is_passed_over(world: World, monkeypatch: pyt
     def fail(_: object) -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(world.hub, "take", fail)
+    monkeypatch.setattr(world.hub, "on_message", fail)
     line.comes({"topic": "sor"}, BEAT)
     await world.pass_(1)
-    (fact,) = [fact for fact in world.facts if isinstance(fact, events.StreamSurprised)]
+    (event,) = [event for event in world.events_seen if isinstance(event, events.FeedMessageFailed)]
 
-    assert (fact.error, "secret" in fact.where) == ("KeyError", False)
+    assert (event.error, "secret" in event.places) == ("KeyError", False)
     assert world.hub.source.is_fresh
 
 
@@ -265,15 +275,15 @@ async def test_a_flood_leaves_a_breath_for_others(world: World) -> None:
 
     async def breathe() -> None:
         nonlocal breaths
-        while world.hub.ring.number < 5000:
+        while world.hub.replay_buffer.number < 5000:
             breaths += 1
             await asyncio.sleep(0)
 
     line.comes(*({"topic": "act", "args": {}} for _ in range(100)), *[BEAT] * 5000, {"topic": "ntf", "args": "last"})
-    world.hub.ring.number = 0
+    world.hub.replay_buffer.number = 0
     breathing = asyncio.create_task(breathe())
     await world.until(line._coming.empty)
-    world.hub.ring.number = 5000
+    world.hub.replay_buffer.number = 5000
     await breathing
 
     assert breaths > 50

@@ -12,8 +12,8 @@ from tests.system.machine import lacking
 
 def main(words: list[str]) -> int:
     """Run pytest with these words; its status, but 0 where no machine can be booted."""
-    if why := lacking():
-        print(f"skipped: no Debian is booted, as {why}")
+    if reason := lacking():
+        print(f"skipped: no Debian is booted, as {reason}")
         return 0
     in_order = "--randomly-dont-reorganize"  # the tests of one machine are one story
     return pytest.main([str(Path(__file__).resolve().parent), "-s", in_order, *words])

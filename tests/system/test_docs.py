@@ -52,6 +52,6 @@ def test_an_event_is_found_by_the_field_the_page_names(installed: Machine) -> No
     """A refusal by its code."""
     installed.curl("/portfolio/accounts", "-H", "X-Bridge-Key: not-the-key")
 
-    found = installed.sh("journalctl -u ibkr-bridge CODE=bad_key -n 5 --no-pager -o cat")
+    found = installed.sh("journalctl -u ibkr-bridge CODE=invalid_key -n 5 --no-pager -o cat")
 
-    assert "code=bad_key" in found
+    assert "code=invalid_key" in found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.config.sources import read_dotenv, unclear
+from ibkr_bridge.config.sources import lines_systemd_reads_differently, read_dotenv
 from tests.system.machine import OFFLINE, Machine
 from tests.system.test_other_ways import KEY, OLD_BRIDGE, OLD_SETTINGS, OLD_UNIT
 
@@ -180,7 +180,7 @@ def test_what_is_accepted_is_read_alike(machine: Machine, tmp_path: Path) -> Non
     accepted = []
     for way in ways:
         each.write_text(way)
-        if not unclear(each):
+        if not lines_systemd_reads_differently(each):
             accepted.append(way)
     each.write_text("\n".join(accepted))
     machine.write("/srv/settings", each.read_text())

@@ -13,16 +13,18 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.order_record import Record, seconds_since
-from ibkr_bridge.orders.journal.transitions import Entry, State
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord, seconds_since
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 
-REMEMBERED = 24 * 3600.0  # seconds an identity holds; IBKR keeps a cOID unique for as long
-REFUSED_KEPT = 1000  # orders that never left, in memory; the journal has them all
-TWIN_FOR = 600.0  # seconds after which a caller who went away is not taken to send the same order again
+IDENTITY_TTL_S = 24 * 3600.0  # seconds an identity holds; IBKR keeps a cOID unique for as long
+MAX_REFUSED = 1000  # orders that never left, in memory; the journal has them all
+ANONYMOUS_DUPLICATE_TTL_S = (
+    600.0  # seconds after which a caller who went away is not taken to send the same order again
+)
 
 
-class Register:
+class OrderIndex:
     """The orders of one line.
 
     Args:
@@ -31,100 +33,104 @@ class Register:
 
     def __init__(self, utc: Callable[[], datetime]) -> None:
         self._utc = utc
-        self._records: OrderedDict[str, Record] = OrderedDict()
-        self._by_key: Index[str] = Index()
-        self._by_name: Index[str] = Index()
-        self._by_reply: Index[str] = Index()
-        self._twins: Index[tuple[str, str]] = Index()
-        self._refused: deque[Record] = deque()
+        self._records: OrderedDict[str, OrderRecord] = OrderedDict()
+        self._by_key: NameIndex[str] = NameIndex()
+        self._by_name: NameIndex[str] = NameIndex()
+        self._by_reply: NameIndex[str] = NameIndex()
+        self._anonymous: NameIndex[tuple[str, str]] = NameIndex()
+        self._refused: deque[OrderRecord] = deque()
 
     def __repr__(self) -> str:
-        return f"<Register {len(self._records)} orders>"
+        return f"<OrderIndex {len(self._records)} orders>"
 
-    def load(self, entries: Iterable[Entry]) -> None:
+    def load(self, entries: Iterable[JournalEntry]) -> None:
         """Take up what earlier runs wrote."""
         for entry in entries:
-            record = self._records.get(entry.order)
+            record = self._records.get(entry.order_id)
             if record is None:
-                record = self._records[entry.order] = Record(entry.order, Order.PLACE)
+                record = self._records[entry.order_id] = OrderRecord(entry.order_id, OrderOperation.PLACE)
             record.apply(entry)
-            self.index(record)
+            self.add_names(record)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: OrderRecord) -> None:
         """An order begins; it can be found by its names from now on."""
-        self._forget_old()
+        self._evict_old()
         self._records[record.id] = record
-        self.index(record)
+        self.add_names(record)
 
-    def refused(self, record: Record) -> None:
+    def add_refused(self, record: OrderRecord) -> None:
         """One that never left: it is listed for a while, and lets older ones go, as a loop makes thousands of them."""
         self.add(record)
         self._refused.append(record)
-        while len(self._refused) > REFUSED_KEPT:
-            self.drop(self._refused.popleft())
+        while len(self._refused) > MAX_REFUSED:
+            self.remove(self._refused.popleft())
 
-    def drop(self, record: Record) -> None:
+    def remove(self, record: OrderRecord) -> None:
         """It never was."""
         self._records.pop(record.id, None)
-        self._unname(record)
+        self._remove_names(record)
 
-    def index(self, record: Record) -> None:
+    def add_names(self, record: OrderRecord) -> None:
         """Find it by whatever names it has now; one that never left keeps none of them."""
-        if record.is_new_again:
-            self._unname(record)
+        if record.may_be_sent_again:
+            self._remove_names(record)
             return
-        if record.idempotency:
-            self._by_key.add(record.idempotency, record)
-        for name in record.names if record.kind is Order.PLACE else ():
+        if record.idempotency_digest:
+            self._by_key.add(record.idempotency_digest, record)
+        for name in record.coids if record.operation is OrderOperation.PLACE else ():
             self._by_name.add(name, record)
-        for reply in record.replied:
+        for reply in record.sent_replies:
             self._by_reply.add(reply, record)
-        if record.kind is Order.PLACE and not record.own_name:
-            self._twins.add((record.owner, record.fingerprint), record)
+        if record.operation is OrderOperation.PLACE and not record.has_own_identity:
+            self._anonymous.add((record.owner, record.fingerprint), record)
 
-    def find(self, order: str) -> Record | None:
+    def find(self, order: str) -> OrderRecord | None:
         """An order by its id."""
         return self._records.get(order)
 
-    def has_name(self, record: Record) -> bool:
+    def owns_names(self, record: OrderRecord) -> bool:
         """Whether what is found under its names is its own: it may have been sent anew under them, with success."""
-        return not any(each.may_exist for name in record.names for each in self._by_name.after(name, record))
+        return not any(each.may_exist for name in record.coids for each in self._by_name.later_than(name, record))
 
-    def before(self, record: Record) -> Iterator[Record]:
+    def earlier_with_coid(self, record: OrderRecord) -> Iterator[OrderRecord]:
         """Earlier orders of the same names."""
-        for name in record.names:
-            yield from (each for each in self._by_name.all(name) if each is not record)
+        for name in record.coids:
+            yield from (each for each in self._by_name.all_named(name) if each is not record)
 
     def figures_of(self, order: str) -> Mapping[str, str]:
         """The figures an order of IBKR's number has, as far as it was placed and changed here; none where unknown."""
-        for record in self.newest():
-            about = order in record.order_ids if record.kind is Order.PLACE else record.wanted.get("order") == order
-            figures = record.wanted.get("figures")
-            if about and record.state is State.PLACED and isinstance(figures, dict):
+        for record in self.newest_first():
+            about = (
+                order in record.order_ids
+                if record.operation is OrderOperation.PLACE
+                else record.match_criteria.get("order") == order
+            )
+            figures = record.match_criteria.get("figures")
+            if about and record.state is OrderState.PLACED and isinstance(figures, dict):
                 return figures
         return {}
 
-    def by_reply(self, reply: str) -> Record | None:
+    def find_by_reply(self, reply: str) -> OrderRecord | None:
         """The order a reply was sent for."""
-        return self._by_reply.last(reply)
+        return self._by_reply.latest(reply)
 
-    def newest(self) -> Iterator[Record]:
+    def newest_first(self) -> Iterator[OrderRecord]:
         """All of them, the latest first."""
         return reversed(self._records.values())
 
-    def open_ones(self) -> list[Record]:
+    def open_records(self) -> list[OrderRecord]:
         """Those that are not settled."""
         return [record for record in self._records.values() if record.is_open]
 
-    def unknown(self) -> list[Record]:
+    def unknown_records(self) -> list[OrderRecord]:
         """Those that are being looked for."""
-        return [record for record in self._records.values() if record.state is State.UNKNOWN]
+        return [record for record in self._records.values() if record.state is OrderState.UNKNOWN]
 
     def counts(self) -> Counter[str]:
         """How many are in which state."""
         return Counter(record.state.value for record in self._records.values() if record.state is not None)
 
-    def same(self, record: Record, *, unknown_open: bool) -> Record | None:
+    def find_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
         """The earlier order that a new call is, if it is one.
 
         Args:
@@ -135,37 +141,44 @@ class Register:
             IdempotencyMismatch, DuplicateOrder: its identity belongs to another call.
             OrderInProgress: the same call is under way, or its twin is being looked for.
         """
-        earlier = self._fresh(self._by_key.last(record.idempotency)) if record.idempotency else None
+        earlier = self._if_recent(self._by_key.latest(record.idempotency_digest)) if record.idempotency_digest else None
         if earlier is not None:
-            return _same_key(earlier, record)
-        if record.kind is not Order.PLACE:
+            return _check_same_key(earlier, record)
+        if record.operation is not OrderOperation.PLACE:
             return None
-        named = [found for name in record.names for found in self._by_name.all(name) if self._fresh(found)]
+        named = [found for name in record.coids for found in self._by_name.all_named(name) if self._if_recent(found)]
         if named:
-            return _same_name(named, record)
-        return None if record.own_name else self._twin(record, unknown_open=unknown_open)
+            return _check_same_coid(named, record)
+        return None if record.has_own_identity else self._anonymous_duplicate(record, unknown_open=unknown_open)
 
-    def _twin(self, record: Record, *, unknown_open: bool) -> Record | None:
-        twin = self._fresh(self._twins.last((record.owner, record.fingerprint)))
-        if twin is None or not (twin.may_exist or twin.state is State.REJECTED):
+    def _anonymous_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
+        twin = self._if_recent(self._anonymous.latest((record.owner, record.fingerprint)))
+        if twin is None or not (twin.may_exist or twin.state is OrderState.REJECTED):
             return None
-        if twin.flight is not None and not twin.flight.done.is_set() and twin.flight.fingerprint == twin.fingerprint:
+        if (
+            twin.in_flight is not None
+            and not twin.in_flight.done.is_set()
+            and twin.in_flight.fingerprint == twin.fingerprint
+        ):
             return twin
-        if twin.unread() or (not twin.heard and twin.left is None):
+        if twin.was_unread() or (not twin.is_delivered and twin.disconnected_at is None):
             return twin
-        if not twin.heard and (twin.left is None or seconds_since(twin.left, self._utc()) <= TWIN_FOR):
+        if not twin.is_delivered and (
+            twin.disconnected_at is None
+            or seconds_since(twin.disconnected_at, self._utc()) <= ANONYMOUS_DUPLICATE_TTL_S
+        ):
             return twin
-        if twin.state is State.UNKNOWN and not unknown_open:
+        if twin.state is OrderState.UNKNOWN and not unknown_open:
             raise OrderInProgress(f"the same order, {twin.id}, is being looked for", retry_after=5.0)
         return None
 
-    def _fresh(self, record: Record | None) -> Record | None:
+    def _if_recent(self, record: OrderRecord | None) -> OrderRecord | None:
         return record if record and (record.is_open or self._is_recent(record)) else None
 
-    def _is_recent(self, record: Record) -> bool:
-        return not record.created or seconds_since(record.created, self._utc()) <= REMEMBERED
+    def _is_recent(self, record: OrderRecord) -> bool:
+        return not record.created or seconds_since(record.created, self._utc()) <= IDENTITY_TTL_S
 
-    def _forget_old(self) -> None:
+    def _evict_old(self) -> None:
         """Let go of what is settled and older than a day."""
         old = []
         for record in self._records.values():  # the oldest first; what is open stays, and there is little of it
@@ -173,45 +186,45 @@ class Register:
                 break
             old += [] if record.is_open else [record]
         for record in old:
-            self.drop(record)
+            self.remove(record)
 
-    def _unname(self, record: Record) -> None:
-        self._by_key.drop((record.idempotency or "",), record)
-        self._by_name.drop(record.names, record)
-        self._by_reply.drop(record.replied, record)
-        self._twins.drop(((record.owner, record.fingerprint),), record)
+    def _remove_names(self, record: OrderRecord) -> None:
+        self._by_key.remove((record.idempotency_digest or "",), record)
+        self._by_name.remove(record.coids, record)
+        self._by_reply.remove(record.sent_replies, record)
+        self._anonymous.remove(((record.owner, record.fingerprint),), record)
 
 
 N = TypeVar("N")
 
 
-class Index(Generic[N]):
+class NameIndex(Generic[N]):
     """Orders by a name several of them may have had, one after the other: one that goes leaves those before it."""
 
     def __init__(self) -> None:
-        self._known: dict[N, list[Record]] = {}
+        self._known: dict[N, list[OrderRecord]] = {}
 
-    def add(self, name: N, record: Record) -> None:
+    def add(self, name: N, record: OrderRecord) -> None:
         """It has this name, too."""
         known = self._known.setdefault(name, [])
         if record not in known:
             known.append(record)
 
-    def all(self, name: N) -> list[Record]:
+    def all_named(self, name: N) -> list[OrderRecord]:
         """All that have it, the latest last."""
         return self._known.get(name, [])
 
-    def after(self, name: N, record: Record) -> list[Record]:
+    def later_than(self, name: N, record: OrderRecord) -> list[OrderRecord]:
         """Those that had it later than another one did."""
-        known = self.all(name)
+        known = self.all_named(name)
         return known[known.index(record) + 1 :] if record in known else []
 
-    def last(self, name: N) -> Record | None:
+    def latest(self, name: N) -> OrderRecord | None:
         """The latest that has it."""
         known = self._known.get(name)
         return known[-1] if known else None
 
-    def drop(self, names: Iterable[N], record: Record) -> None:
+    def remove(self, names: Iterable[N], record: OrderRecord) -> None:
         """It has none of these names any more."""
         for name in names:
             known = self._known.get(name, [])
@@ -221,17 +234,17 @@ class Index(Generic[N]):
                 self._known.pop(name, None)
 
 
-def _same_key(earlier: Record, record: Record) -> Record:
+def _check_same_key(earlier: OrderRecord, record: OrderRecord) -> OrderRecord:
     if earlier.fingerprint != record.fingerprint:
         raise IdempotencyMismatch("this Idempotency-Key was used for another call")
-    if earlier.flight is not None and not earlier.flight.done.is_set():
+    if earlier.in_flight is not None and not earlier.in_flight.done.is_set():
         raise OrderInProgress("the call with this Idempotency-Key is still running", retry_after=1.0)
     return earlier
 
 
-def _same_name(named: list[Record], record: Record) -> Record | None:
+def _check_same_coid(named: list[OrderRecord], record: OrderRecord) -> OrderRecord | None:
     """Names of orders that IBKR turned down, or that were never confirmed, are free again."""
-    taken = [each for each in named if each.may_exist or each.settled_by_search]
+    taken = [each for each in named if each.may_exist or each.settled_by_reconciliation]
     if any(each.fingerprint != record.fingerprint for each in taken):
         raise DuplicateOrder("an order of this cOID was sent within 24 hours, with another content")
     return next((each for each in reversed(taken) if each.may_exist), None)

@@ -14,55 +14,55 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ibkr_bridge.calls.messages import Answer
+from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import BridgeError
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.transitions import OPEN, Entry, State, What, move
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.transitions import OPEN_STATES, JournalEntry, OrderEvent, OrderState, next_state
 
-SETTLES = frozenset({What.TAKEN, What.ASKED, What.TURNED_DOWN, What.DROPPED, What.LOST})
+SETTLES = frozenset({OrderEvent.TAKEN, OrderEvent.ASKED, OrderEvent.TURNED_DOWN, OrderEvent.DROPPED, OrderEvent.LOST})
 """What ends an exchange with IBKR."""
 
 
 @dataclass(frozen=True)
-class Spoken:
+class StoredResponse:
     """An answer of IBKR as it went to the caller, so that it can be told again byte for byte."""
 
-    status: int
+    ibkr_status: int
     content_type: str
     body: str
     """Its bytes, as Latin-1."""
 
     @classmethod
-    def of(cls, answer: Answer) -> Spoken:
+    def from_response(cls, response: Response) -> StoredResponse:
         """What a caller was told."""
-        return cls(answer.status, answer.headers.get("Content-Type", ""), answer.body.decode("latin-1"))
+        return cls(response.status, response.headers.get("Content-Type", ""), response.body.decode("latin-1"))
 
     @property
-    def answer(self) -> Answer:
+    def as_response(self) -> Response:
         """The same again."""
         headers = {"Content-Type": self.content_type} if self.content_type else {}
-        return Answer(self.status, headers, self.body.encode("latin-1"))
+        return Response(self.ibkr_status, headers, self.body.encode("latin-1"))
 
     @property
     def facts(self) -> dict[str, object]:
         """As the journal keeps it."""
-        return {"status": self.status, "content_type": self.content_type, "body": self.body}
+        return {"status": self.ibkr_status, "content_type": self.content_type, "body": self.body}
 
 
 @dataclass(eq=False)
-class Flight:
+class InFlightOrder:
     """An exchange with IBKR that is under way, and all who wait for it."""
 
     fingerprint: str
-    passengers: list[Callable[[], bool]]
+    waiters: list[Callable[[], bool]]
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    result: Answer | BridgeError | None = None
+    result: Response | BridgeError | None = None
 
     def is_wanted(self) -> bool:
         """Whether anybody still waits."""
-        return any(is_there() for is_there in self.passengers)
+        return any(is_connected() for is_connected in self.waiters)
 
-    async def carry(self, work: Awaitable[Answer]) -> Answer:
+    async def run(self, work: Awaitable[Response]) -> Response:
         """Bring an answer, and tell all who wait for it what came of it."""
         try:
             self.result = await work
@@ -75,200 +75,205 @@ class Flight:
 
 
 @dataclass(eq=False)
-class Record:
+class OrderRecord:
     """One order call: a placement, a change, a cancel or an answered notice."""
 
     id: str
-    kind: Order
+    operation: OrderOperation
     account: str | None = None
     owner: str = ""
     """Whose it is: the key it came with, without telling it."""
-    request: str = ""
+    request_id: str = ""
     """The request's id."""
     fingerprint: str = ""
     """Of method, target and body as the caller sent them."""
-    idempotency: str | None = None
+    idempotency_digest: str | None = None
     """Of its Idempotency-Key."""
-    names: tuple[str, ...] = ()
+    coids: tuple[str, ...] = ()
     """cOIDs."""
-    own_name: bool = False
+    has_own_identity: bool = False
     """Whether the caller gave it an identity: a cOID, or an Idempotency-Key."""
-    wanted: Mapping[str, Any] = field(default_factory=dict)
+    match_criteria: Mapping[str, Any] = field(default_factory=dict)
     """By which a change, a cancel or an answer is recognised at IBKR."""
-    state: State | None = None
+    state: OrderState | None = None
     created: str = ""
     updated: str = ""
     order_ids: tuple[str, ...] = ()
     error: str | None = None
-    spoken: Spoken | None = None
+    latest_response: StoredResponse | None = None
     """IBKR's latest answer."""
-    own_answer: Spoken | None = None
+    first_response: StoredResponse | None = None
     """The one its own call was answered with: a question, perhaps, that was replied to later."""
-    heard: bool = False
+    is_delivered: bool = False
     """Whether its caller has had the latest answer."""
-    was_unheard: bool = False
+    was_undelivered: bool = False
     """Whether it once turned out that its caller had not had it after all."""
-    left: str | None = None
+    disconnected_at: str | None = None
     """When its caller went away without it."""
-    lost: str | None = None
+    lost_at: str | None = None
     """When its answer was lost."""
-    lost_why: str = ""
-    lost_request: str = ""
+    lost_reason: str = ""
+    lost_request_id: str = ""
     """The request whose answer was lost: the order's own, or a reply's."""
-    told_unknown: bool = False
+    unknown_delivered: bool = False
     """Whether its caller was told that nobody knows."""
-    status: str | None = None
+    ibkr_status: str | None = None
     """IBKR's latest word for its state."""
-    settled_by_search: bool = False
-    over_restart: bool = False
+    settled_by_reconciliation: bool = False
+    interrupted_by_restart: bool = False
     """Whether it was under way when an earlier run of the bridge ended."""
-    is_new_again: bool = False
+    may_be_sent_again: bool = False
     """Whether the same call may be sent again: nothing left, or IBKR would not even look at it."""
-    asked: tuple[str, ...] = ()
+    reply_ids: tuple[str, ...] = ()
     """Reply ids of its latest question."""
-    replied: dict[str, tuple[str, Spoken | None]] = field(default_factory=dict)
+    sent_replies: dict[str, tuple[str, StoredResponse | None]] = field(default_factory=dict)
     """Replies that were sent: by reply id the fingerprint of its body, and IBKR's answer."""
-    flight: Flight | None = None
-    unread: Callable[[], bool] = lambda: False
+    in_flight: InFlightOrder | None = None
+    was_unread: Callable[[], bool] = lambda: False
     """Whether the connection its answer was written to was closed by a caller who had not read it."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Record | None:
+    def from_entries(cls, entries: Iterable[JournalEntry]) -> OrderRecord | None:
         """What entries of one order add up to; None where there are none."""
         record = None
         for entry in entries:
-            record = record or cls(entry.order, Order.PLACE)
+            record = record or cls(entry.order_id, OrderOperation.PLACE)
             record.apply(entry)
         return record
 
     def __repr__(self) -> str:
-        return f"<Record {self.id} {self.kind.value} {self.state.value if self.state else 'new'}>"
+        return f"<OrderRecord {self.id} {self.operation.value} {self.state.value if self.state else 'new'}>"
 
     @property
     def is_open(self) -> bool:
         """Whether it is not settled."""
-        return self.state in OPEN
+        return self.state in OPEN_STATES
 
     @property
     def may_exist(self) -> bool:
         """Whether IBKR has it, or could."""
-        return self.state in (None, State.SENDING, State.QUESTION, State.PLACED, State.UNKNOWN)
+        return self.state in (None, OrderState.SENDING, OrderState.QUESTION, OrderState.PLACED, OrderState.UNKNOWN)
 
-    def next_state(self, what: What) -> State:
+    def next_state(self, what: OrderEvent) -> OrderState:
         """See `ledger.move`."""
-        return move(self.state, what)
+        return next_state(self.state, what)
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: JournalEntry) -> None:
         """Take an entry up; entries come in the journal's order."""
         facts = entry.facts
         self.created = self.created or entry.at
         self.updated, self.state = entry.at, entry.state
-        READ.get(entry.what, _nothing)(self, entry)
+        APPLY.get(entry.what, noop)(self, entry)
         if isinstance(ids := facts.get("order_ids"), list) and ids:
             self.order_ids = tuple(map(str, ids))
-        self.status = _text(facts.get("status")) or self.status
+        self.ibkr_status = _text_or_none(facts.get("status")) or self.ibkr_status
         if isinstance(answer := facts.get("answer"), dict):
-            self._spoke(Spoken(int(answer["status"]), str(answer["content_type"]), str(answer["body"])))
-            self.own_answer = self.spoken if facts.get("own") is True else self.own_answer
+            self._on_response(StoredResponse(int(answer["status"]), str(answer["content_type"]), str(answer["body"])))
+            self.first_response = self.latest_response if facts.get("own") is True else self.first_response
 
-    def _spoke(self, spoken: Spoken) -> None:
-        self.spoken, self.heard, self.left = spoken, False, None
-        for reply, (fingerprint, told) in self.replied.items():
+    def _on_response(self, latest_response: StoredResponse) -> None:
+        self.latest_response, self.is_delivered, self.disconnected_at = latest_response, False, None
+        for reply, (fingerprint, told) in self.sent_replies.items():
             if told is None:
-                self.replied[reply] = (fingerprint, spoken)
+                self.sent_replies[reply] = (fingerprint, latest_response)
 
 
-def _nothing(record: Record, entry: Entry) -> None:
+def noop(record: OrderRecord, entry: JournalEntry) -> None:
     """Its state says it all."""
 
 
-def _sent(record: Record, entry: Entry) -> None:
+def _on_sent(record: OrderRecord, entry: JournalEntry) -> None:
     facts = entry.facts
-    record.kind = Order(facts["kind"])
-    record.account = _text(facts.get("account"))
-    record.owner, record.request = str(facts.get("owner", "")), str(facts.get("request", ""))
-    record.fingerprint, record.idempotency = str(facts.get("fingerprint", "")), _text(facts.get("idempotency"))
-    record.own_name = facts.get("own_name") is True
+    record.operation = OrderOperation(facts["kind"])
+    record.account = _text_or_none(facts.get("account"))
+    record.owner, record.request_id = str(facts.get("owner", "")), str(facts.get("request", ""))
+    record.fingerprint, record.idempotency_digest = (
+        str(facts.get("fingerprint", "")),
+        _text_or_none(facts.get("idempotency")),
+    )
+    record.has_own_identity = facts.get("own_name") is True
     names, wanted = facts.get("coids"), facts.get("wanted")
-    record.names = tuple(map(str, names)) if isinstance(names, list) else ()
-    record.wanted = wanted if isinstance(wanted, dict) else {}
+    record.coids = tuple(map(str, names)) if isinstance(names, list) else ()
+    record.match_criteria = wanted if isinstance(wanted, dict) else {}
 
 
-def _refused(record: Record, entry: Entry) -> None:
+def _on_refused(record: OrderRecord, entry: JournalEntry) -> None:
     if not record.fingerprint:
-        _sent(record, entry)
-    record.error, record.is_new_again = _text(entry.facts.get("error")), True
+        _on_sent(record, entry)
+    record.error, record.may_be_sent_again = _text_or_none(entry.facts.get("error")), True
 
 
-def _turned_down(record: Record, entry: Entry) -> None:
-    record.error, record.is_new_again = _text(entry.facts.get("error")), entry.facts.get("again") is True
+def _on_turned_down(record: OrderRecord, entry: JournalEntry) -> None:
+    record.error, record.may_be_sent_again = _text_or_none(entry.facts.get("error")), entry.facts.get("again") is True
 
 
-def _replied(record: Record, entry: Entry) -> None:
-    reply = _text(entry.facts.get("reply"))
+def _on_reply(record: OrderRecord, entry: JournalEntry) -> None:
+    reply = _text_or_none(entry.facts.get("reply"))
     if reply is not None:
-        record.replied[reply] = (str(entry.facts.get("fingerprint", "")), None)
+        record.sent_replies[reply] = (str(entry.facts.get("fingerprint", "")), None)
 
 
-def _held_back(record: Record, entry: Entry) -> None:
+def _held_back(record: OrderRecord, entry: JournalEntry) -> None:
     """Its caller may reply once more."""
-    record.replied.pop(str(entry.facts.get("reply")), None)
-    record.error = _text(entry.facts.get("error"))
+    record.sent_replies.pop(str(entry.facts.get("reply")), None)
+    record.error = _text_or_none(entry.facts.get("error"))
 
 
-def _declined(record: Record, entry: Entry) -> None:
-    _replied(record, entry)
-    record.error = _text(entry.facts.get("error"))
+def _on_declined(record: OrderRecord, entry: JournalEntry) -> None:
+    _on_reply(record, entry)
+    record.error = _text_or_none(entry.facts.get("error"))
 
 
-def _asked(record: Record, entry: Entry) -> None:
+def _on_question(record: OrderRecord, entry: JournalEntry) -> None:
     replies = entry.facts.get("replies")
-    record.asked = tuple(map(str, replies)) if isinstance(replies, list) else ()
+    record.reply_ids = tuple(map(str, replies)) if isinstance(replies, list) else ()
 
 
-def _lost(record: Record, entry: Entry) -> None:
-    record.lost, record.error = entry.at, _text(entry.facts.get("error"))
-    record.lost_why, record.lost_request = record.error or "", str(entry.facts.get("request", ""))
-    record.over_restart = entry.facts.get("restart") is True
-    record.spoken, record.heard, record.left = None, False, None
+def _on_lost(record: OrderRecord, entry: JournalEntry) -> None:
+    record.lost_at, record.error = entry.at, _text_or_none(entry.facts.get("error"))
+    record.lost_reason, record.lost_request_id = record.error or "", str(entry.facts.get("request", ""))
+    record.interrupted_by_restart = entry.facts.get("restart") is True
+    record.latest_response, record.is_delivered, record.disconnected_at = None, False, None
 
 
-def _told(record: Record, entry: Entry) -> None:
-    record.heard, record.left = True, None
-    record.told_unknown = record.told_unknown or (record.spoken is None and record.state is State.UNKNOWN)
+def _on_delivered(record: OrderRecord, entry: JournalEntry) -> None:
+    record.is_delivered, record.disconnected_at = True, None
+    record.unknown_delivered = record.unknown_delivered or (
+        record.latest_response is None and record.state is OrderState.UNKNOWN
+    )
 
 
-def _left(record: Record, entry: Entry) -> None:
-    record.heard, record.left, record.told_unknown = False, entry.at, False
+def _on_disconnected(record: OrderRecord, entry: JournalEntry) -> None:
+    record.is_delivered, record.disconnected_at, record.unknown_delivered = False, entry.at, False
 
 
-def _found(record: Record, entry: Entry) -> None:
-    record.settled_by_search, record.error = True, None
+def _on_found(record: OrderRecord, entry: JournalEntry) -> None:
+    record.settled_by_reconciliation, record.error = True, None
 
 
-def _missed(record: Record, entry: Entry) -> None:
-    record.settled_by_search, record.error = True, _text(entry.facts.get("error"))
+def _on_missed(record: OrderRecord, entry: JournalEntry) -> None:
+    record.settled_by_reconciliation, record.error = True, _text_or_none(entry.facts.get("error"))
 
 
-READ: Mapping[What, Callable[[Record, Entry], None]] = {
-    What.SENT: _sent,
-    What.REFUSED: _refused,
-    What.TAKEN: lambda record, entry: setattr(record, "error", None),
-    What.TURNED_DOWN: _turned_down,
-    What.DROPPED: _turned_down,
-    What.ASKED: _asked,
-    What.CONFIRMED: _replied,
-    What.HELD_BACK: _held_back,
-    What.DECLINED: _declined,
-    What.LOST: _lost,
-    What.FOUND: _found,
-    What.MISSED: _missed,
-    What.TOLD: _told,
-    What.LEFT: _left,
+APPLY: Mapping[OrderEvent, Callable[[OrderRecord, JournalEntry], None]] = {
+    OrderEvent.SENT: _on_sent,
+    OrderEvent.REFUSED: _on_refused,
+    OrderEvent.TAKEN: lambda record, entry: setattr(record, "error", None),
+    OrderEvent.TURNED_DOWN: _on_turned_down,
+    OrderEvent.DROPPED: _on_turned_down,
+    OrderEvent.ASKED: _on_question,
+    OrderEvent.CONFIRMED: _on_reply,
+    OrderEvent.HELD_BACK: _held_back,
+    OrderEvent.DECLINED: _on_declined,
+    OrderEvent.LOST: _on_lost,
+    OrderEvent.FOUND: _on_found,
+    OrderEvent.MISSED: _on_missed,
+    OrderEvent.TOLD: _on_delivered,
+    OrderEvent.LEFT: _on_disconnected,
 }
 
 
-def _text(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 

@@ -14,51 +14,51 @@ from datetime import datetime, timedelta
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import utc_ms
-from ibkr_bridge.orders.journal.index import REMEMBERED, Register
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.journal.transitions import ASIDE, ImpossibleError, State, What
-from ibkr_bridge.orders.journal.writer import JournalWriter, wait_out
+from ibkr_bridge.orders.journal.index import IDENTITY_TTL_S, OrderIndex
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.transitions import NON_TRANSITIONS, ImpossibleTransition, OrderEvent, OrderState
+from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 
-PREFIX = "brdg-"  # of the cOIDs we give
-ENDED = "the bridge ended before the answer came"
-RESTARTED = "the bridge was started anew before it was answered"
-SAID: Mapping[What, type[events.OrderFact]] = {
-    What.SENT: events.OrderSent,
-    What.REFUSED: events.OrderRefused,
-    What.ASKED: events.OrderQuestioned,
-    What.CONFIRMED: events.OrderConfirmed,
-    What.HELD_BACK: events.OrderRefused,
-    What.DECLINED: events.OrderDeclined,
-    What.DROPPED: events.OrderNotPlaced,
-    What.TAKEN: events.OrderPlaced,
-    What.TURNED_DOWN: events.OrderRejected,
-    What.LOST: events.OrderLost,
-    What.FOUND: events.OrderPlaced,
-    What.MISSED: events.OrderNotPlaced,
-    What.LEFT: events.OrderUnheard,
+COID_PREFIX = "brdg-"  # of the cOIDs we give
+BRIDGE_ENDED = "the bridge ended before the answer came"
+BRIDGE_RESTARTED = "the bridge was started anew before it was answered"
+EVENT_CLASSES: Mapping[OrderEvent, type[events.OrderChanged]] = {
+    OrderEvent.SENT: events.OrderSent,
+    OrderEvent.REFUSED: events.OrderRefused,
+    OrderEvent.ASKED: events.OrderQuestioned,
+    OrderEvent.CONFIRMED: events.OrderConfirmed,
+    OrderEvent.HELD_BACK: events.OrderRefused,
+    OrderEvent.DECLINED: events.OrderDeclined,
+    OrderEvent.DROPPED: events.OrderSettledNotPlaced,
+    OrderEvent.TAKEN: events.OrderPlaced,
+    OrderEvent.TURNED_DOWN: events.OrderRejected,
+    OrderEvent.LOST: events.OrderLost,
+    OrderEvent.FOUND: events.OrderPlaced,
+    OrderEvent.MISSED: events.OrderSettledNotPlaced,
+    OrderEvent.LEFT: events.OrderResponseUndelivered,
 }
-SETTLED_OTHERWISE = frozenset({State.NOT_PLACED, State.REJECTED})
+NOT_PLACED_STATES = frozenset({OrderState.NOT_PLACED, OrderState.REJECTED})
 
 
-class Book:
+class OrderRepository:
     """The orders of one line, on disk and in memory."""
 
     def __init__(self, journal: JournalWriter, bus: events.Bus, utc: Callable[[], datetime]) -> None:
         self.journal = journal
-        self.register = Register(utc)
+        self.index = OrderIndex(utc)
         self._bus = bus
         self.utc = utc
-        self._watchers: list[Callable[[Record], None]] = []
+        self._watchers: list[Callable[[OrderRecord], None]] = []
         self._is_loaded = False
-        self._behind: dict[str, list[tuple[What, Mapping[str, object]]]] = {}
+        self._behind: dict[str, list[tuple[OrderEvent, Mapping[str, object]]]] = {}
         """By order whose entry is being written: what happened to it meanwhile, and follows that entry."""
         self._written = asyncio.Event()
 
-    def watch(self, watcher: Callable[[Record], None]) -> None:
+    def subscribe(self, watcher: Callable[[OrderRecord], None]) -> None:
         """Be told of every order that moves."""
         self._watchers.append(watcher)
 
-    def fresh_id(self) -> str:
+    def new_id(self) -> str:
         """An id nobody has: the time in milliseconds and chance, 20 hexadecimal digits."""
         return f"{utc_ms(self.utc()):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
 
@@ -73,33 +73,37 @@ class Book:
         """
         if self._is_loaded:
             return []
-        since = (self.utc() - timedelta(seconds=REMEMBERED)).isoformat(timespec="microseconds")
-        rows = await self.journal.recent(since)
+        since = (self.utc() - timedelta(seconds=IDENTITY_TTL_S)).isoformat(timespec="microseconds")
+        rows = await self.journal.read_recent(since)
         if self._is_loaded:  # by somebody who asked at the same time
             return []
-        self.register.load(entry for _, entry, _ in rows)
+        self.index.load(entry for _, entry, _ in rows)
         self._is_loaded = True
-        asking = [record for record in self.register.open_ones() if record.state is State.QUESTION]
-        for record in list(self.register.newest()):
-            self._taken_up(record)
-            self._moved(record)
-        return [reply for record in asking for reply in record.asked]
+        asking = [record for record in self.index.open_records() if record.state is OrderState.QUESTION]
+        for record in list(self.index.newest_first()):
+            self._restore(record)
+            self._notify(record)
+        return [reply for record in asking for reply in record.reply_ids]
 
-    def _taken_up(self, record: Record) -> None:
-        if record.state is State.SENDING:
-            self.note(record, What.LOST, {"error": ENDED, "request": record.request, "restart": True})
-        elif record.state is State.QUESTION:
-            self.end_question(record, What.DECLINED, {"error": RESTARTED})
-        elif record.state is State.UNKNOWN:
-            record.over_restart = True
-        if not record.heard and record.left is None and record.state is not State.REFUSED:
-            self.note(record, What.LEFT, {"error": ENDED})
+    def _restore(self, record: OrderRecord) -> None:
+        if record.state is OrderState.SENDING:
+            self.append_eventually(
+                record, OrderEvent.LOST, {"error": BRIDGE_ENDED, "request": record.request_id, "restart": True}
+            )
+        elif record.state is OrderState.QUESTION:
+            self.end_question(record, OrderEvent.DECLINED, {"error": BRIDGE_RESTARTED})
+        elif record.state is OrderState.UNKNOWN:
+            record.interrupted_by_restart = True
+        if not record.is_delivered and record.disconnected_at is None and record.state is not OrderState.REFUSED:
+            self.append_eventually(record, OrderEvent.LEFT, {"error": BRIDGE_ENDED})
 
-    def end_question(self, record: Record, what: What, facts: Mapping[str, object]) -> bool:
+    def end_question(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
         """A question ends unconfirmed: nothing is placed by it. What was placed beside it has to be looked for."""
-        return self.note(record, What.LOST if record.order_ids else what, {**facts, "request": record.request})
+        return self.append_eventually(
+            record, OrderEvent.LOST if record.order_ids else what, {**facts, "request": record.request_id}
+        )
 
-    async def write(self, record: Record, what: What, facts: Mapping[str, object]) -> None:
+    async def append(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> None:
         """Have a fact on disk before anything else happens.
 
         A caller that is cancelled waits for the disk all the same: only then it is known whether the fact stands, and
@@ -108,17 +112,17 @@ class Book:
         Raises:
             JournalDown: it cannot be; nothing must leave.
         """
-        entry = self.journal.entry(record.id, what, record.next_state(what), facts)
+        entry = self.journal.new_entry(record.id, what, record.next_state(what), facts)
         self._behind[record.id] = []
-        writing = self.journal.write(entry)
-        is_cancelled = await wait_out(writing)
+        writing = self.journal.append(entry)
+        is_cancelled = await wait_until_done(writing)
         behind, failure = self._behind.pop(record.id), writing.exception()
         self._written.set()
         if failure is None:
             record.apply(entry)
-            self._told(record, what, None)
+            self._publish(record, what, None)
         for later in behind:
-            self.note(record, *later)
+            self.append_eventually(record, *later)
         if is_cancelled:
             raise asyncio.CancelledError
         writing.result()
@@ -130,11 +134,11 @@ class Book:
             await self._written.wait()
         await self.journal.close()
 
-    def is_writing(self, record: Record) -> bool:
+    def is_writing(self, record: OrderRecord) -> bool:
         """Whether an entry of this order is on its way to the disk."""
         return record.id in self._behind
 
-    def note(self, record: Record, what: What, facts: Mapping[str, object]) -> bool:
+    def append_eventually(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
         """Keep something that has happened; says whether it could follow what the order is.
 
         While an entry of the same order is being written nobody knows what it will be: it follows then, if it can.
@@ -144,25 +148,25 @@ class Book:
             return True
         was = record.state
         try:
-            entry = self.journal.entry(record.id, what, record.next_state(what), facts)
-        except ImpossibleError:
+            entry = self.journal.new_entry(record.id, what, record.next_state(what), facts)
+        except ImpossibleTransition:
             return False
-        self.journal.note(entry)
+        self.journal.append_eventually(entry)
         record.apply(entry)
-        self._told(record, what, was)
+        self._publish(record, what, was)
         return True
 
-    def _told(self, record: Record, what: What, was: State | None) -> None:
-        self.register.index(record)
-        late = was in SETTLED_OTHERWISE and record.state is State.PLACED
-        kind = events.OrderPlacedLate if late else SAID.get(what)
-        if kind is not None and not (what is What.LEFT and record.error == ENDED):
+    def _publish(self, record: OrderRecord, what: OrderEvent, was: OrderState | None) -> None:
+        self.index.add_names(record)
+        late = was in NOT_PLACED_STATES and record.state is OrderState.PLACED
+        kind = events.OrderPlacedLate if late else EVENT_CLASSES.get(what)
+        if kind is not None and not (what is OrderEvent.LEFT and record.error == BRIDGE_ENDED):
             order_id = record.order_ids[0] if record.order_ids else None
             state = record.state.value if record.state else ""
-            self._bus.announce(kind(record.id, record.request, record.kind.value, state, order_id, record.error))
-        if what not in ASIDE:
-            self._moved(record)
+            self._bus.publish(kind(record.id, record.request_id, record.operation.value, state, order_id, record.error))
+        if what not in NON_TRANSITIONS:
+            self._notify(record)
 
-    def _moved(self, record: Record) -> None:
+    def _notify(self, record: OrderRecord) -> None:
         for watcher in self._watchers:
             watcher(record)

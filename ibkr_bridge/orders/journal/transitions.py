@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class State(Enum):
+class OrderState(Enum):
     """Where an order stands."""
 
     SENDING = "sending"  # on its way, or nobody knows yet that it is not
@@ -25,7 +25,7 @@ class State(Enum):
     NOT_PLACED = "not_placed"  # looked for, and not there
 
 
-class What(Enum):
+class OrderEvent(Enum):
     """What happened to an order."""
 
     SENT = "sent"  # about to leave: on disk before its first byte
@@ -44,9 +44,9 @@ class What(Enum):
     LEFT = "left"  # its caller went away without it
 
 
-S, W = State, What
+S, W = OrderState, OrderEvent
 # fmt: off
-MOVES: Mapping[tuple[State | None, What], State] = {  # what is not here does not happen; told and left move nothing
+TRANSITIONS: Mapping[tuple[OrderState | None, OrderEvent], OrderState] = {  # no other pair can happen
     (None,          W.SENT):        S.SENDING,
     (None,          W.REFUSED):     S.REFUSED,
     (S.SENDING,     W.REFUSED):     S.REFUSED,     # `sent` stands on disk, and it was stopped before its first byte
@@ -71,75 +71,75 @@ MOVES: Mapping[tuple[State | None, What], State] = {  # what is not here does no
     (S.REJECTED,    W.FOUND):       S.PLACED,      # likewise
 }
 # fmt: on
-ASIDE = frozenset({What.TOLD, What.LEFT})
-OPEN = frozenset({State.SENDING, State.QUESTION, State.UNKNOWN})
+NON_TRANSITIONS = frozenset({OrderEvent.TOLD, OrderEvent.LEFT})
+OPEN_STATES = frozenset({OrderState.SENDING, OrderState.QUESTION, OrderState.UNKNOWN})
 
 
-class ImpossibleError(ValueError):
+class ImpossibleTransition(ValueError):
     """A fact that cannot follow the state an order is in."""
 
 
-def move(state: State | None, what: What) -> State:
+def next_state(state: OrderState | None, what: OrderEvent) -> OrderState:
     """Where a fact leads.
 
     Raises:
         ImpossibleError: it cannot follow.
     """
-    if what in ASIDE and state is not None:
+    if what in NON_TRANSITIONS and state is not None:
         return state
     try:
-        return MOVES[state, what]
+        return TRANSITIONS[state, what]
     except KeyError:
-        raise ImpossibleError(f"{what.value} cannot follow {state.value if state else 'nothing'}") from None
+        raise ImpossibleTransition(f"{what.value} cannot follow {state.value if state else 'nothing'}") from None
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One line of the journal; `facts` are what is known with it, ready for JSON."""
 
-    order: str
+    order_id: str
     at: str
     """UTC, ISO 8601 with microseconds."""
-    what: What
-    state: State
+    what: OrderEvent
+    state: OrderState
     """Where the order stands after it."""
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """All of it, in the one form that is sealed."""
-        told = [self.order, self.at, self.what.value, self.state.value, dict(self.facts)]
+        told = [self.order_id, self.at, self.what.value, self.state.value, dict(self.facts)]
         return json.dumps(told, separators=(",", ":"), sort_keys=True)
 
 
-FIRST = "0" * 64  # the seal before the first entry
+FIRST_SEAL = "0" * 64  # the seal before the first entry
 
 
-def seal(before: str, entry: Entry) -> str:
+def seal(before: str, entry: JournalEntry) -> str:
     """The seal of an entry: SHA-256 over the one before it and the whole text, in hexadecimal."""
     return hashlib.sha256(f"{before}\n{entry.text}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Flaw:
+class JournalFlaw:
     """The first place where a journal is not what was written."""
 
     number: int
-    why: str
+    reason: str
 
 
-def prove(entries: Iterable[tuple[int, Entry, str]]) -> Iterator[Flaw]:
+def verify(entries: Iterable[tuple[int, JournalEntry, str]]) -> Iterator[JournalFlaw]:
     """The flaws of a journal, read from its beginning: numbers, seals, moves.
 
     Args:
         entries: number, entry and seal of each, in order.
     """
-    before, expected, states = FIRST, 1, dict[str, State]()
+    before, expected, states = FIRST_SEAL, 1, dict[str, OrderState]()
     for number, entry, sealed in entries:
         if number != expected:
-            yield Flaw(number, f"entry {expected} is missing")
+            yield JournalFlaw(number, f"entry {expected} is missing")
         if seal(before, entry) != sealed:
-            yield Flaw(number, "its seal does not fit: it, or one before it, was changed")
-        if MOVES.get((states.get(entry.order), entry.what), states.get(entry.order)) is not entry.state:
-            yield Flaw(number, "no such fact can follow what the order was before")
-        before, expected, states[entry.order] = sealed, number + 1, entry.state
+            yield JournalFlaw(number, "its seal does not fit: it, or one before it, was changed")
+        if TRANSITIONS.get((states.get(entry.order_id), entry.what), states.get(entry.order_id)) is not entry.state:
+            yield JournalFlaw(number, "no such fact can follow what the order was before")
+        before, expected, states[entry.order_id] = sealed, number + 1, entry.state

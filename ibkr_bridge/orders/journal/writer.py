@@ -14,23 +14,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.events import Bus, Fact
-from ibkr_bridge.orders.journal.store import Journal, Row
-from ibkr_bridge.orders.journal.transitions import Entry, State, What
+from ibkr_bridge.errors import JournalUnavailable
+from ibkr_bridge.events import Bus, Event
+from ibkr_bridge.orders.journal.store import JournalRow, JournalStore
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 
 T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class _Handed:
+class _QueuedEntry:
     """An entry on its way to the disk."""
 
-    entry: Entry
-    must_stand: bool
+    new_entry: JournalEntry
+    must_be_on_disk: bool
     """Whether somebody waits to hear that it stands; else it has happened, and is kept until it does."""
-    is_through: bool = False
-    trouble: str | None = None
+    is_done: bool = False
+    problem: str | None = None
     """Why it does not stand; None where it does."""
 
 
@@ -42,103 +42,103 @@ class JournalWriter:
         bus: hears of trouble, on the loop.
     """
 
-    def __init__(self, journal: Journal, bus: Bus) -> None:
+    def __init__(self, journal: JournalStore, bus: Bus) -> None:
         self._journal = journal
         self._bus = bus
         self._thread: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way = 0  # pieces of work the thread has not ended yet, as the loop knows
-        self._handed: deque[_Handed] = deque()  # appended to on the loop, taken from on the thread
-        journal.announce = self._announce
+        self._running_jobs = 0  # pieces of work the thread has not ended yet, as the loop knows
+        self._queue: deque[_QueuedEntry] = deque()  # appended to on the loop, taken from on the thread
+        journal.publish = self._publish_on_loop
 
     def __repr__(self) -> str:
-        return f"<JournalWriter of {self._journal!r}, {len(self._handed)} handed in>"
+        return f"<JournalWriter of {self._journal!r}, {len(self._queue)} handed in>"
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See `Journal.trouble`."""
-        return self._journal.trouble
+        return self._journal.problem
 
-    def entry(self, order: str, what: What, state: State, facts: Mapping[str, object]) -> Entry:
+    def new_entry(self, order: str, what: OrderEvent, state: OrderState, facts: Mapping[str, object]) -> JournalEntry:
         """See `Journal.entry`."""
-        return self._journal.entry(order, what, state, facts)
+        return self._journal.new_entry(order, what, state, facts)
 
-    def write(self, entry: Entry) -> asyncio.Future[None]:
+    def append(self, new_entry: JournalEntry) -> asyncio.Future[None]:
         """Have an entry on disk before anything else happens: done when it stands, with `JournalDown` where it cannot.
 
         Whoever waits must wait for its end, also when cancelled: only then is known whether it stands.
         """
-        return self._hand_in(_Handed(entry, must_stand=True))
+        return self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=True))
 
-    def note(self, entry: Entry) -> None:
+    def append_eventually(self, new_entry: JournalEntry) -> None:
         """Keep what has happened, behind all that was handed in before. See `Journal.note`."""
-        self._hand_in(_Handed(entry, must_stand=False))
+        self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=False))
 
-    async def rows(self, order: str | None = None) -> list[Row]:
+    async def read_all(self, order: str | None = None) -> list[JournalRow]:
         """See `Journal.rows`; whatever was handed in before is among them."""
-        return await self._run(lambda: self._journal.rows(order))
+        return await self._run(lambda: self._journal.read_all(order))
 
-    async def recent(self, since: str) -> list[Row]:
+    async def read_recent(self, since: str) -> list[JournalRow]:
         """See `Journal.recent`."""
-        return await self._run(lambda: self._journal.recent(since))
+        return await self._run(lambda: self._journal.read_recent(since))
 
     async def close(self) -> None:
         """Write what was handed in, let go of the file, end the thread. Another use starts anew."""
         while (thread := self._thread) is not None:
             await self._run(self._journal.close)
-            if not self._under_way:  # else somebody who was told just now had more to say
+            if not self._running_jobs:  # else somebody who was told just now had more to say
                 thread.shutdown(wait=False)
                 self._thread = None
 
     # -- on the loop
 
-    def _hand_in(self, handed: _Handed) -> asyncio.Future[None]:
-        self._handed.append(handed)
+    def _enqueue(self, handed: _QueuedEntry) -> asyncio.Future[None]:
+        self._queue.append(handed)
         return self._run(lambda: self._commit(handed))
 
     def _run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         self._loop = asyncio.get_running_loop()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._under_way += 1
+        self._running_jobs += 1
         done = self._loop.run_in_executor(self._thread, work)
-        done.add_done_callback(self._ended)
+        done.add_done_callback(self._on_job_done)
         return done
 
-    def _ended(self, _: asyncio.Future[T]) -> None:
-        self._under_way -= 1
+    def _on_job_done(self, _: asyncio.Future[T]) -> None:
+        self._running_jobs -= 1
 
     # -- on the thread
 
-    def _commit(self, mine: _Handed) -> None:
+    def _commit(self, mine: _QueuedEntry) -> None:
         """Commit all that waits, unless an earlier turn of this thread took this entry along."""
-        if not mine.is_through:
+        if not mine.is_done:
             self._commit_all()
-        if mine.must_stand and mine.trouble is not None:
-            raise JournalDown(mine.trouble)
+        if mine.must_be_on_disk and mine.problem is not None:
+            raise JournalUnavailable(mine.problem)
 
     def _commit_all(self) -> None:
-        group = [self._handed.popleft() for _ in range(len(self._handed))]
+        group = [self._queue.popleft() for _ in range(len(self._queue))]
         trouble = None
         try:
-            self._journal.write(*(handed.entry for handed in group))
-        except JournalDown as exc:
+            self._journal.append(*(handed.new_entry for handed in group))
+        except JournalUnavailable as exc:
             trouble = exc.detail
         for handed in group:
-            handed.is_through, handed.trouble = True, trouble
-            if trouble is not None and not handed.must_stand:
-                self._journal.hold(handed.entry)
+            handed.is_done, handed.problem = True, trouble
+            if trouble is not None and not handed.must_be_on_disk:
+                self._journal.keep_pending(handed.new_entry)
 
-    def _announce(self, fact: Fact) -> None:
+    def _publish_on_loop(self, event: Event) -> None:
         """Whoever listens does so on the loop."""
         if self._loop is None:
-            self._bus.announce(fact)
+            self._bus.publish(event)
             return
         with suppress(RuntimeError):  # the loop has ended, and nobody listens any more
-            self._loop.call_soon_threadsafe(self._bus.announce, fact)
+            self._loop.call_soon_threadsafe(self._bus.publish, event)
 
 
-async def wait_out(work: asyncio.Future[T]) -> bool:
+async def wait_until_done(work: asyncio.Future[T]) -> bool:
     """Wait for the end of work, also when cancelled; says whether that happened."""
     is_cancelled = False
     while not work.done():

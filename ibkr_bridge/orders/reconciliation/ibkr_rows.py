@@ -6,62 +6,64 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibkr_bridge.ibkr.bodies import as_object, parsed
+from ibkr_bridge.ibkr.bodies import parse_json, parse_object
 
-IDS = ("orderId", "order_id")
-GOING = frozenset({"cancelled", "pendingcancel", "precancelled"})
-ENDED = frozenset({"filled", "inactive", *GOING})
+ORDER_ID_MEMBERS = ("orderId", "order_id")
+CANCELLED_STATUSES = frozenset({"cancelled", "pendingcancel", "precancelled"})
+FINAL_STATUSES = frozenset({"filled", "inactive", *CANCELLED_STATUSES})
 """IBKR's words for an order's state, in small letters."""
 
-Row = Mapping[str, Any]
+IbkrRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Seen:
+class OrderListing:
     """One look at IBKR's lists."""
 
-    orders: tuple[Row, ...] = ()
-    trades: tuple[Row, ...] = ()
-    is_whole: bool = False
+    orders: tuple[IbkrRow, ...] = ()
+    trades: tuple[IbkrRow, ...] = ()
+    is_complete: bool = False
     """Whether IBKR says that the list of orders is complete, so that what is not in it does not exist."""
     account: str | None = None
     """Whose orders they are; None for all."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class MatchResult:
     """What a look shows of an order: done, or certain never to be."""
 
     is_done: bool
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def read_orders(body: bytes) -> tuple[tuple[Row, ...], bool]:
+def read_orders(body: bytes) -> tuple[tuple[IbkrRow, ...], bool]:
     """The rows of a list of orders, and whether IBKR calls it complete."""
-    told = as_object(body)
+    told = parse_object(body)
     rows = told.get("orders")
     return _rows(rows), told.get("snapshot") is True and isinstance(rows, list)
 
 
-def read_trades(body: bytes) -> tuple[Row, ...]:
+def read_trades(body: bytes) -> tuple[IbkrRow, ...]:
     """The rows of a list of trades."""
-    return _rows(parsed(body))
+    return _rows(parse_json(body))
 
 
-def _rows(told: object) -> tuple[Row, ...]:
+def _rows(told: object) -> tuple[IbkrRow, ...]:
     return tuple(row for row in told if isinstance(row, dict)) if isinstance(told, list) else ()
 
 
-def row_of(order: object, seen: Seen) -> Row | None:
+def row_of(order: object, listing: OrderListing) -> IbkrRow | None:
     """The row of an order by its number at IBKR."""
-    return next((row for row in seen.orders if any(str(row.get(name, "")) == order for name in IDS)), None)
+    return next(
+        (row for row in listing.orders if any(str(row.get(name, "")) == order for name in ORDER_ID_MEMBERS)), None
+    )
 
 
-def ids_of(rows: Iterable[Row]) -> list[str]:
+def order_ids_of(rows: Iterable[IbkrRow]) -> list[str]:
     """The numbers of the orders that stand in some rows."""
-    return list(dict.fromkeys(str(row[name]) for row in rows for name in IDS if row.get(name)))
+    return list(dict.fromkeys(str(row[name]) for row in rows for name in ORDER_ID_MEMBERS if row.get(name)))
 
 
-def status_of(row: Row) -> str:
+def status_of(row: IbkrRow) -> str:
     """IBKR's word for an order's state, `""` where there is none."""
     return str(row.get("status", ""))

@@ -11,13 +11,21 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.reconciliation.ibkr_rows import ENDED, Finding, Row, Seen, ids_of, row_of, status_of
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.reconciliation.ibkr_rows import (
+    FINAL_STATUSES,
+    IbkrRow,
+    MatchResult,
+    OrderListing,
+    order_ids_of,
+    row_of,
+    status_of,
+)
 
 FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
 """Of a ticket, and what IBKR's list calls them."""
-KINDS = ("origOrderType", "orderType")
-SHORT = {"LMT": "LIMIT", "MKT": "MARKET", "STP": "STOP", "STPLMT": "STOPLIMIT"}
+ORDER_TYPE_MEMBERS = ("origOrderType", "orderType")
+ORDER_TYPE_NAMES = {"LMT": "LIMIT", "MKT": "MARKET", "STP": "STOP", "STPLMT": "STOPLIMIT"}
 """IBKR's names for kinds of orders: a ticket's, and its list's."""
 NEVER_CHANGED = frozenset(
     {
@@ -28,64 +36,66 @@ NEVER_CHANGED = frozenset(
 """Members of a ticket that say which order it is, and from whom."""
 
 
-def figures_in(ticket: Row) -> dict[str, str]:
+def figures_of_ticket(ticket: IbkrRow) -> dict[str, str]:
     """The figures of a ticket that IBKR's list shows."""
     return {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
 
 
-def shown(ticket: Row) -> dict[str, Any]:
+def visible_order_type(ticket: IbkrRow) -> dict[str, Any]:
     """The kind of order of a ticket, where the list shows all that it could change; nothing where it does not."""
     figures = {name for name, _ in FIGURES} | {"orderType"}
     return {} if set(ticket) - figures - NEVER_CHANGED else {"type": str(ticket.get("orderType", ""))}
 
 
-def changed(record: Record, seen: Seen) -> Finding | None:
+def match_pending(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
     """What a look shows of a change that may still be on its way."""
-    row = row_of(record.wanted.get("order"), seen)
-    if row is None or not differs(record):
+    row = row_of(record.match_criteria.get("order"), listing)
+    if row is None or not is_visible_change(record):
         return None  # figures that were there before prove nothing
     if _has_figures(record, row):
-        return _done("its figures in orders", row)
-    return _not_done(row) if status_of(row).lower() in ENDED else None
+        return _matched("its figures in orders", row)
+    return _not_matched(row) if status_of(row).lower() in FINAL_STATUSES else None
 
 
-def stands(record: Record, seen: Seen) -> Finding | None:
+def matches_finally(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
     """What a look shows of a change that cannot be on its way any longer; None where the list cannot tell."""
-    row = row_of(record.wanted.get("order"), seen)
+    row = row_of(record.match_criteria.get("order"), listing)
     if row is None:
         return None
     if not _has_figures(record, row):
-        return _not_done(row)
-    if "type" not in record.wanted or not any(_kind(row.get(name)) == _kind(record.wanted["type"]) for name in KINDS):
+        return _not_matched(row)
+    if "type" not in record.match_criteria or not any(
+        _order_type(row.get(name)) == _order_type(record.match_criteria["type"]) for name in ORDER_TYPE_MEMBERS
+    ):
         return None
-    return _done("its order stands as it was to be, in orders", row)
+    return _matched("its order stands as it was to be, in orders", row)
 
 
-def differs(record: Record) -> bool:
+def is_visible_change(record: OrderRecord) -> bool:
     """Whether a change would show in the figures: at least one is known to have been another before."""
-    figures, was = record.wanted.get("figures", {}), record.wanted.get("was", {})
-    return any(name in was and not is_same(was[name], value) for name, value in figures.items())
+    figures, was = record.match_criteria.get("figures", {}), record.match_criteria.get("was", {})
+    return any(name in was and not is_same_figure(was[name], value) for name, value in figures.items())
 
 
-def _has_figures(record: Record, row: Row) -> bool:
-    figures = record.wanted.get("figures", {})
-    return all(is_same(row.get(theirs), figures[ours]) for ours, theirs in FIGURES if ours in figures)
+def _has_figures(record: OrderRecord, row: IbkrRow) -> bool:
+    figures = record.match_criteria.get("figures", {})
+    return all(is_same_figure(row.get(theirs), figures[ours]) for ours, theirs in FIGURES if ours in figures)
 
 
-def _kind(told: object) -> str:
+def _order_type(told: object) -> str:
     letters = "".join(filter(str.isalpha, str(told))).upper()
-    return SHORT.get(letters, letters)
+    return ORDER_TYPE_NAMES.get(letters, letters)
 
 
-def _done(by: str, row: Row) -> Finding:
-    return Finding(True, {"by": by, "order_ids": ids_of([row]), "status": status_of(row)})
+def _matched(by: str, row: IbkrRow) -> MatchResult:
+    return MatchResult(True, {"by": by, "order_ids": order_ids_of([row]), "status": status_of(row)})
 
 
-def _not_done(row: Row) -> Finding:
-    return Finding(False, {"status": status_of(row)})
+def _not_matched(row: IbkrRow) -> MatchResult:
+    return MatchResult(False, {"status": status_of(row)})
 
 
-def is_same(theirs: object, ours: str) -> bool:
+def is_same_figure(theirs: object, ours: str) -> bool:
     """Whether a figure of IBKR's list is that of a ticket, however either is written."""
     try:
         return Decimal(str(theirs).replace(",", "")) == Decimal(ours)

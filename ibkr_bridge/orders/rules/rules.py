@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ibkr_bridge import errors
-from ibkr_bridge.calls.facts import Asked
-from ibkr_bridge.ibkr.endpoint import Effect, Order
+from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 
 PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 CANCEL_ALL = "cancel-all"
@@ -25,7 +25,7 @@ UNBOUNDED_HINT = (
 
 
 @dataclass(frozen=True)
-class Standing:
+class RuleContext:
     """What holds now."""
 
     read_only: bool = False
@@ -43,115 +43,124 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Refuse:
+class Refusal:
     """No, by which rule and why."""
 
     error: type[errors.BridgeError]
     detail: str
     hint: str | None = None
 
-    def raised(self) -> errors.BridgeError:
+    def as_error(self) -> errors.BridgeError:
         """The refusal as the caller will see it."""
         return self.error(self.detail, hint=self.hint)
 
 
-Rule = Callable[[Asked, Standing], Refuse | None]
+Rule = Callable[[RequestFacts, RuleContext], Refusal | None]
 
 
-def _read_only(_: Asked, standing: Standing) -> Refuse | None:
-    return Refuse(errors.ReadOnly, "this bridge is set to change nothing") if standing.read_only else None
+def _read_only(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    return Refusal(errors.ReadOnly, "this bridge is set to change nothing") if rule_context.read_only else None
 
 
-def _paper_only(asked: Asked, standing: Standing) -> Refuse | None:
-    if not standing.paper_mode:
+def _paper_only(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if not rule_context.paper_mode:
         return None
-    concerned = asked.accounts | (standing.session_accounts if asked.beyond or not asked.accounts else frozenset())
-    if concerned and all(_is_paper(account, standing) for account in concerned):
+    concerned = facts.accounts | (
+        rule_context.session_accounts if facts.may_concern_other_accounts or not facts.accounts else frozenset()
+    )
+    if concerned and all(_is_paper(account, rule_context) for account in concerned):
         return None
-    return Refuse(errors.PaperOnly, "paper mode, and the account is not known to be a paper account")
+    return Refusal(errors.PaperOnly, "paper mode, and the account is not known to be a paper account")
 
 
-def _is_paper(account: str, standing: Standing) -> bool:
+def _is_paper(account: str, rule_context: RuleContext) -> bool:
     """Whether its id looks like paper and nothing says live; that IBKR calls a login paper makes no other id one."""
-    says_live = False in (standing.session_is_paper, standing.login_is_paper)
+    says_live = False in (rule_context.session_is_paper, rule_context.login_is_paper)
     return not says_live and PAPER_ACCOUNT.fullmatch(account) is not None
 
 
-def _account_allowed(asked: Asked, standing: Standing) -> Refuse | None:
-    if not standing.allowed or (asked.accounts <= standing.allowed and not asked.beyond):
+def _account_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if not rule_context.allowed or (facts.accounts <= rule_context.allowed and not facts.may_concern_other_accounts):
         return None
-    return Refuse(errors.AccountNotAllowed, "an account named in this call is not among the allowed ones")
+    return Refusal(errors.AccountNotAllowed, "an account named in this call is not among the allowed ones")
 
 
-def _paused(_: Asked, standing: Standing) -> Refuse | None:
-    return Refuse(errors.Paused, "trading is paused; only cancels pass") if standing.paused else None
+def _not_paused(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    return Refusal(errors.TradingPaused, "trading is paused; only cancels pass") if rule_context.paused else None
 
 
-def _quantity(asked: Asked, standing: Standing) -> Refuse | None:
-    if standing.max_quantity is None or not _has_size(asked):
+def _quantity_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if rule_context.max_quantity is None or not _has_size(facts):
         return None
-    if asked.sizes and all(size is not None and size <= standing.max_quantity for size in asked.sizes):
+    if facts.sizes and all(size is not None and size <= rule_context.max_quantity for size in facts.sizes):
         return None
-    return Refuse(errors.OrderLimit, f"the order's size is not known to be within {standing.max_quantity}")
+    return Refusal(errors.OrderLimitExceeded, f"the order's size is not known to be within {rule_context.max_quantity}")
 
 
-def _value(asked: Asked, standing: Standing) -> Refuse | None:
-    if standing.max_value is None or not _has_size(asked):
+def _value_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if rule_context.max_value is None or not _has_size(facts):
         return None
-    worth = asked.worth or (None,)
+    worth = facts.order_values or (None,)
     bounded = [each for each in worth if each is not None]
     if len(bounded) < len(worth):
-        return Refuse(errors.OrderLimit, "the order's value cannot be bounded", UNBOUNDED_HINT)
-    if max(bounded) <= standing.max_value:
+        return Refusal(errors.OrderLimitExceeded, "the order's value cannot be bounded", UNBOUNDED_HINT)
+    if max(bounded) <= rule_context.max_value:
         return None
     hint = "IBKR_MAX_ORDER_VALUE is the largest value of one order, in the base currency of its account"
-    return Refuse(errors.OrderLimit, f"the order's value may be larger than {standing.max_value}", hint)
+    return Refusal(errors.OrderLimitExceeded, f"the order's value may be larger than {rule_context.max_value}", hint)
 
 
-def _has_size(asked: Asked) -> bool:
+def _has_size(facts: RequestFacts) -> bool:
     """Whether a call can place or enlarge an order: those we know, and whatever unknown one names a size."""
-    return asked.order in (Order.PLACE, Order.MODIFY, Order.REPLY) or bool(asked.sizes)
+    return facts.operation in (OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.REPLY) or bool(facts.sizes)
 
 
-def _confirmed(asked: Asked, _: Standing) -> Refuse | None:
-    if not asked.everything or CANCEL_ALL in asked.confirmed:
+def _is_confirmed(facts: RequestFacts, _: RuleContext) -> Refusal | None:
+    if not facts.may_cancel_several or CANCEL_ALL in facts.confirmations:
         return None
-    return Refuse(errors.ConfirmNeeded, "the id in this path is not that of one order; IBKR may cancel all of them")
-
-
-def _paid(asked: Asked, standing: Standing) -> Refuse | None:
-    if standing.paid_snapshots:
-        return None
-    return Refuse(
-        errors.WrongScope, "IBKR charges for every such call", "set IBKR_ALLOW_PAID_SNAPSHOTS=yes to allow it"
+    return Refusal(
+        errors.ConfirmationRequired, "the id in this path is not that of one order; IBKR may cancel all of them"
     )
 
 
-ALWAYS: tuple[Rule, ...] = (_read_only, _paper_only, _account_allowed)
-RULES: Mapping[Effect, tuple[Rule, ...]] = {
+def _paid_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if rule_context.paid_snapshots:
+        return None
+    return Refusal(
+        errors.InsufficientScope, "IBKR charges for every such call", "set IBKR_ALLOW_PAID_SNAPSHOTS=yes to allow it"
+    )
+
+
+ALWAYS_APPLY: tuple[Rule, ...] = (_read_only, _paper_only, _account_allowed)
+RULES_BY_EFFECT: Mapping[Effect, tuple[Rule, ...]] = {
     Effect.READ: (),
     Effect.SESSION: (),
-    Effect.COSTS_MONEY: (_paid,),
-    Effect.CHANGE: ALWAYS,
-    Effect.TRADE: (*ALWAYS, _paused, _quantity, _value),
+    Effect.COSTS_MONEY: (_paid_allowed,),
+    Effect.CHANGE: ALWAYS_APPLY,
+    Effect.TRADE: (*ALWAYS_APPLY, _not_paused, _quantity_allowed, _value_allowed),
 }
-OF_ORDERS: Mapping[Order | None, tuple[Rule, ...]] = {  # where a part of an order's life obeys others than its effect
-    Order.CANCEL: (*ALWAYS, _confirmed),
-    Order.ANSWER: (*ALWAYS, _paused),  # it names no size; the order it is about was judged when it was placed
+RULES_BY_OPERATION: Mapping[
+    OrderOperation | None, tuple[Rule, ...]
+] = {  # where a part of an order's life obeys others than its effect
+    OrderOperation.CANCEL: (*ALWAYS_APPLY, _is_confirmed),
+    OrderOperation.ANSWER: (
+        *ALWAYS_APPLY,
+        _not_paused,
+    ),  # it names no size; the order it is about was judged when it was placed
 }
 
 
-def applying(asked: Asked) -> tuple[Rule, ...]:
+def rules_for(facts: RequestFacts) -> tuple[Rule, ...]:
     """The rules a call has to pass; none for a plain read."""
-    if asked.order is Order.REPLY and asked.declines:
-        return ALWAYS
-    return OF_ORDERS.get(asked.order) or RULES[asked.effect]
+    if facts.operation is OrderOperation.REPLY and facts.is_declining:
+        return ALWAYS_APPLY
+    return RULES_BY_OPERATION.get(facts.operation) or RULES_BY_EFFECT[facts.effect]
 
 
-def judge(asked: Asked, standing: Standing) -> Refuse | None:
+def first_refusal(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
     """The first refusal among the rules that apply; None where the call may pass."""
-    for rule in applying(asked):
-        refusal = rule(asked, standing)
+    for rule in rules_for(facts):
+        refusal = rule(facts, rule_context)
         if refusal is not None:
             return refusal
     return None

@@ -10,11 +10,11 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from ibkr_bridge.events import Bus, TradingPaused, TradingResumed
-from ibkr_bridge.state_file import keep
+from ibkr_bridge.events import Bus, PauseCleared, PauseSet
+from ibkr_bridge.state_file import save_json
 
 
-class Pause:
+class TradingPause:
     """Whether new orders are stopped; `path` is None where there is no state directory."""
 
     def __init__(self, path: Path | None, bus: Bus) -> None:
@@ -34,7 +34,7 @@ class Pause:
             return
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.by = "an unreadable pause file"
-        self._bus.announce(TradingPaused(self.by))
+        self._bus.publish(PauseSet(self.by))
 
     @property
     def is_on(self) -> bool:
@@ -45,14 +45,14 @@ class Pause:
         """Stop new orders. Returns whether the pause will outlive a restart."""
         if not self.is_on:
             self.by, self.since = by, now.isoformat(timespec="seconds")
-            self._bus.announce(TradingPaused(by))
-        return self._keep({"by": self.by, "since": self.since}, "the pause will not outlive a restart")
+            self._bus.publish(PauseSet(by))
+        return self._save({"by": self.by, "since": self.since}, "the pause will not outlive a restart")
 
     def clear(self, by: str) -> bool:
         """Let new orders through. Returns whether that will outlive a restart."""
         self.by = self.since = None
-        self._bus.announce(TradingResumed(by))
-        return self._keep(None, "the pause will be back after a restart")
+        self._bus.publish(PauseCleared(by))
+        return self._save(None, "the pause will be back after a restart")
 
-    def _keep(self, told: object, otherwise: str) -> bool:
-        return keep(self._path, told, self._bus, "the pause file", otherwise)
+    def _save(self, told: object, otherwise: str) -> bool:
+        return save_json(self._path, told, self._bus, "the pause file", otherwise)

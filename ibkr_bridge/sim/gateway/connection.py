@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 from ibkr_bridge.sim.gateway.wire import Head, Refusal, read_head
 
-PIECE = 65536
+CHUNK_BYTES = 65536
 
 
 class Hangup(Exception):
     """The connection is to be closed, at once and without a word."""
 
 
-class Talk:
+class SimConnection:
     """What can be read from one client and written to it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +36,7 @@ class Talk:
         if self._held:
             piece, self._held = self._held[:most], self._held[most:]
             return piece
-        return await self._reader.read(min(most, PIECE))
+        return await self._reader.read(min(most, CHUNK_BYTES))
 
     async def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -75,7 +75,7 @@ class Talk:
 
     async def _next_head(self) -> Head | Refusal | None:
         while (found := read_head(self._held)) is None:
-            piece = await self._reader.read(PIECE)
+            piece = await self._reader.read(CHUNK_BYTES)
             if not piece:
                 return None
             self._held += piece

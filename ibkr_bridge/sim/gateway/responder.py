@@ -13,20 +13,20 @@ from http import HTTPStatus
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import HTML, PAGE, Fault, Faults, Side
 from ibkr_bridge.sim.gateway import rules
-from ibkr_bridge.sim.gateway.connection import Hangup, Talk
+from ibkr_bridge.sim.gateway.connection import Hangup, SimConnection
 from ibkr_bridge.sim.gateway.frames import wants_socket
 from ibkr_bridge.sim.gateway.jar import Jar
-from ibkr_bridge.sim.gateway.session_lifecycle import Life
+from ibkr_bridge.sim.gateway.session_lifecycle import SessionLifecycle
 from ibkr_bridge.sim.gateway.sockets import Sockets
 from ibkr_bridge.sim.gateway.upstream import AnswerHead, Call, Exchange, Upstream
 from ibkr_bridge.sim.gateway.wire import Head, Headers, chunk, write_head
-from ibkr_bridge.sim.request_log import OWN_AGENT, Log, Seen
+from ibkr_bridge.sim.request_log import OWN_AGENT, LoggedRequest, RequestLog
 
 GARBLE = b"\x16\x03\x03\x00\x7fno such protocol\x00\xff\r\n\r\n"
 SUCCEEDS = b"Client login succeeds"
 
 
-class Answering:
+class Responder:
     """What one Gateway answers to everybody."""
 
     def __init__(
@@ -37,9 +37,9 @@ class Answering:
         jar: Jar,
         upstream: Upstream,
         sockets: Sockets,
-        life: Life,
+        life: SessionLifecycle,
     ) -> None:
-        self.log = Log()
+        self.log = RequestLog()
         self._clock = clock
         self._faults = faults
         self._settings = settings
@@ -48,7 +48,7 @@ class Answering:
         self._sockets = sockets
         self._life = life
 
-    async def answer(self, head: Head, talk: Talk) -> None:
+    async def answer(self, head: Head, talk: SimConnection) -> None:
         """Answer one request; does not return when it never will.
 
         Raises:
@@ -65,13 +65,13 @@ class Answering:
         if fault is not None and fault.kind == "denied":
             own, fault = rules.DENIED, None
         if own is not None:
-            await self._tell_own(head, talk, own)
+            await self._send_own(head, talk, own)
         else:
             await self._pass_on(head, talk, fault)
         if not head.keeps_alive:
             raise Hangup
 
-    def _own(self, head: Head, talk: Talk) -> rules.Own | None:
+    def _own(self, head: Head, talk: SimConnection) -> rules.Own | None:
         if not rules.is_allowed(self._settings, talk.address):
             return rules.DENIED
         refused = rules.cors_answer(self._settings, head)
@@ -81,8 +81,8 @@ class Answering:
             self._life.walk_again()
         return refused or rules.own_answer(head, self._life.logged_in)
 
-    async def _tell_own(self, head: Head, talk: Talk, own: rules.Own) -> None:
-        self._note(head, await self._swallow(head, talk))
+    async def _send_own(self, head: Head, talk: SimConnection, own: rules.Own) -> None:
+        self._note(head, await self._read_request_body(head, talk))
         pieces = [piece.encode() for piece in own.pieces]
         cors = rules.cors_headers(self._settings, head.get("Origin")) if own.status != 403 else ()
         frame = ("Transfer-Encoding", "chunked") if own.is_chunked else ("Content-Length", str(len(b"".join(pieces))))
@@ -90,28 +90,28 @@ class Answering:
         start = f"HTTP/1.1 {own.status} {own.reason}"
         await talk.write(write_head(start, (*cors, *own.headers, frame)) + (b"" if head.method == "HEAD" else body))
 
-    async def _pass_on(self, head: Head, talk: Talk, fault: Fault | None) -> None:
+    async def _pass_on(self, head: Head, talk: SimConnection, fault: Fault | None) -> None:
         if fault is not None and fault.kind != "late" and not fault.done:
-            self._note(head, await self._swallow(head, talk))
+            self._note(head, await self._read_request_body(head, talk))
             await _spoil(talk, fault)
         late = fault is not None and fault.kind == "late"
         exchange = await self._send_up(head, talk, fault.seconds if fault and late else 0.0)
         answer = await exchange.begun()
         if fault is not None and not late:
             await _spoil(talk, fault, answer, exchange)
-        await self._bring_down(head, talk, answer, exchange)
+        await self._relay_response(head, talk, answer, exchange)
 
-    async def _send_up(self, head: Head, talk: Talk, queued: float) -> Exchange:
+    async def _send_up(self, head: Head, talk: SimConnection, queued: float) -> Exchange:
         if head.path.startswith("/sso"):
             self._jar.sent_by_client(head.get("Cookie"))
         target = rules.upstream_target(head.target)
         headers = rules.upstream_headers(head, "api.ibkr.com", self._jar.header(target.partition("?")[0]))
         own = head.get("User-Agent") == OWN_AGENT
         exchange = self._upstream.begin(Call(head.method, target, headers, head.length, own), queued)
-        self._note(head, await self._swallow(head, talk, exchange))
+        self._note(head, await self._read_request_body(head, talk, exchange))
         return exchange
 
-    async def _swallow(self, head: Head, talk: Talk, exchange: Exchange | None = None) -> bytes:
+    async def _read_request_body(self, head: Head, talk: SimConnection, exchange: Exchange | None = None) -> bytes:
         """Read the body, passing it on as it comes; a chunked one gets no further than its announced length."""
         if head.is_chunked:
             body = await talk.read_chunks()
@@ -129,7 +129,7 @@ class Answering:
                 exchange.body.feed_data(piece)
         return body
 
-    async def _bring_down(self, head: Head, talk: Talk, answer: AnswerHead, exchange: Exchange) -> None:
+    async def _relay_response(self, head: Head, talk: SimConnection, answer: AnswerHead, exchange: Exchange) -> None:
         if head.path.startswith("/sso"):
             self._jar.set_by_ibkr(value for name, value in answer.headers if name.lower() == "set-cookie")
         if rules.is_login(head, answer.status):
@@ -146,7 +146,7 @@ class Answering:
         if framed:
             await talk.write(chunk(b""))
 
-    async def _tell_login(self, talk: Talk, answer: AnswerHead, exchange: Exchange) -> None:
+    async def _tell_login(self, talk: SimConnection, answer: AnswerHead, exchange: Exchange) -> None:
         """Say that the login succeeded, whatever IBKR thinks of it, and begin the Gateway's own part."""
         body = b""
         while (piece := await exchange.pieces.get()) is not None:
@@ -158,10 +158,12 @@ class Answering:
         await talk.write(write_head(start, headers) + moved + chunk(SUCCEEDS) + chunk(b""))
 
     def _note(self, head: Head, body: bytes) -> None:
-        self.log.add(Seen(head.method, head.target, head.headers, body, self._clock.now()))
+        self.log.add(LoggedRequest(head.method, head.target, head.headers, body, self._clock.now()))
 
 
-async def _spoil(talk: Talk, fault: Fault, answer: AnswerHead | None = None, exchange: Exchange | None = None) -> None:
+async def _spoil(
+    talk: SimConnection, fault: Fault, answer: AnswerHead | None = None, exchange: Exchange | None = None
+) -> None:
     """Carry out a fault of the socket: each ends the connection."""
     if fault.kind == "garble":
         await talk.write(GARBLE)
@@ -173,7 +175,7 @@ async def _spoil(talk: Talk, fault: Fault, answer: AnswerHead | None = None, exc
     raise Hangup
 
 
-async def _say_half(talk: Talk, answer: AnswerHead, piece: bytes) -> None:
+async def _say_half(talk: SimConnection, answer: AnswerHead, piece: bytes) -> None:
     headers = (*rules.client_headers(answer.headers), ("Transfer-Encoding", "chunked"))
     half = chunk(piece)[: len(piece) // 2]
     await talk.write(write_head(f"HTTP/1.1 {answer.status} {answer.reason}", headers) + half)

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Faults
-from ibkr_bridge.sim.gateway.connection import Hangup, Talk
+from ibkr_bridge.sim.gateway.connection import Hangup, SimConnection
 from ibkr_bridge.sim.gateway.jar import Jar
-from ibkr_bridge.sim.gateway.responder import Answering
+from ibkr_bridge.sim.gateway.responder import Responder
 from ibkr_bridge.sim.gateway.rules import Settings
-from ibkr_bridge.sim.gateway.session_lifecycle import Life
+from ibkr_bridge.sim.gateway.session_lifecycle import SessionLifecycle
 from ibkr_bridge.sim.gateway.sockets import Sockets
 from ibkr_bridge.sim.gateway.upstream import Upstream
-from ibkr_bridge.sim.request_log import Log
+from ibkr_bridge.sim.request_log import RequestLog
 from ibkr_bridge.sim.tasks import Tasks
 
 CERTIFICATE = Path(__file__).with_name("certificate.pem")
@@ -48,9 +48,9 @@ class Gateway:
         self._work = Tasks()
         self._talks = Tasks()
         self.upstream = Upstream(clock, self._work)
-        self.life = Life(clock, self.upstream, self.jar, tickle_every, auth_delay)
+        self.life = SessionLifecycle(clock, self.upstream, self.jar, tickle_every, auth_delay)
         self._sockets = Sockets(self._work, self.jar.header)
-        self._answering = Answering(
+        self._answering = Responder(
             clock, faults, settings or Settings(), self.jar, self.upstream, self._sockets, self.life
         )
         self._writers: set[asyncio.StreamWriter] = set()
@@ -58,7 +58,7 @@ class Gateway:
         self._door: socket.socket | None = None
 
     @property
-    def log(self) -> Log:
+    def log(self) -> RequestLog:
         """What reached this port."""
         return self._answering.log
 
@@ -114,7 +114,7 @@ class Gateway:
     async def _look_after(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk until either side has had enough; who hangs up is noticed even while waiting for an answer."""
         self._writers.add(writer)
-        talk = self._talks.start(self._converse(Talk(reader, writer)), name="gateway talk")
+        talk = self._talks.start(self._converse(SimConnection(reader, writer)), name="gateway talk")
         gone = self._talks.start(_lost(writer), name="gateway client leaving")
         try:
             await asyncio.wait((talk, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +126,7 @@ class Gateway:
             talk.cancel()
             writer.transport.abort()
 
-    async def _converse(self, talk: Talk) -> None:
+    async def _converse(self, talk: SimConnection) -> None:
         with suppress(Hangup, OSError, ValueError):
             async for head in talk.requests():
                 await self._answering.answer(head, talk)

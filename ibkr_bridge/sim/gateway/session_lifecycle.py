@@ -32,7 +32,7 @@ INTRODUCTION = (
 """Called one after the other once the login is valid, the last only after a login; nobody looks at the answers."""
 
 
-class Life:
+class SessionLifecycle:
     """The Gateway's own calls; at most one keep-alive of each sort runs."""
 
     def __init__(self, clock: SimClock, upstream: Upstream, jar: Jar, tickle_every: float, auth_delay: float) -> None:

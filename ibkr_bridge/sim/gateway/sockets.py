@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 from yarl import URL
 
-from ibkr_bridge.sim.gateway.connection import Hangup, Talk
+from ibkr_bridge.sim.gateway.connection import Hangup, SimConnection
 from ibkr_bridge.sim.gateway.frames import (
     BINARY,
     CLOSE,
@@ -45,7 +45,7 @@ class Sockets:
         self._cookies = cookies
         self._connected = 0
 
-    async def serve(self, head: Head, talk: Talk) -> None:
+    async def serve(self, head: Head, talk: SimConnection) -> None:
         """Look after one client's socket until either end has had enough.
 
         Raises:
@@ -88,7 +88,7 @@ class Sockets:
 class Socket:
     """One client's socket, and IBKR's end of it once there is one."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: SimConnection) -> None:
         self.above: aiohttp.ClientWebSocketResponse | None = None
         self._talk = talk
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.holdings import CASH, worth
 from ibkr_bridge.sim.market.session_calls import SERVER
 from ibkr_bridge.sim.market.world import World
@@ -19,11 +26,11 @@ NO_ACCOUNTS: dict[str, Any] = {"accounts": [], "acctProps": {}, "aliases": {}, "
 SUMMARIES = ("available_funds", "balances", "margins", "market_value")
 
 
-def accounts(world: World, ask: Ask) -> Answer:
+def accounts(world: World, ask: MarketRequest) -> MarketResponse:
     """The accounts one may trade; IBKR wants this asked once in every brokerage session."""
     if world.sessions.brokerage:
         world.sessions.brokerage.accounts_seen = True
-    return ok(described(world))
+    return ok_response(described(world))
 
 
 def described(world: World) -> dict[str, Any]:
@@ -45,22 +52,22 @@ def described(world: World) -> dict[str, Any]:
     }
 
 
-def select(world: World, ask: Ask) -> Answer:
+def select(world: World, ask: MarketRequest) -> MarketResponse:
     """Choose the account that later calls mean."""
     wanted = ask.form.get("acctId")
     if wanted not in world.accounts:
-        return error(500, "Account not found")
+        return error_response(500, "Account not found")
     if wanted == world.selected:
-        return ok({"success": "Account already set"})
+        return ok_response({"success": "Account already set"})
     world.selected = wanted
-    return ok({"set": True, "acctId": wanted})
+    return ok_response({"set": True, "acctId": wanted})
 
 
-def summary(world: World, ask: Ask) -> Answer:
+def summary(world: World, ask: MarketRequest) -> MarketResponse:
     """An account's balances, as numbers."""
     account = ask.parts["account"]
     if account not in world.accounts:
-        return error(400, "Bad Request: invalid account")
+        return error_response(400, "Bad Request: invalid account")
     value = worth(world, account, ask.now)
     body = {
         "accountType": "INDIVIDUAL",
@@ -81,21 +88,21 @@ def summary(world: World, ask: Ask) -> Answer:
         "maintenanceMargin": 0.0,
         "cashBalances": [{"currency": "USD", "balance": CASH, "settledCash": CASH}],
     }
-    return ok(body)
+    return ok_response(body)
 
 
-def part_of_summary(world: World, ask: Ask) -> Answer:
+def part_of_summary(world: World, ask: MarketRequest) -> MarketResponse:
     """One page of the balances, as IBKR writes it for people: text with a currency."""
     account = ask.parts["account"]
     if account not in world.accounts or ask.parts["page"] not in SUMMARIES:
-        return error(400, "Bad Request")
+        return error_response(400, "Bad Request")
     value = f"{worth(world, account, ask.now):,.0f} USD"
-    return ok({"total": {"net_liquidation": value, "cash": f"{CASH:,.0f} USD"}, "securities": {"cash": value}})
+    return ok_response({"total": {"net_liquidation": value, "cash": f"{CASH:,.0f} USD"}, "securities": {"cash": value}})
 
 
-def profit(world: World, ask: Ask) -> Answer:
+def profit(world: World, ask: MarketRequest) -> MarketResponse:
     """Profit and loss for each account and model; empty until the accounts are there."""
-    return ok({"upnl": profits(world, ask.now)})
+    return ok_response({"upnl": profits(world, ask.now)})
 
 
 def profits(world: World, now: float) -> dict[str, dict[str, Any]]:
@@ -116,9 +123,9 @@ def profits(world: World, now: float) -> dict[str, dict[str, Any]]:
 
 
 ROUTES = (
-    Route("GET", "/iserver/accounts", accounts, Needs.BROKERAGE, cold=NO_ACCOUNTS),
-    Route("POST", "/iserver/account", select, Needs.ACCOUNTS),
-    Route("GET", "/iserver/account/pnl/partitioned", profit, Needs.BROKERAGE, cold={"upnl": {}}),
-    Route("GET", "/iserver/account/{account}/summary", summary, Needs.ACCOUNTS, cold={}),
-    Route("GET", "/iserver/account/{account}/summary/{page}", part_of_summary, Needs.ACCOUNTS, cold={}),
+    Route("GET", "/iserver/accounts", accounts, RequiredSession.BROKERAGE, cold=NO_ACCOUNTS),
+    Route("POST", "/iserver/account", select, RequiredSession.ACCOUNTS),
+    Route("GET", "/iserver/account/pnl/partitioned", profit, RequiredSession.BROKERAGE, cold={"upnl": {}}),
+    Route("GET", "/iserver/account/{account}/summary", summary, RequiredSession.ACCOUNTS, cold={}),
+    Route("GET", "/iserver/account/{account}/summary/{page}", part_of_summary, RequiredSession.ACCOUNTS, cold={}),
 )

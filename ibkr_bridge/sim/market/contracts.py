@@ -5,7 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.quotes import INSTRUMENTS, Instrument
 from ibkr_bridge.sim.market.world import World
 
@@ -13,115 +20,123 @@ MONTHS = "JUL26;SEP26;DEC26"
 MAX_CONIDS = 200
 
 
-def search(world: World, ask: Ask) -> Answer:
+def search(world: World, ask: MarketRequest) -> MarketResponse:
     """Instruments by symbol or name; must come before strikes and info of the same symbol."""
     symbol = str(ask.query.get("symbol") or ask.form.get("symbol") or "")
     found = world.quotes.named(symbol)
     if not found:
-        return error(500, "No symbol found")
+        return error_response(500, "No symbol found")
     if world.sessions.brokerage:
         world.sessions.brokerage.searched.update(each.conid for each in found)
-    return ok([_found(each) for each in found])
+    return ok_response([_found(each) for each in found])
 
 
-def strikes(world: World, ask: Ask) -> Answer:
+def strikes(world: World, ask: MarketRequest) -> MarketResponse:
     """Strikes around the price; empty unless the symbol was searched for."""
     what = _one(world, ask.query.get("conid", ""))
     if what is None or not ask.query.get("month"):
-        return error(400, "Bad Request: conid or month")
+        return error_response(400, "Bad Request: conid or month")
     if not world.was_searched(what.conid):
-        return ok({"call": [], "put": []})
+        return ok_response({"call": [], "put": []})
     around = [what.price + Decimal(5 * step) for step in range(-5, 6)]
-    return ok({"call": around, "put": around})
+    return ok_response({"call": around, "put": around})
 
 
-def info(world: World, ask: Ask) -> Answer:
+def info(world: World, ask: MarketRequest) -> MarketResponse:
     """One derivative, or the instrument itself; unknown unless the symbol was searched for."""
     what = _one(world, ask.query.get("conid", ""))
     if what is None or not world.was_searched(what.conid):
-        return error(500, "no contracts retrieved")
-    return ok([_described(what)])
+        return error_response(500, "no contracts retrieved")
+    return ok_response([_described(what)])
 
 
-def details(world: World, ask: Ask) -> Answer:
+def details(world: World, ask: MarketRequest) -> MarketResponse:
     """One contract."""
     what = _one(world, ask.parts["conid"])
-    return error(500, "Contract not found") if what is None else ok(_described(what))
+    return error_response(500, "Contract not found") if what is None else ok_response(_described(what))
 
 
-def details_and_rules(world: World, ask: Ask) -> Answer:
+def details_and_rules(world: World, ask: MarketRequest) -> MarketResponse:
     """One contract with its trading rules."""
     what = _one(world, ask.parts["conid"])
-    return error(500, "Contract not found") if what is None else ok(_described(what) | {"rules": _rules(what)})
+    return (
+        error_response(500, "Contract not found")
+        if what is None
+        else ok_response(_described(what) | {"rules": _rules(what)})
+    )
 
 
-def rules(world: World, ask: Ask) -> Answer:
+def rules(world: World, ask: MarketRequest) -> MarketResponse:
     """What orders a contract takes."""
     what = _one(world, str(ask.form.get("conid", "")))
-    return error(500, "Contract not found") if what is None else ok(_rules(what))
+    return error_response(500, "Contract not found") if what is None else ok_response(_rules(what))
 
 
-def algos(world: World, ask: Ask) -> Answer:
+def algos(world: World, ask: MarketRequest) -> MarketResponse:
     """Order algorithms; the first answer is thin."""
     first = world.is_first(f"algos {ask.parts['conid']}")
-    return ok({"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]})
+    return ok_response(
+        {"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]}
+    )
 
 
-def definitions(world: World, ask: Ask) -> Answer:
+def definitions(world: World, ask: MarketRequest) -> MarketResponse:
     """Several contracts at once, 200 at most."""
     given = ask.query.get("conids") or ",".join(str(each) for each in ask.form.get("conids", []))
     conids = [conid for conid in given.split(",") if conid]
     if not conids or len(conids) > MAX_CONIDS:
-        return error(400, "Bad Request: conids")
+        return error_response(400, "Bad Request: conids")
     found = [what for conid in conids if (what := _one(world, conid))]
-    return ok({"secdef": [_defined(what) for what in found]})
+    return ok_response({"secdef": [_defined(what) for what in found]})
 
 
-def stocks(world: World, ask: Ask) -> Answer:
+def stocks(world: World, ask: MarketRequest) -> MarketResponse:
     """Stocks by symbol."""
     symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
     if not symbols:
-        return error(400, "Bad Request: symbols")
-    return ok({symbol: [_stock(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols})
+        return error_response(400, "Bad Request: symbols")
+    return ok_response(
+        {symbol: [_stock(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols}
+    )
 
 
-def futures(world: World, ask: Ask) -> Answer:
+def futures(world: World, ask: MarketRequest) -> MarketResponse:
     """Futures by the symbol of what lies under them."""
     symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
     found = {symbol: [_future(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
-    return ok({symbol: rows for symbol, rows in found.items() if rows})
+    return ok_response({symbol: rows for symbol, rows in found.items() if rows})
 
 
-def all_conids(world: World, ask: Ask) -> Answer:
+def all_conids(world: World, ask: MarketRequest) -> MarketResponse:
     """Everything listed at an exchange."""
     exchange = ask.query.get("exchange", "")
     found = [each for each in INSTRUMENTS if each.exchange == exchange]
-    return ok([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in found])
+    return ok_response([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in found])
 
 
-def schedule(world: World, ask: Ask) -> Answer:
+def schedule(world: World, ask: MarketRequest) -> MarketResponse:
     """When it is traded."""
     hours = [{"openingTime": "0930", "closingTime": "1600", "prop": "LIQUID"}]
     day = {"tradingScheduleDate": world.calendar.at(ask.now).strftime("%Y%m%d"), "sessions": hours, "tradingtimes": []}
-    return ok(
+    return ok_response(
         [{"id": "p1", "tradeVenueId": "v1", "exchange": "NASDAQ", "timezone": "America/New_York", "schedules": [day]}]
     )
 
 
-def pairs(world: World, ask: Ask) -> Answer:
+def pairs(world: World, ask: MarketRequest) -> MarketResponse:
     """Currency pairs of one currency."""
     currency = ask.query.get("currency", "")
     eur = {"symbol": "EUR.USD", "conid": 12087792, "ccyPair": "EUR"}
-    return ok({currency: [eur]} if currency in ("USD", "EUR") else {})
+    return ok_response({currency: [eur]} if currency in ("USD", "EUR") else {})
 
 
-def rate(world: World, ask: Ask) -> Answer:
+def rate(world: World, ask: MarketRequest) -> MarketResponse:
     """What one currency costs in another."""
     source, target = ask.query.get("source"), ask.query.get("target")
     dollars = {"USD": Decimal(1), "EUR": world.quotes.last(12087792, ask.now)}
     if source not in dollars or target not in dollars:
-        return error(500, "Invalid currency")
-    return ok({"rate": round(dollars[source] / dollars[target], 6)})
+        return error_response(500, "Invalid currency")
+    return ok_response({"rate": round(dollars[source] / dollars[target], 6)})
 
 
 def _one(world: World, conid: str) -> Instrument | None:
@@ -213,15 +228,15 @@ def _future(what: Instrument) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("GET POST", "/iserver/secdef/search", search, Needs.BROKERAGE),
-    Route("GET", "/iserver/secdef/strikes", strikes, Needs.BROKERAGE),
-    Route("GET", "/iserver/secdef/info", info, Needs.BROKERAGE),
-    Route("POST", "/iserver/contract/rules", rules, Needs.BROKERAGE),
-    Route("GET", "/iserver/contract/{conid}/info", details, Needs.BROKERAGE),
-    Route("GET", "/iserver/contract/{conid}/info-and-rules", details_and_rules, Needs.BROKERAGE),
-    Route("GET", "/iserver/contract/{conid}/algos", algos, Needs.BROKERAGE),
-    Route("GET", "/iserver/currency/pairs", pairs, Needs.BROKERAGE),
-    Route("GET", "/iserver/exchangerate", rate, Needs.BROKERAGE),
+    Route("GET POST", "/iserver/secdef/search", search, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/secdef/strikes", strikes, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/secdef/info", info, RequiredSession.BROKERAGE),
+    Route("POST", "/iserver/contract/rules", rules, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/info", details, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/info-and-rules", details_and_rules, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/contract/{conid}/algos", algos, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/currency/pairs", pairs, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/exchangerate", rate, RequiredSession.BROKERAGE),
     Route("GET POST", "/trsrv/secdef", definitions),
     Route("GET", "/trsrv/secdef/schedule", schedule),
     Route("GET", "/trsrv/stocks", stocks),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 JSON = "application/json;charset=utf-8"
 
 
-class Needs(IntEnum):
+class RequiredSession(IntEnum):
     """What must stand before a call is served; each includes those before it."""
 
     NOTHING = 0
@@ -30,7 +30,7 @@ class Needs(IntEnum):
 
 
 @dataclass(frozen=True)
-class Ask:
+class MarketRequest:
     """One call: `path` is the part behind /v1/api, percent-escapes resolved."""
 
     method: str
@@ -58,7 +58,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MarketResponse:
     """What goes back; `headers` beside the content type."""
 
     status: int
@@ -67,17 +67,17 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def ok(body: object, status: int = 200) -> Answer:
+def ok_response(body: object, status: int = 200) -> MarketResponse:
     """An answer in JSON; Decimals become plain numbers, as IBKR writes them."""
-    return Answer(status, json.dumps(body, default=float, separators=(",", ":")).encode())
+    return MarketResponse(status, json.dumps(body, default=float, separators=(",", ":")).encode())
 
 
-def error(status: int, message: str) -> Answer:
+def error_response(status: int, message: str) -> MarketResponse:
     """The usual way IBKR says no."""
-    return ok({"error": message}, status)
+    return ok_response({"error": message}, status)
 
 
-Handler = Callable[["World", Ask], Answer]
+Handler = Callable[["World", MarketRequest], MarketResponse]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Route:
     methods: str
     pattern: str
     handler: Handler
-    needs: Needs = Needs.LOGIN
+    needs: RequiredSession = RequiredSession.LOGIN
     cold: object = None
 
     def match(self, method: str, path: str) -> Mapping[str, str] | None:

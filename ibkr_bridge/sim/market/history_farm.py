@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.misc_calls import scan
 from ibkr_bridge.sim.market.quote_calls import history
 from ibkr_bridge.sim.market.world import World
 
 
-def init(world: World, ask: Ask) -> Answer:
+def init(world: World, ask: MarketRequest) -> MarketResponse:
     """Open it for this login."""
     login = world.sessions.login(ask.login, ask.now)
     if login is not None:
         login.farm_open = True
-    return ok({"authenticated": True})
+    return ok_response({"authenticated": True})
 
 
-def farm_history(world: World, ask: Ask) -> Answer:
+def farm_history(world: World, ask: MarketRequest) -> MarketResponse:
     """Candles."""
-    return history(world, ask) if _is_open(world, ask) else error(404, "Not found")
+    return history(world, ask) if _is_open(world, ask) else error_response(404, "Not found")
 
 
-def farm_scan(world: World, ask: Ask) -> Answer:
+def farm_scan(world: World, ask: MarketRequest) -> MarketResponse:
     """What a scanner finds."""
-    return scan(world, ask) if _is_open(world, ask) else error(404, "Not found")
+    return scan(world, ask) if _is_open(world, ask) else error_response(404, "Not found")
 
 
-def _is_open(world: World, ask: Ask) -> bool:
+def _is_open(world: World, ask: MarketRequest) -> bool:
     login = world.sessions.login(ask.login, ask.now)
     return login is not None and login.farm_open
 
 
 ROUTES = (
-    Route("POST", "/hmds/auth/init", init, Needs.LOGIN),
-    Route("GET", "/hmds/history", farm_history, Needs.LOGIN),
-    Route("POST", "/hmds/scanner", farm_scan, Needs.LOGIN),
+    Route("POST", "/hmds/auth/init", init, RequiredSession.LOGIN),
+    Route("GET", "/hmds/history", farm_history, RequiredSession.LOGIN),
+    Route("POST", "/hmds/scanner", farm_scan, RequiredSession.LOGIN),
 )

@@ -11,7 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_bridge.sim.market.book import Order, Trade
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.world import World
 
 COLD: dict[str, Any] = {"orders": [], "snapshot": False}
@@ -31,21 +38,21 @@ FILTERS = {
 }
 
 
-def live(world: World, ask: Ask) -> Answer:
+def live(world: World, ask: MarketRequest) -> MarketResponse:
     """Today's orders of all accounts."""
     wanted = [name for name in ask.query.get("filters", "").split(",") if name]
     if any(name not in FILTERS for name in wanted):  # CamelCase, for instance
-        return error(500, "Internal Server Error")
+        return error_response(500, "Internal Server Error")
     forced = ask.query.get("force") == "true"
     if world.sessions.brokerage and (wanted or forced):
         world.sessions.brokerage.orders_silent = bool(wanted)
     listed = _listed(world, ask.now, forced=forced)
     if listed is None:
-        return ok(COLD)
+        return ok_response(COLD)
     states = {FILTERS[name] for name in wanted} - {""}
     account = ask.query.get("accountId")
     orders = [each for each in listed if account in (None, each.account) and (not states or each.state in states)]
-    return ok({"orders": [row(world, each) for each in orders[:MOST]], "snapshot": True})
+    return ok_response({"orders": [row(world, each) for each in orders[:MOST]], "snapshot": True})
 
 
 def _listed(world: World, now: float, *, forced: bool) -> list[Order] | None:
@@ -63,17 +70,17 @@ def _listed(world: World, now: float, *, forced: bool) -> list[Order] | None:
     return session.orders
 
 
-def status(world: World, ask: Ask) -> Answer:
+def status(world: World, ask: MarketRequest) -> MarketResponse:
     """One order; 503 when IBKR does not keep it any more."""
     number = ask.parts["order"]
     order = world.book.find(int(number), ask.now) if number.isdigit() else None
-    return error(503, "Service Unavailable") if order is None else ok(_status(world, order))
+    return error_response(503, "Service Unavailable") if order is None else ok_response(_status(world, order))
 
 
-def trades(world: World, ask: Ask) -> Answer:
+def trades(world: World, ask: MarketRequest) -> MarketResponse:
     """Today's executions."""
     world.book.orders(ask.now)
-    return ok([execution(world, trade) for trade in world.book.trades])
+    return ok_response([execution(world, trade) for trade in world.book.trades])
 
 
 def row(world: World, order: Order) -> dict[str, Any]:
@@ -171,7 +178,7 @@ def execution(world: World, trade: Trade) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("GET", "/iserver/account/orders", live, Needs.ACCOUNTS, cold=COLD),
-    Route("GET", "/iserver/account/order/status/{order}", status, Needs.ACCOUNTS),
-    Route("GET", "/iserver/account/trades", trades, Needs.ACCOUNTS, cold=[]),
+    Route("GET", "/iserver/account/orders", live, RequiredSession.ACCOUNTS, cold=COLD),
+    Route("GET", "/iserver/account/order/status/{order}", status, RequiredSession.ACCOUNTS),
+    Route("GET", "/iserver/account/trades", trades, RequiredSession.ACCOUNTS, cold=[]),
 )

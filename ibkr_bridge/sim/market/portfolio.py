@@ -9,53 +9,55 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import MarketRequest, MarketResponse, Route, error_response, ok_response
 from ibkr_bridge.sim.market.holdings import CASH, Holding, holdings, worth
 from ibkr_bridge.sim.market.world import World
 
 PAGE = 100
 
 
-def accounts(world: World, ask: Ask) -> Answer:
+def accounts(world: World, ask: MarketRequest) -> MarketResponse:
     """The accounts one may look at."""
     login = world.sessions.login(ask.login, ask.now)
     if login:
         login.portfolio_seen = True
-    return ok([_meta(world, account) for account in world.accounts])
+    return ok_response([_meta(world, account) for account in world.accounts])
 
 
-def meta(world: World, ask: Ask) -> Answer:
+def meta(world: World, ask: MarketRequest) -> MarketResponse:
     """One account's nature."""
-    return ok(_meta(world, ask.parts["account"]))
+    return ok_response(_meta(world, ask.parts["account"]))
 
 
-def positions(world: World, ask: Ask) -> Answer:
+def positions(world: World, ask: MarketRequest) -> MarketResponse:
     """One page of positions; past the last one, an empty page."""
     page = ask.parts.get("page", "0")
     if not page.isdigit():
-        return error(400, "Bad Request: page")
+        return error_response(400, "Bad Request: page")
     start = int(page) * PAGE
     held = holdings(world, ask.parts["account"], ask.now)[start : start + PAGE]
-    return ok([_position(world, ask, each) for each in held])
+    return ok_response([_position(world, ask, each) for each in held])
 
 
-def position(world: World, ask: Ask) -> Answer:
+def position(world: World, ask: MarketRequest) -> MarketResponse:
     """What an account holds of one thing."""
     held = holdings(world, ask.parts["account"], ask.now)
-    return ok([_position(world, ask, each) for each in held if str(each.conid) == ask.parts["conid"]])
+    return ok_response([_position(world, ask, each) for each in held if str(each.conid) == ask.parts["conid"]])
 
 
-def everywhere(world: World, ask: Ask) -> Answer:
+def everywhere(world: World, ask: MarketRequest) -> MarketResponse:
     """What each account holds of one thing."""
     found = {}
     for account in world.accounts:
-        one = Ask(ask.method, ask.path, ask.query, ask.body, ask.login, ask.now, {"account": account, **ask.parts})
+        one = MarketRequest(
+            ask.method, ask.path, ask.query, ask.body, ask.login, ask.now, {"account": account, **ask.parts}
+        )
         held = holdings(world, account, ask.now)
         found[account] = [_position(world, one, each) for each in held if str(each.conid) == ask.parts["conid"]]
-    return ok({account: rows for account, rows in found.items() if rows})
+    return ok_response({account: rows for account, rows in found.items() if rows})
 
 
-def summary(world: World, ask: Ask) -> Answer:
+def summary(world: World, ask: MarketRequest) -> MarketResponse:
     """The balances, each with its currency and time."""
     value = worth(world, ask.parts["account"], ask.now)
     amounts = {
@@ -70,16 +72,16 @@ def summary(world: World, ask: Ask) -> Answer:
     }
     texts = {"accountcode": ask.parts["account"], "accounttype": "INDIVIDUAL"}
     body = {key: _sum(world, ask, amount, None) for key, amount in amounts.items()}
-    return ok(body | {key: _sum(world, ask, Decimal(), text) for key, text in texts.items()})
+    return ok_response(body | {key: _sum(world, ask, Decimal(), text) for key, text in texts.items()})
 
 
-def ledger(world: World, ask: Ask) -> Answer:
+def ledger(world: World, ask: MarketRequest) -> MarketResponse:
     """Cash for each currency, and in all under BASE."""
     value = worth(world, ask.parts["account"], ask.now)
-    return ok({currency: _purse(world, ask, currency, value) for currency in ("USD", "BASE")})
+    return ok_response({currency: _purse(world, ask, currency, value) for currency in ("USD", "BASE")})
 
 
-def allocation(world: World, ask: Ask) -> Answer:
+def allocation(world: World, ask: MarketRequest) -> MarketResponse:
     """Where the money is, by kind, sector and group."""
     account = ask.parts.get("account", world.accounts[0])
     long = worth(world, account, ask.now) - CASH
@@ -88,7 +90,7 @@ def allocation(world: World, ask: Ask) -> Answer:
         "sector": {"long": {"Technology": long}, "short": {}},
         "group": {"long": {"Computers": long}, "short": {}},
     }
-    return ok(body)
+    return ok_response(body)
 
 
 def _meta(world: World, account: str) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _meta(world: World, account: str) -> dict[str, Any]:
     }
 
 
-def _position(world: World, ask: Ask, held: Holding) -> dict[str, Any]:
+def _position(world: World, ask: MarketRequest, held: Holding) -> dict[str, Any]:
     what, price = world.quotes.instrument(held.conid), world.quotes.last(held.conid, ask.now)
     return {
         "acctId": ask.parts["account"],
@@ -147,12 +149,12 @@ def _position(world: World, ask: Ask, held: Holding) -> dict[str, Any]:
     }
 
 
-def _sum(world: World, ask: Ask, amount: Decimal, text: str | None) -> dict[str, Any]:
+def _sum(world: World, ask: MarketRequest, amount: Decimal, text: str | None) -> dict[str, Any]:
     time = {"timestamp": world.calendar.ms(ask.now), "severity": 0}
     return {"amount": amount, "currency": "USD" if text is None else None, "isNull": False, "value": text, **time}
 
 
-def _purse(world: World, ask: Ask, currency: str, value: Decimal) -> dict[str, Any]:
+def _purse(world: World, ask: MarketRequest, currency: str, value: Decimal) -> dict[str, Any]:
     return {
         "commoditymarketvalue": 0.0,
         "futuremarketvalue": 0.0,
@@ -186,6 +188,6 @@ ROUTES = (
     Route("GET", "/portfolio/{account}/positions/{page}", positions, cold=[]),
     Route("POST", "/portfolio/{account}/positions/invalidate", positions, cold=[]),
     Route("GET", "/portfolio/{account}/position/{conid}", position, cold=[]),
-    Route("GET", "/portfolio/{account}/combo/positions", lambda world, ask: ok([]), cold=[]),
+    Route("GET", "/portfolio/{account}/combo/positions", lambda world, ask: ok_response([]), cold=[]),
     Route("GET", "/portfolio2/{account}/positions", positions, cold=[]),
 )

@@ -43,7 +43,7 @@ class Prompt:
     session: Brokerage | None
 
 
-class Desk:
+class QuestionDesk:
     """At most one question at a time, as IBKR keeps it for a user."""
 
     def __init__(self) -> None:
@@ -51,7 +51,9 @@ class Desk:
         self._pending: Pending | None = None
         self._prompts: dict[tuple[int, str], Prompt] = {}
 
-    def hang(self, changes: list[Change], confirmed: frozenset[str], asked: str, session: Brokerage | None) -> Pending:
+    def open_question(
+        self, changes: list[Change], confirmed: frozenset[str], asked: str, session: Brokerage | None
+    ) -> Pending:
         """Let a question hang, under a new id."""
         self._asked += 1
         self._pending = Pending(str(uuid.uuid5(SPACE, str(self._asked))), changes, confirmed, asked, session)
@@ -60,7 +62,7 @@ class Desk:
     def take(self, number: str, session: Brokerage | None) -> Pending | None:
         """The question of that id, if it still hangs in this session. Whatever hung is gone afterwards."""
         pending = self._pending
-        self.forget()
+        self.clear()
         return pending if pending and pending.id == number and pending.session is session else None
 
     def prompt(self, number: int, changes: list[Change], session: Brokerage | None) -> Prompt:
@@ -75,6 +77,6 @@ class Desk:
         prompt = self._prompts.pop((number, request), None)
         return prompt if prompt and prompt.session is session else None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Another order call came in between."""
         self._pending = None

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.lines import Lines
 from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World
@@ -57,24 +64,24 @@ ABOUT = {"server_id": "q0", "6119": "q0", "6509": "RpB"}
 """Which server tells, and how good its quotes are."""
 
 
-def snapshot(world: World, ask: Ask) -> Answer:
+def snapshot(world: World, ask: MarketRequest) -> MarketResponse:
     """Quotes of several instruments; rows never seen before come without their fields."""
     conids = re.findall(r"\d+", ",".join(part.partition("@")[0] for part in ask.query.get("conids", "").split(",")))
     fields = [field for field in ask.query.get("fields", "").split(",") if field]
     if not conids:
-        return error(400, "Bad Request: empty conids")
+        return error_response(400, "Bad Request: empty conids")
     if len(conids) > MAX_CONIDS or len(fields) > MAX_FIELDS:
-        return error(400, "Bad Request: too many conids or fields")
-    return ok([_row(world, int(conid), fields, ask.now) for conid in conids])
+        return error_response(400, "Bad Request: too many conids or fields")
+    return ok_response([_row(world, int(conid), fields, ask.now) for conid in conids])
 
 
-def history(world: World, ask: Ask) -> Answer:
+def history(world: World, ask: MarketRequest) -> MarketResponse:
     """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
     what = _instrument(world, ask.query.get("conid", ""))
     if what is None:
-        return error(400, "Bad Request: no such conid")
+        return error_response(400, "Bad Request: no such conid")
     drawn = chart(world, what, ask.query, ask.now)
-    return error(500, "Chart data unavailable") if drawn is None else ok(drawn)
+    return error_response(500, "Chart data unavailable") if drawn is None else ok_response(drawn)
 
 
 def chart(world: World, what: Instrument, asked: Mapping[str, str], now: float) -> dict[str, Any] | None:
@@ -88,19 +95,19 @@ def chart(world: World, what: Instrument, asked: Mapping[str, str], now: float) 
     return _chart(what, asked, data, world.calendar.at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
 
 
-def unsubscribe(world: World, ask: Ask) -> Answer:
+def unsubscribe(world: World, ask: MarketRequest) -> MarketResponse:
     """Give one line back."""
     lines = _lines(world)
     conid = ask.form.get("conid")
     if not isinstance(conid, int) or not lines.give_back(conid):
-        return error(500, "unknown")
-    return ok({"success": True})
+        return error_response(500, "unknown")
+    return ok_response({"success": True})
 
 
-def unsubscribe_all(world: World, ask: Ask) -> Answer:
+def unsubscribe_all(world: World, ask: MarketRequest) -> MarketResponse:
     """Give all lines back."""
     _lines(world).clear()
-    return ok({"unsubscribed": True})
+    return ok_response({"unsubscribed": True})
 
 
 def _row(world: World, conid: int, fields: list[str], now: float) -> dict[str, Any]:
@@ -178,8 +185,8 @@ def _chart(
 
 
 ROUTES = (
-    Route("GET", "/iserver/marketdata/snapshot", snapshot, Needs.ACCOUNTS, cold=[]),
-    Route("GET", "/iserver/marketdata/history", history, Needs.BROKERAGE),
-    Route("POST", "/iserver/marketdata/unsubscribe", unsubscribe, Needs.BROKERAGE),
-    Route("GET", "/iserver/marketdata/unsubscribeall", unsubscribe_all, Needs.BROKERAGE),
+    Route("GET", "/iserver/marketdata/snapshot", snapshot, RequiredSession.ACCOUNTS, cold=[]),
+    Route("GET", "/iserver/marketdata/history", history, RequiredSession.BROKERAGE),
+    Route("POST", "/iserver/marketdata/unsubscribe", unsubscribe, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/marketdata/unsubscribeall", unsubscribe_all, RequiredSession.BROKERAGE),
 )

@@ -16,22 +16,31 @@ from aiohttp import web
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Faults, Side
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok, read_path, read_query
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+    read_path,
+    read_query,
+)
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
 from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream, is_socket
 from ibkr_bridge.sim.market.table import ROUTES
 from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
 from ibkr_bridge.sim.market.world import World
-from ibkr_bridge.sim.request_log import OWN_AGENT, Bell, Log, Seen
+from ibkr_bridge.sim.request_log import OWN_AGENT, Bell, LoggedRequest, RequestLog
 
 API = "/v1/api"
-NOT_FOUND = Answer(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)
-NO_LENGTH = Answer(411, b"<HTML><HEAD><TITLE>Length Required</TITLE></HEAD></HTML>", HTML)
-TOO_MANY = error(429, "Too many requests, please try again later.")
-NO_LOGIN = Answer(401, b"Unauthorized", "text/plain")
-NO_BRIDGE = ok({"error": "Bad Request: no bridge", "statusCode": 400}, 400)
-ACCOUNTS_FIRST = error(500, "Please query /accounts first")
+NOT_FOUND = MarketResponse(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)
+NO_LENGTH = MarketResponse(411, b"<HTML><HEAD><TITLE>Length Required</TITLE></HEAD></HTML>", HTML)
+TOO_MANY = error_response(429, "Too many requests, please try again later.")
+NO_LOGIN = MarketResponse(401, b"Unauthorized", "text/plain")
+NO_BRIDGE = ok_response({"error": "Bad Request: no bridge", "statusCode": 400}, 400)
+ACCOUNTS_FIRST = error_response(500, "Please query /accounts first")
 
 SESSION_COOKIE = "x-sess-uuid=0.5a1d4317.1718640000.2f1b6c0; HttpOnly; secure"
 """Set on nearly every answer, without a path; the Gateway never keeps it."""
@@ -51,7 +60,7 @@ class Market:
         quotes_every: float = QUOTES_EVERY,
     ) -> None:
         self.world = world
-        self.log = Log()
+        self.log = RequestLog()
         self.stream = Stream(world, clock, quotes_every)
         self.port = 0
         self._clock = clock
@@ -102,7 +111,7 @@ class Market:
         except ConnectionError:  # half a body: nobody is there to be answered
             return whole(NOT_FOUND)
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
-        seen = Seen(request.method, request.raw_path, headers, body, self._clock.now())
+        seen = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
         self.log.add(seen)
         fault = self._faults.take(Side.MARKET, seen.target, seen.own and not is_socket(request))
         if is_socket(request) and (fault is None or fault.kind == "delay"):
@@ -122,18 +131,18 @@ class Market:
         self._serving.pop(task, None)
         self.bell.ring()
 
-    def _is_logged_in(self, seen: Seen) -> bool:
+    def _is_logged_in(self, seen: LoggedRequest) -> bool:
         return self.world.sessions.login(_cookie(seen, LOGIN_COOKIE), seen.at) is not None
 
-    def answer(self, seen: Seen, fault: str = "") -> Answer:
+    def answer(self, seen: LoggedRequest, fault: str = "") -> MarketResponse:
         """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
         answer = self._judge(seen, fault)
         self.stream.stir()
-        return Answer(
+        return MarketResponse(
             answer.status, answer.body, answer.content_type, (*answer.headers, ("Set-Cookie", SESSION_COOKIE))
         )
 
-    def _judge(self, seen: Seen, fault: str) -> Answer:
+    def _judge(self, seen: LoggedRequest, fault: str) -> MarketResponse:
         path = read_path(seen.path)
         if seen.method in ("POST", "PUT", "PATCH") and seen.header("Content-Length") is None:
             return NO_LENGTH
@@ -145,24 +154,24 @@ class Market:
         for route in table:
             if (parts := route.match(seen.method, path)) is not None:
                 token = _cookie(seen, LOGIN_COOKIE)
-                ask = Ask(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts, fault)
+                ask = MarketRequest(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts, fault)
                 return self._obstacle(route, ask) or route.handler(self.world, ask)
         return NOT_FOUND
 
-    def _obstacle(self, route: Route, ask: Ask) -> Answer | None:
+    def _obstacle(self, route: Route, ask: MarketRequest) -> MarketResponse | None:
         """Why this call is not served now, in the order in which IBKR minds; None if it is."""
         sessions, now = self.world.sessions, ask.now
         login = sessions.login(ask.login, now)
-        if route.needs >= Needs.LOGIN and login is None:
+        if route.needs >= RequiredSession.LOGIN and login is None:
             return NO_LOGIN
-        if route.needs >= Needs.BROKERAGE and not sessions.is_authenticated(now):
+        if route.needs >= RequiredSession.BROKERAGE and not sessions.is_authenticated(now):
             return NO_BRIDGE
         looked = login is not None and login.portfolio_seen
-        warm = sessions.is_established(now) if route.needs >= Needs.BROKERAGE else looked
+        warm = sessions.is_established(now) if route.needs >= RequiredSession.BROKERAGE else looked
         if route.cold is not None and not warm:
-            return ok(route.cold)
+            return ok_response(route.cold)
         seen = sessions.brokerage is not None and sessions.brokerage.accounts_seen
-        return ACCOUNTS_FIRST if route.needs >= Needs.ACCOUNTS and not seen else None
+        return ACCOUNTS_FIRST if route.needs >= RequiredSession.ACCOUNTS and not seen else None
 
 
 def _is_clients(request: web.BaseRequest) -> bool:
@@ -170,6 +179,6 @@ def _is_clients(request: web.BaseRequest) -> bool:
     return not gone and not is_socket(request) and request.headers.get("User-Agent") != OWN_AGENT
 
 
-def _cookie(seen: Seen, name: str) -> str | None:
+def _cookie(seen: LoggedRequest, name: str) -> str | None:
     pairs = (pair.strip().partition("=") for pair in (seen.header("Cookie") or "").split(";"))
     return next((value for key, _, value in pairs if key == name), None)

@@ -9,7 +9,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import Answer, Ask, Needs, Route, error, ok
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    RequiredSession,
+    Route,
+    error_response,
+    ok_response,
+)
 from ibkr_bridge.sim.market.world import World
 
 USER = 123456789
@@ -34,12 +41,12 @@ def status_of(world: World, now: float) -> dict[str, Any]:
     }
 
 
-def status(world: World, ask: Ask) -> Answer:
+def status(world: World, ask: MarketRequest) -> MarketResponse:
     """The truth about the brokerage session."""
-    return ok(status_of(world, ask.now))
+    return ok_response(status_of(world, ask.now))
 
 
-def tickle(world: World, ask: Ask) -> Answer:
+def tickle(world: World, ask: MarketRequest) -> MarketResponse:
     """The keep-alive, which also tells everything."""
     login = world.sessions.login(ask.login, ask.now)
     left = login.left(ask.now) if login else 0.0
@@ -51,37 +58,37 @@ def tickle(world: World, ask: Ask) -> Answer:
         "hmds": {"error": "no bridge"},
         "iserver": {"authStatus": status_of(world, ask.now)},
     }
-    return ok(body)
+    return ok_response(body)
 
 
-def init(world: World, ask: Ask) -> Answer:
+def init(world: World, ask: MarketRequest) -> MarketResponse:
     """Open the brokerage session, in the words of the API or in those of the Gateway."""
     form = ask.form
     if "machineId" in form:
-        return ok({"challenge": _hex(f"challenge of {ask.login}")})
+        return ok_response({"challenge": _hex(f"challenge of {ask.login}")})
     if form.get("publish") is not True:
-        return error(500, "publish must be true")
+        return error_response(500, "publish must be true")
     world.sessions.open(ask.now, compete=form.get("compete") is True)
     return status(world, ask)
 
 
-def respond(world: World, ask: Ask) -> Answer:
+def respond(world: World, ask: MarketRequest) -> MarketResponse:
     """The Gateway's response to the challenge; it always competes."""
     world.sessions.open(ask.now, compete=True, at_once=True)
     return status(world, ask)
 
 
-def logout(world: World, ask: Ask) -> Answer:
+def logout(world: World, ask: MarketRequest) -> MarketResponse:
     """End everything; by GET as well as by POST."""
     world.sessions.log_out()
-    return ok({"status": True})
+    return ok_response({"status": True})
 
 
-def validate(world: World, ask: Ask) -> Answer:
+def validate(world: World, ask: MarketRequest) -> MarketResponse:
     """Who is logged in, and for how long."""
     login = world.sessions.login(ask.login, ask.now)
     if login is None:
-        return ok({"RESULT": False}, 401)
+        return ok_response({"RESULT": False}, 401)
     body = {
         "USER_ID": USER,
         "USER_NAME": NAME,
@@ -101,25 +108,25 @@ def validate(world: World, ask: Ask) -> Answer:
         "features": {"env": "PROD", "wlms": True, "realtime": True, "bond": True, "optionChains": True},
         "region": "NJ",
     }
-    return ok(body)
+    return ok_response(body)
 
 
-def login_page(world: World, ask: Ask) -> Answer:
+def login_page(world: World, ask: MarketRequest) -> MarketResponse:
     """What a person sees: one link instead of a password, for this is a game."""
     page = "<html><body><h1>Simulated login</h1><a href='/sso/Dispatcher'>Log in</a></body></html>"
-    return Answer(200, page.encode(), HTML, (("Set-Cookie", "URL_PARAM=forwardTo%3D22; Path=/sso"),))
+    return MarketResponse(200, page.encode(), HTML, (("Set-Cookie", "URL_PARAM=forwardTo%3D22; Path=/sso"),))
 
 
-def dispatcher(world: World, ask: Ask) -> Answer:
+def dispatcher(world: World, ask: MarketRequest) -> MarketResponse:
     """The end of the login pages: cookies, and a redirect with nothing in it."""
     login = world.sessions.log_in(ask.now)
     cookies = (f"XYZAB={login.token}", f"{LOGIN_COOKIE}={login.token}", f"USERID={USER}", "REGION=NJ", "web=1")
     headers = (*(("Set-Cookie", f"{cookie}; Path=/; Secure; HttpOnly") for cookie in cookies),)
-    return Answer(302, b"", HTML, (("Location", "/portal.proxy/v1/portal/"), *headers))
+    return MarketResponse(302, b"", HTML, (("Location", "/portal.proxy/v1/portal/"), *headers))
 
 
 def _said(body: object) -> Any:
-    return lambda world, ask: ok(body)
+    return lambda world, ask: ok_response(body)
 
 
 def _hex(text: str) -> str:
@@ -127,11 +134,11 @@ def _hex(text: str) -> str:
 
 
 SSO_ROUTES = (
-    Route("GET POST", "/sso/Login", login_page, Needs.NOTHING),
-    Route("GET POST", "/sso/Dispatcher", dispatcher, Needs.NOTHING),
-    Route("GET POST", "/sso/Authenticator", _said({"result": True}), Needs.NOTHING),
-    Route("GET POST", "/sso/ping", _said({"result": "true"}), Needs.LOGIN),
-    Route("GET POST", "/sso/Logout", logout, Needs.LOGIN),
+    Route("GET POST", "/sso/Login", login_page, RequiredSession.NOTHING),
+    Route("GET POST", "/sso/Dispatcher", dispatcher, RequiredSession.NOTHING),
+    Route("GET POST", "/sso/Authenticator", _said({"result": True}), RequiredSession.NOTHING),
+    Route("GET POST", "/sso/ping", _said({"result": "true"}), RequiredSession.LOGIN),
+    Route("GET POST", "/sso/Logout", logout, RequiredSession.LOGIN),
 )
 
 ROUTES = (

@@ -15,7 +15,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, RefusedError
 from ibkr_bridge.sim.market.feeds.greetings import LOST, TAKEN, WAITING, greeting, standing
-from ibkr_bridge.sim.market.feeds.protocol import Asked, read
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request
 from ibkr_bridge.sim.market.feeds.quotes import Quote
 from ibkr_bridge.sim.market.feeds.table import BEGINS, ENDS, Begin
 from ibkr_bridge.sim.market.listener import Listener
@@ -158,7 +158,7 @@ class Stream:
     async def _hear(self, listener: Listener, message: WSMessage) -> None:
         kind, text = message.type, message.data
         self.heard.append(text if kind is WSMsgType.TEXT else f"{kind.name} {text!r}")
-        asked = read(text) if kind is WSMsgType.TEXT else None
+        asked = parse_request(text) if kind is WSMsgType.TEXT else None
         now = self._clock.now()
         if text == "tic":
             await listener.say({"topic": "tic", "alive": True, "lastAccessed": self._world.calendar.ms(now)})
@@ -168,7 +168,7 @@ class Stream:
             await self._obey(listener, asked, now)
         self._changed()
 
-    async def _obey(self, listener: Listener, asked: Asked, now: float) -> None:
+    async def _obey(self, listener: Listener, asked: FeedRequest, now: float) -> None:
         if (end := ENDS.get(asked.topic)) is not None:
             for key, feed in tuple(listener.feeds.items()):
                 if feed.asked.topic == end.topic and feed.goes_by(asked.target):
@@ -178,7 +178,7 @@ class Stream:
         elif (begin := BEGINS.get(asked.topic)) is not None:
             await listener.say(*self._begin(listener, begin, asked, now))
 
-    def _begin(self, listener: Listener, begin: Begin, asked: Asked, now: float) -> list[Message]:
+    def _begin(self, listener: Listener, begin: Begin, asked: FeedRequest, now: float) -> list[Message]:
         try:
             feed = begin(self._floor, asked, now)
         except RefusedError as refusal:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Fault
-from ibkr_bridge.sim.market.dispatch import Answer
+from ibkr_bridge.sim.market.dispatch import MarketResponse
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Spoiling:
 
     fault: Fault
     request: web.BaseRequest
-    right: Answer
+    right: MarketResponse
     clock: SimClock
     happen: Callable[[Fault], None]
     """Makes an event happen, by a fault that names it."""
 
 
-def whole(answer: Answer) -> web.Response:
+def whole(answer: MarketResponse) -> web.Response:
     """An answer in one piece with its length, as aiohttp sends it."""
     response = web.Response(status=answer.status, body=answer.body)
     response.headers["Content-Type"] = answer.content_type
@@ -63,7 +63,7 @@ async def _instead(case: Spoiling) -> web.StreamResponse:
     fault = case.fault
     if fault.seconds:
         await case.clock.sleep(fault.seconds)
-    return whole(Answer(fault.status, fault.body.encode(), fault.content_type, tuple(fault.headers.items())))
+    return whole(MarketResponse(fault.status, fault.body.encode(), fault.content_type, tuple(fault.headers.items())))
 
 
 async def _gzip(case: Spoiling) -> web.StreamResponse:
@@ -74,7 +74,7 @@ async def _gzip(case: Spoiling) -> web.StreamResponse:
 async def _big(case: Spoiling) -> web.StreamResponse:
     frame = b'{"filler":"", "end":true}'
     body = frame.replace(b'""', b'"' + b"x" * max(case.fault.size - len(frame), 0) + b'"')
-    return whole(Answer(case.fault.status, body))
+    return whole(MarketResponse(case.fault.status, body))
 
 
 async def _half(case: Spoiling) -> web.StreamResponse:

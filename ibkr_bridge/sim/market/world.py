@@ -7,7 +7,7 @@ from typing import Any
 
 from ibkr_bridge.sim.clock import Calendar
 from ibkr_bridge.sim.market.book import Book
-from ibkr_bridge.sim.market.questions import Desk
+from ibkr_bridge.sim.market.questions import QuestionDesk
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.sessions import Sessions
 
@@ -24,7 +24,7 @@ class World:
     sessions: Sessions
     quotes: Quotes
     book: Book
-    desk: Desk = field(default_factory=Desk)
+    desk: QuestionDesk = field(default_factory=QuestionDesk)
     selected: str = ""
     list_loads_in: float = 0.0
     """Seconds for which the list of orders stays empty after it was first asked for, or cleared."""

@@ -14,17 +14,26 @@ from pathlib import Path
 
 from yarl import URL
 
-from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left, go, nobody, once
-from ibkr_bridge.errors import BridgeError, GatewayGarbled
-from ibkr_bridge.upstream.gateway.connection_pool import Connections
-from ibkr_bridge.upstream.gateway.cookies import Jar
-from ibkr_bridge.upstream.gateway.exchange import Broken, Exchange, Work
+from ibkr_bridge.calls.messages import (
+    Call,
+    OnLateResponse,
+    OnReleased,
+    Precondition,
+    Response,
+    call_once,
+    noop,
+    noop_precondition,
+)
+from ibkr_bridge.errors import BridgeError, GatewayProtocolError
+from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from ibkr_bridge.upstream.gateway.exchange import ConnectionLost, Exchange, Work
 from ibkr_bridge.upstream.gateway.tls import Tls
 
-GHOST_FOR = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
+ABANDONED_FOR_S = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
 
 
-class Gateway:
+class GatewayClient:
     """One Gateway.
 
     Args:
@@ -39,25 +48,25 @@ class Gateway:
     def __init__(
         self,
         address: str,
-        jar: Jar,
+        cookies: CookieStore,
         timeout: float,
         tls: Tls,
-        ghost_for: float = GHOST_FOR,
-        path: Path | None = None,
+        abandoned_for_s: float = ABANDONED_FOR_S,
+        unix_socket: Path | None = None,
     ) -> None:
         self._base = URL(address)
-        self._jar = jar
+        self._cookies = cookies
         self._timeout = timeout
-        self._ghost_for = ghost_for
+        self._ghost_for = abandoned_for_s
         self._ghosts: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._connections = Connections(self._base, tls, path)
+        self._pool = ConnectionPool(self._base, tls, unix_socket)
 
     def __repr__(self) -> str:
-        return f"<Gateway {self._base}, {len(self._ghosts)} ghosts>"
+        return f"<GatewayClient {self._base}, {len(self._ghosts)} ghosts>"
 
     @property
-    def ghosts(self) -> int:
+    def abandoned(self) -> int:
         """Calls given up here that may still hold a slot over there."""
         return len(self._ghosts)
 
@@ -67,53 +76,55 @@ class Gateway:
         for ghost in self._ghosts:
             ghost.cancel()
         await asyncio.gather(*self._ghosts, return_exceptions=True)
-        self._connections.close()
+        self._pool.close()
 
-    async def ask(
+    async def send(
         self,
         call: Call,
-        left: Left = nobody,
-        last_look: LastLook = go,
+        on_released: OnReleased = noop,
+        precondition: Precondition = noop_precondition,
         *,
-        within: float | None = None,
-        late: Late | None = None,
-    ) -> Answer:
+        timeout_s: float | None = None,
+        on_late_response: OnLateResponse | None = None,
+    ) -> Response:
         """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
 
         Args:
             within: the deadline for the head where it differs from the usual one, seconds.
             late: is told an answer that comes after that, if it comes.
         """
-        loop, left = asyncio.get_running_loop(), once(left)
-        until = loop.time() + (within or self._timeout)
+        loop, on_released = asyncio.get_running_loop(), call_once(on_released)
+        until = loop.time() + (timeout_s or self._timeout)
         try:
-            return await self._exchange(left, until - loop.time(), late).run(call, last_look)
-        except Broken as exc:
-            if call.changes or not exc.silent or self._closed:
-                raise self._broken(left) from exc
+            return await self._exchange(on_released, until - loop.time(), on_late_response).run(call, precondition)
+        except ConnectionLost as exc:
+            if call.is_change or not exc.before_response or self._closed:
+                raise self._connection_lost_error(on_released) from exc
         try:
-            return await self._exchange(left, max(0.0, until - loop.time())).run(call, last_look)
-        except Broken as exc:
-            raise self._broken(left) from exc
+            return await self._exchange(on_released, max(0.0, until - loop.time())).run(call, precondition)
+        except ConnectionLost as exc:
+            raise self._connection_lost_error(on_released) from exc
 
-    def _broken(self, left: Left) -> BridgeError:
-        left()
-        return GatewayGarbled("the Gateway broke off before it answered")
+    def _connection_lost_error(self, on_released: OnReleased) -> BridgeError:
+        on_released()
+        return GatewayProtocolError("the Gateway broke off before it answered")
 
-    def _exchange(self, left: Left, patience: float, late: Late | None = None) -> Exchange:
-        return Exchange(self._connections, self._base, self._jar, patience, left, self._linger, late)
+    def _exchange(
+        self, on_released: OnReleased, max_wait_s: float, on_late_response: OnLateResponse | None = None
+    ) -> Exchange:
+        return Exchange(self._pool, self._base, self._cookies, max_wait_s, on_released, self._detach, on_late_response)
 
-    def _linger(self, work: Work, left: Left) -> None:
+    def _detach(self, work: Work, on_released: OnReleased) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
         if self._closed:
-            left()
+            on_released()
             return
-        ghost = asyncio.create_task(self._limited(work), name="ghost")  # outlives the call it belonged to
+        ghost = asyncio.create_task(self._with_time_limit(work), name="ghost")  # outlives the call it belonged to
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)
-        ghost.add_done_callback(lambda _: left())
+        ghost.add_done_callback(lambda _: on_released())
 
-    async def _limited(self, work: Work) -> None:
+    async def _with_time_limit(self, work: Work) -> None:
         with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
             async with asyncio.timeout(self._ghost_for):
                 await work()

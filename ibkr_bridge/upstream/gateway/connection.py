@@ -20,19 +20,19 @@ from aiohttp.streams import StreamReader
 
 STATUS = re.compile(rb"\s*HTTP/1\.[01] (\d{3})")
 HEAD_END = re.compile(rb"\n\r?\n")
-BODILESS = (204, 304)
-ENOUGH = 12  # bytes of an answer's beginning in which its status stands
-LONGEST_HEAD = 16 * 1024  # bytes held back; of more the parser shall judge
+STATUSES_WITHOUT_BODY = (204, 304)
+STATUS_LINE_BYTES = 12  # bytes of an answer's beginning in which its status stands
+MAX_HEAD_BYTES = 16 * 1024  # bytes held back; of more the parser shall judge
 
 
-class GatewayProtocol(ResponseHandler):
+class GatewayConnection(ResponseHandler):
     """One connection to the Gateway."""
 
-    heard = False
+    response_started = False
     """Whether a byte of the present call's answer has come."""
-    _asked = False
+    _is_expecting = False
     _beginning: bytes | None = None  # of an answer, held back until it is plain whether it can have a body
-    _deaf = False
+    _ignore_body = False
 
     @property
     def is_clean(self) -> bool:
@@ -41,17 +41,17 @@ class GatewayProtocol(ResponseHandler):
 
     def send(self, request: bytes) -> None:
         """Send a call, and be ready for its answer."""
-        self._asked, self.heard, self._beginning, self._deaf = True, False, b"", False
+        self._is_expecting, self.response_started, self._beginning, self._ignore_body = True, False, b"", False
         self.set_response_params(read_until_eof=True, auto_decompress=False)  # bodies pass as they are
         if self.transport is not None:
             self.transport.write(request)
 
-    def rest(self) -> bool:
+    def finish_response(self) -> bool:
         """The answer is here, whole. Returns whether another call may travel here: nothing more than that has come."""
-        self._asked = False
+        self._is_expecting = False
         return self.is_clean and self._parser is not None and self._parser.feed_eof() is None
 
-    async def answered(self) -> tuple[RawResponseMessage, StreamReader]:
+    async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
         """The head of the answer, and its body as it comes. What the Gateway says before that (100, 102) is overheard.
 
         Raises:
@@ -65,41 +65,41 @@ class GatewayProtocol(ResponseHandler):
 
     def abort(self) -> None:
         """End the connection without a TLS farewell. Whoever reads the body is told."""
-        self._tell("the connection was ended")
+        self._fail_body("the connection was ended")
         super().abort()
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes to the parser, but nothing behind the head of a 204 or 304."""
-        if not self._asked:
+        if not self._is_expecting:
             self.force_close()
             return
-        self.heard |= bool(data)
-        passed = data if self._beginning is None else self._first(self._beginning + data)
-        if passed is not None and not self._deaf:
+        self.response_started |= bool(data)
+        passed = data if self._beginning is None else self._status_start(self._beginning + data)
+        if passed is not None and not self._ignore_body:
             super().data_received(passed)  # an empty one too: it sets a parser going again that was paused
         if self.exception() is not None:
-            self._tell("what came is no HTTP")
+            self._fail_body("what came is no HTTP")
             if self.transport is not None:
                 self.transport.abort()
 
-    def _tell(self, why: str) -> None:
+    def _fail_body(self, reason: str) -> None:
         if self._payload is not None and not self._payload.is_eof():
-            self._payload.set_exception(aiohttp.ClientPayloadError(why))
+            self._payload.set_exception(aiohttp.ClientPayloadError(reason))
 
-    def _first(self, held: bytes) -> bytes | None:
+    def _status_start(self, held: bytes) -> bytes | None:
         """What of an answer's beginning may go to the parser now; None for nothing yet."""
-        while (found := STATUS.match(held)) and (int(found[1]) < 200 or int(found[1]) in BODILESS):
+        while (found := STATUS.match(held)) and (int(found[1]) < 200 or int(found[1]) in STATUSES_WITHOUT_BODY):
             end = HEAD_END.search(held)
             if end is None:
-                return self._held_back(held, wait=True)
+                return self._hold_back(held, wait=True)
             super().data_received(held[: end.end()])
             held = held[end.end() :]
-            if int(found[1]) in BODILESS:
+            if int(found[1]) in STATUSES_WITHOUT_BODY:
                 self.force_close()
-                self._deaf = True
-        return self._held_back(held, wait=not found and len(held.lstrip()) < ENOUGH)
+                self._ignore_body = True
+        return self._hold_back(held, wait=not found and len(held.lstrip()) < STATUS_LINE_BYTES)
 
-    def _held_back(self, held: bytes, *, wait: bool) -> bytes | None:
-        waits = wait and len(held) <= LONGEST_HEAD
+    def _hold_back(self, held: bytes, *, wait: bool) -> bytes | None:
+        waits = wait and len(held) <= MAX_HEAD_BYTES
         self._beginning = held if waits else None
         return None if waits else held

@@ -17,13 +17,13 @@ from weakref import WeakSet
 import aiohttp
 from yarl import URL
 
-from ibkr_bridge.upstream.gateway.connection import GatewayProtocol
+from ibkr_bridge.upstream.gateway.connection import GatewayConnection
 from ibkr_bridge.upstream.gateway.tls import Tls
 
-REST = 15.0  # seconds a connection may rest; a fresh one costs a millisecond on loopback
+MAX_IDLE_S = 15.0  # seconds a connection may rest; a fresh one costs a millisecond on loopback
 
 
-class Connections:
+class ConnectionPool:
     """All connections to one Gateway.
 
     Args:
@@ -36,16 +36,16 @@ class Connections:
         self._path = path
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
-        self._context = context_of(tls) if address.scheme == "https" else None
-        self._resting: dict[GatewayProtocol, float] = {}  # since when, in the loop's seconds; the longest first
+        self._context = ssl_context(tls) if address.scheme == "https" else None
+        self._resting: dict[GatewayConnection, float] = {}  # since when, in the loop's seconds; the longest first
         self._sweep: asyncio.TimerHandle | None = None
-        self._all: WeakSet[GatewayProtocol] = WeakSet()
+        self._all: WeakSet[GatewayConnection] = WeakSet()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Connections to {self._address}, {len(self._resting)} resting>"
+        return f"<ConnectionPool to {self._address}, {len(self._resting)} resting>"
 
-    def rested(self) -> GatewayProtocol | None:
+    def idle(self) -> GatewayConnection | None:
         """A kept connection that still stands, if there is one."""
         while self._resting:
             connection, _ = self._resting.popitem()
@@ -54,15 +54,15 @@ class Connections:
             connection.abort()
         return None
 
-    def give_back(self, connection: GatewayProtocol) -> None:
+    def release(self, connection: GatewayConnection) -> None:
         """Let a connection rest that a read has done with, unless anything speaks against it."""
-        if self._closed or not connection.rest():
+        if self._closed or not connection.finish_response():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
         self._resting[connection] = loop.time()
         if self._sweep is None:  # one for all: a timer for each would cost more than the rest of this
-            self._sweep = loop.call_later(REST, self._swept, loop)
+            self._sweep = loop.call_later(MAX_IDLE_S, self._close_expired, loop)
 
     def close(self) -> None:
         """Let go of all there are; whoever waits for an answer is told that the connection ended."""
@@ -74,17 +74,17 @@ class Connections:
         for connection in self._all:
             connection.abort()
 
-    def _swept(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_expired(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let go of those that have rested too long; look again when the next one will have."""
         self._sweep = None
         for connection, since in list(self._resting.items()):
-            if loop.time() < since + REST:
-                self._sweep = loop.call_at(since + REST, self._swept, loop)
+            if loop.time() < since + MAX_IDLE_S:
+                self._sweep = loop.call_at(since + MAX_IDLE_S, self._close_expired, loop)
                 return
             del self._resting[connection]
             connection.abort()
 
-    async def made(self) -> GatewayProtocol:
+    async def connect(self) -> GatewayConnection:
         """A fresh connection.
 
         Raises:
@@ -92,7 +92,7 @@ class Connections:
                 at once, is none either.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
-        transport, connection = await self._opened()
+        transport, connection = await self._open()
         self._all.add(connection)
         if self._fingerprint is not None and self._context is not None:
             try:
@@ -106,16 +106,16 @@ class Connections:
             raise ConnectionAbortedError(errno.ECONNABORTED, "the connection is of no use")
         return connection
 
-    async def _opened(self) -> tuple[asyncio.Transport, GatewayProtocol]:
+    async def _open(self) -> tuple[asyncio.Transport, GatewayConnection]:
         loop, host = asyncio.get_running_loop(), self._address.host or ""
-        make = functools.partial(GatewayProtocol, loop)
+        make = functools.partial(GatewayConnection, loop)
         tls: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
         if self._path is not None:
             return await loop.create_unix_connection(make, str(self._path), **tls)
         return await loop.create_connection(make, host, self._address.port or 443, **tls)
 
 
-def context_of(tls: Tls) -> ssl.SSLContext:
+def ssl_context(tls: Tls) -> ssl.SSLContext:
     """What TLS is spoken with; a pinned certificate is checked afterwards."""
     if isinstance(tls, ssl.SSLContext):
         return tls

@@ -19,24 +19,26 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from ibkr_bridge.calls.messages import Answer, Call, LastLook, Late, Left
-from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
-from ibkr_bridge.upstream.gateway.connection import GatewayProtocol
-from ibkr_bridge.upstream.gateway.connection_pool import Connections
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response
+from ibkr_bridge.errors import BridgeError, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
+from ibkr_bridge.upstream.gateway.connection import GatewayConnection
+from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 
-CONNECT_WITHIN = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
+CONNECT_TIMEOUT_S = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
 BODY_FACTOR = 4  # a whole body may take so many times the deadline of one piece
-KEEP = 256 * 1024  # bytes; larger answers are passed on as they come
-KEEP_OF_CHANGES = 8 * 1024 * 1024  # bytes; the answer to an order is held until it is whole, or it is no answer
+MAX_HELD_BYTES = 256 * 1024  # bytes; larger answers are passed on as they come
+MAX_HELD_BYTES_OF_CHANGE = (
+    8 * 1024 * 1024
+)  # bytes; the answer to an order is held until it is whole, or it is no answer
 PIN_HINT = "its certificate is not the one IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE expects"
 
 Work = Callable[[], Coroutine[None, None, None]]
-Linger = Callable[[Work, Left], None]
+Detach = Callable[[Work, OnReleased], None]
 Head = tuple[RawResponseMessage, StreamReader]
 
 
-class Broken(Exception):
+class ConnectionLost(Exception):
     """The connection ended before an answer had come.
 
     Args:
@@ -45,7 +47,7 @@ class Broken(Exception):
 
     def __init__(self, *, silent: bool) -> None:
         super().__init__("the Gateway broke off")
-        self.silent = silent
+        self.before_response = silent
 
 
 class Exchange:
@@ -63,51 +65,51 @@ class Exchange:
 
     def __init__(
         self,
-        connections: Connections,
+        connections: ConnectionPool,
         address: URL,
-        jar: Jar,
-        patience: float,
-        left: Left,
-        linger: Linger,
-        late: Late | None = None,
+        cookies: CookieStore,
+        timeout_s: float,
+        on_released: OnReleased,
+        linger: Detach,
+        on_late_response: OnLateResponse | None = None,
     ) -> None:
         self._connections = connections
         self._address = address
-        self._jar = jar
-        self._patience = patience
-        self._left = left
+        self._cookies = cookies
+        self._max_wait_s = timeout_s
+        self._left = on_released
         self._linger = linger
-        self._tell_late = late
+        self._tell_late = on_late_response
 
-    async def run(self, call: Call, last_look: LastLook) -> Answer:
+    async def run(self, call: Call, precondition: Precondition) -> Response:
         """Send the call and bring its answer, the body whole or its first 256 KiB.
 
         Raises:
             GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
-        connection, raw = await self._prepared(call, last_look)
+        connection, raw = await self._open_and_check(call, precondition)
         try:
             connection.send(raw)
-            message, body = await self._in_time(connection)
-            return await self._collect(call, connection, message, body)
-        except GatewaySilent:
+            message, body = await self._read_head_with_deadline(connection)
+            return await self._read_body(call, connection, message, body)
+        except GatewayTimeout:
             raise  # the connection stays: its late answer is read on
         except BaseException as exc:
-            if not isinstance(exc, Broken):  # which may be sent once more
+            if not isinstance(exc, ConnectionLost):  # which may be sent once more
                 self._left()
             connection.abort()
             raise
 
-    async def _prepared(self, call: Call, last_look: LastLook) -> tuple[GatewayProtocol, bytes]:
+    async def _open_and_check(self, call: Call, precondition: Precondition) -> tuple[GatewayConnection, bytes]:
         """A connection that stands and what goes out on it, after the last look: making one took time, in which much
         can have changed."""
-        connection = None if call.changes else self._connections.rested()
+        connection = None if call.is_change else self._connections.idle()
         try:
-            raw = written(call, self._address.authority, self._jar.header(self._address, call.target))
+            raw = serialise(call, self._address.authority, self._cookies.header(self._address, call.target))
             if connection is None:
-                connection = await self._fresh()
-            await last_look(functools.partial(_check_connection, connection))
+                connection = await self._connect()
+            await precondition(functools.partial(_check_connection, connection))
         except BaseException:  # nothing was sent
             self._left()
             if connection is not None:
@@ -115,73 +117,73 @@ class Exchange:
             raise
         return connection, raw
 
-    async def _fresh(self) -> GatewayProtocol:
+    async def _connect(self) -> GatewayConnection:
         try:
-            async with asyncio.timeout(min(CONNECT_WITHIN, self._patience)):
-                return await self._made()
+            async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self._max_wait_s)):
+                return await self._connect_with_deadline()
         except TimeoutError as exc:
-            raise GatewaySilent("the Gateway takes connections and does not greet") from exc
+            raise GatewayTimeout("the Gateway takes connections and does not greet") from exc
 
-    async def _made(self) -> GatewayProtocol:
+    async def _connect_with_deadline(self) -> GatewayConnection:
         try:
-            return await self._connections.made()
+            return await self._connections.connect()
         except (OSError, aiohttp.ServerFingerprintMismatch) as exc:
-            raise _unreachable(exc) from exc
+            raise _unreachable_error(exc) from exc
 
-    async def _in_time(self, connection: GatewayProtocol) -> Head:
+    async def _read_head_with_deadline(self, connection: GatewayConnection) -> Head:
         try:
-            async with asyncio.timeout(self._patience):
-                return await self._headed(connection)
+            async with asyncio.timeout(self._max_wait_s):
+                return await self._read_head(connection)
         except TimeoutError as exc:
-            self._linger(functools.partial(self._late, connection), self._left)
-            raise GatewaySilent("the Gateway did not answer in time") from exc
+            self._linger(functools.partial(self._read_late, connection), self._left)
+            raise GatewayTimeout("the Gateway did not answer in time") from exc
 
-    async def _late(self, connection: GatewayProtocol) -> None:
+    async def _read_late(self, connection: GatewayConnection) -> None:
         """Read an answer that nobody waits for any more, on a connection that is never used again."""
         try:
-            message, body = await connection.answered()
+            message, body = await connection.read_head()
             if self._tell_late is None:
-                await read_on(body)
+                await drain(body)
             else:
-                self._tell_late(Answer(message.code, message.headers, await read_short(body)))
+                self._tell_late(Response(message.code, message.headers, await read_limited(body)))
         finally:
             connection.abort()
 
-    async def _headed(self, connection: GatewayProtocol) -> Head:
+    async def _read_head(self, connection: GatewayConnection) -> Head:
         try:
-            message, body = await connection.answered()
+            message, body = await connection.read_head()
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            raise Broken(silent=not connection.heard) from exc
+            raise ConnectionLost(silent=not connection.response_started) from exc
         except HttpProcessingError as exc:
-            raise GatewayGarbled("the Gateway answered something that is not HTTP") from exc
+            raise GatewayProtocolError("the Gateway answered something that is not HTTP") from exc
         if message.code < 200:  # 101, which nobody asked for, and numbers that are none
-            raise GatewayGarbled("the Gateway answered with a status that is none")
-        self._jar.took(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
+            raise GatewayProtocolError("the Gateway answered with a status that is none")
+        self._cookies.update(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
         return message, body
 
-    async def _collect(
-        self, call: Call, connection: GatewayProtocol, message: RawResponseMessage, body: StreamReader
-    ) -> Answer:
-        rest = LargeBody(connection, body, self._patience, self._left, self._linger)
+    async def _read_body(
+        self, call: Call, connection: GatewayConnection, message: RawResponseMessage, body: StreamReader
+    ) -> Response:
+        body_stream = StreamedBody(connection, body, self._max_wait_s, self._left, self._linger)
         try:
-            beginning = await rest.beginning(KEEP_OF_CHANGES if call.changes else KEEP)
-        except GatewaySilent:
-            rest.close()
+            beginning = await body_stream.read_start(MAX_HELD_BYTES_OF_CHANGE if call.is_change else MAX_HELD_BYTES)
+        except GatewayTimeout:
+            body_stream.close()
             raise
         if not body.at_eof():
-            return Answer(message.code, message.headers, beginning, rest)
-        self._done(call, connection)
-        return Answer(message.code, message.headers, beginning)
+            return Response(message.code, message.headers, beginning, body_stream)
+        self._return_connection(call, connection)
+        return Response(message.code, message.headers, beginning)
 
-    def _done(self, call: Call, connection: GatewayProtocol) -> None:
+    def _return_connection(self, call: Call, connection: GatewayConnection) -> None:
         self._left()
-        if call.changes:
+        if call.is_change:
             connection.abort()
         else:
-            self._connections.give_back(connection)
+            self._connections.release(connection)
 
 
-class LargeBody:
+class StreamedBody:
     """A body as it comes; what nobody wants of it is still read, as the Gateway still sends it.
 
     Args:
@@ -189,43 +191,48 @@ class LargeBody:
     """
 
     def __init__(
-        self, connection: GatewayProtocol, body: StreamReader, patience: float, left: Left, linger: Linger
+        self,
+        connection: GatewayConnection,
+        body: StreamReader,
+        timeout_s: float,
+        on_released: OnReleased,
+        linger: Detach,
     ) -> None:
         self._connection = connection
         self._body = body
-        self._patience = patience
-        self._left = left
+        self._max_wait_s = timeout_s
+        self._left = on_released
         self._linger = linger
         self._closed = False
 
-    async def beginning(self, most: int) -> bytes:
+    async def read_start(self, most: int) -> bytes:
         """The body whole, or as soon as it is longer than `most` bytes what has come of it.
 
         Raises:
             GatewaySilent, GatewayGarbled: see `Rest.pieces`.
         """
         loop, pieces, size = asyncio.get_running_loop(), [], 0
-        until = loop.time() + self._patience * BODY_FACTOR
+        until = loop.time() + self._max_wait_s * BODY_FACTOR
         while size <= most and not self._body.at_eof():
-            pieces.append(await self._piece(until - loop.time()))
+            pieces.append(await self._next_chunk(until - loop.time()))
             size += len(pieces[-1])
         return b"".join(pieces)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         """See `Rest.pieces`."""
-        while piece := await self._piece(self._patience):
-            yield piece
+        while chunk := await self._next_chunk(self._max_wait_s):
+            yield chunk
 
-    async def _piece(self, left: float) -> bytes:
+    async def _next_chunk(self, left: float) -> bytes:
         try:
             if self._body.is_eof():  # all of it is here: there is nothing to wait for
                 return await self._body.readany()
-            async with asyncio.timeout(min(self._patience, left)):
+            async with asyncio.timeout(min(self._max_wait_s, left)):
                 return await self._body.readany()
         except TimeoutError as exc:
-            raise GatewaySilent("the Gateway stopped in the middle of its answer") from exc
+            raise GatewayTimeout("the Gateway stopped in the middle of its answer") from exc
         except aiohttp.ClientError as exc:
-            raise GatewayGarbled("the Gateway broke off inside its answer") from exc
+            raise GatewayProtocolError("the Gateway broke off inside its answer") from exc
 
     def close(self) -> None:
         """See `Rest.close`."""
@@ -236,31 +243,31 @@ class LargeBody:
             self._connection.abort()
             self._left()
         else:
-            self._linger(self._read_on, self._left)
+            self._linger(self._drain, self._left)
 
-    async def _read_on(self) -> None:
+    async def _drain(self) -> None:
         try:
-            await read_on(self._body)
+            await drain(self._body)
         finally:
             self._connection.abort()
 
 
-async def read_short(body: StreamReader) -> bytes:
+async def read_limited(body: StreamReader) -> bytes:
     """A body to its end; only the beginning of one that is too long to be an answer to an order."""
     pieces, size = [], 0
-    while piece := await body.readany():
-        pieces.append(piece if size < KEEP_OF_CHANGES else b"")
-        size += len(piece)
+    while chunk := await body.readany():
+        pieces.append(chunk if size < MAX_HELD_BYTES_OF_CHANGE else b"")
+        size += len(chunk)
     return b"".join(pieces)
 
 
-async def read_on(body: StreamReader) -> None:
+async def drain(body: StreamReader) -> None:
     """Read a body to its end, for nobody."""
     while await body.readany():
         pass
 
 
-def written(call: Call, host: str, cookies: str) -> bytes:
+def serialise(call: Call, host: str, cookies: str) -> bytes:
     """A call as it goes over the wire: the target exactly as it is, and the body's length, which a POST or PUT says
     even where it has none.
 
@@ -281,7 +288,7 @@ def written(call: Call, host: str, cookies: str) -> bytes:
     return text.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + call.body  # cookies go back as they came
 
 
-def _check_connection(connection: GatewayProtocol) -> None:
+def _check_connection(connection: GatewayConnection) -> None:
     """A connection that ended before anything went out on it is as good as none; a call written to it would be lost.
 
     Raises:
@@ -291,7 +298,7 @@ def _check_connection(connection: GatewayProtocol) -> None:
         raise GatewayUnreachable("the Gateway closed the connection before anything was sent on it")
 
 
-def _unreachable(exc: Exception) -> BridgeError:
+def _unreachable_error(exc: Exception) -> BridgeError:
     if isinstance(exc, (aiohttp.ServerFingerprintMismatch, ssl.SSLCertVerificationError)):
         return GatewayUnreachable("the Gateway's certificate is not the expected one", hint=PIN_HINT)
     if isinstance(exc, ssl.SSLError):

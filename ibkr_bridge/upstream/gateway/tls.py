@@ -15,7 +15,7 @@ import aiohttp
 Tls = ssl.SSLContext | aiohttp.Fingerprint | bool
 
 
-def judge(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
+def tls_policy(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
     """What aiohttp wants to be told: a pin, a context that verifies, or False for a certificate taken as it is.
 
     Raises:

@@ -16,31 +16,31 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ibkr_bridge.calls.header_policy import USER_AGENT
-from ibkr_bridge.errors import GatewayGarbled, GatewaySilent, GatewayTrouble, GatewayUnreachable
-from ibkr_bridge.upstream.gateway.connection_pool import context_of
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.errors import GatewayError, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
+from ibkr_bridge.upstream.gateway.connection_pool import ssl_context
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import Tls
 
-TARGET = "/v1/api/ws"
-LARGEST = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB
-OPEN_WITHIN = 10.0  # seconds; the Gateway answers at once, or something else listens there
-CLOSE_WITHIN = 1.0  # seconds for a farewell; the Gateway answers none
+WEBSOCKET_PATH = "/v1/api/ws"
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB
+OPEN_TIMEOUT_S = 10.0  # seconds; the Gateway answers at once, or something else listens there
+CLOSE_TIMEOUT_S = 1.0  # seconds for a farewell; the Gateway answers none
 
 
-class Socket:
+class GatewayWebSocket:
     """One open websocket to the Gateway; use it as an async context manager's result."""
 
     def __init__(self, talk: aiohttp.ClientWebSocketResponse) -> None:
         self._talk = talk
 
-    async def hear(self) -> bytes | None:
+    async def receive(self) -> bytes | None:
         """The next message; None at the end of the socket, whoever ended it and however."""
         message = await self._talk.receive()
         if message.type is aiohttp.WSMsgType.TEXT:
             return str(message.data).encode()
         return bytes(message.data) if message.type is aiohttp.WSMsgType.BINARY else None
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send a command.
 
         Raises:
@@ -49,10 +49,10 @@ class Socket:
         try:
             await self._talk.send_str(text)
         except (ConnectionError, aiohttp.ClientError) as exc:
-            raise GatewayGarbled("the Gateway's websocket has ended") from exc
+            raise GatewayProtocolError("the Gateway's websocket has ended") from exc
 
 
-class Sockets:
+class WebSocketFactory:
     """Opens websockets to one Gateway.
 
     Args:
@@ -62,28 +62,28 @@ class Sockets:
     """
 
     def __init__(
-        self, address: str, jar: Jar, tls: Tls, path: Path | None = None, session: Callable[[], str] = str
+        self, address: str, cookies: CookieStore, tls: Tls, path: Path | None = None, session: Callable[[], str] = str
     ) -> None:
         self._base = URL(address)
-        self._jar = jar
+        self._cookies = cookies
         self._tls = tls
         self._path = path
         self._session = session
 
     def __repr__(self) -> str:
-        return f"<Sockets to {self._base}>"
+        return f"<WebSocketFactory to {self._base}>"
 
-    def open(self) -> Opening:
+    def open(self) -> _Connect:
         """A socket, for the length of an `async with`."""
-        return Opening(self._base, self._cookies(), self._tls, self._path)
+        return _Connect(self._base, self._cookie_header(), self._tls, self._path)
 
-    def _cookies(self) -> str:
+    def _cookie_header(self) -> str:
         session = self._session()
         own = f'api={{"session":"{session}"}}' if session.isalnum() else ""
-        return "; ".join(filter(None, (self._jar.header(self._base, TARGET), own)))
+        return "; ".join(filter(None, (self._cookies.header(self._base, WEBSOCKET_PATH), own)))
 
 
-class Opening:
+class _Connect:
     """Opens one websocket and closes it again."""
 
     def __init__(self, base: URL, cookies: str, tls: Tls, path: Path | None) -> None:
@@ -94,7 +94,7 @@ class Opening:
         self._client: aiohttp.ClientSession | None = None
         self._talk: aiohttp.ClientWebSocketResponse | None = None
 
-    async def __aenter__(self) -> Socket:
+    async def __aenter__(self) -> GatewayWebSocket:
         """Connect.
 
         Raises:
@@ -102,37 +102,37 @@ class Opening:
             GatewaySilent: nothing answers.
             GatewayGarbled: what answers is no websocket.
         """
-        connector = Through(self._path, self._base, self._tls) if self._path else aiohttp.TCPConnector()
+        connector = TlsUnixConnector(self._path, self._base, self._tls) if self._path else aiohttp.TCPConnector()
         self._client = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._nowhere_else,)
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._refuse_redirect,)
         )
         try:
-            async with asyncio.timeout(OPEN_WITHIN):
-                self._talk = await self._connected(self._client)
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                self._talk = await self._open(self._client)
         except BaseException as exc:
             await self._client.close()
             if isinstance(exc, aiohttp.ClientError | OSError | ValueError):
-                raise _trouble(exc) from exc
+                raise _as_gateway_error(exc) from exc
             raise
-        return Socket(self._talk)
+        return GatewayWebSocket(self._talk)
 
-    async def _connected(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+    async def _open(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         return await client.ws_connect(
-            self._base.with_scheme("wss" if self._base.scheme == "https" else "ws").with_path(TARGET),
+            self._base.with_scheme("wss" if self._base.scheme == "https" else "ws").with_path(WEBSOCKET_PATH),
             headers=self._headers,
             ssl=self._tls,
-            max_msg_size=LARGEST,
-            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
+            max_msg_size=MAX_MESSAGE_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
         )
 
-    async def _nowhere_else(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _refuse_redirect(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """aiohttp follows redirects; the Gateway has no reason to send us anywhere.
 
         Raises:
             GatewayGarbled: it does.
         """
         if (request.url.host, request.url.port) != (self._base.host, self._base.port):
-            raise GatewayGarbled("the Gateway's websocket is said to be somewhere else")
+            raise GatewayProtocolError("the Gateway's websocket is said to be somewhere else")
         return await handler(request)
 
     async def __aexit__(self, *_: object) -> None:
@@ -142,14 +142,14 @@ class Opening:
             await self._client.close()
 
 
-class Through(aiohttp.UnixConnector):
+class TlsUnixConnector(aiohttp.UnixConnector):
     """A way through a Unix socket, with the TLS of the Gateway behind it: aiohttp's own speaks in the clear there."""
 
     def __init__(self, path: Path, base: URL, tls: Tls) -> None:
         super().__init__(str(path))
         self._name = base.host or ""
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
-        self._context = context_of(tls) if base.scheme == "https" else None
+        self._context = ssl_context(tls) if base.scheme == "https" else None
 
     async def _create_connection(self, *_: object) -> ResponseHandler:
         """See aiohttp's own; the version is pinned, and a test goes this way."""
@@ -165,9 +165,9 @@ class Through(aiohttp.UnixConnector):
         return protocol
 
 
-def _trouble(exc: Exception) -> GatewayTrouble:
+def _as_gateway_error(exc: Exception) -> GatewayError:
     if isinstance(exc, TimeoutError):
-        return GatewaySilent("the Gateway does not open its websocket")
+        return GatewayTimeout("the Gateway does not open its websocket")
     if isinstance(exc, aiohttp.WSServerHandshakeError | ValueError):
-        return GatewayGarbled("what answers there is no websocket")
+        return GatewayProtocolError("what answers there is no websocket")
     return GatewayUnreachable("no connection to the Gateway")

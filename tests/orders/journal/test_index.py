@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.index import REMEMBERED, TWIN_FOR, Register
-from ibkr_bridge.orders.journal.order_record import Flight, Record
-from ibkr_bridge.orders.journal.transitions import Entry, State, What
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.index import ANONYMOUS_DUPLICATE_TTL_S, IDENTITY_TTL_S, OrderIndex
+from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from tests.clocks import NOON
 
-SENT, TAKEN, TOLD, LEFT = What.SENT, What.TAKEN, What.TOLD, What.LEFT
+SENT, TAKEN, TOLD, LEFT = OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.TOLD, OrderEvent.LEFT
 ANSWER = {"answer": {"status": 200, "content_type": "application/json", "body": "[]"}}
 
 
@@ -22,32 +22,38 @@ class Day:
 
     def __init__(self) -> None:
         self.now = NOON
-        self.register = Register(lambda: self.now)
+        self.index = OrderIndex(lambda: self.now)
         self._next = 0
 
-    def fresh(self, body: str = "a", *, key: str | None = None, name: str | None = None, owner: str = "me") -> Record:
+    def fresh(
+        self, body: str = "a", *, key: str | None = None, name: str | None = None, owner: str = "me"
+    ) -> OrderRecord:
         """A new call."""
         self._next += 1
         names = (name or f"brdg-{self._next}",)
-        record = Record(f"o{self._next}", Order.PLACE, "DU1", owner, "r", body, key, names)
-        record.own_name = key is not None or name is not None
+        record = OrderRecord(f"o{self._next}", OrderOperation.PLACE, "DU1", owner, "r", body, key, names)
+        record.has_own_identity = key is not None or name is not None
         return record
 
-    def went(self, record: Record, *facts: What) -> Record:
+    def went(self, record: OrderRecord, *facts: OrderEvent) -> OrderRecord:
         """An order goes through these."""
-        self.register.add(record)
+        self.index.add(record)
         for what in facts:
-            about = {"kind": "place", "fingerprint": record.fingerprint, "coids": list(record.names)}
-            more = {"owner": record.owner, "idempotency": record.idempotency, "own_name": record.own_name}
-            told = {**about, **more} if what in (SENT, What.REFUSED) else ANSWER if what is TAKEN else {}
+            about = {"kind": "place", "fingerprint": record.fingerprint, "coids": list(record.coids)}
+            more = {
+                "owner": record.owner,
+                "idempotency": record.idempotency_digest,
+                "own_name": record.has_own_identity,
+            }
+            told = {**about, **more} if what in (SENT, OrderEvent.REFUSED) else ANSWER if what is TAKEN else {}
             state = record.next_state(what)
-            record.apply(Entry(record.id, self.now.isoformat(timespec="microseconds"), what, state, told))
-            self.register.index(record)
+            record.apply(JournalEntry(record.id, self.now.isoformat(timespec="microseconds"), what, state, told))
+            self.index.add_names(record)
         return record
 
-    def same(self, record: Record, *, unknown_open: bool = False) -> Record | None:
+    def same(self, record: OrderRecord, *, unknown_open: bool = False) -> OrderRecord | None:
         """See `Register.same`."""
-        return self.register.same(record, unknown_open=unknown_open)
+        return self.index.find_duplicate(record, unknown_open=unknown_open)
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def day() -> Day:
     return Day()
 
 
-def refused(day: Day, record: Record) -> type[BridgeError]:
+def refused(day: Day, record: OrderRecord) -> type[BridgeError]:
     """Why a call is not taken."""
     with pytest.raises(BridgeError) as error:
         day.same(record)
@@ -74,7 +80,7 @@ def test_an_equal_order_whose_answer_nobody_had_is_the_same(day: Day) -> None:
     """For ten minutes."""
     first = day.went(day.fresh(), SENT, TAKEN, LEFT)
 
-    day.now += timedelta(seconds=TWIN_FOR)
+    day.now += timedelta(seconds=ANONYMOUS_DUPLICATE_TTL_S)
     assert day.same(day.fresh()) is first
     day.now += timedelta(seconds=1)
     assert day.same(day.fresh()) is None
@@ -90,8 +96,8 @@ def test_an_answer_that_turns_out_to_be_unheard_counts_as_such(day: Day) -> None
 def test_an_equal_order_in_flight_is_the_same(day: Day) -> None:
     """It has not even been sent."""
     first = day.fresh()
-    first.flight = Flight(first.fingerprint, [lambda: True])
-    day.register.add(first)
+    first.in_flight = InFlightOrder(first.fingerprint, [lambda: True])
+    day.index.add(first)
 
     assert day.same(day.fresh()) is first
 
@@ -104,8 +110,8 @@ def test_what_differs_is_no_twin(day: Day, other: dict[str, str]) -> None:
     assert day.same(day.fresh(**other)) is None
 
 
-@pytest.mark.parametrize("end", [(What.REFUSED,), (SENT, What.ASKED, LEFT, What.DECLINED)])
-def test_an_order_that_never_was_has_no_twin(day: Day, end: tuple[What, ...]) -> None:
+@pytest.mark.parametrize("end", [(OrderEvent.REFUSED,), (SENT, OrderEvent.ASKED, LEFT, OrderEvent.DECLINED)])
+def test_an_order_that_never_was_has_no_twin(day: Day, end: tuple[OrderEvent, ...]) -> None:
     """There is nothing to repeat."""
     day.went(day.fresh(), *end)
 
@@ -114,7 +120,7 @@ def test_an_order_that_never_was_has_no_twin(day: Day, end: tuple[What, ...]) ->
 
 def test_an_unknown_twin_holds_until_its_caller_says_otherwise(day: Day) -> None:
     """It was told that nobody knows; the same order again could be a second one."""
-    day.went(day.fresh(), SENT, What.LOST, TOLD)
+    day.went(day.fresh(), SENT, OrderEvent.LOST, TOLD)
 
     assert refused(day, day.fresh()) is OrderInProgress
     assert day.same(day.fresh(), unknown_open=True) is None
@@ -124,7 +130,7 @@ def test_a_key_is_the_same_order_for_a_day(day: Day) -> None:
     """Answered or not."""
     first = day.went(day.fresh(key="k"), SENT, TAKEN, TOLD)
 
-    day.now += timedelta(seconds=REMEMBERED)
+    day.now += timedelta(seconds=IDENTITY_TTL_S)
     assert day.same(day.fresh(key="k", owner="you")) is first
     day.now += timedelta(seconds=1)
     assert day.same(day.fresh(key="k")) is None
@@ -140,15 +146,15 @@ def test_a_key_with_another_call(day: Day) -> None:
 def test_a_key_that_is_running(day: Day) -> None:
     """Has no answer yet."""
     first = day.fresh(key="k")
-    first.flight = Flight(first.fingerprint, [lambda: True])
-    day.register.add(first)
+    first.in_flight = InFlightOrder(first.fingerprint, [lambda: True])
+    day.index.add(first)
 
     assert refused(day, day.fresh(key="k")) is OrderInProgress
 
 
 def test_a_key_of_what_was_refused_is_free(day: Day) -> None:
     """Nothing left under it."""
-    day.went(day.fresh(key="k"), What.REFUSED)
+    day.went(day.fresh(key="k"), OrderEvent.REFUSED)
 
     assert day.same(day.fresh("b", key="k")) is None
 
@@ -158,16 +164,16 @@ def test_a_key_of_what_was_refused_is_free(day: Day) -> None:
     [
         ((SENT,), True, DuplicateOrder),
         ((SENT, TAKEN, TOLD), True, DuplicateOrder),
-        ((SENT, What.LOST), True, DuplicateOrder),
-        ((SENT, What.ASKED), True, DuplicateOrder),
-        ((SENT, What.LOST, What.MISSED), False, DuplicateOrder),
-        ((SENT, What.TURNED_DOWN), False, None),
-        ((SENT, What.ASKED, What.DECLINED), False, None),
-        ((What.REFUSED,), False, None),
+        ((SENT, OrderEvent.LOST), True, DuplicateOrder),
+        ((SENT, OrderEvent.ASKED), True, DuplicateOrder),
+        ((SENT, OrderEvent.LOST, OrderEvent.MISSED), False, DuplicateOrder),
+        ((SENT, OrderEvent.TURNED_DOWN), False, None),
+        ((SENT, OrderEvent.ASKED, OrderEvent.DECLINED), False, None),
+        ((OrderEvent.REFUSED,), False, None),
     ],
 )
 def test_a_name_belongs_to_what_may_exist(
-    day: Day, end: tuple[What, ...], same_body: bool, other_body: type[BridgeError] | None
+    day: Day, end: tuple[OrderEvent, ...], same_body: bool, other_body: type[BridgeError] | None
 ) -> None:
     """The same call is that order; another one is refused, until it is certain that nothing came of the first."""
     first = day.went(day.fresh(name="mine"), *end)
@@ -179,41 +185,41 @@ def test_a_name_belongs_to_what_may_exist(
 
 def test_an_order_that_was_sent_anew_leaves_its_name_to_the_new_one(day: Day) -> None:
     """What is found under the name is then not the old one."""
-    old = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
+    old = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
     new = day.went(day.fresh(name="mine"), SENT, TAKEN)
 
-    assert (day.register.has_name(old), day.register.has_name(new)) == (False, True)
+    assert (day.index.owns_names(old), day.index.owns_names(new)) == (False, True)
 
 
 def test_a_refusal_leaves_those_before_it_their_names(day: Day) -> None:
     """It never left, so it can neither replace nor free anything."""
-    unknown = day.went(day.fresh(), SENT, What.LOST, TOLD)
-    missed = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
-    day.went(day.fresh(), What.REFUSED)
-    day.went(day.fresh(name="mine"), What.REFUSED)
+    unknown = day.went(day.fresh(), SENT, OrderEvent.LOST, TOLD)
+    missed = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
+    day.went(day.fresh(), OrderEvent.REFUSED)
+    day.went(day.fresh(name="mine"), OrderEvent.REFUSED)
 
     assert refused(day, day.fresh()) is OrderInProgress
     assert refused(day, day.fresh("b", name="mine")) is DuplicateOrder
-    assert (day.register.has_name(unknown), day.register.has_name(missed)) == (True, True)
+    assert (day.index.owns_names(unknown), day.index.owns_names(missed)) == (True, True)
 
 
 def test_an_order_that_ibkr_turned_down_does_not_take_the_name(day: Day) -> None:
     """What stands under it is the earlier one, which was only late."""
-    late = day.went(day.fresh(name="mine"), SENT, What.LOST, What.MISSED)
-    again = day.went(day.fresh(name="mine"), SENT, What.TURNED_DOWN)
+    late = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
+    again = day.went(day.fresh(name="mine"), SENT, OrderEvent.TURNED_DOWN)
 
-    assert day.register.has_name(late)
-    assert list(day.register.before(again)) == [late]
+    assert day.index.owns_names(late)
+    assert list(day.index.earlier_with_coid(again)) == [late]
 
 
 def test_what_is_settled_is_forgotten_after_a_day(day: Day) -> None:
     """What is open never is, and holds nobody else."""
-    day.went(day.fresh(), SENT, What.LOST)
+    day.went(day.fresh(), SENT, OrderEvent.LOST)
     day.now += timedelta(seconds=1)
     done = day.went(day.fresh("b"), SENT, TAKEN, TOLD)
-    day.now += timedelta(seconds=REMEMBERED + 1)
+    day.now += timedelta(seconds=IDENTITY_TTL_S + 1)
     day.went(day.fresh("c"), SENT)
 
-    assert [record.id for record in day.register.newest()] == ["o3", "o1"]
-    assert day.register.find(done.id) is None
-    assert day.register.counts() == {State.UNKNOWN.value: 1, State.SENDING.value: 1}
+    assert [record.id for record in day.index.newest_first()] == ["o3", "o1"]
+    assert day.index.find(done.id) is None
+    assert day.index.counts() == {OrderState.UNKNOWN.value: 1, OrderState.SENDING.value: 1}

@@ -13,25 +13,25 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.calls.context import CallerGone
-from ibkr_bridge.calls.facts import Asked
-from ibkr_bridge.calls.messages import Answer, Call, Late
-from ibkr_bridge.errors import JournalDown, Paused
+from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
+from ibkr_bridge.errors import JournalUnavailable, TradingPaused
 from ibkr_bridge.events import Bus
-from ibkr_bridge.ibkr.endpoint import Effect, Order
-from ibkr_bridge.orders.exchange import Dealing, Step
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.journal.repository import Book
-from ibkr_bridge.orders.journal.store import Journal, opened_to_read, read_rows
-from ibkr_bridge.orders.journal.transitions import State, What, prove
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
+from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.repository import OrderRepository
+from ibkr_bridge.orders.journal.store import JournalStore, open_read_only, read_rows
+from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState, verify
 from ibkr_bridge.orders.journal.writer import JournalWriter
-from ibkr_bridge.orders.request import Departure, Wish
-from ibkr_bridge.orders.response import read_answer
+from ibkr_bridge.orders.request import Departure, OrderRequest
+from ibkr_bridge.orders.response import interpret_placement
 from tests.disk import Disk
 from tests.harness import within
 from tests.orders.journal.test_store import utc
 
-PLACE = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b"{}", changes=True)
-ASKED = Asked(Effect.TRADE, Order.PLACE)
+PLACE = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b"{}", is_change=True)
+ASKED = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
 SENT = {"kind": "place", "fingerprint": "f", "coids": ["mine"]}
 FULL = sqlite3.OperationalError("database or disk is full")
 
@@ -45,99 +45,103 @@ async def disk() -> AsyncIterator[Disk]:
         disk.release()
 
 
-def opened(path: Path) -> Book:
+def opened(path: Path) -> OrderRepository:
     """A book on a file."""
     bus = Bus()
-    return Book(JournalWriter(Journal(path, bus, utc), bus), bus, utc)
+    return OrderRepository(JournalWriter(JournalStore(path, bus, utc), bus), bus, utc)
 
 
 @pytest.fixture
-async def book(tmp_path: Path, disk: Disk) -> AsyncIterator[Book]:
+async def repository(tmp_path: Path, disk: Disk) -> AsyncIterator[OrderRepository]:
     """A book on a file that nobody else has."""
-    book = opened(tmp_path / "main.orders.db")
-    yield book
-    await book.close()
+    repository = opened(tmp_path / "main.orders.db")
+    yield repository
+    await repository.close()
 
 
-def order(book: Book, name: str = "a") -> Record:
+def order(repository: OrderRepository, name: str = "a") -> OrderRecord:
     """A new order of which nothing is written yet."""
-    record = Record(name, Order.PLACE, fingerprint="f", names=("mine",), own_name=True)
-    book.register.add(record)
+    record = OrderRecord(name, OrderOperation.PLACE, fingerprint="f", coids=("mine",), has_own_identity=True)
+    repository.index.add(record)
     return record
 
 
-async def story(book: Book, name: str = "a") -> list[str]:
+async def story(repository: OrderRepository, name: str = "a") -> list[str]:
     """What the disk tells of an order; it is whole, and says in the end what the memory says."""
-    rows = await book.journal.rows()
-    mine = [entry for _, entry, _ in rows if entry.order == name]
-    assert list(prove(rows)) == []
-    record = book.register.find(name)
+    rows = await repository.journal.read_all()
+    mine = [entry for _, entry, _ in rows if entry.order_id == name]
+    assert list(verify(rows)) == []
+    record = repository.index.find(name)
     assert record is None or not mine or record.state is mine[-1].state
     return [entry.what.value for entry in mine]
 
 
-async def test_memory_changes_when_the_disk_has_it(book: Book, disk: Disk) -> None:
+async def test_memory_changes_when_the_disk_has_it(repository: OrderRepository, disk: Disk) -> None:
     """What has not stood yet is not told as if it did; other orders' facts are."""
-    record, other = order(book), order(book, "b")
-    await book.write(other, What.SENT, SENT)
+    record, other = order(repository), order(repository, "b")
+    await repository.append(other, OrderEvent.SENT, SENT)
     disk.hold()
-    writing = asyncio.create_task(book.write(record, What.SENT, SENT))
+    writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
     await disk.until_at_work()
-    book.note(other, What.TAKEN, {})
-    assert (record.state, other.state, book.is_writing(record)) == (None, State.PLACED, True)
+    repository.append_eventually(other, OrderEvent.TAKEN, {})
+    assert (record.state, other.state, repository.is_writing(record)) == (None, OrderState.PLACED, True)
 
     disk.release()
     await writing
 
-    assert (record.state, book.is_writing(record)) == (State.SENDING, False)
-    assert (await story(book), await story(book, "b")) == (["sent"], ["sent", "taken"])
+    assert (record.state, repository.is_writing(record)) == (OrderState.SENDING, False)
+    assert (await story(repository), await story(repository, "b")) == (["sent"], ["sent", "taken"])
 
 
-async def test_what_happens_while_an_entry_is_written_follows_it(book: Book, disk: Disk) -> None:
+async def test_what_happens_while_an_entry_is_written_follows_it(repository: OrderRepository, disk: Disk) -> None:
     """Its caller has the question, and a cancel ends it, in the moment in which a yes is written."""
-    record = order(book)
-    await book.write(record, What.SENT, SENT)
-    book.note(record, What.ASKED, {"replies": ["r"]})
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     disk.hold()
-    writing = asyncio.create_task(book.write(record, What.CONFIRMED, {"reply": "r"}))
+    writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
     await disk.until_at_work()
-    for what in (What.TOLD, What.DROPPED, What.DECLINED):  # the last of them cannot follow, and is dropped
-        book.note(record, what, {})
+    for what in (
+        OrderEvent.TOLD,
+        OrderEvent.DROPPED,
+        OrderEvent.DECLINED,
+    ):  # the last of them cannot follow, and is dropped
+        repository.append_eventually(record, what, {})
 
     disk.release()
     await writing
 
-    assert await story(book) == ["sent", "asked", "confirmed", "told", "dropped"]
+    assert await story(repository) == ["sent", "asked", "confirmed", "told", "dropped"]
 
 
-async def test_a_disk_that_refuses_leaves_the_memory_as_it_was(book: Book, disk: Disk) -> None:
+async def test_a_disk_that_refuses_leaves_the_memory_as_it_was(repository: OrderRepository, disk: Disk) -> None:
     """What happened meanwhile is kept."""
-    record = order(book)
-    await book.write(record, What.SENT, SENT)
-    book.note(record, What.ASKED, {"replies": ["r"]})
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     disk.hold()
     disk.failure = FULL
-    writing = asyncio.create_task(book.write(record, What.CONFIRMED, {"reply": "r"}))
+    writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
     await disk.until_at_work()
-    book.note(record, What.TOLD, {})
+    repository.append_eventually(record, OrderEvent.TOLD, {})
     disk.release()
 
-    with pytest.raises(JournalDown):
+    with pytest.raises(JournalUnavailable):
         await writing
     disk.failure = None
 
-    assert (record.state, record.replied) == (State.QUESTION, {})
-    await book.journal.close()
-    assert await story(book) == ["sent", "asked", "told"]
+    assert (record.state, record.sent_replies) == (OrderState.QUESTION, {})
+    await repository.journal.close()
+    assert await story(repository) == ["sent", "asked", "told"]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_who_is_cancelled_waits_for_the_disk(book: Book, disk: Disk, fails: bool) -> None:
+async def test_who_is_cancelled_waits_for_the_disk(repository: OrderRepository, disk: Disk, fails: bool) -> None:
     """Only then is known what stands there."""
-    record = order(book)
+    record = order(repository)
     disk.hold()
     disk.failure = FULL if fails else None
-    writing = asyncio.create_task(book.write(record, What.SENT, SENT))
+    writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
     await disk.until_at_work()
     writing.cancel()
     await asyncio.sleep(0)
@@ -148,15 +152,15 @@ async def test_who_is_cancelled_waits_for_the_disk(book: Book, disk: Disk, fails
         await writing
     disk.failure = None
 
-    assert record.state is (None if fails else State.SENDING)
+    assert record.state is (None if fails else OrderState.SENDING)
 
 
 async def test_a_kill_while_an_entry_is_written_leaves_its_order_unknown(
-    book: Book, disk: Disk, tmp_path: Path
+    repository: OrderRepository, disk: Disk, tmp_path: Path
 ) -> None:
     """It stands on disk, and nobody knows whether it left."""
-    record = order(book)
-    await book.write(record, What.SENT, SENT)
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
     after = tmp_path / "after"
     after.mkdir()
     for file in tmp_path.glob("main.orders.db*"):
@@ -165,9 +169,9 @@ async def test_a_kill_while_an_entry_is_written_leaves_its_order_unknown(
 
     await asyncio.gather(again.load(), again.load())  # two orders at once, after a start without a disk
 
-    found = again.register.find("a")
+    found = again.index.find("a")
     assert found is not None
-    assert (found.state, found.over_restart) == (State.UNKNOWN, True)
+    assert (found.state, found.interrupted_by_restart) == (OrderState.UNKNOWN, True)
     assert await story(again) == ["sent", "lost", "left"]
     await again.journal.close()
 
@@ -184,56 +188,63 @@ class Road:
         self.sent = 0
 
     async def __call__(
-        self, call: Call, asked: Asked, leaving: Departure, is_there: Callable[[], bool], late: Late
-    ) -> Answer:
+        self,
+        call: Call,
+        facts: RequestFacts,
+        before_first_byte: Departure,
+        is_connected: Callable[[], bool],
+        on_late_response: OnLateResponse,
+    ) -> Response:
         await self.before.wait()
-        await leaving.write_entry()
+        await before_first_byte.write_entry()
         if self.stops is not None:
             raise self.stops
-        leaving.has_left = True
+        before_first_byte.has_left = True
         self.sent += 1
         self.left.set()
         await self.behind.wait()
-        return Answer(200, {}, b'[{"order_id":"1"}]')
+        return Response(200, {}, b'[{"order_id":"1"}]')
 
 
 async def nothing() -> None:
     """No rule."""
 
 
-def exchange(book: Book, record: Record, road: Road, what: What = What.SENT) -> asyncio.Task[Any]:
+def exchange(
+    repository: OrderRepository, record: OrderRecord, road: Road, what: OrderEvent = OrderEvent.SENT
+) -> asyncio.Task[Any]:
     """An exchange under way."""
-    wish = Wish(Order.PLACE, PLACE, ASKED, road, nothing, lambda: 1.0)
-    facts = SENT if what is What.SENT else {"reply": "r"}
-    step = Step(PLACE, ASKED, what, facts, read_answer)
-    return asyncio.create_task(Dealing(book, lambda _: None).exchange(record, wish, step))
+    order_request = OrderRequest(OrderOperation.PLACE, PLACE, ASKED, road, nothing, lambda: 1.0)
+    facts = SENT if what is OrderEvent.SENT else {"reply": "r"}
+    step = ExchangeStep(PLACE, ASKED, what, facts, interpret_placement)
+    return asyncio.create_task(OrderExchange(repository, lambda _: None).run(record, order_request, step))
 
 
-async def test_an_exchange_that_is_cancelled_before_its_entry_has_not_begun(book: Book) -> None:
+async def test_an_exchange_that_is_cancelled_before_its_entry_has_not_begun(repository: OrderRepository) -> None:
     """Nothing is written."""
-    record, road = order(book), Road()
-    task = exchange(book, record, road)
+    record, road = order(repository), Road()
+    task = exchange(repository, record, road)
     await asyncio.sleep(0)
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert (record.state, road.sent, await story(book)) == (None, 0, [])
+    assert (record.state, road.sent, await story(repository)) == (None, 0, [])
 
 
-@pytest.mark.parametrize(("what", "ends"), [(What.SENT, "refused"), (What.CONFIRMED, "held_back")])
+@pytest.mark.parametrize(("what", "ends"), [(OrderEvent.SENT, "refused"), (OrderEvent.CONFIRMED, "held_back")])
 async def test_an_exchange_that_is_cancelled_while_its_entry_is_written(
-    book: Book, disk: Disk, what: What, ends: str
+    repository: OrderRepository, disk: Disk, what: OrderEvent, ends: str
 ) -> None:
     """The entry stands, and so does another one that says that nothing left."""
-    record, road = order(book), Road()
-    if what is What.CONFIRMED:
-        await book.write(record, What.SENT, SENT)
-        book.note(record, What.ASKED, {"replies": ["r"]})
+    record, road = order(repository), Road()
+    if what is OrderEvent.CONFIRMED:
+        await repository.append(record, OrderEvent.SENT, SENT)
+        repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     road.before.set()
     disk.hold()
-    task = exchange(book, record, road, what)
+    task = exchange(repository, record, road, what)
     await disk.until_at_work()
     task.cancel()
     await asyncio.sleep(0)
@@ -243,76 +254,86 @@ async def test_an_exchange_that_is_cancelled_while_its_entry_is_written(
         await task
 
     assert road.sent == 0
-    assert (await story(book))[-2:] == [what.value, ends]
-    assert record.replied == {}
+    assert (await story(repository))[-2:] == [what.value, ends]
+    assert record.sent_replies == {}
 
 
-async def test_an_exchange_that_is_cancelled_when_it_has_left_is_unknown(book: Book) -> None:
+async def test_an_exchange_that_is_cancelled_when_it_has_left_is_unknown(repository: OrderRepository) -> None:
     """As ever."""
-    record, road = order(book), Road()
+    record, road = order(repository), Road()
     road.before.set()
-    task = exchange(book, record, road)
+    task = exchange(repository, record, road)
     await within(road.left.wait())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert await story(book) == ["sent", "lost"]
+    assert await story(repository) == ["sent", "lost"]
 
 
-async def test_the_end_waits_for_what_is_said_behind_an_entry(book: Book, disk: Disk, tmp_path: Path) -> None:
+async def test_the_end_waits_for_what_is_said_behind_an_entry(
+    repository: OrderRepository, disk: Disk, tmp_path: Path
+) -> None:
     """The call was ended while the disk was at work, and the bridge ends in the same moment."""
-    record, road = order(book), Road()
+    record, road = order(repository), Road()
     road.before.set()
     disk.hold()
-    task = exchange(book, record, road)
+    task = exchange(repository, record, road)
     await disk.until_at_work()
     task.cancel()
-    ending = asyncio.create_task(book.close())
+    ending = asyncio.create_task(repository.close())
     await asyncio.sleep(0)
     assert not ending.done()
     disk.release()
     await ending
 
-    with closing(opened_to_read(tmp_path / "main.orders.db")) as file:
-        assert [entry.what for _, entry, _ in read_rows(file)] == [What.SENT, What.REFUSED]
+    with closing(open_read_only(tmp_path / "main.orders.db")) as file:
+        assert [entry.what for _, entry, _ in read_rows(file)] == [OrderEvent.SENT, OrderEvent.REFUSED]
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 @pytest.mark.parametrize(
-    ("stops", "code"), [(Paused("it is paused"), "paused"), (CallerGone(), "caller_gone"), (KeyError(), "caller_gone")]
+    ("stops", "code"),
+    [(TradingPaused("it is paused"), "trading_paused"), (CallerGone(), "caller_gone"), (KeyError(), "caller_gone")],
 )
 async def test_an_order_that_is_stopped_behind_its_entry_frees_its_names(
-    book: Book, stops: Exception, code: str
+    repository: OrderRepository, stops: Exception, code: str
 ) -> None:
     """It ends as refused, in words, and the same call is a new order."""
-    record, road = order(book), Road()
+    record, road = order(repository), Road()
     road.before.set()
     road.stops = stops
 
     with pytest.raises(type(stops)):
-        await exchange(book, record, road)
+        await exchange(repository, record, road)
 
-    _, entry, _ = (await book.journal.rows())[-1]
-    assert (road.sent, await story(book), entry.facts["code"]) == (0, ["sent", "refused"], code)
-    assert book.register.same(Record("b", Order.PLACE, fingerprint="f", names=("mine",)), unknown_open=False) is None
+    _, entry, _ = (await repository.journal.read_all())[-1]
+    assert (road.sent, await story(repository), entry.facts["code"]) == (0, ["sent", "refused"], code)
+    assert (
+        repository.index.find_duplicate(
+            OrderRecord("b", OrderOperation.PLACE, fingerprint="f", coids=("mine",)), unknown_open=False
+        )
+        is None
+    )
 
 
-async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(book: Book, disk: Disk) -> None:
+async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(
+    repository: OrderRepository, disk: Disk
+) -> None:
     """A cancel went out in between: IBKR has forgotten what it asked."""
-    record, road = order(book), Road()
-    await book.write(record, What.SENT, SENT)
-    book.note(record, What.ASKED, {"replies": ["r"]})
+    record, road = order(repository), Road()
+    await repository.append(record, OrderEvent.SENT, SENT)
+    repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     road.before.set()
     disk.hold()
-    task = exchange(book, record, road, What.CONFIRMED)
+    task = exchange(repository, record, road, OrderEvent.CONFIRMED)
     await disk.until_at_work()
-    book.end_question(record, What.DROPPED, {"error": "a cancel"})
+    repository.end_question(record, OrderEvent.DROPPED, {"error": "a cancel"})
     disk.release()
 
     with pytest.raises(Exception, match="is over"):
         await task
 
-    assert (road.sent, await story(book)) == (0, ["sent", "asked", "confirmed", "dropped"])
+    assert (road.sent, await story(repository)) == (0, ["sent", "asked", "confirmed", "dropped"])

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.errors import JournalDown
-from ibkr_bridge.events import Bus, Fact, StateTrouble
-from ibkr_bridge.orders.journal.store import Journal, opened_to_read, read_rows
-from ibkr_bridge.orders.journal.transitions import Entry, State, What, prove
-from ibkr_bridge.orders.journal.writer import JournalWriter, wait_out
+from ibkr_bridge.errors import JournalUnavailable
+from ibkr_bridge.events import Bus, Event, StateUnavailable
+from ibkr_bridge.orders.journal.store import JournalStore, open_read_only, read_rows
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState, verify
+from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 from tests.disk import Disk
 from tests.orders.journal.test_store import utc
 
@@ -40,7 +40,7 @@ def bus() -> Bus:
 @pytest.fixture
 async def writer(path: Path, bus: Bus) -> AsyncIterator[JournalWriter]:
     """A journal with its thread."""
-    writer = JournalWriter(Journal(path, bus, utc), bus)
+    writer = JournalWriter(JournalStore(path, bus, utc), bus)
     yield writer
     await writer.close()
 
@@ -54,22 +54,22 @@ async def disk() -> AsyncIterator[Disk]:
         disk.release()
 
 
-def sent(writer: JournalWriter, order: str) -> Entry:
+def sent(writer: JournalWriter, order: str) -> JournalEntry:
     """An order that leaves."""
-    return writer.entry(order, What.SENT, State.SENDING, {})
+    return writer.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {})
 
 
-def taken(writer: JournalWriter, order: str) -> Entry:
+def taken(writer: JournalWriter, order: str) -> JournalEntry:
     """An order that IBKR has."""
-    return writer.entry(order, What.TAKEN, State.PLACED, {})
+    return writer.new_entry(order, OrderEvent.TAKEN, OrderState.PLACED, {})
 
 
 def kept(path: Path) -> list[str]:
     """The orders of a file's entries, one after the other; its seals hold."""
-    with closing(opened_to_read(path)) as file:
+    with closing(open_read_only(path)) as file:
         rows = list(read_rows(file))
-    assert [flaw for flaw in prove(rows) if "seal" in flaw.why or "missing" in flaw.why] == []
-    return [entry.order for _, entry, _ in rows]
+    assert [flaw for flaw in verify(rows) if "seal" in flaw.reason or "missing" in flaw.reason] == []
+    return [entry.order_id for _, entry, _ in rows]
 
 
 @settings(max_examples=20, deadline=None)
@@ -83,7 +83,7 @@ async def _handed_in_order(plans: list[list[bool]]) -> None:
     handed: list[str] = []
     with TemporaryDirectory() as place:
         path = Path(place) / "main.orders.db"
-        writer = JournalWriter(Journal(path, Bus(), utc), Bus())
+        writer = JournalWriter(JournalStore(path, Bus(), utc), Bus())
         await asyncio.gather(*(_hand_in(writer, f"t{number}", plan, handed) for number, plan in enumerate(plans)))
         await writer.close()
 
@@ -94,62 +94,62 @@ async def _hand_in(writer: JournalWriter, name: str, plan: list[bool], handed: l
     for number, waits in enumerate(plan):
         handed.append(f"{name}-{number}")
         if waits:
-            await writer.write(sent(writer, handed[-1]))
+            await writer.append(sent(writer, handed[-1]))
         else:
-            writer.note(sent(writer, handed[-1]))
+            writer.append_eventually(sent(writer, handed[-1]))
             await asyncio.sleep(0)
 
 
 async def test_what_waits_together_is_committed_together(writer: JournalWriter, disk: Disk, path: Path) -> None:
     """One transaction for all that came while the disk was at work; never on the loop's thread."""
     disk.hold()
-    first = writer.write(sent(writer, "a"))
+    first = writer.append(sent(writer, "a"))
     await disk.until_at_work()
-    others = [writer.write(sent(writer, name)) for name in "bcd"]
-    writer.note(taken(writer, "e"))
+    others = [writer.append(sent(writer, name)) for name in "bcd"]
+    writer.append_eventually(taken(writer, "e"))
     assert not any(each.done() for each in (first, *others))
 
     disk.release()
     await asyncio.gather(first, *others)
 
-    assert [entry.order for _, entry, _ in await writer.rows()] == list("abcde")
+    assert [entry.order_id for _, entry, _ in await writer.read_all()] == list("abcde")
     assert disk.commits == 2
     assert threading.get_ident() not in disk.threads
 
 
 async def test_a_disk_that_fails_in_the_middle(writer: JournalWriter, disk: Disk, bus: Bus, path: Path) -> None:
     """Who waits is told, each with an error of its own; what has happened is kept, and stands before anything new."""
-    told: list[tuple[Fact, int]] = []
-    bus.listen(lambda fact: told.append((fact, threading.get_ident())))
-    await writer.write(sent(writer, "a"))
+    told: list[tuple[Event, int]] = []
+    bus.subscribe(lambda event: told.append((event, threading.get_ident())))
+    await writer.append(sent(writer, "a"))
     disk.hold()
     disk.failure = FULL
-    first = writer.write(sent(writer, "b"))
+    first = writer.append(sent(writer, "b"))
     await disk.until_at_work()
-    writer.note(taken(writer, "a"))
-    writer.note(writer.entry("x", What.REFUSED, State.REFUSED, {}))
-    others = [writer.write(sent(writer, name)) for name in "cd"]
+    writer.append_eventually(taken(writer, "a"))
+    writer.append_eventually(writer.new_entry("x", OrderEvent.REFUSED, OrderState.REFUSED, {}))
+    others = [writer.append(sent(writer, name)) for name in "cd"]
     disk.release()
 
     failures = await asyncio.gather(first, *others, return_exceptions=True)
-    assert writer.trouble == "database or disk is full"
+    assert writer.problem == "database or disk is full"
     disk.failure = None
-    await writer.write(sent(writer, "e"))
+    await writer.append(sent(writer, "e"))
 
-    assert [type(failure) for failure in failures] == [JournalDown] * 3
+    assert [type(failure) for failure in failures] == [JournalUnavailable] * 3
     assert len({id(failure) for failure in failures}) == 3
     assert kept(path) == ["a", "a", "e"]
-    assert writer.trouble is None
-    assert {(type(fact), thread) for fact, thread in told} == {(StateTrouble, threading.get_ident())}
+    assert writer.problem is None
+    assert {(type(event), thread) for event, thread in told} == {(StateUnavailable, threading.get_ident())}
 
 
 async def test_a_stopped_order_is_kept_while_the_disk_fails(writer: JournalWriter, disk: Disk, path: Path) -> None:
     """Its `sent` stands on disk: what became of it must, too."""
-    await writer.write(sent(writer, "a"))
+    await writer.append(sent(writer, "a"))
     disk.failure = FULL
-    writer.note(writer.entry("a", What.REFUSED, State.REFUSED, {"stopped": True}))
-    with pytest.raises(JournalDown):
-        await writer.write(sent(writer, "b"))
+    writer.append_eventually(writer.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {"stopped": True}))
+    with pytest.raises(JournalUnavailable):
+        await writer.append(sent(writer, "b"))
     disk.failure = None
 
     await writer.close()
@@ -160,9 +160,9 @@ async def test_a_stopped_order_is_kept_while_the_disk_fails(writer: JournalWrite
 async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, disk: Disk, path: Path) -> None:
     """Also for what somebody says who was told only then; a later use starts anew."""
     disk.hold()
-    first = writer.write(sent(writer, "a"))
+    first = writer.append(sent(writer, "a"))
     await disk.until_at_work()
-    first.add_done_callback(lambda _: writer.note(taken(writer, "a")))
+    first.add_done_callback(lambda _: writer.append_eventually(taken(writer, "a")))
     ending = asyncio.create_task(writer.close())
     await asyncio.sleep(0)
     assert not ending.done()
@@ -171,22 +171,22 @@ async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, d
     await ending
 
     assert kept(path) == ["a", "a"]
-    writer.note(sent(writer, "b"))
+    writer.append_eventually(sent(writer, "b"))
     await writer.close()
     assert kept(path) == ["a", "a", "b"]
 
 
 async def test_reads_show_what_was_handed_in_before(writer: JournalWriter) -> None:
     """Even where nobody waited for it."""
-    writer.note(sent(writer, "a"))
+    writer.append_eventually(sent(writer, "a"))
 
-    assert [entry.order for _, entry, _ in await writer.rows("a")] == ["a"]
+    assert [entry.order_id for _, entry, _ in await writer.read_all("a")] == ["a"]
 
 
 async def test_work_is_waited_out_however_often_one_is_cancelled() -> None:
     """And whoever waited hears that it was."""
     work = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(wait_out(work))
+    waiting = asyncio.create_task(wait_until_done(work))
     for _ in range(3):
         await asyncio.sleep(0)
         waiting.cancel()

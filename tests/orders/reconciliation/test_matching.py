@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.reconciliation.ibkr_rows import Finding, Seen, read_orders, read_trades
-from ibkr_bridge.orders.reconciliation.matching import find, wanted
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing, read_orders, read_trades
+from ibkr_bridge.orders.reconciliation.matching import match, match_criteria
 
 
-def record(kind: Order, **known: Any) -> Record:
+def record(kind: OrderOperation, **known: Any) -> OrderRecord:
     """An order that is looked for."""
-    made = Record("o", kind, "DU1", names=tuple(known.pop("names", ())))
-    made.wanted = known
+    made = OrderRecord("o", kind, "DU1", coids=tuple(known.pop("names", ())))
+    made.match_criteria = known
     return made
 
 
@@ -35,24 +35,24 @@ def row(**given: Any) -> dict[str, Any]:
     }
 
 
-def looked(kind: Order, *rows: dict[str, Any], whole: bool = True, **known: Any) -> bool | None:
+def looked(kind: OrderOperation, *rows: dict[str, Any], whole: bool = True, **known: Any) -> bool | None:
     """Whether it is done; None where nobody can say yet."""
-    finding = find(record(kind, **known), Seen(rows, (), whole))
-    return finding.is_done if finding is not None else None
+    match_result = match(record(kind, **known), OrderListing(rows, (), whole))
+    return match_result.is_done if match_result is not None else None
 
 
 def test_an_order_is_recognised_by_its_name() -> None:
     """Among the orders or, when it is filled and gone, among the trades."""
-    placed = record(Order.PLACE, names=["mine", "mine-2"])
+    placed = record(OrderOperation.PLACE, names=["mine", "mine-2"])
 
-    assert find(placed, Seen((row(order_ref="mine"),))) == Finding(
+    assert match(placed, OrderListing((row(order_ref="mine"),))) == MatchResult(
         True, {"by": "cOID in orders", "order_ids": ["7"], "status": "Submitted"}
     )
-    assert find(placed, Seen((), ({"order_ref": "mine-2", "order_id": 8},))) == Finding(
+    assert match(placed, OrderListing((), ({"order_ref": "mine-2", "order_id": 8},))) == MatchResult(
         True, {"by": "cOID in trades", "order_ids": ["8"], "status": ""}
     )
-    assert find(placed, Seen((row(order_ref="another"), row()))) is None
-    assert find(record(Order.PLACE), Seen((row(order_ref=""), row(order_ref=None)))) is None
+    assert match(placed, OrderListing((row(order_ref="another"), row()))) is None
+    assert match(record(OrderOperation.PLACE), OrderListing((row(order_ref=""), row(order_ref=None)))) is None
 
 
 @pytest.mark.parametrize(
@@ -69,33 +69,34 @@ def test_an_order_is_recognised_by_its_name() -> None:
 )
 def test_a_cancel_is_recognised_by_the_orders_state(status: str, done: bool | None) -> None:
     """Filled is never to be cancelled."""
-    assert looked(Order.CANCEL, row(status=status), order="7") is done
-    assert looked(Order.CANCEL, row(status=status, orderId=8), order="7") is None
+    assert looked(OrderOperation.CANCEL, row(status=status), order="7") is done
+    assert looked(OrderOperation.CANCEL, row(status=status, orderId=8), order="7") is None
 
 
 def test_cancelling_all_is_recognised_by_none_being_left() -> None:
     """In a list that is whole, and of this account."""
-    assert looked(Order.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
-    assert looked(Order.CANCEL, row(), order="-1") is None
-    assert looked(Order.CANCEL, order="-1", whole=False) is None
+    assert looked(OrderOperation.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
+    assert looked(OrderOperation.CANCEL, row(), order="-1") is None
+    assert looked(OrderOperation.CANCEL, order="-1", whole=False) is None
 
 
 @pytest.mark.parametrize("when", [{"trade_time_r": 1_781_600_000_000}, {"trade_time": "20260616-16:00:00"}])
 def test_a_trade_of_the_day_before_is_another_orders(when: dict[str, Any]) -> None:
     """IBKR takes the same cOID again after a day."""
-    placed = record(Order.PLACE, names=["mine"])
+    placed = record(OrderOperation.PLACE, names=["mine"])
     placed.created = "2026-06-17T16:00:00.000000+00:00"
 
-    assert find(placed, Seen((), ({"order_ref": "mine", "order_id": 8, **when},))) is None
+    assert match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, **when},))) is None
     assert (
-        find(placed, Seen((), ({"order_ref": "mine", "order_id": 8, "trade_time": "20260617-16:00:01"},))) is not None
+        match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, "trade_time": "20260617-16:00:01"},)))
+        is not None
     )
 
 
 def test_an_answered_notice_is_recognised_by_the_order_working() -> None:
     """An order that stands still has not been answered."""
-    assert looked(Order.ANSWER, row(), order="7") is True
-    assert looked(Order.ANSWER, row(status="Inactive"), order="7") is None
+    assert looked(OrderOperation.ANSWER, row(), order="7") is True
+    assert looked(OrderOperation.ANSWER, row(status="Inactive"), order="7") is None
 
 
 def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
@@ -103,14 +104,14 @@ def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
     figures = {"price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}
     ticket = json.dumps({"conid": 1, "orderType": "LMT", **figures}).encode()
 
-    assert wanted(Order.MODIFY, "7", ticket) == {
+    assert match_criteria(OrderOperation.MODIFY, "7", ticket) == {
         "order": "7",
         "figures": {"price": "187.5", "quantity": "2", "tif": "GTC"},
         "type": "LMT",
     }
-    assert wanted(Order.CANCEL, "7", b"") == {"order": "7"}
-    assert wanted(Order.ANSWER, "notification", b'{"orderId": 9}') == {"order": "9"}
-    assert wanted(Order.PLACE, "orders", ticket) == {}
+    assert match_criteria(OrderOperation.CANCEL, "7", b"") == {"order": "7"}
+    assert match_criteria(OrderOperation.ANSWER, "notification", b'{"orderId": 9}') == {"order": "9"}
+    assert match_criteria(OrderOperation.PLACE, "orders", ticket) == {}
 
 
 def test_a_list_tells_whether_it_is_whole() -> None:
@@ -135,11 +136,14 @@ anything = st.recursive(
 )
 
 
-@given(told=anything, kind=st.sampled_from([Order.PLACE, Order.MODIFY, Order.CANCEL, Order.ANSWER]))
-def test_no_list_confuses_the_search(told: object, kind: Order) -> None:
+@given(
+    told=anything,
+    kind=st.sampled_from([OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.CANCEL, OrderOperation.ANSWER]),
+)
+def test_no_list_confuses_the_search(told: object, kind: OrderOperation) -> None:
     """Whatever IBKR sends."""
     body = json.dumps(told).encode()
     rows, is_whole = read_orders(body)
     sought = record(kind, names=["mine"], order="7", figures={"price": "1", "tif": "x"})
 
-    find(sought, Seen(rows, read_trades(body), is_whole))
+    match(sought, OrderListing(rows, read_trades(body), is_whole))

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.ibkr.endpoint import Order
-from ibkr_bridge.orders.journal.order_record import Record
-from ibkr_bridge.orders.reconciliation.ibkr_rows import Finding, Seen
-from ibkr_bridge.orders.reconciliation.modify_matching import changed, shown, stands
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing
+from ibkr_bridge.orders.reconciliation.modify_matching import match_pending, matches_finally, visible_order_type
 
 
-def record(**wanted: Any) -> Record:
+def record(**wanted: Any) -> OrderRecord:
     """A change that is looked for."""
-    made = Record("o", Order.MODIFY, "DU1")
-    made.wanted = wanted
+    made = OrderRecord("o", OrderOperation.MODIFY, "DU1")
+    made.match_criteria = wanted
     return made
 
 
@@ -26,20 +26,20 @@ def row(**given: Any) -> dict[str, Any]:
     return {"orderId": 7, "status": "Submitted", **kind, **figures, **given}
 
 
-def done(finding: Finding | None) -> bool | None:
+def done(match_result: MatchResult | None) -> bool | None:
     """What it says; None where nobody can say."""
-    return finding.is_done if finding is not None else None
+    return match_result.is_done if match_result is not None else None
 
 
 def looked(*rows: dict[str, Any], **wanted: Any) -> bool | None:
     """Whether a change is made that may still be on its way."""
-    return done(changed(record(**wanted), Seen(rows, (), True)))
+    return done(match_pending(record(**wanted), OrderListing(rows, (), True)))
 
 
 def judged(*rows: dict[str, Any], **wanted: Any) -> bool | None:
     """Whether a change is made that can be on its way no longer."""
     known = {"order": "7", "figures": {"price": "187.5", "quantity": "1"}, "type": "LMT"}
-    return done(stands(record(**(known | wanted)), Seen(rows, (), True)))
+    return done(matches_finally(record(**(known | wanted)), OrderListing(rows, (), True)))
 
 
 def test_a_change_is_recognised_by_its_figures() -> None:
@@ -101,7 +101,7 @@ def test_what_the_list_does_not_show_cannot_be_told(hidden: dict[str, Any]) -> N
     }
     wanted = {"order": "7", "figures": {"price": "187.5"}}
 
-    assert shown(ticket) == {"type": "LMT"}
-    assert shown(ticket | hidden) == {}
-    assert done(stands(record(**wanted), Seen((row(),)))) is None
-    assert done(stands(record(**wanted), Seen((row(price=1),)))) is False
+    assert visible_order_type(ticket) == {"type": "LMT"}
+    assert visible_order_type(ticket | hidden) == {}
+    assert done(matches_finally(record(**wanted), OrderListing((row(),)))) is None
+    assert done(matches_finally(record(**wanted), OrderListing((row(price=1),)))) is False

@@ -12,12 +12,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.orders.rules.order_value import FRESH_WITHIN, Facts, Quote, estimate, instrument, needs_quote
+from ibkr_bridge.orders.rules.order_value import (
+    MAX_QUOTE_AGE_S,
+    InstrumentFacts,
+    Quote,
+    contract_id_of,
+    estimate_value,
+    needs_quote,
+)
 
 QUOTE = Quote(Decimal(200), 1.0)
-STOCK = Facts("STK", None, Decimal(1), QUOTE)
-FUTURE = Facts("FUT", Decimal(50), Decimal("0.9"), Quote(Decimal(5000), 1.0))
-PAIR = Facts("CASH", None, Decimal("0.9"), Quote(Decimal("1.1"), 1.0))
+STOCK = InstrumentFacts("STK", None, Decimal(1), QUOTE)
+FUTURE = InstrumentFacts("FUT", Decimal(50), Decimal("0.9"), Quote(Decimal(5000), 1.0))
+PAIR = InstrumentFacts("CASH", None, Decimal("0.9"), Quote(Decimal("1.1"), 1.0))
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**9, places=4)
 TYPES = ["LMT", "MKT", "STP", "STOP_LIMIT", "TRAIL", "TRAILLMT", "MIDPRICE", "MOC", "REL", "lmt", "", None, 1]
@@ -39,10 +46,10 @@ NAMES = [
 TICKETS = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=8), VALUES, max_size=10)
 DECIMALS = st.none() | st.decimals()
 FACTS = st.builds(
-    Facts,
+    InstrumentFacts,
     kind=st.sampled_from(["STK", "CASH", "OPT", "FUT", "BOND", "BAG", "", "None"]),
     multiplier=DECIMALS,
-    rate=DECIMALS,
+    exchange_rate=DECIMALS,
     quote=st.none() | st.builds(Quote, price=st.decimals(), age=st.floats()),
 )
 
@@ -52,9 +59,9 @@ def ticket(order: str = "LMT", side: str = "BUY", quantity: Any = 10, **more: An
     return {"conid": 265598, "orderType": order, "side": side, "quantity": quantity, **more}
 
 
-def worth(one: dict[str, Any], facts: Facts = STOCK) -> Decimal | None:
+def worth(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | None:
     """What it is worth, of the ticket as it comes out of its text."""
-    return estimate(json.loads(json.dumps(one, default=float), parse_float=Decimal), facts)
+    return estimate_value(json.loads(json.dumps(one, default=float), parse_float=Decimal), facts)
 
 
 # -- what bounds a price
@@ -112,8 +119,8 @@ def test_a_limit_to_buy_needs_no_quote() -> None:
     "quote",
     [
         None,
-        Quote(Decimal(200), FRESH_WITHIN + 0.1),
-        Quote(Decimal(200), -FRESH_WITHIN - 0.1),
+        Quote(Decimal(200), MAX_QUOTE_AGE_S + 0.1),
+        Quote(Decimal(200), -MAX_QUOTE_AGE_S - 0.1),
         Quote(Decimal(200), float("nan")),
         Quote(Decimal(200), float("inf")),
         Quote(Decimal(0), 1.0),
@@ -142,7 +149,7 @@ def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote 
         (replace(STOCK, multiplier=Decimal(1)), 1000),
         (replace(STOCK, multiplier=Decimal(0)), 1000),
         (replace(STOCK, multiplier=Decimal(100)), 100_000),
-        (replace(STOCK, rate=Decimal("0.9")), 900),
+        (replace(STOCK, exchange_rate=Decimal("0.9")), 900),
         (FUTURE, 45_000),
         (PAIR, 900),
         (replace(STOCK, kind="OPT", multiplier=Decimal(100)), 100_000),
@@ -156,14 +163,14 @@ def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote 
         (replace(STOCK, kind="BOND", multiplier=Decimal(1000)), None),
         (replace(STOCK, kind="BAG", multiplier=Decimal(1)), None),
         (replace(STOCK, kind="", multiplier=Decimal(1)), None),
-        (replace(STOCK, rate=None), None),
-        (replace(STOCK, rate=Decimal(0)), None),
-        (replace(STOCK, rate=Decimal(-1)), None),
-        (replace(STOCK, rate=Decimal("NaN")), None),
-        (Facts(), None),
+        (replace(STOCK, exchange_rate=None), None),
+        (replace(STOCK, exchange_rate=Decimal(0)), None),
+        (replace(STOCK, exchange_rate=Decimal(-1)), None),
+        (replace(STOCK, exchange_rate=Decimal("NaN")), None),
+        (InstrumentFacts(), None),
     ],
 )
-def test_multiplier_and_rate_have_to_be_known(facts: Facts, value: int | None) -> None:
+def test_multiplier_and_rate_have_to_be_known(facts: InstrumentFacts, value: int | None) -> None:
     """One unit of a stock is one; of anything else IBKR has to say it, and a bond's price is a percentage."""
     assert worth(ticket(price=100), facts) == value
 
@@ -172,9 +179,9 @@ def test_multiplier_and_rate_have_to_be_known(facts: Facts, value: int | None) -
     ("size", "facts", "value"),
     [
         ({"cashQty": 500}, STOCK, 500),
-        ({"cashQty": 500}, replace(STOCK, quote=None, rate=Decimal("0.9")), 450),
+        ({"cashQty": 500}, replace(STOCK, quote=None, exchange_rate=Decimal("0.9")), 450),
         ({"cashQty": "500.5"}, STOCK, Decimal("500.5")),
-        ({"cashQty": 500}, replace(STOCK, rate=None), None),
+        ({"cashQty": 500}, replace(STOCK, exchange_rate=None), None),
         ({"cashQty": 500}, replace(STOCK, kind="BAG"), None),
         ({"cashQty": 500}, PAIR, None),
         ({"cashQty": 500, "quantity": 1}, STOCK, 500),
@@ -188,12 +195,12 @@ def test_multiplier_and_rate_have_to_be_known(facts: Facts, value: int | None) -
         ({"fxQty": 500, "isCcyConv": "true"}, PAIR, None),
         ({"fxQty": 500, "isCcyConv": True, "side": "SELL"}, PAIR, None),
         ({"fxQty": 500, "isCcyConv": True}, STOCK, None),
-        ({"fxQty": 500, "isCcyConv": True}, replace(PAIR, rate=None), None),
+        ({"fxQty": 500, "isCcyConv": True}, replace(PAIR, exchange_rate=None), None),
         ({"quantity": 500, "isCcyConv": True}, PAIR, 495),
     ],
 )
 def test_a_size_in_money_is_its_amount_where_its_currency_is_known(
-    size: dict[str, Any], facts: Facts, value: Decimal | int | None
+    size: dict[str, Any], facts: InstrumentFacts, value: Decimal | int | None
 ) -> None:
     """In the instrument's currency; of a pair nobody says in which of the two, unless it is given for the other."""
     one = {"conid": 1, "orderType": "MKT", "side": "BUY", **size}
@@ -249,7 +256,7 @@ def test_an_order_without_what_its_type_needs_is_not_bounded(order: dict[str, An
 )
 def test_a_number_that_is_none_bounds_nothing(name: str, value: Any) -> None:
     """Nobody knows what IBKR would read in it."""
-    assert estimate({**GOOD, name: value}, STOCK) is None
+    assert estimate_value({**GOOD, name: value}, STOCK) is None
 
 
 @pytest.mark.parametrize(
@@ -298,7 +305,7 @@ def test_what_could_be_read_in_two_ways_bounds_nothing(more: dict[str, Any]) -> 
 )
 def test_an_order_is_about_one_instrument_or_about_none_we_know(one: dict[str, Any], conid: str | None) -> None:
     """A combination's price is a difference, which may be anything."""
-    assert instrument(one) == conid
+    assert contract_id_of(one) == conid
 
 
 @pytest.mark.parametrize(
@@ -327,15 +334,15 @@ def test_a_quote_is_asked_for_only_where_it_counts(one: dict[str, Any], needed: 
 @example({"conid": 10**5000}, STOCK)
 @example({"quantity": Decimal("1e999999"), "price": Decimal("1e999999"), "orderType": "LMT", "side": "BUY"}, STOCK)
 @example({"quantity": Decimal("sNaN"), "orderType": "MKT", "side": "BUY"}, STOCK)
-@example({"quantity": 1, "orderType": "MKT", "side": "BUY"}, Facts("STK", Decimal("sNaN"), Decimal(1), QUOTE))
+@example({"quantity": 1, "orderType": "MKT", "side": "BUY"}, InstrumentFacts("STK", Decimal("sNaN"), Decimal(1), QUOTE))
 @example({"quantity": 1, "orderType": ["LMT"], "side": {}}, STOCK)
-def test_no_ticket_however_odd_raises(one: dict[str, Any], facts: Facts) -> None:
+def test_no_ticket_however_odd_raises(one: dict[str, Any], facts: InstrumentFacts) -> None:
     """An amount that can be compared, or none."""
-    value = estimate(one, facts)
+    value = estimate_value(one, facts)
 
     assert value is None or (value.is_finite() and value >= 0)
     assert needs_quote(one) in (True, False)
-    assert (instrument(one) or "1").isdecimal()
+    assert (contract_id_of(one) or "1").isdecimal()
 
 
 ORDERS = st.fixed_dictionaries(
@@ -353,12 +360,14 @@ ORDERS = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(ORDERS, st.sampled_from([STOCK, FUTURE, PAIR]), st.data())
-def test_an_estimate_never_falls_when_a_size_or_a_price_rises(one: dict[str, Any], facts: Facts, data: Any) -> None:
+def test_an_estimate_never_falls_when_a_size_or_a_price_rises(
+    one: dict[str, Any], facts: InstrumentFacts, data: Any
+) -> None:
     """Whatever kind of order it is, and rounding included."""
     name = data.draw(st.sampled_from(["quantity", "price", "auxPrice", "trailingAmt"]))
     larger = {**one, name: one[name] + data.draw(AMOUNTS)}
 
-    before, after = estimate(one, facts), estimate(larger, facts)
+    before, after = estimate_value(one, facts), estimate_value(larger, facts)
 
     assert before is None or (after is not None and after >= before)
 
@@ -369,22 +378,24 @@ def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
     one: dict[str, Any], more: Decimal, price: Decimal, rate: Decimal
 ) -> None:
     """Nor with the facts."""
-    facts = Facts("FUT", Decimal(50), rate, Quote(price, 0.0))
+    facts = InstrumentFacts("FUT", Decimal(50), rate, Quote(price, 0.0))
     dearer = (
         replace(facts, quote=Quote(price + more, 0.0)),
-        replace(facts, rate=rate + more),
+        replace(facts, exchange_rate=rate + more),
         replace(facts, multiplier=Decimal(50) + more),
     )
-    before = estimate(one, facts)
+    before = estimate_value(one, facts)
 
-    assert before is None or all((after := estimate(one, each)) is not None and after >= before for each in dearer)
+    assert before is None or all(
+        (after := estimate_value(one, each)) is not None and after >= before for each in dearer
+    )
 
 
 @settings(deadline=None)
 @given(AMOUNTS, st.decimals("0.0001", 10**9, places=4), st.decimals("0.0001", 10**6, places=12))
 def test_an_estimate_is_never_rounded_below_what_it_stands_for(size: Decimal, price: Decimal, rate: Decimal) -> None:
     """A cap must not be passed by a digit that got lost."""
-    value = estimate(ticket(quantity=size, price=price), replace(STOCK, rate=rate))
+    value = estimate_value(ticket(quantity=size, price=price), replace(STOCK, exchange_rate=rate))
 
     assert value is not None
     assert Fraction(value) >= Fraction(size) * Fraction(price) * Fraction(rate)
@@ -392,11 +403,13 @@ def test_an_estimate_is_never_rounded_below_what_it_stands_for(size: Decimal, pr
 
 @settings(deadline=None)
 @given(ORDERS, st.sampled_from(["quantity", "orderType", "side"]), st.sampled_from([STOCK, FUTURE, PAIR]))
-def test_whatever_an_order_is_it_is_not_bounded_without_its_parts(one: dict[str, Any], gone: str, facts: Facts) -> None:
+def test_whatever_an_order_is_it_is_not_bounded_without_its_parts(
+    one: dict[str, Any], gone: str, facts: InstrumentFacts
+) -> None:
     """Size, type and side are needed always; so are rate and, but for stocks and pairs, the multiplier."""
     without = {name: value for name, value in one.items() if name != gone}
 
-    assert estimate(without, facts) is None
-    assert estimate(one, replace(facts, rate=None)) is None
-    assert estimate(one, replace(facts, kind="FUT", multiplier=None)) is None
-    assert estimate(one, replace(facts, quote=None)) is None or (one["orderType"], one["side"]) == ("LMT", "BUY")
+    assert estimate_value(without, facts) is None
+    assert estimate_value(one, replace(facts, exchange_rate=None)) is None
+    assert estimate_value(one, replace(facts, kind="FUT", multiplier=None)) is None
+    assert estimate_value(one, replace(facts, quote=None)) is None or (one["orderType"], one["side"]) == ("LMT", "BUY")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.calls.messages import Answer, Call
-from ibkr_bridge.errors import BridgeError, Busy, GatewaySilent, Paced, SessionDown
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.errors import BridgeError, Busy, GatewayTimeout, RateLimited, SessionUnavailable
 from ibkr_bridge.orders.rules.order_value import Quote
-from ibkr_bridge.orders.rules.order_value_inputs import read_quote, tickets_in, worth
-from tests.body_stream import Rest
+from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values, read_quote, tickets_in
+from tests.body_stream import FakeBodyStream
 from tests.quirks.scripted import Scripted, good
 
 ACCOUNT, NOW = "DU1234567", 1_750_000_000.0
@@ -29,9 +29,9 @@ MARKET = {"conid": 265598, "orderType": "MKT", "side": "BUY", "quantity": 10}
 LIMIT = {**MARKET, "orderType": "LMT", "price": 1180.5}
 
 
-def told(body: Any, status: int = 200) -> Answer:
+def told(body: Any, status: int = 200) -> Response:
     """An answer of IBKR; text as it is."""
-    return Answer(status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
+    return Response(status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
 def gateway(**other: Any) -> Scripted:
@@ -44,19 +44,21 @@ def gateway(**other: Any) -> Scripted:
         **other,
     }
     paths = {"secdef": SECDEF, "meta": META, "snapshot": SNAPSHOT, "rate": RATE}
-    answers = {name: [each if isinstance(each, Answer | Exception) else told(each)] for name, each in script.items()}
-    return Scripted({paths[name]: answer for name, answer in answers.items()})
+    responses = {
+        name: [each if isinstance(each, Response | Exception) else told(each)] for name, each in script.items()
+    }
+    return Scripted({paths[name]: answer for name, answer in responses.items()})
 
 
 def order(*tickets: dict[str, Any]) -> Call:
     """A placement."""
     body = json.dumps({"orders": list(tickets)}).encode()
-    return Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", (), body, changes=True)
+    return Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", (), body, is_change=True)
 
 
 async def weighed(scripted: Scripted, *tickets: dict[str, Any], account: str | None = ACCOUNT) -> list[Decimal | None]:
     """What the tickets are worth."""
-    return list(await worth(scripted.ask, account, order(*tickets), lambda: NOW))
+    return list(await estimate_order_values(scripted.send, account, order(*tickets), lambda: NOW))
 
 
 # -- what is asked
@@ -102,9 +104,11 @@ async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
 async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
     """One object, no list around it; one that names no size or price is worth nothing that is known."""
     for ticket, value in ((LIMIT, Decimal(11805)), ({**LIMIT, "price": None}, None), ({"conid": 265598}, None)):
-        call = Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/order/7", (), json.dumps(ticket).encode(), changes=True)
+        call = Call(
+            "POST", f"/v1/api/iserver/account/{ACCOUNT}/order/7", (), json.dumps(ticket).encode(), is_change=True
+        )
 
-        assert await worth(gateway().ask, ACCOUNT, call, lambda: NOW) == (value,)
+        assert await estimate_order_values(gateway().send, ACCOUNT, call, lambda: NOW) == (value,)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ async def test_the_account_a_ticket_repeats_is_fine() -> None:
 # -- what is told instead
 
 ODD = [
-    *(Paced("x"), Busy("x"), GatewaySilent("x"), SessionDown("x")),
+    *(RateLimited("x"), Busy("x"), GatewayTimeout("x"), SessionUnavailable("x")),
     *(told("", 500), told({"error": "x"}, 503), told({"rate": 1}, 204), told({"error": "x"})),
     *(told(""), told("<html>"), told("[" * 100_000), told("null"), told("[]"), told("{}"), told("[null]"), told("7")),
     told('{"secdef":{},"rate":1e99999999999999999999}'),
@@ -144,7 +148,7 @@ ODD = [
 
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
-async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Answer | BridgeError) -> None:
+async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Response | BridgeError) -> None:
     """And is no error of its own."""
     foreign = {**STOCK, "currency": "EUR"}
     scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: odd})
@@ -155,23 +159,23 @@ async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Answe
 @pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
 async def test_a_rest_is_let_go(which: str) -> None:
     """It would hold a place at the Gateway."""
-    rest = Rest()
+    body_stream = FakeBodyStream()
     foreign = {**STOCK, "currency": "EUR"}
     whole = json.dumps({"secdef": [foreign], "rate": 1.1, "id": ACCOUNT, "currency": "USD"}).encode()
-    scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: Answer(200, {}, whole, rest)})
+    scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: Response(200, {}, whole, body_stream)})
 
     assert await weighed(scripted, MARKET) == [None]
-    assert rest.closed == 1
+    assert body_stream.closed == 1
 
 
 async def test_other_errors_are_not_hidden() -> None:
     """That its caller has gone is no fact about the order."""
 
-    async def gone(_: Call) -> Answer:
+    async def gone(_: Call) -> Response:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await worth(gone, ACCOUNT, order(LIMIT))
+        await estimate_order_values(gone, ACCOUNT, order(LIMIT))
 
 
 @pytest.mark.parametrize(
@@ -333,10 +337,10 @@ async def test_a_first_snapshot_has_no_quote() -> None:
 )
 async def test_the_tickets_of_an_order(body: bytes, count: int) -> None:
     """A list, a list in an object, a single one; a name that stands twice makes it none."""
-    call = Call("POST", "/v1/api/x", (), body, changes=True)
+    call = Call("POST", "/v1/api/x", (), body, is_change=True)
 
     assert len(tickets_in(body)) == count
-    assert await worth(gateway().ask, ACCOUNT, call) == (None,) * count
+    assert await estimate_order_values(gateway().send, ACCOUNT, call) == (None,) * count
 
 
 def test_numbers_of_a_ticket_stay_what_they_are() -> None:
@@ -375,7 +379,9 @@ async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, 
     scripted = gateway(secdef=secdef, meta=meta, snapshot=snapshot, rate=rate)
     body = json.dumps(orders).encode()
 
-    values = await worth(scripted.ask, ACCOUNT, Call("POST", "/v1/api/x", (), body, changes=True), lambda: NOW)
+    values = await estimate_order_values(
+        scripted.send, ACCOUNT, Call("POST", "/v1/api/x", (), body, is_change=True), lambda: NOW
+    )
 
     assert len(values) == len(tickets_in(body))
     assert all(value is None or (value.is_finite() and value >= 0) for value in values)

@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.events import Bus, Fact, StateTrouble, TradingPaused, TradingResumed
-from ibkr_bridge.orders.rules.trading_pause import Pause
+from ibkr_bridge.events import Bus, Event, PauseCleared, PauseSet, StateUnavailable
+from ibkr_bridge.orders.rules.trading_pause import TradingPause
 from tests.clocks import NOON
 
 
 @pytest.fixture
-def facts() -> list[Fact]:
+def events_seen() -> list[Event]:
     """What was announced."""
     return []
 
 
 @pytest.fixture
-def bus(facts: list[Fact]) -> Bus:
+def bus(events_seen: list[Event]) -> Bus:
     """A bus that keeps what it carries."""
     carrying = Bus()
-    carrying.listen(facts.append)
+    carrying.subscribe(events_seen.append)
     return carrying
 
 
@@ -35,63 +35,63 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "pause.json"
 
 
-def reloaded(path: Path | None) -> Pause:
+def reloaded(path: Path | None) -> TradingPause:
     """The pause as the next run finds it."""
-    pause = Pause(path, Bus())
-    pause.load()
-    return pause
+    trading_pause = TradingPause(path, Bus())
+    trading_pause.load()
+    return trading_pause
 
 
 def test_there_is_no_pause_unless_somebody_set_one(path: Path) -> None:
     """A fresh bridge trades."""
-    pause = reloaded(path)
+    trading_pause = reloaded(path)
 
-    assert (pause.is_on, pause.by, pause.since) == (False, None, None)
+    assert (trading_pause.is_on, trading_pause.by, trading_pause.since) == (False, None, None)
 
 
-def test_a_pause_outlives_a_restart(path: Path, bus: Bus, facts: list[Fact]) -> None:
+def test_a_pause_outlives_a_restart(path: Path, bus: Bus, events_seen: list[Event]) -> None:
     """Systemd starts the bridge anew by itself: that must not let orders through again."""
-    kept = Pause(path, bus).set("full", NOON)
+    kept = TradingPause(path, bus).set("full", NOON)
 
     found = reloaded(path)
 
     assert kept
     assert (found.is_on, found.by, found.since) == (True, "full", "2026-06-17T16:00:00+00:00")
-    assert facts == [TradingPaused("full")]
+    assert events_seen == [PauseSet("full")]
 
 
-def test_resuming_outlives_a_restart_as_well(path: Path, bus: Bus, facts: list[Fact]) -> None:
+def test_resuming_outlives_a_restart_as_well(path: Path, bus: Bus, events_seen: list[Event]) -> None:
     """Somebody who let orders through does not want to do so twice."""
-    pause = Pause(path, bus)
-    pause.set("full", NOON)
+    trading_pause = TradingPause(path, bus)
+    trading_pause.set("full", NOON)
 
-    kept = pause.clear("previous")
+    kept = trading_pause.clear("previous")
 
     assert kept
-    assert not pause.is_on
+    assert not trading_pause.is_on
     assert not reloaded(path).is_on
-    assert facts[-1] == TradingResumed("previous")
+    assert events_seen[-1] == PauseCleared("previous")
 
 
-def test_the_first_who_paused_is_remembered(path: Path, bus: Bus, facts: list[Fact]) -> None:
+def test_the_first_who_paused_is_remembered(path: Path, bus: Bus, events_seen: list[Event]) -> None:
     """The question on the next morning is who, and when."""
-    pause = Pause(path, bus)
-    pause.set("full", NOON)
+    trading_pause = TradingPause(path, bus)
+    trading_pause.set("full", NOON)
 
-    pause.set("previous", NOON.replace(hour=23))
+    trading_pause.set("previous", NOON.replace(hour=23))
 
-    assert (pause.by, reloaded(path).since) == ("full", "2026-06-17T16:00:00+00:00")
-    assert facts == [TradingPaused("full")]
+    assert (trading_pause.by, reloaded(path).since) == ("full", "2026-06-17T16:00:00+00:00")
+    assert events_seen == [PauseSet("full")]
 
 
 def test_resuming_without_a_pause_does_no_harm(path: Path, bus: Bus) -> None:
     """Twice is as good as once."""
-    assert Pause(path, bus).clear("full")
+    assert TradingPause(path, bus).clear("full")
 
 
 def test_the_file_is_readable_by_us_alone(path: Path, bus: Bus) -> None:
     """And nothing is left lying beside it."""
-    Pause(path, bus).set("full", NOON)
+    TradingPause(path, bus).set("full", NOON)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
@@ -99,14 +99,14 @@ def test_the_file_is_readable_by_us_alone(path: Path, bus: Bus) -> None:
 
 def test_without_a_state_directory_the_pause_holds_in_memory(bus: Bus) -> None:
     """And whoever paused is told that it will not last."""
-    pause = Pause(None, bus)
-    pause.load()
+    trading_pause = TradingPause(None, bus)
+    trading_pause.load()
 
-    kept = pause.set("full", NOON)
+    kept = trading_pause.set("full", NOON)
 
-    assert (kept, pause.is_on) == (False, True)
-    assert pause.clear("full") is False
-    assert not pause.is_on
+    assert (kept, trading_pause.is_on) == (False, True)
+    assert trading_pause.clear("full") is False
+    assert not trading_pause.is_on
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"null", b"[]", b"1", b'"x"', b'{"by":"x"}', b"\xff", b"[" * 100_000])
@@ -148,26 +148,30 @@ def no_place(tmp_path: Path) -> Path:
     return tmp_path / "state" / "pause.json"
 
 
-def test_a_pause_that_cannot_be_written_holds_and_is_announced(no_place: Path, bus: Bus, facts: list[Fact]) -> None:
+def test_a_pause_that_cannot_be_written_holds_and_is_announced(
+    no_place: Path, bus: Bus, events_seen: list[Event]
+) -> None:
     """A full disk is no reason to trade on."""
-    pause = Pause(no_place, bus)
+    trading_pause = TradingPause(no_place, bus)
 
-    kept = pause.set("full", NOON)
+    kept = trading_pause.set("full", NOON)
 
-    assert (kept, pause.is_on) == (False, True)
-    (trouble,) = (fact for fact in facts if isinstance(fact, StateTrouble))
+    assert (kept, trading_pause.is_on) == (False, True)
+    (trouble,) = (event for event in events_seen if isinstance(event, StateUnavailable))
     assert "will not outlive a restart" in trouble.hint
 
 
-def test_a_resumption_that_cannot_be_written_says_what_will_come_of_it(path: Path, bus: Bus, facts: list[Fact]) -> None:
+def test_a_resumption_that_cannot_be_written_says_what_will_come_of_it(
+    path: Path, bus: Bus, events_seen: list[Event]
+) -> None:
     """The opposite of a pause that will be lost: this one will come back."""
     path.mkdir()
     (path / "something").write_text("which keeps it from being removed")
-    pause = Pause(path, bus)
-    pause.load()
+    trading_pause = TradingPause(path, bus)
+    trading_pause.load()
 
-    kept = pause.clear("full")
+    kept = trading_pause.clear("full")
 
-    assert (kept, pause.is_on) == (False, False)
-    (trouble,) = (fact for fact in facts if isinstance(fact, StateTrouble))
+    assert (kept, trading_pause.is_on) == (False, False)
+    (trouble,) = (event for event in events_seen if isinstance(event, StateUnavailable))
     assert "will not outlive" not in trouble.hint

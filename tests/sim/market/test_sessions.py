@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.dispatch import Needs
+from ibkr_bridge.sim.market.dispatch import RequiredSession
 from ibkr_bridge.sim.market.table import ROUTES
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire
@@ -153,7 +153,7 @@ async def test_an_unknown_resource_is_a_page(wire: Wire) -> None:
 
 def test_all_of_iserver_needs_the_brokerage_session_but_the_way_into_it() -> None:
     """The table says so."""
-    outside = [route for route in ROUTES if "/iserver/" in route.pattern and route.needs < Needs.BROKERAGE]
+    outside = [route for route in ROUTES if "/iserver/" in route.pattern and route.needs < RequiredSession.BROKERAGE]
 
     assert {route.pattern.rsplit("/iserver", 1)[1] for route in outside} == {
         "/auth/status",

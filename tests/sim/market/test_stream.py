@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.feeds.protocol import Asked, read
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request
 from ibkr_bridge.sim.market.stream import BEAT_EVERY, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import BINARY, CLOSE, Socket
@@ -43,18 +43,18 @@ def told(messages: list[dict[str, Any]], topic: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        ('smd+1@ARCA+{"fields":["31"]}', Asked("smd", "1@ARCA", {"fields": ["31"]})),
-        ("sbd+DU1+2+ISLAND", Asked("sbd", "DU1+2+ISLAND", {})),
-        ('sld+DU1+{"keys":["A+{B}"]}', Asked("sld", "DU1", {"keys": ["A+{B}"]})),
-        ("utr", Asked("utr", "", {})),
-        ("sor+{}", Asked("sor", "", {})),
+        ('smd+1@ARCA+{"fields":["31"]}', FeedRequest("smd", "1@ARCA", {"fields": ["31"]})),
+        ("sbd+DU1+2+ISLAND", FeedRequest("sbd", "DU1+2+ISLAND", {})),
+        ('sld+DU1+{"keys":["A+{B}"]}', FeedRequest("sld", "DU1", {"keys": ["A+{B}"]})),
+        ("utr", FeedRequest("utr", "", {})),
+        ("sor+{}", FeedRequest("sor", "", {})),
         ("sor+{", None),
-        ("", Asked("", "", {})),
+        ("", FeedRequest("", "", {})),
     ],
 )
-def test_words_have_a_topic_a_target_and_json(text: str, asked: Asked | None) -> None:
+def test_words_have_a_topic_a_target_and_json(text: str, asked: FeedRequest | None) -> None:
     """Any of the last two may be left out."""
-    assert read(text) == asked
+    assert parse_request(text) == asked
 
 
 async def test_a_socket_is_greeted_with_user_accounts_and_session(ear: Ear) -> None:

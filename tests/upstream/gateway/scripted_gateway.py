@@ -48,8 +48,8 @@ class Voice:
 
     async def say(self, *pieces: bytes) -> None:
         """Send bytes; each piece as a segment of its own."""
-        for piece in pieces:
-            self._writer.write(piece)
+        for chunk in pieces:
+            self._writer.write(chunk)
             await self._writer.drain()
             for _ in range(5):  # the other side shares our loop: let it read this piece alone
                 await asyncio.sleep(0)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.calls.messages import Answer, Call
+from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.clock import SystemClock
-from ibkr_bridge.errors import BridgeError, GatewayGarbled, GatewaySilent, GatewayUnreachable
+from ibkr_bridge.errors import BridgeError, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.redaction import Scrubber
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.connection_pool import REST
-from ibkr_bridge.upstream.gateway.cookies import Jar
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.connection_pool import MAX_IDLE_S
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
 SHORT = 0.15  # seconds of patience for silences that are meant
@@ -25,9 +25,9 @@ LARGE = 1_000_000  # bytes of a body that is passed on as it comes
 LARGE_HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n".encode()
 READ = Call("GET", "/v1/api/x")
 CHANGES = [
-    Call("POST", "/v1/api/order", body=b"{}", changes=True),
-    Call("PUT", "/v1/api/order", body=b"{}", changes=True),
-    Call("DELETE", "/v1/api/order", changes=True),
+    Call("POST", "/v1/api/order", body=b"{}", is_change=True),
+    Call("PUT", "/v1/api/order", body=b"{}", is_change=True),
+    Call("DELETE", "/v1/api/order", is_change=True),
 ]
 
 
@@ -39,8 +39,8 @@ def way(call: Call) -> str:
 class Caller:
     """Somebody who asks a Gateway and counts how often it is told that a call has left."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
+    def __init__(self, client: GatewayClient) -> None:
+        self.client = client
         self.left = 0
         self.sent = False
         self._changed = asyncio.Event()
@@ -53,14 +53,14 @@ class Caller:
         self.left += 1
         self._changed.set()
 
-    async def ask(self, call: Call = READ, within: float | None = None) -> Answer:
+    async def ask(self, call: Call = READ, timeout_s: float | None = None) -> Response:
         """One call, counted; `sent` tells whether its bytes were let go."""
-        return await self.gateway.ask(call, self.one_left, self._going, within=within)
+        return await self.client.send(call, self.one_left, self._going, timeout_s=timeout_s)
 
-    async def trouble(self, call: Call = READ, within: float | None = None) -> BridgeError:
+    async def trouble(self, call: Call = READ, timeout_s: float | None = None) -> BridgeError:
         """One call that is meant to fail."""
         with pytest.raises(BridgeError) as caught:
-            await self.ask(call, within)
+            await self.ask(call, timeout_s)
         return caught.value
 
     async def until_left(self) -> None:
@@ -73,19 +73,19 @@ class Caller:
     async def until_no_ghosts(self) -> None:
         """Wait until nothing is read on any more."""
         async with asyncio.timeout(PATIENCE):
-            while self.gateway.ghosts:
+            while self.client.abandoned:
                 await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def asking(url: str, patience: float = SHORT, ghost_for: float = 120.0) -> AsyncIterator[Caller]:
+async def asking(url: str, timeout_s: float = SHORT, ghost_for: float = 120.0) -> AsyncIterator[Caller]:
     """Somebody who asks the Gateway there; everything is closed in the end."""
-    jar = Jar(None, Bus(), Scrubber(), SystemClock())
-    gateway = Gateway(url, jar, patience, tls=False, ghost_for=ghost_for)
+    cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
+    client = GatewayClient(url, cookies, timeout_s, tls=False, abandoned_for_s=ghost_for)
     try:
-        yield Caller(gateway)
+        yield Caller(client)
     finally:
-        await gateway.close()
+        await client.close()
 
 
 Meet = Callable[..., Awaitable[tuple[Stage, Caller]]]
@@ -97,10 +97,10 @@ async def meet() -> AsyncIterator[Meet]:
     async with AsyncExitStack() as doors:
 
         async def met(
-            script: Script = answer, *, patience: float = SHORT, ghost_for: float = 120.0
+            script: Script = answer, *, timeout_s: float = SHORT, ghost_for: float = 120.0
         ) -> tuple[Stage, Caller]:
             stage = await doors.enter_async_context(Stage(script))
-            caller = await doors.enter_async_context(asking(stage.url, patience, ghost_for))
+            caller = await doors.enter_async_context(asking(stage.url, timeout_s, ghost_for))
             return stage, caller
 
         yield met
@@ -126,9 +126,9 @@ async def test_a_connection_that_closes_during_the_last_look_carries_nothing(mee
         check_connection()
 
     with pytest.raises(GatewayUnreachable, match="before anything was sent"):
-        await caller.gateway.ask(call, caller.one_left, look)
+        await caller.client.send(call, caller.one_left, look)
 
-    assert (stage.heard, caller.left, caller.gateway.ghosts) == ([], 1, 0)
+    assert (stage.heard, caller.left, caller.client.abandoned) == ([], 1, 0)
 
 
 async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(meet: Meet) -> None:
@@ -140,7 +140,7 @@ async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(mee
         looking.set()
         await asyncio.get_running_loop().create_future()
 
-    asking = asyncio.create_task(caller.gateway.ask(CHANGES[0], caller.one_left, look))
+    asking = asyncio.create_task(caller.client.send(CHANGES[0], caller.one_left, look))
     async with asyncio.timeout(PATIENCE):
         await looking.wait()
     asking.cancel()
@@ -228,14 +228,14 @@ async def test_a_connection_that_has_rested_too_long_is_let_go(meet: Meet, monke
     now = loop.time
     monkeypatch.setattr(loop, "time", lambda: now() + ahead[0])
     await asyncio.gather(caller.ask(), caller.ask())
-    ahead[0] += REST * 2 / 3
+    ahead[0] += MAX_IDLE_S * 2 / 3
     await caller.ask()
     used = stage.heard[-1].connection
 
-    ahead[0] += REST * 2 / 3
+    ahead[0] += MAX_IDLE_S * 2 / 3
     await stage.until_closed(3 - used)
     assert stage.is_open(used)
-    ahead[0] += REST * 2 / 3
+    ahead[0] += MAX_IDLE_S * 2 / 3
     await stage.until_closed(used)
     await caller.ask()
 
@@ -278,8 +278,8 @@ async def test_a_connection_that_does_not_wait_to_be_asked_is_none(
 ) -> None:
     """What it said would be taken for the answer, to an order too; where it has ended, no byte has left."""
     stage, caller = await meet()
-    connections = caller.gateway._connections
-    opened = connections._opened
+    connections = caller.client._pool
+    opened = connections._open
 
     async def greet(voice: Voice) -> None:
         await (voice.say(OK) if greeting == "speaks" else voice.hang_up())
@@ -292,7 +292,7 @@ async def test_a_connection_that_does_not_wait_to_be_asked_is_none(
         return made
 
     stage.greeting = greet
-    monkeypatch.setattr(connections, "_opened", opened_late)
+    monkeypatch.setattr(connections, "_open", opened_late)
 
     error = await caller.trouble(call)
 
@@ -331,7 +331,7 @@ async def test_no_connection_is_used_again_after_a_deadline(meet: Meet) -> None:
 
     reply = await caller.ask()
 
-    assert isinstance(silent, GatewaySilent)
+    assert isinstance(silent, GatewayTimeout)
     assert (reply.body, stage.heard[-1].connection) == (b"{}", 2)
 
 
@@ -359,8 +359,8 @@ async def test_a_port_that_never_greets_is_silent_and_nothing_was_sent() -> None
     async with Stage() as stage, asking(f"https://127.0.0.1:{stage.port}") as caller:
         error = await caller.trouble(CHANGES[0])
 
-    assert isinstance(error, GatewaySilent)
-    assert (caller.sent, caller.left, caller.gateway.ghosts) == (False, 1, 0)
+    assert isinstance(error, GatewayTimeout)
+    assert (caller.sent, caller.left, caller.client.abandoned) == (False, 1, 0)
 
 
 async def test_no_head_in_time_is_silence(meet: Meet) -> None:
@@ -369,8 +369,8 @@ async def test_no_head_in_time_is_silence(meet: Meet) -> None:
 
     error = await caller.trouble()
 
-    assert isinstance(error, GatewaySilent)
-    assert (caller.sent, caller.left, caller.gateway.ghosts) == (True, 0, 1)
+    assert isinstance(error, GatewayTimeout)
+    assert (caller.sent, caller.left, caller.client.abandoned) == (True, 0, 1)
 
 
 async def test_half_a_head_is_no_head(meet: Meet) -> None:
@@ -382,7 +382,7 @@ async def test_half_a_head_is_no_head(meet: Meet) -> None:
 
     _, caller = await meet(script)
 
-    assert isinstance(await caller.trouble(), GatewaySilent)
+    assert isinstance(await caller.trouble(), GatewayTimeout)
 
 
 async def test_a_body_that_stops_is_silence(meet: Meet) -> None:
@@ -394,14 +394,14 @@ async def test_a_body_that_stops_is_silence(meet: Meet) -> None:
 
     _, caller = await meet(script)
 
-    assert isinstance(await caller.trouble(), GatewaySilent)
+    assert isinstance(await caller.trouble(), GatewayTimeout)
 
 
 async def test_a_call_may_bring_its_own_deadline(meet: Meet) -> None:
     """The keeper's looks are shorter than a caller's patience."""
-    _, caller = await meet(never, patience=PATIENCE * 10)
+    _, caller = await meet(never, timeout_s=PATIENCE * 10)
 
-    assert isinstance(await caller.trouble(within=SHORT), GatewaySilent)
+    assert isinstance(await caller.trouble(timeout_s=SHORT), GatewayTimeout)
 
 
 async def test_a_body_that_drips_for_ever_ends(meet: Meet) -> None:
@@ -415,7 +415,7 @@ async def test_a_body_that_drips_for_ever_ends(meet: Meet) -> None:
 
     _, caller = await meet(script)
 
-    assert isinstance(await caller.trouble(within=0.15), GatewaySilent)
+    assert isinstance(await caller.trouble(timeout_s=0.15), GatewayTimeout)
 
 
 async def test_nobody_listening_is_unreachable(unused_tcp_port: int) -> None:
@@ -458,7 +458,7 @@ async def test_a_read_cut_again_and_again_is_sent_twice_at_most(meet: Meet, endi
 
     error = await caller.trouble()
 
-    assert isinstance(error, GatewayGarbled)
+    assert isinstance(error, GatewayProtocolError)
     assert (len(stage.heard), caller.left) == (2, 1)
 
 
@@ -479,7 +479,7 @@ async def test_a_read_is_not_repeated_once_a_byte_has_come(meet: Meet, beginning
 
     error = await caller.trouble()
 
-    assert isinstance(error, GatewayGarbled)
+    assert isinstance(error, GatewayProtocolError)
     assert (len(stage.heard), caller.left) == (1, 1)
 
 
@@ -492,7 +492,7 @@ async def test_a_repeat_does_not_double_the_callers_time(meet: Meet) -> None:
             await voice.hang_up()
         await never()
 
-    stage, caller = await meet(script, patience=2.0)
+    stage, caller = await meet(script, timeout_s=2.0)
 
     out = asyncio.create_task(caller.trouble())
     done, _ = await asyncio.wait({out}, timeout=3.0)
@@ -516,7 +516,7 @@ async def test_what_changes_something_is_never_repeated(meet: Meet, call: Call, 
 
     error = await caller.trouble(call)
 
-    assert isinstance(error, GatewayGarbled)
+    assert isinstance(error, GatewayProtocolError)
     assert (caller.sent, len(stage.heard), caller.left) == (True, 1, 1)
 
 
@@ -552,10 +552,10 @@ async def test_a_broken_answer_is_told_at_once_and_frees_its_slot_once(meet: Mee
         await voice.say(answered)
         await voice.hang_up()
 
-    _, caller = await meet(script, patience=PATIENCE)
+    _, caller = await meet(script, timeout_s=PATIENCE)
 
-    assert isinstance(await caller.trouble(), GatewayGarbled)
-    assert (caller.left, caller.gateway.ghosts) == (1, 0)
+    assert isinstance(await caller.trouble(), GatewayProtocolError)
+    assert (caller.left, caller.client.abandoned) == (1, 0)
 
 
 async def test_chunks_that_are_none_are_told_at_once(meet: Meet) -> None:
@@ -567,7 +567,7 @@ async def test_chunks_that_are_none_are_told_at_once(meet: Meet) -> None:
 
     _, caller = await meet(script)
 
-    assert isinstance(await caller.trouble(), GatewayGarbled)
+    assert isinstance(await caller.trouble(), GatewayProtocolError)
     assert caller.left == 1
 
 
@@ -586,7 +586,7 @@ async def test_a_late_ending_frees_its_slot_once(meet: Meet, ending: str) -> Non
 
     _, caller = await meet(script)
     await caller.trouble()
-    meanwhile = (caller.left, caller.gateway.ghosts)
+    meanwhile = (caller.left, caller.client.abandoned)
 
     go.set()
     await caller.until_left()
@@ -613,12 +613,12 @@ async def test_a_large_answer_frees_its_slot_when_it_is_read(meet: Meet) -> None
     """Not at its beginning: the Gateway is still sending."""
     _, caller = await meet(_large)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
     before = caller.left
 
-    rest = b"".join([piece async for piece in reply.rest.pieces()])
-    reply.rest.close()
-    reply.rest.close()
+    rest = b"".join([chunk async for chunk in reply.body_stream.chunks()])
+    reply.body_stream.close()
+    reply.body_stream.close()
 
     assert (before, caller.left) == (0, 1)
     assert len(reply.body) + len(rest) == LARGE
@@ -632,10 +632,10 @@ async def test_a_large_answer_nobody_wants_is_read_on_and_frees_its_slot_once(me
     """Whoever asked has gone; the Gateway has not."""
     stage, caller = await meet(_large)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
 
-    reply.rest.close()
-    reply.rest.close()
+    reply.body_stream.close()
+    reply.body_stream.close()
     await caller.until_left()
     await caller.until_no_ghosts()
     await stage.until_closed(1)
@@ -652,11 +652,11 @@ async def test_a_large_answer_that_is_cut_is_told_and_frees_its_slot_once(meet: 
 
     _, caller = await meet(script)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
 
-    with pytest.raises(GatewayGarbled):
-        _ = [piece async for piece in reply.rest.pieces()]
-    reply.rest.close()
+    with pytest.raises(GatewayProtocolError):
+        _ = [chunk async for chunk in reply.body_stream.chunks()]
+    reply.body_stream.close()
 
     assert caller.left == 1
 
@@ -670,11 +670,11 @@ async def test_a_large_answer_that_stops_is_told_and_frees_its_slot_in_the_end(m
 
     _, caller = await meet(script, ghost_for=SHORT)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
 
-    with pytest.raises(GatewaySilent):
-        _ = [piece async for piece in reply.rest.pieces()]
-    reply.rest.close()
+    with pytest.raises(GatewayTimeout):
+        _ = [chunk async for chunk in reply.body_stream.chunks()]
+    reply.body_stream.close()
     await caller.until_left()
     await caller.until_no_ghosts()
 
@@ -691,27 +691,27 @@ async def test_a_large_answer_waits_for_its_reader(meet: Meet) -> None:
         voice.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
         await voice.drained()
 
-    _, caller = await meet(script, patience=PATIENCE)
+    _, caller = await meet(script, timeout_s=PATIENCE)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
     for _ in range(1_000):  # all the time our side would need to take much more
         await asyncio.sleep(0)
 
     assert talking[0].unsent > size // 2
-    assert sum([len(piece) async for piece in reply.rest.pieces()]) + len(reply.body) == size
-    reply.rest.close()
+    assert sum([len(chunk) async for chunk in reply.body_stream.chunks()]) + len(reply.body) == size
+    reply.body_stream.close()
 
 
 async def test_a_large_answer_ends_for_a_slow_reader_too(meet: Meet) -> None:
     """All of it has come and lies in our buffers, full to the brim, before its reader goes on."""
-    _, caller = await meet(_large, patience=1.0)
+    _, caller = await meet(_large, timeout_s=1.0)
     reply = await caller.ask()
-    assert reply.rest is not None
+    assert reply.body_stream is not None
     for _ in range(1_000):  # until all is here
         await asyncio.sleep(0)
 
-    rest = b"".join([piece async for piece in reply.rest.pieces()])
-    reply.rest.close()
+    rest = b"".join([chunk async for chunk in reply.body_stream.chunks()])
+    reply.body_stream.close()
 
     assert len(reply.body) + len(rest) == LARGE
     assert caller.left == 1
@@ -726,22 +726,22 @@ async def test_closing_frees_the_slot_of_a_ghost_once(meet: Meet, moment: str) -
         for _ in range(5):  # until the ghost has begun to wait
             await asyncio.sleep(0)
 
-    await caller.gateway.close()
+    await caller.client.close()
     await stage.until_closed(1)
 
-    assert (caller.left, caller.gateway.ghosts) == (1, 0)
+    assert (caller.left, caller.client.abandoned) == (1, 0)
 
 
 async def test_closing_ends_a_call_that_is_out(meet: Meet) -> None:
     """Whoever waits is told in our own words, and its slot is free."""
-    stage, caller = await meet(never, patience=PATIENCE)
+    stage, caller = await meet(never, timeout_s=PATIENCE)
     out = asyncio.create_task(caller.trouble())
     await stage.until_heard(1)
 
-    await caller.gateway.close()
+    await caller.client.close()
     error = await out
 
-    assert isinstance(error, GatewayGarbled)
+    assert isinstance(error, GatewayProtocolError)
     assert caller.left == 1
 
 
@@ -752,18 +752,18 @@ async def test_closing_tells_whoever_reads_a_body(meet: Meet) -> None:
         await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf")
         await never(_, voice)
 
-    stage, caller = await meet(script, patience=PATIENCE)
+    stage, caller = await meet(script, timeout_s=PATIENCE)
     out = asyncio.create_task(caller.trouble())
     await stage.until_heard(1)
     for _ in range(20):
         await asyncio.sleep(0)
 
-    await caller.gateway.close()
+    await caller.client.close()
     async with asyncio.timeout(PATIENCE / 2):
         error = await out
 
-    assert isinstance(error, GatewayGarbled)
-    assert (caller.left, caller.gateway.ghosts) == (1, 0)
+    assert isinstance(error, GatewayProtocolError)
+    assert (caller.left, caller.client.abandoned) == (1, 0)
 
 
 async def test_a_call_that_still_connects_when_all_is_closed_is_not_sent(
@@ -771,19 +771,19 @@ async def test_a_call_that_still_connects_when_all_is_closed_is_not_sent(
 ) -> None:
     """Nothing goes out after `close`."""
     stage, caller = await meet()
-    connections = caller.gateway._connections
-    opened, closed = connections._opened, asyncio.Event()
+    connections = caller.client._pool
+    opened, closed = connections._open, asyncio.Event()
 
     async def opened_late() -> Any:
         made = await opened()
         await closed.wait()
         return made
 
-    monkeypatch.setattr(connections, "_opened", opened_late)
+    monkeypatch.setattr(connections, "_open", opened_late)
     out = asyncio.create_task(caller.trouble(CHANGES[0]))
     await stage.until(lambda: stage.connections == 1)
 
-    await caller.gateway.close()
+    await caller.client.close()
     closed.set()
     error = await out
 
@@ -813,14 +813,14 @@ async def test_a_cookie_of_any_bytes_goes_back_as_it_came(meet: Meet, value: str
 async def test_our_own_bug_frees_its_slot(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the call is sent and after; four such and nobody would be served any more."""
     _, caller = await meet()
-    jar = caller.gateway._jar
+    cookies = caller.client._cookies
 
     def broken(*_: object) -> str:
         raise ZeroDivisionError
 
-    for name in ("header", "took"):
+    for name in ("header", "update"):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-            patch.setattr(jar, name, broken)
+            patch.setattr(cookies, name, broken)
             await caller.ask()
 
     assert caller.left == 2
@@ -828,7 +828,7 @@ async def test_our_own_bug_frees_its_slot(meet: Meet, monkeypatch: pytest.Monkey
 
 async def test_a_caller_cancelled_in_the_middle_frees_its_slot_once(meet: Meet) -> None:
     """The bridge ends: the call is let go, its connection with it."""
-    stage, caller = await meet(never, patience=PATIENCE)
+    stage, caller = await meet(never, timeout_s=PATIENCE)
     out = asyncio.create_task(caller.ask())
     await stage.until_heard(1)
 
@@ -846,13 +846,13 @@ async def test_ghosts_are_counted_and_shown(meet: Meet) -> None:
     await caller.trouble()
     await caller.trouble()
 
-    assert caller.gateway.ghosts == 2
-    assert repr(caller.gateway).endswith(", 2 ghosts>")
+    assert caller.client.abandoned == 2
+    assert repr(caller.client).endswith(", 2 ghosts>")
 
 
 async def test_the_simulated_gateway_is_asked_over_tls(sim: Simulator) -> None:
     """As shipped: expired, self-signed, TLS 1.2."""
-    async with asking(sim.url, patience=PATIENCE) as caller:
+    async with asking(sim.url, timeout_s=PATIENCE) as caller:
         reply = await caller.ask(Call("GET", "/v1/api/iserver/auth/status"))
 
     assert reply.status == 200

@@ -15,9 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from ibkr_bridge.events import Bus, CookiesSetAside, Fact, StateTrouble
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.upstream.gateway.cookies import BETWEEN_SAVES, Jar
+from ibkr_bridge.events import Bus, CookiesSetAside, Event, StateUnavailable
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.upstream.gateway.cookies import SAVE_INTERVAL_S, CookieStore
 from tests.clocks import ManualClock
 
 GATEWAY = URL("https://127.0.0.1:5000/v1/api/tickle")
@@ -32,16 +32,16 @@ JSON = st.recursive(
 
 
 @pytest.fixture
-def facts() -> list[Fact]:
+def events_seen() -> list[Event]:
     """What was announced."""
     return []
 
 
 @pytest.fixture
-def bus(facts: list[Fact]) -> Bus:
+def bus(events_seen: list[Event]) -> Bus:
     """A bus that keeps what it carries."""
     carrying = Bus()
-    carrying.listen(facts.append)
+    carrying.subscribe(events_seen.append)
     return carrying
 
 
@@ -51,52 +51,52 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "main.cookies.json"
 
 
-def new_jar(path: Path | None, bus: Bus | None = None, scrubber: Scrubber | None = None) -> Jar:
+def new_jar(path: Path | None, bus: Bus | None = None, redactor: Redactor | None = None) -> CookieStore:
     """A jar; needs a running loop."""
-    return Jar(path, bus or Bus(), scrubber or Scrubber(), ManualClock())
+    return CookieStore(path, bus or Bus(), redactor or Redactor(), ManualClock())
 
 
-def set_cookie(jar: Jar, value: str, name: str = "x-sess-uuid") -> None:
+def set_cookie(cookies: CookieStore, value: str, name: str = "x-sess-uuid") -> None:
     """What the HTTP client does when an answer sets a cookie."""
-    jar.cookies.update_cookies({name: value}, GATEWAY)
+    cookies.cookies.update_cookies({name: value}, GATEWAY)
 
 
-def sent(jar: Jar, url: URL = GATEWAY) -> dict[str, str]:
+def sent(cookies: CookieStore, url: URL = GATEWAY) -> dict[str, str]:
     """The cookies a call to there carries."""
-    return {name: morsel.value for name, morsel in jar.cookies.filter_cookies(url).items()}
+    return {name: morsel.value for name, morsel in cookies.cookies.filter_cookies(url).items()}
 
 
 async def test_the_gateways_cookies_go_back_to_an_address_without_a_name(path: Path) -> None:
     """127.0.0.1 is where the Gateway is; most jars refuse cookies of addresses."""
-    jar = new_jar(path)
+    cookies = new_jar(path)
 
-    set_cookie(jar, "0.abc=/+def==")
+    set_cookie(cookies, "0.abc=/+def==")
 
-    assert sent(jar) == {"x-sess-uuid": "0.abc=/+def=="}
-    assert sent(jar, URL("https://127.0.0.2:5000/")) == {}
+    assert sent(cookies) == {"x-sess-uuid": "0.abc=/+def=="}
+    assert sent(cookies, URL("https://127.0.0.2:5000/")) == {}
 
 
 async def test_a_cookie_for_a_foreign_domain_is_ignored(path: Path) -> None:
     """The Gateway passes on what IBKR's edge sets for itself."""
-    jar = new_jar(path)
+    cookies = new_jar(path)
 
-    jar.cookies.update_cookies_from_headers(["a=1; Domain=ibkr.com", "b=2; Domain=example.org"], GATEWAY)
+    cookies.cookies.update_cookies_from_headers(["a=1; Domain=ibkr.com", "b=2; Domain=example.org"], GATEWAY)
 
-    assert sent(jar) == sent(jar, URL("https://ibkr.com/")) == {}
+    assert sent(cookies) == sent(cookies, URL("https://ibkr.com/")) == {}
 
 
 async def test_cookies_outlive_a_restart_readable_by_us_alone(path: Path) -> None:
     """The session at IBKR hangs on them, and whoever has them has it."""
-    jar = new_jar(path)
-    set_cookie(jar, "secret-session-value")
-    jar.save()
+    cookies = new_jar(path)
+    set_cookie(cookies, "secret-session-value")
+    cookies.save()
 
-    scrubber = Scrubber()
-    again = new_jar(path, scrubber=scrubber)
+    redactor = Redactor()
+    again = new_jar(path, redactor=redactor)
     again.load()
 
     assert sent(again) == {"x-sess-uuid": "secret-session-value"}
-    assert scrubber.holds_secret("secret-session-value")
+    assert redactor.contains_secret("secret-session-value")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
 
@@ -106,11 +106,11 @@ async def test_a_file_left_open_to_all_is_closed_by_the_next_save(path: Path) ->
     path.write_text("{}")
     path.chmod(0o644)
     path.with_suffix(".draft").write_text("left by a crash")
-    jar = new_jar(path)
-    jar.load()
-    set_cookie(jar, "secret-session-value")
+    cookies = new_jar(path)
+    cookies.load()
+    set_cookie(cookies, "secret-session-value")
 
-    jar.save()
+    cookies.save()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -133,34 +133,34 @@ async def test_cookies_that_were_taken_back_do_not_return_after_a_restart(path: 
 
 async def test_nothing_is_written_while_nothing_changes(path: Path) -> None:
     """IBKR sets the same cookie with nearly every answer."""
-    jar = new_jar(path)
-    set_cookie(jar, "the-same-value")
-    jar.save()
+    cookies = new_jar(path)
+    set_cookie(cookies, "the-same-value")
+    cookies.save()
     path.unlink()
 
-    set_cookie(jar, "the-same-value")
-    jar.save()
+    set_cookie(cookies, "the-same-value")
+    cookies.save()
 
     assert not path.exists()
 
 
 async def test_without_a_state_directory_the_jar_works_in_memory() -> None:
     """It is only forgotten at the end."""
-    jar = new_jar(None)
-    jar.load()
+    cookies = new_jar(None)
+    cookies.load()
 
-    set_cookie(jar, "secret-session-value")
-    jar.save()
+    set_cookie(cookies, "secret-session-value")
+    cookies.save()
 
-    assert sent(jar) == {"x-sess-uuid": "secret-session-value"}
+    assert sent(cookies) == {"x-sess-uuid": "secret-session-value"}
 
 
 async def test_no_cookie_stands_in_the_repr(path: Path) -> None:
     """Jars end up in tracebacks."""
-    jar = new_jar(path)
-    set_cookie(jar, "secret-session-value")
+    cookies = new_jar(path)
+    set_cookie(cookies, "secret-session-value")
 
-    assert repr(jar) == "<Jar 1 cookies>"
+    assert repr(cookies) == "<CookieStore 1 cookies>"
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ async def test_no_cookie_stands_in_the_repr(path: Path) -> None:
     ],
 )
 async def test_a_file_that_cannot_be_read_is_set_aside_and_told(
-    content: bytes, path: Path, bus: Bus, facts: list[Fact]
+    content: bytes, path: Path, bus: Bus, events_seen: list[Event]
 ) -> None:
     """The session lives in the Gateway: a broken file of ours is no reason not to start."""
     path.write_bytes(content)
-    jar = new_jar(path, bus)
+    cookies = new_jar(path, bus)
 
-    jar.load()
+    cookies.load()
 
     aside = path.with_suffix(".unreadable")
-    assert facts == [CookiesSetAside(str(aside))]
+    assert events_seen == [CookiesSetAside(str(aside))]
     assert aside.read_bytes() == content
     assert not path.exists()
 
@@ -194,50 +194,50 @@ def test_no_file_crashes_the_start(tmp_path_factory: pytest.TempPathFactory, con
     path.write_bytes(content)
 
     async def story() -> None:
-        jar = new_jar(path)
-        jar.load()
-        sent(jar)
-        jar.save()
+        cookies = new_jar(path)
+        cookies.load()
+        sent(cookies)
+        cookies.save()
 
     asyncio.run(story())
 
 
-async def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path, bus: Bus, facts: list[Fact]) -> None:
+async def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path, bus: Bus, events_seen: list[Event]) -> None:
     """One line in the log, not one a second."""
     (tmp_path / "state").write_text("a file stands here")
-    jar = new_jar(tmp_path / "state" / "cookies.json", bus)
+    cookies = new_jar(tmp_path / "state" / "cookies.json", bus)
 
     for value in ("first-value", "second-value"):
-        set_cookie(jar, value)
-        jar.save()
+        set_cookie(cookies, value)
+        cookies.save()
 
-    (trouble,) = facts
-    assert isinstance(trouble, StateTrouble)
+    (trouble,) = events_seen
+    assert isinstance(trouble, StateUnavailable)
     assert "value" not in trouble.hint + trouble.error
 
 
 async def test_a_cookie_is_a_secret_from_the_moment_it_is_set(path: Path) -> None:
     """The log line of the very call that brought it must not show it."""
-    scrubber = Scrubber()
-    jar = new_jar(path, scrubber=scrubber)
+    redactor = Redactor()
+    cookies = new_jar(path, redactor=redactor)
 
-    jar.took(["x-sess-uuid=secret-session-value"], GATEWAY)
+    cookies.update(["x-sess-uuid=secret-session-value"], GATEWAY)
 
-    assert scrubber.holds_secret("secret-session-value")
+    assert redactor.contains_secret("secret-session-value")
 
 
 async def test_what_changed_is_saved_soon_but_not_more_often_than_once_a_second(path: Path) -> None:
     """A crash loses a second of cookies, and the disk is left in peace."""
     clock = ManualClock()
-    jar = Jar(path, Bus(), Scrubber(), clock)
-    keeping = asyncio.create_task(jar.keep())
-    jar.took(["a=first-value"], GATEWAY)
+    cookies = CookieStore(path, Bus(), Redactor(), clock)
+    keeping = asyncio.create_task(cookies.run_loop())
+    cookies.update(["a=first-value"], GATEWAY)
     await clock.asleep(1)
     first = path.read_text()
 
-    jar.took(["a=second-value"], GATEWAY)
+    cookies.update(["a=second-value"], GATEWAY)
     meanwhile = path.read_text()
-    clock.advance(BETWEEN_SAVES)
+    clock.advance(SAVE_INTERVAL_S)
     for _ in range(10):  # until the loop has gone round
         await asyncio.sleep(0)
 
@@ -252,11 +252,11 @@ async def test_what_changed_is_saved_soon_but_not_more_often_than_once_a_second(
 async def test_an_answer_without_cookies_costs_no_save(path: Path) -> None:
     """Most answers set none."""
     clock = ManualClock()
-    jar = Jar(path, Bus(), Scrubber(), clock)
-    keeping = asyncio.create_task(jar.keep())
-    set_cookie(jar, "some-value")
+    cookies = CookieStore(path, Bus(), Redactor(), clock)
+    keeping = asyncio.create_task(cookies.run_loop())
+    set_cookie(cookies, "some-value")
 
-    jar.took((), GATEWAY)
+    cookies.update((), GATEWAY)
     for _ in range(10):  # until the loop has gone round
         await asyncio.sleep(0)
 

@@ -15,18 +15,18 @@ from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.redaction import Scrubber
-from ibkr_bridge.session.state_machine import State
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator
-from ibkr_bridge.upstream.gateway.client import Gateway
-from ibkr_bridge.upstream.gateway.cookies import Jar
-from ibkr_bridge.upstream.gateway.tls import Tls, judge
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from ibkr_bridge.upstream.gateway.tls import Tls, tls_policy
 from tests.conftest import Open
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Stage
 
 STATUS = Call("GET", "/v1/api/iserver/auth/status")
-ORDER = Call("POST", "/v1/api/iserver/account/DU1234567/orders", body=b"{}", changes=True)
+ORDER = Call("POST", "/v1/api/iserver/account/DU1234567/orders", body=b"{}", is_change=True)
 
 
 def fingerprint(pem: Path) -> bytes:
@@ -69,28 +69,28 @@ async def vouched(own: Path) -> AsyncIterator[Stage]:
 
 async def status(url: str, tls: Tls, call: Call = STATUS) -> int:
     """What one call brings."""
-    gateway = Gateway(url, Jar(None, Bus(), Scrubber(), SystemClock()), PATIENCE, tls)
+    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls)
     try:
-        return (await gateway.ask(call)).status
+        return (await client.send(call)).status
     finally:
-        await gateway.close()
+        await client.close()
 
 
 async def test_on_loopback_the_shipped_certificate_is_taken_as_it_is(sim: Simulator) -> None:
     """Expired, self-signed, without a name, TLS 1.2: nobody could verify it."""
-    assert await status(sim.url, judge(None, None)) == 200
+    assert await status(sim.url, tls_policy(None, None)) == 200
 
 
 async def test_the_right_fingerprint_opens(sim: Simulator) -> None:
     """The one meaningful check of the shipped certificate."""
-    assert await status(sim.url, judge(fingerprint(CERTIFICATE), None)) == 200
+    assert await status(sim.url, tls_policy(fingerprint(CERTIFICATE), None)) == 200
 
 
 @pytest.mark.parametrize("call", [STATUS, ORDER])
 async def test_a_wrong_fingerprint_refuses_before_anything_is_sent(sim: Simulator, call: Call) -> None:
     """Somebody else sits on the port: neither cookies nor orders reach them."""
     with pytest.raises(GatewayUnreachable) as caught:
-        await status(sim.url, judge(bytes(32), None), call)
+        await status(sim.url, tls_policy(bytes(32), None), call)
 
     assert "certificate" in caught.value.detail
     assert "IBKR_GATEWAY_FINGERPRINT" in caught.value.hint
@@ -99,13 +99,13 @@ async def test_a_wrong_fingerprint_refuses_before_anything_is_sent(sim: Simulato
 
 async def test_a_file_that_vouches_for_the_certificate_opens(vouched: Stage, own: Path) -> None:
     """For those who gave their Gateway a certificate of their own."""
-    assert await status(vouched.url, judge(None, own)) == 200
+    assert await status(vouched.url, tls_policy(None, own)) == 200
 
 
 async def test_a_file_that_vouches_for_another_refuses_before_anything_is_sent(sim: Simulator, own: Path) -> None:
     """And the hint names the setting."""
     with pytest.raises(GatewayUnreachable) as caught:
-        await status(sim.url, judge(None, own))
+        await status(sim.url, tls_policy(None, own))
 
     assert "IBKR_GATEWAY_CA_FILE" in caught.value.hint
     assert not sim.gateway_calls()
@@ -114,12 +114,12 @@ async def test_a_file_that_vouches_for_another_refuses_before_anything_is_sent(s
 async def test_an_expired_certificate_cannot_be_vouched_for(sim: Simulator) -> None:
     """The shipped one has no name and ended in 2019: only a fingerprint can pin it."""
     with pytest.raises(GatewayUnreachable):
-        await status(sim.url, judge(None, CERTIFICATE))
+        await status(sim.url, tls_policy(None, CERTIFICATE))
 
 
 async def test_a_fingerprint_counts_where_both_are_given(sim: Simulator, own: Path) -> None:
     """It is the stricter of the two."""
-    assert await status(sim.url, judge(fingerprint(CERTIFICATE), own)) == 200
+    assert await status(sim.url, tls_policy(fingerprint(CERTIFICATE), own)) == 200
 
 
 def test_a_file_without_certificates_is_said_at_the_start(tmp_path: Path) -> None:
@@ -128,20 +128,20 @@ def test_a_file_without_certificates_is_said_at_the_start(tmp_path: Path) -> Non
     nonsense.write_text("no certificate")
 
     with pytest.raises(OSError, match=r".+"):
-        judge(None, nonsense)
+        tls_policy(None, nonsense)
 
 
 async def test_http_in_the_clear_is_spoken_where_it_is_asked_for() -> None:
     """A Gateway behind something that ends TLS on the same machine."""
     async with Stage() as stage:
-        assert await status(stage.url, judge(None, None)) == 200
+        assert await status(stage.url, tls_policy(None, None)) == 200
         assert stage.url.startswith("http://")
 
 
 async def test_a_bridge_with_a_wrong_pin_says_so(open_house: Open) -> None:
     """The person at the keyboard learns what to correct, and the open route that there is no session."""
     house = await open_house(ready=False, IBKR_GATEWAY_FINGERPRINT="ab" * 32)
-    await house.until(State.UNREACHABLE)
+    await house.until(SessionState.UNREACHABLE)
 
     reply = await house.get("/portfolio/accounts")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, RefusedError, changed
-from ibkr_bridge.sim.market.feeds.protocol import Asked
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.feeds.quotes import instrument
 from ibkr_bridge.sim.market.quote_calls import chart, span
 from ibkr_bridge.sim.market.quotes import Instrument
@@ -20,7 +20,7 @@ MOST = 5
 class Chart(Feed):
     """One chart."""
 
-    def __init__(self, floor: Floor, asked: Asked, what: Instrument, drawn: Mapping[str, Any], bar: int) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest, what: Instrument, drawn: Mapping[str, Any], bar: int) -> None:
         super().__init__(floor, asked)
         self.number = str(next(floor.charts))
         self._what = what
@@ -56,7 +56,7 @@ class Chart(Feed):
         return {**price, "t": self.world.calendar.ms(start)}
 
 
-def begin_chart(floor: Floor, asked: Asked, now: float) -> Chart | None:
+def begin_chart(floor: Floor, asked: FeedRequest, now: float) -> Chart | None:
     """Draw a chart and keep it up.
 
     Raises:

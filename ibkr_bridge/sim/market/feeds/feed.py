@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ibkr_bridge.sim.market.feeds.protocol import Asked
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.world import World
 
 Message = Mapping[str, Any]
@@ -47,7 +47,7 @@ class Feed:
     EVERY: ClassVar[float] = 1.0
     """Seconds between two looks."""
 
-    def __init__(self, floor: Floor, asked: Asked) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
         self.floor = floor
         self.world = floor.world
         self.asked = asked

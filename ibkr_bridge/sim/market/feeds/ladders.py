@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
-from ibkr_bridge.sim.market.feeds.protocol import Asked
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.feeds.quotes import instrument
 from ibkr_bridge.sim.market.quotes import Instrument
 
@@ -16,7 +16,7 @@ HALF = 5
 class Ladder(Feed):
     """One instrument's ladder."""
 
-    def __init__(self, floor: Floor, asked: Asked, account: str, what: Instrument) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest, account: str, what: Instrument) -> None:
         super().__init__(floor, asked)
         self._account = account
         self._what = what
@@ -50,7 +50,7 @@ class Ladder(Feed):
         return {"row": number, "focus": int(number == HALF), "price": price, "bid": bid, "ask": ask}
 
 
-def ladder(floor: Floor, asked: Asked, now: float) -> Ladder | None:
+def ladder(floor: Floor, asked: FeedRequest, now: float) -> Ladder | None:
     """Show a ladder, `sbd+account+conid+exchange`, the exchange left out at will."""
     account, conid, *_ = [*asked.target.split("+"), ""]
     what = instrument(floor, conid)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ibkr_bridge.sim.market.accounts import profits
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
-from ibkr_bridge.sim.market.feeds.protocol import Asked, texts
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, texts
 from ibkr_bridge.sim.market.holdings import CASH, worth
 from ibkr_bridge.sim.market.world import World
 
@@ -24,7 +24,7 @@ ACCOUNT_CODE = "AccountCode"
 class Profit(Feed):
     """Profit and loss of every account and model, each second while it moves."""
 
-    def __init__(self, floor: Floor, asked: Asked) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
         super().__init__(floor, asked)
         self._told: dict[str, Row] = {}
 
@@ -45,7 +45,7 @@ class Rows(Feed):
 
     EVERY = 10.0
 
-    def __init__(self, floor: Floor, asked: Asked, made: Callable[[World, str, float], dict[str, Row]]) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest, made: Callable[[World, str, float], dict[str, Row]]) -> None:
         super().__init__(floor, asked)
         self._made = made
         self._told: dict[str, Row] = {}
@@ -114,16 +114,16 @@ def _purse(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:
     }
 
 
-def profit(floor: Floor, asked: Asked, now: float) -> Profit:
+def profit(floor: Floor, asked: FeedRequest, now: float) -> Profit:
     """Tell of profit and loss."""
     return Profit(floor, asked)
 
 
-def summary(floor: Floor, asked: Asked, now: float) -> Rows | None:
+def summary(floor: Floor, asked: FeedRequest, now: float) -> Rows | None:
     """Tell an account's summary."""
     return Rows(floor, asked, _summary) if asked.target in floor.world.accounts else None
 
 
-def ledger(floor: Floor, asked: Asked, now: float) -> Rows | None:
+def ledger(floor: Floor, asked: FeedRequest, now: float) -> Rows | None:
     """Tell an account's ledger."""
     return Rows(floor, asked, _ledger) if asked.target in floor.world.accounts else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, changed
-from ibkr_bridge.sim.market.feeds.protocol import Asked
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.order_lists import MOST, execution, row
 
 LOOK_EVERY = 0.5
@@ -25,7 +25,7 @@ class Orders(Feed):
 
     EVERY = LOOK_EVERY
 
-    def __init__(self, floor: Floor, asked: Asked) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
         super().__init__(floor, asked)
         self._seen = 0
         """How many of the book's moves are known."""
@@ -70,7 +70,7 @@ class Trades(Feed):
 
     EVERY = LOOK_EVERY
 
-    def __init__(self, floor: Floor, asked: Asked) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
         super().__init__(floor, asked)
         self._told = 0
 
@@ -101,11 +101,11 @@ def _parts(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
     return [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)] or [[]]
 
 
-def orders(floor: Floor, asked: Asked, now: float) -> Orders:
+def orders(floor: Floor, asked: FeedRequest, now: float) -> Orders:
     """Tell of orders."""
     return Orders(floor, asked)
 
 
-def trades(floor: Floor, asked: Asked, now: float) -> Trades:
+def trades(floor: Floor, asked: FeedRequest, now: float) -> Trades:
     """Tell of trades."""
     return Trades(floor, asked)

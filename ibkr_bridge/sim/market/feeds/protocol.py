@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeedRequest:
     """What was asked for; `target` as it was written, empty where there is none."""
 
     topic: str
@@ -22,7 +22,7 @@ class Asked:
         return f"{self.topic}+{self.target}" if self.target else self.topic
 
 
-def read(text: str) -> Asked | None:
+def parse_request(text: str) -> FeedRequest | None:
     """Take a client's words apart; None for what is none of ours."""
     head, brace, tail = text.partition("+{")
     topic, _, target = head.rstrip("+").partition("+")
@@ -30,7 +30,7 @@ def read(text: str) -> Asked | None:
         form = json.loads(f"{{{tail}") if brace else {}
     except (ValueError, RecursionError):
         return None
-    return Asked(topic, target, form)
+    return FeedRequest(topic, target, form)
 
 
 def texts(found: object) -> list[str]:

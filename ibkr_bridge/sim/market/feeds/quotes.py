@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, changed
-from ibkr_bridge.sim.market.feeds.protocol import Asked, texts
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, texts
 from ibkr_bridge.sim.market.lines import Line
 from ibkr_bridge.sim.market.quote_calls import ABOUT, DERIVATIVES, MAX_FIELDS, shown
 from ibkr_bridge.sim.market.quotes import Instrument
@@ -29,7 +29,7 @@ MOVING = {"31": 0, "84": -1, "86": 1}
 class Quote(Feed):
     """One instrument's quotes on one socket."""
 
-    def __init__(self, floor: Floor, asked: Asked, what: Instrument, line: Line, until: float) -> None:
+    def __init__(self, floor: Floor, asked: FeedRequest, what: Instrument, line: Line, until: float) -> None:
         super().__init__(floor, asked)
         self.line = line
         self.what = what
@@ -82,7 +82,7 @@ class Quote(Feed):
         return self.says({**about, "_updated": self.world.calendar.ms(now), **fields})
 
 
-def quote(floor: Floor, asked: Asked, now: float) -> Quote | None:
+def quote(floor: Floor, asked: FeedRequest, now: float) -> Quote | None:
     """Open an instrument's quotes, or the same ones anew."""
     what = instrument(floor, asked.target.partition("@")[0])
     session = floor.world.sessions.brokerage
@@ -92,7 +92,7 @@ def quote(floor: Floor, asked: Asked, now: float) -> Quote | None:
     return None if line is None else Quote(floor, asked, what, line, now + LASTS)
 
 
-def give_back(floor: Floor, asked: Asked) -> None:
+def give_back(floor: Floor, asked: FeedRequest) -> None:
     """Close an instrument's line, whoever opened it, unless a socket still listens to it."""
     what, session = instrument(floor, asked.target.partition("@")[0]), floor.world.sessions.brokerage
     heard = {feed.what for feed in floor.feeds() if isinstance(feed, Quote)}

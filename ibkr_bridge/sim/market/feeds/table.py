@@ -13,10 +13,10 @@ from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
 from ibkr_bridge.sim.market.feeds.ladders import ladder
 from ibkr_bridge.sim.market.feeds.money import ledger, profit, summary
 from ibkr_bridge.sim.market.feeds.orders import orders, trades
-from ibkr_bridge.sim.market.feeds.protocol import Asked
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.feeds.quotes import give_back, quote
 
-Begin = Callable[[Floor, Asked, float], Feed | None]
+Begin = Callable[[Floor, FeedRequest, float], Feed | None]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class End:
 
     topic: str
     answer: tuple[str, str] | None = None
-    also: Callable[[Floor, Asked], None] = lambda floor, asked: None
+    also: Callable[[Floor, FeedRequest], None] = lambda floor, asked: None
 
-    def said(self, asked: Asked) -> list[Message]:
+    def said(self, asked: FeedRequest) -> list[Message]:
         """What is answered."""
         return [] if self.answer is None else [{self.answer[0]: self.answer[1].format(target=asked.target)}]
 
