@@ -16,8 +16,8 @@ from bench.wide import run
 from ibkr_bridge.orders import serialization
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.profiles import factory
-from ibkr_bridge.profiles.options import UNHURRIED
 from ibkr_bridge.upstream.gateway.client import GatewayClient
+from tests.unlimited import UNLIMITED
 
 GHOST_FOR = 3.0  # seconds
 ANSWER_WITHIN = 0.4  # seconds
@@ -35,4 +35,4 @@ SEARCH = ReconcileSchedule(
 if __name__ == "__main__":
     factory.GatewayClient = functools.partial(GatewayClient, abandoned_for_s=GHOST_FOR)  # type: ignore[assignment, attr-defined]  # in this process alone
     serialization.REPLY_TIMEOUT_S = ANSWER_WITHIN
-    sys.exit(run(dataclasses.replace(UNHURRIED, reconcile_schedule=SEARCH), sys.argv[1:]))
+    sys.exit(run(dataclasses.replace(UNLIMITED, reconcile_schedule=SEARCH), sys.argv[1:]))

@@ -13,7 +13,7 @@ from bench.wide import run
 from ibkr_bridge import daemon as app
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.transitions import JournalEntry
-from ibkr_bridge.profiles.options import UNHURRIED
+from tests.unlimited import UNLIMITED
 
 COMMIT_S = 2.0
 
@@ -29,4 +29,4 @@ class OnSlowDisk(JournalStore):
 
 if __name__ == "__main__":
     app.Journal = OnSlowDisk  # type: ignore[attr-defined]  # in this process alone
-    sys.exit(run(UNHURRIED, sys.argv[1:]))
+    sys.exit(run(UNLIMITED, sys.argv[1:]))

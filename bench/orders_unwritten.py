@@ -16,7 +16,7 @@ from bench.wide import run
 from ibkr_bridge import daemon
 from ibkr_bridge.orders.journal.store import JournalStore, prepare_schema
 from ibkr_bridge.orders.journal.transitions import JournalEntry
-from ibkr_bridge.profiles.options import UNHURRIED
+from tests.unlimited import UNLIMITED
 
 
 class InMemory(JournalStore):
@@ -37,4 +37,4 @@ KINDS = {"memory": InMemory, "nothing": Nothing}
 
 if __name__ == "__main__":
     daemon.Journal = KINDS[sys.argv[1]]  # type: ignore[attr-defined]  # in this process alone
-    sys.exit(run(UNHURRIED, sys.argv[2:]))
+    sys.exit(run(UNLIMITED, sys.argv[2:]))

@@ -5,14 +5,14 @@ second; those are limits of the far side, and here the question is what the brid
 setting for it and must not have one: this launcher gives it other manners in its own process alone.
 """
 
-import dataclasses
 import functools
 import sys
 from collections.abc import Sequence
 
 from ibkr_bridge.cli import demo, main, serve
 from ibkr_bridge.daemon import Bridge
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
+from tests.unlimited import unlimited
 
 WIDE = 64  # places
 
@@ -25,5 +25,4 @@ def run(options: ProfileOptions, words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    limits = dataclasses.replace(UNHURRIED.limits, slots=WIDE)
-    sys.exit(run(dataclasses.replace(UNHURRIED, limits=limits), sys.argv[1:]))
+    sys.exit(run(unlimited(slots=WIDE), sys.argv[1:]))

@@ -15,7 +15,6 @@ from ibkr_bridge import VERSION, events
 from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
-from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
@@ -202,33 +201,13 @@ class Bridge:
 
     async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
         """What an earlier run kept is taken up; at the end it is kept again."""
-        self.profile.cookies.load()
-        self.profile.trading_pause.load()
-        self.profile.penalty_box.load()
-        self.profile.persistent_windows.load(self.profile.admission)
-        self.profile.suppressed_questions.load()
-        with suppress(JournalUnavailable):  # announced; every order tries again
-            await self.profile.orders.load()
+        await self.profile.load()
         yield
-        if self.profile.cached_reads is not None:
-            await self.profile.cached_reads.single_flight.close()
-        self.profile.cookies.save()
-        await self.profile.upstream.close()
-        await self.profile.orders.repository.close()
+        await self.profile.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the app lives; one that ends stops us all."""
-        profile, orders, streaming = self.profile, self.profile.orders, self.profile.streaming
-        loops = (
-            *(
-                profile.keeper.run_loop,
-                profile.admission.run_loop,
-                profile.cookies.run_loop,
-                orders.run_loop,
-                orders.reconciler.run_loop,
-            ),
-            *(streaming.feed.run_loop, streaming.housekeeping_loop),
-        )
+        loops = self.profile.loops()
         supervisor = asyncio.create_task(
             run_until_first_ends(*loops, self.loop_monitor.run_loop, self.service_status.watchdog_loop),
             name="supervisor",

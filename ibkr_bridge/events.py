@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,18 @@ class LoopDied(Event):
     event = "bridge.loop_died"
     level = "critical"
     loop: str
+    error: str
+    places: str
+
+
+@dataclass(frozen=True)
+class ListenerFailed(Event):
+    """A subscriber of a change or of the bus raised an error. The others were called."""
+
+    event = "bridge.listener_failed"
+    level = "error"
+    change: str
+    listener: str
     error: str
     places: str
 
@@ -426,19 +440,59 @@ Listener = Callable[[Event], None]
 
 
 class Bus:
-    """Carries facts to whoever listens, in the order they were announced."""
+    """Carries events to observers, in the order in which they were published.
+
+    The bus is for observation only: nothing that it carries may be needed for the bridge to work. A listener that raises
+    is reported, and the others are called.
+    """
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """Hear every fact announced from now on."""
+        """Call a listener with every event from now on."""
         self._listeners.append(listener)
 
     def publish(self, event: Event) -> None:
-        """Tell everybody; returns when all have heard."""
+        """Call every listener with an event; returns when all were called."""
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception as exc:
+                if not isinstance(event, ListenerFailed):  # else a broken listener would report itself for ever
+                    self.publish(listener_failed("bus", listener, exc))
+
+
+class Subscribers(Generic[Value]):
+    """Who is called when something changes that steers the program.
+
+    Args:
+        change: the name of the change, for the report of one that fails.
+        bus: hears of a subscriber that raised; the others are called all the same.
+    """
+
+    def __init__(self, change: str, bus: Bus) -> None:
+        self._change = change
+        self._bus = bus
+        self._subscribers: list[Callable[[Value], None]] = []
+
+    def subscribe(self, subscriber: Callable[[Value], None]) -> None:
+        """Call a subscriber at every change from now on, after those that came before it."""
+        self._subscribers.append(subscriber)
+
+    def notify(self, value: Value) -> None:
+        """Call every subscriber, in the order in which they subscribed."""
+        for subscriber in self._subscribers:
+            try:
+                subscriber(value)
+            except Exception as exc:
+                self._bus.publish(listener_failed(self._change, subscriber, exc))
+
+
+def listener_failed(change: str, listener: Callable[..., object], exc: Exception) -> ListenerFailed:
+    """The report of a listener that raised: its name and the places, never the message."""
+    name = getattr(listener, "__qualname__", type(listener).__name__)
+    return ListenerFailed(change, name, type(exc).__name__, traceback_places(exc))
 
 
 def traceback_places(exc: BaseException) -> str:

@@ -20,9 +20,10 @@ from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus, Event, SessionChanged
 from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
+from tests.unlimited import UNLIMITED
 
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
@@ -36,7 +37,7 @@ SEEKING = ReconcileSchedule(
     startup_block_s=1.0,
 )
 """Lost orders are looked for within a second instead of five minutes."""
-BRISK = dataclasses.replace(UNHURRIED, reconcile_schedule=SEEKING)
+BRISK = dataclasses.replace(UNLIMITED, reconcile_schedule=SEEKING)
 T = TypeVar("T")
 PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
 

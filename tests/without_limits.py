@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.wide import run
-from ibkr_bridge.profiles.options import UNHURRIED
+from tests.unlimited import UNLIMITED
 
 if __name__ == "__main__":
-    sys.exit(run(UNHURRIED, sys.argv[1:]))
+    sys.exit(run(UNLIMITED, sys.argv[1:]))

@@ -103,8 +103,6 @@ def _journal(profile: Profile) -> dict[str, Any]:
 
 
 def _cache(profile: Profile) -> dict[str, Any] | None:
-    if profile.cached_reads is None:
-        return None
     cache, joined = profile.cached_reads.cache, profile.cached_reads.single_flight.joined_count
     told = cache.hits + joined
     rate = round(told / cache.lookups, 3) if cache.lookups else None

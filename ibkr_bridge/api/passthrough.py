@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from ibkr_bridge import events
 from ibkr_bridge.api.session_compat import SESSION_ROUTES
+from ibkr_bridge.cache.cached_reads import key_for_fast_path
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.facts import facts_of_call
 from ibkr_bridge.calls.header_policy import request_headers, response_headers
@@ -23,9 +24,19 @@ from ibkr_bridge.errors import GatewayError, MethodNotAllowed, NotBridged, Order
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
-from ibkr_bridge.orders.service import OrderRequestInfo
+from ibkr_bridge.orders.request import OrderRequest
+from ibkr_bridge.orders.rules.rules import rules_for
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.server.app_keys import BUS, DRAIN, FAST_PATH, MAIN_PROFILE, PROFILES, REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.app_keys import (
+    BUS,
+    DRAIN,
+    FAST_PATH,
+    KEYRING,
+    MAIN_PROFILE,
+    PROFILES,
+    REQUEST_CONTEXT,
+    SETTINGS,
+)
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.server.delivery import is_connected, unread_check
 from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
@@ -86,7 +97,10 @@ async def _forward(
     drain = request.app[DRAIN]
     key = request_context.principal.label if request_context.principal else ""
     context = CallContext(
-        call, endpoint, facts, key, wait, lambda: is_connected(request), lambda: drain.is_ending, max_age
+        *(call, endpoint, facts, key, wait, profile.settings.max_wait_s),
+        is_connected=lambda: is_connected(request),
+        is_stopping=lambda: drain.is_ending,
+        max_age_s=max_age,
     )
     with drain.order_counter if call.is_change else nullcontext():
         try:
@@ -98,8 +112,7 @@ async def _forward(
         finally:
             request_context.waited_s, request_context.upstream_s = context.timing.waited_s, context.timing.upstream_s
         request_context.source, request_context.age_s = context.source, context.age_s
-        if profile.cached_reads is not None:
-            _teach_fast_path(request, profile, context)
+        _teach_fast_path(request, context)
         return await _to_http(request, response)
 
 
@@ -119,17 +132,17 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
         )
 
 
-def _teach_fast_path(request: web.Request, profile: Profile, context: CallContext) -> None:
+def _teach_fast_path(request: web.Request, context: CallContext) -> None:
     """Where the same bytes can be answered from memory, remember what they meant.
 
     Not those of a token: they mean nothing once its time is over, and nobody would look.
     """
     principal = request[REQUEST_CONTEXT].principal
-    if principal is None or principal.is_token:
+    if principal is None or principal.is_token or not request.app[KEYRING].is_still_valid(principal):
         return
     door = request.protocol
     head = door.head if isinstance(door, ClientConnection) and request.keep_alive else None
-    key = profile.cache_key(context) if head is not None else None
+    key = key_for_fast_path(context) if head is not None and not rules_for(context.facts) else None
     if head is not None and key is not None:
         request.app[FAST_PATH].learn(head, context.key_label, context.endpoint, key, context.max_age_s)
 
@@ -139,28 +152,34 @@ async def _submit_order(
 ) -> Response:
     """The answer of an order call, and what its headers tell of the order."""
     request_context = request[REQUEST_CONTEXT]
-    segments = request_context.upstream_target.segments if request_context.upstream_target else ()
-    owner, account = (
-        request_context.principal.owner if request_context.principal else "",
-        account_from_path(context.endpoint, segments),
-    )
-    order_info = OrderRequestInfo(
-        owner,
-        request_context.request_id,
-        idempotency_key(request),
-        confirm,
-        account,
-        segments[-1] if segments else "",
-    )
+    order_request = _order_request(request, context, confirm)
     try:
-        return await profile.execute_order(context, order_info)
+        return await profile.orders.submit(order_request)
     except CallerGone as exc:
         raise ConnectionResetError("the caller hung up before anything was sent") from exc
     finally:
-        request_context.order_record = context.order_record
-        if context.order_record is not None:
-            request_context.on_delivered = functools.partial(_on_delivered, profile, context.order_record)
-            context.order_record.was_unread = unread_check(request)
+        record = request_context.order_record = order_request.record
+        if record is not None:
+            request_context.on_delivered = functools.partial(_on_delivered, profile, record)
+            record.was_unread = unread_check(request)
+
+
+def _order_request(request: web.Request, context: CallContext, confirmations: frozenset[str]) -> OrderRequest:
+    """The order request that a call and its headers make."""
+    request_context, operation = request[REQUEST_CONTEXT], context.endpoint.operation
+    if operation is None:
+        raise ValueError("not an order call")
+    segments = request_context.upstream_target.segments if request_context.upstream_target else ()
+    return OrderRequest(
+        context,
+        operation,
+        owner=request_context.principal.owner if request_context.principal else "",
+        request_id=request_context.request_id,
+        idempotency_key=idempotency_key(request),
+        confirmations=confirmations,
+        account=account_from_path(context.endpoint, segments),
+        path_id=segments[-1] if segments else "",
+    )
 
 
 def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:  # it is a callback's one word

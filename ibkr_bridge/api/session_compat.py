@@ -25,7 +25,7 @@ def _check_method(request: web.Request, *methods: str) -> None:
 async def tickle(request: web.Request, profile: Profile) -> web.Response:
     """IBKR's tickle, with the session id clients read for their WebSocket."""
     _check_method(request, "GET", "POST")
-    await profile.require_login()
+    await profile.session_gate.require_login()
     keeper = profile.keeper
     await keeper.wait_until_tickled()  # the session may have come up this very moment
     body = {**keeper.tickle, "iserver": {"authStatus": dict(keeper.status_body)}}
@@ -38,7 +38,7 @@ async def tickle(request: web.Request, profile: Profile) -> web.Response:
 async def auth_status(request: web.Request, profile: Profile) -> web.Response:
     """IBKR's brokerage session status."""
     _check_method(request, "GET", "POST")
-    await profile.require_login()
+    await profile.session_gate.require_login()
     return web.json_response(dict(profile.keeper.status_body))
 
 
@@ -46,7 +46,7 @@ async def open_session(request: web.Request, profile: Profile) -> web.Response:
     """A request for the brokerage session: the keeper looks, and asks IBKR only where it is lost."""
     _check_method(request, "POST")
     await profile.keeper.reopen()
-    await profile.require_login()
+    await profile.session_gate.require_login()
     return web.json_response(dict(profile.keeper.status_body))
 
 
@@ -54,7 +54,7 @@ async def reauthenticate(request: web.Request, profile: Profile) -> web.Response
     """The old way to ask for it; like the Gateway's, its answer proves nothing."""
     _check_method(request, "GET", "POST")
     profile.keeper.request_check()
-    await profile.require_login()
+    await profile.session_gate.require_login()
     return web.json_response({"message": "triggered"})
 
 

@@ -1,7 +1,8 @@
-"""Reads as callers see them: from memory, from somebody else's flight, or asked for them.
+"""Stage `CachedReads`: reads are answered from the cache, by a call that is already on its way, or by a new call.
 
-What is stale is never joined either: a flight belongs to the generation of answers in which it departed, and that ends
-with whatever makes them stale. One that still waits for its turn will bring what is new.
+A shared call belongs to the generation in which it was sent. A change ends the generation of everything that it makes
+stale: when it is sent, when it is answered, and when the upstream no longer works on it. So a response that may be older
+than a change is neither cached nor shared. A shared call that still waits for admission will bring what is new.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from dataclasses import dataclass
 
 from ibkr_bridge.cache.response_cache import CacheEntry, ResponseCache
 from ibkr_bridge.cache.singleflight import Fetch, GenerationOf, IsConnected, SharedCall, SingleFlight
+from ibkr_bridge.calls.context import CallContext, CallTiming
 from ibkr_bridge.calls.messages import Call, Response, discard
+from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.ibkr.endpoint import CacheTag, Endpoint
+from ibkr_bridge.ibkr.endpoint import CacheTag, Composition, Endpoint
+
+ACCOUNT_TAGS = tuple(tag for tag in CacheTag if tag is not CacheTag.WORLD)
+"""What belongs to one session of IBKR; contract data outlives it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Who asks for a read: how long they wait for their turn, how fresh it has to be, whether they are still there."""
+    """What the caller of a read wants: how long it waits for admission, how fresh the response must be."""
 
     max_wait_s: float
     max_age: float | None
@@ -53,9 +59,43 @@ class CachedReads:
     def __repr__(self) -> str:
         return f"<CachedReads {self.cache!r} {self.single_flight!r}>"
 
-    def invalidate(self, *kinds: CacheTag) -> None:
-        """Something has made these stale."""
-        self.cache.invalidate(*kinds)
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
+        """See `Stage`."""
+        if not context.endpoint.is_shareable:
+            return await self._proceed_with_change(context, proceed)
+        options = ReadOptions(context.remaining_wait(), context.max_age_s, context.is_connected)
+
+        async def fetch(shared_call: SharedCall) -> Response:
+            return await _fetch_for_all(context, shared_call, proceed)
+
+        result = await self.read(context.endpoint, context.call, options, fetch)
+        context.source, context.age_s = result.source, result.age_s
+        return result.response
+
+    async def _proceed_with_change(self, context: CallContext, proceed: Proceed) -> Response:
+        """Send a call that is not shared, and drop what it makes stale."""
+        tags = context.endpoint.invalidates
+        if not tags:
+            return await proceed(context)
+        context.on_sent.append(lambda: self.invalidate(*tags))
+        context.on_released.append(lambda: self.invalidate(*tags) if context.is_sent else None)
+        try:
+            return await proceed(context)
+        finally:
+            if context.is_sent:
+                self.invalidate(*tags)
+
+    async def close(self) -> None:
+        """Cancel the shared calls that are on their way."""
+        await self.single_flight.close()
+
+    def reset_session(self) -> None:
+        """Drop what was known of accounts and prices in the former IBKR session."""
+        self.invalidate(*ACCOUNT_TAGS)
+
+    def invalidate(self, *tags: CacheTag) -> None:
+        """Drop what these tags mark."""
+        self.cache.invalidate(*tags)
 
     def peek(self, key: Hashable, max_age: float | None) -> tuple[CacheEntry, float] | None:
         """What is remembered under a key, and its age in seconds; None where it has to be asked for."""
@@ -72,11 +112,11 @@ class CachedReads:
 
         return learn
 
-    async def read(self, endpoint: Endpoint, call: Call, asker: ReadOptions, fly: Fetch) -> ReadResult:
+    async def read(self, endpoint: Endpoint, call: Call, asker: ReadOptions, fetch: Fetch) -> ReadResult:
         """The answer of a read that may be shared.
 
         Args:
-            fly: asks the Gateway, where nobody else did.
+            fetch: sends the call, if nobody else did.
 
         Raises:
             BridgeError: what became of the one who asked.
@@ -87,9 +127,9 @@ class CachedReads:
             return ReadResult(entry.response, "cache", now - entry.sent_at)
         shared_call = self.single_flight.find_joinable(key, max_wait_s=asker.max_wait_s, unsent=asker.max_age == 0)
         if shared_call is not None:
-            return await self._join(shared_call, asker, fly)
+            return await self._join(shared_call, asker, fetch)
         shared_call = self.single_flight.start(
-            key, self._generation_of(endpoint), asker.max_wait_s, self._fetch_and_cache(key, endpoint, fly)
+            key, self._generation_of(endpoint), asker.max_wait_s, self._fetch_and_cache(key, endpoint, fetch)
         )
         try:
             return ReadResult(
@@ -102,17 +142,17 @@ class CachedReads:
     def _generation_of(self, endpoint: Endpoint) -> GenerationOf:
         return lambda: self.cache.generation(endpoint.cache_tag)
 
-    async def _join(self, shared_call: SharedCall, asker: ReadOptions, fly: Fetch) -> ReadResult:
+    async def _join(self, shared_call: SharedCall, asker: ReadOptions, fetch: Fetch) -> ReadResult:
         response = await self.single_flight.join(shared_call, asker.is_connected, asker.max_wait_s)
         if response.body_stream is None:
             self.single_flight.joined_count += 1
             return ReadResult(response, "shared")
         own = SharedCall(self._clock, shared_call.generation, asker.max_wait_s, [asker.is_connected])
-        return ReadResult(await fly(own), "gateway")  # too large for two: the rest of it is read by who came first
+        return ReadResult(await fetch(own), "gateway")  # too large for two: the rest of it is read by who came first
 
-    def _fetch_and_cache(self, key: Hashable, endpoint: Endpoint, fly: Fetch) -> Fetch:
+    def _fetch_and_cache(self, key: Hashable, endpoint: Endpoint, fetch: Fetch) -> Fetch:
         async def flown(shared_call: SharedCall) -> Response:
-            response = await fly(shared_call)
+            response = await fetch(shared_call)
             if shared_call.sent_generation is not None:
                 self.cache.put(
                     key,
@@ -124,6 +164,26 @@ class CachedReads:
             return response
 
         return flown
+
+
+async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed: Proceed) -> Response:
+    """Send a read for all callers that wait for it, not for the first of them alone."""
+    own = context.attempt(needs_complete_body=True)
+    own.is_connected, own.wait_s, own.timing = shared_call.is_wanted, shared_call.max_wait_s, CallTiming()
+    own.shared_call = shared_call
+    own.on_sent.append(shared_call.mark_sent)
+    try:
+        return await proceed(own)
+    finally:
+        context.timing.waited_s += own.timing.waited_s
+        context.timing.upstream_s += own.timing.upstream_s
+
+
+def key_for_fast_path(context: CallContext) -> Hashable | None:
+    """The key under which the response is cached as the caller gets it; None if the bridge changes it for the caller."""
+    if not context.endpoint.is_shareable or context.endpoint.composition not in (None, Composition.FILLED):
+        return None
+    return cache_key(context.call)
 
 
 def cache_key(call: Call) -> Hashable:

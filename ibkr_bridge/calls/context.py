@@ -1,69 +1,136 @@
-"""One caller's call on its way through a line, and what is found out about it."""
+"""One call on its way through the stages, and what is found out about it.
+
+`server/request_parsing.py` and `orders/service.py` make one for each call. A stage reads it, appends its preconditions
+and its callbacks to it, and notes what it learned. A stage that sends a call more than once sends a copy each time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from ibkr_bridge.cache.singleflight import SharedCall
 from ibkr_bridge.calls.facts import RequestFacts
-from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Response
 from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.orders.journal.order_record import OrderRecord
-from ibkr_bridge.orders.request import Departure
 
-__all__ = ["CallContext", "CallTiming", "CallerGone"]
+
+class CallerGone(Exception):
+    """The caller hung up before its call was sent. The call is never sent."""
+
+
+class SharedRead(Protocol):
+    """A call that several callers wait for, as far as the stages need it."""
+
+    def on_estimate(self, seconds: float) -> None:
+        """Its turn will probably come in so many seconds."""
+        ...
 
 
 @dataclass
 class CallTiming:
-    """Seconds a caller's call took so far, all that was asked for it together."""
+    """Seconds that a caller's call took so far, with all calls that were sent for it."""
 
     waited_s: float = 0.0
-    """For session and turns."""
+    """For the session and for admission."""
     upstream_s: float = 0.0
-    """Inside the Gateway, until heads of answers came."""
+    """At the upstream, until the heads of responses came."""
+
+
+@dataclass(eq=False)
+class FirstByteHook:
+    """What must be on disk before the first byte of a call, and whether that byte has left."""
+
+    write_entry: Callable[[], Awaitable[None]]
+    """Awaited when the connection is open. If it raises, nothing is sent."""
+    has_left: bool = False
+    """Whether the first byte may have left."""
 
 
 @dataclass
 class CallContext:
-    """One call, and how it goes."""
+    """One call, who sends it, and how it goes."""
 
     call: Call
     endpoint: Endpoint
     facts: RequestFacts
     key_label: str = ""
-    """Whose it is; keys take turns."""
+    """Which key the call came with. Keys take turns."""
     wait_s: float | None = None
-    """Seconds the caller would wait for session and turns; None for the bridge's own limit."""
+    """Seconds the caller wants to wait for the session and for admission; None if the request does not say."""
+    max_wait_s: float = 0.0
+    """Seconds to wait for admission where the request does not say."""
+    extra_wait_s: float = 0.0
+    """Seconds to wait for admission beyond that, for a call that the bridge itself sends once more."""
     is_connected: Callable[[], bool] = lambda: True
     is_stopping: Callable[[], bool] = lambda: False
     """Whether the bridge is ending, so that waiting for the session makes no sense."""
     max_age_s: float | None = None
-    """Seconds an answer may be old, where the caller says so; 0 asks anew."""
-    shared_call: SharedCall | None = None
-    """Whose call it is, where several wait for it."""
+    """Seconds that a cached response may be old, if the caller says so; 0 fetches anew."""
+    shared_call: SharedRead | None = None
+    """The shared call that this is, if several callers wait for it."""
+    needs_complete_body: bool = False
+    """Whether a stage reads the body, so that it must come complete and not compressed."""
     timing: CallTiming = field(default_factory=CallTiming)
     source: str = "gateway"
     age_s: float | None = None
     is_sent: bool = False
-    """Whether its bytes may have left."""
+    """Whether the bytes of the call may have left."""
     deadline: float | None = None
-    """Monotonic seconds after which it must not leave any more; None for a read, which does no harm late."""
-    before_first_byte: Departure | None = None
-    """What has to be done before its first byte; None where there is nothing."""
-    on_late_response: Callable[[Response], None] | None = None
-    """Is told an answer that comes when nobody waits for it any more."""
-    order_record: OrderRecord | None = None
-    """The order it is about, where it is about one."""
+    """Monotonic seconds after which an order must not leave; None for a read, which does no harm late."""
+    preconditions: list[Callable[[], None]] = field(default_factory=list)
+    """What must hold between "connected" and "first byte", from the outermost stage in. Each raises if it does not."""
+    before_first_byte: FirstByteHook | None = None
+    on_sent: list[Callable[[], None]] = field(default_factory=list)
+    """Called in the step in which the first byte leaves; cannot fail."""
+    on_released: list[OnReleased] = field(default_factory=list)
+    """Called when the upstream no longer works on the call, however it ended."""
+    on_late_response: OnLateResponse | None = None
+    execute: Callable[[CallContext], Awaitable[Response]] | None = None
+    """Sends another call for this one, through all stages; set by the pipeline."""
+
+    def remaining_wait(self) -> float:
+        """Seconds that are left for waiting."""
+        wait_s = self.max_wait_s if self.wait_s is None else self.wait_s
+        return max(0.0, wait_s - self.timing.waited_s) + self.extra_wait_s
 
     def merge_part(self, part: CallContext) -> None:
-        """An answer made of several is as old as the oldest of them, and from memory where one of them is."""
+        """Take source and age of one part: a response made of several is as old as the oldest of them."""
         if part.age_s is not None:
             self.age_s, self.source = max(self.age_s or 0.0, part.age_s), part.source
         elif self.age_s is None:
             self.source = part.source
 
+    def attempt(self, *, extra_wait_s: float = 0.0, needs_complete_body: bool = False) -> CallContext:
+        """A copy for one sending of a read, with preconditions and callbacks of its own."""
+        return self._copy(
+            is_sent=False,
+            extra_wait_s=extra_wait_s,
+            needs_complete_body=self.needs_complete_body or needs_complete_body,
+        )
 
-class CallerGone(Exception):
-    """The caller hung up before its call was sent; it never will be."""
+    def part(self, call: Call, endpoint: Endpoint) -> CallContext:
+        """A context for one of the calls that the response is made of."""
+        return self._copy(call=call, endpoint=endpoint, source="gateway", age_s=None)
+
+    def beside(self, call: Call, endpoint: Endpoint, *, max_age_s: float | None = None) -> CallContext:
+        """A context for another read that this call needs first; what belongs to an order stays behind."""
+        return CallContext(
+            call,
+            endpoint,
+            RequestFacts(endpoint.effect, endpoint.operation),
+            key_label=self.key_label,
+            wait_s=self.wait_s,
+            max_wait_s=self.max_wait_s,
+            is_connected=self.is_connected,
+            is_stopping=self.is_stopping,
+            max_age_s=max_age_s,
+            timing=self.timing if self.endpoint.is_read else CallTiming(),
+            execute=self.execute,
+        )
+
+    def _copy(self, **changes: object) -> CallContext:
+        copied = replace(self, **changes)  # type: ignore[arg-type]  # the names of fields
+        copied.preconditions = list(self.preconditions)
+        copied.on_sent, copied.on_released = list(self.on_sent), list(self.on_released)
+        return copied

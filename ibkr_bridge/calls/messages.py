@@ -120,14 +120,8 @@ OnLateResponse = Callable[[Response], None]
 """Is told an answer that came when nobody waited for it any more."""
 
 
-Precondition = Callable[[Callable[[], None]], Awaitable[None]]
-"""Awaited when the connection stands and nothing has been sent yet; what it raises stops the call. Where it takes time
-it calls what it is given, which raises if the connection has ended meanwhile. The first byte leaves in the same turn of
-the loop in which it returns."""
-
-
-async def noop_precondition(_: Callable[[], None]) -> None:
-    """Nothing stops this call."""
+Precondition = Callable[[], None]
+"""Checked when the connection is open and nothing has been sent yet. If it raises, nothing is sent."""
 
 
 def call_once(on_released: OnReleased) -> OnReleased:

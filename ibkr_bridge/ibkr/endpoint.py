@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import cached_property
 
 
@@ -63,6 +63,14 @@ class Composition(Enum):
     FILTERED = "filtered"  # asked without filters, which would silence the order stream, and filtered here
     PAGES = "pages"  # all pages, one after the other
     FILLED = "filled"  # asked again until the fields are there that were asked for
+
+
+class Priority(IntEnum):
+    """Who goes first."""
+
+    SESSION = 0  # what IBKR wants to be asked before anything else
+    ORDERS = 1
+    READS = 2
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
-from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits, Priority, QueuedCall
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
+from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits, QueuedCall
 
 TOLERANCE = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
 OnEstimate = Callable[[float], None]

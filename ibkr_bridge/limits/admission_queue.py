@@ -10,50 +10,40 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 
+from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import Busy
-from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
 from ibkr_bridge.limits.sliding_window import SlidingWindow, WindowForecast
 
 RETRY_AFTER_S = 1.0  # seconds
+UNLIMITED_SLOTS = 1000  # for an upstream that has no limit of its own
 SMOOTHING = 0.3  # how much the latest call tells of how long calls take
-
-
-class Priority(IntEnum):
-    """Who goes first."""
-
-    SESSION = 0  # what IBKR wants to be asked before anything else
-    ORDERS = 1
-    READS = 2
-
-
-TOTAL_LIMIT = RateLimit(8, 1.0, "GUIDE")
-PRIORITY_LIMITS = {
-    Priority.SESSION: RateLimit(6, 1.0, "ours"),
-    Priority.ORDERS: RateLimit(7, 1.0, "ours"),
-    Priority.READS: RateLimit(6, 1.0, "ours"),
-}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much we ask of the Gateway and of IBKR.
+    """How much is sent to one upstream, and to IBKR through it."""
 
-    IBKR allows ten calls a second in all, of which the Gateway, IBeam and the keeper spend the rest. The Gateway works
-    on five calls at a time; the fifth is theirs.
-    """
-
-    slots: int = 4
-    slots_for_orders: int = 1
-    """Places no read may take."""
-    total: RateLimit | None = TOTAL_LIMIT
-    by_priority: Mapping[Priority, RateLimit] = field(default_factory=lambda: PRIORITY_LIMITS)
-    by_endpoint: bool = True
-    """Whether the limits of single rows hold; a bench may measure without."""
+    slots: int
+    """Calls inside the upstream at a time."""
+    slots_for_orders: int
+    """Slots that no read may take."""
+    total: RateLimit | None
+    """The limit of all calls together; None for none."""
+    by_priority: Mapping[Priority, RateLimit]
+    """The share of each kind of call."""
+    of_endpoint: Callable[[Endpoint], RateLimit | None]
+    """IBKR's limit for one endpoint; None for none."""
     max_queued: int = 128
-    """Calls of one importance that may wait; behind so many nobody is served within a reasonable time."""
+    """Calls of one priority that may wait; behind so many no call is served within a reasonable time."""
+
+    @classmethod
+    def of(cls, traits: UpstreamTraits) -> Limits:
+        """The limits of one kind of upstream."""
+        slots = UNLIMITED_SLOTS if traits.slots is None else traits.slots
+        return cls(slots, traits.slots_for_orders, traits.total, traits.by_priority, traits.limit)
 
 
 @dataclass(eq=False)
@@ -238,11 +228,9 @@ class AdmissionQueue:
         return window is None or window.has_room(now)
 
     def _endpoint_window(self, endpoint: Endpoint) -> SlidingWindow | None:
-        if endpoint.rate_limit is None or not self._limits.by_endpoint:
+        if (limit := self._limits.of_endpoint(endpoint)) is None:
             return None
-        return self._rows.setdefault(
-            endpoint.path, SlidingWindow(endpoint.rate_limit)
-        )  # GET and POST of one path are one limit
+        return self._rows.setdefault(endpoint.path, SlidingWindow(limit))  # GET and POST of one path are one limit
 
     def _windows(self, queued_call: QueuedCall) -> tuple[SlidingWindow, ...]:
         if queued_call.windows is None:

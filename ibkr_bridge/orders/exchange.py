@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ibkr_bridge.calls.content_encoding import decompress
+from ibkr_bridge.calls.context import FirstByteHook
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response, read_fully
 from ibkr_bridge.errors import (
@@ -26,7 +27,7 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord, StoredResponse
 from ibkr_bridge.orders.journal.repository import BRIDGE_ENDED, OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.replay import unknown_error
-from ibkr_bridge.orders.request import Departure, OrderRequest
+from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import OrderOutcome
 
 REFUSED_BEFORE_PROCESSING = (TemporarilyUnavailable, UpstreamRefused, GatewayForbidden)
@@ -83,7 +84,7 @@ class OrderExchange:
             if record.state is not OrderState.SENDING:
                 raise ReplyNotFound("this question is over")  # it was ended while the disk took the entry
 
-        before_first_byte = Departure(write_entry)
+        before_first_byte = FirstByteHook(write_entry)
         is_wanted = record.in_flight.is_wanted if record.in_flight is not None else order_request.is_connected
         try:
             response = await order_request.send(

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ibkr_bridge.calls.content_encoding import decompress
-from ibkr_bridge.calls.context import CallerGone
+from ibkr_bridge.calls.context import CallerGone, FirstByteHook
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, Response, read_fully
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
@@ -24,7 +24,7 @@ from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, 
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.replay import join, stored_response
-from ibkr_bridge.orders.request import Departure, OrderRequest
+from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_partial_reply, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock, PendingQuestion
 from ibkr_bridge.orders.tickets import unique_members
@@ -187,7 +187,7 @@ class Questions:
             finally:
                 is_written = record.state is not OrderState.QUESTION
 
-        before_first_byte = Departure(write_entry)
+        before_first_byte = FirstByteHook(write_entry)
         try:
             response = decompress(
                 await read_fully(

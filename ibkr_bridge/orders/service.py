@@ -1,7 +1,7 @@
-"""How orders travel: what a caller wants becomes a wish at the desk, and what the desk sends takes the line's road.
+"""Orders of one profile: requests go to the submitter, and what the submitter sends goes through all stages.
 
-The desk knows orders and no road, the line knows the road and no orders; here they meet. The bridge's own part is here
-too: declining questions nobody answers, and looking for orders whose answer was lost.
+The bridge's own work with orders is here too: it declines questions that nobody answers, and fetches the lists in which
+the reconciler searches for orders whose response was lost.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NoReturn, Protocol
+from typing import NoReturn
 from urllib.parse import quote
 
-from ibkr_bridge.calls.context import CallContext, CallerGone
+from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response, discard, read_fully
@@ -26,9 +26,11 @@ from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing, read_orders, read_trades
 from ibkr_bridge.orders.reconciliation.reconciler import Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.orders.request import Departure, OrderRequest, SendOrderCall
+from ibkr_bridge.orders.request import OrderRequest, SendOrderCall
+from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.submission import OrderSubmitter
 
+Pipeline = Callable[[CallContext], Awaitable[Response]]
 BRIDGE_KEY_LABEL = "bridge"  # the key under which the bridge's own calls take turns
 SEND_GRACE_S = (
     2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make
@@ -39,74 +41,36 @@ IDLE_S = 3600.0  # seconds; whatever moves wakes the loop
 MIN_INTERVAL_S = 0.5  # seconds between two rounds at least, where nothing moves
 
 
-class CallExecutor(Protocol):
-    """The line, as orders see it."""
-
-    async def handle(self, context: CallContext) -> Response:
-        """Take one call the whole road."""
-        ...
-
-    async def execute(self, context: CallContext) -> Response:
-        """See `Line.ask`."""
-        ...
-
-    async def fetch_uncached(self, context: CallContext) -> Response:
-        """Take a read as it is, past memory and courtesy."""
-        ...
-
-    async def with_order_value(self, context: CallContext, account: str | None) -> RequestFacts:
-        """What the rules have to know of an order, its worth included."""
-        ...
-
-    def check_rules(self, facts: RequestFacts) -> None:
-        """Ask the rules."""
-        ...
-
-    def remaining_wait(self, context: CallContext) -> float:
-        """Seconds a caller would still wait."""
-        ...
-
-    def is_up(self, layer: Layer) -> bool:
-        """Whether a layer of the session is up."""
-        ...
-
-
 @dataclass(frozen=True)
-class OrderRequestInfo:
-    """Whose order it is, and what the request says besides its call."""
+class OrderRoads:
+    """How the order service sends calls, and what it knows of the session: given to it by the profile."""
 
-    owner: str = ""
-    """Which key, without telling it."""
-    request_id: str = ""
-    """The request's id."""
-    idempotency_key: str | None = None
-    """Its Idempotency-Key."""
-    confirm: frozenset[str] = frozenset()
-    """The words of X-Bridge-Confirm."""
-    account: str | None = None
-    """The account its path names."""
-    path_id: str = ""
-    """The last part of its path."""
+    pipeline: Pipeline
+    """All stages."""
+    uncached: Pipeline
+    """The same without the cache."""
+    guard: OrderGuard
+    is_up: Callable[[Layer], bool]
 
 
 class OrderService:
-    """The orders of one line.
+    """The orders of one profile; it stands above the stages and calls them.
 
     Args:
-        search: when to look for lost orders.
-        add_names: whether orders without a cOID get one.
+        schedule: when to search for orders whose response was lost.
+        add_coids: whether a placement without a cOID gets one.
     """
 
     def __init__(
-        self, repository: OrderRepository, clock: Clock, search: ReconcileSchedule, *, add_names: bool
+        self, repository: OrderRepository, clock: Clock, schedule: ReconcileSchedule, *, add_coids: bool
     ) -> None:
         self.repository = repository
         self._clock = clock
-        self._between = search.refresh_delay_s
-        self.reconciler = Reconciler(repository, clock, search)
-        self.submitter = OrderSubmitter(repository, clock, self.reconciler.wait_for_unsettled, add_coids=add_names)
+        self._refresh_delay_s = schedule.refresh_delay_s
+        self.reconciler = Reconciler(repository, clock, schedule)
+        self.submitter = OrderSubmitter(repository, clock, self.reconciler.wait_for_unsettled, add_coids=add_coids)
         self._wake = asyncio.Event()
-        self._road: CallExecutor | None = None
+        self._roads: OrderRoads | None = None
         repository.subscribe(lambda _: self._wake.set())
         self.submitter.lock.on_question = self._wake.set
 
@@ -114,108 +78,83 @@ class OrderService:
         return f"<OrderService {self.submitter!r}>"
 
     @property
-    def executor(self) -> CallExecutor:
-        """The line whose orders these are."""
-        if self._road is None:
-            raise RuntimeError("the line has not been built")
-        return self._road
+    def roads(self) -> OrderRoads:
+        """How calls are sent."""
+        if self._roads is None:
+            raise RuntimeError("the profile has not been built")
+        return self._roads
 
-    def connect(self, executor: CallExecutor) -> None:
-        """Use this line."""
-        self._road = executor
+    def connect(self, roads: OrderRoads) -> None:
+        """Send through these stages from now on."""
+        self._roads = roads
         self.reconciler.fetch_order_lists = self.fetch_order_lists
 
     async def load(self) -> None:
-        """Take up what earlier runs wrote; questions of theirs are declined.
+        """Read what earlier runs wrote; their open questions are declined.
 
         Raises:
-            JournalDown: it cannot be read.
+            JournalUnavailable: the journal cannot be read.
         """
-        for reply in await self.repository.load():
-            self.submitter.questions.decline_later(reply)
+        for reply_id in await self.repository.load():
+            self.submitter.questions.decline_later(reply_id)
 
-    async def submit(self, context: CallContext, order_info: OrderRequestInfo) -> Response:
-        """Take an order call to the desk.
+    async def submit(self, order_request: OrderRequest) -> Response:
+        """Carry out one request about an order.
 
         Raises:
-            BridgeError: nothing was sent, or nobody knows.
-            CallerGone: nothing was sent, and nobody is left to be told.
+            BridgeError: nothing was sent, or (`OrderUnknown`) nobody knows what became of it.
+            CallerGone: nothing was sent, and the caller has gone.
         """
-        await self.load()  # where that failed before; until then no order may leave
-        began = time.monotonic()
-        context.deadline = began + self.executor.remaining_wait(context) + SEND_GRACE_S
-        order_request = self._order_request(context, order_info, began)
+        await self.load()  # if that failed before; until it succeeds no order may leave
+        context = order_request.context
+        context.execute = self.roads.pipeline
+        context.deadline = time.monotonic() + context.remaining_wait() + SEND_GRACE_S
+        order_request.send = self._make_sender(order_request)
+        order_request.check_rules = lambda: self._check_rules(order_request)
         try:
             return await self.submitter.submit(order_request)
         finally:
-            context.order_record = order_request.record
             context.source = order_request.source if order_request.source != "gateway" else context.source
 
-    async def preview(self, context: CallContext, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Ask what an order would do: it changes nothing, but kills a question that hangs, so it waits its turn.
+    async def preview(self, context: CallContext) -> Response:
+        """Send a preview. It changes nothing, but IBKR drops an open question because of it, so it takes the lock.
 
         Raises:
-            OrderInProgress: an order is not through in time.
+            OrderInProgress: another order holds the lock for too long.
         """
-        await self.submitter.lock.acquire(context, self.executor.remaining_wait(context), context.is_connected)
+        await self.submitter.lock.acquire(context, context.remaining_wait(), context.is_connected)
         try:
-            return await work()
+            return await self.roads.pipeline(context)
         finally:
             self.submitter.lock.release(context)
 
-    def _order_request(self, context: CallContext, order_info: OrderRequestInfo, began: float) -> OrderRequest:
-        kind = context.endpoint.operation
-        if kind is None:
-            raise ValueError("no order call")
-        road = self.executor
+    async def _check_rules(self, order_request: OrderRequest) -> None:
+        """Apply the rules, with the value of the order if there is a limit."""
+        in_flight = order_request.record.in_flight if order_request.record is not None else None
+        is_connected = in_flight.is_wanted if in_flight is not None else order_request.is_connected
+        valued = replace(order_request.context, facts=order_request.facts, is_connected=is_connected)
+        order_request.facts = await self.roads.guard.with_order_value(valued, order_request.account)
+        self.roads.guard.check(order_request.facts)
 
-        async def weigh() -> None:
-            in_flight = order_request.record.in_flight if order_request.record is not None else None
-            is_connected = (
-                in_flight.is_wanted if in_flight is not None else context.is_connected
-            )  # any of those who wait
-            order_request.facts = await road.with_order_value(
-                replace(context, facts=order_request.facts, is_connected=is_connected), order_info.account
-            )
-            road.check_rules(order_request.facts)
-
-        order_request = OrderRequest(
-            kind,
-            context.call,
-            context.facts,
-            self._make_sender(context, began),
-            weigh,
-            lambda: remaining_wait(road, context, began),
-        )
-        order_request.is_connected, order_request.key_label, order_request.owner, order_request.request_id = (
-            context.is_connected,
-            context.key_label,
-            order_info.owner,
-            order_info.request_id,
-        )
-        order_request.idempotency_key, order_request.confirmations = order_info.idempotency_key, order_info.confirm
-        order_request.account, order_request.path_id = order_info.account, order_info.path_id
-        return order_request
-
-    def _make_sender(self, context: CallContext, began: float) -> SendOrderCall:
-        """Sends what the desk sends for a caller; the time until its first call was all waiting."""
-        is_first = True
+    def _make_sender(self, order_request: OrderRequest) -> SendOrderCall:
+        """Returns what sends each call of a request; all the time before its first call was waiting."""
+        context, is_first = order_request.context, True
 
         async def send(
             call: Call,
             facts: RequestFacts,
-            before_first_byte: Departure,
+            before_first_byte: FirstByteHook,
             is_connected: Callable[[], bool],
             on_late_response: OnLateResponse,
         ) -> Response:
             nonlocal is_first
             if is_first:
-                is_first, context.timing.waited_s = False, time.monotonic() - began
-            endpoint = endpoint_of(call.method, call.target)
-            part = replace(context, call=call, endpoint=endpoint, facts=facts, is_connected=is_connected, is_sent=False)
+                is_first, context.timing.waited_s = False, time.monotonic() - order_request.started_at
+            part = context.part(call, endpoint_of(call.method, call.target))
+            part.facts, part.is_connected, part.is_sent = facts, is_connected, False
             part.before_first_byte, part.on_late_response = before_first_byte, on_late_response
             try:
-                return await self.executor.handle(part)
+                return await self.roads.pipeline(part)
             finally:
                 context.is_sent = context.is_sent or part.is_sent
 
@@ -232,24 +171,22 @@ class OrderService:
             left = IDLE_S if pending is None else pending.expires_at - self._clock.now()
             await self._clock.wait(self._wake, max(left, MIN_INTERVAL_S))  # a reply on its way may come back unsent
 
-    async def _decline(self, call: Call, wait: float) -> None:
-        endpoint, facts = (
-            endpoint_of(call.method, call.target),
-            RequestFacts(Effect.READ, None),
-        )  # no rule stands in the way of a no
+    async def _decline(self, call: Call, wait_s: float) -> None:
+        endpoint = endpoint_of(call.method, call.target)
+        facts = RequestFacts(Effect.READ, None)  # no rule applies to a decline of the bridge's own
         with suppress(BridgeError, CallerGone):  # IBKR forgets its question by itself as well
-            discard(await self.executor.handle(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait)))
+            discard(await self.roads.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s)))
 
     async def fetch_order_lists(self, account: str | None) -> OrderListing | None:
         """A fresh list of orders, and one of trades; None where they cannot be had now."""
-        if not self.executor.is_up(Layer.BROKERAGE):
+        if not self.roads.is_up(Layer.BROKERAGE):
             return None
         of = f"accountId={quote(account, safe='')}" if account else ""
         try:
-            discard(await self.executor.fetch_uncached(_uncached_read(ORDERS_LIST, "force=true", of)))
-            await self._clock.wait(asyncio.Event(), self._between)
-            orders = await read_fully(await self.executor.execute(_uncached_read(ORDERS_LIST, of)), MAX_LIST_BYTES)
-            trades = await read_fully(await self.executor.execute(_uncached_read(TRADES, "days=2")), MAX_LIST_BYTES)
+            discard(await self.roads.uncached(_uncached_read(ORDERS_LIST, "force=true", of)))
+            await self._clock.wait(asyncio.Event(), self._refresh_delay_s)
+            orders = await read_fully(await self.roads.pipeline(_uncached_read(ORDERS_LIST, of)), MAX_LIST_BYTES)
+            trades = await read_fully(await self.roads.pipeline(_uncached_read(TRADES, "days=2")), MAX_LIST_BYTES)
         except (BridgeError, CallerGone):
             return None
         if orders.status != 200 or trades.status != 200 or orders.body_stream or trades.body_stream:
@@ -267,11 +204,6 @@ class OrderService:
             self.reconciler.observe(OrderListing(orders=read_orders(response.body)[0]))
         elif context.endpoint.segments == TRADES:
             self.reconciler.observe(OrderListing(trades=read_trades(response.body)))
-
-
-def remaining_wait(executor: CallExecutor, context: CallContext, began: float) -> float:
-    """Seconds a caller would still wait, counted from when its order came: also before anything was asked for it."""
-    return max(0.0, executor.remaining_wait(context) + context.timing.waited_s - (time.monotonic() - began))
 
 
 def _uncached_read(segments: tuple[str, ...], *query: str) -> CallContext:

@@ -23,7 +23,7 @@ from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.reconciliation.matching import match_criteria, similarity
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket
 from ibkr_bridge.orders.replay import replay
-from ibkr_bridge.orders.request import OrderRequest
+from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock
 from ibkr_bridge.orders.tickets import read_tickets, with_coids
@@ -36,7 +36,6 @@ UNLOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.CANCEL: interpret_cancel,
     OrderOperation.ANSWER: interpret_cancel,
 }
-UNKNOWN_OPEN = "unknown-open"
 SAME_REFUSAL_S = 60.0  # seconds in which the same refusal of the same call is one entry: a loop must not fill the disk
 MAX_REFUSALS = 1000  # of them that are known again
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
 from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, api_path
-from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.response import MESSAGE_ID
 from ibkr_bridge.state_file import save_json
 
@@ -39,8 +39,9 @@ class SuppressedQuestions:
         except (OSError, ValueError, RecursionError):
             return
 
-    def observe(self, endpoint: Endpoint, resend_call: Call, response: Response) -> None:
-        """A call was answered: remember what it suppressed, or that nothing is any more."""
+    def observe(self, context: CallContext, response: Response) -> None:
+        """Learn from a response which questions IBKR suppresses from now on."""
+        endpoint = context.endpoint
         if (
             endpoint.segments not in (SUPPRESS, SUPPRESS_RESET)
             or response.status != 200
@@ -48,7 +49,7 @@ class SuppressedQuestions:
         ):
             return
         self.ids = (
-            _message_ids(parse_object(resend_call.body).get("messageIds")) if endpoint.segments == SUPPRESS else ()
+            _message_ids(parse_object(context.call.body).get("messageIds")) if endpoint.segments == SUPPRESS else ()
         )
         otherwise = "suppressed questions are asked again after a restart"
         save_json(self._path, list(self.ids) or None, self._bus, "the file of suppressed questions", otherwise)

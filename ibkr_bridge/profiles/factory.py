@@ -1,4 +1,4 @@
-"""Builds one profile: every part once, in one readable order."""
+"""Builds one profile: every part once, and the stages of a call in their order."""
 
 from __future__ import annotations
 
@@ -6,89 +6,187 @@ from pathlib import Path
 
 from ibkr_bridge import events
 from ibkr_bridge.cache.cached_reads import CachedReads
-from ibkr_bridge.clock import Clock
-from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.calls.stage import Stage
+from ibkr_bridge.calls.upstream_port import Upstream
+from ibkr_bridge.clock import Clock, utc_text
+from ibkr_bridge.config.settings import Mode, Settings
 from ibkr_bridge.limits.admission import AdmissionController
+from ibkr_bridge.limits.admission_gate import AdmissionGate
+from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.penalty_box import PenaltyBox
+from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.writer import JournalWriter
+from ibkr_bridge.orders.rules.guard import OrderGuard
+from ibkr_bridge.orders.rules.rules import RuleContext
 from ibkr_bridge.orders.rules.trading_pause import TradingPause
-from ibkr_bridge.orders.service import OrderService
+from ibkr_bridge.orders.service import OrderRoads, OrderService
 from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
+from ibkr_bridge.profiles.dispatch import Dispatch
 from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
 from ibkr_bridge.profiles.options import ProfileOptions
+from ibkr_bridge.profiles.pipeline import Pipeline
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.quirks.completion import CompleteReads
+from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.session.gate import Explaining
+from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy, TrafficView
-from ibkr_bridge.streaming.service import StreamService
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.streaming.market_data_gate import MarketDataGate
+from ibkr_bridge.streaming.service import StreamService, StreamSession
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import tls_policy
-from ibkr_bridge.upstream.gateway.websocket import WebSocketFactory
+
+STATES_WITHOUT_SESSION = (SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT)
+"""States in which IBKR has no session of ours, and so no market data lines; in others we do not know."""
+
+
+def gateway_stages(
+    upstream: Upstream,
+    guard: OrderGuard,
+    session_gate: SessionGate,
+    streaming: StreamService,
+    cached_reads: CachedReads,
+    completion: CompleteReads,
+    penalty_box: PenaltyBox,
+    admission: AdmissionController,
+    persistent_windows: PersistentWindows,
+) -> tuple[Stage, ...]:
+    """What happens to every call, outermost first; on the way back in reverse. `Dispatch` follows and sends."""
+    return (
+        ComposeReads(upstream.traits.compositions),  # first, since each part takes the rest of the road by itself
+        guard,  # before anything is waited for: a refusal must be immediate
+        session_gate,  # no cached response is given out while the session is down
+        MarketDataGate(streaming.hub.upstream_subscriptions),
+        cached_reads,  # behind it a read is one call for all who want it
+        completion,  # several sendings of one read count as one for the cache
+        PenaltyGate(penalty_box),
+        AdmissionGate(admission, persistent_windows),  # last: a call that holds a permit must leave at once
+    )
 
 
 def build_profile(
     name: str, settings: Settings, clock: Clock, bus: events.Bus, redactor: Redactor, options: ProfileOptions
 ) -> Profile:
-    """One Gateway and all that serves it.
+    """Build a profile that reaches IBKR through the Client Portal Gateway.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
     """
 
-    def file(kind: str, form: str = "json") -> Path | None:
-        return settings.state_dir / f"{name}.{kind}.{form}" if settings.state_dir else None
+    def file(kind: str, extension: str = "json") -> Path | None:
+        return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 
     cookies = CookieStore(file("cookies"), bus, redactor, clock)
-    tls = tls_policy(settings.gateway_fingerprint, settings.gateway_ca_file)
-    client = GatewayClient(
-        str(settings.gateway_url), cookies, settings.gateway_timeout_s, tls, unix_socket=settings.gateway_socket
+    upstream = GatewayClient(
+        str(settings.gateway_url),
+        cookies,
+        settings.gateway_timeout_s,
+        tls_policy(settings.gateway_fingerprint, settings.gateway_ca_file),
+        unix_socket=settings.gateway_socket,
+        session_id=lambda: keeper.session_id(),
     )
-    policy = Policy(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance)
+    limits = options.limits or Limits.of(upstream.traits)
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc)
     persistent_windows = PersistentWindows(file("paces"), bus, clock.utc)
-    limits = options.limits
-    traffic = TrafficView(
-        lambda: client.abandoned >= limits.slots, lambda: penalty_box.box_left_s > 0, penalty_box.enter
-    )
-    admission, reads, completion = (
-        AdmissionController(limits, clock),
-        CachedReads(clock) if options.shares else None,
-        CompleteReads(clock),
-    )
-    keeper_upstream = KeeperUpstream(
-        client, admission, penalty_box, reads, completion.observer, persistent_windows.record
-    )
+    admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits.prerequisites)
+    cached_reads = options.cached_reads(clock)
     suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
-    said_again = (lambda: None) if settings.read_only else suppressed_questions.resend_call
-    keeper = Keeper(name, keeper_upstream, policy, clock, bus, redactor, traffic, said_again)
-    trading_pause = TradingPause(file("paused"), bus)
-    explaining = Explaining(keeper, penalty_box)
-    repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
-    orders = OrderService(repository, clock, options.reconcile_schedule, add_names=settings.add_coid)
-    sockets = WebSocketFactory(str(settings.gateway_url), cookies, tls, settings.gateway_socket, keeper.session_id)
-    profile = Profile(
-        *(
-            name,
-            settings,
-            client,
-            cookies,
-            keeper,
-            admission,
-            penalty_box,
-            persistent_windows,
-            trading_pause,
-            explaining,
-            completion,
-            orders,
+    keeper = Keeper(
+        name,
+        GatewaySessionApi(
+            KeeperUpstream(
+                upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record
+            )
         ),
-        *(suppressed_questions, StreamService(name, sockets, keeper, clock, bus), reads),
+        Policy(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance),
+        clock,
+        bus,
+        redactor,
+        TrafficView(lambda: upstream.abandoned >= limits.slots, lambda: penalty_box.box_left_s > 0, penalty_box.enter),
+        (lambda: None) if settings.read_only else suppressed_questions.resend_call,
     )
-    orders.connect(profile)
-    bus.subscribe(profile.on_event)
-    return profile
+    trading_pause = TradingPause(file("paused"), bus)
+    guard = OrderGuard(lambda: _rule_context(settings, trading_pause, keeper), settings.max_order_value)
+
+    def reset_session() -> None:
+        cached_reads.reset_session()
+        completion.reset_session()
+
+    session_gate = SessionGate(keeper, reset_session)
+    repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
+    orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
+    streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
+    observers = (session_gate.observe, orders.observe_list, suppressed_questions.observe)
+    pipeline = Pipeline(
+        gateway_stages(
+            upstream,
+            guard,
+            session_gate,
+            streaming,
+            cached_reads,
+            completion,
+            penalty_box,
+            admission,
+            persistent_windows,
+        ),
+        Dispatch(upstream, limits.slots, keeper, observers),
+    )
+    orders.connect(OrderRoads(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
+    keeper.on_change.subscribe(lambda ready: None if ready else cached_reads.reset_session())
+    keeper.on_change.subscribe(lambda ready: None if ready else completion.reset_session())
+    keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
+    return Profile(
+        name=name,
+        settings=settings,
+        upstream=upstream,
+        upstream_state=cookies,
+        keeper=keeper,
+        session_gate=session_gate,
+        admission=admission,
+        penalty_box=penalty_box,
+        persistent_windows=persistent_windows,
+        trading_pause=trading_pause,
+        completion=completion,
+        cached_reads=cached_reads,
+        orders=orders,
+        suppressed_questions=suppressed_questions,
+        streaming=streaming,
+        pipeline=pipeline,
+    )
+
+
+def _rule_context(settings: Settings, trading_pause: TradingPause, keeper: Keeper) -> RuleContext:
+    """What the rules may rely on now."""
+    return RuleContext(
+        read_only=settings.read_only,
+        paper_mode=settings.trading_mode is Mode.PAPER,
+        paused=trading_pause.is_on,
+        allowed=settings.allowed_accounts,
+        max_quantity=settings.max_order_quantity,
+        max_value=settings.max_order_value,
+        paid_snapshots=settings.allow_paid_snapshots,
+        session_accounts=keeper.accounts.numbers,
+        session_is_paper=keeper.accounts.paper,
+        login_is_paper=keeper.accounts.login_is_paper,
+    )
+
+
+def _stream_session(keeper: Keeper) -> StreamSession:
+    """What the streams need to know of the session."""
+    session = keeper.session
+    ready = session.state is SessionState.READY
+    message = {
+        "state": session.state.value,
+        "authenticated": ready,
+        "reason": session.reason,
+        "hint": keeper.hint(session),
+        "since": utc_text(keeper.since),
+    }
+    return StreamSession(message, session.reason, ready, session.state in STATES_WITHOUT_SESSION)

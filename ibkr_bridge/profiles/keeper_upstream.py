@@ -11,27 +11,27 @@ from http import HTTPStatus
 
 from ibkr_bridge.cache.cached_reads import CachedReads
 from ibkr_bridge.calls.messages import Call, OnReleased, Precondition, Response, noop
+from ibkr_bridge.calls.upstream_port import Upstream
 from ibkr_bridge.errors import RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.limits.admission import AdmissionController, no_second_call_error
 from ibkr_bridge.limits.penalty_box import PenaltyBox
-from ibkr_bridge.upstream.gateway.client import GatewayClient
 
 ObserverFactory = Callable[[], Callable[[Endpoint, Call, Response], None]]
 
 
 def _no_second_sending(endpoint: Endpoint) -> Precondition:
     """Stops the second sending of a call whose limit has no room for it."""
-    sent = False
+    checked = 0
 
-    async def look(_: Callable[[], None]) -> None:
-        nonlocal sent
-        if sent and endpoint.rate_limit is not None:
+    def check() -> None:
+        nonlocal checked
+        checked += 1
+        if checked > 1 and endpoint.rate_limit is not None:
             raise no_second_call_error()
-        sent = True
 
-    return look
+    return check
 
 
 class KeeperUpstream:
@@ -48,21 +48,21 @@ class KeeperUpstream:
 
     def __init__(
         self,
-        client: GatewayClient,
+        upstream: Upstream,
         admission: AdmissionController,
         penalty_box: PenaltyBox,
-        reads: CachedReads | None,
+        cached_reads: CachedReads,
         observer_factory: ObserverFactory,
         spent: Callable[[Endpoint], None],
     ) -> None:
-        self._client = client
+        self._upstream = upstream
         self._admission = admission
         self._penalty_box = penalty_box
-        self._reads = reads
+        self._cached_reads = cached_reads
         self._noticing = observer_factory
         self._spent = spent
 
-    async def send(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
+    async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
         """See `Upstream.ask`.
 
         Raises:
@@ -87,8 +87,10 @@ class KeeperUpstream:
 
         self._spent(endpoint)
         notice = self._noticing()
-        learn = self._reads.observer(endpoint, call) if self._reads is not None and endpoint.is_shareable else None
-        response = await self._client.send(call, answered, _no_second_sending(endpoint), timeout_s=timeout_s)
+        learn = self._cached_reads.observer(endpoint, call) if endpoint.is_shareable else None
+        response = await self._upstream.send(
+            call, timeout_s=timeout_s, preconditions=(_no_second_sending(endpoint),), on_released=answered
+        )
         if response.status == HTTPStatus.TOO_MANY_REQUESTS and endpoint.rate_limit is not None:
             self._penalty_box.on_429(endpoint, None)
         notice(endpoint, call, response)

@@ -1,22 +1,22 @@
-"""How politely a line behaves; a bench or a test may choose otherwise, an operator may not."""
+"""What a bench or a test may choose of a profile, and an operator may not."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ibkr_bridge.cache.cached_reads import CachedReads
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """What is asked of IBKR at most, whether answers are shared and remembered, how lost orders are looked for."""
+    """How much is sent, how reads are cached, and how lost orders are searched for."""
 
-    limits: Limits = field(default_factory=Limits)
-    shares: bool = True
+    limits: Limits | None = None
+    """None for those of the upstream."""
+    cached_reads: Callable[[Clock], CachedReads] = CachedReads
     reconcile_schedule: ReconcileSchedule = field(default_factory=ReconcileSchedule)
-    """When orders whose answer was lost are looked for."""
-
-
-UNHURRIED = ProfileOptions(Limits(total=None, by_priority={}, by_endpoint=False), shares=False)
-"""As if IBKR had no limits, and every call asked it anew; the Gateway's places are few all the same."""
+    """When orders whose response was lost are searched for."""

@@ -1,55 +1,42 @@
-"""How a call is asked so that its answer is a whole one.
+"""Stage `CompleteReads`: responses that lack nothing the caller requested.
 
-First what IBKR wants to be asked first; then the call; then, where it reads, once more if IBKR says that it wanted
-something else before, or if its first answer is a thin one, and snapshots until they are filled. What changes something
-is asked once, whatever comes.
+It sends what IBKR wants before a call, then the call. A read is sent once more if IBKR demands the accounts first, or if
+its first response is partial, and a quote snapshot until its fields are there. A change is sent once, whatever comes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard
+from ibkr_bridge.calls.reader import fetch
+from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError, TemporarilyUnavailable
 from ibkr_bridge.ibkr.bodies import demands_accounts_first, is_partial
-from ibkr_bridge.ibkr.endpoint import Composition, Endpoint, Prerequisite
+from ibkr_bridge.ibkr.endpoint import Composition, Prerequisite
 from ibkr_bridge.quirks.prerequisites import Observer, Prerequisites
 from ibkr_bridge.quirks.snapshot_completion import SnapshotCompletion
 
-PREREQUISITE_TIMEOUT_S = 0.5  # seconds that a call which changes something waits for what IBKR wants first
-
-
-class CallHandle(Protocol):
-    """One call, and the ways to ask for it and for what it takes."""
-
-    endpoint: Endpoint
-    call: Call
-
-    async def send(self, extra_wait_s: float) -> Response:
-        """Ask for it; wait for its turn so many seconds longer than its caller would."""
-        ...
-
-    async def fetch(self, call: Call) -> Response:
-        """Ask another one, the whole road."""
-        ...
-
-    async def fetch_fresh(self, call: Call) -> Response:
-        """The same, but for what may be remembered wrongly."""
-        ...
+PREREQUISITE_TIMEOUT_S = (
+    0.5  # a change waits no longer for what IBKR wants before it: getting out must not depend on it
+)
 
 
 class CompleteReads:
-    """What one line knows of how IBKR wants to be asked.
+    """Completes the responses of one profile.
 
     Args:
-        clock: time, for the pauses between two looks.
+        clock: time, for the pauses between two snapshots.
+        wanted: the prerequisites that this upstream has.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, wanted: Set[Prerequisite] = frozenset(Prerequisite)) -> None:
+        self._wanted = wanted
         self._prerequisites = Prerequisites()
         self._snapshots = SnapshotCompletion(clock)
 
@@ -57,80 +44,100 @@ class CompleteReads:
         return f"<CompleteReads {self._prerequisites!r} {self._snapshots!r}>"
 
     def reset_session(self) -> None:
-        """Another session begins anew."""
+        """Forget what was fetched in the former IBKR session."""
         self._prerequisites.reset_session()
         self._snapshots.reset_session()
 
     def observer(self) -> Observer:
-        """Somebody asks: what is to be told of the answer. It counts for the session in which it was asked for."""
+        """Returns what learns from a response; it counts for the session in which the call was sent."""
         return self._prerequisites.observer()
 
-    async def handle(self, handle: CallHandle) -> Response:
-        """The answer, as whole as it can be had.
-
-        Raises:
-            BridgeError: what came of it instead.
-        """
-        endpoint = handle.endpoint
-        if endpoint.prerequisites:
-            await self._ensure_prerequisites(handle)
-        if not endpoint.is_read:
-            return await handle.send(0.0)
-        response = await self._repeat_after_accounts(handle, await handle.send(0.0))
-        if Prerequisite.TWICE in endpoint.prerequisites and self._is_partial(handle, response):
-            response = await self._fetch_again(handle, response)
-        if endpoint.composition is Composition.FILLED:
-            response = await self._fill_snapshot(handle, response)
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
+        """See `Stage`."""
+        send = _Sender(self._prerequisites, context, proceed)
+        if self._wanted & frozenset(context.endpoint.prerequisites):
+            await self._ensure_prerequisites(context)
+        if not context.endpoint.is_read:
+            return await send.change()
+        response = await self._repeat_after_accounts(context, send, await send.read())
+        if Prerequisite.TWICE in context.endpoint.prerequisites and self._is_partial(context, response):
+            response = await self._fetch_again(context, send, response)
+        if context.endpoint.composition is Composition.FILLED:
+            response = await self._fill_snapshot(context, send, response)
         return response
 
-    async def _ensure_prerequisites(self, handle: CallHandle) -> None:
-        other = _discarding(handle.fetch)
-        if handle.endpoint.is_read:
-            await self._prerequisites.ensure(handle.endpoint, handle.call, other)
+    async def _ensure_prerequisites(self, context: CallContext) -> None:
+        other = _discarding(context)
+        if context.endpoint.is_read:
+            await self._prerequisites.ensure(context.endpoint, context.call, other)
             return
-        with suppress(BridgeError, TimeoutError):  # getting out must not depend on it; IBKR says what is missing
+        with suppress(BridgeError, TimeoutError):  # IBKR's response to the change says what is missing
             async with asyncio.timeout(PREREQUISITE_TIMEOUT_S):
-                await self._prerequisites.ensure(handle.endpoint, handle.call, other)
+                await self._prerequisites.ensure(context.endpoint, context.call, other)
 
-    async def _repeat_after_accounts(self, handle: CallHandle, response: Response) -> Response:
-        """IBKR has forgotten that it was asked for the accounts: it is asked again, and so is the call."""
+    async def _repeat_after_accounts(self, context: CallContext, send: _Sender, response: Response) -> Response:
+        """IBKR has forgotten that it listed the accounts: list them again, and send the call once more."""
         if response.status == 200 or not demands_accounts_first(response.body):
             return response
         discard(response)
-        await self._prerequisites.fetch(Prerequisite.ACCOUNTS, _discarding(handle.fetch_fresh))
-        return await handle.send(0.0)
+        await self._prerequisites.fetch(Prerequisite.ACCOUNTS, _discarding(context, max_age_s=0.0))
+        return await send.read()
 
-    def _is_partial(self, handle: CallHandle, response: Response) -> bool:
+    def _is_partial(self, context: CallContext, response: Response) -> bool:
         if response.status != 200 or response.body_stream is not None:
             return False
-        if handle.endpoint.rate_limit is not None:
-            return is_partial(response.body)  # a second look costs its callers seconds: only where IBKR says so
-        return self._prerequisites.is_first_request(handle.call)
+        if context.endpoint.rate_limit is not None:
+            return is_partial(response.body)  # sending it again costs its callers seconds: only where IBKR says so
+        return self._prerequisites.is_first_request(context.call)
 
-    async def _fill_snapshot(self, handle: CallHandle, response: Response) -> Response:
-        async def again() -> Response:
-            return await handle.send(0.0)
+    async def _fill_snapshot(self, context: CallContext, send: _Sender, response: Response) -> Response:
+        async def search_underlyings(instruments: list[str]) -> None:
+            await self._prerequisites.ensure_underlyings(instruments, _discarding(context))
 
-        async def help_out(instruments: list[str]) -> None:
-            await self._prerequisites.ensure_underlyings(instruments, _discarding(handle.fetch))
+        return await self._snapshots.fill(context.call, response, send.read, search_underlyings)
 
-        return await self._snapshots.fill(handle.call, response, again, help_out)
-
-    async def _fetch_again(self, handle: CallHandle, first: Response) -> Response:
-        """Ask once more, as late as the row's own limit makes that; where it cannot be, the first answer has to do."""
+    async def _fetch_again(self, context: CallContext, send: _Sender, first: Response) -> Response:
+        """Send it once more, as late as its own limit demands; if it cannot be sent, the first response must do."""
+        limit = context.endpoint.rate_limit
         try:
-            return await handle.send(handle.endpoint.rate_limit.period_s if handle.endpoint.rate_limit else 0.0)
+            return await send.read(limit.period_s if limit is not None else 0.0)
         except TemporarilyUnavailable:
-            self._prerequisites.unmark(handle.call)
+            self._prerequisites.unmark(context.call)
             return replace(first, is_provisional=True)
 
 
-def _discarding(handle: FetchCall) -> FetchCall:
-    """For whoever only wants to know what stands at the beginning of an answer."""
+class _Sender:
+    """Sends one call through the rest of the road, and notes which prerequisite its response satisfies."""
 
-    async def asking(call: Call) -> Response:
-        response = await handle(call)
+    def __init__(self, prerequisites: Prerequisites, context: CallContext, proceed: Proceed) -> None:
+        self._prerequisites = prerequisites
+        self._context = context
+        self._proceed = proceed
+
+    async def change(self) -> Response:
+        """Send the call itself. It may change something, so this happens once."""
+        return await self._send(self._context)
+
+    async def read(self, extra_wait_s: float = 0.0) -> Response:
+        """Send a read; each sending has preconditions and a permit of its own."""
+        needs_body = self._context.endpoint.composition is not None
+        return await self._send(self._context.attempt(extra_wait_s=extra_wait_s, needs_complete_body=needs_body))
+
+    async def _send(self, context: CallContext) -> Response:
+        endpoint = context.endpoint
+        observe = self._prerequisites.observer() if endpoint.satisfies is not None else None
+        response = await self._proceed(context)
+        if observe is not None:
+            observe(endpoint, context.call, response)
+        return response
+
+
+def _discarding(context: CallContext, *, max_age_s: float | None = None) -> FetchCall:
+    """Fetches for the call of a context; whoever uses it reads only the beginning of the response."""
+
+    async def fetch_beginning(call: Call) -> Response:
+        response = await fetch(context, call, max_age_s=max_age_s)
         discard(response)
         return response
 
-    return asking
+    return fetch_beginning

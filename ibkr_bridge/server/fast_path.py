@@ -99,7 +99,9 @@ class RequestFastPath:
         ):
             return None
         began = time.monotonic()
-        told = self._profile.cached_response(known.endpoint, known.key, known.max_age)
+        if not self._profile.keeper.is_up(known.endpoint.layer):
+            return None
+        told = self._profile.cached_reads.peek(known.key, known.max_age)
         if told is None:
             return None
         entry, age = told

@@ -1,72 +1,104 @@
-"""What an answer of the Gateway says besides: of the session, of our pace; the few that are ours to explain."""
+"""Stage `SessionGate`: no call leaves without the layer of the session that it needs.
+
+It also reads what responses say of the session: a 401 is checked at once, `Access Denied` is the Gateway's own, and some
+phrases mean that the session was lost.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response, discard
-from ibkr_bridge.errors import BridgeError, GatewayForbidden, OrderUnknown, UpstreamRefused
+from ibkr_bridge.calls.stage import Proceed
+from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused
 from ibkr_bridge.ibkr.bodies import demands_accounts_first
-from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
-from ibkr_bridge.limits.penalty_box import PenaltyBox
-from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.preflight import hints_session_loss
-from ibkr_bridge.session.session_api import is_access_denied
+from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied
+from ibkr_bridge.session.session_status import SessionStatus
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S, unavailable_error
 
 
-class Explaining:
-    """Reads the answers of one line.
+class SessionGate:
+    """Lets calls pass while the session is up.
 
     Args:
-        keeper: is told where a session seems to be gone.
-        penalty: is told of every 429.
+        status: what is known of the session.
+        on_other_session: called when a response shows that IBKR has another session than the one we know.
     """
 
-    def __init__(self, keeper: Keeper, penalty_box: PenaltyBox) -> None:
-        self._keeper = keeper
-        self._penalty_box = penalty_box
+    def __init__(self, status: SessionStatus, on_other_session: Callable[[], None]) -> None:
+        self._status = status
+        self._on_other_session = on_other_session
 
-    async def read(self, endpoint: Endpoint, response: Response) -> Response:
-        """Notice what an answer says of the session; the four that are ours to explain are not passed on.
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
+        """See `Stage`.
 
         Raises:
-            BridgeError: what the caller is told instead.
+            SessionUnavailable, Maintenance, GatewayError: the layer is not up, and did not come up in the caller's time.
+            ShuttingDown: the bridge ends.
+            UpstreamRefused: IBKR refuses this call to the user who is signed in.
+            GatewayForbidden: the Gateway does not accept calls from this address.
         """
-        if hints_session_loss(response.status, response.body):
-            self._keeper.request_check(prepare=demands_accounts_first(response.body))
-        explain = EXPLAINED.get(response.status)
-        error = await explain(self, endpoint, response) if explain else None
+        if self._status.session.state is SessionState.STARTING:
+            await self._status.current()
+        if not self._status.is_up(context.endpoint.layer):
+            await self._wait_until_up(context)
+        context.preconditions.append(lambda: self._check_up(context))
+        response = await proceed(context)
+        explain = ERRORS.get(response.status)
+        error = await explain(self, context, response) if explain is not None else None
         if error is None:
             return response
         discard(response)
         raise error
 
-    async def _on_401(self, endpoint: Endpoint, _: Response) -> BridgeError | None:
-        await self._keeper.check_now()
-        if not self._keeper.is_up(endpoint.layer):
-            return unavailable_error(self._keeper)
+    def observe(self, _: CallContext, response: Response) -> None:
+        """Learn from a response of IBKR, before the stages above the upstream see it."""
+        if not hints_session_loss(response.status, response.body):
+            return
+        wants_accounts = demands_accounts_first(response.body)
+        self._status.request_check(prepare=wants_accounts)
+        if wants_accounts and response.status != 200:
+            self._on_other_session()
+
+    async def require_login(self) -> None:
+        """Check that somebody is signed in, with a fresh check of the session.
+
+        Raises:
+            BridgeError: nobody is signed in, or the Gateway cannot be reached.
+        """
+        session = await self._status.current()
+        if not session.has_login:
+            raise unavailable_error(self._status, session)
+
+    def _check_up(self, context: CallContext) -> None:
+        if not self._status.is_up(context.endpoint.layer):
+            raise unavailable_error(self._status)
+
+    async def _wait_until_up(self, context: CallContext) -> None:
+        began, layer = time.monotonic(), context.endpoint.layer
+        up = context.wait_s and await self._status.wait_until_up(layer, context.wait_s, context.is_stopping)
+        context.timing.waited_s += time.monotonic() - began
+        if context.is_stopping():
+            raise ShuttingDown("the bridge is stopping", retry_after=RETRY_AFTER_S)
+        if not up:
+            raise unavailable_error(self._status)
+
+    async def _on_401(self, context: CallContext, _: Response) -> BridgeError:
+        await self._status.check_now()
+        if not self._status.is_up(context.endpoint.layer):
+            return unavailable_error(self._status)
         return UpstreamRefused("IBKR refuses this call to the user who is signed in")
 
-    async def _too_many(self, endpoint: Endpoint, response: Response) -> BridgeError | None:
-        said = response.headers.get("Retry-After", "")
-        return self._penalty_box.on_429(endpoint, float(said[:9]) if said.isascii() and said.isdigit() else None)
-
-    async def _on_404(self, _: Endpoint, response: Response) -> BridgeError | None:
+    async def _on_404(self, _: CallContext, response: Response) -> BridgeError | None:
         if not is_access_denied(response.status, response.body):
             return None
-        self._keeper.request_check()
+        self._status.request_check()
         return GatewayForbidden("the Gateway answers Access Denied", retry_after=RETRY_AFTER_S)
 
-    async def _unavailable(self, endpoint: Endpoint, response: Response) -> BridgeError | None:
-        """An empty 503 is IBKR's edge giving up after ten seconds; an order may have gone through behind it."""
-        if response.body.strip() or endpoint.effect not in CHANGES:
-            return None
-        return OrderUnknown("IBKR gave up waiting for itself; what was asked for may have happened")
 
-
-CHANGES = (Effect.TRADE, Effect.CHANGE)
-EXPLAINED = {
-    401: Explaining._on_401,
-    404: Explaining._on_404,
-    429: Explaining._too_many,
-    503: Explaining._unavailable,
-}
+Explain = Callable[[SessionGate, CallContext, Response], Awaitable[BridgeError | None]]
+ERRORS: Mapping[int, Explain] = {401: SessionGate._on_401, 404: SessionGate._on_404}
+"""Which responses become an error of the bridge."""

@@ -21,7 +21,7 @@ from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.backoff import ReopenBackoff
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
+from ibkr_bridge.session.session_api import SessionApi
 from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, Policy, SessionStatus, TrafficView
 from ibkr_bridge.session.state_machine import Action, Observation, Session, SessionState, step
 
@@ -60,7 +60,7 @@ class Keeper(SessionStatus):
     def __init__(
         self,
         line: str,
-        gateway: SessionUpstream,
+        session_api: SessionApi,
         policy: Policy,
         clock: Clock,
         bus: events.Bus,
@@ -74,7 +74,10 @@ class Keeper(SessionStatus):
         self._line = line
         self._bus = bus
         self._redactor = redactor
-        self._api = GatewaySessionApi(gateway, self._wake.set)
+        self._api = session_api
+        session_api.on_late_check = self._wake.set
+        self.on_change: events.Subscribers[bool] = events.Subscribers("session", bus)
+        """Called with whether the session is ready, whenever its state or reason changed; before the event."""
         self._backoff = ReopenBackoff()
         self._rounds_in_state = 0
         self._false_alarms = 0
@@ -263,6 +266,7 @@ class Keeper(SessionStatus):
         kind = events.SessionReady if session.state is SessionState.READY else kind
         after = round(session.since - was.since, 1)
         names = (was.state.value, session.state.value, session.reason)
+        self.on_change.notify(session.state is SessionState.READY)
         self._bus.publish(kind(self._line, *names, self.hint(), after, self.next_action))
 
     def _end_round(self) -> None:

@@ -76,3 +76,8 @@ def hints_session_loss(status: int, beginning: bytes) -> bool:
 
 def _has_any(text: str, phrases: Iterable[str]) -> bool:
     return any(phrase in text for phrase in phrases)
+
+
+def is_access_denied(status: int, body: bytes) -> bool:
+    """Whether the Gateway's own address rules answered (users call it 403; it is a 404)."""
+    return status == 404 and body.strip() == b"Access Denied"

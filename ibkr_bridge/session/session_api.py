@@ -7,7 +7,7 @@ wrong is something that was seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ibkr_bridge.calls.header_policy import request_headers
@@ -21,7 +21,14 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, VALIDATE, api_path
-from ibkr_bridge.session.preflight import ORDERS_WARM_UP, PREFLIGHT_PATHS, Accounts, read_accounts, read_login
+from ibkr_bridge.session.preflight import (
+    ORDERS_WARM_UP,
+    PREFLIGHT_PATHS,
+    Accounts,
+    is_access_denied,
+    read_accounts,
+    read_login,
+)
 from ibkr_bridge.session.state_machine import Observation, observe_status
 
 CHECK_TIMEOUT_S = 5.0  # seconds; a healthy auth/status takes a tenth of one
@@ -36,29 +43,82 @@ JSON_HEADERS = (("Content-Type", "application/json"),)
 
 
 class SessionUpstream(Protocol):
-    """The Gateway, as far as the keeper uses it."""
+    """The upstream, as far as the Gateway's session calls use it."""
 
-    async def send(self, call: Call, on_released: OnReleased = ..., *, timeout_s: float | None = None) -> Response:
-        """See `upstream.gateway.Gateway.ask`."""
+    async def send(self, call: Call, *, timeout_s: float | None = ..., on_released: OnReleased = ...) -> Response:
+        """See `KeeperUpstream.send`."""
         ...
 
 
-def is_access_denied(status: int, body: bytes) -> bool:
-    """Whether the Gateway's own address rules answered (users call it 403; it is a 404)."""
-    return status == 404 and body.strip() == b"Access Denied"
+class SessionApi(Protocol):
+    """What the keeper does at one kind of upstream. None of the calls raises: whatever goes wrong was observed."""
+
+    on_late_check: Callable[[], None]
+    """Called when a check that was given up is answered after all: time for another check."""
+
+    @property
+    def status_body(self) -> Mapping[str, object]:
+        """The last usable response of `auth/status`."""
+        ...
+
+    @property
+    def problem_hint(self) -> str:
+        """What a person should do about the problem that the last check met."""
+        ...
+
+    @property
+    def unanswered(self) -> int:
+        """Checks that were given up here and are still unanswered."""
+        ...
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the last request for the session is still at work."""
+        ...
+
+    async def check_status(self) -> Observation:
+        """Check the session."""
+        ...
+
+    async def open_session(self, *, compete: bool) -> int:
+        """Request the brokerage session. Returns the HTTP status, 0 for none; the next check shows the effect."""
+        ...
+
+    async def tickle(self) -> dict[str, object] | None:
+        """Keep the login awake; the response has the session id and the time left."""
+        ...
+
+    async def run_preflight(self) -> Accounts | None:
+        """Make the calls that IBKR wants first. Returns the accounts that they list, None if they list none."""
+        ...
+
+    async def login_is_paper(self) -> bool | None:
+        """Whether it is a paper login; None if IBKR does not say."""
+        ...
+
+    async def send(self, call: Call) -> None:
+        """Send a call whose response does not matter."""
+        ...
+
+    async def warm_up_orders(self) -> None:
+        """Make the first request for the list of orders, which IBKR answers with an empty list."""
+        ...
+
+    async def log_out(self) -> int:
+        """End the login at IBKR. Returns the HTTP status, 0 for none."""
+        ...
 
 
 class GatewaySessionApi:
-    """Goes to the Gateway and says what it saw.
+    """The `SessionApi` of the Client Portal Gateway.
 
     Args:
-        gateway: whom to ask.
-        late: called when a look that was given up has been answered after all: the time to look again.
+        upstream: where to send calls.
     """
 
-    def __init__(self, gateway: SessionUpstream, late: Callable[[], None]) -> None:
-        self._gateway = gateway
-        self._late = late
+    def __init__(self, upstream: SessionUpstream) -> None:
+        self._upstream = upstream
+        self.on_late_check: Callable[[], None] = noop
         self.status_body: dict[str, object] = {}
         """The last answer of `auth/status` that was one."""
         self.problem_hint = ""
@@ -75,12 +135,12 @@ class GatewaySessionApi:
         def answered() -> None:
             self.unanswered -= 1
             if given_up:
-                self._late()
+                self.on_late_check()
 
         self.unanswered += 1
         try:
             call = Call("GET", api_path(AUTH_STATUS), request_headers(()))
-            response = await self._gateway.send(call, answered, timeout_s=CHECK_TIMEOUT_S)
+            response = await self._upstream.send(call, timeout_s=CHECK_TIMEOUT_S, on_released=answered)
         except GatewayError as exc:
             given_up = True
             self.problem_hint = exc.hint
@@ -144,7 +204,7 @@ class GatewaySessionApi:
 
     async def _send_or_none(self, call: Call, timeout_s: float, on_released: OnReleased = noop) -> Response | None:
         try:
-            return await self._gateway.send(call, on_released, timeout_s=timeout_s)
+            return await self._upstream.send(call, timeout_s=timeout_s, on_released=on_released)
         except (GatewayError, TemporarilyUnavailable):
             return None
 

@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.upstream_port import StreamSocket
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayError
 from ibkr_bridge.streaming.hub import Hub
@@ -35,18 +36,6 @@ RECONNECT_DELAYS_S = (
     30.0,
 )  # seconds after the first failure, the second, and all from the sixth on
 TIMED_OUT, DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected", "brokerage_lost"
-
-
-class StreamSocket(Protocol):
-    """IBKR's socket, as far as it is used here."""
-
-    async def receive(self) -> bytes | None:
-        """The next message; None at the end."""
-        ...
-
-    async def send(self, text: str) -> None:
-        """Send a command."""
-        ...
 
 
 class SessionChecker(Protocol):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.events import RequestServed, TokenIssued
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.session.state_machine import SessionState
@@ -23,6 +23,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
 from tests.harness import KEY, READING, House, Placed, Reply, settings_for
+from tests.unlimited import UNLIMITED
 
 ROUTE = "/auth/token"
 NEW = "new-key-for-tests-0123456789-abcdefg"
@@ -296,7 +297,7 @@ async def test_a_restart_ends_no_token(sim: Simulator, tmp_path: Path) -> None:
 async def test_the_bytes_of_a_token_are_not_answered_from_memory(sim: Simulator, tmp_path: Path) -> None:
     """They would be, after its end: known heads are not looked at again."""
     clock = ManualClock()
-    async with House(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNHURRIED.limits)) as house:
+    async with House(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNLIMITED.limits)) as house:
         await house.until(SessionState.READY)
         text = await token(house, expires_in=1)
         lines = ("GET /portfolio/DU1234567/meta HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {text}", "", "")

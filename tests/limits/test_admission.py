@@ -6,21 +6,24 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from ibkr_bridge.errors import Busy, RateLimited
 from ibkr_bridge.ibkr.catalogue import match
-from ibkr_bridge.ibkr.endpoint import RateLimit
+from ibkr_bridge.ibkr.endpoint import Priority, RateLimit
 from ibkr_bridge.limits.admission import AdmissionController, Permit
-from ibkr_bridge.limits.admission_queue import Limits, Priority
+from ibkr_bridge.limits.admission_queue import Limits
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
 READS, ORDERS = Priority.READS, Priority.ORDERS
 PLAIN = match("GET", ("portfolio", "DU1", "meta"))
 ORDERS_LIST = match("GET", ("iserver", "account", "orders"))
-FEW = Limits(slots=2, slots_for_orders=1, total=None, by_priority={})
-ONE_A_SECOND = Limits(total=RateLimit(1, 1.0, "test"), by_priority={})
+USUAL = Limits.of(GATEWAY_TRAITS)
+FEW = replace(USUAL, slots=2, slots_for_orders=1, total=None, by_priority={})
+ONE_A_SECOND = replace(USUAL, total=RateLimit(1, 1.0, "test"), by_priority={})
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ async def test_time_alone_lets_in(clock: ManualClock, kept: list[asyncio.Task[ob
 
 async def test_who_would_wait_too_long_is_told_at_once(clock: ManualClock) -> None:
     """And how long it would be."""
-    admission = AdmissionController(Limits(), clock)
+    admission = AdmissionController(USUAL, clock)
     (await admission.acquire(ORDERS_LIST, READS, "app", 5.0)).is_sent = True
 
     with pytest.raises(RateLimited) as caught:
@@ -164,7 +167,7 @@ async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(clock: ManualClo
 
 async def test_one_sent_again_is_counted_again(clock: ManualClock) -> None:
     """Where there is room for it."""
-    admission = AdmissionController(Limits(total=RateLimit(2, 1.0, "test"), by_priority={}), clock)
+    admission = AdmissionController(replace(USUAL, total=RateLimit(2, 1.0, "test"), by_priority={}), clock)
     permit = await take(admission)
     permit.is_sent = True
 

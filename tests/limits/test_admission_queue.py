@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,12 +11,13 @@ from hypothesis import strategies as st
 from bench.counting import busiest
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.catalogue import CATALOGUE, match
-from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
-from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, Priority, QueuedCall
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.limits.walked import Coming, by_row, walk
 
 SESSION, ORDERS, READS = Priority
-LIMITS = Limits()
+LIMITS = Limits.of(GATEWAY_TRAITS)
 PLAIN = match("GET", ("portfolio", "DU1", "meta"))
 ORDERS_LIST = match("GET", ("iserver", "account", "orders"))
 PLACE = match("POST", ("iserver", "account", "DU1", "orders"))
@@ -147,7 +150,7 @@ def test_keys_take_turns() -> None:
 
 def test_a_call_sent_again_is_counted_twice_or_not_sent() -> None:
     """A connection that broke before an answer: IBKR may have counted the first one."""
-    limits = Limits(total=RateLimit(2, 1.0, "test"))
+    limits = replace(LIMITS, total=RateLimit(2, 1.0, "test"))
     queue, queued_call = AdmissionQueue(limits), QueuedCall(PLAIN, READS, "one")
     queue.enqueue(queued_call)
     queue.admit_next(0.0)
@@ -185,7 +188,7 @@ def test_who_stops_waiting_is_forgotten() -> None:
 
 def test_a_queue_has_an_end_and_each_importance_its_own() -> None:
     """Reads without number keep no cancel out."""
-    queue = AdmissionQueue(Limits(max_queued=2))
+    queue = AdmissionQueue(replace(LIMITS, max_queued=2))
     for _ in range(2):
         queue.enqueue(QueuedCall(PLAIN, READS, "one"))
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ibkr_bridge.ibkr.endpoint import Endpoint
-from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, Priority, QueuedCall
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
 
 
 @dataclass(frozen=True)

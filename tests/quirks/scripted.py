@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
-from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.messages import Call, FetchCall, Response
 from ibkr_bridge.ibkr.catalogue import endpoint_of
-from ibkr_bridge.ibkr.endpoint import Endpoint
+from ibkr_bridge.quirks.completion import CompleteReads
 
 
 class Scripted:
@@ -27,30 +28,26 @@ class Scripted:
             raise response
         return response
 
-    def errand(self, call: Call) -> Asking:
-        """A caller's call."""
-        return Asking(self, endpoint_of(call.method, call.target), call)
+    async def complete(self, completion: CompleteReads, call: Call) -> Response:
+        """The response to a caller's call, sent through the stage."""
+        context = context_of(self.send, call)
+
+        async def proceed(part: CallContext) -> Response:
+            return await self.send(part.call)
+
+        return await completion(context, proceed)
 
 
-@dataclasses.dataclass
-class Asking:
-    """An errand to it."""
+def context_of(fetch: FetchCall, call: Call) -> CallContext:
+    """The context of a call; other calls that are fetched for it go to `fetch`."""
+    endpoint = endpoint_of(call.method, call.target)
+    context = CallContext(call, endpoint, RequestFacts(endpoint.effect, endpoint.operation))
 
-    gateway: Scripted
-    endpoint: Endpoint
-    call: Call
+    async def execute(part: CallContext) -> Response:
+        return await fetch(part.call)
 
-    async def send(self, _: float) -> Response:
-        """See `Errand.send`."""
-        return await self.gateway.send(self.call)
-
-    async def fetch(self, call: Call) -> Response:
-        """See `Errand.other`."""
-        return await self.gateway.send(call)
-
-    async def fetch_fresh(self, call: Call) -> Response:
-        """See `Errand.anew`."""
-        return await self.gateway.send(call)
+    context.execute = execute
+    return context
 
 
 def good(body: str) -> Response:

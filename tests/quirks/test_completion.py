@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.errors import GatewayTimeout, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
@@ -14,7 +15,7 @@ from ibkr_bridge.quirks.snapshot_completion import FILL_TIMEOUT_S, GIVEN_UP_TTL_
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 from tests.harness import within
-from tests.quirks.scripted import Asking, Scripted, good
+from tests.quirks.scripted import Scripted, context_of, good
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
 ACCOUNTS, PORTFOLIO, SUMMARY = "/iserver/accounts", "/portfolio/accounts", "/iserver/account/DU1/summary"
@@ -42,7 +43,7 @@ async def filled(
     completion: CompleteReads, gateway: Scripted, clock: ManualClock, call: Call = QUOTES
 ) -> tuple[Response, float]:
     """A snapshot, and how many seconds it took."""
-    began, task = clock.now(), asyncio.create_task(completion.handle(gateway.errand(call)))
+    began, task = clock.now(), asyncio.create_task(gateway.complete(completion, call))
     while not task.done():
         waking = asyncio.create_task(clock.asleep(1))
         await within(asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED))
@@ -139,9 +140,9 @@ async def test_strikes_are_asked_for_after_a_search_for_their_symbol(completion:
         return Call("GET", f"/v1/api{strikes}?conid={conid}&sectype=OPT&month=SEP26")
 
     for _ in range(2):
-        await completion.handle(gateway.errand(call(1)))
+        await gateway.complete(completion, (call(1)))
     completion.observer()(endpoint_of("GET", SEARCH), Call("GET", SEARCH), found)
-    await completion.handle(gateway.errand(call(2)))
+    await gateway.complete(completion, (call(2)))
 
     assert gateway.asked[:3] == [f"{SECDEF}?conids=1", f"{SEARCH}?symbol=A", f"{SEARCH}?symbol=B"]
     assert len([path for path in gateway.asked if strikes in path]) == 3
@@ -153,8 +154,8 @@ async def test_the_accounts_are_asked_for_again_where_ibkr_has_forgotten_them(co
     gateway = Scripted({SUMMARY: [FIRST, good('{"a":1}')], ACCOUNTS: [good("{}")]})
     hopeless = Scripted({SUMMARY: [FIRST], ACCOUNTS: [good("{}")]})
 
-    response = await completion.handle(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
-    refused = await completion.handle(hopeless.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    response = await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
+    refused = await hopeless.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
 
     assert (response.body, gateway.asked) == (b'{"a":1}', [SUMMARY, ACCOUNTS, SUMMARY])
     assert (refused.status, hopeless.asked) == (500, [SUMMARY, ACCOUNTS, SUMMARY])
@@ -166,7 +167,7 @@ async def test_what_changes_something_is_asked_once_whatever_comes(completion: C
     gateway = Scripted({cancel: [FIRST], ACCOUNTS: [RateLimited("no")]})
     completion.reset_session()
 
-    response = await completion.handle(gateway.errand(Call("DELETE", f"/v1/api{cancel}", is_change=True)))
+    response = await gateway.complete(completion, (Call("DELETE", f"/v1/api{cancel}", is_change=True)))
 
     assert (response, gateway.asked) == (FIRST, [ACCOUNTS, cancel])
 
@@ -177,7 +178,7 @@ async def test_the_portfolio_is_asked_for_after_its_accounts(completion: Complet
     gateway = Scripted({ledger: [good('{"USD":{}}')], PORTFOLIO: [good("[]")]})
 
     for _ in range(2):
-        await completion.handle(gateway.errand(Call("GET", f"/v1/api{ledger}")))
+        await gateway.complete(completion, (Call("GET", f"/v1/api{ledger}")))
 
     assert gateway.asked == [PORTFOLIO, ledger, ledger]
 
@@ -188,7 +189,7 @@ async def test_the_history_farm_is_opened_first(completion: CompleteReads) -> No
     gateway = Scripted({history: [good("{}")], farm: [good('{"authenticated":true}')]})
 
     for _ in range(2):
-        await completion.handle(gateway.errand(Call("GET", f"/v1/api{history}?conid=1")))
+        await gateway.complete(completion, (Call("GET", f"/v1/api{history}?conid=1")))
 
     assert gateway.asked == [farm, f"{history}?conid=1", f"{history}?conid=1"]
 
@@ -200,7 +201,7 @@ async def test_a_preview_has_its_quotes_first(completion: CompleteReads) -> None
 
     async def previewed(*conids: int) -> None:
         body = '{"orders":[' + ",".join(f'{{"conid":{conid}}}' for conid in conids) + "]}"
-        await completion.handle(gateway.errand(Call("POST", f"/v1/api{preview}", body=body.encode())))
+        await gateway.complete(completion, (Call("POST", f"/v1/api{preview}", body=body.encode())))
 
     await previewed(1, 2)
     await previewed(2)
@@ -217,7 +218,7 @@ async def test_an_answer_counts_for_the_session_it_was_asked_in(completion: Comp
     gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
 
     late(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
-    await completion.handle(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
 
     assert gateway.asked == [ACCOUNTS, SUMMARY]
 
@@ -228,7 +229,7 @@ async def test_what_was_refused_meets_no_need(completion: CompleteReads) -> None
     completion.observer()(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), Response(500, {}, b""))
     gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
 
-    await completion.handle(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
 
     assert gateway.asked == [ACCOUNTS, SUMMARY]
 
@@ -244,15 +245,15 @@ async def test_what_is_left_of_large_answers_is_let_go(completion: CompleteReads
     refused, one = large(500, '{"error":"Please query /accounts first"}')
     accounts, two = large(200, "{}")
     gateway = Scripted({SUMMARY: [refused, good("{}")], ACCOUNTS: [accounts]})
-    await completion.handle(gateway.errand(Call("GET", f"/v1/api{SUMMARY}")))
+    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
     look, three = large(200, "[")
     await filled(completion, Scripted({SNAPSHOT: [HALF, look]}), clock)
     farm, four = large(200, "{}")
     gateway = Scripted({"/hmds/history": [good("{}")], "/hmds/auth/init": [farm]})
-    await completion.handle(gateway.errand(Call("GET", "/v1/api/hmds/history?conid=1")))
+    await gateway.complete(completion, (Call("GET", "/v1/api/hmds/history?conid=1")))
     told, five = large(200, "{")
     gateway = Scripted({"/iserver/secdef/strikes": [good("{}")], SECDEF: [told]})
-    await completion.handle(gateway.errand(Call("GET", "/v1/api/iserver/secdef/strikes?conid=1")))
+    await gateway.complete(completion, (Call("GET", "/v1/api/iserver/secdef/strikes?conid=1")))
 
     assert [body_stream.closed for body_stream in (one, two, three, four, five)] == [1] * 5
 
@@ -264,7 +265,7 @@ async def test_what_failed_is_asked_again_before_the_next_call(completion: Compl
     call = Call("GET", f"/v1/api{strikes}?conid=1")
 
     for _ in range(4):
-        await completion.handle(gateway.errand(call))
+        await gateway.complete(completion, call)
 
     assert len([path for path in gateway.asked if SEARCH in path]) == 4  # both symbols, and both again
 
@@ -276,7 +277,7 @@ async def test_a_share_without_quotes_was_not_searched_for(completion: CompleteR
     await filled(completion, gateway, clock)
     before = [path for path in gateway.asked if SEARCH in path]
 
-    await completion.handle(gateway.errand(Call("GET", f"/v1/api{strikes}?conid=1")))
+    await gateway.complete(completion, (Call("GET", f"/v1/api{strikes}?conid=1")))
 
     assert (before, f"{SEARCH}?symbol=A" in gateway.asked) == ([], True)
 
@@ -287,7 +288,7 @@ async def test_a_symbol_with_a_space_is_searched_for_too(completion: CompleteRea
     told = good('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"BRK B"}]}')
     gateway = Scripted({strikes: [good("{}")], SECDEF: [told], SEARCH: [good("[]")]})
 
-    await completion.handle(gateway.errand(Call("GET", f"/v1/api{strikes}?conid=1")))
+    await gateway.complete(completion, (Call("GET", f"/v1/api{strikes}?conid=1")))
 
     assert f"{SEARCH}?symbol=BRK%20B" in gateway.asked
 
@@ -298,7 +299,7 @@ async def test_a_thin_answer_that_has_to_do_is_not_the_last_word(completion: Com
     gateway = Scripted({algos: [good('{"algos":[]}'), RateLimited("no"), good('{"algos":[]}'), good('{"algos":[1]}')]})
     call = Call("GET", f"/v1/api{algos}")
 
-    thin, whole = [await completion.handle(gateway.errand(call)) for _ in range(2)]
+    thin, whole = [await gateway.complete(completion, call) for _ in range(2)]
 
     assert (thin.is_provisional, whole.is_provisional, whole.body) == (True, False, b'{"algos":[1]}')
 
@@ -309,11 +310,11 @@ async def test_a_cancel_does_not_wait_for_what_ibkr_wants_first(completion: Comp
     gateway = Scripted({"/iserver/account/DU1/order/7": [good("{}")]})
     completion.reset_session()
 
-    class Hanging(Asking):
-        async def fetch(self, call: Call) -> Response:
-            await asyncio.Event().wait()
-            return await super().fetch(call)
+    async def hang(_: Call) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
 
-    hanging = Hanging(gateway, endpoint_of("DELETE", cancel.target), cancel)
+    async def proceed(_: CallContext) -> Response:
+        return await gateway.send(cancel)
 
-    assert (await within(completion.handle(hanging), 3)).status == 200
+    assert (await within(completion(context_of(hang, cancel), proceed), 3)).status == 200

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import RequestServed
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.fast_path import MAX_HEAD_BYTES, MAX_LEARNED, is_plain
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, READING, House, Placed, settings_for, within
+from tests.unlimited import UNLIMITED
 
 META, LIST, LEDGER = "/portfolio/DU1234567/meta", "/iserver/account/orders", "/portfolio/DU1234567/ledger"
 ORDER = Placed()
@@ -64,7 +65,7 @@ async def calling(house: House) -> AsyncIterator[Caller]:
 async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
     """A bridge that remembers, with two keys."""
     settings = settings_for(sim.url, tmp_path / "state", IBKR_BRIDGE_READONLY_KEY=READING)
-    async with House(settings, options=ProfileOptions(UNHURRIED.limits)) as opened:
+    async with House(settings, options=ProfileOptions(UNLIMITED.limits)) as opened:
         await opened.until(SessionState.READY)
         yield opened
 

@@ -460,7 +460,7 @@ class Raising:
         self.error: Exception | None = None
         self.road: Any = None
 
-    async def ask(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
+    async def ask(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
         """Fail, or go on."""
         if self.error is not None:
             raise self.error

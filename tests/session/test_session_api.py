@@ -13,8 +13,8 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session import session_api as room
-from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_api import GatewaySessionApi, is_access_denied
+from ibkr_bridge.session.preflight import Accounts, is_access_denied
+from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.state_machine import Observation
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
@@ -63,7 +63,9 @@ async def client(stage: Stage) -> AsyncIterator[GatewayClient]:
 @pytest.fixture
 async def session_api(client: GatewayClient, late: asyncio.Event) -> GatewaySessionApi:
     """Somebody who goes there."""
-    return GatewaySessionApi(client, late.set)
+    session_api = GatewaySessionApi(client)
+    session_api.on_late_check = late.set
+    return session_api
 
 
 def playing(stage: Stage, *answers: bytes) -> None:
@@ -193,7 +195,7 @@ async def test_no_answer_is_seen_too(
 async def test_nobody_there_is_seen_too(unused_tcp_port: int, late: asyncio.Event) -> None:
     """No connection is a fact about the Gateway, not about the session."""
     async with leading_to(f"https://127.0.0.1:{unused_tcp_port}") as road:
-        session_api = GatewaySessionApi(road, late.set)
+        session_api = GatewaySessionApi(road)
 
         seen = await session_api.check_status()
 
@@ -323,7 +325,7 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, ses
 async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Event) -> None:
     """And whether IBKR calls them paper."""
     async with leading_to(sim.url) as road:
-        accounts = await GatewaySessionApi(road, late.set).run_preflight()
+        accounts = await GatewaySessionApi(road).run_preflight()
 
     assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
 
@@ -332,7 +334,7 @@ async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Ev
 async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) -> None:
     """Whatever its accounts are called."""
     async with Simulator(live=live) as sim, leading_to(sim.url) as road:
-        assert await GatewaySessionApi(road, late.set).login_is_paper() is not live
+        assert await GatewaySessionApi(road).login_is_paper() is not live
 
 
 @pytest.mark.parametrize(
@@ -379,11 +381,11 @@ async def test_large_answers_are_let_go() -> None:
     given: list[FakeBodyStream] = []
 
     class Talkative:
-        async def send(self, call: Call, on_released: OnReleased = noop, *, timeout_s: float | None = None) -> Response:
+        async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
             given.append(FakeBodyStream())
             return Response(200, {}, b'{"accounts":["DU1"', given[-1])
 
-    session_api = GatewaySessionApi(Talkative(), noop)
+    session_api = GatewaySessionApi(Talkative())
     await session_api.check_status()
     told = (await session_api.tickle(), await session_api.run_preflight(), await session_api.login_is_paper())
     await session_api.warm_up_orders()
@@ -395,7 +397,7 @@ async def test_large_answers_are_let_go() -> None:
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
     """Their first list is empty, and says so."""
     async with leading_to(sim.url) as road:
-        session_api = GatewaySessionApi(road, noop)
+        session_api = GatewaySessionApi(road)
         await session_api.warm_up_orders()
 
     assert [seen.target for seen in sim.gateway_calls("orders")] == ["/v1/api/iserver/account/orders"]

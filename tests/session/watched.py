@@ -9,7 +9,7 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus, Event, KeeperFailed, SessionChanged
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.session_api import SessionUpstream
+from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
 from ibkr_bridge.session.session_status import Policy
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.request_log import LoggedRequest
@@ -46,7 +46,7 @@ class Watched:
         self.bus.subscribe(self.events_seen.append)
         self.client = GatewayClient(sim.url, CookieStore(None, self.bus, self.redactor, clock), PATIENCE, tls=False)
         policy = Policy(WATCH, compete, Region.AMERICA, ())
-        self.keeper = Keeper("main", asking or self.client, policy, clock, self.bus, self.redactor)
+        self.keeper = Keeper("main", GatewaySessionApi(asking or self.client), policy, clock, self.bus, self.redactor)
         self._keeping: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:

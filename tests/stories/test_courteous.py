@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.quirks import snapshot_completion
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import READING, House, Placed, settings_for
+from tests.unlimited import UNLIMITED
 
 SNAPSHOT, ES, AAPL = "/iserver/marketdata/snapshot", 495512563, 265598
 LIST, ACCOUNTS = "/iserver/account/orders", "/iserver/accounts"
@@ -24,7 +25,7 @@ async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
     """A bridge that shares and remembers, with a key that may only read, ready."""
     env = {"IBKR_BRIDGE_READONLY_KEY": READING, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
     async with House(
-        settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNHURRIED.limits)
+        settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNLIMITED.limits)
     ) as opened:
         await opened.until(SessionState.READY)
         yield opened

@@ -17,6 +17,7 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
@@ -40,7 +41,7 @@ class Watch:
         bus, redactor = Bus(), Redactor()
         self.client = GatewayClient(sim.url, CookieStore(None, bus, redactor, clock), 5.0, tls=False)
         policy = Policy(WATCH, Compete.RECLAIM, Region.AMERICA, ())
-        self.keeper = Keeper("main", self.client, policy, clock, bus, redactor)
+        self.keeper = Keeper("main", GatewaySessionApi(self.client), policy, clock, bus, redactor)
 
     async def next_alarm(self, until: float) -> None:
         """Go on to the next alarm, or to a moment before it, and let everybody finish what they begin there."""

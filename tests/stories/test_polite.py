@@ -12,14 +12,16 @@ import pytest
 
 from bench.counting import busiest
 from ibkr_bridge.events import PenaltyBoxEntered
-from ibkr_bridge.profiles.options import UNHURRIED, ProfileOptions
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.upstream.gateway.client import GatewayClient
 from tests.harness import KEY, House, Placed, Reply, settings_for, within
+from tests.unlimited import UNLIMITED
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
-SHARING = ProfileOptions(UNHURRIED.limits)
+SHARING = ProfileOptions(UNLIMITED.limits)
 POLITE = ProfileOptions()
 Opened = Callable[..., Awaitable[House]]
 
@@ -233,7 +235,7 @@ async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opene
 
 async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Opened, sim: Simulator) -> None:
     """The look itself still works; orders are refused before they are sent, and the hint says what to restart."""
-    house = await opened(UNHURRIED)
+    house = await opened(UNLIMITED)
     for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
         sim.faults.add("silence", path=target)
 
@@ -290,7 +292,9 @@ async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened,
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
     unknown = await house.post(ORDER.target, ORDER.body)
     before = await house.get(SUMMARY)
-    await within(asyncio.gather(*house.bridge.profile.upstream._ghosts))
+    upstream = house.bridge.profile.upstream
+    assert isinstance(upstream, GatewayClient)
+    await within(asyncio.gather(*upstream._ghosts))
 
     after = await house.get(SUMMARY)
 
@@ -305,7 +309,7 @@ async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, 
     slow = asyncio.create_task(house.get(META))
     await sim.arrived(META)
     await house.get(META, headers={"X-Bridge-Max-Age": "0"})
-    newer = house.bridge.profile.cached_reads.cache._entry if house.bridge.profile.cached_reads else {}
+    newer = house.bridge.profile.cached_reads.cache._entry
     asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
 
     await slow
@@ -354,7 +358,6 @@ async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simul
 
     await house.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
 
-    assert house.bridge.profile.cached_reads is not None
     keys = house.bridge.profile.cached_reads.cache._entry
     assert keys
     assert max(len(repr(key)) for key in keys) < 1000

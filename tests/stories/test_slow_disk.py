@@ -16,6 +16,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.upstream.gateway.client import GatewayClient
 from tests.conftest import Open
 from tests.disk import Disk
 from tests.harness import KEY, PATIENCE, House, Placed, Reply, within
@@ -138,7 +139,9 @@ async def _box(house: House, _: Simulator) -> None:
 
 
 async def _cut(house: House, sim: Simulator) -> None:
-    connections = house.bridge.profile.upstream._pool._all
+    upstream = house.bridge.profile.upstream
+    assert isinstance(upstream, GatewayClient)
+    connections = upstream._pool._all
     cut = [connection for connection in connections if connection.is_connected()]
     sim.gateway.close_door()
     sim.gateway.reopen()

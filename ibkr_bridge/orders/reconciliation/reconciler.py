@@ -22,8 +22,7 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListin
 from ibkr_bridge.orders.reconciliation.matching import has_similar, match
 from ibkr_bridge.orders.reconciliation.modify_matching import is_visible_change, matches_finally
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.orders.request import OrderRequest
-from ibkr_bridge.orders.submission import UNKNOWN_OPEN
+from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 
 NOT_FOUND = "looked for, and neither among IBKR's orders nor its trades"
 NO_COID = "it has no cOID to be known by, and orders like it exist: look at IBKR's own list of orders"

@@ -15,9 +15,11 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.header_policy import request_headers
-from ibkr_bridge.calls.messages import Call, FetchCall, discard
+from ibkr_bridge.calls.messages import Call, discard
 from ibkr_bridge.calls.parameters import contract_ids
+from ibkr_bridge.calls.reader import fetch
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import EXCHANGE_RATE, PORTFOLIO, SNAPSHOT, TRSRV_SECDEF, api_path
 from ibkr_bridge.orders.rules.order_value import (
@@ -42,26 +44,27 @@ JsonObject = Mapping[str, Any]
 
 
 async def estimate_order_values(
-    ask: FetchCall, account: str | None, call: Call, now: Callable[[], float] = time.time
+    context: CallContext, account: str | None, now: Callable[[], float] = time.time
 ) -> tuple[Decimal | None, ...]:
     """The most each ticket of an order call is worth, in the account's base currency; None for what is not bounded.
 
     Args:
-        ask: asks one of the reads; none of what it raises as a `BridgeError` goes further.
+        context: the order call; what a read for it raises as a `BridgeError` goes no further.
         account: the one the call's path names; without one nothing has a value, as nobody knows in which currency.
         now: the wall's time, seconds since 1970: IBKR says of a quote when it was renewed.
     """
-    tickets = tickets_in(call.body)
+    tickets = tickets_in(context.call.body)
     conids = contract_ids(filter(None, map(contract_id_of, tickets)))
     if account is None or not conids or not all(_concerns_account(ticket, account) for ticket in tickets):
         return (None,) * len(tickets)
-    known = await _fetch_definitions(ask, conids)
-    base = await _fetch_base_currency(ask, account)
+    known = await _fetch_definitions(context, conids)
+    base = await _fetch_base_currency(context, account)
     rates = {
-        each: await _fetch_exchange_rate(ask, each, base) for each in dict.fromkeys(map(_currency_of, known.values()))
+        each: await _fetch_exchange_rate(context, each, base)
+        for each in dict.fromkeys(map(_currency_of, known.values()))
     }
     quoted = contract_ids(filter(None, (contract_id_of(ticket) for ticket in tickets if needs_quote(ticket))))
-    quotes = await _fetch_quotes(ask, quoted, now)
+    quotes = await _fetch_quotes(context, quoted, now)
     facts = {conid: _instrument_facts(row, rates[_currency_of(row)], quotes.get(conid)) for conid, row in known.items()}
     return tuple(
         estimate_value(ticket, facts.get(contract_id_of(ticket) or "", InstrumentFacts())) for ticket in tickets
@@ -96,39 +99,39 @@ def _instrument_facts(row: JsonObject, rate: Decimal | None, quoted: Quote | Non
 # -- the reads
 
 
-async def _fetch_definitions(ask: FetchCall, conids: list[str]) -> dict[str, JsonObject]:
-    told = await _told(ask, TRSRV_SECDEF, f"?conids={','.join(conids)}")
+async def _fetch_definitions(context: CallContext, conids: list[str]) -> dict[str, JsonObject]:
+    told = await _told(context, TRSRV_SECDEF, f"?conids={','.join(conids)}")
     found = _rows_by_conid(told.get("secdef") if isinstance(told, dict) else None)
     return {conid: found[conid] for conid in conids if conid in found}
 
 
-async def _fetch_base_currency(ask: FetchCall, account: str) -> str | None:
+async def _fetch_base_currency(context: CallContext, account: str) -> str | None:
     """Told with the account's attributes: /portfolio/accounts tells the same, but only once in five seconds."""
-    told = await _told(ask, (*PORTFOLIO, quote(account, safe=""), "meta"))
+    told = await _told(context, (*PORTFOLIO, quote(account, safe=""), "meta"))
     is_it = isinstance(told, dict) and account in (told.get("accountId"), told.get("id"))
     return _currency_of(told) if is_it else None
 
 
-async def _fetch_exchange_rate(ask: FetchCall, source: str | None, base: str | None) -> Decimal | None:
+async def _fetch_exchange_rate(context: CallContext, source: str | None, base: str | None) -> Decimal | None:
     """One unit of a currency in another."""
     if source is None or base is None or source == base:
         return ONE if source is not None and base is not None else None
-    told = await _told(ask, EXCHANGE_RATE, f"?source={source}&target={base}")
+    told = await _told(context, EXCHANGE_RATE, f"?source={source}&target={base}")
     return _parse_price(told.get("rate")) if isinstance(told, dict) else None
 
 
-async def _fetch_quotes(ask: FetchCall, conids: list[str], now: Callable[[], float]) -> dict[str, Quote | None]:
+async def _fetch_quotes(context: CallContext, conids: list[str], now: Callable[[], float]) -> dict[str, Quote | None]:
     if not conids:
         return {}
     fields = ",".join((LAST, BID, ASK, AVAILABILITY))
-    told = await _told(ask, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
+    told = await _told(context, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
     return {conid: read_quote(row, now()) for conid, row in _rows_by_conid(told).items()}
 
 
-async def _told(ask: FetchCall, segments: tuple[str, ...], query: str = "") -> Any:
+async def _told(context: CallContext, segments: tuple[str, ...], query: str = "") -> Any:
     """What a read tells; None where it tells nothing, for whatever reason."""
     try:
-        response = await ask(Call("GET", api_path(segments) + query, request_headers(())))
+        response = await fetch(context, Call("GET", api_path(segments) + query, request_headers(())))
     except BridgeError:
         return None
     discard(response)

@@ -9,69 +9,71 @@ only then is it said that the call has left the Gateway.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 from yarl import URL
 
-from ibkr_bridge.calls.messages import (
-    Call,
-    OnLateResponse,
-    OnReleased,
-    Precondition,
-    Response,
-    call_once,
-    noop,
-    noop_precondition,
-)
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response, call_once, noop
+from ibkr_bridge.calls.upstream_port import BeforeSending, StreamSocket
 from ibkr_bridge.errors import BridgeError, GatewayProtocolError
 from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.exchange import ConnectionLost, Exchange, Work
 from ibkr_bridge.upstream.gateway.tls import Tls
-
-ABANDONED_FOR_S = 120.0  # seconds after which a call without an answer is taken to have left the Gateway
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
+from ibkr_bridge.upstream.gateway.websocket import WebSocketFactory
 
 
 class GatewayClient:
-    """One Gateway.
+    """One Client Portal Gateway: an `Upstream`.
 
     Args:
         address: scheme, host and port, without a path.
-        jar: the cookies it sets.
-        timeout: longest wait for a head, and for each piece of a body, seconds.
-        tls: how its certificate is judged.
-        ghost_for: seconds a call without an answer is taken to be at work over there.
-        path: a Unix socket that leads there, where its port cannot be reached.
+        cookies: the cookies it sets.
+        timeout_s: longest wait for a head, and for each chunk of a body.
+        tls: how its certificate is checked.
+        abandoned_for_s: how long a call without a response is taken to be at work in the Gateway.
+        unix_socket: a Unix socket that leads there, where its port cannot be reached.
+        session_id: returns IBKR's session id, which the websocket sends; empty where none is known.
     """
+
+    traits = GATEWAY_TRAITS
 
     def __init__(
         self,
         address: str,
         cookies: CookieStore,
-        timeout: float,
+        timeout_s: float,
         tls: Tls,
-        abandoned_for_s: float = ABANDONED_FOR_S,
+        abandoned_for_s: float = GATEWAY_TRAITS.abandoned_for_s,
         unix_socket: Path | None = None,
+        session_id: Callable[[], str] = str,
     ) -> None:
         self._base = URL(address)
         self._cookies = cookies
-        self._timeout = timeout
-        self._ghost_for = abandoned_for_s
+        self._timeout_s = timeout_s
+        self._abandoned_for_s = abandoned_for_s
         self._ghosts: set[asyncio.Task[None]] = set()
         self._closed = False
         self._pool = ConnectionPool(self._base, tls, unix_socket)
+        self._websockets = WebSocketFactory(address, cookies, tls, unix_socket, session_id)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient {self._base}, {len(self._ghosts)} ghosts>"
+        return f"<GatewayClient {self._base}, {len(self._ghosts)} ghost calls>"
 
     @property
     def abandoned(self) -> int:
-        """Calls given up here that may still hold a slot over there."""
+        """See `Upstream.abandoned`."""
         return len(self._ghosts)
 
+    def open_stream(self) -> AbstractAsyncContextManager[StreamSocket]:
+        """See `Upstream.open_stream`."""
+        return self._websockets.open()
+
     async def close(self) -> None:
-        """Let go of every connection and every ghost."""
+        """Release every connection, and stop reading for ghost calls."""
         self._closed = True
         for ghost in self._ghosts:
             ghost.cancel()
@@ -81,27 +83,27 @@ class GatewayClient:
     async def send(
         self,
         call: Call,
-        on_released: OnReleased = noop,
-        precondition: Precondition = noop_precondition,
         *,
         timeout_s: float | None = None,
+        preconditions: Sequence[Precondition] = (),
+        before_first_byte: Callable[[], Awaitable[None]] | None = None,
+        on_sent: Callable[[], None] = noop,
+        on_released: OnReleased = noop,
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
-        """See `Upstream.ask`. A read is sent once more when its connection ends before the first byte of an answer.
-
-        Args:
-            within: the deadline for the head where it differs from the usual one, seconds.
-            late: is told an answer that comes after that, if it comes.
-        """
+        """See `Upstream.send`. A read is sent once more if its connection ends before the first byte of a response."""
         loop, on_released = asyncio.get_running_loop(), call_once(on_released)
-        until = loop.time() + (timeout_s or self._timeout)
+        deadline = loop.time() + (timeout_s or self._timeout_s)
+        before_sending = BeforeSending(preconditions, before_first_byte, on_sent)
         try:
-            return await self._exchange(on_released, until - loop.time(), on_late_response).run(call, precondition)
+            first = self._exchange(on_released, deadline - loop.time(), on_late_response)
+            return await first.run(call, before_sending)
         except ConnectionLost as exc:
             if call.is_change or not exc.before_response or self._closed:
                 raise self._connection_lost_error(on_released) from exc
         try:
-            return await self._exchange(on_released, max(0.0, until - loop.time())).run(call, precondition)
+            second = self._exchange(on_released, max(0.0, deadline - loop.time()))
+            return await second.run(call, before_sending)
         except ConnectionLost as exc:
             raise self._connection_lost_error(on_released) from exc
 
@@ -110,9 +112,9 @@ class GatewayClient:
         return GatewayProtocolError("the Gateway broke off before it answered")
 
     def _exchange(
-        self, on_released: OnReleased, max_wait_s: float, on_late_response: OnLateResponse | None = None
+        self, on_released: OnReleased, timeout_s: float, on_late_response: OnLateResponse | None = None
     ) -> Exchange:
-        return Exchange(self._pool, self._base, self._cookies, max_wait_s, on_released, self._detach, on_late_response)
+        return Exchange(self._pool, self._base, self._cookies, timeout_s, on_released, self._detach, on_late_response)
 
     def _detach(self, work: Work, on_released: OnReleased) -> None:
         """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
@@ -126,5 +128,5 @@ class GatewayClient:
 
     async def _with_time_limit(self, work: Work) -> None:
         with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
-            async with asyncio.timeout(self._ghost_for):
+            async with asyncio.timeout(self._abandoned_for_s):
                 await work()

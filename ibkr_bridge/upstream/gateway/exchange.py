@@ -19,7 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Response
+from ibkr_bridge.calls.upstream_port import BeforeSending
 from ibkr_bridge.errors import BridgeError, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
 from ibkr_bridge.upstream.gateway.connection import GatewayConnection
 from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
@@ -70,25 +71,25 @@ class Exchange:
         cookies: CookieStore,
         timeout_s: float,
         on_released: OnReleased,
-        linger: Detach,
+        detach: Detach,
         on_late_response: OnLateResponse | None = None,
     ) -> None:
         self._connections = connections
         self._address = address
         self._cookies = cookies
-        self._max_wait_s = timeout_s
-        self._left = on_released
-        self._linger = linger
+        self._timeout_s = timeout_s
+        self._on_released = on_released
+        self._detach = detach
         self._tell_late = on_late_response
 
-    async def run(self, call: Call, precondition: Precondition) -> Response:
+    async def run(self, call: Call, before_sending: BeforeSending) -> Response:
         """Send the call and bring its answer, the body whole or its first 256 KiB.
 
         Raises:
             GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
             Broken: the connection ended first; whoever sent the call decides what that means.
         """
-        connection, raw = await self._open_and_check(call, precondition)
+        connection, raw = await self._open_and_check(call, before_sending)
         try:
             connection.send(raw)
             message, body = await self._read_head_with_deadline(connection)
@@ -97,11 +98,11 @@ class Exchange:
             raise  # the connection stays: its late answer is read on
         except BaseException as exc:
             if not isinstance(exc, ConnectionLost):  # which may be sent once more
-                self._left()
+                self._on_released()
             connection.abort()
             raise
 
-    async def _open_and_check(self, call: Call, precondition: Precondition) -> tuple[GatewayConnection, bytes]:
+    async def _open_and_check(self, call: Call, before_sending: BeforeSending) -> tuple[GatewayConnection, bytes]:
         """A connection that stands and what goes out on it, after the last look: making one took time, in which much
         can have changed."""
         connection = None if call.is_change else self._connections.idle()
@@ -109,9 +110,9 @@ class Exchange:
             raw = serialise(call, self._address.authority, self._cookies.header(self._address, call.target))
             if connection is None:
                 connection = await self._connect()
-            await precondition(functools.partial(_check_connection, connection))
+            await before_sending.run(functools.partial(_check_connection, connection))
         except BaseException:  # nothing was sent
-            self._left()
+            self._on_released()
             if connection is not None:
                 connection.abort()
             raise
@@ -119,7 +120,7 @@ class Exchange:
 
     async def _connect(self) -> GatewayConnection:
         try:
-            async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self._max_wait_s)):
+            async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self._timeout_s)):
                 return await self._connect_with_deadline()
         except TimeoutError as exc:
             raise GatewayTimeout("the Gateway takes connections and does not greet") from exc
@@ -132,10 +133,10 @@ class Exchange:
 
     async def _read_head_with_deadline(self, connection: GatewayConnection) -> Head:
         try:
-            async with asyncio.timeout(self._max_wait_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._read_head(connection)
         except TimeoutError as exc:
-            self._linger(functools.partial(self._read_late, connection), self._left)
+            self._detach(functools.partial(self._read_late, connection), self._on_released)
             raise GatewayTimeout("the Gateway did not answer in time") from exc
 
     async def _read_late(self, connection: GatewayConnection) -> None:
@@ -164,7 +165,7 @@ class Exchange:
     async def _read_body(
         self, call: Call, connection: GatewayConnection, message: RawResponseMessage, body: StreamReader
     ) -> Response:
-        body_stream = StreamedBody(connection, body, self._max_wait_s, self._left, self._linger)
+        body_stream = StreamedBody(connection, body, self._timeout_s, self._on_released, self._detach)
         try:
             beginning = await body_stream.read_start(MAX_HELD_BYTES_OF_CHANGE if call.is_change else MAX_HELD_BYTES)
         except GatewayTimeout:
@@ -176,7 +177,7 @@ class Exchange:
         return Response(message.code, message.headers, beginning)
 
     def _return_connection(self, call: Call, connection: GatewayConnection) -> None:
-        self._left()
+        self._on_released()
         if call.is_change:
             connection.abort()
         else:
@@ -196,13 +197,13 @@ class StreamedBody:
         body: StreamReader,
         timeout_s: float,
         on_released: OnReleased,
-        linger: Detach,
+        detach: Detach,
     ) -> None:
         self._connection = connection
         self._body = body
-        self._max_wait_s = timeout_s
-        self._left = on_released
-        self._linger = linger
+        self._timeout_s = timeout_s
+        self._on_released = on_released
+        self._detach = detach
         self._closed = False
 
     async def read_start(self, most: int) -> bytes:
@@ -212,7 +213,7 @@ class StreamedBody:
             GatewaySilent, GatewayGarbled: see `Rest.pieces`.
         """
         loop, pieces, size = asyncio.get_running_loop(), [], 0
-        until = loop.time() + self._max_wait_s * BODY_FACTOR
+        until = loop.time() + self._timeout_s * BODY_FACTOR
         while size <= most and not self._body.at_eof():
             pieces.append(await self._next_chunk(until - loop.time()))
             size += len(pieces[-1])
@@ -220,14 +221,14 @@ class StreamedBody:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `Rest.pieces`."""
-        while chunk := await self._next_chunk(self._max_wait_s):
+        while chunk := await self._next_chunk(self._timeout_s):
             yield chunk
 
     async def _next_chunk(self, left: float) -> bytes:
         try:
             if self._body.is_eof():  # all of it is here: there is nothing to wait for
                 return await self._body.readany()
-            async with asyncio.timeout(min(self._max_wait_s, left)):
+            async with asyncio.timeout(min(self._timeout_s, left)):
                 return await self._body.readany()
         except TimeoutError as exc:
             raise GatewayTimeout("the Gateway stopped in the middle of its answer") from exc
@@ -241,9 +242,9 @@ class StreamedBody:
         self._closed = True
         if self._body.at_eof() or self._body.exception() is not None:
             self._connection.abort()
-            self._left()
+            self._on_released()
         else:
-            self._linger(self._drain, self._left)
+            self._detach(self._drain, self._on_released)
 
     async def _drain(self) -> None:
         try:

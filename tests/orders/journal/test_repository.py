@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.calls.context import CallerGone
+from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
 from ibkr_bridge.errors import JournalUnavailable, TradingPaused
 from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -24,7 +25,7 @@ from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState, verify
 from ibkr_bridge.orders.journal.writer import JournalWriter
-from ibkr_bridge.orders.request import Departure, OrderRequest
+from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import interpret_placement
 from tests.disk import Disk
 from tests.harness import within
@@ -191,7 +192,7 @@ class Road:
         self,
         call: Call,
         facts: RequestFacts,
-        before_first_byte: Departure,
+        before_first_byte: FirstByteHook,
         is_connected: Callable[[], bool],
         on_late_response: OnLateResponse,
     ) -> Response:
@@ -206,15 +207,13 @@ class Road:
         return Response(200, {}, b'[{"order_id":"1"}]')
 
 
-async def nothing() -> None:
-    """No rule."""
-
-
 def exchange(
     repository: OrderRepository, record: OrderRecord, road: Road, what: OrderEvent = OrderEvent.SENT
 ) -> asyncio.Task[Any]:
     """An exchange under way."""
-    order_request = OrderRequest(OrderOperation.PLACE, PLACE, ASKED, road, nothing, lambda: 1.0)
+    order_request = OrderRequest(
+        CallContext(PLACE, endpoint_of(PLACE.method, PLACE.target), ASKED), OrderOperation.PLACE, send=road
+    )
     facts = SENT if what is OrderEvent.SENT else {"reply": "r"}
     step = ExchangeStep(PLACE, ASKED, what, facts, interpret_placement)
     return asyncio.create_task(OrderExchange(repository, lambda _: None).run(record, order_request, step))

@@ -16,7 +16,7 @@ from ibkr_bridge.errors import BridgeError, Busy, GatewayTimeout, RateLimited, S
 from ibkr_bridge.orders.rules.order_value import Quote
 from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values, read_quote, tickets_in
 from tests.body_stream import FakeBodyStream
-from tests.quirks.scripted import Scripted, good
+from tests.quirks.scripted import Scripted, context_of, good
 
 ACCOUNT, NOW = "DU1234567", 1_750_000_000.0
 SECDEF, META, SNAPSHOT = "/trsrv/secdef", f"/portfolio/{ACCOUNT}/meta", "/iserver/marketdata/snapshot"
@@ -58,7 +58,7 @@ def order(*tickets: dict[str, Any]) -> Call:
 
 async def weighed(scripted: Scripted, *tickets: dict[str, Any], account: str | None = ACCOUNT) -> list[Decimal | None]:
     """What the tickets are worth."""
-    return list(await estimate_order_values(scripted.send, account, order(*tickets), lambda: NOW))
+    return list(await estimate_order_values(context_of(scripted.send, order(*tickets)), account, lambda: NOW))
 
 
 # -- what is asked
@@ -108,7 +108,7 @@ async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
             "POST", f"/v1/api/iserver/account/{ACCOUNT}/order/7", (), json.dumps(ticket).encode(), is_change=True
         )
 
-        assert await estimate_order_values(gateway().send, ACCOUNT, call, lambda: NOW) == (value,)
+        assert await estimate_order_values(context_of(gateway().send, call), ACCOUNT, lambda: NOW) == (value,)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_other_errors_are_not_hidden() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await estimate_order_values(gone, ACCOUNT, order(LIMIT))
+        await estimate_order_values(context_of(gone, order(LIMIT)), ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ async def test_the_tickets_of_an_order(body: bytes, count: int) -> None:
     call = Call("POST", "/v1/api/x", (), body, is_change=True)
 
     assert len(tickets_in(body)) == count
-    assert await estimate_order_values(gateway().send, ACCOUNT, call) == (None,) * count
+    assert await estimate_order_values(context_of(gateway().send, call), ACCOUNT) == (None,) * count
 
 
 def test_numbers_of_a_ticket_stay_what_they_are() -> None:
@@ -380,7 +380,7 @@ async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, 
     body = json.dumps(orders).encode()
 
     values = await estimate_order_values(
-        scripted.send, ACCOUNT, Call("POST", "/v1/api/x", (), body, is_change=True), lambda: NOW
+        context_of(scripted.send, Call("POST", "/v1/api/x", (), body, is_change=True)), ACCOUNT, lambda: NOW
     )
 
     assert len(values) == len(tickets_in(body))

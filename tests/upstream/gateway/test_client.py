@@ -45,7 +45,7 @@ class Caller:
         self.sent = False
         self._changed = asyncio.Event()
 
-    async def _going(self, _: Callable[[], None]) -> None:
+    def _going(self) -> None:
         self.sent = True
 
     def one_left(self) -> None:
@@ -55,7 +55,7 @@ class Caller:
 
     async def ask(self, call: Call = READ, timeout_s: float | None = None) -> Response:
         """One call, counted; `sent` tells whether its bytes were let go."""
-        return await self.client.send(call, self.one_left, self._going, timeout_s=timeout_s)
+        return await self.client.send(call, timeout_s=timeout_s, on_sent=self._going, on_released=self.one_left)
 
     async def trouble(self, call: Call = READ, timeout_s: float | None = None) -> BridgeError:
         """One call that is meant to fail."""
@@ -114,19 +114,15 @@ async def test_a_connection_that_closes_during_the_last_look_carries_nothing(mee
     """The look takes time, and is told when it asks; the call is known not to have left."""
     stage, caller = await meet()
 
-    async def look(check_connection: Callable[[], None]) -> None:
-        check_connection()
+    async def write_entry() -> None:
         for writer in stage._writers:
             writer.transport.abort()
-        with pytest.raises(GatewayUnreachable):
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    check_connection()
-                    await asyncio.sleep(0)
-        check_connection()
+        async with asyncio.timeout(PATIENCE):
+            while any(connection.is_clean for connection in caller.client._pool._all):
+                await asyncio.sleep(0)
 
     with pytest.raises(GatewayUnreachable, match="before anything was sent"):
-        await caller.client.send(call, caller.one_left, look)
+        await caller.client.send(call, before_first_byte=write_entry, on_released=caller.one_left)
 
     assert (stage.heard, caller.left, caller.client.abandoned) == ([], 1, 0)
 
@@ -136,11 +132,13 @@ async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(mee
     stage, caller = await meet()
     looking = asyncio.Event()
 
-    async def look(_: Callable[[], None]) -> None:
+    async def write_entry() -> None:
         looking.set()
         await asyncio.get_running_loop().create_future()
 
-    asking = asyncio.create_task(caller.client.send(CHANGES[0], caller.one_left, look))
+    asking = asyncio.create_task(
+        caller.client.send(CHANGES[0], before_first_byte=write_entry, on_released=caller.one_left)
+    )
     async with asyncio.timeout(PATIENCE):
         await looking.wait()
     asking.cancel()

@@ -1,0 +1,40 @@
+"""One step of a call's road, and how steps are folded into one function."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.messages import Response
+
+Proceed = Callable[[CallContext], Awaitable[Response]]
+"""The rest of the road, from the next stage on."""
+
+
+class Stage(Protocol):
+    """One step of a call's road. It may answer by itself, refuse, or proceed and look at the response."""
+
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
+        """Handle one call.
+
+        Raises:
+            BridgeError: nothing was sent, or nothing usable came back; the class says which.
+            CallerGone: nothing was sent, and nobody is left to be told.
+        """
+        ...
+
+
+def fold(stages: Sequence[Stage], last: Proceed) -> Proceed:
+    """Join stages, the outermost first, and the last step into one function."""
+    road = last
+    for stage in reversed(stages):
+        road = _before(stage, road)
+    return road
+
+
+def _before(stage: Stage, proceed: Proceed) -> Proceed:
+    def run(context: CallContext) -> Awaitable[Response]:
+        return stage(context, proceed)
+
+    return run

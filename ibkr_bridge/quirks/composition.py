@@ -1,0 +1,62 @@
+"""Stage `ComposeReads`: responses that are made of several calls, or of a part of one.
+
+Some of IBKR's calls are traps: `filters` on the list of orders silences its order stream, and positions come in pages of
+unknown length. The bridge sends other calls instead and makes the response of them. Each part takes the rest of the
+road by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Set
+
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.messages import Call, FetchCall, Response
+from ibkr_bridge.calls.parameters import check_list_sizes
+from ibkr_bridge.calls.stage import Proceed
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.ibkr.endpoint import Composition
+from ibkr_bridge.quirks.order_filters import fetch_filtered_orders
+from ibkr_bridge.quirks.position_pages import fetch_all_positions
+
+Composer = Callable[[FetchCall, Call], Awaitable[Response]]
+COMPOSERS: Mapping[Composition, Composer] = {
+    Composition.FILTERED: fetch_filtered_orders,
+    Composition.PAGES: fetch_all_positions,
+}
+
+
+class ComposeReads:
+    """Makes responses of several calls.
+
+    Args:
+        compositions: those that this upstream needs.
+    """
+
+    def __init__(self, compositions: Set[Composition]) -> None:
+        self._composers = {each: composer for each, composer in COMPOSERS.items() if each in compositions}
+
+    async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
+        """See `Stage`.
+
+        Raises:
+            BadRequest: a list in the query or body is longer than IBKR takes, or a filter is unknown.
+        """
+        check_list_sizes(context.endpoint, context.call)
+        composition = context.endpoint.composition
+        composer = self._composers.get(composition) if composition is not None else None
+        if composer is None:
+            return await proceed(context)
+        return await composer(_part_sender(context, proceed), context.call)
+
+
+def _part_sender(context: CallContext, proceed: Proceed) -> FetchCall:
+    """Sends one of the calls that the response is made of."""
+
+    async def send(call: Call) -> Response:
+        part = context.part(call, endpoint_of(call.method, call.target))
+        try:
+            return await proceed(part)
+        finally:
+            context.merge_part(part)
+
+    return send
