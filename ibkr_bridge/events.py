@@ -442,8 +442,8 @@ Listener = Callable[[Event], None]
 class Bus:
     """Carries events to observers, in the order in which they were published.
 
-    The bus is for observation only: nothing that it carries may be needed for the bridge to work. A listener that raises
-    is reported, and the others are called.
+    The bus is for observation only: nothing that it carries may be needed for the bridge to work. A listener that
+    raises is reported, and the others are called.
     """
 
     def __init__(self) -> None:

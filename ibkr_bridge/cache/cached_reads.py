@@ -1,8 +1,8 @@
 """Stage `CachedReads`: reads are answered from the cache, by a call that is already on its way, or by a new call.
 
 A shared call belongs to the generation in which it was sent. A change ends the generation of everything that it makes
-stale: when it is sent, when it is answered, and when the upstream no longer works on it. So a response that may be older
-than a change is neither cached nor shared. A shared call that still waits for admission will bring what is new.
+stale: when it is sent, when it is answered, and when the upstream no longer works on it. So a response that may be
+older than a change is neither cached nor shared. A shared call that still waits for admission will bring what is new.
 """
 
 from __future__ import annotations
@@ -180,10 +180,11 @@ async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed:
 
 
 def key_for_fast_path(context: CallContext) -> Hashable | None:
-    """The key under which the response is cached as the caller gets it; None if the bridge changes it for the caller."""
-    if not context.endpoint.is_shareable or context.endpoint.composition not in (None, Composition.FILLED):
-        return None
-    return cache_key(context.call)
+    """The key under which a response is cached as its caller gets it; None if the bridge changes it for the caller."""
+    changed = context.endpoint.composition is Composition.PAGES or (
+        context.endpoint.composition is Composition.FILTERED and "filters" in context.call.target.lower()
+    )
+    return cache_key(context.call) if context.endpoint.is_shareable and not changed else None
 
 
 def cache_key(call: Call) -> Hashable:

@@ -128,7 +128,7 @@ def _report_unprinted(outcome: Outcome, failed: OSError) -> list[str]:
         return [settings_message(outcome), reason]
     if isinstance(outcome, ClientError):
         answered = (
-            f"the call was answered ({outcome.status}), but" if outcome.reply else "the call was not answered, and"
+            f"the call was answered ({outcome.status}), but" if outcome.status else "the call was not answered, and"
         )
         return [*_error_text(outcome), f"{answered} {reason}"]
     words = f"the call was answered ({outcome.status}), but {reason}"
@@ -152,8 +152,8 @@ def _print_error(error: ClientError, *, as_json: bool) -> int:
     if as_json:
         _write_bytes(_compact(_as_object(error)))
         return BAD
-    if isinstance(error, IbkrError) and error.reply is not None:
-        _print(error.reply, as_json=False)
+    if isinstance(error, IbkrError) and error.status is not None:
+        _print(Reply(error.status, error.headers, error.body), as_json=False)
     print("\n".join(_error_text(error)), file=sys.stderr)
     return BAD
 
@@ -162,7 +162,9 @@ def _as_object(error: ClientError) -> dict[str, Any]:
     """The error as one object: as the bridge writes its own, IBKR's answer inside it."""
     told = {name: getattr(error, name) for name in ("code", "status", "detail", "hint", "request_id", "retry_after")}
     answered = (
-        {"answer": _body_as_json(error.reply)} if isinstance(error, IbkrError) and error.reply is not None else {}
+        {"answer": _body_as_json(Reply(error.status, error.headers, error.body))}
+        if isinstance(error, IbkrError) and error.status is not None
+        else {}
     )
     return {"error": error.detail, **told, "retryable": error.retryable, **answered}
 

@@ -100,9 +100,9 @@ class BridgeClient:
         try:
             return self._get_object("/health")
         except TemporarilyUnavailable as exc:
-            if exc.reply is None:
+            if exc.status is None:
                 raise
-            return _as_object(exc.reply)
+            return _as_object(Reply(exc.status, exc.headers, exc.body))
 
     def status(self) -> dict[str, Any]:
         """Everything the bridge knows of the session and itself."""
@@ -170,7 +170,13 @@ def default_timeout(settings: ClientSettings) -> float:
 def _as_object(reply: Reply) -> dict[str, Any]:
     parsed = reply.json()
     if not isinstance(parsed, dict):
-        raise NotThisBridge("the answer is none this bridge gives", reply=reply, request_id=reply.request_id)
+        raise NotThisBridge(
+            "the answer is none this bridge gives",
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            request_id=reply.request_id,
+        )
     return parsed
 
 

@@ -18,12 +18,10 @@ A message never holds the key or an account number; a body may, so it is kept be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 from ibkr_bridge import errors
-
-if TYPE_CHECKING:
-    from ibkr_bridge.client.reply import Reply
 
 
 class ClientError(Exception):
@@ -36,7 +34,7 @@ class ClientError(Exception):
         request_id: under which the bridge's log knows the call.
         retry_after: seconds after which asking again makes sense; None where nobody said so.
         retryable: whether the same call, sent again later, may succeed and does no harm.
-        reply: the answer, where one came.
+        status, headers, body: the response, if one came; headers without regard to case.
     """
 
     code: str = "client_error"
@@ -52,7 +50,9 @@ class ClientError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
-        reply: Reply | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -61,17 +61,11 @@ class ClientError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = self.is_harmless if retryable is None else retryable
-        self.reply = reply
-
-    @property
-    def status(self) -> int | None:
-        """HTTP's number; None where no answer came."""
-        return self.reply.status if self.reply else None
-
-    @property
-    def body(self) -> bytes:
-        """The answer's body; empty where no answer came."""
-        return self.reply.body if self.reply else b""
+        self.status = status
+        """HTTP's number; None if no response came."""
+        self.headers: Mapping[str, str] = headers or {}
+        self.body = body
+        """The body of the response; empty if none came."""
 
     def __str__(self) -> str:
         known = f" (request {self.request_id})" if self.request_id else ""
@@ -119,7 +113,8 @@ class AccessDenied(BridgeRefused):
 
 
 class InvalidRequest(BridgeRefused):
-    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method`, `payload_too_large`, `uri_too_long`."""
+    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method_not_allowed`, `payload_too_large`,
+    `uri_too_long`."""
 
 
 class Refused(BridgeRefused):
@@ -132,8 +127,8 @@ class Conflict(BridgeRefused):
 
 
 class TemporarilyUnavailable(BridgeRefused):
-    """Nothing was sent; waiting may help: `rate_limited`, `penalty_box`, `busy`, `session_unavailable`, `maintenance`, `stopping`,
-    `journal_unavailable`, `market_data_limit`, `not_ready`."""
+    """Nothing was sent; waiting may help: `rate_limited`, `penalty_box`, `busy`, `session_unavailable`,
+    `maintenance`, `shutting_down`, `journal_unavailable`, `market_data_limit`, `not_ready`."""
 
 
 class GatewayError(BridgeRefused):

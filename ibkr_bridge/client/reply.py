@@ -51,4 +51,10 @@ class Reply:
         except (ValueError, RecursionError):
             pass  # told below: the parser's own error would bring the body into the traceback
         kind = self.headers.get("Content-Type", "no type")
-        raise NotJson(f"the answer is no JSON ({kind})", reply=self, request_id=self.request_id)
+        raise NotJson(
+            f"the answer is no JSON ({kind})",
+            status=self.status,
+            headers=self.headers,
+            body=self.body,
+            request_id=self.request_id,
+        )

@@ -68,7 +68,9 @@ def _bridge_error(reply: Reply, pause: float | None) -> ClientError:
         request_id=reply.request_id or str(told.get("request_id", "")) or None,
         retry_after=pause,
         retryable=told.get("retryable") is True,
-        reply=reply,
+        status=reply.status,
+        headers=reply.headers,
+        body=reply.body,
     )
 
 
@@ -76,7 +78,15 @@ def _plain_text_error(reply: Reply, pause: float | None) -> ClientError:
     """What /health, /livez and /readyz say in their own words, and the answers to HEAD, which have none."""
     kind, code = (TemporarilyUnavailable, "not_ready") if reply.status == 503 else (BridgeRefused, "refused")
     said = reply.text.strip() or f"the bridge answered {reply.status}"
-    return kind(said, code=code, reply=reply, request_id=reply.request_id, retry_after=pause)
+    return kind(
+        said,
+        code=code,
+        status=reply.status,
+        headers=reply.headers,
+        body=reply.body,
+        request_id=reply.request_id,
+        retry_after=pause,
+    )
 
 
 def _ibkr_error(reply: Reply, pause: float | None) -> ClientError:
@@ -87,7 +97,9 @@ def _ibkr_error(reply: Reply, pause: float | None) -> ClientError:
         request_id=reply.request_id,
         retry_after=pause,
         retryable=pause is not None and reply.status in (429, 503),
-        reply=reply,
+        status=reply.status,
+        headers=reply.headers,
+        body=reply.body,
     )
 
 

@@ -5,30 +5,41 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ibkr_bridge.events import Event, SessionChanged
 from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, SystemdNotifier, watchdog_interval
-from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.supervision import LoopMonitor
 
 NO_WATCHDOG_INTERVAL_S = 3600.0  # seconds
 
 
+class SessionReport(Protocol):
+    """What systemd is told of the session."""
+
+    @property
+    def summary(self) -> str:
+        """The state and what to do, in one line."""
+        ...
+
+    def problem(self) -> str | None:
+        """What is wrong with the keeper itself; None while its rounds follow each other."""
+        ...
+
+
 class ServiceStatus:
-    """One bridge in systemd's eyes.
+    """Tells systemd how the bridge is.
 
     Args:
-        env: where systemd says what it wants.
-        keeper: how the session is.
-        pulse: whether the loops go round.
+        env: the environment, in which systemd says what it wants.
+        session: how the session is.
+        loop_monitor: whether the loops run on time.
     """
 
-    def __init__(self, env: Mapping[str, str], keeper: Keeper, loop_monitor: LoopMonitor) -> None:
+    def __init__(self, env: Mapping[str, str], session: SessionReport, loop_monitor: LoopMonitor) -> None:
         self._systemd = SystemdNotifier(env)
         self._pause = watchdog_interval(env)
-        self._keeper = keeper
+        self._session = session
         self._loop_monitor = loop_monitor
 
     def notify_ready(self) -> None:
@@ -58,7 +69,7 @@ class ServiceStatus:
         was_stuck = False
         while True:
             await asyncio.sleep(self._pause or NO_WATCHDOG_INTERVAL_S)
-            trouble = self._loop_monitor.problem() or self._keeper.problem()
+            trouble = self._loop_monitor.problem() or self._session.problem()
             if trouble is None:
                 self._systemd.notify(ALIVE, *((self._status_text(),) if was_stuck else ()))
             elif not was_stuck:
@@ -66,6 +77,4 @@ class ServiceStatus:
             was_stuck = trouble is not None
 
     def _status_text(self) -> str:
-        state = self._keeper.session.state
-        hint = "the brokerage session is open" if state is SessionState.READY else self._keeper.hint()
-        return f"STATUS={state.value}: {hint}"
+        return f"STATUS={self._session.summary}"

@@ -90,7 +90,7 @@ def build_profile(
         settings.gateway_timeout_s,
         tls_policy(settings.gateway_fingerprint, settings.gateway_ca_file),
         unix_socket=settings.gateway_socket,
-        session_id=lambda: keeper.session_id(),
+        session_id=lambda: keeper.session_id(),  # noqa: PLW0108  # the keeper is built below
     )
     limits = options.limits or Limits.of(upstream.traits)
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc)

@@ -1,7 +1,8 @@
 """Stage `CompleteReads`: responses that lack nothing the caller requested.
 
-It sends what IBKR wants before a call, then the call. A read is sent once more if IBKR demands the accounts first, or if
-its first response is partial, and a quote snapshot until its fields are there. A change is sent once, whatever comes.
+It sends what IBKR wants before a call, then the call. A read is sent once more if IBKR demands the accounts first, or
+if its first response is partial, and a quote snapshot until its fields are there. A change is sent once, whatever
+comes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage `ComposeReads`: responses that are made of several calls, or of a part of one.
 
-Some of IBKR's calls are traps: `filters` on the list of orders silences its order stream, and positions come in pages of
-unknown length. The bridge sends other calls instead and makes the response of them. Each part takes the rest of the
+Some of IBKR's calls are traps: `filters` on the list of orders silences its order stream, and positions come in pages
+of unknown length. The bridge sends other calls instead and makes the response of them. Each part takes the rest of the
 road by itself.
 """
 

@@ -1,7 +1,7 @@
 """Stage `SessionGate`: no call leaves without the layer of the session that it needs.
 
-It also reads what responses say of the session: a 401 is checked at once, `Access Denied` is the Gateway's own, and some
-phrases mean that the session was lost.
+It also reads what responses say of the session: a 401 is checked at once, `Access Denied` is the Gateway's own, and
+some phrases mean that the session was lost.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class SessionGate:
         """See `Stage`.
 
         Raises:
-            SessionUnavailable, Maintenance, GatewayError: the layer is not up, and did not come up in the caller's time.
-            ShuttingDown: the bridge ends.
-            UpstreamRefused: IBKR refuses this call to the user who is signed in.
+            SessionUnavailable, Maintenance, GatewayError: the layer is not up, and did not come up in the caller's
+            time. ShuttingDown: the bridge ends. UpstreamRefused: IBKR refuses this call to the user who is signed in.
             GatewayForbidden: the Gateway does not accept calls from this address.
         """
         if self._status.session.state is SessionState.STARTING:

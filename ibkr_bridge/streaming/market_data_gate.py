@@ -1,7 +1,8 @@
 """Stage `MarketDataGate`: calls that use or free market data lines.
 
 IBKR sends a hundred contracts at a time, to streams and quote snapshots together. A snapshot opens a market data line.
-IBKR's `unsubscribe` and `unsubscribeall` close a contract for everybody, so the bridge answers them for the caller alone.
+IBKR's `unsubscribe` and `unsubscribeall` close a contract for everybody, so the bridge answers them for the caller
+alone.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> Non
         await third.until(SessionState.READY)
         after = await third.post(Placed().target, Placed().body)
 
-    assert (order.code, ready, after.status) == ("paused", 503, 200)
+    assert (order.code, ready, after.status) == ("trading_paused", 503, 200)
     assert told == {"by": paused["by"], "since": paused["since"]}
 
 

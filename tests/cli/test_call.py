@@ -220,7 +220,7 @@ def test_an_answer_that_cannot_be_written_is_told_in_words(
             b"",
             ["order_unknown: ", "may have happened", "do not send it again", "the call was not answered, and standard"],
         ),
-        (PAUSED, ["paused (403): it was so", "the call was answered (403), but standard"]),
+        (PAUSED, ["trading_paused (403): it was so", "the call was answered (403), but standard"]),
     ],
 )
 def test_an_error_that_cannot_be_written_as_json_is_told_in_words(place: Place, said: bytes, lines: list[str]) -> None:
@@ -251,7 +251,7 @@ def test_a_refusal_that_is_told_on_the_other_side_is_told(place: Place) -> None:
         told = told_to(FULL, place, there.url, "POST", ORDERS, "--data", ORDER)
 
     assert told.returncode == BAD
-    assert told.stderr.startswith(b"paused (403): it was so\n")
+    assert told.stderr.startswith(b"trading_paused (403): it was so\n")
 
 
 def test_an_output_that_is_closed_is_one_that_cannot_be_written(place: Place) -> None:

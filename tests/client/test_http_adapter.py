@@ -71,7 +71,7 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("chunks", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize(("method", "path", "kind"), [("GET", READ, BridgeTimeout), ("POST", ORDER, OrderUnknown)])
 def test_pieces_that_each_come_in_time_do_not_stretch_it(
     pieces: tuple[bytes, ...], method: str, path: str, kind: type[ClientError]

@@ -460,11 +460,11 @@ class Raising:
         self.error: Exception | None = None
         self.road: Any = None
 
-    async def ask(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
+    async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
         """Fail, or go on."""
         if self.error is not None:
             raise self.error
-        response: Response = await self.road.ask(call, on_released, within=timeout_s)
+        response: Response = await self.road.send(call, timeout_s=timeout_s, on_released=on_released)
         return response
 
 

@@ -312,7 +312,7 @@ async def test_our_own_bug_is_told_by_its_id_alone(house: House, monkeypatch: py
     assert reply.json["request_id"] == "find-me"
     assert "secret words" not in reply.body.decode() + house.written.getvalue()
     failed = [event for event in house.events_seen if isinstance(event, events.RequestFailed)]
-    assert (failed[0].error, "profiles/profile.py" in failed[0].places) == ("ZeroDivisionError", True)
+    assert (failed[0].error, "admission_gate.py" in failed[0].places) == ("ZeroDivisionError", True)
 
 
 async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_house: Open, sim: MarketStage) -> None:

@@ -97,7 +97,7 @@ def test_whatever_is_done_to_a_journal_shows(at: int, kind: str) -> None:
         changed = {
             "fact": {"facts": {}},
             "state": {"state": OrderState.UNKNOWN},
-            "order": {"order": "z"},
+            "order": {"order_id": "z"},
             "at": {"at": "x"},
         }
         rows[at] = (number, replace(entry, **changed[kind]), sealed)  # type: ignore[arg-type]

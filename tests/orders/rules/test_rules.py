@@ -525,7 +525,7 @@ def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
 # -- what costs money, what only reads
 
 
-@pytest.mark.parametrize(("allowed", "code"), [(False, "scope"), (True, None)])
+@pytest.mark.parametrize(("allowed", "code"), [(False, "insufficient_scope"), (True, None)])
 def test_paid_snapshots_pass_only_where_somebody_said_so(allowed: bool, code: str | None) -> None:
     """IBKR charges for every call, paper account or not."""
     facts = read("/md/regsnapshot?conid=1", b"", "GET")

@@ -845,7 +845,7 @@ async def test_ghosts_are_counted_and_shown(meet: Meet) -> None:
     await caller.trouble()
 
     assert caller.client.abandoned == 2
-    assert repr(caller.client).endswith(", 2 ghosts>")
+    assert repr(caller.client).endswith(", 2 ghost calls>")
 
 
 async def test_the_simulated_gateway_is_asked_over_tls(sim: Simulator) -> None:
