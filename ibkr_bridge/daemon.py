@@ -24,7 +24,6 @@ from ibkr_bridge.server.app_keys import (
     BUS,
     CLOCK,
     DRAIN,
-    FAST_PATH,
     KEYRING,
     LOOP_MONITOR,
     MAIN_PROFILE,
@@ -34,12 +33,11 @@ from ibkr_bridge.server.app_keys import (
 )
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
-from ibkr_bridge.server.fast_path import RequestFastPath
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
-from ibkr_bridge.server.response_headers import add_headers, keepalive_headers
+from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.state_file import check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
@@ -141,9 +139,6 @@ class Bridge:
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
         app[PROFILES] = {MAIN_PROFILE: self.profile}
-        app[FAST_PATH] = self._connection_limiter.fast_path = RequestFastPath(
-            self.profile, self.keys, self.drain, self.bus.publish, keepalive_headers(self.settings)
-        )
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
         for method, path, handler in ROUTES:

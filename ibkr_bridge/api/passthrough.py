@@ -15,7 +15,6 @@ from aiohttp import hdrs, web
 
 from ibkr_bridge import events
 from ibkr_bridge.api.session_compat import SESSION_ROUTES
-from ibkr_bridge.cache.cached_reads import key_for_fast_path
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.facts import facts_of_call
 from ibkr_bridge.calls.header_policy import request_headers, response_headers
@@ -25,19 +24,15 @@ from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.request import OrderRequest
-from ibkr_bridge.orders.rules.rules import rules_for
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import (
     BUS,
     DRAIN,
-    FAST_PATH,
-    KEYRING,
     MAIN_PROFILE,
     PROFILES,
     REQUEST_CONTEXT,
     SETTINGS,
 )
-from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.server.delivery import is_connected, unread_check
 from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
 from ibkr_bridge.server.request_target import Target
@@ -112,7 +107,6 @@ async def _forward(
         finally:
             request_context.waited_s, request_context.upstream_s = context.timing.waited_s, context.timing.upstream_s
         request_context.source, request_context.age_s = context.source, context.age_s
-        _teach_fast_path(request, context)
         return await _to_http(request, response)
 
 
@@ -130,21 +124,6 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
         raise NotBridged(
             "no order call of IBKR has this method and path", hint="docs/endpoints.md lists those there are"
         )
-
-
-def _teach_fast_path(request: web.Request, context: CallContext) -> None:
-    """Where the same bytes can be answered from memory, remember what they meant.
-
-    Not those of a token: they mean nothing once its time is over, and nobody would look.
-    """
-    principal = request[REQUEST_CONTEXT].principal
-    if principal is None or principal.is_token or not request.app[KEYRING].is_still_valid(principal):
-        return
-    door = request.protocol
-    head = door.head if isinstance(door, ClientConnection) and request.keep_alive else None
-    key = key_for_fast_path(context) if head is not None and not rules_for(context.facts) else None
-    if head is not None and key is not None:
-        request.app[FAST_PATH].learn(head, context.key_label, context.endpoint, key, context.max_age_s)
 
 
 async def _submit_order(

@@ -18,7 +18,7 @@ from ibkr_bridge.calls.context import CallContext, CallTiming
 from ibkr_bridge.calls.messages import Call, Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.ibkr.endpoint import CacheTag, Composition, Endpoint
+from ibkr_bridge.ibkr.endpoint import CacheTag, Endpoint
 
 ACCOUNT_TAGS = tuple(tag for tag in CacheTag if tag is not CacheTag.WORLD)
 """What belongs to one session of IBKR; contract data outlives it."""
@@ -97,12 +97,6 @@ class CachedReads:
         """Drop what these tags mark."""
         self.cache.invalidate(*tags)
 
-    def peek(self, key: Hashable, max_age: float | None) -> tuple[CacheEntry, float] | None:
-        """What is remembered under a key, and its age in seconds; None where it has to be asked for."""
-        now = self._clock.now()
-        entry = self.cache.peek(key, now, max_age)
-        return None if entry is None else (entry, now - entry.sent_at)
-
     def observer(self, endpoint: Endpoint, call: Call) -> Callable[[Response], None]:
         """Somebody asks beside all this; what is to be told of the answer, so that it is remembered."""
         generation, asked = self.cache.generation(endpoint.cache_tag), self._clock.now()
@@ -177,14 +171,6 @@ async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed:
     finally:
         context.timing.waited_s += own.timing.waited_s
         context.timing.upstream_s += own.timing.upstream_s
-
-
-def key_for_fast_path(context: CallContext) -> Hashable | None:
-    """The key under which a response is cached as its caller gets it; None if the bridge changes it for the caller."""
-    changed = context.endpoint.composition is Composition.PAGES or (
-        context.endpoint.composition is Composition.FILTERED and "filters" in context.call.target.lower()
-    )
-    return cache_key(context.call) if context.endpoint.is_shareable and not changed else None
 
 
 def cache_key(call: Call) -> Hashable:

@@ -60,12 +60,7 @@ class ResponseCache:
         Args:
             max_age: seconds the caller finds fresh enough; never more than its row says.
         """
-        entry = self.peek(key, now, max_age)
-        self.lookups += entry is None
-        return entry
-
-    def peek(self, key: Hashable, now: float, max_age: float | None) -> CacheEntry | None:
-        """The same; where there is none nobody has asked yet."""
+        self.lookups += 1
         entry = self._entry.get(key)
         if entry is None:
             return None
@@ -75,7 +70,6 @@ class ResponseCache:
         if max_age is not None and (now - entry.sent_at > max_age or max_age == 0):
             return None
         self._entry.move_to_end(key)
-        self.lookups += 1
         self.hits += 1
         return entry
 

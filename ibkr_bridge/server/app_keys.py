@@ -10,7 +10,6 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.profiles.profile import Profiles
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.drain import Drain
-from ibkr_bridge.server.fast_path import RequestFastPath
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.supervision import LoopMonitor
@@ -22,7 +21,6 @@ CLOCK = web.AppKey("clock", Clock)
 REDACTOR = web.AppKey("scrubber", Redactor)
 KEYRING = web.AppKey("keys", KeyRing)
 LOOP_MONITOR = web.AppKey("pulse", LoopMonitor)
-FAST_PATH = web.AppKey("again", RequestFastPath)
 DRAIN = web.AppKey("drain", Drain)
 REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
 MAIN_PROFILE = "main"  # the name of the usual line

@@ -17,7 +17,6 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
-from ibkr_bridge.server.fast_path import RequestFastPath, is_plain
 from ibkr_bridge.server.peer_socket import is_reset
 
 HEAD_TIMEOUT_S = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
@@ -45,8 +44,6 @@ class ConnectionLimiter:
         self._bus = bus
         self._most = most
         self._doors: dict[ClientConnection, None] = {}  # oldest first
-        self.fast_path: RequestFastPath | None = None
-        """Answers what was asked before."""
         self.head_received = asyncio.Event()
         """Set whenever somebody has said what they want, or has gone."""
 
@@ -104,9 +101,6 @@ class ClientConnection(RequestHandler):
         super().__init__(server, loop=loop, **options)
         self._keeper = keeper
         self._head_timer: asyncio.TimerHandle | None = None
-        self._is_plain_so_far = True
-        self.head: bytes | None = None
-        """The bytes of the request that is being answered, where they are one plain head and nothing else."""
         self.on_writable: Callable[[], None] | None = None
         """Called where the connection takes more again."""
         self.on_lost: Callable[[], None] | None = None
@@ -170,38 +164,12 @@ class ClientConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and watch the time that a head takes."""
         self.on_reset = None
-        if self._try_fast_path(data):
-            return
         heads = self._request_count
-        at_rest = self._is_idle_between_requests
-        self._is_plain_so_far = self._is_plain_so_far and is_plain(
-            data
-        )  # once anything else came, the parser may hold half of a head
         super().data_received(data)
-        self.head = data if self._is_plain_so_far and at_rest and self._request_count == heads + 1 else None
         if self._request_count > heads:
             self._on_head()
         elif self._head_timer is None and self._waiter is not None:
             self._start_head_timer()  # the first bytes of the next request on a kept connection
-
-    @property
-    def _is_idle_between_requests(self) -> bool:
-        return self._waiter is not None and not self._waiter.done() and not self._messages
-
-    def _try_fast_path(self, data: bytes) -> bool:
-        """Answer at once what is known, where nothing of another request is under way."""
-        again, transport = self._keeper.fast_path, self.transport
-        if again is None or transport is None or not self._is_plain_so_far or not self._is_idle_between_requests:
-            return False
-        if self._paused or self._force_close or self._close or transport.is_closing():
-            return False  # who does not read what is said has to wait as everybody does
-        reply = again.respond(data)
-        if reply is None:
-            return False
-        self._on_head()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        transport.write(reply)
-        return True
 
     def _start_head_timer(self) -> None:
         self._head_timer = self._loop.call_later(self._head_within, self._on_head_timeout)

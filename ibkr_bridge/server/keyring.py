@@ -85,8 +85,6 @@ class KeyRing:
         self._full = ""
         self._utc = utc or SystemClock().utc
         self._watchers: list[Callable[[], None]] = []
-        self.version = 0
-        """How often they were replaced."""
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
@@ -96,7 +94,6 @@ class KeyRing:
             ("previous", ALL_EFFECTS, settings.key_previous),
             ("read-only", READ_ONLY, settings.readonly_key),
         )
-        self.version += 1
         self._full = _fingerprint(settings.key)
         self._known = tuple(
             _StoredKey(

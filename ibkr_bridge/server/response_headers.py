@@ -23,11 +23,6 @@ def fixed_headers(settings: Settings) -> dict[str, str]:
     return {**FIXED_HEADERS, "X-Bridge-Mode": settings.trading_mode.value}
 
 
-def keepalive_headers(settings: Settings) -> dict[str, str]:
-    """Those of every reply on a kept connection."""
-    return {**fixed_headers(settings), "Keep-Alive": KEEPALIVE_HEADER}
-
-
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     context: RequestContext | None = request.get(REQUEST_CONTEXT)

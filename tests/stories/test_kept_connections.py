@@ -1,4 +1,4 @@
-"""What was asked before, byte for byte, is answered on the spot; what can have changed is looked at each time."""
+"""Requests on a kept connection: answered from the cache, in pieces, in a row, and after the key was taken away."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import pytest
 
 from ibkr_bridge.events import RequestServed
 from ibkr_bridge.profiles.options import ProfileOptions
-from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.server.fast_path import MAX_HEAD_BYTES, MAX_LEARNED, is_plain
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, READING, House, Placed, settings_for, within
@@ -70,31 +68,16 @@ async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
         yield opened
 
 
-@pytest.fixture
-def no_long_way(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """From now on who takes the road of a call is noted; the test says when that begins."""
-    taken: list[str] = []
-    there = Profile.execute
-
-    async def noted(self: Profile, trip: object) -> object:
-        taken.append("the long way")
-        return await there(self, trip)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Profile, "execute", noted)
-    return taken
-
-
 CHANGING = {"Date", "X-Request-ID", "Age", "Server-Timing"}
 
 
-async def test_the_same_bytes_get_the_same_reply_in_the_same_words(house: House, no_long_way: list[str]) -> None:
+async def test_the_same_bytes_get_the_same_reply_in_the_same_words(house: House) -> None:
     """No header more or less; each has its own name in the log."""
     async with calling(house) as caller:
         replies = [await caller.ask(head(META)) for _ in range(4)]
     async with calling(house) as another:
         replies.append(await another.ask(head(META)))
 
-    assert len(no_long_way) == 1
     first, (_, again, _) = replies[0], replies[-1]
     assert {status for status, _, _ in replies} == {b"HTTP/1.1 200 OK"}
     assert {body for _, _, body in replies} == {first[2]}
@@ -106,20 +89,6 @@ async def test_the_same_bytes_get_the_same_reply_in_the_same_words(house: House,
     assert {event.request_id for event in served} == {headers["X-Request-ID"] for _, headers, _ in replies}
     assert {(event.key, event.route, event.status) for event in served} == {
         ("full", "/portfolio/{accountId}/meta", 200)
-    }
-
-
-async def test_what_is_told_on_the_spot_is_what_the_long_way_tells_from_memory(house: House) -> None:
-    """Header for header, also in their order of names; only their values of the moment differ."""
-    async with calling(house) as caller:
-        await caller.ask(head(META))
-        _, spot, _ = await caller.ask(head(META))
-        _, long, _ = await caller.ask(head(META, "X-Request-ID: mine"))
-
-    assert long["X-Request-ID"] == "mine"
-    assert set(spot) == set(long)
-    assert {name: value for name, value in spot.items() if name not in CHANGING} == {
-        name: value for name, value in long.items() if name not in CHANGING
     }
 
 
@@ -210,25 +179,6 @@ async def test_a_bridge_that_ends_says_so(house: House) -> None:
     assert (status, headers["Connection"]) == (b"HTTP/1.1 503 Service Unavailable", "close")
 
 
-async def test_a_list_of_orders_is_told_on_the_spot_only_as_ibkr_wrote_it(house: House, no_long_way: list[str]) -> None:
-    """What has to be filtered is judged each time."""
-    async with calling(house) as caller:
-        whole = [await caller.ask(head(LIST)) for _ in range(3)]
-        some = [await caller.ask(head(f"{LIST}?filters=filled")) for _ in range(3)]
-
-    assert len(no_long_way) == 1 + 3
-    assert len({body for _, _, body in whole}) == len({body for _, _, body in some}) == 1
-
-
-async def test_who_wants_it_anew_gets_it_anew(house: House, no_long_way: list[str]) -> None:
-    """However often they say so in the same words."""
-    async with calling(house) as caller:
-        for _ in range(3):
-            await caller.ask(head(META, "X-Bridge-Max-Age: 0"))
-
-    assert len(no_long_way) == 3
-
-
 async def test_half_a_head_before_the_known_bytes_is_a_part_of_what_follows(house: House) -> None:
     """The parser has it; whatever comes then belongs to it, and nobody else's request is answered in its place."""
     async with calling(house) as caller:
@@ -268,7 +218,7 @@ async def test_two_requests_in_one_segment_are_not_learned_as_one(house: House) 
             assert b"BASE" in bodies[1]
 
 
-async def test_a_body_before_leaves_the_connection_to_the_parser(house: House, no_long_way: list[str]) -> None:
+async def test_a_body_before_leaves_the_connection_to_the_parser(house: House) -> None:
     """Where it ends the parser knows; here nobody guesses."""
     search = b'{"symbol":"AAPL"}'
     lines = ("Content-Type: application/json", f"Content-Length: {len(search)}")
@@ -279,8 +229,6 @@ async def test_a_body_before_leaves_the_connection_to_the_parser(house: House, n
         await caller.ask(post, search)
         for _ in range(2):
             assert (await caller.ask(head(META)))[0] == b"HTTP/1.1 200 OK"
-
-    assert len(no_long_way) == 1 + 1 + 2
 
 
 async def test_who_does_not_read_is_not_written_to_for_ever(house: House) -> None:
@@ -313,43 +261,6 @@ async def test_a_kept_connection_rests_as_long_as_ever(house: House) -> None:
         await caller.ask(head(META))
 
         assert connection._next_keepalive_close_time > asyncio.get_running_loop().time() + 70
-
-
-async def test_heads_are_forgotten_at_some_point(house: House) -> None:
-    """Callers could think of as many as there are numbers."""
-    async with calling(house) as caller:
-        for number in range(MAX_LEARNED + 20):
-            await caller.ask(head(f"{META}?n={number}"))
-
-    assert repr(house.bridge._connection_limiter.fast_path) == f"<RequestFastPath {MAX_LEARNED} heads>"
-
-
-@pytest.mark.parametrize(
-    ("data", "plain"),
-    [
-        (head(META), True),
-        (head(META, "Accept: */*", "Connection: keep-alive"), True),
-        (head(META)[:-1], False),
-        (head(META) + b"G", False),
-        (head(META) + head(META), False),
-        (head(META).replace(b"GET", b"HEAD", 1), False),
-        (head(META).replace(b"GET", b"POST", 1), False),
-        (head(META).replace(b"HTTP/1.1", b"HTTP/1.0"), False),
-        (head(META, "X: a HTTP/1.1").replace(b"HTTP/1.1", b"HTTP/1.0", 1), False),
-        (head(META, "Content-Length: 0"), False),
-        (head(META, "content-LENGTH : 3"), False),
-        (head(META, "Transfer-Encoding: chunked"), False),
-        (head(META, "Expect: 100-continue"), False),
-        (head(META, "Upgrade: websocket"), False),
-        (head(META, "Connection: close"), False),
-        (head(META, "X-Request-Id: mine"), False),
-        (head(META, f"X: {'x' * MAX_HEAD_BYTES}"), False),
-        (b"", False),
-    ],
-)
-def test_plain_heads_are_told_from_others(data: bytes, plain: bool) -> None:
-    """Only what is one whole request without a body, and names itself not."""
-    assert is_plain(data) is plain
 
 
 async def test_what_the_parser_refuses_is_refused_each_time(house: House) -> None:
