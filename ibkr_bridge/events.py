@@ -8,7 +8,7 @@ a session id, an account number or a query value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -20,6 +20,14 @@ class Event:
 
     event: ClassVar[str] = "fact"  # dotted, in the past
     level: ClassVar[str] = "info"
+
+
+@dataclass(frozen=True)
+class ProfileEvent(Event):
+    """Something that happened to one profile; the profile's bus writes its name into it."""
+
+    profile: str | None = field(default=None, kw_only=True)
+    """None if it concerns the whole bridge."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class LoopDied(Event):
 
 
 @dataclass(frozen=True)
-class ListenerFailed(Event):
+class ListenerFailed(ProfileEvent):
     """A subscriber of a change or of the bus raised an error. The others were called."""
 
     event = "bridge.listener_failed"
@@ -148,12 +156,11 @@ class ConnectionLimitReached(Event):
 
 
 @dataclass(frozen=True)
-class SessionChanged(Event):
+class SessionChanged(ProfileEvent):
     """The session moved to another state, or has another reason for the one it is in."""
 
     event = "session.changed"
     level = "warning"
-    profile: str
     was: str
     state: str
     reason: str
@@ -185,11 +192,10 @@ class SessionChangedInMaintenance(SessionChanged):
 
 
 @dataclass(frozen=True)
-class SessionOpening(Event):
+class SessionOpening(ProfileEvent):
     """The keeper asked IBKR for the brokerage session."""
 
     event = "session.opening"
-    profile: str
     compete: bool
     attempt: int
     status: int
@@ -197,28 +203,26 @@ class SessionOpening(Event):
 
 
 @dataclass(frozen=True)
-class PreflightDone(Event):
+class PreflightDone(ProfileEvent):
     """The calls IBKR wants first were made after the brokerage session opened."""
 
     event = "session.prepared"
-    profile: str
     accounts: int
     paper: str
 
 
 @dataclass(frozen=True)
-class KeeperFailed(Event):
+class KeeperFailed(ProfileEvent):
     """A round of the keeper failed in a way nobody foresaw; it goes on."""
 
     event = "session.keeper_failed"
     level = "error"
-    profile: str
     error: str
     places: str
 
 
 @dataclass(frozen=True)
-class StateUnavailable(Event):
+class StateUnavailable(ProfileEvent):
     """The state directory cannot be used; what depends on it is said."""
 
     event = "state.unavailable"
@@ -229,7 +233,7 @@ class StateUnavailable(Event):
 
 
 @dataclass(frozen=True)
-class CookiesSetAside(Event):
+class CookiesSetAside(ProfileEvent):
     """The cookie file could not be read and was moved out of the way."""
 
     event = "cookies.set_aside"
@@ -238,7 +242,7 @@ class CookiesSetAside(Event):
 
 
 @dataclass(frozen=True)
-class EndpointRateLimited(Event):
+class EndpointRateLimited(ProfileEvent):
     """IBKR answered 429: calls of this row wait."""
 
     event = "limits.endpoint_rate_limited"
@@ -248,7 +252,7 @@ class EndpointRateLimited(Event):
 
 
 @dataclass(frozen=True)
-class PenaltyBoxEntered(Event):
+class PenaltyBoxEntered(ProfileEvent):
     """IBKR refuses everything for a while."""
 
     event = "limits.penalty_box_entered"
@@ -257,7 +261,7 @@ class PenaltyBoxEntered(Event):
 
 
 @dataclass(frozen=True)
-class PauseSet(Event):
+class PauseSet(ProfileEvent):
     """Somebody stopped new orders."""
 
     event = "trading.paused"
@@ -266,7 +270,7 @@ class PauseSet(Event):
 
 
 @dataclass(frozen=True)
-class PauseCleared(Event):
+class PauseCleared(ProfileEvent):
     """New orders pass again."""
 
     event = "trading.resumed"
@@ -275,7 +279,7 @@ class PauseCleared(Event):
 
 
 @dataclass(frozen=True)
-class ChangeUnknown(Event):
+class ChangeUnknown(ProfileEvent):
     """A call that changes something, and is no order, went out and no answer came."""
 
     event = "change.unknown"
@@ -287,7 +291,7 @@ class ChangeUnknown(Event):
 
 
 @dataclass(frozen=True)
-class OrderChanged(Event):
+class OrderChanged(ProfileEvent):
     """Something happened to an order. `order` is the journal's id, `request_id` the caller's, `order_id` IBKR's."""
 
     order: str
@@ -383,39 +387,36 @@ class OrderResponseUndelivered(OrderChanged):
 
 
 @dataclass(frozen=True)
-class FeedUp(Event):
+class FeedUp(ProfileEvent):
     """IBKR's websocket speaks; everything is subscribed to again."""
 
     event = "feed.up"
-    profile: str
     topics: int
 
 
 @dataclass(frozen=True)
-class FeedLost(Event):
+class FeedLost(ProfileEvent):
     """IBKR's websocket ended while the session, as far as is known, did not."""
 
     event = "feed.lost"
     level = "warning"
-    profile: str
     reason: str
     after_s: float
     next_try_s: float
 
 
 @dataclass(frozen=True)
-class FeedMessageFailed(Event):
+class FeedMessageFailed(ProfileEvent):
     """IBKR said something that nobody foresaw; it is passed over."""
 
     event = "feed.message_failed"
     level = "error"
-    profile: str
     error: str
     places: str
 
 
 @dataclass(frozen=True)
-class StreamOpened(Event):
+class StreamOpened(ProfileEvent):
     """A caller's stream begins; the line of its request comes when it ends."""
 
     event = "stream.opened"
@@ -425,7 +426,7 @@ class StreamOpened(Event):
 
 
 @dataclass(frozen=True)
-class StreamClosed(Event):
+class StreamClosed(ProfileEvent):
     """A caller's stream was ended by the bridge."""
 
     event = "stream.closed"
@@ -461,6 +462,28 @@ class Bus:
             except Exception as exc:
                 if not isinstance(event, ListenerFailed):  # else a broken listener would report itself for ever
                     self.publish(listener_failed("bus", listener, exc))
+
+
+class ProfileBus(Bus):
+    """The bus as one profile uses it: every event of the profile carries its name.
+
+    Args:
+        bus: where events go.
+        profile: the name.
+    """
+
+    def __init__(self, bus: Bus, profile: str) -> None:
+        super().__init__()
+        self._bus = bus
+        self._profile = profile
+
+    def subscribe(self, listener: Listener) -> None:
+        """See `Bus.subscribe`; it is called with events of all profiles."""
+        self._bus.subscribe(listener)
+
+    def publish(self, event: Event) -> None:
+        """See `Bus.publish`."""
+        self._bus.publish(replace(event, profile=self._profile) if isinstance(event, ProfileEvent) else event)
 
 
 class Subscribers(Generic[Value]):

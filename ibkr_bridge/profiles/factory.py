@@ -80,6 +80,8 @@ def build_profile(
         OSError: the CA file cannot be read as certificates.
     """
 
+    bus = events.ProfileBus(bus, name)
+
     def file(kind: str, extension: str = "json") -> Path | None:
         return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 

@@ -59,7 +59,7 @@ class Keeper(SessionStatus):
 
     def __init__(
         self,
-        line: str,
+        name: str,
         session_api: SessionApi,
         policy: Policy,
         clock: Clock,
@@ -71,7 +71,7 @@ class Keeper(SessionStatus):
         super().__init__(policy, clock)
         self._traffic = traffic or TrafficView()
         self._said_again = suppressed_call
-        self._line = line
+        self._name = name
         self._bus = bus
         self._redactor = redactor
         self._api = session_api
@@ -85,7 +85,7 @@ class Keeper(SessionStatus):
         self._repaired = self._tickle_tried = self._asked = self._kind_told = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Keeper {self._line} {self.session.state.value}: {self.session.reason}>"
+        return f"<Keeper {self._name} {self.session.state.value}: {self.session.reason}>"
 
     def hint(self, session: Session | None = None) -> str:
         """See `View.hint`; says when the session has been left to a rival, and why there is no connection."""
@@ -126,7 +126,7 @@ class Keeper(SessionStatus):
             try:
                 await self._round()
             except Exception as exc:  # whatever it is, a keeper that has died in silence is worse
-                self._bus.publish(events.KeeperFailed(self._line, type(exc).__name__, events.traceback_places(exc)))
+                self._bus.publish(events.KeeperFailed(type(exc).__name__, events.traceback_places(exc)))
             self._end_round()
             await self._wait_for_next_round()
 
@@ -201,7 +201,7 @@ class Keeper(SessionStatus):
         attempt = self._backoff.record_attempt(self._asked, reclaim=reclaim)
         compete = self._policy.compete is Compete.RECLAIM
         status = await self._api.open_session(compete=compete)
-        self._bus.publish(events.SessionOpening(self._line, compete, attempt, status, round(self._wait_to_open(), 1)))
+        self._bus.publish(events.SessionOpening(compete, attempt, status, round(self._wait_to_open(), 1)))
 
     async def _prepare(self) -> None:
         self._backoff.record_success()
@@ -213,7 +213,7 @@ class Keeper(SessionStatus):
         if (call := self._said_again()) is not None:
             await self._api.send(call)
         kind = {True: "yes", False: "no", None: "unknown"}[self.accounts.paper]
-        self._bus.publish(events.PreflightDone(self._line, len(self.accounts.numbers), kind))
+        self._bus.publish(events.PreflightDone(len(self.accounts.numbers), kind))
 
     _PERFORM: ClassVar = {Action.OPEN: _open, Action.GRACE: _grace, Action.RECLAIM: _reclaim, Action.PREPARE: _prepare}
 
@@ -267,7 +267,7 @@ class Keeper(SessionStatus):
         after = round(session.since - was.since, 1)
         names = (was.state.value, session.state.value, session.reason)
         self.on_change.notify(session.state is SessionState.READY)
-        self._bus.publish(kind(self._line, *names, self.hint(), after, self.next_action))
+        self._bus.publish(kind(*names, self.hint(), after, self.next_action))
 
     def _end_round(self) -> None:
         self._looking = False

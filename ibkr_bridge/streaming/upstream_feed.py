@@ -129,7 +129,7 @@ class UpstreamFeed:
         lived = self._clock.now() - self._opened_at
         self._failures = 1 if lived > STABLE_AFTER_S else self._failures + 1
         pause = RECONNECT_DELAYS_S[min(self._failures, len(RECONNECT_DELAYS_S)) - 1]
-        self._bus.publish(events.FeedLost(self._line, reason, round(lived, 1), pause))
+        self._bus.publish(events.FeedLost(reason, round(lived, 1), pause))
         self._session.request_check()
         if reason == SESSION_LOST:
             await self._session.check_now()  # a socket of the lost session would look well, and bring nothing
@@ -181,7 +181,7 @@ class UpstreamFeed:
         except FeedClosed:
             raise
         except Exception as exc:
-            self._bus.publish(events.FeedMessageFailed(self._line, type(exc).__name__, events.traceback_places(exc)))
+            self._bus.publish(events.FeedMessageFailed(type(exc).__name__, events.traceback_places(exc)))
 
     async def _send_loop(self, socket: StreamSocket) -> NoReturn:
         while True:
@@ -231,7 +231,7 @@ class UpstreamFeed:
             self._is_up = True
             self.opened_count += 1
             self._changed.set()  # another deadline from now on
-            self._bus.publish(events.FeedUp(self._line, self._hub.counts["topics"]))
+            self._bus.publish(events.FeedUp(self._hub.counts["topics"]))
             self._hub.mark_fresh(self._frames.put_nowait, str(message["success"]))
 
     def _on_status(self, args: object) -> None:

@@ -19,7 +19,7 @@ from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.redaction import Redactor
 
 SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "gateway")
-LOST = SessionLost("main", "ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "looks again")
+LOST = SessionLost("ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "looks again")
 
 
 def parsed(raw: bytes) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_a_lost_session_is_found_by_its_event(journal: Listener) -> None:
 
 def test_what_must_not_be_shown_is_in_no_field(journal: Listener) -> None:
     """Neither in the message nor beside it."""
-    journal.log().on_event(KeeperFailed("main", "ValueError", "account DU1234567"))
+    journal.log().on_event(KeeperFailed("ValueError", "account DU1234567"))
 
     line = journal.next()
 

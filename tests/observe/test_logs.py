@@ -145,7 +145,7 @@ def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> Non
     log = log_to(stream, LogFormat.JSON, journal=True)
 
     log.on_event(BridgeStopped(0))
-    log.on_event(KeeperFailed("main", "ValueError", "x.py:1 y"))
+    log.on_event(KeeperFailed("ValueError", "x.py:1 y"))
 
     first, second = stream.getvalue().splitlines()
     assert (first[:3], second[:3]) == ("<6>", "<3>")
