@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,7 +13,8 @@ from contextlib import suppress
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
-from ibkr_bridge.api.routes import ROUTES
+from ibkr_bridge.api.passthrough import proxy
+from ibkr_bridge.api.routes import ROUTES, own_routes
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.observe.service_status import ServiceStatus
@@ -27,6 +29,7 @@ from ibkr_bridge.server.app_keys import (
     KEYRING,
     LOOP_MONITOR,
     MAIN_PROFILE,
+    OWN_ROUTES,
     PROFILES,
     REDACTOR,
     SETTINGS,
@@ -38,7 +41,6 @@ from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.response_headers import add_headers
-from ibkr_bridge.server.routing import OPEN
 from ibkr_bridge.state_file import check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
@@ -138,13 +140,10 @@ class Bridge:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
-        app[PROFILES] = {MAIN_PROFILE: self.profile}
+        app[PROFILES], app[OWN_ROUTES] = {MAIN_PROFILE: self.profile}, own_routes()
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
-        for method, path, handler in ROUTES:
-            app.router.add_route(method, path, handler, expect_handler=defer_100_continue)
-            if path not in OPEN and "{tail" not in path:  # clients write it; four routes are open exactly as they are
-                app.router.add_route(method, path + "/", handler, expect_handler=defer_100_continue)
+        add_routes(app.router)
         return app
 
     async def _listen(self, taken: socket.socket) -> None:
@@ -242,6 +241,14 @@ class Bridge:
             await self._runner.cleanup()
         self.bus.publish(events.BridgeStopped(unfinished))
         return unfinished
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    """Route what is our own to its handler, and everything else to the pass-through."""
+    for route in ROUTES:
+        for method, path in itertools.product(route.methods, route.spellings):
+            router.add_route(method, path, route.handler, expect_handler=defer_100_continue)
+    router.add_route("*", "/{tail:.*}", proxy, expect_handler=defer_100_continue)
 
 
 async def defer_100_continue(_: web.Request) -> None:

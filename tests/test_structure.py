@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.client import client, request
 from ibkr_bridge.client.request import OWN_READ_ROUTES
 from ibkr_bridge.clock import SystemClock
@@ -25,7 +26,6 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server import request_parsing, request_target
-from ibkr_bridge.server.routing import ENDLESS, OWN
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.upstream.gateway import exchange
 
@@ -279,9 +279,11 @@ def test_the_client_brings_nothing_of_the_daemon_along() -> None:
 
 def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
     """They stand on both sides of the wire, as neither side may import the other."""
-    reads = {path for path, methods in OWN.items() if methods.get("GET") is Effect.READ}
+    reads = [
+        route.path for route in ROUTES if (route.method, route.effect, route.endless) == ("GET", Effect.READ, False)
+    ]
 
-    assert set(OWN_READ_ROUTES) == reads - ENDLESS
+    assert sorted(OWN_READ_ROUTES) == sorted(reads)
     assert (client.GATEWAY_CONNECT_S, client.BODY_FACTOR) == (exchange.CONNECT_TIMEOUT_S, exchange.BODY_FACTOR)
     assert request.MAX_WAIT_S == request_parsing.MAX_WAIT_S
     assert request.MAX_TARGET_BYTES == request_target.MAX_TARGET_BYTES
@@ -342,7 +344,22 @@ def test_every_route_of_our_own_stands_in_the_docs() -> None:
     """What is served is written down."""
     docs = (ROOT / "docs" / "api.md").read_text()
 
-    assert [path for path in OWN if f"`{path}`" not in docs] == []
+    assert [route.path for route in ROUTES if f"`{route.path}`" not in docs] == []
+
+
+def paths_named_in(package: str) -> set[str]:
+    """The paths of our own that stand as text in a package's code, docstrings left out."""
+    nodes = [
+        node for path in sorted((PACKAGE / package).rglob("*.py")) for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return texts & {spelling for route in ROUTES for spelling in route.spellings}
+
+
+@pytest.mark.parametrize("package", ["server", "profiles", "streaming", "session", "orders"])
+def test_our_own_paths_are_named_in_the_api_alone(package: str) -> None:
+    """A route that moves has to be changed in one place."""
+    assert paths_named_in(package) == set()
 
 
 def test_the_map_and_the_tree_agree() -> None:

@@ -29,6 +29,7 @@ from ibkr_bridge.server.app_keys import (
     BUS,
     DRAIN,
     MAIN_PROFILE,
+    OWN_ROUTES,
     PROFILES,
     REQUEST_CONTEXT,
     SETTINGS,
@@ -36,7 +37,7 @@ from ibkr_bridge.server.app_keys import (
 from ibkr_bridge.server.delivery import is_connected, unread_check
 from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
 from ibkr_bridge.server.request_target import Target
-from ibkr_bridge.server.routing import METHODS, OWN, resolve_upstream, route_pattern
+from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
 CLIENT_READ_TIMEOUT_S = 15.0  # seconds for a caller to take the next piece of a large answer
 MAX_MAX_AGE_S = 86400.0  # seconds; no answer is remembered so long
@@ -50,7 +51,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     target = request_context.target
     if target is None:
         raise NotBridged("nothing is bridged under this path")
-    _check_own_route(target)
+    _check_own_route(target, request.app[OWN_ROUTES])
     place = request_context.upstream_target or resolve_upstream(
         target, request.app[SETTINGS]
     )  # which says why there is none
@@ -63,10 +64,11 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     return await _forward(request, profile, place.segments, place.raw_path + target.query)
 
 
-def _check_own_route(target: Target) -> None:
-    own = OWN.get(route_pattern(target.segments))
-    if own is not None:
-        raise MethodNotAllowed("this route is not asked with this method", ", ".join(own))
+def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
+    path = own_routes.match(target.segments)
+    if path is not None:
+        allowed = ", ".join(own_routes.effects[path])
+        raise MethodNotAllowed("this route is not asked with this method", allowed)
 
 
 async def _forward(

@@ -1,33 +1,198 @@
-"""Every route of our own, once."""
+"""Every route of our own, once: the router, the checks, the documentation and the tests are derived from `ROUTES`."""
 
 from __future__ import annotations
 
-from ibkr_bridge.api import gateway_routes, health, orders, stream_sse, stream_websocket, tokens
-from ibkr_bridge.api.passthrough import proxy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 
-ROUTES = (
-    ("GET", "/health", health.health),
-    ("GET", "/livez", health.livez),
-    ("GET", "/readyz", health.readyz),
-    ("GET", "/gateway/auth-status", health.auth_status),
-    ("HEAD", "/health", health.health),
-    ("HEAD", "/livez", health.livez),
-    ("HEAD", "/readyz", health.readyz),
-    ("HEAD", "/gateway/auth-status", health.auth_status),
-    ("GET", "/gateway/status", gateway_routes.status),
-    ("POST", "/gateway/reconnect", gateway_routes.reconnect),
-    ("POST", "/gateway/pause", gateway_routes.pause),
-    ("POST", "/gateway/resume", gateway_routes.resume),
-    ("POST", "/gateway/logout", gateway_routes.logout),
-    ("POST", "/auth/token", tokens.issue_token),
-    ("GET", "/stream/quotes", stream_sse.quotes),
-    ("GET", "/stream/orders", stream_sse.orders),
-    ("GET", "/stream/trades", stream_sse.trades),
-    ("GET", "/stream/pnl", stream_sse.pnl),
-    ("GET", "/stream/session", stream_sse.session),
-    ("GET", "/ws", stream_websocket.open_websocket),
-    ("GET", "/v1/api/ws", stream_websocket.open_websocket),
-    ("GET", "/orders", orders.list_orders),
-    ("GET", "/orders/{id}", orders.get_order),
-    ("*", "/{tail:.*}", proxy),
+from aiohttp.typedefs import Handler
+
+from ibkr_bridge.api import gateway_routes, health, orders, stream_sse, stream_websocket, tokens
+from ibkr_bridge.errors import (
+    BadRequest,
+    BridgeError,
+    Busy,
+    GatewayProtocolError,
+    InsufficientScope,
+    JournalUnavailable,
+    MarketDataLimit,
+    NotBridged,
+    PayloadTooLarge,
+    SessionUnavailable,
+    ShuttingDown,
 )
+from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.server.routing import OwnRoutes
+from ibkr_bridge.server.tokens import TokenRequest
+
+
+class Auth(Enum):
+    """What a caller has to show."""
+
+    OPEN = "open"  # nothing; such a route is spelt exactly as it stands in the table, and answers HEAD too
+    KEY = "key"  # a key; a token is refused by the handler
+    KEY_OR_TOKEN = "key or token"  # noqa: S105  # no password, a rule
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route of our own. `{name}` in a path stands for one segment."""
+
+    method: str
+    path: str
+    effect: Effect
+    """What it does at worst; the caller's key or token has to allow it."""
+    auth: Auth
+    handler: Handler
+    request: type | None = None
+    """The shape of the body, where it takes one."""
+    response: type | None = None
+    """The shape of a response with status 200, where there is a class for it."""
+    errors: tuple[type[BridgeError], ...] = ()
+    """What its handler raises besides the checks that every request passes."""
+    endless: bool = False
+    """Whether the response has no end of its own."""
+    token_in_query: bool = False
+    """Whether a token may stand in the query, since browsers open it without headers."""
+    websocket: bool = False
+    """Whether it is a websocket; a page of the app may open it from another origin, with a token."""
+    summary: str = ""
+    """One sentence for the documentation."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods it answers: monitors ask the open routes with HEAD."""
+        return (self.method, "HEAD") if self.auth is Auth.OPEN else (self.method,)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Its path as callers may write it: a trailing slash is allowed, except where no key is asked for."""
+        return (self.path,) if self.auth is Auth.OPEN else (self.path, self.path + "/")
+
+
+def _open(path: str, handler: Handler, summary: str) -> Route:
+    return Route("GET", path, Effect.READ, Auth.OPEN, handler, summary=summary)
+
+
+def _keyed(
+    method: str,
+    path: str,
+    effect: Effect,
+    handler: Handler,
+    summary: str,
+    errors: tuple[type[BridgeError], ...] = (),
+) -> Route:
+    return Route(method, path, effect, Auth.KEY_OR_TOKEN, handler, errors=errors, summary=summary)
+
+
+def _stream(path: str, handler: Handler, summary: str, *errors: type[BridgeError], websocket: bool = False) -> Route:
+    return Route(
+        "GET",
+        path,
+        Effect.READ,
+        Auth.KEY_OR_TOKEN,
+        handler,
+        errors=(*errors, Busy, ShuttingDown),
+        endless=True,
+        token_in_query=True,
+        websocket=websocket,
+        summary=summary,
+    )
+
+
+READ, SESSION, TRADE = Effect.READ, Effect.SESSION, Effect.TRADE
+ROUTES: tuple[Route, ...] = (
+    _open("/health", health.health, "Whether the process can serve; says nothing of the Gateway."),
+    _open("/livez", health.livez, "Whether all loops run and the event loop is on time."),
+    _open("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
+    _open("/gateway/auth-status", health.auth_status, "Whether the brokerage session is open, at most 5 s old."),
+    _keyed(
+        "GET", "/gateway/status", READ, gateway_routes.status, "Everything the bridge knows of the session and itself."
+    ),
+    _keyed(
+        "POST",
+        "/gateway/reconnect",
+        SESSION,
+        gateway_routes.reconnect,
+        "Checks the session now and reopens it if it is lost.",
+    ),
+    _keyed(
+        "POST",
+        "/gateway/pause",
+        TRADE,
+        gateway_routes.pause,
+        "Stops new orders, over a restart too; cancels still pass.",
+    ),
+    _keyed("POST", "/gateway/resume", TRADE, gateway_routes.resume, "Lets new orders through again."),
+    _keyed(
+        "POST",
+        "/gateway/logout",
+        SESSION,
+        gateway_routes.logout,
+        "Ends the login at IBKR; only a person or IBeam can make a new one.",
+        (SessionUnavailable, GatewayProtocolError),
+    ),
+    Route(
+        # whoever may read may give a page a token that reads: hence READ, and the handler compares the scopes
+        "POST",
+        "/auth/token",
+        READ,
+        Auth.KEY,
+        tokens.issue_token,
+        request=TokenRequest,
+        errors=(BadRequest, InsufficientScope, PayloadTooLarge),
+        summary="Issues a token for a page.",
+    ),
+    _stream(
+        "/stream/quotes",
+        stream_sse.quotes,
+        "Quotes of contracts: a full snapshot, then each change.",
+        BadRequest,
+        MarketDataLimit,
+    ),
+    _stream("/stream/orders", stream_sse.orders, "The day's orders, then each change of one."),
+    _stream("/stream/trades", stream_sse.trades, "The day's trades, then each new one."),
+    _stream("/stream/pnl", stream_sse.pnl, "Profit and loss of each account."),
+    _stream("/stream/session", stream_sse.session, "The state of the session, then each change."),
+    _stream("/ws", stream_websocket.open_websocket, "IBKR's own websocket.", BadRequest, websocket=True),
+    _stream(
+        "/v1/api/ws",
+        stream_websocket.open_websocket,
+        "The same websocket at the Gateway's own path.",
+        BadRequest,
+        websocket=True,
+    ),
+    _keyed(
+        "GET",
+        "/orders",
+        READ,
+        orders.list_orders,
+        "The orders of the last day and those that are open, the latest first.",
+        (BadRequest,),
+    ),
+    _keyed(
+        "GET",
+        "/orders/{id}",
+        READ,
+        orders.get_order,
+        "One order with everything that happened to it, however old.",
+        (NotBridged, JournalUnavailable),
+    ),
+)
+UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs", "/docs/*", "/openapi.json"})
+"""Paths that a browser may open with a token in the query although no route is there: it gets 404 there, not 401."""
+
+
+def own_routes(routes: Iterable[Route] = ROUTES) -> OwnRoutes:
+    """The routes as the checks of the server look them up."""
+    rows = tuple(routes)
+    effects: dict[str, dict[str, Effect]] = {}
+    for route in rows:
+        effects.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route.effect))
+    return OwnRoutes(
+        effects,
+        open_paths=frozenset(route.path for route in rows if route.auth is Auth.OPEN),
+        websockets=frozenset(route.path for route in rows if route.websocket),
+        token_in_query=frozenset(route.path for route in rows if route.token_in_query) | UNSERVED_TOKEN_PATHS,
+    )

@@ -19,11 +19,11 @@ from ibkr_bridge.errors import (
     ShuttingDown,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.app_keys import DRAIN, KEYRING, SETTINGS
+from ibkr_bridge.server.app_keys import DRAIN, KEYRING, OWN_ROUTES, SETTINGS
 from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import read_target
-from ibkr_bridge.server.routing import OPEN, is_socket, resolve
+from ibkr_bridge.server.routing import resolve
 
 ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # an Origin, and the host in it
 RESTART_RETRY_AFTER_S = 5.0  # seconds a restart takes at most, told to callers while the bridge drains
@@ -60,7 +60,8 @@ def _is_wildcard(name: str, settings: Settings) -> bool:
 
 def check_target(request: web.Request, request_context: RequestContext) -> None:
     """Read the target, and find out what it meets."""
-    resolve(request, request_context, read_target(request.raw_path))
+    target, app = read_target(request.raw_path), request.app
+    resolve(request_context, request.method, target, app[OWN_ROUTES], app[SETTINGS])
 
 
 def check_origin(request: web.Request, request_context: RequestContext) -> None:
@@ -73,11 +74,9 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
     foreign = origins - {f"http://{request.headers[hdrs.HOST].lower()}"}
     if not foreign:
         return
-    credential = (
-        extract(request.headers, request_context.target)
-        if request_context.target and is_socket(request_context.target.segments)
-        else None
-    )
+    target, own_routes = request_context.target, request.app[OWN_ROUTES]
+    is_websocket = target is not None and own_routes.is_websocket(target.segments)
+    credential = extract(request.headers, target, own_routes) if is_websocket else None
     by_token = credential is not None and credential.is_like_token
     if not by_token or not all(_is_app_origin(origin, request.app[SETTINGS]) for origin in foreign):
         raise OriginNotAllowed("a page of another origin is asking")
@@ -90,17 +89,16 @@ def _is_app_origin(origin: str, settings: Settings) -> bool:
 
 
 def authenticate(request: web.Request, request_context: RequestContext) -> None:
-    """Let those in who know a key or hold a token; four routes are open to all."""
-    credential = extract(request.headers, request_context.target)
+    """Let those in who know a key or hold a token; the open routes are open to all."""
+    credential = extract(request.headers, request_context.target, request.app[OWN_ROUTES])
     request_context.principal = credential.authenticate(request.app[KEYRING]) if credential is not None else None
     if request_context.principal is None and not _is_open_route(request, request_context):
         raise InvalidKey("the key is missing or wrong")
 
 
 def _is_open_route(request: web.Request, request_context: RequestContext) -> bool:
-    return (
-        request.method in ("GET", "HEAD") and request_context.target is not None and request_context.target.path in OPEN
-    )
+    target = request_context.target
+    return target is not None and request.app[OWN_ROUTES].is_open(request.method, target.path)
 
 
 def check_not_draining(request: web.Request, request_context: RequestContext) -> None:

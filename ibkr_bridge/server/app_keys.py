@@ -12,6 +12,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.supervision import LoopMonitor
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -22,5 +23,6 @@ REDACTOR = web.AppKey("scrubber", Redactor)
 KEYRING = web.AppKey("keys", KeyRing)
 LOOP_MONITOR = web.AppKey("pulse", LoopMonitor)
 DRAIN = web.AppKey("drain", Drain)
+OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
 REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
 MAIN_PROFILE = "main"  # the name of the usual line

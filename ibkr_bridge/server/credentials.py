@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 
 from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
 from ibkr_bridge.server.request_target import Target
-from ibkr_bridge.server.routing import takes_token
+from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.server.tokens import has_token_form
 
 
@@ -37,13 +37,13 @@ class Credential:
         return found
 
 
-def extract(headers: CIMultiDictProxy[str], target: Target | None) -> Credential | None:
+def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: OwnRoutes) -> Credential | None:
     """What a request shows; None for nothing, or for several that differ."""
     for header, may_be_token in (("X-Bridge-Key", False), ("Authorization", True)):
         if header in headers:
             sent = key_from_headers(headers)
             return Credential(sent, True, may_be_token) if sent is not None else None
-    if target is None or not takes_token(target.segments):
+    if target is None or not own_routes.may_carry_token(target.segments):
         return None
     tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == "token"}
     return Credential(tokens.pop().encode(), False, True) if len(tokens) == 1 else None

@@ -1,14 +1,14 @@
 """What a target meets: a route of our own, an endpoint of IBKR, or nothing.
 
-Our own routes are one table: path, method, what it does, whether it is open to all. Everything else is matched against
-the prefixes that are bridged and then against the catalogue.
+The table of our own routes is handed in (`OwnRoutes`). Everything else is matched against the prefixes that are bridged
+and then against the catalogue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from aiohttp import web
+from dataclasses import dataclass
+from functools import cached_property
 
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED
 from ibkr_bridge.config.settings import Settings
@@ -23,55 +23,59 @@ from ibkr_bridge.ibkr.catalogue import (
     match,
 )
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer
-from ibkr_bridge.server.app_keys import SETTINGS
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 
-OPEN = frozenset({"/health", "/livez", "/readyz", "/gateway/auth-status"})  # no key; exactly these four
-OWN: Mapping[str, Mapping[str, Effect]] = {
-    **{path: {"GET": Effect.READ, "HEAD": Effect.READ} for path in sorted(OPEN)},
-    "/gateway/status": {"GET": Effect.READ},
-    "/gateway/reconnect": {"POST": Effect.SESSION},
-    "/gateway/pause": {"POST": Effect.TRADE},
-    "/gateway/resume": {"POST": Effect.TRADE},
-    "/gateway/logout": {"POST": Effect.SESSION},
-    "/orders": {"GET": Effect.READ},
-    "/orders/{id}": {"GET": Effect.READ},
-    "/stream/quotes": {"GET": Effect.READ},
-    "/stream/orders": {"GET": Effect.READ},
-    "/stream/trades": {"GET": Effect.READ},
-    "/stream/pnl": {"GET": Effect.READ},
-    "/stream/session": {"GET": Effect.READ},
-    "/ws": {"GET": Effect.READ},
-    "/v1/api/ws": {"GET": Effect.READ},
-    "/auth/token": {"POST": Effect.READ},  # whoever may read may give a page a token that reads
-}
-ENDLESS = frozenset(path for path in OWN if path.startswith("/stream/") or path in ("/ws", "/v1/api/ws"))
-"""Routes whose replies have no end of their own."""
-METHODS = ("GET", "POST", "PUT", "DELETE")
-SOCKETS = frozenset({"/ws", "/v1/api/ws"})  # which a page of the app may open, with a token
-TOKEN_IN_QUERY = frozenset({*SOCKETS, "/stream/*", "/docs", "/docs/*", "/openapi.json"})
-"""What browsers open without being able to send a header; anywhere else an address would keep a token for nothing."""
+METHODS = ("GET", "POST", "PUT", "DELETE")  # of calls to IBKR
 
 
-def route_pattern(segments: tuple[str, ...]) -> str:
-    """The route of our own that a path would be, its last segment a variable where that is one."""
-    return "/orders/{id}" if len(segments) == 2 and segments[0] == "orders" else own_path(segments)
+@dataclass(frozen=True)
+class OwnRoutes:
+    """The routes of our own, as the checks look them up. The application hands them in: the server names none."""
+
+    effects: Mapping[str, Mapping[str, Effect]]
+    """By path, then by method. `{name}` in a path stands for one segment."""
+    open_paths: frozenset[str] = frozenset()
+    """Those that need no key, spelt exactly so."""
+    websockets: frozenset[str] = frozenset()
+    """Those that a page of the app may open, with a token."""
+    token_in_query: frozenset[str] = frozenset()
+    """Those whose query may carry a token; a last segment `*` stands for everything below."""
+
+    def match(self, segments: tuple[str, ...]) -> str | None:
+        """The path of the table that a request's path meets, if any; one without variables comes first."""
+        path = join_path(segments)
+        if path in self.effects:
+            return path
+        return next((pattern for pattern, parts in self._patterns if _meets(parts, segments)), None)
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((path, tuple(path[1:].split("/"))) for path in self.effects if "{" in path)
+
+    def is_open(self, method: str, path: str) -> bool:
+        """Whether a request needs no key. The path counts as it was sent: no other spelling of it is open."""
+        return path in self.open_paths and method in self.effects[path]
+
+    def is_websocket(self, segments: tuple[str, ...]) -> bool:
+        """Whether a path is a websocket that a page of the app may open."""
+        return join_path(segments) in self.websockets
+
+    def may_carry_token(self, segments: tuple[str, ...]) -> bool:
+        """Whether a token may stand in the query of a path."""
+        below = f"/{segments[0]}/*" if len(segments) > 1 else None
+        return join_path(segments) in self.token_in_query or below in self.token_in_query
 
 
-def takes_token(segments: tuple[str, ...]) -> bool:
-    """Whether a token may stand in the query of a path."""
-    return own_path(segments) in TOKEN_IN_QUERY or (len(segments) > 1 and f"/{segments[0]}/*" in TOKEN_IN_QUERY)
-
-
-def is_socket(segments: tuple[str, ...]) -> bool:
-    """Whether a path is one that pages of the app may open."""
-    return own_path(segments) in SOCKETS
-
-
-def own_path(segments: tuple[str, ...]) -> str:
-    """A path as our tables have it."""
+def join_path(segments: tuple[str, ...]) -> str:
+    """A path as the table of routes has it."""
     return "/" + "/".join(segments)
+
+
+def _meets(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    return len(parts) == len(segments) and all(
+        part == segment or part.startswith("{") for part, segment in zip(parts, segments, strict=True)
+    )
 
 
 def resolve_upstream(target: Target, settings: Settings) -> UpstreamTarget:
@@ -104,20 +108,20 @@ def _not_bridged_error(prefix: str) -> NotBridged:
     return NotBridged("nothing is bridged under this path")
 
 
-def resolve(request: web.Request, request_context: RequestContext, target: Target) -> None:
+def resolve(
+    request_context: RequestContext, method: str, target: Target, own_routes: OwnRoutes, settings: Settings
+) -> None:
     """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
     request_context.target = target
-    path = route_pattern(target.segments)
-    if path in OWN:
-        effect = OWN[path].get(request.method, Effect.READ)
-        request_context.route, request_context.endpoint = (
-            path,
-            Endpoint(request.method, path, effect, Layer.LOGIN, "ours"),
-        )
+    path = own_routes.match(target.segments)
+    if path is not None:
+        effect = own_routes.effects[path].get(method, Effect.READ)
+        request_context.route = path
+        request_context.endpoint = Endpoint(method, path, effect, Layer.LOGIN, "ours")
         return
     try:
-        request_context.upstream_target = resolve_upstream(target, request.app[SETTINGS])
+        request_context.upstream_target = resolve_upstream(target, settings)
     except NotBridged:
         return  # told by the handler, once the key has been seen
-    request_context.endpoint = match(request.method, request_context.upstream_target.segments)
+    request_context.endpoint = match(method, request_context.upstream_target.segments)
     request_context.route = request_context.endpoint.path

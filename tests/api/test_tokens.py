@@ -14,6 +14,7 @@ from hypothesis import settings as quick
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ibkr_bridge.api.routes import own_routes
 from ibkr_bridge.events import RequestServed, TokenIssued
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.server.credentials import extract
@@ -470,7 +471,7 @@ def test_whatever_is_shown_it_is_read_without_a_crash(
     """A header decides alone; a query shows a token only where it may."""
     target = read_target(f"{path}?{''.join(query)}")
 
-    found = extract(CIMultiDictProxy(CIMultiDict(headers)), target)
+    found = extract(CIMultiDictProxy(CIMultiDict(headers)), target, own_routes())
 
     if found is not None and not found.may_be_key:
         assert path != "/orders"
