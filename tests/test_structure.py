@@ -340,14 +340,6 @@ def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
     assert [name for name in named if f"| `{name}` |" not in page] == []
 
 
-def test_the_table_of_routes_in_the_docs_is_the_table() -> None:
-    """What is served is written down; `python -m tools.routes` writes it."""
-    from tools.marked_section import API_PAGE, read_section
-    from tools.routes import SECTION, table
-
-    assert read_section(API_PAGE.read_text(), SECTION) == table()
-
-
 def paths_named_in(package: str) -> set[str]:
     """The paths of our own that stand as text in a package's code, docstrings left out."""
     nodes = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibkr_bridge.cache.response_cache import CacheEntry, ResponseCache
 from ibkr_bridge.cache.singleflight import Fetch, GenerationOf, IsConnected, SharedCall, SingleFlight
@@ -44,6 +44,20 @@ class ReadOptions:
     is_connected: IsConnected
 
 
+@dataclass(frozen=True)
+class CacheStatus:
+    """How many reads needed no call of their own."""
+
+    lookups: int = field(metadata={"doc": "Reads that were looked up since the start.", "unit": "reads"})
+    hits: int = field(metadata={"doc": "Of these, reads that were answered from the cache.", "unit": "reads"})
+    shared: int = field(metadata={"doc": "Of these, reads that got the response of another one.", "unit": "reads"})
+    hit_rate: float | None = field(
+        metadata={"doc": "Hits and shared reads, by all lookups; null before the first.", "unit": "0 to 1"}
+    )
+    entries: int = field(metadata={"doc": "Responses in the cache now.", "unit": "responses"})
+    bytes: int = field(metadata={"doc": "Size of these responses.", "unit": "bytes"})
+
+
 class CachedReads:
     """The reads of one line.
 
@@ -58,6 +72,12 @@ class CachedReads:
 
     def __repr__(self) -> str:
         return f"<CachedReads {self.cache!r} {self.single_flight!r}>"
+
+    def status(self) -> CacheStatus:
+        """How many reads needed no call of their own since the start, and how much is kept."""
+        cache, shared = self.cache, self.single_flight.joined_count
+        rate = round((cache.hits + shared) / cache.lookups, 3) if cache.lookups else None
+        return CacheStatus(cache.lookups, cache.hits, shared, rate, **cache.counts)
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         """See `Stage`."""

@@ -99,33 +99,33 @@ def _login(found: dict[str, Any], _: datetime) -> str:
 def _gateway(found: dict[str, Any], _: datetime) -> str:
     slots = found["slots"]
     return (
-        f"{found['gateway']}, {slots['taken']} of {slots['places']} places taken, "
-        f"{slots['waiting']} waiting, {slots['ghosts']} given up"
+        f"{found['gateway']}, {slots['taken']} of {slots['total']} slots taken, "
+        f"{slots['waiting']} waiting, {slots['ghost_calls']} given up"
     )
 
 
 def _traffic(found: dict[str, Any], _: datetime) -> str:
-    budget, waiting = found["budget"] or {"used": 0, "of": "any"}, found["waiting"]
+    budget, waiting = found["budget"] or {"used": 0, "limit": "any"}, found["waiting"]
     queues = ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "nobody"
-    return f"{budget['used']} of {budget['of']} calls a second used; waiting: {queues}{_cache_hits(found['memory'])}"
+    return f"{budget['used']} of {budget['limit']} calls a second used; waiting: {queues}{_cache_hits(found['cache'])}"
 
 
-def _cache_hits(memory: dict[str, Any] | None) -> str:
-    rate = memory and memory["hit_rate"]
+def _cache_hits(cache: dict[str, Any] | None) -> str:
+    rate = cache and cache["hit_rate"]
     return f"; {rate:.0%} of reads answered without asking IBKR" if rate else ""
 
 
 def _penalty(found: dict[str, Any], _: datetime) -> str:
-    box, rows = found["penalty"]["box_s"], found["penalty"]["rows"]
-    closed = ", ".join(f"{row} for {seconds:.0f} s" for row, seconds in rows.items())
+    box, endpoints = found["penalty"]["box_s"], found["penalty"]["endpoints"]
+    closed = ", ".join(f"{path} for {seconds:.0f} s" for path, seconds in endpoints.items())
     return f"IBKR refuses everything for another {box} s" if box else closed
 
 
 def _orders(found: dict[str, Any], _: datetime) -> str:
     journal = found["journal"]
     counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in journal["orders"].items())
-    trouble = f"refused: the journal cannot be written ({journal['trouble']})" if journal["trouble"] else ""
-    return "; ".join(filter(None, (trouble, counts))) or "none in the last day"
+    problem = f"refused: the journal cannot be written ({journal['problem']})" if journal["problem"] else ""
+    return "; ".join(filter(None, (problem, counts))) or "none in the last day"
 
 
 def _stream(found: dict[str, Any], now: datetime) -> str:

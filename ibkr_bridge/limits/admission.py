@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
@@ -26,6 +27,45 @@ def noop(_: float) -> None:
 def no_second_call_error() -> GatewayProtocolError:
     """What its caller is told where a call broke off and its windows are full."""
     return GatewayProtocolError("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+
+
+@dataclass(frozen=True)
+class SlotsStatus:
+    """The calls inside the Gateway."""
+
+    total: int = field(metadata={"doc": "How many calls of the bridge may be inside at a time.", "unit": "calls"})
+    taken: int = field(metadata={"doc": "How many are inside, ghost calls included.", "unit": "calls"})
+    waiting: int = field(metadata={"doc": "How many wait for a slot or for a limit.", "unit": "calls"})
+    ghost_calls: int = field(
+        metadata={"doc": "How many were given up by the bridge and may still occupy a slot.", "unit": "calls"}
+    )
+
+
+@dataclass(frozen=True)
+class WaitingStatus:
+    """The calls that wait, by priority."""
+
+    session: int = field(metadata={"doc": "Calls that IBKR wants before others.", "unit": "calls"})
+    orders: int = field(metadata={"doc": "Calls about orders.", "unit": "calls"})
+    reads: int = field(metadata={"doc": "All others.", "unit": "calls"})
+
+
+@dataclass(frozen=True)
+class BudgetStatus:
+    """The limit of all calls together."""
+
+    used: int = field(metadata={"doc": "How many calls count against it now.", "unit": "calls"})
+    limit: int = field(metadata={"doc": "How many may be sent in one period.", "unit": "calls"})
+    period_s: float = field(metadata={"doc": "Length of the period.", "unit": "s"})
+
+
+@dataclass(frozen=True)
+class AdmissionStatus:
+    """What is inside, what waits, and what may still be sent."""
+
+    slots: SlotsStatus = field(metadata={"doc": "The calls inside the Gateway."})
+    waiting: WaitingStatus = field(metadata={"doc": "The calls that wait, by priority."})
+    budget: BudgetStatus | None = field(metadata={"doc": "The limit of all calls together; null where there is none."})
 
 
 class Permit:
@@ -80,6 +120,15 @@ class AdmissionController:
     def waiting(self) -> Counter[Priority]:
         """How many wait, by importance."""
         return self._queue.waiting()
+
+    def status(self, ghost_calls: int) -> AdmissionStatus:
+        """What is inside and what waits; the upstream alone knows how many ghost calls there are."""
+        waiting, total = self.waiting(), self.limits.total
+        return AdmissionStatus(
+            SlotsStatus(self.limits.slots, self.slots_taken, waiting.total(), ghost_calls),
+            WaitingStatus(**{priority.name.lower(): count for priority, count in waiting.items()}),
+            BudgetStatus(self.budget_used, total.calls, total.period_s) if total else None,
+        )
 
     async def acquire(
         self,

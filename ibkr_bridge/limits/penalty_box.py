@@ -8,8 +8,10 @@ asked makes it longer. Reads stop, new orders are refused, cancels are still tri
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
@@ -20,6 +22,18 @@ from ibkr_bridge.state_file import save_json
 BOX_S = 900.0  # seconds, by IBKR's own page; another one says ten minutes
 DEFAULT_CLOSED_S = 15.0  # seconds a row without a known pace is left alone
 MAX_RETRY_AFTER_S = 3600.0  # seconds; what is said beyond it is no pacing
+
+
+@dataclass(frozen=True)
+class PenaltyStatus:
+    """What IBKR refuses now."""
+
+    box_s: int = field(
+        metadata={"doc": "How long IBKR still refuses everything; 0 where it does not.", "unit": "s, rounded up"}
+    )
+    endpoints: Mapping[str, int] = field(
+        metadata={"doc": "How long each endpoint that IBKR refuses stays closed, by its path.", "unit": "s, rounded up"}
+    )
 
 
 class PenaltyBox:
@@ -62,6 +76,10 @@ class PenaltyBox:
         """Rows IBKR refuses, and for how many seconds still."""
         now = self._now()
         return {row: until - now for row, until in self._rows.items() if until > now}
+
+    def status(self) -> PenaltyStatus:
+        """What IBKR refuses now, in whole seconds."""
+        return PenaltyStatus(ceil(self.box_left_s), {row: ceil(left) for row, left in self.closed_endpoints.items()})
 
     def check(self, endpoint: Endpoint) -> None:
         """Whether a call may be tried now.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -53,6 +53,21 @@ class OrderRoads:
     is_up: Callable[[Layer], bool]
 
 
+@dataclass(frozen=True)
+class JournalStatus:
+    """Whether orders can be written down, and what became of the last ones."""
+
+    problem: str | None = field(
+        metadata={"doc": "Why the journal cannot be written and orders are refused; null while it can."}
+    )
+    orders: Mapping[str, int] = field(
+        metadata={"doc": "How many orders of the last day are in each state.", "unit": "orders"}
+    )
+    question: str | None = field(
+        metadata={"doc": "Id of the order about which IBKR has asked a question; null if there is none."}
+    )
+
+
 class OrderService:
     """The orders of one profile; it stands above the stages and calls them.
 
@@ -76,6 +91,12 @@ class OrderService:
 
     def __repr__(self) -> str:
         return f"<OrderService {self.submitter!r}>"
+
+    def status(self) -> JournalStatus:
+        """Whether orders can be written down, how many are in which state, and which one IBKR asks about."""
+        pending = self.submitter.lock.pending
+        question = pending.record.id if pending is not None else None
+        return JournalStatus(self.repository.journal.problem, dict(self.repository.index.counts()), question)
 
     @property
     def roads(self) -> OrderRoads:

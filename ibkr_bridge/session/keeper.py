@@ -22,7 +22,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.backoff import ReopenBackoff
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_api import SessionApi
-from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, Policy, SessionStatus, TrafficView
+from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, KeeperStatus, Policy, SessionStatus, TrafficView
 from ibkr_bridge.session.state_machine import Action, Observation, Session, SessionState, step
 
 TICKLE_RETRY_S = 2.0  # seconds after one that failed, then twice as long each time
@@ -104,6 +104,24 @@ class Keeper(SessionStatus):
         if self.session.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM:
             return f"{look}, takes the session back in {self._backoff.wait_to_reclaim(self._clock.now()):.0f} s"
         return look
+
+    def status(self, session: Session | None = None) -> KeeperStatus:
+        """The session as it stands, or as `current` returned it where that differs."""
+        told = session or self.session
+        return KeeperStatus(
+            state=told.state.value,
+            authenticated=told.state is SessionState.READY,
+            login=told.has_login,
+            competing=told.state is SessionState.COMPETING,
+            reason=told.reason,
+            hint=self.hint(told),
+            since=self.since if told is self.session else self.utc(),
+            checked=self.checked_utc,
+            last_good=self.last_good_utc,
+            next=self.next_action,
+            login_expires=self.login_expires,
+            next_reset=self.next_reset,
+        )
 
     async def reopen(self) -> Session:
         """A person or a program asks for the session: look, and open it if it is lost, as the ration allows."""

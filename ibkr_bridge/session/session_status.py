@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ibkr_bridge.clock import Clock
@@ -49,6 +49,28 @@ class TrafficView:
     """Whether IBKR refuses everything for a while."""
     on_rate_limited: Callable[[], None] = lambda: None
     """IBKR refused the keeper's own look."""
+
+
+@dataclass(frozen=True)
+class KeeperStatus:
+    """The session in one moment, for people and dashboards."""
+
+    state: str = field(metadata={"doc": "State of the session; `ready` alone lets brokerage calls through."})
+    authenticated: bool = field(metadata={"doc": "Whether the brokerage session is open."})
+    login: bool = field(metadata={"doc": "Whether somebody is signed in at the Gateway."})
+    competing: bool = field(metadata={"doc": "Whether another session of the same username is in the way."})
+    reason: str = field(metadata={"doc": "Why the session is in this state, as a code."})
+    hint: str = field(metadata={"doc": "What a person should do now."})
+    since: datetime = field(metadata={"doc": "When the session came into this state."})
+    checked: datetime | None = field(metadata={"doc": "When the session was last checked; null before the first time."})
+    last_good: datetime | None = field(
+        metadata={"doc": "When a check last found the brokerage session open; null if none did."}
+    )
+    next: str = field(metadata={"doc": "What the keeper does next by itself, and when."})
+    login_expires: datetime | None = field(
+        metadata={"doc": "When IBKR ends the login unless it is kept awake; null while nobody knows."}
+    )
+    next_reset: datetime = field(metadata={"doc": "When IBKR next ends every login."})
 
 
 class SessionStatus:

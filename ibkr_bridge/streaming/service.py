@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ibkr_bridge import events
@@ -28,6 +28,24 @@ class StreamSession:
     is_ready: bool
     is_lost: bool
     """Whether IBKR has no session of ours, and so no market data line."""
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """The feed, and who reads it."""
+
+    up: bool = field(metadata={"doc": "Whether the feed from IBKR is up, so that streams are fresh."})
+    reason: str = field(metadata={"doc": "Why the feed is in this state, as a code."})
+    since: str = field(metadata={"doc": "When it came into this state.", "unit": "UTC, ISO 8601 with milliseconds"})
+    market_data_lines_of_calls: int = field(
+        metadata={"doc": "Contracts whose market data line was opened by a call.", "unit": "contracts"}
+    )
+    readers: int = field(metadata={"doc": "Open streams and websockets of callers.", "unit": "connections"})
+    behind: int = field(
+        metadata={"doc": "Of these, those that read too slowly to get every change.", "unit": "connections"}
+    )
+    topics: int = field(metadata={"doc": "Topics that IBKR is asked to send.", "unit": "topics"})
+    quotes: int = field(metadata={"doc": "Of these, contracts whose quotes are streamed.", "unit": "contracts"})
 
 
 class StreamService:
@@ -71,13 +89,16 @@ class StreamService:
                 beat = self._clock.now()
                 self.hub.broadcast({"topic": "system", "hb": utc_ms(self._clock.utc())})
 
-    @property
-    def status(self) -> dict[str, Any]:
-        """For people: whether it is up, and how much is read."""
+    def status(self) -> StreamStatus:
+        """Whether the feed is up, and how much is read."""
         source = self.hub.source
-        return {
-            "up": source.is_fresh,
-            **source.as_row,
-            "lines_of_calls": len(self.hub.upstream_subscriptions.line_usage),
+        return StreamStatus(
+            up=source.is_fresh,
+            reason=source.reason,
+            since=str(source.as_row["since"]),
+            market_data_lines_of_calls=len(self.hub.upstream_subscriptions.line_usage),
             **self.hub.counts,
-        }
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn

@@ -40,18 +40,18 @@ async def test_the_status_is_the_whole_truth(house: House, sim: Simulator) -> No
 
     assert reply.status == 200
     assert list(told) == [
-        *("state", "authenticated", "login", "competing", "reason", "hint", "since", "last_look", "last_good_look"),
+        *("state", "authenticated", "login", "competing", "reason", "hint", "since", "checked", "last_good"),
         *("next", "login_expires", "next_reset"),
         *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
-        *("accounts", "slots", "waiting", "budget", "penalty", "memory", "journal", "stream"),
+        *("accounts", "slots", "waiting", "budget", "penalty", "cache", "journal", "stream"),
     ]
     assert (told["state"], told["authenticated"], told["login"], told["competing"]) == ("ready", True, True, False)
     assert (told["reason"], told["hint"]) == ("ready", "nothing to do")
     assert (told["mode"], told["read_only"], told["paused"], told["draining"]) == ("paper", False, None, False)
     assert told["gateway"] == sim.url
-    assert told["slots"] == {"places": 4, "taken": 0, "waiting": 0, "ghosts": 0}
+    assert told["slots"] == {"total": 4, "taken": 0, "waiting": 0, "ghost_calls": 0}
     assert told["waiting"] == {"session": 0, "orders": 0, "reads": 0}
-    assert told["penalty"] == {"box_s": 0, "rows": {}}
+    assert told["penalty"] == {"box_s": 0, "endpoints": {}}
     assert told["next"].startswith("looks again in ")
 
 
@@ -59,7 +59,7 @@ async def test_its_times_are_written_for_programs(house: House) -> None:
     """UTC, to the second, with a Z."""
     told = (await house.get("/gateway/status")).json
 
-    for name in ("since", "last_look", "last_good_look", "next_reset"):
+    for name in ("since", "checked", "last_good", "next_reset"):
         assert UTC.fullmatch(told[name])
 
 
@@ -107,7 +107,7 @@ async def test_a_lost_login_is_told_with_its_time(house: House, sim: Simulator) 
     assert (told["state"], told["authenticated"], told["login"]) == ("signed_out", False, False)
     assert (told["accounts"], told["competing"]) == ([], False)
     assert told["login_expires"] is None
-    assert told["last_good_look"] <= told["since"]
+    assert told["last_good"] <= told["since"]
 
 
 async def test_a_rival_is_told(open_house: Open, sim: Simulator) -> None:
@@ -152,7 +152,7 @@ async def test_calls_given_up_are_counted(house: House, sim: Simulator) -> None:
 
     told = (await house.get("/gateway/status")).json
 
-    assert told["slots"] == {"places": 4, "taken": 2, "waiting": 0, "ghosts": 2}
+    assert told["slots"] == {"total": 4, "taken": 2, "waiting": 0, "ghost_calls": 2}
 
 
 async def test_a_known_window_is_told(sim: Simulator, open_house: Open) -> None:

@@ -8,10 +8,36 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
+from ibkr_bridge.cache.cached_reads import CacheStatus
+from ibkr_bridge.cli.status import format_status
+from ibkr_bridge.limits.admission import BudgetStatus, SlotsStatus, WaitingStatus
+from ibkr_bridge.limits.penalty_box import PenaltyStatus
+from ibkr_bridge.orders.rules.trading_pause import PauseStatus
+from ibkr_bridge.orders.service import JournalStatus
+from ibkr_bridge.profiles.status import AccountStatus, FlagsStatus, ProfileStatus
+from ibkr_bridge.session.session_status import KeeperStatus
+from ibkr_bridge.streaming.service import StreamStatus
 from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
+
+AT = datetime(2026, 6, 17, 16, 0, 0, tzinfo=UTC)
+TROUBLED = ProfileStatus(
+    KeeperStatus("opening", False, True, False, "lost", "wait", AT, AT, None, "looks again in 1.0 s", AT, AT),
+    FlagsStatus(
+        "paper", True, PauseStatus("full key", "2026-06-17T16:00:00+00:00"), AT, True, "https://127.0.0.1:5000"
+    ),
+    (AccountStatus("DU*****67", "paper"),),
+    SlotsStatus(4, 3, 2, 1),
+    WaitingStatus(0, 1, 1),
+    BudgetStatus(7, 8, 1.0),
+    PenaltyStatus(0, {"/iserver/account/trades": 8}),
+    CacheStatus(10, 4, 1, 0.5, 3, 4096),
+    JournalStatus("the disk is full", {"placed": 2, "not_placed": 1}, None),
+    StreamStatus(False, "lost", "2026-06-17T15:59:00.000Z", 1, 5, 1, 4, 3),
+)
 
 
 @contextmanager
@@ -63,6 +89,28 @@ def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
     assert "DU*****67 (paper)" in told.stdout
     assert "DU1234567" not in told.stdout
     assert running.key not in told.stdout
+
+
+def test_every_part_of_the_status_is_told_in_words() -> None:
+    """What the bridge sends is what is read here: a member that changes its name on one side fails."""
+    lines = format_status(TROUBLED.as_json(), AT).splitlines()
+
+    assert lines == [
+        "OPENING: signed in, the brokerage session is being opened",
+        "  since       2026-06-17 16:00:00 UTC, 0 seconds",
+        "  why         lost",
+        "  to do       wait",
+        "  next        looks again in 1.0 s",
+        "  mode        paper, read-only, paused by full key, maintenance until 2026-06-17T16:00:00Z, draining",
+        "  accounts    DU*****67 (paper)",
+        "  login       lasts until 2026-06-17T16:00:00Z unless kept awake; IBKR ends it at 2026-06-17T16:00:00Z",
+        "  Gateway     https://127.0.0.1:5000, 3 of 4 slots taken, 2 waiting, 1 given up",
+        "  traffic     7 of 8 calls a second used; waiting: 1 orders, 1 reads; "
+        "50% of reads answered without asking IBKR",
+        "  penalty     /iserver/account/trades for 8 s",
+        "  orders      refused: the journal cannot be written (the disk is full); 2 placed, 1 not placed",
+        "  stream      down for 1 minute: lost; 5 readers, 1 behind, 3 contracts of 100",
+    ]
 
 
 def test_the_settings_may_stand_in_the_env_file(place: Place, running: Demo) -> None:

@@ -32,7 +32,7 @@ after(() => demo.stop());
 async function forgiven() {
   for (;;) {
     const { penalty } = await bridge("/gateway/status");
-    if (penalty.box_s === 0 && Object.keys(penalty.rows).length === 0) return;
+    if (penalty.box_s === 0 && Object.keys(penalty.endpoints).length === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -772,7 +772,7 @@ async def test_an_order_is_not_sent_without_a_journal(house: House, sim: MarketS
     assert {(reply.status, reply.code) for reply in (order, cancel)} == {(503, "journal_unavailable")}
     assert read.status == 200
     assert sent(sim) == []
-    assert "directory" in (await house.get("/gateway/status")).json["journal"]["trouble"].lower()
+    assert "directory" in (await house.get("/gateway/status")).json["journal"]["problem"].lower()
 
 
 async def test_no_state_directory_no_order(open_house: Open, sim: MarketStage) -> None:

@@ -7,11 +7,22 @@ memory all the same.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, PauseCleared, PauseSet
 from ibkr_bridge.state_file import save_json
+
+
+@dataclass(frozen=True)
+class PauseStatus:
+    """The pause, while new orders are stopped."""
+
+    by: str = field(metadata={"doc": "Who set the pause."})
+    since: str | None = field(
+        metadata={"doc": "When it was set; null where the pause file cannot be read.", "unit": "UTC, ISO 8601"}
+    )
 
 
 class TradingPause:
@@ -40,6 +51,10 @@ class TradingPause:
     def is_on(self) -> bool:
         """Whether new orders are stopped."""
         return self.by is not None
+
+    def status(self) -> PauseStatus | None:
+        """Who stopped new orders, and when; None while they pass."""
+        return None if self.by is None else PauseStatus(self.by, self.since)
 
     def set(self, by: str, now: datetime) -> bool:
         """Stop new orders. Returns whether the pause will outlive a restart."""

@@ -1,0 +1,137 @@
+"""The status of one profile: that of all its parts, joined once for the route, the command line and the documentation.
+
+Every field of the dataclasses says in its metadata what it means (`doc`) and in which unit (`unit`); the documentation
+is written from there. The names of the fields are the names of the members in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from ibkr_bridge.cache.cached_reads import CachedReads, CacheStatus
+from ibkr_bridge.clock import utc_text
+from ibkr_bridge.limits.admission import BudgetStatus, SlotsStatus, WaitingStatus
+from ibkr_bridge.limits.penalty_box import PenaltyStatus
+from ibkr_bridge.orders.rules.rules import PAPER_ACCOUNT
+from ibkr_bridge.orders.rules.trading_pause import PauseStatus
+from ibkr_bridge.orders.service import JournalStatus
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.redaction import mask_account
+from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.session_status import KeeperStatus
+from ibkr_bridge.session.state_machine import Session
+from ibkr_bridge.streaming.service import StreamStatus
+
+JOINED = "joined"
+"""Metadata of a field whose members stand in the object around it, instead of in one of their own."""
+KINDS = {True: "paper", False: "live", None: "unknown"}
+
+
+@dataclass(frozen=True)
+class FlagsStatus:
+    """What the settings and people allow."""
+
+    mode: str = field(metadata={"doc": "`paper` or `live`, as IBKR_TRADING_MODE says."})
+    read_only: bool = field(metadata={"doc": "Whether the bridge refuses everything that changes something."})
+    paused: PauseStatus | None = field(metadata={"doc": "The pause; null while new orders pass."})
+    maintenance_until: datetime | None = field(
+        metadata={"doc": "End of the known break of IBKR that goes on now; null outside of one."}
+    )
+    draining: bool = field(metadata={"doc": "Whether the bridge is ending and takes no new calls."})
+    gateway: str = field(metadata={"doc": "Address of the Gateway."})
+
+
+@dataclass(frozen=True)
+class AccountStatus:
+    """One account of the login."""
+
+    account: str = field(metadata={"doc": "Its number, masked."})
+    kind: str = field(metadata={"doc": "`paper`, `live` or `unknown`."})
+
+
+@dataclass(frozen=True)
+class ProfileStatus:
+    """Everything the bridge knows of one profile."""
+
+    session: KeeperStatus = field(metadata={JOINED: True})
+    flags: FlagsStatus = field(metadata={JOINED: True})
+    accounts: tuple[AccountStatus, ...] = field(metadata={"doc": "The accounts of the login."})
+    slots: SlotsStatus = field(metadata={"doc": "The calls inside the Gateway."})
+    waiting: WaitingStatus = field(metadata={"doc": "The calls that wait, by priority."})
+    budget: BudgetStatus | None = field(metadata={"doc": "The limit of all calls together; null where there is none."})
+    penalty: PenaltyStatus = field(metadata={"doc": "What IBKR refuses now."})
+    cache: CacheStatus | None = field(metadata={"doc": "The cache of reads; null where nothing is cached."})
+    journal: JournalStatus = field(metadata={"doc": "The journal of orders."})
+    stream: StreamStatus = field(metadata={"doc": "The feed from IBKR, and who reads it."})
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as `GET /gateway/status` sends it."""
+        found: dict[str, Any] = to_json(self)
+        return found
+
+
+def profile_status(profile: Profile, *, is_draining: bool, session: Session | None = None) -> ProfileStatus:
+    """Join the status of all parts.
+
+    Args:
+        is_draining: whether the process takes no new calls; the profile does not know.
+        session: what `Keeper.current` returned, where that is fresher than what the keeper last saw.
+    """
+    admission = profile.admission.status(profile.upstream.abandoned)
+    reads = profile.cached_reads
+    return ProfileStatus(
+        session=profile.keeper.status(session),
+        flags=_flags(profile, is_draining=is_draining),
+        accounts=_accounts(profile.keeper.accounts),
+        slots=admission.slots,
+        waiting=admission.waiting,
+        budget=admission.budget,
+        penalty=profile.penalty_box.status(),
+        cache=reads.status() if isinstance(reads, CachedReads) else None,
+        journal=profile.orders.status(),
+        stream=profile.streaming.status(),
+    )
+
+
+def _flags(profile: Profile, *, is_draining: bool) -> FlagsStatus:
+    settings = profile.settings
+    return FlagsStatus(
+        mode=settings.trading_mode.value,
+        read_only=settings.read_only,
+        paused=profile.trading_pause.status(),
+        maintenance_until=profile.keeper.maintenance_end,
+        draining=is_draining,
+        gateway=str(settings.gateway_url),
+    )
+
+
+def _accounts(known: Accounts) -> tuple[AccountStatus, ...]:
+    return tuple(AccountStatus(mask_account(number), _kind(number, known.paper)) for number in sorted(known.numbers))
+
+
+def _kind(number: str, is_paper: bool | None) -> str:
+    """What IBKR says of the login counts; else the form of the number, which shows paper accounts alone."""
+    if is_paper is None and PAPER_ACCOUNT.fullmatch(number):
+        return KINDS[True]
+    return KINDS[is_paper]
+
+
+def to_json(value: object) -> Any:
+    """A status, or a part of one, as JSON has it: times as UTC text, fields in their order."""
+    if is_dataclass(value) and not isinstance(value, type):
+        members: dict[str, Any] = {}
+        for each in fields(value):
+            members |= _members(each, to_json(getattr(value, each.name)))
+        return members
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, Mapping):
+        return {name: to_json(each) for name, each in value.items()}
+    return [to_json(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _members(declared: Field[Any], value: Any) -> dict[str, Any]:
+    return value if declared.metadata.get(JOINED) else {declared.name: value}
