@@ -23,8 +23,10 @@ from ibkr_bridge.errors import (
     ShuttingDown,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.profiles.status import ProfileStatus
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.server.tokens import TokenRequest
+from ibkr_bridge.session.session_status import KeeperStatus
 
 
 class Auth(Enum):
@@ -82,8 +84,9 @@ def _keyed(
     handler: Handler,
     summary: str,
     errors: tuple[type[BridgeError], ...] = (),
+    response: type | None = None,
 ) -> Route:
-    return Route(method, path, effect, Auth.KEY_OR_TOKEN, handler, errors=errors, summary=summary)
+    return Route(method, path, effect, Auth.KEY_OR_TOKEN, handler, response=response, errors=errors, summary=summary)
 
 
 def _stream(path: str, handler: Handler, summary: str, *errors: type[BridgeError], websocket: bool = False) -> Route:
@@ -108,7 +111,12 @@ ROUTES: tuple[Route, ...] = (
     _open("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
     _open("/gateway/auth-status", health.auth_status, "Whether the brokerage session is open, at most 5 s old."),
     _keyed(
-        "GET", "/gateway/status", READ, gateway_routes.status, "Everything the bridge knows of the session and itself."
+        "GET",
+        "/gateway/status",
+        READ,
+        gateway_routes.status,
+        "Everything the bridge knows of the session and itself.",
+        response=ProfileStatus,
     ),
     _keyed(
         "POST",
@@ -116,6 +124,7 @@ ROUTES: tuple[Route, ...] = (
         SESSION,
         gateway_routes.reconnect,
         "Checks the session now and reopens it if it is lost.",
+        response=KeeperStatus,
     ),
     _keyed(
         "POST",
@@ -132,6 +141,7 @@ ROUTES: tuple[Route, ...] = (
         gateway_routes.logout,
         "Ends the login at IBKR; only a person or IBeam can make a new one.",
         (SessionUnavailable, GatewayProtocolError),
+        response=KeeperStatus,
     ),
     Route(
         # whoever may read may give a page a token that reads: hence READ, and the handler compares the scopes

@@ -14,6 +14,7 @@ from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import READ_ONLY
 from tests.conftest import Open
 from tests.harness import READING, House
+from tools.status_fields import members
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 KEYED = [route for route in ROUTES if route.auth is not Auth.OPEN]
@@ -23,6 +24,11 @@ CHANGING = [route for route in ROUTES if route.effect not in READ_ONLY]
 def name_of(route: Route) -> str:
     """How a row is called in the output of the tests."""
     return f"{route.method} {route.path}"
+
+
+def top_level_members(response: type) -> list[str]:
+    """The names that the JSON of a response begins with."""
+    return [member.name for member in members(response) if not set(".[") & set(member.name)]
 
 
 def test_each_route_stands_there_once() -> None:
@@ -98,3 +104,23 @@ async def test_other_methods_are_told_the_right_ones(house: House, route: Route)
         for method in sorted(set(METHODS) - set(route.methods)):
             reply = await house.request(method, path)
             assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("route", [route for route in KEYED if not route.endless], ids=name_of)
+async def test_a_token_opens_what_the_row_says(house: House, route: Route) -> None:
+    """Its scope is that of the full key, so that only the way in decides."""
+    token = (await house.post("/auth/token", {"scope": "trade"})).json["token"]
+
+    reply = await house.request(route.method, route.path, key=None, headers={"Authorization": f"Bearer {token}"})
+
+    assert reply.code != "invalid_key"
+    assert (reply.code == "insufficient_scope") is (route.auth is Auth.KEY)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.response is not None], ids=name_of)
+async def test_a_response_has_the_members_of_its_class(house: House, route: Route) -> None:
+    """The documentation is written from the class."""
+    reply = await house.request(route.method, route.path)
+
+    assert route.response is not None
+    assert (reply.status, list(reply.json)) == (200, top_level_members(route.response))
