@@ -106,6 +106,20 @@ async def test_other_methods_are_told_the_right_ones(house: House, route: Route)
             assert (reply.status, reply.headers["Allow"]) == (405, allowed)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/orders/"), ("GET", "/gateway/status/"), ("POST", "/gateway/pause/")]
+)
+async def test_a_slash_behind_a_keyed_route_changes_nothing(house: House, method: str, path: str) -> None:
+    """Some HTTP libraries write it."""
+    assert (await house.request(method, path)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/health/", "/livez/", "/readyz/", "/gateway/auth-status/"])
+async def test_an_open_route_does_not_answer_with_a_slash_behind_it(house: House, path: str) -> None:
+    """Not even to a key: a monitor that is set up wrongly is to be noticed at once."""
+    assert (await house.get(path)).status == 405
+
+
 @pytest.mark.parametrize("route", [route for route in KEYED if not route.endless], ids=name_of)
 async def test_a_token_opens_what_the_row_says(house: House, route: Route) -> None:
     """Its scope is that of the full key, so that only the way in decides."""
