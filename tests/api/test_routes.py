@@ -114,6 +114,16 @@ async def test_a_slash_behind_a_keyed_route_changes_nothing(house: House, method
     assert (await house.request(method, path)).status == 200
 
 
+@pytest.mark.parametrize("path", ["/gateway/pause", "/auth/token/", "/iserver/account/DU1234567/orders"])
+async def test_a_body_is_not_asked_for_before_the_key_was_seen(house: House, path: str) -> None:
+    """`100 Continue` would invite a stranger to send it; the answer of the key comes first, on every route."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nExpect: 100-continue\r\n"
+
+    reply = await house.raw(f"{head}Content-Length: 2\r\n\r\n".encode())
+
+    assert reply.startswith(b"HTTP/1.1 401 ")
+
+
 @pytest.mark.parametrize("path", ["/health/", "/livez/", "/readyz/", "/gateway/auth-status/"])
 async def test_an_open_route_does_not_answer_with_a_slash_behind_it(house: House, path: str) -> None:
     """Not even to a key: a monitor that is set up wrongly is to be noticed at once."""
