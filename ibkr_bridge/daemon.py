@@ -21,6 +21,7 @@ from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.registry import MAIN, ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
     BUS,
@@ -28,7 +29,6 @@ from ibkr_bridge.server.app_keys import (
     DRAIN,
     KEYRING,
     LOOP_MONITOR,
-    MAIN_PROFILE,
     OWN_ROUTES,
     PROFILES,
     REDACTOR,
@@ -130,7 +130,7 @@ class Bridge:
 
     async def _build(self) -> None:
         self._prepare_state_dir()
-        self._profile = build_profile(MAIN_PROFILE, self.settings, self.clock, self.bus, self.redactor, self._options)
+        self._profile = build_profile(MAIN, self.settings, self.clock, self.bus, self.redactor, self._options)
         self.keys.subscribe(self._profile.streaming.hub.close_invalid)
         self._service = ServiceStatus(self._env, self._profile.keeper, self.loop_monitor)
         self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
@@ -140,7 +140,7 @@ class Bridge:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
-        app[PROFILES], app[OWN_ROUTES] = {MAIN_PROFILE: self.profile}, own_routes()
+        app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
         add_routes(app.router)

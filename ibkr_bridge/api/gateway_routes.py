@@ -6,12 +6,12 @@ from aiohttp import web
 
 from ibkr_bridge.errors import GatewayProtocolError, SessionUnavailable
 from ibkr_bridge.profiles.status import profile_status, to_json
-from ibkr_bridge.server.app_keys import CLOCK, DRAIN, MAIN_PROFILE, PROFILES, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, profile_of
 
 
 async def status(request: web.Request) -> web.Response:
     """Everything the bridge knows of itself and the session, account numbers masked."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     session = await profile.keeper.current()
     found = profile_status(profile, is_draining=request.app[DRAIN].is_draining, session=session)
     return web.json_response(found.as_json())
@@ -19,13 +19,13 @@ async def status(request: web.Request) -> web.Response:
 
 async def reconnect(request: web.Request) -> web.Response:
     """Look at the session now, and reopen it where it is lost, as the ration allows."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     return web.json_response(to_json(profile.keeper.status(await profile.keeper.reopen())))
 
 
 async def pause(request: web.Request) -> web.Response:
     """Stop new orders; cancels still pass."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     kept = profile.trading_pause.set(_principal_name(request), request.app[CLOCK].utc())
     return web.json_response(
         {"paused": True, "by": profile.trading_pause.by, "since": profile.trading_pause.since, "kept": kept}
@@ -34,7 +34,7 @@ async def pause(request: web.Request) -> web.Response:
 
 async def resume(request: web.Request) -> web.Response:
     """Let new orders through again."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     return web.json_response({"paused": False, "kept": profile.trading_pause.clear(_principal_name(request))})
 
 
@@ -47,7 +47,7 @@ def _principal_name(request: web.Request) -> str:
 
 async def logout(request: web.Request) -> web.Response:
     """End the login at IBKR; only a person or IBeam can make a new one."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     if not profile.keeper.session.has_login:
         raise SessionUnavailable("nobody is signed in", hint="there is nothing to log out from")
     if await profile.keeper.log_out() != 200:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ibkr_bridge.clock import utc_text
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.server.app_keys import DRAIN, LOOP_MONITOR, MAIN_PROFILE, PROFILES
+from ibkr_bridge.server.app_keys import DRAIN, LOOP_MONITOR, profile_of
 from ibkr_bridge.session.state_machine import Session, SessionState
 
 RUNNING_BODY = b'{"status":"ok","bridge":"running"}'
@@ -27,13 +27,13 @@ async def health(request: web.Request) -> web.Response:
 
 async def livez(request: web.Request) -> web.Response:
     """Whether the loops are alive and the event loop is on time; systemd and containers restart us where not."""
-    trouble = request.app[LOOP_MONITOR].problem() or request.app[PROFILES][MAIN_PROFILE].keeper.problem()
+    trouble = request.app[LOOP_MONITOR].problem() or profile_of(request).keeper.problem()
     return web.Response(status=503 if trouble else 200, text=trouble or "ok")
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether a brokerage call would work now."""
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     reason = _not_ready(request, profile, await profile.keeper.current())
     return web.Response(status=503 if reason else 200, text=reason or "ready")
 
@@ -52,7 +52,7 @@ def _not_ready(request: web.Request, profile: Profile, session: Session) -> str 
 
 async def auth_status(request: web.Request) -> web.Response:
     """Whether the brokerage session is open; never from a view older than five seconds."""
-    keeper = request.app[PROFILES][MAIN_PROFILE].keeper
+    keeper = profile_of(request).keeper
     session = await keeper.current()
     if session.state is SessionState.READY:
         return web.Response(text='{"authenticated": true}', content_type="application/json")

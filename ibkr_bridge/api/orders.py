@@ -11,7 +11,7 @@ from ibkr_bridge.errors import BadRequest, NotBridged
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 from ibkr_bridge.redaction import mask_account
-from ibkr_bridge.server.app_keys import MAIN_PROFILE, PROFILES, REDACTOR
+from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one answer
 PUBLIC_FACTS = (
@@ -34,14 +34,14 @@ PUBLIC_FACTS = (
 async def list_orders(request: web.Request) -> web.Response:
     """The orders of the last day and those that are open, the latest first."""
     state, most = _state_filter(request), _limit(request)
-    found = request.app[PROFILES][MAIN_PROFILE].orders.repository.index.newest_first()
+    found = profile_of(request).orders.repository.index.newest_first()
     chosen = (record for record in found if record.state is not None and state in (None, record.state))
     return web.json_response({"orders": [_row(request, record) for record in islice(chosen, most)]})
 
 
 async def get_order(request: web.Request) -> web.Response:
     """One order with all that happened to it, however old."""
-    repository = request.app[PROFILES][MAIN_PROFILE].orders.repository
+    repository = profile_of(request).orders.repository
     entries = [entry for _, entry, _ in await repository.journal.read_all(request.match_info["id"])]
     record = repository.index.find(request.match_info["id"]) or OrderRecord.from_entries(entries)
     if record is None or record.state is None:

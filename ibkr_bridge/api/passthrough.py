@@ -28,11 +28,10 @@ from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import (
     BUS,
     DRAIN,
-    MAIN_PROFILE,
     OWN_ROUTES,
-    PROFILES,
     REQUEST_CONTEXT,
     SETTINGS,
+    profile_of,
 )
 from ibkr_bridge.server.delivery import is_connected, unread_check
 from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
@@ -57,7 +56,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     )  # which says why there is none
     if request.method not in METHODS:
         raise MethodNotAllowed("the Gateway is not asked with this method", ", ".join(METHODS))
-    profile = request.app[PROFILES][MAIN_PROFILE]
+    profile = profile_of(request)
     from_keeper = SESSION_ROUTES.get(place.segments)
     if from_keeper is not None:
         return await from_keeper(request, profile)
@@ -186,8 +185,9 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
 
 def _publish_unknown_change(request: web.Request, context: CallContext, reason: str) -> None:
     if context.call.is_change and context.is_sent:
+        request_id = request[REQUEST_CONTEXT].request_id
         unknown = events.ChangeUnknown(
-            request[REQUEST_CONTEXT].request_id, request.method, context.endpoint.path, reason
+            *(request_id, request.method, context.endpoint.path, reason), profile=profile_of(request).name
         )
         request.app[BUS].publish(unknown)
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.errors import ShuttingDown
-from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYRING, MAIN_PROFILE, PROFILES, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYRING, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.streaming.hub import Hub
 
@@ -43,13 +43,13 @@ def check_not_ending(request: web.Request) -> None:
 
 def publish_opened(request: web.Request) -> None:
     """A stream begins."""
-    request.app[BUS].publish(events.StreamOpened(*_log_fields(request)))
+    request.app[BUS].publish(events.StreamOpened(*_log_fields(request), profile=profile_of(request).name))
 
 
 def publish_closed(request: web.Request, reason: str) -> None:
     """The bridge ends a stream: its caller learns it on the stream, the log here."""
     request[REQUEST_CONTEXT].code = reason
-    request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason))
+    request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason, profile=profile_of(request).name))
 
 
 def _log_fields(request: web.Request) -> tuple[str, str, str]:
@@ -76,7 +76,7 @@ async def closing(request: web.Request, reason: str, timeout_s: float) -> AsyncI
 
 def hub_of(request: web.Request) -> Hub:
     """Where streams are read."""
-    return request.app[PROFILES][MAIN_PROFILE].streaming.hub
+    return profile_of(request).streaming.hub
 
 
 def connection_of(request: web.Request) -> ClientConnection:

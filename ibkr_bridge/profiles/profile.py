@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -87,6 +86,3 @@ class Profile:
         self.upstream_state.save()
         await self.upstream.close()
         await self.orders.repository.close()
-
-
-Profiles = Mapping[str, Profile]

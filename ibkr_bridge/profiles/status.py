@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from ibkr_bridge.cache.cached_reads import CachedReads, CacheStatus
+from ibkr_bridge.cache.cached_reads import CacheStatus
 from ibkr_bridge.clock import utc_text
 from ibkr_bridge.limits.admission import BudgetStatus, SlotsStatus, WaitingStatus
 from ibkr_bridge.limits.penalty_box import PenaltyStatus
@@ -63,7 +63,7 @@ class ProfileStatus:
     waiting: WaitingStatus = field(metadata={"doc": "The calls that wait, by priority."})
     budget: BudgetStatus | None = field(metadata={"doc": "The limit of all calls together; null where there is none."})
     penalty: PenaltyStatus = field(metadata={"doc": "What IBKR refuses now."})
-    cache: CacheStatus | None = field(metadata={"doc": "The cache of reads; null where nothing is cached."})
+    cache: CacheStatus = field(metadata={"doc": "The cache of reads."})
     journal: JournalStatus = field(metadata={"doc": "The journal of orders."})
     stream: StreamStatus = field(metadata={"doc": "The feed from IBKR, and who reads it."})
 
@@ -81,7 +81,6 @@ def profile_status(profile: Profile, *, is_draining: bool, session: Session | No
         session: what `Keeper.current` returned, where that is fresher than what the keeper last saw.
     """
     admission = profile.admission.status(profile.upstream.abandoned)
-    reads = profile.cached_reads
     return ProfileStatus(
         session=profile.keeper.status(session),
         flags=_flags(profile, is_draining=is_draining),
@@ -90,7 +89,7 @@ def profile_status(profile: Profile, *, is_draining: bool, session: Session | No
         waiting=admission.waiting,
         budget=admission.budget,
         penalty=profile.penalty_box.status(),
-        cache=reads.status() if isinstance(reads, CachedReads) else None,
+        cache=profile.cached_reads.status(),
         journal=profile.orders.status(),
         stream=profile.streaming.status(),
     )

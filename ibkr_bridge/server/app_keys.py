@@ -7,7 +7,8 @@ from aiohttp import web
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.events import Bus
-from ibkr_bridge.profiles.profile import Profiles
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
@@ -16,7 +17,7 @@ from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.supervision import LoopMonitor
 
 SETTINGS = web.AppKey("settings", Settings)
-PROFILES = web.AppKey("lines", Profiles)
+PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)
 REDACTOR = web.AppKey("scrubber", Redactor)
@@ -25,4 +26,10 @@ LOOP_MONITOR = web.AppKey("pulse", LoopMonitor)
 DRAIN = web.AppKey("drain", Drain)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
 REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
-MAIN_PROFILE = "main"  # the name of the usual line
+
+
+def profile_of(request: web.Request) -> Profile:
+    """The profile that a request concerns: the one that its key belongs to. The open routes describe the main one."""
+    principal = request[REQUEST_CONTEXT].principal
+    profiles = request.app[PROFILES]
+    return profiles.main if principal is None else profiles.get(principal.profile)

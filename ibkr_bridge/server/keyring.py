@@ -18,6 +18,7 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.profiles.registry import MAIN
 from ibkr_bridge.server.tokens import (
     TokenClaims,
     TokenRequest,
@@ -38,6 +39,8 @@ class Principal:
     """Which key it is, whatever its name after a rotation; a digest's beginning, so that it tells nothing."""
     expires: datetime | None = None
     """Of a token: from then on it opens nothing. A key does not expire."""
+    profile: str = MAIN
+    """The profile that the key belongs to."""
     issuer_key: str = ""
     """Of a token: the owner of the full key at that time, as another full key ends it."""
 
@@ -134,7 +137,11 @@ class KeyRing:
 
     def _principal_of_token(self, claims: TokenClaims, asking: Principal) -> Principal:
         label, effects = TOKEN_SCOPES[claims.scope]
-        return Principal(label, effects & asking.effects, asking.owner, claims.expires, self._full)
+        return Principal(
+            *(label, effects & asking.effects, asking.owner, claims.expires),
+            profile=asking.profile,
+            issuer_key=self._full,
+        )
 
     def issue(self, principal: Principal, wanted: TokenRequest) -> tuple[str, TokenClaims]:
         """A token for somebody who has shown a key, and what it says.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -98,7 +98,4 @@ class StreamService:
             since=str(source.as_row["since"]),
             market_data_lines_of_calls=len(self.hub.upstream_subscriptions.line_usage),
             **self.hub.counts,
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+        )

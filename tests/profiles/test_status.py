@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.ibkr.catalogue import endpoint_of
-from ibkr_bridge.limits.admission_queue import Priority
+from ibkr_bridge.ibkr.endpoint import Priority
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.status import ProfileStatus, profile_status, to_json
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
@@ -79,11 +79,11 @@ async def test_the_json_of_a_running_bridge_has_the_documented_members(polite_ho
     assert [(name, value) for name, value in found if not has_type(value, DOCUMENTED[name])] == []
 
 
-async def test_without_cache_limits_and_pause_they_are_null(house: House) -> None:
+async def test_without_limits_and_pause_they_are_null(house: House) -> None:
     """A member is never missing."""
     told = (await house.get("/gateway/status")).json
 
-    assert {name for name, value in found_members(told) if value is None} >= {"cache", "budget", "paused"}
+    assert {name for name, value in found_members(told) if value is None} >= {"budget", "paused"}
     assert [name for name, value in found_members(told) if not has_type(value, DOCUMENTED[name])] == []
 
 
@@ -95,7 +95,6 @@ async def test_reads_that_needed_no_call_are_counted(polite_house: House) -> Non
 
     cache = status_of(polite_house).cache
 
-    assert cache is not None
     assert (cache.hits, cache.shared, cache.entries > 0, cache.bytes > 0) == (1, 1, True, True)
     assert cache.hit_rate == pytest.approx(2 / cache.lookups, abs=0.001)
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Self
 
 from ibkr_bridge.config.settings import Compete, Region
-from ibkr_bridge.events import Bus, Event, KeeperFailed, SessionChanged
+from ibkr_bridge.events import Bus, Event, KeeperFailed, ProfileBus, SessionChanged
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
@@ -46,7 +46,9 @@ class Watched:
         self.bus.subscribe(self.events_seen.append)
         self.client = GatewayClient(sim.url, CookieStore(None, self.bus, self.redactor, clock), PATIENCE, tls=False)
         policy = Policy(WATCH, compete, Region.AMERICA, ())
-        self.keeper = Keeper("main", GatewaySessionApi(asking or self.client), policy, clock, self.bus, self.redactor)
+        self.keeper = Keeper(
+            "main", GatewaySessionApi(asking or self.client), policy, clock, ProfileBus(self.bus, "main"), self.redactor
+        )
         self._keeping: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
