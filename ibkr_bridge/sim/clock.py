@@ -34,12 +34,17 @@ class WallClock(Protocol):
 
 
 class FastClock:
-    """The machine's own time, run `rate` times as fast."""
+    """Time that runs `rate` times as fast as the machine's.
 
-    def __init__(self, rate: float = 1.0) -> None:
+    Args:
+        rate: how fast.
+        start: the date and time at which it starts; the machine's own if left out.
+    """
+
+    def __init__(self, rate: float = 1.0, start: datetime | None = None) -> None:
         self._rate = rate
         self._began = time.monotonic()
-        self._day = datetime.now(UTC)
+        self._day = start or datetime.now(UTC)
 
     def now(self) -> float:
         """See `SimClock.now`."""

@@ -30,4 +30,4 @@ async def test_every_event_of_a_profile_carries_its_name(house: House) -> None:
     published = {event.event: getattr(event, "profile", None) for event in house.events_seen}
 
     assert published["trading.paused"] == published["limits.penalty_box_entered"] == MAIN
-    assert published["session.ready"] == published["feed.up"] == MAIN
+    assert published["session.ready"] == published["session.prepared"] == MAIN

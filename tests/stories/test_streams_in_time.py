@@ -9,7 +9,7 @@ import json
 import socket as sockets
 import struct
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ UPGRADE = (
 ).encode()
 
 
+NOON_IN_NEW_YORK = datetime(2026, 6, 17, 16, tzinfo=UTC)
+
+
 class Quick(FastClock):
     """The machine's time, run fast, for the bridge and the simulator alike."""
 
@@ -52,7 +55,7 @@ class Quick(FastClock):
 @contextlib.asynccontextmanager
 async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[House, Simulator]]:
     """A bridge and a simulator in a time that runs so fast."""
-    clock = Quick(rate)
+    clock = Quick(rate, NOON_IN_NEW_YORK)  # far from the midnight that ends every session
     async with (
         Simulator(clock=clock, **how) as sim,
         House(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as house,
