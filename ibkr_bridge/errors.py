@@ -5,7 +5,7 @@
     │                           host_not_allowed · origin_not_allowed           who or where the caller is
     ├── InvalidRequest          bad_path · bad_request · not_bridged ·
     │                           method_not_allowed · payload_too_large ·
-    │                           uri_too_long                                    what was sent
+    │                           uri_too_long · not_supported                    what was sent
     ├── Refused                 read_only · paper_only · account_not_allowed ·
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
@@ -125,6 +125,13 @@ class NotBridged(InvalidRequest):
 
     status, code = 404, "not_bridged"
     hint = "only /iserver, /portfolio and /marketdata are bridged; IBKR_BRIDGE_EXTRA_PREFIXES opens more"
+
+
+class NotSupported(InvalidRequest):
+    """IBKR has this endpoint, but not on the way by which this profile reaches IBKR."""
+
+    status, code = 501, "not_supported"
+    hint = "use a profile that reaches IBKR in another way, or another endpoint"
 
 
 class MethodNotAllowed(InvalidRequest):

@@ -18,6 +18,7 @@ STATUSES = {  # the design's table, as far as this version goes
     "bad_request": 400,
     "not_bridged": 404,
     "method_not_allowed": 405,
+    "not_supported": 501,
     "payload_too_large": 413,
     "uri_too_long": 414,
     "read_only": 403,

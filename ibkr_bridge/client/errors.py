@@ -113,7 +113,8 @@ class AccessDenied(BridgeRefused):
 
 
 class InvalidRequest(BridgeRefused):
-    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `method_not_allowed`, `payload_too_large`,
+    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `not_supported`, `method_not_allowed`,
+    `payload_too_large`,
     `uri_too_long`."""
 
 

@@ -42,12 +42,14 @@ class PenaltyBox:
     Args:
         path: where it is kept; None where there is no state directory.
         utc: the wall's time, since a restart must not shorten it.
+        box_s: how long the box lasts where IBKR does not say.
     """
 
-    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime], box_s: float = BOX_S) -> None:
         self._path = path
         self._bus = bus
         self._utc = utc
+        self._box_s = box_s
         self._rows: dict[str, float] = {}
         self._box = 0.0
 
@@ -116,7 +118,7 @@ class PenaltyBox:
     def enter(self, said: float | None = None) -> None:
         """It is the box."""
         was_open = not self.box_left_s
-        self._box = max(self._box, self._now() + min(said or BOX_S, MAX_RETRY_AFTER_S))
+        self._box = max(self._box, self._now() + min(said or self._box_s, MAX_RETRY_AFTER_S))
         if was_open:
             self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
         self._save()

@@ -60,7 +60,7 @@ def gateway_stages(
 ) -> tuple[Stage, ...]:
     """What happens to every call, outermost first; on the way back in reverse. `Dispatch` follows and sends."""
     return (
-        ComposeReads(upstream.traits.compositions),  # first, since each part takes the rest of the road by itself
+        ComposeReads(upstream.traits),  # first, since each part takes the rest of the road by itself
         guard,  # before anything is waited for: a refusal must be immediate
         session_gate,  # no cached response is given out while the session is down
         MarketDataGate(streaming.hub.upstream_subscriptions),
@@ -95,7 +95,7 @@ def build_profile(
         session_id=lambda: keeper.session_id(),  # noqa: PLW0108  # the keeper is built below
     )
     limits = options.limits or Limits.of(upstream.traits)
-    penalty_box = PenaltyBox(file("penalty"), bus, clock.utc)
+    penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits.penalty_s)
     persistent_windows = PersistentWindows(file("paces"), bus, clock.utc)
     admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits.prerequisites)
     cached_reads = options.cached_reads(clock)

@@ -7,12 +7,13 @@ road by itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, FetchCall, Response
 from ibkr_bridge.calls.parameters import check_list_sizes
 from ibkr_bridge.calls.stage import Proceed
+from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Composition
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders
@@ -29,18 +30,21 @@ class ComposeReads:
     """Makes responses of several calls.
 
     Args:
-        compositions: those that this upstream needs.
+        traits: which endpoints the upstream has, and which of its responses are made of several calls.
     """
 
-    def __init__(self, compositions: Set[Composition]) -> None:
-        self._composers = {each: composer for each, composer in COMPOSERS.items() if each in compositions}
+    def __init__(self, traits: UpstreamTraits) -> None:
+        self._traits = traits
+        self._composers = {each: composer for each, composer in COMPOSERS.items() if each in traits.compositions}
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         """See `Stage`.
 
         Raises:
+            NotSupported: the upstream does not have this endpoint.
             BadRequest: a list in the query or body is longer than IBKR takes, or a filter is unknown.
         """
+        self._traits.check_has(context.endpoint)
         check_list_sizes(context.endpoint, context.call)
         composition = context.endpoint.composition
         composer = self._composers.get(composition) if composition is not None else None
