@@ -175,6 +175,50 @@ def circle(graph: dict[str, set[str]]) -> str | None:
     return None
 
 
+INSIDE_ORDERS = (  # from the top; a part may import those below it, and itself
+    ("service",),
+    ("submission",),
+    ("questions",),
+    ("exchange",),
+    ("reconciliation", "replay", "serialization", "suppressed_questions"),
+    ("request", "response", "tickets"),
+    ("rules",),
+    ("journal",),
+)
+
+
+def test_imports_inside_orders_go_down_as_well() -> None:
+    """The journal knows no other part of `orders`, and the rules know no order in flight."""
+    depth = {part: number for number, parts in enumerate(INSIDE_ORDERS) for part in parts}
+    wrong = set()
+    for path in (PACKAGE / "orders").rglob("*.py"):
+        part = path.relative_to(PACKAGE / "orders").parts[0].removesuffix(".py")
+        names = {name.split(".")[2] for name in imported(path) if name.startswith("ibkr_bridge.orders.")}
+        wrong |= {(part, name) for name in names - {part} if depth[name] <= depth[part]}
+
+    assert wrong == set()
+
+
+def test_calls_know_only_what_ibkr_says_and_our_errors() -> None:
+    """They stand between everything that handles calls."""
+    known = {name for path in modules() if package_of(path) == "calls" for name in packages_imported(path)}
+
+    assert known <= {"ibkr", "errors", "redaction"}
+
+
+def test_tasks_outside_the_supervisor_say_what_they_outlive() -> None:
+    """A task that nobody waits for needs a reason beside it."""
+    tasks = {
+        line.strip()
+        for path in modules()
+        if path.name not in ("supervision.py", "daemon.py")
+        for line in path.read_text().splitlines()
+        if "asyncio.create_task(" in line
+    }
+
+    assert [line for line in tasks if "# outlives" not in line] == []
+
+
 BELOW_SERVER = {name for floor in FLOORS[4:] for name in floor}
 
 
