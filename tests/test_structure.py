@@ -53,7 +53,8 @@ PURE_MODULES = """
     client/content_encoding.py client/errors.py client/reply.py client/request.py client/responses.py
     config/value_types.py
     ibkr/bodies.py ibkr/catalogue.py ibkr/endpoint.py ibkr/json_spans.py
-    calls/body_scan.py calls/content_encoding.py calls/facts.py calls/header_policy.py calls/parameters.py
+    calls/body_scan.py calls/content_encoding.py calls/facts.py calls/header_policy.py calls/order_tickets.py
+    calls/parameters.py
     cache/response_cache.py
     limits/admission_queue.py limits/sliding_window.py
     orders/journal/index.py orders/journal/transitions.py

@@ -82,7 +82,6 @@ async def _forward(
     max_age = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
     body = await read_body(request)
     confirm = header_words(request, "X-Bridge-Confirm")
-    facts = facts_of_call(endpoint, segments, target.partition("?")[2], body, confirmations=confirm)
     call = Call(
         request.method,
         target,
@@ -90,6 +89,7 @@ async def _forward(
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
+    facts = facts_of_call(endpoint, segments, target.partition("?")[2], call.tickets, confirmations=confirm)
     drain = request.app[DRAIN]
     key = request_context.principal.label if request_context.principal else ""
     context = CallContext(

@@ -5,14 +5,13 @@ Every occurrence is found, at any depth, repeated names included: nobody knows w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from itertools import chain
 from urllib.parse import parse_qsl
 
 from ibkr_bridge import errors
+from ibkr_bridge.calls.order_tickets import OrderTickets
 
 ACCOUNT_KEYS = frozenset(
     {
@@ -48,16 +47,19 @@ class ScannedFields:
             self.answers.append(value)
 
 
-def scan_fields(query: str, body: bytes) -> ScannedFields:
+def scan_fields(query: str, tickets: OrderTickets) -> ScannedFields:
     """All that is found in a query and a body; an empty body mentions nothing.
 
     Raises:
         BadRequest: the body is not JSON.
     """
-    found = ScannedFields()
-    for name, value in chain(parse_qsl(query.replace(";", "&")), _name_value_pairs(body)):
-        found.add(name.lower(), value)
-    return found
+    if not tickets.is_json:
+        hint = "calls that change something need a JSON body, so that the rules can read it"
+        raise errors.BadRequest("the body is not JSON", hint=hint)
+    scanned = ScannedFields()
+    for name, value in chain(parse_qsl(query.replace(";", "&")), tickets.fields):
+        scanned.add(name.lower(), value)
+    return scanned
 
 
 def _parse_size(value: object) -> Decimal | None:
@@ -66,22 +68,3 @@ def _parse_size(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return size if size.is_finite() and size >= 0 else None
-
-
-def _name_value_pairs(body: bytes) -> Iterator[tuple[str, object]]:
-    """Every name and value of a JSON text, at any depth, repeated names included."""
-    pairs: list[tuple[str, object]] = []
-
-    def keep(members: list[tuple[str, object]]) -> dict[str, object]:
-        pairs.extend(members)
-        return dict(members)
-
-    if not body.strip():
-        return iter(())
-    try:
-        json.loads(body, object_pairs_hook=keep, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError) as exc:  # Decimal takes no exponent of twenty digits
-        raise errors.BadRequest(
-            "the body is not JSON", hint="calls that change something need a JSON body, so that the rules can read it"
-        ) from exc
-    return iter(pairs)

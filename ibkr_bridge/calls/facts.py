@@ -8,7 +8,7 @@ from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from ibkr_bridge.calls.body_scan import ScannedFields, scan_fields
-from ibkr_bridge.ibkr.bodies import parse_object
+from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.ibkr.catalogue import FA_GROUP, account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, OrderOperation
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
@@ -44,7 +44,7 @@ def facts_of_call(
     endpoint: Endpoint,
     segments: tuple[str, ...],
     query: str,
-    body: bytes,
+    tickets: OrderTickets,
     *,
     confirmations: frozenset[str] = frozenset(),
 ) -> RequestFacts:
@@ -61,7 +61,7 @@ def facts_of_call(
     """
     if endpoint.effect in NO_RULES:
         return RequestFacts(endpoint.effect, endpoint.operation)
-    found = scan_fields(query, body if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else b"")
+    found = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else OrderTickets())
     named = account_from_path(endpoint, segments)
     if named is not None:
         found.accounts.add(named)
@@ -70,7 +70,7 @@ def facts_of_call(
     return RequestFacts(
         *(endpoint.effect, endpoint.operation, frozenset(found.accounts), tuple(found.sizes)),
         may_concern_other_accounts=FA_GROUP in endpoint.segments or (_needs_account(endpoint) and not found.accounts),
-        is_declining=endpoint.operation is OrderOperation.REPLY and _is_declining(body, found),
+        is_declining=endpoint.operation is OrderOperation.REPLY and _is_declining(tickets, found),
         may_cancel_several=endpoint.operation is OrderOperation.CANCEL
         and not _names_one_order(endpoint, segments, query),
         confirmations=confirmations,
@@ -84,9 +84,9 @@ def _needs_account(endpoint: Endpoint) -> bool:
     )
 
 
-def _is_declining(body: bytes, found: ScannedFields) -> bool:
+def _is_declining(tickets: OrderTickets, found: ScannedFields) -> bool:
     """Whether a reply declines, whichever of several answers in it IBKR takes."""
-    return parse_object(body).get("confirmed") is False and all(answer is False for answer in found.answers)
+    return tickets.top.get("confirmed") is False and all(answer is False for answer in found.answers)
 
 
 def _names_one_order(endpoint: Endpoint, segments: tuple[str, ...], query: str) -> bool:

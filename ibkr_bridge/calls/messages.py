@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
+from ibkr_bridge.calls.order_tickets import OrderTickets, parse_order_tickets
 from ibkr_bridge.errors import GatewayTimeout
 from ibkr_bridge.ibkr.bodies import has_embedded_error
 
@@ -34,6 +36,11 @@ class Call:
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
     is_change: bool = False
+
+    @cached_property
+    def tickets(self) -> OrderTickets:
+        """The body of an order call, parsed once for all who read it."""
+        return parse_order_tickets(self.body)
 
 
 class BodyStream(Protocol):

@@ -36,10 +36,9 @@ def contract_ids(values: Iterable[object]) -> list[str]:
 
 def order_contract_ids(call: Call) -> list[str]:
     """The contract ids of an order's tickets."""
-    told = parse_object(call.body)
-    given = told.get("orders", [told])
-    tickets = given if isinstance(given, list) else []
-    return contract_ids(each.get("conid") for each in tickets if isinstance(each, dict))
+    listed = call.tickets.top.get("orders", [call.tickets.top])
+    tickets = listed if isinstance(listed, list) else []
+    return contract_ids(ticket.get("conid") for ticket in tickets if isinstance(ticket, dict))
 
 
 def check_list_sizes(endpoint: Endpoint, call: Call) -> None:

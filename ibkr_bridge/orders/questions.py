@@ -16,6 +16,7 @@ from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallerGone, FirstByteHook
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, Response, read_fully
+from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
 from ibkr_bridge.ibkr.catalogue import REPLY, api_path
 from ibkr_bridge.ibkr.endpoint import OrderOperation
@@ -27,7 +28,7 @@ from ibkr_bridge.orders.replay import join, stored_response
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_partial_reply, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock, PendingQuestion
-from ibkr_bridge.orders.tickets import unique_members
+from ibkr_bridge.orders.tickets import check_names
 
 LOCKED_DECLINE_WAIT_S = (
     1.0  # seconds; others wait for the line meanwhile, and IBKR forgets its question with the session anyhow
@@ -126,7 +127,7 @@ class Questions:
         return stored.as_response if stored is not None else stored_response(record)
 
     async def _send_reply(self, pending: PendingQuestion, record: OrderRecord, order_request: OrderRequest) -> Response:
-        declines = is_declining(order_request.call.body)
+        declines = is_declining(order_request.call.tickets)
         if pending.is_answered:
             raise OrderInProgress("another reply to this question is on its way", retry_after=1.0)
         pending.is_answered = True
@@ -271,18 +272,15 @@ def build_reply_call(reply_id: str, *, confirmed: bool) -> Call:
     return Call("POST", api_path((*REPLY, reply_id)), request_headers(JSON_HEADERS), body, is_change=True)
 
 
-def is_declining(body: bytes) -> bool:
+def is_declining(reply: OrderTickets) -> bool:
     """Whether a caller's reply says no.
 
     Raises:
         BadRequest: it says neither yes nor no, or both.
     """
-    try:
-        told = json.loads(body, object_pairs_hook=unique_members)
-    except (ValueError, RecursionError):
-        told = None
-    confirmed = told.get("confirmed") if isinstance(told, dict) else None
-    spelled = [name for name in told if name.lower() == "confirmed"] if isinstance(told, dict) else []
+    check_names(reply)
+    confirmed = reply.top.get("confirmed")
+    spelled = [name for name in reply.top if name.lower() == "confirmed"]
     if not isinstance(confirmed, bool) or len(spelled) > 1:
         raise BadRequest("the reply says neither yes nor no", hint='send {"confirmed": true} or {"confirmed": false}')
     return not confirmed

@@ -26,7 +26,7 @@ from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock
-from ibkr_bridge.orders.tickets import read_tickets, with_coids
+from ibkr_bridge.orders.tickets import with_coids
 
 LOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.PLACE: interpret_placement,
@@ -123,7 +123,9 @@ class OrderSubmitter:
             key,
         )
         record.has_own_identity = key is not None
-        record.match_criteria = match_criteria(order_request.operation, order_request.path_id, order_request.call.body)
+        record.match_criteria = match_criteria(
+            order_request.operation, order_request.path_id, order_request.call.tickets
+        )
         if order_request.operation is OrderOperation.MODIFY:
             record.match_criteria = {
                 **record.match_criteria,
@@ -140,12 +142,12 @@ class OrderSubmitter:
         if order_request.operation is not OrderOperation.PLACE:
             return order_request.call
         try:
-            found = with_coids(order_request.call.body, COID_PREFIX + record.id, add=self._add_names)
+            found = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_names)
         except BadRequest:
             await order_request.check_rules()  # what the rules say counts for more than how it is written
             raise
         record.coids, record.has_own_identity = found.names, record.has_own_identity or found.has_own_identity
-        tickets = [ticket.members for ticket in read_tickets(found.body)]
+        tickets = order_request.call.tickets.tickets
         if not found.names:
             record.match_criteria = similarity(tickets)
         elif len(tickets) == 1:

@@ -10,34 +10,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.ibkr.json_spans import Span, element_spans, member_spans
+from ibkr_bridge.ibkr.json_spans import element_spans, member_spans
 
 COID, PARENT_ID = "cOID", "parentId"
 MAX_COID_LENGTH = 64  # characters of a name; longer than any client makes them
 MAX_TICKETS = 50  # tickets of one bracket or group; IBKR's own have three or four
-NOT_COIDS = (float, bool, list, dict)  # nobody knows what IBKR would make of one
+NOT_COIDS = (Decimal, float, bool, list, dict)  # nobody knows what IBKR would make of one
 TICKETS_HINT = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """One ticket: its members, and where it stands in the caller's text."""
+    """One ticket, by its names."""
 
     members: Mapping[str, Any]
-    start: int
-    end: int
 
     @property
     def name(self) -> str:
-        """Its cOID, `""` where it has none."""
+        """Its cOID, `""` if it has none."""
         return _coid_of(self.members.get(COID))
 
     @property
     def parent(self) -> str:
-        """The cOID of its parent, `""` where it is no child."""
+        """The cOID of its parent, `""` if it is not a child."""
         return _coid_of(self.members.get(PARENT_ID))
 
 
@@ -56,19 +57,25 @@ class NamedPlacement:
     """Whether the caller gave one of them, be it as the name its children call their parent by."""
 
 
-def read_tickets(body: bytes) -> tuple[Ticket, ...]:
-    """The tickets of a placement: `{"orders": […]}`, a bare list, or a single one.
+def check_names(parsed: OrderTickets) -> None:
+    """Check that each name stands once in its object.
+
+    Raises:
+        BadRequest: one stands twice, so that nobody knows which of the two counts.
+    """
+    if parsed.has_repeated_names:
+        raise BadRequest("a name stands twice in the same object of the body", hint="give each member once")
+
+
+def check_tickets(parsed: OrderTickets) -> tuple[Ticket, ...]:
+    """The tickets of a placement.
 
     Raises:
         BadRequest: there are none, or a name stands twice in an object, so that nobody knows which of the two counts.
     """
-    try:
-        text = body.decode()
-        json.loads(text, object_pairs_hook=unique_members)
-        tickets = tuple(Ticket(_as_members(span.value), span.start, span.end) for span in _spans(text))
-    except (ValueError, RecursionError) as exc:
-        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT) from exc
-    if not tickets:
+    check_names(parsed)
+    tickets = tuple(map(Ticket, parsed.tickets))
+    if not tickets or not (parsed.top or parsed.fields):
         raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT)
     if len(tickets) > MAX_TICKETS:
         raise BadRequest(f"{len(tickets)} tickets at once", hint=f"send the {MAX_TICKETS} tickets of one group at most")
@@ -77,74 +84,63 @@ def read_tickets(body: bytes) -> tuple[Ticket, ...]:
     return tickets
 
 
-def _spans(text: str) -> list[Span]:
-    if text.lstrip()[:1] == "[":
-        return list(element_spans(text))
-    told = list(member_spans(text))
-    orders = next((span for span in told if span.name == "orders"), None)
-    if orders is not None:
-        return list(element_spans(text, orders.start))
-    start = len(text) - len(text.lstrip())
-    return [Span("", {span.name: span.value for span in told}, start, len(text.rstrip()))] if told else []
-
-
-def _as_members(value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("a ticket is an object")
-    return value
-
-
-def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For a JSON parser: an object in which each name stands once.
-
-    Raises:
-        BadRequest: one stands twice, so that nobody knows which of the two counts.
-    """
-    told = dict(pairs)
-    if len(told) != len(pairs):
-        raise BadRequest("a name stands twice in the same object of the body", hint="give each member once")
-    return told
-
-
-def with_coids(body: bytes, fresh: str, *, add: bool) -> NamedPlacement:
-    """A placement with names where they are missing and may be added.
+def with_coids(call: Call, fresh: str, *, add: bool) -> NamedPlacement:
+    """A placement with cOIDs where they are missing and may be added.
 
     Args:
-        fresh: a name nobody has; further ones are made of it.
+        fresh: a name that no order has; further ones are made of it.
         add: whether names may be added.
 
     Raises:
-        BadRequest: see `read_tickets`; or a name is too long, or given to two tickets.
+        BadRequest: see `check_tickets`; or a name is too long, or given to two tickets.
     """
-    tickets = read_tickets(body)
+    tickets = check_tickets(call.tickets)
     given = [ticket.name for ticket in tickets if ticket.name]
     if len(set(given)) != len(given) or any(len(name) > MAX_COID_LENGTH for name in given):
         raise BadRequest(f"each cOID has to be its own, of {MAX_COID_LENGTH} characters at most")
-    added = _coids_to_add(tickets, fresh) if add else []
-    text = body.decode()
-    for ticket, name in sorted(added, key=lambda each: -each[0].start):  # from behind: places before stay as they are
-        text = _insert_coid(text, ticket, name)
-    names = (*given, *(name for _, name in added))
-    return NamedPlacement(text.encode(), names, any(not name.startswith(fresh) for name in names))
+    added = _coids_to_add(tickets, fresh) if add else {}
+    names = (*given, *added.values())
+    return NamedPlacement(_insert_coids(call.body, added), names, any(not name.startswith(fresh) for name in names))
 
 
-def _coids_to_add(tickets: tuple[Ticket, ...], fresh: str) -> list[tuple[Ticket, str]]:
-    """The names to be added: none to a child, and to a lone parent the one its children call it by."""
-    heads = [ticket for ticket in tickets if not ticket.parent and not ticket.name]
-    known = {ticket.name for ticket in tickets}
-    called = {ticket.parent for ticket in tickets if ticket.parent and ticket.parent not in known}
+def _insert_coids(body: bytes, added: Mapping[int, str]) -> bytes:
+    """The body with names in some of its tickets; not another character of it changes."""
+    try:
+        text = body.decode()
+        places = _places(text)
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT) from exc
+    for number in sorted(added, reverse=True):  # from the end: the places before it stay as they are
+        start, end = places[number]
+        text = text[:start] + _with_coid(text[start:end], added[number]) + text[end:]
+    return text.encode()
+
+
+def _places(text: str) -> list[tuple[int, int]]:
+    """Where the tickets stand in the text."""
+    if text.lstrip()[:1] == "[":
+        return [(span.start, span.end) for span in element_spans(text)]
+    orders = next((span for span in member_spans(text) if span.name == "orders"), None)
+    if orders is not None:
+        return [(span.start, span.end) for span in element_spans(text, orders.start)]
+    return [(len(text) - len(text.lstrip()), len(text.rstrip()))]
+
+
+def _coids_to_add(tickets: tuple[Ticket, ...], fresh: str) -> dict[int, str]:
+    """The names to add, by number of the ticket: none to a child, and to a lone parent the one its children use."""
+    heads = [number for number, ticket in enumerate(tickets) if not ticket.parent and not ticket.name]
+    own = {ticket.name for ticket in tickets}
+    called = {ticket.parent for ticket in tickets if ticket.parent and ticket.parent not in own}
     if len(heads) == 1 and len(called) == 1:
-        return [(heads[0], called.pop())]
-    return [(head, fresh if number == 0 else f"{fresh}-{number + 1}") for number, head in enumerate(heads)]
+        return {heads[0]: called.pop()}
+    return {head: fresh if number == 0 else f"{fresh}-{number + 1}" for number, head in enumerate(heads)}
 
 
-def _insert_coid(text: str, ticket: Ticket, name: str) -> str:
-    """The text with a name in one of its tickets; an empty one that stands there gives way."""
-    inside = text[ticket.start : ticket.end]
-    empty = next((span for span in member_spans(inside) if span.name == COID), None)
+def _with_coid(text: str, name: str) -> str:
+    """The text of one ticket with a name; an empty one that stands there gives way."""
+    members = list(member_spans(text))
+    empty = next((span for span in members if span.name == COID), None)
     if empty is not None:
-        inside = inside[: empty.start] + json.dumps(name) + inside[empty.end :]
-    else:
-        more = "," if ticket.members else ""
-        inside = "{" + f"{json.dumps(COID)}:{json.dumps(name)}{more}" + inside[1:]
-    return text[: ticket.start] + inside + text[ticket.end :]
+        return text[: empty.start] + json.dumps(name) + text[empty.end :]
+    more = "," if members else ""
+    return "{" + f"{json.dumps(COID)}:{json.dumps(name)}{more}" + text[1:]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ibkr_bridge.ibkr.bodies import parse_object
+from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.reconciliation.ibkr_rows import (
@@ -31,9 +31,9 @@ CLOCK_TOLERANCE_S = 120.0  # seconds by which IBKR's clock and ours may
 SIMILARITY_MEMBERS = ("conid", "side")
 
 
-def match_criteria(kind: OrderOperation, subject: str, body: bytes) -> dict[str, Any]:
+def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) -> dict[str, Any]:
     """By what a call will be recognised that is no new order: the order it is about, and a change's figures."""
-    ticket = parse_object(body)
+    ticket = tickets.top
     if kind is OrderOperation.ANSWER:
         return {"order": str(ticket.get("orderId", ""))}
     if kind is OrderOperation.MODIFY:

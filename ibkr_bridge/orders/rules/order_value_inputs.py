@@ -53,7 +53,7 @@ async def estimate_order_values(
         account: the one the call's path names; without one nothing has a value, as nobody knows in which currency.
         now: the wall's time, seconds since 1970: IBKR says of a quote when it was renewed.
     """
-    tickets = tickets_in(context.call.body)
+    tickets = context.call.tickets.unambiguous
     conids = contract_ids(filter(None, map(contract_id_of, tickets)))
     if account is None or not conids or not all(_concerns_account(ticket, account) for ticket in tickets):
         return (None,) * len(tickets)
@@ -69,21 +69,6 @@ async def estimate_order_values(
     return tuple(
         estimate_value(ticket, facts.get(contract_id_of(ticket) or "", InstrumentFacts())) for ticket in tickets
     )
-
-
-def tickets_in(body: bytes) -> list[TicketMembers]:
-    """The tickets of an order call: `{"orders": […]}`, a bare list, or a single one; none where it is not plain."""
-    told = _parse_exact(body, unique_members)
-    given = told.get("orders", [told]) if isinstance(told, dict) else told
-    plain = isinstance(given, list) and all(isinstance(each, dict) for each in given)
-    return given if plain else []
-
-
-def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which no name stands twice: nobody knows which of the two IBKR takes."""
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name stands twice")
-    return dict(pairs)
 
 
 def _concerns_account(ticket: TicketMembers, account: str) -> bool:
@@ -178,9 +163,9 @@ def _rows_by_conid(rows: object) -> dict[str, JsonObject]:
     return {str(row.get("conid")): row for row in listed if isinstance(row, dict)}
 
 
-def _parse_exact(body: bytes, hook: Callable[[list[tuple[str, Any]]], dict[str, Any]] = dict) -> Any:
+def _parse_exact(body: bytes) -> Any:
     """A body as JSON, its numbers as they stand there; None where it is none."""
     try:
-        return json.loads(body, parse_float=Decimal, object_pairs_hook=hook)
+        return json.loads(body, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits
         return None

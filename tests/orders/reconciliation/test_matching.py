@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibkr_bridge.calls.order_tickets import OrderTickets, parse_order_tickets
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing, read_orders, read_trades
@@ -104,14 +105,16 @@ def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
     figures = {"price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}
     ticket = json.dumps({"conid": 1, "orderType": "LMT", **figures}).encode()
 
-    assert match_criteria(OrderOperation.MODIFY, "7", ticket) == {
+    assert match_criteria(OrderOperation.MODIFY, "7", parse_order_tickets(ticket)) == {
         "order": "7",
         "figures": {"price": "187.5", "quantity": "2", "tif": "GTC"},
         "type": "LMT",
     }
-    assert match_criteria(OrderOperation.CANCEL, "7", b"") == {"order": "7"}
-    assert match_criteria(OrderOperation.ANSWER, "notification", b'{"orderId": 9}') == {"order": "9"}
-    assert match_criteria(OrderOperation.PLACE, "orders", ticket) == {}
+    assert match_criteria(OrderOperation.CANCEL, "7", OrderTickets()) == {"order": "7"}
+    assert match_criteria(OrderOperation.ANSWER, "notification", parse_order_tickets(b'{"orderId": 9}')) == {
+        "order": "9"
+    }
+    assert match_criteria(OrderOperation.PLACE, "orders", parse_order_tickets(ticket)) == {}
 
 
 def test_a_list_tells_whether_it_is_whole() -> None:

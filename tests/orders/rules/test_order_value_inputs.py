@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import BridgeError, Busy, GatewayTimeout, RateLimited, SessionUnavailable
 from ibkr_bridge.orders.rules.order_value import Quote
-from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values, read_quote, tickets_in
+from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values, read_quote
 from tests.body_stream import FakeBodyStream
 from tests.quirks.scripted import Scripted, context_of, good
 
@@ -27,6 +28,11 @@ QUOTED = {"conid": 265598, "31": "1,189.50", "84": "1,189.40", "86": "1,190.00",
 QUOTED |= {"_updated": int(NOW * 1000) - 500}
 MARKET = {"conid": 265598, "orderType": "MKT", "side": "BUY", "quantity": 10}
 LIMIT = {**MARKET, "orderType": "LMT", "price": 1180.5}
+
+
+def unambiguous(body: bytes) -> list[Any]:
+    """The tickets whose value counts."""
+    return list(parse_order_tickets(body).unambiguous)
 
 
 def told(body: Any, status: int = 200) -> Response:
@@ -339,13 +345,13 @@ async def test_the_tickets_of_an_order(body: bytes, count: int) -> None:
     """A list, a list in an object, a single one; a name that stands twice makes it none."""
     call = Call("POST", "/v1/api/x", (), body, is_change=True)
 
-    assert len(tickets_in(body)) == count
+    assert len(unambiguous(body)) == count
     assert await estimate_order_values(context_of(gateway().send, call), ACCOUNT) == (None,) * count
 
 
 def test_numbers_of_a_ticket_stay_what_they_are() -> None:
     """No binary fraction in between."""
-    assert tickets_in(b'{"price":0.1,"quantity":10.00000000000000000000000000001}') == [
+    assert unambiguous(b'{"price":0.1,"quantity":10.00000000000000000000000000001}') == [
         {"price": Decimal("0.1"), "quantity": Decimal("10.00000000000000000000000000001")}
     ]
 
@@ -383,5 +389,5 @@ async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, 
         context_of(scripted.send, Call("POST", "/v1/api/x", (), body, is_change=True)), ACCOUNT, lambda: NOW
     )
 
-    assert len(values) == len(tickets_in(body))
+    assert len(values) == len(unambiguous(body))
     assert all(value is None or (value.is_finite() and value >= 0) for value in values)

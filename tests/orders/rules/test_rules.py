@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ibkr_bridge import errors
 from ibkr_bridge.calls.facts import RequestFacts, facts_of_call
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.ibkr.catalogue import CATALOGUE, decode_segments, match
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.rules.rules import RuleContext, first_refusal
@@ -54,7 +55,7 @@ def read(target: str, body: Any = b"", method: str = "POST", confirmed: frozense
     path, _, query = target.partition("?")
     segments = decode_segments(path)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return facts_of_call(match(method, segments), segments, query, raw, confirmations=confirmed)
+    return facts_of_call(match(method, segments), segments, query, parse_order_tickets(raw), confirmations=confirmed)
 
 
 def placed(quantity: Any = 1, account: str = PAPER, **ticket: Any) -> RequestFacts:
@@ -537,7 +538,7 @@ def test_paid_snapshots_pass_only_where_somebody_said_so(allowed: bool, code: st
 @given(st.sampled_from([endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.READ]), STANDINGS, st.binary())
 def test_reads_are_never_refused_by_these_rules(row: Any, rule_context: RuleContext, body: bytes) -> None:
     """A paused, read-only bridge still shows everything, and a what-if may have any body."""
-    facts = facts_of_call(row, row.segments, f"accountId={LIVE}", body)
+    facts = facts_of_call(row, row.segments, f"accountId={LIVE}", parse_order_tickets(body))
 
     assert first_refusal(facts, rule_context) is None
 
@@ -591,7 +592,7 @@ def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleConte
 def test_no_bytes_crash_the_reader(row: Any, query: str, body: bytes) -> None:
     """A call is read, or it is a bad request: never our own bug with somebody's money in it."""
     try:
-        facts = facts_of_call(row, row.segments, query, body)
+        facts = facts_of_call(row, row.segments, query, parse_order_tickets(body))
     except errors.BadRequest:
         assert row.effect in (Effect.CHANGE, Effect.TRADE)
     else:

@@ -1,0 +1,63 @@
+"""The body of an order call, parsed once: its tickets, and every member at any depth. Pure.
+
+The rules, the value limit, the quirks, the journal and the reconciliation read the same value, so that none of them
+sees another order than the others do. Numbers are `Decimal`, exactly as they were written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+Members = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OrderTickets:
+    """What stands in the body of an order call."""
+
+    tickets: tuple[Members, ...] = ()
+    """The tickets of `{"orders": […]}`, of a bare list, or a single one; none if the body has another form."""
+    top: Members = field(default_factory=dict)
+    """The members of the body itself, if it is an object."""
+    fields: tuple[tuple[str, object], ...] = ()
+    """Every member at any depth, repeated names included: nobody knows which of two IBKR takes."""
+    has_repeated_names: bool = False
+    """Whether a name stands twice in one object."""
+    is_json: bool = True
+
+    @property
+    def unambiguous(self) -> tuple[Members, ...]:
+        """The tickets, or none if a name stands twice: nobody knows which of the two IBKR takes."""
+        return () if self.has_repeated_names else self.tickets
+
+
+def parse_order_tickets(body: bytes) -> OrderTickets:
+    """Parse the body of an order call; one that is not JSON is told by `is_json`, an empty one has nothing in it."""
+    fields: list[tuple[str, object]] = []
+    repeated: list[bool] = []
+
+    def collect(members: list[tuple[str, object]]) -> dict[str, object]:
+        fields.extend(members)
+        parsed = dict(members)
+        repeated.append(len(parsed) < len(members))
+        return parsed
+
+    if not body.strip():
+        return OrderTickets()
+    try:
+        parsed = json.loads(body, object_pairs_hook=collect, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits
+        return OrderTickets(is_json=False)
+    top = parsed if isinstance(parsed, dict) else {}
+    return OrderTickets(_tickets_of(parsed), top, tuple(fields), any(repeated))
+
+
+def _tickets_of(parsed: object) -> tuple[Members, ...]:
+    if isinstance(parsed, dict):
+        parsed = parsed.get("orders", [parsed])
+    is_plain = isinstance(parsed, list) and all(isinstance(each, dict) for each in parsed)
+    return tuple(parsed) if isinstance(parsed, list) and is_plain else ()

@@ -1,0 +1,71 @@
+"""The body of an order call, parsed once for everybody who reads it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
+
+
+@pytest.mark.parametrize(
+    ("body", "conids"),
+    [
+        (b'{"orders":[{"conid":1},{"conid":2}]}', [1, 2]),
+        (b'[{"conid":1}]', [1]),
+        (b'{"conid":1}', [1]),
+        (b'{"orders":[{"conid":1},null]}', []),
+        (b'{"orders":{}}', []),
+        (b"7", []),
+        (b"", []),
+        (b"nonsense", []),
+        (b"\xff\xfe\x00", []),
+    ],
+)
+def test_every_form_of_a_placement_is_read(body: bytes, conids: list[int]) -> None:
+    """IBKR's own pages show three forms; anything else has no tickets."""
+    assert [ticket["conid"] for ticket in parse_order_tickets(body).tickets] == conids
+
+
+def test_numbers_stay_what_they_are() -> None:
+    """A price must not become a binary fraction on its way to a limit."""
+    (ticket,) = parse_order_tickets(b'{"price":0.1,"quantity":10.00000000000000000000000000001}').tickets
+
+    assert ticket == {"price": Decimal("0.1"), "quantity": Decimal("10.00000000000000000000000000001")}
+
+
+def test_a_repeated_name_is_seen_at_any_depth() -> None:
+    """Nobody knows which of the two IBKR takes, so both are shown to the rules and neither has a value."""
+    parsed = parse_order_tickets(b'{"orders":[{"quantity":1,"quantity":900}]}')
+
+    assert (parsed.has_repeated_names, parsed.unambiguous) == (True, ())
+    assert [value for name, value in parsed.fields if name == "quantity"] == [1, 900]
+
+
+def test_a_body_that_is_not_json_says_so() -> None:
+    """The rules refuse it, since they cannot see into it; an empty body is no such case."""
+    assert [parse_order_tickets(body).is_json for body in (b"{", b"[" * 100_000, b"", b" \n")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_call_parses_its_body_once() -> None:
+    """All readers of one call see the same value."""
+    call = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b'{"orders":[{"conid":1}]}')
+
+    assert call.tickets is call.tickets
+
+
+@given(st.binary())
+def test_no_body_raises(body: bytes) -> None:
+    """Whatever a caller sends."""
+    parsed = parse_order_tickets(body)
+
+    assert parsed.is_json or not parsed.tickets
