@@ -102,7 +102,7 @@ class GatewayClient:
             if call.is_change or not exc.before_response or self._closed:
                 raise self._connection_lost_error(on_released) from exc
         try:
-            second = self._exchange(on_released, max(0.0, deadline - loop.time()))
+            second = self._exchange(on_released, max(0.0, deadline - loop.time()), on_late_response)
             return await second.run(call, before_sending)
         except ConnectionLost as exc:
             raise self._connection_lost_error(on_released) from exc
