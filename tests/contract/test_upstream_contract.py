@@ -1,0 +1,458 @@
+"""What every upstream promises (`calls/upstream_port.py`), run against each kind of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ibkr_bridge.calls.messages import Call, Response, discard
+from ibkr_bridge.errors import GatewayError, GatewayProtocolError, GatewayTimeout, TradingPaused
+from ibkr_bridge.ibkr.catalogue import CATALOGUE
+from ibkr_bridge.ibkr.endpoint import Composition, Prerequisite
+from tests.contract.upstreams import BEGINNING, REST, SCENES, Act, Scene
+from tests.harness import within
+
+SHORT = 0.05  # seconds of patience for a silence that is meant
+READ = Call("GET", "/v1/api/read")
+CHANGE = Call("POST", "/v1/api/change", body=b"{}", is_change=True)
+
+
+@pytest.fixture(params=sorted(SCENES))
+async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    """Each kind of upstream in turn."""
+    async with SCENES[request.param]() as opened:
+        yield opened
+
+
+class Noted:
+    """The callbacks of one call, which note what happens in what order."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.steps: list[str] = []
+        self.late: list[Response] = []
+        self._changed = asyncio.Event()
+
+    def note(self, step: str) -> None:
+        """Something happened."""
+        self.steps.append(step)
+        self._changed.set()
+
+    def check(self) -> None:
+        """A precondition that holds."""
+        self.note("check")
+
+    async def write(self) -> None:
+        """What is awaited before the first byte."""
+        self.note("write")
+
+    def hear(self, response: Response) -> None:
+        """A response that came late."""
+        self.late.append(response)
+        self.note("late")
+
+    async def send(self, call: Call = READ, timeout_s: float | None = None) -> Response:
+        """Send a call with all callbacks."""
+        return await self.scene.upstream.send(
+            call,
+            timeout_s=timeout_s,
+            preconditions=(self.check,),
+            before_first_byte=self.write,
+            on_sent=lambda: self.note("sent"),
+            on_released=lambda: self.note("released"),
+            on_late_response=self.hear,
+        )
+
+    async def until(self, step: str) -> None:
+        """Wait until something has happened."""
+        async with asyncio.timeout(10.0):
+            while step not in self.steps:
+                self._changed.clear()
+                await self._changed.wait()
+
+    @property
+    def released(self) -> int:
+        """How often it was said that the upstream no longer works on the call."""
+        return self.steps.count("released")
+
+
+@pytest.fixture
+def noted(scene: Scene) -> Noted:
+    """The callbacks of a call."""
+    return Noted(scene)
+
+
+async def turns() -> None:
+    """Let everything that is due happen."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# -- before the first byte
+
+
+@pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
+async def test_everything_is_checked_before_the_entry_and_once_more_after_it(noted: Noted, call: Call) -> None:
+    """The disk takes time, in which what was true can become false."""
+    response = await noted.send(call)
+
+    assert (response.status, response.body) == (200, b"{}")
+    assert noted.steps == ["check", "write", "check", "sent", "released"]
+
+
+async def test_without_an_entry_everything_is_checked_once_and_in_order(scene: Scene) -> None:
+    """The outermost stage appends first, and its refusal is the one that is told."""
+    steps: list[str] = []
+
+    await scene.upstream.send(READ, preconditions=(lambda: steps.append("first"), lambda: steps.append("second")))
+
+    assert steps == ["first", "second"]
+
+
+@pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
+@pytest.mark.parametrize("refusing_check", [1, 2])
+async def test_the_first_check_that_refuses_stops_the_call(
+    scene: Scene, noted: Noted, call: Call, refusing_check: int
+) -> None:
+    """Nothing leaves, and the checks behind it are not asked."""
+    asked = 0
+
+    def refuse() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == refusing_check:
+            raise TradingPaused("paused")
+
+    with pytest.raises(TradingPaused):
+        await scene.upstream.send(
+            call,
+            preconditions=(refuse, noted.check),
+            before_first_byte=noted.write,
+            on_sent=lambda: noted.note("sent"),
+            on_released=lambda: noted.note("released"),
+        )
+    await scene.settle()
+
+    assert noted.steps == (["released"] if refusing_check == 1 else ["check", "write", "released"])
+    assert scene.arrived == []
+
+
+@pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
+async def test_an_entry_that_cannot_be_written_stops_the_call(scene: Scene, noted: Noted, call: Call) -> None:
+    """No order leaves that the journal does not know."""
+
+    async def fail() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        await scene.upstream.send(
+            call,
+            before_first_byte=fail,
+            on_sent=lambda: noted.note("sent"),
+            on_released=lambda: noted.note("released"),
+        )
+    await scene.settle()
+
+    assert (noted.steps, scene.arrived) == (["released"], [])
+
+
+async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(scene: Scene, noted: Noted) -> None:
+    """Its slot is free, and it is no ghost."""
+    writing = asyncio.Event()
+
+    async def write_for_ever() -> None:
+        writing.set()
+        await asyncio.get_running_loop().create_future()
+
+    task = asyncio.create_task(
+        scene.upstream.send(
+            CHANGE,
+            before_first_byte=write_for_ever,
+            on_sent=lambda: noted.note("sent"),
+            on_released=lambda: noted.note("released"),
+        )
+    )
+    await within(writing.wait())
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await scene.settle()
+    assert (noted.steps, scene.arrived, scene.upstream.abandoned) == (["released"], [], 0)
+
+
+# -- the first byte
+
+
+async def test_nothing_happens_between_the_last_check_and_on_sent(scene: Scene) -> None:
+    """A turn of the loop between them is a moment in which the check can become wrong."""
+    turned: list[bool] = []
+    seen: list[list[bool]] = []
+
+    def check() -> None:
+        asyncio.get_running_loop().call_soon(turned.append, True)
+
+    await scene.upstream.send(CHANGE, preconditions=(check,), on_sent=lambda: seen.append(list(turned)))
+
+    assert seen == [[]]
+
+
+async def test_a_call_that_is_cancelled_in_on_sent_has_left(scene: Scene, noted: Noted) -> None:
+    """Nothing is awaited between `on_sent` and the first byte, so what is noted as sent is sent."""
+    scene.plan = [Act.HOLD]
+
+    def cancel() -> None:
+        task.cancel()
+
+    task = asyncio.create_task(scene.upstream.send(CHANGE, on_sent=cancel, on_released=lambda: noted.note("released")))
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await scene.until_arrived(1)
+
+    assert (scene.arrived, noted.released) == ([CHANGE.target], 1)
+
+
+# -- the end of a call
+
+
+async def test_a_call_is_released_once_when_its_response_is_whole(scene: Scene, noted: Noted) -> None:
+    """The slot is free as soon as the far side is done, and only then."""
+    scene.plan = [Act.HOLD]
+    task = asyncio.create_task(noted.send())
+    await scene.until_arrived(1)
+    assert noted.released == 0
+
+    scene.let.set()
+    await within(task)
+    await turns()
+
+    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+
+
+@pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
+async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(scene: Scene, noted: Noted, call: Call) -> None:
+    """The far side still works on it, so its slot is still taken; what comes late is the best evidence there is."""
+    scene.plan = [Act.HOLD]
+
+    with pytest.raises(GatewayTimeout):
+        await noted.send(call, SHORT)
+    assert (noted.released, scene.upstream.abandoned, scene.arrived) == (0, 1, [call.target])
+    scene.let.set()
+    await noted.until("released")
+    await turns()
+
+    assert [response.body for response in noted.late] == [b"{}"]
+    assert (noted.released, scene.upstream.abandoned, scene.arrived) == (1, 0, [call.target])
+
+
+async def test_a_late_response_is_told_before_the_slot_is_free(scene: Scene, noted: Noted) -> None:
+    """Whoever takes the slot must already know what became of the order before."""
+    scene.plan = [Act.HOLD]
+    with pytest.raises(GatewayTimeout):
+        await noted.send(CHANGE, SHORT)
+
+    scene.let.set()
+    await noted.until("released")
+
+    assert noted.steps[-2:] == ["late", "released"]
+
+
+async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene, noted: Noted) -> None:
+    """Its caller has gone; nobody hears its response."""
+    scene.plan = [Act.HOLD]
+    task = asyncio.create_task(noted.send())
+    await scene.until_arrived(1)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    scene.let.set()
+    await turns()
+
+    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+
+
+async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene, noted: Noted) -> None:
+    """Until then the far side is at work on it."""
+    scene.plan = [Act.LARGE]
+    response = await within(noted.send())
+    assert response.body_stream is not None
+    assert noted.released == 0
+    scene.let.set()
+
+    read = [chunk async for chunk in response.body_stream.chunks()]
+    response.body_stream.close()
+    response.body_stream.close()
+    await noted.until("released")
+
+    assert response.body + b"".join(read) == BEGINNING + REST
+    assert (noted.released, scene.upstream.abandoned) == (1, 0)
+
+
+async def test_a_large_body_that_nobody_reads_holds_its_slot_until_it_has_come(scene: Scene, noted: Noted) -> None:
+    """It was let go of, and yet the far side goes on sending."""
+    scene.plan = [Act.LARGE]
+    response = await within(noted.send())
+
+    discard(response)
+    discard(response)
+    await turns()
+    assert (noted.released, scene.upstream.abandoned) == (0, 1)
+    scene.let.set()
+    await noted.until("released")
+    await turns()
+
+    assert (noted.released, scene.upstream.abandoned) == (1, 0)
+
+
+# -- sending twice
+
+
+async def test_a_change_whose_connection_breaks_off_is_sent_once(scene: Scene, noted: Noted) -> None:
+    """It may have been carried out: sent again it could be a second order."""
+    scene.plan = [Act.BREAK_OFF, Act.ANSWER]
+
+    with pytest.raises(GatewayProtocolError):
+        await noted.send(CHANGE)
+
+    assert (scene.arrived, noted.released) == ([CHANGE.target], 1)
+
+
+async def test_a_read_whose_connection_breaks_off_is_sent_again(scene: Scene, noted: Noted) -> None:
+    """A kept connection can be closing just then; the second sending is checked as the first was."""
+    scene.plan = [Act.BREAK_OFF, Act.ANSWER]
+
+    response = await noted.send()
+
+    assert (response.body, scene.arrived, noted.released) == (b"{}", [READ.target] * 2, 1)
+    assert noted.steps.count("check") == 4
+    assert noted.steps.count("sent") == 2
+
+
+async def test_a_read_is_sent_no_more_than_twice(scene: Scene, noted: Noted) -> None:
+    """A far side that always breaks off is not asked for ever."""
+    scene.plan = [Act.BREAK_OFF]
+
+    with pytest.raises(GatewayProtocolError):
+        await noted.send()
+
+    assert (scene.arrived, noted.released) == ([READ.target] * 2, 1)
+
+
+async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene, noted: Noted) -> None:
+    """IBKR's limits may have no room for it; the refusal is what the caller is told."""
+    scene.plan, checks = [Act.BREAK_OFF, Act.ANSWER], 0
+
+    def allow_once() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 1:
+            raise TradingPaused("paused")
+
+    with pytest.raises(TradingPaused):
+        await scene.upstream.send(READ, preconditions=(allow_once,), on_released=lambda: noted.note("released"))
+
+    assert (scene.arrived, noted.released) == ([READ.target], 1)
+
+
+async def test_the_second_sending_of_a_read_can_be_late_too(scene: Scene, noted: Noted) -> None:
+    """Whoever wants late responses is told it, whichever sending it belongs to."""
+    scene.plan = [Act.BREAK_OFF, Act.HOLD]
+
+    with pytest.raises(GatewayTimeout):
+        await noted.send(READ, 2 * SHORT)
+    scene.let.set()
+    await noted.until("released")
+
+    assert ([response.body for response in noted.late], noted.released) == ([b"{}"], 1)
+
+
+# -- traits, streams, close
+
+
+async def test_traits_leave_room_for_reads_and_orders(scene: Scene) -> None:
+    """Slots for orders that no read may take must not be all slots, and no share is larger than the whole."""
+    traits = scene.upstream.traits
+
+    assert traits.name
+    assert traits.slots is None or 0 <= traits.slots_for_orders < traits.slots
+    limits = [limit for limit in (traits.total, *traits.by_priority.values()) if limit is not None]
+    assert all(limit.calls > 0 and limit.period_s > 0 and limit.source for limit in limits)
+    assert traits.total is None or all(
+        limit.calls / limit.period_s <= traits.total.calls / traits.total.period_s
+        for limit in traits.by_priority.values()
+    )
+    assert traits.abandoned_for_s > 0
+    assert traits.penalty_s > 0
+    assert traits.prerequisites <= frozenset(Prerequisite)
+    assert traits.compositions <= frozenset(Composition)
+
+
+async def test_what_an_upstream_lacks_is_an_endpoint_with_a_reason(scene: Scene) -> None:
+    """A path that is misspelled would hide nothing."""
+    traits = scene.upstream.traits
+    paths = {endpoint.path for endpoint in CATALOGUE}
+
+    assert set(traits.missing) <= paths
+    assert all(traits.missing.values())
+    assert {endpoint.path for endpoint in CATALOGUE if not traits.has(endpoint)} == set(traits.missing)
+    assert all(traits.limit(endpoint) is endpoint.rate_limit for endpoint in CATALOGUE)
+
+
+async def test_a_stream_tells_messages_and_then_its_end(scene: Scene) -> None:
+    """The end is None, whoever ended it: the feed opens another one."""
+    async with scene.upstream.open_stream() as socket:
+        first = await within(socket.receive())
+        await socket.send("tic")
+        scene.let.set()
+        last = await within(socket.receive())
+
+    assert (first, last) == (b"hello", None)
+
+
+async def test_a_stream_that_is_refused_is_an_error_of_the_gateway(scene: Scene) -> None:
+    """The feed knows these errors, and tries again."""
+    scene.plan = [Act.REFUSE]
+
+    with pytest.raises(GatewayError):
+        async with scene.upstream.open_stream():
+            pass
+
+
+async def test_closing_twice_does_no_harm_and_nothing_is_sent_after_it(scene: Scene, noted: Noted) -> None:
+    """The bridge ends in several ways, some of them at once."""
+    await scene.upstream.close()
+    await scene.upstream.close()
+
+    with pytest.raises(GatewayError):
+        await noted.send()
+
+    assert (scene.arrived, noted.steps) == ([], ["released"])
+
+
+async def test_closing_releases_ghosts(scene: Scene, noted: Noted) -> None:
+    """Nobody waits for them any more, and whoever counts slots ends with none."""
+    scene.plan = [Act.HOLD]
+    with pytest.raises(GatewayTimeout):
+        await noted.send(CHANGE, SHORT)
+
+    await scene.upstream.close()
+    await turns()
+
+    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+
+
+async def test_closing_ends_a_call_on_its_way(scene: Scene, noted: Noted) -> None:
+    """Its caller is told, and it is not sent once more."""
+    scene.plan = [Act.HOLD]
+    task = asyncio.create_task(noted.send())
+    await scene.until_arrived(1)
+
+    await scene.upstream.close()
+
+    with pytest.raises(GatewayError):
+        await within(task)
+    assert (scene.arrived, noted.released) == ([READ.target], 1)

@@ -1,0 +1,367 @@
+"""Every kind of upstream behind one face, for the contract of `calls/upstream_port.py`.
+
+A `Scene` is an upstream and its far side, which does what a test's plan says. A new kind of upstream needs a
+scene here, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from enum import Enum
+from typing import Protocol
+
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response, call_once, noop
+from ibkr_bridge.calls.upstream_port import BeforeSending, StreamSocket, Upstream, UpstreamTraits
+from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.errors import GatewayProtocolError, GatewayTimeout, GatewayUnreachable
+from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.endpoint import Priority, RateLimit
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from tests.harness import PATIENCE
+from tests.upstream.gateway.scripted_gateway import OK, Heard, Stage, Voice
+
+BEGINNING, REST = b"a" * 300_000, b"b" * 300_000
+WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
+
+
+class Act(Enum):
+    """What the far side does with one call."""
+
+    ANSWER = "answers {} at once"
+    HOLD = "answers {} when the test lets it"
+    BREAK_OFF = "ends the connection without a byte"
+    LARGE = "answers the beginning of a large body, and the rest when the test lets it"
+    REFUSE = "answers with a status of 500"
+
+
+class Scene(Protocol):
+    """An upstream and its far side."""
+
+    upstream: Upstream
+    plan: list[Act]
+    """What is done with each call that arrives; the last one again and again."""
+    let: asyncio.Event
+    """Lets the far side go on."""
+
+    @property
+    def arrived(self) -> list[str]:
+        """The targets of the calls that arrived, in order."""
+        ...
+
+    async def until_arrived(self, count: int) -> None:
+        """Wait until so many calls have arrived."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait until whatever was sent has arrived, where every connection is known to be ended."""
+        ...
+
+
+def next_act(plan: list[Act]) -> Act:
+    """What is done with the next call."""
+    return plan.pop(0) if len(plan) > 1 else plan[0]
+
+
+class GatewayScene:
+    """The Gateway's client in front of a scripted Gateway."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.plan, self.let = [Act.ANSWER], asyncio.Event()
+        self._stage = stage
+        stage.script = self._play
+        cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
+        self.upstream: Upstream = GatewayClient(stage.url, cookies, PATIENCE, tls=False)
+
+    @property
+    def arrived(self) -> list[str]:
+        """See `Scene`."""
+        return [heard.target for heard in self._stage.heard]
+
+    async def until_arrived(self, count: int) -> None:
+        """See `Scene`."""
+        await self._stage.until_heard(count)
+
+    async def settle(self) -> None:
+        """See `Scene`."""
+        stage = self._stage
+        await stage.until(lambda: stage.connections > 0 and not stage._open)
+
+    async def _play(self, heard: Heard, voice: Voice) -> None:
+        act = next_act(self.plan)
+        if heard.header("Upgrade") and act is not Act.REFUSE:
+            await self._play_websocket(heard, voice)
+        elif act is Act.BREAK_OFF:
+            await voice.hang_up()
+        elif act is Act.REFUSE:
+            await voice.say(OK.replace(b"200 OK", b"500 Broken"))
+        elif act is Act.LARGE:
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BEGINNING + REST)}\r\n\r\n".encode()
+            voice.write(head + BEGINNING)
+            await self.let.wait()
+            voice.write(REST)
+        else:
+            if act is Act.HOLD:
+                await self.let.wait()
+            await voice.say(OK)
+
+    async def _play_websocket(self, heard: Heard, voice: Voice) -> None:
+        key = (heard.header("Sec-WebSocket-Key") or "").encode()
+        accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID, usedforsecurity=False).digest())
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        await voice.say(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n", b"\x81\x05hello")
+        await self.let.wait()
+        await voice.hang_up()
+
+
+class MemoryUpstream:
+    """An upstream without a wire: the smallest one that keeps the contract."""
+
+    traits = UpstreamTraits(
+        name="memory",
+        slots=2,
+        slots_for_orders=1,
+        total=RateLimit(10, 1.0, "ours"),
+        by_priority={Priority.READS: RateLimit(9, 1.0, "ours")},
+        missing={"/iserver/scanner/run": "there is no scanner in memory"},
+    )
+
+    def __init__(self, play: Callable[[Call], Awaitable[Response]], open_socket: Callable[[], StreamSocket]) -> None:
+        self._play = play
+        self._open_socket = open_socket
+        self._working: set[asyncio.Future[Response]] = set()
+        self._ghosts: set[asyncio.Future[Response]] = set()
+        self._is_closed = False
+
+    @property
+    def abandoned(self) -> int:
+        """See `Upstream.abandoned`."""
+        return len(self._ghosts)
+
+    async def send(
+        self,
+        call: Call,
+        *,
+        timeout_s: float | None = None,
+        preconditions: Sequence[Precondition] = (),
+        before_first_byte: Callable[[], Awaitable[None]] | None = None,
+        on_sent: Callable[[], None] = noop,
+        on_released: OnReleased = noop,
+        on_late_response: OnLateResponse | None = None,
+    ) -> Response:
+        """See `Upstream.send`."""
+        release = call_once(on_released)
+        before_sending = BeforeSending(preconditions, before_first_byte, on_sent)
+        is_first = True
+        while True:
+            work = await self._begin(call, before_sending, release)
+            try:
+                async with asyncio.timeout(timeout_s or PATIENCE):
+                    response = await asyncio.shield(work)
+            except TimeoutError as exc:
+                self._detach(work, release, on_late_response)
+                raise GatewayTimeout("no response in time") from exc
+            except ConnectionError as exc:
+                if is_first and not call.is_change and not self._is_closed:
+                    is_first = False
+                    continue
+                release()
+                raise GatewayProtocolError("it broke off") from exc
+            except BaseException as exc:
+                was_closed = work.cancelled() and self._is_closed
+                work.cancel()
+                release()
+                if was_closed:
+                    raise GatewayProtocolError("it was closed") from exc
+                raise
+            if response.body_stream is None:
+                release()
+                return response
+            body = MemoryBody(response.body_stream, lambda left: self._detach(left, release, None), release)
+            return Response(response.status, response.headers, response.body, body)
+
+    async def _begin(self, call: Call, before_sending: BeforeSending, release: OnReleased) -> asyncio.Future[Response]:
+        try:
+            self._check_connection()
+            await before_sending.run(self._check_connection)
+        except BaseException:
+            release()
+            raise
+        work = asyncio.ensure_future(self._play(call))
+        self._working.add(work)
+        work.add_done_callback(self._working.discard)
+        return work
+
+    def _check_connection(self) -> None:
+        if self._is_closed:
+            raise GatewayUnreachable("it is closed")
+
+    def _detach(
+        self, work: asyncio.Future[Response], release: OnReleased, on_late_response: OnLateResponse | None
+    ) -> None:
+        def done(_: object) -> None:
+            self._ghosts.discard(work)
+            if on_late_response is not None and not work.cancelled() and work.exception() is None:
+                on_late_response(work.result())
+            release()
+
+        self._ghosts.add(work)
+        work.add_done_callback(done)
+
+    def open_stream(self) -> AbstractAsyncContextManager[StreamSocket]:
+        """See `Upstream.open_stream`."""
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[StreamSocket]:
+            self._check_connection()
+            yield self._open_socket()
+
+        return opened()
+
+    async def close(self) -> None:
+        """See `Upstream.close`."""
+        self._is_closed = True
+        works = {*self._working, *self._ghosts}
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+
+
+class MemoryBody:
+    """The rest of a large body, which comes when the far side is let."""
+
+    def __init__(self, rest: object, detach: Callable[[asyncio.Future[Response]], None], release: OnReleased) -> None:
+        if not isinstance(rest, MemoryRest):
+            raise TypeError("not a body of this upstream")
+        self._rest = rest
+        self._detach = detach
+        self._release = release
+        self._is_read = self._is_closed = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `BodyStream.chunks`."""
+        await self._rest.let.wait()
+        yield REST
+        self._is_read = True
+
+    def close(self) -> None:
+        """See `BodyStream.close`."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._is_read:
+            self._release()
+        else:
+            self._detach(asyncio.ensure_future(self._rest.come()))
+
+
+class MemoryRest:
+    """What the far side still has to send."""
+
+    def __init__(self, let: asyncio.Event) -> None:
+        self.let = let
+
+    async def come(self) -> Response:
+        """Wait until it has come."""
+        await self.let.wait()
+        return Response(200, {}, REST)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `BodyStream.chunks`; the upstream's own body is read instead."""
+        yield REST
+
+    def close(self) -> None:
+        """See `BodyStream.close`."""
+
+
+class MemorySocket:
+    """A websocket that says hello and ends when it is let."""
+
+    def __init__(self, let: asyncio.Event) -> None:
+        self._let = let
+        self._is_greeted = False
+
+    async def receive(self) -> bytes | None:
+        """See `StreamSocket.receive`."""
+        if not self._is_greeted:
+            self._is_greeted = True
+            return b"hello"
+        await self._let.wait()
+        return None
+
+    async def send(self, text: str) -> None:
+        """See `StreamSocket.send`."""
+
+
+class MemoryScene:
+    """The upstream without a wire, and what is behind it."""
+
+    def __init__(self) -> None:
+        self.plan, self.let = [Act.ANSWER], asyncio.Event()
+        self._arrived: list[str] = []
+        self._changed = asyncio.Event()
+        self.upstream: Upstream = MemoryUpstream(self._begin, self._open_socket)
+
+    @property
+    def arrived(self) -> list[str]:
+        """See `Scene`."""
+        return self._arrived
+
+    def _begin(self, call: Call) -> Awaitable[Response]:
+        """The call arrives in the step in which it is sent."""
+        self._arrived.append(call.target)
+        self._changed.set()
+        return self._play(next_act(self.plan))
+
+    async def _play(self, act: Act) -> Response:
+        if act is Act.BREAK_OFF:
+            raise ConnectionResetError
+        if act is Act.LARGE:
+            return Response(200, {}, BEGINNING, MemoryRest(self.let))
+        if act is Act.HOLD:
+            await self.let.wait()
+        return Response(500 if act is Act.REFUSE else 200, {}, b"{}")
+
+    def _open_socket(self) -> StreamSocket:
+        if next_act(self.plan) is Act.REFUSE:
+            raise GatewayProtocolError("no websocket")
+        return MemorySocket(self.let)
+
+    async def until_arrived(self, count: int) -> None:
+        """See `Scene`."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.arrived) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def settle(self) -> None:
+        """See `Scene`; what is sent arrives at once."""
+
+
+@asynccontextmanager
+async def gateway_scene() -> AsyncIterator[Scene]:
+    """Opens a `GatewayScene`, and closes it."""
+    async with AsyncExitStack() as doors:
+        scene = GatewayScene(await doors.enter_async_context(Stage()))
+        doors.push_async_callback(scene.upstream.close)
+        yield scene
+
+
+@asynccontextmanager
+async def memory_scene() -> AsyncIterator[Scene]:
+    """Opens a `MemoryScene`, and closes it."""
+    scene = MemoryScene()
+    yield scene
+    await scene.upstream.close()
+
+
+SCENES: dict[str, Callable[[], AbstractAsyncContextManager[Scene]]] = {
+    "gateway": gateway_scene,
+    "memory": memory_scene,
+}
+"""Every kind of upstream."""
