@@ -1,0 +1,104 @@
+"""What the rules are told of a call."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ibkr_bridge.calls.facts import RequestFacts, facts_of_call
+from ibkr_bridge.errors import BadRequest
+from ibkr_bridge.ibkr.catalogue import decode_segments, endpoint_of
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
+
+ORDERS = "/iserver/account/DU1/orders"
+
+
+def facts(method: str, path: str, body: bytes = b"", **more: frozenset[str]) -> RequestFacts:
+    """The facts of a call."""
+    where, _, query = path.partition("?")
+    return facts_of_call(endpoint_of(method, path), decode_segments(where), query, body, **more)
+
+
+def test_nothing_is_looked_for_in_a_read() -> None:
+    """No rule judges it, and its body may be anything."""
+    read = facts("POST", "/pa/performance", b"no json: DU1")
+
+    assert read == RequestFacts(Effect.READ, None)
+
+
+def test_an_order_is_told_with_every_account_and_size_in_it() -> None:
+    """Nobody knows which of two IBKR takes."""
+    body = b'{"orders":[{"acctId":"DU2","quantity":5},{"acctId":"DU3","quantity":1.5,"cashQty":9}]}'
+
+    order = facts("POST", f"{ORDERS}?accountId=DU4", body)
+
+    assert (order.effect, order.operation) == (Effect.TRADE, OrderOperation.PLACE)
+    assert order.accounts == {"DU1", "DU2", "DU3", "DU4"}
+    assert sorted(order.sizes, key=str) == [Decimal("1.5"), Decimal(5), None]
+    assert not order.may_concern_other_accounts
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "may"),
+    [
+        ("POST", ORDERS, False),
+        ("POST", "/iserver/account/orders", True),
+        ("POST", "/iserver/account/orders?accountId=DU1", False),
+        ("POST", "/iserver/account/orders/{faGroup}", True),
+        ("POST", "/iserver/something/new", True),
+        ("POST", "/iserver/something/new/DU1234567", False),
+        ("DELETE", "/ccp/order?id=7", True),
+    ],
+)
+def test_a_call_without_an_account_may_concern_any(method: str, path: str, may: bool) -> None:
+    """A list of allowed accounts cannot be kept where nobody knows the account."""
+    assert facts(method, path, b"{}").may_concern_other_accounts is may
+
+
+@pytest.mark.parametrize(
+    ("body", "declines"),
+    [
+        (b'{"confirmed":false}', True),
+        (b'{"confirmed":true}', False),
+        (b"{}", False),
+        (b'{"confirmed":false,"Confirmed":true}', False),
+        (b'{"confirmed":"false"}', False),
+        (b'{"confirmed":true,"confirmed":false}', False),
+    ],
+)
+def test_a_reply_declines_only_if_it_says_no_and_nothing_else(body: bytes, declines: bool) -> None:
+    """A no is let through where an order is not, so a yes must never pass for one."""
+    assert facts("POST", "/iserver/reply/abc", body).is_declining is declines
+
+
+@pytest.mark.parametrize(
+    ("path", "several"),
+    [
+        ("/iserver/account/DU1/order/123", False),
+        ("/iserver/account/DU1/order/-1", True),
+        ("/iserver/account/DU1/order/0", True),
+        ("/iserver/account/DU1/order/12x", True),
+        ("/iserver/account/DU1/order/%31", False),
+        ("/ccp/order?id=7", False),
+        ("/ccp/order?ID=7", False),
+        ("/ccp/order?id=7&id=-1", True),
+        ("/ccp/order", True),
+    ],
+)
+def test_a_cancel_may_cancel_several_unless_it_names_one_order(path: str, several: bool) -> None:
+    """IBKR takes -1 for every order of an account, and who knows what else."""
+    assert facts("DELETE", path).may_cancel_several is several
+
+
+def test_a_change_that_is_no_json_is_refused() -> None:
+    """The rules cannot see into it."""
+    with pytest.raises(BadRequest):
+        facts("POST", ORDERS, b"orders=1")
+
+
+def test_confirmations_are_passed_on() -> None:
+    """A rule asks for one of them."""
+    order = facts("DELETE", "/iserver/account/DU1/order/-1", confirmations=frozenset({"cancel-all"}))
+
+    assert order.confirmations == {"cancel-all"}
