@@ -1,0 +1,149 @@
+"""The stage that refuses what the rules refuse, when a call enters and when its connection is open."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.errors import OrderUnknown, ReadOnly, TradingPaused
+from ibkr_bridge.orders.rules.guard import OrderGuard
+from ibkr_bridge.orders.rules.rules import RuleContext
+from tests.body_stream import FakeBodyStream
+from tests.calls.road import OK, Road, context_for
+
+ORDERS, TICKET = "/iserver/account/DU1/orders", b'{"orders":[{"acctId":"DU1","conid":8,"quantity":1}]}'
+
+
+class Holding:
+    """What holds now; a test changes it."""
+
+    def __init__(self) -> None:
+        self.read_only = self.paused = False
+        self.asked = 0
+
+    def __call__(self) -> RuleContext:
+        """See `OrderGuard`."""
+        self.asked += 1
+        return RuleContext(
+            read_only=self.read_only,
+            paper_mode=False,
+            paused=self.paused,
+            allowed=frozenset(),
+            max_quantity=None,
+            max_value=None,
+            paid_snapshots=False,
+            session_accounts=frozenset({"DU1"}),
+            session_is_paper=True,
+            login_is_paper=True,
+        )
+
+
+@pytest.fixture
+def holding() -> Holding:
+    """Nothing is forbidden."""
+    return Holding()
+
+
+async def test_an_order_that_no_rule_refuses_passes(holding: Holding) -> None:
+    """It is checked when it enters, and once more before its first byte."""
+    road = Road()
+
+    response = await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+
+    assert (response, road.sent, holding.asked) == (OK, 1, 2)
+
+
+async def test_a_refused_order_does_not_enter_the_road(holding: Holding) -> None:
+    """A refusal waits for nothing, and nothing is sent."""
+    holding.read_only, road = True, Road()
+
+    with pytest.raises(ReadOnly):
+        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+
+    assert road.came == []
+
+
+async def test_a_pause_that_comes_while_a_call_waits_stops_it(holding: Holding) -> None:
+    """Its precondition sees what holds then."""
+    road = Road()
+    road.while_connecting = lambda: setattr(holding, "paused", True)
+
+    with pytest.raises(TradingPaused):
+        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+
+    assert (len(road.came), road.sent) == (1, 0)
+
+
+async def test_a_read_is_not_judged(holding: Holding) -> None:
+    """It costs nothing and changes nothing."""
+    holding.read_only, road = True, Road()
+    context = context_for("GET", "/portfolio/accounts")
+
+    assert await OrderGuard(holding, None)(context, road) is OK
+    assert (holding.asked, context.preconditions) == (0, [])
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body: bytes) -> None:
+    """IBKR's edge gives up after ten seconds, and the order may have passed it."""
+    rest = FakeBodyStream()
+
+    with pytest.raises(OrderUnknown):
+        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), Road(Response(503, {}, body, rest)))
+
+    assert rest.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "response"),
+    [
+        ("POST", ORDERS, Response(503, {}, b'{"error":"no bridge"}')),
+        ("POST", ORDERS, Response(500, {}, b"")),
+        ("GET", "/portfolio/accounts", Response(503, {}, b"")),
+        ("POST", "/tickle", Response(503, {}, b"")),
+    ],
+)
+async def test_any_other_response_is_passed_on(holding: Holding, method: str, path: str, response: Response) -> None:
+    """Words in a 503 say what is wrong; and what changes nothing cannot have happened."""
+    assert await OrderGuard(holding, None)(context_for(method, path, TICKET), Road(response)) is response
+
+
+def test_facts_are_checked_without_a_call(holding: Holding) -> None:
+    """A confirmation of the bridge's own is judged by the order's facts."""
+    guard, facts = OrderGuard(holding, None), context_for("POST", ORDERS, TICKET).facts
+
+    guard.check(facts)
+    holding.paused = True
+
+    with pytest.raises(TradingPaused):
+        guard.check(facts)
+
+
+@pytest.mark.parametrize(
+    ("limit", "method", "path"),
+    [(None, "POST", ORDERS), (Decimal(1), "DELETE", "/iserver/account/DU1/order/7")],
+)
+async def test_no_value_is_estimated_where_none_is_limited(
+    holding: Holding, limit: Decimal | None, method: str, path: str
+) -> None:
+    """IBKR is asked for quotes and rates only for an order that has a value to be limited."""
+    context, road = context_for(method, path, TICKET if method == "POST" else b""), Road()
+    context.execute = road
+
+    facts = await OrderGuard(holding, limit).with_order_value(context, "DU1")
+
+    assert (facts is context.facts, road.came) == (True, [])
+
+
+async def test_the_value_of_an_order_is_estimated_for_the_limit(holding: Holding) -> None:
+    """What cannot be bounded is None, which the rule refuses."""
+    context, road = context_for("POST", ORDERS, TICKET), Road()
+    context.execute = road
+
+    facts = await OrderGuard(holding, Decimal(1000)).with_order_value(context, "DU1")
+
+    assert facts.order_values == (None,)
+    assert road.came
+    assert context.facts.order_values is None
