@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.errors import BadRequest, GatewayProtocolError
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.ibkr.endpoint import Composition
 from ibkr_bridge.ibkr.json_spans import elements, join_array, members
+from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, filter_orders, without_filters
 from ibkr_bridge.quirks.position_pages import MAX_PAGES, fetch_all_positions
+from tests.calls.road import Road, context_for
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -191,3 +196,57 @@ async def test_pages_without_an_end_are_given_up() -> None:
     with pytest.raises(GatewayProtocolError):
         await fetch_all_positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
     assert len(gateway.asked) == MAX_PAGES
+
+
+# -- the stage
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/iserver/account/orders?filters=filled", ["/iserver/account/orders"]),
+        ("/portfolio/DU1/positions", ["/portfolio/DU1/positions/0"]),
+        ("/portfolio/accounts", ["/portfolio/accounts"]),
+    ],
+)
+async def test_a_call_is_replaced_by_those_its_response_is_made_of(path: str, asked: list[str]) -> None:
+    """Each takes the rest of the road as a call of its own endpoint."""
+    road = Road(Response(200, {}, b'{"orders":[]}' if "orders" in path else b"[]"))
+
+    await ComposeReads(frozenset(Composition))(context_for("GET", path), road)
+
+    assert road.targets == asked
+    assert all(part.endpoint is endpoint_of("GET", part.call.target) for part in road.came)
+
+
+async def test_an_upstream_without_the_trap_gets_the_call_as_it_is() -> None:
+    """Its own filters can be trusted."""
+    road, path = Road(), "/iserver/account/orders?filters=filled"
+
+    await ComposeReads(frozenset())(context_for("GET", path), road)
+
+    assert road.targets == [path]
+
+
+async def test_a_list_that_is_too_long_is_refused_before_anything_is_sent() -> None:
+    """By the limits of the endpoint, for every call."""
+    road = Road()
+    conids = ",".join(map(str, range(300)))
+
+    with pytest.raises(BadRequest):
+        await ComposeReads(frozenset(Composition))(context_for("GET", f"/trsrv/secdef?conids={conids}"), road)
+
+    assert road.came == []
+
+
+async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
+    """Whatever the other parts say."""
+    context, ages = context_for("GET", "/portfolio/DU1/positions"), [4.0, 1.0]
+
+    async def proceed(part: CallContext) -> Response:
+        part.source, part.age_s = "cache", ages[int(part.call.target[-1])]
+        return Response(200, {}, b"[1]" if part.call.target.endswith("0") else b"[]")
+
+    await ComposeReads(frozenset(Composition))(context, proceed)
+
+    assert (context.source, context.age_s) == ("cache", 4.0)

@@ -1,0 +1,191 @@
+"""The stage in which a call waits for its turn, and holds its permit until the upstream is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
+from ibkr_bridge.events import Bus
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
+from ibkr_bridge.limits.admission import AdmissionController
+from ibkr_bridge.limits.admission_gate import AdmissionGate
+from ibkr_bridge.limits.admission_queue import Limits
+from ibkr_bridge.limits.persistent_windows import PersistentWindows
+from tests.calls.road import OK, Road, context_for
+from tests.clocks import ManualClock
+from tests.harness import within
+
+READ, ORDER = "/iserver/accounts", "/iserver/account/DU1/orders"
+
+
+class Gate(AdmissionGate):
+    """The stage, its limits, and time."""
+
+    def __init__(self, slots: int = 2, total: RateLimit | None = None) -> None:
+        self.clock = ManualClock()
+        limits = Limits(slots, 1, total, {}, lambda endpoint: endpoint.rate_limit)
+        self.admission = AdmissionController(limits, self.clock)
+        self.recorded: list[Endpoint] = []
+        super().__init__(self.admission, Windows(self.recorded, self.clock))
+
+
+class Windows(PersistentWindows):
+    """Notes what it is told."""
+
+    def __init__(self, recorded: list[Endpoint], clock: ManualClock) -> None:
+        super().__init__(None, Bus(), clock.utc)
+        self._recorded = recorded
+
+    def record(self, endpoint: Endpoint) -> None:
+        """See `PersistentWindows.record`."""
+        self._recorded.append(endpoint)
+
+
+class Holding:
+    """A road on which calls stay until a test lets them go."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.let = asyncio.Event()
+
+    async def __call__(self, context: CallContext) -> Response:
+        """See `Proceed`."""
+        self.inside += 1
+        await self.let.wait()
+        for release in context.on_released:
+            release()
+        return OK
+
+
+async def turns() -> None:
+    """Let everything that is due happen."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_holds_a_slot_until_it_is_released() -> None:
+    """Not until its caller has left: the far side works on."""
+    gate, road = Gate(), Holding()
+    task = asyncio.create_task(gate(context_for("GET", READ), road))
+    await turns()
+    assert gate.admission.slots_taken == 1
+
+    road.let.set()
+    await within(task)
+
+    assert gate.admission.slots_taken == 0
+
+
+async def test_a_call_that_never_left_gives_its_place_back_at_once() -> None:
+    """IBKR has not counted it."""
+    gate = Gate(total=RateLimit(1, 1.0, "ours"))
+
+    with pytest.raises(Busy):
+        await gate(context_for("GET", READ), Road(Busy("stopped")))
+
+    assert await gate(context_for("GET", READ), Road()) is OK
+
+
+async def test_a_call_that_left_is_counted_for_its_windows_length() -> None:
+    """A caller who would not wait so long is told how long it would be."""
+    gate = Gate(total=RateLimit(1, 10.0, "ours"))
+    await gate(context_for("GET", READ), Road())
+
+    with pytest.raises(RateLimited) as caught:
+        await gate(context_for("GET", READ), Road())
+
+    assert caught.value.retry_after == pytest.approx(10.0, abs=0.2)
+    gate.clock.advance(10.1)
+    assert await gate(context_for("GET", READ), Road()) is OK
+
+
+async def test_an_order_takes_the_slot_that_no_read_may_take() -> None:
+    """Getting out must not wait for quotes."""
+    gate, road = Gate(), Holding()
+    reading = [asyncio.create_task(gate(context_for("GET", READ, max_wait_s=5.0), road)) for _ in range(2)]
+    await turns()
+    assert road.inside == 1
+
+    ordering = asyncio.create_task(gate(context_for("POST", ORDER, b"{}"), road))
+    await turns()
+
+    assert (road.inside, gate.admission.waiting()[Priority.READS]) == (2, 1)
+    road.let.set()
+    await within(asyncio.gather(ordering, *reading))
+
+
+async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
+    """It never entered the road, and no longer waits."""
+    gate, road = Gate(), Holding()
+    first = asyncio.create_task(gate(context_for("GET", READ), road))
+    await turns()
+    second = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=1.0), road))
+    await gate.clock.asleep(1)
+
+    gate.clock.advance(2.0)
+
+    with pytest.raises(Busy):
+        await within(second)
+    assert (road.inside, gate.admission.waiting()[Priority.READS]) == (1, 0)
+    road.let.set()
+    await within(first)
+
+
+@pytest.mark.parametrize(("places", "is_sent"), [(2, True), (1, False)])
+async def test_a_second_sending_needs_room_in_the_windows_again(places: int, is_sent: bool) -> None:
+    """IBKR counts both."""
+    gate, context = Gate(total=RateLimit(places, 10.0, "ours")), context_for("GET", READ)
+    sent = 0
+
+    async def send_twice(part: CallContext) -> Response:
+        nonlocal sent
+        try:
+            for _ in range(2):
+                for check in part.preconditions:
+                    check()
+                part.is_sent, sent = True, sent + 1
+                for notify in part.on_sent:
+                    notify()
+        finally:
+            for release in part.on_released:
+                release()
+        return OK
+
+    if is_sent:
+        await gate(context, send_twice)
+    else:
+        with pytest.raises(GatewayProtocolError, match="no second call"):
+            await gate(context, send_twice)
+
+    assert sent == (2 if is_sent else 1)
+
+
+async def test_a_call_is_recorded_when_it_leaves_and_when_it_ends() -> None:
+    """IBKR counts a long call until it ends; one that never left is not counted at all."""
+    gate = Gate()
+
+    await gate(context_for("GET", READ), Road())
+    with pytest.raises(Busy):
+        await gate(context_for("GET", "/portfolio/accounts"), Road(Busy("stopped")))
+
+    assert [endpoint.path for endpoint in gate.recorded] == [READ, READ]
+
+
+async def test_a_shared_call_tells_those_who_wait_how_long_it_takes() -> None:
+    """A caller who joins it later may not want to wait so long."""
+    gate, told = Gate(total=RateLimit(1, 10.0, "ours")), list[float]()
+
+    class Shared:
+        def on_estimate(self, seconds: float) -> None:
+            told.append(seconds)
+
+    await gate(context_for("GET", READ), Road())
+    task = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=20.0, shared_call=Shared()), Road()))
+    await turns()
+    task.cancel()
+
+    assert told == [pytest.approx(10.0, abs=0.2)]
