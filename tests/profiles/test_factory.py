@@ -1,0 +1,146 @@
+"""How a profile is put together: every part once, the stages in their order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.cache.cached_reads import cache_key
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.profiles.factory import STATES_WITHOUT_SESSION
+from ibkr_bridge.profiles.options import ProfileOptions
+from ibkr_bridge.session.state_machine import Observation, Session, SessionState
+from tests.profiles.built import Built, build
+from tests.unlimited import NoCache, unlimited
+
+META = Call("GET", "/v1/api/trsrv/secdef?conids=8")
+LEDGER = Call("GET", "/v1/api/portfolio/DU1/ledger")
+
+
+@pytest.fixture
+async def built(tmp_path: Path) -> AsyncIterator[Built]:
+    """A profile as most have it."""
+    made = build(tmp_path)
+    yield made
+    await made.profile.close()
+
+
+def names(stages: tuple[object, ...]) -> list[str]:
+    """The classes of the stages."""
+    return [type(stage).__name__ for stage in stages]
+
+
+async def test_the_stages_stand_in_their_order(built: Built) -> None:
+    """Each place has a reason, which the factory tells; a change of the order is a decision."""
+    assert names(built.profile.pipeline.stages) == [
+        "ComposeReads",
+        "OrderGuard",
+        "SessionGate",
+        "MarketDataGate",
+        "CachedReads",
+        "CompleteReads",
+        "PenaltyGate",
+        "AdmissionGate",
+    ]
+
+
+async def test_the_orders_lists_are_fetched_without_the_cache_and_with_every_other_stage(built: Built) -> None:
+    """What a lost order is searched for in must be IBKR's own; the rules, limits and session hold for it."""
+    roads = built.profile.orders.roads
+
+    assert roads.pipeline is built.profile.pipeline
+    assert repr(roads.uncached) == (
+        "<Pipeline ComposeReads → OrderGuard → SessionGate → MarketDataGate → PenaltyGate → AdmissionGate>"
+    )
+
+
+async def test_a_stage_and_the_profile_share_each_part(built: Built) -> None:
+    """Two caches, or two boxes, would each know half."""
+    profile = built.profile
+
+    assert profile.session_gate in profile.pipeline.stages
+    assert profile.cached_reads in profile.pipeline.stages
+    assert profile.completion in profile.pipeline.stages
+    assert profile.orders.roads.guard in profile.pipeline.stages
+
+
+async def test_the_limits_are_the_upstreams_unless_told_otherwise(tmp_path: Path, built: Built) -> None:
+    """A bench may send more than an operator."""
+    other = build(tmp_path, unlimited(slots=9))
+
+    assert built.profile.admission.limits.slots == built.profile.upstream.traits.slots
+    assert built.profile.admission.limits.total == built.profile.upstream.traits.total
+    assert other.profile.admission.limits.slots == 9
+    await other.profile.close()
+
+
+async def test_the_cache_can_be_left_out(tmp_path: Path) -> None:
+    """Its place is taken by a stage that passes everything."""
+    built = build(tmp_path, ProfileOptions(cached_reads=NoCache))
+
+    assert names(built.profile.pipeline.stages)[4] == "NoCache"
+    await built.profile.close()
+
+
+@pytest.mark.parametrize(("is_ready", "is_kept"), [(True, True), (False, False)])
+async def test_what_belongs_to_a_session_is_forgotten_with_it(built: Built, is_ready: bool, is_kept: bool) -> None:
+    """Balances of another login must not be told; contracts outlive it."""
+    reads = built.profile.cached_reads
+    for call in (META, LEDGER):
+        reads.observer(endpoint_of(call.method, call.target), call)(Response(200, {}, b'{"a":1}'))
+
+    built.profile.keeper.on_change.notify(is_ready)
+
+    held = [entry for entry in (META, LEDGER) if _is_remembered(built, entry)]
+    assert held == ([META, LEDGER] if is_kept else [META])
+
+
+def _is_remembered(built: Built, call: Call) -> bool:
+    return built.profile.cached_reads.peek(cache_key(call), None) is not None
+
+
+@pytest.mark.parametrize("state", SessionState)
+async def test_lines_are_given_up_only_in_states_without_a_session(built: Built, state: SessionState) -> None:
+    """In others nobody knows whether IBKR holds them still."""
+    profile = built.profile
+    usage = profile.streaming.hub.upstream_subscriptions.line_usage
+    usage.opened_by_call("one", ["8"], frozenset())
+    profile.keeper.session = Session(state, Observation.SESSION, 0.0)
+
+    profile.keeper.on_change.notify(state is SessionState.READY)
+
+    assert len(usage) == (0 if state in STATES_WITHOUT_SESSION else 1)
+
+
+async def test_every_file_of_a_profile_bears_its_name(built: Built) -> None:
+    """A second profile must not read the first one's orders."""
+    built.profile.trading_pause.set("somebody", built.clock.utc())
+    built.profile.penalty_box.enter()
+    await built.profile.load()
+
+    assert all(path.name.startswith("main.") for path in built.state.iterdir())
+    assert {"main.paused.json", "main.penalty.json", "main.orders.db"} <= {path.name for path in built.state.iterdir()}
+
+
+async def test_without_a_state_directory_nothing_is_written(tmp_path: Path) -> None:
+    """What is kept over a restart is kept in memory then."""
+    built = build(tmp_path, keeps=False)
+
+    built.profile.penalty_box.enter()
+    await built.profile.load()
+    await built.profile.close()
+
+    assert list(built.state.iterdir()) == []
+
+
+async def test_a_bridge_that_changes_nothing_suppresses_no_questions(tmp_path: Path) -> None:
+    """To tell IBKR again is a change, too."""
+    for read_only, is_told in (("yes", False), ("no", True)):
+        built = build(tmp_path, IBKR_READ_ONLY=read_only)
+        built.profile.suppressed_questions.ids = ("o163",)
+
+        assert (built.profile.keeper._said_again() is not None) is is_told
+        await built.profile.close()
