@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response, noop
-from ibkr_bridge.errors import NotSupported
 from ibkr_bridge.ibkr.endpoint import Composition, Endpoint, Prerequisite, Priority, RateLimit
 
 
@@ -72,14 +71,9 @@ class UpstreamTraits:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Endpoint paths that this upstream does not have, with the reason."""
 
-    def check_has(self, endpoint: Endpoint) -> None:
-        """Check that this upstream serves an endpoint of the catalogue.
-
-        Raises:
-            NotSupported: it does not; the error says why.
-        """
-        if reason := self.missing.get(endpoint.path):
-            raise NotSupported(reason)
+    def has(self, endpoint: Endpoint) -> bool:
+        """Whether this upstream serves an endpoint of the catalogue."""
+        return endpoint.path not in self.missing
 
     def limit(self, endpoint: Endpoint) -> RateLimit | None:
         """IBKR's limit for one endpoint on this upstream."""

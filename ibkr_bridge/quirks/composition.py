@@ -14,6 +14,7 @@ from ibkr_bridge.calls.messages import Call, FetchCall, Response
 from ibkr_bridge.calls.parameters import check_list_sizes
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
+from ibkr_bridge.errors import NotSupported
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Composition
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders
@@ -44,7 +45,8 @@ class ComposeReads:
             NotSupported: the upstream does not have this endpoint.
             BadRequest: a list in the query or body is longer than IBKR takes, or a filter is unknown.
         """
-        self._traits.check_has(context.endpoint)
+        if not self._traits.has(context.endpoint):
+            raise NotSupported(self._traits.missing[context.endpoint.path])
         check_list_sizes(context.endpoint, context.call)
         composition = context.endpoint.composition
         composer = self._composers.get(composition) if composition is not None else None

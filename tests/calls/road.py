@@ -8,6 +8,7 @@ from typing import Any
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.facts import facts_of_call
 from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.ibkr.catalogue import decode_segments, endpoint_of
 
 OK = Response(200, {"Content-Type": "application/json"}, b"{}")
@@ -17,7 +18,7 @@ def context_for(method: str, path: str, body: bytes = b"", **more: Any) -> CallC
     """The context of a call of somebody's, its path below `/v1/api`."""
     endpoint = endpoint_of(method, path)
     where, _, query = path.partition("?")
-    facts = facts_of_call(endpoint, decode_segments(where), query, body)
+    facts = facts_of_call(endpoint, decode_segments(where), query, parse_order_tickets(body))
     return CallContext(
         Call(method, f"/v1/api{path}", body=body, is_change=not endpoint.is_read), endpoint, facts, **more
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ibkr_bridge.calls.facts import RequestFacts, facts_of_call
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.catalogue import decode_segments, endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
@@ -17,7 +18,7 @@ ORDERS = "/iserver/account/DU1/orders"
 def facts(method: str, path: str, body: bytes = b"", **more: frozenset[str]) -> RequestFacts:
     """The facts of a call."""
     where, _, query = path.partition("?")
-    return facts_of_call(endpoint_of(method, path), decode_segments(where), query, body, **more)
+    return facts_of_call(endpoint_of(method, path), decode_segments(where), query, parse_order_tickets(body), **more)
 
 
 def test_nothing_is_looked_for_in_a_read() -> None:

@@ -99,7 +99,7 @@ async def test_what_belongs_to_a_session_is_forgotten_with_it(built: Built, is_r
 
 
 def _is_remembered(built: Built, call: Call) -> bool:
-    return built.profile.cached_reads.peek(cache_key(call), None) is not None
+    return built.profile.cached_reads.cache.get(cache_key(call), built.clock.now(), None) is not None
 
 
 @pytest.mark.parametrize("state", SessionState)

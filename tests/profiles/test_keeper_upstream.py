@@ -73,7 +73,7 @@ async def test_what_the_keeper_was_told_is_told_to_callers(world: World) -> None
     """They would have to wait until it may be asked again."""
     await world.send(PORTFOLIO)
 
-    entry = world.reads.peek(cache_key(PORTFOLIO), None)
+    entry = world.reads.cache.get(cache_key(PORTFOLIO), world.clock.now(), None)
 
     assert entry is not None
     assert [status for _, status in world.noticed] == [200]

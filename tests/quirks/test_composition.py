@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,13 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
-from ibkr_bridge.errors import BadRequest, GatewayProtocolError
+from ibkr_bridge.errors import BadRequest, GatewayProtocolError, NotSupported
 from ibkr_bridge.ibkr.catalogue import endpoint_of
-from ibkr_bridge.ibkr.endpoint import Composition
 from ibkr_bridge.ibkr.json_spans import elements, join_array, members
 from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, filter_orders, without_filters
 from ibkr_bridge.quirks.position_pages import MAX_PAGES, fetch_all_positions
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.calls.road import Road, context_for
 
 VALUES = st.recursive(
@@ -213,7 +214,7 @@ async def test_a_call_is_replaced_by_those_its_response_is_made_of(path: str, as
     """Each takes the rest of the road as a call of its own endpoint."""
     road = Road(Response(200, {}, b'{"orders":[]}' if "orders" in path else b"[]"))
 
-    await ComposeReads(frozenset(Composition))(context_for("GET", path), road)
+    await ComposeReads(GATEWAY_TRAITS)(context_for("GET", path), road)
 
     assert road.targets == asked
     assert all(part.endpoint is endpoint_of("GET", part.call.target) for part in road.came)
@@ -223,7 +224,7 @@ async def test_an_upstream_without_the_trap_gets_the_call_as_it_is() -> None:
     """Its own filters can be trusted."""
     road, path = Road(), "/iserver/account/orders?filters=filled"
 
-    await ComposeReads(frozenset())(context_for("GET", path), road)
+    await ComposeReads(replace(GATEWAY_TRAITS, compositions=frozenset()))(context_for("GET", path), road)
 
     assert road.targets == [path]
 
@@ -234,7 +235,7 @@ async def test_a_list_that_is_too_long_is_refused_before_anything_is_sent() -> N
     conids = ",".join(map(str, range(300)))
 
     with pytest.raises(BadRequest):
-        await ComposeReads(frozenset(Composition))(context_for("GET", f"/trsrv/secdef?conids={conids}"), road)
+        await ComposeReads(GATEWAY_TRAITS)(context_for("GET", f"/trsrv/secdef?conids={conids}"), road)
 
     assert road.came == []
 
@@ -247,6 +248,16 @@ async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
         part.source, part.age_s = "cache", ages[int(part.call.target[-1])]
         return Response(200, {}, b"[1]" if part.call.target.endswith("0") else b"[]")
 
-    await ComposeReads(frozenset(Composition))(context, proceed)
+    await ComposeReads(GATEWAY_TRAITS)(context, proceed)
 
     assert (context.source, context.age_s) == ("cache", 4.0)
+
+
+async def test_an_endpoint_that_the_upstream_lacks_is_refused_with_the_reason() -> None:
+    """Before anything else is done, and in the words of the upstream."""
+    traits, road = replace(GATEWAY_TRAITS, missing={"/portfolio/accounts": "no portfolio here"}), Road()
+
+    with pytest.raises(NotSupported, match="no portfolio here"):
+        await ComposeReads(traits)(context_for("GET", "/portfolio/accounts"), road)
+
+    assert road.came == []

@@ -117,6 +117,6 @@ async def test_the_status_counts_who_reads_and_what() -> None:
     world = World(session())
     world.service.hub.upstream_subscriptions.line_usage.opened_by_call("one", ["8"], frozenset())
 
-    status = world.service.status
+    status = world.service.status()
 
-    assert (status["up"], status["readers"], status["lines_of_calls"], status["topics"]) == (False, 1, 1, 0)
+    assert (status.up, status.readers, status.market_data_lines_of_calls, status.topics) == (False, 1, 1, 0)
