@@ -13,7 +13,7 @@ from ibkr_bridge.calls.messages import Response
 from tests.body_stream import FakeBodyStream
 
 TEXT = b'{"a":1}'
-PACKED = gzip.compress(TEXT)
+PACKED = gzip.compress(TEXT, mtime=0)
 
 
 def packed(body: bytes, how: str = "gzip") -> Response:
@@ -64,6 +64,6 @@ def test_a_body_that_would_be_too_large_is_not_unpacked(
     """A few bytes can be packed gigabytes."""
     monkeypatch.setattr(content_encoding, "MAX_KEPT_BYTES", 1000)
 
-    response = decompress(packed(gzip.compress(b" " * size)))
+    response = decompress(packed(gzip.compress(b" " * size, mtime=0)))
 
     assert (len(response.body) == size) is is_unpacked
