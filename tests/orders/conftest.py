@@ -1,0 +1,18 @@
+"""An order desk for the tests of orders."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.orders.desk import Desk
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """A desk on a journal of its own."""
+    made = Desk(tmp_path / "main.orders.db")
+    yield made
+    await made.repository.close()
