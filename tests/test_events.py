@@ -1,0 +1,90 @@
+"""The bus and the subscribers of a change: one that raises is reported, and the others are called."""
+
+from __future__ import annotations
+
+from ibkr_bridge.events import Bus, Event, ListenerFailed, PauseCleared, Subscribers
+
+SECRET = "key-that-must-not-be-shown"
+
+
+def fail(_: object) -> None:
+    """A listener with a bug, whose message holds what was being parsed."""
+    raise KeyError(SECRET)
+
+
+class Failing:
+    """A listener that is no function."""
+
+    def __call__(self, _: object) -> None:
+        raise KeyError(SECRET)
+
+
+def test_events_reach_every_listener_in_the_order_of_their_subscription() -> None:
+    """As they were published."""
+    bus, told = Bus(), list[tuple[str, Event]]()
+    bus.subscribe(lambda event: told.append(("first", event)))
+    bus.subscribe(lambda event: told.append(("second", event)))
+    event = PauseCleared("somebody")
+
+    bus.publish(event)
+
+    assert told == [("first", event), ("second", event)]
+
+
+def test_a_listener_of_the_bus_that_raises_is_reported_and_the_others_are_called() -> None:
+    """Whoever publishes goes on: an order must not fail over a log line."""
+    bus, told = Bus(), list[Event]()
+    bus.subscribe(fail)
+    bus.subscribe(told.append)
+
+    bus.publish(PauseCleared("somebody"))
+
+    failed, event = told
+    assert isinstance(failed, ListenerFailed)
+    assert (failed.event, failed.change, failed.listener, failed.error) == (
+        "bridge.listener_failed",
+        "bus",
+        "fail",
+        "KeyError",
+    )
+    assert isinstance(event, PauseCleared)
+
+
+def test_a_listener_that_raises_at_its_own_report_is_not_reported_for_ever() -> None:
+    """Nobody but itself may be there to hear of it."""
+    bus = Bus()
+    bus.subscribe(fail)
+
+    bus.publish(PauseCleared("somebody"))
+
+
+def test_a_subscriber_that_raises_is_reported_and_the_others_are_called() -> None:
+    """In their order: a change that steers the program must reach all of them."""
+    bus, reported, called = Bus(), list[Event](), list[tuple[str, bool]]()
+    bus.subscribe(reported.append)
+    subscribers: Subscribers[bool] = Subscribers("session", bus)
+    subscribers.subscribe(lambda value: called.append(("first", value)))
+    subscribers.subscribe(Failing())
+    subscribers.subscribe(lambda value: called.append(("last", value)))
+
+    subscribers.notify(True)
+
+    assert called == [("first", True), ("last", True)]
+    (failed,) = reported
+    assert isinstance(failed, ListenerFailed)
+    assert (failed.change, failed.listener) == ("session", "Failing")
+
+
+def test_a_report_tells_places_and_never_the_message() -> None:
+    """Texts of exceptions repeat what was being parsed, and that may be a secret."""
+    bus, told = Bus(), list[Event]()
+    bus.subscribe(told.append)
+    subscribers: Subscribers[int] = Subscribers("session", bus)
+    subscribers.subscribe(fail)
+
+    subscribers.notify(1)
+
+    (failed,) = told
+    assert isinstance(failed, ListenerFailed)
+    assert "test_events.py" in failed.places
+    assert SECRET not in repr(failed)
