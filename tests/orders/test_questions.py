@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import (
     BadRequest,
     GatewayTimeout,
@@ -235,7 +236,7 @@ async def test_an_abandoned_question_is_declined_only_while_nobody_has_the_desk(
 @pytest.mark.parametrize(("body", "declines"), [(b'{"confirmed":true}', False), (b'{"confirmed":false}', True)])
 def test_a_reply_says_yes_or_no(body: bytes, declines: bool) -> None:
     """As a boolean."""
-    assert is_declining(body) is declines
+    assert is_declining(parse_order_tickets(body)) is declines
 
 
 @pytest.mark.parametrize(
@@ -255,4 +256,4 @@ def test_a_reply_says_yes_or_no(body: bytes, declines: bool) -> None:
 def test_a_reply_that_says_neither_or_both_is_refused(body: bytes) -> None:
     """Nobody knows which of two IBKR takes."""
     with pytest.raises(BadRequest):
-        is_declining(body)
+        is_declining(parse_order_tickets(body))
