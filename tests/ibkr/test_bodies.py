@@ -1,0 +1,85 @@
+"""What IBKR's bodies say between the lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.ibkr.bodies import (
+    demands_accounts_first,
+    has_embedded_error,
+    is_empty,
+    is_partial,
+    looks_like_json,
+    parse_json,
+    parse_object,
+    parse_rows,
+)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_none(body: bytes) -> None:
+    """Whatever it is, it is no error of ours."""
+    assert (parse_json(body), parse_object(body), parse_rows(body)) == (None, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"), [(b"[]", []), (b'[{"a":1}]', [{"a": 1}]), (b'[{"a":1},2]', None), (b"{}", None)]
+)
+def test_rows_are_objects_and_nothing_else(body: bytes, rows: object) -> None:
+    """A list with anything else in it is not what it is taken for."""
+    assert parse_rows(body) == rows
+
+
+@pytest.mark.parametrize(
+    ("body", "partial"),
+    [(b'{"snapshot":false}', True), (b'{"snapshot" : false}', True), (b'{"snapshot":true}', False), (b"", False)],
+)
+def test_a_list_that_is_not_whole_yet_says_so(body: bytes, partial: bool) -> None:
+    """However it is spaced."""
+    assert is_partial(body) is partial
+
+
+@pytest.mark.parametrize(
+    ("body", "empty"),
+    [(b"[]", True), (b'{"a":[],"b":{}}', True), (b'{"a":[1]}', False), (b"[[]]", True), (b"[]" + b" " * 300, False)],
+)
+def test_a_body_of_empty_parts_says_nothing(body: bytes, empty: bool) -> None:
+    """A long one is not looked into."""
+    assert is_empty(body) is empty
+
+
+@pytest.mark.parametrize(
+    ("body", "refuses"),
+    [
+        (b'{"error":"no"}', True),
+        (b'[{"a":1},{"error":null}]', True),
+        (b'{"success":false}', True),
+        (b'{"success":true}', False),
+        (b'{"text":"\\"error\\""}', False),
+        (b'{"a":{"error":1}}', False),
+        (b'"error"', False),
+        (b'{"error"', True),
+    ],
+)
+def test_an_error_inside_a_200_is_found_at_the_top_alone(body: bytes, refuses: bool) -> None:
+    """Deeper it is a word of the data's own; what cannot be read is no answer."""
+    assert has_embedded_error(body) is refuses
+
+
+@pytest.mark.parametrize(
+    ("body", "demands"),
+    [
+        (b'{"error":"Please query /accounts first"}', True),
+        (b'{"text":"Please query /accounts first"}', False),
+        (b" " * 300 + b'{"error":"Please query /accounts first"}', False),
+    ],
+)
+def test_the_demand_for_accounts_is_an_error_at_the_beginning(body: bytes, demands: bool) -> None:
+    """Bodies can be long, and this is asked of each."""
+    assert demands_accounts_first(body) is demands
+
+
+@pytest.mark.parametrize(("body", "looks"), [(b" {", True), (b"[", True), (b"<", False), (b"", False), (b"1", False)])
+def test_an_object_or_a_list_looks_like_an_answer(body: bytes, looks: bool) -> None:
+    """A page of HTML does not."""
+    assert looks_like_json(body) is looks
