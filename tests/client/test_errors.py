@@ -12,7 +12,6 @@ from ibkr_bridge.client.errors import (
     NotThisBridge,
     OrderUnknown,
 )
-from ibkr_bridge.client.reply import Reply
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def test_an_unknown_order_is_not_to_be_sent_again() -> None:
 
 def test_the_message_tells_code_hint_and_request_and_never_the_body() -> None:
     """A body may hold an account."""
-    made = ClientError("d", code="c", hint="h", request_id="r", reply=Reply(400, {}, b"DU1234567"))
+    made = ClientError("d", code="c", hint="h", request_id="r", status=400, body=b"DU1234567")
 
     assert str(made) == "c: d; h (request r)"
     assert (made.status, made.body) == (400, b"DU1234567")

@@ -24,7 +24,7 @@ def test_what_is_no_json_is_told_without_its_words(body: bytes) -> None:
     with pytest.raises(NotJson) as caught:
         reply.json()
 
-    assert (caught.value.reply, caught.value.request_id, caught.value.__cause__) == (reply, "r1", None)
+    assert (caught.value.body, caught.value.request_id, caught.value.__cause__) == (body, "r1", None)
     assert "text/html" in str(caught.value)
     assert "DU1234567" not in str(caught.value) + repr(reply)
 
