@@ -187,7 +187,7 @@ class AdmissionQueue:
                 plans[window].reserve(start)
         return start - now
 
-    # -- within
+    # -- internals
 
     def _queue_length(self, priority: Priority) -> int:
         return sum(map(len, self._queues[priority].values()))

@@ -1,1 +1,1 @@
-"""No order by accident: the rules that refuse before a byte leaves."""
+"""Orders: the rules that may refuse them, the journal, the submitter, and the search for orders without a response."""

@@ -1,7 +1,7 @@
-"""One exchange with IBKR about an order, written down before its first byte leaves and when its answer has come.
+"""One exchange with IBKR about an order: it is written to the journal before its first byte and after its response.
 
-Whatever ends the exchange is written too. Before the first byte an error leaves the order as it was; behind it, it is
-known that IBKR would not even look at the call, or else nobody knows what became of it.
+An error that ends the exchange is written too. An error before the first byte leaves the order as it was. An error
+after it means either that IBKR did not process the call, or that the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import OrderOutcome
 
 REFUSED_BEFORE_PROCESSING = (TemporarilyUnavailable, UpstreamRefused, GatewayForbidden)
-"""What an answer of IBKR's or the Gateway's doors becomes: behind them nobody has seen the order."""
-GONE = "caller_gone", "its caller hung up before it was sent"
-STOPPED = "shutting_down", "its call was ended before it was sent"
-RESPONSE_TOO_LONG = "IBKR's answer is too long to be one"
-LATE_QUESTION = "IBKR asked when nobody waited for it any more"
+"""Errors of responses with which IBKR or the Gateway refuses a call before anything processes the order."""
+GONE = "caller_gone", "its caller disconnected before it was sent"
+STOPPED = "shutting_down", "its call was cancelled before it was sent"
+RESPONSE_TOO_LONG = "IBKR's response is too long for a response to an order"
+LATE_QUESTION = "IBKR asked a question when no caller was waiting any more"
 InterpretResponse = Callable[[int, bytes], OrderOutcome]
 Decline = Callable[[str], None]
-"""Is told the id of a question that has to be answered with no when there is time."""
+"""Receives the reply id of a question; the question is declined at the next opportunity."""
 
 
 @dataclass(frozen=True)
 class ExchangeStep:
-    """What is sent, and what the journal says of it before it leaves."""
+    """The call, and the journal entry that is written before its first byte."""
 
     call: Call
     facts: RequestFacts
@@ -53,12 +53,12 @@ class ExchangeStep:
 
     @property
     def required_state(self) -> OrderState | None:
-        """The state an order has to be in for it."""
+        """The state that the order must be in."""
         return None if self.event is OrderEvent.SENT else OrderState.QUESTION
 
 
 class OrderExchange:
-    """Exchanges of one line.
+    """The exchanges of one profile.
 
     Args:
         decline: see `Decline`.
@@ -71,18 +71,18 @@ class OrderExchange:
     async def run(
         self, record: OrderRecord, order_request: OrderRequest, step: ExchangeStep
     ) -> tuple[Response, OrderOutcome]:
-        """Write down, send, read, write down.
+        """Write the entry, send the call, interpret the response, write the outcome.
 
         Raises:
-            BridgeError: nothing left, or it was lost; the record tells which.
+            BridgeError: nothing was sent, or the response was lost; the state of the record shows which.
         """
 
         async def write_entry() -> None:
             if record.state is not step.required_state:
-                raise ReplyNotFound("this question is over")  # it was declined while the reply waited for its turn
+                raise ReplyNotFound("this question is over")  # it was declined while the reply waited for admission
             await self._repository.append(record, step.event, step.entry_facts)
             if record.state is not OrderState.SENDING:
-                raise ReplyNotFound("this question is over")  # it was ended while the disk took the entry
+                raise ReplyNotFound("this question is over")  # it ended while the entry was being written
 
         before_first_byte = FirstByteHook(write_entry)
         is_wanted = record.in_flight.is_wanted if record.in_flight is not None else order_request.is_connected
@@ -95,14 +95,14 @@ class OrderExchange:
                 response.body_stream.close()
                 raise OrderUnknown(RESPONSE_TOO_LONG)
         except BaseException as exc:
-            ended = (
+            error = (
                 self._record_failure(record, order_request, exc)
                 if before_first_byte.has_left
-                else self._stopped(record, step, exc)
+                else self._record_stopped(record, step, exc)
             )
-            if ended is exc:
+            if error is exc:
                 raise
-            raise ended from exc
+            raise error from exc
         return response, self._record_response(record, order_request, step.read, response)
 
     def _record_response(
@@ -119,17 +119,17 @@ class OrderExchange:
         self._repository.append_eventually(record, outcome.event, facts)
         return outcome
 
-    def _stopped(self, record: OrderRecord, step: ExchangeStep, exc: BaseException) -> BaseException:
-        """Nothing left. Where its entry stands on disk, a further one says so; else nothing has happened."""
+    def _record_stopped(self, record: OrderRecord, step: ExchangeStep, exc: BaseException) -> BaseException:
+        """Nothing was sent. If the entry is on disk already, a further entry says so."""
         if record.state is OrderState.SENDING:
             code, detail = refusal_of(exc)
-            said = {"code": code, "error": detail, "stopped": True}
+            facts = {"code": code, "error": detail, "stopped": True}
             if step.required_state is OrderState.QUESTION:
                 self._repository.append_eventually(
-                    record, OrderEvent.HELD_BACK, {**said, "reply": step.entry_facts.get("reply")}
+                    record, OrderEvent.HELD_BACK, {**facts, "reply": step.entry_facts.get("reply")}
                 )
             else:
-                self._repository.append_eventually(record, OrderEvent.REFUSED, said)
+                self._repository.append_eventually(record, OrderEvent.REFUSED, facts)
                 self._repository.index.add_refused(record)
         return exc
 
@@ -146,9 +146,9 @@ class OrderExchange:
         return unknown_error(record) if isinstance(exc, BridgeError) else exc
 
     def _late_response_handler(self, record: OrderRecord, read: InterpretResponse) -> OnLateResponse:
-        """For an answer that comes when its order has been given up: the best evidence there is."""
+        """Returns the handler of a response that comes after the deadline; it settles the order."""
 
-        def hear(response: Response) -> None:
+        def on_late_response(response: Response) -> None:
             outcome = read(response.status, decompress(response).body)
             if outcome.question is None:
                 if outcome.event is not OrderEvent.LOST:
@@ -159,21 +159,21 @@ class OrderExchange:
                 for reply in outcome.question.replies:
                     self._decline(reply)
 
-        return hear
+        return on_late_response
 
 
 def refusal_of(exc: BaseException) -> tuple[str, str]:
-    """Why nothing left, as the journal keeps it: a code and words."""
+    """Why nothing was sent, as the journal stores it: a code and a text."""
     if isinstance(exc, BridgeError):
         return exc.code, exc.detail
     return STOPPED if isinstance(exc, asyncio.CancelledError) else GONE
 
 
 def outcome_facts(outcome: OrderOutcome) -> dict[str, object]:
-    """A verdict as the journal keeps it."""
+    """The outcome in the form that the journal stores."""
     question = outcome.question
-    asked = {"replies": list(question.replies), "messages": list(question.messages)} if question else {}
+    question_facts = {"replies": list(question.replies), "messages": list(question.messages)} if question else {}
     ids = {"order_ids": list(outcome.order_ids)} if outcome.order_ids else {}
-    said = {"status": outcome.status, "error": outcome.error}
-    again = {"again": True} if outcome.may_be_sent_again else {}
-    return {**asked, **ids, **again, **{name: text for name, text in said.items() if text}}
+    texts = {"status": outcome.status, "error": outcome.error}
+    repeat = {"again": True} if outcome.may_be_sent_again else {}
+    return {**question_facts, **ids, **repeat, **{name: text for name, text in texts.items() if text}}

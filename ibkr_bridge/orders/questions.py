@@ -1,8 +1,8 @@
-"""IBKR's questions: to the caller unchanged, confirmed where the caller said so beforehand, declined after a minute.
+"""IBKR's questions: passed to the caller unchanged, confirmed if the request allows it, declined after 60 s.
 
-A question belongs to the key whose order it is about, and its id is good once. The bridge says yes by itself only to
-messages that the request names, all of them; it says no where nobody answers in time, as a question that hangs keeps
-everybody else from placing orders.
+A question belongs to the key whose order it is about, and its id can be used once. The bridge confirms a question by
+itself only if the request names all its messages (X-Bridge-Confirm). It declines a question that nobody answers in
+time, since an open question keeps all other callers from placing orders.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from ibkr_bridge.orders.serialization import OrderLock, PendingQuestion
 from ibkr_bridge.orders.tickets import check_names
 
 LOCKED_DECLINE_WAIT_S = (
-    1.0  # seconds; others wait for the line meanwhile, and IBKR forgets its question with the session anyhow
+    1.0  # seconds; other orders wait for the lock meanwhile, and IBKR drops its question with the session anyhow
 )
-DECLINE_WAIT_S = 10.0  # seconds; longer than a session takes to be found ready after a start
+DECLINE_WAIT_S = 10.0  # seconds; longer than the keeper needs to find the session ready after a start
 MAX_CONFIRMATIONS = 20  # questions the bridge confirms for one call; clients that loop allow as many
 JSON_HEADERS = (("Content-Type", "application/json"),)
-NO_REPLY = "nobody replied in time"
+NO_REPLY = "no reply came in time"
 DECLINED_BY_CALLER = "its caller declined"
-ENDED_BY_CANCEL = "a cancel came in between, which ends IBKR's question"
+ENDED_BY_CANCEL = "a cancel was sent in between, which ends IBKR's question"
 SendReply = Callable[[Call, float], Awaitable[None]]
-"""Sends a call of our own, waits so many seconds for session and turn, and does not mind what comes of it."""
+"""Sends a call of the bridge's own, waiting at most so many seconds for session and admission; errors are ignored."""
 
 
 class Questions:
-    """The questions of one line."""
+    """The questions of one profile."""
 
     def __init__(self, repository: OrderRepository, lock: OrderLock) -> None:
         self._repository = repository
@@ -58,10 +58,12 @@ class Questions:
     async def confirm_listed(
         self, record: OrderRecord, order_request: OrderRequest, response: Response, outcome: OrderOutcome
     ) -> Response:
-        """Confirm what the caller said may be confirmed; the last answer is the caller's, a question hangs.
+        """Confirm the questions that the caller allowed, and return the last response.
+
+        If the last response is a question, the lock is held until the caller replies.
 
         Raises:
-            BridgeError: a confirmation left and its answer was lost.
+            BridgeError: a confirmation was sent and its response was lost.
         """
         rounds = 0
         while (question := outcome.question) is not None:
@@ -76,7 +78,7 @@ class Questions:
                     raise
                 self._lock.hold_for_question(
                     record, question, order_request.facts
-                )  # it did not leave: the caller may still answer
+                )  # it was not sent: the caller may still reply
                 return response
         return response
 
@@ -92,12 +94,12 @@ class Questions:
     # -- replies of callers
 
     async def submit_reply(self, order_request: OrderRequest) -> Response:
-        """Pass on a caller's reply to a question that hangs.
+        """Send a caller's reply to an open question.
 
         Raises:
-            ReplyNotFound: there is none of this id, or it is over.
-            OrderInProgress: it is another key's, or another reply to it is on its way.
-            BridgeError: nothing left, or it was lost.
+            ReplyNotFound: no question has this id, or it is over.
+            OrderInProgress: it belongs to another key, or another reply to it is being sent.
+            BridgeError: nothing was sent, or the response was lost.
         """
         reply, pending = order_request.path_id, self._lock.pending
         of_this = pending is not None and reply in pending.question.replies
@@ -105,7 +107,7 @@ class Questions:
         if record is None:
             raise ReplyNotFound("no question of this bridge has this id")
         if record.owner != order_request.owner:
-            raise OrderInProgress("this question was asked to the owner of another key")
+            raise OrderInProgress("this question belongs to an order that was sent with another key")
         order_request.record = record
         if reply in record.sent_replies:
             return await self._replay_reply(record, order_request)
@@ -116,7 +118,7 @@ class Questions:
     async def _replay_reply(self, record: OrderRecord, order_request: OrderRequest) -> Response:
         fingerprint, stored = record.sent_replies[order_request.path_id]
         if fingerprint != order_request.fingerprint:
-            raise ReplyNotFound("this question has been answered otherwise")
+            raise ReplyNotFound("this question was answered with another reply")
         in_flight = record.in_flight
         if in_flight is not None and not in_flight.done.is_set():
             order_request.source = "shared"
@@ -129,7 +131,7 @@ class Questions:
     async def _send_reply(self, pending: PendingQuestion, record: OrderRecord, order_request: OrderRequest) -> Response:
         declines = is_declining(order_request.call.tickets)
         if pending.is_answered:
-            raise OrderInProgress("another reply to this question is on its way", retry_after=1.0)
+            raise OrderInProgress("another reply to this question is being sent", retry_after=1.0)
         pending.is_answered = True
         order_request.facts = replace(pending.facts, operation=order_request.facts.operation, is_declining=declines)
         in_flight = record.in_flight = InFlightOrder(order_request.fingerprint, [order_request.is_connected])
@@ -143,7 +145,7 @@ class Questions:
         finally:
             record.in_flight = None
             if record.state is OrderState.QUESTION and self._lock.pending is pending:
-                pending.is_answered = False  # it did not leave
+                pending.is_answered = False  # the reply was not sent
             elif record.state is not OrderState.QUESTION and not pending.is_over:
                 self._lock.release(record)
 
@@ -197,47 +199,47 @@ class Questions:
                     )
                 )
             )
-        except OrderUnknown as exc:  # of the no alone: what was never confirmed is never placed
+        except (
+            OrderUnknown
+        ) as exc:  # only the response to the decline is lost: an order that was never confirmed is never placed
             raise declined_response(record) from exc
         except BaseException as exc:
             if is_written and not before_first_byte.has_left:
-                self.decline_later(
-                    order_request.path_id
-                )  # the journal says no already: IBKR is told when there is time
+                self.decline_later(order_request.path_id)  # the journal has the decline already; IBKR gets it later
                 if isinstance(exc, (BridgeError, CallerGone)):
                     raise declined_response(record) from exc
             raise
         record.sent_replies[order_request.path_id] = (order_request.fingerprint, StoredResponse.from_response(response))
         return response
 
-    # -- questions nobody answers
+    # -- questions that nobody answers
 
     def on_cancel_sent(self) -> None:
-        """An order call went out in between: IBKR has forgotten whatever it asked."""
+        """A cancel was sent in between: IBKR has dropped its question."""
         pending = self._lock.pending
         if pending is not None and pending.record.state is OrderState.QUESTION:
             self._repository.end_question(pending.record, OrderEvent.DROPPED, {"error": ENDED_BY_CANCEL})
             self._lock.release(pending.record)
 
     def decline_later(self, reply_id: str) -> None:
-        """A question nobody waits for: it is declined at the next chance."""
+        """Decline a question that no caller waits for at the next opportunity."""
         self._to_decline.append(reply_id)
-        self._lock.on_question()  # whoever declines looks now
+        self._lock.on_question()  # wakes the loop that declines
 
     async def decline_expired(self, now: float, send: SendReply) -> None:
-        """Decline what has waited too long, and what nobody waits for.
+        """Decline a question whose time is over, and all that no caller waits for.
 
         Args:
-            now: by the chain's clock.
-            send: see `Reply`.
+            now: the time of the profile's clock.
+            send: see `SendReply`.
         """
         await self._decline_abandoned(send)
         pending = self._lock.pending
         if pending is None or now < pending.expires_at or pending.record.state is not OrderState.QUESTION:
             return
         if self._repository.is_writing(pending.record):
-            return  # a reply is about to leave; it moves the order, and then this is looked at once more
-        pending.is_over = True  # a reply that still waits for its turn is too late
+            return  # a reply is about to be sent; it changes the order's state, which starts another round
+        pending.is_over = True  # a reply that still waits for admission is too late
         self._repository.end_question(pending.record, OrderEvent.DECLINED, {"error": NO_REPLY})
         try:
             for reply in pending.question.replies:
@@ -246,8 +248,8 @@ class Questions:
             self._lock.release(pending.record)
 
     async def _decline_abandoned(self, send: SendReply) -> None:
-        """Each in a turn of its own. Where somebody has the line, their order ends IBKR's question anyhow; a no of ours
-        would end theirs."""
+        """Decline each question under the lock. If another order holds the lock, that order already cancels IBKR's old
+        question; declining now would cancel theirs."""
         while self._to_decline:
             reply = self._to_decline.popleft()
             if self._lock.try_acquire(reply):
@@ -258,7 +260,7 @@ class Questions:
 
 
 def _may_confirm(order_request: OrderRequest, question: Question) -> bool:
-    """Whether the caller confirmed all of it beforehand, and is still there to hear what comes of it."""
+    """Whether the request confirms all messages of the question, and its caller is still connected."""
     return (
         question.can_be_confirmed
         and order_request.confirmations.issuperset(question.messages)
@@ -267,7 +269,7 @@ def _may_confirm(order_request: OrderRequest, question: Question) -> bool:
 
 
 def build_reply_call(reply_id: str, *, confirmed: bool) -> Call:
-    """A reply of our own to a question; its id is made of plain characters, see `verdict.REPLY_ID`."""
+    """A reply of the bridge's own; the id needs no quoting, see `response.REPLY_ID`."""
     body = json.dumps({"confirmed": confirmed}, separators=(",", ":")).encode()
     return Call("POST", api_path((*REPLY, reply_id)), request_headers(JSON_HEADERS), body, is_change=True)
 
@@ -276,20 +278,23 @@ def is_declining(reply: OrderTickets) -> bool:
     """Whether a caller's reply says no.
 
     Raises:
-        BadRequest: it says neither yes nor no, or both.
+        BadRequest: `confirmed` is missing, is not a boolean, or is spelled in two ways.
     """
     check_names(reply)
     confirmed = reply.top.get("confirmed")
     spelled = [name for name in reply.top if name.lower() == "confirmed"]
     if not isinstance(confirmed, bool) or len(spelled) > 1:
-        raise BadRequest("the reply says neither yes nor no", hint='send {"confirmed": true} or {"confirmed": false}')
+        raise BadRequest(
+            "the reply must contain confirmed with true or false",
+            hint='send {"confirmed": true} or {"confirmed": false}',
+        )
     return not confirmed
 
 
 def declined_response(record: OrderRecord) -> OrderNotPlaced:
-    """What is told of a no whose answer was lost, or forgotten over a restart."""
+    """The error for a declined question whose response was lost, or was dropped by a restart."""
     return OrderNotPlaced(f"order {record.id} was declined, and is not placed")
 
 
 def noop(_: Response) -> None:
-    """The late answer to a no: it changes nothing."""
+    """Ignores the late response to a decline: it changes nothing."""

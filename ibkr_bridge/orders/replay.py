@@ -1,4 +1,5 @@
-"""The same call once more: who comes while it is under way waits with the first, who comes later is told the same."""
+"""Duplicate requests: one that arrives while the first is running waits for its result; a later one gets the stored
+response."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.request import OrderRequest
 
-MAX_JOIN_S = 120.0  # seconds; an order's own deadlines are over long before
+MAX_JOIN_S = 120.0  # seconds; the deadlines of an order end long before
 
 
 async def replay(record: OrderRecord, order_request: OrderRequest) -> Response:
-    """What is told to a caller whose call is an order we know.
+    """Return the response of the earlier order that the call repeats.
 
     Raises:
-        BridgeError: what the first one was told.
+        BridgeError: the error that the first caller got.
     """
     in_flight = record.in_flight
     if in_flight is not None and not in_flight.done.is_set():
@@ -27,15 +28,15 @@ async def replay(record: OrderRecord, order_request: OrderRequest) -> Response:
         return await join(record, in_flight, order_request)
     order_request.source = "cache" if record.latest_response is not None else "bridge"
     if order_request.idempotency_key and record.first_response is not None and not record.unknown_delivered:
-        return record.first_response.as_response  # to the byte, whatever came later: so a key promises
+        return record.first_response.as_response  # byte for byte, whatever came later: an Idempotency-Key promises this
     return stored_response(record)
 
 
 async def join(record: OrderRecord, in_flight: InFlightOrder, order_request: OrderRequest) -> Response:
-    """Wait with those who wait already.
+    """Wait for the result of an order that is running.
 
     Raises:
-        BridgeError: what all of them are told.
+        BridgeError: the error that all waiting callers get.
     """
     in_flight.waiters.append(order_request.is_connected)
     with suppress(TimeoutError):
@@ -45,14 +46,14 @@ async def join(record: OrderRecord, in_flight: InFlightOrder, order_request: Ord
         return in_flight.result
     if in_flight.result is None and record.lost_at:
         raise unknown_error(record)
-    raise copy.copy(in_flight.result or OrderInProgress("the same order is still under way", retry_after=5.0))
+    raise copy.copy(in_flight.result or OrderInProgress("the same order is still being sent", retry_after=5.0))
 
 
 def stored_response(record: OrderRecord) -> Response:
-    """The answer its first caller had, or would have had; where there was none, what has been found out since.
+    """The response that the first caller got, or would have got; if there was none, the result of reconciliation.
 
     Raises:
-        BridgeError: what it was told instead.
+        BridgeError: the error that the first caller got instead.
     """
     if record.unknown_delivered:
         raise unknown_error(record)
@@ -64,21 +65,21 @@ def stored_response(record: OrderRecord) -> Response:
 
 
 def unknown_error(record: OrderRecord) -> BridgeError:
-    """What is told of an order whose answer was lost: each time the same, to the byte."""
-    error = OrderUnknown(f"{record.lost_reason}; order {record.id} is being looked for")
+    """The error of an order whose response was lost; it is the same each time, byte for byte."""
+    error = OrderUnknown(f"{record.lost_reason}; order {record.id} is being searched for")
     error.request_id = record.lost_request_id or record.request_id
     return error
 
 
 def not_placed_error(record: OrderRecord) -> BridgeError:
-    """What is told of one that was lost, looked for, and not found, before anybody could be told."""
-    error = OrderNotPlaced(f"order {record.id} was lost on its way and does not exist at IBKR")
+    """The error of an order that was lost and not found before any caller got a response."""
+    error = OrderNotPlaced(f"order {record.id} was lost before IBKR received it and does not exist at IBKR")
     error.request_id = record.request_id
     return error
 
 
 def _response_for_found(record: OrderRecord) -> Response:
-    """An answer in IBKR's shape for an order that was found, when its own answer never came."""
-    named = {"local_order_id": record.coids[0]} if record.coids else {}
-    told = [{"order_id": order, "order_status": record.ibkr_status or "", **named} for order in record.order_ids]
-    return json_response(told)
+    """A response in IBKR's form for an order that was found although its own response never came."""
+    coid_members = {"local_order_id": record.coids[0]} if record.coids else {}
+    rows = [{"order_id": order, "order_status": record.ibkr_status or "", **coid_members} for order in record.order_ids]
+    return json_response(rows)

@@ -1,7 +1,7 @@
-"""What IBKR's answer to an order call says of the order. Pure.
+"""Interprets IBKR's response to an order call. Pure.
 
-A status of 200 says nothing: refusals come with it too, and so do questions. What cannot be read as one of IBKR's four
-shapes, or comes from a server in trouble, leaves it open whether the order exists: then it is looked for.
+A status of 200 alone means nothing: refusals and questions come with it too. If the body has none of IBKR's four forms,
+or the status is a server error, the order may or may not exist: the reconciler then searches for it.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from ibkr_bridge.orders.journal.transitions import OrderEvent
 
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
-MAX_ERROR_LENGTH = 300  # characters of IBKR's own words that are kept as an error
+MAX_ERROR_LENGTH = 300  # characters of IBKR's error text that are stored
 REPLY_ID_UNKNOWN = "reply id not found"
 UNCONFIRMED = "order not confirmed"
 NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no session", "not authenticated")
-"""What IBKR says to a call that has no session: it has looked no further."""
+"""IBKR's texts for a call without a session: it did not process the call."""
 MALFORMED = (*NO_SESSION, "bad request", "invalid")
-"""What a status of 500 says that comes before anything was done, as for tickets that are malformed."""
-UNCLEAR = "IBKR's answer does not say what became of it"
+"""Texts of a status 500 that IBKR sends before it does anything, for malformed tickets for example."""
+UNCLEAR = "IBKR's response does not show whether the order was placed"
 
 
 @dataclass(frozen=True)
 class Question:
-    """IBKR asks back: the ids to reply to, and what its messages are called."""
+    """IBKR's request to confirm an order: the ids to reply to, and the ids of its messages."""
 
     replies: tuple[str, ...]
     messages: tuple[str, ...]
 
     @property
     def can_be_confirmed(self) -> bool:
-        """Whether the bridge could reply by itself: there is one question, and all its messages have names."""
+        """Whether the bridge could confirm it by itself: there is one question, and all its messages have ids."""
         return len(self.replies) == 1 and bool(self.messages)
 
 
 @dataclass(frozen=True)
 class OrderOutcome:
-    """What an answer says."""
+    """What a response says of the order."""
 
     event: OrderEvent
     order_ids: tuple[str, ...] = ()
@@ -50,16 +50,16 @@ class OrderOutcome:
     error: str | None = None
     question: Question | None = None
     may_be_sent_again: bool = False
-    """Whether IBKR did not even look at the call, so that the same one may be sent again."""
+    """Whether IBKR did not process the call, so that the same call may be sent again."""
 
 
 def interpret_placement(status: int, body: bytes) -> OrderOutcome:
-    """What an answer to a placement, a change or a reply says: taken, asked, turned down, dropped, or lost."""
-    told = parse_json(body)
+    """Interpret the response to a placement, a modification or a reply: taken, asked, turned down, dropped, or lost."""
+    parsed = parse_json(body)
     if status != 200:
-        return _as_error_status(status, told)
-    parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
-    if isinstance(told, list) and len(parts) != len(told):
+        return _as_error_status(status, parsed)
+    parts = [part for part in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(part, dict)]
+    if isinstance(parsed, list) and len(parts) != len(parsed):
         return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
     for read in (_as_question, _as_taken, _as_embedded_error):
         outcome = read(parts)
@@ -69,7 +69,7 @@ def interpret_placement(status: int, body: bytes) -> OrderOutcome:
 
 
 def interpret_partial_reply(status: int, body: bytes, rest: tuple[str, ...]) -> OrderOutcome:
-    """What an answer to one of several replies says: while others are open, their questions still hang."""
+    """Interpret the response to one of several replies: the questions of the others stay open."""
     outcome = interpret_placement(status, body)
     if not rest or outcome.event is not OrderEvent.TAKEN:
         return outcome
@@ -77,15 +77,16 @@ def interpret_partial_reply(status: int, body: bytes, rest: tuple[str, ...]) -> 
 
 
 def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
-    """What an answer to a cancel, or to an answered notice, says: IBKR's words differ, any that is no error will do."""
-    told = parse_json(body)
+    """Interpret the response to a cancel or to an answered notice: IBKR's texts vary, any that is not an error
+    counts."""
+    parsed = parse_json(body)
     if status != 200:
-        return _as_error_status(status, told)
-    parts = [part for part in (told if isinstance(told, list) else [told]) if isinstance(part, dict)]
-    no = _as_embedded_error(parts)
-    if no is not None:
-        return no
-    done = bool(parts) or (isinstance(told, str) and told) or body.strip() == b"Success"
+        return _as_error_status(status, parsed)
+    parts = [part for part in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(part, dict)]
+    refusal = _as_embedded_error(parts)
+    if refusal is not None:
+        return refusal
+    done = bool(parts) or (isinstance(parsed, str) and parsed) or body.strip() == b"Success"
     return _as_cancelled(parts) if done else OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
 
 
@@ -96,15 +97,15 @@ def _as_cancelled(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome:
 
 
 def _as_question(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
-    asking = [part for part in parts if "id" in part and "message" in part]
-    if not asking:
+    questions = [part for part in parts if "id" in part and "message" in part]
+    if not questions:
         return None
-    replies = tuple(str(part["id"]) for part in asking if REPLY_ID.fullmatch(str(part["id"])))
-    if len(replies) != len(asking):
+    replies = tuple(str(part["id"]) for part in questions if REPLY_ID.fullmatch(str(part["id"])))
+    if len(replies) != len(questions):
         return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
-    listed = [part.get("messageIds") for part in asking]
-    known = all(isinstance(ids, list) and ids and all(_is_name(each) for each in ids) for ids in listed)
-    messages = tuple(str(each) for ids in listed if isinstance(ids, list) for each in ids) if known else ()
+    listed = [part.get("messageIds") for part in questions]
+    have_ids = all(isinstance(ids, list) and ids and all(_is_name(each) for each in ids) for ids in listed)
+    messages = tuple(str(each) for ids in listed if isinstance(ids, list) for each in ids) if have_ids else ()
     return OrderOutcome(OrderEvent.ASKED, _order_ids(parts), question=Question(replies, messages))
 
 
@@ -124,35 +125,37 @@ def _as_taken(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
 
 
 def _as_embedded_error(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
-    """An error inside a 200. Beside an order's number it is no plain no: that order may stand, or stand still until
-    somebody answers a notice."""
+    """An error inside a 200. With an order number beside it, it is not a plain refusal: that order may exist, or may be
+    on hold until somebody answers a notice."""
     for part in parts:
         text = part.get("error", part.get("text") if part.get("prompt") is True else None)
         if text is not None or part.get("success") is False:
             ids = _order_ids(parts)
-            said = str(text or "refused")[:MAX_ERROR_LENGTH]
-            return OrderOutcome(OrderEvent.LOST, ids, error=said) if ids else _as_turned_down(said)
+            error_text = str(text or "refused")[:MAX_ERROR_LENGTH]
+            return OrderOutcome(OrderEvent.LOST, ids, error=error_text) if ids else _as_turned_down(error_text)
     return None
 
 
 def _as_turned_down(text: str) -> OrderOutcome:
-    said = text.lower()
-    gone = REPLY_ID_UNKNOWN in said or UNCONFIRMED in said
-    unseen = any(phrase in said for phrase in NO_SESSION)
+    lower_text = text.lower()
+    is_question_gone = REPLY_ID_UNKNOWN in lower_text or UNCONFIRMED in lower_text
+    is_unprocessed = any(phrase in lower_text for phrase in NO_SESSION)
     return OrderOutcome(
-        OrderEvent.DROPPED if gone else OrderEvent.TURNED_DOWN, error=text[:MAX_ERROR_LENGTH], may_be_sent_again=unseen
+        OrderEvent.DROPPED if is_question_gone else OrderEvent.TURNED_DOWN,
+        error=text[:MAX_ERROR_LENGTH],
+        may_be_sent_again=is_unprocessed,
     )
 
 
-def _as_error_status(status: int, told: object) -> OrderOutcome:
-    """Another status than 200. A server in trouble may have passed the order on before it gave up."""
-    text = told.get("error") if isinstance(told, dict) else None
-    said = str(text or f"IBKR answered {status}")
-    if 400 <= status < 500 or (status == 500 and any(word in said.lower() for word in MALFORMED)):
-        return _as_turned_down(said)
-    return OrderOutcome(OrderEvent.LOST, error=said[:MAX_ERROR_LENGTH])
+def _as_error_status(status: int, parsed: object) -> OrderOutcome:
+    """Another status than 200. A failing server may have passed the order on before it failed."""
+    text = parsed.get("error") if isinstance(parsed, dict) else None
+    error_text = str(text or f"IBKR answered {status}")
+    if 400 <= status < 500 or (status == 500 and any(word in error_text.lower() for word in MALFORMED)):
+        return _as_turned_down(error_text)
+    return OrderOutcome(OrderEvent.LOST, error=error_text[:MAX_ERROR_LENGTH])
 
 
 def _order_ids(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    found = (part.get("order_id", part.get("orderId")) for part in parts)
-    return tuple(str(each)[:40] for each in found if isinstance(each, int | str) and str(each))
+    values = (part.get("order_id", part.get("orderId")) for part in parts)
+    return tuple(str(each)[:40] for each in values if isinstance(each, int | str) and str(each))

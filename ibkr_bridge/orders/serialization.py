@@ -1,7 +1,8 @@
-"""One at a time: placing, and the questions IBKR asks about it, belong together until the last of them is answered.
+"""The order lock of a profile: one placement or modification at a time, until its last question is answered.
 
-IBKR keeps one question for a user, and any order call in between kills it. So whoever places or changes an order has
-the line to themselves until it is through; others wait their turn, as long as they would. A cancel waits for nobody.
+IBKR keeps one question for each user, and any order call in between cancels it. So a call that places or modifies an
+order holds the lock until it is finished. Other such calls wait, each as long as its caller allows. A cancel does not
+need the lock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.response import Question
 
-REPLY_TIMEOUT_S = 60.0  # seconds a question waits for its reply; then it is declined
+REPLY_TIMEOUT_S = 60.0  # seconds that a question waits for its reply; then the bridge declines it
 MIN_RETRY_AFTER_S = 1.0  # seconds
 
 
@@ -29,13 +30,13 @@ class PendingQuestion:
     record: OrderRecord
     question: Question
     facts: RequestFacts
-    """What the rules judge the order by."""
+    """The facts that the rules check."""
     expires_at: float
-    """By the clock: it is declined then."""
+    """Time of the clock at which it is declined."""
     is_answered: bool = False
-    """Whether a reply is on its way."""
+    """Whether a reply is being sent."""
     is_over: bool = False
-    """Whether its time is over: the line is free when it has been declined, not before."""
+    """Whether its time is over; the lock is released after the decline, not before."""
 
 
 @dataclass(eq=False)
@@ -46,7 +47,7 @@ class _Waiter:
 
 
 class OrderLock:
-    """Whose turn it is at the order desk of one line."""
+    """The lock that placements and modifications of one profile hold, first come, first served."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -54,68 +55,68 @@ class OrderLock:
         self._waiting: deque[_Waiter] = deque()
         self.pending: PendingQuestion | None = None
         self.on_question: Callable[[], None] = lambda: None
-        """Called when a question begins to hang: from then on its time runs."""
+        """Called when a question is opened: its time begins to run."""
 
     def __repr__(self) -> str:
         return f"<OrderLock held by {self._holder!r}, {len(self._waiting)} waiting>"
 
     async def acquire(self, holder: object, wait: float, is_connected: Callable[[], bool]) -> None:
-        """Have the line to oneself, after those who came before.
+        """Wait for the lock, in the order of arrival.
 
         Args:
-            what: who it is, an order's record for instance.
-            wait: seconds, at most.
+            holder: identifies the holder, such as the record of an order.
+            wait: seconds at most.
 
         Raises:
             OrderInProgress: it took longer; nothing was done.
-            CallerGone: nobody waits any more.
+            CallerGone: no caller waits any more.
         """
         if self.try_acquire(holder):
             return
-        me = _Waiter(holder, is_connected, asyncio.Event())
-        self._waiting.append(me)
+        waiter = _Waiter(holder, is_connected, asyncio.Event())
+        self._waiting.append(waiter)
         try:
-            await self._clock.wait(me.granted, wait)
+            await self._clock.wait(waiter.granted, wait)
         except BaseException:
-            self._cancel(me)
+            self._cancel(waiter)
             raise
         if self._holder is not holder:
-            self._cancel(me)
+            self._cancel(waiter)
             raise self._in_progress_error() if is_connected() else CallerGone
 
     def try_acquire(self, holder: object) -> bool:
-        """Have the line to oneself if nobody has it; says whether that is so."""
+        """Take the lock if it is free. Returns whether the holder has it now."""
         if self._holder is None and not self._waiting:
             self._holder = holder
         return self._holder is holder
 
-    def _cancel(self, me: _Waiter) -> None:
-        """Wait no longer; a turn that came in that very moment goes on to the next."""
-        if me in self._waiting:
-            self._waiting.remove(me)
-        self.release(me.holder)
+    def _cancel(self, waiter: _Waiter) -> None:
+        """Stop waiting; a lock that was granted in the meantime goes to the next."""
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        self.release(waiter.holder)
 
     def release(self, holder: object) -> None:
-        """It is through; said by somebody else, it changes nothing."""
+        """Give the lock back; a call for another holder changes nothing."""
         if self._holder is not holder:
             return
         self._holder = self.pending = None
         while self._waiting and self._holder is None:
-            next_one = self._waiting.popleft()
-            if next_one.is_connected():
-                self._holder = next_one.holder
-            next_one.granted.set()  # who has gone is told so
+            next_waiter = self._waiting.popleft()
+            if next_waiter.is_connected():
+                self._holder = next_waiter.holder
+            next_waiter.granted.set()  # a waiter whose caller has gone wakes up too
 
     def hold_for_question(self, record: OrderRecord, question: Question, facts: RequestFacts) -> PendingQuestion:
-        """A question went to its caller, who has the line until it is answered."""
+        """Keep the lock for a question that was passed to the caller, until it is answered."""
         self.pending = PendingQuestion(record, question, facts, self._clock.now() + REPLY_TIMEOUT_S)
         self.on_question()
         return self.pending
 
     def _in_progress_error(self) -> OrderInProgress:
         if self.pending is not None:
-            left = max(MIN_RETRY_AFTER_S, self.pending.expires_at - self._clock.now())
+            remaining_s = max(MIN_RETRY_AFTER_S, self.pending.expires_at - self._clock.now())
             return OrderInProgress(
-                f"order {self.pending.record.id} waits for the answer to a question", retry_after=left
+                f"order {self.pending.record.id} waits for the reply to a question", retry_after=remaining_s
             )
         return OrderInProgress("another order is being sent", retry_after=MIN_RETRY_AFTER_S)

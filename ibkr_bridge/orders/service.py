@@ -31,19 +31,19 @@ from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.submission import OrderSubmitter
 
 Pipeline = Callable[[CallContext], Awaitable[Response]]
-BRIDGE_KEY_LABEL = "bridge"  # the key under which the bridge's own calls take turns
+BRIDGE_KEY_LABEL = "bridge"  # the label under which the bridge's own calls are admitted
 SEND_GRACE_S = (
-    2.0  # seconds beyond its caller's patience in which an order may still leave: a connection takes time to make
+    2.0  # seconds after the caller's wait time in which an order may still be sent: a connection takes time to open
 )
 MAX_LIST_BYTES = 64 * 1024 * 1024  # bytes; a day of very many trades
-LIST_WAIT_S = 12.0  # seconds; IBKR takes the list of orders once in five, and callers want it too
-IDLE_S = 3600.0  # seconds; whatever moves wakes the loop
-MIN_INTERVAL_S = 0.5  # seconds between two rounds at least, where nothing moves
+LIST_WAIT_S = 12.0  # seconds; IBKR allows the list of orders once in 5 s, and callers request it too
+IDLE_S = 3600.0  # seconds; any change wakes the loop
+MIN_INTERVAL_S = 0.5  # seconds between two rounds at least, if nothing changes
 
 
 @dataclass(frozen=True)
 class OrderRoads:
-    """How the order service sends calls, and what it knows of the session: given to it by the profile."""
+    """How the order service sends calls and checks the session; the profile passes it in."""
 
     pipeline: Pipeline
     """All stages."""
@@ -55,7 +55,7 @@ class OrderRoads:
 
 @dataclass(frozen=True)
 class JournalStatus:
-    """Whether orders can be written down, and what became of the last ones."""
+    """Whether the journal can be written, and the states of the last orders."""
 
     problem: str | None = field(
         metadata={"doc": "Why the journal cannot be written and orders are refused; null while it can."}
@@ -93,7 +93,8 @@ class OrderService:
         return f"<OrderService {self.submitter!r}>"
 
     def status(self) -> JournalStatus:
-        """Whether orders can be written down, how many are in which state, and which one IBKR asks about."""
+        """Whether the journal can be written, how many orders are in each state, and which order has an open
+        question."""
         pending = self.submitter.lock.pending
         question = pending.record.id if pending is not None else None
         return JournalStatus(self.repository.journal.problem, dict(self.repository.index.counts()), question)
@@ -106,12 +107,12 @@ class OrderService:
         return self._roads
 
     def connect(self, roads: OrderRoads) -> None:
-        """Send through these stages from now on."""
+        """Send calls through these stages from now on."""
         self._roads = roads
         self.reconciler.fetch_order_lists = self.fetch_order_lists
 
     async def load(self) -> None:
-        """Read what earlier runs wrote; their open questions are declined.
+        """Read the entries of earlier runs; their open questions are declined.
 
         Raises:
             JournalUnavailable: the journal cannot be read.
@@ -123,10 +124,10 @@ class OrderService:
         """Carry out one request about an order.
 
         Raises:
-            BridgeError: nothing was sent, or (`OrderUnknown`) nobody knows what became of it.
+            BridgeError: nothing was sent, or (`OrderUnknown`) the outcome is unknown.
             CallerGone: nothing was sent, and the caller has gone.
         """
-        await self.load()  # if that failed before; until it succeeds no order may leave
+        await self.load()  # if that failed before; until it succeeds no order may be sent
         context = order_request.context
         context.execute = self.roads.pipeline
         context.deadline = time.monotonic() + context.remaining_wait() + SEND_GRACE_S
@@ -158,7 +159,7 @@ class OrderService:
         self.roads.guard.check(order_request.facts)
 
     def _make_sender(self, order_request: OrderRequest) -> SendOrderCall:
-        """Returns what sends each call of a request; all the time before its first call was waiting."""
+        """Returns the function that sends each call of a request; the time before its first call counts as waiting."""
         context, is_first = order_request.context, True
 
         async def send(
@@ -184,29 +185,33 @@ class OrderService:
     # -- the bridge's own part
 
     async def run_loop(self) -> NoReturn:
-        """Decline what nobody answers, for ever."""
+        """Decline questions that nobody answers, until cancelled."""
         while True:
             self._wake.clear()
             await self.submitter.questions.decline_expired(self._clock.now(), self._decline)
             pending = self.submitter.lock.pending
-            left = IDLE_S if pending is None else pending.expires_at - self._clock.now()
-            await self._clock.wait(self._wake, max(left, MIN_INTERVAL_S))  # a reply on its way may come back unsent
+            remaining_s = IDLE_S if pending is None else pending.expires_at - self._clock.now()
+            await self._clock.wait(
+                self._wake, max(remaining_s, MIN_INTERVAL_S)
+            )  # a reply that is being sent may turn out unsent
 
     async def _decline(self, call: Call, wait_s: float) -> None:
         endpoint = endpoint_of(call.method, call.target)
         facts = RequestFacts(Effect.READ, None)  # no rule applies to a decline of the bridge's own
-        with suppress(BridgeError, CallerGone):  # IBKR forgets its question by itself as well
+        with suppress(BridgeError, CallerGone):  # IBKR also drops its question by itself
             discard(await self.roads.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s)))
 
     async def fetch_order_lists(self, account: str | None) -> OrderListing | None:
-        """A fresh list of orders, and one of trades; None where they cannot be had now."""
+        """Fetch the lists of orders and trades anew; None if that is not possible now."""
         if not self.roads.is_up(Layer.BROKERAGE):
             return None
-        of = f"accountId={quote(account, safe='')}" if account else ""
+        account_query = f"accountId={quote(account, safe='')}" if account else ""
         try:
-            discard(await self.roads.uncached(_uncached_read(ORDERS_LIST, "force=true", of)))
+            discard(await self.roads.uncached(_uncached_read(ORDERS_LIST, "force=true", account_query)))
             await self._clock.wait(asyncio.Event(), self._refresh_delay_s)
-            orders = await read_fully(await self.roads.pipeline(_uncached_read(ORDERS_LIST, of)), MAX_LIST_BYTES)
+            orders = await read_fully(
+                await self.roads.pipeline(_uncached_read(ORDERS_LIST, account_query)), MAX_LIST_BYTES
+            )
             trades = await read_fully(await self.roads.pipeline(_uncached_read(TRADES, "days=2")), MAX_LIST_BYTES)
         except (BridgeError, CallerGone):
             return None
@@ -218,7 +223,7 @@ class OrderService:
         return OrderListing(rows, read_trades(trades.body), is_whole, account)
 
     def observe_list(self, context: CallContext, response: Response) -> None:
-        """A caller asked for a list: read it too, where anything is missing."""
+        """Search a list that a caller fetched, if an order is not settled."""
         if not self.reconciler.has_unsettled or response.status != 200 or response.body_stream is not None:
             return
         if context.endpoint.segments == ORDERS_LIST:
@@ -228,8 +233,8 @@ class OrderService:
 
 
 def _uncached_read(segments: tuple[str, ...], *query: str) -> CallContext:
-    """A read of our own, never from memory."""
-    asked = "&".join(filter(None, query))
-    call = Call("GET", api_path(segments) + (f"?{asked}" if asked else ""), request_headers(()))
+    """A read of the bridge's own that is never answered from the cache."""
+    query_string = "&".join(filter(None, query))
+    call = Call("GET", api_path(segments) + (f"?{query_string}" if query_string else ""), request_headers(()))
     endpoint = endpoint_of(call.method, call.target)
     return CallContext(call, endpoint, RequestFacts(Effect.READ, None), BRIDGE_KEY_LABEL, LIST_WAIT_S, max_age_s=0.0)

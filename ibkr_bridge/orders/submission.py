@@ -1,8 +1,9 @@
-"""The order desk: every order call of a line goes through here, and ends in exactly one state of the journal.
+"""The order submitter: every order call of a profile goes through here and ends in exactly one state of the journal.
 
-First: is it an order we know already? Then the rules, then its turn, then the journal, then the first byte. What IBKR
-answers is read (`verdict.py`), written down, and told. An order that left is never sent again, by nobody here; one that
-did not leave is refused in words. A lost answer makes it unknown, and `seek.py` looks for it.
+The steps: find a duplicate, check the rules, take the lock, write the journal entry, send the first byte. The response
+is interpreted (`response.py`), written to the journal and returned. The bridge never sends an order again. If nothing
+was sent, the caller gets an error that says so. If the response is lost, the order is `unknown` and the reconciler
+searches for it.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ UNLOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.CANCEL: interpret_cancel,
     OrderOperation.ANSWER: interpret_cancel,
 }
-SAME_REFUSAL_S = 60.0  # seconds in which the same refusal of the same call is one entry: a loop must not fill the disk
-MAX_REFUSALS = 1000  # of them that are known again
+SAME_REFUSAL_S = 60.0  # seconds between two entries of the same refusal: a loop must not fill the disk
+MAX_REFUSALS = 1000  # refusals that are recognised as the same
 
 
 class OrderSubmitter:
-    """The order desk of one line.
+    """Carries out the order calls of one profile.
 
     Args:
-        wait_open: waits until orders of an earlier run that a new one has to wait for are found; raises where they
-            are not in time.
-        add_names: whether orders without a cOID get one.
+        wait_for_unsettled: waits until the unsettled orders of an earlier run that block a new one are found; raises if
+            that takes too long.
+        add_coids: whether orders without a cOID get one.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class OrderSubmitter:
         self._clock = clock
         self.lock = OrderLock(clock)
         self.questions = Questions(repository, self.lock)
-        self._wait_open = wait_for_unsettled
-        self._add_names = add_coids
+        self._wait_for_unsettled = wait_for_unsettled
+        self._add_coids = add_coids
         self._refusals: dict[tuple[str, str, str], OrderRecord] = {}
         self._refusal_times: deque[float] = deque(maxlen=MAX_REFUSALS)
 
@@ -70,10 +71,10 @@ class OrderSubmitter:
         return f"<OrderSubmitter {self.lock!r} {self.repository.index!r}>"
 
     async def submit(self, order_request: OrderRequest) -> Response:
-        """Do what a caller wants, and bring what came of it.
+        """Carry out one order call and return its response.
 
         Raises:
-            BridgeError: nothing was sent, or (`OrderUnknown`) nobody knows.
+            BridgeError: nothing was sent, or (`OrderUnknown`) the outcome is unknown.
         """
         if order_request.operation is OrderOperation.REPLY:
             return await self.questions.submit_reply(order_request)
@@ -99,22 +100,22 @@ class OrderSubmitter:
                 record.in_flight = None
 
     def on_delivery(self, record: OrderRecord, *, arrived: bool) -> None:
-        """An answer about an order reached its caller, or did not; that it did can turn out to be wrong."""
+        """Record whether a response reached its caller; a delivery that was recorded can turn out to be wrong later."""
         if record.state in (None, OrderState.REFUSED) or (
             record.is_delivered if arrived else record.disconnected_at is not None
         ):
             return
         if not arrived and record.is_delivered and record.was_undelivered:
-            return  # told, taken back and told again: once is enough to know
+            return  # delivered, undelivered and delivered again: one correction is enough
         record.was_undelivered = record.was_undelivered or (record.is_delivered and not arrived)
         self.repository.append_eventually(record, OrderEvent.TOLD if arrived else OrderEvent.LEFT, {})
 
     def _new_record(self, order_request: OrderRequest) -> OrderRecord:
         """The record of a new order."""
-        fresh = self.repository.new_id()
+        order_id = self.repository.new_id()
         key = digest(b"key", order_request.idempotency_key.encode()) if order_request.idempotency_key else None
         record = OrderRecord(
-            fresh,
+            order_id,
             order_request.operation,
             order_request.account,
             order_request.owner,
@@ -134,17 +135,17 @@ class OrderSubmitter:
         return record
 
     async def _with_coids(self, record: OrderRecord, order_request: OrderRequest) -> Call:
-        """The call as it goes out: a placement's orders have names to be found by, where that is possible.
+        """The call as it is sent: a placement whose orders have cOIDs to be found by, if that is possible.
 
         Raises:
-            BadRequest: it cannot be read as an order.
+            BadRequest: its body cannot be parsed as an order.
         """
         if order_request.operation is not OrderOperation.PLACE:
             return order_request.call
         try:
-            found = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_names)
+            found = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_coids)
         except BadRequest:
-            await order_request.check_rules()  # what the rules say counts for more than how it is written
+            await order_request.check_rules()  # a refusal by the rules takes precedence over a malformed body
             raise
         record.coids, record.has_own_identity = found.names, record.has_own_identity or found.has_own_identity
         tickets = order_request.call.tickets.tickets
@@ -152,10 +153,10 @@ class OrderSubmitter:
             record.match_criteria = similarity(tickets)
         elif len(tickets) == 1:
             record.match_criteria = {"figures": figures_of_ticket(tickets[0])}
-        return replace(order_request.call, body=found.body)
+        return replace(order_request.call, body=placement.body)
 
     async def _check_and_send(self, order_request: OrderRequest, record: OrderRecord, call: Call) -> Response:
-        """From the rules to the end of its questions, or until one of them hangs."""
+        """Check the rules, send the call and confirm its questions, until it is finished or a question is open."""
         try:
             await order_request.check_rules()
             if order_request.operation in LOCKED_OPERATIONS:
@@ -171,7 +172,7 @@ class OrderSubmitter:
 
     async def _acquire_lock(self, order_request: OrderRequest, record: OrderRecord) -> None:
         if order_request.operation is OrderOperation.PLACE:
-            await self._wait_open(order_request)
+            await self._wait_for_unsettled(order_request)
         in_flight = record.in_flight
         await self.lock.acquire(
             record, order_request.remaining_wait(), in_flight.is_wanted if in_flight else order_request.is_connected
@@ -184,33 +185,37 @@ class OrderSubmitter:
             response, outcome = await self.questions.exchange.run(record, order_request, step)
         finally:
             if order_request.operation is OrderOperation.CANCEL and record.state not in (None, OrderState.REFUSED):
-                self.questions.on_cancel_sent()  # it left, whatever came of it
+                self.questions.on_cancel_sent()  # it was sent, whatever the outcome
         return await self.questions.confirm_listed(record, order_request, response, outcome)
 
     def _record_facts(self, record: OrderRecord, order_request: OrderRequest) -> dict[str, object]:
-        """All that a later run has to know of it."""
-        named = {"account": record.account, "idempotency": record.idempotency_digest, "coids": list(record.coids)}
-        whose = {
+        """All that a later run of the bridge has to know of it."""
+        identity_facts = {
+            "account": record.account,
+            "idempotency": record.idempotency_digest,
+            "coids": list(record.coids),
+        }
+        origin_facts = {
             "owner": record.owner,
             "key": order_request.key_label,
             "request": record.request_id,
             "method": order_request.call.method,
         }
-        more = {
+        matching_facts = {
             "fingerprint": record.fingerprint,
             "own_name": record.has_own_identity,
             "wanted": dict(record.match_criteria),
         }
-        return {"kind": record.operation.value, **named, **whose, **more}
+        return {"kind": record.operation.value, **identity_facts, **origin_facts, **matching_facts}
 
-    def _record_refusal(self, record: OrderRecord, order_request: OrderRequest, said: tuple[str, str]) -> None:
-        """Write down why nothing left; the same refusal of the same call is written once a minute."""
-        code, reason = said
+    def _record_refusal(self, record: OrderRecord, order_request: OrderRequest, refusal: tuple[str, str]) -> None:
+        """Write why nothing was sent; the same refusal of the same call is written once a minute."""
+        code, reason = refusal
         which = record.owner, record.fingerprint, code
-        before = self._refusals.get(which)
-        if before is not None and seconds_since(before.updated, self.repository.utc()) < SAME_REFUSAL_S:
+        earlier = self._refusals.get(which)
+        if earlier is not None and seconds_since(earlier.updated, self.repository.utc()) < SAME_REFUSAL_S:
             self.repository.index.remove(record)
-            order_request.record = before
+            order_request.record = earlier
             return
         if not self._may_write_refusal():
             self.repository.index.remove(record)
@@ -225,7 +230,7 @@ class OrderSubmitter:
             del self._refusals[next(iter(self._refusals))]
 
     def _may_write_refusal(self) -> bool:
-        """A thousand in a row and one a second after that: a caller in a loop must not fill the disk."""
+        """1000 at once and then one a second: a caller in a loop must not fill the disk."""
         now = self._clock.now()
         if len(self._refusal_times) == MAX_REFUSALS and now - self._refusal_times[0] < MAX_REFUSALS:
             return False

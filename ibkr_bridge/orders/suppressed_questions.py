@@ -1,4 +1,5 @@
-"""Questions that IBKR was told never to ask: it forgets them with each brokerage session, so they are told again."""
+"""Questions that a caller has suppressed: IBKR drops the list with each brokerage session, so the bridge sends it
+again."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, api_path
 from ibkr_bridge.orders.response import MESSAGE_ID
 from ibkr_bridge.state_file import save_json
 
-MAX_MESSAGE_IDS = 51  # message ids IBKR takes in one call
+MAX_MESSAGE_IDS = 51  # message ids that IBKR accepts in one call
 JSON_HEADERS = (("Content-Type", "application/json"),)
 
 
 class SuppressedQuestions:
-    """The message ids a caller had suppressed last; IBKR's own list is always the latest one, not the sum.
+    """The message ids that a caller suppressed last; at IBKR too the latest list replaces the earlier ones.
 
     Args:
-        path: where they are kept; None where there is no state directory.
+        path: the file; None if there is no state directory.
     """
 
     def __init__(self, path: Path | None, bus: Bus) -> None:
@@ -31,7 +32,7 @@ class SuppressedQuestions:
         self.ids: tuple[str, ...] = ()
 
     def load(self) -> None:
-        """Take up what an earlier run left; what cannot be read is as good as nothing: IBKR then asks."""
+        """Read the file of an earlier run; an unreadable file counts as empty, and IBKR then asks."""
         if self._path is None:
             return
         try:
@@ -55,13 +56,13 @@ class SuppressedQuestions:
         save_json(self._path, list(self.ids) or None, self._bus, "the file of suppressed questions", otherwise)
 
     def resend_call(self) -> Call | None:
-        """What tells IBKR again; None where nothing is suppressed."""
+        """The call that sends the list to IBKR again; None if nothing is suppressed."""
         if not self.ids:
             return None
         body = json.dumps({"messageIds": list(self.ids)}, separators=(",", ":")).encode()
         return Call("POST", api_path(SUPPRESS), request_headers(JSON_HEADERS), body, is_change=True)
 
 
-def _message_ids(told: object) -> tuple[str, ...]:
-    listed = told if isinstance(told, list) else []
-    return tuple(each for each in listed if isinstance(each, str) and MESSAGE_ID.fullmatch(each))[:MAX_MESSAGE_IDS]
+def _message_ids(parsed: object) -> tuple[str, ...]:
+    values = parsed if isinstance(parsed, list) else []
+    return tuple(each for each in values if isinstance(each, str) and MESSAGE_ID.fullmatch(each))[:MAX_MESSAGE_IDS]

@@ -1,8 +1,8 @@
-"""The tickets of a placement, and the names by which its orders can be found again. Pure.
+"""The tickets of a placement, and the cOIDs by which its orders can be found again. Pure.
 
-IBKR echoes a ticket's `cOID` in its lists of orders and trades: the one way to find an order whose answer was lost. A
-ticket without one is given one, by putting it into the caller's own text: not another character of it changes. In a
-bracket only the parent has a name, to which `parentId` of the children points; IBKR wants none on a child.
+IBKR echoes a ticket's `cOID` in its lists of orders and trades: the one way to find an order whose response was lost. A
+ticket without one gets one, inserted into the caller's own text; no other character of it changes. In a bracket only
+the parent has a cOID, to which `parentId` of the children points; IBKR does not allow one on a child.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ibkr_bridge.ibkr.json_spans import element_spans, member_spans
 COID, PARENT_ID = "cOID", "parentId"
 MAX_COID_LENGTH = 64  # characters of a name; longer than any client makes them
 MAX_TICKETS = 50  # tickets of one bracket or group; IBKR's own have three or four
-NOT_COIDS = (Decimal, float, bool, list, dict)  # nobody knows what IBKR would make of one
+NOT_COIDS = (Decimal, float, bool, list, dict)  # it is not known what IBKR would make of one
 TICKETS_HINT = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """One ticket, by its names."""
+    """One ticket, and the cOIDs in it."""
 
     members: Mapping[str, Any]
 
@@ -48,13 +48,13 @@ def _coid_of(value: object) -> str:
 
 @dataclass(frozen=True)
 class NamedPlacement:
-    """A placement whose orders can be found again, as far as that is possible."""
+    """A placement whose orders have cOIDs, as far as that is possible."""
 
     body: bytes
     names: tuple[str, ...]
     """The cOIDs in it."""
     has_own_identity: bool
-    """Whether the caller gave one of them, be it as the name its children call their parent by."""
+    """True if the caller supplied a cOID, directly or as the children's `parentId`."""
 
 
 def check_names(parsed: OrderTickets) -> None:
@@ -64,23 +64,26 @@ def check_names(parsed: OrderTickets) -> None:
         BadRequest: one stands twice, so that nobody knows which of the two counts.
     """
     if parsed.has_repeated_names:
-        raise BadRequest("a name stands twice in the same object of the body", hint="give each member once")
+        raise BadRequest("an object in the body has the same member twice", hint="send each member once")
 
 
 def check_tickets(parsed: OrderTickets) -> tuple[Ticket, ...]:
     """The tickets of a placement.
 
     Raises:
-        BadRequest: there are none, or a name stands twice in an object, so that nobody knows which of the two counts.
+        BadRequest: there are none, or an object has the same member twice, so that it is unclear which of the two
+        counts.
     """
     check_names(parsed)
     tickets = tuple(map(Ticket, parsed.tickets))
     if not tickets or not (parsed.top or parsed.fields):
-        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT)
+        raise BadRequest("the body contains no order tickets", hint=TICKETS_HINT)
     if len(tickets) > MAX_TICKETS:
-        raise BadRequest(f"{len(tickets)} tickets at once", hint=f"send the {MAX_TICKETS} tickets of one group at most")
+        raise BadRequest(
+            f"the body contains {len(tickets)} tickets", hint=f"send at most {MAX_TICKETS} tickets, those of one group"
+        )
     if any(isinstance(ticket.members.get(name), NOT_COIDS) for ticket in tickets for name in (COID, PARENT_ID)):
-        raise BadRequest("a cOID or parentId that is no text", hint="send it in quotation marks")
+        raise BadRequest("cOID and parentId must be text", hint="send it in quotation marks")
     return tickets
 
 
@@ -97,7 +100,7 @@ def with_coids(call: Call, fresh: str, *, add: bool) -> NamedPlacement:
     tickets = check_tickets(call.tickets)
     given = [ticket.name for ticket in tickets if ticket.name]
     if len(set(given)) != len(given) or any(len(name) > MAX_COID_LENGTH for name in given):
-        raise BadRequest(f"each cOID has to be its own, of {MAX_COID_LENGTH} characters at most")
+        raise BadRequest(f"each cOID must be unique and have at most {MAX_COID_LENGTH} characters")
     added = _coids_to_add(tickets, fresh) if add else {}
     names = (*given, *added.values())
     return NamedPlacement(_insert_coids(call.body, added), names, any(not name.startswith(fresh) for name in names))
@@ -109,7 +112,7 @@ def _insert_coids(body: bytes, added: Mapping[int, str]) -> bytes:
         text = body.decode()
         places = _places(text)
     except (ValueError, RecursionError) as exc:
-        raise BadRequest("the body holds no order tickets", hint=TICKETS_HINT) from exc
+        raise BadRequest("the body contains no order tickets", hint=TICKETS_HINT) from exc
     for number in sorted(added, reverse=True):  # from the end: the places before it stay as they are
         start, end = places[number]
         text = text[:start] + _with_coid(text[start:end], added[number]) + text[end:]

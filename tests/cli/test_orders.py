@@ -115,8 +115,8 @@ def test_a_whole_journal_is_proved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "flaw"),
     [
-        ("UPDATE entry SET facts = '{}' WHERE number = 1", "entry 1: its seal does not fit"),
-        ("UPDATE entry SET state = 'rejected' WHERE number = 2", "entry 2: its seal does not fit"),
+        ("UPDATE entry SET facts = '{}' WHERE number = 1", "entry 1: its seal does not match"),
+        ("UPDATE entry SET state = 'rejected' WHERE number = 2", "entry 2: its seal does not match"),
         ("DELETE FROM entry WHERE number = 2", "entry 3: entry 2 is missing"),
         ("UPDATE entry SET what = 'invented' WHERE number = 3", "cannot be read as a journal"),
         ("UPDATE entry SET facts = '{' WHERE number = 3", "cannot be read as a journal"),

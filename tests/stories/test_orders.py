@@ -186,7 +186,7 @@ async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: Mar
 
     assert await house.settled(order) == "not_placed"
     told = (await house.get(f"/orders/{order}")).json["events"][-1]
-    assert (told["what"], "looked for" in told["error"]) == ("missed", True)
+    assert (told["what"], "searched for" in told["error"]) == ("missed", True)
     assert (await house.get("/orders?state=unknown")).json["orders"] == []
 
 
@@ -262,7 +262,7 @@ async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house:
 
     order = order_of(await place(house))[0]
     async with asyncio.timeout(PATIENCE):
-        while "orders like it" not in str((await house.get(f"/orders/{order}")).json["error"]):
+        while "similar orders exist" not in str((await house.get(f"/orders/{order}")).json["error"]):
             pass  # each question takes its turns of the loop
 
     assert house.state_of(order) == "unknown"
@@ -700,7 +700,7 @@ async def test_a_question_nobody_answers_is_declined(
 
     assert order_of(after)[1] == "placed"
     told = (await house.get(f"/orders/{order_of(asked)[0]}")).json
-    assert (told["state"], told["error"]) == ("not_placed", "nobody replied in time")
+    assert (told["state"], told["error"]) == ("not_placed", "no reply came in time")
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
     assert (late.status, late.code) == (404, "reply_not_found")
 
@@ -738,7 +738,7 @@ async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim:
     await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
     refused = await house.heard(events.OrderRefused)
 
-    assert refused[0].why == "its caller hung up before it was sent"  # type: ignore[attr-defined]
+    assert refused[0].why == "its caller disconnected before it was sent"  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1
 
 

@@ -207,7 +207,7 @@ async def test_an_order_whose_call_is_ended_before_its_entry_frees_its_names(
 
     placed = await place(house, named)
 
-    assert refused[0].why == "its call was ended before it was sent"
+    assert refused[0].why == "its call was cancelled before it was sent"
     assert (order_of(placed)[1], len(sent(sim))) == ("placed", 2)
     await asyncio.gather(order, return_exceptions=True)
 
@@ -226,7 +226,7 @@ async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(house: House
 
     refused: Any = await house.heard(events.OrderRefused)
 
-    assert refused[0].why == "its caller hung up before it was sent"
+    assert refused[0].why == "its caller disconnected before it was sent"
     assert await story(house, refused[0].order) == ["sent", "refused"]
     assert sent(sim) == []
 

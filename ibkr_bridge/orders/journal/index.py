@@ -1,8 +1,8 @@
-"""What is known of the orders of the last day, and which of them a new call is. Pure: told the time.
+"""The orders of the last day in memory, and which of them a new call repeats. Pure: the time is passed in.
 
-An order has an identity where its caller gave it one, an `Idempotency-Key` or a `cOID`; it keeps it for 24 hours, over
-restarts too. A placement without either is its own twin for as long as nobody has had its answer: clients that send a
-call again on a time-out mean the same order, those that had an answer mean another one.
+An order has an identity if its caller supplied one, an `Idempotency-Key` or a `cOID`; it is valid for 24 hours, over
+restarts too. Without an identity, an identical placement counts as a repeat until the first response was delivered: a
+client that sends a call again after a time-out means the same order, one that had a response means another order.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord, seconds_since
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 
-IDENTITY_TTL_S = 24 * 3600.0  # seconds an identity holds; IBKR keeps a cOID unique for as long
-MAX_REFUSED = 1000  # orders that never left, in memory; the journal has them all
+IDENTITY_TTL_S = 24 * 3600.0  # seconds that an identity is valid; IBKR requires unique cOIDs for as long
+MAX_REFUSED = 1000  # orders in memory that were never sent; the journal has them all
 ANONYMOUS_DUPLICATE_TTL_S = (
-    600.0  # seconds after which a caller who went away is not taken to send the same order again
+    600.0  # seconds after which an identical order of a caller that disconnected is no longer a repeat
 )
 
 
 class OrderIndex:
-    """The orders of one line.
+    """The orders of one profile.
 
     Args:
-        utc: the wall's time.
+        utc: returns the wall-clock time.
     """
 
     def __init__(self, utc: Callable[[], datetime]) -> None:
@@ -44,7 +44,7 @@ class OrderIndex:
         return f"<OrderIndex {len(self._records)} orders>"
 
     def load(self, entries: Iterable[JournalEntry]) -> None:
-        """Take up what earlier runs wrote."""
+        """Apply the entries of earlier runs."""
         for entry in entries:
             record = self._records.get(entry.order_id)
             if record is None:
@@ -53,25 +53,26 @@ class OrderIndex:
             self.add_names(record)
 
     def add(self, record: OrderRecord) -> None:
-        """An order begins; it can be found by its names from now on."""
+        """Add a new order; it can be found by its names from now on."""
         self._evict_old()
         self._records[record.id] = record
         self.add_names(record)
 
     def add_refused(self, record: OrderRecord) -> None:
-        """One that never left: it is listed for a while, and lets older ones go, as a loop makes thousands of them."""
+        """Add an order that was never sent; only the latest `MAX_REFUSED` stay, as a loop can make thousands of
+        them."""
         self.add(record)
         self._refused.append(record)
         while len(self._refused) > MAX_REFUSED:
             self.remove(self._refused.popleft())
 
     def remove(self, record: OrderRecord) -> None:
-        """It never was."""
+        """Remove an order and its names."""
         self._records.pop(record.id, None)
         self._remove_names(record)
 
     def add_names(self, record: OrderRecord) -> None:
-        """Find it by whatever names it has now; one that never left keeps none of them."""
+        """Index an order by the names it has now; an order that may be sent again gives up its names."""
         if record.may_be_sent_again:
             self._remove_names(record)
             return
@@ -85,20 +86,21 @@ class OrderIndex:
             self._anonymous.add((record.owner, record.fingerprint), record)
 
     def find(self, order: str) -> OrderRecord | None:
-        """An order by its id."""
+        """Find an order by its id."""
         return self._records.get(order)
 
     def owns_names(self, record: OrderRecord) -> bool:
-        """Whether what is found under its names is its own: it may have been sent anew under them, with success."""
+        """Whether a row with its cOID is its own: a later order may have been placed with the same cOID."""
         return not any(each.may_exist for name in record.coids for each in self._by_name.later_than(name, record))
 
     def earlier_with_coid(self, record: OrderRecord) -> Iterator[OrderRecord]:
-        """Earlier orders of the same names."""
+        """Other orders with the same cOIDs."""
         for name in record.coids:
             yield from (each for each in self._by_name.all_named(name) if each is not record)
 
     def figures_of(self, order: str) -> Mapping[str, str]:
-        """The figures an order of IBKR's number has, as far as it was placed and changed here; none where unknown."""
+        """The figures of the order with this number at IBKR, if it was placed or modified through the bridge; else
+        empty."""
         for record in self.newest_first():
             about = (
                 order in record.order_ids
@@ -111,65 +113,70 @@ class OrderIndex:
         return {}
 
     def find_by_reply(self, reply: str) -> OrderRecord | None:
-        """The order a reply was sent for."""
+        """Find the order to which a reply was sent."""
         return self._by_reply.latest(reply)
 
     def newest_first(self) -> Iterator[OrderRecord]:
-        """All of them, the latest first."""
+        """All orders, the latest first."""
         return reversed(self._records.values())
 
     def open_records(self) -> list[OrderRecord]:
-        """Those that are not settled."""
+        """Orders that are not settled."""
         return [record for record in self._records.values() if record.is_open]
 
     def unknown_records(self) -> list[OrderRecord]:
-        """Those that are being looked for."""
+        """Orders that the reconciler searches for."""
         return [record for record in self._records.values() if record.state is OrderState.UNKNOWN]
 
     def counts(self) -> Counter[str]:
-        """How many are in which state."""
+        """How many orders are in each state."""
         return Counter(record.state.value for record in self._records.values() if record.state is not None)
 
     def find_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
-        """The earlier order that a new call is, if it is one.
+        """Find the earlier order that a new call repeats; None if the call is a new order.
 
         Args:
             record: the new call.
-            unknown_open: whether the caller wants another one although its twin is being looked for.
+            unknown_open: whether the caller allows another order while an identical one is unknown.
 
         Raises:
-            IdempotencyMismatch, DuplicateOrder: its identity belongs to another call.
-            OrderInProgress: the same call is under way, or its twin is being looked for.
+            IdempotencyMismatch, DuplicateOrder: the identity belongs to another call.
+            OrderInProgress: the same call is running, or an identical order is unknown.
         """
         earlier = self._if_recent(self._by_key.latest(record.idempotency_digest)) if record.idempotency_digest else None
         if earlier is not None:
             return _check_same_key(earlier, record)
         if record.operation is not OrderOperation.PLACE:
             return None
-        named = [found for name in record.coids for found in self._by_name.all_named(name) if self._if_recent(found)]
-        if named:
-            return _check_same_coid(named, record)
+        same_coid = [
+            candidate
+            for name in record.coids
+            for candidate in self._by_name.all_named(name)
+            if self._if_recent(candidate)
+        ]
+        if same_coid:
+            return _check_same_coid(same_coid, record)
         return None if record.has_own_identity else self._anonymous_duplicate(record, unknown_open=unknown_open)
 
     def _anonymous_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
-        twin = self._if_recent(self._anonymous.latest((record.owner, record.fingerprint)))
-        if twin is None or not (twin.may_exist or twin.state is OrderState.REJECTED):
+        earlier = self._if_recent(self._anonymous.latest((record.owner, record.fingerprint)))
+        if earlier is None or not (earlier.may_exist or earlier.state is OrderState.REJECTED):
             return None
         if (
-            twin.in_flight is not None
-            and not twin.in_flight.done.is_set()
-            and twin.in_flight.fingerprint == twin.fingerprint
+            earlier.in_flight is not None
+            and not earlier.in_flight.done.is_set()
+            and earlier.in_flight.fingerprint == earlier.fingerprint
         ):
-            return twin
-        if twin.was_unread() or (not twin.is_delivered and twin.disconnected_at is None):
-            return twin
-        if not twin.is_delivered and (
-            twin.disconnected_at is None
-            or seconds_since(twin.disconnected_at, self._utc()) <= ANONYMOUS_DUPLICATE_TTL_S
+            return earlier
+        if earlier.was_unread() or (not earlier.is_delivered and earlier.disconnected_at is None):
+            return earlier
+        if not earlier.is_delivered and (
+            earlier.disconnected_at is None
+            or seconds_since(earlier.disconnected_at, self._utc()) <= ANONYMOUS_DUPLICATE_TTL_S
         ):
-            return twin
-        if twin.state is OrderState.UNKNOWN and not unknown_open:
-            raise OrderInProgress(f"the same order, {twin.id}, is being looked for", retry_after=5.0)
+            return earlier
+        if earlier.state is OrderState.UNKNOWN and not unknown_open:
+            raise OrderInProgress(f"the same order, {earlier.id}, is being searched for", retry_after=5.0)
         return None
 
     def _if_recent(self, record: OrderRecord | None) -> OrderRecord | None:
@@ -179,9 +186,9 @@ class OrderIndex:
         return not record.created or seconds_since(record.created, self._utc()) <= IDENTITY_TTL_S
 
     def _evict_old(self) -> None:
-        """Let go of what is settled and older than a day."""
+        """Remove orders that are settled and older than a day."""
         old = []
-        for record in self._records.values():  # the oldest first; what is open stays, and there is little of it
+        for record in self._records.values():  # the oldest first; open orders stay, and there are few of them
             if self._is_recent(record):
                 break
             old += [] if record.is_open else [record]
@@ -199,39 +206,39 @@ N = TypeVar("N")
 
 
 class NameIndex(Generic[N]):
-    """Orders by a name several of them may have had, one after the other: one that goes leaves those before it."""
+    """Orders by a name that several may have had, one after the other; removing one leaves the earlier ones."""
 
     def __init__(self) -> None:
-        self._known: dict[N, list[OrderRecord]] = {}
+        self._records: dict[N, list[OrderRecord]] = {}
 
     def add(self, name: N, record: OrderRecord) -> None:
-        """It has this name, too."""
-        known = self._known.setdefault(name, [])
+        """Add an order under a name."""
+        known = self._records.setdefault(name, [])
         if record not in known:
             known.append(record)
 
     def all_named(self, name: N) -> list[OrderRecord]:
-        """All that have it, the latest last."""
-        return self._known.get(name, [])
+        """All orders of this name, the latest last."""
+        return self._records.get(name, [])
 
     def later_than(self, name: N, record: OrderRecord) -> list[OrderRecord]:
-        """Those that had it later than another one did."""
-        known = self.all_named(name)
-        return known[known.index(record) + 1 :] if record in known else []
+        """The orders that got this name after another order did."""
+        records = self.all_named(name)
+        return records[records.index(record) + 1 :] if record in records else []
 
     def latest(self, name: N) -> OrderRecord | None:
-        """The latest that has it."""
-        known = self._known.get(name)
-        return known[-1] if known else None
+        """The latest order of this name."""
+        records = self._records.get(name)
+        return records[-1] if records else None
 
     def remove(self, names: Iterable[N], record: OrderRecord) -> None:
-        """It has none of these names any more."""
+        """Remove an order from these names."""
         for name in names:
-            known = self._known.get(name, [])
+            known = self._records.get(name, [])
             if record in known:
                 known.remove(record)
             if not known:
-                self._known.pop(name, None)
+                self._records.pop(name, None)
 
 
 def _check_same_key(earlier: OrderRecord, record: OrderRecord) -> OrderRecord:
@@ -242,9 +249,9 @@ def _check_same_key(earlier: OrderRecord, record: OrderRecord) -> OrderRecord:
     return earlier
 
 
-def _check_same_coid(named: list[OrderRecord], record: OrderRecord) -> OrderRecord | None:
-    """Names of orders that IBKR turned down, or that were never confirmed, are free again."""
-    taken = [each for each in named if each.may_exist or each.settled_by_reconciliation]
-    if any(each.fingerprint != record.fingerprint for each in taken):
-        raise DuplicateOrder("an order of this cOID was sent within 24 hours, with another content")
-    return next((each for each in reversed(taken) if each.may_exist), None)
+def _check_same_coid(same_coid: list[OrderRecord], record: OrderRecord) -> OrderRecord | None:
+    """The cOID of an order that IBKR refused, or that was never confirmed, can be used again."""
+    existing = [each for each in same_coid if each.may_exist or each.settled_by_reconciliation]
+    if any(each.fingerprint != record.fingerprint for each in existing):
+        raise DuplicateOrder("an order with this cOID but another content was sent within 24 hours")
+    return next((each for each in reversed(existing) if each.may_exist), None)

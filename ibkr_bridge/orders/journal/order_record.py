@@ -1,7 +1,8 @@
-"""One order as the bridge knows it: what the journal's entries of it add up to. Pure.
+"""One order as the bridge knows it, computed from its journal entries. Pure.
 
-Everything here follows from the entries alone, so that a restart knows what the run before it knew; what only the
-running bridge has, such as who waits for the answer, stands in `Flight`.
+Everything here follows from the entries alone, so that the bridge knows the same after a restart. What exists only
+while
+the bridge runs, such as the callers that wait for the response, is in `InFlightOrder`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OPEN_STATES, JournalEntry, OrderEvent, OrderState, next_state
 
 SETTLES = frozenset({OrderEvent.TAKEN, OrderEvent.ASKED, OrderEvent.TURNED_DOWN, OrderEvent.DROPPED, OrderEvent.LOST})
-"""What ends an exchange with IBKR."""
+"""The events that end an exchange with IBKR."""
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """An answer of IBKR as it went to the caller, so that it can be told again byte for byte."""
+    """A response of IBKR as it was sent to the caller, for a replay byte for byte."""
 
     ibkr_status: int
     content_type: str
@@ -34,24 +35,24 @@ class StoredResponse:
 
     @classmethod
     def from_response(cls, response: Response) -> StoredResponse:
-        """What a caller was told."""
+        """The stored form of a response."""
         return cls(response.status, response.headers.get("Content-Type", ""), response.body.decode("latin-1"))
 
     @property
     def as_response(self) -> Response:
-        """The same again."""
+        """The response again."""
         headers = {"Content-Type": self.content_type} if self.content_type else {}
         return Response(self.ibkr_status, headers, self.body.encode("latin-1"))
 
     @property
     def facts(self) -> dict[str, object]:
-        """As the journal keeps it."""
+        """As the journal stores it."""
         return {"status": self.ibkr_status, "content_type": self.content_type, "body": self.body}
 
 
 @dataclass(eq=False)
 class InFlightOrder:
-    """An exchange with IBKR that is under way, and all who wait for it."""
+    """An exchange with IBKR that is running, and all callers that wait for it."""
 
     fingerprint: str
     waiters: list[Callable[[], bool]]
@@ -59,11 +60,11 @@ class InFlightOrder:
     result: Response | BridgeError | None = None
 
     def is_wanted(self) -> bool:
-        """Whether anybody still waits."""
+        """Whether any caller still waits."""
         return any(is_connected() for is_connected in self.waiters)
 
     async def run(self, work: Awaitable[Response]) -> Response:
-        """Bring an answer, and tell all who wait for it what came of it."""
+        """Await the exchange and pass its result to all waiting callers."""
         try:
             self.result = await work
             return self.result
@@ -76,13 +77,13 @@ class InFlightOrder:
 
 @dataclass(eq=False)
 class OrderRecord:
-    """One order call: a placement, a change, a cancel or an answered notice."""
+    """One order call: a placement, a modification, a cancel or an answered notice."""
 
     id: str
     operation: OrderOperation
     account: str | None = None
     owner: str = ""
-    """Whose it is: the key it came with, without telling it."""
+    """Fingerprint of the key that it came with."""
     request_id: str = ""
     """The request's id."""
     fingerprint: str = ""
@@ -92,49 +93,49 @@ class OrderRecord:
     coids: tuple[str, ...] = ()
     """cOIDs."""
     has_own_identity: bool = False
-    """Whether the caller gave it an identity: a cOID, or an Idempotency-Key."""
+    """Whether the caller supplied an identity: a cOID, or an Idempotency-Key."""
     match_criteria: Mapping[str, Any] = field(default_factory=dict)
-    """By which a change, a cancel or an answer is recognised at IBKR."""
+    """How a modification, a cancel or an answer to a notice is recognised at IBKR."""
     state: OrderState | None = None
     created: str = ""
     updated: str = ""
     order_ids: tuple[str, ...] = ()
     error: str | None = None
     latest_response: StoredResponse | None = None
-    """IBKR's latest answer."""
+    """IBKR's latest response."""
     first_response: StoredResponse | None = None
-    """The one its own call was answered with: a question, perhaps, that was replied to later."""
+    """The response to its own call; it may be a question that was replied to later."""
     is_delivered: bool = False
-    """Whether its caller has had the latest answer."""
+    """Whether the latest response was delivered to its caller."""
     was_undelivered: bool = False
-    """Whether it once turned out that its caller had not had it after all."""
+    """Whether a delivery was once recorded and then turned out not to have happened."""
     disconnected_at: str | None = None
-    """When its caller went away without it."""
+    """When its caller disconnected without the response."""
     lost_at: str | None = None
-    """When its answer was lost."""
+    """When its response was lost."""
     lost_reason: str = ""
     lost_request_id: str = ""
-    """The request whose answer was lost: the order's own, or a reply's."""
+    """The request whose response was lost: that of the order, or of a reply."""
     unknown_delivered: bool = False
-    """Whether its caller was told that nobody knows."""
+    """Whether `order_unknown` was delivered to its caller."""
     ibkr_status: str | None = None
     """IBKR's latest word for its state."""
     settled_by_reconciliation: bool = False
     interrupted_by_restart: bool = False
-    """Whether it was under way when an earlier run of the bridge ended."""
+    """Whether it was running when an earlier run of the bridge ended."""
     may_be_sent_again: bool = False
-    """Whether the same call may be sent again: nothing left, or IBKR would not even look at it."""
+    """Whether the same call may be sent again: nothing was sent, or IBKR did not process it."""
     reply_ids: tuple[str, ...] = ()
     """Reply ids of its latest question."""
     sent_replies: dict[str, tuple[str, StoredResponse | None]] = field(default_factory=dict)
-    """Replies that were sent: by reply id the fingerprint of its body, and IBKR's answer."""
+    """Replies that were sent: by reply id, the fingerprint of the reply and IBKR's response."""
     in_flight: InFlightOrder | None = None
     was_unread: Callable[[], bool] = lambda: False
-    """Whether the connection its answer was written to was closed by a caller who had not read it."""
+    """Returns whether the client closed the connection without reading the response."""
 
     @classmethod
     def from_entries(cls, entries: Iterable[JournalEntry]) -> OrderRecord | None:
-        """What entries of one order add up to; None where there are none."""
+        """Compute the record from the entries of one order; None if there are none."""
         record = None
         for entry in entries:
             record = record or cls(entry.order_id, OrderOperation.PLACE)
@@ -151,15 +152,15 @@ class OrderRecord:
 
     @property
     def may_exist(self) -> bool:
-        """Whether IBKR has it, or could."""
+        """Whether IBKR has it, or may have it."""
         return self.state in (None, OrderState.SENDING, OrderState.QUESTION, OrderState.PLACED, OrderState.UNKNOWN)
 
     def next_state(self, what: OrderEvent) -> OrderState:
-        """See `ledger.move`."""
+        """See `transitions.next_state`."""
         return next_state(self.state, what)
 
     def apply(self, entry: JournalEntry) -> None:
-        """Take an entry up; entries come in the journal's order."""
+        """Apply an entry; entries come in the journal's order."""
         facts = entry.facts
         self.created = self.created or entry.at
         self.updated, self.state = entry.at, entry.state
@@ -173,13 +174,13 @@ class OrderRecord:
 
     def _on_response(self, latest_response: StoredResponse) -> None:
         self.latest_response, self.is_delivered, self.disconnected_at = latest_response, False, None
-        for reply, (fingerprint, told) in self.sent_replies.items():
-            if told is None:
+        for reply, (fingerprint, stored) in self.sent_replies.items():
+            if stored is None:
                 self.sent_replies[reply] = (fingerprint, latest_response)
 
 
 def noop(record: OrderRecord, entry: JournalEntry) -> None:
-    """Its state says it all."""
+    """The state says it all."""
 
 
 def _on_sent(record: OrderRecord, entry: JournalEntry) -> None:
@@ -213,8 +214,8 @@ def _on_reply(record: OrderRecord, entry: JournalEntry) -> None:
         record.sent_replies[reply] = (str(entry.facts.get("fingerprint", "")), None)
 
 
-def _held_back(record: OrderRecord, entry: JournalEntry) -> None:
-    """Its caller may reply once more."""
+def _on_held_back(record: OrderRecord, entry: JournalEntry) -> None:
+    """The caller may reply once more."""
     record.sent_replies.pop(str(entry.facts.get("reply")), None)
     record.error = _text_or_none(entry.facts.get("error"))
 
@@ -263,7 +264,7 @@ APPLY: Mapping[OrderEvent, Callable[[OrderRecord, JournalEntry], None]] = {
     OrderEvent.DROPPED: _on_turned_down,
     OrderEvent.ASKED: _on_question,
     OrderEvent.CONFIRMED: _on_reply,
-    OrderEvent.HELD_BACK: _held_back,
+    OrderEvent.HELD_BACK: _on_held_back,
     OrderEvent.DECLINED: _on_declined,
     OrderEvent.LOST: _on_lost,
     OrderEvent.FOUND: _on_found,
@@ -278,13 +279,13 @@ def _text_or_none(value: object) -> str | None:
 
 
 def digest(*parts: bytes) -> str:
-    """What two calls have in common if, and only if, all these parts are the same."""
-    told = hashlib.sha256()
+    """A digest that is equal for two calls if, and only if, all parts are equal."""
+    hasher = hashlib.sha256()
     for part in parts:
-        told.update(len(part).to_bytes(8, "big") + part)
-    return told.hexdigest()
+        hasher.update(len(part).to_bytes(8, "big") + part)
+    return hasher.hexdigest()
 
 
 def seconds_since(at: str, now: datetime) -> float:
-    """How long ago something of the journal was."""
+    """Seconds since a time of the journal."""
     return (now - datetime.fromisoformat(at)).total_seconds()

@@ -1,8 +1,8 @@
-"""Where orders are written down: the journal on disk, the register in memory, and a word to everybody, always together.
+"""The repository of orders: it keeps the journal on disk, the index in memory and the published events in step.
 
-Nothing else writes to the journal. What must stand before a byte leaves changes the memory when the disk has it; what
-has happened changes it at once, and the disk follows in the same order. A fact that cannot follow what an order is
-already is dropped here with an alarm rather than written: the journal tells no impossible story.
+Nothing else writes to the journal. An entry that must be on disk before a byte is sent changes the index when it is on
+disk. An entry about something that has happened changes the index at once, and the disk follows in the same order. An
+entry that cannot follow the state of its order is not written, so that the journal has no impossible transition.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import NON_TRANSITIONS, ImpossibleTransition, OrderEvent, OrderState
 from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 
-COID_PREFIX = "brdg-"  # of the cOIDs we give
-BRIDGE_ENDED = "the bridge ended before the answer came"
-BRIDGE_RESTARTED = "the bridge was started anew before it was answered"
+COID_PREFIX = "brdg-"  # prefix of the cOIDs that the bridge adds
+BRIDGE_ENDED = "the bridge ended before the response came"
+BRIDGE_RESTARTED = "the bridge was restarted before the question was answered"
 EVENT_CLASSES: Mapping[OrderEvent, type[events.OrderChanged]] = {
     OrderEvent.SENT: events.OrderSent,
     OrderEvent.REFUSED: events.OrderRefused,
@@ -41,7 +41,7 @@ NOT_PLACED_STATES = frozenset({OrderState.NOT_PLACED, OrderState.REJECTED})
 
 
 class OrderRepository:
-    """The orders of one line, on disk and in memory."""
+    """The orders of one profile, on disk and in memory."""
 
     def __init__(self, journal: JournalWriter, bus: events.Bus, utc: Callable[[], datetime]) -> None:
         self.journal = journal
@@ -51,39 +51,40 @@ class OrderRepository:
         self._watchers: list[Callable[[OrderRecord], None]] = []
         self._is_loaded = False
         self._behind: dict[str, list[tuple[OrderEvent, Mapping[str, object]]]] = {}
-        """By order whose entry is being written: what happened to it meanwhile, and follows that entry."""
+        """By id of an order whose entry is being written: the events since then, which follow that entry."""
         self._written = asyncio.Event()
 
     def subscribe(self, watcher: Callable[[OrderRecord], None]) -> None:
-        """Be told of every order that moves."""
+        """Call a function whenever an order changes its state."""
         self._watchers.append(watcher)
 
     def new_id(self) -> str:
-        """An id nobody has: the time in milliseconds and chance, 20 hexadecimal digits."""
-        return f"{utc_ms(self.utc()):011x}{random.getrandbits(36):09x}"  # it names and guards nothing
+        """An unused id: the time in milliseconds and a random number, 20 hexadecimal digits."""
+        return f"{utc_ms(self.utc()):011x}{random.getrandbits(36):09x}"  # an id, not a secret
 
     async def load(self) -> list[str]:
-        """Take up what earlier runs wrote; what was under way then is unknown from now on. Once it has, no more.
+        """Read the entries of earlier runs; an order that was being sent is unknown from now on. Later calls do
+        nothing.
 
         Returns:
-            Ids of questions that hung: they are to be declined.
+            Reply ids of open questions: they have to be declined.
 
         Raises:
-            JournalDown: it cannot be read; without it nobody knows which orders there are, so none may leave.
+            JournalUnavailable: it cannot be read; the existing orders are then not known, so no order may be sent.
         """
         if self._is_loaded:
             return []
         since = (self.utc() - timedelta(seconds=IDENTITY_TTL_S)).isoformat(timespec="microseconds")
         rows = await self.journal.read_recent(since)
-        if self._is_loaded:  # by somebody who asked at the same time
+        if self._is_loaded:  # by another call at the same time
             return []
         self.index.load(entry for _, entry, _ in rows)
         self._is_loaded = True
-        asking = [record for record in self.index.open_records() if record.state is OrderState.QUESTION]
+        with_question = [record for record in self.index.open_records() if record.state is OrderState.QUESTION]
         for record in list(self.index.newest_first()):
             self._restore(record)
             self._notify(record)
-        return [reply for record in asking for reply in record.reply_ids]
+        return [reply for record in with_question for reply in record.reply_ids]
 
     def _restore(self, record: OrderRecord) -> None:
         if record.state is OrderState.SENDING:
@@ -98,50 +99,54 @@ class OrderRepository:
             self.append_eventually(record, OrderEvent.LEFT, {"error": BRIDGE_ENDED})
 
     def end_question(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
-        """A question ends unconfirmed: nothing is placed by it. What was placed beside it has to be looked for."""
+        """End a question that was not confirmed: it places nothing. If a part was placed already, the reconciler
+        searches for it."""
         return self.append_eventually(
             record, OrderEvent.LOST if record.order_ids else what, {**facts, "request": record.request_id}
         )
 
     async def append(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> None:
-        """Have a fact on disk before anything else happens.
+        """Write an entry and wait until it is on disk.
 
-        A caller that is cancelled waits for the disk all the same: only then it is known whether the fact stands, and
-        whoever wrote it has to say what became of it.
+        A caller that is cancelled still waits for the disk: only then is it known whether the entry is written, and the
+        caller
+        has to record the outcome.
 
         Raises:
-            JournalDown: it cannot be; nothing must leave.
+            JournalUnavailable: it cannot be written; nothing may be sent.
         """
         entry = self.journal.new_entry(record.id, what, record.next_state(what), facts)
         self._behind[record.id] = []
         writing = self.journal.append(entry)
         is_cancelled = await wait_until_done(writing)
-        behind, failure = self._behind.pop(record.id), writing.exception()
+        queued, failure = self._behind.pop(record.id), writing.exception()
         self._written.set()
         if failure is None:
             record.apply(entry)
             self._publish(record, what, None)
-        for later in behind:
+        for later in queued:
             self.append_eventually(record, *later)
         if is_cancelled:
             raise asyncio.CancelledError
         writing.result()
 
     async def close(self) -> None:
-        """Wait for what is being written, and for what is said of it then; let go of the journal."""
+        """Wait for the entries that are being written and those that follow them; then close the journal."""
         while self._behind:
             self._written.clear()
             await self._written.wait()
         await self.journal.close()
 
     def is_writing(self, record: OrderRecord) -> bool:
-        """Whether an entry of this order is on its way to the disk."""
+        """Whether an entry of this order is being written."""
         return record.id in self._behind
 
     def append_eventually(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
-        """Keep something that has happened; says whether it could follow what the order is.
+        """Write an entry about something that has happened. Returns whether it could follow the order's state.
 
-        While an entry of the same order is being written nobody knows what it will be: it follows then, if it can.
+        While another entry of the same order is being written, its next state is not known: the new entry follows
+        later, if it
+        can.
         """
         if record.id in self._behind:
             self._behind[record.id].append((what, facts))
@@ -158,8 +163,8 @@ class OrderRepository:
 
     def _publish(self, record: OrderRecord, what: OrderEvent, was: OrderState | None) -> None:
         self.index.add_names(record)
-        late = was in NOT_PLACED_STATES and record.state is OrderState.PLACED
-        kind = events.OrderPlacedLate if late else EVENT_CLASSES.get(what)
+        is_late = was in NOT_PLACED_STATES and record.state is OrderState.PLACED
+        kind = events.OrderPlacedLate if is_late else EVENT_CLASSES.get(what)
         if kind is not None and not (what is OrderEvent.LEFT and record.error == BRIDGE_ENDED):
             order_id = record.order_ids[0] if record.order_ids else None
             state = record.state.value if record.state else ""

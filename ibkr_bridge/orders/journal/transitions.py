@@ -1,7 +1,7 @@
-"""The life of an order as the journal tells it: which fact may follow which state, and where it leads. Pure.
+"""The states of an order, and the events of the journal: which event may follow which state, and where it leads. Pure.
 
-Every fact is one entry, and entries are never changed. Each is sealed with the seal of the entry before it, so that a
-journal that was altered, thinned out or put in another order can be told (`prove`); what is cut off at its end cannot.
+Each event is one entry, and entries are never changed. Each entry is sealed with the seal of the one before it, so that
+`verify` finds entries that were altered, removed or reordered; it cannot find entries that were cut off at the end.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from enum import Enum
 
 
 class OrderState(Enum):
-    """Where an order stands."""
+    """The state of an order."""
 
-    SENDING = "sending"  # on its way, or nobody knows yet that it is not
-    QUESTION = "question"  # IBKR asks back; nothing is placed until it is answered
-    PLACED = "placed"  # IBKR has it; of a change or a cancel: IBKR did it
-    REJECTED = "rejected"  # IBKR said no
-    REFUSED = "refused"  # the bridge said no; nothing left it
-    UNKNOWN = "unknown"  # it may exist; it is being looked for
-    NOT_PLACED = "not_placed"  # looked for, and not there
+    SENDING = "sending"  # being sent, or not yet known to have stopped before its first byte
+    QUESTION = "question"  # IBKR wants a confirmation; nothing is placed until it is answered
+    PLACED = "placed"  # IBKR has it; a modification or a cancel: IBKR carried it out
+    REJECTED = "rejected"  # IBKR refused it
+    REFUSED = "refused"  # the bridge refused it; nothing was sent
+    UNKNOWN = "unknown"  # it may exist; the reconciler searches for it
+    NOT_PLACED = "not_placed"  # it does not exist at IBKR
 
 
 class OrderEvent(Enum):
     """What happened to an order."""
 
-    SENT = "sent"  # about to leave: on disk before its first byte
-    REFUSED = "refused"  # nothing left
-    ASKED = "asked"  # IBKR's answer is a question
-    CONFIRMED = "confirmed"  # about to say yes to the question
-    HELD_BACK = "held_back"  # that yes was stopped before its first byte: the question stands as before
-    DECLINED = "declined"  # about to say no to it
-    TAKEN = "taken"  # IBKR's answer says that it has it
-    TURNED_DOWN = "turned_down"  # IBKR's answer says no
-    DROPPED = "dropped"  # IBKR has forgotten its question: what was never confirmed is never placed
-    LOST = "lost"  # no answer, or none that says how it went
+    SENT = "sent"  # about to be sent: on disk before its first byte
+    REFUSED = "refused"  # nothing was sent
+    ASKED = "asked"  # IBKR's response is a question
+    CONFIRMED = "confirmed"  # about to confirm the question
+    HELD_BACK = "held_back"  # the confirmation was stopped before its first byte: the question is open as before
+    DECLINED = "declined"  # about to decline the question
+    TAKEN = "taken"  # IBKR's response says that it has the order
+    TURNED_DOWN = "turned_down"  # IBKR's response is a refusal
+    DROPPED = "dropped"  # IBKR has dropped its question: an order that was never confirmed is never placed
+    LOST = "lost"  # no response, or one that does not show the outcome
     FOUND = "found"  # seen among IBKR's orders or trades
-    MISSED = "missed"  # looked for long enough, and not seen
-    TOLD = "told"  # its caller has had the answer
-    LEFT = "left"  # its caller went away without it
+    MISSED = "missed"  # searched for long enough, and not seen
+    TOLD = "told"  # the response was delivered to its caller
+    LEFT = "left"  # its caller disconnected without the response
 
 
 S, W = OrderState, OrderEvent
@@ -49,26 +49,26 @@ S, W = OrderState, OrderEvent
 TRANSITIONS: Mapping[tuple[OrderState | None, OrderEvent], OrderState] = {  # no other pair can happen
     (None,          W.SENT):        S.SENDING,
     (None,          W.REFUSED):     S.REFUSED,
-    (S.SENDING,     W.REFUSED):     S.REFUSED,     # `sent` stands on disk, and it was stopped before its first byte
+    (S.SENDING,     W.REFUSED):     S.REFUSED,     # `sent` is on disk, and it was stopped before its first byte
     (S.SENDING,     W.HELD_BACK):   S.QUESTION,
     (S.SENDING,     W.ASKED):       S.QUESTION,
     (S.SENDING,     W.TAKEN):       S.PLACED,
     (S.SENDING,     W.TURNED_DOWN): S.REJECTED,
-    (S.SENDING,     W.DROPPED):     S.NOT_PLACED,  # confirmed too late: IBKR had forgotten its question
+    (S.SENDING,     W.DROPPED):     S.NOT_PLACED,  # confirmed too late: IBKR had dropped its question
     (S.SENDING,     W.LOST):        S.UNKNOWN,
     (S.QUESTION,    W.CONFIRMED):   S.SENDING,
-    (S.QUESTION,    W.DECLINED):    S.NOT_PLACED,  # whatever comes of saying no: it was never confirmed
+    (S.QUESTION,    W.DECLINED):    S.NOT_PLACED,  # whatever the response to the decline: it was never confirmed
     (S.QUESTION,    W.DROPPED):     S.NOT_PLACED,
     (S.QUESTION,    W.LOST):        S.UNKNOWN,     # a part of it was placed before the question ended
     (S.UNKNOWN,     W.FOUND):       S.PLACED,
     (S.UNKNOWN,     W.MISSED):      S.NOT_PLACED,
-    (S.UNKNOWN,     W.TAKEN):       S.PLACED,      # this one and the next three: its answer came late
+    (S.UNKNOWN,     W.TAKEN):       S.PLACED,      # this one and the next three: the response came late
     (S.UNKNOWN,     W.TURNED_DOWN): S.REJECTED,
     (S.UNKNOWN,     W.DROPPED):     S.NOT_PLACED,
-    (S.UNKNOWN,     W.DECLINED):    S.NOT_PLACED,  # it was a question, and nobody is left to be asked
-    (S.NOT_PLACED,  W.FOUND):       S.PLACED,      # it was only late: an alarm
-    (S.NOT_PLACED,  W.TAKEN):       S.PLACED,      # likewise
-    (S.REJECTED,    W.FOUND):       S.PLACED,      # likewise
+    (S.UNKNOWN,     W.DECLINED):    S.NOT_PLACED,  # the late response is a question, and no caller is left
+    (S.NOT_PLACED,  W.FOUND):       S.PLACED,      # it was only late: logged as a warning
+    (S.NOT_PLACED,  W.TAKEN):       S.PLACED,      # as above
+    (S.REJECTED,    W.FOUND):       S.PLACED,      # as above
 }
 # fmt: on
 NON_TRANSITIONS = frozenset({OrderEvent.TOLD, OrderEvent.LEFT})
@@ -76,14 +76,14 @@ OPEN_STATES = frozenset({OrderState.SENDING, OrderState.QUESTION, OrderState.UNK
 
 
 class ImpossibleTransition(ValueError):
-    """A fact that cannot follow the state an order is in."""
+    """An event that cannot follow the state of its order."""
 
 
 def next_state(state: OrderState | None, what: OrderEvent) -> OrderState:
-    """Where a fact leads.
+    """The state after an event.
 
     Raises:
-        ImpossibleError: it cannot follow.
+        ImpossibleTransition: the event cannot follow the state.
     """
     if what in NON_TRANSITIONS and state is not None:
         return state
@@ -95,41 +95,41 @@ def next_state(state: OrderState | None, what: OrderEvent) -> OrderState:
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One line of the journal; `facts` are what is known with it, ready for JSON."""
+    """One entry of the journal; `facts` are its details, ready for JSON."""
 
     order_id: str
     at: str
     """UTC, ISO 8601 with microseconds."""
     what: OrderEvent
     state: OrderState
-    """Where the order stands after it."""
+    """The state of the order after it."""
     facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """All of it, in the one form that is sealed."""
-        told = [self.order_id, self.at, self.what.value, self.state.value, dict(self.facts)]
-        return json.dumps(told, separators=(",", ":"), sort_keys=True)
+        """The whole entry in the form that is sealed."""
+        parts = [self.order_id, self.at, self.what.value, self.state.value, dict(self.facts)]
+        return json.dumps(parts, separators=(",", ":"), sort_keys=True)
 
 
 FIRST_SEAL = "0" * 64  # the seal before the first entry
 
 
 def seal(before: str, entry: JournalEntry) -> str:
-    """The seal of an entry: SHA-256 over the one before it and the whole text, in hexadecimal."""
+    """The seal of an entry: SHA-256 over the seal before it and the text of the entry, in hexadecimal."""
     return hashlib.sha256(f"{before}\n{entry.text}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class JournalFlaw:
-    """The first place where a journal is not what was written."""
+    """A place where a journal is not what the bridge wrote."""
 
     number: int
     reason: str
 
 
 def verify(entries: Iterable[tuple[int, JournalEntry, str]]) -> Iterator[JournalFlaw]:
-    """The flaws of a journal, read from its beginning: numbers, seals, moves.
+    """Find the flaws of a journal, read from its beginning: numbers, seals, transitions.
 
     Args:
         entries: number, entry and seal of each, in order.
@@ -139,7 +139,7 @@ def verify(entries: Iterable[tuple[int, JournalEntry, str]]) -> Iterator[Journal
         if number != expected:
             yield JournalFlaw(number, f"entry {expected} is missing")
         if seal(before, entry) != sealed:
-            yield JournalFlaw(number, "its seal does not fit: it, or one before it, was changed")
+            yield JournalFlaw(number, "its seal does not match: this entry or an earlier one was changed")
         if TRANSITIONS.get((states.get(entry.order_id), entry.what), states.get(entry.order_id)) is not entry.state:
-            yield JournalFlaw(number, "no such fact can follow what the order was before")
+            yield JournalFlaw(number, "this event cannot follow the state of the order")
         before, expected, states[entry.order_id] = sealed, number + 1, entry.state

@@ -1,7 +1,8 @@
-"""The journal's own thread: the disk takes its time there, and the event loop goes on.
+"""The journal's own thread: it waits for the disk, so that the event loop does not have to.
 
-SQLite and the disk are touched on one thread alone, in the order in which entries were handed in. What was handed in
-while the disk was at work is committed together. Nothing here decides what may follow what: that is the book's part.
+Only this thread uses SQLite, in the order in which entries were enqueued. Entries that were enqueued during a commit
+are
+committed together next. Which event may follow which is decided in `repository.py`, not here.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class _QueuedEntry:
-    """An entry on its way to the disk."""
+    """An entry that waits to be written."""
 
     new_entry: JournalEntry
     must_be_on_disk: bool
-    """Whether somebody waits to hear that it stands; else it has happened, and is kept until it does."""
+    """Whether a caller waits until it is on disk; if not, it has happened and is kept until it is written."""
     is_done: bool = False
     problem: str | None = None
-    """Why it does not stand; None where it does."""
+    """Why it was not written; None if it was."""
 
 
 class JournalWriter:
-    """One line's journal, written on a thread of its own, which is started by the first use.
+    """The journal of one profile, written on its own thread, which the first use starts.
 
     Args:
-        journal: used on that thread alone from then on.
-        bus: hears of trouble, on the loop.
+        journal: used on that thread only from then on.
+        bus: gets the events about problems, on the event loop.
     """
 
     def __init__(self, journal: JournalStore, bus: Bus) -> None:
@@ -47,7 +48,7 @@ class JournalWriter:
         self._bus = bus
         self._thread: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running_jobs = 0  # pieces of work the thread has not ended yet, as the loop knows
+        self._running_jobs = 0  # jobs that the thread has not finished, as the event loop knows
         self._queue: deque[_QueuedEntry] = deque()  # appended to on the loop, taken from on the thread
         journal.publish = self._publish_on_loop
 
@@ -56,45 +57,45 @@ class JournalWriter:
 
     @property
     def problem(self) -> str | None:
-        """See `Journal.trouble`."""
+        """See `JournalStore.problem`."""
         return self._journal.problem
 
     def new_entry(self, order: str, what: OrderEvent, state: OrderState, facts: Mapping[str, object]) -> JournalEntry:
-        """See `Journal.entry`."""
+        """See `JournalStore.new_entry`."""
         return self._journal.new_entry(order, what, state, facts)
 
     def append(self, new_entry: JournalEntry) -> asyncio.Future[None]:
-        """Have an entry on disk before anything else happens: done when it stands, with `JournalDown` where it cannot.
+        """Write an entry; the future is done when it is on disk, or has the exception `JournalUnavailable`.
 
-        Whoever waits must wait for its end, also when cancelled: only then is known whether it stands.
+        The caller must wait for its end, also when cancelled: only then is it known whether the entry is written.
         """
         return self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=True))
 
     def append_eventually(self, new_entry: JournalEntry) -> None:
-        """Keep what has happened, behind all that was handed in before. See `Journal.note`."""
+        """Write an entry after all that were enqueued before. See `JournalStore.append_eventually`."""
         self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=False))
 
     async def read_all(self, order: str | None = None) -> list[JournalRow]:
-        """See `Journal.rows`; whatever was handed in before is among them."""
+        """See `JournalStore.read_all`; entries that were enqueued before are included."""
         return await self._run(lambda: self._journal.read_all(order))
 
     async def read_recent(self, since: str) -> list[JournalRow]:
-        """See `Journal.recent`."""
+        """See `JournalStore.read_recent`."""
         return await self._run(lambda: self._journal.read_recent(since))
 
     async def close(self) -> None:
-        """Write what was handed in, let go of the file, end the thread. Another use starts anew."""
+        """Write what is enqueued, close the file and end the thread. Another use starts a new thread."""
         while (thread := self._thread) is not None:
             await self._run(self._journal.close)
-            if not self._running_jobs:  # else somebody who was told just now had more to say
+            if not self._running_jobs:  # else a callback of that job enqueued more
                 thread.shutdown(wait=False)
                 self._thread = None
 
-    # -- on the loop
+    # -- on the event loop
 
-    def _enqueue(self, handed: _QueuedEntry) -> asyncio.Future[None]:
-        self._queue.append(handed)
-        return self._run(lambda: self._commit(handed))
+    def _enqueue(self, queued: _QueuedEntry) -> asyncio.Future[None]:
+        self._queue.append(queued)
+        return self._run(lambda: self._commit(queued))
 
     def _run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         self._loop = asyncio.get_running_loop()
@@ -111,7 +112,7 @@ class JournalWriter:
     # -- on the thread
 
     def _commit(self, mine: _QueuedEntry) -> None:
-        """Commit all that waits, unless an earlier turn of this thread took this entry along."""
+        """Commit all that waits, unless an earlier job has written this entry already."""
         if not mine.is_done:
             self._commit_all()
         if mine.must_be_on_disk and mine.problem is not None:
@@ -119,27 +120,27 @@ class JournalWriter:
 
     def _commit_all(self) -> None:
         group = [self._queue.popleft() for _ in range(len(self._queue))]
-        trouble = None
+        problem = None
         try:
-            self._journal.append(*(handed.new_entry for handed in group))
+            self._journal.append(*(queued.new_entry for queued in group))
         except JournalUnavailable as exc:
-            trouble = exc.detail
-        for handed in group:
-            handed.is_done, handed.problem = True, trouble
-            if trouble is not None and not handed.must_be_on_disk:
-                self._journal.keep_pending(handed.new_entry)
+            problem = exc.detail
+        for queued in group:
+            queued.is_done, queued.problem = True, problem
+            if problem is not None and not queued.must_be_on_disk:
+                self._journal.keep_pending(queued.new_entry)
 
     def _publish_on_loop(self, event: Event) -> None:
-        """Whoever listens does so on the loop."""
+        """Publish on the event loop, where the subscribers run."""
         if self._loop is None:
             self._bus.publish(event)
             return
-        with suppress(RuntimeError):  # the loop has ended, and nobody listens any more
+        with suppress(RuntimeError):  # the event loop has ended, and there are no subscribers any more
             self._loop.call_soon_threadsafe(self._bus.publish, event)
 
 
 async def wait_until_done(work: asyncio.Future[T]) -> bool:
-    """Wait for the end of work, also when cancelled; says whether that happened."""
+    """Wait for the end of work, also when cancelled. Returns whether the caller was cancelled."""
     is_cancelled = False
     while not work.done():
         try:

@@ -1,7 +1,7 @@
-"""How an order, a change or a cancel is recognised in IBKR's lists of orders and trades. Pure.
+"""How an order, a modification or a cancel is recognised in IBKR's lists of orders and trades. Pure.
 
-An order is recognised by its cOID, which IBKR echoes as `order_ref`; a cancel by the order's state; a change by its
-figures, see `changes.py`. What is found is proof; that nothing is found is one only after a while.
+An order is recognised by its cOID, which IBKR echoes as `order_ref`; a cancel by the order's state; a modification by
+its figures, see `modify_matching.py`. A match is proof at once; the lack of one is proof only after a while.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket,
 
 ALL_ORDERS = "-1"  # as an order's id: every order of the account
 COID_MEMBERS = ("order_ref", "cOID", "local_order_id", "orderRef")
-CLOCK_TOLERANCE_S = 120.0  # seconds by which IBKR's clock and ours may
+CLOCK_TOLERANCE_S = 120.0  # seconds by which IBKR's clock and ours may differ
 SIMILARITY_MEMBERS = ("conid", "side")
 
 
 def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) -> dict[str, Any]:
-    """By what a call will be recognised that is no new order: the order it is about, and a change's figures."""
+    """How to recognise a call that is not a placement: the order it is about, and the figures of a modification."""
     ticket = tickets.top
     if kind is OrderOperation.ANSWER:
         return {"order": str(ticket.get("orderId", ""))}
@@ -42,16 +42,16 @@ def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) ->
 
 
 def similarity(tickets: Iterable[IbkrRow]) -> dict[str, Any]:
-    """By what a new order without a name could be recognised, though never for sure."""
+    """How to recognise a placement without a cOID, though never with certainty."""
     return {"alike": [{name: str(ticket.get(name, "")) for name in SIMILARITY_MEMBERS} for ticket in tickets]}
 
 
 def has_similar(record: OrderRecord, listing: OrderListing) -> bool:
-    """Whether anything in the lists could be an order without a name; where nothing is, it does not exist."""
-    told = record.match_criteria.get("alike")
-    likenesses = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    """Whether any row could be an order without a cOID; if none could, the order does not exist."""
+    templates = record.match_criteria.get("alike")
+    similar_tickets = [each for each in templates if isinstance(each, dict)] if isinstance(templates, list) else []
     rows = (*listing.orders, *listing.trades)
-    return not likenesses or any(_is_similar(row, likeness) for row in rows for likeness in likenesses)
+    return not similar_tickets or any(_is_similar(row, likeness) for row in rows for likeness in similar_tickets)
 
 
 def _is_similar(row: IbkrRow, likeness: IbkrRow) -> bool:
@@ -61,16 +61,21 @@ def _is_similar(row: IbkrRow, likeness: IbkrRow) -> bool:
 
 
 def match(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
-    """What a look shows of an order; None where it shows nothing yet."""
+    """What the lists show of an order; None if they show nothing yet."""
     return MATCHERS[record.operation](record, listing)
 
 
 def _match_placement(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
     for places, rows in (("orders", listing.orders), ("trades", listing.trades)):
-        found = [row for row in rows if _has_name(row, record) and not _is_older_trade(row, record)]
-        if found:
+        matching_rows = [row for row in rows if _has_name(row, record) and not _is_older_trade(row, record)]
+        if matching_rows:
             return MatchResult(
-                True, {"by": f"cOID in {places}", "order_ids": order_ids_of(found), "status": status_of(found[0])}
+                True,
+                {
+                    "by": f"cOID in {places}",
+                    "order_ids": order_ids_of(matching_rows),
+                    "status": status_of(matching_rows[0]),
+                },
             )
     return None
 
@@ -80,20 +85,20 @@ def _has_name(row: IbkrRow, record: OrderRecord) -> bool:
 
 
 def _is_older_trade(row: IbkrRow, record: OrderRecord) -> bool:
-    """Whether a trade was made before the order was: IBKR takes the same name again after a day."""
-    made = _trade_time(row)
+    """Whether a trade is older than the order: IBKR accepts the same cOID again after a day."""
+    traded_at = _trade_time(row)
     return (
-        made is not None
+        traded_at is not None
         and bool(record.created)
-        and (made < datetime.fromisoformat(record.created).timestamp() - CLOCK_TOLERANCE_S)
+        and (traded_at < datetime.fromisoformat(record.created).timestamp() - CLOCK_TOLERANCE_S)
     )
 
 
 def _trade_time(row: IbkrRow) -> float | None:
-    """When a trade was made, in seconds since 1970; None for what is no trade, or does not say."""
-    told, text = row.get("trade_time_r"), row.get("trade_time")
-    if isinstance(told, int | float):
-        return told / 1000
+    """When a trade was made, in seconds since 1970; None if the row is not a trade, or does not say."""
+    time_ms, text = row.get("trade_time_r"), row.get("trade_time")
+    if isinstance(time_ms, int | float):
+        return time_ms / 1000
     try:
         return datetime.strptime(str(text), "%Y%m%d-%H:%M:%S").replace(tzinfo=UTC).timestamp()
     except ValueError:

@@ -1,9 +1,9 @@
-"""How a change of an order is recognised in IBKR's list of orders. Pure.
+"""How a modification of an order is recognised in IBKR's list of orders. Pure.
 
-A change has no name of its own. It is recognised by its figures: those that are known to have been others before prove
-it, at once. Figures that may have stood there before prove nothing while the change may still be on its way; when it
-cannot be any longer, an order that stands as it was to be has been changed, or never needed to be. What the list does
-not show at all, such as `outsideRTH`, a person has to look up.
+A modification has no id of its own. It is recognised by its figures. If they are known to have been different before,
+they prove it at once. Figures that may have been the same before prove nothing while the modification may still be in
+the Gateway's queue. After that time, an order with the requested figures has been modified, or did not need to be. What
+the list does not show at all, such as `outsideRTH`, a person has to look up.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import (
 )
 
 FIGURES = (("price", "price"), ("auxPrice", "auxPrice"), ("quantity", "totalSize"), ("tif", "timeInForce"))
-"""Of a ticket, and what IBKR's list calls them."""
+"""Figures by their name in a ticket and their name in IBKR's list."""
 ORDER_TYPE_MEMBERS = ("origOrderType", "orderType")
 ORDER_TYPE_NAMES = {"LMT": "LIMIT", "MKT": "MARKET", "STP": "STOP", "STPLMT": "STOPLIMIT"}
-"""IBKR's names for kinds of orders: a ticket's, and its list's."""
+"""IBKR's names of order types: in a ticket, and in its list."""
 NEVER_CHANGED = frozenset(
     {
         *("acctId", "conid", "conidex", "secType", "listingExchange", "ticker", "side", "cOID", "parentId"),
         *("isSingleGroup", "referrer", "customerAccount", "isProCustomer", "manualIndicator", "extOperator"),
     }
 )
-"""Members of a ticket that say which order it is, and from whom."""
+"""Members of a ticket that identify the order and its sender."""
 
 
 def figures_of_ticket(ticket: IbkrRow) -> dict[str, str]:
@@ -42,23 +42,23 @@ def figures_of_ticket(ticket: IbkrRow) -> dict[str, str]:
 
 
 def visible_order_type(ticket: IbkrRow) -> dict[str, Any]:
-    """The kind of order of a ticket, where the list shows all that it could change; nothing where it does not."""
+    """The order type of a ticket if the list shows all that the ticket could change; empty if it does not."""
     figures = {name for name, _ in FIGURES} | {"orderType"}
     return {} if set(ticket) - figures - NEVER_CHANGED else {"type": str(ticket.get("orderType", ""))}
 
 
 def match_pending(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
-    """What a look shows of a change that may still be on its way."""
+    """What the list shows of a modification that may still be in the Gateway's queue."""
     row = row_of(record.match_criteria.get("order"), listing)
     if row is None or not is_visible_change(record):
-        return None  # figures that were there before prove nothing
+        return None  # figures that were the same before prove nothing
     if _has_figures(record, row):
         return _matched("its figures in orders", row)
     return _not_matched(row) if status_of(row).lower() in FINAL_STATUSES else None
 
 
 def matches_finally(record: OrderRecord, listing: OrderListing) -> MatchResult | None:
-    """What a look shows of a change that cannot be on its way any longer; None where the list cannot tell."""
+    """What the list shows of a modification that can no longer be in the queue; None if the list cannot show it."""
     row = row_of(record.match_criteria.get("order"), listing)
     if row is None:
         return None
@@ -72,7 +72,7 @@ def matches_finally(record: OrderRecord, listing: OrderListing) -> MatchResult |
 
 
 def is_visible_change(record: OrderRecord) -> bool:
-    """Whether a change would show in the figures: at least one is known to have been another before."""
+    """Whether the modification would show in the figures: at least one is known to have been different before."""
     figures, was = record.match_criteria.get("figures", {}), record.match_criteria.get("was", {})
     return any(name in was and not is_same_figure(was[name], value) for name, value in figures.items())
 
@@ -82,8 +82,8 @@ def _has_figures(record: OrderRecord, row: IbkrRow) -> bool:
     return all(is_same_figure(row.get(theirs), figures[ours]) for ours, theirs in FIGURES if ours in figures)
 
 
-def _order_type(told: object) -> str:
-    letters = "".join(filter(str.isalpha, str(told))).upper()
+def _order_type(name: object) -> str:
+    letters = "".join(filter(str.isalpha, str(name))).upper()
     return ORDER_TYPE_NAMES.get(letters, letters)
 
 
@@ -96,7 +96,7 @@ def _not_matched(row: IbkrRow) -> MatchResult:
 
 
 def is_same_figure(theirs: object, ours: str) -> bool:
-    """Whether a figure of IBKR's list is that of a ticket, however either is written."""
+    """Whether a figure of IBKR's list equals that of a ticket, in whatever form they are written."""
     try:
         return Decimal(str(theirs).replace(",", "")) == Decimal(ours)
     except InvalidOperation:

@@ -1,8 +1,9 @@
-"""Looks for orders whose answer was lost, until IBKR shows what became of them.
+"""Searches IBKR's lists for orders whose response was lost, until the outcome is known.
 
-Every look is a fresh list of orders and one of trades, asked as politely as anything else, and only while the session
-is ready. What is found is settled at once; what is not there is believed only after five minutes, as the Gateway may
-still have it in its queue. It is looked for a few times more even then, and every list that callers ask for is read.
+Each check fetches the lists of orders and trades anew, within the rate limits and only while the session is ready. An
+order that is found is settled at once. An order that is not there counts as not placed only after five minutes, as the
+Gateway may still have it in its queue; even then a few more checks follow. Every list that callers fetch is searched
+too.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from ibkr_bridge.orders.reconciliation.modify_matching import is_visible_change,
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 
-NOT_FOUND = "looked for, and neither among IBKR's orders nor its trades"
-NO_COID = "it has no cOID to be known by, and orders like it exist: look at IBKR's own list of orders"
-CHANGE_NOT_VISIBLE = "IBKR's list does not show what it was to change: look at the order itself"
-IDLE_S = 3600.0  # seconds; whatever moves wakes the loop
+NOT_FOUND = "searched for, and found neither in IBKR's orders nor in its trades"
+NO_COID = "it has no cOID to be found by, and similar orders exist: check IBKR's own list of orders"
+CHANGE_NOT_VISIBLE = "IBKR's list does not show what it was to change: check the order itself"
+IDLE_S = 3600.0  # seconds; any change wakes the loop
 MIN_INTERVAL_S = 0.05  # seconds between two rounds at least
 LATE_STATES = frozenset({OrderState.NOT_PLACED, OrderState.REJECTED})
-"""States of a lost order that may turn up in a list all the same."""
-COID_TAKEN_PHRASE = "already registered"  # IBKR's words for a cOID it has
+"""States of a lost order that may still appear in a list later."""
+COID_TAKEN_PHRASE = "already registered"  # IBKR's text for a cOID that it has already
 FetchOrderLists = Callable[[str | None], Awaitable[OrderListing | None]]
-"""Looks at the orders and trades of an account; None where that cannot be done now."""
+"""Fetches the orders and trades of an account; None if that is not possible now."""
 
 
 class Reconciler:
-    """Looks for the lost orders of one line.
+    """Searches for the lost orders of one profile.
 
     Args:
-        search: when to look.
+        search: when to check.
     """
 
     def __init__(self, repository: OrderRepository, clock: Clock, search: ReconcileSchedule) -> None:
@@ -52,11 +53,11 @@ class Reconciler:
         self._moved = asyncio.Event()
         self._unsettled: dict[str, OrderRecord] = {}
         self._since: dict[str, float] = {}
-        """By order: when this run learned that it was lost, by the clock: a wall that jumps proves nothing."""
+        """By order: when this run learned that it was lost, in monotonic time, since the wall clock may jump."""
         self._checks: dict[str, tuple[int, float]] = {}
-        """By order: how many looks found nothing, and when the last of them was, by the clock."""
+        """By order: how many checks found nothing, and when the last of them was, in monotonic time."""
         self._unresolvable: set[str] = set()
-        """Those that cannot be told however often one looks."""
+        """Orders whose outcome no further check can show."""
         self.fetch_order_lists: FetchOrderLists = noop
         repository.subscribe(self._on_order_change)
 
@@ -64,7 +65,7 @@ class Reconciler:
         return f"<Reconciler of {len(self._repository.index.unknown_records())} unknown>"
 
     async def run_loop(self) -> NoReturn:
-        """Look whenever it is time, for ever."""
+        """Check whenever it is due, until cancelled."""
         while True:
             self._wake.clear()
             self._evict_old()
@@ -75,7 +76,7 @@ class Reconciler:
             await self._clock.wait(self._wake, max(pause, MIN_INTERVAL_S))
 
     def observe(self, listing: OrderListing) -> None:
-        """Somebody was shown a list: what stands in it is as good a proof as one of our own looks."""
+        """Search a list that a caller fetched; it is as good a proof as one of our own."""
         for record in list(self._unsettled.values()):
             match_result = match(record, listing) if self._repository.index.owns_names(record) else None
             if match_result is not None and match_result.is_done and record.operation is not OrderOperation.MODIFY:
@@ -83,32 +84,32 @@ class Reconciler:
 
     @property
     def has_unsettled(self) -> bool:
-        """Whether there is anything that a list could show."""
+        """Whether there is an order whose outcome a list could show."""
         return bool(self._unsettled)
 
     async def wait_for_unsettled(self, order_request: OrderRequest) -> None:
-        """Let a new order wait until those of an earlier run in its account have been found.
+        """Make a new order wait until those of an earlier run in its account are settled.
 
         Raises:
-            OrderInProgress: they have not been in time.
+            OrderInProgress: they were not settled in time.
         """
-        left = order_request.remaining_wait()
-        until = self._clock.now() + left
+        remaining_s = order_request.remaining_wait()
+        deadline = self._clock.now() + remaining_s
         while blocking := self._blocking_record(order_request):
-            left = until - self._clock.now()
-            if left <= 0:
+            remaining_s = deadline - self._clock.now()
+            if remaining_s <= 0:
                 raise OrderInProgress(
-                    f"order {blocking.id} of the bridge's last run is being looked for",
+                    f"order {blocking.id} of the bridge's last run is being searched for",
                     hint="wait, or send X-Bridge-Confirm: unknown-open a minute after the bridge's start",
                     retry_after=5.0,
                 )
             self._moved.clear()
-            await self._clock.wait(self._moved, left)
+            await self._clock.wait(self._moved, remaining_s)
 
-    # -- within
+    # -- internals
 
     def _on_order_change(self, record: OrderRecord) -> None:
-        """An order moved: it may have to be looked for from now on, or no longer."""
+        """An order changed: begin or end the search for it."""
         self._moved.set()
         is_late = (
             record.state in LATE_STATES and record.operation is OrderOperation.PLACE
@@ -123,7 +124,7 @@ class Reconciler:
             self._reconcile_now(record)
 
     def _reconcile_now(self, record: OrderRecord) -> None:
-        """IBKR has its name already: an earlier one that was taken for not placed stands there."""
+        """IBKR has this cOID already: an earlier order that counted as not placed exists after all."""
         for earlier in self._repository.index.earlier_with_coid(record):
             if earlier.id in self._unsettled:
                 self._checks.pop(earlier.id, None)
@@ -137,7 +138,7 @@ class Reconciler:
         self._unresolvable.discard(record.id)
 
     def _evict_old(self) -> None:
-        """What was settled a day ago does not turn up any more: IBKR lists the orders of the day."""
+        """Drop orders that were settled a day ago: IBKR lists the orders of the day only."""
         for record in list(self._unsettled.values()):
             if record.state is not OrderState.UNKNOWN and self._lost_for_s(record) > IDENTITY_TTL_S:
                 self._remove(record)
@@ -147,7 +148,8 @@ class Reconciler:
         return self._clock.now() - self._since[record.id]
 
     def _blocking_record(self, order_request: OrderRequest) -> OrderRecord | None:
-        """An order of the run before that a new one must wait for; a minute after the start its caller may choose."""
+        """An order of the run before that a new one must wait for; 60 s after the start the caller may skip the
+        wait."""
         chosen = UNKNOWN_OPEN in order_request.confirmations
         if chosen and self._clock.now() - self._started >= self._search.startup_block_s:
             return None
@@ -156,15 +158,15 @@ class Reconciler:
             for each in self._unsettled.values()
             if each.interrupted_by_restart and each.state is OrderState.UNKNOWN
         ]
-        same = (
+        of_account = (
             each
             for each in unknown
             if None in (order_request.account, each.account) or order_request.account == each.account
         )
-        return next(same, None)
+        return next(of_account, None)
 
     def _due_in_s(self, record: OrderRecord) -> float:
-        """Seconds until the next look for it; IDLE where none is needed."""
+        """Seconds until the next check; `IDLE_S` if none is needed."""
         age = self._lost_for_s(record)
         looks, last = self._checks.get(record.id, (0, float("-inf")))
         since_last = self._clock.now() - last
@@ -184,7 +186,7 @@ class Reconciler:
                         self._settle_if_certain(record, listing, began - self._since[record.id])
 
     def _settle_if_certain(self, record: OrderRecord, listing: OrderListing, age: float) -> None:
-        """Settle what a look shows; `age`: seconds from its loss to the look."""
+        """Settle what the lists show; `age` is in seconds from the loss to the check."""
         match_result = match(record, listing) if self._repository.index.owns_names(record) else None
         if match_result is not None:
             self._settle(record, match_result)
@@ -197,7 +199,7 @@ class Reconciler:
         )
 
     def _settle_expired(self, record: OrderRecord, listing: OrderListing) -> None:
-        """Judge what can be on its way no longer."""
+        """Settle an order that can no longer be in the Gateway's queue."""
         if record.operation is OrderOperation.MODIFY and not is_visible_change(record):
             match_result = matches_finally(record, listing)
             return (
@@ -212,7 +214,7 @@ class Reconciler:
         return self._settle(record, MatchResult(False, {"error": NOT_FOUND, **counted}))
 
     def _mark_unresolvable(self, record: OrderRecord, reason: str) -> None:
-        record.error, record.interrupted_by_restart = reason, False  # it holds nobody up any more
+        record.error, record.interrupted_by_restart = reason, False  # it no longer blocks new orders
         self._unresolvable.add(record.id)
 
 

@@ -1,4 +1,4 @@
-"""How patiently an order whose answer was lost is looked for. Pure figures for `reconciler.py`."""
+"""When the reconciler searches for an order whose response was lost."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReconcileSchedule:
-    """When to look, all in seconds.
+    """When to check, all in seconds.
 
-    An order that waited in the Gateway's queue can still go out minutes after its caller was told that its fate is
-    unknown, so `not there` is believed only after `within`; and it is looked for a few times more after that.
+    An order in the Gateway's queue can still be sent minutes after its caller got `order_unknown`. So an order counts
+    as
+    not placed only after `give_up_after_s`, and a few more checks follow after that.
     """
 
     give_up_after_s: float = 300.0
-    """From the loss to the verdict that it does not exist."""
+    """From the loss until the order counts as not placed."""
     first_delay_s: float = 2.0
-    """From the loss to the first look."""
+    """From the loss to the first check."""
     interval_s: float = 20.0
-    """Between two looks; each is two calls that IBKR takes once in five seconds."""
+    """Between two checks; each consists of calls that IBKR allows once in 5 s."""
     refresh_delay_s: float = 1.0
-    """Between asking for a fresh list and reading it."""
+    """Between requesting a fresh list and reading it."""
     late_checks_s: tuple[float, ...] = (600.0, 1800.0, 3600.0)
-    """From the loss to looks after the verdict, for what was only late."""
+    """From the loss to the checks after that, for orders that were only late."""
     startup_block_s: float = 60.0
-    """How long new orders wait at most after a start, until those of the run before have been found."""
+    """How long new orders wait at most after a start, until those of the run before are settled."""

@@ -27,7 +27,7 @@ class OrderGuard:
     """Refuses what the rules refuse.
 
     Args:
-        rule_context: returns what holds now.
+        rule_context: returns the settings and states that the rules depend on now.
         max_order_value: the largest value of one order, in the base currency of its account; None for no limit.
     """
 
@@ -40,7 +40,7 @@ class OrderGuard:
 
         Raises:
             Refused: a rule refuses; nothing was sent.
-            OrderUnknown: IBKR gave up on a change after it had taken it.
+            OrderUnknown: IBKR gave up on a change after it had accepted it.
         """
         if not rules_for(context.facts):
             return await proceed(context)
@@ -49,7 +49,7 @@ class OrderGuard:
         response = await proceed(context)
         if _is_given_up(context, response):
             discard(response)
-            raise OrderUnknown("IBKR gave up waiting for itself; what was requested may have happened")
+            raise OrderUnknown("IBKR answered with an empty 503; what was requested may have happened")
         return response
 
     def check(self, facts: RequestFacts) -> None:
@@ -62,7 +62,7 @@ class OrderGuard:
             raise refusal.as_error()
 
     async def with_order_value(self, context: CallContext, account: str | None) -> RequestFacts:
-        """The facts of an order, with its value if there is a limit; IBKR is asked for what the value needs."""
+        """The facts of an order, with its value if there is a limit; what the value depends on is fetched from IBKR."""
         if self._max_order_value is None or context.endpoint.operation not in VALUED_OPERATIONS:
             return context.facts
         return replace(context.facts, order_values=await estimate_order_values(context, account))

@@ -1,8 +1,9 @@
-"""What an order's tickets are worth at most: gathers the facts that `value.py` reckons with.
+"""The largest value of each ticket of an order: fetches the facts from which `order_value.py` computes it.
 
-Four reads at most, of those that are needed: the instruments' definitions, a quote where no limit bounds the price, the
-account's base currency, exchange rates where currencies differ. A read that fails, or tells something odd, leaves its
-fact unknown, and the value with it; that is never an error of its own.
+At most four kinds of reads, if needed: the instruments' definitions, a quote if no limit bounds the price, the
+account's
+base currency, and exchange rates if currencies differ. If a read fails, or its response is not understood, the fact and
+the value stay unknown; that is not an error of its own.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from ibkr_bridge.orders.rules.order_value import (
 )
 
 LAST, BID, ASK, AVAILABILITY, UPDATED = "31", "84", "86", "6509", "_updated"
-REAL_TIME = "R"  # the first letter of 6509; delayed, frozen and unsubscribed ones are no price of now (OAS, SW2)
-CLOSED, HALTED = "C", "H"  # before a last price: the day before's close; that of a market that is halted (SW2)
-MAX_TIME_MS = 1e14  # milliseconds; a renewal thousands of years from now is none
+REAL_TIME = "R"  # the first letter of 6509; delayed, frozen and unsubscribed ones are not current (OAS, SW2)
+CLOSED, HALTED = "C", "H"  # before a last price: the close of the day before; the price of a halted market (SW2)
+MAX_TIME_MS = 1e14  # milliseconds; an update time thousands of years ahead is invalid
 DISPLAYED_NUMBER = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)  # IBKR writes thousands separators
 CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 ACCOUNT_MEMBERS = frozenset({"acctid", "accountid", "account", "acct"})
@@ -46,35 +47,37 @@ JsonObject = Mapping[str, Any]
 async def estimate_order_values(
     context: CallContext, account: str | None, now: Callable[[], float] = time.time
 ) -> tuple[Decimal | None, ...]:
-    """The most each ticket of an order call is worth, in the account's base currency; None for what is not bounded.
+    """The largest value of each ticket of an order call, in the account's base currency; None if it is not bounded.
 
     Args:
-        context: the order call; what a read for it raises as a `BridgeError` goes no further.
-        account: the one the call's path names; without one nothing has a value, as nobody knows in which currency.
-        now: the wall's time, seconds since 1970: IBKR says of a quote when it was renewed.
+        context: the order call; a `BridgeError` of a read for it is not passed on.
+        account: the account in the call's path; without one no ticket has a value, as the currency is unknown.
+        now: the wall-clock time in seconds since 1970, to compare with the update time of a quote.
     """
     tickets = context.call.tickets.unambiguous
     conids = contract_ids(filter(None, map(contract_id_of, tickets)))
     if account is None or not conids or not all(_concerns_account(ticket, account) for ticket in tickets):
         return (None,) * len(tickets)
-    known = await _fetch_definitions(context, conids)
+    definitions = await _fetch_definitions(context, conids)
     base = await _fetch_base_currency(context, account)
     rates = {
         each: await _fetch_exchange_rate(context, each, base)
-        for each in dict.fromkeys(map(_currency_of, known.values()))
+        for each in dict.fromkeys(map(_currency_of, definitions.values()))
     }
     quoted = contract_ids(filter(None, (contract_id_of(ticket) for ticket in tickets if needs_quote(ticket))))
     quotes = await _fetch_quotes(context, quoted, now)
-    facts = {conid: _instrument_facts(row, rates[_currency_of(row)], quotes.get(conid)) for conid, row in known.items()}
+    facts = {
+        conid: _instrument_facts(row, rates[_currency_of(row)], quotes.get(conid)) for conid, row in definitions.items()
+    }
     return tuple(
         estimate_value(ticket, facts.get(contract_id_of(ticket) or "", InstrumentFacts())) for ticket in tickets
     )
 
 
 def _concerns_account(ticket: TicketMembers, account: str) -> bool:
-    """Whether no other account is named in it, which may have another base currency."""
-    named = [value for name, value in ticket.items() if name.lower() in ACCOUNT_MEMBERS]
-    return all(value in (None, "", account) for value in named)
+    """Whether the ticket names no other account; another one may have another base currency."""
+    accounts = [value for name, value in ticket.items() if name.lower() in ACCOUNT_MEMBERS]
+    return all(value in (None, "", account) for value in accounts)
 
 
 def _instrument_facts(row: JsonObject, rate: Decimal | None, quoted: Quote | None) -> InstrumentFacts:
@@ -85,36 +88,36 @@ def _instrument_facts(row: JsonObject, rate: Decimal | None, quoted: Quote | Non
 
 
 async def _fetch_definitions(context: CallContext, conids: list[str]) -> dict[str, JsonObject]:
-    told = await _told(context, TRSRV_SECDEF, f"?conids={','.join(conids)}")
-    found = _rows_by_conid(told.get("secdef") if isinstance(told, dict) else None)
-    return {conid: found[conid] for conid in conids if conid in found}
+    body = await _fetch_json(context, TRSRV_SECDEF, f"?conids={','.join(conids)}")
+    rows = _rows_by_conid(body.get("secdef") if isinstance(body, dict) else None)
+    return {conid: rows[conid] for conid in conids if conid in rows}
 
 
 async def _fetch_base_currency(context: CallContext, account: str) -> str | None:
-    """Told with the account's attributes: /portfolio/accounts tells the same, but only once in five seconds."""
-    told = await _told(context, (*PORTFOLIO, quote(account, safe=""), "meta"))
-    is_it = isinstance(told, dict) and account in (told.get("accountId"), told.get("id"))
-    return _currency_of(told) if is_it else None
+    """From the account's attributes: /portfolio/accounts has it too, but is limited to one call in 5 s."""
+    body = await _fetch_json(context, (*PORTFOLIO, quote(account, safe=""), "meta"))
+    is_it = isinstance(body, dict) and account in (body.get("accountId"), body.get("id"))
+    return _currency_of(body) if is_it else None
 
 
 async def _fetch_exchange_rate(context: CallContext, source: str | None, base: str | None) -> Decimal | None:
     """One unit of a currency in another."""
     if source is None or base is None or source == base:
         return ONE if source is not None and base is not None else None
-    told = await _told(context, EXCHANGE_RATE, f"?source={source}&target={base}")
-    return _parse_price(told.get("rate")) if isinstance(told, dict) else None
+    body = await _fetch_json(context, EXCHANGE_RATE, f"?source={source}&target={base}")
+    return _parse_price(body.get("rate")) if isinstance(body, dict) else None
 
 
 async def _fetch_quotes(context: CallContext, conids: list[str], now: Callable[[], float]) -> dict[str, Quote | None]:
     if not conids:
         return {}
     fields = ",".join((LAST, BID, ASK, AVAILABILITY))
-    told = await _told(context, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
-    return {conid: read_quote(row, now()) for conid, row in _rows_by_conid(told).items()}
+    body = await _fetch_json(context, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
+    return {conid: read_quote(row, now()) for conid, row in _rows_by_conid(body).items()}
 
 
-async def _told(context: CallContext, segments: tuple[str, ...], query: str = "") -> Any:
-    """What a read tells; None where it tells nothing, for whatever reason."""
+async def _fetch_json(context: CallContext, segments: tuple[str, ...], query: str = "") -> Any:
+    """Fetch a response as JSON; None if that fails for any reason."""
     try:
         response = await fetch(context, Call("GET", api_path(segments) + query, request_headers(())))
     except BridgeError:
@@ -123,28 +126,29 @@ async def _told(context: CallContext, segments: tuple[str, ...], query: str = ""
     return _parse_exact(response.body) if response.status == 200 and response.body_stream is None else None
 
 
-# -- how they are read
+# -- reading the responses
 
 
 def read_quote(row: JsonObject, now: float) -> Quote | None:
-    """The highest price of a snapshot's row and its age; None where it is not known to be one of now.
+    """The highest price of a snapshot's row and its age; None if it is not known to be current.
 
-    What a halted market will pay when it opens again nobody knows; yesterday's close and a bid alone tell nothing of it
-    either. A close still counts among the prices of a row that has others.
+    The price at which a halted market reopens is unknown; yesterday's close and a bid alone do not show it either. A
+    close
+    still counts among the prices of a row that has others.
     """
     last, updated = str(row.get(LAST) or ""), row.get(UPDATED)
     if not str(row.get(AVAILABILITY) or "").startswith(REAL_TIME) or last.startswith(HALTED):
         return None
     if not isinstance(updated, int) or isinstance(updated, bool) or not 0 < updated < MAX_TIME_MS:
         return None
-    of_now = [None if last.startswith(CLOSED) else _parse_price(last), _parse_price(row.get(ASK))]
-    prices = [_parse_price(last.removeprefix(CLOSED)), _parse_price(row.get(BID)), *of_now]
-    known = [price for price in prices if price]
-    return Quote(max(known), now - updated / 1000) if any(of_now) else None
+    current_prices = [None if last.startswith(CLOSED) else _parse_price(last), _parse_price(row.get(ASK))]
+    prices = [_parse_price(last.removeprefix(CLOSED)), _parse_price(row.get(BID)), *current_prices]
+    positive_prices = [price for price in prices if price]
+    return Quote(max(positive_prices), now - updated / 1000) if any(current_prices) else None
 
 
 def _parse_price(value: object) -> Decimal | None:
-    """A positive number, as JSON or as text; 0 is how IBKR says that there is none."""
+    """A positive number, as JSON or as text; IBKR sends 0 if there is none."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     if isinstance(value, str) and not DISPLAYED_NUMBER.fullmatch(value):
@@ -154,17 +158,17 @@ def _parse_price(value: object) -> Decimal | None:
 
 
 def _currency_of(row: JsonObject) -> str | None:
-    told = row.get("currency")
-    return told if isinstance(told, str) and CURRENCY.fullmatch(told) else None
+    currency = row.get("currency")
+    return currency if isinstance(currency, str) and CURRENCY.fullmatch(currency) else None
 
 
 def _rows_by_conid(rows: object) -> dict[str, JsonObject]:
-    listed: Iterable[Any] = rows if isinstance(rows, list) else ()
-    return {str(row.get("conid")): row for row in listed if isinstance(row, dict)}
+    row_list: Iterable[Any] = rows if isinstance(rows, list) else ()
+    return {str(row.get("conid")): row for row in row_list if isinstance(row, dict)}
 
 
 def _parse_exact(body: bytes) -> Any:
-    """A body as JSON, its numbers as they stand there; None where it is none."""
+    """A body as JSON, its numbers exactly as written; None if it is not JSON."""
     try:
         return json.loads(body, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits

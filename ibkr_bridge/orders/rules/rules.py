@@ -1,8 +1,9 @@
-"""What may be changed at IBKR, and what is refused before a byte leaves. Pure: facts in, a verdict out.
+"""The rules: what may be changed at IBKR, and what is refused before a byte is sent. Pure: facts in, a refusal out.
 
-`Asked` says what the caller wants, `Standing` what holds now; `judge` goes through RULES, and the first refusal counts.
-A rule in doubt refuses: an account is live until it is known to be paper, a size or a value that cannot be bounded is
-too large. Getting out is always possible: cancelling an order and declining a question obey the first three rules only.
+`RequestFacts` says what the caller wants, `RuleContext` what applies now. `first_refusal` goes through the rules of the
+call, and the first refusal counts. A rule in doubt refuses: an account is live until it is known to be paper, and a
+size or a value that cannot be bounded is too large. A caller can always get out: a cancel and a decline of a question
+have to pass the first three rules only (and a cancel of all orders the confirmation).
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
 CANCEL_ALL = "cancel-all"
 UNBOUNDED_HINT = (
-    "IBKR_MAX_ORDER_VALUE is set: name a size and a price; a limit order to buy needs no more, others a quote in "
-    "real time; combinations, bonds and groups of accounts have no value that is known beforehand"
+    "IBKR_MAX_ORDER_VALUE is set: send a size and a price; a limit order to buy needs no more, other orders need a "
+    "real-time quote; combinations, bonds and groups of accounts have no value that is known beforehand"
 )
 
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What holds now."""
+    """The settings and states that the rules depend on."""
 
     read_only: bool = False
     paper_mode: bool = True
@@ -37,21 +38,21 @@ class RuleContext:
     paid_snapshots: bool = False
     session_accounts: frozenset[str] = frozenset()
     session_is_paper: bool | None = None
-    """What IBKR says of the brokerage session (`isPaper`); None while it has not said."""
+    """What IBKR says of the brokerage session (`isPaper`); None while it is unknown."""
     login_is_paper: bool | None = None
-    """What IBKR says of the login (`LOGIN_TYPE`); None while it has not said."""
+    """What IBKR says of the login (`LOGIN_TYPE`); None while it is unknown."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """No, by which rule and why."""
+    """Why a call is refused, and as which error."""
 
     error: type[errors.BridgeError]
     detail: str
     hint: str | None = None
 
     def as_error(self) -> errors.BridgeError:
-        """The refusal as the caller will see it."""
+        """The error that the caller gets."""
         return self.error(self.detail, hint=self.hint)
 
 
@@ -59,7 +60,7 @@ Rule = Callable[[RequestFacts, RuleContext], Refusal | None]
 
 
 def _read_only(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
-    return Refusal(errors.ReadOnly, "this bridge is set to change nothing") if rule_context.read_only else None
+    return Refusal(errors.ReadOnly, "this bridge is set to read only") if rule_context.read_only else None
 
 
 def _paper_only(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
@@ -74,7 +75,8 @@ def _paper_only(facts: RequestFacts, rule_context: RuleContext) -> Refusal | Non
 
 
 def _is_paper(account: str, rule_context: RuleContext) -> bool:
-    """Whether its id looks like paper and nothing says live; that IBKR calls a login paper makes no other id one."""
+    """Whether its id looks like paper and neither session nor login is live; a paper login alone does not make an id
+    paper."""
     says_live = False in (rule_context.session_is_paper, rule_context.login_is_paper)
     return not says_live and PAPER_ACCOUNT.fullmatch(account) is not None
 
@@ -82,11 +84,11 @@ def _is_paper(account: str, rule_context: RuleContext) -> bool:
 def _account_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
     if not rule_context.allowed or (facts.accounts <= rule_context.allowed and not facts.may_concern_other_accounts):
         return None
-    return Refusal(errors.AccountNotAllowed, "an account named in this call is not among the allowed ones")
+    return Refusal(errors.AccountNotAllowed, "an account in this call is not in IBKR_ALLOWED_ACCOUNTS")
 
 
 def _not_paused(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
-    return Refusal(errors.TradingPaused, "trading is paused; only cancels pass") if rule_context.paused else None
+    return Refusal(errors.TradingPaused, "trading is paused; only cancels are sent") if rule_context.paused else None
 
 
 def _quantity_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
@@ -94,15 +96,15 @@ def _quantity_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal
         return None
     if facts.sizes and all(size is not None and size <= rule_context.max_quantity for size in facts.sizes):
         return None
-    return Refusal(errors.OrderLimitExceeded, f"the order's size is not known to be within {rule_context.max_quantity}")
+    return Refusal(errors.OrderLimitExceeded, f"the order's size is unknown or larger than {rule_context.max_quantity}")
 
 
 def _value_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
     if rule_context.max_value is None or not _has_size(facts):
         return None
-    worth = facts.order_values or (None,)
-    bounded = [each for each in worth if each is not None]
-    if len(bounded) < len(worth):
+    values = facts.order_values or (None,)
+    bounded = [each for each in values if each is not None]
+    if len(bounded) < len(values):
         return Refusal(errors.OrderLimitExceeded, "the order's value cannot be bounded", UNBOUNDED_HINT)
     if max(bounded) <= rule_context.max_value:
         return None
@@ -111,7 +113,8 @@ def _value_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | 
 
 
 def _has_size(facts: RequestFacts) -> bool:
-    """Whether a call can place or enlarge an order: those we know, and whatever unknown one names a size."""
+    """Whether a call can place or enlarge an order: the known operations, and any unlisted call that contains a
+    size."""
     return facts.operation in (OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.REPLY) or bool(facts.sizes)
 
 
@@ -119,7 +122,8 @@ def _is_confirmed(facts: RequestFacts, _: RuleContext) -> Refusal | None:
     if not facts.may_cancel_several or CANCEL_ALL in facts.confirmations:
         return None
     return Refusal(
-        errors.ConfirmationRequired, "the id in this path is not that of one order; IBKR may cancel all of them"
+        errors.ConfirmationRequired,
+        "the order id must be a positive number; with any other id IBKR may cancel all orders",
     )
 
 
@@ -141,24 +145,24 @@ RULES_BY_EFFECT: Mapping[Effect, tuple[Rule, ...]] = {
 }
 RULES_BY_OPERATION: Mapping[
     OrderOperation | None, tuple[Rule, ...]
-] = {  # where a part of an order's life obeys others than its effect
+] = {  # operations whose rules differ from those of their effect
     OrderOperation.CANCEL: (*ALWAYS_APPLY, _is_confirmed),
     OrderOperation.ANSWER: (
         *ALWAYS_APPLY,
         _not_paused,
-    ),  # it names no size; the order it is about was judged when it was placed
+    ),  # it contains no size; the order that it is about was checked when it was placed
 }
 
 
 def rules_for(facts: RequestFacts) -> tuple[Rule, ...]:
-    """The rules a call has to pass; none for a plain read."""
+    """The rules that a call has to pass; none for a plain read."""
     if facts.operation is OrderOperation.REPLY and facts.is_declining:
         return ALWAYS_APPLY
     return RULES_BY_OPERATION.get(facts.operation) or RULES_BY_EFFECT[facts.effect]
 
 
 def first_refusal(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
-    """The first refusal among the rules that apply; None where the call may pass."""
+    """The first refusal among the rules that apply; None if the call may pass."""
     for rule in rules_for(facts):
         refusal = rule(facts, rule_context)
         if refusal is not None:

@@ -1,7 +1,7 @@
-"""The hand brake: stops new orders, on disk, so that a restart does not let them through again.
+"""The trading pause: stops new orders. It is saved to a file, so that it survives a restart.
 
-A pause file that cannot be read counts as a pause. One that cannot be written is announced, and the pause holds in
-memory all the same.
+A pause file that cannot be read counts as a pause. If it cannot be written, an event says so, and the pause still
+applies until the process ends.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class PauseStatus:
 
     by: str = field(metadata={"doc": "Who set the pause."})
     since: str | None = field(
-        metadata={"doc": "When it was set; null where the pause file cannot be read.", "unit": "UTC, ISO 8601"}
+        metadata={"doc": "When it was set; null if the pause file cannot be read.", "unit": "UTC, ISO 8601"}
     )
 
 
 class TradingPause:
-    """Whether new orders are stopped; `path` is None where there is no state directory."""
+    """Whether new orders are stopped; `path` is None if there is no state directory."""
 
     def __init__(self, path: Path | None, bus: Bus) -> None:
         self._path = path
@@ -35,12 +35,12 @@ class TradingPause:
         self.since: str | None = None
 
     def load(self) -> None:
-        """Take up a pause that an earlier run left."""
+        """Read the pause of an earlier run."""
         if self._path is None:
             return
         try:
-            kept = json.loads(self._path.read_text("utf-8"))
-            self.by, self.since = str(kept["by"])[:40], str(kept["since"])[:40]
+            saved = json.loads(self._path.read_text("utf-8"))
+            self.by, self.since = str(saved["by"])[:40], str(saved["since"])[:40]
         except (FileNotFoundError, NotADirectoryError):
             return
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -53,21 +53,21 @@ class TradingPause:
         return self.by is not None
 
     def status(self) -> PauseStatus | None:
-        """Who stopped new orders, and when; None while they pass."""
+        """Who stopped new orders, and when; None if they are not stopped."""
         return None if self.by is None else PauseStatus(self.by, self.since)
 
     def set(self, by: str, now: datetime) -> bool:
-        """Stop new orders. Returns whether the pause will outlive a restart."""
+        """Stop new orders. Returns whether the pause will survive a restart."""
         if not self.is_on:
             self.by, self.since = by, now.isoformat(timespec="seconds")
             self._bus.publish(PauseSet(by))
-        return self._save({"by": self.by, "since": self.since}, "the pause will not outlive a restart")
+        return self._save({"by": self.by, "since": self.since}, "the pause will not survive a restart")
 
     def clear(self, by: str) -> bool:
-        """Let new orders through. Returns whether that will outlive a restart."""
+        """Allow new orders. Returns whether that will survive a restart."""
         self.by = self.since = None
         self._bus.publish(PauseCleared(by))
-        return self._save(None, "the pause will be back after a restart")
+        return self._save(None, "the pause will apply again after a restart")
 
-    def _save(self, told: object, otherwise: str) -> bool:
-        return save_json(self._path, told, self._bus, "the pause file", otherwise)
+    def _save(self, content: object, otherwise: str) -> bool:
+        return save_json(self._path, content, self._bus, "the pause file", otherwise)

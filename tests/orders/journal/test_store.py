@@ -199,7 +199,7 @@ def test_a_database_of_something_else_is_left_as_it_is(path: Path, bus: Bus) -> 
         other.execute("CREATE TABLE entry (number INTEGER)")
     journal = JournalStore(path, bus, utc)
 
-    with pytest.raises(JournalUnavailable, match="something else"):
+    with pytest.raises(JournalUnavailable, match="another program"):
         journal.append(sent(journal, "a"))
 
 

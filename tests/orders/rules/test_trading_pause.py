@@ -158,7 +158,7 @@ def test_a_pause_that_cannot_be_written_holds_and_is_announced(
 
     assert (kept, trading_pause.is_on) == (False, True)
     (trouble,) = (event for event in events_seen if isinstance(event, StateUnavailable))
-    assert "will not outlive a restart" in trouble.hint
+    assert "will not survive a restart" in trouble.hint
 
 
 def test_a_resumption_that_cannot_be_written_says_what_will_come_of_it(
@@ -174,4 +174,4 @@ def test_a_resumption_that_cannot_be_written_says_what_will_come_of_it(
 
     assert (kept, trading_pause.is_on) == (False, False)
     (trouble,) = (event for event in events_seen if isinstance(event, StateUnavailable))
-    assert "will not outlive" not in trouble.hint
+    assert "will not survive" not in trouble.hint
