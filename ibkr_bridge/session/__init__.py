@@ -1,1 +1,1 @@
-"""Staying signed in: the rules, the loop that follows them, what is replayed after opening, and IBKR's calendar."""
+"""The session: its state machine, the keeper's loop, the calls after each opening, and IBKR's maintenance windows."""

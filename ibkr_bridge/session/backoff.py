@@ -1,23 +1,31 @@
-"""How often the brokerage session may be asked for. Pure: told when, answers how long to wait.
+"""How often the brokerage session may be requested. Pure: the time is passed in, the result is a wait in seconds.
 
-A storm of openings helps nobody: IBKR counts them, and two machines that both reclaim kick each other for ever.
+Many attempts in a row do not help: IBKR counts them, and two machines that both reclaim the session end each other's
+session again and again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-GAPS_S = (0.0, 1.0, 5.0, 15.0, 30.0, 60.0)  # seconds before the first try, the second, …; then always the last
+GAPS_S = (
+    0.0,
+    1.0,
+    5.0,
+    15.0,
+    30.0,
+    60.0,
+)  # seconds before the first try, the second, …; later ones wait as long as the last
 MAX_FAILED_PER_HOUR = 20
-MAX_RECLAIMS_PER_HOUR = 3  # then the other side has won, and a person is told
-MAINTENANCE_GAP_S = 60.0  # seconds; inside a known window nothing is gained by hurry
-GRACE_S = 5.0  # seconds the Gateway is given to open the session itself after a fresh login (it takes 3 to 4)
+MAX_RECLAIMS_PER_HOUR = 3  # after that the other side keeps the session, and the hint tells a person
+MAINTENANCE_GAP_S = 60.0  # seconds; during a maintenance window more attempts do not help
+GRACE_S = 5.0  # seconds in which the Gateway may open the session itself after a fresh login; measured: 3 to 4 s
 HOUR_S = 3600.0
 
 
 @dataclass
 class ReopenBackoff:
-    """The tries so far. All times are seconds of one clock."""
+    """The attempts so far. All times are seconds of one clock."""
 
     _attempts: list[float] = field(default_factory=list)
     _in_a_row: int = 0
@@ -25,17 +33,18 @@ class ReopenBackoff:
     _not_before: float = 0.0
 
     def record_success(self) -> None:
-        """The session is open: the last try was no failure, and the next loss is repaired at once."""
+        """The session is open: the last attempt does not count as failed, and after the next loss the first one is made
+        at once."""
         if self._in_a_row:
             self._attempts.pop()
         self._in_a_row, self._not_before = 0, 0.0
 
     def grant_grace(self, now: float) -> None:
-        """A fresh login: let the Gateway go first."""
+        """After a fresh login, wait until the Gateway has had time to open the session itself."""
         self._not_before = now + GRACE_S
 
     def wait_to_open(self, now: float, *, maintenance: bool) -> float:
-        """Seconds until the next opening may be asked for; 0 means now."""
+        """Seconds until the session may be requested; 0 means now."""
         gap = GAPS_S[min(self._in_a_row, len(GAPS_S) - 1)]
         if maintenance and self._in_a_row:
             gap = max(gap, MAINTENANCE_GAP_S)
@@ -43,15 +52,15 @@ class ReopenBackoff:
         return max(0.0, earliest - now, _until_fewer(self._attempts, MAX_FAILED_PER_HOUR, now))
 
     def wait_to_reclaim(self, now: float) -> float:
-        """Seconds until the session may be taken back from a rival; 0 means now."""
+        """Seconds until the session may be taken back from a competing program; 0 means now."""
         return max(self.wait_to_open(now, maintenance=False), _until_fewer(self._reclaims, MAX_RECLAIMS_PER_HOUR, now))
 
     def reclaims_exhausted(self, now: float) -> bool:
-        """Whether the rival is left the session for now."""
+        """Whether the session is left to the competing program for now."""
         return _until_fewer(self._reclaims, MAX_RECLAIMS_PER_HOUR, now) > 0
 
     def record_attempt(self, now: float, *, reclaim: bool) -> int:
-        """Note a try; it counts as failed until the session opens. Returns how many there were in a row."""
+        """Record an attempt; it counts as failed until the session opens. Returns how many there were in a row."""
         self._attempts = [*(at for at in self._attempts if now - at < HOUR_S), now]
         if reclaim:
             self._reclaims = [*(at for at in self._reclaims if now - at < HOUR_S), now]
@@ -59,7 +68,7 @@ class ReopenBackoff:
         return self._in_a_row
 
 
-def _until_fewer(times: list[float], most: int, now: float) -> float:
-    """Seconds until fewer than `most` of these lie within the last hour."""
+def _until_fewer(times: list[float], max_count: int, now: float) -> float:
+    """Seconds until fewer than `max_count` of these times are within the last hour."""
     recent = sorted(at for at in times if now - at < HOUR_S)
-    return recent[-most] + HOUR_S - now if len(recent) >= most else 0.0
+    return recent[-max_count] + HOUR_S - now if len(recent) >= max_count else 0.0

@@ -1,7 +1,7 @@
-"""Stage `SessionGate`: no call leaves without the layer of the session that it needs.
+"""Stage `SessionGate`: no call is sent while the layer of the session that it needs is down.
 
-It also reads what responses say of the session: a 401 is checked at once, `Access Denied` is the Gateway's own, and
-some phrases mean that the session was lost.
+It also reads what responses show of the session: after a 401 the session is checked at once, `Access Denied` comes from
+the Gateway itself, and some phrases mean that the session was lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SessionGate:
 
     Args:
         status: what is known of the session.
-        on_other_session: called when a response shows that IBKR has another session than the one we know.
+        on_other_session: called when a response shows that IBKR has a new session.
     """
 
     def __init__(self, status: SessionStatus, on_other_session: Callable[[], None]) -> None:
@@ -36,8 +36,10 @@ class SessionGate:
         """See `Stage`.
 
         Raises:
-            SessionUnavailable, Maintenance, GatewayError: the layer is not up, and did not come up in the caller's
-            time. ShuttingDown: the bridge ends. UpstreamRefused: IBKR refuses this call to the user who is signed in.
+            SessionUnavailable, Maintenance, GatewayError: the layer is not up, and did not come up within the
+                caller's wait time.
+            ShuttingDown: the bridge is stopping.
+            UpstreamRefused: IBKR refuses this call to the user who is signed in.
             GatewayForbidden: the Gateway does not accept calls from this address.
         """
         if self._status.session.state is SessionState.STARTING:

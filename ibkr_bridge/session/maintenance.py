@@ -1,8 +1,8 @@
-"""IBKR's known windows: when a lost session is no alarm. Pure: told the time and the windows.
+"""IBKR's maintenance windows, in which a lost session is expected. Pure: time and windows are passed in.
 
 IBKR says (campus pages "Client Portal API v1" and "Web API"): a session ends at midnight of the region that serves it
 (New York, Zug, Hong Kong); `/iserver` has a short break about 01:00 local on weekdays; the whole Web API is maintained
-on Saturday evenings. The last window's hours are not published: 18:00 to midnight is our reading of "evening".
+on Saturday evenings. IBKR does not publish the hours of the last window: we take 18:00 to midnight for "evening".
 `IBKR_BRIDGE_REGION` and `IBKR_BRIDGE_MAINTENANCE` override both place and hours.
 """
 
@@ -23,7 +23,7 @@ ZONES: Mapping[Region, str] = {
 
 
 def window_end(now: datetime, region: Region, windows: Iterable[WeeklyWindow]) -> datetime | None:
-    """The end, in UTC, of the maintenance window that `now` lies in; None outside of all."""
+    """The end, in UTC, of the maintenance window that `now` lies in; None outside all windows."""
     local = now.astimezone(ZoneInfo(ZONES[region]))
     ends = [
         _time_of_day(local, window.end)
@@ -34,13 +34,13 @@ def window_end(now: datetime, region: Region, windows: Iterable[WeeklyWindow]) -
 
 
 def next_reset(now: datetime, region: Region) -> datetime:
-    """The next midnight of the region, in UTC, when IBKR ends the login whatever we do."""
+    """The next midnight of the region, in UTC, when IBKR ends every login."""
     local = now.astimezone(ZoneInfo(ZONES[region]))
     return _time_of_day(local, time.max).astimezone(UTC)
 
 
 def _time_of_day(day: datetime, at: time) -> datetime:
-    """That time of the day; the day's end is the next day's midnight."""
+    """A time on a day; the end of a day is midnight of the next."""
     if at == time.max:
         return datetime.combine(day.date() + timedelta(days=1), time.min, tzinfo=day.tzinfo)
-    return datetime.combine(day.date(), at.replace(fold=day.fold), tzinfo=day.tzinfo)  # autumn has one hour twice
+    return datetime.combine(day.date(), at.replace(fold=day.fold), tzinfo=day.tzinfo)  # in autumn one hour occurs twice

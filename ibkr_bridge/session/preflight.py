@@ -1,8 +1,9 @@
-"""What IBKR wants to be asked before anything else, and what its answers tell about accounts and login. Pure.
+"""The calls that IBKR wants before all others, and what their responses show of accounts and login. Pure.
 
-Without `/iserver/accounts` orders, trades and quotes answer 500 "Please query /accounts first"; without
-`/portfolio/accounts` the portfolio comes back empty. The first list of orders is empty as well, and the next one may be
-had five seconds later: so it is asked for before anybody wants it. All must be asked again after every opening.
+Without `/iserver/accounts`, orders, trades and quotes answer 500 "Please query /accounts first"; without
+`/portfolio/accounts` the portfolio is empty. The first list of orders is empty as well, and the next one is allowed
+five
+seconds later only, so the keeper requests the first one before a caller does. All must be repeated after each opening.
 """
 
 from __future__ import annotations
@@ -16,40 +17,39 @@ from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS
 PREFLIGHT_PATHS = (api_path(ACCOUNTS), api_path(PORTFOLIO_ACCOUNTS))
 ORDERS_WARM_UP = api_path(ORDERS_LIST)
 LOGIN_TYPES: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
-LOGIN_TYPE_MEMBERS = ("LOGIN_TYPE", "loginType")  # IBKR's examples say the one, its schemas the other
+LOGIN_TYPE_MEMBERS = ("LOGIN_TYPE", "loginType")  # IBKR's examples have the first name, its schemas the second
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """The accounts of the login; `paper` and `login_is_paper` are what IBKR says of it, None where it does not say."""
+    """The accounts of the login; `paper` and `login_is_paper` come from IBKR, None if it does not say."""
 
     numbers: frozenset[str] = frozenset()
     paper: bool | None = None
     """By `isPaper` of `/iserver/accounts`."""
     login_is_paper: bool | None = None
-    """By the login's type, of `/sso/validate`."""
+    """By the type of the login in `/sso/validate`."""
 
 
 def read_accounts(body: object) -> Accounts:
-    """What `/iserver/accounts` tells; anything unexpected tells nothing."""
+    """Read the response of `/iserver/accounts`; an unexpected body counts as empty."""
     if not isinstance(body, dict):
         return Accounts()
     paper = body.get("isPaper")
     numbers = body.get("accounts")
-    listed = frozenset(str(number) for number in numbers) if isinstance(numbers, list) else frozenset()
-    return Accounts(listed, paper if isinstance(paper, bool) else None)
+    account_numbers = frozenset(str(number) for number in numbers) if isinstance(numbers, list) else frozenset()
+    return Accounts(account_numbers, paper if isinstance(paper, bool) else None)
 
 
 def read_login(body: object) -> bool | None:
-    """Whether `/sso/validate` tells of a login for paper trading; None where it says neither.
+    """Whether `/sso/validate` shows a paper login; None if it shows neither type.
 
-    Of two words that differ live counts. That the login is not valid, `RESULT` false, is no evidence: it is said of
-    sound ones, too.
+    If its two members differ, live counts. `RESULT` false means nothing: IBKR sends it for valid logins too.
     """
     if not isinstance(body, dict) or body.get("RESULT") is False:
         return None
-    told = [_login_type(body[name]) for name in LOGIN_TYPE_MEMBERS if name in body]
-    return None if told.count(None) == len(told) else False not in told
+    types = [_login_type(body[name]) for name in LOGIN_TYPE_MEMBERS if name in body]
+    return None if types.count(None) == len(types) else False not in types
 
 
 def _login_type(value: object) -> bool | None:
@@ -67,7 +67,7 @@ LOST_SESSION_PHRASES = (
 
 
 def hints_session_loss(status: int, beginning: bytes) -> bool:
-    """Whether an answer to a caller is a reason to look at the session at once."""
+    """Whether a response is a reason to check the session at once."""
     if status == 401:
         return True
     text = beginning[:300].decode("ascii", "replace").lower()
@@ -79,5 +79,5 @@ def _has_any(text: str, phrases: Iterable[str]) -> bool:
 
 
 def is_access_denied(status: int, body: bytes) -> bool:
-    """Whether the Gateway's own address rules answered (users call it 403; it is a 404)."""
+    """Whether the Gateway refused the call by its own address rules (users report a 403; it is a 404)."""
     return status == 404 and body.strip() == b"Access Denied"

@@ -1,7 +1,6 @@
-"""What the keeper asks of the Gateway: eight calls, one at a time, and how their answers are read.
+"""The keeper's calls to the Gateway: eight calls, one at a time, and how their responses are read.
 
-The keeper stands beside the slots of callers: its calls are few, short and spaced. None of them raises; whatever goes
-wrong is something that was seen.
+They do not use the slots of callers: they are few, short and spaced. None of them raises; a failure is an observation.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from ibkr_bridge.session.preflight import (
 )
 from ibkr_bridge.session.state_machine import Observation, observe_status
 
-CHECK_TIMEOUT_S = 5.0  # seconds; a healthy auth/status takes a tenth of one
-TICKLE_TIMEOUT_S = 2.0  # seconds; looks must not wait long for it
-OPEN_TIMEOUT_S = 10.0  # seconds; the same after which IBKR's own edge gives up
+CHECK_TIMEOUT_S = 5.0  # seconds; a healthy auth/status takes 0.1 s
+TICKLE_TIMEOUT_S = 2.0  # seconds; the next check must not wait long for it
+OPEN_TIMEOUT_S = 10.0  # seconds, after which IBKR's own edge gives up too
 OBSERVATION_OF_ERROR = {
     GatewayUnreachable: Observation.NO_CONNECTION,
     GatewayTimeout: Observation.TIMEOUT,
@@ -120,16 +119,16 @@ class GatewaySessionApi:
         self._upstream = upstream
         self.on_late_check: Callable[[], None] = noop
         self.status_body: dict[str, object] = {}
-        """The last answer of `auth/status` that was one."""
+        """The last usable response of `auth/status`."""
         self.problem_hint = ""
-        """What to do about the trouble the last look met, where it met one."""
+        """What to do about the problem of the last check, if it had one."""
         self.unanswered = 0
-        """Looks that were given up here and are still unanswered over there."""
+        """Checks that were given up here and that the Gateway has not answered yet."""
         self.is_opening = False
-        """Whether the last request for the session is still at work over there."""
+        """Whether the Gateway still works on the last request for the session."""
 
     async def check_status(self) -> Observation:
-        """Ask `auth/status`: the one thing that can be trusted."""
+        """Check `auth/status`, the only reliable source."""
         given_up = False
 
         def answered() -> None:
@@ -148,48 +147,48 @@ class GatewaySessionApi:
         body = _parse_whole(response)
         if is_access_denied(response.status, response.body):
             return Observation.FORBIDDEN
-        saw = observe_status(response.status, body)
-        if isinstance(body, dict) and saw not in (Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED):
+        observation = observe_status(response.status, body)
+        if isinstance(body, dict) and observation not in (Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED):
             self.status_body = body
-        return saw
+        return observation
 
     def _on_opened(self) -> None:
         self.is_opening = False
 
     async def open_session(self, *, compete: bool) -> int:
-        """Ask for the brokerage session; what came of it shows at the next look. Returns the status, 0 for none."""
+        """Request the brokerage session; the next check shows the effect. Returns the HTTP status, 0 for none."""
         self.is_opening = True
-        body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 where publish is not true
+        body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 if publish is not true
         call = Call("POST", api_path(SSODH_INIT), request_headers(JSON_HEADERS), body, is_change=True)
         response = await self._send_or_none(call, OPEN_TIMEOUT_S, self._on_opened)
         discard(response)
         return response.status if response else 0
 
     async def tickle(self) -> dict[str, object] | None:
-        """Keep the login awake; the answer carries the session id and the time left."""
+        """Keep the login awake; the response has the session id and the time left."""
         body = await self._get_json(api_path(TICKLE), TICKLE_TIMEOUT_S)
         return body if isinstance(body, dict) and "session" in body else None
 
     async def run_preflight(self) -> Accounts | None:
-        """Make the calls IBKR wants first. Returns the accounts they tell of, None where they told nothing."""
-        told = [await self._get_json(path, CHECK_TIMEOUT_S) for path in PREFLIGHT_PATHS]
-        accounts = read_accounts(told[0])
+        """Make the calls that IBKR wants first. Returns the accounts that they list, None if they list none."""
+        bodies = [await self._get_json(path, CHECK_TIMEOUT_S) for path in PREFLIGHT_PATHS]
+        accounts = read_accounts(bodies[0])
         return accounts if accounts.numbers else None
 
     async def login_is_paper(self) -> bool | None:
-        """Ask what kind of login it is; None where that was not told."""
+        """Fetch the type of the login; None if IBKR does not say."""
         return read_login(await self._get_json(api_path(VALIDATE), TICKLE_TIMEOUT_S))
 
     async def send(self, call: Call) -> None:
-        """Tell IBKR again what it has forgotten; where that fails, it asks its questions once more, which is safe."""
+        """Send a call and ignore its response; if it fails, IBKR asks its questions again, which is safe."""
         discard(await self._send_or_none(call, TICKLE_TIMEOUT_S))
 
     async def warm_up_orders(self) -> None:
-        """Have the first look at the orders, which shows nothing, behind us before a caller wants one."""
+        """Request the list of orders once, as IBKR answers the first request with an empty list."""
         await self._get_json(ORDERS_WARM_UP, TICKLE_TIMEOUT_S)
 
     async def log_out(self) -> int:
-        """End the login at IBKR. Returns the status, 0 for none."""
+        """End the login at IBKR. Returns the HTTP status, 0 for none."""
         response = await self._send_or_none(
             Call("POST", api_path(LOGOUT), request_headers(JSON_HEADERS), b"{}", is_change=True), OPEN_TIMEOUT_S
         )
@@ -197,10 +196,10 @@ class GatewaySessionApi:
         return response.status if response else 0
 
     async def _get_json(self, path: str, timeout_s: float) -> object:
-        """What a GET tells; None where it tells nothing."""
+        """The JSON of a GET's response; None if there is none."""
         response = await self._send_or_none(Call("GET", path, request_headers(())), timeout_s)
-        told = _parse_whole(response) if response else None
-        return told if response and response.status == 200 else None
+        body = _parse_whole(response) if response else None
+        return body if response and response.status == 200 else None
 
     async def _send_or_none(self, call: Call, timeout_s: float, on_released: OnReleased = noop) -> Response | None:
         try:
@@ -210,6 +209,6 @@ class GatewaySessionApi:
 
 
 def _parse_whole(response: Response) -> object:
-    """The body, where it is JSON and no larger than such answers are."""
+    """The parsed body; None if it is not JSON, or is too large for such a response."""
     discard(response)
     return parse_json(response.body) if response.body_stream is None else None

@@ -1,7 +1,6 @@
-"""The one truth about a line's session, and how others ask for it.
+"""What is known of a profile's session, and how other parts read it.
 
-The keeper alone writes here; everybody else reads, waits for a look, or gives a reason to doubt. Nothing in this file
-talks to the Gateway.
+Only the keeper writes here; other parts read, wait for a check, or request one. This file sends no call to the Gateway.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from ibkr_bridge.session import maintenance
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState, initial_session
 
-MAX_AGE_S = 5.0  # seconds; an older view is refreshed before it is told
-CHECK_TIMEOUT_S = 3.0  # seconds a caller waits for that
-MAX_OVERDUE_S = 25.0  # seconds a round may be late; the longest, with every call of it silent, takes 21
-MAX_WAITERS = 64  # who wait for one look; more are told what is known, so that they hold no connections
+MAX_AGE_S = 5.0  # seconds; an older status is refreshed before it is returned
+CHECK_TIMEOUT_S = 3.0  # seconds that a caller waits for that
+MAX_OVERDUE_S = 25.0  # seconds a round may be late; the longest, with no call answered, takes 21
+MAX_WAITERS = 64  # callers that wait for one check; more get the known status at once, so that they hold no connections
 YIELD_HINT = (
-    "another session of this user is left in place; the Gateway logs itself out within 30 s of this, and IBeam, where "
-    "it runs, signs in competing: stop IBeam first, or set IBKR_COMPETE=reclaim"
+    "the bridge leaves the session to the other program; the Gateway then logs itself out within 30 s, and IBeam, if "
+    "it runs, signs in and competes: stop IBeam first, or set IBKR_COMPETE=reclaim"
 )
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the keeper was told by the settings."""
+    """The settings of the keeper."""
 
     watch: float
     compete: Compete
@@ -41,14 +40,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class TrafficView:
-    """What the keeper is told of the traffic of callers, and tells of its own."""
+    """What the keeper learns of the callers' traffic, and reports of its own."""
 
     is_clogged: Callable[[], bool] = lambda: False
-    """Whether no call of a caller could get through."""
+    """Whether all slots are held by calls that the Gateway has not answered."""
     in_box: Callable[[], bool] = lambda: False
     """Whether IBKR refuses everything for a while."""
     on_rate_limited: Callable[[], None] = lambda: None
-    """IBKR refused the keeper's own look."""
+    """Called when IBKR refused the keeper's own check with 429."""
 
 
 @dataclass(frozen=True)
@@ -82,39 +81,39 @@ class SessionStatus:
         self._wake = asyncio.Event()
         self._round_over = asyncio.Event()
         self._rounds = 0
-        self._looking = False
+        self._is_checking = False
         self._prepare_again = False
-        self._doubted = False
-        self._askers = 0
+        self._is_check_requested = False
+        self._waiter_count = 0
         self._tickle_failures = 0
         self.session: Session = initial_session(clock.now())
         self.since: datetime = clock.utc()
         self.checked_at = float("-inf")
-        """When a look last said something of the session, seconds of the clock."""
+        """When a check last showed something of the session, in seconds of the clock."""
         self.checked_utc: datetime | None = None
         self.last_good_utc: datetime | None = None
         self.next_check_at = clock.now()
         self.accounts = Accounts()
         self.status_body: Mapping[str, object] = {}
-        """The last answer of `auth/status`, in IBKR's own shape."""
+        """The last response of `auth/status`, in IBKR's own form."""
         self.tickle: Mapping[str, object] = {}
-        """The last answer of `tickle`; empty while there is none of this login."""
+        """The last response of `tickle`; empty while there is none of this login."""
         self.login_expires: datetime | None = None
 
     @property
     def overdue_s(self) -> float:
-        """Seconds since the next look was due; while one is under way it grows too."""
+        """Seconds since the next check was due; it also grows while a check is running."""
         return max(0.0, self._clock.now() - self.next_check_at)
 
     def problem(self) -> str | None:
-        """What is wrong with the keeper itself, in words; None while its rounds follow each other."""
+        """What is wrong with the keeper itself, as text; None while its rounds are on time."""
         return f"the keeper is {self.overdue_s:.0f} s late" if self.overdue_s > MAX_OVERDUE_S else None
 
     def hint(self, session: Session | None = None) -> str:
-        """What a person should do now, or in the given state of affairs."""
-        told = session or self.session
-        yielding = told.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD
-        return YIELD_HINT if yielding else told.hint
+        """What a person should do now, or about the given session."""
+        shown = session or self.session
+        yielding = shown.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD
+        return YIELD_HINT if yielding else shown.hint
 
     @property
     def summary(self) -> str:
@@ -129,73 +128,77 @@ class SessionStatus:
 
     @property
     def next_reset(self) -> datetime:
-        """When IBKR next ends the login whatever we do."""
+        """When IBKR next ends every login."""
         return maintenance.next_reset(self._clock.utc(), self._policy.region)
 
     def session_id(self) -> str:
-        """IBKR's id of the session, as the last tickle told it; empty while none did."""
+        """IBKR's id of the session from the last tickle; empty if there is none."""
         return str(self.tickle.get("session", ""))
 
     def utc(self) -> datetime:
-        """The wall's time, as the keeper is told it."""
+        """The wall-clock time."""
         return self._clock.utc()
 
     def is_up(self, layer: Layer) -> bool:
-        """Whether a call that needs this layer makes sense now."""
+        """Whether a call that needs this layer can succeed now."""
         return self.session.state is SessionState.READY or (layer is Layer.LOGIN and self.session.has_login)
 
     def request_check(self, *, prepare: bool = False) -> None:
-        """Something looked as if the session were gone: look at once; `prepare`: IBKR wants its first calls again."""
+        """Request a check at once, as the session may be lost; `prepare`: IBKR demands the preflight again."""
         self._prepare_again |= prepare
-        self._doubted = True
+        self._is_check_requested = True
         self._wake.set()
 
     async def current(self, max_age: float = MAX_AGE_S) -> Session:
-        """The session, looked at within `max_age` seconds where the Gateway allows it within three.
+        """The session, checked within the last `max_age` seconds if the Gateway answers within 3 s.
 
-        All who ask share one look. A ready session that cannot be looked at again in time is not told as ready.
+        Concurrent callers share one check. A ready session that cannot be checked again in time is not returned as
+        ready.
         """
-        if not self._is_fresh(max_age) and self._may_wake and self._askers < MAX_WAITERS:
+        if not self._is_fresh(max_age) and self._may_wake and self._waiter_count < MAX_WAITERS:
             await self._refresh(max_age)
         if self._is_fresh(max_age) or self.session.state is not SessionState.READY:
             return self.session
-        saw = Observation.RATE_LIMITED if self.session.observation is Observation.RATE_LIMITED else Observation.TIMEOUT
-        return Session(SessionState.SILENT, saw, self._clock.now())
+        observation = (
+            Observation.RATE_LIMITED if self.session.observation is Observation.RATE_LIMITED else Observation.TIMEOUT
+        )
+        return Session(SessionState.SILENT, observation, self._clock.now())
 
     async def _refresh(self, max_age: float) -> None:
-        self._askers += 1
+        self._waiter_count += 1
         self._wake.set()
         try:
             await self._wait_until(lambda: self._is_fresh(max_age), CHECK_TIMEOUT_S)
         finally:
-            self._askers -= 1
+            self._waiter_count -= 1
 
     @property
     def _may_wake(self) -> bool:
-        """Whether asking again makes sense now: not while IBKR paces us, nor while a look hangs unanswered."""
+        """Whether another check makes sense now: not while IBKR limits us, nor while an earlier check is unanswered."""
         return self.session.observation is not Observation.RATE_LIMITED and not (
             self.session.state is SessionState.SILENT and self._has_unanswered_checks
         )
 
     @property
     def _has_unanswered_checks(self) -> bool:
-        """Whether a look that was given up is still unanswered: then nothing newer is to be learned."""
+        """Whether a check that was given up is still unanswered: another one would show nothing newer."""
         return False
 
     async def check_now(self, max_wait_s: float = CHECK_TIMEOUT_S) -> Session:
-        """The session as a look shows it that begins after now."""
-        wanted = self._rounds + (2 if self._looking else 1)
+        """The session after a check that begins from now on."""
+        wanted = self._rounds + (2 if self._is_checking else 1)
         self._wake.set()
         await self._wait_until(lambda: self._rounds >= wanted, max_wait_s)
         return self.session
 
     async def wait_until_up(self, layer: Layer, seconds: float, leave: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until a layer is up, at most so long, or until `leave` says so after a look; say whether it is."""
+        """Wait until a layer is up, at most so many seconds, or until `leave` returns true after a check. Returns
+        whether it is up."""
         await self._wait_until(lambda: self.is_up(layer) or leave(), seconds)
         return self.is_up(layer)
 
     async def wait_until_tickled(self) -> None:
-        """Wait until there is an answer of `tickle` to tell, three seconds at most, and not while it fails again."""
+        """Wait until there is a response of `tickle`, at most 3 s, and not if it fails repeatedly."""
         await self._wait_until(
             lambda: bool(self.tickle) or self._tickle_failures > 1 or not self.session.has_login, CHECK_TIMEOUT_S
         )

@@ -1,15 +1,15 @@
-"""The session's rules: where each observation leads, and what it asks for.
+"""The session's state machine: where each observation leads, and which actions it requires.
 
-No clock, no socket, no log. `keeper.py` observes and acts; this file decides. Two layers are told apart: the *login*,
-which only a person or IBeam can make, and the *brokerage session* on top of it, which we can reopen. The Gateway logs
-itself out at its next tickle (every 30 s) once the brokerage session is lost, so that OPEN must follow at once.
+No clock, no socket, no log. `keeper.py` observes and acts; this file decides. There are two layers: the *login*, which
+only a person or IBeam can make, and the *brokerage session* on top of it, which the bridge can reopen. Once the
+brokerage session is lost, the Gateway logs itself out at its next tickle (every 30 s), so OPEN must follow at once.
 
     STARTING ──▶ READY ◀──▶ OPENING ◀──▶ COMPETING        the login is fine in these three
        │           │ ▲          │ ▲
        ▼           ▼ │          ▼ │
-    UNREACHABLE · SILENT · SIGNED_OUT                     nothing can be asked in these
+    UNREACHABLE · SILENT · SIGNED_OUT                     no call can succeed in these
 
-Only an answer of `auth/status` moves the state; everything else merely makes the keeper look sooner.
+Only a response of `auth/status` changes the state; everything else only makes the keeper check sooner.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from enum import Enum
 
 
 class SessionState(Enum):
-    """What the session is, one word for each."""
+    """The states of the session."""
 
     STARTING = "starting"  # nothing is known yet
-    UNREACHABLE = "unreachable"  # no connection, or the Gateway shuts us out
-    SILENT = "silent"  # it connects, and no sense comes back
+    UNREACHABLE = "unreachable"  # no connection, or the Gateway refuses this address
+    SILENT = "silent"  # it connects, and no usable response comes
     SIGNED_OUT = "signed_out"  # nobody is signed in
     OPENING = "opening"  # the login is fine, the brokerage session is being opened
     COMPETING = "competing"  # the same user trades somewhere else
@@ -32,35 +32,33 @@ class SessionState(Enum):
 
 
 class Observation(Enum):
-    """What one look at `auth/status` showed."""
+    """What one check of `auth/status` showed."""
 
-    SESSION = "session"  # authenticated, connected, not competing, established where that is said
+    SESSION = "session"  # authenticated, connected, not competing, established if IBKR says so
     ESTABLISHING = "establishing"  # authenticated, but accounts are not loaded yet: calls would come back empty
     LOGIN_ONLY = "login_only"  # connected, not authenticated: the brokerage session is lost
     COMPETING = "competing"  # another session of the same user
     NO_LOGIN = "no_login"  # 401, "no session", or not even connected
     NO_CONNECTION = "no_connection"  # no connection
     FORBIDDEN = "forbidden"  # the Gateway's address rules
-    TIMEOUT = "timeout"  # no answer in time
-    UNUSABLE_RESPONSE = "unusable_response"  # an answer that says nothing: 5xx, HTML, broken off
-    SLOTS_EXHAUSTED = (
-        "slots_exhausted"  # a session, but every place of ours at the Gateway is held by a call it never answered
-    )
-    RATE_LIMITED = "rate_limited"  # 429: we asked too often, which says nothing about the session
+    TIMEOUT = "timeout"  # no response in time
+    UNUSABLE_RESPONSE = "unusable_response"  # a response that shows nothing: 5xx, HTML, cut off
+    SLOTS_EXHAUSTED = "slots_exhausted"  # a session, but all slots are held by calls that the Gateway has not answered
+    RATE_LIMITED = "rate_limited"  # 429: too many calls, which shows nothing of the session
 
 
 class Action(Enum):
-    """What the keeper is asked to do, in order."""
+    """What the keeper has to do, in order."""
 
-    OPEN = "open"  # ask for the brokerage session, as the ration allows
-    GRACE = "grace"  # a fresh login: the Gateway opens the brokerage session by itself, so hold OPEN back a little
-    RECLAIM = "reclaim"  # take the session back from a rival, as policy and ration allow
-    PREPARE = "prepare"  # make the calls IBKR wants first; only then is READY announced
+    OPEN = "open"  # request the brokerage session, as the backoff allows
+    GRACE = "grace"  # a fresh login: the Gateway opens the brokerage session by itself, so delay OPEN for some seconds
+    RECLAIM = "reclaim"  # take the session back from a competing program, as policy and backoff allow
+    PREPARE = "prepare"  # make the calls that IBKR wants first; only then is READY published
 
 
 @dataclass(frozen=True)
 class Session:
-    """The state, what was seen last, and since when (seconds of the keeper's clock) the state has lasted."""
+    """The state, the last observation, and since when (seconds of the keeper's clock) the session is in this state."""
 
     state: SessionState
     observation: Observation | None
@@ -78,13 +76,13 @@ class Session:
 
     @property
     def has_login(self) -> bool:
-        """Whether calls that need only the login make sense."""
+        """Whether calls that need only the login can succeed."""
         return self.state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING)
 
 
 @dataclass(frozen=True)
 class Reason:
-    """An observation in words."""
+    """An observation as a code and a hint."""
 
     code: str
     hint: str
@@ -100,13 +98,13 @@ REASONS: Mapping[Observation, Reason] = {
     Observation.NO_CONNECTION:      Reason("gateway_unreachable", "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"),
     Observation.FORBIDDEN:       Reason("gateway_forbidden", "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it"),
     Observation.TIMEOUT:      Reason("gateway_timeout", "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in"),
-    Observation.SLOTS_EXHAUSTED:      Reason("gateway_stuck", "calls the Gateway never answered hold all places; restart the Gateway and sign in"),
-    Observation.UNUSABLE_RESPONSE:      Reason("ibkr_unavailable", "IBKR answers with errors; wait, and if it lasts look at its system status page"),
+    Observation.SLOTS_EXHAUSTED:      Reason("gateway_stuck", "all Gateway slots are held by calls that the Gateway has not answered; restart the Gateway and sign in"),
+    Observation.UNUSABLE_RESPONSE:      Reason("ibkr_unavailable", "IBKR answers with errors; wait, and if it lasts, see its system status page"),
     Observation.RATE_LIMITED:        Reason("rate_limited", "IBKR limits this user's calls; wait"),
 }
 
 S, A = SessionState, Action
-# Every pair of the two enums, no more, no less. Rows: the state we are in; columns: what we saw.
+# Every pair of the two enums, no more, no less. Rows: the state; columns: the observation.
 _COLUMNS = (
     Observation.SESSION, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.COMPETING, Observation.NO_LOGIN,
     Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT, Observation.SLOTS_EXHAUSTED, Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
@@ -115,7 +113,7 @@ _UP, _WAIT, _OPEN, _COMPETING = (S.READY, (A.PREPARE,)), (S.OPENING, ()), (S.OPE
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
 _OUT, _GONE, _SILENT = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]] = {
-    #                session  establ.  login    rival   none   refused denied silence clogged trouble paced
+    #                session  establ.  login   competing  none   no conn. forbid. timeout   slots     unusable  limited
     S.STARTING:    (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  (S.STARTING, ())),
     S.UNREACHABLE: (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _SILENT),
     S.SILENT:      (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _SILENT),
@@ -131,22 +129,22 @@ TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple
 
 
 def initial_session(now: float) -> Session:
-    """The session before anything was seen."""
+    """The session before the first check."""
     return Session(SessionState.STARTING, None, now)
 
 
 def step(was: Session, saw: Observation, now: float) -> tuple[Session, tuple[Action, ...]]:
-    """Say where one observation leads and which acts it asks for, in order."""
+    """Return where one observation leads and which actions it requires, in order."""
     state, acts = TRANSITIONS[was.state, saw]
     return Session(state, saw, was.since if state is was.state else now), acts
 
 
 def observe_status(status: int, body: object) -> Observation:
-    """What an answer of `auth/status` shows.
+    """What a response of `auth/status` shows.
 
     Args:
-        status: of HTTP.
-        body: the parsed JSON, or None where it was none.
+        status: the HTTP status.
+        body: the parsed JSON, or None if the body was not JSON.
     """
     if status in NO_SESSION_STATUSES or (isinstance(body, dict) and body.get("error") == "no session"):
         return Observation.NO_LOGIN

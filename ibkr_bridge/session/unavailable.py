@@ -1,4 +1,4 @@
-"""Why a call makes no sense now, as its caller is told."""
+"""The error for a call that cannot succeed in the present state of the session."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from ibkr_bridge.errors import BridgeError, GatewayForbidden, GatewayUnreachable
 from ibkr_bridge.session.session_status import SessionStatus
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 
-RETRY_AFTER_S = 5.0  # seconds: told to callers while the session is down and nobody knows for how long
-OPENING_RETRY_AFTER_S = 1.0  # seconds: while the session is being opened
+RETRY_AFTER_S = 5.0  # seconds; sent while the session is down for an unknown time
+OPENING_RETRY_AFTER_S = 1.0  # seconds; while the session is being opened
 STATE_DETAILS = {
-    SessionState.STARTING: "the session has not been looked at yet",
+    SessionState.STARTING: "the session has not been checked yet",
     SessionState.UNREACHABLE: "there is no connection to the Gateway",
-    SessionState.SILENT: "the Gateway does not answer sensibly",
+    SessionState.SILENT: "the Gateway sends no usable response",
     SessionState.SIGNED_OUT: "nobody is signed in at the Gateway",
     SessionState.OPENING: "the brokerage session is being opened",
     SessionState.COMPETING: "another session of the same user holds the brokerage session",
-    SessionState.READY: "the session was lost",  # in the moment between a 401 and the look that explains it
+    SessionState.READY: "the session was lost",  # in the moment between a 401 and the check that explains it
 }
 SELF_HEALING = (SessionState.STARTING, SessionState.SILENT, SessionState.OPENING, SessionState.UNREACHABLE)
-"""States that end by themselves when a maintenance window does; a login does not come back by itself."""
+"""States that end by themselves after a maintenance window; a lost login does not come back by itself."""
 
 
-def unavailable_error(session_status: SessionStatus, told: Session | None = None) -> BridgeError:
-    """The error that fits the session as it is, or as it was told.
+def unavailable_error(session_status: SessionStatus, checked: Session | None = None) -> BridgeError:
+    """The error that fits the session.
 
     Args:
-        view: what is known of the session.
-        told: the session, where it was looked at for this call.
+        session_status: what is known of the session.
+        checked: the session, if it was checked for this call.
     """
-    session = told or session_status.session
+    session = checked or session_status.session
     hint = session_status.hint(session)
     if session.observation is Observation.FORBIDDEN:
         return GatewayForbidden("the Gateway answers Access Denied", retry_after=RETRY_AFTER_S)
@@ -36,8 +36,10 @@ def unavailable_error(session_status: SessionStatus, told: Session | None = None
         return GatewayUnreachable(STATE_DETAILS[session.state], hint=hint, retry_after=RETRY_AFTER_S)
     end = session_status.maintenance_end
     if end is not None and session.state in SELF_HEALING:
-        left = (end - session_status.utc()).total_seconds()
-        return Maintenance(f"IBKR maintenance until {end:%H:%M} UTC: {STATE_DETAILS[session.state]}", retry_after=left)
+        remaining_s = (end - session_status.utc()).total_seconds()
+        return Maintenance(
+            f"IBKR maintenance until {end:%H:%M} UTC: {STATE_DETAILS[session.state]}", retry_after=remaining_s
+        )
     soon = session.state in (SessionState.OPENING, SessionState.STARTING)
     return SessionUnavailable(
         STATE_DETAILS[session.state], hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S

@@ -52,7 +52,7 @@ async def test_the_status_is_the_whole_truth(house: House, sim: Simulator) -> No
     assert told["slots"] == {"total": 4, "taken": 0, "waiting": 0, "ghost_calls": 0}
     assert told["waiting"] == {"session": 0, "orders": 0, "reads": 0}
     assert told["penalty"] == {"box_s": 0, "endpoints": {}}
-    assert told["next"].startswith("looks again in ")
+    assert told["next"].startswith("next check in ")
 
 
 async def test_its_times_are_written_for_programs(house: House) -> None:
@@ -205,7 +205,7 @@ async def test_reconnect_keeps_to_the_ration(house: House, sim: Simulator, monke
     replies = [await house.post("/gateway/reconnect") for _ in range(3)]
 
     assert {reply.json["state"] for reply in replies} == {"opening"}
-    assert "asks for the session again in" in replies[-1].json["next"]
+    assert "next attempt to open the session in" in replies[-1].json["next"]
     assert len(sim.gateway_calls(INIT)) <= 3
 
 

@@ -19,7 +19,7 @@ from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.redaction import Redactor
 
 SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "gateway")
-LOST = SessionLost("ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "looks again")
+LOST = SessionLost("ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "next check")
 
 
 def parsed(raw: bytes) -> dict[str, str]:

@@ -60,7 +60,7 @@ async def test_each_change_of_the_session_is_one_line(house: House, sim: Simulat
         ("starting", "ready", "ready", "info"),
         ("ready", "signed_out", "signed_out", "warning"),
     ]
-    assert all(line["hint"] and "looks again" in str(line["next_act"]) for line in changes)
+    assert all(line["hint"] and "next check" in str(line["next_act"]) for line in changes)
 
 
 async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, sim: Simulator) -> None:

@@ -261,7 +261,7 @@ async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watc
     await watched.leap(HOUR - 20 * 60.0)
 
     assert [seen.json()["compete"] for seen in watched.openings[:left_alone]] == [True] * MAX_RECLAIMS_PER_HOUR
-    assert "takes the session back in 2" in told  # some 2400 s
+    assert "take the session back in 2" in told  # some 2400 s
     assert len(watched.openings) > left_alone  # the hour is over
 
 
@@ -274,7 +274,7 @@ async def test_a_rival_that_is_left_alone_is_said(watch: Watch) -> None:
     await watched.live(60.0)
 
     assert watched.keeper.session.state is SessionState.COMPETING
-    wait = float(watched.moves[-1].next_act.split("takes the session back in ")[1].removesuffix(" s"))
+    wait = float(watched.moves[-1].next_act.split("take the session back in ")[1].removesuffix(" s"))
     assert HOUR - 60.0 < wait <= HOUR
 
 
@@ -382,7 +382,7 @@ async def test_each_state_has_its_reason(
     assert (watched.keeper.session.state, watched.keeper.session.reason) == (state, reason)
     assert (moved.was, moved.state, moved.reason) == ("ready", state.value, reason)
     assert moved.hint
-    assert moved.next_act.startswith("looks again in ")
+    assert moved.next_act.startswith("next check in ")
     assert not watched.surprises
 
     watched.sim.faults.clear()
@@ -725,7 +725,7 @@ async def test_the_next_look_comes_when_it_was_announced(watch: Watch, fault: st
     while len(watched.looks) == looks:
         await watched.live(watched.clock.next_alarm)
 
-    assert announced == f"looks again in {watched.clock.now() - seen:.1f} s"
+    assert announced == f"next check in {watched.clock.now() - seen:.1f} s"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -876,10 +876,10 @@ async def test_the_next_act_is_told_in_words(watch: Watch) -> None:
     await watched.round()
     competing = watched.keeper.next_action
 
-    assert ready == "looks again in 3.0 s"
-    assert later == "looks again in 2.0 s"
-    assert opening == "looks again in 0.5 s, asks for the session again in 1 s"
-    assert re.fullmatch(r"looks again in \d\.\d s, takes the session back in \d+ s", competing)
+    assert ready == "next check in 3.0 s"
+    assert later == "next check in 2.0 s"
+    assert opening == "next check in 0.5 s, next attempt to open the session in 1 s"
+    assert re.fullmatch(r"next check in \d\.\d s, next attempt to take the session back in \d+ s", competing)
 
 
 async def test_a_keeper_shows_its_state(watch: Watch) -> None:
