@@ -1,1 +1,1 @@
-"""The road to IBKR: one Gateway, asked with deadlines of our own, and the cookies it sets."""
+"""The ways to reach IBKR. Today there is one: the Client Portal Gateway."""

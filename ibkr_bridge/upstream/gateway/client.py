@@ -1,9 +1,9 @@
-"""The Client Portal Gateway, asked with patience that ends.
+"""The client of the Client Portal Gateway: every call has deadlines.
 
-The Gateway itself never gives up: it answers when IBKR does, or never, and goes on working on a call whose sender
-has left. So every call has a deadline for the connection, the head and each piece of the body. When one passes, the
-caller is told, and the connection stays as a ghost: it is read on until the answer comes or two minutes are over, and
-only then is it said that the call has left the Gateway.
+The Gateway itself never gives up: it answers when IBKR does, or never, and it goes on working on a call whose sender
+has disconnected. So every call has a deadline for the connection, the head and each chunk of the body. When one passes,
+the caller gets an error, and the call becomes a ghost call: the bridge reads on until the response comes or 120 s are
+over, and only then calls `on_released`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class GatewayClient:
 
     Args:
         address: scheme, host and port, without a path.
-        cookies: the cookies it sets.
+        cookies: the store of the cookies that it sets.
         timeout_s: longest wait for a head, and for each chunk of a body.
         tls: how its certificate is checked.
-        abandoned_for_s: how long a call without a response is taken to be at work in the Gateway.
-        unix_socket: a Unix socket that leads there, where its port cannot be reached.
-        session_id: returns IBKR's session id, which the websocket sends; empty where none is known.
+        abandoned_for_s: seconds for which a call without a response is assumed to occupy the Gateway.
+        unix_socket: a Unix socket that leads there, if its port cannot be reached.
+        session_id: returns IBKR's session id, which the websocket sends; empty if none is known.
     """
 
     traits = GATEWAY_TRAITS
@@ -109,7 +109,7 @@ class GatewayClient:
 
     def _connection_lost_error(self, on_released: OnReleased) -> BridgeError:
         on_released()
-        return GatewayProtocolError("the Gateway broke off before it answered")
+        return GatewayProtocolError("the Gateway closed the connection before it answered")
 
     def _exchange(
         self, on_released: OnReleased, timeout_s: float, on_late_response: OnLateResponse | None = None
@@ -117,16 +117,16 @@ class GatewayClient:
         return Exchange(self._pool, self._base, self._cookies, timeout_s, on_released, self._detach, on_late_response)
 
     def _detach(self, work: Work, on_released: OnReleased) -> None:
-        """Let work go on that nobody waits for: the answer of a call that was given up. Its end frees the slot."""
+        """Run the reading of a ghost call's response in a task of its own; the end of the task releases the slot."""
         if self._closed:
             on_released()
             return
-        ghost = asyncio.create_task(self._with_time_limit(work), name="ghost")  # outlives the call it belonged to
+        ghost = asyncio.create_task(self._with_time_limit(work), name="ghost")  # outlives the deadline of its caller
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)
         ghost.add_done_callback(lambda _: on_released())
 
     async def _with_time_limit(self, work: Work) -> None:
-        with suppress(Exception):  # whatever ends a ghost, nobody is left to be told
+        with suppress(Exception):  # whatever ends a ghost call, no caller waits for it
             async with asyncio.timeout(self._abandoned_for_s):
                 await work()

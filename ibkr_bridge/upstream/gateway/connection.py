@@ -1,12 +1,13 @@
-"""The protocol a call travels by: aiohttp's, corrected for what the Gateway does.
+"""A connection to the Gateway: aiohttp's client protocol, corrected for the Gateway's behaviour.
 
-It is that of aiohttp's client, with its parser in C and its flow control, without the session above it. Three things
-are mended here:
+It uses aiohttp's parser in C and its flow control, without aiohttp's session. Three problems are corrected here:
 
-- The Gateway frames every answer as chunked, 204 and 304 too, so a stray `0\\r\\n\\r\\n` follows their heads. aiohttp
-  reads it as the next answer: at once it loses the 204, later it poisons the next call on that connection.
-- An error among the chunks of a body leaves aiohttp's reader waiting; it has to be told. So does the end we make.
-- What comes without having been asked for would be taken for the answer to the next call.
+- The Gateway frames every response as chunked, even 204 and 304, so a stray `0\\r\\n\\r\\n` follows their heads.
+aiohttp
+  reads it as the next response: it loses the 204 at once, or spoils the next call on that connection later.
+- After an error in the chunks of a body, or after our own abort, aiohttp's reader would wait for ever; it gets an
+  exception here.
+- Bytes that arrive before a call was sent would be read as the response to the next call.
 """
 
 from __future__ import annotations
@@ -21,42 +22,42 @@ from aiohttp.streams import StreamReader
 STATUS = re.compile(rb"\s*HTTP/1\.[01] (\d{3})")
 HEAD_END = re.compile(rb"\n\r?\n")
 STATUSES_WITHOUT_BODY = (204, 304)
-STATUS_LINE_BYTES = 12  # bytes of an answer's beginning in which its status stands
-MAX_HEAD_BYTES = 16 * 1024  # bytes held back; of more the parser shall judge
+STATUS_LINE_BYTES = 12  # bytes at the start of a response that contain its status
+MAX_HEAD_BYTES = 16 * 1024  # bytes held back at most; longer heads are left to the parser
 
 
 class GatewayConnection(ResponseHandler):
     """One connection to the Gateway."""
 
     response_started = False
-    """Whether a byte of the present call's answer has come."""
+    """Whether a byte of the response to the current call has come."""
     _is_expecting = False
-    _beginning: bytes | None = None  # of an answer, held back until it is plain whether it can have a body
+    _beginning: bytes | None = None  # of a response, held back until it is known whether it can have a body
     _ignore_body = False
 
     @property
     def is_clean(self) -> bool:
-        """Whether a call may travel here: it stands, and nothing has come that was not asked for."""
+        """Whether a call may be sent here: it is connected, and no unexpected byte has come."""
         return self.is_connected() and not self.should_close
 
     def send(self, request: bytes) -> None:
-        """Send a call, and be ready for its answer."""
+        """Send a call, and expect its response."""
         self._is_expecting, self.response_started, self._beginning, self._ignore_body = True, False, b"", False
-        self.set_response_params(read_until_eof=True, auto_decompress=False)  # bodies pass as they are
+        self.set_response_params(read_until_eof=True, auto_decompress=False)  # bodies are passed on unchanged
         if self.transport is not None:
             self.transport.write(request)
 
     def finish_response(self) -> bool:
-        """The answer is here, whole. Returns whether another call may travel here: nothing more than that has come."""
+        """Mark the response as complete. Returns whether the connection can be used again: no further byte has come."""
         self._is_expecting = False
         return self.is_clean and self._parser is not None and self._parser.feed_eof() is None
 
     async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
-        """The head of the answer, and its body as it comes. What the Gateway says before that (100, 102) is overheard.
+        """Read the head of the response; the body follows as a stream. Provisional responses (100, 102) are skipped.
 
         Raises:
             aiohttp.ClientOSError, aiohttp.ServerDisconnectedError: the connection ended first.
-            aiohttp.http_exceptions.HttpProcessingError: what came is no HTTP.
+            aiohttp.http_exceptions.HttpProcessingError: the bytes are not HTTP.
         """
         while True:
             message, body = await self.read()
@@ -64,21 +65,21 @@ class GatewayConnection(ResponseHandler):
                 return message, body
 
     def abort(self) -> None:
-        """End the connection without a TLS farewell. Whoever reads the body is told."""
+        """End the connection without a TLS close message. The reader of the body gets an exception."""
         self._fail_body("the connection was ended")
         super().abort()
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes to the parser, but nothing behind the head of a 204 or 304."""
+        """Pass bytes to the parser, but none after the head of a 204 or 304."""
         if not self._is_expecting:
             self.force_close()
             return
         self.response_started |= bool(data)
         passed = data if self._beginning is None else self._status_start(self._beginning + data)
         if passed is not None and not self._ignore_body:
-            super().data_received(passed)  # an empty one too: it sets a parser going again that was paused
+            super().data_received(passed)  # an empty one too: it resumes a paused parser
         if self.exception() is not None:
-            self._fail_body("what came is no HTTP")
+            self._fail_body("the bytes are not HTTP")
             if self.transport is not None:
                 self.transport.abort()
 
@@ -87,17 +88,19 @@ class GatewayConnection(ResponseHandler):
             self._payload.set_exception(aiohttp.ClientPayloadError(reason))
 
     def _status_start(self, held: bytes) -> bytes | None:
-        """What of an answer's beginning may go to the parser now; None for nothing yet."""
-        while (found := STATUS.match(held)) and (int(found[1]) < 200 or int(found[1]) in STATUSES_WITHOUT_BODY):
+        """The part of a response's beginning that may go to the parser now; None if it must wait."""
+        while (status_line := STATUS.match(held)) and (
+            int(status_line[1]) < 200 or int(status_line[1]) in STATUSES_WITHOUT_BODY
+        ):
             end = HEAD_END.search(held)
             if end is None:
                 return self._hold_back(held, wait=True)
             super().data_received(held[: end.end()])
             held = held[end.end() :]
-            if int(found[1]) in STATUSES_WITHOUT_BODY:
+            if int(status_line[1]) in STATUSES_WITHOUT_BODY:
                 self.force_close()
                 self._ignore_body = True
-        return self._hold_back(held, wait=not found and len(held.lstrip()) < STATUS_LINE_BYTES)
+        return self._hold_back(held, wait=not status_line and len(held.lstrip()) < STATUS_LINE_BYTES)
 
     def _hold_back(self, held: bytes, *, wait: bool) -> bytes | None:
         waits = wait and len(held) <= MAX_HEAD_BYTES

@@ -1,7 +1,7 @@
-"""Connections to the Gateway: made, kept while they rest, and never used again once there is any doubt.
+"""The pool of connections to the Gateway.
 
-Reads share kept ones. A call that changes something travels alone: a kept connection may be closing, and who knows then
-what went out on it.
+Reads reuse idle connections. A call that changes something gets a new connection: an idle one may be closing, and then
+it is unknown whether the call was sent. A connection in doubtful state is closed and never reused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from yarl import URL
 from ibkr_bridge.upstream.gateway.connection import GatewayConnection
 from ibkr_bridge.upstream.gateway.tls import Tls
 
-MAX_IDLE_S = 15.0  # seconds a connection may rest; a fresh one costs a millisecond on loopback
+MAX_IDLE_S = 15.0  # seconds that a connection may be idle; a new one takes 1 ms on loopback
 
 
 class ConnectionPool:
@@ -28,7 +28,7 @@ class ConnectionPool:
 
     Args:
         address: scheme, host and port.
-        tls: how its certificate is judged.
+        tls: how its certificate is checked.
         path: a Unix socket that leads there.
     """
 
@@ -37,59 +37,62 @@ class ConnectionPool:
         self._address = address
         self._fingerprint = tls if isinstance(tls, aiohttp.Fingerprint) else None
         self._context = ssl_context(tls) if address.scheme == "https" else None
-        self._resting: dict[GatewayConnection, float] = {}  # since when, in the loop's seconds; the longest first
+        self._idle: dict[GatewayConnection, float] = {}  # idle since, in the event loop's seconds; the longest first
         self._sweep: asyncio.TimerHandle | None = None
         self._all: WeakSet[GatewayConnection] = WeakSet()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<ConnectionPool to {self._address}, {len(self._resting)} resting>"
+        return f"<ConnectionPool to {self._address}, {len(self._idle)} idle>"
 
     def idle(self) -> GatewayConnection | None:
-        """A kept connection that still stands, if there is one."""
-        while self._resting:
-            connection, _ = self._resting.popitem()
+        """Take an idle connection that is still usable; None if there is none."""
+        while self._idle:
+            connection, _ = self._idle.popitem()
             if connection.is_clean:
                 return connection
             connection.abort()
         return None
 
     def release(self, connection: GatewayConnection) -> None:
-        """Let a connection rest that a read has done with, unless anything speaks against it."""
+        """Keep a connection after a read for the next one, or close it if its state is doubtful."""
         if self._closed or not connection.finish_response():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
-        self._resting[connection] = loop.time()
-        if self._sweep is None:  # one for all: a timer for each would cost more than the rest of this
+        self._idle[connection] = loop.time()
+        if (
+            self._sweep is None
+        ):  # one timer for all: a timer for each connection would cost more than the rest of this method
             self._sweep = loop.call_later(MAX_IDLE_S, self._close_expired, loop)
 
     def close(self) -> None:
-        """Let go of all there are; whoever waits for an answer is told that the connection ended."""
+        """Close all connections; a call that waits for a response gets an error."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        self._resting.clear()
+        self._idle.clear()
         for connection in self._all:
             connection.abort()
 
     def _close_expired(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let go of those that have rested too long; look again when the next one will have."""
+        """Close the connections that were idle too long, and schedule the next sweep."""
         self._sweep = None
-        for connection, since in list(self._resting.items()):
+        for connection, since in list(self._idle.items()):
             if loop.time() < since + MAX_IDLE_S:
                 self._sweep = loop.call_at(since + MAX_IDLE_S, self._close_expired, loop)
                 return
-            del self._resting[connection]
+            del self._idle[connection]
             connection.abort()
 
     async def connect(self) -> GatewayConnection:
-        """A fresh connection.
+        """Open a new connection.
 
         Raises:
-            OSError: none can be made; `ssl.SSLError` where TLS is the reason. What speaks before it is asked, or ends
-                at once, is none either.
+            OSError: it cannot be opened; `ssl.SSLError` if TLS is the reason. A connection that sends bytes unasked, or
+            ends at
+            once, counts as failed too.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
         transport, connection = await self._open()
@@ -100,23 +103,23 @@ class ConnectionPool:
             except aiohttp.ServerFingerprintMismatch:
                 connection.abort()
                 raise
-        await asyncio.sleep(0)  # one turn of the loop, in which what has come uninvited is seen
+        await asyncio.sleep(0)  # one turn of the event loop, so that unexpected bytes are noticed
         if self._closed or not connection.is_clean:
             connection.abort()
-            raise ConnectionAbortedError(errno.ECONNABORTED, "the connection is of no use")
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the connection is not usable")
         return connection
 
     async def _open(self) -> tuple[asyncio.Transport, GatewayConnection]:
         loop, host = asyncio.get_running_loop(), self._address.host or ""
-        make = functools.partial(GatewayConnection, loop)
+        make_connection = functools.partial(GatewayConnection, loop)
         tls: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if self._context is not None else {}
         if self._path is not None:
-            return await loop.create_unix_connection(make, str(self._path), **tls)
-        return await loop.create_connection(make, host, self._address.port or 443, **tls)
+            return await loop.create_unix_connection(make_connection, str(self._path), **tls)
+        return await loop.create_connection(make_connection, host, self._address.port or 443, **tls)
 
 
 def ssl_context(tls: Tls) -> ssl.SSLContext:
-    """What TLS is spoken with; a pinned certificate is checked afterwards."""
+    """The TLS context for connections; a pinned certificate is checked afterwards."""
     if isinstance(tls, ssl.SSLContext):
         return tls
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,8 +1,8 @@
-"""One call and its answer, from the first byte out to the last byte in.
+"""One call and its response, from the first byte sent to the last byte received.
 
-An exchange ends with its caller's patience, its connection does not: a late answer is read by work handed to `linger`.
-What aiohttp raises becomes our own errors, and `left` is said exactly once: when the Gateway has stopped working on the
-call.
+An exchange ends with its caller's deadline, its connection does not: a late response is read by work that is passed to
+`detach`. Exceptions of aiohttp become errors of the bridge. `on_released` is called exactly once, when the Gateway no
+longer works on the call.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ from ibkr_bridge.upstream.gateway.connection import GatewayConnection
 from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 
-CONNECT_TIMEOUT_S = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice within its probe
-BODY_FACTOR = 4  # a whole body may take so many times the deadline of one piece
-MAX_HELD_BYTES = 256 * 1024  # bytes; larger answers are passed on as they come
-MAX_HELD_BYTES_OF_CHANGE = (
-    8 * 1024 * 1024
-)  # bytes; the answer to an order is held until it is whole, or it is no answer
+CONNECT_TIMEOUT_S = 5.0  # seconds; loopback takes milliseconds, and the keeper must notice a failure within one check
+BODY_FACTOR = 4  # a complete body may take this many times the deadline of one chunk
+MAX_HELD_BYTES = 256 * 1024  # bytes; larger responses are streamed
+MAX_HELD_BYTES_OF_CHANGE = 8 * 1024 * 1024  # bytes; the response to an order is held until it is complete
 PIN_HINT = "its certificate is not the one IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE expects"
 
 Work = Callable[[], Coroutine[None, None, None]]
@@ -40,28 +38,28 @@ Head = tuple[RawResponseMessage, StreamReader]
 
 
 class ConnectionLost(Exception):
-    """The connection ended before an answer had come.
+    """The connection ended before a response had come.
 
     Args:
-        silent: not a byte of it had come.
+        silent: whether not a single byte of it had come.
     """
 
     def __init__(self, *, silent: bool) -> None:
-        super().__init__("the Gateway broke off")
+        super().__init__("the Gateway closed the connection")
         self.before_response = silent
 
 
 class Exchange:
-    """One call on its way.
+    """One call and its response.
 
     Args:
-        connections: to the Gateway.
-        address: of the Gateway.
-        jar: the cookies that go along, and those that come back.
-        patience: seconds for the head of the answer, and for each piece of its body.
-        left: to be called when the call has left the Gateway.
-        linger: takes work that must go on when nobody waits any more.
-        late: is told an answer that comes then; None where nobody minds.
+        connections: the pool of connections to the Gateway.
+        address: the address of the Gateway.
+        cookies: the cookies that are sent, and where new ones are stored.
+        timeout_s: seconds for the head of the response, and for each chunk of its body.
+        on_released: called when the Gateway no longer works on the call.
+        detach: runs work that must go on after the caller's deadline.
+        on_late_response: receives a response that comes after the deadline; None if it is not needed.
     """
 
     def __init__(
@@ -80,14 +78,14 @@ class Exchange:
         self._timeout_s = timeout_s
         self._on_released = on_released
         self._detach = detach
-        self._tell_late = on_late_response
+        self._on_late_response = on_late_response
 
     async def run(self, call: Call, before_sending: BeforeSending) -> Response:
-        """Send the call and bring its answer, the body whole or its first 256 KiB.
+        """Send the call and return its response, with the complete body or its first 256 KiB.
 
         Raises:
-            GatewayUnreachable, GatewaySilent, GatewayGarbled: see `Upstream.ask`.
-            Broken: the connection ended first; whoever sent the call decides what that means.
+            GatewayUnreachable, GatewayTimeout, GatewayProtocolError: see `Upstream.send`.
+            ConnectionLost: the connection ended first; the sender of the call decides what that means.
         """
         connection, raw = await self._open_and_check(call, before_sending)
         try:
@@ -95,7 +93,7 @@ class Exchange:
             message, body = await self._read_head_with_deadline(connection)
             return await self._read_body(call, connection, message, body)
         except GatewayTimeout:
-            raise  # the connection stays: its late answer is read on
+            raise  # the connection stays open to read the late response
         except BaseException as exc:
             if not isinstance(exc, ConnectionLost):  # which may be sent once more
                 self._on_released()
@@ -103,8 +101,9 @@ class Exchange:
             raise
 
     async def _open_and_check(self, call: Call, before_sending: BeforeSending) -> tuple[GatewayConnection, bytes]:
-        """A connection that stands and what goes out on it, after the last look: making one took time, in which much
-        can have changed."""
+        """Open a connection, run the preconditions, and return the connection and the bytes to send.
+
+        Preconditions run after connecting, as much can have changed in that time."""
         connection = None if call.is_change else self._connections.idle()
         try:
             raw = serialise(call, self._address.authority, self._cookies.header(self._address, call.target))
@@ -123,7 +122,7 @@ class Exchange:
             async with asyncio.timeout(min(CONNECT_TIMEOUT_S, self._timeout_s)):
                 return await self._connect_with_deadline()
         except TimeoutError as exc:
-            raise GatewayTimeout("the Gateway takes connections and does not greet") from exc
+            raise GatewayTimeout("the Gateway accepts connections but does not complete the TLS handshake") from exc
 
     async def _connect_with_deadline(self) -> GatewayConnection:
         try:
@@ -140,13 +139,13 @@ class Exchange:
             raise GatewayTimeout("the Gateway did not answer in time") from exc
 
     async def _read_late(self, connection: GatewayConnection) -> None:
-        """Read an answer that nobody waits for any more, on a connection that is never used again."""
+        """Read a late response, on a connection that is never used again."""
         try:
             message, body = await connection.read_head()
-            if self._tell_late is None:
+            if self._on_late_response is None:
                 await drain(body)
             else:
-                self._tell_late(Response(message.code, message.headers, await read_limited(body)))
+                self._on_late_response(Response(message.code, message.headers, await read_limited(body)))
         finally:
             connection.abort()
 
@@ -157,8 +156,8 @@ class Exchange:
             raise ConnectionLost(silent=not connection.response_started) from exc
         except HttpProcessingError as exc:
             raise GatewayProtocolError("the Gateway answered something that is not HTTP") from exc
-        if message.code < 200:  # 101, which nobody asked for, and numbers that are none
-            raise GatewayProtocolError("the Gateway answered with a status that is none")
+        if message.code < 200:  # 101, which was not requested, and invalid numbers
+            raise GatewayProtocolError("the Gateway answered with an invalid status")
         self._cookies.update(message.headers.getall(hdrs.SET_COOKIE, ()), self._address)
         return message, body
 
@@ -185,10 +184,10 @@ class Exchange:
 
 
 class StreamedBody:
-    """A body as it comes; what nobody wants of it is still read, as the Gateway still sends it.
+    """A body that is read as it arrives; the unwanted rest is still read, as the Gateway still sends it.
 
     Args:
-        patience: seconds for each piece.
+        timeout_s: seconds for each chunk.
     """
 
     def __init__(
@@ -207,36 +206,36 @@ class StreamedBody:
         self._closed = False
 
     async def read_start(self, most: int) -> bytes:
-        """The body whole, or as soon as it is longer than `most` bytes what has come of it.
+        """Read the complete body, or its beginning once that is longer than `most` bytes.
 
         Raises:
-            GatewaySilent, GatewayGarbled: see `Rest.pieces`.
+            GatewayTimeout, GatewayProtocolError: see `BodyStream.chunks`.
         """
-        loop, pieces, size = asyncio.get_running_loop(), [], 0
-        until = loop.time() + self._timeout_s * BODY_FACTOR
+        loop, chunks, size = asyncio.get_running_loop(), [], 0
+        deadline = loop.time() + self._timeout_s * BODY_FACTOR
         while size <= most and not self._body.at_eof():
-            pieces.append(await self._next_chunk(until - loop.time()))
-            size += len(pieces[-1])
-        return b"".join(pieces)
+            chunks.append(await self._next_chunk(deadline - loop.time()))
+            size += len(chunks[-1])
+        return b"".join(chunks)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """See `Rest.pieces`."""
+        """See `BodyStream.chunks`."""
         while chunk := await self._next_chunk(self._timeout_s):
             yield chunk
 
     async def _next_chunk(self, left: float) -> bytes:
         try:
-            if self._body.is_eof():  # all of it is here: there is nothing to wait for
+            if self._body.is_eof():  # it has arrived completely: there is nothing to wait for
                 return await self._body.readany()
             async with asyncio.timeout(min(self._timeout_s, left)):
                 return await self._body.readany()
         except TimeoutError as exc:
-            raise GatewayTimeout("the Gateway stopped in the middle of its answer") from exc
+            raise GatewayTimeout("the Gateway stopped in the middle of its response") from exc
         except aiohttp.ClientError as exc:
-            raise GatewayProtocolError("the Gateway broke off inside its answer") from exc
+            raise GatewayProtocolError("the Gateway closed the connection in the middle of its response") from exc
 
     def close(self) -> None:
-        """See `Rest.close`."""
+        """See `BodyStream.close`."""
         if self._closed:
             return
         self._closed = True
@@ -254,55 +253,54 @@ class StreamedBody:
 
 
 async def read_limited(body: StreamReader) -> bytes:
-    """A body to its end; only the beginning of one that is too long to be an answer to an order."""
-    pieces, size = [], 0
+    """Read a body to its end; of one that is too long for a response to an order, return only the beginning."""
+    chunks, size = [], 0
     while chunk := await body.readany():
-        pieces.append(chunk if size < MAX_HELD_BYTES_OF_CHANGE else b"")
+        chunks.append(chunk if size < MAX_HELD_BYTES_OF_CHANGE else b"")
         size += len(chunk)
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
 async def drain(body: StreamReader) -> None:
-    """Read a body to its end, for nobody."""
+    """Read a body to its end and discard it."""
     while await body.readany():
         pass
 
 
 def serialise(call: Call, host: str, cookies: str) -> bytes:
-    """A call as it goes over the wire: the target exactly as it is, and the body's length, which a POST or PUT says
-    even where it has none.
+    """The bytes of a call: the target unchanged, and Content-Length, which a POST or PUT has even without a body.
 
     Raises:
-        ValueError: a header or the target holds the end of a line; the doors above let none through.
+        ValueError: a header or the target contains a line break; the checks of the server let none through.
     """
-    says_length = call.body or call.method in ("POST", "PUT")
+    has_length = call.body or call.method in ("POST", "PUT")
     lines = (
         f"{call.method} {call.target} HTTP/1.1",
         f"Host: {host}",
         *(f"{name}: {value}" for name, value in call.headers),
         *((f"Cookie: {cookies}",) if cookies else ()),
-        *((f"Content-Length: {len(call.body)}",) if says_length else ()),
+        *((f"Content-Length: {len(call.body)}",) if has_length else ()),
     )
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        raise ValueError("the end of a line inside a line of a call")
-    return text.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + call.body  # cookies go back as they came
+        raise ValueError("header or path contains a line break")
+    return text.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + call.body  # cookies are returned byte for byte
 
 
 def _check_connection(connection: GatewayConnection) -> None:
-    """A connection that ended before anything went out on it is as good as none; a call written to it would be lost.
+    """Check that the connection is still open; a call written to a closed one would be lost.
 
     Raises:
-        GatewayUnreachable: it ended.
+        GatewayUnreachable: it has ended.
     """
     if not connection.is_clean:
-        raise GatewayUnreachable("the Gateway closed the connection before anything was sent on it")
+        raise GatewayUnreachable("the Gateway closed the connection before anything was sent")
 
 
 def _unreachable_error(exc: Exception) -> BridgeError:
     if isinstance(exc, (aiohttp.ServerFingerprintMismatch, ssl.SSLCertVerificationError)):
         return GatewayUnreachable("the Gateway's certificate is not the expected one", hint=PIN_HINT)
     if isinstance(exc, ssl.SSLError):
-        hint = "the port answers, but not with TLS; correct IBKR_GATEWAY_URL (https or http, host, port)"
+        hint = "the port does not use TLS; correct IBKR_GATEWAY_URL (https or http, host, port)"
         return GatewayUnreachable("no TLS connection to the Gateway could be made", hint=hint)
     return GatewayUnreachable("nothing listens at the Gateway's address")

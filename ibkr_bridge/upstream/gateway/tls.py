@@ -1,8 +1,8 @@
-"""How the Gateway's certificate is judged.
+"""How the Gateway's certificate is checked.
 
-The certificate the Gateway ships with is expired, self-signed, without a name, and the same everywhere, key included:
-no client can verify it. On loopback it is taken as it is; elsewhere settings demand a pinned fingerprint or a CA file.
-TLS 1.2 stays allowed: the Gateway speaks nothing newer.
+The certificate that the Gateway ships with is expired, self-signed, without a name, and the same everywhere, key
+included: no client can verify it. On loopback it is accepted unchecked; elsewhere the settings require a pinned
+fingerprint or a CA file. TLS 1.2 stays allowed: the Gateway supports nothing newer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Tls = ssl.SSLContext | aiohttp.Fingerprint | bool
 
 
 def tls_policy(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
-    """What aiohttp wants to be told: a pin, a context that verifies, or False for a certificate taken as it is.
+    """The value for aiohttp: a pinned fingerprint, a context that verifies, or False to accept any certificate.
 
     Raises:
         OSError: the CA file cannot be read as certificates.

@@ -1,7 +1,7 @@
-"""The Gateway's websocket, as bare as it is: it says yes at once, to anything, whether IBKR is behind it or not.
+"""The Gateway's websocket. The Gateway accepts it at once, whether IBKR is connected or not.
 
-What it means that it is open is decided elsewhere (`streaming/upstream_feed.py`). Frames come as text or, from the
-Gateway, as binary; both are passed on as bytes.
+`streaming/upstream_feed.py` decides when it counts as connected to IBKR. Frames come as text or, from the Gateway, as
+binary; both are passed on as bytes.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ibkr_bridge.upstream.gateway.tls import Tls
 
 WEBSOCKET_PATH = "/v1/api/ws"
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB
-OPEN_TIMEOUT_S = 10.0  # seconds; the Gateway answers at once, or something else listens there
-CLOSE_TIMEOUT_S = 1.0  # seconds for a farewell; the Gateway answers none
+OPEN_TIMEOUT_S = 10.0  # seconds; a Gateway answers at once
+CLOSE_TIMEOUT_S = 1.0  # seconds to wait for the close frame; the Gateway sends none
 
 
 class GatewayWebSocket:
     """One open websocket to the Gateway; use it as an async context manager's result."""
 
-    def __init__(self, talk: aiohttp.ClientWebSocketResponse) -> None:
-        self._talk = talk
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
 
     async def receive(self) -> bytes | None:
-        """The next message; None at the end of the socket, whoever ended it and however."""
-        message = await self._talk.receive()
+        """The next message; None when the socket has ended, for whatever reason."""
+        message = await self._socket.receive()
         if message.type is aiohttp.WSMsgType.TEXT:
             return str(message.data).encode()
         return bytes(message.data) if message.type is aiohttp.WSMsgType.BINARY else None
@@ -44,10 +44,10 @@ class GatewayWebSocket:
         """Send a command.
 
         Raises:
-            GatewayGarbled: the socket has ended.
+            GatewayProtocolError: the socket has ended.
         """
         try:
-            await self._talk.send_str(text)
+            await self._socket.send_str(text)
         except (ConnectionError, aiohttp.ClientError) as exc:
             raise GatewayProtocolError("the Gateway's websocket has ended") from exc
 
@@ -57,8 +57,8 @@ class WebSocketFactory:
 
     Args:
         address: scheme, host and port.
-        jar: the cookies that go along.
-        session: IBKR's session id, as the last tickle told it; empty where none is known.
+        cookies: the cookies that are sent.
+        session: returns IBKR's session id from the last tickle; empty if none is known.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class WebSocketFactory:
         return f"<WebSocketFactory to {self._base}>"
 
     def open(self) -> _Connect:
-        """A socket, for the length of an `async with`."""
+        """A websocket that is open for the length of an `async with`."""
         return _Connect(self._base, self._cookie_header(), self._tls, self._path)
 
     def _cookie_header(self) -> str:
@@ -92,15 +92,15 @@ class _Connect:
         self._tls = tls
         self._path = path
         self._client: aiohttp.ClientSession | None = None
-        self._talk: aiohttp.ClientWebSocketResponse | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def __aenter__(self) -> GatewayWebSocket:
         """Connect.
 
         Raises:
             GatewayUnreachable: nothing listens there.
-            GatewaySilent: nothing answers.
-            GatewayGarbled: what answers is no websocket.
+            GatewayTimeout: nothing answers.
+            GatewayProtocolError: the response is not that of a websocket.
         """
         connector = TlsUnixConnector(self._path, self._base, self._tls) if self._path else aiohttp.TCPConnector()
         self._client = aiohttp.ClientSession(
@@ -108,13 +108,13 @@ class _Connect:
         )
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                self._talk = await self._open(self._client)
+                self._socket = await self._open(self._client)
         except BaseException as exc:
             await self._client.close()
             if isinstance(exc, aiohttp.ClientError | OSError | ValueError):
                 raise _as_gateway_error(exc) from exc
             raise
-        return GatewayWebSocket(self._talk)
+        return GatewayWebSocket(self._socket)
 
     async def _open(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         return await client.ws_connect(
@@ -126,24 +126,24 @@ class _Connect:
         )
 
     async def _refuse_redirect(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """aiohttp follows redirects; the Gateway has no reason to send us anywhere.
+        """Refuse redirects, which aiohttp would follow; the Gateway has no reason to send one.
 
         Raises:
-            GatewayGarbled: it does.
+            GatewayProtocolError: the response was a redirect to another address.
         """
         if (request.url.host, request.url.port) != (self._base.host, self._base.port):
-            raise GatewayProtocolError("the Gateway's websocket is said to be somewhere else")
+            raise GatewayProtocolError("the Gateway's websocket redirects to another address")
         return await handler(request)
 
     async def __aexit__(self, *_: object) -> None:
-        if self._talk is not None:
-            await self._talk.close()
+        if self._socket is not None:
+            await self._socket.close()
         if self._client is not None:
             await self._client.close()
 
 
 class TlsUnixConnector(aiohttp.UnixConnector):
-    """A way through a Unix socket, with the TLS of the Gateway behind it: aiohttp's own speaks in the clear there."""
+    """Connects through a Unix socket with TLS; aiohttp's own connector supports no TLS there."""
 
     def __init__(self, path: Path, base: URL, tls: Tls) -> None:
         super().__init__(str(path))
@@ -152,7 +152,7 @@ class TlsUnixConnector(aiohttp.UnixConnector):
         self._context = ssl_context(tls) if base.scheme == "https" else None
 
     async def _create_connection(self, *_: object) -> ResponseHandler:
-        """See aiohttp's own; the version is pinned, and a test goes this way."""
+        """See `aiohttp.UnixConnector`; the version is pinned, and a test uses this method."""
         name = self._name if self._context is not None else None
         try:
             transport, protocol = await self._loop.create_unix_connection(
@@ -169,5 +169,5 @@ def _as_gateway_error(exc: Exception) -> GatewayError:
     if isinstance(exc, TimeoutError):
         return GatewayTimeout("the Gateway does not open its websocket")
     if isinstance(exc, aiohttp.WSServerHandshakeError | ValueError):
-        return GatewayProtocolError("what answers there is no websocket")
+        return GatewayProtocolError("the response is not that of a websocket")
     return GatewayUnreachable("no connection to the Gateway")
