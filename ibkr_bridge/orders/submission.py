@@ -143,13 +143,13 @@ class OrderSubmitter:
         if order_request.operation is not OrderOperation.PLACE:
             return order_request.call
         try:
-            found = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_coids)
+            placement = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_coids)
         except BadRequest:
             await order_request.check_rules()  # a refusal by the rules takes precedence over a malformed body
             raise
-        record.coids, record.has_own_identity = found.names, record.has_own_identity or found.has_own_identity
+        record.coids, record.has_own_identity = placement.names, record.has_own_identity or placement.has_own_identity
         tickets = order_request.call.tickets.tickets
-        if not found.names:
+        if not placement.names:
             record.match_criteria = similarity(tickets)
         elif len(tickets) == 1:
             record.match_criteria = {"figures": figures_of_ticket(tickets[0])}

@@ -102,7 +102,7 @@ async def test_an_answer_that_is_lost_is_told_as_unknown_with_the_orders_id(
 
     told = await dealing.fails(OrderUnknown)
 
-    assert "order a is being looked for" in str(told)
+    assert "order a is being searched for" in str(told)
     assert (dealing.record.lost_reason, await dealing.story()) == (error.detail, ["sent", "lost"])
 
 

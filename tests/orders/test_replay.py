@@ -52,7 +52,7 @@ async def test_who_was_told_that_nobody_knows_is_told_that_again() -> None:
     with pytest.raises(OrderUnknown) as caught:
         await replay(known, request("k"))
 
-    assert (caught.value.detail, caught.value.request_id) == ("silence; order a is being looked for", "old")
+    assert (caught.value.detail, caught.value.request_id) == ("silence; order a is being searched for", "old")
 
 
 async def test_an_order_that_was_found_is_told_in_ibkrs_shape() -> None:
@@ -72,7 +72,7 @@ async def test_an_order_that_was_found_is_told_in_ibkrs_shape() -> None:
     ("state", "error"), [(OrderState.NOT_PLACED, OrderNotPlaced), (OrderState.UNKNOWN, OrderUnknown)]
 )
 def test_an_order_without_an_answer_is_told_as_what_it_is(state: OrderState, error: type[Exception]) -> None:
-    """Looked for in vain, or still being looked for."""
+    """Looked for in vain, or still being searched for."""
     with pytest.raises(error):
         stored_response(record(state))
 

@@ -147,7 +147,7 @@ async def test_the_same_refusal_is_written_once_a_minute(desk: Desk) -> None:
 
 async def test_an_order_waits_for_those_of_the_run_before(desk: Desk) -> None:
     """A change or a cancel does not: it is about an order that is known."""
-    desk.waits_for = OrderInProgress("an order of the last run is being looked for")
+    desk.waits_for = OrderInProgress("an order of the last run is being searched for")
 
     with pytest.raises(OrderInProgress):
         await desk.submit(desk.request())
@@ -181,7 +181,7 @@ async def test_another_order_waits_until_a_question_is_answered(desk: Desk) -> N
 
     desk.clock.advance(6.0)
 
-    with pytest.raises(OrderInProgress, match="waits for the answer to a question"):
+    with pytest.raises(OrderInProgress, match="waits for the reply to a question"):
         await within(second)
     assert len(desk.road.calls) == 1
 

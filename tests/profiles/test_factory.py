@@ -142,5 +142,5 @@ async def test_a_bridge_that_changes_nothing_suppresses_no_questions(tmp_path: P
         built = build(tmp_path, IBKR_READ_ONLY=read_only)
         built.profile.suppressed_questions.ids = ("o163",)
 
-        assert (built.profile.keeper._said_again() is not None) is is_told
+        assert (built.profile.keeper._suppressed_call() is not None) is is_told
         await built.profile.close()

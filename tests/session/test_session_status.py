@@ -138,7 +138,7 @@ async def test_no_more_callers_wait_for_one_look_than_there_is_room_for() -> Non
 async def test_a_look_that_has_begun_already_does_not_count() -> None:
     """It may have asked before what is doubted now happened."""
     status = KnownStatus()
-    status._looking = True
+    status._is_checking = True
     task = asyncio.create_task(status.check_now())
     await turns()
 

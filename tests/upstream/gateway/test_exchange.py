@@ -43,13 +43,13 @@ def test_a_length_is_said_where_there_is_a_body_or_should_be_one(method: str, bo
 )
 def test_the_end_of_a_line_inside_a_line_is_never_written(call: Call) -> None:
     """It would be a second header, or a second call."""
-    with pytest.raises(ValueError, match="end of a line"):
+    with pytest.raises(ValueError, match="line break"):
         wire(call)
 
 
 def test_a_cookie_with_the_end_of_a_line_is_never_written() -> None:
     """Whoever set it."""
-    with pytest.raises(ValueError, match="end of a line"):
+    with pytest.raises(ValueError, match="line break"):
         wire(Call("GET", "/x"), "a=b\r\nX: y")
 
 
