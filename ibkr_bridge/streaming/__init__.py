@@ -1,1 +1,1 @@
-"""One socket in, many out: IBKR's stream, read once and shared by every caller that wants a part of it."""
+"""Streams: the bridge reads IBKR's websocket once and sends each subscriber its part."""

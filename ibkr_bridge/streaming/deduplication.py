@@ -1,7 +1,7 @@
-"""What readers of orders and trades were told already, beyond the life of any subscription. Pure.
+"""Which rows of orders and trades were sent to subscribers already, beyond the life of any subscription. Pure.
 
-IBKR tells its whole list again whenever it is asked anew: after an outage, for a reader who wants more days, for one
-who comes back after everybody had left. What is in it and was told before is no event, and above all no trade.
+IBKR sends its complete list again with each new subscription: after an outage, for a subscriber that wants more days,
+or for one that comes back after all had left. A row that was sent before is not a new event, and not a new trade.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SeenRows:
 
     Args:
         kind: orders or trades.
-        most: how many are remembered.
+        most: how many rows are remembered.
     """
 
     def __init__(self, kind: TopicKind, most: int = MAX_ROWS) -> None:
@@ -31,21 +31,21 @@ class SeenRows:
         self._changes = kind is TopicKind.ORDERS
         self._most = most
         self._seen: OrderedDict[str, int] = OrderedDict()
-        """By its name: a row as it was told last, digested."""
+        """By id of a row: the hash of its last content."""
 
     def __repr__(self) -> str:
         return f"<SeenRows {len(self._seen)} rows>"
 
     def unseen(self, rows: list[Row]) -> list[Row]:
-        """Those of some rows that were not told before; of orders, those that were told differently too."""
+        """The rows that were not sent before; of orders also those that have changed."""
         return [row for row in rows if self._is_new(row)]
 
     def _is_new(self, row: Row) -> bool:
-        told = hash(json.dumps(row, sort_keys=True))
+        digest = hash(json.dumps(row, sort_keys=True))
         name = row.get(self._key)
-        known = str(name) if isinstance(name, str | int) and name != "" else f"?{told}"
-        before = self._seen.pop(known, None)
-        self._seen[known] = told
+        row_id = str(name) if isinstance(name, str | int) and name != "" else f"?{digest}"
+        previous = self._seen.pop(row_id, None)
+        self._seen[row_id] = digest
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)
-        return before is None or (self._changes and before != told)
+        return previous is None or (self._changes and previous != digest)

@@ -1,7 +1,8 @@
-"""All who read, and what each of them is told.
+"""The hub: it receives every message of the feed and sends each subscriber its part.
 
-A newcomer gets the whole picture at once, then what changes. Nothing here waits, and no reader makes another one wait:
-`readers.py` says what becomes of slow ones. What IBKR is asked for stands in `asking.py`, its socket in `feed.py`.
+A new subscriber gets the topic snapshot at once, then the changes. Nothing here waits, and no subscriber delays
+another: slow ones are handled in `subscriber.py`. `upstream_subscriptions.py` decides what is requested from IBKR,
+`upstream_feed.py` runs the websocket.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINED_DETAIL, Ups
 from ibkr_bridge.streaming.views import Message
 
 BROADCAST_TOPICS = frozenset({"act", "sts", "ntf", "blt", "error"})
-"""Topics nobody subscribes to: every socket has them."""
+"""Topics without a subscription: every websocket gets them."""
 REPEATED_TOPICS = frozenset({"act"})
-"""Those that a newcomer is told as well."""
+"""Topics whose last message a new websocket gets too."""
 SESSION_TOPIC = Topic(TopicKind.SESSION)
-MAX_SUBSCRIBERS = 256  # half of the connections there may be: who asks for nothing but /health must get in
+MAX_SUBSCRIBERS = 256  # half of the connection limit, so that other requests such as /health still get a connection
 
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """Whether what readers see is fresh, and if not, why and since when."""
+    """Whether the streams are fresh, and if not, why and since when."""
 
     is_fresh: bool
     reason: str
@@ -38,12 +39,12 @@ class SourceStatus:
 
     @property
     def as_row(self) -> Row:
-        """In words for readers."""
+        """As subscribers get it."""
         return {"reason": self.reason, "since": self.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 class Hub:
-    """All readers of one line."""
+    """The subscribers of one profile."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -62,12 +63,12 @@ class Hub:
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
-        """All of them."""
+        """All subscribers."""
         return tuple(self._subscribers)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much goes on: readers, those that are behind, topics, contracts among them."""
+        """The numbers of subscribers, of those that lag behind, of topics, and of contracts among them."""
         behind = sum(subscriber.is_lagging for subscriber in self._subscribers)
         quotes = len(self.upstream_subscriptions.of_kind(TopicKind.QUOTES))
         return {
@@ -77,34 +78,35 @@ class Hub:
             "quotes": quotes,
         }
 
-    # -- readers
+    # -- subscribers
 
     def check_capacity(self) -> None:
-        """See that one more may read.
+        """Check that another subscriber may be added.
 
         Raises:
-            Busy: too many do.
+            Busy: there are too many.
         """
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
             raise Busy(
-                f"{MAX_SUBSCRIBERS} streams are being read", hint="read more in one stream, and close the others"
+                f"{MAX_SUBSCRIBERS} streams are open",
+                hint="subscribe to more topics in one stream, and close the others",
             )
 
     def add_subscriber(self, subscriber: Subscriber) -> None:
-        """Somebody begins to read; where the source is away they are told so first."""
+        """Add a subscriber; if the source is stale, it gets that event first."""
         self._subscribers[subscriber] = None
         subscriber.last_event = self.replay_buffer.number
         if subscriber.wants_source_events and not self.source.is_fresh:
             self._enqueue(subscriber, self._source_event)
 
     def subscribe(self, subscriber: Subscriber, subscribe: Subscribe, last: str | None = None) -> None:
-        """Somebody wants a topic, or wants it differently.
+        """Subscribe to a topic, or change the arguments of a subscription.
 
         Args:
-            last: the id of the last event of it that they had, if they had any.
+            last: the id of the last event that the subscriber received, if any.
 
         Raises:
-            LineLimit: IBKR would not send it beside all that it sends already.
+            MarketDataLimit: IBKR would not send it beside what it sends already.
         """
         is_ours = subscribe.topic == SESSION_TOPIC
         subscription = self._session if is_ours else self.upstream_subscriptions.get_or_create(subscribe, subscriber)
@@ -114,31 +116,32 @@ class Hub:
         self._send_initial(subscriber, subscription, last)
 
     def unsubscribe(self, subscriber: Subscriber, unsubscribe: Unsubscribe) -> None:
-        """Somebody wants no more of a topic, or of all that the target names."""
+        """End the subscriptions to all topics that the command names."""
         for subscription in self.upstream_subscriptions.matching(unsubscribe):
             subscription.drop(subscriber, self._clock.now())
 
     def remove_subscriber(self, subscriber: Subscriber) -> None:
-        """Somebody has left for good."""
+        """Remove a subscriber and all its subscriptions."""
         self._subscribers.pop(subscriber, None)
         for subscription in (self._session, *self.upstream_subscriptions):
             subscription.drop(subscriber, self._clock.now())
 
     def close_all(self, reason: str) -> None:
-        """Nobody reads any more."""
+        """Close all subscribers."""
         for subscriber in self.subscribers:
             subscriber.close(reason)
 
     def housekeep(self) -> None:
-        """What time brings: for what IBKR is asked, and for those who read."""
-        for poison in self.upstream_subscriptions.housekeep():
+        """Do what is due now: renew and end subscriptions, and close invalid subscribers."""
+        for quarantined in self.upstream_subscriptions.housekeep():
             self._on_refusal(
-                poison, {"topic": poison.topic.name, "error": QUARANTINED_DETAIL, "code": "subscription_quarantined"}
+                quarantined,
+                {"topic": quarantined.topic.name, "error": QUARANTINED_DETAIL, "code": "subscription_quarantined"},
             )
         self.close_invalid()
 
     def close_invalid(self) -> None:
-        """End those who may not go on reading, and those who take nothing any more."""
+        """Close subscribers whose credential was revoked, and those that accept no data any more."""
         now = self._clock.now()
         for subscriber in self.subscribers:
             reason = subscriber.revocation_check() or (SLOW_CLIENT if subscriber.is_stuck(now) else None)
@@ -146,23 +149,23 @@ class Hub:
                 subscriber.close(reason)
 
     def schedule_flush(self) -> None:
-        """Something waits to be written, or can be written now."""
+        """Schedule a round of writing."""
         self._rounds.schedule()
 
     # -- the source
 
     def mark_fresh(self, tell: Callable[[str], None], user: str) -> None:
-        """IBKR's socket stands: it is asked for everything again."""
+        """Mark the source fresh after IBKR has connected, and subscribe to everything again."""
         self._user = user
         self._set_source(SourceStatus(True, "ready", self._clock.utc()))
         self.upstream_subscriptions.on_socket_open(tell)
 
     def on_socket_closed(self, *, was_cut: bool) -> None:
-        """Nothing that is said to IBKR from now on is heard."""
+        """The feed's websocket has ended: no command can be sent to IBKR."""
         self.upstream_subscriptions.on_socket_closed(was_cut=was_cut)
 
     def mark_stale(self, reason: str) -> None:
-        """It does not stand; what is known gets old. Readers are told once, whatever the reason later proves to be."""
+        """Mark the source stale. Subscribers are told once; later reasons only update the status."""
         self.on_socket_closed(was_cut=False)
         self._broadcast_messages.clear()
         if self.source.is_fresh:
@@ -178,20 +181,20 @@ class Hub:
 
     @property
     def _source_event(self) -> StreamEvent:
-        """What is told about the source; to sockets that it is back as IBKR tells that one is connected."""
+        """The event about the source; websockets get IBKR's own connect message when it is back."""
         source = self.source
         name, more = ("fresh", {"success": self._user}) if source.is_fresh else ("stale", {})
         return StreamEvent({"topic": "system", **more, name: source.as_row}, (("", source.as_row),), name)
 
     def greeting(self) -> list[Message]:
-        """What a fresh socket is told first, as IBKR does."""
+        """The first messages on a new websocket, as IBKR sends them."""
         if not self.source.is_fresh:
             return [{"message": "waiting for session"}]
         signed_in = {"topic": "sts", "args": {"authenticated": True}}
         return [{"topic": "system", "success": self._user}, *self._broadcast_messages.values(), signed_in]
 
     def on_message(self, message: Message) -> None:
-        """IBKR said something."""
+        """Handle one message of IBKR."""
         topic = message.get("topic")
         subscription = self.upstream_subscriptions.by_name(
             f"smd+{message.get('conidEx')}"
@@ -208,16 +211,16 @@ class Hub:
             self.upstream_subscriptions.end_unknown_chart(message)
 
     def _on_refusal(self, subscription: Subscription | None, message: Message) -> None:
-        """IBKR says no: to those who wanted it, or to everybody where nobody knows to what."""
+        """IBKR refused something: tell the subscribers of the topic, or all if the topic is unknown."""
         if subscription is None:
             self.broadcast(message)
             return
-        told = {name: value for name, value in message.items() if name != "topic"}
-        self._send_to(StreamEvent(message, (("", told),), "problem"), subscription.subscribers)
+        content = {name: value for name, value in message.items() if name != "topic"}
+        self._send_to(StreamEvent(message, (("", content),), "problem"), subscription.subscribers)
         self.upstream_subscriptions.on_refusal(subscription)
 
     def broadcast(self, message: Message) -> None:
-        """Tell every socket."""
+        """Send a message to every websocket."""
         self._send_to(StreamEvent(message), self._subscribers)
 
     def _send_to(self, event: StreamEvent, subscribers: Iterable[Subscriber]) -> None:
@@ -228,30 +231,30 @@ class Hub:
             _fan_out(event, group, may_skip=False)
         self.schedule_flush()
 
-    def on_session_change(self, told: Row) -> None:
-        """The session is another one now."""
-        self._send_message(self._session, {"topic": SESSION_TOPIC.name, **told})
+    def on_session_change(self, session_row: Row) -> None:
+        """Send the new state of the session to the subscribers of its topic."""
+        self._send_message(self._session, {"topic": SESSION_TOPIC.name, **session_row})
 
-    # -- telling
+    # -- sending
 
     def _send_message(self, subscription: Subscription, message: Message) -> None:
-        """Tell a topic's readers, each what they want of it."""
+        """Send a message to a topic's subscribers, to each the part that it requested."""
         number = self.replay_buffer.next_id()
         subscription.on_message(message, self.replay_buffer.number, self._clock.now())
         kind = subscription.topic.kind
         if kind in REPLAYED_KINDS:
-            news = self._seen[kind].unseen(subscription.merged_rows(message))
-            self.replay_buffer.append(kind, news)
+            new_rows = self._seen[kind].unseen(subscription.merged_rows(message))
+            self.replay_buffer.append(kind, new_rows)
             if kind is TopicKind.TRADES and message.get("args"):
-                message = {**message, "args": news}  # a list that IBKR was asked for anew tells no trade twice
-                if not news:
+                message = {**message, "args": new_rows}  # a list that IBKR sends again contains no new trade
+                if not new_rows:
                     return
         for event, subscribers in subscription.events_by_group(message, number):
             _fan_out(event, subscribers, may_skip=kind is TopicKind.QUOTES)
         self.schedule_flush()
 
     def _send_initial(self, subscriber: Subscriber, subscription: Subscription, last: str | None) -> None:
-        """What a newcomer is told first: what they missed, or the whole picture."""
+        """Send a new subscriber the events that it missed, or the topic snapshot."""
         kind = subscription.topic.kind
         missed = self.replay_buffer.since(kind, last) if last is not None else None
         if last is not None and kind in REPLAYED_KINDS and missed is None:
@@ -266,14 +269,14 @@ class Hub:
         self.schedule_flush()
 
     def _flush_all(self) -> None:
-        """One round: write to all who have something waiting and take it."""
+        """One round of writing to all subscribers that have queued data and accept it."""
         now = self._clock.now()
         for subscriber in self.subscribers:
             if subscriber.flush(now) and (not subscriber.is_lagging or self._catch_up(subscriber, now)):
                 subscriber.last_event = self.replay_buffer.number
 
     def _catch_up(self, subscriber: Subscriber, now: float) -> bool:
-        """What waited has been written; where more is taken, the newest picture of each quote that moved follows."""
+        """After the queued data, send the latest snapshot of each changed quote, if the connection accepts more."""
         if not subscriber.sink.is_writable:
             return False
         subscriber.is_lagging = False
@@ -286,7 +289,8 @@ class Hub:
 
 
 def _fan_out(event: StreamEvent, subscribers: list[Subscriber], *, may_skip: bool) -> None:
-    """Tell an event to readers of one form; who is behind does without quotes: the newest picture follows."""
+    """Queue an event for subscribers of one encoding; one that lags behind gets no quotes, but the latest snapshot
+    later."""
     data = subscribers[0].encoding.encode(event)
     for subscriber in subscribers:
         if not may_skip:

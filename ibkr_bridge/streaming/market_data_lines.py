@@ -1,8 +1,7 @@
-"""Lines of market data: IBKR sends a hundred contracts at a time, to streams and snapshots together. Pure.
+"""Market data lines: IBKR sends a hundred contracts at a time, to streams and quote snapshots together. Pure.
 
-A snapshot opens a line and leaves it open, so a bridge whose callers look at many contracts would soon stand without
-any. The line of a contract nobody streams, and nobody has looked at for the longest time, is given back when another
-one is needed.
+A quote snapshot opens a market data line and leaves it open, so callers that read many contracts would soon use up all.
+When a line is needed, the bridge releases that of the contract whose last snapshot is oldest, if no stream uses it.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ MAX_MARKET_DATA_LINES = 100
 
 
 class MarketDataLineUsage:
-    """The lines that calls opened; those of streams are the hub's.
+    """The market data lines that calls opened; those of streams are in `upstream_subscriptions.py`.
 
     Args:
-        free: gives the line of a contract back.
+        release_line: releases the market data line of a contract.
     """
 
     def __init__(self, release_line: Callable[[str], None]) -> None:
-        self._free = release_line
+        self._release_line = release_line
         self._owners: OrderedDict[str, set[str]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -33,10 +32,10 @@ class MarketDataLineUsage:
         return len(self._owners)
 
     def opened_by_call(self, owner: str, conids: Iterable[str], streamed: frozenset[str]) -> None:
-        """A caller takes a snapshot of these contracts.
+        """Record that a caller fetches a quote snapshot of these contracts.
 
         Raises:
-            LineLimit: streams leave no room for them.
+            MarketDataLimit: streams use too many lines.
         """
         wanted = dict.fromkeys(conids)
         self._release_oldest(len(streamed | wanted.keys()), streamed | wanted.keys())
@@ -45,22 +44,22 @@ class MarketDataLineUsage:
             self._owners.move_to_end(conid)
 
     def reserve_for_streams(self, streamed: frozenset[str]) -> None:
-        """So many contracts are to be streamed."""
+        """Release lines of calls as far as streams need them."""
         self._release_oldest(len(streamed), streamed)
 
     def _release_oldest(self, taken: int, kept: Iterable[str]) -> None:
-        """Give lines back until `taken` and the rest are no more than there are."""
+        """Release lines until `taken` and the rest fit into the limit."""
         if taken > MAX_MARKET_DATA_LINES:
             raise MarketDataLimit(
-                f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and streams take too many of them"
+                f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and streams use too many of them"
             )
         others = [conid for conid in self._owners if conid not in set(kept)]
         for conid in others[: max(0, taken + len(others) - MAX_MARKET_DATA_LINES)]:
             del self._owners[conid]
-            self._free(conid)
+            self._release_line(conid)
 
     def release(self, owner: str, conid: str) -> bool:
-        """A caller gives a contract back; says whether nobody looks at it any more who did."""
+        """A caller releases a contract. Returns whether no other caller uses it any more."""
         owners = self._owners.get(conid)
         if owners is None:
             return False
@@ -70,9 +69,9 @@ class MarketDataLineUsage:
         return not owners
 
     def conids_of(self, owner: str) -> list[str]:
-        """The contracts a caller has looked at."""
+        """The contracts whose lines a caller opened."""
         return [conid for conid, owners in self._owners.items() if owner in owners]
 
     def reset_session(self) -> None:
-        """Another session has none of them."""
+        """Forget all lines: a new session has none."""
         self._owners.clear()

@@ -1,7 +1,7 @@
-"""IBKR's text protocol: what can be subscribed to, how it is asked for, and how the wishes of several become one. Pure.
+"""IBKR's text protocol: the topics, their commands, and how the arguments of several subscribers are merged. Pure.
 
-A client says `smd+265598+{"fields":["31"]}` and hears messages whose topic is `smd+265598`; it says `umd+265598+{}` and
-hears no more. What each kind of subscription is about, what ends it and what its arguments mean stands in one table.
+A client sends `smd+265598+{"fields":["31"]}` and gets messages whose topic is `smd+265598`; it sends `umd+265598+{}` to
+end that. One table has the target, the end command and the meaning of the arguments for each kind of topic.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from ibkr_bridge.errors import BadRequest
 
 MAX_COMMAND_BYTES = 8192  # bytes of one command; a hundred fields take less than a thousand
-MAX_NAMES = 100  # keys of one subscription, and what all that read it want together; IBKR's summary has some hundred
-MAX_FIELDS = 50  # of a contract's quotes, all readers together: so many IBKR takes in a snapshot
+MAX_NAMES = 100  # keys of one subscription, merged ones included; IBKR's summary has about a hundred
+MAX_FIELDS = 50  # fields of a contract's quotes for all subscribers together: IBKR accepts as many in a snapshot
 MAX_ARGS = 16
 CONID = r"[0-9]{1,12}(?:@[A-Za-z0-9.]{1,16})?"
 COMBO = r"[0-9]{1,12};;;[0-9/,-]{1,200}"  # a spread: its own conid, and those of its legs with their ratios
@@ -27,7 +27,7 @@ Args = Mapping[str, Any]
 
 
 class TopicKind(Enum):
-    """What can be subscribed to; the value is the word IBKR has for it."""
+    """The kinds of topics; the value is IBKR's word."""
 
     QUOTES = "smd"
     HISTORY = "smh"
@@ -42,7 +42,7 @@ class TopicKind(Enum):
 
 @dataclass(frozen=True)
 class Topic:
-    """One thing to subscribe to."""
+    """One topic."""
 
     kind: TopicKind
     target: str = ""
@@ -50,7 +50,7 @@ class Topic:
 
     @property
     def name(self) -> str:
-        """As IBKR's messages bear it."""
+        """The name in IBKR's messages."""
         return f"{self.kind.value}+{self.target}" if self.target else self.kind.value
 
     @property
@@ -66,7 +66,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Subscribe:
-    """A caller wants a topic, with these arguments."""
+    """A command to subscribe to a topic with these arguments."""
 
     topic: Topic
     args: Args = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Subscribe:
 
 @dataclass(frozen=True)
 class Unsubscribe:
-    """A caller wants no more of it. Of `umh` the target is the server's id, of `ubd` the account alone."""
+    """A command to unsubscribe. The target of `umh` is the server's id, that of `ubd` the account only."""
 
     kind: TopicKind
     target: str
@@ -82,18 +82,18 @@ class Unsubscribe:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A caller wants a sign of life: `tic` or `ech+hb`."""
+    """A heartbeat command: `tic` or `ech+hb`."""
 
     word: str
 
 
 @dataclass(frozen=True)
 class TopicSyntax:
-    """How a kind is said, and how wishes for it are joined."""
+    """The syntax of a kind's commands, and how the arguments of several subscribers are merged."""
 
     unsubscribe_word: str
     target: str
-    """A pattern; empty where there is none."""
+    """A pattern; empty if the kind has no target."""
     leave_target: str
     merge: Callable[[Iterable[Args]], dict[str, Any]]
 
@@ -103,10 +103,10 @@ def noop(_: Iterable[Args]) -> dict[str, Any]:
 
 
 def _merge_names(wishes: Iterable[Args], name: str) -> list[str]:
-    """All names that anybody wants; none where somebody wants all, which is what an empty list means."""
+    """All names that any subscriber requests; empty, which means all, if one of them requests all."""
     lists = [list(args.get(name) or ()) for args in wishes]
     names = sorted({each for listed in lists for each in listed}) if all(lists) else []
-    return names if len(names) <= MAX_NAMES else []  # the Gateway passes no command on that is too long
+    return names if len(names) <= MAX_NAMES else []  # the Gateway does not pass on a command that is too long
 
 
 def _merge_fields(wishes: Iterable[Args]) -> dict[str, Any]:
@@ -114,18 +114,18 @@ def _merge_fields(wishes: Iterable[Args]) -> dict[str, Any]:
 
 
 def _merge_days(wishes: Iterable[Args]) -> dict[str, Any]:
-    """All trades of as many days as anybody wants; who wants only new ones is told no others."""
+    """All trades of the most days that any subscriber requests; one that wants only new ones gets no others."""
     return {"realtimeUpdatesOnly": False, "days": max((trade_days(args) for args in wishes), default=1)}
 
 
 def trade_days(args: Args) -> int:
-    """Of how many days trades are wanted; IBKR keeps a week's."""
+    """The number of days of trades, 1 to 7; IBKR has those of a week."""
     return min(max(1, int(args.get("days") or 1)), 7)
 
 
 def _merge_rows(wishes: Iterable[Args]) -> dict[str, Any]:
-    told = list(wishes)
-    return {"keys": _merge_names(told, "keys"), "fields": _merge_names(told, "fields")}
+    arguments = list(wishes)
+    return {"keys": _merge_names(arguments, "keys"), "fields": _merge_names(arguments, "fields")}
 
 
 def _take_first(wishes: Iterable[Args]) -> dict[str, Any]:
@@ -146,25 +146,25 @@ KIND_BY_WORD = {kind.value: kind for kind in SYNTAX}
 KIND_BY_UNSUBSCRIBE_WORD = {form.unsubscribe_word: kind for kind, form in SYNTAX.items()}
 HEARTBEATS = frozenset({"tic", "ech+hb"})
 LISTS = ("fields", "keys", "filters")
-COMMAND = re.compile(r"([a-z]{3})(?:\+([^{]*?))?\+?(\{.*)?", re.DOTALL)  # IBKR's pages write `upl{}`, too
+COMMAND = re.compile(r"([a-z]{3})(?:\+([^{]*?))?\+?(\{.*)?", re.DOTALL)  # IBKR's pages also write `upl{}`
 NAME = re.compile(r"[A-Za-z0-9_:.-]{1,64}")
 FIELD = re.compile(r"[0-9]{1,5}")
 MAX_VALUE_LENGTH = 100  # characters of any other argument
-COMMAND_HINT = 'say for instance smd+265598+{"fields":["31","84","86"]}, and umd+265598+{} to end it'
+COMMAND_HINT = 'send for example smd+265598+{"fields":["31","84","86"]}, and umd+265598+{} to end it'
 
 
 def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat:
-    """What a client says.
+    """Parse a command of a client.
 
     Raises:
-        BadRequest: it is nothing that IBKR's protocol knows; the text itself is not repeated.
+        BadRequest: it is not a command of IBKR's protocol; the error does not repeat the text.
     """
     if len(text) > MAX_COMMAND_BYTES:
         raise BadRequest(f"a command has at most {MAX_COMMAND_BYTES} characters", hint=COMMAND_HINT)
-    said = text.strip()
-    if said in HEARTBEATS:
-        return Heartbeat(said)
-    word, target, args = _split_command(said)
+    command = text.strip()
+    if command in HEARTBEATS:
+        return Heartbeat(command)
+    word, target, args = _split_command(command)
     if word in KIND_BY_WORD:
         return _check_subscribe(
             Subscribe(
@@ -175,39 +175,41 @@ def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat:
         return Unsubscribe(
             KIND_BY_UNSUBSCRIBE_WORD[word], _check_target(SYNTAX[KIND_BY_UNSUBSCRIBE_WORD[word]].leave_target, target)
         )
-    raise BadRequest("no such command", hint=COMMAND_HINT)
+    raise BadRequest("unknown command", hint=COMMAND_HINT)
 
 
-def _split_command(said: str) -> tuple[str, str, str]:
-    found = COMMAND.fullmatch(said)
-    return (found[1], found[2] or "", found[3] or "") if found else ("", "", "")
+def _split_command(command: str) -> tuple[str, str, str]:
+    parts = COMMAND.fullmatch(command)
+    return (parts[1], parts[2] or "", parts[3] or "") if parts else ("", "", "")
 
 
 def _check_target(pattern: str, target: str) -> str:
     if re.fullmatch(pattern, target) is None:
         raise BadRequest(
-            "this command is about something else" if pattern else "this command has no target", hint=COMMAND_HINT
+            "this command needs another target" if pattern else "this command has no target", hint=COMMAND_HINT
         )
     return target
 
 
 def read_args(text: str) -> dict[str, Any]:
-    """The arguments of a subscription; none for an empty text.
+    """Parse the arguments of a subscription; an empty text means none.
 
     Raises:
-        BadRequest: they are no JSON object, or a list in them is not one of names.
+        BadRequest: they are not a JSON object, or a list in them is not one of names.
     """
     try:
         args = json.loads(text, parse_constant=_reject_constant) if text.strip() else {}
     except (ValueError, RecursionError) as exc:
-        raise BadRequest("the arguments are no JSON", hint=COMMAND_HINT) from exc
+        raise BadRequest("the arguments must be JSON", hint=COMMAND_HINT) from exc
     if not isinstance(args, dict) or len(args) > MAX_ARGS:
-        raise BadRequest("the arguments are no JSON object of a few members", hint=COMMAND_HINT)
+        raise BadRequest("the arguments must be a JSON object with at most 16 members", hint=COMMAND_HINT)
     for name, value in args.items():
         if not (_is_name_list(value) if name in LISTS else _is_plain_value(value)):
-            raise BadRequest("an argument is neither a plain value nor one of the lists of names", hint=COMMAND_HINT)
+            raise BadRequest(
+                "each argument must be a plain value, or a list of names in fields, keys or filters", hint=COMMAND_HINT
+            )
     if not isinstance(args.get("days", 1), int):
-        raise BadRequest("days is no whole number", hint=COMMAND_HINT)
+        raise BadRequest("days must be a whole number", hint=COMMAND_HINT)
     return args
 
 
@@ -216,7 +218,7 @@ def _reject_constant(text: str) -> float:
 
 
 def _is_plain_value(value: object) -> bool:
-    """Whether it is nothing that could surprise those who write it on."""
+    """Whether it is a short text, a number, a boolean or null."""
     if isinstance(value, str):
         return len(value) <= MAX_VALUE_LENGTH
     return value is None or isinstance(value, bool | int | float)
@@ -225,39 +227,39 @@ def _is_plain_value(value: object) -> bool:
 def _check_subscribe(subscribe: Subscribe) -> Subscribe:
     fields = subscribe.args.get("fields", [])
     if subscribe.topic.kind is TopicKind.QUOTES and (len(fields) > MAX_FIELDS or not all(map(FIELD.fullmatch, fields))):
-        raise BadRequest(f"fields is no list of IBKR's numbers, {MAX_FIELDS} at most", hint=COMMAND_HINT)
+        raise BadRequest(f"fields must be a list of at most {MAX_FIELDS} of IBKR's field numbers", hint=COMMAND_HINT)
     return subscribe
 
 
-def _is_name_list(told: object) -> bool:
+def _is_name_list(value: object) -> bool:
     return (
-        isinstance(told, list)
-        and len(told) <= MAX_NAMES
-        and all(isinstance(each, str) and NAME.fullmatch(each) for each in told)
+        isinstance(value, list)
+        and len(value) <= MAX_NAMES
+        and all(isinstance(each, str) and NAME.fullmatch(each) for each in value)
     )
 
 
 def merge_args(kind: TopicKind, wishes: Iterable[Args]) -> dict[str, Any]:
-    """The arguments with which IBKR is asked, so that everybody gets at least what they want."""
+    """The arguments for IBKR, so that every subscriber gets at least what it requested."""
     return SYNTAX[kind].merge(wishes)
 
 
 def subscribe_text(topic: Topic, args: Args) -> str:
-    """How IBKR is asked for a topic."""
+    """The command that subscribes to a topic."""
     if topic.kind is TopicKind.LADDER:
         return topic.name
     return f"{topic.name}+{json.dumps(args, separators=(',', ':'))}"
 
 
 def unsubscribe_text(topic: Topic, server: str = "") -> str:
-    """How IBKR is told that nobody wants it any more; `server`: the id that it gave a history."""
+    """The command that ends a topic; `server` is the id that IBKR gave a chart."""
     word = SYNTAX[topic.kind].unsubscribe_word
     target = {TopicKind.HISTORY: server, TopicKind.LADDER: topic.account}.get(topic.kind, topic.target)
     return "+".join(filter(None, (word, target, "" if topic.kind in (TopicKind.HISTORY, TopicKind.LADDER) else "{}")))
 
 
 def unsubscribe_reply(leave: Unsubscribe) -> dict[str, Any] | None:
-    """What IBKR answers to one who wants no more; None where it answers nothing."""
+    """IBKR's reply to an unsubscribe command; None if it sends none."""
     name, text = UNSUBSCRIBE_REPLIES.get(leave.kind, ("", ""))
     return {name: text.format(leave.target)} if name else None
 

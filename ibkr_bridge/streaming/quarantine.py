@@ -1,8 +1,8 @@
-"""Which topic ends the socket: found out, so that one reader's wish does not keep everybody in the dark.
+"""Finds the topic that ends the feed, so that one subscription does not interrupt all others again and again.
 
-The Gateway ends the whole socket over one message that is too long, such as a chart of a thousand candles. What was
-asked for just before, and was not answered, is under suspicion: from then on it is asked for alone, after everything
-else. What ends the socket three times is not asked for any more.
+The Gateway ends the whole websocket over one message that is too long, such as a chart of a thousand candles. A topic
+that was requested just before, and was not answered, is suspected: from then on it is requested alone, after all
+others. A topic that ends the feed three times is not requested for ten minutes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Iterable
 
 from ibkr_bridge.streaming.subscription import Subscription
 
-SUSPECT_WINDOW_S = 3.0  # seconds within which an answer that is too long has come
+SUSPECT_WINDOW_S = 3.0  # seconds in which a message that is too long arrives
 MAX_SUSPICION = 3  # times
 
 
 def suspect_recent(topics: Iterable[Subscription], now: float) -> None:
-    """The socket was cut."""
+    """Suspect the topics that were requested just before the feed was cut."""
     for each in topics:
         if each.requested_args is not None and not each.is_answered and now - each.requested_at <= SUSPECT_WINDOW_S:
             each.suspicion += 1
 
 
 def next_to_retry(topics: Iterable[Subscription], now: float) -> Subscription | None:
-    """The one that may be asked for now, while no other is on trial; one that is through without harm is free again."""
+    """The suspected topic that may be requested now; None while another is on trial. A topic that did no harm is
+    cleared."""
     suspects = [each for each in topics if each.suspicion]
     on_trial = False
     for each in suspects:
@@ -39,5 +40,5 @@ def next_to_retry(topics: Iterable[Subscription], now: float) -> Subscription | 
 
 
 def quarantined(topics: Iterable[Subscription]) -> list[Subscription]:
-    """Those that ended the socket each time."""
+    """The topics that ended the feed each time."""
     return [each for each in topics if each.suspicion >= MAX_SUSPICION]

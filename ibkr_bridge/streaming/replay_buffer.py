@@ -1,7 +1,7 @@
-"""What happened to orders and trades lately, under numbers, so that a reader who was away gets what was missed. Pure.
+"""The replay buffer: the last events of orders and trades, numbered, for subscribers that reconnect. Pure.
 
-A number is only worth something within one run of the bridge; an id therefore begins with the run's own mark. An id
-of another run, or one so old that what followed is gone, is answered with the whole picture instead, and a word.
+A number is valid within one run of the bridge only, so an id begins with the run's mark. For an id of another run, or
+one so old that later events are gone, the subscriber gets a `gap` event and the topic snapshot.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class ReplayBuffer:
 
     Args:
         run: the mark of this run.
-        most: rows that are kept of each kind.
+        most: rows of each kind that are stored.
     """
 
     def __init__(self, run: str, most: int = MAX_ROWS) -> None:
         self.number = 0
-        """Of the latest event of any kind."""
+        """The number of the latest event of any kind."""
         self._run = run
-        self._kept: dict[TopicKind, deque[tuple[int, Row]]] = {kind: deque(maxlen=most) for kind in REPLAYED_KINDS}
+        self._rows: dict[TopicKind, deque[tuple[int, Row]]] = {kind: deque(maxlen=most) for kind in REPLAYED_KINDS}
         self._gone: dict[TopicKind, int] = dict.fromkeys(REPLAYED_KINDS, 0)
-        """The number of the latest row that was let go."""
+        """The number of the latest row that was dropped."""
 
     def __repr__(self) -> str:
-        return f"<ReplayBuffer {', '.join(f'{len(kept)} {kind.value}' for kind, kept in self._kept.items())}>"
+        return f"<ReplayBuffer {', '.join(f'{len(rows)} {kind.value}' for kind, rows in self._rows.items())}>"
 
     def next_id(self) -> str:
         """The id of the next event."""
@@ -48,25 +48,25 @@ class ReplayBuffer:
         return f"{self._run}-{self.number}"
 
     def append(self, kind: TopicKind, rows: Sequence[Row]) -> None:
-        """The latest event told these rows."""
-        kept = self._kept[kind]
+        """Store the rows of the latest event."""
+        rows_of_kind = self._rows[kind]
         for row in rows:
-            if len(kept) == kept.maxlen:
-                self._gone[kind] = kept[0][0]
-            kept.append((self.number, row))
+            if len(rows_of_kind) == rows_of_kind.maxlen:
+                self._gone[kind] = rows_of_kind[0][0]
+            rows_of_kind.append((self.number, row))
 
     def since(self, kind: TopicKind, last: str) -> list[tuple[str, Row]] | None:
-        """What came after an id; None where nobody can say any more.
+        """The rows after an id; None if they are not known any more.
 
-        Each event's id stands at the last of its rows alone, so that no half of an event is taken for the whole.
+        Only the last row of an event has its id, so that a subscriber never takes a part of an event for the whole.
         """
-        run, _, told = last.rpartition("-")
-        kept = self._kept.get(kind)
-        if kept is None or run != self._run or not told.isascii() or not told.isdigit() or len(told) > 18:
+        run, _, digits = last.rpartition("-")
+        rows_of_kind = self._rows.get(kind)
+        if rows_of_kind is None or run != self._run or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
             return None
-        number = int(told)
+        number = int(digits)
         if number > self.number or number < self._gone[kind]:
             return None
-        missed = [(each, row) for each, row in kept if each > number]
+        missed = [(each, row) for each, row in rows_of_kind if each > number]
         ends = {each: at for at, (each, _) in enumerate(missed)}
         return [(f"{self._run}-{each}" if ends[each] == at else "", row) for at, (each, row) in enumerate(missed)]

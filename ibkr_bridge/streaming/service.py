@@ -54,7 +54,7 @@ class StreamService:
     Args:
         profile: its name.
         open_socket: opens IBKR's websocket.
-        checker: is asked to check the session when the feed shows a loss.
+        checker: checks the session when the feed shows a loss.
         session: what is known of the session now.
     """
 
@@ -80,7 +80,7 @@ class StreamService:
         self.hub.on_session_change(session.message)
 
     async def housekeeping_loop(self) -> NoReturn:
-        """Let time pass for those who read, for ever."""
+        """Do what is due once a second, and send heartbeats, until cancelled."""
         beat = self._clock.now()
         while True:
             await self._clock.wait(asyncio.Event(), HOUSEKEEPING_INTERVAL_S)
@@ -90,7 +90,7 @@ class StreamService:
                 self.hub.broadcast({"topic": "system", "hb": utc_ms(self._clock.utc())})
 
     def status(self) -> StreamStatus:
-        """Whether the feed is up, and how much is read."""
+        """Whether the feed is up, and the numbers of subscribers and topics."""
         source = self.hub.source
         return StreamStatus(
             up=source.is_fresh,

@@ -1,8 +1,8 @@
-"""The last full picture of each topic, put together from IBKR's partial updates. Pure: it is told the time.
+"""Topic snapshots: the latest full state of each topic, merged from IBKR's partial updates. Pure: the time is passed
+in.
 
-After the first message IBKR sends only what changed. Whoever comes later gets the whole picture at once, and how old it
-is. When the source has been away, the picture starts over with the next message: what was not confirmed since then may
-be wrong.
+After the first message IBKR sends only changes. A later subscriber gets the full state at once, and its age. After an
+outage the snapshot starts over with the next message, as older values may be wrong.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 from ibkr_bridge.streaming.protocol import TopicKind
 from ibkr_bridge.streaming.views import ALWAYS_INCLUDED, Message
 
-MAX_ROWS = 1000  # orders or trades: IBKR lists no more of a day
+MAX_ROWS = 1000  # orders or trades: IBKR lists no more for a day
 CHART_MEMBERS = frozenset({"timePeriod", "barLength", "points", "symbol"})
-"""Members that only a whole chart has: what follows it are scraps of its last candles."""
+"""Members that only a complete chart has: later messages contain only its last candles."""
 
 Row = dict[str, Any]
 Rows = dict[str, Row]
 
 
 class TopicSnapshot:
-    """What is known of one topic."""
+    """The latest state of one topic."""
 
     def __init__(self, kind: TopicKind) -> None:
         self.at = float("-inf")
-        """When it was last added to, seconds of the clock."""
+        """When it was last updated, in seconds of the clock."""
         self._kind = kind
         self._keys = ROW_LAYOUT.get(kind)
         self._head: Message = {}
         self._rows: Rows = {}
         self._before: Rows = {}
-        """Orders before the last outage: an update may come before the whole list does."""
+        """Orders before the last outage: an update may come before the complete list."""
         self.is_over = False
-        """Whether it was made before the source was lost, and nothing has come since."""
+        """Whether it is from before an outage, and no message has come since."""
 
     def __repr__(self) -> str:
         return f"<TopicSnapshot of {self._kind.value}, {len(self._rows) or len(self._head)} parts>"
@@ -46,15 +46,15 @@ class TopicSnapshot:
         return not self._head
 
     def mark_stale(self) -> None:
-        """The next message begins a new picture; until then the old one is what there is."""
+        """Start over with the next message; until then the old state stays."""
         self.is_over = True
 
     def set_fields(self, fields: Collection[str]) -> None:
-        """IBKR is asked for these fields of a quote and no others: what is known of others gets old unseen."""
+        """Keep only these fields of a quote, which are the ones that IBKR sends; others would become outdated."""
         self._head = {name: value for name, value in self._head.items() if name in ALWAYS_INCLUDED or name in fields}
 
     def add(self, message: Message, now: float) -> None:
-        """Take a message in."""
+        """Merge a message."""
         if self.is_over:
             self._before = {**self._before, **self._rows} if self._kind is TopicKind.ORDERS else {}
             self._head, self._rows, self.is_over = {}, {}, False
@@ -74,18 +74,18 @@ class TopicSnapshot:
     def _add_rows(self, rows: list[Row], key: str) -> None:
         for row in rows:
             name = str(row[key]) if key in row else f"?{json.dumps(row, sort_keys=True)}"
-            known = self._rows.pop(name, None) or self._before.get(name, {})
-            self._rows[name] = {**known, **row}  # the latest last
-        for held in (self._rows, self._before):
-            while len(held) > MAX_ROWS:
-                del held[next(iter(held))]
+            state = self._rows.pop(name, None) or self._before.get(name, {})
+            self._rows[name] = {**state, **row}  # the latest last
+        for stored in (self._rows, self._before):
+            while len(stored) > MAX_ROWS:
+                del stored[next(iter(stored))]
 
     def row(self, name: object) -> Row:
-        """All that is known of one row."""
+        """The merged state of one row."""
         return self._rows.get(str(name), {})
 
     def as_message(self) -> Message:
-        """The whole picture, in the form of a message."""
+        """The full state in the form of a message."""
         if self._keys is None:
             return dict(self._head)
         places, _ = self._keys
@@ -118,5 +118,5 @@ ROW_LAYOUT: Mapping[TopicKind, tuple[str, str]] = {
     TopicKind.SUMMARY: ("result", "key"),
     TopicKind.LEDGER: ("result", "key"),
 }
-"""Where a kind's rows stand in its messages, and what tells them apart. Other kinds have none."""
+"""The member that contains a kind's rows, and the member that identifies a row. Other kinds have no rows."""
 SHAPES: Mapping[TopicKind, Callable[[list[Row]], object]] = {TopicKind.PNL: _object_shape}

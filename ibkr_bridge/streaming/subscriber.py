@@ -1,9 +1,9 @@
-"""Those who read: what waits for each, and what becomes of one who reads too slowly.
+"""Subscribers: the data that is queued for each, and what happens to slow ones.
 
-Nobody waits for anybody. What is for a reader is put beside its connection and written at the next round, a hundred
-times a second at most, all that has gathered at once. Where the connection takes no more, quotes are not kept: when it
-takes again, the newest picture of each that moved follows. Orders, trades and everything else are kept up to a bound,
-and beyond it the reader is cut off, with a reason: no event is dropped without a word.
+No subscriber waits for another. Data is queued for each connection and written in the next round, at most a hundred
+times a second, all at once. While a connection accepts no more, its quotes are dropped; when it accepts data again, the
+latest snapshot of each changed quote follows (conflation). Orders, trades and all other events are queued up to a
+limit. Beyond it the subscriber is closed with the reason `slow_client`: no event is dropped silently.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from ibkr_bridge.streaming.views import Message
 
-FLUSH_INTERVAL_S = 0.01  # seconds between two rounds of writing: what a quote may be held back while others come
-MAX_EVENTS = 1000  # that wait for one reader
-MAX_BYTES = 4 * 1024 * 1024  # of events that wait for one reader
-STUCK_TIMEOUT_S = 60.0  # seconds in which a reader has to take at least something
+FLUSH_INTERVAL_S = 0.01  # seconds between two rounds of writing, and so the longest delay of a quote under load
+MAX_EVENTS = 1000  # queued events of one subscriber
+MAX_BYTES = 4 * 1024 * 1024  # of queued events of one subscriber
+STUCK_TIMEOUT_S = 60.0  # seconds in which a subscriber has to accept at least some bytes
 SLOW_CLIENT = "slow_client"
 
 Row = dict[str, Any]
@@ -26,52 +26,52 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """Something that is told to readers: a message of a topic as IBKR words it, and the same in rows with their ids."""
+    """An event for subscribers: a message in IBKR's form, and the same as rows with their ids."""
 
     message: Message
     rows: tuple[tuple[str, Row], ...] = ()
     name: str = ""
-    """What it is, where it is no data: `stale`, `fresh`, `gap`."""
+    """The name of an event that is not data: `stale`, `fresh`, `gap`."""
 
 
 class Encoding(Protocol):
-    """How an event is written for a kind of connection. The same object for all connections of that kind."""
+    """How an event is encoded for a kind of connection. All connections of that kind share one object."""
 
     def encode(self, event: StreamEvent) -> bytes:
-        """The event as bytes; empty where it is nothing for such connections."""
+        """The event as bytes; empty if such connections do not get it."""
         ...
 
 
 class Sink(Protocol):
-    """A connection, as far as a reader needs it."""
+    """A connection, as far as a subscriber uses it."""
 
     @property
     def is_writable(self) -> bool:
-        """Whether it takes more now."""
+        """Whether it accepts more data now."""
         ...
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that were written and have not left."""
+        """Bytes that were written and not yet sent."""
         ...
 
     def write(self, data: bytes) -> None:
-        """Send this; called only while it is clear."""
+        """Write data; called only while `is_writable`."""
         ...
 
     def close(self, reason: str) -> None:
-        """Close it, and say why where that is possible."""
+        """Close it, with the reason if the protocol allows that."""
         ...
 
 
 class Subscriber:
-    """One who reads.
+    """One connection that reads a stream.
 
     Args:
-        outlet: the connection.
-        form: how events are written for it.
-        trouble: why it may not go on reading, such as a key that was rotated; None while it may.
-        minds_source: whether it is to be told when what it reads is stale.
+        sink: the connection.
+        encoding: how events are encoded for it.
+        revocation_check: returns why it has to be closed, such as a key that was rotated; None while it may read.
+        wants_source_events: whether it gets events about a stale or fresh source.
     """
 
     def __init__(
@@ -87,29 +87,29 @@ class Subscriber:
         self.revocation_check = revocation_check
         self.wants_source_events = wants_source_events
         self.quotes: list[bytes] = []
-        """What waits of quotes; it may be replaced by newer pictures."""
+        """Queued quotes; newer snapshots may replace them."""
         self.is_lagging = False
-        """Whether its connection took no more at the last round: no quotes are put here meanwhile."""
+        """Whether its connection accepted no more in the last round: no quotes are queued meanwhile."""
         self.last_event = 0
-        """The number of the latest event of all when it was last written to."""
+        """The number of the latest event of all topics at the time of the last write."""
         self.stuck_since = 0.0
-        """When it fell behind, seconds of the clock."""
+        """When it began to lag behind, in seconds of the clock."""
         self.closed_reason: str | None = None
-        """Why it reads no more."""
+        """Why it was closed."""
         self._events: list[bytes] = []
         self._count = 0
         self._bytes = 0
-        self._left = 0
+        self._unsent_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Subscriber {self._count} events, {'behind' if self.is_lagging else 'up to date'}>"
 
     def enqueue(self, event: StreamEvent) -> None:
-        """An event that must not be lost; quotes that came before it go first."""
+        """Queue an event that must not be lost, after the quotes that came before it."""
         self.enqueue_bytes(self.encoding.encode(event))
 
     def enqueue_bytes(self, data: bytes) -> None:
-        """The same, as bytes of its connection already."""
+        """Queue an encoded event that must not be lost."""
         if not data or self.closed_reason is not None:
             return
         self._events += (*self.quotes, data)
@@ -119,14 +119,16 @@ class Subscriber:
             self._check_backlog()
 
     def _check_backlog(self) -> None:
-        """Too much waits: it is a burst where the connection takes it now, and too much for this reader where not."""
+        """Over the limit: write if the connection accepts data, as then it is only a burst; else close the
+        subscriber."""
         if self.sink.is_writable:
             self._write()
         else:
             self.close(SLOW_CLIENT)
 
     def flush(self, now: float) -> bool:
-        """Write what waits; says whether the connection took it. Quotes it does not take are let go."""
+        """Write the queued data. Returns whether the connection accepted it; quotes that it does not accept are
+        dropped."""
         if self.closed_reason is not None:
             return True
         if not self.sink.is_writable:
@@ -145,16 +147,16 @@ class Subscriber:
             self._count = self._bytes = 0
 
     def is_stuck(self, now: float) -> bool:
-        """Whether it has taken nothing for too long; to be asked every second or so."""
+        """Whether it has accepted nothing for too long; to be called about once a second."""
         if not self.is_lagging:
             return False
-        left, self._left = self._left, self.sink.unsent_bytes
-        if self._left < left:
-            self.stuck_since = now  # slow, but it takes something
+        before, self._unsent_bytes = self._unsent_bytes, self.sink.unsent_bytes
+        if self._unsent_bytes < before:
+            self.stuck_since = now  # slow, but it accepts some bytes
         return now - self.stuck_since > STUCK_TIMEOUT_S
 
     def close(self, reason: str) -> None:
-        """It reads no more."""
+        """Close it with a reason; later calls do nothing."""
         if self.closed_reason is None:
             self.closed_reason = reason
             self._events.clear()
@@ -163,10 +165,10 @@ class Subscriber:
 
 
 class FlushScheduler:
-    """Has readers written to soon: at once after a pause, and a hundred times a second while much comes.
+    """Schedules rounds of writing: at once after a pause, and at most a hundred times a second.
 
     Args:
-        write: writes to all who have something waiting.
+        write: runs one round.
     """
 
     def __init__(self, write: Callable[[], None]) -> None:
@@ -175,13 +177,13 @@ class FlushScheduler:
         self._last = float("-inf")
 
     def schedule(self) -> None:
-        """Something waits."""
+        """Schedule a round, unless one is scheduled already."""
         if self._next is None:
             loop = asyncio.get_running_loop()
             self._next = loop.call_at(max(loop.time(), self._last + FLUSH_INTERVAL_S), self._flush)
 
     def stop(self) -> None:
-        """Nothing is written any more."""
+        """Cancel the scheduled round."""
         if self._next is not None:
             self._next.cancel()
             self._next = None

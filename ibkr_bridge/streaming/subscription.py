@@ -1,4 +1,4 @@
-"""One topic that somebody wants: who, since when IBKR was asked for it, and what is known of it."""
+"""One topic with its subscribers, its request at IBKR and its snapshot."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ibkr_bridge.streaming.snapshot import ROW_LAYOUT, Row, TopicSnapshot, rows_
 from ibkr_bridge.streaming.subscriber import Encoding, StreamEvent, Subscriber
 from ibkr_bridge.streaming.views import Message, View, project, view_of
 
-MAX_CHART_IDS = 20  # of charts, on so many sockets one after the other
+MAX_CHART_IDS = 20  # ids of a chart, one for each websocket so far
 ROW_KINDS = frozenset({TopicKind.ORDERS, TopicKind.TRADES, TopicKind.PNL})
-"""Kinds that are told row by row where a connection wants rows."""
+"""Kinds that are sent row by row to connections that use rows."""
 
 
 class Subscription:
@@ -23,38 +23,38 @@ class Subscription:
         self.topic_snapshot = topic_snapshot or TopicSnapshot(topic.kind)
         self.subscribers: dict[Subscriber, Subscribe] = {}
         self.groups: dict[tuple[Encoding, View], list[Subscriber]] = {}
-        """Readers who get the very same bytes."""
+        """Subscribers that get identical bytes."""
         self.requested_args: Args | None = None
-        """What IBKR was asked for; None where it was not."""
+        """The arguments that were sent to IBKR; None if it was not requested."""
         self.requested_at = 0.0
         self.is_answered = False
-        """Whether IBKR has said anything since it was asked."""
+        """Whether IBKR has sent a message since the request."""
         self.suspicion = 0
-        """How often the socket ended just after IBKR was asked for this."""
+        """How often the feed ended just after the request."""
         self.holds_market_data_line = False
-        """Whether IBKR may hold a line of market data for it."""
+        """Whether IBKR may hold a market data line for it."""
         self.unused_since: float | None = None
-        """Since when nobody wants it, seconds of the clock."""
+        """Since when it has no subscriber, in seconds of the clock."""
         self.chart_id = ""
-        """The id under which IBKR ends a chart."""
+        """IBKR's id of the chart, which ends it."""
         self.chart_ids: list[str] = []
-        """The ids that it had: readers know those of sockets before."""
+        """All ids that it had: subscribers know those of earlier websockets."""
         self.last_event = 0
-        """Of the latest event."""
+        """The number of the latest event."""
         self._views: dict[Subscriber, View] = {}
 
     def __repr__(self) -> str:
         return f"<Subscription {self.topic.kind.value}, {len(self.subscribers)} readers>"
 
     def add(self, subscriber: Subscriber, subscribe: Subscribe, now_ms: int) -> None:
-        """Somebody wants it, or wants it differently from now on."""
+        """Add a subscriber, or change its arguments."""
         self.subscribers[subscriber] = subscribe
         self._views[subscriber] = view_of(subscribe, now_ms)
         self.unused_since = None
         self._group()
 
     def drop(self, subscriber: Subscriber, now: float) -> None:
-        """Somebody wants it no more."""
+        """Remove a subscriber."""
         if self.subscribers.pop(subscriber, None) is not None:
             del self._views[subscriber]
             self._group()
@@ -66,10 +66,11 @@ class Subscription:
             self.groups.setdefault((subscriber.encoding, view), []).append(subscriber)
 
     def merged_args(self, *, anew: bool) -> dict[str, Any]:
-        """What IBKR has to be asked for: what it was asked for, too, so that no coming and going makes us ask again.
+        """The arguments for IBKR. They include those of the last request, so that subscribers that come and go cause no
+        new one.
 
         Args:
-            anew: forget what nobody wants any more.
+            anew: leave out what no subscriber requests any more.
         """
         wishes = [subscribe.args for subscribe in self.subscribers.values()]
         grown = merge_args(
@@ -79,7 +80,7 @@ class Subscription:
         return merge_args(self.topic.kind, wishes) if too_many else grown
 
     def on_message(self, message: Message, last_event: int, now: float) -> None:
-        """IBKR said something about it, the event of this number."""
+        """Merge a message of IBKR, which is the event of this number."""
         self.last_event, self.is_answered = last_event, True
         if self.topic.kind is TopicKind.HISTORY and isinstance(message.get("serverId"), str):
             self.chart_id = message["serverId"]
@@ -87,30 +88,32 @@ class Subscription:
         self.topic_snapshot.add(message, now)
 
     def events_by_group(self, message: Message, last_event: str) -> Iterator[tuple[StreamEvent, list[Subscriber]]]:
-        """A message as each group of readers is told it."""
+        """The part of a message for each group of subscribers."""
         for (_, view), subscribers in self.groups.items():
-            told = self._project(view, message)
-            if told is not None:
-                yield StreamEvent(told, tuple(self._with_ids(told, last_event))), subscribers
+            part = self._project(view, message)
+            if part is not None:
+                yield StreamEvent(part, tuple(self._with_ids(part, last_event))), subscribers
 
     def full_event(self, subscriber: Subscriber, last_event: str, now: float) -> StreamEvent | None:
-        """All that is known, as a newcomer is told it; None where there is nothing for this one."""
+        """The full state for a new subscriber; None if there is nothing for it."""
         if self.topic_snapshot.is_empty or self._is_list_pending:
             return None
-        told = self._project(self._views[subscriber], self.topic_snapshot.as_message())
-        if told is None:
+        part = self._project(self._views[subscriber], self.topic_snapshot.as_message())
+        if part is None:
             return None
         if self.topic.kind is TopicKind.QUOTES:
-            told = {**told, "_age": round(max(0.0, now - self.topic_snapshot.at), 3)}
-        return StreamEvent(told, tuple(self._with_ids(told, last_event)))
+            part = {**part, "_age": round(max(0.0, now - self.topic_snapshot.at), 3)}
+        return StreamEvent(part, tuple(self._with_ids(part, last_event)))
 
     @property
     def _is_list_pending(self) -> bool:
-        """Whether a list of orders is known from before alone, and the whole one is on its way."""
+        """Whether the list of orders is from before an outage, and the new one has been requested."""
         return self.topic.kind is TopicKind.ORDERS and self.topic_snapshot.is_over and self.requested_args is not None
 
     def _project(self, view: View, message: Message) -> Message | None:
-        if self.topic.kind is TopicKind.ORDERS and view.names:  # an update says its order's state only where it changed
+        if (
+            self.topic.kind is TopicKind.ORDERS and view.names
+        ):  # an update contains the order's state only if it changed
             rows = (
                 {"status": self.topic_snapshot.row(row.get("orderId")).get("status"), **row}
                 for row in _rows_of(message)
@@ -119,7 +122,7 @@ class Subscription:
         return project(self.topic.kind, view, message)
 
     def _with_ids(self, message: Message, last_event: str) -> Iterator[tuple[str, Row]]:
-        """The rows of a message; the last of them alone has the number, so that no half of them is taken for all."""
+        """The rows of a message; only the last one has the id, so that a part is never taken for the whole."""
         rows = self.merged_rows(message)
         for row in rows[:-1]:
             yield "", row
@@ -127,7 +130,7 @@ class Subscription:
             yield last_event, row
 
     def merged_rows(self, message: Message) -> list[Row]:
-        """A message in rows, each with all that is known of it."""
+        """The rows of a message, each with its merged state."""
         kind = self.topic.kind
         if kind in ROW_KINDS:
             places, key = ROW_LAYOUT[kind]

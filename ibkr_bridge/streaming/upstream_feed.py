@@ -1,9 +1,10 @@
-"""IBKR's socket: opened when the session is ready, believed only when IBKR itself speaks, opened again for ever.
+"""The feed: IBKR's websocket. It is opened when the session is ready, and opened again whenever it ends.
 
-The Gateway says yes to every socket at once and answers pings whether IBKR is there or not; what is sent before IBKR is
-connected is lost. So nothing is sent before `system … success`, and a socket on which IBKR says nothing for a while is
-given up, however alive it looks. IBKR replays nothing and resubscribes nothing: each new socket asks for everything
-again. What IBKR says of the session (`sts`) makes the keeper look at once: milliseconds instead of seconds.
+The Gateway accepts every websocket at once and answers pings whether IBKR is connected or not; commands that are sent
+before IBKR is connected are lost. So nothing is sent before `system … success`, and a websocket on which IBKR sends
+nothing for a while is closed. IBKR replays nothing and keeps no subscriptions: on each new websocket everything is
+requested again. IBKR's messages about the session (`sts`) make the keeper check at once: milliseconds instead of
+seconds.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayError
 from ibkr_bridge.streaming.hub import Hub
 
-CONNECT_TIMEOUT_S = 10.0  # seconds from the opening of a socket to IBKR's word that it is connected
-SILENCE_TIMEOUT_S = 25.0  # seconds without a word; IBKR's heart beats every ten
+CONNECT_TIMEOUT_S = 10.0  # seconds from the opening of a websocket to IBKR's message that it is connected
+SILENCE_TIMEOUT_S = 25.0  # seconds without a message; IBKR sends a heartbeat every 10 s
 TIC_INTERVAL_S = 20.0  # seconds; IBKR wants one a minute
-BURST = 64  # messages that are read at a time
-MIN_INTERVAL_S = 0.05  # seconds between two looks at the time
-STABLE_AFTER_S = 60.0  # seconds after which a socket that ends is no failure of opening one
+BURST = 64  # messages that are read without a pause
+MIN_INTERVAL_S = 0.05  # seconds between two checks of the watchdog
+STABLE_AFTER_S = 60.0  # seconds after which the end of a websocket does not count as a failed attempt
 RECONNECT_DELAYS_S = (
     0.5,
     1.0,
@@ -39,22 +40,22 @@ TIMED_OUT, DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected",
 
 
 class SessionChecker(Protocol):
-    """What is known of the session."""
+    """The part of the session that the feed uses."""
 
     def request_check(self) -> None:
-        """Something looked as if it had changed."""
+        """Request a check, as the session may have changed."""
         ...
 
     async def check_now(self) -> object:
-        """Come back when a look that begins now is over."""
+        """Wait for a check that begins from now on."""
         ...
 
 
 E = TypeVar("E", bound=BaseException)
 
 
-class FeedClosed(Exception):  # the usual end of every socket, no error
-    """A socket is over; says why, in one word."""
+class FeedClosed(Exception):  # the usual end of every websocket, not an error
+    """The websocket has ended; `reason` is a code."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -62,11 +63,12 @@ class FeedClosed(Exception):  # the usual end of every socket, no error
 
 
 class UpstreamFeed:
-    """The one socket of a line, and its life.
+    """The websocket of one profile.
 
     Args:
-        opening: opens a socket.
-        hub: who is told what comes, and says what is wanted.
+        line: the name of the profile.
+        open_socket: opens a websocket.
+        hub: receives the messages, and decides what is requested.
         session: the keeper.
     """
 
@@ -80,7 +82,7 @@ class UpstreamFeed:
         bus: events.Bus,
     ) -> None:
         self._line = line
-        self._opening = open_socket
+        self._open_socket = open_socket
         self._hub = hub
         self._session = session
         self._clock = clock
@@ -88,21 +90,21 @@ class UpstreamFeed:
         self._is_ready = False
         self._reason = "starting"
         self._session_losses = self._session_of_socket = 0
-        """How often the session was lost: a socket belongs to the session it was opened in."""
+        """How often the session was lost: a websocket belongs to the session in which it was opened."""
         self._changed = asyncio.Event()
-        """Set when the session has become ready, or is no longer."""
+        """Set when the session becomes ready, and when it is no longer ready."""
         self._frames: asyncio.Queue[str] = asyncio.Queue()
         self._is_up = False
         self._opened_at = self._received_at = 0.0
         self._failures = 0
         self.opened_count = 0
-        """How many sockets were believed so far."""
+        """How many websockets were connected to IBKR so far."""
 
     def __repr__(self) -> str:
         return f"<UpstreamFeed {self._line} {'up' if self._is_up else 'down'}>"
 
     def on_session_change(self, reason: str, *, ready: bool) -> None:
-        """What the keeper says of the session."""
+        """Follow a change of the session."""
         self._reason = reason
         if not ready:
             self._hub.mark_stale(reason)
@@ -112,7 +114,7 @@ class UpstreamFeed:
             self._changed.set()
 
     async def run_loop(self) -> NoReturn:
-        """Socket after socket, for ever."""
+        """Open one websocket after the other, until cancelled."""
         while True:
             while not self._is_ready:
                 self._changed.clear()
@@ -125,24 +127,24 @@ class UpstreamFeed:
                 await self._on_closed(reason)
 
     async def _on_closed(self, reason: str) -> None:
-        """A socket ended, and as far as the keeper knows the session has not: have it look, and wait a little."""
+        """A websocket ended while the session counts as ready: request a check and wait before the next attempt."""
         lived = self._clock.now() - self._opened_at
         self._failures = 1 if lived > STABLE_AFTER_S else self._failures + 1
         pause = RECONNECT_DELAYS_S[min(self._failures, len(RECONNECT_DELAYS_S)) - 1]
         self._bus.publish(events.FeedLost(reason, round(lived, 1), pause))
         self._session.request_check()
         if reason == SESSION_LOST:
-            await self._session.check_now()  # a socket of the lost session would look well, and bring nothing
+            await self._session.check_now()  # a websocket of the lost session would connect and send nothing
         await self._clock.wait(self._changed, pause)
 
     async def _run_socket(self) -> str:
-        """One socket from its opening to its end; says why it ended."""
+        """Run one websocket from its opening to its end. Returns the reason."""
         self._opened_at = self._received_at = self._clock.now()
         self._frames = asyncio.Queue()
         self._session_of_socket = self._session_losses
         reason = DISCONNECTED
         try:
-            async with self._opening() as socket:
+            async with self._open_socket() as socket:
                 await self._run_parts(socket)
         except* FeedClosed as ended:
             reason = _first_error(ended).reason
@@ -151,7 +153,7 @@ class UpstreamFeed:
         return reason
 
     async def _run_parts(self, socket: StreamSocket) -> None:
-        """Listen, speak, mind, until one of them finds that it is over."""
+        """Receive, send and watch, until one of these ends."""
         was_cut = True
         try:
             async with asyncio.TaskGroup() as parts:
@@ -171,11 +173,11 @@ class UpstreamFeed:
             self._received_at = self._clock.now()
             self._handle(data)
             if number % BURST == 0:
-                await asyncio.sleep(0)  # what has come already would be read without a breath for anybody else
+                await asyncio.sleep(0)  # let other tasks run; buffered messages are read without waiting
         raise AssertionError
 
     def _handle(self, data: bytes) -> None:
-        """Whatever IBKR says must not end us: what nobody foresaw is announced, and the next message counts."""
+        """Handle one message; an unexpected error is published, and the next message is handled as usual."""
         try:
             self._dispatch_message(data)
         except FeedClosed:
@@ -191,8 +193,8 @@ class UpstreamFeed:
                 raise FeedClosed(DISCONNECTED) from exc
 
     async def _watchdog(self) -> NoReturn:
-        """End it when IBKR has been silent for too long, or the session is another one; else show that we live."""
-        told = self._clock.now()
+        """Close the websocket when IBKR has sent nothing for too long, or the session is a new one; else send `tic`."""
+        tic_sent_at = self._clock.now()
         while True:
             now = self._clock.now()
             max_wait_s = SILENCE_TIMEOUT_S if self._is_up else CONNECT_TIMEOUT_S
@@ -200,23 +202,24 @@ class UpstreamFeed:
             self._check_session()
             if now - since >= max_wait_s:
                 raise FeedClosed(TIMED_OUT)
-            if self._is_up and now - told >= TIC_INTERVAL_S:
-                told = now
+            if self._is_up and now - tic_sent_at >= TIC_INTERVAL_S:
+                tic_sent_at = now
                 self._frames.put_nowait("tic")
             self._changed.clear()
             await self._clock.wait(
-                self._changed, max(MIN_INTERVAL_S, min(since + max_wait_s, told + TIC_INTERVAL_S) - now)
+                self._changed, max(MIN_INTERVAL_S, min(since + max_wait_s, tic_sent_at + TIC_INTERVAL_S) - now)
             )
 
     def _check_session(self) -> None:
-        """A socket of a session that was lost looks well, and brings nothing, even when the session is open again."""
+        """Close a websocket of a lost session: it stays connected but brings nothing, even after the session is open
+        again."""
         if self._session_of_socket != self._session_losses:
             raise FeedClosed(SESSION_LOST)
 
     def _dispatch_message(self, data: bytes) -> None:
         message = _parse_message(data)
         if message is None:
-            return  # what makes no sense is passed over
+            return  # unreadable messages are skipped
         topic = message.get("topic")
         if topic == "system":
             self._on_system(message)
@@ -230,12 +233,12 @@ class UpstreamFeed:
             self._check_session()
             self._is_up = True
             self.opened_count += 1
-            self._changed.set()  # another deadline from now on
+            self._changed.set()  # the watchdog has another deadline from now on
             self._bus.publish(events.FeedUp(self._hub.counts["topics"]))
             self._hub.mark_fresh(self._frames.put_nowait, str(message["success"]))
 
     def _on_status(self, args: object) -> None:
-        """IBKR says something of the session: nobody else learns it so soon."""
+        """Close the websocket if IBKR reports a lost or competing session, and request a check."""
         if isinstance(args, dict) and (args.get("authenticated") is False or args.get("competing") is True):
             self._session.request_check()
             raise FeedClosed(SESSION_LOST)
@@ -243,12 +246,12 @@ class UpstreamFeed:
 
 def _parse_message(data: bytes) -> dict[str, Any] | None:
     try:
-        message = json.loads(data, parse_constant=lambda _: None)  # NaN is no JSON, and equals not even itself
+        message = json.loads(data, parse_constant=lambda _: None)  # NaN is not JSON, and does not equal itself
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 
 
 def _first_error(group: BaseExceptionGroup[E]) -> E:
-    found = group.exceptions[0]
-    return _first_error(found) if isinstance(found, BaseExceptionGroup) else found
+    first = group.exceptions[0]
+    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,8 +1,9 @@
-"""What IBKR is asked for: every topic somebody reads, once, with what all of its readers want.
+"""The subscriptions at IBKR: every topic is requested once, with the merged arguments of its subscribers.
 
-The first reader of a topic has IBKR asked, the last one who leaves has it told, after a moment's grace. Quotes are
-asked for again before IBKR forgets them, and everything is when the socket is a new one. How much IBKR sends at a time
-is limited; who wants more than that is refused.
+The first subscriber of a topic starts the request; 5 s after the last one has left, the topic is ended. Quotes are
+requested again before IBKR drops them, and everything is on a new websocket. How much IBKR sends at a time is limited;
+a
+subscription beyond that is refused.
 """
 
 from __future__ import annotations
@@ -29,37 +30,37 @@ from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
 from ibkr_bridge.streaming.views import is_covered
 
-UNUSED_GRACE_S = 5.0  # seconds for which IBKR goes on sending what nobody reads: pages are reloaded, programs restarted
-RENEW_AFTER_S = 540.0  # seconds; IBKR forgets quotes after fifteen minutes, and ten is what its users take for safe
+UNUSED_GRACE_S = 5.0  # seconds for which a topic without subscribers goes on: pages are reloaded, programs restarted
+RENEW_AFTER_S = 540.0  # seconds; IBKR drops quotes after fifteen minutes, and its users consider ten as safe
 MAX_BY_KIND: Mapping[TopicKind, int] = {
     TopicKind.QUOTES: MAX_MARKET_DATA_LINES,
     TopicKind.HISTORY: 5,  # IBKR's own limit
-    TopicKind.LADDER: 20,  # those below are ours: nobody has so many accounts, and a loop must end somewhere
+    TopicKind.LADDER: 20,  # from here on our own limits: no user has so many accounts, and a loop must hit a limit
     TopicKind.SUMMARY: 100,
     TopicKind.LEDGER: 100,
 }
 CHART_PREFIX = "smh+"
 QUARANTINE_S = 600.0  # seconds
 QUARANTINED_DETAIL = (
-    "the Gateway ends the stream whenever this is asked for; its answer is too long, as a chart of many candles is"
+    "the Gateway ends the stream whenever this is requested; the response is too long, such as a chart of many candles"
 )
 SendText = Callable[[str], None]
 
 
 class UpstreamSubscriptions:
-    """The topics IBKR is asked for."""
+    """The topics that are requested from IBKR."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._topics: dict[Topic, Subscription] = {}
         self._by_name: dict[str, Subscription] = {}
-        self._tell: SendText | None = None
+        self._send_text: SendText | None = None
         self._topic_snapshots: dict[Topic, TopicSnapshot] = {}
-        """What is known of orders and trades, also while nobody reads them."""
+        """The snapshots of orders and trades, also while they have no subscriber."""
         self._quarantined_until: dict[Topic, float] = {}
-        """Topics that end the socket, and until when they are not asked for, seconds of the clock."""
+        """Topics that end the feed, and until when they are not requested, in seconds of the clock."""
         self._pending_releases: dict[str, None] = {}
-        """Contracts whose lines are to be given back when something can be told again."""
+        """Contracts whose market data lines have to be released when the feed is open again."""
         self.line_usage = MarketDataLineUsage(self.release_market_data_line)
 
     def __repr__(self) -> str:
@@ -72,7 +73,7 @@ class UpstreamSubscriptions:
         return iter(list(self._topics.values()))
 
     def by_name(self, name: object) -> Subscription | None:
-        """The topic that IBKR's messages name so."""
+        """The topic with this name in IBKR's messages."""
         return self._by_name.get(name) if isinstance(name, str) else None
 
     def of_kind(self, kind: TopicKind) -> list[Subscription]:
@@ -80,7 +81,7 @@ class UpstreamSubscriptions:
         return [each for topic, each in self._topics.items() if topic.kind is kind]
 
     def matching(self, leave: Unsubscribe) -> list[Subscription]:
-        """The topics that one who wants no more means."""
+        """The topics that an unsubscribe command names."""
         return [each for each in self.of_kind(leave.kind) if leave.target in _unsubscribe_targets(leave.kind, each)]
 
     @property
@@ -88,21 +89,19 @@ class UpstreamSubscriptions:
         """The contracts whose quotes IBKR sends."""
         return frozenset(each.topic.conid for each in self.of_kind(TopicKind.QUOTES))
 
-    # -- room
+    # -- limits
 
     def check_capacity(self, wishes: Iterable[Subscribe]) -> None:
-        """See that there is room for all of them, so that none is opened where one has none.
+        """Check that all of them fit, so that none is opened if one does not.
 
         Raises:
-            LineLimit: there is not.
+            MarketDataLimit: they do not fit.
         """
-        told = [subscribe for subscribe in wishes if subscribe.topic.kind is TopicKind.QUOTES]
+        quotes = [subscribe for subscribe in wishes if subscribe.topic.kind is TopicKind.QUOTES]
         read = {each.topic for each in self.of_kind(TopicKind.QUOTES) if each.subscribers}
-        if len({subscribe.topic for subscribe in told} | read) > MAX_MARKET_DATA_LINES:
-            raise MarketDataLimit(
-                f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and {len(read)} are being read"
-            )
-        for subscribe in told:
+        if len({subscribe.topic for subscribe in quotes} | read) > MAX_MARKET_DATA_LINES:
+            raise MarketDataLimit(f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and {len(read)} are in use")
+        for subscribe in quotes:
             self._check_quarantine(subscribe.topic)
             self._check_fields(subscribe, None)
 
@@ -123,10 +122,10 @@ class UpstreamSubscriptions:
             else ()
         )
         if fields and len(fields) > MAX_FIELDS:
-            raise MarketDataLimit(f"IBKR sends {MAX_FIELDS} fields of a contract, all readers together")
+            raise MarketDataLimit(f"IBKR sends {MAX_FIELDS} fields of a contract, for all subscribers together")
 
     def free_market_data_lines(self, conids: Iterable[str]) -> None:
-        """End quotes that nobody reads any more where their lines are needed for these contracts."""
+        """End quotes without subscribers if their market data lines are needed for these contracts."""
         wanted = set(conids)
         idle = [
             each for each in self.of_kind(TopicKind.QUOTES) if not each.subscribers and each.topic.conid not in wanted
@@ -136,19 +135,19 @@ class UpstreamSubscriptions:
                 self._close(each)
 
     def get_or_create(self, subscribe: Subscribe, subscriber: Subscriber) -> Subscription:
-        """The topic of a wish, whether anybody has it already or not.
+        """Return the subscription of a topic, creating it if needed.
 
         Raises:
-            LineLimit: IBKR would not send it beside all that it sends already.
+            MarketDataLimit: IBKR would not send it beside what it sends already.
         """
         self._check_quarantine(subscribe.topic)
         self._check_fields(subscribe, subscriber)
-        found = self._topics.get(subscribe.topic)
-        if found is not None and self._replaces_chart(found, subscribe, subscriber):
-            self._close(found)
-            found = None
-        if found is not None:
-            return found
+        existing = self._topics.get(subscribe.topic)
+        if existing is not None and self._replaces_chart(existing, subscribe, subscriber):
+            self._close(existing)
+            existing = None
+        if existing is not None:
+            return existing
         self._check_capacity_for(subscribe.topic)
         opened = Subscription(subscribe.topic, self._topic_snapshots.get(subscribe.topic))
         if subscribe.topic.kind in REPLAYED_KINDS:
@@ -157,40 +156,40 @@ class UpstreamSubscriptions:
         self._topics[subscribe.topic] = self._by_name[subscribe.topic.name] = opened
         return opened
 
-    def _replaces_chart(self, there: Subscription, subscribe: Subscribe, subscriber: Subscriber) -> bool:
+    def _replaces_chart(self, existing: Subscription, subscribe: Subscribe, subscriber: Subscriber) -> bool:
         if subscribe.topic.kind is not TopicKind.HISTORY:
             return False
-        if any(each is not subscriber and other.args != subscribe.args for each, other in there.subscribers.items()):
+        if any(each is not subscriber and other.args != subscribe.args for each, other in existing.subscribers.items()):
             raise MarketDataLimit(
-                "another chart of this contract is being sent, and IBKR tells two by their contract alone"
+                "another chart of this contract is open, and IBKR identifies a chart by its contract only"
             )
-        return there.requested_args not in (None, subscribe.args)
+        return existing.requested_args not in (None, subscribe.args)
 
     def _check_capacity_for(self, topic: Topic) -> None:
-        most, there = MAX_BY_KIND.get(topic.kind), self.of_kind(topic.kind)
-        if most is not None and len(there) >= most:
-            idle = next((each for each in there if not each.subscribers), None)
+        max_count, existing = MAX_BY_KIND.get(topic.kind), self.of_kind(topic.kind)
+        if max_count is not None and len(existing) >= max_count:
+            idle = next((each for each in existing if not each.subscribers), None)
             if idle is None:
-                raise MarketDataLimit(f"IBKR sends {most} of these at a time, and as many are being read")
+                raise MarketDataLimit(f"IBKR sends {max_count} of these at a time, and as many are in use")
             self._close(idle)
         if topic.kind is TopicKind.QUOTES:
             self.line_usage.reserve_for_streams(self.streamed_conids | {topic.conid})
 
-    # -- asking
+    # -- requests
 
     def ensure(self, subscription: Subscription) -> None:
-        """Ask for a topic, unless what was asked for brings all that is wanted, or it is under suspicion."""
+        """Request a topic, unless the last request covers all that is needed, or it is suspected."""
         if subscription.suspicion:
             return
         wanted = subscription.merged_args(anew=False)
         if subscription.requested_args is None or not is_covered(subscription.requested_args, wanted):
             self._subscribe(subscription)
 
-    def on_socket_open(self, tell: SendText) -> None:
-        """A new socket stands, which knows of nothing."""
-        self._tell = tell
-        owed, self._pending_releases = self._pending_releases, {}
-        for conid in owed:
+    def on_socket_open(self, send_text: SendText) -> None:
+        """A new websocket is connected: request everything again."""
+        self._send_text = send_text
+        pending, self._pending_releases = self._pending_releases, {}
+        for conid in pending:
             self.release_market_data_line(conid)
         for subscription in self:
             subscription.topic_snapshot.mark_stale()
@@ -201,23 +200,23 @@ class UpstreamSubscriptions:
                 self._subscribe(subscription)
 
     def on_socket_closed(self, *, was_cut: bool) -> None:
-        """Nothing can be asked for; where the socket was cut, what it was just asked for may have been the reason."""
-        is_end, self._tell = self._tell is not None, None
+        """The websocket has ended; if it was cut, a topic that was just requested may be the reason."""
+        is_end, self._send_text = self._send_text is not None, None
         if is_end and was_cut:
             quarantine.suspect_recent(self, self._clock.now())
 
     def reset_session(self) -> None:
-        """Another session has no lines."""
+        """A new session has no market data lines."""
         self.line_usage.reset_session()
         self._pending_releases.clear()
         for subscription in self:
             subscription.holds_market_data_line = False
 
     def housekeep(self) -> list[Subscription]:
-        """Renew what IBKR would forget, end what nobody has wanted for a while, try what is under suspicion.
+        """Renew quotes that IBKR would drop, end topics without subscribers, and retry suspected ones.
 
         Returns:
-            Topics that end the socket each time: their readers have to be told.
+            Topics that end the feed each time: their subscribers have to be told.
         """
         now = self._clock.now()
         for subscription in self:
@@ -225,31 +224,32 @@ class UpstreamSubscriptions:
                 self._close(subscription)
             elif _is_due(subscription, now):
                 self._subscribe(subscription, anew=True)
-        if self._tell is not None and (suspect := quarantine.next_to_retry(self, now)) is not None:
+        if self._send_text is not None and (suspect := quarantine.next_to_retry(self, now)) is not None:
             self._subscribe(suspect)
         return quarantine.quarantined(self)
 
     def release_market_data_line(self, conid: str) -> None:
-        """Give a line back that only calls opened; later, where nothing can be told now."""
+        """Release a market data line that only calls opened; if the feed is closed, when it is open again."""
         topic = Topic(TopicKind.QUOTES, conid)
-        if self._tell is None:
+        if self._send_text is None:
             self._pending_releases[conid] = None
         elif topic.conid not in self.streamed_conids:
-            self._tell(unsubscribe_text(topic))
+            self._send_text(unsubscribe_text(topic))
 
     def end_unknown_chart(self, message: Mapping[str, object]) -> None:
-        """A chart that nobody has any more, and whose id is known only now."""
+        """End a chart without subscribers whose id was not known until now."""
         topic, server = message.get("topic"), message.get("serverId")
         if (
             isinstance(topic, str)
             and topic.startswith(CHART_PREFIX)
             and isinstance(server, str)
-            and self._tell is not None
+            and self._send_text is not None
         ):
-            self._tell(unsubscribe_text(Topic(TopicKind.HISTORY, topic.removeprefix(CHART_PREFIX)), server))
+            self._send_text(unsubscribe_text(Topic(TopicKind.HISTORY, topic.removeprefix(CHART_PREFIX)), server))
 
     def on_refusal(self, subscription: Subscription) -> None:
-        """A topic that is not sent: a chart takes none of its five places; what ends the socket is asked no more."""
+        """Close a refused topic: a chart frees its place among the five, and a topic that ends the feed is
+        quarantined."""
         if subscription.suspicion:
             self._quarantined_until[subscription.topic] = self._clock.now() + QUARANTINE_S
         if subscription.suspicion or (subscription.topic.kind is TopicKind.HISTORY and not subscription.chart_id):
@@ -257,13 +257,13 @@ class UpstreamSubscriptions:
             self._close(subscription)
 
     def _subscribe(self, subscription: Subscription, *, anew: bool = False) -> None:
-        if self._tell is None or not subscription.subscribers:
+        if self._send_text is None or not subscription.subscribers:
             return
         subscription.requested_args, subscription.requested_at = subscription.merged_args(anew=anew), self._clock.now()
         subscription.is_answered, subscription.holds_market_data_line = False, True
         if fields := subscription.requested_args.get("fields") if subscription.topic.kind is TopicKind.QUOTES else None:
             subscription.topic_snapshot.set_fields(fields)
-        self._tell(subscribe_text(subscription.topic, subscription.requested_args))
+        self._send_text(subscribe_text(subscription.topic, subscription.requested_args))
 
     def _close(self, subscription: Subscription) -> None:
         topic = subscription.topic
@@ -271,19 +271,20 @@ class UpstreamSubscriptions:
         if (
             topic.kind is TopicKind.QUOTES
             and subscription.holds_market_data_line
-            and (self._tell is None or subscription.requested_args is None)
+            and (self._send_text is None or subscription.requested_args is None)
         ):
             self.release_market_data_line(topic.target)
             return
         if subscription.requested_args is None or (topic.kind is TopicKind.HISTORY and not subscription.chart_id):
-            return  # IBKR knows nothing of it, or the id is yet to come
-        if self._tell is not None:
-            self._tell(unsubscribe_text(topic, subscription.chart_id))
+            return  # it was not requested, or its id is not known yet
+        if self._send_text is not None:
+            self._send_text(unsubscribe_text(topic, subscription.chart_id))
         for other in self._topics_ended_with(topic):
             self._subscribe(other)
 
     def _topics_ended_with(self, topic: Topic) -> list[Subscription]:
-        """What IBKR may have ended together with a topic: all ladders of an account, a contract's other exchanges."""
+        """Topics that IBKR may have ended together with this one: all ladders of an account, a contract's other
+        exchanges."""
         if topic.kind is TopicKind.LADDER:
             return self.matching(Unsubscribe(TopicKind.LADDER, topic.account))
         return [
@@ -294,13 +295,13 @@ class UpstreamSubscriptions:
 
 
 def _is_due(subscription: Subscription, now: float) -> bool:
-    """Whether IBKR will soon forget it."""
+    """Whether IBKR will soon drop it."""
     is_asked = subscription.topic.kind is TopicKind.QUOTES and subscription.requested_args is not None
     return is_asked and now - subscription.requested_at >= RENEW_AFTER_S
 
 
 def _unsubscribe_targets(kind: TopicKind, subscription: Subscription) -> Iterable[str]:
-    """What the target of a leave of this kind may be for a topic."""
+    """The targets of an unsubscribe command that mean this topic."""
     topic = subscription.topic
     if kind is TopicKind.HISTORY:
         return subscription.chart_ids

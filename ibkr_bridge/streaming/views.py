@@ -1,7 +1,7 @@
-"""What of a message is for whom. Pure.
+"""Views: the part of a message that a subscriber gets. Pure.
 
-Everybody reads the same upstream subscription, whose arguments join the wishes of all; so each gets the part that was
-asked for and nothing else. Readers that asked for the same share one `View`, for which a message is written once.
+All subscribers of a topic share one subscription at IBKR with merged arguments, so each gets only the part that it
+requested. Subscribers with the same request share one `View`, for which a message is encoded once.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from ibkr_bridge.streaming.protocol import Args, Subscribe, TopicKind, trade_day
 
 Message = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000
-MINUTE_MS = 60 * 1000  # readers who came within a minute of each other share what they want of trades
+MINUTE_MS = 60 * 1000  # subscribers that came within the same minute share a view of trades
 
-MAX_SECONDS_VALUE = 1e11  # a time below this is one in seconds, whatever its name says
+MAX_SECONDS_VALUE = 1e11  # a time below this is in seconds, whatever its name says
 
 ALWAYS_INCLUDED = frozenset({"topic", "conid", "conidEx", "_updated", "_age", "server_id", "6119", "6509"})
-"""Members that every message about a quote has, whatever was asked for."""
+"""Members that every message about a quote has, whatever was requested."""
 ROW_HEADER = frozenset({"key", "timestamp", "acctCode", "secondKey"})
 """Members that every row of a summary or ledger has."""
-ORDERED_BY = frozenset({"sort_by_time"})  # among the filters of orders, and no state
+ORDERED_BY = frozenset({"sort_by_time"})  # among the filters of orders, but not a state
 
 
 @dataclass(frozen=True)
 class View:
-    """What a reader wants of a topic; what is empty stands for everything."""
+    """The part of a topic that a subscriber requested; an empty field means everything."""
 
     names: frozenset[str] = frozenset()
     """Fields of quotes, keys of a summary or ledger, states of orders."""
     members: frozenset[str] = frozenset()
-    """Of the rows of a summary or ledger."""
+    """Members of the rows of a summary or ledger."""
     since_ms: int = 0
-    """Trades that were made before are not wanted, milliseconds since 1970."""
+    """Earlier trades are left out; milliseconds since 1970."""
 
 
 FULL_VIEW = View()
 
 
 def view_of(subscribe: Subscribe, now_ms: int) -> View:
-    """What somebody is to get who wishes for a topic now."""
-    made = VIEWS.get(subscribe.topic.kind)
-    return made(subscribe.args, now_ms) if made is not None else FULL_VIEW
+    """The view of a subscription that begins now."""
+    make_view = VIEWS.get(subscribe.topic.kind)
+    return make_view(subscribe.args, now_ms) if make_view is not None else FULL_VIEW
 
 
 def _names_of(args: Args, name: str) -> frozenset[str]:
@@ -51,7 +51,8 @@ def _names_of(args: Args, name: str) -> frozenset[str]:
 
 
 def _trades_view(args: Args, now_ms: int) -> View:
-    """Back to a moment, and a minute more: IBKR's clock may be behind ours, and a trade too many beats one too few."""
+    """Trades since a time, minus one minute: IBKR's clock may be behind ours, and an extra trade is better than a
+    missing one."""
     back = 0 if args.get("realtimeUpdatesOnly") is True else trade_days(args) * DAY_MS
     return View(since_ms=(now_ms - back) // MINUTE_MS * MINUTE_MS - MINUTE_MS)
 
@@ -70,7 +71,7 @@ VIEWS: Mapping[TopicKind, Callable[[Args, int], View]] = {
 
 
 def project(kind: TopicKind, view: View, message: Message) -> Message | None:
-    """The part of a message for a view; None where nothing of it is."""
+    """The part of a message for a view; None if there is none."""
     if view == FULL_VIEW or kind not in PROJECTIONS:
         return message
     return PROJECTIONS[kind](view, message)
@@ -94,7 +95,7 @@ def _project_keyed(view: View, message: Message) -> Message | None:
 
 
 def _project_orders(view: View, message: Message) -> Message | None:
-    """By state; IBKR's own filters are never sent on, as they silence its stream."""
+    """Filter by state; IBKR's own filters are never sent to it, as they stop its stream."""
     return _filter_rows(
         message, "args", lambda row: isinstance(row, dict) and _normalise_state(row.get("status")) in view.names
     )
@@ -111,7 +112,7 @@ def _project_trades(view: View, message: Message) -> Message | None:
 
 
 def _filter_rows(message: Message, places: str, wanted: Callable[[object], bool]) -> Message | None:
-    """A message with those of its rows that are wanted; as it is where it has none by nature."""
+    """A message with the requested rows only; unchanged if it has no rows."""
     rows = message.get(places)
     if not isinstance(rows, list) or not rows:
         return message
@@ -132,12 +133,12 @@ PROJECTIONS: Mapping[TopicKind, Callable[[View, Message], Message | None]] = {
 }
 
 
-def is_covered(asked: Args, wanted: Args) -> bool:
-    """Whether what IBKR was asked for already brings what is wanted."""
-    return set(asked) == set(wanted) and all(_covers(asked[name], wanted[name]) for name in wanted)
+def is_covered(requested: Args, wanted: Args) -> bool:
+    """Whether the arguments of the last request cover what is needed."""
+    return set(requested) == set(wanted) and all(_covers(requested[name], wanted[name]) for name in wanted)
 
 
-def _covers(asked: object, wanted: object) -> bool:
-    if isinstance(asked, list) and isinstance(wanted, list):
-        return all(name in asked for name in wanted) and bool(wanted) == bool(asked)
-    return asked == wanted
+def _covers(requested: object, wanted: object) -> bool:
+    if isinstance(requested, list) and isinstance(wanted, list):
+        return all(name in requested for name in wanted) and bool(wanted) == bool(requested)
+    return requested == wanted
