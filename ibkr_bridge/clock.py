@@ -1,7 +1,7 @@
-"""Time, as everybody here is told it.
+"""The clock.
 
-Rules never look at a clock: they are given `now`. Loops get a `Clock`, so that a test can move time by hand
-and a simulator can run it fast. Intervals are monotonic seconds; `utc()` is for what people read.
+Rules read no clock: the time is passed in as `now`. Loops get a `Clock`, so that a test can move time by hand and a
+simulator can run it fast. Intervals are monotonic seconds; `utc()` is for times that people read.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """The three things a loop may ask of time."""
+    """The three methods that loops use."""
 
     def now(self) -> float:
         """Monotonic seconds; only differences mean anything."""
         ...
 
     def utc(self) -> datetime:
-        """The wall's time, aware and in UTC."""
+        """The wall-clock time, aware and in UTC."""
         ...
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Sleep for `seconds`, or until `event` is set; say whether it was."""
+        """Sleep for `seconds`, or until `event` is set. Returns whether it was set."""
         ...
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The time of this machine."""
 
     def now(self) -> float:
         """See `Clock.now`."""

@@ -1,4 +1,4 @@
-"""The assembly: every part of the bridge built once, in one readable order, and its life from start to end."""
+"""The daemon: it builds every part of the bridge once, starts it, and stops it in order."""
 
 from __future__ import annotations
 
@@ -45,20 +45,21 @@ from ibkr_bridge.state_file import check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
 STATE_DIR_HINT = (
-    "orders are refused, cookies and a pause are not kept; make the state directory one that this user can write"
+    "Orders are refused, and cookies and the trading pause are not saved. "
+    "Make the state directory writable for this user."
 )
 
 
 class Bridge:
-    """One daemon, from the socket it binds to its last word.
+    """One daemon, from binding its socket to the end of the process.
 
     Args:
-        settings: what it was told.
-        bus: where facts are announced; listen before `start`.
-        scrubber: learns every secret that is met.
-        clock: time, for the keeper and whoever waits.
-        env: where systemd says what it wants and gives.
-        manners: how politely IBKR is asked; the usual way where left out.
+        settings: the settings.
+        bus: publishes the events; subscribe before `start`.
+        redactor: gets every secret.
+        clock: the time, for the keeper and for all waits.
+        env: the environment variables through which systemd passes its socket and watchdog.
+        options: limits and schedules for tests and benchmarks; the usual ones if left out.
     """
 
     def __init__(
@@ -90,37 +91,37 @@ class Bridge:
 
     @property
     def profile(self) -> Profile:
-        """The usual line; there is one once the bridge has started."""
+        """The main profile; it exists once the bridge has started."""
         if self._profile is None:
             raise RuntimeError("the bridge has not been started")
         return self._profile
 
     @property
     def service_status(self) -> ServiceStatus:
-        """What systemd is told; from the moment that the bridge starts."""
+        """The status for systemd; it exists once the bridge has started."""
         if self._service is None:
             raise RuntimeError("the bridge has not been started")
         return self._service
 
     @property
     def url(self) -> str:
-        """Where it listens, with the port it really got."""
+        """The address at which it listens, with the actual port."""
         host, port = self._server.sockets[0].getsockname()[:2] if self._server else ("", 0)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def start(self) -> None:
-        """Bind, build, listen.
+        """Bind the socket, build all parts, and accept connections.
 
         Raises:
-            OSError: the port is taken, or a file of the settings cannot be used.
+            OSError: the port is in use, or a file of the settings cannot be read.
         """
         self._register_secrets(self.settings)
-        taken, self._has_inherited_socket = listening_socket(self.settings, self._env)
+        listening, self._has_inherited_socket = listening_socket(self.settings, self._env)
         try:
             await self._build()
-            await self._listen(taken)
+            await self._listen(listening)
         except BaseException:
-            taken.close()
+            listening.close()
             raise
         self._announce_started()
 
@@ -146,13 +147,13 @@ class Bridge:
         add_routes(app.router)
         return app
 
-    async def _listen(self, taken: socket.socket) -> None:
+    async def _listen(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         server = self._runner.server if self._runner else None
         if server is None:
             raise RuntimeError("the application has not been set up")
         connection = functools.partial(ClientConnection, server, self._connection_limiter, loop)
-        self._server = await loop.create_server(connection, sock=taken, backlog=512)
+        self._server = await loop.create_server(connection, sock=listening, backlog=512)
 
     def _announce_started(self) -> None:
         settings = self.settings
@@ -165,10 +166,10 @@ class Bridge:
         self.bus.subscribe(self.service_status.on_event)
 
     def reload(self, read: Callable[[], Settings]) -> Settings | None:
-        """Read the settings again and take up the keys, without anybody noticing. Returns what was read.
+        """Read the settings again and replace the keys; requests are not interrupted. Returns the new settings.
 
         Args:
-            read: reads them; what it refuses leaves everything as it was, and the log says what is wrong.
+            read: reads the settings; if it raises, nothing changes, and the log says what is wrong.
         """
         with self.service_status.reloading():
             try:
@@ -194,13 +195,13 @@ class Bridge:
             self.bus.publish(events.StateUnavailable("the state directory", reason, STATE_DIR_HINT))
 
     async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
-        """What an earlier run kept is taken up; at the end it is kept again."""
+        """Load the state of an earlier run; at the end save it again."""
         await self.profile.load()
         yield
         await self.profile.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
-        """Run the long-lived loops while the app lives; one that ends stops us all."""
+        """Run the long-lived loops while the application runs; if one ends, the daemon stops."""
         loops = self.profile.loops()
         supervisor = asyncio.create_task(
             run_until_first_ends(*loops, self.loop_monitor.run_loop, self.service_status.watchdog_loop),
@@ -224,14 +225,15 @@ class Bridge:
         self.stop.set()
 
     async def finish(self) -> int:
-        """Let nobody new in, wait for those inside, close everything. Returns how many could not be waited for."""
+        """Stop accepting requests, wait for those in progress, and close everything. Returns how many were not
+        finished."""
         self.bus.publish(events.BridgeStopping(self.drain.in_flight, self.drain.orders_in_flight))
         self.service_status.notify_stopping()
         self.drain.begin(handover=self._has_inherited_socket)
         if self._has_inherited_socket and self._server is not None:
-            self._server.close()  # who comes now waits in systemd's socket for our successor
-        self.profile.streaming.hub.close_all("shutting_down")  # else they would be waited for
-        self.profile.keeper.request_check()  # a look wakes those who wait for the session, so that they hear it
+            self._server.close()  # new connections queue in systemd's socket until the next process accepts them
+        self.profile.streaming.hub.close_all("shutting_down")  # else the drain would wait for them
+        self.profile.keeper.request_check()  # a check wakes the calls that wait for the session, so that they end
         await self.drain.wait_finished()
         if self._server is not None:
             self._server.close()
@@ -244,7 +246,7 @@ class Bridge:
 
 
 def add_routes(router: web.UrlDispatcher) -> None:
-    """Route what is our own to its handler, and everything else to the pass-through."""
+    """Add the bridge's own routes, and the pass-through for everything else."""
     for route in ROUTES:
         for method, path in itertools.product(route.methods, route.spellings):
             router.add_route(method, path, route.handler, expect_handler=defer_100_continue)
@@ -252,4 +254,4 @@ def add_routes(router: web.UrlDispatcher) -> None:
 
 
 async def defer_100_continue(_: web.Request) -> None:
-    """`Expect: 100-continue` is answered when the body is wanted, not before the key was seen."""
+    """Answers `Expect: 100-continue` when the body is read, not before the key has been checked."""

@@ -1,4 +1,4 @@
-"""Everything a caller can be told instead of the Gateway's own answer.
+"""The errors that a caller can get instead of IBKR's response.
 
     BridgeError
     ├── AccessDenied            invalid_key · insufficient_scope ·
@@ -10,7 +10,7 @@
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
     ├── Conflict                order_in_progress · duplicate_order ·
-    │                           idempotency_mismatch · reply_not_found          another order is in the way
+    │                           idempotency_mismatch · reply_not_found          another order blocks this one
     ├── TemporarilyUnavailable  rate_limited · penalty_box · busy ·
     │                           session_unavailable · maintenance ·
     │                           shutting_down · journal_unavailable ·
@@ -18,11 +18,11 @@
     ├── GatewayError            gateway_unreachable · gateway_timeout ·
     │                           gateway_protocol_error · gateway_forbidden ·
     │                           upstream_refused · order_unknown ·
-    │                           order_not_placed                                the other side
-    └── Internal                internal                                        our own bug
+    │                           order_not_placed                                the Gateway or IBKR
+    └── Internal                internal                                        a bug of the bridge
 
-Packages raise these; `server/problem_details.py` alone turns them into HTTP. A message says what happened, a hint what
-to do; neither ever repeats what the caller sent, so neither can carry a key, a cookie or an account number.
+Packages raise these; only `server/problem_details.py` turns them into HTTP. A message says what happened, a hint says
+what to do. Neither repeats what the caller sent, so neither can contain a key, a cookie or an account number.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from typing import ClassVar
 
 
 class BridgeError(Exception):
-    """Something the caller should be told. The message is for people.
+    """An error for the caller. The message is for people.
 
     Args:
         detail: what happened, one sentence.
-        hint: what to do about it; the class's own where left out.
-        retry_after: seconds after which asking again makes sense; None where waiting does not help.
+        hint: what to do about it; that of the class if left out.
+        retry_after: seconds after which the call may be repeated; None if waiting does not help.
     """
 
     status: ClassVar[int] = 500
@@ -45,7 +45,7 @@ class BridgeError(Exception):
     hint: str = ""
     headers: ClassVar[dict[str, str]] = {}
     request_id: str | None = None
-    """Of the call it was first told to, where it is told again."""
+    """The id of the request that got it first, if it is a replay."""
 
     def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
@@ -66,13 +66,14 @@ class BridgeError(Exception):
 
 
 class AccessDenied(BridgeError):
-    """The caller may not come in, or not this far."""
+    """The caller has no access, or not to this route."""
 
     status = 403
 
 
 class InvalidKey(AccessDenied):
-    """No key, a wrong one, two that differ, a token that is over: one answer for all, so guessing teaches nothing."""
+    """No key, a wrong key, two keys that differ, or an expired token: one response for all, so that guessing reveals
+    nothing."""
 
     status, code = 401, "invalid_key"
     hint = "send the header X-Bridge-Key with the value of IBKR_BRIDGE_KEY"
@@ -80,7 +81,7 @@ class InvalidKey(AccessDenied):
 
 
 class InsufficientScope(AccessDenied):
-    """The key, or the token, is good for reading only."""
+    """The key or the token may only read."""
 
     code = "insufficient_scope"
     hint = "use the full key (IBKR_BRIDGE_KEY) for this call"
@@ -94,14 +95,14 @@ class HostNotAllowed(AccessDenied):
 
 
 class OriginNotAllowed(AccessDenied):
-    """A web page of another origin is asking."""
+    """The request comes from a web page of another origin."""
 
     code = "origin_not_allowed"
-    hint = "call the bridge from your server; a page may open /ws alone, with a token of POST /auth/token"
+    hint = "call the bridge from your server; a page may open only /ws, with a token of POST /auth/token"
 
 
 class InvalidRequest(BridgeError):
-    """The request itself cannot be taken."""
+    """The request itself is invalid."""
 
     status = 400
 
@@ -114,14 +115,14 @@ class BadPath(InvalidRequest):
 
 
 class BadRequest(InvalidRequest):
-    """The request is well-formed HTTP, but not something that can be sent on."""
+    """The request is well-formed HTTP, but the bridge cannot send it on."""
 
     code = "bad_request"
     hint = "correct the request as the detail says"
 
 
 class NotBridged(InvalidRequest):
-    """The path leads nowhere the bridge goes."""
+    """The bridge does not serve this path."""
 
     status, code = 404, "not_bridged"
     hint = "only /iserver, /portfolio and /marketdata are bridged; IBKR_BRIDGE_EXTRA_PREFIXES opens more"
@@ -141,8 +142,8 @@ class MethodNotAllowed(InvalidRequest):
     hint = "use GET, POST, PUT or DELETE as IBKR's reference says for this path"
 
     def __init__(self, detail: str, allowed: str) -> None:
-        super().__init__(detail, hint=f"this path takes {allowed}")
-        self.headers = {"Allow": allowed}  # type: ignore[misc]  # each path has its own
+        super().__init__(detail, hint=f"this path accepts {allowed}")
+        self.headers = {"Allow": allowed}  # type: ignore[misc]  # each path has its own methods
 
 
 class PayloadTooLarge(InvalidRequest):
@@ -153,14 +154,14 @@ class PayloadTooLarge(InvalidRequest):
 
 
 class UriTooLong(InvalidRequest):
-    """The Gateway takes request lines of 4096 bytes; ours must fit with the prefix it needs."""
+    """The Gateway accepts request lines of 4096 bytes, and the bridge needs some of them for a prefix."""
 
     status, code = 414, "uri_too_long"
-    hint = "ask for fewer conids or fields at a time: path and query may have 4000 bytes"
+    hint = "request fewer conids or fields at a time: path and query may have 4000 bytes"
 
 
 class Refused(BridgeError):
-    """A rule of the guard said no. Nothing was sent."""
+    """A rule refused the call. Nothing was sent."""
 
     status = 403
 
@@ -197,34 +198,34 @@ class TradingPaused(Refused):
     """Somebody stopped trading by hand."""
 
     code = "trading_paused"
-    hint = "POST /gateway/resume with the full key lets new orders through again"
+    hint = "POST /gateway/resume with the full key allows new orders again"
 
 
 class ConfirmationRequired(Refused):
-    """It reaches further than one order, and its caller has not said that this is meant."""
+    """The call affects more than one order, and its caller has not confirmed that this is intended."""
 
     code = "confirmation_required"
     hint = "send the header X-Bridge-Confirm: cancel-all to cancel every open order of the account"
 
 
 class Conflict(BridgeError):
-    """Another order is in the way of this one. Nothing was sent."""
+    """Another order blocks this one. Nothing was sent."""
 
     status = 409
 
 
 class OrderInProgress(Conflict):
-    """An order that has to be through first is not: it is being sent, asks a question, or is being looked for."""
+    """Another order must be finished first: it is being sent, has an open question, or is being searched for."""
 
     code = "order_in_progress"
-    hint = "GET /orders shows the order in the way; ask again when it is through"
+    hint = "GET /orders shows the other order; repeat the call when that order is finished"
 
 
 class DuplicateOrder(Conflict):
-    """An order of this cOID was placed with another content within 24 hours."""
+    """An order with this cOID and other content was placed within 24 hours."""
 
     code = "duplicate_order"
-    hint = "give each order a cOID of its own, or none; GET /orders shows the one that has it"
+    hint = "use a new cOID for each order, or none; GET /orders shows the order that has this one"
 
 
 class IdempotencyMismatch(Conflict):
@@ -235,10 +236,10 @@ class IdempotencyMismatch(Conflict):
 
 
 class ReplyNotFound(Conflict):
-    """No question with this id is open: the bridge never handed it out, or it is over."""
+    """No question with this id is open: the bridge never passed it on, or it has ended."""
 
     status, code = 404, "reply_not_found"
-    hint = "GET /orders shows what became of the order; place it again if it is not placed"
+    hint = "GET /orders shows the state of the order; place it again if it is not placed"
 
 
 class TemporarilyUnavailable(BridgeError):
@@ -248,24 +249,24 @@ class TemporarilyUnavailable(BridgeError):
 
 
 class RateLimited(TemporarilyUnavailable):
-    """IBKR's limits make this call wait longer than its caller would, or IBKR said that it was asked too often."""
+    """IBKR's limits make this call wait longer than its caller allows, or IBKR answered that it had too many calls."""
 
     status, code = 429, "rate_limited"
-    hint = "ask less often; Retry-After says how long to wait"
+    hint = "send this call less often; Retry-After says how long to wait"
 
 
 class InPenaltyBox(TemporarilyUnavailable):
-    """IBKR put this address into its penalty box; whatever is asked now makes it longer."""
+    """IBKR has put this address into its penalty box. Every further call makes the penalty longer."""
 
     status, code = 429, "penalty_box"
-    hint = "wait for its end, which /gateway/status counts down; cancels are still tried"
+    hint = "wait until the penalty ends (GET /gateway/status shows the seconds left); cancels are still sent"
 
 
 class Busy(TemporarilyUnavailable):
-    """Too many calls are waiting for the Gateway's few slots."""
+    """Too many calls are waiting for the few slots of the Gateway."""
 
     code = "busy"
-    hint = "send fewer calls at once; X-Bridge-Wait lets a call wait longer for its turn"
+    hint = "send fewer calls at once; X-Bridge-Wait lets a call wait longer for a slot"
 
 
 class SessionUnavailable(TemporarilyUnavailable):
@@ -279,32 +280,32 @@ class Maintenance(TemporarilyUnavailable):
     """IBKR is in a known maintenance window."""
 
     code = "maintenance"
-    hint = "wait for the window's end; the bridge goes on by itself"
+    hint = "wait until the maintenance window ends; the bridge then continues by itself"
 
 
 class ShuttingDown(TemporarilyUnavailable):
-    """The bridge is draining before it ends."""
+    """The bridge is finishing its work before it ends."""
 
     code = "shutting_down"
-    hint = "ask again in a few seconds, when the bridge is back"
+    hint = "repeat the call in a few seconds, when the bridge is back"
 
 
 class JournalUnavailable(TemporarilyUnavailable):
-    """The journal of orders cannot be written, so no order may leave; reads go on."""
+    """The journal of orders cannot be written, so no order may be sent. Reads still work."""
 
     code = "journal_unavailable"
     hint = "make the state directory writable and see that its disk is not full; the log says what is wrong"
 
 
 class MarketDataLimit(TemporarilyUnavailable):
-    """IBKR sends so many streams at a time, and as many are being read."""
+    """IBKR limits the number of streams at a time, and all of them are in use."""
 
     status, code = 429, "market_data_limit"
-    hint = "read fewer contracts at a time; GET /gateway/status shows how many are being read"
+    hint = "stream fewer contracts at a time; GET /gateway/status shows how many are in use"
 
 
 class GatewayError(BridgeError):
-    """The Gateway, or IBKR behind it, did not do its part."""
+    """The Gateway, or IBKR behind it, failed."""
 
     status = 502
 
@@ -317,21 +318,21 @@ class GatewayUnreachable(GatewayError):
 
 
 class GatewayTimeout(GatewayError):
-    """The Gateway took the call and did not answer in time."""
+    """The Gateway received the call and did not answer in time."""
 
     status, code = 504, "gateway_timeout"
-    hint = "the Gateway never answers while IBKR is down or its five slots are stuck; restart it if this goes on"
+    hint = "the Gateway does not answer while IBKR is down or its five slots are stuck; restart it if this continues"
 
 
 class GatewayProtocolError(GatewayError):
-    """The Gateway broke off, or answered something that is not HTTP."""
+    """The Gateway closed the connection, or its response is not HTTP."""
 
     code = "gateway_protocol_error"
-    hint = "look at the Gateway's own log; it may be restarting"
+    hint = "check the Gateway's own log; it may be restarting"
 
 
 class GatewayForbidden(GatewayError):
-    """The Gateway's address rules shut the bridge out."""
+    """The Gateway's address rules exclude the bridge."""
 
     status, code = 503, "gateway_forbidden"
     hint = "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart the Gateway"
@@ -345,29 +346,29 @@ class UpstreamRefused(GatewayError):
 
 
 class OrderUnknown(GatewayError):
-    """The call went out and no answer came: what it asked for may have happened."""
+    """The call was sent and no response came: what it requested may have happened."""
 
     code = "order_unknown"
     hint = (
-        "do not send it again: the bridge looks for it; GET /orders/{id} tells what it finds, X-Bridge-Order is the id"
+        "do not send it again: the bridge searches for it; GET /orders/{id} shows the result, X-Bridge-Order has the id"
     )
 
 
 class OrderNotPlaced(GatewayError):
-    """The order was sent, its answer lost, and then looked for in vain: it does not exist at IBKR."""
+    """The order was sent, its response was lost, and a search showed that it does not exist at IBKR."""
 
     code = "order_not_placed"
-    hint = "it may be sent again, as a new order with an identity of its own"
+    hint = "it may be sent again, as a new order with a new cOID or Idempotency-Key"
 
 
 class Internal(BridgeError):
-    """Our own bug; the details stand in the log under the request's id."""
+    """A bug of the bridge; the details are in the log under the request's id."""
 
-    hint = "look for the request id in the bridge's log"
+    hint = "search the bridge's log for the request id"
 
 
 def error_classes(root: type[BridgeError] = BridgeError) -> Iterator[type[BridgeError]]:
-    """Every error a caller can meet, leaf by leaf."""
+    """Every error class that a caller can get: the leaves of the tree."""
     children = root.__subclasses__()
     if not children:
         yield root

@@ -1,4 +1,4 @@
-"""The facts rooms announce, and the bus that carries them.
+"""The events that the packages publish, and the bus that carries them.
 
 A fact is a frozen record of something that has happened; its fields are keys of the log line it becomes. Rooms
 announce and go on: whoever listens (`observe`) must neither wait nor fail. No fact has a field for a key, a cookie,
@@ -44,7 +44,7 @@ class BridgeStarted(Event):
 
 @dataclass(frozen=True)
 class BridgeStopping(Event):
-    """A signal came; what is in flight is finished first."""
+    """A signal came; requests in progress are finished first."""
 
     event = "bridge.stopping"
     in_flight: int
@@ -61,7 +61,7 @@ class BridgeStopped(Event):
 
 @dataclass(frozen=True)
 class BridgeReloaded(Event):
-    """Keys and log level were read again."""
+    """Keys and log level were reloaded."""
 
     event = "bridge.reloaded"
     keys: str
@@ -70,7 +70,7 @@ class BridgeReloaded(Event):
 
 @dataclass(frozen=True)
 class ReloadRefused(Event):
-    """What was read again cannot be used; everything stays as it was."""
+    """The reloaded settings are invalid; nothing changes."""
 
     event = "bridge.reload_refused"
     level = "error"
@@ -79,7 +79,7 @@ class ReloadRefused(Event):
 
 @dataclass(frozen=True)
 class LoopDied(Event):
-    """A loop that must run for ever ended; the daemon ends with it."""
+    """A supervised loop ended; the daemon stops."""
 
     event = "bridge.loop_died"
     level = "critical"
@@ -102,7 +102,7 @@ class ListenerFailed(ProfileEvent):
 
 @dataclass(frozen=True)
 class RequestServed(Event):
-    """One request, one line."""
+    """One request, one line in the log."""
 
     event = "request"
     request_id: str
@@ -117,7 +117,7 @@ class RequestServed(Event):
 
 @dataclass(frozen=True)
 class RequestFailed(Event):
-    """Our own bug, with the places it passed through."""
+    """A bug of the bridge, with the places that the exception passed through."""
 
     event = "request.failed"
     level = "error"
@@ -128,7 +128,7 @@ class RequestFailed(Event):
 
 @dataclass(frozen=True)
 class RequestMalformed(Event):
-    """Bytes that are not HTTP. They are not repeated: a key may stand among them."""
+    """Bytes that are not HTTP. They are not repeated, as they may contain a key."""
 
     event = "request.malformed"
     problem: str
@@ -136,7 +136,7 @@ class RequestMalformed(Event):
 
 @dataclass(frozen=True)
 class TokenIssued(Event):
-    """A key asked for a token. `token` is its name (the claim `jti`), which opens nothing."""
+    """A token was issued for a key. `token` is its id (the claim `jti`), which gives no access."""
 
     event = "token.issued"
     request_id: str
@@ -148,7 +148,7 @@ class TokenIssued(Event):
 
 @dataclass(frozen=True)
 class ConnectionLimitReached(Event):
-    """More connections than the door holds; the oldest idle one made room."""
+    """The connection limit is reached; the oldest connection without a complete request was closed."""
 
     event = "connections.limit_reached"
     level = "warning"
@@ -157,7 +157,7 @@ class ConnectionLimitReached(Event):
 
 @dataclass(frozen=True)
 class SessionChanged(ProfileEvent):
-    """The session moved to another state, or has another reason for the one it is in."""
+    """The session changed its state, or the reason of its state."""
 
     event = "session.changed"
     level = "warning"
@@ -171,7 +171,7 @@ class SessionChanged(ProfileEvent):
 
 @dataclass(frozen=True)
 class SessionReady(SessionChanged):
-    """The good news among the changes."""
+    """The brokerage session is open."""
 
     event = "session.ready"
     level = "info"
@@ -179,21 +179,21 @@ class SessionReady(SessionChanged):
 
 @dataclass(frozen=True)
 class SessionLost(SessionChanged):
-    """A session that was open is not any more."""
+    """The brokerage session is not open any more."""
 
     event = "session.lost"
 
 
 @dataclass(frozen=True)
 class SessionChangedInMaintenance(SessionChanged):
-    """A change inside a known maintenance window: expected, so no alarm."""
+    """A change during a maintenance window, which is expected."""
 
     level = "info"
 
 
 @dataclass(frozen=True)
 class SessionOpening(ProfileEvent):
-    """The keeper asked IBKR for the brokerage session."""
+    """The keeper requested the brokerage session."""
 
     event = "session.opening"
     compete: bool
@@ -204,7 +204,7 @@ class SessionOpening(ProfileEvent):
 
 @dataclass(frozen=True)
 class PreflightDone(ProfileEvent):
-    """The calls IBKR wants first were made after the brokerage session opened."""
+    """The preflight calls were made after the brokerage session opened."""
 
     event = "session.prepared"
     accounts: int
@@ -213,7 +213,7 @@ class PreflightDone(ProfileEvent):
 
 @dataclass(frozen=True)
 class KeeperFailed(ProfileEvent):
-    """A round of the keeper failed in a way nobody foresaw; it goes on."""
+    """A round of the keeper raised an unexpected error. The next round starts as usual."""
 
     event = "session.keeper_failed"
     level = "error"
@@ -223,7 +223,7 @@ class KeeperFailed(ProfileEvent):
 
 @dataclass(frozen=True)
 class StateUnavailable(ProfileEvent):
-    """The state directory cannot be used; what depends on it is said."""
+    """A file of the state directory cannot be used; the hint says what depends on it."""
 
     event = "state.unavailable"
     level = "warning"
@@ -234,7 +234,7 @@ class StateUnavailable(ProfileEvent):
 
 @dataclass(frozen=True)
 class CookiesSetAside(ProfileEvent):
-    """The cookie file could not be read and was moved out of the way."""
+    """The cookie file could not be read and was renamed."""
 
     event = "cookies.set_aside"
     level = "warning"
@@ -243,7 +243,7 @@ class CookiesSetAside(ProfileEvent):
 
 @dataclass(frozen=True)
 class EndpointRateLimited(ProfileEvent):
-    """IBKR answered 429: calls of this row wait."""
+    """IBKR answered 429: calls of this endpoint wait."""
 
     event = "limits.endpoint_rate_limited"
     level = "warning"
@@ -253,7 +253,7 @@ class EndpointRateLimited(ProfileEvent):
 
 @dataclass(frozen=True)
 class PenaltyBoxEntered(ProfileEvent):
-    """IBKR refuses everything for a while."""
+    """IBKR refuses all calls for a while."""
 
     event = "limits.penalty_box_entered"
     level = "error"
@@ -262,7 +262,7 @@ class PenaltyBoxEntered(ProfileEvent):
 
 @dataclass(frozen=True)
 class PauseSet(ProfileEvent):
-    """Somebody stopped new orders."""
+    """New orders were stopped."""
 
     event = "trading.paused"
     level = "warning"
@@ -271,7 +271,7 @@ class PauseSet(ProfileEvent):
 
 @dataclass(frozen=True)
 class PauseCleared(ProfileEvent):
-    """New orders pass again."""
+    """New orders are allowed again."""
 
     event = "trading.resumed"
     level = "warning"
@@ -280,7 +280,7 @@ class PauseCleared(ProfileEvent):
 
 @dataclass(frozen=True)
 class ChangeUnknown(ProfileEvent):
-    """A call that changes something, and is no order, went out and no answer came."""
+    """A call that changes something, but is not an order, was sent and no response came."""
 
     event = "change.unknown"
     level = "error"
@@ -304,14 +304,14 @@ class OrderChanged(ProfileEvent):
 
 @dataclass(frozen=True)
 class OrderSent(OrderChanged):
-    """It stands in the journal, and leaves next; `order.refused` follows where it was stopped even so."""
+    """It is in the journal and is sent next; `order.refused` follows if it was stopped after that."""
 
     event = "order.sent"
 
 
 @dataclass(frozen=True)
 class OrderRefused(OrderChanged):
-    """The bridge did not send it."""
+    """The bridge refused it; nothing was sent."""
 
     event = "order.refused"
     level = "warning"
@@ -319,21 +319,21 @@ class OrderRefused(OrderChanged):
 
 @dataclass(frozen=True)
 class OrderQuestioned(OrderChanged):
-    """IBKR asks back."""
+    """IBKR asks a question about it."""
 
     event = "order.question"
 
 
 @dataclass(frozen=True)
 class OrderConfirmed(OrderChanged):
-    """A question is answered with yes."""
+    """A question is confirmed."""
 
     event = "order.confirmed"
 
 
 @dataclass(frozen=True)
 class OrderDeclined(OrderChanged):
-    """A question is answered with no, by its caller or because nobody answered in time."""
+    """A question is declined, by its caller or because no reply came in time."""
 
     event = "order.declined"
     level = "warning"
@@ -348,7 +348,7 @@ class OrderPlaced(OrderChanged):
 
 @dataclass(frozen=True)
 class OrderPlacedLate(OrderChanged):
-    """It was taken for not placed, and exists all the same: a person should know."""
+    """It counted as not placed, and exists at IBKR after all: a person should check it."""
 
     event = "order.placed_late"
     level = "critical"
@@ -356,7 +356,7 @@ class OrderPlacedLate(OrderChanged):
 
 @dataclass(frozen=True)
 class OrderRejected(OrderChanged):
-    """IBKR said no."""
+    """IBKR refused it."""
 
     event = "order.rejected"
     level = "warning"
@@ -364,7 +364,7 @@ class OrderRejected(OrderChanged):
 
 @dataclass(frozen=True)
 class OrderLost(OrderChanged):
-    """It went out and no answer came: it may exist, and is being looked for."""
+    """It was sent and no response came: it may exist, and the reconciler searches for it."""
 
     event = "order.unknown"
     level = "error"
@@ -380,7 +380,7 @@ class OrderSettledNotPlaced(OrderChanged):
 
 @dataclass(frozen=True)
 class OrderResponseUndelivered(OrderChanged):
-    """Its caller went away without the answer."""
+    """Its caller disconnected without the response."""
 
     event = "order.response_undelivered"
     level = "warning"
@@ -388,7 +388,7 @@ class OrderResponseUndelivered(OrderChanged):
 
 @dataclass(frozen=True)
 class FeedUp(ProfileEvent):
-    """IBKR's websocket speaks; everything is subscribed to again."""
+    """IBKR's websocket is connected; everything is subscribed to again."""
 
     event = "feed.up"
     topics: int
@@ -396,7 +396,7 @@ class FeedUp(ProfileEvent):
 
 @dataclass(frozen=True)
 class FeedLost(ProfileEvent):
-    """IBKR's websocket ended while the session, as far as is known, did not."""
+    """IBKR's websocket ended while the session counts as ready."""
 
     event = "feed.lost"
     level = "warning"
@@ -407,7 +407,7 @@ class FeedLost(ProfileEvent):
 
 @dataclass(frozen=True)
 class FeedMessageFailed(ProfileEvent):
-    """IBKR said something that nobody foresaw; it is passed over."""
+    """A message of IBKR raised an unexpected error; it is skipped."""
 
     event = "feed.message_failed"
     level = "error"
@@ -417,7 +417,7 @@ class FeedMessageFailed(ProfileEvent):
 
 @dataclass(frozen=True)
 class StreamOpened(ProfileEvent):
-    """A caller's stream begins; the line of its request comes when it ends."""
+    """A caller's stream begins; its request is logged when it ends."""
 
     event = "stream.opened"
     request_id: str
@@ -427,7 +427,7 @@ class StreamOpened(ProfileEvent):
 
 @dataclass(frozen=True)
 class StreamClosed(ProfileEvent):
-    """A caller's stream was ended by the bridge."""
+    """The bridge ended a caller's stream."""
 
     event = "stream.closed"
     level = "warning"
@@ -460,7 +460,7 @@ class Bus:
             try:
                 listener(event)
             except Exception as exc:
-                if not isinstance(event, ListenerFailed):  # else a broken listener would report itself for ever
+                if not isinstance(event, ListenerFailed):  # else a broken listener would report itself without end
                     self.publish(listener_failed("bus", listener, exc))
 
 
@@ -487,7 +487,7 @@ class ProfileBus(Bus):
 
 
 class Subscribers(Generic[Value]):
-    """Who is called when something changes that steers the program.
+    """The subscribers of a change that steers the program.
 
     Args:
         change: the name of the change, for the report of one that fails.

@@ -1,4 +1,4 @@
-"""Small files of the state directory: whole or not at all, and readable by nobody else."""
+"""Small files of the state directory: written completely or not at all, and readable only by their owner."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from ibkr_bridge.events import Bus, StateUnavailable
 WRITE_HINT = "make the state directory writable and see that it is not full"
 
 
-def save_json(path: Path | None, told: object, bus: Bus, what: str, otherwise: str) -> bool:
-    """Keep something over a restart, as JSON, or nothing any more where it is None; trouble is announced.
+def save_json(path: Path | None, content: object, bus: Bus, what: str, otherwise: str) -> bool:
+    """Save a value as JSON, or remove the file if the value is None; a failure is published.
 
     Args:
-        path: None where there is no state directory.
-        what: the file is, in words.
-        otherwise: what follows where it cannot be written.
+        path: the file; None if there is no state directory.
+        content: the value.
+        what: the name of the file for people.
+        otherwise: the consequence if it cannot be written.
 
     Returns:
-        Whether it will be there.
+        Whether it was saved.
     """
     if path is None:
         return False
     try:
-        write_atomic(path, None if told is None else json.dumps(told))
+        write_atomic(path, None if content is None else json.dumps(content))
     except OSError as exc:
         bus.publish(StateUnavailable(what, os.strerror(exc.errno or 0), f"{otherwise}; {WRITE_HINT}"))
         return False
@@ -33,10 +34,10 @@ def save_json(path: Path | None, told: object, bus: Bus, what: str, otherwise: s
 
 
 def write_atomic(path: Path, text: str | None) -> None:
-    """Write a file anew, or remove it where there is no text.
+    """Replace a file, or remove it if the text is None.
 
     Raises:
-        OSError: it cannot be; what was there is there still.
+        OSError: it cannot be written; the old file is unchanged.
     """
     if text is None:
         path.unlink(missing_ok=True)
@@ -59,7 +60,7 @@ def check_writable(path: Path) -> None:
     probe = path / ".probe"
     probe.unlink(missing_ok=True)
     try:
-        with probe.open("xb") as file:  # whatever lies there, a link above all, is not written through
+        with probe.open("xb") as file:  # an existing file or link is not written to
             file.write(b"writable")
     finally:
         probe.unlink(missing_ok=True)

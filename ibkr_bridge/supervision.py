@@ -1,7 +1,7 @@
-"""Whether the daemon is alive inside: are its loops running, is its event loop on time?
+"""Supervision: whether the loops run, and whether the event loop is on time.
 
-One supervised loop notes how late it wakes. `/livez` reads it: a loop that hangs for seconds, or a supervised loop that
-has ended, makes this process one that should be started afresh.
+One supervised loop measures how late it wakes up. `/livez` reads the result: if the event loop hangs for seconds, or a
+supervised loop has ended, the process should be restarted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 BEAT_INTERVAL_S = 1.0  # seconds
-MAX_LAG_S = 2.0  # seconds; a healthy loop is late by milliseconds
+MAX_LAG_S = 2.0  # seconds; a healthy event loop is late by milliseconds
 
 
 class LoopMonitor:
-    """How late the event loop is, and which supervised loop has died."""
+    """Measures how late the event loop is, and records a supervised loop that has ended."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -28,23 +28,23 @@ class LoopMonitor:
         return f"<LoopMonitor {self._late * 1000:.0f} ms late>"
 
     def problem(self) -> str | None:
-        """What is wrong, in words; None while all is well."""
+        """What is wrong, as text; None if nothing is."""
         if self._dead is not None:
             return f"a loop has ended: {self._dead}"
         late = max(self._late, self._now() - self._last - BEAT_INTERVAL_S)
         return f"the event loop is {late:.1f} s late" if late > MAX_LAG_S else None
 
     def mark_dead(self, loop: str) -> None:
-        """A supervised loop has ended."""
+        """Record that a supervised loop has ended."""
         self._dead = loop
 
     def beat(self) -> None:
-        """The event loop came round."""
+        """Measure how late the event loop is."""
         now = self._now()
         self._late, self._last = max(0.0, now - self._last - BEAT_INTERVAL_S), now
 
     async def run_loop(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> NoReturn:
-        """Beat once a second, for ever."""
+        """Measure once a second, until cancelled."""
         while True:
             await sleep(BEAT_INTERVAL_S)
             self.beat()

@@ -26,13 +26,13 @@ ACCOUNT_TAGS = tuple(tag for tag in CacheTag if tag is not CacheTag.WORLD)
 
 @dataclass(frozen=True)
 class ReadResult:
-    """An answer, and where it is from."""
+    """A response, and where it comes from."""
 
     response: Response
     source: str
     """`gateway`, `shared` or `cache`."""
     age_s: float | None = None
-    """Seconds, of a remembered one."""
+    """Seconds; of a cached response only."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class CacheStatus:
 
 
 class CachedReads:
-    """The reads of one line.
+    """The reads of one profile.
 
     Args:
-        clock: time, by which answers age.
+        clock: the time by which responses age.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -74,7 +74,7 @@ class CachedReads:
         return f"<CachedReads {self.cache!r} {self.single_flight!r}>"
 
     def status(self) -> CacheStatus:
-        """How many reads needed no call of their own since the start, and how much is kept."""
+        """How many reads needed no call of their own since the start, and how much is cached."""
         cache, shared = self.cache, self.single_flight.joined_count
         rate = round((cache.hits + shared) / cache.lookups, 3) if cache.lookups else None
         return CacheStatus(cache.lookups, cache.hits, shared, rate, **cache.counts)
@@ -106,7 +106,7 @@ class CachedReads:
                 self.invalidate(*tags)
 
     async def close(self) -> None:
-        """Cancel the shared calls that are on their way."""
+        """Cancel the shared calls that are running."""
         await self.single_flight.close()
 
     def reset_session(self) -> None:
@@ -118,7 +118,7 @@ class CachedReads:
         self.cache.invalidate(*tags)
 
     def observer(self, endpoint: Endpoint, call: Call) -> Callable[[Response], None]:
-        """Somebody asks beside all this; what is to be told of the answer, so that it is remembered."""
+        """Returns the function that caches the response of a call that was sent without this stage."""
         generation, asked = self.cache.generation(endpoint.cache_tag), self._clock.now()
 
         def learn(response: Response) -> None:
@@ -127,13 +127,13 @@ class CachedReads:
         return learn
 
     async def read(self, endpoint: Endpoint, call: Call, asker: ReadOptions, fetch: Fetch) -> ReadResult:
-        """The answer of a read that may be shared.
+        """The response of a read that may be shared.
 
         Args:
-            fetch: sends the call, if nobody else did.
+            fetch: sends the call, if no shared call is running.
 
         Raises:
-            BridgeError: what became of the one who asked.
+            BridgeError: the error of the shared call.
         """
         key, now = cache_key(call), self._clock.now()
         entry = self.cache.get(key, now, asker.max_age)
@@ -162,7 +162,7 @@ class CachedReads:
             self.single_flight.joined_count += 1
             return ReadResult(response, "shared")
         own = SharedCall(self._clock, shared_call.generation, asker.max_wait_s, [asker.is_connected])
-        return ReadResult(await fetch(own), "gateway")  # too large for two: the rest of it is read by who came first
+        return ReadResult(await fetch(own), "gateway")  # too large to share: the first caller reads the rest of it
 
     def _fetch_and_cache(self, key: Hashable, endpoint: Endpoint, fetch: Fetch) -> Fetch:
         async def flown(shared_call: SharedCall) -> Response:
@@ -174,7 +174,9 @@ class CachedReads:
                     shared_call.sent_generation,
                 )
             if shared_call.leader_gone or not shared_call.is_wanted():
-                discard(response)  # who came first reads the rest of a large one; who joined asks for it alone
+                discard(
+                    response
+                )  # the first caller reads the rest of a large response; one that joined fetches it alone
             return response
 
         return flown
@@ -194,6 +196,6 @@ async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed:
 
 
 def cache_key(call: Call) -> Hashable:
-    """Under which its answer is remembered."""
+    """The key under which its response is cached."""
     kind = next((value for name, value in call.headers if name == "Content-Type"), "") if call.body else ""
     return call.method, call.target, kind, hashlib.sha256(call.body).digest() if call.body else b""

@@ -1,4 +1,5 @@
-"""Answers that may be told again for a while: bounded, aged, and dropped when something makes them stale. Pure."""
+"""The response cache: bounded, with a TTL for each endpoint, and invalidated when a change makes entries stale.
+Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +14,24 @@ from ibkr_bridge.ibkr.endpoint import CacheTag, Endpoint
 
 MAX_ENTRIES = 512
 MAX_BYTES = 32 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 5120  # bytes an entry costs besides its body, the longest target among them
+ENTRY_OVERHEAD_BYTES = 5120  # bytes of an entry besides its body, with the longest possible target
 EMPTY_TTL_S = 5.0  # seconds
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One answer, when it was asked for, and when it came."""
+    """One response, when its call was sent, and when it came."""
 
     response: Response
     sent_at: float
-    """From here its age counts, as RFC 9111 has it: nobody knows when on its way it was true."""
+    """Its age counts from here (RFC 9111), as it is unknown when between call and response it was true."""
     received_at: float
-    """From here it is fresh, for as long as its row says."""
+    """It is fresh from here, for the TTL of its endpoint."""
     endpoint: Endpoint
 
     @cached_property
     def ttl_s(self) -> float:
-        """Seconds; what is empty may only be so for now."""
+        """Seconds; an empty response has a short TTL, as it may soon be outdated."""
         return min(self.endpoint.ttl_s, EMPTY_TTL_S) if is_empty(self.response.body) else self.endpoint.ttl_s
 
     @property
@@ -40,25 +41,25 @@ class CacheEntry:
 
 
 class ResponseCache:
-    """What was answered lately."""
+    """The cached responses."""
 
     def __init__(self, most_entries: int = MAX_ENTRIES, most_bytes: int = MAX_BYTES) -> None:
         self._most_entries = most_entries
         self._most_bytes = most_bytes
-        self._entry: OrderedDict[Hashable, CacheEntry] = OrderedDict()  # the one that was used the longest ago first
+        self._entry: OrderedDict[Hashable, CacheEntry] = OrderedDict()  # least recently used first
         self._bytes = 0
         self._generations: Counter[CacheTag] = Counter()
         self.hits = self.lookups = 0
-        """Of all that were asked, how many could be told."""
+        """How many of all lookups were answered from the cache."""
 
     def __repr__(self) -> str:
         return f"<ResponseCache {len(self._entry)} answers, {self._bytes} bytes>"
 
     def get(self, key: Hashable, now: float, max_age: float | None) -> CacheEntry | None:
-        """An answer that is fresh enough.
+        """A response that is fresh enough.
 
         Args:
-            max_age: seconds the caller finds fresh enough; never more than its row says.
+            max_age: seconds that the caller accepts; never more than the TTL of the endpoint.
         """
         self.lookups += 1
         entry = self._entry.get(key)
@@ -75,15 +76,15 @@ class ResponseCache:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much is kept."""
+        """How much is cached."""
         return {"entries": len(self._entry), "bytes": self._bytes}
 
     def generation(self, holds: CacheTag) -> int:
-        """Which answers belong together: what was asked in an earlier one is stale when it comes."""
+        """The current generation of a tag: responses to calls sent in an earlier generation are not cached."""
         return self._generations[holds]
 
     def put(self, key: Hashable, entry: CacheEntry, generation: int) -> None:
-        """Remember an answer, where that makes sense."""
+        """Cache a response, if that is allowed."""
         endpoint, was = entry.endpoint, self._entry.get(key)
         if (
             endpoint.ttl_s <= 0
@@ -92,7 +93,7 @@ class ResponseCache:
         ):
             return
         if was is not None and was.sent_at > entry.sent_at:
-            return  # it was overtaken on its way
+            return  # the generation ended while the call was running
         self._evict(key)
         self._entry[key] = entry
         self._bytes += entry.size_bytes
@@ -100,7 +101,7 @@ class ResponseCache:
             self._evict(next(iter(self._entry)))
 
     def invalidate(self, *kinds: CacheTag) -> None:
-        """These have become stale, those that are still on their way too."""
+        """Drop the entries of these tags; calls that are running belong to an old generation now."""
         self._generations.update(kinds)
         for key in [key for key, entry in self._entry.items() if entry.endpoint.cache_tag in kinds]:
             self._evict(key)
@@ -111,7 +112,7 @@ class ResponseCache:
 
 
 def is_cacheable(response: Response) -> bool:
-    """Whether an answer is whole, good, and hides no error inside its 200."""
+    """Whether a response is complete, successful, and has no error inside its 200."""
     if (
         response.status != 200
         or response.body_stream is not None

@@ -1,7 +1,8 @@
-"""Identical reads on their way become one: who comes later waits for the answer of who came first.
+"""Single flight: identical reads that are running at the same time share one call.
 
-A flight belongs to all who wait for it. It goes on when the first of them hangs up, is called off when the last one
-does before it was sent, and lands all the same when it was: its answer is still worth remembering.
+A shared call survives the first caller. If all callers leave before it was sent it is cancelled; after that it
+completes
+and is cached.
 """
 
 from __future__ import annotations
@@ -16,84 +17,84 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import RateLimited
 
 IsConnected = Callable[[], bool]
-"""Whether somebody who waits is still there."""
-WAIT_TOLERANCE_S = 0.5  # seconds of patience more or less that nobody minds
+"""Whether a waiting caller is still connected."""
+WAIT_TOLERANCE_S = 0.5  # seconds by which the waits of two callers may differ
 GenerationOf = Callable[[], int]
-"""Which answers belong together now: those that were asked for in an earlier era are stale."""
-DEFAULT_RETRY_S = 1.0  # seconds; what is told where nobody knows better
+"""The current generation: responses to calls of an earlier one are stale."""
+DEFAULT_RETRY_S = 1.0  # seconds; Retry-After if the wait is unknown
 
 
 @dataclass(eq=False)
 class SharedCall:
-    """One call for several."""
+    """One call for several callers."""
 
     clock: Clock
     generation: GenerationOf
     max_wait_s: float
-    """Seconds it may wait for its turn."""
+    """Seconds that it may wait for admission."""
     waiters: list[IsConnected] = field(default_factory=list)
     sent_event: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once its bytes may have left."""
+    """Set once its first byte may have been sent."""
     leader_gone: bool = False
-    """Whether the one who began it has left."""
+    """Whether its first caller has left."""
     sent_at: float = 0.0
-    """When it departed, by the clock."""
+    """When it was sent, in seconds of the clock."""
     sent_generation: int | None = None
-    """The era in which it departed: what happened before its departure is in its answer."""
+    """The generation in which it was sent: its response includes all earlier changes."""
     expected_at: float = 0.0
-    """When it will probably have its turn, by the clock."""
+    """When it will probably be admitted, in seconds of the clock."""
     task: asyncio.Task[Response] | None = None
 
     def on_estimate(self, seconds: float) -> None:
-        """It will probably have its turn in so many seconds."""
+        """It will probably be admitted in so many seconds."""
         self.expected_at = self.clock.now() + seconds
 
     def mark_sent(self) -> None:
-        """Its bytes may leave now."""
+        """Its first byte may be sent now."""
         if not self.is_sent:
             self.sent_generation, self.sent_at = self.generation(), self.clock.now()
             self.sent_event.set()
 
     @property
     def is_sent(self) -> bool:
-        """Whether its bytes may have left."""
+        """Whether its first byte may have been sent."""
         return self.sent_event.is_set()
 
     @property
     def is_done(self) -> bool:
-        """Whether it has landed; what became of it belongs to those who waited."""
+        """Whether it has ended; its result belongs to the callers that waited."""
         return self.task is not None and self.task.done()
 
     def is_wanted(self) -> bool:
-        """Whether anybody still waits for it."""
+        """Whether any caller still waits for it."""
         return any(passenger() for passenger in self.waiters)
 
 
 Fetch = Callable[[SharedCall], Coroutine[Any, Any, Response]]
-"""Asks the Gateway, for all who are on board."""
+"""Sends the call for all callers that wait for it."""
 
 
 class SingleFlight:
-    """The flights of one line.
+    """The shared calls of one profile.
 
     Args:
-        clock: time, for those who would not wait as long as the flight they joined.
+        clock: the time, for callers that wait less long than the shared call.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._flights: dict[Hashable, SharedCall] = {}
         self.joined_count = 0
-        """Calls that were answered by another one's flight."""
+        """Calls that were answered by the shared call of another."""
 
     def __repr__(self) -> str:
         return f"<SingleFlight {len(self._flights)} flights>"
 
     def find_joinable(self, key: Hashable, *, max_wait_s: float, unsent: bool) -> SharedCall | None:
-        """A flight to join: one that waits about as patiently at least, and whose answer will not be stale.
+        """A shared call to join: one that waits at least about as long, and whose response will not be stale.
 
         Args:
-            unsent: whether only the answer of one that has not departed is new enough.
+            unsent: whether only a call that has not been sent yet is new enough.
         """
         shared_call = self._flights.get(key)
         if shared_call is None or shared_call.is_done:
@@ -102,10 +103,10 @@ class SingleFlight:
             return None if unsent or shared_call.sent_generation != shared_call.generation() else shared_call
         return None if shared_call.max_wait_s < max_wait_s - WAIT_TOLERANCE_S else shared_call
 
-    def start(self, key: Hashable, generation: GenerationOf, max_wait_s: float, fly: Fetch) -> SharedCall:
-        """A flight of one's own, which others may join."""
+    def start(self, key: Hashable, generation: GenerationOf, max_wait_s: float, fetch: Fetch) -> SharedCall:
+        """Start a call that others may join."""
         shared_call = SharedCall(self._clock, generation, max_wait_s)
-        shared_call.task = asyncio.create_task(fly(shared_call), name="flight")  # outlives who began it
+        shared_call.task = asyncio.create_task(fetch(shared_call), name="flight")  # outlives its first caller
         self._flights[key] = shared_call
         shared_call.task.add_done_callback(lambda _: self._on_done(key, shared_call))
         return shared_call
@@ -115,20 +116,20 @@ class SingleFlight:
             del self._flights[key]
         shared_call.sent_event.set()
         if shared_call.task is not None and not shared_call.task.cancelled():
-            shared_call.task.exception()  # told to all who waited; where nobody did, there is nobody to tell
+            shared_call.task.exception()  # retrieved, so that asyncio does not report it if no caller waited
 
     async def join(self, shared_call: SharedCall, passenger: IsConnected, max_wait_s: float) -> Response:
-        """Wait for a flight's answer.
+        """Wait for the response of a shared call.
 
         Args:
-            patience: seconds the passenger would wait for its turn.
+            patience: seconds that the caller would wait for admission.
 
         Raises:
-            Paced: the flight waits longer than that.
-            BridgeError: what became of it.
+            RateLimited: the shared call waits longer than that.
+            BridgeError: the error of the shared call.
         """
         if shared_call.task is None:
-            raise RuntimeError("a flight that has not begun")
+            raise RuntimeError("a shared call that has not been started")
         shared_call.waiters.append(passenger)
         try:
             if max_wait_s < shared_call.max_wait_s:
@@ -143,10 +144,12 @@ class SingleFlight:
     async def _wait_until_sent(self, shared_call: SharedCall, max_wait_s: float) -> None:
         if not shared_call.is_sent and not await self._clock.wait(shared_call.sent_event, max_wait_s):
             left = shared_call.expected_at - self._clock.now()
-            raise RateLimited("IBKR takes this call only so often", retry_after=left if left > 0 else DEFAULT_RETRY_S)
+            raise RateLimited(
+                "IBKR's rate limit for this call is used up", retry_after=left if left > 0 else DEFAULT_RETRY_S
+            )
 
     async def close(self) -> None:
-        """Call off whatever is still on its way."""
+        """Cancel all shared calls that are running."""
         tasks = [shared_call.task for shared_call in self._flights.values() if shared_call.task is not None]
         for task in tasks:
             task.cancel()

@@ -1,6 +1,6 @@
-"""What a call mentions: accounts, sizes, answers, wherever they stand in its query and body. Pure.
+"""Scans the query and body of a call for accounts, sizes and confirmations. Pure.
 
-Every occurrence is found, at any depth, repeated names included: nobody knows which of two IBKR takes.
+Every occurrence is found, at any depth, repeated names included: it is unknown which of two IBKR uses.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ ACCOUNT_KEYS = frozenset(
     }
 )
 SIZE_KEYS = frozenset({"quantity", "qty", "size", "totalsize"})
-MONEY_KEYS = frozenset({"cashqty", "fxqty"})  # sizes in money: no count of shares follows from them
+MONEY_KEYS = frozenset({"cashqty", "fxqty"})  # sizes in money, from which no number of shares follows
 ANSWER_KEY = "confirmed"
 
 
 @dataclass
 class ScannedFields:
-    """What was found."""
+    """The fields that were found."""
 
     accounts: set[str] = field(default_factory=set)
     sizes: list[Decimal | None] = field(default_factory=list)
-    """None for one that is no plain number of shares."""
+    """None for a value that is not a plain number of shares."""
     answers: list[object] = field(default_factory=list)
-    """Whatever stands for yes or no to a question."""
+    """The values of members that confirm or decline a question."""
 
     def add(self, name: str, value: object) -> None:
-        """Keep what a member tells; `name` is in small letters, as IBKR may not mind the case."""
+        """Record a member; `name` is in lower case, as IBKR may ignore the case."""
         if name in ACCOUNT_KEYS:
             listed = value if isinstance(value, list) else [value]
             self.accounts.update(str(item.get("name") if isinstance(item, dict) else item) for item in listed if item)

@@ -1,4 +1,4 @@
-"""Answers that came packed, although nobody asked for that: unpacked, so that what is in them can be read. Pure."""
+"""Decompresses responses that came compressed although this was not requested, so that they can be read. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from ibkr_bridge.calls.messages import MAX_KEPT_BYTES, Response
 
-GZIP_OR_ZLIB = 47  # zlib's word for "whichever of them it is"
+GZIP_OR_ZLIB = 47  # zlib's value for "detect which of them it is"
 KNOWN_ENCODINGS = ("gzip", "x-gzip", "deflate")
 CONTENT_ENCODING = "Content-Encoding"
 
 
 def decompress(response: Response) -> Response:
-    """The same answer, plain; as it is where it is not whole, not packed in a way we know, broken, or too large."""
+    """The decompressed response; unchanged if it is incomplete, damaged, too large, or has an unknown encoding."""
     how = response.headers.get(CONTENT_ENCODING, "").strip().lower()
     if how not in KNOWN_ENCODINGS or response.body_stream is not None:
         return response

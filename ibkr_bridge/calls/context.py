@@ -1,7 +1,7 @@
-"""One call on its way through the stages, and what is found out about it.
+"""The call context: one call on its way through the stages.
 
 `server/request_parsing.py` and `orders/service.py` make one for each call. A stage reads it, appends its preconditions
-and its callbacks to it, and notes what it learned. A stage that sends a call more than once sends a copy each time.
+and its callbacks to it, and records what it learned. A stage that sends a call more than once sends a copy each time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ibkr_bridge.ibkr.endpoint import Endpoint
 
 
 class CallerGone(Exception):
-    """The caller hung up before its call was sent. The call is never sent."""
+    """The caller disconnected before its call was sent. The call is never sent."""
 
 
 class SharedRead(Protocol):
     """A call that several callers wait for, as far as the stages need it."""
 
     def on_estimate(self, seconds: float) -> None:
-        """Its turn will probably come in so many seconds."""
+        """It will probably be admitted in so many seconds."""
         ...
 
 
@@ -49,17 +49,17 @@ class FirstByteHook:
 
 @dataclass
 class CallContext:
-    """One call, who sends it, and how it goes."""
+    """One call, its caller, and its state."""
 
     call: Call
     endpoint: Endpoint
     facts: RequestFacts
     key_label: str = ""
-    """Which key the call came with. Keys take turns."""
+    """Which key the call came with. Admission alternates between keys."""
     wait_s: float | None = None
     """Seconds the caller wants to wait for the session and for admission; None if the request does not say."""
     max_wait_s: float = 0.0
-    """Seconds to wait for admission where the request does not say."""
+    """Seconds to wait for admission if the request does not say."""
     extra_wait_s: float = 0.0
     """Seconds to wait for admission beyond that, for a call that the bridge itself sends once more."""
     is_connected: Callable[[], bool] = lambda: True
@@ -114,7 +114,7 @@ class CallContext:
         return self._copy(call=call, endpoint=endpoint, source="gateway", age_s=None)
 
     def beside(self, call: Call, endpoint: Endpoint, *, max_age_s: float | None = None) -> CallContext:
-        """A context for another read that this call needs first; what belongs to an order stays behind."""
+        """A context for another read that this call needs first; without the parts that belong to an order."""
         return CallContext(
             call,
             endpoint,

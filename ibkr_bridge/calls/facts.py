@@ -1,4 +1,4 @@
-"""What the rules must know of a call: accounts, sizes, and what it does at worst. Pure."""
+"""The facts that the rules check: accounts, sizes, and the effect of a call. Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, OrderOperation
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
 
 ORDER_ID = "{orderId}"
-SINGLE_ORDER_ID = re.compile(r"[1-9]\d*", re.ASCII)  # IBKR takes -1 for all of an account; and who knows what else
-NO_RULES = (Effect.READ, Effect.SESSION)  # nothing of such a call is judged, so nothing is looked for in it
+SINGLE_ORDER_ID = re.compile(
+    r"[1-9]\d*", re.ASCII
+)  # IBKR reads -1 as all orders of an account; other values are undocumented
+NO_RULES = (Effect.READ, Effect.SESSION)  # no rule applies to such a call, so it is not scanned
 
 
 @dataclass(frozen=True)
 class RequestFacts:
-    """A call that changes something, as far as the rules care."""
+    """The facts of a call for the rules."""
 
     effect: Effect
     operation: OrderOperation | None
     accounts: frozenset[str] = frozenset()
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
-    """Sizes named in query and body; None for one that is no plain number of shares."""
+    """Sizes named in query and body; None for a value that is not a plain number of shares."""
     order_values: tuple[Decimal | None, ...] | None = None
-    """What each of its tickets is worth at most, in the account's base currency; None for what cannot be bounded."""
+    """The largest value of each ticket in the account's base currency; None if it cannot be bounded."""
     may_concern_other_accounts: bool = False
-    """Whether it may concern accounts that are not named: an allocation group, an order or an unknown call without."""
+    """Whether it may concern accounts that it does not name: an allocation group, or an order or unlisted call without
+    account."""
     is_declining: bool = False
-    """Whether it says no to a question, and so places nothing."""
+    """Whether it declines a question, and so places nothing."""
     may_cancel_several: bool = False
     """Whether it may cancel more than one order."""
     confirmations: frozenset[str] = frozenset()
-    """What its caller said beforehand is meant: the words of X-Bridge-Confirm."""
+    """What its caller confirmed beforehand: the words of X-Bridge-Confirm."""
 
 
 def facts_of_call(
@@ -48,16 +51,16 @@ def facts_of_call(
     *,
     confirmations: frozenset[str] = frozenset(),
 ) -> RequestFacts:
-    """What a call asks for, from all the places where it can name an account or a size; of a read only that it is one.
+    """Read the facts from all places where a call can name an account or a size; of a read only its effect.
 
-    Every occurrence counts, repeated names included: nobody knows which of two IBKR takes.
+    Every occurrence counts, repeated names included: it is unknown which of two IBKR uses.
 
     Args:
         segments: the path below `/v1/api`, decoded.
         confirmed: the words of X-Bridge-Confirm.
 
     Raises:
-        BadRequest: the body of a call that changes something is not JSON, so the rules cannot see into it.
+        BadRequest: the body of a call that changes something is not JSON, so the rules cannot check it.
     """
     if endpoint.effect in NO_RULES:
         return RequestFacts(endpoint.effect, endpoint.operation)
@@ -78,7 +81,7 @@ def facts_of_call(
 
 
 def _needs_account(endpoint: Endpoint) -> bool:
-    """Whether a call of this row concerns one account, or nobody knows which: an order, whatever is unknown."""
+    """Whether a call of this endpoint concerns an account: an order, or any unlisted call."""
     return endpoint.operation in (OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.CANCEL) or (
         endpoint.effect is Effect.TRADE and not endpoint.is_listed
     )
@@ -90,7 +93,7 @@ def _is_declining(tickets: OrderTickets, found: ScannedFields) -> bool:
 
 
 def _names_one_order(endpoint: Endpoint, segments: tuple[str, ...], query: str) -> bool:
-    """Whether the id in the path, or in the query where the path has no room for one, is that of a single order."""
+    """Whether the id in the path, or in the query where the path has no room for one, is the id of a single order."""
     ids = [have for want, have in zip(endpoint.segments, segments, strict=False) if want == ORDER_ID]
     if ORDER_ID not in endpoint.segments:
         ids = [value for name, value in parse_qsl(query.replace(";", "&")) if name.lower() == "id"]

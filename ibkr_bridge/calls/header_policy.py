@@ -1,7 +1,7 @@
-"""Which headers cross the bridge, each way. Pure: two tables and how they are read.
+"""Which headers pass the bridge in each direction. Pure: two tables and the functions that read them.
 
-Callers' cookies and everything else about them stay below; the Gateway's cookies and everything about IBKR's edge
-stay above. `X-Bridge-*` and the other headers of our own answers are put on in `server/response_headers.py`.
+Callers' cookies and all other headers of theirs are not sent to IBKR; the Gateway's cookies and headers of IBKR's edge
+are not sent to callers. `server/response_headers.py` adds `X-Bridge-*` and the other headers of the bridge.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ REQUEST_HEADERS = {
 RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
 VISIBLE_ASCII = re.compile(r"[ -~]*")
-MAX_HEADER_LENGTH = 1024  # the Gateway takes 8 kB of headers in all, and ours must leave room for the cookies
+MAX_HEADER_LENGTH = 1024  # the Gateway accepts 8 kB of headers in all, and these must leave room for the cookies
 
 
 def request_headers(given: Iterable[tuple[str, str]]) -> Headers:
-    """The headers a call goes out with, from those its caller sent; the first of repeated ones counts.
+    """The headers of a call to IBKR, from those that its caller sent; the first of repeated ones counts.
 
-    Values the Gateway could stumble over (long, or outside ASCII) are left out.
+    Values that the Gateway may not accept (long, or outside ASCII) are left out.
     """
     found: dict[str, str] = {}
     for name, value in given:
@@ -37,5 +37,5 @@ def request_headers(given: Iterable[tuple[str, str]]) -> Headers:
 
 
 def response_headers(given: Mapping[str, str]) -> dict[str, str]:
-    """The headers of the Gateway's answer that reach the caller."""
+    """The headers of the Gateway's response that are sent to the caller."""
     return {name: given[name] for name in RESPONSE_HEADERS if name in given and VISIBLE_ASCII.fullmatch(given[name])}

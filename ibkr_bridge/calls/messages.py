@@ -1,4 +1,4 @@
-"""What a road to IBKR takes and gives; everything above talks to an `Upstream` and knows no more of it."""
+"""Calls and responses: what an `Upstream` receives and returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibkr_bridge.calls.order_tickets import OrderTickets, parse_order_tickets
 from ibkr_bridge.errors import GatewayTimeout
 from ibkr_bridge.ibkr.bodies import has_embedded_error
 
-MAX_KEPT_BYTES = 4 * 1024 * 1024  # bytes of an answer that is kept whole
+MAX_KEPT_BYTES = 4 * 1024 * 1024  # bytes of a response that is read fully
 READ_FULLY_TIMEOUT_S = 30.0  # seconds for it to come
 
 Headers = tuple[tuple[str, str], ...]
@@ -25,10 +25,10 @@ class Call:
 
     Args:
         method: in capitals.
-        target: path and query exactly as they go out, `/v1/api/…`.
-        headers: what crosses upwards, already chosen.
-        body: whole; its length is always said, as the Gateway loses chunked bodies.
-        changes: it may change something at IBKR, so it travels alone and is never repeated.
+        target: path and query exactly as they are sent, `/v1/api/…`.
+        headers: the headers to send.
+        body: complete; Content-Length is always sent, as the Gateway loses chunked bodies.
+        is_change: it may change something at IBKR, so it gets its own connection and is never repeated.
     """
 
     method: str
@@ -47,24 +47,24 @@ class BodyStream(Protocol):
     """The part of a large body that has not been read yet."""
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """What comes, as it comes.
+        """The chunks as they arrive.
 
         Raises:
-            GatewaySilent: the next piece did not come within the deadline.
-            GatewayGarbled: the connection ended before the body did.
+            GatewayTimeout: the next chunk did not come within the deadline.
+            GatewayProtocolError: the connection ended before the body did.
         """
         ...
 
     def close(self) -> None:
-        """No more of it is wanted. Must be called in the end, read or not; again does no harm."""
+        """Release the body; must be called in the end, read or not. Calling it twice does no harm."""
         ...
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back: a small body whole, a large one as its beginning and the rest to be read.
+    """A response: a small body complete, a large one as its beginning and a stream.
 
-    Whoever is given a `rest` must close it: until then the Gateway's slot is taken.
+    The receiver of a `body_stream` must close it: until then the Gateway's slot is occupied.
     """
 
     status: int
@@ -72,28 +72,28 @@ class Response:
     body: bytes = field(repr=False)
     body_stream: BodyStream | None = field(default=None, repr=False)
     bridge_headers: Mapping[str, str] = field(default_factory=dict)
-    """What the bridge has to say of it, as headers of its own."""
+    """Headers that the bridge adds."""
     is_provisional: bool = False
-    """Whether it will do for now, but is not to be told again."""
+    """Whether it may be used once, but not cached."""
 
 
 def json_response(told: object) -> Response:
-    """An answer of our own making, in IBKR's form."""
+    """A response of the bridge's own in IBKR's form."""
     body = json.dumps(told, separators=(",", ":")).encode()
     return Response(200, {"Content-Type": "application/json;charset=utf-8"}, body)
 
 
 def discard(response: Response | None) -> None:
-    """Nobody wants the rest of an answer."""
+    """Close the stream of a response whose rest is not needed."""
     if response is not None and response.body_stream is not None:
         response.body_stream.close()
 
 
 async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Response:
-    """An answer with its body read, as far as that is no larger than what may be kept.
+    """Read the body of a response, up to a limit.
 
     Raises:
-        GatewayTrouble: it broke off, or came so slowly that nobody waits for it.
+        GatewayError: the connection ended early, or the body came too slowly.
     """
     if response.body_stream is None:
         return response
@@ -107,7 +107,7 @@ async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Respo
                     return replace(response, body=b"".join(chunks))
     except TimeoutError as exc:
         discard(response)
-        raise GatewayTimeout("the Gateway sends its answer too slowly") from exc
+        raise GatewayTimeout("the Gateway sends its response too slowly") from exc
     except BaseException:
         discard(response)
         raise
@@ -116,15 +116,15 @@ async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Respo
 
 
 OnReleased = Callable[[], None]
-"""Called once, when the Gateway no longer works on a call: its slot over there is free again."""
+"""Called once, when the Gateway no longer works on a call and its slot is free again."""
 
 
 def noop() -> None:
-    """For those who count no slots."""
+    """Does nothing."""
 
 
 OnLateResponse = Callable[[Response], None]
-"""Is told an answer that came when nobody waited for it any more."""
+"""Receives a response that came after the deadline."""
 
 
 Precondition = Callable[[], None]
@@ -132,7 +132,7 @@ Precondition = Callable[[], None]
 
 
 def call_once(on_released: OnReleased) -> OnReleased:
-    """The same, but harmless when it is called again: a call has several ways to end."""
+    """Wrap a callback so that only the first call counts: a call can end in several ways."""
     waiting = [on_released]
 
     def say() -> None:
@@ -143,7 +143,7 @@ def call_once(on_released: OnReleased) -> OnReleased:
 
 
 FetchCall = Callable[[Call], Awaitable[Response]]
-"""Asks one of the calls that an answer is made of."""
+"""Sends one of the calls of which a response is made."""
 
 
 def is_refusal(response: Response) -> bool:

@@ -1,4 +1,4 @@
-"""What a call asks for: the values in its query and its body, read as IBKR reads them. Pure."""
+"""The parameters of a call: the values in its query and body, read as IBKR reads them. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_CONTRACT_IDS = 100
 
 
 def list_values(call: Call, name: str) -> list[str]:
-    """The values of a list: of a parameter, between its commas, or of a member of the body."""
+    """The values of a list: of a parameter with commas, or of a member of the body."""
     told = parse_object(call.body).get(name) if call.body else None
     in_body = [str(value) for value in told] if isinstance(told, list) else []
     return [*_query_value(call.target, name), *in_body]
@@ -30,7 +30,7 @@ def _query_value(target: str, name: str) -> Iterator[str]:
 
 
 def contract_ids(values: Iterable[object]) -> list[str]:
-    """Those that are contract ids, each once; no more than IBKR takes in one call."""
+    """The values that are contract ids, each once; at most as many as IBKR accepts in one call."""
     return list(dict.fromkeys(filter(CONTRACT_ID.fullmatch, map(str, values))))[:MAX_CONTRACT_IDS]
 
 
@@ -42,11 +42,11 @@ def order_contract_ids(call: Call) -> list[str]:
 
 
 def check_list_sizes(endpoint: Endpoint, call: Call) -> None:
-    """Hold a call's lists against IBKR's limits.
+    """Check the lengths of a call's lists against IBKR's limits.
 
     Raises:
-        BadRequest: one is longer than IBKR takes; it would be refused there, or answered in part.
+        BadRequest: a list is longer than IBKR accepts; IBKR would refuse it, or answer in part.
     """
     for name, most in endpoint.max_items:
         if (count := len(list_values(call, name))) > most:
-            raise BadRequest(f"{count} {name} are asked for at once", hint=f"IBKR takes {most} {name} in one call")
+            raise BadRequest(f"{count} {name} are requested at once", hint=f"IBKR accepts {most} {name} in one call")

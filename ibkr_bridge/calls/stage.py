@@ -1,4 +1,4 @@
-"""One step of a call's road, and how steps are folded into one function."""
+"""The protocol of a stage, and how stages are joined into one function."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 
 Proceed = Callable[[CallContext], Awaitable[Response]]
-"""The rest of the road, from the next stage on."""
+"""The following stages."""
 
 
 class Stage(Protocol):
-    """One step of a call's road. It may answer by itself, refuse, or proceed and look at the response."""
+    """One step that every call passes. It may respond by itself, refuse, or proceed and read the response."""
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         """Handle one call.
 
         Raises:
             BridgeError: nothing was sent, or nothing usable came back; the class says which.
-            CallerGone: nothing was sent, and nobody is left to be told.
+            CallerGone: nothing was sent, and no caller is left.
         """
         ...
 

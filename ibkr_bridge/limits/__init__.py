@@ -1,1 +1,1 @@
-"""Being a polite caller: what IBKR and the Gateway can carry, no more, and no question twice."""
+"""Limits: never more calls than IBKR and the Gateway accept."""

@@ -1,6 +1,6 @@
-"""Waits in the room before the Gateway: a call gets its turn, or a word on how long that would take.
+"""Admission: a call waits for a permit, or gets an error that says how long it would have to wait.
 
-The rules are `room.py`'s; here are the futures, the clock and the loop that lets people in when time alone does.
+The rules are in `admission_queue.py`; here are the futures, the clock and the loop that admits calls as time passes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
 from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits, QueuedCall
 
-TOLERANCE = 1.05  # times as long: nobody who would wait five seconds is sent away for a call every five seconds
+TOLERANCE = 1.05  # 5 % tolerance, so that a 5 s wait still fits a 1-per-5-s limit
 OnEstimate = Callable[[float], None]
 
 
 def noop(_: float) -> None:
-    """For those who do not want to know."""
+    """Ignores the expected wait."""
 
 
 def no_second_call_error() -> GatewayProtocolError:
-    """What its caller is told where a call broke off and its windows are full."""
-    return GatewayProtocolError("the Gateway broke off before it answered, and IBKR's limits allow no second call now")
+    """The error of a call that was cut off and cannot be sent again, as its windows are full."""
+    return GatewayProtocolError(
+        "the Gateway closed the connection before it answered, and IBKR's limits allow no second call now"
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True)
 class AdmissionStatus:
-    """What is inside, what waits, and what may still be sent."""
+    """How many calls are inside, how many wait, and how many may still be sent."""
 
     slots: SlotsStatus = field(metadata={"doc": "The calls inside the Gateway."})
     waiting: WaitingStatus = field(metadata={"doc": "The calls that wait, by priority."})
@@ -69,32 +71,32 @@ class AdmissionStatus:
 
 
 class Permit:
-    """A call's stay inside: held from the moment it may go until the Gateway no longer works on it."""
+    """The right to be inside the Gateway: held from admission until the Gateway no longer works on the call."""
 
     def __init__(self, admission: AdmissionController, queued_call: QueuedCall) -> None:
         self._admission = admission
         self._queued_call = queued_call
         self._over = False
         self.is_sent = False
-        """Whether its bytes may have left, so that IBKR may have counted it."""
+        """Whether its first byte may have been sent, so that IBKR may have counted it."""
 
     def readmit(self) -> bool:
-        """It has to be sent once more: whether that is allowed now; it is counted twice then."""
+        """Whether the call may be sent once more now; if so, it is counted twice."""
         return self._admission.readmit(self._queued_call)
 
     def release(self) -> None:
-        """The Gateway no longer works on it; said again, it does no harm."""
+        """The Gateway no longer works on it; calling this twice does no harm."""
         if not self._over:
             self._over = True
             self._admission.release(self._queued_call, sent=self.is_sent)
 
 
 class AdmissionController:
-    """Hands out turns for one Gateway.
+    """Grants permits for one Gateway.
 
     Args:
-        limits: how much is asked at most.
-        clock: time, as windows are told it.
+        limits: slots and rate limits.
+        clock: the time for the windows.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -109,20 +111,20 @@ class AdmissionController:
 
     @property
     def slots_taken(self) -> int:
-        """Calls of ours inside the Gateway, ghosts included."""
+        """The bridge's calls inside the Gateway, ghost calls included."""
         return self._queue.slots_taken
 
     @property
     def budget_used(self) -> int:
-        """How much of the budget for everything is spent in this second."""
+        """How much of the limit of all calls is used in this second."""
         return self._queue.budget_used(self._clock.now())
 
     def waiting(self) -> Counter[Priority]:
-        """How many wait, by importance."""
+        """How many calls wait, by priority."""
         return self._queue.waiting()
 
     def status(self, ghost_calls: int) -> AdmissionStatus:
-        """What is inside and what waits; the upstream alone knows how many ghost calls there are."""
+        """The numbers of calls inside and waiting; only the upstream knows how many are ghost calls."""
         waiting, total = self.waiting(), self.limits.total
         return AdmissionStatus(
             SlotsStatus(self.limits.slots, self.slots_taken, waiting.total(), ghost_calls),
@@ -139,7 +141,7 @@ class AdmissionController:
         on_estimate: OnEstimate = noop,
         is_connected: Callable[[], bool] = lambda: True,
     ) -> Permit:
-        """Wait for a turn, at most `wait` seconds; whoever is cancelled meanwhile is forgotten.
+        """Wait for a permit, at most `wait` seconds; a cancelled call leaves the queue.
 
         Args:
             expects: is told how long it will probably take, where it does not come at once.
@@ -172,39 +174,39 @@ class AdmissionController:
         if not queued_call.window_entries:
             self._queue.remove(queued_call)
             self._check_wait(queued_call, 0.0)
-            raise Busy("no place at the Gateway became free in time", retry_after=RETRY_AFTER_S)
+            raise Busy("no Gateway slot became free in time", retry_after=RETRY_AFTER_S)
 
     def _check_wait(self, queued_call: QueuedCall, wait: float) -> float:
         expected = self._queue.estimate_wait(queued_call, self._clock.now())
         if expected > wait:
             self._queue.remove(queued_call)
-            raise RateLimited("IBKR takes this call only so often", retry_after=expected)
+            raise RateLimited("IBKR's rate limit for this call is used up", retry_after=expected)
         return expected
 
     def _cancel_wait(self, queued_call: QueuedCall) -> None:
-        """Stop waiting; a turn that came in that very moment goes on to the next."""
+        """Stop waiting; a permit that was granted in the meantime goes to the next."""
         if not self._queue.remove(queued_call):
             self.release(queued_call, sent=False)
 
     def occupy(self, endpoint: Endpoint, seconds: float) -> None:
-        """A row was asked before we were here; its limit is spent for so long."""
+        """An endpoint was called by an earlier run; its limit is used up until then."""
         self._queue.occupy(endpoint, self._clock.now() + seconds)
 
     def admit_out_of_band(self, endpoint: Endpoint) -> Callable[[], None] | None:
-        """Count a call that takes no place and waits for none; None where its row must not be asked now.
+        """Count a call that needs no slot and does not wait; None if the endpoint's limit is used up.
 
         Returns:
-            What is to be called when it has been answered.
+            The function to call when it has been answered.
         """
         queued_call = self._queue.admit_out_of_band(endpoint, self._clock.now())
         return (lambda: self._queue.on_answered(queued_call, self._clock.now())) if queued_call else None
 
     def readmit(self, queued_call: QueuedCall) -> bool:
-        """See `Turn.again`."""
+        """See `Permit`."""
         return self._queue.readmit(queued_call, self._clock.now())
 
     def release(self, queued_call: QueuedCall, *, sent: bool) -> None:
-        """See `Turn.left`."""
+        """See `Permit`."""
         self._queue.release(queued_call, self._clock.now(), sent=sent)
         if self._waiting:
             self._admit_ready()
@@ -217,7 +219,7 @@ class AdmissionController:
                 turn.set()
 
     async def run_loop(self) -> NoReturn:
-        """Let in whom time alone lets in, for ever."""
+        """Admit calls whose windows become free as time passes, until cancelled."""
         while True:
             self._changed.clear()
             now = self._clock.now()

@@ -1,6 +1,7 @@
 """Stage `AdmissionGate`: wait for a free slot and for room in each window.
 
-The permit is released when the upstream no longer works on the call. That can be long after the caller left.
+The permit is released when the upstream no longer works on the call. That can be long after the caller has
+disconnected.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class AdmissionGate:
 
     Args:
         admission: slots and windows.
-        persistent_windows: limits of a minute and longer, which outlive a restart.
+        persistent_windows: limits of a minute and longer, which are saved over a restart.
     """
 
     def __init__(self, admission: AdmissionController, persistent_windows: PersistentWindows) -> None:

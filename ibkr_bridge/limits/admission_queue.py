@@ -1,9 +1,9 @@
-"""The waiting room before the Gateway: who goes next, and how long it takes. Pure; time is told to it.
+"""The admission queue: which call is next, and how long it waits. Pure; the time is passed in.
 
-Three things have to be free at once: a place inside the Gateway, a place in the windows for everything and for calls of
-this importance, and one in the window of the call's own row. Among those who could go the more important go first,
-callers of a key in their order, and keys in turns. Windows of importance keep a little of the budget for the others: no
-order waits for reads to become old, and no number of orders starves the reads.
+Three things must be free at once: a slot in the Gateway, room in the windows of all calls and of this priority, and
+room in the window of the call's endpoint. Among the calls that could go, the higher priority goes first; calls of one
+key keep their order, and keys alternate. The window of each priority leaves a part of the limit to the others: no order
+waits for reads to leave their window, and no number of orders starves the reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ibkr_bridge.limits.sliding_window import SlidingWindow, WindowForecast
 
 RETRY_AFTER_S = 1.0  # seconds
 UNLIMITED_SLOTS = 1000  # for an upstream that has no limit of its own
-SMOOTHING = 0.3  # how much the latest call tells of how long calls take
+SMOOTHING = 0.3  # weight of the latest call in the mean duration
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Limits:
     of_endpoint: Callable[[Endpoint], RateLimit | None]
     """IBKR's limit for one endpoint; None for none."""
     max_queued: int = 128
-    """Calls of one priority that may wait; behind so many no call is served within a reasonable time."""
+    """Calls of one priority that may wait; behind more no call is served within a reasonable time."""
 
     @classmethod
     def of(cls, traits: UpstreamTraits) -> Limits:
@@ -56,15 +56,15 @@ class QueuedCall:
     is_connected: Callable[[], bool] = lambda: True
     """Whether its caller still waits."""
     window_entries: int = 0
-    """How often it stands in its windows: once, and once more if it had to be sent again."""
+    """How often it is counted in its windows: once, and once more if it had to be sent again."""
     admitted_at: float = 0.0
-    """When it was let in."""
+    """When it was admitted."""
     windows: tuple[SlidingWindow, ...] | None = None
-    """The limits it stands in, once they have been looked up."""
+    """The windows in which it is counted, once they have been looked up."""
 
 
 class AdmissionQueue:
-    """One Gateway's waiting room."""
+    """The queue of one Gateway."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -73,40 +73,40 @@ class AdmissionQueue:
         self._everything = SlidingWindow(limits.total) if limits.total else None
         self._shares = {each: SlidingWindow(pace) for each, pace in limits.by_priority.items()}
         self._rows: dict[str, SlidingWindow] = {}
-        self._mean_service_s = 0.1  # seconds a call is inside, as the latest ones show it
+        self._mean_service_s = 0.1  # seconds that a call is inside, as a moving average
 
     def __repr__(self) -> str:
         return f"<AdmissionQueue {self._taken}/{self._limits.slots} taken, {sum(self.waiting().values())} waiting>"
 
     @property
     def slots_taken(self) -> int:
-        """Calls of ours inside the Gateway, ghosts included."""
+        """The bridge's calls inside the Gateway, ghost calls included."""
         return self._taken
 
     def waiting(self) -> Counter[Priority]:
-        """How many wait, by importance."""
+        """How many calls wait, by priority."""
         return Counter({each: self._queue_length(each) for each in Priority})
 
     def budget_used(self, now: float) -> int:
-        """How much of the budget for everything is spent."""
+        """How much of the limit of all calls is used."""
         return self._everything.used(now) if self._everything else 0
 
     def enqueue(self, queued_call: QueuedCall) -> None:
-        """Somebody waits from now on.
+        """Add a call to the queue.
 
         Raises:
-            Busy: too many of this importance wait already.
+            Busy: too many of this priority wait already.
         """
         if self._queue_length(queued_call.priority) >= self._limits.max_queued:
             self._drop_disconnected(queued_call.priority)
         if (
             self._queue_length(queued_call.priority) >= self._limits.max_queued
-        ):  # each its own: reads must not keep a cancel out
+        ):  # each priority has its own limit: reads must not keep a cancel out
             raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
         self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
 
     def try_admit(self, queued_call: QueuedCall, now: float) -> bool:
-        """Let somebody in who comes to an empty room, where everything is free; says whether it was."""
+        """Admit a call at once if no other waits and everything is free. Returns whether it was admitted."""
         if any(self._queues.values()) or self._taken >= self._slots_for(queued_call.priority):
             return False
         if not self._windows_have_room(queued_call, now):
@@ -115,7 +115,7 @@ class AdmissionQueue:
         return True
 
     def remove(self, queued_call: QueuedCall) -> bool:
-        """Somebody waits no longer; says whether they did."""
+        """Remove a call from the queue. Returns whether it was in the queue."""
         queue = self._queues[queued_call.priority].get(queued_call.key_label)
         if queue is None or queued_call not in queue:
             return False
@@ -124,7 +124,7 @@ class AdmissionQueue:
         return True
 
     def admit_next(self, now: float) -> QueuedCall | None:
-        """Whose turn it is; they are inside from now on. Ask again until nobody is."""
+        """Admit and return the next call; call this until it returns None."""
         if self._everything and not self._everything.has_room(now):
             return None
         for queued_call in self._admissible_in_order(now):
@@ -135,7 +135,7 @@ class AdmissionQueue:
         return None
 
     def readmit(self, queued_call: QueuedCall, now: float) -> bool:
-        """Somebody inside wants to send once more; says whether the windows allow it, and counts it if so."""
+        """Returns whether an admitted call may be sent once more, and counts it if so."""
         if not self._windows_have_room(queued_call, now):
             return False
         self._enter_windows(queued_call)
@@ -149,7 +149,7 @@ class AdmissionQueue:
         self.on_answered(queued_call, now, sent=sent)
 
     def admit_out_of_band(self, endpoint: Endpoint, now: float) -> QueuedCall | None:
-        """A call that takes no place and waits for none; it is counted all the same. None where its row is full."""
+        """Count a call that needs no slot and does not wait. None if the endpoint's window is full."""
         queued_call = QueuedCall(endpoint, Priority.SESSION, "")
         if not self._endpoint_has_room(queued_call, now):
             return None
@@ -157,24 +157,24 @@ class AdmissionQueue:
         return queued_call
 
     def occupy(self, endpoint: Endpoint, until: float) -> None:
-        """A place of a row's own limit is taken until then."""
+        """Mark one place of an endpoint's limit as used until a time."""
         window = self._endpoint_window(endpoint)
         if window is not None:
             window.occupy(until)
 
     def on_answered(self, queued_call: QueuedCall, now: float, *, sent: bool = True) -> None:
-        """A call stops counting, after the windows' time where it was sent."""
+        """End the call in its windows; if it was sent, it counts for the windows' length after that."""
         for window in self._windows(queued_call):
             for _ in range(queued_call.window_entries):
                 window.leave(now, sent=sent)
 
     def next_change_at(self, now: float) -> float | None:
-        """When time alone may let somebody in; None where nobody waits, or only an answer helps."""
+        """When a call may be admitted without a response; None if none waits, or a response is needed first."""
         times = [self._earliest_start(queued_call, now) for queued_call in self._all_queued()]
         return min((at for at in times if at is not None and at > now), default=None)
 
     def estimate_wait(self, queued_call: QueuedCall, now: float) -> float:
-        """Seconds until somebody's turn, if answers take as long as lately and nobody more important comes."""
+        """Seconds until a call is admitted, if responses take as long as lately and no higher priority comes."""
         plans: dict[SlidingWindow, WindowForecast] = {}
         start = now
         for each in (*self._queued_before(queued_call), queued_call):
@@ -193,7 +193,7 @@ class AdmissionQueue:
         return sum(map(len, self._queues[priority].values()))
 
     def _drop_disconnected(self, priority: Priority) -> None:
-        """Forget those who wait for somebody who has gone."""
+        """Drop waiting calls whose caller has disconnected."""
         for queued_call in [
             each for queue in self._queues[priority].values() for each in queue if not each.is_connected()
         ]:
@@ -205,7 +205,7 @@ class AdmissionQueue:
                 yield from queue
 
     def _admissible_in_order(self, now: float) -> Iterator[QueuedCall]:
-        """Those who could go now, the first one first."""
+        """The calls that could be admitted now, in order."""
         for importance, keys in self._queues.items():
             share = self._shares.get(importance)
             if self._taken >= self._slots_for(importance) or (share and not share.has_room(now)):
@@ -267,7 +267,7 @@ class AdmissionQueue:
             keys[queued_call.key_label] = keys.pop(queued_call.key_label)
 
     def _queued_before(self, queued_call: QueuedCall) -> Iterator[QueuedCall]:
-        """Who goes before somebody: the more important, and of each key as many as of their own, in turns."""
+        """The calls that go before another: those of higher priority, and of each other key as many as of its own."""
         for importance in Priority:
             if importance < queued_call.priority:
                 yield from (other for queue in self._queues[importance].values() for other in queue)

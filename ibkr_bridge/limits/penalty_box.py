@@ -1,8 +1,9 @@
-"""IBKR's penalty box: a row that was asked too often first, then the whole address. Kept over a restart.
+"""IBKR's penalty box: first for one endpoint, then for the whole address. Saved over a restart.
 
-A 429 closes its own row for its period, as a burst of one kind can mean no more than that. A second row that is refused
-while the first is closed, or the keeper's own look, shows that it is the box: fifteen minutes in which whatever is
-asked makes it longer. Reads stop, new orders are refused, cancels are still tried: getting out is always possible.
+A 429 closes its own endpoint for its period, as a burst of one kind may mean no more. If a second endpoint is refused
+while the first is closed, or the keeper's own check is, it is the penalty box: fifteen minutes in which every call
+makes
+it longer. Reads stop and new orders are refused; cancels are still sent, so that a caller can always get out.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
 from ibkr_bridge.state_file import save_json
 
 BOX_S = 900.0  # seconds, by IBKR's own page; another one says ten minutes
-DEFAULT_CLOSED_S = 15.0  # seconds a row without a known pace is left alone
-MAX_RETRY_AFTER_S = 3600.0  # seconds; what is said beyond it is no pacing
+DEFAULT_CLOSED_S = 15.0  # seconds for which an endpoint without a known limit is closed
+MAX_RETRY_AFTER_S = 3600.0  # seconds; a longer Retry-After is not a rate limit
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PenaltyBox:
         return f"<PenaltyBox box {self.box_left_s:.0f} s, {len(self._rows)} rows>"
 
     def load(self) -> None:
-        """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
+        """Read the file of an earlier run; an unreadable file counts as empty, since IBKR will answer 429 again."""
         if self._path is None:
             return
         try:
@@ -70,12 +71,12 @@ class PenaltyBox:
 
     @property
     def box_left_s(self) -> float:
-        """Seconds the box is closed for still; 0 where it is not."""
+        """Seconds until the penalty ends; 0 if there is none."""
         return max(0.0, self._box - self._now())
 
     @property
     def closed_endpoints(self) -> dict[str, float]:
-        """Rows IBKR refuses, and for how many seconds still."""
+        """The endpoints that IBKR refuses, with the seconds left."""
         now = self._now()
         return {row: until - now for row, until in self._rows.items() if until > now}
 
@@ -84,24 +85,24 @@ class PenaltyBox:
         return PenaltyStatus(ceil(self.box_left_s), {row: ceil(left) for row, left in self.closed_endpoints.items()})
 
     def check(self, endpoint: Endpoint) -> None:
-        """Whether a call may be tried now.
+        """Check that a call may be sent now.
 
         Raises:
-            PenaltyBox: the whole address is in the box.
-            Paced: this row is closed for a moment.
+            InPenaltyBox: the whole address is in the penalty box.
+            RateLimited: this endpoint is closed for a moment.
         """
         if endpoint.operation is OrderOperation.CANCEL or not (self._box or self._rows):
             return
         if left := self.box_left_s:
-            raise InPenaltyBox(f"IBKR refuses everything for another {left:.0f} s", retry_after=left)
+            raise InPenaltyBox(f"IBKR refuses all calls for another {left:.0f} s", retry_after=left)
         if left := self.closed_endpoints.get(endpoint.path, 0.0):
-            raise RateLimited("IBKR said that this was asked too often", retry_after=left)
+            raise RateLimited("IBKR answered that this call was sent too often", retry_after=left)
 
     def on_429(self, endpoint: Endpoint, said: float | None) -> RateLimited | InPenaltyBox:
-        """IBKR answered 429 to a call; what its caller is told.
+        """Record a 429. Returns the error for the caller.
 
         Args:
-            said: its Retry-After, seconds.
+            said: its Retry-After in seconds.
         """
         now, others = self._now(), {path for path in self.closed_endpoints if path != endpoint.path}
         period = min(
@@ -116,7 +117,7 @@ class PenaltyBox:
         return RateLimited("IBKR answered that this is asked too often", retry_after=period)
 
     def enter(self, said: float | None = None) -> None:
-        """It is the box."""
+        """Enter the penalty box."""
         was_open = not self.box_left_s
         self._box = max(self._box, self._now() + min(said or self._box_s, MAX_RETRY_AFTER_S))
         if was_open:

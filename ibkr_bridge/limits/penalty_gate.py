@@ -9,7 +9,7 @@ from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 
-MAX_DIGITS = 9  # of a Retry-After; more are no period
+MAX_DIGITS = 9  # of a Retry-After; longer values are ignored
 
 
 class PenaltyGate:

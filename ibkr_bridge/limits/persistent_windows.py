@@ -1,4 +1,4 @@
-"""Limits of a quarter of an hour, kept over a restart: IBKR does not forget with us that it was asked."""
+"""Limits of a minute and longer, saved over a restart: IBKR still counts calls that were sent before it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LONG_LIMIT_ENDPOINTS = {
 
 
 class PersistentWindows:
-    """When the rows with long limits may be asked again.
+    """When endpoints with long limits may be called again.
 
     Args:
-        path: where it is kept; None where there is no state directory.
-        utc: the wall's time, since a restart must not shorten it.
+        path: the file; None if there is no state directory.
+        utc: returns the wall-clock time, since a restart must not shorten a period.
     """
 
     def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
@@ -39,7 +39,7 @@ class PersistentWindows:
         return f"<PersistentWindows {len(self._until)} rows>"
 
     def load(self, admission: AdmissionController) -> None:
-        """Take up what an earlier run left; what cannot be read counts as nothing, since IBKR will say it again."""
+        """Read the file of an earlier run; an unreadable file counts as empty, since IBKR will answer 429 again."""
         if self._path is None:
             return
         try:
@@ -54,7 +54,7 @@ class PersistentWindows:
                 admission.occupy(endpoint, left)
 
     def record(self, endpoint: Endpoint) -> None:
-        """A call of this row has been sent, or answered."""
+        """Record that a call of this endpoint was sent, or answered."""
         if endpoint.path not in LONG_LIMIT_ENDPOINTS or endpoint.rate_limit is None:
             return
         self._until[endpoint.path] = self._utc().timestamp() + endpoint.rate_limit.period_s

@@ -1,8 +1,8 @@
-"""Exact sliding windows: never more than so many calls in any so many seconds, as the far side counts them. Pure.
+"""Exact sliding windows: at most so many calls in any so many seconds, as IBKR counts them. Pure.
 
-When a call arrives over there nobody here knows: at some moment between its start and its answer. So it occupies its
-place from its start until its answer and the window's length on top. Whatever the delays, no window of that length over
-there then holds more calls than there are places.
+It is unknown when a call arrives at IBKR: at some moment between its start and its response. So it occupies its place
+from its start until its response plus the length of the window. Whatever the delays, no window of that length at IBKR
+then has more calls than there are places.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections import deque
 
 from ibkr_bridge.ibkr.endpoint import RateLimit
 
-CLOCK_MARGIN = 1.0001  # longer than IBKR's own windows by more than two clocks go apart
+CLOCK_MARGIN = 1.0001  # longer than IBKR's windows by more than two clocks can differ
 
 
 class SlidingWindow:
     """The places of one limit.
 
     Args:
-        pace: how many calls in how many seconds.
+        rate_limit: how many calls in how many seconds.
     """
 
     def __init__(self, pace: RateLimit) -> None:
@@ -40,21 +40,21 @@ class SlidingWindow:
         return self.used(now) < self._calls
 
     def enter(self) -> None:
-        """A call starts."""
+        """Count a call that starts."""
         self._inside += 1
 
     def leave(self, now: float, *, sent: bool) -> None:
-        """A call has been answered, or never will be; one that was never sent gives its place back at once."""
+        """Record the end of a call; one that was never sent frees its place at once."""
         self._inside -= 1
         if sent:
             self._leaving.append(now + self._seconds)
 
     def occupy(self, until: float) -> None:
-        """A call of an earlier life takes a place until then."""
+        """Mark a place as used by a call of an earlier run."""
         self._leaving = deque(sorted([*self._leaving, until]))
 
     def next_free_at(self, now: float) -> float | None:
-        """When time alone makes the next place free; None where that takes an answer."""
+        """When the next place becomes free without a response; None if that needs one."""
         if self.has_room(now):
             return now
         return self._leaving[0] if self._leaving else None
@@ -66,7 +66,7 @@ class SlidingWindow:
 
 
 class WindowForecast:
-    """When the places of one window become free, and are taken by those who wait.
+    """Predicts when the places of one window become free for the calls that wait.
 
     Args:
         places: when each of them is free.
@@ -83,6 +83,7 @@ class WindowForecast:
         return min(self._places)
 
     def reserve(self, start: float) -> None:
-        """A call starts then; it takes the place that became free last, and leaves the earlier ones to others."""
+        """Take a place for a call that starts then: the one that becomes free last, so that the earlier ones stay for
+        others."""
         self._places.remove(max(at for at in self._places if at <= start))
         self._places.append(start + self._again)

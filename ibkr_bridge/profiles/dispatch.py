@@ -23,7 +23,7 @@ class Dispatch:
     Args:
         upstream: the way to IBKR.
         slots: how many calls may be inside it at a time.
-        status: told when a failure makes the session doubtful.
+        status: gets a request for a check when a failure makes the session doubtful.
         observers: see each response as it came from IBKR.
     """
 
@@ -71,7 +71,7 @@ class Dispatch:
             context.timing.upstream_s += time.monotonic() - began
 
     def _check_order(self, context: CallContext) -> None:
-        """What goes out now is carried out now, or not at all."""
+        """Check that the order can be sent at once."""
         if self._upstream.abandoned >= self._slots:
             raise Busy(
                 "all Gateway slots are held by calls that the Gateway has not answered", retry_after=RETRY_AFTER_S

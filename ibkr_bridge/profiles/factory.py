@@ -64,10 +64,10 @@ def gateway_stages(
         guard,  # before anything is waited for: a refusal must be immediate
         session_gate,  # no cached response is given out while the session is down
         MarketDataGate(streaming.hub.upstream_subscriptions),
-        cached_reads,  # behind it a read is one call for all who want it
+        cached_reads,  # after it, a read is one call for all callers that want it
         completion,  # several sendings of one read count as one for the cache
         PenaltyGate(penalty_box),
-        AdmissionGate(admission, persistent_windows),  # last: a call that holds a permit must leave at once
+        AdmissionGate(admission, persistent_windows),  # last: a call that holds a permit must be sent at once
     )
 
 

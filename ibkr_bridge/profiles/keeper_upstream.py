@@ -1,7 +1,7 @@
-"""The Gateway as the keeper asks it: beside the places of callers, yet counted in IBKR's limits, and remembered.
+"""The keeper's calls to the Gateway: without the slots of callers, but counted in IBKR's limits, and cached.
 
-IBKR counts calls whoever makes them. What the keeper asks spends callers' budget, so that both together stay within it,
-and what it was told is told to callers, who would otherwise have to wait until it may be asked again.
+IBKR counts calls whoever makes them, so the keeper's calls count in the same windows as those of callers. The keeper's
+responses are cached for callers, who would otherwise hit the rate limit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ObserverFactory = Callable[[], Callable[[Endpoint, Call, Response], None]]
 
 
 def _no_second_sending(endpoint: Endpoint) -> Precondition:
-    """Stops the second sending of a call whose limit has no room for it."""
+    """Stops the second sending of a call if its limit has no room for it."""
     checked = 0
 
     def check() -> None:
@@ -63,17 +63,17 @@ class KeeperUpstream:
         self._spent = spent
 
     async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
-        """See `Upstream.ask`.
+        """See `Upstream.send`.
 
         Raises:
-            NotNow: IBKR refuses it for now.
-            Paced: a caller asked this so short a time ago that IBKR would refuse it now; nothing was sent.
+            TemporarilyUnavailable: IBKR refuses it for now.
+            RateLimited: a caller sent this call so recently that IBKR would refuse it now; nothing was sent.
         """
         endpoint = endpoint_of(call.method, call.target)
         if endpoint.satisfies or endpoint.composition:
             self._penalty_box.check(
                 endpoint
-            )  # the session's own calls are tried all the same: once a minute, in the box
+            )  # calls about the session are sent anyway: once a minute while in the penalty box
         counted = self._admission.admit_out_of_band(endpoint)
         if counted is None:
             on_released()

@@ -52,7 +52,7 @@ class Profile:
 
         Raises:
             BridgeError: nothing was sent, or nothing usable came back; the class says which.
-            CallerGone: nothing was sent, and nobody is left to be told.
+            CallerGone: nothing was sent, and no caller is left.
         """
         if context.endpoint.operation is OrderOperation.PREVIEW:
             return await self.orders.preview(context)

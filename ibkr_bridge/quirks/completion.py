@@ -23,9 +23,7 @@ from ibkr_bridge.ibkr.endpoint import Composition, Prerequisite
 from ibkr_bridge.quirks.prerequisites import Observer, Prerequisites
 from ibkr_bridge.quirks.snapshot_completion import SnapshotCompletion
 
-PREREQUISITE_TIMEOUT_S = (
-    0.5  # a change waits no longer for what IBKR wants before it: getting out must not depend on it
-)
+PREREQUISITE_TIMEOUT_S = 0.5  # a change waits no longer for its prerequisites: a cancel must not depend on them
 
 
 class CompleteReads:
@@ -77,7 +75,7 @@ class CompleteReads:
                 await self._prerequisites.ensure(context.endpoint, context.call, other)
 
     async def _repeat_after_accounts(self, context: CallContext, send: _Sender, response: Response) -> Response:
-        """IBKR has forgotten that it listed the accounts: list them again, and send the call once more."""
+        """IBKR demands the accounts again: list them, and send the call once more."""
         if response.status == 200 or not demands_accounts_first(response.body):
             return response
         discard(response)
@@ -88,7 +86,9 @@ class CompleteReads:
         if response.status != 200 or response.body_stream is not None:
             return False
         if context.endpoint.rate_limit is not None:
-            return is_partial(response.body)  # sending it again costs its callers seconds: only where IBKR says so
+            return is_partial(
+                response.body
+            )  # sending it again costs seconds: only if IBKR marks the response as partial
         return self._prerequisites.is_first_request(context.call)
 
     async def _fill_snapshot(self, context: CallContext, send: _Sender, response: Response) -> Response:
@@ -98,7 +98,7 @@ class CompleteReads:
         return await self._snapshots.fill(context.call, response, send.read, search_underlyings)
 
     async def _fetch_again(self, context: CallContext, send: _Sender, first: Response) -> Response:
-        """Send it once more, as late as its own limit demands; if it cannot be sent, the first response must do."""
+        """Send it once more, when its rate limit allows that; if it cannot be sent, the first response counts."""
         limit = context.endpoint.rate_limit
         try:
             return await send.read(limit.period_s if limit is not None else 0.0)
@@ -108,7 +108,7 @@ class CompleteReads:
 
 
 class _Sender:
-    """Sends one call through the rest of the road, and notes which prerequisite its response satisfies."""
+    """Sends one call through the following stages, and records which prerequisite its response satisfies."""
 
     def __init__(self, prerequisites: Prerequisites, context: CallContext, proceed: Proceed) -> None:
         self._prerequisites = prerequisites
@@ -134,7 +134,7 @@ class _Sender:
 
 
 def _discarding(context: CallContext, *, max_age_s: float | None = None) -> FetchCall:
-    """Fetches for the call of a context; whoever uses it reads only the beginning of the response."""
+    """Fetches for the call of a context; only the beginning of the response is read."""
 
     async def fetch_beginning(call: Call) -> Response:
         response = await fetch(context, call, max_age_s=max_age_s)

@@ -1,4 +1,4 @@
-"""The orders somebody wants, filtered here: IBKR's own `filters` silence its order stream, and leave orders out."""
+"""Filters the list of orders in the bridge: IBKR's own `filters` stop its order stream, and leave orders out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FILTER_HINT = (
 
 
 async def fetch_filtered_orders(ask: FetchCall, call: Call) -> Response:
-    """IBKR's list without its filters, and of that what the caller wants.
+    """Fetch IBKR's list without filters, and return the requested orders.
 
     Raises:
-        BadRequest: a filter that is none.
-        GatewayGarbled: the list cannot be filtered; the whole one would not be what was asked for.
+        BadRequest: an unknown filter.
+        GatewayProtocolError: the list cannot be filtered; the complete list would be the wrong response.
     """
     target, wanted = without_filters(call.target)
     response = await ask(replace(call, target=target))
@@ -35,22 +35,23 @@ async def fetch_filtered_orders(ask: FetchCall, call: Call) -> Response:
     body = filter_orders(response.body, wanted) if response.body_stream is None else None
     if body is None:
         discard(response)
-        raise GatewayProtocolError("the list of orders cannot be read, and so not be filtered")
+        raise GatewayProtocolError("the list of orders cannot be read, so it cannot be filtered")
     return replace(response, body=body)
 
 
 def without_filters(target: str) -> tuple[str, frozenset[str]]:
-    """A target without its filters, and those; written with underscores or in CamelCase, as clients do.
+    """Split a target into the target without filters and the filters; clients write them with underscores or in
+    CamelCase.
 
     Raises:
-        BadRequest: a filter that is none.
+        BadRequest: an unknown filter.
     """
     path, _, query = target.partition("?")
     parts = [(part, *map(unquote_plus, part.partition("=")[::2])) for part in query.split("&")]
     values = [value for _, name, value in parts if name == "filters"]
     wanted = frozenset(_normalise_state(name) for value in values for name in value.split(",") if name)
     if wanted - {*ORDER_FILTERS, BY_TIME}:
-        raise BadRequest("a filter of orders that is none", hint=FILTER_HINT)
+        raise BadRequest("unknown order filter", hint=FILTER_HINT)
     kept = "&".join(part for part, name, _ in parts if name != "filters")
     return path + ("?" + kept if kept else ""), wanted
 
@@ -60,7 +61,7 @@ def _normalise_state(name: str) -> str:
 
 
 def filter_orders(body: bytes, wanted: frozenset[str]) -> bytes | None:
-    """The list with the orders in one of the wanted states, each as IBKR wrote it; None where it is no list."""
+    """The list with the orders in one of the wanted states, each as IBKR wrote it; None if the body is not a list."""
     try:
         told = members(body.decode())
         orders = elements(told["orders"][1])

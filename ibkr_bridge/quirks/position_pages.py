@@ -1,4 +1,5 @@
-"""All positions of an account in one answer: page after page until one is empty, as nobody knows how long a page is."""
+"""All positions of an account in one response: fetch pages until one is empty, as the length of a page is not
+documented."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard, is_re
 from ibkr_bridge.errors import GatewayProtocolError
 from ibkr_bridge.ibkr.json_spans import Part, elements, join_array
 
-MAX_PAGES = 100  # ten thousand positions; a Gateway that goes on has lost its way
+MAX_PAGES = 100  # ten thousand positions; more pages are an error of the Gateway
 
 
 async def fetch_all_positions(ask: FetchCall, call: Call) -> Response:
-    """The pages joined; where IBKR refuses one, that is the answer.
+    """Fetch and join the pages; if IBKR refuses one, that is the response.
 
     Raises:
-        GatewayGarbled: the pages have no end, or one of them cannot be read.
+        GatewayProtocolError: there is no last page, or a page cannot be read.
     """
     path, mark, query = call.target.partition("?")
     texts: list[str] = []
@@ -34,7 +35,7 @@ async def fetch_all_positions(ask: FetchCall, call: Call) -> Response:
 
 
 def _parse_page(response: Response) -> list[Part] | None:
-    """The positions of one page; None where it is none."""
+    """The positions of one page; None if the body is not a list."""
     if response.status != 200 or response.body_stream is not None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""What IBKR wants to be asked before a call: asked for the caller, once in a session.
+"""Prerequisites: calls that IBKR wants before another one; the bridge makes them once in a session.
 
-Whatever was asked anyway, by the keeper or by another caller, counts. That something failed is no reason not to go on,
-as IBKR's own answer to the call tells what is wrong; it is asked again before the next one.
+A call that was made anyway, by the keeper or by another caller, counts. A failed prerequisite does not stop the call:
+IBKR's response will say what is wrong. It is retried before the next call.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ibkr_bridge.ibkr.catalogue import (
 from ibkr_bridge.ibkr.endpoint import Endpoint, Prerequisite
 
 WHOLE_SESSION = ("",)
-MAX_REMEMBERED = 20_000  # things that were asked in one session; a caller could ask for all numbers there are
+MAX_REMEMBERED = 20_000  # prerequisites of one session; a caller could request any number of contracts
 PRICE_FIELDS = "31,84,86"  # last, bid, ask
 DERIVATIVE_TYPES = frozenset({"OPT", "FOP", "FUT", "WAR", "IOPT", "CFD"})
 MAX_SYMBOL_LENGTH = 40  # characters
 JSON_HEADERS = (("Content-Type", "application/json"),)
 
-REQUIRED_FOR: Mapping[Prerequisite, Callable[[Call], Iterable[str]]] = {  # what each need of a call is about
+REQUIRED_FOR: Mapping[Prerequisite, Callable[[Call], Iterable[str]]] = {  # the subjects of each prerequisite of a call
     Prerequisite.ACCOUNTS: lambda call: WHOLE_SESSION,
     Prerequisite.PORTFOLIO: lambda call: WHOLE_SESSION,
     Prerequisite.HISTORY_FARM: lambda call: WHOLE_SESSION,
@@ -40,7 +40,7 @@ REQUIRED_FOR: Mapping[Prerequisite, Callable[[Call], Iterable[str]]] = {  # what
 }
 SATISFIED_BY: Mapping[
     Prerequisite, Callable[[Call, Response], Iterable[str]]
-] = {  # and what an answer that meets it was about
+] = {  # the subjects for which a response satisfies it
     Prerequisite.ACCOUNTS: lambda call, response: WHOLE_SESSION,
     Prerequisite.PORTFOLIO: lambda call, response: WHOLE_SESSION,
     Prerequisite.HISTORY_FARM: lambda call, response: WHOLE_SESSION,
@@ -50,24 +50,26 @@ SATISFIED_BY: Mapping[
 
 
 Observer = Callable[[Endpoint, Call, Response], None]
-"""Is told of an answer."""
+"""Receives a response."""
 
 
 class Prerequisites:
-    """What has been asked in this session."""
+    """The prerequisites that are satisfied in this session."""
 
     def __init__(self) -> None:
-        self._met: set[tuple[Prerequisite, str]] = set()  # another one for each session: late answers go to the old one
+        self._met: set[tuple[Prerequisite, str]] = (
+            set()
+        )  # a new set for each session: late responses are added to the old one
 
     def __repr__(self) -> str:
         return f"<Prerequisites {len(self._met)} asked>"
 
     def reset_session(self) -> None:
-        """Another session has to be asked anew."""
+        """Forget all: a new session needs them again."""
         self._met = set()
 
     def observer(self) -> Observer:
-        """Somebody asks; what is to be told of the answer."""
+        """Returns the function that records what the response of a call satisfies."""
         met = self._met
 
         def notice(endpoint: Endpoint, call: Call, response: Response) -> None:
@@ -77,20 +79,20 @@ class Prerequisites:
         return notice
 
     def is_first_request(self, call: Call) -> bool:
-        """Whether this very call has not been asked before; it has from now on."""
+        """Returns whether this call is the first of its kind, and records it."""
         first = (Prerequisite.TWICE, call.target) not in self._met
         _remember(self._met, Prerequisite.TWICE, (call.target,))
         return first
 
     def unmark(self, call: Call) -> None:
-        """It could not be asked a second time; the next one counts as the first."""
+        """Forget a call that could not be sent a second time; the next one counts as the first."""
         self._met.discard((Prerequisite.TWICE, call.target))
 
     async def ensure(self, endpoint: Endpoint, call: Call, ask: FetchCall) -> None:
-        """Ask what a call of this row needs and has not been asked yet.
+        """Send the prerequisites that this call needs and that are not satisfied yet.
 
         Raises:
-            BridgeError: it could not be asked.
+            BridgeError: one could not be sent.
         """
         for need in endpoint.prerequisites:
             missing = self._missing(need, REQUIRED_FOR[need](call)) if need in REQUIRED_FOR else []
@@ -98,12 +100,12 @@ class Prerequisites:
                 await self.fetch(need, ask, missing)
 
     async def fetch(self, need: Prerequisite, ask: FetchCall, about: Iterable[str] = WHOLE_SESSION) -> None:
-        """Ask for one of them, whether or not it was asked before; what was not answered well counts as not asked."""
+        """Send one prerequisite in any case; without a good response it counts as not satisfied."""
         met = self._met
         _remember(met, need, await FETCHERS[need](ask, list(about)))
 
     async def ensure_underlyings(self, instruments: Iterable[str], ask: FetchCall) -> None:
-        """Search for what these derive from, where they are derivatives: until then they have no quotes."""
+        """Search for the underlyings of derivatives: before that they have no quotes."""
         missing = self._missing(Prerequisite.UNDERLYING, contract_ids(each.partition("@")[0] for each in instruments))
         if missing:
             met = self._met
@@ -140,12 +142,12 @@ async def _fetch_quotes(ask: FetchCall, conids: list[str]) -> Iterable[str]:
 
 
 async def _search_contracts(ask: FetchCall, conids: list[str]) -> Iterable[str]:
-    """Search for these; those that were."""
+    """Search for these contracts; returns those that were found."""
     return await _search_symbols(ask, await _fetch_definitions(ask, conids))
 
 
 async def _search_underlyings(ask: FetchCall, conids: list[str]) -> Iterable[str]:
-    """Search for those that are derivatives; these, and those that are none."""
+    """Search for those that are derivatives; returns them and those that are not derivatives."""
     if not conids:
         return ()
     known = await _fetch_definitions(ask, conids)
@@ -154,7 +156,7 @@ async def _search_underlyings(ask: FetchCall, conids: list[str]) -> Iterable[str
 
 
 async def _fetch_definitions(ask: FetchCall, conids: list[str]) -> dict[str, tuple[str, str]]:
-    """Kind and symbol of contracts, by their ids."""
+    """Asset class and symbol of contracts by their ids."""
     response = await ask(_fetch_of(TRSRV_SECDEF, f"?conids={','.join(conids)}"))
     told = (
         parse_object(response.body).get("secdef") if response.status == 200 and response.body_stream is None else None
@@ -164,7 +166,7 @@ async def _fetch_definitions(ask: FetchCall, conids: list[str]) -> dict[str, tup
 
 
 async def _search_symbols(ask: FetchCall, known: Mapping[str, tuple[str, str]]) -> list[str]:
-    """A search goes by symbol, which the contract's definition tells."""
+    """A search needs the symbol, which is in the contract's definition."""
     symbols = dict.fromkeys(symbol for _, symbol in known.values() if symbol and len(symbol) <= MAX_SYMBOL_LENGTH)
     responses = {symbol: await ask(_fetch_of(SECDEF_SEARCH, f"?symbol={quote(symbol, safe='')}")) for symbol in symbols}
     return [conid for conid, (_, symbol) in known.items() if symbol in responses and responses[symbol].status == 200]
@@ -172,7 +174,7 @@ async def _search_symbols(ask: FetchCall, known: Mapping[str, tuple[str, str]]) 
 
 FETCHERS: Mapping[
     Prerequisite, Callable[[FetchCall, list[str]], Awaitable[Iterable[str]]]
-] = {  # each says what it has been asked for
+] = {  # each returns the subjects that it satisfied
     Prerequisite.ACCOUNTS: _for_session(_fetch_of(ACCOUNTS)),
     Prerequisite.PORTFOLIO: _for_session(_fetch_of(PORTFOLIO_ACCOUNTS)),
     Prerequisite.HISTORY_FARM: _for_session(Call("POST", api_path(HMDS_INIT), request_headers(JSON_HEADERS), b"{}")),

@@ -1,8 +1,7 @@
-"""Quotes that are whole: a snapshot is asked again until the fields are there that were asked for.
+"""Complete quote snapshots: the call is repeated until the requested fields are there.
 
-IBKR's first answer for an instrument only opens its stream and has no field in it; computed ones come later still, some
-never. So a caller waits once, four seconds at most, and is told what is missing; what did not come is not waited for
-again for a minute.
+IBKR's first response for an instrument only opens its stream and has no fields; computed fields come later, some never.
+So a caller waits once, at most 4 s, and a header lists the missing fields; for the next 60 s no call waits for them.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from ibkr_bridge.quirks.snapshot_fields import SnapshotGaps, find_gaps
 
 MISSING_HEADER = "X-Bridge-Missing"
 FILL_TIMEOUT_S = 4.0  # seconds
-FIRST_INTERVAL_S, INTERVAL_S = 0.3, 0.5  # seconds; IBKR itself brings new quotes every half second
+FIRST_INTERVAL_S, INTERVAL_S = 0.3, 0.5  # seconds; IBKR itself updates quotes every half second
 GIVEN_UP_TTL_S = 60.0  # seconds
 MAX_REMEMBERED = 20_000  # fields that never came
 
 Refetch = Callable[[], Awaitable[Response]]
-"""Asks once more."""
+"""Sends the call once more."""
 SearchUnderlyings = Callable[[list[str]], Awaitable[None]]
-"""Is told of instruments that still have nothing at all at the second look."""
+"""Receives instruments that still have no field in the second response."""
 
 
 class SnapshotCompletion:
-    """Fills the snapshots of one line.
+    """Completes the quote snapshots of one profile.
 
     Args:
-        clock: time, for the pauses between two looks.
+        clock: the time, for the pauses between two calls.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -44,16 +43,16 @@ class SnapshotCompletion:
         return f"<SnapshotCompletion {len(self._given_up)} fields given up>"
 
     def reset_session(self) -> None:
-        """Another session may have what this one had not."""
+        """Forget the missing fields: a new session may have them."""
         self._given_up.clear()
 
     async def fill(
         self, call: Call, response: Response, again: Refetch, search_underlyings: SearchUnderlyings
     ) -> Response:
-        """The first answer that has all fields, else the last one, with a note of what is missing.
+        """Return the first response with all fields, else the last one, with a header that lists the missing fields.
 
         Args:
-            answer: IBKR's first.
+            response: IBKR's first response.
         """
         seen, until, pause = find_gaps(call, response), self._clock.now() + FILL_TIMEOUT_S, FIRST_INTERVAL_S
         while seen is not None and self._is_worth_waiting(seen) and self._clock.now() + pause <= until:
@@ -64,7 +63,7 @@ class SnapshotCompletion:
                 discard(later)
                 return _with_missing_header(response, seen)
             if pause == FIRST_INTERVAL_S and later_seen.empty_instruments:
-                with suppress(TemporarilyUnavailable, GatewayError):  # what is missing is told all the same
+                with suppress(TemporarilyUnavailable, GatewayError):  # the header lists the missing fields in any case
                     await search_underlyings(later_seen.empty_instruments)
             response, seen, pause = later, later_seen, INTERVAL_S
         if seen is not None:
@@ -96,7 +95,7 @@ def _with_missing_header(response: Response, seen: SnapshotGaps | None) -> Respo
 
 
 async def _refetch_or_none(again: Refetch) -> Response | None:
-    """What came of it; None where it could not be asked now: there is an answer already, if a thin one."""
+    """The next response; None if the call cannot be sent now: there is a partial response already."""
     try:
         return await again()
     except (TemporarilyUnavailable, GatewayError):

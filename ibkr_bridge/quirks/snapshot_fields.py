@@ -1,4 +1,4 @@
-"""One snapshot of quotes: which of the fields that were asked for are there, and which are missing. Pure."""
+"""One quote snapshot: which of the requested fields are there, and which are missing. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.calls.parameters import list_values
 from ibkr_bridge.ibkr.bodies import parse_rows
 
-INSTRUMENT = re.compile(r"\d{1,12}(@[A-Za-z0-9.:]{1,20})?", re.ASCII)  # 265598, 265598@SMART: fit for a header too
+INSTRUMENT = re.compile(r"\d{1,12}(@[A-Za-z0-9.:]{1,20})?", re.ASCII)  # 265598, 265598@SMART: also allowed in a header
 FIELD = re.compile(r"\d{1,6}", re.ASCII)
-MAX_HEADER_BYTES = 4000  # bytes of the note; common clients take 8 to 16 thousand of headers in all
+MAX_HEADER_BYTES = 4000  # bytes of the header; common clients accept 8000 to 16000 bytes of headers in all
 
 
 @dataclass(frozen=True)
 class SnapshotGaps:
-    """What one answer lacks: by instrument, as it was asked for, its fields."""
+    """The missing fields of one response, by instrument as it was requested."""
 
     missing: Mapping[str, tuple[str, ...]]
     requested: int
@@ -30,7 +30,7 @@ class SnapshotGaps:
 
     @property
     def as_header(self) -> str:
-        """For a header: `265598:7308,7309;8314`, an instrument alone where it has no field; `;+3` for those beyond."""
+        """For a header: `265598:7308,7309;8314`, an instrument alone if it has no field; `;+3` for those left out."""
         parts: list[str] = []
         size = 0
         for conid, fields in self.missing.items():
@@ -43,7 +43,7 @@ class SnapshotGaps:
 
 
 def find_gaps(call: Call, response: Response) -> SnapshotGaps | None:
-    """What a snapshot lacks; None where the answer is no list of rows."""
+    """The missing fields of a snapshot; None if the response is not a list of rows."""
     rows = parse_rows(response.body) if response.status == 200 and response.body_stream is None else None
     if rows is None:
         return None
