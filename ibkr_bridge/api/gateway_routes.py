@@ -1,4 +1,4 @@
-"""The keyed routes about the Gateway: the whole truth, and what the owner of the full key may do to the session."""
+"""The routes about the Gateway that need a key: the status, the session and the trading pause."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def reconnect(request: web.Request) -> web.Response:
-    """Look at the session now, and reopen it where it is lost, as the ration allows."""
+    """Check the session now, and reopen it if it is lost, as the backoff allows."""
     profile = profile_of(request)
     return web.json_response(to_json(profile.keeper.status(await profile.keeper.reopen())))
 
 
 async def pause(request: web.Request) -> web.Response:
-    """Stop new orders; cancels still pass."""
+    """Stop new orders; cancels are still sent."""
     profile = profile_of(request)
     kept = profile.trading_pause.set(_principal_name(request), request.app[CLOCK].utc())
     return web.json_response(
@@ -33,7 +33,7 @@ async def pause(request: web.Request) -> web.Response:
 
 
 async def resume(request: web.Request) -> web.Response:
-    """Let new orders through again."""
+    """Allow new orders again."""
     profile = profile_of(request)
     return web.json_response({"paused": False, "kept": profile.trading_pause.clear(_principal_name(request))})
 
@@ -51,5 +51,5 @@ async def logout(request: web.Request) -> web.Response:
     if not profile.keeper.session.has_login:
         raise SessionUnavailable("nobody is signed in", hint="there is nothing to log out from")
     if await profile.keeper.log_out() != 200:
-        raise GatewayProtocolError("IBKR did not confirm the log-out", hint="look at GET /gateway/status")
+        raise GatewayProtocolError("IBKR did not confirm the log-out", hint="see GET /gateway/status")
     return web.json_response(to_json(profile.keeper.status()))

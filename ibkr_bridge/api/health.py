@@ -1,4 +1,4 @@
-"""The four open routes: no key, no side effect, nothing secret, and the truth."""
+"""The four open routes: they need no key, have no side effect and show no secret."""
 
 from __future__ import annotations
 

@@ -56,15 +56,13 @@ def _state_filter(request: web.Request) -> OrderState | None:
     try:
         return OrderState(given)
     except ValueError as exc:
-        raise BadRequest(
-            "no order is in such a state", hint=f"ask for {', '.join(each.value for each in OrderState)}"
-        ) from exc
+        raise BadRequest("unknown order state", hint=f"ask for {', '.join(each.value for each in OrderState)}") from exc
 
 
 def _limit(request: web.Request) -> int:
     given = request.query.get("limit", str(DEFAULT_LIMIT))
     if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MAX_LIMIT):
-        raise BadRequest("limit is no number of orders", hint=f"send a number from 1 to {MAX_LIMIT}")
+        raise BadRequest("limit must be a number of orders", hint=f"send a number from 1 to {MAX_LIMIT}")
     return int(given)
 
 

@@ -1,8 +1,8 @@
-"""The bridged calls: take the request whole, send it the road of a call, pass the answer on.
+"""The pass-through: read a request, send it through all stages, and return the response.
 
-Nothing is sent before the body is here and the rules have seen it. An answer passes unchanged in status, body and type;
-small ones whole, large ones as they come, and one that breaks off in the middle is cut off here as well, so that
-nobody takes half an answer for a whole one.
+Nothing is sent before the body is read and the rules are checked. A response keeps its status, body and content type; a
+large one is streamed. If it ends early, the caller's connection is aborted, so that a partial response never looks
+complete.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         target, request.app[SETTINGS]
     )  # which says why there is none
     if request.method not in METHODS:
-        raise MethodNotAllowed("the Gateway is not asked with this method", ", ".join(METHODS))
+        raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)
     from_keeper = SESSION_ROUTES.get(place.segments)
     if from_keeper is not None:
@@ -67,7 +67,7 @@ def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
     path = own_routes.match(target.segments)
     if path is not None:
         allowed = ", ".join(own_routes.effects[path])
-        raise MethodNotAllowed("this route is not asked with this method", allowed)
+        raise MethodNotAllowed("this route does not use this method", allowed)
 
 
 async def _forward(
@@ -136,7 +136,7 @@ async def _submit_order(
     try:
         return await profile.orders.submit(order_request)
     except CallerGone as exc:
-        raise ConnectionResetError("the caller hung up before anything was sent") from exc
+        raise ConnectionResetError("the caller disconnected before anything was sent") from exc
     finally:
         record = request_context.order_record = order_request.record
         if record is not None:
@@ -171,7 +171,7 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
     try:
         response = await profile.execute(context)
     except CallerGone as exc:
-        raise ConnectionResetError("the caller hung up before anything was sent") from exc
+        raise ConnectionResetError("the caller disconnected before anything was sent") from exc
     except OrderUnknown as exc:
         _publish_unknown_change(request, context, exc.detail)
         raise

@@ -82,5 +82,5 @@ def hub_of(request: web.Request) -> Hub:
 def connection_of(request: web.Request) -> ClientConnection:
     """The connection a request came on."""
     if not isinstance(request.protocol, ClientConnection):
-        raise RuntimeError("a request came through another door")
+        raise RuntimeError("a request came on another kind of connection")
     return request.protocol

@@ -49,7 +49,7 @@ class WebSocketEncoding:
     """For websockets: each event is IBKR's own message."""
 
     def encode(self, event: StreamEvent) -> bytes:
-        """See `readers.Form`."""
+        """See `Encoding.encode`."""
         return websocket_frame(compact_json(event.message)) if event.message else b""
 
 
@@ -57,7 +57,7 @@ class SseEncoding:
     """For Server-Sent Events: each event in rows, one event of the standard's for each of them."""
 
     def encode(self, event: StreamEvent) -> bytes:
-        """See `readers.Form`."""
+        """See `Encoding.encode`."""
         return b"".join(sse_event(row, number, event.name) for number, row in event.rows)
 
 
@@ -88,22 +88,22 @@ class ConnectionSink:
 
     @property
     def is_writable(self) -> bool:
-        """See `readers.Outlet`."""
+        """See `Sink`."""
         return self.is_open and self._connection.is_writable
 
     @property
     def unsent_bytes(self) -> int:
-        """See `readers.Outlet`."""
+        """See `Sink`."""
         transport = self._connection.transport
         return transport.get_write_buffer_size() if transport is not None else 0
 
     def write(self, data: bytes) -> None:
-        """See `readers.Outlet`."""
+        """See `Sink`."""
         transport = self._connection.transport
         if transport is not None and not transport.is_closing():
             transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def close(self, reason: str) -> None:
-        """See `readers.Outlet`."""
+        """See `Sink`."""
         self.is_open = False
         self._ended(reason)

@@ -87,7 +87,7 @@ async def _run_stream(
     """Send what is wished for until either side ends it.
 
     Raises:
-        LineLimit: IBKR cannot send it beside all that is sent already.
+        MarketDataLimit: IBKR cannot send it beside what it sends already.
     """
     hub, connection = hub_of(request), connection_of(request)
     check_not_ending(request)

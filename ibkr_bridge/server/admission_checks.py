@@ -26,20 +26,21 @@ from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import resolve
 
 ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # an Origin, and the host in it
-RESTART_RETRY_AFTER_S = 5.0  # seconds a restart takes at most, told to callers while the bridge drains
+RESTART_RETRY_AFTER_S = 5.0  # seconds that a restart takes at most; Retry-After while the bridge drains
 
 
 def check_host(request: web.Request, _: RequestContext) -> None:
-    """Refuse names an attacker can point at us (DNS rebinding)."""
+    """Refuse a Host that does not name this bridge (DNS rebinding)."""
     hosts = request.headers.getall(hdrs.HOST, [])
     if len(hosts) != 1:
         raise BadRequest("there must be exactly one Host header", hint="send the bridge's own address as Host")
     if not is_known_host(hosts[0].lower(), request.app[SETTINGS]):
-        raise HostNotAllowed("the Host header names somebody else")
+        raise HostNotAllowed("the Host header does not name this bridge")
 
 
 def is_known_host(host: str, settings: Settings) -> bool:
-    """Whether a Host header means us: a loopback name with any port (tunnels change it), our address, a listed name."""
+    """Whether a Host header names this bridge: a loopback name with any port (tunnels change it), its address, a listed
+    name."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
 
@@ -79,7 +80,7 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
     credential = extract(request.headers, target, own_routes) if is_websocket else None
     by_token = credential is not None and credential.is_like_token
     if not by_token or not all(_is_app_origin(origin, request.app[SETTINGS]) for origin in foreign):
-        raise OriginNotAllowed("a page of another origin is asking")
+        raise OriginNotAllowed("the request comes from a web page of another origin")
 
 
 def _is_app_origin(origin: str, settings: Settings) -> bool:
@@ -89,7 +90,7 @@ def _is_app_origin(origin: str, settings: Settings) -> bool:
 
 
 def authenticate(request: web.Request, request_context: RequestContext) -> None:
-    """Let those in who know a key or hold a token; the open routes are open to all."""
+    """Require a key or a token, except on the open routes."""
     credential = extract(request.headers, request_context.target, request.app[OWN_ROUTES])
     request_context.principal = credential.authenticate(request.app[KEYRING]) if credential is not None else None
     if request_context.principal is None and not _is_open_route(request, request_context):
@@ -108,7 +109,7 @@ def check_not_draining(request: web.Request, request_context: RequestContext) ->
 
 
 def check_scope(_: web.Request, request_context: RequestContext) -> None:
-    """Hold the key against the effect of what it asks for."""
+    """Check that the key or token allows the effect of the call."""
     effect = request_context.endpoint.effect if request_context.endpoint else Effect.READ
     if request_context.principal is None or effect in request_context.principal.effects:
         return

@@ -1,4 +1,4 @@
-"""The door itself: one caller's connection, and how many there may be.
+"""The connection of one caller, and the limit of all connections.
 
 aiohttp's server has no deadline for a request's head, no cap on connections, and answers malformed bytes with a page
 and a traceback that repeat them, the key among them. A small subclass of its protocol mends the three; it leans on
@@ -38,49 +38,49 @@ _SILENT.propagate = False
 
 
 class ConnectionLimiter:
-    """Counts connections, and makes room where there are too many."""
+    """Counts connections, and closes one at the limit."""
 
     def __init__(self, bus: events.Bus, most: int = MAX_CONNECTIONS) -> None:
         self._bus = bus
         self._most = most
-        self._doors: dict[ClientConnection, None] = {}  # oldest first
+        self._connections: dict[ClientConnection, None] = {}  # oldest first
         self.head_received = asyncio.Event()
-        """Set whenever somebody has said what they want, or has gone."""
+        """Set whenever a request head is complete, or a connection has closed."""
 
     def __repr__(self) -> str:
-        return f"<ConnectionLimiter {len(self._doors)}/{self._most} connections>"
+        return f"<ConnectionLimiter {len(self._connections)}/{self._most} connections>"
 
     @property
     def connections(self) -> tuple[ClientConnection, ...]:
         """The connections, oldest first."""
-        return tuple(self._doors)
+        return tuple(self._connections)
 
     async def wait_for_pending_heads(self) -> None:
-        """Wait until everybody who is connected has said what they came for; who does not in time is left out.
+        """Wait up to 1 s for connections that have not yet sent a complete request head.
 
-        The door has been closed: those who were let in by then are answered, as slowly as they speak.
+        Requests on connections accepted before the listener closed are still served.
         """
         await asyncio.sleep(POLL_INTERVAL_S)  # who was taken from the socket a moment ago is not counted yet
         with suppress(TimeoutError):
             async with asyncio.timeout(PENDING_HEADS_TIMEOUT_S):
-                while any(connection.head_pending for connection in self._doors):
+                while any(connection.head_pending for connection in self._connections):
                     self.head_received.clear()
                     await self.head_received.wait()
 
     def add(self, connection: ClientConnection) -> None:
-        """One more; at the cap the oldest without a complete request goes, and where all are served the new one."""
-        self._doors[connection] = None
-        if len(self._doors) <= self._most:
+        """Add a connection; at the limit close the oldest without a complete request, or else the new one."""
+        self._connections[connection] = None
+        if len(self._connections) <= self._most:
             return
         self._bus.publish(events.ConnectionLimitReached(self._most))
-        next((guest for guest in self._doors if guest.is_idle), connection).abort()
+        next((guest for guest in self._connections if guest.is_idle), connection).abort()
 
     def remove(self, connection: ClientConnection) -> None:
-        """One less."""
-        self._doors.pop(connection, None)
+        """Remove a connection."""
+        self._connections.pop(connection, None)
 
     def on_malformed(self, problem: str) -> None:
-        """Somebody sent what is not HTTP."""
+        """Publish that bytes were not HTTP."""
         self._bus.publish(events.RequestMalformed(problem))
 
 
@@ -120,18 +120,18 @@ class ClientConnection(RequestHandler):
         return self._head_timer is not None
 
     def abort(self) -> None:
-        """Close at once, whatever is half said."""
+        """Close at once."""
         if self.transport is not None:
             self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody is at the door; the first head is due."""
+        """A client has connected; the first head is due."""
         super().connection_made(transport)
         self._start_head_timer()
         self._keeper.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """They have gone."""
+        """The connection has ended."""
         self._on_head()
         if exc is not None:
             self._was_reset()

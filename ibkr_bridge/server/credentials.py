@@ -1,6 +1,6 @@
-"""What a request shows at the door, and where: a header may carry a key or a token, the query of a few paths a token.
+"""The credential of a request: a header may carry a key or a token, the query of a few paths a token.
 
-One place decides. Whoever sends a header is judged by it, even where a good token stands in the query beside it.
+If a credential header is present it decides; a token in the query is then ignored.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from ibkr_bridge.server.peer_socket import has_hung_up, is_reset
 
 
 async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
-    """Write a reply here and now, and say whether its caller was still there to take it."""
+    """Write a response at once. Returns whether its caller was still connected."""
     if not is_connected(request):
         return False
     try:
@@ -23,7 +23,7 @@ async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
 
 
 def _watch_reset(request: web.Request, told: Callable[[bool], None]) -> None:
-    """A connection that is reset before anything else is asked was closed by a caller who had not read the reply."""
+    """If the client resets the connection before sending another request, it did not read our response."""
     if isinstance(request.protocol, ClientConnection):
         request.protocol.on_reset = lambda: told(False)
 

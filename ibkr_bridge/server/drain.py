@@ -1,19 +1,19 @@
-"""Ending without losing anybody: count who is inside, let nobody new in, wait for the rest."""
+"""Drain: accept no new work, and wait for the requests in progress."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-DRAIN_TIMEOUT_S = 10.0  # seconds for everybody
+DRAIN_TIMEOUT_S = 10.0  # seconds for all requests
 ORDERS_TIMEOUT_S = 30.0  # seconds for orders: their outcome is worth the wait
 
 
 class InFlightCounter:
-    """Counts those who are inside a `with` of it.
+    """Counts the requests that are inside its `with` block.
 
     Args:
-        changed: set whenever somebody leaves.
+        changed: set whenever one leaves.
     """
 
     def __init__(self, changed: asyncio.Event) -> None:
@@ -29,7 +29,7 @@ class InFlightCounter:
 
 
 class Drain:
-    """Who is inside, and whether the door is still open."""
+    """The requests in progress, and whether new ones are accepted."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -56,11 +56,12 @@ class Drain:
         return self.order_counter.count
 
     def begin(self, *, handover: bool = False) -> None:
-        """Let nobody new in; where somebody succeeds us, connections end after their next reply instead."""
+        """Accept no new work. With a socket handover we keep accepting requests and close each connection after its
+        next response."""
         self.is_ending, self.is_draining = True, not handover
 
     async def wait_finished(self, timeout_s: float = DRAIN_TIMEOUT_S, orders_within: float = ORDERS_TIMEOUT_S) -> int:
-        """Wait until everybody has left, at most so long. Returns how many are still inside."""
+        """Wait until no request is in progress, up to the deadlines. Returns how many are left."""
         await self._wait_until(lambda: self.in_flight == 0, timeout_s)
         await self._wait_until(lambda: self.orders_in_flight == 0, orders_within - timeout_s)
         return self.in_flight

@@ -1,6 +1,7 @@
-"""Who is calling? Keys are compared as digests, all of them each time, so that time tells nothing.
+"""The key ring: finds the principal of a key or token.
 
-A key opens by itself, and so does a token that was asked for with it, until its time is over or a key has changed.
+Keys are compared as digests, all of them each time, so that the time reveals nothing. A token is valid until it expires
+or one of its keys changes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Principal:
     profile: str = MAIN
     """The profile that the key belongs to."""
     issuer_key: str = ""
-    """Of a token: the owner of the full key at that time, as another full key ends it."""
+    """Fingerprint of the full key when the token was issued; changing the full key revokes the token."""
 
     @property
     def is_token(self) -> bool:
@@ -147,8 +148,8 @@ class KeyRing:
         """A token for somebody who has shown a key, and what it says.
 
         Raises:
-            WrongScope: it would open more than the key does, or it is asked for with a token.
-            BadKey: the key was replaced since it was shown.
+            InsufficientScope: it would open more than the key does, or it is asked for with a token.
+            InvalidKey: the key was replaced since it was shown.
         """
         if principal.is_token:
             raise InsufficientScope("a token cannot ask for another", hint="send a key, in the header X-Bridge-Key")

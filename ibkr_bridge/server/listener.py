@@ -1,4 +1,4 @@
-"""The socket callers come to: systemd's where it opened one for us, else our own."""
+"""The listening socket: systemd's if it passed one, else one that the bridge binds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def systemd_socket(env: Mapping[str, str]) -> socket.socket | None:
     listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type is not socket.SOCK_STREAM or not listens:
         taken.close()
-        raise OSError(0, "what systemd handed over is no listening TCP socket")
+        raise OSError(0, "the socket from systemd must be a listening TCP socket")
     taken.setblocking(False)
     os.set_inheritable(FIRST_SYSTEMD_FD, False)
     return taken

@@ -1,8 +1,8 @@
-"""What happens to every request before its handler, and to every reply before it leaves.
+"""The middlewares around every request.
 
-Two middlewares stand around every request: the outer gives it a name and a line in the log, the inner asks a list of
-plain questions at the door. Errors of the rooms become RFC 9457 problems here and nowhere else; what nobody
-foresaw becomes `internal` with the request's id, and its places (never its words) go to the log.
+The outer one gives the request an id and a line in the log; the inner one runs the checks in order. Errors become RFC
+9457 problems here and nowhere else. An unexpected exception becomes `internal` with the request's id; its places (never
+its message) go to the log.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ def header_words(request: web.Request, header: str) -> frozenset[str]:
     given = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
     found = frozenset(filter(None, given))
     if len(found) > MAX_WORDS or not all(map(WORD_PATTERN.fullmatch, found)):
-        raise BadRequest(f"{header} is no list of words", hint="send message ids or words, between commas: o163,o354")
+        raise BadRequest(
+            f"{header} must be a comma-separated list", hint="send message ids or words, between commas: o163,o354"
+        )
     return found
 
 
@@ -42,7 +44,7 @@ def idempotency_key(request: web.Request) -> str | None:
     found = QUOTED_KEY.fullmatch(given[0].strip())
     key = found.group(1) or found.group(2) if found else None
     if len(given) != 1 or key is None:
-        raise BadRequest("Idempotency-Key is no key", hint="send one value of 1 to 255 visible ASCII characters")
+        raise BadRequest("invalid Idempotency-Key", hint="send one value of 1 to 255 visible ASCII characters")
     return key
 
 
@@ -56,7 +58,7 @@ def header_seconds(request: web.Request, header: str, most: float) -> float | No
     if given is None:
         return None
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given, re.ASCII):
-        raise BadRequest(f"{header} is no number of seconds", hint=f"send a number from 0 to {most:.0f}")
+        raise BadRequest(f"{header} must be a number of seconds", hint=f"send a number from 0 to {most:.0f}")
     return min(float(given), most)
 
 
@@ -64,7 +66,7 @@ async def read_body(request: web.Request) -> bytes:
     """The body, all of it, before anything is sent.
 
     Raises:
-        TooLarge, BadRequest: it is too large, too slow, or not what its headers say.
+        PayloadTooLarge, BadRequest: it is too large, too slow, or not what its headers say.
     """
     if not request.body_exists:
         return b""

@@ -56,7 +56,7 @@ def read_target(raw: str) -> Target:
         UriTooLong, BadPath, BadRequest: it cannot go on, and why; the text itself is not repeated.
     """
     if len(raw) > MAX_TARGET_BYTES:
-        raise UriTooLong("path and query are longer than the Gateway takes")
+        raise UriTooLong("path and query are longer than the Gateway accepts")
     path, mark, query = raw.partition("?")
     _check_path(path)
     _check_query(query)

@@ -126,13 +126,13 @@ def parse_token_request(body: bytes) -> TokenRequest:
     """
     told = _parse_body(body) if body else {}
     if told.keys() - {"scope", "expires_in"}:
-        raise BadRequest("a token is asked for with something unknown", hint="send scope and expires_in, nothing else")
+        raise BadRequest("the body has an unknown member", hint="send scope and expires_in, nothing else")
     scope, seconds = told.get("scope", TokenScope.READ.value), told.get("expires_in", DEFAULT_TTL_S)
     if scope not in SCOPES:
-        raise BadRequest("there is no such scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
+        raise BadRequest("unknown scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
     if type(seconds) is not int or not 1 <= seconds <= MAX_TTL_S:
         raise BadRequest(
-            "expires_in is no such number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
+            "expires_in must be a number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
         )
     return TokenRequest(TokenScope(scope), seconds)
 
@@ -143,5 +143,7 @@ def _parse_body(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
-        raise BadRequest("the body is no JSON object", hint='send {"scope": "read", "expires_in": 1800}, or nothing')
+        raise BadRequest(
+            "the body must be a JSON object", hint='send {"scope": "read", "expires_in": 1800}, or nothing'
+        )
     return told

@@ -141,4 +141,4 @@ def test_more_than_ibkr_takes_is_refused_with_the_limit(method: str, path: str, 
     check_list_sizes(endpoint_of(method, path), call(most))
     with pytest.raises(BadRequest) as caught:
         check_list_sizes(endpoint_of(method, path), call(most + 1))
-    assert f"takes {most} {name}" in caught.value.hint
+    assert f"accepts {most} {name}" in caught.value.hint
