@@ -1,0 +1,118 @@
+"""An error as application/problem+json: what a program reads in it, and what stands in its headers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from ibkr_bridge.errors import BridgeError, Busy, Internal, InvalidKey, MethodNotAllowed, RateLimited, error_classes
+from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
+from ibkr_bridge.server.problem_details import problem_response
+from ibkr_bridge.server.request_context import RequestContext
+
+
+@pytest.fixture
+def request_() -> web.Request:
+    """A request that has its id."""
+    request = make_mocked_request("GET", "/")
+    request[REQUEST_CONTEXT] = RequestContext("this-request", 0.0)
+    return request
+
+
+def body_of(response: web.Response) -> dict[str, Any]:
+    """The members of a problem."""
+    assert isinstance(response.body, bytes)
+    return dict(json.loads(response.body))
+
+
+def test_a_problem_has_the_members_of_its_standard_and_ours(request_: web.Request) -> None:
+    """Programs switch on the code, people read the detail, and IBKR's own clients read `error`."""
+    response = problem_response(request_, Busy("all slots are taken", retry_after=2.0))
+
+    assert (response.status, response.content_type) == (503, "application/problem+json")
+    assert body_of(response) == {
+        "type": "urn:ibkr-bridge:problem:busy",
+        "title": "Busy",
+        "status": 503,
+        "detail": "all slots are taken",
+        "error": "all slots are taken",
+        "code": "busy",
+        "hint": Busy.hint,
+        "request_id": "this-request",
+        "retryable": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.0, "1"), (0.01, "1"), (1.0, "1"), (1.01, "2"), (899.5, "900"), (-3.0, "1")]
+)
+def test_retry_after_is_whole_seconds_rounded_up(request_: web.Request, seconds: float, told: str) -> None:
+    """Who comes a moment too early is refused again, and zero would mean at once."""
+    response = problem_response(request_, RateLimited("too often", retry_after=seconds))
+
+    assert response.headers["Retry-After"] == told
+
+
+def test_nothing_is_said_of_time_where_waiting_does_not_help(request_: web.Request) -> None:
+    """A client that obeys the header would repeat what cannot succeed."""
+    response = problem_response(request_, Internal("something went wrong"))
+
+    assert "Retry-After" not in response.headers
+    assert body_of(response)["retryable"] is False
+
+
+@pytest.mark.parametrize(
+    ("error", "header", "value"),
+    [
+        (InvalidKey("no key"), "WWW-Authenticate", 'Bearer realm="ibkr-bridge"'),
+        (MethodNotAllowed("not with POST", "GET, HEAD"), "Allow", "GET, HEAD"),
+    ],
+)
+def test_an_error_brings_the_header_that_its_status_asks_for(
+    request_: web.Request, error: BridgeError, header: str, value: str
+) -> None:
+    """HTTP demands it with 401 and with 405."""
+    assert problem_response(request_, error).headers[header] == value
+
+
+def test_one_answer_does_not_leave_its_headers_to_the_next(request_: web.Request) -> None:
+    """The headers of a class are shared by all of its errors."""
+    problem_response(request_, InvalidKey("no key", retry_after=5.0))
+
+    assert "Retry-After" not in problem_response(request_, InvalidKey("no key")).headers
+
+
+def test_an_error_told_again_keeps_the_id_of_the_first_call(request_: web.Request) -> None:
+    """Under that id the log says what happened."""
+    error = Internal("something went wrong")
+    error.request_id = "the-first"
+
+    assert body_of(problem_response(request_, error))["request_id"] == "the-first"
+
+
+def test_the_log_learns_the_code(request_: web.Request) -> None:
+    """The line of the request names it."""
+    problem_response(request_, Busy("all slots are taken"))
+
+    assert request_[REQUEST_CONTEXT].code == "busy"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in error_classes() if kind is not MethodNotAllowed])
+def test_every_error_there_is_can_be_told(request_: web.Request, kind: type[BridgeError]) -> None:
+    """Each has a status of errors, a code and something to do about it."""
+    response = problem_response(request_, kind("it happened"))
+
+    assert response.status == kind.status >= 400
+    assert body_of(response)["code"] == kind.code
+    assert body_of(response)["hint"]
+
+
+def test_quotes_and_letters_outside_ascii_do_not_break_the_body(request_: web.Request) -> None:
+    """A reason of the system may be in any language."""
+    response = problem_response(request_, Internal('“Straße” said "no"\n'))
+
+    assert body_of(response)["detail"] == '“Straße” said "no"\n'
