@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const BRIDGE = fileURLToPath(new URL("../unhurried.py", import.meta.url));
+const BRIDGE = fileURLToPath(new URL("../without_limits.py", import.meta.url));
 const PYTHON = fileURLToPath(new URL("../../.venv/bin/python", import.meta.url));
 
 export async function startDemo(env = {}) {
