@@ -1,0 +1,146 @@
+"""The assembly: what stands before the start, what a start that fails leaves behind, and the end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from ibkr_bridge import events
+from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.daemon import Bridge
+from ibkr_bridge.events import Bus
+from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.sim.simulator import Simulator
+from tests.harness import KEY, PREVIOUS, House, settings_for, within
+
+OTHER = "another-key-for-tests-0123456789-abcd"
+
+
+def bridge_of(settings: Settings) -> Bridge:
+    """A bridge that has not been started."""
+    return Bridge(settings, Bus(), Redactor())
+
+
+@pytest.mark.parametrize("ask", [lambda bridge: bridge.profile, lambda bridge: bridge.service_status])
+async def test_before_the_start_there_is_nothing_to_ask(tmp_path: Path, ask: Callable[[Bridge], object]) -> None:
+    """A part that is used too early says so, instead of being None somewhere later."""
+    with pytest.raises(RuntimeError):
+        ask(bridge_of(settings_for("https://127.0.0.1:1", tmp_path)))
+
+
+async def test_a_taken_port_is_an_error_that_leaves_no_file(tmp_path: Path) -> None:
+    """The bridge that has the port has the journal, too: ours must not have been opened."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        bridge = bridge_of(settings_for("https://127.0.0.1:1", tmp_path / "state", IBKR_BRIDGE_URL=url))
+
+        with pytest.raises(OSError, match="in use"):
+            await bridge.start()
+
+    assert not (tmp_path / "state").exists()
+
+
+async def test_a_start_that_fails_after_the_port_was_had_gives_it_back(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next try must not find it taken by the last."""
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    bridge = bridge_of(settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_URL=url))
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError("no such certificate")
+
+    monkeypatch.setattr(bridge, "_build_application", fail)
+    with pytest.raises(OSError, match="certificate"):
+        await bridge.start()
+
+    socket.create_server(("127.0.0.1", unused_tcp_port)).close()
+
+
+async def test_it_tells_the_port_that_it_really_got(house: House) -> None:
+    """Zero means any, and whoever asks has to know which."""
+    assert house.port > 0
+    (started,) = await house.heard(events.BridgeStarted)
+    assert isinstance(started, events.BridgeStarted)
+    assert started.url == house.bridge.url == f"http://127.0.0.1:{house.port}"
+
+
+async def test_every_secret_of_the_settings_is_kept_from_the_log(sim: Simulator, tmp_path: Path) -> None:
+    """From the first line on."""
+    async with House(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)) as house:
+        assert house.bridge.redactor.contains_secret(KEY)
+        assert house.bridge.redactor.contains_secret(PREVIOUS)
+
+
+async def test_a_reload_takes_the_new_keys_and_nothing_else(house: House, tmp_path: Path) -> None:
+    """The old key opens nothing at once, and the new one is a secret like the old."""
+    read = settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_KEY=OTHER, IBKR_READ_ONLY="yes")
+
+    house.bridge.reload(lambda: read)
+
+    assert (await house.get("/portfolio/accounts", key=KEY)).status == 401
+    assert (await house.get("/portfolio/accounts", key=OTHER)).status == 200
+    assert not house.bridge.settings.read_only
+    assert house.bridge.redactor.contains_secret(OTHER)
+    assert await house.heard(events.BridgeReloaded)
+
+
+async def test_a_reload_that_is_refused_leaves_everything_as_it_was(house: House) -> None:
+    """A slip in a file locks nobody out of a bridge that runs."""
+
+    def refuse() -> Settings:
+        return Settings.from_env({"IBKR_BRIDGE_KEY": "short"})
+
+    with pytest.raises(SettingsError):
+        refuse()
+    assert house.bridge.reload(refuse) is None
+    assert (await house.get("/portfolio/accounts")).status == 200
+    (refused,) = await house.heard(events.ReloadRefused)
+    assert "IBKR_BRIDGE_KEY" in str(refused)
+
+
+async def test_a_state_directory_that_cannot_be_had_is_told_and_the_bridge_serves(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    """Reads go on; whoever looks into the log learns why orders do not."""
+    (tmp_path / "file").touch()
+
+    async with House(settings_for(sim.url, tmp_path / "file" / "state")) as house:
+        assert (await house.get("/health", key=None)).status == 200
+        assert await house.heard(events.StateUnavailable)
+
+
+async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(
+    sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started afresh from outside; going on without a keeper would look like serving."""
+    house = House(settings_for(sim.url, tmp_path))
+
+    async def die(*_: object) -> NoReturn:
+        raise ZeroDivisionError("secret words")
+
+    monkeypatch.setattr(house.bridge.loop_monitor, "run_loop", die)
+    async with house:
+        await within(house.bridge.stop.wait())
+        alive = await house.get("/livez", key=None)
+
+    (died,) = await house.heard(events.LoopDied)
+    assert house.bridge.failed
+    assert alive.status == 503
+    assert "ZeroDivisionError" in str(died)
+    assert "secret" not in str(died)
+
+
+async def test_an_end_closes_the_door_and_counts_nobody_where_all_were_served(house: House) -> None:
+    """Whoever restarts it knows that nothing was cut."""
+    await house.get("/health", key=None)
+    port = house.port
+
+    assert await house.finish() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert [type(event) for event in house.events_seen][-1] is events.BridgeStopped
