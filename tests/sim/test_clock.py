@@ -1,0 +1,91 @@
+"""Time in the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ibkr_bridge.sim.clock import Calendar, FastClock
+from tests.clocks import NOON, ManualClock
+
+
+class Timer:
+    """A clock that knows no date."""
+
+    def now(self) -> float:
+        """See `SimClock.now`."""
+        return 500.0
+
+    async def sleep(self, seconds: float) -> None:
+        """See `SimClock.sleep`."""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The machine's own time, which the test sets."""
+    told = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: told[0])
+    return told
+
+
+def test_time_runs_as_fast_as_was_said(machine: list[float]) -> None:
+    """Ten seconds of life pass while a demonstration takes one; the date goes along."""
+    clock = FastClock(10.0, NOON)
+    began = clock.now()
+
+    machine[0] += 1.0
+
+    assert clock.now() - began == pytest.approx(10.0)
+    assert clock.utc() == NOON + timedelta(seconds=10)
+
+
+def test_without_a_date_it_begins_today() -> None:
+    """IBKR's own answers carry the date, and clients compare it with theirs."""
+    before = datetime.now(UTC)
+
+    found = FastClock().utc()
+
+    assert before <= found <= datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def test_sleep_is_as_much_shorter_as_time_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what lies in the past is not waited for."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    clock = FastClock(4.0)
+    await clock.sleep(2.0)
+    await clock.sleep(-1.0)
+
+    assert slept == [0.5, 0.0]
+
+
+def test_a_calendar_follows_the_date_of_its_clock() -> None:
+    """Moments before the start have a date as well."""
+    clock = ManualClock()
+    calendar = Calendar(clock)
+
+    assert calendar.at(clock.now()) == NOON
+    assert calendar.at(clock.now() - 60.0) == NOON - timedelta(minutes=1)
+
+
+def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
+    """Only the differences of such a clock mean anything."""
+    before = datetime.now(UTC)
+    calendar = Calendar(Timer())
+
+    assert before - timedelta(seconds=1) <= calendar.at(500.0) <= datetime.now(UTC) + timedelta(seconds=1)
+    assert calendar.at(560.0) - calendar.at(500.0) == timedelta(minutes=1)
+
+
+def test_ibkr_writes_dates_in_milliseconds() -> None:
+    """Whole ones."""
+    clock = ManualClock()
+
+    assert Calendar(clock).ms(clock.now() + 0.25) == int(NOON.timestamp() * 1000) + 250

@@ -1,0 +1,100 @@
+"""Work that runs on its own, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ibkr_bridge.sim.tasks import Tasks
+from tests.harness import within
+
+
+async def test_work_runs_and_is_waited_for() -> None:
+    """What it starts itself meanwhile is, too."""
+    tasks, done = Tasks(), list[str]()
+
+    async def second() -> None:
+        done.append("second")
+
+    async def first() -> None:
+        tasks.start(second())
+        done.append("first")
+
+    tasks.start(first())
+    await within(tasks.settled())
+
+    assert done == ["first", "second"]
+
+
+async def test_with_nothing_running_nothing_is_waited_for() -> None:
+    """And stopping does nothing."""
+    tasks = Tasks()
+
+    await within(tasks.settled())
+    await within(tasks.stop())
+
+
+async def test_stopping_cancels_what_runs_and_waits_for_its_end() -> None:
+    """Nothing is left behind, however long it takes to clear up."""
+    tasks, cleared = Tasks(), list[bool]()
+
+    async def long() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleared.append(True)
+
+    task = tasks.start(long(), "long")
+    await asyncio.sleep(0)
+    await within(tasks.stop())
+
+    assert cleared == [True]
+    assert task.cancelled()
+    assert task.get_name() == "long"
+
+
+async def test_what_is_started_while_all_is_stopped_is_stopped_as_well() -> None:
+    """A request may come in at the last moment."""
+    tasks, started = Tasks(), list[asyncio.Task[None]]()
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def parting() -> None:
+        try:
+            await forever()
+        finally:
+            started.append(tasks.start(forever()))
+
+    tasks.start(parting())
+    await asyncio.sleep(0)
+    await within(tasks.stop())
+
+    assert [task.cancelled() for task in started] == [True]
+
+
+async def test_a_failure_is_told_once_at_the_end() -> None:
+    """A bug in the simulator must not look like a bug of what it tests, and must not be lost."""
+    tasks = Tasks()
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    tasks.start(fail())
+    await within(tasks.settled())
+
+    with pytest.raises(ZeroDivisionError):
+        await tasks.stop()
+    await tasks.stop()
+
+
+async def test_work_that_stops_everything_does_not_wait_for_itself() -> None:
+    """It would wait for ever."""
+    tasks = Tasks()
+
+    task = tasks.start(tasks.stop())
+
+    await within(task)
+    assert not task.cancelled()
