@@ -1,0 +1,53 @@
+"""How a client asks for something on the socket."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, texts
+
+
+@pytest.mark.parametrize(
+    ("said", "topic", "target", "form"),
+    [
+        ('smd+265598+{"fields":["31"]}', "smd", "265598", {"fields": ["31"]}),
+        ("umd+265598+{}", "umd", "265598", {}),
+        ("sor+{}", "sor", "", {}),
+        ("sor", "sor", "", {}),
+        ("sbd+DU1+265598+ARCA", "sbd", "DU1+265598+ARCA", {}),
+        ("ubd+DU1+", "ubd", "DU1", {}),
+        ("", "", "", {}),
+    ],
+)
+def test_target_and_form_may_be_left_out(said: str, topic: str, target: str, form: object) -> None:
+    """Both are, by one client or another."""
+    assert parse_request(said) == FeedRequest(topic, target, form)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", ["smd+1+{", "smd+1+{]", "smd+1+{}}", 'smd+1+{"a":' + "[" * 100_000])
+def test_a_form_that_is_no_json_is_nothing_of_ours(said: str) -> None:
+    """The Gateway says nothing to it, and neither does it fall over."""
+    assert parse_request(said) is None
+
+
+def test_answers_are_named_for_topic_and_target() -> None:
+    """By the name a client tells them apart."""
+    assert FeedRequest("smd", "1", {}).name == "smd+1"
+    assert FeedRequest("sor", "", {}).name == "sor"
+
+
+@pytest.mark.parametrize("found", [None, "31", {"a": 1}, 7])
+def test_what_is_no_array_counts_as_an_empty_one(found: object) -> None:
+    """And numbers in one count as texts."""
+    assert texts(found) == []
+    assert texts([31, "84"]) == ["31", "84"]
+
+
+@given(some.text())
+def test_no_words_crash_the_reader(said: str) -> None:
+    """A request, or nothing."""
+    found = parse_request(said)
+
+    assert found is None or isinstance(found.form, dict)
