@@ -1,0 +1,75 @@
+"""The order desk's short memory."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.questions import Change, QuestionDesk
+from ibkr_bridge.sim.market.sessions import Brokerage
+
+ORDER = Order(0, "DU1", 265598, "BUY", "MKT", Decimal(1), None, None, "DAY", "", "", "Submitted", 0.0)
+CHANGES = [Change(None, ORDER)]
+NONE = frozenset[str]()
+
+
+@pytest.fixture
+def desk() -> QuestionDesk:
+    """One that has asked nothing yet."""
+    return QuestionDesk()
+
+
+def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
+    """By its id, with all that depends on it."""
+    asked = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
+
+    assert desk.take(asked.id, None) is asked
+    assert desk.take(asked.id, None) is None
+
+
+def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) -> None:
+    """IBKR keeps one for a user."""
+    first = desk.open_question(CHANGES, NONE, "o1", None)
+    second = desk.open_question(CHANGES, NONE, "o1", None)
+
+    assert first.id != second.id
+    assert desk.take(first.id, None) is None
+
+
+def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
+    """Whatever hung is gone afterwards."""
+    asked = desk.open_question(CHANGES, NONE, "o1", None)
+
+    assert desk.take("another", None) is None
+    assert desk.take(asked.id, None) is None
+
+
+def test_another_order_call_ends_a_question_and_not_a_prompt(desk: QuestionDesk) -> None:
+    """A prompt names its order."""
+    asked, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.prompt(7, CHANGES, None)
+
+    desk.clear()
+
+    assert desk.take(asked.id, None) is None
+    assert desk.answered(7, prompt.request, None) is prompt
+
+
+def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) -> None:
+    """Two of one order are told apart."""
+    first, second = desk.prompt(7, CHANGES, None), desk.prompt(7, CHANGES, None)
+
+    assert desk.answered(8, first.request, None) is None
+    assert desk.answered(7, first.request, None) is first
+    assert desk.answered(7, first.request, None) is None
+    assert desk.answered(7, second.request, None) is second
+
+
+def test_both_end_with_their_session(desk: QuestionDesk) -> None:
+    """Although the next looks the same."""
+    session, later = Brokerage(0.0, 0.0), Brokerage(0.0, 0.0)
+    asked, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.prompt(7, CHANGES, session)
+
+    assert desk.take(asked.id, later) is None
+    assert desk.answered(7, prompt.request, later) is None
