@@ -1,0 +1,127 @@
+"""The order book: fills against the moving price, families, names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from ibkr_bridge.sim.market.book import NAMED_FOR, Book, Order
+from ibkr_bridge.sim.market.quotes import Quotes
+
+AAPL = 265598
+QUOTES = Quotes(1)
+ASK, BID = QUOTES.ask(AAPL, 0.0), QUOTES.bid(AAPL, 0.0)
+FAR = Decimal(1)  # nobody sells for so little
+MARKET = Order(0, "DU1", AAPL, "BUY", "MKT", Decimal(2), None, None, "DAY", "", "", "Submitted", 0.0)
+RESTING = replace(MARKET, kind="LMT", price=FAR)
+
+
+@pytest.fixture
+def book() -> Book:
+    """An empty one."""
+    return Book(QUOTES)
+
+
+def state(book: Book, order: Order) -> str:
+    """How an order stands at the beginning of time."""
+    found = book.find(order.number, 0.0)
+    assert found is not None
+    return found.state
+
+
+@pytest.mark.parametrize(("side", "price"), [("BUY", ASK), ("SELL", BID)])
+def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: str, price: Decimal) -> None:
+    """As soon as somebody looks, with one trade."""
+    order = book.add(replace(MARKET, side=side))
+    book.look(0.0)
+
+    found = book.known(order.number)
+    assert (found.state, found.filled, found.average) == ("Filled", Decimal(2), price)
+    assert [(trade.order.number, trade.price) for trade in book.trades] == [(order.number, price)]
+
+
+@pytest.mark.parametrize(
+    ("told", "fills"),
+    [
+        (replace(MARKET, price=ASK), True),
+        (replace(MARKET, price=BID), False),
+        (replace(MARKET, side="SELL", price=BID), True),
+        (replace(MARKET, side="SELL", price=ASK), False),
+        (replace(MARKET, stop=ASK), True),
+        (replace(MARKET, stop=ASK + 1), False),
+        (replace(MARKET, side="SELL", stop=BID), True),
+        (replace(MARKET, side="SELL", stop=BID - 1), False),
+    ],
+)
+def test_limits_and_stops_fill_where_the_price_is_good_and_not_before(book: Book, told: Order, fills: bool) -> None:
+    """To the tick."""
+    assert (state(book, book.add(told)) == "Filled") is fills
+
+
+def test_numbers_are_given_once_and_the_newest_comes_first(book: Book) -> None:
+    """One that was reserved for a prompt is kept."""
+    reserved = book.number()
+    first, second = book.add(RESTING), book.add(replace(RESTING, number=reserved))
+
+    assert second.number == reserved < first.number
+    assert [order.number for order in book.orders(0.0)] == [first.number, reserved]
+
+
+def test_an_unknown_number_is_no_order(book: Book) -> None:
+    """It may have been another day's."""
+    assert book.find(1, 0.0) is None
+
+
+def test_a_name_is_known_for_a_day_whatever_became_of_its_order(book: Book) -> None:
+    """So long IBKR refuses it to another."""
+    order = book.add(replace(RESTING, coid="mine"))
+    book.cancel([order.number], 1.0)
+
+    assert book.knows("mine", NAMED_FOR - 1)
+    assert not book.knows("mine", NAMED_FOR)
+    assert not book.knows("", 0.0)
+
+
+def test_a_change_keeps_name_and_family(book: Book) -> None:
+    """The ticket of a change may leave both out."""
+    order = book.add(replace(RESTING, coid="mine", referrer="app"))
+
+    changed = book.change(order.number, replace(RESTING, size=Decimal(9)))
+
+    assert (changed.number, changed.coid, changed.referrer, changed.size) == (order.number, "mine", "app", Decimal(9))
+
+
+def test_a_filled_order_cannot_be_cancelled(book: Book) -> None:
+    """What is done is done."""
+    order = book.add(MARKET)
+    book.look(0.0)
+
+    book.cancel([order.number], 1.0)
+
+    assert state(book, order) == "Filled"
+
+
+def test_a_child_sleeps_until_its_parent_has_filled_and_then_one_of_two_fills(book: Book) -> None:
+    """The other goes."""
+    parent = book.add(replace(RESTING, coid="parent"))
+    taken = book.add(replace(MARKET, side="SELL", parent="parent", state="PreSubmitted"))
+    other = book.add(replace(MARKET, side="SELL", parent="parent", stop=FAR, state="PreSubmitted"))
+    asleep = [state(book, each) for each in (taken, other)]
+
+    book.change(parent.number, MARKET)
+    book.look(0.0)
+
+    assert asleep == ["PreSubmitted", "PreSubmitted"]
+    assert [state(book, each) for each in (parent, taken, other)] == ["Filled", "Filled", "Cancelled"]
+
+
+def test_with_a_parent_its_children_are_cancelled(book: Book) -> None:
+    """And nobody else's."""
+    parent = book.add(replace(RESTING, coid="parent"))
+    child, stranger = book.add(replace(MARKET, parent="parent")), book.add(RESTING)
+
+    book.cancel([parent.number], 1.0)
+
+    assert [state(book, each) for each in (parent, child, stranger)] == ["Cancelled", "Cancelled", "Submitted"]
