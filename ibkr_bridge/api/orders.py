@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,7 @@ from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one answer
+_LIMIT = re.compile(r"0*[0-9]{1,4}")
 PUBLIC_FACTS = (
     "kind",
     "coids",
@@ -61,7 +63,7 @@ def _state_filter(request: web.Request) -> OrderState | None:
 
 def _limit(request: web.Request) -> int:
     given = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MAX_LIMIT):
+    if not (_LIMIT.fullmatch(given) and 1 <= int(given) <= MAX_LIMIT):
         raise BadRequest("limit must be a number of orders", hint=f"send a number from 1 to {MAX_LIMIT}")
     return int(given)
 

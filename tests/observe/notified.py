@@ -37,7 +37,7 @@ class Manager:
                 raw = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
                 said = dict(line.partition("=")[::2] for line in raw.decode().splitlines())
                 self.heard.append(said)
-                if said.get(name, "\0").startswith(value):
+                if name in said and said[name].startswith(value):
                     return said
 
     def nothing_came(self) -> bool:
