@@ -83,7 +83,7 @@ async def daemon(
     heir_of: socket.socket | None = None,
     **env: str,
 ) -> AsyncIterator[Daemon]:
-    """Start `bridge.py` (see `without_limits.py`), wait until it listens and the session is ready; end it whatever happens.
+    """Start `bridge.py` (see `without_limits.py`), wait until it listens and the session is ready; always end it.
 
     Args:
         before: run in the new process before the program, to set a limit, say.
