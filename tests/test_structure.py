@@ -48,6 +48,16 @@ BESIDE = {  # packages on no floor, what they may import besides themselves, and
     "sim": (set[str](), {"cli"}),
 }
 OBSERVE_IMPORTS = {"profiles", "events", "redaction", "config", "supervision", "clock"}
+TESTED_THROUGH_THE_SOCKET = """
+    sim/gateway/connection.py sim/gateway/responder.py sim/gateway/server.py sim/gateway/sockets.py
+    sim/market/accounts.py sim/market/contracts.py sim/market/dispatch.py sim/market/history_farm.py
+    sim/market/holdings.py sim/market/listener.py sim/market/misc_calls.py sim/market/order_calls.py
+    sim/market/order_lists.py sim/market/portfolio.py sim/market/quote_calls.py sim/market/quotes.py
+    sim/market/server.py sim/market/session_calls.py sim/market/table.py sim/market/tampering.py sim/market/world.py
+    sim/market/feeds/feed.py sim/market/feeds/greetings.py sim/market/feeds/ladders.py sim/market/feeds/table.py
+    sim/market_stage.py
+"""
+"""Modules without a test file of their own: parts of the simulated servers. `tests/sim` calls them as clients do."""
 PURE_MODULES = """
     errors.py redaction.py
     client/content_encoding.py client/errors.py client/reply.py client/request.py client/responses.py
@@ -290,6 +300,20 @@ def every_event(kind: type[Event]) -> Iterator[type[Event]]:
         if "event" in vars(each):
             yield each
         yield from every_event(each)
+
+
+def test_every_module_has_its_test_file() -> None:
+    """Whoever changes a module finds its tests without a search."""
+    names = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")}
+    without = {name for name in names if not mirror(name).exists()}
+
+    assert without == set(TESTED_THROUGH_THE_SOCKET.split())
+
+
+def mirror(name: str) -> Path:
+    """Where the tests of a module stand."""
+    module = Path(name)
+    return ROOT / "tests" / module.parent / f"test_{module.stem}.py"
 
 
 def test_observers_know_only_what_they_report() -> None:
