@@ -79,7 +79,6 @@ def build_profile(
     Raises:
         OSError: the CA file cannot be read as certificates.
     """
-
     bus = events.ProfileBus(bus, name)
 
     def file(kind: str, extension: str = "json") -> Path | None:
@@ -141,8 +140,7 @@ def build_profile(
         Dispatch(upstream, limits.slots, keeper, observers),
     )
     orders.connect(OrderRoads(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
-    keeper.on_change.subscribe(lambda ready: None if ready else cached_reads.reset_session())
-    keeper.on_change.subscribe(lambda ready: None if ready else completion.reset_session())
+    keeper.on_change.subscribe(lambda ready: None if ready else reset_session())
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
     return Profile(
         name=name,
