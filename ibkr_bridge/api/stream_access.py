@@ -22,13 +22,13 @@ def revocation_check(request: web.Request) -> Callable[[], str | None]:
     """Says why a caller may not go on reading; None while they may."""
     ring, clock, principal = request.app[KEYRING], request.app[CLOCK], request[REQUEST_CONTEXT].principal
 
-    def ask() -> str | None:
+    def reason_to_end() -> str | None:
         if principal is not None and ring.is_still_valid(principal):
             return None
         is_over = principal is not None and principal.expires is not None and clock.utc() >= principal.expires
         return TOKEN_EXPIRED if is_over else KEY_ROTATED
 
-    return ask
+    return reason_to_end
 
 
 def check_not_ending(request: web.Request) -> None:

@@ -135,11 +135,11 @@ def call_once(on_released: OnReleased) -> OnReleased:
     """Wrap a callback so that only the first call counts: a call can end in several ways."""
     waiting = [on_released]
 
-    def say() -> None:
+    def release() -> None:
         if waiting:
             waiting.pop()()
 
-    return say
+    return release
 
 
 FetchCall = Callable[[Call], Awaitable[Response]]

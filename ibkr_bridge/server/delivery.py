@@ -22,7 +22,7 @@ async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def _watch_reset(request: web.Request, told: Callable[[bool], None]) -> None:
+def watch_reset(request: web.Request, told: Callable[[bool], None]) -> None:
     """If the client resets the connection before sending another request, it did not read our response."""
     if isinstance(request.protocol, ClientConnection):
         request.protocol.on_reset = lambda: told(False)
@@ -32,12 +32,12 @@ def unread_check(request: web.Request) -> Callable[[], bool]:
     """Asks whether a connection has been reset since: the loop may hear of it after the caller's next one."""
     door = request.protocol
 
-    def ask() -> bool:
+    def was_reset() -> bool:
         waits = isinstance(door, ClientConnection) and door.on_reset is not None
         transport = door.transport if waits and door is not None else None
         return transport is not None and is_reset(transport)
 
-    return ask
+    return was_reset
 
 
 def is_connected(request: web.Request) -> bool:

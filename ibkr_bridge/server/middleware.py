@@ -21,7 +21,7 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.server.admission_checks import CHECKS
 from ibkr_bridge.server.app_keys import BUS, DRAIN, REDACTOR, REQUEST_CONTEXT
-from ibkr_bridge.server.delivery import _watch_reset, deliver
+from ibkr_bridge.server.delivery import deliver, watch_reset
 from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
 from ibkr_bridge.server.request_context import RequestContext, choose_request_id
 
@@ -49,7 +49,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             response = await handler(request)
             if request_context.on_delivered is not None:
                 request_context.on_delivered(await deliver(request, response))
-                _watch_reset(request, request_context.on_delivered)
+                watch_reset(request, request_context.on_delivered)
         status = response.status
         return response
     finally:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
-from ibkr_bridge.server.delivery import _watch_reset, deliver, is_connected, unread_check
+from ibkr_bridge.server.delivery import deliver, is_connected, unread_check, watch_reset
 from tests.harness import within
 
 ASK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -52,7 +52,7 @@ class Delivered:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         response = web.Response(text="an answer")
         self.reached = await deliver(request, response)
-        _watch_reset(request, lambda _: self.reset.set())
+        watch_reset(request, lambda _: self.reset.set())
         self.was_reset = unread_check(request)
         self.done.set()
         return response
