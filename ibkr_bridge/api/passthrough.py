@@ -51,9 +51,8 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     if target is None:
         raise NotBridged("nothing is bridged under this path")
     _check_own_route(target, request.app[OWN_ROUTES])
-    place = request_context.upstream_target or resolve_upstream(
-        target, request.app[SETTINGS]
-    )  # which says why there is none
+    # If there is no target, `resolve_upstream` raises and says why.
+    place = request_context.upstream_target or resolve_upstream(target, request.app[SETTINGS])
     if request.method not in METHODS:
         raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)

@@ -174,9 +174,8 @@ class CachedReads:
                     shared_call.sent_generation,
                 )
             if shared_call.leader_gone or not shared_call.is_wanted():
-                discard(
-                    response
-                )  # the first caller reads the rest of a large response; one that joined fetches it alone
+                # The first caller reads the rest of a large response; one that joined fetches it alone.
+                discard(response)
             return response
 
         return flown

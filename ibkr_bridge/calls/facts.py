@@ -14,9 +14,8 @@ from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, OrderOperation
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
 
 ORDER_ID = "{orderId}"
-SINGLE_ORDER_ID = re.compile(
-    r"[1-9]\d*", re.ASCII
-)  # IBKR reads -1 as all orders of an account; other values are undocumented
+SINGLE_ORDER_ID = re.compile(r"[1-9]\d*", re.ASCII)
+"""IBKR reads -1 as all orders of an account; other values are undocumented."""
 NO_RULES = (Effect.READ, Effect.SESSION)  # no rule applies to such a call, so it is not scanned
 
 

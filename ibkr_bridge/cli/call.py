@@ -21,9 +21,8 @@ from ibkr_bridge.client import BridgeClient, ClientError, IbkrError, NotJson, Re
 from ibkr_bridge.config.settings import SettingsError
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-OUTPUT_FAILED = (
-    74  # the number of sysexits.h for output that fails: a 1 would have an order sent again that was accepted
-)
+OUTPUT_FAILED = 74
+"""The number of sysexits.h for output that fails: a 1 would have an order sent again that was accepted."""
 HELP_EPILOG = f"""\
 examples:
   bridge.py call GET /portfolio/accounts

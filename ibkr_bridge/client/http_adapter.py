@@ -24,10 +24,8 @@ from urllib3.util import parse_url
 
 HTTP = b"HTTP/1."  # how an answer begins
 MAX_TIMEOUT_S = 86400.0  # seconds; the system takes no endless time
-TARGET, DEADLINE = (
-    ":target",
-    ":until",
-)  # told to a connection beside the headers; http.client refuses to send such names
+TARGET, DEADLINE = ":target", ":until"
+"""Told to a connection beside the headers; http.client refuses to send such names."""
 
 
 class TruncatedResponse(http.client.HTTPException):

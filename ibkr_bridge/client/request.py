@@ -22,9 +22,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READ_ROUTES = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
 PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
 MAX_TARGET_BYTES = 4000  # bytes of path and query: server/request_target.py
-REQUEST_ID_PATTERN = re.compile(
-    r"[!-~]{1,64}"
-)  # what a header can carry; the bridge takes some of these and makes one for others
+REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,64}")
+"""What a header can carry; the bridge takes some of these and makes one for others."""
 MAX_WAIT_S = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
 
 Params = Mapping[str, object]

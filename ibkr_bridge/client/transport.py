@@ -33,9 +33,8 @@ from ibkr_bridge.client.responses import BRIDGE_MARK_HEADER, error_of
 
 CONNECT_TIMEOUT_S = 5.0  # seconds; loopback takes milliseconds
 CHUNK_BYTES = 65536  # bytes
-MAX_KEPT_CONNECTIONS = (
-    64  # connections; more threads than that have theirs closed after each call, with a warning in urllib3's log
-)
+MAX_KEPT_CONNECTIONS = 64
+"""More threads than that have their connections closed after each call, with a warning in urllib3's log."""
 MIN_TIMEOUT_S = 0.001  # seconds; sockets take a nought for "do not wait at all"
 
 

@@ -30,9 +30,8 @@ from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_partia
 from ibkr_bridge.orders.serialization import OrderLock, PendingQuestion
 from ibkr_bridge.orders.tickets import check_names
 
-LOCKED_DECLINE_WAIT_S = (
-    1.0  # seconds; other orders wait for the lock meanwhile, and IBKR drops its question with the session anyhow
-)
+LOCKED_DECLINE_WAIT_S = 1.0
+"""Seconds; other orders wait for the lock meanwhile, and IBKR drops its question with the session anyhow."""
 DECLINE_WAIT_S = 10.0  # seconds; longer than the keeper needs to find the session ready after a start
 MAX_CONFIRMATIONS = 20  # questions the bridge confirms for one call; clients that loop allow as many
 JSON_HEADERS = (("Content-Type", "application/json"),)
@@ -76,9 +75,8 @@ class Questions:
             except (BridgeError, CallerGone):
                 if record.state is not OrderState.QUESTION:
                     raise
-                self._lock.hold_for_question(
-                    record, question, order_request.facts
-                )  # it was not sent: the caller may still reply
+                # The confirmation was not sent, so the caller may still reply.
+                self._lock.hold_for_question(record, question, order_request.facts)
                 return response
         return response
 

@@ -32,9 +32,8 @@ from ibkr_bridge.orders.submission import OrderSubmitter
 
 Pipeline = Callable[[CallContext], Awaitable[Response]]
 BRIDGE_KEY_LABEL = "bridge"  # the label under which the bridge's own calls are admitted
-SEND_GRACE_S = (
-    2.0  # seconds after the caller's wait time in which an order may still be sent: a connection takes time to open
-)
+SEND_GRACE_S = 2.0
+"""Seconds after the caller's wait time in which an order may still be sent: a connection takes time to open."""
 MAX_LIST_BYTES = 64 * 1024 * 1024  # bytes; a day of very many trades
 LIST_WAIT_S = 12.0  # seconds; IBKR allows the list of orders once in 5 s, and callers request it too
 IDLE_S = 3600.0  # seconds; any change wakes the loop
@@ -191,9 +190,8 @@ class OrderService:
             await self.submitter.questions.decline_expired(self._clock.now(), self._decline)
             pending = self.submitter.lock.pending
             remaining_s = IDLE_S if pending is None else pending.expires_at - self._clock.now()
-            await self._clock.wait(
-                self._wake, max(remaining_s, MIN_INTERVAL_S)
-            )  # a reply that is being sent may turn out unsent
+            # A reply that is being sent may turn out unsent, so an expired question is looked at again.
+            await self._clock.wait(self._wake, max(remaining_s, MIN_INTERVAL_S))
 
     async def _decline(self, call: Call, wait_s: float) -> None:
         endpoint = endpoint_of(call.method, call.target)

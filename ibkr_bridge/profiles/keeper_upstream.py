@@ -71,9 +71,8 @@ class KeeperUpstream:
         """
         endpoint = endpoint_of(call.method, call.target)
         if endpoint.satisfies or endpoint.composition:
-            self._penalty_box.check(
-                endpoint
-            )  # calls about the session are sent anyway: once a minute while in the penalty box
+            # Calls about the session are sent anyway: once a minute while IBKR's penalty lasts.
+            self._penalty_box.check(endpoint)
         counted = self._admission.admit_out_of_band(endpoint)
         if counted is None:
             on_released()

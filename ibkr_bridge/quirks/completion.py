@@ -86,9 +86,7 @@ class CompleteReads:
         if response.status != 200 or response.body_stream is not None:
             return False
         if context.endpoint.rate_limit is not None:
-            return is_partial(
-                response.body
-            )  # sending it again costs seconds: only if IBKR marks the response as partial
+            return is_partial(response.body)  # sending it again costs seconds: only if IBKR marks it as partial
         return self._prerequisites.is_first_request(context.call)
 
     async def _fill_snapshot(self, context: CallContext, send: _Sender, response: Response) -> Response:

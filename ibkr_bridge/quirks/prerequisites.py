@@ -57,9 +57,8 @@ class Prerequisites:
     """The prerequisites that are satisfied in this session."""
 
     def __init__(self) -> None:
-        self._met: set[tuple[Prerequisite, str]] = (
-            set()
-        )  # a new set for each session: late responses are added to the old one
+        # Each session has a set of its own: late responses of the last session are added to the old set.
+        self._met: set[tuple[Prerequisite, str]] = set()
 
     def __repr__(self) -> str:
         return f"<Prerequisites {len(self._met)} asked>"

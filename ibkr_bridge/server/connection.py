@@ -21,9 +21,8 @@ from ibkr_bridge.server.peer_socket import is_reset
 
 HEAD_TIMEOUT_S = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
 KEEPALIVE_TIMEOUT_S = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
-KEEPALIVE_HINT_S = (
-    70.0  # seconds clients are told: they let go first, so that no request meets a connection we are just closing
-)
+KEEPALIVE_HINT_S = 70.0
+"""Seconds that clients are told: they close first, so that no request meets a connection we are just closing."""
 LINGER_TIMEOUT_S = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
 MAX_CONNECTIONS = 512  # connections
 PENDING_HEADS_TIMEOUT_S = 1.0  # seconds a stopping bridge waits for heads that are due

@@ -159,9 +159,7 @@ class KeyRing:
         if signing is None:
             raise InvalidKey("the key has been replaced")
         now = self._utc()
-        issued = now.replace(
-            microsecond=0
-        )  # a token knows whole seconds; it is good for as long as was asked, at least
+        issued = now.replace(microsecond=0)  # a token knows whole seconds; it is good for as long as asked, at least
         expires = issued + timedelta(seconds=wanted.seconds + (now > issued))
         claims = TokenClaims(principal.owner, wanted.scope, issued, expires, secrets.token_hex(8))
         return encode_token(claims, signing), claims

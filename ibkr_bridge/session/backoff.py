@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-GAPS_S = (
-    0.0,
-    1.0,
-    5.0,
-    15.0,
-    30.0,
-    60.0,
-)  # seconds before the first try, the second, …; later ones wait as long as the last
+GAPS_S = (0.0, 1.0, 5.0, 15.0, 30.0, 60.0)
+"""Seconds before the first try, the second, …; later ones wait as long as the last."""
 MAX_FAILED_PER_HOUR = 20
 MAX_RECLAIMS_PER_HOUR = 3  # after that the other side keeps the session, and the hint tells a person
 MAINTENANCE_GAP_S = 60.0  # seconds; during a maintenance window more attempts do not help

@@ -33,12 +33,10 @@ OPENING_INTERVAL_S = 0.5  # seconds between checks while the session opens, for 
 EAGER_ROUNDS = 20
 RATE_LIMITED_INTERVAL_S = 60.0  # seconds; IBKR has refused calls with 429
 MAX_INTERVAL_S = 30.0  # seconds between checks of a Gateway that does not answer
-PREFLIGHT_INTERVAL_S = (
-    5.0  # seconds at least between two preflights of one session: IBKR's limit for /portfolio/accounts
-)
-LOGIN_TYPE_INTERVAL_S = (
-    61.0  # seconds at least between two /sso/validate: IBKR allows one a minute, and a login makes one
-)
+PREFLIGHT_INTERVAL_S = 5.0
+"""Seconds at least between two preflights of one session: IBKR's limit for /portfolio/accounts."""
+LOGIN_TYPE_INTERVAL_S = 61.0
+"""Seconds at least between two /sso/validate: IBKR allows one a minute, and a login makes one."""
 RECLAIM_WATCH_S = 3.0  # seconds after a reclaim in which checks are more frequent
 RECLAIMS_EXHAUSTED_HINT = (
     "the bridge took the session back three times this hour and now leaves it to the other program: sign out there"

@@ -28,14 +28,8 @@ TIC_INTERVAL_S = 20.0  # seconds; IBKR wants one a minute
 BURST = 64  # messages that are read without a pause
 MIN_INTERVAL_S = 0.05  # seconds between two checks of the watchdog
 STABLE_AFTER_S = 60.0  # seconds after which the end of a websocket does not count as a failed attempt
-RECONNECT_DELAYS_S = (
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-    30.0,
-)  # seconds after the first failure, the second, and all from the sixth on
+RECONNECT_DELAYS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds after the first failure, the second, and all from the sixth on."""
 TIMED_OUT, DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected", "brokerage_lost"
 
 

@@ -19,9 +19,8 @@ from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 
 IDENTITY_TTL_S = 24 * 3600.0  # seconds that an identity is valid; IBKR requires unique cOIDs for as long
 MAX_REFUSED = 1000  # orders in memory that were never sent; the journal has them all
-ANONYMOUS_DUPLICATE_TTL_S = (
-    600.0  # seconds after which an identical order of a caller that disconnected is no longer a repeat
-)
+ANONYMOUS_DUPLICATE_TTL_S = 600.0
+"""Seconds after which an identical order of a caller that disconnected is no longer a repeat."""
 
 
 class OrderIndex:

@@ -111,10 +111,9 @@ class Reconciler:
     def _on_order_change(self, record: OrderRecord) -> None:
         """An order changed: begin or end the search for it."""
         self._moved.set()
-        is_late = (
-            record.state in LATE_STATES and record.operation is OrderOperation.PLACE
-        )  # a change or cancel is not found late: another
-        if record.lost_at and (record.state is OrderState.UNKNOWN or is_late):  # one may have done the same since
+        # A change or a cancel is not found late: another one may have done the same since.
+        is_late = record.state in LATE_STATES and record.operation is OrderOperation.PLACE
+        if record.lost_at and (record.state is OrderState.UNKNOWN or is_late):
             self._unsettled[record.id] = record
             self._since.setdefault(record.id, self._clock.now())
             self._wake.set()

@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Context, Decimal
 
-MAX_QUOTE_AGE_S = (
-    60.0  # seconds; IBKR updates an open stream twice a second, so an older quote is from a market without trading
-)
+MAX_QUOTE_AGE_S = 60.0
+"""Seconds; IBKR updates an open stream twice a second, so an older quote is from a market without trading."""
 ROUND_UP_CONTEXT = Context(prec=28, rounding=ROUND_UP)  # an estimate is never rounded down
 ONE, HUNDRED = Decimal(1), Decimal(100)
 NUMBER_PATTERN = re.compile(r"\d{1,18}(\.\d{1,18})?", re.ASCII)  # as text; IBKR itself expects JSON numbers
@@ -39,9 +38,8 @@ PRICED_BY_UNIT: Mapping[str, Decimal | None] = {  # asset classes whose price is
     **{"STK": ONE, CASH: ONE},  # IBKR sends 0.0 or null here (OAS, /trsrv/secdef)
     **dict.fromkeys(("OPT", "FOP", "FUT", "WAR", "IOPT", "CFD", "CRYPTO")),  # only if IBKR sends it
 }
-STRATEGY_PARAMETERS = (
-    "strategyparameters"  # parameters of an algorithm; they change when an order is filled, not its size
-)
+STRATEGY_PARAMETERS = "strategyparameters"
+"""Parameters of an algorithm; they change when an order is filled, not its size."""
 
 TicketMembers = Mapping[str, object]
 

@@ -149,9 +149,8 @@ def _obstacle(world: World, ask: MarketRequest, changes: list[Change]) -> Market
             return error_response(200, f"Order couldn't be submitted: Local order ID={name} is already registered.")
     for order in new:
         if order.parent and order.parent not in names and not world.book.knows(order.parent, ask.now):
-            return error_response(
-                200, f"Order couldn't be submitted: no order is called {order.parent}."
-            )  # in words of ours
+            # The words are ours; IBKR's own are not known.
+            return error_response(200, f"Order couldn't be submitted: no order is called {order.parent}.")
     for number in (change.number for change in changes if change.number is not None):
         old = world.book.find(number, ask.now)
         if old is None or not old.is_working:
