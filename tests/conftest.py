@@ -11,8 +11,10 @@ import hypothesis
 import pytest
 
 from bench.processes import free_port
+from ibkr_bridge.events import Bus, Event
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from tests.disk import Disk
 from tests.harness import House, settings_for
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
@@ -36,6 +38,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 def unused_tcp_port() -> int:
     """A port that nobody has, nor is given while the test wants it unused; the plugin's own may be given to others."""
     return free_port()
+
+
+@pytest.fixture
+def events_seen() -> list[Event]:
+    """What was announced."""
+    return []
+
+
+@pytest.fixture
+def bus(events_seen: list[Event]) -> Bus:
+    """A bus that keeps what it carries."""
+    carrying = Bus()
+    carrying.subscribe(events_seen.append)
+    return carrying
+
+
+@pytest.fixture
+async def disk() -> AsyncIterator[Disk]:
+    """The disk, in the test's hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch)
+        yield disk
+        disk.release()
 
 
 @pytest.fixture

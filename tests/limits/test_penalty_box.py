@@ -28,12 +28,6 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def events_seen() -> list[Event]:
-    """What was announced."""
-    return []
-
-
-@pytest.fixture
 def box(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> Box:
     """A box as a bridge that is started finds it."""
 

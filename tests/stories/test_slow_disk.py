@@ -34,15 +34,6 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-@pytest.fixture
-async def disk() -> AsyncIterator[Disk]:
-    """The disk, in the test's hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch)
-        yield disk
-        disk.release()
-
-
 async def waiting(house: House, disk: Disk, work: Awaitable[Reply]) -> asyncio.Task[Reply]:
     """An order whose entry is being written."""
     disk.hold()

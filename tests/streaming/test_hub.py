@@ -18,23 +18,7 @@ from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, TopicKind, Unsu
 from ibkr_bridge.streaming.subscriber import StreamEvent, Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINE_S, RENEW_AFTER_S, UNUSED_GRACE_S
 from tests.clocks import ManualClock
-
-
-class Paper:
-    """A connection that takes everything."""
-
-    is_writable = True
-    unsent_bytes = 0
-
-    def __init__(self) -> None:
-        self.reason = ""
-
-    def write(self, data: bytes) -> None:
-        """See `readers.Outlet`."""
-
-    def close(self, reason: str) -> None:
-        """See `readers.Outlet`."""
-        self.reason = reason
+from tests.streaming.readers import Paper
 
 
 class Heard:

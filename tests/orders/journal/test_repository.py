@@ -37,15 +37,6 @@ SENT = {"kind": "place", "fingerprint": "f", "coids": ["mine"]}
 FULL = sqlite3.OperationalError("database or disk is full")
 
 
-@pytest.fixture
-async def disk() -> AsyncIterator[Disk]:
-    """The disk, in the test's hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch)
-        yield disk
-        disk.release()
-
-
 def opened(path: Path) -> OrderRepository:
     """A book on a file."""
     bus = Bus()

@@ -36,20 +36,6 @@ def utc() -> datetime:
 
 
 @pytest.fixture
-def told() -> list[Event]:
-    """What was announced."""
-    return []
-
-
-@pytest.fixture
-def bus(told: list[Event]) -> Bus:
-    """A bus that is listened to."""
-    bus = Bus()
-    bus.subscribe(told.append)
-    return bus
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the journal is."""
     return tmp_path / "main.orders.db"
@@ -124,7 +110,7 @@ def test_entries_are_only_ever_added(journal: JournalStore, path: Path, change: 
 
 
 def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
-    journal: JournalStore, path: Path, told: list[Event]
+    journal: JournalStore, path: Path, events_seen: list[Event]
 ) -> None:
     """Orders wait for room; facts wait in memory, and are written first when there is some."""
     journal.append(sent(journal, "a"))
@@ -135,7 +121,7 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
 
     journal.append_eventually(journal.new_entry("a", OrderEvent.LOST, OrderState.UNKNOWN, large))
     assert journal.problem is not None
-    assert [type(event) for event in told] == [StateUnavailable]
+    assert [type(event) for event in events_seen] == [StateUnavailable]
     room = JournalStore._connect
 
     def no_room(self: JournalStore, where: Path) -> sqlite3.Connection:

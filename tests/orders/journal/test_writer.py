@@ -45,15 +45,6 @@ async def writer(path: Path, bus: Bus) -> AsyncIterator[JournalWriter]:
     await writer.close()
 
 
-@pytest.fixture
-async def disk() -> AsyncIterator[Disk]:
-    """The disk, in the test's hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch)
-        yield disk
-        disk.release()
-
-
 def sent(writer: JournalWriter, order: str) -> JournalEntry:
     """An order that leaves."""
     return writer.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {})

@@ -32,20 +32,6 @@ JSON = st.recursive(
 
 
 @pytest.fixture
-def events_seen() -> list[Event]:
-    """What was announced."""
-    return []
-
-
-@pytest.fixture
-def bus(events_seen: list[Event]) -> Bus:
-    """A bus that keeps what it carries."""
-    carrying = Bus()
-    carrying.subscribe(events_seen.append)
-    return carrying
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the cookies are kept."""
     return tmp_path / "main.cookies.json"
