@@ -50,9 +50,10 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     target = request_context.target
     if target is None:
         raise NotBridged("nothing is bridged under this path")
-    _check_own_route(target, request.app[OWN_ROUTES])
-    # If there is no target, `resolve_upstream` raises and says why.
-    place = request_context.upstream_target or resolve_upstream(target, request.app[SETTINGS])
+    place = request_context.upstream_target
+    if place is None:  # the path is a route of our own, or leads nowhere: both raise and say so
+        _check_own_route(target, request.app[OWN_ROUTES])
+        place = resolve_upstream(target, request.app[SETTINGS])
     if request.method not in METHODS:
         raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)
