@@ -15,10 +15,10 @@ from ibkr_bridge.events import Bus, Event
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.disk import Disk
-from tests.harness import House, settings_for
+from tests.harness import Harness, settings_for
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
-Open = Callable[..., Awaitable[House]]
+Open = Callable[..., Awaitable[Harness]]
 
 # Hypothesis measures real time for these two, and a machine that is busy with something else makes both fail.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -71,22 +71,22 @@ async def sim() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def open_house(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
+async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
     """Opens a bridge in front of the simulated Gateway with settings of the test's own."""
     async with AsyncExitStack() as doors:
 
-        async def opened(*, ready: bool = True, gateway: str | None = None, **env: str) -> House:
+        async def opened(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
             env.setdefault("IBKR_GATEWAY_TIMEOUT", "1")
-            house = House(settings_for(gateway or sim.url, tmp_path / "state", **env))
-            await doors.enter_async_context(house)
+            harness = Harness(settings_for(gateway or sim.url, tmp_path / "state", **env))
+            await doors.enter_async_context(harness)
             if ready:
-                await house.until(SessionState.READY)
-            return house
+                await harness.wait_until(SessionState.READY)
+            return harness
 
         yield opened
 
 
 @pytest.fixture
-async def house(open_house: Open) -> House:
+async def harness(open_harness: Open) -> Harness:
     """A bridge as most have it: paper mode, session ready; a deadline of one second, so that silence is short."""
-    return await open_house()
+    return await open_harness()

@@ -82,7 +82,7 @@ def settings_for(gateway: str, state: Path, **env: str) -> Settings:
     )
 
 
-class House:
+class Harness:
     """A running bridge and its caller; it asks as often as it is asked, where its manners are not told."""
 
     def __init__(
@@ -137,7 +137,7 @@ class House:
     ) -> Reply:
         """One request, its target byte for byte; `body` as bytes, or as JSON."""
         if self._client is None:
-            raise RuntimeError("the house is not open")
+            raise RuntimeError("the harness is not open")
         sent = {**({"X-Bridge-Key": key} if key else {}), **(headers or {})}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if data is not None and not isinstance(body, bytes):
@@ -154,7 +154,7 @@ class House:
         """POST."""
         return await self.request("POST", target, body=body, **kwargs)
 
-    async def raw(self, *pieces: bytes, until_closed: bool = True) -> bytes:
+    async def send_raw(self, *pieces: bytes, until_closed: bool = True) -> bytes:
         """Bytes as they are, and everything that comes back until the bridge closes the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
@@ -166,14 +166,14 @@ class House:
         finally:
             writer.close()
 
-    async def until(self, state: SessionState) -> None:
+    async def wait_until(self, state: SessionState) -> None:
         """Wait until the session is in a state."""
         async with asyncio.timeout(PATIENCE):
             while self.bridge.profile.keeper.session.state is not state:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def settled(self, order: str, *states: str) -> str:
+    async def wait_until_settled(self, order: str, *states: str) -> str:
         """Wait until an order of the journal is in one of these states, or in any that is settled; says in which."""
         wanted = states or ("placed", "rejected", "refused", "not_placed")
         async with asyncio.timeout(PATIENCE):
@@ -187,7 +187,7 @@ class House:
         record = self.bridge.profile.orders.repository.index.find(order)
         return record.state.value if record and record.state else "?"
 
-    async def heard(self, kind: type[Event], count: int = 1) -> list[Event]:
+    async def wait_for_events(self, kind: type[Event], count: int = 1) -> list[Event]:
         """Wait until so many facts of a kind have been announced."""
         async with asyncio.timeout(PATIENCE):
             while len(found := [event for event in self.events_seen if isinstance(event, kind)]) < count:
@@ -196,7 +196,7 @@ class House:
         return found
 
     @property
-    def moves(self) -> list[tuple[str, str]]:
+    def session_changes(self) -> list[tuple[str, str]]:
         """The states the session went through, with their reasons."""
         return [(event.state, event.reason) for event in self.events_seen if isinstance(event, SessionChanged)]
 

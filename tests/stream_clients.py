@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.harness import KEY, House, within
+from tests.harness import KEY, Harness, within
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Sse:
 
 
 @asynccontextmanager
-async def stream(house: House, target: str, key: str | None = KEY, **headers: str) -> AsyncIterator[Sse]:
+async def stream(harness: Harness, target: str, key: str | None = KEY, **headers: str) -> AsyncIterator[Sse]:
     """A stream of the bridge, for as long as it is read."""
     sent = _sent(key, headers)
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
         aiohttp.ClientSession(timeout=timeout) as client,
-        client.get(house.bridge.url + target, headers=sent) as reply,
+        client.get(harness.bridge.url + target, headers=sent) as reply,
     ):
         yield Sse(reply)
 
@@ -106,8 +106,10 @@ class Ws:
 
 
 @asynccontextmanager
-async def socket(house: House, target: str = "/v1/api/ws", key: str | None = KEY, **headers: str) -> AsyncIterator[Ws]:
+async def socket(
+    harness: Harness, target: str = "/v1/api/ws", key: str | None = KEY, **headers: str
+) -> AsyncIterator[Ws]:
     """A websocket, for as long as it is used."""
     sent = _sent(key, headers)
-    async with aiohttp.ClientSession() as client, client.ws_connect(house.bridge.url + target, headers=sent) as talk:
+    async with aiohttp.ClientSession() as client, client.ws_connect(harness.bridge.url + target, headers=sent) as talk:
         yield Ws(talk)

@@ -15,7 +15,7 @@ from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, PREVIOUS, House, settings_for, within
+from tests.harness import KEY, PREVIOUS, Harness, settings_for, within
 
 OTHER = "another-key-for-tests-0123456789-abcd"
 
@@ -61,35 +61,35 @@ async def test_a_start_that_fails_after_the_port_was_had_gives_it_back(
     socket.create_server(("127.0.0.1", unused_tcp_port)).close()
 
 
-async def test_it_tells_the_port_that_it_really_got(house: House) -> None:
+async def test_it_tells_the_port_that_it_really_got(harness: Harness) -> None:
     """Zero means any, and whoever asks has to know which."""
-    assert house.port > 0
-    (started,) = await house.heard(events.BridgeStarted)
+    assert harness.port > 0
+    (started,) = await harness.wait_for_events(events.BridgeStarted)
     assert isinstance(started, events.BridgeStarted)
-    assert started.url == house.bridge.url == f"http://127.0.0.1:{house.port}"
+    assert started.url == harness.bridge.url == f"http://127.0.0.1:{harness.port}"
 
 
 async def test_every_secret_of_the_settings_is_kept_from_the_log(sim: Simulator, tmp_path: Path) -> None:
     """From the first line on."""
-    async with House(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)) as house:
-        assert house.bridge.redactor.contains_secret(KEY)
-        assert house.bridge.redactor.contains_secret(PREVIOUS)
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)) as harness:
+        assert harness.bridge.redactor.contains_secret(KEY)
+        assert harness.bridge.redactor.contains_secret(PREVIOUS)
 
 
-async def test_a_reload_takes_the_new_keys_and_nothing_else(house: House, tmp_path: Path) -> None:
+async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tmp_path: Path) -> None:
     """The old key opens nothing at once, and the new one is a secret like the old."""
     read = settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_KEY=OTHER, IBKR_READ_ONLY="yes")
 
-    house.bridge.reload(lambda: read)
+    harness.bridge.reload(lambda: read)
 
-    assert (await house.get("/portfolio/accounts", key=KEY)).status == 401
-    assert (await house.get("/portfolio/accounts", key=OTHER)).status == 200
-    assert not house.bridge.settings.read_only
-    assert house.bridge.redactor.contains_secret(OTHER)
-    assert await house.heard(events.BridgeReloaded)
+    assert (await harness.get("/portfolio/accounts", key=KEY)).status == 401
+    assert (await harness.get("/portfolio/accounts", key=OTHER)).status == 200
+    assert not harness.bridge.settings.read_only
+    assert harness.bridge.redactor.contains_secret(OTHER)
+    assert await harness.wait_for_events(events.BridgeReloaded)
 
 
-async def test_a_reload_that_is_refused_leaves_everything_as_it_was(house: House) -> None:
+async def test_a_reload_that_is_refused_leaves_everything_as_it_was(harness: Harness) -> None:
     """A slip in a file locks nobody out of a bridge that runs."""
 
     def refuse() -> Settings:
@@ -97,9 +97,9 @@ async def test_a_reload_that_is_refused_leaves_everything_as_it_was(house: House
 
     with pytest.raises(SettingsError):
         refuse()
-    assert house.bridge.reload(refuse) is None
-    assert (await house.get("/portfolio/accounts")).status == 200
-    (refused,) = await house.heard(events.ReloadRefused)
+    assert harness.bridge.reload(refuse) is None
+    assert (await harness.get("/portfolio/accounts")).status == 200
+    (refused,) = await harness.wait_for_events(events.ReloadRefused)
     assert "IBKR_BRIDGE_KEY" in str(refused)
 
 
@@ -109,38 +109,38 @@ async def test_a_state_directory_that_cannot_be_had_is_told_and_the_bridge_serve
     """Reads go on; whoever looks into the log learns why orders do not."""
     (tmp_path / "file").touch()
 
-    async with House(settings_for(sim.url, tmp_path / "file" / "state")) as house:
-        assert (await house.get("/health", key=None)).status == 200
-        assert await house.heard(events.StateUnavailable)
+    async with Harness(settings_for(sim.url, tmp_path / "file" / "state")) as harness:
+        assert (await harness.get("/health", key=None)).status == 200
+        assert await harness.wait_for_events(events.StateUnavailable)
 
 
 async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is started afresh from outside; going on without a keeper would look like serving."""
-    house = House(settings_for(sim.url, tmp_path))
+    harness = Harness(settings_for(sim.url, tmp_path))
 
     async def die(*_: object) -> NoReturn:
         raise ZeroDivisionError("secret words")
 
-    monkeypatch.setattr(house.bridge.loop_monitor, "run_loop", die)
-    async with house:
-        await within(house.bridge.stop.wait())
-        alive = await house.get("/livez", key=None)
+    monkeypatch.setattr(harness.bridge.loop_monitor, "run_loop", die)
+    async with harness:
+        await within(harness.bridge.stop.wait())
+        alive = await harness.get("/livez", key=None)
 
-    (died,) = await house.heard(events.LoopDied)
-    assert house.bridge.failed
+    (died,) = await harness.wait_for_events(events.LoopDied)
+    assert harness.bridge.failed
     assert alive.status == 503
     assert "ZeroDivisionError" in str(died)
     assert "secret" not in str(died)
 
 
-async def test_an_end_closes_the_door_and_counts_nobody_where_all_were_served(house: House) -> None:
+async def test_an_end_closes_the_door_and_counts_nobody_where_all_were_served(harness: Harness) -> None:
     """Whoever restarts it knows that nothing was cut."""
-    await house.get("/health", key=None)
-    port = house.port
+    await harness.get("/health", key=None)
+    port = harness.port
 
-    assert await house.finish() == 0
+    assert await harness.finish() == 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    assert [type(event) for event in house.events_seen][-1] is events.BridgeStopped
+    assert [type(event) for event in harness.events_seen][-1] is events.BridgeStopped

@@ -13,7 +13,7 @@ from ibkr_bridge.errors import InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import READ_ONLY
 from tests.conftest import Open
-from tests.harness import READING, House
+from tests.harness import READING, Harness
 from tools.status_fields import members
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -82,69 +82,69 @@ def test_the_router_holds_every_row_and_the_pass_through_last() -> None:
 
 
 @pytest.mark.parametrize("route", KEYED, ids=name_of)
-async def test_without_a_key_none_of_them_answers(house: House, route: Route) -> None:
+async def test_without_a_key_none_of_them_answers(harness: Harness, route: Route) -> None:
     """Nor does one with a slash behind it."""
     for path in route.spellings:
-        assert (await house.request(route.method, path, key=None)).code == "invalid_key"
+        assert (await harness.request(route.method, path, key=None)).code == "invalid_key"
 
 
 @pytest.mark.parametrize("route", CHANGING, ids=name_of)
-async def test_a_key_that_reads_changes_nothing(open_house: Open, route: Route) -> None:
+async def test_a_key_that_reads_changes_nothing(open_harness: Open, route: Route) -> None:
     """The effect of the row decides."""
-    house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
-    assert (await house.request(route.method, route.path, key=READING)).code == "insufficient_scope"
+    assert (await harness.request(route.method, route.path, key=READING)).code == "insufficient_scope"
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
-async def test_other_methods_are_told_the_right_ones(house: House, route: Route) -> None:
+async def test_other_methods_are_told_the_right_ones(harness: Harness, route: Route) -> None:
     """With and without a slash behind the path, but not for an open route, where that is another path."""
     allowed = ", ".join(route.methods)
     for path in route.spellings:
         for method in sorted(set(METHODS) - set(route.methods)):
-            reply = await house.request(method, path)
+            reply = await harness.request(method, path)
             assert (reply.status, reply.headers["Allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/orders/"), ("GET", "/gateway/status/"), ("POST", "/gateway/pause/")]
 )
-async def test_a_slash_behind_a_keyed_route_changes_nothing(house: House, method: str, path: str) -> None:
+async def test_a_slash_behind_a_keyed_route_changes_nothing(harness: Harness, method: str, path: str) -> None:
     """Some HTTP libraries write it."""
-    assert (await house.request(method, path)).status == 200
+    assert (await harness.request(method, path)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/gateway/pause", "/auth/token/", "/iserver/account/DU1234567/orders"])
-async def test_a_body_is_not_asked_for_before_the_key_was_seen(house: House, path: str) -> None:
+async def test_a_body_is_not_asked_for_before_the_key_was_seen(harness: Harness, path: str) -> None:
     """`100 Continue` would invite a stranger to send it; the answer of the key comes first, on every route."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nExpect: 100-continue\r\n"
 
-    reply = await house.raw(f"{head}Content-Length: 2\r\n\r\n".encode())
+    reply = await harness.send_raw(f"{head}Content-Length: 2\r\n\r\n".encode())
 
     assert reply.startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("path", ["/health/", "/livez/", "/readyz/", "/gateway/auth-status/"])
-async def test_an_open_route_does_not_answer_with_a_slash_behind_it(house: House, path: str) -> None:
+async def test_an_open_route_does_not_answer_with_a_slash_behind_it(harness: Harness, path: str) -> None:
     """Not even to a key: a monitor that is set up wrongly is to be noticed at once."""
-    assert (await house.get(path)).status == 405
+    assert (await harness.get(path)).status == 405
 
 
 @pytest.mark.parametrize("route", [route for route in KEYED if not route.endless], ids=name_of)
-async def test_a_token_opens_what_the_row_says(house: House, route: Route) -> None:
+async def test_a_token_opens_what_the_row_says(harness: Harness, route: Route) -> None:
     """Its scope is that of the full key, so that only the way in decides."""
-    token = (await house.post("/auth/token", {"scope": "trade"})).json["token"]
+    token = (await harness.post("/auth/token", {"scope": "trade"})).json["token"]
 
-    reply = await house.request(route.method, route.path, key=None, headers={"Authorization": f"Bearer {token}"})
+    reply = await harness.request(route.method, route.path, key=None, headers={"Authorization": f"Bearer {token}"})
 
     assert reply.code != "invalid_key"
     assert (reply.code == "insufficient_scope") is (route.auth is Auth.KEY)
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.response is not None], ids=name_of)
-async def test_a_response_has_the_members_of_its_class(house: House, route: Route) -> None:
+async def test_a_response_has_the_members_of_its_class(harness: Harness, route: Route) -> None:
     """The documentation is written from the class."""
-    reply = await house.request(route.method, route.path)
+    reply = await harness.request(route.method, route.path)
 
     assert route.response is not None
     assert (reply.status, list(reply.json)) == (200, top_level_members(route.response))

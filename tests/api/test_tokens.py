@@ -23,7 +23,7 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
 from tests.conftest import Open
-from tests.harness import KEY, READING, House, Placed, Reply, settings_for
+from tests.harness import KEY, READING, Harness, Placed, Reply, settings_for
 from tests.unlimited import UNLIMITED
 
 ROUTE = "/auth/token"
@@ -34,9 +34,9 @@ NO_ENTRY = {"invalid_key", "host_not_allowed", "origin_not_allowed"}
 PAGE = {"Origin": "http://localhost:3001"}
 
 
-async def token(house: House, key: str = KEY, **asked: object) -> str:
+async def token(harness: Harness, key: str = KEY, **asked: object) -> str:
     """A token, as an app's server asks for one."""
-    reply = await house.post(ROUTE, asked, key=key)
+    reply = await harness.post(ROUTE, asked, key=key)
     assert reply.status == 200, reply.body
     return str(reply.json["token"])
 
@@ -46,28 +46,28 @@ def bearer(text: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {text}"}
 
 
-async def ask(house: House, target: str, headers: dict[str, str] | None = None, key: str | None = None) -> Reply:
+async def fetch(harness: Harness, target: str, headers: dict[str, str] | None = None, key: str | None = None) -> Reply:
     """A GET without the key, as a page sends it."""
-    return await house.get(target, key=key, headers=headers)
+    return await harness.get(target, key=key, headers=headers)
 
 
-async def entered(house: House, target: str, headers: dict[str, str] | None = None) -> bool:
+async def entered(harness: Harness, target: str, headers: dict[str, str] | None = None) -> bool:
     """Whether a request without a key was let in, whatever became of it there."""
-    return (await ask(house, target, headers)).code not in NO_ENTRY
+    return (await fetch(harness, target, headers)).code not in NO_ENTRY
 
 
 @pytest.fixture
-async def reading_house(open_house: Open) -> House:
+async def reading_harness(open_harness: Open) -> Harness:
     """A bridge with a key that reads."""
-    return await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+    return await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
 
 # -- asking for one
 
 
-async def test_a_token_is_told_with_its_end(house: House) -> None:
+async def test_a_token_is_told_with_its_end(harness: Harness) -> None:
     """Everything an app needs to hand it on and to ask again in time."""
-    reply = await house.post(ROUTE)
+    reply = await harness.post(ROUTE)
     told = reply.json
 
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
@@ -79,51 +79,51 @@ async def test_a_token_is_told_with_its_end(house: House) -> None:
 
 async def test_the_end_is_the_clocks(sim: Simulator, tmp_path: Path) -> None:
     """UTC, to the second."""
-    async with House(settings_for(sim.url, tmp_path), ManualClock()) as house:
-        told = (await house.post(ROUTE, {"scope": "trade", "expires_in": 90})).json
+    async with Harness(settings_for(sim.url, tmp_path), ManualClock()) as harness:
+        told = (await harness.post(ROUTE, {"scope": "trade", "expires_in": 90})).json
 
     assert (told["expires"], told["expires_in"], told["scope"]) == ("2026-06-17T16:01:30Z", 90, "trade")
 
 
 @pytest.mark.parametrize("body", [[], {"scope": "admin"}, {"expires_in": 86401}, {"expires_in": 0}, {"ttl": 9}, b"{"])
-async def test_what_cannot_be_asked_for_is_a_bad_request(house: House, body: Any) -> None:
+async def test_what_cannot_be_asked_for_is_a_bad_request(harness: Harness, body: Any) -> None:
     """With what can."""
-    reply = await house.post(ROUTE, body)
+    reply = await harness.post(ROUTE, body)
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert "send" in reply.json["hint"]
 
 
-async def test_a_key_that_reads_gets_tokens_that_read(reading_house: House) -> None:
+async def test_a_key_that_reads_gets_tokens_that_read(reading_harness: Harness) -> None:
     """And no others."""
-    wide = await reading_house.post(ROUTE, {"scope": "trade"}, key=READING)
-    text = await token(reading_house, READING)
+    wide = await reading_harness.post(ROUTE, {"scope": "trade"}, key=READING)
+    text = await token(reading_harness, READING)
 
     assert (wide.status, wide.code) == (403, "insufficient_scope")
-    assert (await ask(reading_house, "/portfolio/accounts", bearer(text))).status == 200
+    assert (await fetch(reading_harness, "/portfolio/accounts", bearer(text))).status == 200
 
 
 @pytest.mark.parametrize("scope", ["read", "trade"])
-async def test_a_token_cannot_ask_for_another(house: House, scope: str) -> None:
+async def test_a_token_cannot_ask_for_another(harness: Harness, scope: str) -> None:
     """It would never end."""
-    reply = await house.post(ROUTE, key=None, headers=bearer(await token(house, scope=scope)))
+    reply = await harness.post(ROUTE, key=None, headers=bearer(await token(harness, scope=scope)))
 
     assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert "key" in reply.json["hint"]
 
 
-async def test_without_a_key_there_is_no_token(house: House) -> None:
+async def test_without_a_key_there_is_no_token(harness: Harness) -> None:
     """The door is the same."""
-    none = await house.post(ROUTE, key=None)
-    wrong = await house.post(ROUTE, key="x" * 40)
-    page = await house.post(ROUTE, headers=PAGE)
+    none = await harness.post(ROUTE, key=None)
+    wrong = await harness.post(ROUTE, key="x" * 40)
+    page = await harness.post(ROUTE, headers=PAGE)
 
     assert [reply.code for reply in (none, wrong, page)] == ["invalid_key", "invalid_key", "origin_not_allowed"]
 
 
-async def test_other_methods_are_refused(house: House) -> None:
+async def test_other_methods_are_refused(harness: Harness) -> None:
     """A GET would be sent by an image on a page."""
-    reply = await house.get(ROUTE)
+    reply = await harness.get(ROUTE)
 
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
@@ -131,55 +131,55 @@ async def test_other_methods_are_refused(house: House) -> None:
 # -- where it opens
 
 
-async def test_a_token_opens_every_keyed_route_in_the_header(house: House) -> None:
+async def test_a_token_opens_every_keyed_route_in_the_header(harness: Harness) -> None:
     """Our own and IBKR's."""
-    headers = bearer(await token(house))
+    headers = bearer(await token(harness))
 
-    replies = [await ask(house, path, headers) for path in ("/portfolio/accounts", "/orders", "/gateway/status")]
+    replies = [await fetch(harness, path, headers) for path in ("/portfolio/accounts", "/orders", "/gateway/status")]
 
     assert [reply.status for reply in replies] == [200] * 3
-    served = [event for event in house.events_seen if isinstance(event, RequestServed)][-3:]
+    served = [event for event in harness.events_seen if isinstance(event, RequestServed)][-3:]
     assert {event.key for event in served} == {"read-only token"}
 
 
-async def test_a_token_that_reads_does_nothing_else(house: House, sim: Simulator) -> None:
+async def test_a_token_that_reads_does_nothing_else(harness: Harness, sim: Simulator) -> None:
     """Whoever takes it from a page moves no money."""
-    headers = bearer(await token(house))
+    headers = bearer(await token(harness))
 
-    order = await house.post(Placed().target, Placed().body, key=None, headers=headers)
-    pause = await house.post("/gateway/pause", key=None, headers=headers)
+    order = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
+    pause = await harness.post("/gateway/pause", key=None, headers=headers)
 
     assert [(reply.status, reply.code) for reply in (order, pause)] == [(403, "insufficient_scope")] * 2
     assert "trade" in order.json["hint"]
     assert not [call for call in sim.calls("/orders") if call.method == "POST"]
 
 
-async def test_orders_of_a_token_belong_to_the_key_that_asked_for_it(house: House) -> None:
+async def test_orders_of_a_token_belong_to_the_key_that_asked_for_it(harness: Harness) -> None:
     """So the same order, sent once with each, is one order."""
-    headers = {**bearer(await token(house, scope="trade")), "Idempotency-Key": "mine"}
+    headers = {**bearer(await token(harness, scope="trade")), "Idempotency-Key": "mine"}
 
-    first = await house.post(Placed().target, Placed().body, key=None, headers=headers)
-    again = await house.post(Placed().target, Placed().body, headers={"Idempotency-Key": "mine"})
+    first = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
+    again = await harness.post(Placed().target, Placed().body, headers={"Idempotency-Key": "mine"})
 
     assert (first.status, again.status) == (200, 200)
     assert first.headers["X-Bridge-Order"] == again.headers["X-Bridge-Order"]
 
 
-async def test_a_pause_says_that_a_token_made_it(house: House) -> None:
+async def test_a_pause_says_that_a_token_made_it(harness: Harness) -> None:
     """Whoever wonders why nothing is placed reads it in the status."""
-    reply = await house.post("/gateway/pause", key=None, headers=bearer(await token(house, scope="trade")))
+    reply = await harness.post("/gateway/pause", key=None, headers=bearer(await token(harness, scope="trade")))
 
     assert reply.json["by"] == "full token"
 
 
 @pytest.mark.parametrize("path", FOR_PAGES)
-async def test_pages_may_show_it_in_the_query(house: House, path: str) -> None:
+async def test_pages_may_show_it_in_the_query(harness: Harness, path: str) -> None:
     """Neither a WebSocket nor an EventSource of a browser sends a header."""
-    text = await token(house)
+    text = await token(harness)
 
-    assert await entered(house, f"{path}?token={text}")
-    assert await entered(house, f"{path}?a=b&%74oken={quote(text)}&token={text}")
-    assert (await ask(house, path)).code == "invalid_key"
+    assert await entered(harness, f"{path}?token={text}")
+    assert await entered(harness, f"{path}?a=b&%74oken={quote(text)}&token={text}")
+    assert (await fetch(harness, path)).code == "invalid_key"
 
 
 @pytest.mark.parametrize(
@@ -189,67 +189,67 @@ async def test_pages_may_show_it_in_the_query(house: House, path: str) -> None:
         *("/ws/x", "/v1/api/stream/quotes", "/openapi.json/x", "/", "/nowhere", "/v1/ws"),
     ],
 )
-async def test_in_other_queries_it_opens_nothing(house: House, sim: Simulator, path: str) -> None:
+async def test_in_other_queries_it_opens_nothing(harness: Harness, sim: Simulator, path: str) -> None:
     """An address is kept in histories and logs; where a header can be sent it has to be."""
-    reply = await ask(house, f"{path}?token={await token(house)}")
+    reply = await fetch(harness, f"{path}?token={await token(harness)}")
 
     assert (reply.status, reply.code) == (401, "invalid_key")
     assert not [call for call in sim.calls() if "token" in call.target]
 
 
-async def test_it_opens_no_other_method_of_those_paths_by_query(house: House) -> None:
+async def test_it_opens_no_other_method_of_those_paths_by_query(harness: Harness) -> None:
     """A token in the query is still the one that asks: no further token, nothing beyond its scope."""
-    text = await token(house, scope="trade")
+    text = await token(harness, scope="trade")
 
-    assert (await house.post(f"{ROUTE}?token={text}", key=None)).code == "invalid_key"
+    assert (await harness.post(f"{ROUTE}?token={text}", key=None)).code == "invalid_key"
 
 
 @pytest.mark.parametrize("key", [KEY, READING])
-async def test_a_key_in_the_query_opens_nothing(reading_house: House, key: str) -> None:
+async def test_a_key_in_the_query_opens_nothing(reading_harness: Harness, key: str) -> None:
     """Only what is soon over may stand in an address."""
-    assert (await ask(reading_house, f"/stream/quotes?token={key}")).code == "invalid_key"
+    assert (await fetch(reading_harness, f"/stream/quotes?token={key}")).code == "invalid_key"
 
 
-async def test_the_header_counts_before_the_query(house: House) -> None:
+async def test_the_header_counts_before_the_query(harness: Harness) -> None:
     """One place decides, right or wrong."""
-    query = f"/stream/quotes?token={await token(house)}"
+    query = f"/stream/quotes?token={await token(harness)}"
 
     wrong = [
-        await ask(house, query, {"X-Bridge-Key": "x" * 40}),
-        await ask(house, query, {"X-Bridge-Key": ""}),
-        await ask(house, query, {"Authorization": "Bearer x"}),
-        await ask(house, query, {"Authorization": "Basic eDp5"}),
+        await fetch(harness, query, {"X-Bridge-Key": "x" * 40}),
+        await fetch(harness, query, {"X-Bridge-Key": ""}),
+        await fetch(harness, query, {"Authorization": "Bearer x"}),
+        await fetch(harness, query, {"Authorization": "Basic eDp5"}),
     ]
-    right = await ask(house, "/stream/quotes?token=x", key=KEY)
+    right = await fetch(harness, "/stream/quotes?token=x", key=KEY)
 
     assert [reply.code for reply in wrong] == ["invalid_key"] * 4
     assert right.code != "invalid_key"
 
 
-async def test_tokens_that_differ_are_refused(house: House) -> None:
+async def test_tokens_that_differ_are_refused(harness: Harness) -> None:
     """Programs on the way could pick different ones."""
-    one, two = await token(house), await token(house)
+    one, two = await token(harness), await token(harness)
 
-    codes = [(await ask(house, f"/ws?token={one}&token={other}")).code for other in (two, "", one)]
+    codes = [(await fetch(harness, f"/ws?token={one}&token={other}")).code for other in (two, "", one)]
 
     assert codes[:2] == ["invalid_key", "invalid_key"]
     assert codes[2] != "invalid_key"
 
 
-async def test_a_token_is_no_key(house: House) -> None:
+async def test_a_token_is_no_key(harness: Harness) -> None:
     """In the key's own header it is a wrong one."""
-    assert (await house.get("/orders", key=await token(house))).code == "invalid_key"
+    assert (await harness.get("/orders", key=await token(harness))).code == "invalid_key"
 
 
-async def test_every_bad_token_gets_the_answer_of_a_wrong_key(house: House) -> None:
+async def test_every_bad_token_gets_the_answer_of_a_wrong_key(harness: Harness) -> None:
     """Guessing teaches nothing."""
-    good = await token(house)
+    good = await token(harness)
     head, claims, sign = good.split(".")
     bad = ["", "x", f"{head}.{claims}.", f"{head}.{claims}.{sign[::-1]}", f"eyJhbGciOiJub25lIn0.{claims}.", good + "="]
 
-    replies = [await ask(house, "/orders", bearer(text)) for text in bad]
-    replies += [await ask(house, f"/ws?token={text}") for text in bad]
-    replies.append(await ask(house, "/orders", key="x" * 40))
+    replies = [await fetch(harness, "/orders", bearer(text)) for text in bad]
+    replies += [await fetch(harness, f"/ws?token={text}") for text in bad]
+    replies.append(await fetch(harness, "/orders", key="x" * 40))
 
     assert {reply.status for reply in replies} == {401}
     assert len({json.dumps({**reply.json, "request_id": ""}) for reply in replies}) == 1
@@ -262,48 +262,51 @@ async def test_every_bad_token_gets_the_answer_of_a_wrong_key(house: House) -> N
 async def test_a_token_ends_by_the_clock(sim: Simulator, tmp_path: Path) -> None:
     """In the header and in the query."""
     clock = ManualClock()
-    async with House(settings_for(sim.url, tmp_path), clock) as house:
-        text = await token(house, expires_in=60)
+    async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
+        text = await token(harness, expires_in=60)
         clock.advance(59.5)
-        before = [(await ask(house, "/orders", bearer(text))).code, (await ask(house, f"/ws?token={text}")).code]
+        before = [
+            (await fetch(harness, "/orders", bearer(text))).code,
+            (await fetch(harness, f"/ws?token={text}")).code,
+        ]
         clock.advance(1)
-        after = [(await ask(house, "/orders", bearer(text))).code, (await ask(house, f"/ws?token={text}")).code]
+        after = [(await fetch(harness, "/orders", bearer(text))).code, (await fetch(harness, f"/ws?token={text}")).code]
 
     assert "invalid_key" not in before
     assert after == ["invalid_key"] * 2
 
 
-async def test_another_full_key_ends_every_token(reading_house: House, sim: Simulator, tmp_path: Path) -> None:
+async def test_another_full_key_ends_every_token(reading_harness: Harness, sim: Simulator, tmp_path: Path) -> None:
     """A reload is enough, while the old key is still let in."""
-    house = reading_house
-    texts = [await token(house), await token(house, READING)]
+    harness = reading_harness
+    texts = [await token(harness), await token(harness, READING)]
     rotated = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY, "IBKR_BRIDGE_READONLY_KEY": READING}
 
-    house.bridge.reload(lambda: settings_for(sim.url, tmp_path / "state", **rotated))
+    harness.bridge.reload(lambda: settings_for(sim.url, tmp_path / "state", **rotated))
 
-    assert [(await ask(house, "/orders", bearer(text))).code for text in texts] == ["invalid_key"] * 2
-    assert [(await house.get("/orders", key=key)).status for key in (NEW, KEY, READING)] == [200] * 3
-    assert (await ask(house, "/orders", bearer(await token(house, KEY)))).status == 200
+    assert [(await fetch(harness, "/orders", bearer(text))).code for text in texts] == ["invalid_key"] * 2
+    assert [(await harness.get("/orders", key=key)).status for key in (NEW, KEY, READING)] == [200] * 3
+    assert (await fetch(harness, "/orders", bearer(await token(harness, KEY)))).status == 200
 
 
 async def test_a_restart_ends_no_token(sim: Simulator, tmp_path: Path) -> None:
     """A page goes on with the token it has."""
     settings = settings_for(sim.url, tmp_path)
-    async with House(settings) as house:
-        text = await token(house)
-    async with House(settings) as house:
-        assert (await ask(house, "/orders", bearer(text))).status == 200
+    async with Harness(settings) as harness:
+        text = await token(harness)
+    async with Harness(settings) as harness:
+        assert (await fetch(harness, "/orders", bearer(text))).status == 200
 
 
 async def test_the_bytes_of_a_token_are_not_answered_from_memory(sim: Simulator, tmp_path: Path) -> None:
     """They would be, after its end: known heads are not looked at again."""
     clock = ManualClock()
-    async with House(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNLIMITED.limits)) as house:
-        await house.until(SessionState.READY)
-        text = await token(house, expires_in=1)
+    async with Harness(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNLIMITED.limits)) as harness:
+        await harness.wait_until(SessionState.READY)
+        text = await token(harness, expires_in=1)
         lines = ("GET /portfolio/DU1234567/meta HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {text}", "", "")
         head = "\r\n".join(lines).encode()
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
         firsts = []
         for _ in range(3):
             writer.write(head)
@@ -333,12 +336,12 @@ async def _status(reader: asyncio.StreamReader) -> int:
     "origin",
     ["http://localhost:3001", "https://localhost", "http://127.0.0.1:3000", "http://[::1]:9", "HTTP://LOCALHOST"],
 )
-async def test_a_page_of_the_app_opens_the_socket_with_a_token(house: House, path: str, origin: str) -> None:
+async def test_a_page_of_the_app_opens_the_socket_with_a_token(harness: Harness, path: str, origin: str) -> None:
     """By its query, or by a header where a page's program can send one."""
-    text = await token(house)
+    text = await token(harness)
 
-    assert await entered(house, f"{path}?token={text}", {"Origin": origin})
-    assert await entered(house, path, {"Origin": origin, **bearer(text)})
+    assert await entered(harness, f"{path}?token={text}", {"Origin": origin})
+    assert await entered(harness, path, {"Origin": origin, **bearer(text)})
 
 
 @pytest.mark.parametrize(
@@ -349,108 +352,108 @@ async def test_a_page_of_the_app_opens_the_socket_with_a_token(house: House, pat
         *("http://localhost/", "http://localhost:3001 http://evil.example", "http://10.0.0.1:3001"),
     ],
 )
-async def test_other_pages_do_not_and_learn_nothing_of_the_token(house: House, origin: str) -> None:
+async def test_other_pages_do_not_and_learn_nothing_of_the_token(harness: Harness, origin: str) -> None:
     """Right or wrong, it is the same refusal."""
-    right = await ask(house, f"/ws?token={await token(house)}", {"Origin": origin})
-    wrong = await ask(house, "/ws?token=x", {"Origin": origin})
+    right = await fetch(harness, f"/ws?token={await token(harness)}", {"Origin": origin})
+    wrong = await fetch(harness, "/ws?token=x", {"Origin": origin})
 
     assert [(reply.status, reply.code) for reply in (right, wrong)] == [(403, "origin_not_allowed")] * 2
     assert right.json["detail"] == wrong.json["detail"]
     assert not [name for name in right.headers if name.lower().startswith("access-control")]
 
 
-async def test_a_listed_name_serves_pages_too(open_house: Open) -> None:
+async def test_a_listed_name_serves_pages_too(open_harness: Open) -> None:
     """The app in a container is known by its name."""
-    house = await open_house(IBKR_BRIDGE_ALLOWED_HOSTS="app")
-    text = await token(house)
+    harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="app")
+    text = await token(harness)
 
-    assert await entered(house, f"/ws?token={text}", {"Origin": "http://app:3000"})
-    assert not await entered(house, f"/ws?token={text}", {"Origin": "http://other:3000"})
+    assert await entered(harness, f"/ws?token={text}", {"Origin": "http://app:3000"})
+    assert not await entered(harness, f"/ws?token={text}", {"Origin": "http://other:3000"})
 
 
 @pytest.mark.parametrize("path", ["/orders", "/portfolio/accounts", "/stream/quotes", "/docs", "/health", "/ws/x"])
-async def test_a_page_opens_nothing_but_the_socket(house: House, path: str) -> None:
+async def test_a_page_opens_nothing_but_the_socket(harness: Harness, path: str) -> None:
     """Anything else is the server's to ask for; no CORS, ever."""
-    text = await token(house)
+    text = await token(harness)
 
-    replies = [await ask(house, f"{path}?token={text}", PAGE), await ask(house, path, {**PAGE, **bearer(text)})]
+    replies = [await fetch(harness, f"{path}?token={text}", PAGE), await fetch(harness, path, {**PAGE, **bearer(text)})]
 
     assert [reply.code for reply in replies] == ["origin_not_allowed"] * 2
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-async def test_a_page_with_a_key_is_refused_everywhere(house: House, path: str) -> None:
+async def test_a_page_with_a_key_is_refused_everywhere(harness: Harness, path: str) -> None:
     """A key has no business in a browser, so nobody is helped to put it there."""
-    text = await token(house)
+    text = await token(harness)
     replies = [
-        await ask(house, path, PAGE, key=KEY),
-        await ask(house, f"{path}?token={text}", PAGE, key=KEY),
-        await ask(house, path, {**PAGE, **bearer(KEY)}),
-        await ask(house, path, PAGE),
+        await fetch(harness, path, PAGE, key=KEY),
+        await fetch(harness, f"{path}?token={text}", PAGE, key=KEY),
+        await fetch(harness, path, {**PAGE, **bearer(KEY)}),
+        await fetch(harness, path, PAGE),
     ]
 
     assert [reply.code for reply in replies] == ["origin_not_allowed"] * 4
 
 
-async def test_a_wrong_token_of_our_own_page_is_a_wrong_token(house: House) -> None:
+async def test_a_wrong_token_of_our_own_page_is_a_wrong_token(harness: Harness) -> None:
     """Whoever builds the page sees what is wrong."""
-    head, claims, sign = (await token(house)).split(".")
+    head, claims, sign = (await token(harness)).split(".")
 
-    reply = await ask(house, f"/ws?token={head}.{claims}.{sign[::-1]}", PAGE)
+    reply = await fetch(harness, f"/ws?token={head}.{claims}.{sign[::-1]}", PAGE)
 
     assert reply.code == "invalid_key"
 
 
-async def test_two_origins_are_both_looked_at(house: House) -> None:
+async def test_two_origins_are_both_looked_at(harness: Harness) -> None:
     """One that is known does not cover for the other."""
-    text = await token(house)
+    text = await token(harness)
     lines = (
         f"GET /ws?token={text} HTTP/1.1",
         *("Host: 127.0.0.1", "Connection: close", "Origin: http://localhost:3001", "Origin: http://evil.example"),
         *("", ""),
     )
 
-    assert (await house.raw("\r\n".join(lines).encode())).startswith(b"HTTP/1.1 403 ")
+    assert (await harness.send_raw("\r\n".join(lines).encode())).startswith(b"HTTP/1.1 403 ")
 
 
 # -- where it is seen
 
 
-async def test_no_token_stands_in_a_log_line_or_a_refusal(house: House) -> None:
+async def test_no_token_stands_in_a_log_line_or_a_refusal(harness: Harness) -> None:
     """Wherever it was put, rightly or wrongly."""
-    text = await token(house, scope="trade")
+    text = await token(harness, scope="trade")
     replies = [
-        *[await ask(house, f"{path}?token={text}") for path in (*FOR_PAGES, "/orders", "/nowhere", f"/x/{text}")],
-        await ask(house, f"/orders/{text}", bearer(text)),
-        await ask(house, f"/iserver/{text}", bearer(text)),
-        await ask(house, f"/orders?state={text}", bearer(text)),
-        await ask(house, "/orders", {**bearer(text), "X-Request-ID": text[:64]}),
-        await ask(house, f"/orders?token={text}%", key=KEY),
-        await house.post(ROUTE, {"scope": text}),
-        await house.post(ROUTE, {text: 1}),
+        *[await fetch(harness, f"{path}?token={text}") for path in (*FOR_PAGES, "/orders", "/nowhere", f"/x/{text}")],
+        await fetch(harness, f"/orders/{text}", bearer(text)),
+        await fetch(harness, f"/iserver/{text}", bearer(text)),
+        await fetch(harness, f"/orders?state={text}", bearer(text)),
+        await fetch(harness, "/orders", {**bearer(text), "X-Request-ID": text[:64]}),
+        await fetch(harness, f"/orders?token={text}%", key=KEY),
+        await harness.post(ROUTE, {"scope": text}),
+        await harness.post(ROUTE, {text: 1}),
     ]
-    await house.raw(f"GET /ws?token={text} HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n".encode())
+    await harness.send_raw(f"GET /ws?token={text} HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n".encode())
 
-    seen = house.written.getvalue() + "".join(f"{reply.headers} {reply.body!r}" for reply in replies)
+    seen = harness.written.getvalue() + "".join(f"{reply.headers} {reply.body!r}" for reply in replies)
     assert text not in seen
     assert text.rpartition(".")[2] not in seen
-    assert "token=" not in house.written.getvalue()
+    assert "token=" not in harness.written.getvalue()
 
 
-async def test_the_log_says_that_one_was_given_out(house: House) -> None:
+async def test_the_log_says_that_one_was_given_out(harness: Harness) -> None:
     """By whom it was asked for, for what, how long, and under which name; never the token."""
-    await token(house, scope="trade", expires_in=60)
+    await token(harness, scope="trade", expires_in=60)
 
-    event = next(event for event in house.events_seen if isinstance(event, TokenIssued))
+    event = next(event for event in harness.events_seen if isinstance(event, TokenIssued))
 
     assert (event.key, event.scope, len(event.token)) == ("full", "trade", 16)
     assert event.expires.endswith("Z")
-    assert '"token.issued"' in house.written.getvalue()
+    assert '"token.issued"' in harness.written.getvalue()
 
 
-async def test_a_token_beside_a_key_is_a_parameter_like_any_other(house: House, sim: Simulator) -> None:
+async def test_a_token_beside_a_key_is_a_parameter_like_any_other(harness: Harness, sim: Simulator) -> None:
     """IBKR has such a name in some calls; with a key in the header it is none of ours."""
-    reply = await house.get("/portfolio/accounts?token=7")
+    reply = await harness.get("/portfolio/accounts?token=7")
 
     assert reply.status == 200
     assert [call.target for call in sim.calls("/portfolio/accounts") if "token=7" in call.target]

@@ -32,30 +32,30 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.client.stranger import HandClock, answer, stranger
 from tests.conftest import Open
-from tests.harness import KEY, READING, House, Placed
+from tests.harness import KEY, READING, Harness, Placed
 
 ORDER = Placed()
 
 
-async def used(house: House, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> Any:
+async def used(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> Any:
     """What a program gets out of a client of this bridge, in a thread of its own."""
 
     def run() -> Any:
         clock = HandClock()
-        with BridgeClient(house.bridge.url, key, clock=clock, sleep=clock.sleep, **how) as client:
+        with BridgeClient(harness.bridge.url, key, clock=clock, sleep=clock.sleep, **how) as client:
             return use(client)
 
     return await asyncio.to_thread(run)
 
 
-async def refused(house: House, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> ClientError:
+async def refused(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> ClientError:
     """The error it gets."""
     with pytest.raises(ClientError) as told:
-        await used(house, use, key, **how)
+        await used(harness, use, key, **how)
     return told.value
 
 
-async def test_reading_and_trading(house: House, sim: Simulator) -> None:
+async def test_reading_and_trading(harness: Harness, sim: Simulator) -> None:
     """The whole surface once."""
 
     def use(client: BridgeClient) -> None:
@@ -69,14 +69,14 @@ async def test_reading_and_trading(house: House, sim: Simulator) -> None:
         assert placed["order_status"] == "Submitted"
         assert "error" in cancelled or cancelled["msg"] == "Request was submitted"
 
-    await used(house, use)
+    await used(harness, use)
 
     assert len(sim.calls(ORDER.target)) == 1
 
 
-async def test_an_answer_as_it_came(house: House) -> None:
+async def test_an_answer_as_it_came(harness: Harness) -> None:
     """With what its headers tell."""
-    reply = await used(house, lambda client: client.request("get", "/portfolio/accounts", request_id="mine-1"))
+    reply = await used(harness, lambda client: client.request("get", "/portfolio/accounts", request_id="mine-1"))
 
     assert isinstance(reply, Reply)
     assert (reply.status, reply.source, reply.request_id) == (200, "gateway", "mine-1")
@@ -98,12 +98,12 @@ async def test_an_answer_as_it_came(house: House) -> None:
     ],
 )
 async def test_a_refusal_is_a_typed_error(
-    open_house: Open, method: str, path: str, key: str, kind: type[ClientError], code: str, status: int
+    open_harness: Open, method: str, path: str, key: str, kind: type[ClientError], code: str, status: int
 ) -> None:
     """Its class says whose turn it is, its code why, its hint what to do, its id where to look."""
-    house = await open_house(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
-    told = await refused(house, lambda client: client.request(method, path, request_id="mine-2"), key)
+    told = await refused(harness, lambda client: client.request(method, path, request_id="mine-2"), key)
 
     assert type(told) is kind
     assert (told.code, told.status, told.request_id, told.retryable) == (code, status, "mine-2", False)
@@ -112,13 +112,13 @@ async def test_a_refusal_is_a_typed_error(
     assert "mine-2" in str(told)
 
 
-async def test_a_session_that_is_lost_says_when_to_ask_again(house: House, sim: Simulator) -> None:
+async def test_a_session_that_is_lost_says_when_to_ask_again(harness: Harness, sim: Simulator) -> None:
     """And a read asks again by itself, within its time."""
     sim.log_out()
-    await house.until(SessionState.SIGNED_OUT)
+    await harness.wait_until(SessionState.SIGNED_OUT)
 
-    told = await refused(house, lambda client: client.get("/portfolio/accounts"), repeats=0)
-    authenticated = await used(house, BridgeClient.authenticated)
+    told = await refused(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
+    authenticated = await used(harness, BridgeClient.authenticated)
 
     assert isinstance(told, TemporarilyUnavailable)
     assert (told.code, told.status, told.retryable) == ("session_unavailable", 503, True)
@@ -128,22 +128,22 @@ async def test_a_session_that_is_lost_says_when_to_ask_again(house: House, sim: 
     assert authenticated is False
 
 
-async def test_a_text_that_says_no_is_a_refusal_too(house: House, sim: Simulator) -> None:
+async def test_a_text_that_says_no_is_a_refusal_too(harness: Harness, sim: Simulator) -> None:
     """/readyz speaks to people."""
     sim.log_out()
-    await house.until(SessionState.SIGNED_OUT)
+    await harness.wait_until(SessionState.SIGNED_OUT)
 
-    told = await refused(house, lambda client: client.get("/readyz"))
+    told = await refused(harness, lambda client: client.get("/readyz"))
 
     assert isinstance(told, TemporarilyUnavailable)
     assert (told.code, told.status) == ("not_ready", 503)
     assert told.detail.startswith("signed_out: sign in")
 
 
-async def test_the_guard_says_no(house: House, sim: Simulator) -> None:
+async def test_the_guard_says_no(harness: Harness, sim: Simulator) -> None:
     """A person paused trading; nothing was sent."""
-    await used(house, lambda client: client.post("/gateway/pause"))
-    told = await refused(house, lambda client: client.post(ORDER.target, ORDER.body))
+    await used(harness, lambda client: client.post("/gateway/pause"))
+    told = await refused(harness, lambda client: client.post(ORDER.target, ORDER.body))
 
     assert isinstance(told, Refused)
     assert told.code == "trading_paused"
@@ -151,11 +151,13 @@ async def test_the_guard_says_no(house: House, sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "silence"])
-async def test_an_order_without_an_answer_is_unknown_and_sent_once(house: House, sim: Simulator, fault: str) -> None:
+async def test_an_order_without_an_answer_is_unknown_and_sent_once(
+    harness: Harness, sim: Simulator, fault: str
+) -> None:
     """By the bridge's word: its class is not the one of a read that failed."""
     sim.faults.add(fault, path=ORDER.target)
 
-    told = await refused(house, lambda client: client.post(ORDER.target, ORDER.body))
+    told = await refused(harness, lambda client: client.post(ORDER.target, ORDER.body))
 
     assert type(told) is OrderUnknown
     assert (told.code, told.status, told.retryable) == ("order_unknown", 502, False)
@@ -163,21 +165,21 @@ async def test_an_order_without_an_answer_is_unknown_and_sent_once(house: House,
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 
-async def test_a_read_the_gateway_fails_is_asked_again(house: House, sim: Simulator) -> None:
+async def test_a_read_the_gateway_fails_is_asked_again(harness: Harness, sim: Simulator) -> None:
     """When the bridge says that it may be, and when."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
 
-    accounts = await used(house, lambda client: client.get("/portfolio/accounts"))
+    accounts = await used(harness, lambda client: client.get("/portfolio/accounts"))
 
     assert accounts[0]["id"] == "DU1234567"
     assert len(sim.gateway_calls("/portfolio/accounts")) >= 2
 
 
-async def test_silence_is_trouble_of_the_gateway(house: House, sim: Simulator) -> None:
+async def test_silence_is_trouble_of_the_gateway(harness: Harness, sim: Simulator) -> None:
     """Where nobody asks again it is told."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
 
-    told = await refused(house, lambda client: client.get("/portfolio/accounts"), repeats=0)
+    told = await refused(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
 
     assert type(told) is GatewayError
     assert (told.code, told.status, told.retryable) == ("gateway_timeout", 504, True)
@@ -186,48 +188,48 @@ async def test_silence_is_trouble_of_the_gateway(house: House, sim: Simulator) -
 @pytest.mark.parametrize(
     ("status", "body"), [(400, '{"error":"no such thing"}'), (404, "<html>"), (500, ""), (302, ""), (404, "[1]")]
 )
-async def test_ibkrs_own_no_comes_unchanged(house: House, sim: Simulator, status: int, body: str) -> None:
+async def test_ibkrs_own_no_comes_unchanged(harness: Harness, sim: Simulator, status: int, body: str) -> None:
     """A class of its own, with status and body; IBKR's words stand in the message."""
     sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
 
-    told = await refused(house, lambda client: client.get("/portfolio/accounts"))
+    told = await refused(harness, lambda client: client.get("/portfolio/accounts"))
 
     assert type(told) is IbkrError
     assert (told.code, told.status, told.body.decode(), told.retryable) == ("ibkr_error", status, body, False)
     assert ("no such thing" in str(told)) is ("no such thing" in body)
 
 
-async def test_a_large_answer_comes_whole(house: House, sim: Simulator) -> None:
+async def test_a_large_answer_comes_whole(harness: Harness, sim: Simulator) -> None:
     """Five megabytes, as they come."""
     sim.faults.add("big", path="/portfolio/accounts", size=5_000_000)
 
-    reply = await used(house, lambda client: client.request("GET", "/portfolio/accounts"))
+    reply = await used(harness, lambda client: client.request("GET", "/portfolio/accounts"))
 
     assert len(reply.body) >= 5_000_000
 
 
-async def test_a_large_answer_that_breaks_off_is_no_answer(house: House, sim: Simulator) -> None:
+async def test_a_large_answer_that_breaks_off_is_no_answer(harness: Harness, sim: Simulator) -> None:
     """Half of it is never taken for all; it is asked for again."""
     sim.faults.add("big", path="/portfolio/accounts", size=5_000_000, times=1)
     sim.faults.add("cut-in", path="/portfolio/accounts", times=1)
 
-    reply = await used(house, lambda client: client.request("GET", "/portfolio/accounts"))
+    reply = await used(harness, lambda client: client.request("GET", "/portfolio/accounts"))
 
     assert reply.json()
     assert len(sim.gateway_calls("/portfolio/accounts")) >= 2
 
 
-async def test_it_may_be_shared_between_threads(house: House) -> None:
+async def test_it_may_be_shared_between_threads(harness: Harness) -> None:
     """Each gets its own answer."""
 
     def use(client: BridgeClient) -> list[Any]:
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda n: client.request("GET", "/health", request_id=f"n-{n}").request_id, range(64)))
 
-    assert await used(house, use) == [f"n-{n}" for n in range(64)]
+    assert await used(harness, use) == [f"n-{n}" for n in range(64)]
 
 
-async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_reads_share_a_connection(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A change has one of its own: a kept one may be closing at that very moment."""
     caplog.set_level("DEBUG", "urllib3")
 
@@ -239,17 +241,17 @@ async def test_reads_share_a_connection(house: House, caplog: pytest.LogCaptureF
         client.get("/iserver/accounts")
         return [reads, caplog.text.count("Starting new HTTP connection")]
 
-    assert await used(house, use) == [1, 2]
+    assert await used(harness, use) == [1, 2]
 
 
 ODD = "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"&a=b+c%20%c3%A9%25"
 
 
-async def test_a_path_reaches_ibkr_byte_for_byte(house: House, sim: Simulator) -> None:
+async def test_a_path_reaches_ibkr_byte_for_byte(harness: Harness, sim: Simulator) -> None:
     """The bridge takes what the client lets out, and passes it on."""
-    told = await refused(house, lambda client: client.get(ODD))
+    told = await refused(harness, lambda client: client.get(ODD))
     with pytest.raises(ValueError, match="longer than"):
-        await used(house, lambda client: client.get("/portfolio/" + "x" * 4000))
+        await used(harness, lambda client: client.get("/portfolio/" + "x" * 4000))
 
     assert "No symbol found" in told.detail
     assert [call.target for call in sim.calls("/secdef/search")] == [f"/v1/api{ODD}"]
@@ -258,7 +260,7 @@ async def test_a_path_reaches_ibkr_byte_for_byte(house: House, sim: Simulator) -
 @pytest.mark.parametrize("status", [200, 201, 203, 204, 205, 206, 304, 400, 503])
 @pytest.mark.parametrize("body", ["", "[1]", "x" * 300_000])
 async def test_the_bridge_says_where_each_of_its_answers_ends(
-    house: House, sim: Simulator, status: int, body: str
+    harness: Harness, sim: Simulator, status: int, body: str
 ) -> None:
     """The client takes no other; small answers and large ones, and those that may have no body."""
     sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
@@ -270,15 +272,15 @@ async def test_the_bridge_says_where_each_of_its_answers_ends(
             return no.status, no.body
         return reply.status, reply.body
 
-    assert await used(house, use) == (status, b"" if status in (204, 304) else body.encode())
+    assert await used(harness, use) == (status, b"" if status in (204, 304) else body.encode())
 
 
-async def test_a_kept_connection_has_the_time_of_the_next_call(house: House) -> None:
+async def test_a_kept_connection_has_the_time_of_the_next_call(harness: Harness) -> None:
     """Not what was left of the last one's."""
     clock = HandClock()
 
     def use() -> Any:
-        with BridgeClient(house.bridge.url, KEY, clock=clock, sleep=clock.sleep, repeats=0) as client:
+        with BridgeClient(harness.bridge.url, KEY, clock=clock, sleep=clock.sleep, repeats=0) as client:
             client.get("/health")
             clock.now += 10_000
             return client.get("/health")
@@ -286,10 +288,10 @@ async def test_a_kept_connection_has_the_time_of_the_next_call(house: House) -> 
     assert (await asyncio.to_thread(use))["status"] == "ok"
 
 
-async def test_head_is_answered_without_a_body(house: House) -> None:
+async def test_head_is_answered_without_a_body(harness: Harness) -> None:
     """Where the bridge takes it; elsewhere its refusal has no words either."""
-    reply = await used(house, lambda client: client.request("HEAD", "/health"))
-    told = await refused(house, lambda client: client.request("HEAD", "/portfolio/accounts"))
+    reply = await used(harness, lambda client: client.request("HEAD", "/health"))
+    told = await refused(harness, lambda client: client.request("HEAD", "/portfolio/accounts"))
 
     assert (reply.status, reply.body) == (200, b"")
     assert (type(told), told.status, told.code) == (BridgeRefused, 405, "refused")

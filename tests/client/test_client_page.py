@@ -16,29 +16,29 @@ from ibkr_bridge.client import ClientError
 from ibkr_bridge.client.responses import FAMILY_BY_CODE
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, House
+from tests.harness import KEY, Harness
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "client.md"
 
 
 @pytest.fixture
-def two_lines(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def two_lines(harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """All the settings a program has, in its working directory."""
     for name in [name for name in os.environ if name.startswith("IBKR_")]:
         monkeypatch.delenv(name)
-    (tmp_path / ".env").write_text(f"IBKR_BRIDGE_URL={house.bridge.url}\nIBKR_BRIDGE_KEY={KEY}\n")
+    (tmp_path / ".env").write_text(f"IBKR_BRIDGE_URL={harness.bridge.url}\nIBKR_BRIDGE_KEY={KEY}\n")
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("two_lines")
-async def test_every_example_prints_what_the_page_prints(house: House, sim: Simulator) -> None:
+async def test_every_example_prints_what_the_page_prints(harness: Harness, sim: Simulator) -> None:
     """Typed in order."""
     loop = asyncio.get_running_loop()
 
     async def signed_out() -> None:
         sim.log_out()
-        await house.until(SessionState.SIGNED_OUT)
+        await harness.wait_until(SessionState.SIGNED_OUT)
 
     def sign_out() -> None:
         asyncio.run_coroutine_threadsafe(signed_out(), loop).result(timeout=10)

@@ -8,10 +8,10 @@ import os
 import subprocess
 
 from tests.clients.page import block
-from tests.harness import KEY, House
+from tests.harness import KEY, Harness
 
 
-async def test_curl(bridge: House) -> None:
+async def test_curl(bridge: Harness) -> None:
     """Address, prefix, header: nothing else."""
     env = {"PATH": os.environ["PATH"], "IBKR_BRIDGE_URL": bridge.bridge.url, "IBKR_BRIDGE_KEY": KEY}
 

@@ -25,7 +25,7 @@ from urllib3 import Retry
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
-from tests.harness import House
+from tests.harness import Harness
 
 ACCOUNT, OTHER = "DU1234567", "DU7654321"
 AAPL = 265598
@@ -59,7 +59,7 @@ def said(answer: Any) -> Any:
     return json.loads(answer.data)
 
 
-async def test_the_session(bridge: House) -> None:
+async def test_the_session(bridge: Harness) -> None:
     """It asks by POST; signing out is refused."""
 
     def use(client: Any) -> None:
@@ -76,7 +76,7 @@ async def test_the_session(bridge: House) -> None:
     assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
-async def test_accounts_and_portfolio(bridge: House) -> None:
+async def test_accounts_and_portfolio(bridge: Harness) -> None:
     """Its own classes hold what IBKR says; positions come on three pages."""
 
     def use(client: Any) -> None:
@@ -104,7 +104,7 @@ async def test_accounts_and_portfolio(bridge: House) -> None:
     await day(use)
 
 
-async def test_contracts_and_quotes(bridge: House) -> None:
+async def test_contracts_and_quotes(bridge: Harness) -> None:
     """It searches by POST."""
 
     def use(client: Any) -> None:
@@ -121,7 +121,7 @@ async def test_contracts_and_quotes(bridge: House) -> None:
     await day(use)
 
 
-async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
+async def test_an_orders_life(bridge: Harness, sim: Simulator) -> None:
     """A question, a reply, a change, a cancel; each went to IBKR once."""
 
     def use(client: Any) -> None:
@@ -148,7 +148,7 @@ async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
     assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 1]
 
 
-async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
+async def test_an_order_that_is_filled_is_a_trade(bridge: Harness) -> None:
     """At the market, at once."""
 
     def use(client: Any) -> None:
@@ -161,11 +161,11 @@ async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
     await day(use)
 
 
-async def test_a_lost_session_is_said(bridge: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_session_is_said(bridge: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the code and the hint in the body of its exception."""
     monkeypatch.setattr(Retry, "sleep_for_retry", lambda *_: True)  # it asks again three times, each after Retry-After
     sim.log_out()
-    await bridge.until(SessionState.SIGNED_OUT)
+    await bridge.wait_until(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         with pytest.raises(ApiException) as told:

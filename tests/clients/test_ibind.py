@@ -13,7 +13,7 @@ from ibind import ExternalBrokerError, IbkrClient, OrderRequest, QuestionType
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import made
-from tests.harness import House
+from tests.harness import Harness
 
 ACCOUNT, OTHER = "DU1234567", "DU7654321"
 AAPL = 265598
@@ -50,7 +50,7 @@ def order(**how: Any) -> OrderRequest:
     return OrderRequest(**{**told, "tif": "GTC", **how})
 
 
-async def test_the_session(bridge: House, sim: Simulator) -> None:
+async def test_the_session(bridge: Harness, sim: Simulator) -> None:
     """It finds itself signed in, asks as often as it likes, and cannot sign everybody out."""
     before = len(sim.gateway_calls("/tickle"))
 
@@ -71,7 +71,7 @@ async def test_the_session(bridge: House, sim: Simulator) -> None:
     assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
-async def test_accounts_and_portfolio(bridge: House) -> None:
+async def test_accounts_and_portfolio(bridge: Harness) -> None:
     """Positions come on three pages, and every figure is there."""
 
     def use(client: Any) -> None:
@@ -94,7 +94,7 @@ async def test_accounts_and_portfolio(bridge: House) -> None:
     await day(use)
 
 
-async def test_contracts_and_quotes(bridge: House) -> None:
+async def test_contracts_and_quotes(bridge: Harness) -> None:
     """A first snapshot may be empty, as at IBKR; ibind asks again."""
 
     def use(client: Any) -> None:
@@ -112,7 +112,7 @@ async def test_contracts_and_quotes(bridge: House) -> None:
     await day(use)
 
 
-async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
+async def test_an_orders_life(bridge: Harness, sim: Simulator) -> None:
     """Placed after two questions, found, changed, found changed, cancelled; each step went to IBKR once."""
 
     def use(client: Any) -> None:
@@ -134,7 +134,7 @@ async def test_an_orders_life(bridge: House, sim: Simulator) -> None:
     assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 4]
 
 
-async def test_every_question_is_in_the_words_ibind_knows(bridge: House, sim: Simulator) -> None:
+async def test_every_question_is_in_the_words_ibind_knows(bridge: Harness, sim: Simulator) -> None:
     """A chain of three, each recognised by its text."""
     answers = {LARGE: True, QuestionType.ORDER_VALUE_LIMIT: True, QuestionType.STOP_ORDER_RISKS: True}
 
@@ -148,7 +148,7 @@ async def test_every_question_is_in_the_words_ibind_knows(bridge: House, sim: Si
     assert len(sim.calls("/iserver/reply/")) == 3
 
 
-async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
+async def test_an_order_that_is_filled_is_a_trade(bridge: Harness) -> None:
     """ibind asks for trades with a slash at the end."""
 
     def use(client: Any) -> None:
@@ -165,7 +165,7 @@ async def test_an_order_that_is_filled_is_a_trade(bridge: House) -> None:
     [({FAR: False}, RuntimeError, "was not given a positive reply"), ({}, ValueError, "No answer found")],
 )
 async def test_a_question_that_is_answered_with_no_places_nothing(
-    bridge: House, answers: dict[Any, bool], error: type[Exception], words: str
+    bridge: Harness, answers: dict[Any, bool], error: type[Exception], words: str
 ) -> None:
     """Nor does one the program has no answer for. ibind leaves both hanging; nobody else gets between for a minute."""
 
@@ -181,7 +181,7 @@ async def test_a_question_that_is_answered_with_no_places_nothing(
     await day(use)
 
 
-async def test_a_bracket_and_the_same_order_twice(bridge: House, sim: Simulator) -> None:
+async def test_a_bracket_and_the_same_order_twice(bridge: Harness, sim: Simulator) -> None:
     """The same order of the same name is the first one; another order under it is refused."""
 
     def use(client: Any) -> None:
@@ -197,10 +197,10 @@ async def test_a_bracket_and_the_same_order_twice(bridge: House, sim: Simulator)
     await day(use)
 
 
-async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
+async def test_a_lost_session_is_said(bridge: Harness, sim: Simulator) -> None:
     """In words a program and a person understand, and without a trip to IBKR."""
     sim.log_out()
-    await bridge.until(SessionState.SIGNED_OUT)
+    await bridge.wait_until(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         assert client.check_health() is False
@@ -213,7 +213,7 @@ async def test_a_lost_session_is_said(bridge: House, sim: Simulator) -> None:
     await day(use)
 
 
-async def test_an_order_without_an_answer_is_sent_once(bridge: House, sim: Simulator) -> None:
+async def test_an_order_without_an_answer_is_sent_once(bridge: Harness, sim: Simulator) -> None:
     """As the page sets it up, ibind does not repeat it either."""
     sim.faults.add("cut-before", path=f"{ACCOUNT}/orders")
 
@@ -226,7 +226,7 @@ async def test_an_order_without_an_answer_is_sent_once(bridge: House, sim: Simul
     assert len(sim.gateway_calls(f"{ACCOUNT}/orders")) == 1
 
 
-async def test_an_order_that_ibind_sends_again_is_one(bridge: House, sim: Simulator) -> None:
+async def test_an_order_that_ibind_sends_again_is_one(bridge: Harness, sim: Simulator) -> None:
     """With its usual habit of repeating a call after a time-out, and no name of its own; two orders meant stay two."""
     sim.faults.add("delay", path=f"{ACCOUNT}/orders", seconds=1.5, times=1)
 

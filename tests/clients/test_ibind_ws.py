@@ -13,7 +13,7 @@ from ibind import BindingStatus, IbkrClient, IbkrWsClient, events, subscriptions
 from ibkr_bridge.events import FeedUp
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clients.page import named
-from tests.harness import House
+from tests.harness import Harness
 
 ACCOUNT = "DU1234567"
 AAPL = "265598"
@@ -59,7 +59,7 @@ WANTED = (
 )
 
 
-async def test_it_hears_all_it_subscribes_to(bridge: House, sim: Simulator) -> None:
+async def test_it_hears_all_it_subscribes_to(bridge: Harness, sim: Simulator) -> None:
     """Every kind it knows; `ech+hb`, `tic`, heartbeats and the session's state too."""
 
     def use(client: Any, sink: Any) -> None:
@@ -76,7 +76,7 @@ async def test_it_hears_all_it_subscribes_to(bridge: House, sim: Simulator) -> N
     assert bridge.bridge.profile.streaming.feed.opened_count == 1
 
 
-async def test_it_unsubscribes(bridge: House, sim: Simulator) -> None:
+async def test_it_unsubscribes(bridge: Harness, sim: Simulator) -> None:
     """And is told so where IBKR would tell it."""
 
     def use(client: Any, sink: Any) -> None:
@@ -91,7 +91,7 @@ async def test_it_unsubscribes(bridge: House, sim: Simulator) -> None:
     await day(use)
 
 
-async def test_it_sits_out_a_lost_session(bridge: House, sim: Simulator) -> None:
+async def test_it_sits_out_a_lost_session(bridge: Harness, sim: Simulator) -> None:
     """Its quotes go on; it did not have to subscribe again."""
 
     def use(client: Any, sink: Any) -> None:
@@ -100,7 +100,7 @@ async def test_it_sits_out_a_lost_session(bridge: House, sim: Simulator) -> None
         loop.call_soon_threadsafe(sim.lose_brokerage)
         while "authenticated" not in str(told := sink.get(events.AuthenticationStatus, block=True, timeout=PATIENCE)):
             assert told is not None
-        asyncio.run_coroutine_threadsafe(bridge.heard(FeedUp, 2), loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(bridge.wait_for_events(FeedUp, 2), loop).result(PATIENCE)
         while not sink.empty(events.MarketData):
             sink.get(events.MarketData)
         assert sink.get(events.MarketData, block=True, timeout=PATIENCE)

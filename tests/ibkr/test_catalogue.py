@@ -274,8 +274,8 @@ def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:
 
 def test_no_other_room_names_a_path_of_ibkr() -> None:
     """One table: whoever needs a path takes it from here."""
-    house = Path(ibkr_bridge.__file__).parent
-    rooms = [file for file in house.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
+    harness = Path(ibkr_bridge.__file__).parent
+    rooms = [file for file in harness.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
     named_path = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
 
     assert not [f"{file.name}: {found}" for file in rooms for found in named_path.findall(file.read_text("utf-8"))]

@@ -18,24 +18,24 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.harness import KEY, PREVIOUS, READING, House, Placed
+from tests.harness import KEY, PREVIOUS, READING, Harness, Placed
 
 CANARY = "canary7391"
 
 
-def lines(house: House) -> list[dict[str, object]]:
+def lines(harness: Harness) -> list[dict[str, object]]:
     """Everything written so far, parsed."""
-    return [json.loads(line) for line in house.written.getvalue().splitlines()]
+    return [json.loads(line) for line in harness.written.getvalue().splitlines()]
 
 
-async def test_each_request_is_one_line(house: House) -> None:
+async def test_each_request_is_one_line(harness: Harness) -> None:
     """Who, what, how it went, how long it took, and who answered."""
-    await house.heard(events.FeedUp)
-    before = len(lines(house))
+    await harness.wait_for_events(events.FeedUp)
+    before = len(lines(harness))
 
-    reply = await house.get("/portfolio/DU1234567/summary?x=1", headers={"X-Request-ID": "abc"})
+    reply = await harness.get("/portfolio/DU1234567/summary?x=1", headers={"X-Request-ID": "abc"})
 
-    (line,) = lines(house)[before:]
+    (line,) = lines(harness)[before:]
     assert reply.status == 200
     assert {key: line[key] for key in ("event", "request_id", "key", "method", "route", "status", "source")} == {
         "event": "request",
@@ -49,12 +49,12 @@ async def test_each_request_is_one_line(house: House) -> None:
     assert isinstance(line["ms"], float)
 
 
-async def test_each_change_of_the_session_is_one_line(house: House, sim: Simulator) -> None:
+async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Simulator) -> None:
     """Why, what to do, and what happens next by itself."""
     sim.log_out()
-    await house.until(SessionState.SIGNED_OUT)
+    await harness.wait_until(SessionState.SIGNED_OUT)
 
-    changes = [line for line in lines(house) if str(line["event"]).startswith("session.") and "state" in line]
+    changes = [line for line in lines(harness) if str(line["event"]).startswith("session.") and "state" in line]
 
     assert [(line["was"], line["state"], line["reason"], line["level"]) for line in changes] == [
         ("starting", "ready", "ready", "info"),
@@ -63,9 +63,9 @@ async def test_each_change_of_the_session_is_one_line(house: House, sim: Simulat
     assert all(line["hint"] and "next check" in str(line["next_act"]) for line in changes)
 
 
-async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, sim: Simulator) -> None:
+async def test_no_secret_is_written_wherever_it_was_planted(open_harness: Open, sim: Simulator) -> None:
     """Keys, cookies, session ids, account numbers and query values, in every place where they can come in."""
-    house = await open_house(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
     cookie = {"Set-Cookie": f"x-sess-uuid={CANARY}-cookie; Path=/", "X-Secret": f"{CANARY}-header"}
     sim.faults.add("status", path="/portfolio", times=2, status=500, body=f"{CANARY}-body", headers=cookie)
     sim.faults.add("garble", path="/garble")
@@ -91,16 +91,16 @@ async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, si
     replies = []
     for key in (KEY, PREVIOUS, READING, f"{CANARY}-wrong-key-0123456789-0123456789", None):
         for target in targets:
-            replies.append(await house.get(target, key=key, headers=planted))
-            replies.append(await house.get(target, key=key))
-        replies.append(await house.post(Placed("U7654321").target, Placed("U7654321").body, key=key))
-        replies.append(await house.post("/iserver/secdef/search", f'{{"symbol":"{CANARY}'.encode(), key=key))
-    replies.append(await house.get("/gateway/status"))
-    replies.append(await house.get("/health", key=None, headers={"Host": CANARY}))
-    replies.append(await house.get("/health", key=None, headers={"Origin": CANARY}))
-    await house.raw(f"GET /{KEY}\r\n{CANARY} {KEY}\r\n\r\n".encode())
-    session = str(house.bridge.profile.keeper.tickle["session"])
-    written = house.written.getvalue()
+            replies.append(await harness.get(target, key=key, headers=planted))
+            replies.append(await harness.get(target, key=key))
+        replies.append(await harness.post(Placed("U7654321").target, Placed("U7654321").body, key=key))
+        replies.append(await harness.post("/iserver/secdef/search", f'{{"symbol":"{CANARY}'.encode(), key=key))
+    replies.append(await harness.get("/gateway/status"))
+    replies.append(await harness.get("/health", key=None, headers={"Host": CANARY}))
+    replies.append(await harness.get("/health", key=None, headers={"Origin": CANARY}))
+    await harness.send_raw(f"GET /{KEY}\r\n{CANARY} {KEY}\r\n\r\n".encode())
+    session = str(harness.bridge.profile.keeper.tickle["session"])
+    written = harness.written.getvalue()
     ours = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
     shown = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
 
@@ -110,7 +110,7 @@ async def test_no_secret_is_written_wherever_it_was_planted(open_house: Open, si
         assert secret not in shown
 
 
-async def test_what_libraries_say_is_told_without_their_words(house: House) -> None:
+async def test_what_libraries_say_is_told_without_their_words(harness: Harness) -> None:
     """Texts of exceptions repeat what was being parsed."""
     try:
         raise ValueError(f"bad header {CANARY}")
@@ -118,9 +118,9 @@ async def test_what_libraries_say_is_told_without_their_words(house: House) -> N
         logging.getLogger("aiohttp.server").exception("Error handling %s", CANARY)
     logging.getLogger("asyncio").error("Task exception was never retrieved %s", CANARY)
 
-    said = [line for line in lines(house) if line["event"] == "library.said"]
+    said = [line for line in lines(harness) if line["event"] == "library.said"]
 
-    assert CANARY not in house.written.getvalue()
+    assert CANARY not in harness.written.getvalue()
     assert (said[0]["error"], "test_logs.py" in str(said[0]["where"])) == ("ValueError", True)
     assert (said[1]["logger"], said[1]["level"]) == ("asyncio", "error")
 

@@ -11,7 +11,7 @@ import pytest
 from ibkr_bridge.observe.systemd import ALIVE, SystemdNotifier, watchdog_interval
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import House, settings_for
+from tests.harness import Harness, settings_for
 from tests.observe.notified import Manager
 
 ME = str(os.getpid())
@@ -20,9 +20,9 @@ ME = str(os.getpid())
 async def test_the_status_tells_the_session_in_words(sim: Simulator, tmp_path: Path) -> None:
     """`systemctl status` shows it: ready to serve at once, then how the session is, then that we stop."""
     with Manager(tmp_path) as manager:
-        async with House(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address}) as house:
+        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address}) as harness:
             first = await manager.until("READY")
-            await house.until(SessionState.READY)
+            await harness.wait_until(SessionState.READY)
             ready = await manager.until("STATUS", "ready")
             sim.log_out()
             lost = await manager.until("STATUS", "signed_out")
@@ -40,22 +40,22 @@ async def test_the_watchdog_is_fed_while_the_loops_go_round(
     """A loop that has died is told by silence; systemd starts us anew."""
     env = {"WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
     with Manager(tmp_path) as manager:
-        async with House(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address, **env}) as house:
-            await house.until(SessionState.READY)
+        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address, **env}) as harness:
+            await harness.wait_until(SessionState.READY)
             await manager.until("WATCHDOG", "1")
             await manager.until("WATCHDOG", "1")
-            house.bridge.loop_monitor.mark_dead("a loop")
+            harness.bridge.loop_monitor.mark_dead("a loop")
             await manager.until("STATUS", "stuck: a loop has ended")
             looks: list[str | None] = []
-            trouble = house.bridge.loop_monitor.problem
+            trouble = harness.bridge.loop_monitor.problem
 
             def counted() -> str | None:
                 looks.append(trouble())
                 return looks[-1]
 
-            monkeypatch.setattr(house.bridge.loop_monitor, "problem", counted)
+            monkeypatch.setattr(harness.bridge.loop_monitor, "problem", counted)
             while len(looks) < 3:  # so often a sign would have been due
-                await house.get("/health")
+                await harness.get("/health")
 
             assert manager.nothing_came()
 
@@ -66,11 +66,11 @@ async def test_a_stuck_keeper_is_not_vouched_for(
     """The event loop goes round, the session is not looked at any more: that is worth a restart."""
     with Manager(tmp_path) as manager:
         env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
-        async with House(settings_for(sim.url, tmp_path), env=env) as house:
-            await house.until(SessionState.READY)
-            monkeypatch.setattr(house.bridge.profile.keeper, "problem", lambda: "the keeper is 99 s late")
+        async with Harness(settings_for(sim.url, tmp_path), env=env) as harness:
+            await harness.wait_until(SessionState.READY)
+            monkeypatch.setattr(harness.bridge.profile.keeper, "problem", lambda: "the keeper is 99 s late")
             told = await manager.until("STATUS", "stuck")
-            livez = await house.get("/livez", key=None)
+            livez = await harness.get("/livez", key=None)
             silent = manager.nothing_came()
             monkeypatch.undo()
             again = await manager.until("STATUS", "ready")

@@ -14,7 +14,7 @@ from aiohttp import web
 from ibkr_bridge import events
 from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, KEEPALIVE_TIMEOUT_S, ClientConnection, ConnectionLimiter
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, House
+from tests.harness import KEY, Harness
 
 CANARY = b"canary-0123456789-canary-0123456789"
 
@@ -31,46 +31,46 @@ CANARY = b"canary-0123456789-canary-0123456789"
         b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + CANARY * 400 + b"\r\n\r\n",
     ],
 )
-async def test_malformed_bytes_get_a_bare_answer_and_one_quiet_line(house: House, bytes_: bytes) -> None:
+async def test_malformed_bytes_get_a_bare_answer_and_one_quiet_line(harness: Harness, bytes_: bytes) -> None:
     """aiohttp's own page and its traceback would repeat the key among them."""
-    written = house.written.tell()
+    written = harness.written.tell()
 
-    reply = await house.raw(bytes_)
+    reply = await harness.send_raw(bytes_)
 
     assert reply.startswith(b"HTTP/1.0 400 Bad Request\r\n")
     assert reply.endswith(b"\r\n\r\n")
     assert CANARY not in reply
     assert b"aiohttp" not in reply
-    lines = house.written.getvalue()[written:].splitlines()
+    lines = harness.written.getvalue()[written:].splitlines()
     assert len(lines) == 1
     assert '"request.malformed"' in lines[0]
     assert CANARY.decode() not in lines[0]
 
 
-async def test_pipelined_requests_are_judged_one_by_one(house: House) -> None:
+async def test_pipelined_requests_are_judged_one_by_one(harness: Harness) -> None:
     """A good request must not carry a bad one in on its back, nor be lost behind it."""
     ask = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n"
     key = b"X-Bridge-Key: " + KEY.encode() + b"\r\n"
     last = key + b"Connection: close\r\n"
 
-    reply = await house.raw(
+    reply = await harness.send_raw(
         ask % (b"/portfolio/accounts", key) + ask % (b"/portfolio/accounts", b"") + ask % (b"/portfolio/accounts", last)
     )
 
     assert re.findall(rb"HTTP/1.1 (\d+)", reply) == [b"200", b"401", b"200"]
 
 
-async def test_an_upgrade_elsewhere_is_answered_as_if_nobody_had_asked(house: House) -> None:
+async def test_an_upgrade_elsewhere_is_answered_as_if_nobody_had_asked(harness: Harness) -> None:
     """RFC 9110: a server may ignore Upgrade; what follows on the connection is read as requests again."""
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
     ask = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n"
 
-    reply = await house.raw(ask % upgrade + ask % b"Connection: close\r\n")
+    reply = await harness.send_raw(ask % upgrade + ask % b"Connection: close\r\n")
 
     assert reply.count(b"HTTP/1.1 200 OK") == 2
 
 
-async def test_expect_is_answered_only_once_the_key_was_seen(house: House, sim: Simulator) -> None:
+async def test_expect_is_answered_only_once_the_key_was_seen(harness: Harness, sim: Simulator) -> None:
     """A body is invited from those who may come in."""
     head = (
         b"POST /iserver/secdef/search HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -78,18 +78,18 @@ async def test_expect_is_answered_only_once_the_key_was_seen(house: House, sim: 
         b"Content-Length: 17\r\nExpect: 100-continue\r\n%s\r\n"
     )
 
-    stranger = await house.raw(head % b"")
-    friend = await house.raw(head % (b"X-Bridge-Key: " + KEY.encode() + b"\r\n"), b'{"symbol":"AAPL"}')
+    stranger = await harness.send_raw(head % b"")
+    friend = await harness.send_raw(head % (b"X-Bridge-Key: " + KEY.encode() + b"\r\n"), b'{"symbol":"AAPL"}')
 
     assert stranger.startswith(b"HTTP/1.1 401 ")
     assert friend.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
-async def test_a_target_above_the_limit_is_refused_in_words(house: House, sim: Simulator) -> None:
+async def test_a_target_above_the_limit_is_refused_in_words(harness: Harness, sim: Simulator) -> None:
     """The Gateway takes request lines of 4096 bytes; ours is the clearer answer."""
-    fits = await house.get("/portfolio/accounts?x=" + "a" * (4000 - 22))
-    too_long = await house.get("/portfolio/accounts?x=" + "a" * (4000 - 21))
-    far_too_long = await house.get("/portfolio/accounts?x=" + "a" * 30_000)
+    fits = await harness.get("/portfolio/accounts?x=" + "a" * (4000 - 22))
+    too_long = await harness.get("/portfolio/accounts?x=" + "a" * (4000 - 21))
+    far_too_long = await harness.get("/portfolio/accounts?x=" + "a" * 30_000)
 
     assert fits.status == 200
     assert [(reply.status, reply.code) for reply in (too_long, far_too_long)] == [(414, "uri_too_long")] * 2
@@ -217,10 +217,10 @@ async def _all_inside(room: Room, count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_clients_are_told_to_let_go_before_the_bridge_does(house: House) -> None:
+async def test_clients_are_told_to_let_go_before_the_bridge_does(harness: Harness) -> None:
     """A request that meets a connection just being closed fails, and nobody may send an order again."""
-    kept = await house.get("/health")
-    ended = await house.raw(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    kept = await harness.get("/health")
+    ended = await harness.send_raw(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
 
     assert kept.headers["Keep-Alive"] == f"timeout={KEEPALIVE_HINT_S:.0f}"
     assert KEEPALIVE_HINT_S < KEEPALIVE_TIMEOUT_S

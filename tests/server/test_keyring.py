@@ -24,13 +24,13 @@ def carried(*headers: tuple[str, str]) -> bytes | None:
     return key_from_headers(CIMultiDictProxy(CIMultiDict(headers)))
 
 
-FULL_HOUSE = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": READING}
+EVERY_KEY = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": READING}
 
 
 @pytest.mark.parametrize(("key", "label"), [(KEY, "full"), (PREVIOUS, "previous"), (READING, "read-only")])
 def test_each_key_is_known_by_its_name(key: str, label: str) -> None:
     """The log says which key called, never the key."""
-    found = ring(**FULL_HOUSE).find_key(key.encode())
+    found = ring(**EVERY_KEY).find_key(key.encode())
 
     assert found is not None
     assert found.label == label
@@ -38,7 +38,7 @@ def test_each_key_is_known_by_its_name(key: str, label: str) -> None:
 
 def test_the_reading_key_may_read_and_nothing_else() -> None:
     """Not even ask for the session: that would cost the ration."""
-    keys = ring(**FULL_HOUSE)
+    keys = ring(**EVERY_KEY)
     reading, full, previous = (keys.find_key(key.encode()) for key in (READING, KEY, PREVIOUS))
 
     assert reading is not None
@@ -51,7 +51,7 @@ def test_the_reading_key_may_read_and_nothing_else() -> None:
 @pytest.mark.parametrize("key", [b"", b" ", KEY[:-1].encode(), KEY.encode() + b"\0", KEY.upper().encode(), b"\xff"])
 def test_almost_a_key_is_none(key: bytes) -> None:
     """There is no nearly."""
-    assert ring(**FULL_HOUSE).find_key(key) is None
+    assert ring(**EVERY_KEY).find_key(key) is None
 
 
 def test_keys_that_were_not_set_open_nothing() -> None:
@@ -64,7 +64,7 @@ def test_keys_that_were_not_set_open_nothing() -> None:
 
 def test_no_key_stands_in_the_repr() -> None:
     """Rings end up in tracebacks."""
-    assert repr(ring(**FULL_HOUSE)) == "<KeyRing full, previous, read-only>"
+    assert repr(ring(**EVERY_KEY)) == "<KeyRing full, previous, read-only>"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_the_bytes_that_were_sent_are_the_bytes_that_are_compared(raw: bytes) ->
 @given(st.binary())
 def test_no_guess_opens(guess: bytes) -> None:
     """The three keys, and nothing else in the world."""
-    found = ring(**FULL_HOUSE).find_key(guess)
+    found = ring(**EVERY_KEY).find_key(guess)
 
     assert (found is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))

@@ -12,7 +12,7 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.quirks import snapshot_completion
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import READING, House, Placed, settings_for
+from tests.harness import READING, Harness, Placed, settings_for
 from tests.unlimited import UNLIMITED
 
 SNAPSHOT, ES, AAPL = "/iserver/marketdata/snapshot", 495512563, 265598
@@ -21,21 +21,21 @@ ORDER = Placed()
 
 
 @pytest.fixture
-async def house(sim: Simulator, tmp_path: Path) -> AsyncIterator[House]:
+async def harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
     """A bridge that shares and remembers, with a key that may only read, ready."""
     env = {"IBKR_BRIDGE_READONLY_KEY": READING, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
-    async with House(
+    async with Harness(
         settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNLIMITED.limits)
     ) as opened:
-        await opened.until(SessionState.READY)
+        await opened.wait_until(SessionState.READY)
         yield opened
 
 
-async def test_the_first_snapshot_has_its_fields(house: House, sim: Simulator) -> None:
+async def test_the_first_snapshot_has_its_fields(harness: Harness, sim: Simulator) -> None:
     """For all who ask, by one set of calls; what they see is what IBKR said last."""
     path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86,7283"
 
-    replies = await asyncio.gather(*(house.get(path) for _ in range(20)))
+    replies = await asyncio.gather(*(harness.get(path) for _ in range(20)))
 
     assert {reply.status for reply in replies} == {200}
     assert all({"31", "84", "86", "7283"} <= set(row) for reply in replies for row in reply.json)
@@ -44,102 +44,102 @@ async def test_the_first_snapshot_has_its_fields(house: House, sim: Simulator) -
 
 
 async def test_a_snapshot_that_stays_thin_says_what_is_missing(
-    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A field nobody has, an instrument that is none; also where it is told from memory."""
     monkeypatch.setattr(snapshot_completion, "FILL_TIMEOUT_S", 0.9)
     path = f"{SNAPSHOT}?conids={AAPL},77&fields=31,9999"
 
-    first, second = [await house.get(path) for _ in range(2)]
+    first, second = [await harness.get(path) for _ in range(2)]
 
     assert [reply.headers["X-Bridge-Missing"] for reply in (first, second)] == [f"{AAPL}:9999;77"] * 2
     assert (second.headers["X-Bridge-Source"], "31" in first.json[0]) == ("cache", True)
 
 
-async def test_a_future_has_quotes_without_a_word_about_searching(house: House, sim: Simulator) -> None:
+async def test_a_future_has_quotes_without_a_word_about_searching(harness: Harness, sim: Simulator) -> None:
     """The bridge searched for its underlying."""
-    reply = await house.get(f"{SNAPSHOT}?conids={ES}&fields=31")
+    reply = await harness.get(f"{SNAPSHOT}?conids={ES}&fields=31")
 
     assert "31" in reply.json[0]
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
 
 
 @pytest.mark.parametrize("what", ["strikes", "info"])
-async def test_chains_need_no_search_by_the_caller(house: House, sim: Simulator, what: str) -> None:
+async def test_chains_need_no_search_by_the_caller(harness: Harness, sim: Simulator, what: str) -> None:
     """One for all who ask, and once in a session."""
     path = f"/iserver/secdef/{what}?conid={AAPL}&sectype=OPT&month="
 
-    replies = await asyncio.gather(*(house.get(f"{path}{month}26") for month in ("SEP", "DEC") for _ in range(5)))
+    replies = await asyncio.gather(*(harness.get(f"{path}{month}26") for month in ("SEP", "DEC") for _ in range(5)))
 
     assert all(reply.status == 200 and AAPL for reply in replies)
     assert all(reply.json if what == "info" else reply.json["call"] for reply in replies)
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
     sim.lose_brokerage()
-    await house.until(SessionState.OPENING)
-    await house.until(SessionState.READY)
-    assert (await house.get(f"{path}JUL26")).status == 200
+    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until(SessionState.READY)
+    assert (await harness.get(f"{path}JUL26")).status == 200
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
 
 
-async def test_the_history_farm_is_open_for_whoever_asks(house: House, sim: Simulator) -> None:
+async def test_the_history_farm_is_open_for_whoever_asks(harness: Harness, sim: Simulator) -> None:
     """Its first answer would be 404."""
     path = f"/hmds/history?conid={AAPL}&period=1d&bar=1h"
 
-    replies = [await house.get(path, headers={"X-Bridge-Max-Age": "0"}) for _ in range(2)]
+    replies = [await harness.get(path, headers={"X-Bridge-Max-Age": "0"}) for _ in range(2)]
 
     assert [reply.status for reply in replies] == [200, 200]
     assert len(sim.gateway_calls("/hmds/auth/init")) == 1
 
 
-async def test_a_preview_is_made_with_quotes_and_by_keys_that_only_read(house: House, sim: Simulator) -> None:
+async def test_a_preview_is_made_with_quotes_and_by_keys_that_only_read(harness: Harness, sim: Simulator) -> None:
     """Its numbers mean something then."""
-    reply = await house.post(f"{ORDER.target}/whatif", ORDER.body, key=READING)
+    reply = await harness.post(f"{ORDER.target}/whatif", ORDER.body, key=READING)
 
     assert (reply.status, reply.json["warn"]) == (200, None)
     assert sim.market.world.book.orders(sim.clock.now()) == []
 
 
-async def test_accounts_that_ibkr_has_forgotten_are_asked_for_again(house: House, sim: Simulator) -> None:
+async def test_accounts_that_ibkr_has_forgotten_are_asked_for_again(harness: Harness, sim: Simulator) -> None:
     """The caller sees nothing of it."""
-    await house.get("/iserver/account/DU1234567/summary")
+    await harness.get("/iserver/account/DU1234567/summary")
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
     brokerage.accounts_seen = False
 
-    reply = await house.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
+    reply = await harness.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
 
     assert (reply.status, brokerage.accounts_seen) == (200, True)
 
 
-async def test_an_order_that_wants_accounts_is_not_sent_twice(house: House, sim: Simulator) -> None:
+async def test_an_order_that_wants_accounts_is_not_sent_twice(harness: Harness, sim: Simulator) -> None:
     """Nothing that trades is repeated, whatever IBKR says."""
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
     brokerage.accounts_seen = False
 
-    reply = await house.post(ORDER.target, ORDER.body)
+    reply = await harness.post(ORDER.target, ORDER.body)
 
     assert (reply.status, len(sim.gateway_calls(ORDER.target))) == (500, 1)
 
 
-async def test_the_first_look_at_the_orders_is_behind_us(house: House, sim: Simulator) -> None:
+async def test_the_first_look_at_the_orders_is_behind_us(harness: Harness, sim: Simulator) -> None:
     """The keeper had it when the session opened: callers get a whole list at once."""
     await sim.arrived(LIST)
     before = len(sim.gateway_calls(LIST))
 
-    reply = await house.get(LIST)
+    reply = await harness.get(LIST)
 
     assert (before, reply.json["snapshot"], len(sim.gateway_calls(LIST))) == (1, True, 2)
 
 
 @pytest.mark.parametrize(("name", "most"), [("conids", 100), ("fields", 50)])
 async def test_more_than_ibkr_takes_is_refused_with_the_limit(
-    house: House, sim: Simulator, name: str, most: int
+    harness: Harness, sim: Simulator, name: str, most: int
 ) -> None:
     """Before anything is sent."""
     values = {"conids": "1", "fields": "31", name: ",".join(map(str, range(1, most + 2)))}
 
-    reply = await house.get(f"{SNAPSHOT}?conids={values['conids']}&fields={values['fields']}")
+    reply = await harness.get(f"{SNAPSHOT}?conids={values['conids']}&fields={values['fields']}")
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert str(most) in reply.json["hint"]

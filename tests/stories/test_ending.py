@@ -14,7 +14,7 @@ from ibkr_bridge.events import LoopDied
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from tests.harness import KEY, House, Placed, settings_for
+from tests.harness import KEY, Harness, Placed, settings_for
 from tests.process import Daemon, daemon
 
 AT_ONCE = 50
@@ -127,12 +127,12 @@ async def test_a_loop_that_ends_takes_the_daemon_down(
 
     monkeypatch.setattr(CookieStore, "run_loop", dies)
 
-    async with House(settings_for(sim.url, tmp_path)) as house:
-        (died,) = await house.heard(LoopDied)
-        alive = await house.get("/livez", key=None)
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        (died,) = await harness.wait_for_events(LoopDied)
+        alive = await harness.get("/livez", key=None)
 
     assert (alive.status, alive.body) == (503, b"a loop has ended: ZeroDivisionError")
-    assert house.bridge.failed
-    assert house.bridge.stop.is_set()
+    assert harness.bridge.failed
+    assert harness.bridge.stop.is_set()
     assert isinstance(died, LoopDied)
     assert (died.error, "test_ending.py" in died.places) == ("ZeroDivisionError", True)

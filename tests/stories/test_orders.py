@@ -15,7 +15,7 @@ from ibkr_bridge.server import delivery
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.conftest import Open
-from tests.harness import KEY, PATIENCE, PREVIOUS, House, Placed, Reply, within
+from tests.harness import KEY, PATIENCE, PREVIOUS, Harness, Placed, Reply, within
 
 ORDER = Placed()
 LIMIT = Placed(extra={"orderType": "LMT", "price": 187.5})  # near enough for no question, too low to fill
@@ -34,23 +34,23 @@ def sent(sim: MarketStage, part: str = ORDER.target) -> list[Any]:
     return [json.loads(call.body) for call in sim.calls(part) if call.method == "POST" and "whatif" not in call.target]
 
 
-async def place(house: House, placed: Placed = ORDER, **headers: str) -> Reply:
+async def place(harness: Harness, placed: Placed = ORDER, **headers: str) -> Reply:
     """Place an order."""
-    return await house.post(placed.target, placed.body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    return await harness.post(placed.target, placed.body, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
-async def story(house: House, order: str) -> list[str]:
+async def story(harness: Harness, order: str) -> list[str]:
     """What happened to an order, in the journal's words."""
-    return [event["what"] for event in (await house.get(f"/orders/{order}")).json["events"]]
+    return [event["what"] for event in (await harness.get(f"/orders/{order}")).json["events"]]
 
 
-async def gone_away(house: House, placed: Placed, sim: MarketStage, **headers: str) -> None:
+async def gone_away(harness: Harness, placed: Placed, sim: MarketStage, **headers: str) -> None:
     """Place an order and hang up when it has reached IBKR."""
     body = json.dumps(placed.body).encode()
     told = {"Host": "localhost", "X-Bridge-Key": KEY, "Content-Type": "application/json", **headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
     seen = len(sent(sim))
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {placed.target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     await within(sim.arrived(placed.target, seen + 1))
     writer.close()
@@ -59,78 +59,78 @@ async def gone_away(house: House, placed: Placed, sim: MarketStage, **headers: s
 # -- the plain ends
 
 
-async def test_an_order_is_placed_and_can_be_found_again(house: House, sim: MarketStage) -> None:
+async def test_an_order_is_placed_and_can_be_found_again(harness: Harness, sim: MarketStage) -> None:
     """It has a name, and the caller's text is otherwise as it was."""
-    reply = await place(house)
+    reply = await place(harness)
 
     order, state = order_of(reply)
     assert (reply.status, state) == (200, "placed")
     assert sent(sim) == [{"orders": [{"cOID": f"brdg-{order}", **ORDER.body["orders"][0]}]}]
-    assert (await house.get(f"/orders/{order}")).json["order_id"] == reply.json[0]["order_id"]
-    assert await story(house, order) == ["sent", "taken", "told"]
+    assert (await harness.get(f"/orders/{order}")).json["order_id"] == reply.json[0]["order_id"]
+    assert await story(harness, order) == ["sent", "taken", "told"]
 
 
-async def test_the_callers_bytes_go_on_as_they_came(house: House, sim: MarketStage) -> None:
+async def test_the_callers_bytes_go_on_as_they_came(harness: Harness, sim: MarketStage) -> None:
     """A name is put into the text; numbers keep their form."""
     ticket = b'{"acctId":"DU1234567", "conid":265598,"orderType":"LMT","price":1.8750e2 ,"side":"BUY","quantity":1.0}'
     body = b'{ "orders" : [ ' + ticket + b"]}"
 
-    reply = await house.post(ORDER.target, body)
+    reply = await harness.post(ORDER.target, body)
 
     name = f'"cOID":"brdg-{order_of(reply)[0]}",'.encode()
     assert sim.calls(ORDER.target)[0].body == body.replace(b'{"acctId"', b"{" + name + b'"acctId"')
 
 
-async def test_names_can_be_turned_off(open_house: Open, sim: MarketStage) -> None:
+async def test_names_can_be_turned_off(open_harness: Open, sim: MarketStage) -> None:
     """Then the text is the caller's own."""
-    house = await open_house(IBKR_BRIDGE_ADD_COID="no")
+    harness = await open_harness(IBKR_BRIDGE_ADD_COID="no")
 
-    await place(house)
+    await place(harness)
 
     assert sent(sim) == [ORDER.body]
 
 
-async def test_a_refusal_of_ibkr_is_one(house: House) -> None:
+async def test_a_refusal_of_ibkr_is_one(harness: Harness) -> None:
     """Its 200 hides an error; the caller gets it unchanged."""
-    first = await place(house, Placed(extra={"cOID": "mine"}))
-    house.bridge.profile.orders.repository.index.remove(
-        house.bridge.profile.orders.repository.index.find(order_of(first)[0])  # type: ignore[arg-type]  # it is there
+    first = await place(harness, Placed(extra={"cOID": "mine"}))
+    harness.bridge.profile.orders.repository.index.remove(
+        harness.bridge.profile.orders.repository.index.find(order_of(first)[0])  # type: ignore[arg-type]  # it is there
     )
 
-    reply = await place(house, Placed(extra={"cOID": "mine"}))
+    reply = await place(harness, Placed(extra={"cOID": "mine"}))
 
     assert (reply.status, order_of(reply)[1]) == (200, "rejected")
     assert "already registered" in reply.json["error"]
-    assert "already registered" in (await house.get(f"/orders/{order_of(reply)[0]}")).json["error"]
+    assert "already registered" in (await harness.get(f"/orders/{order_of(reply)[0]}")).json["error"]
 
 
-async def test_what_is_refused_here_is_in_the_journal_too(house: House, sim: MarketStage) -> None:
+async def test_what_is_refused_here_is_in_the_journal_too(harness: Harness, sim: MarketStage) -> None:
     """With the rule's word; the same refusal again is not another entry."""
-    await house.post("/gateway/pause")
+    await harness.post("/gateway/pause")
 
-    first, second = await place(house), await place(house)
+    first, second = await place(harness), await place(harness)
 
     assert (first.status, first.code, order_of(first)[1]) == (403, "trading_paused", "refused")
     assert order_of(first) == order_of(second)
-    events_of_it = (await house.get(f"/orders/{order_of(first)[0]}")).json["events"]
+    events_of_it = (await harness.get(f"/orders/{order_of(first)[0]}")).json["events"]
     assert [event["code"] for event in events_of_it] == ["trading_paused"]
     assert sent(sim) == []
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"orders":[]}', b'{"orders":["x"]}', b'"x"', b"{}", b'{"orders":{"a":1}}'])
-async def test_a_placement_without_tickets_is_refused(house: House, sim: MarketStage, body: bytes) -> None:
+async def test_a_placement_without_tickets_is_refused(harness: Harness, sim: MarketStage, body: bytes) -> None:
     """What cannot be found again is not sent."""
-    reply = await house.post(ORDER.target, body)
+    reply = await harness.post(ORDER.target, body)
 
     assert (reply.status, reply.code, order_of(reply)[1]) == (400, "bad_request", "refused")
     assert sent(sim) == []
 
 
-async def test_the_journal_shows_no_account_number(house: House) -> None:
+async def test_the_journal_shows_no_account_number(harness: Harness) -> None:
     """Nor the key, nor its digest."""
-    reply = await place(house)
+    reply = await place(harness)
 
-    one, listed = await house.get(f"/orders/{order_of(reply)[0]}"), await house.get("/orders")
+    one, listed = await harness.get(f"/orders/{order_of(reply)[0]}"), await harness.get("/orders")
     assert b"DU1234567" not in one.body + listed.body
     assert (one.json["account"], "owner" in one.body.decode()) == ("DU*****67", False)
     assert list(listed.json["orders"][0]) == [
@@ -146,11 +146,11 @@ async def test_the_journal_shows_no_account_number(house: House) -> None:
     assert list(one.json) == [*listed.json["orders"][0], "events"]
 
 
-async def test_events_join_request_journal_and_ibkr(house: House) -> None:
+async def test_events_join_request_journal_and_ibkr(harness: Harness) -> None:
     """Whoever greps for one id finds the others."""
-    reply = await house.post(ORDER.target, ORDER.body, headers={"X-Request-ID": "joined-up"})
+    reply = await harness.post(ORDER.target, ORDER.body, headers={"X-Request-ID": "joined-up"})
 
-    told = [event for event in house.events_seen if isinstance(event, events.OrderChanged)]
+    told = [event for event in harness.events_seen if isinstance(event, events.OrderChanged)]
     assert [event.event for event in told] == ["order.sent", "order.placed"]
     assert {(event.request_id, event.order) for event in told} == {("joined-up", order_of(reply)[0])}
     assert told[1].order_id == reply.json[0]["order_id"]
@@ -162,80 +162,80 @@ LOST = ["cut-before", "cut-in", "garble", "silence", "stall-in", "die-in", "drop
 
 
 @pytest.mark.parametrize("fault", LOST)
-async def test_an_order_whose_answer_was_lost_is_looked_for(house: House, sim: MarketStage, fault: str) -> None:
+async def test_an_order_whose_answer_was_lost_is_looked_for(harness: Harness, sim: MarketStage, fault: str) -> None:
     """It reached IBKR: it is found by its name, whatever became of the answer."""
     sim.faults.add(fault, path=ORDERS, times=1, done=True)
 
-    reply = await place(house)
+    reply = await place(harness)
 
     order, state = order_of(reply)
     assert (reply.status, reply.code, state) == (502, "order_unknown", "unknown")
     assert order in reply.json["detail"]
-    assert await house.settled(order) == "placed"
-    found = (await house.get(f"/orders/{order}")).json
+    assert await harness.wait_until_settled(order) == "placed"
+    found = (await harness.get(f"/orders/{order}")).json
     assert (found["order_id"], found["error"]) == ("1000000001", None)
     assert len(sent(sim)) == 1
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "silence", "drop", "empty-503", "garble"])
-async def test_an_order_that_never_was_is_known_not_to_be(house: House, sim: MarketStage, fault: str) -> None:
+async def test_an_order_that_never_was_is_known_not_to_be(harness: Harness, sim: MarketStage, fault: str) -> None:
     """After a while, with the evidence."""
     sim.faults.add(fault, path=ORDERS, times=1, done=False)
 
-    order, _ = order_of(await place(house))
+    order, _ = order_of(await place(harness))
 
-    assert await house.settled(order) == "not_placed"
-    told = (await house.get(f"/orders/{order}")).json["events"][-1]
+    assert await harness.wait_until_settled(order) == "not_placed"
+    told = (await harness.get(f"/orders/{order}")).json["events"][-1]
     assert (told["what"], "searched for" in told["error"]) == ("missed", True)
-    assert (await house.get("/orders?state=unknown")).json["orders"] == []
+    assert (await harness.get("/orders?state=unknown")).json["orders"] == []
 
 
-async def test_a_page_in_html_passes_on_and_is_looked_into(house: House, sim: MarketStage) -> None:
+async def test_a_page_in_html_passes_on_and_is_looked_into(harness: Harness, sim: MarketStage) -> None:
     """IBKR's answer is the caller's; whether the order exists is the journal's question."""
     sim.faults.add("html-500", path=ORDERS, times=1)
 
-    reply = await place(house)
+    reply = await place(harness)
 
     assert (reply.status, order_of(reply)[1]) == (500, "unknown")
     assert reply.body.startswith(b"<html>")
-    assert await house.settled(order_of(reply)[0]) == "not_placed"
+    assert await harness.wait_until_settled(order_of(reply)[0]) == "not_placed"
 
 
-async def test_an_answer_that_comes_late_settles_it(house: House, sim: MarketStage) -> None:
+async def test_an_answer_that_comes_late_settles_it(harness: Harness, sim: MarketStage) -> None:
     """The connection is read on: nothing is better evidence."""
-    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
+    harness.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
 
-    order, state = order_of(await place(house))
+    order, state = order_of(await place(harness))
 
     assert state == "unknown"
-    assert await house.settled(order) == "placed"
-    assert (await story(house, order))[-1] == "taken"
+    assert await harness.wait_until_settled(order) == "placed"
+    assert (await story(harness, order))[-1] == "taken"
 
 
-async def test_a_question_that_comes_late_is_declined(house: House, sim: MarketStage) -> None:
+async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: MarketStage) -> None:
     """Nobody is left to be asked."""
-    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
+    harness.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
 
-    order, _ = order_of(await place(house, FAR))
+    order, _ = order_of(await place(harness, FAR))
 
-    assert await house.settled(order) == "not_placed"
+    assert await harness.wait_until_settled(order) == "not_placed"
     await within(sim.arrived("/iserver/reply/"))
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
 
 
-async def test_an_order_that_was_only_late_raises_an_alarm(house: House, sim: MarketStage) -> None:
+async def test_an_order_that_was_only_late_raises_an_alarm(harness: Harness, sim: MarketStage) -> None:
     """A caller's own look at the list is as good a proof as ours."""
     sim.faults.add("drop", path=ORDERS, times=1)
-    order, _ = order_of(await place(house, Placed(extra={"cOID": "late-one"})))
-    await house.settled(order, "not_placed")
+    order, _ = order_of(await place(harness, Placed(extra={"cOID": "late-one"})))
+    await harness.wait_until_settled(order, "not_placed")
 
     await sim_place(sim, "late-one")
-    await house.get("/iserver/account/orders")
+    await harness.get("/iserver/account/orders")
 
-    assert await house.settled(order, "placed") == "placed"
-    assert [event.event for event in await house.heard(events.OrderPlacedLate)] == ["order.placed_late"]
+    assert await harness.wait_until_settled(order, "placed") == "placed"
+    assert [event.event for event in await harness.wait_for_events(events.OrderPlacedLate)] == ["order.placed_late"]
 
 
 async def sim_place(sim: MarketStage, name: str) -> None:
@@ -251,115 +251,115 @@ async def _blind(_: str | None) -> None:
     return None
 
 
-async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_house: Open, sim: MarketStage) -> None:
+async def test_an_order_without_a_name_is_looked_for_by_its_likeness(open_harness: Open, sim: MarketStage) -> None:
     """That proves only that it does not exist; what may be it leaves it open, and says so."""
-    house = await open_house(IBKR_BRIDGE_ADD_COID="no")
+    harness = await open_harness(IBKR_BRIDGE_ADD_COID="no")
     sim.faults.add("cut-before", path=ORDERS, times=1, done=False)
-    never = order_of(await place(house, LIMIT))[0]
-    assert await house.settled(never) == "not_placed"
-    await place(house, Placed(extra={"side": "SELL", "orderType": "LMT", "price": 193}))
+    never = order_of(await place(harness, LIMIT))[0]
+    assert await harness.wait_until_settled(never) == "not_placed"
+    await place(harness, Placed(extra={"side": "SELL", "orderType": "LMT", "price": 193}))
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
 
-    order = order_of(await place(house))[0]
+    order = order_of(await place(harness))[0]
     async with asyncio.timeout(PATIENCE):
-        while "similar orders exist" not in str((await house.get(f"/orders/{order}")).json["error"]):
+        while "similar orders exist" not in str((await harness.get(f"/orders/{order}")).json["error"]):
             pass  # each question takes its turns of the loop
 
-    assert house.state_of(order) == "unknown"
+    assert harness.state_of(order) == "unknown"
 
 
-async def test_a_lost_cancel_is_looked_for(house: House, sim: MarketStage) -> None:
+async def test_a_lost_cancel_is_looked_for(harness: Harness, sim: MarketStage) -> None:
     """By the order's state."""
-    number = (await place(house, LIMIT)).json[0]["order_id"]
+    number = (await place(harness, LIMIT)).json[0]["order_id"]
     sim.faults.add("cut-before", path=number, times=1, done=True)
 
-    reply = await house.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
+    reply = await harness.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
 
     assert (reply.code, order_of(reply)[1]) == ("order_unknown", "unknown")
-    assert await house.settled(order_of(reply)[0]) == "placed"
+    assert await harness.wait_until_settled(order_of(reply)[0]) == "placed"
 
 
-async def test_a_lost_change_is_looked_for(house: House, sim: MarketStage) -> None:
+async def test_a_lost_change_is_looked_for(harness: Harness, sim: MarketStage) -> None:
     """By its figures: here it was not made."""
-    number = (await place(house, LIMIT)).json[0]["order_id"]
+    number = (await place(harness, LIMIT)).json[0]["order_id"]
     target = f"/iserver/account/DU1234567/order/{number}"
     changed = {**LIMIT.body["orders"][0], "price": 187.4}
     sim.faults.add("cut-before", path=number, times=1, done=True)
-    made = await house.post(target, changed)
+    made = await harness.post(target, changed)
     sim.faults.add("cut-before", path=number, times=1, done=False)
-    not_made = await house.post(target, {**changed, "price": 187.3})
+    not_made = await harness.post(target, {**changed, "price": 187.3})
 
-    assert await house.settled(order_of(made)[0]) == "placed"
-    assert await house.settled(order_of(not_made)[0]) == "not_placed"
+    assert await harness.wait_until_settled(order_of(made)[0]) == "placed"
+    assert await harness.wait_until_settled(order_of(not_made)[0]) == "not_placed"
 
 
 # -- who it is
 
 
-async def test_an_idempotency_key_is_one_order(house: House, sim: MarketStage) -> None:
+async def test_an_idempotency_key_is_one_order(harness: Harness, sim: MarketStage) -> None:
     """The same answer, byte for byte."""
-    first = await place(house, Idempotency_Key='"8e03978e-40d5"')
-    second = await place(house, Idempotency_Key="8e03978e-40d5")
+    first = await place(harness, Idempotency_Key='"8e03978e-40d5"')
+    second = await place(harness, Idempotency_Key="8e03978e-40d5")
 
     assert (first.status, first.body, order_of(first)) == (second.status, second.body, order_of(second))
     assert second.headers["X-Bridge-Source"] == "cache"
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_repeats_even_a_lost_answer(house: House, sim: MarketStage) -> None:
+async def test_an_idempotency_key_repeats_even_a_lost_answer(harness: Harness, sim: MarketStage) -> None:
     """What the first one was told, to the byte; the state now stands beside it."""
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
-    first = await place(house, Idempotency_Key="k")
-    await house.settled(order_of(first)[0])
+    first = await place(harness, Idempotency_Key="k")
+    await harness.wait_until_settled(order_of(first)[0])
 
-    second = await place(house, Idempotency_Key="k")
+    second = await place(harness, Idempotency_Key="k")
 
     assert (first.status, first.body) == (second.status, second.body)
     assert order_of(second) == (order_of(first)[0], "placed")
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_repeats_a_question(house: House, sim: MarketStage) -> None:
+async def test_an_idempotency_key_repeats_a_question(harness: Harness, sim: MarketStage) -> None:
     """The first answer to that call, though the question has been answered since; a name tells the latest."""
     named = Placed(extra={"orderType": "LMT", "price": 100, "cOID": "mine"})
-    first = await place(house, named, Idempotency_Key="k")
-    reply = await house.post(f"/iserver/reply/{first.json[0]['id']}", {"confirmed": True})
+    first = await place(harness, named, Idempotency_Key="k")
+    reply = await harness.post(f"/iserver/reply/{first.json[0]['id']}", {"confirmed": True})
 
-    by_key, by_name = await place(house, named, Idempotency_Key="k"), await place(house, named)
+    by_key, by_name = await place(harness, named, Idempotency_Key="k"), await place(harness, named)
 
     assert (by_key.body, by_name.body) == (first.body, reply.body)
     assert order_of(by_key) == order_of(by_name) == (order_of(first)[0], "placed")
 
 
-async def test_an_idempotency_key_with_another_body(house: House, sim: MarketStage) -> None:
+async def test_an_idempotency_key_with_another_body(harness: Harness, sim: MarketStage) -> None:
     """Is a mistake of its caller."""
-    await place(house, Idempotency_Key="k")
+    await place(harness, Idempotency_Key="k")
 
-    reply = await place(house, LIMIT, Idempotency_Key="k")
+    reply = await place(harness, LIMIT, Idempotency_Key="k")
 
     assert (reply.status, reply.code) == (422, "idempotency_mismatch")
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_that_is_still_running(house: House, sim: MarketStage) -> None:
+async def test_an_idempotency_key_that_is_still_running(harness: Harness, sim: MarketStage) -> None:
     """Is no second order, and no answer yet."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.5)
-    first = asyncio.create_task(place(house, Idempotency_Key="k"))
+    first = asyncio.create_task(place(harness, Idempotency_Key="k"))
     await within(sim.arrived(ORDER.target))
 
-    reply = await place(house, Idempotency_Key="k")
+    reply = await place(harness, Idempotency_Key="k")
 
     assert (reply.status, reply.code) == (409, "order_in_progress")
     assert (await first).status == 200
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: MarketStage) -> None:
+async def test_an_idempotency_key_outlives_a_restart(open_harness: Open, sim: MarketStage) -> None:
     """For a day."""
-    house = await open_house()
-    first = await place(house, Idempotency_Key="k")
-    await house.finish()
-    again = await open_house()
+    harness = await open_harness()
+    first = await place(harness, Idempotency_Key="k")
+    await harness.finish()
+    again = await open_harness()
 
     second = await place(again, Idempotency_Key="k")
 
@@ -367,99 +367,99 @@ async def test_an_idempotency_key_outlives_a_restart(open_house: Open, sim: Mark
     assert len(sent(sim)) == 1
 
 
-async def test_what_was_refused_may_be_sent_under_the_same_key(house: House, sim: MarketStage) -> None:
+async def test_what_was_refused_may_be_sent_under_the_same_key(harness: Harness, sim: MarketStage) -> None:
     """Nothing left, so there is nothing to repeat."""
-    await house.post("/gateway/pause")
-    refused = await place(house, Idempotency_Key="k")
-    await house.post("/gateway/resume")
+    await harness.post("/gateway/pause")
+    refused = await place(harness, Idempotency_Key="k")
+    await harness.post("/gateway/resume")
 
-    reply = await place(house, Idempotency_Key="k")
+    reply = await place(harness, Idempotency_Key="k")
 
     assert (refused.status, reply.status, order_of(reply)[1]) == (403, 200, "placed")
 
 
 @pytest.mark.parametrize("value", ["", '""', "ä", "x" * 256, '"open'])
-async def test_an_idempotency_key_that_is_none(house: House, sim: MarketStage, value: str) -> None:
+async def test_an_idempotency_key_that_is_none(harness: Harness, sim: MarketStage, value: str) -> None:
     """Is refused rather than ignored."""
-    reply = await place(house, Idempotency_Key=value)
+    reply = await place(harness, Idempotency_Key=value)
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert sent(sim) == []
 
 
-async def test_the_same_name_twice_is_one_order(house: House, sim: MarketStage) -> None:
+async def test_the_same_name_twice_is_one_order(harness: Harness, sim: MarketStage) -> None:
     """Whoever sends it."""
     mine = Placed(extra={"cOID": "mine-1"})
 
-    first, second = await place(house, mine), await place(house, mine)
+    first, second = await place(harness, mine), await place(harness, mine)
 
     assert (first.body, order_of(first)) == (second.body, order_of(second))
     assert len(sent(sim)) == 1
 
 
-async def test_the_same_name_for_another_order(house: House, sim: MarketStage) -> None:
+async def test_the_same_name_for_another_order(harness: Harness, sim: MarketStage) -> None:
     """Is refused here, in words, before IBKR does."""
-    await place(house, Placed(extra={"cOID": "mine-1"}))
+    await place(harness, Placed(extra={"cOID": "mine-1"}))
 
-    reply = await place(house, Placed(quantity=2, extra={"cOID": "mine-1"}))
+    reply = await place(harness, Placed(quantity=2, extra={"cOID": "mine-1"}))
 
     assert (reply.status, reply.code, order_of(reply)[1]) == (409, "duplicate_order", "refused")
     assert len(sent(sim)) == 1
 
 
-async def test_two_equal_orders_one_after_the_other_stay_two(house: House, sim: MarketStage) -> None:
+async def test_two_equal_orders_one_after_the_other_stay_two(harness: Harness, sim: MarketStage) -> None:
     """The first was answered: whoever asks again means it."""
-    first, second = await place(house), await place(house)
+    first, second = await place(harness), await place(harness)
 
     assert order_of(first)[0] != order_of(second)[0]
     assert len(sent(sim)) == 2
 
 
-async def test_a_call_sent_again_on_a_time_out_is_one_order(house: House, sim: MarketStage) -> None:
+async def test_a_call_sent_again_on_a_time_out_is_one_order(harness: Harness, sim: MarketStage) -> None:
     """As clients do that repeat a POST whose answer they did not wait for."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.4)
-    await gone_away(house, ORDER, sim)
+    await gone_away(harness, ORDER, sim)
 
-    reply = await place(house)
-    after = await place(house)
+    reply = await place(harness)
+    after = await place(harness)
 
     assert (reply.status, order_of(reply)[1], reply.headers["X-Bridge-Source"]) == (200, "placed", "shared")
     assert order_of(after)[0] != order_of(reply)[0]
     assert len(sent(sim)) == 2
 
 
-async def test_a_call_sent_again_after_its_answer_went_nowhere(house: House, sim: MarketStage) -> None:
+async def test_a_call_sent_again_after_its_answer_went_nowhere(harness: Harness, sim: MarketStage) -> None:
     """The first caller had gone before the answer came; who asks again gets it."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.2)
-    await gone_away(house, ORDER, sim)
-    left = await house.heard(events.OrderResponseUndelivered)
+    await gone_away(harness, ORDER, sim)
+    left = await harness.wait_for_events(events.OrderResponseUndelivered)
 
-    reply = await place(house)
+    reply = await place(harness)
 
     assert (order_of(reply), reply.headers["X-Bridge-Source"]) == ((left[0].order, "placed"), "cache")  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1
 
 
-async def test_the_same_order_while_its_twin_is_being_looked_for(house: House, sim: MarketStage) -> None:
+async def test_the_same_order_while_its_twin_is_being_looked_for(harness: Harness, sim: MarketStage) -> None:
     """Its caller was told that nobody knows, and has to say that they want another one."""
-    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
+    harness.bridge.profile.orders.reconciler.fetch_order_lists = _blind
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
-    await place(house)
+    await place(harness)
 
-    held, let = await place(house), await place(house, X_Bridge_Confirm="unknown-open")
+    held, let = await place(harness), await place(harness, X_Bridge_Confirm="unknown-open")
 
     assert (held.status, held.code) == (409, "order_in_progress")
     assert let.status == 200
     assert len(sent(sim)) == 2
 
 
-async def test_a_bracket_has_one_name(house: House, sim: MarketStage) -> None:
+async def test_a_bracket_has_one_name(harness: Harness, sim: MarketStage) -> None:
     """The parent's, by which its children call it."""
     base = {"acctId": "DU1234567", "conid": 265598, "tif": "GTC", "quantity": 1}
     parent = {**base, "orderType": "LMT", "price": 187.5, "side": "BUY"}
     child = {**base, "orderType": "LMT", "price": 192, "side": "SELL", "parentId": "bracket-1"}
 
-    reply = await house.post(ORDER.target, {"orders": [parent, child]})
+    reply = await harness.post(ORDER.target, {"orders": [parent, child]})
 
     assert [ticket.get("cOID") for ticket in sent(sim)[0]["orders"]] == ["bracket-1", None]
     assert [row["order_id"] for row in reply.json] == ["1000000001", "1000000002"]
@@ -468,54 +468,54 @@ async def test_a_bracket_has_one_name(house: House, sim: MarketStage) -> None:
 # -- questions
 
 
-async def test_a_question_is_passed_on_and_its_reply_too(house: House, sim: MarketStage) -> None:
+async def test_a_question_is_passed_on_and_its_reply_too(harness: Harness, sim: MarketStage) -> None:
     """Unchanged both ways."""
-    asked = await place(house, FAR)
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    asked = await place(harness, FAR)
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (asked.json[0]["messageIds"], order_of(asked)[1]) == (["o163"], "question")
     assert order_of(reply) == (order_of(asked)[0], "placed")
-    assert await story(house, order_of(asked)[0]) == ["sent", "asked", "told", "confirmed", "taken", "told"]
+    assert await story(harness, order_of(asked)[0]) == ["sent", "asked", "told", "confirmed", "taken", "told"]
 
 
-async def test_a_question_can_be_declined(house: House, sim: MarketStage) -> None:
+async def test_a_question_can_be_declined(harness: Harness, sim: MarketStage) -> None:
     """Paused or not: getting out is always possible."""
-    asked = await place(house, FAR)
-    await house.post("/gateway/pause")
+    asked = await place(harness, FAR)
+    await harness.post("/gateway/pause")
 
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False})
-    await house.post("/gateway/resume")
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False})
+    await harness.post("/gateway/resume")
 
     assert order_of(reply) == (order_of(asked)[0], "not_placed")
-    assert (await place(house)).status == 200
+    assert (await place(harness)).status == 200
 
 
-async def test_a_confirmation_is_judged_like_an_order(house: House, sim: MarketStage) -> None:
+async def test_a_confirmation_is_judged_like_an_order(harness: Harness, sim: MarketStage) -> None:
     """It is what places it; the question hangs on, and may be declined."""
-    asked = await place(house, FAR)
-    await house.post("/gateway/pause")
+    asked = await place(harness, FAR)
+    await harness.post("/gateway/pause")
 
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (reply.status, reply.code, order_of(reply)[1]) == (403, "trading_paused", "question")
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_only_named_questions_are_confirmed(house: House, sim: MarketStage) -> None:
+async def test_only_named_questions_are_confirmed(harness: Harness, sim: MarketStage) -> None:
     """All ids have to be listed; the first that is not goes to the caller."""
-    all_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163, o383")
-    one_named = await place(house, FAR_AND_LARGE, X_Bridge_Confirm="o163")
+    all_named = await place(harness, FAR_AND_LARGE, X_Bridge_Confirm="o163, o383")
+    one_named = await place(harness, FAR_AND_LARGE, X_Bridge_Confirm="o163")
 
     assert order_of(all_named)[1] == "placed"
     assert (order_of(one_named)[1], one_named.json[0]["messageIds"]) == ("question", ["o383"])
 
 
-async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim: MarketStage) -> None:
+async def test_a_chain_without_an_end_is_handed_to_its_caller(harness: Harness, sim: MarketStage) -> None:
     """After twenty confirmations somebody should look."""
     asked = '[{"id":"00000000-0000","message":["sure?"],"messageIds":["o163"]}]'
     sim.faults.add("status", path="/iserver/reply/", status=200, body=asked)
 
-    reply = await place(house, FAR, X_Bridge_Confirm="o163")
+    reply = await place(harness, FAR, X_Bridge_Confirm="o163")
 
     assert order_of(reply)[1] == "question"
     assert len(sim.calls("/iserver/reply/")) == 20
@@ -525,45 +525,45 @@ async def test_a_chain_without_an_end_is_handed_to_its_caller(house: House, sim:
     "body",
     [{}, {"confirmed": "true"}, {"confirmed": None}, {"confirmed": 1}, [], b'{"confirmed":true,"confirmed":false}'],
 )
-async def test_a_reply_that_says_neither_yes_nor_no(house: House, sim: MarketStage, body: object) -> None:
+async def test_a_reply_that_says_neither_yes_nor_no(harness: Harness, sim: MarketStage, body: object) -> None:
     """Is none."""
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
 
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", body)
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", body)
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_reply_ids_of_others_are_refused(house: House, sim: MarketStage) -> None:
+async def test_reply_ids_of_others_are_refused(harness: Harness, sim: MarketStage) -> None:
     """An id this bridge never handed out leads nowhere."""
-    reply = await house.post("/iserver/reply/30453164-28e4-5059-94db-83f4d822035c", {"confirmed": True})
+    reply = await harness.post("/iserver/reply/30453164-28e4-5059-94db-83f4d822035c", {"confirmed": True})
 
     assert (reply.status, reply.code) == (404, "reply_not_found")
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_question_belongs_to_the_key_that_began_it(open_house: Open, sim: MarketStage) -> None:
+async def test_a_question_belongs_to_the_key_that_began_it(open_harness: Open, sim: MarketStage) -> None:
     """Another key cannot answer it, yes or no."""
-    house = await open_house(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
-    asked = await place(house, FAR)
+    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
+    asked = await place(harness, FAR)
     target = f"/iserver/reply/{asked.json[0]['id']}"
 
-    foreign = await house.post(target, {"confirmed": True}, key=PREVIOUS)
-    own = await house.post(target, {"confirmed": True})
+    foreign = await harness.post(target, {"confirmed": True}, key=PREVIOUS)
+    own = await harness.post(target, {"confirmed": True})
 
     assert (foreign.status, foreign.code) == (409, "order_in_progress")
     assert order_of(own)[1] == "placed"
 
 
-async def test_others_wait_while_a_question_hangs(open_house: Open, sim: MarketStage) -> None:
+async def test_others_wait_while_a_question_hangs(open_harness: Open, sim: MarketStage) -> None:
     """As long as they would, then they are told whose it is; the question is as good as before."""
-    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
-    asked = await place(house, FAR)
+    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2")
+    asked = await place(harness, FAR)
 
-    waiting = await place(house)
-    preview = await house.post(f"{ORDER.target}/whatif", ORDER.body)
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    waiting = await place(harness)
+    preview = await harness.post(f"{ORDER.target}/whatif", ORDER.body)
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (waiting.status, waiting.code, order_of(asked)[0] in waiting.json["detail"]) == (
         409,
@@ -575,74 +575,76 @@ async def test_others_wait_while_a_question_hangs(open_house: Open, sim: MarketS
     assert order_of(reply)[1] == "placed"
 
 
-async def test_who_waits_goes_on_when_the_question_is_answered(house: House, sim: MarketStage) -> None:
+async def test_who_waits_goes_on_when_the_question_is_answered(harness: Harness, sim: MarketStage) -> None:
     """In turn."""
-    asked = await place(house, FAR)
-    waiting = asyncio.create_task(place(house))
+    asked = await place(harness, FAR)
+    waiting = asyncio.create_task(place(harness))
     await asyncio.sleep(0)
 
-    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert order_of(await waiting)[1] == "placed"
 
 
-async def test_a_cancel_waits_for_nobody_and_ends_the_question(house: House, sim: MarketStage) -> None:
+async def test_a_cancel_waits_for_nobody_and_ends_the_question(harness: Harness, sim: MarketStage) -> None:
     """IBKR has forgotten it then, and so the bridge says."""
-    number = (await place(house, LIMIT)).json[0]["order_id"]
-    asked = await place(house, FAR)
+    number = (await place(harness, LIMIT)).json[0]["order_id"]
+    asked = await place(harness, FAR)
 
-    cancel = await house.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
-    late = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    cancel = await harness.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
+    late = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (cancel.status, order_of(cancel)[1]) == (200, "placed")
-    assert house.state_of(order_of(asked)[0]) == "not_placed"
+    assert harness.state_of(order_of(asked)[0]) == "not_placed"
     assert (late.status, late.code) == (404, "reply_not_found")
 
 
-async def test_a_reply_sent_twice_counts_once(house: House, sim: MarketStage) -> None:
+async def test_a_reply_sent_twice_counts_once(harness: Harness, sim: MarketStage) -> None:
     """Its answer is told again; the opposite is refused."""
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
     target = f"/iserver/reply/{asked.json[0]['id']}"
 
-    first, second = await house.post(target, {"confirmed": True}), await house.post(target, {"confirmed": True})
-    other = await house.post(target, {"confirmed": False})
+    first, second = await harness.post(target, {"confirmed": True}), await harness.post(target, {"confirmed": True})
+    other = await harness.post(target, {"confirmed": False})
 
     assert (first.body, order_of(first)) == (second.body, order_of(second))
     assert (other.status, other.code) == (404, "reply_not_found")
     assert len(sim.calls("/iserver/reply/")) == 1
 
 
-async def test_a_confirmation_whose_answer_is_lost(house: House, sim: MarketStage) -> None:
+async def test_a_confirmation_whose_answer_is_lost(harness: Harness, sim: MarketStage) -> None:
     """The order may exist: it is looked for like any other."""
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
     sim.faults.add("cut-before", path="/iserver/reply/", times=1, done=True)
 
-    reply = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    reply = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (reply.code, order_of(reply)) == ("order_unknown", (order_of(asked)[0], "unknown"))
-    assert await house.settled(order_of(asked)[0]) == "placed"
+    assert await harness.wait_until_settled(order_of(asked)[0]) == "placed"
 
 
 # -- suppressed questions
 
 
-async def test_suppressed_questions_stay_suppressed(house: House, sim: MarketStage) -> None:
+async def test_suppressed_questions_stay_suppressed(harness: Harness, sim: MarketStage) -> None:
     """IBKR forgets them with the session; the bridge says it again before it is ready."""
-    await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
+    await harness.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
     sim.lose_brokerage()
-    await house.until(SessionState.OPENING)
-    await house.until(SessionState.READY)
+    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until(SessionState.READY)
 
-    assert order_of(await place(house, FAR))[1] == "placed"
+    assert order_of(await place(harness, FAR))[1] == "placed"
 
 
-async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_house: Open, sim: MarketStage) -> None:
+async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(
+    open_harness: Open, sim: MarketStage
+) -> None:
     """The latest list counts; a reset is remembered as well."""
-    house = await open_house()
-    await house.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
-    await house.finish()
+    harness = await open_harness()
+    await harness.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
+    await harness.finish()
     sim.lose_brokerage()
-    again = await open_house()
+    again = await open_harness()
     placed = await place(again, FAR)
     await again.post("/iserver/questions/suppress/reset", {})
     asked = await place(again, FAR)
@@ -653,20 +655,20 @@ async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(open_
 # -- restarts
 
 
-async def test_what_was_under_way_is_found_before_anything_new(open_house: Open, sim: MarketStage) -> None:
+async def test_what_was_under_way_is_found_before_anything_new(open_harness: Open, sim: MarketStage) -> None:
     """On a start after a kill: the order exists, and its caller, asking again, hears of it."""
-    house = await open_house()
+    harness = await open_harness()
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
-    await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
-    journal = house.bridge.profile.orders.repository.journal
+    await gone_away(harness, ORDER, sim, **{"Idempotency-Key": "k"})
+    journal = harness.bridge.profile.orders.repository.journal
     rows = await journal.read_all()
-    await house.finish()
+    await harness.finish()
     path = journal._journal._path
     assert path is not None
     path.unlink()
     _write_again(path, rows)  # as a kill before the answer leaves it
-    again = await open_house()
-    await again.settled(rows[0][1].order_id)
+    again = await open_harness()
+    await again.wait_until_settled(rows[0][1].order_id)
 
     reply = await place(again, Idempotency_Key="k")
 
@@ -689,29 +691,29 @@ def _write_again(path: Any, rows: Any) -> None:
 
 
 async def test_a_question_nobody_answers_is_declined(
-    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time, so that others get their turn; the journal says so, and IBKR hears a no."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.1)
 
-    asked = await place(house, FAR)
-    after = await place(house)
-    late = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    asked = await place(harness, FAR)
+    after = await place(harness)
+    late = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert order_of(after)[1] == "placed"
-    told = (await house.get(f"/orders/{order_of(asked)[0]}")).json
+    told = (await harness.get(f"/orders/{order_of(asked)[0]}")).json
     assert (told["state"], told["error"]) == ("not_placed", "no reply came in time")
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
     assert (late.status, late.code) == (404, "reply_not_found")
 
 
-async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: MarketStage) -> None:
+async def test_a_question_of_the_run_before_is_declined(open_harness: Open, sim: MarketStage) -> None:
     """Nobody knows any more what was asked; the order was never confirmed."""
-    house = await open_house()
-    asked = await place(house, FAR)
-    await house.finish()
+    harness = await open_harness()
+    asked = await place(harness, FAR)
+    await harness.finish()
 
-    again = await open_house()
+    again = await open_harness()
     await within(sim.arrived("/iserver/reply/"))
 
     assert again.state_of(order_of(asked)[0]) == "not_placed"
@@ -721,86 +723,86 @@ async def test_a_question_of_the_run_before_is_declined(open_house: Open, sim: M
 # -- nothing is sent in vain, or late
 
 
-async def test_an_order_whose_caller_has_gone_is_not_sent(open_house: Open, sim: MarketStage) -> None:
+async def test_an_order_whose_caller_has_gone_is_not_sent(open_harness: Open, sim: MarketStage) -> None:
     """It waited behind a question, and nobody waits for it any more."""
-    house = await open_house()
-    asked = await place(house, FAR)
+    harness = await open_harness()
+    asked = await place(harness, FAR)
     body = json.dumps(LIMIT.body).encode()
     lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {LIMIT.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
     await writer.drain()
-    while not house.bridge.profile.orders.submitter.lock._waiting:
+    while not harness.bridge.profile.orders.submitter.lock._waiting:
         await asyncio.sleep(0)
     writer.close()
     await writer.wait_closed()
 
-    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
-    refused = await house.heard(events.OrderRefused)
+    await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    refused = await harness.wait_for_events(events.OrderRefused)
 
     assert refused[0].why == "its caller disconnected before it was sent"  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1
 
 
-async def test_no_order_goes_where_ghosts_hold_all_places(open_house: Open, sim: MarketStage) -> None:
+async def test_no_order_goes_where_ghosts_hold_all_places(open_harness: Open, sim: MarketStage) -> None:
     """It would stand in the Gateway's queue and go out who knows when; nor does a cancel."""
-    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.2")
+    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2")
     sim.faults.add("silence", path="/portfolio/")
-    await asyncio.gather(*(house.get(f"/portfolio/DU1234567/positions/{page}") for page in range(3)))
+    await asyncio.gather(*(harness.get(f"/portfolio/DU1234567/positions/{page}") for page in range(3)))
     sim.faults.add("silence", path=ORDERS)
-    await place(house)
-    await house.until(SessionState.SILENT)
+    await place(harness)
+    await harness.wait_until(SessionState.SILENT)
 
-    order, cancel = await place(house, LIMIT), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
+    order, cancel = await place(harness, LIMIT), await harness.request("DELETE", "/iserver/account/DU1234567/order/1")
 
     assert {order.code, cancel.code} <= {"busy", "session_unavailable"}
     assert len(sent(sim)) == 1
 
 
-async def test_an_order_is_not_sent_without_a_journal(house: House, sim: MarketStage) -> None:
+async def test_an_order_is_not_sent_without_a_journal(harness: Harness, sim: MarketStage) -> None:
     """Reads go on, and the status tells."""
-    file = house.bridge.profile.orders.repository.journal
+    file = harness.bridge.profile.orders.repository.journal
     await file.close()
     path = file._journal._path
     assert path is not None
     path.unlink()
     path.mkdir()
 
-    order, cancel = await place(house), await house.request("DELETE", "/iserver/account/DU1234567/order/1")
-    read = await house.get("/iserver/account/orders")
+    order, cancel = await place(harness), await harness.request("DELETE", "/iserver/account/DU1234567/order/1")
+    read = await harness.get("/iserver/account/orders")
 
     assert {(reply.status, reply.code) for reply in (order, cancel)} == {(503, "journal_unavailable")}
     assert read.status == 200
     assert sent(sim) == []
-    assert "directory" in (await house.get("/gateway/status")).json["journal"]["problem"].lower()
+    assert "directory" in (await harness.get("/gateway/status")).json["journal"]["problem"].lower()
 
 
-async def test_no_state_directory_no_order(open_house: Open, sim: MarketStage) -> None:
+async def test_no_state_directory_no_order(open_harness: Open, sim: MarketStage) -> None:
     """What cannot be proved is not sent."""
-    house = await open_house(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
+    harness = await open_harness(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
 
-    reply = await place(house)
+    reply = await place(harness)
 
     assert (reply.status, reply.code) == (503, "journal_unavailable")
     assert sent(sim) == []
 
 
 async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_first_order(
-    open_house: Open, sim: MarketStage, tmp_path: Path
+    open_harness: Open, sim: MarketStage, tmp_path: Path
 ) -> None:
     """Else an order of the run before could be sent a second time."""
-    first = await open_house()
+    first = await open_harness()
     await place(first, Idempotency_Key="k")
     await first.finish()
     path = tmp_path / "state" / "main.orders.db"
     path.rename(path.with_suffix(".away"))
     path.mkdir()
-    house = await open_house()
-    refused = await place(house, Idempotency_Key="k")
+    harness = await open_harness()
+    refused = await place(harness, Idempotency_Key="k")
     path.rmdir()
     path.with_suffix(".away").rename(path)
 
-    again = await place(house, Idempotency_Key="k")
+    again = await place(harness, Idempotency_Key="k")
 
     assert (refused.status, refused.code) == (503, "journal_unavailable")
     assert (again.status, again.headers["X-Bridge-Source"]) == (200, "cache")
@@ -808,128 +810,130 @@ async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_fir
 
 
 async def test_a_question_whose_reply_did_not_leave_is_declined_in_time(
-    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that was refused does not make it hang for ever."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.5)
-    asked = await place(house, FAR)
-    await house.post("/gateway/pause")
-    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    asked = await place(harness, FAR)
+    await harness.post("/gateway/pause")
+    await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
-    assert await house.settled(order_of(asked)[0]) == "not_placed"
+    assert await harness.wait_until_settled(order_of(asked)[0]) == "not_placed"
 
 
-async def test_a_loop_of_refusals_does_not_fill_the_memory(house: House) -> None:
+async def test_a_loop_of_refusals_does_not_fill_the_memory(harness: Harness) -> None:
     """Each is in the journal; the list keeps the last thousand."""
-    await house.post("/gateway/pause")
-    index = house.bridge.profile.orders.repository.index
+    await harness.post("/gateway/pause")
+    index = harness.bridge.profile.orders.repository.index
 
     for quantity in range(1, 1101):
-        await place(house, Placed(quantity=quantity))
+        await place(harness, Placed(quantity=quantity))
 
     assert len(list(index.newest_first())) == 1000
 
 
-async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(house: House, sim: MarketStage) -> None:
+async def test_a_question_beside_an_accepted_ticket_leaves_that_one_known(harness: Harness, sim: MarketStage) -> None:
     """Saying no to the one does not make the other vanish."""
     both = '[{"order_id":"77","order_status":"Submitted"},{"id":"00000000-0000","message":["?"],"messageIds":["o163"]}]'
     sim.faults.add("status", path=ORDERS, times=1, status=200, body=both)
-    house.bridge.profile.orders.reconciler.fetch_order_lists = _blind
+    harness.bridge.profile.orders.reconciler.fetch_order_lists = _blind
 
-    asked = await place(house)
-    await house.post("/iserver/reply/00000000-0000", {"confirmed": False})
+    asked = await place(harness)
+    await harness.post("/iserver/reply/00000000-0000", {"confirmed": False})
 
-    assert (order_of(asked)[1], house.state_of(order_of(asked)[0])) == ("question", "unknown")
+    assert (order_of(asked)[1], harness.state_of(order_of(asked)[0])) == ("question", "unknown")
 
 
-async def test_of_two_questions_both_are_answered(house: House, sim: MarketStage) -> None:
+async def test_of_two_questions_both_are_answered(harness: Harness, sim: MarketStage) -> None:
     """One after the other, each with its own id."""
     two = '[{"id":"00000000-0001","message":["?"]},{"id":"00000000-0002","message":["?"]}]'
     sim.faults.add("status", path=ORDERS, times=1, status=200, body=two)
     sim.faults.add("status", path="/reply/", times=2, status=200, body='[{"order_id":"77"}]')
-    asked = order_of(await place(house))[0]
+    asked = order_of(await place(harness))[0]
 
-    first = await house.post("/iserver/reply/00000000-0001", {"confirmed": True})
-    second = await house.post("/iserver/reply/00000000-0002", {"confirmed": True})
+    first = await harness.post("/iserver/reply/00000000-0001", {"confirmed": True})
+    second = await harness.post("/iserver/reply/00000000-0002", {"confirmed": True})
 
     assert (order_of(first), order_of(second)) == ((asked, "question"), (asked, "placed"))
 
 
 async def test_a_question_is_over_in_time_whatever_its_reply_waits_for(
-    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that waits for the session holds nobody up, and is not sent when it is too late."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 1.0)
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
     sim.log_out()
-    await house.until(SessionState.SIGNED_OUT)
+    await harness.wait_until(SessionState.SIGNED_OUT)
     target, wait = f"/iserver/reply/{asked.json[0]['id']}", {"X-Bridge-Wait": "20"}
-    reply = asyncio.create_task(house.post(target, {"confirmed": True}, headers=wait))
+    reply = asyncio.create_task(harness.post(target, {"confirmed": True}, headers=wait))
 
-    assert await house.settled(order_of(asked)[0]) == "not_placed"
+    assert await harness.wait_until_settled(order_of(asked)[0]) == "not_placed"
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.profile.orders.submitter.lock.pending is not None:
+        while harness.bridge.profile.orders.submitter.lock.pending is not None:
             await asyncio.sleep(0)
     reply.cancel()
     assert [call for call in sim.calls("/iserver/reply/") if b"true" in call.body] == []
 
 
-async def test_an_order_that_was_late_and_sent_again_is_found(house: House, sim: MarketStage) -> None:
+async def test_an_order_that_was_late_and_sent_again_is_found(harness: Harness, sim: MarketStage) -> None:
     """IBKR knows the name already: the first one stands, and somebody hears of it."""
     sim.faults.add("drop", path=ORDERS, times=1)
     mine = Placed(extra={"cOID": "late-two", "orderType": "LMT", "price": 187.5})
-    first, _ = order_of(await place(house, mine))
-    await house.settled(first, "not_placed")
+    first, _ = order_of(await place(harness, mine))
+    await harness.wait_until_settled(first, "not_placed")
     await sim_place(sim, "late-two")
 
-    again = await place(house, mine)
+    again = await place(harness, mine)
 
     assert order_of(again)[1] == "rejected"
-    assert await house.settled(first, "placed") == "placed"
-    assert await house.heard(events.OrderPlacedLate)
+    assert await harness.wait_until_settled(first, "placed") == "placed"
+    assert await harness.wait_for_events(events.OrderPlacedLate)
 
 
 @pytest.mark.parametrize(("done", "state"), [(True, "placed"), (False, "not_placed")])
 async def test_a_lost_change_of_what_was_never_seen_is_settled_in_the_end(
-    house: House, sim: MarketStage, done: bool, state: str
+    harness: Harness, sim: MarketStage, done: bool, state: str
 ) -> None:
     """Nobody here knows what a bracket's parent was before; when nothing can be on its way any more, its row tells."""
     parent = {**LIMIT.body["orders"][0], "cOID": "parent"}
     child = {**parent, "side": "SELL", "price": 190.0, "parentId": "parent"}
     del child["cOID"]
-    reply = await house.post("/iserver/account/DU1234567/orders", {"orders": [parent, child]})
+    reply = await harness.post("/iserver/account/DU1234567/orders", {"orders": [parent, child]})
     number = reply.json[0]["order_id"]
     sim.faults.add("cut-before", path=f"/order/{number}", times=1, done=done)
 
-    lost = await house.post(f"/iserver/account/DU1234567/order/{number}", {**parent, "price": 187.4})
+    lost = await harness.post(f"/iserver/account/DU1234567/order/{number}", {**parent, "price": 187.4})
 
     assert order_of(lost)[1] == "unknown"
-    assert await house.settled(order_of(lost)[0]) == state
+    assert await harness.wait_until_settled(order_of(lost)[0]) == state
 
 
-async def test_a_change_that_would_not_show_is_not_called_made(house: House, sim: MarketStage) -> None:
+async def test_a_change_that_would_not_show_is_not_called_made(harness: Harness, sim: MarketStage) -> None:
     """The same figures as before prove nothing; a person has to look."""
-    number = (await place(house, LIMIT)).json[0]["order_id"]
+    number = (await place(harness, LIMIT)).json[0]["order_id"]
     sim.faults.add("cut-before", path=f"/order/{number}", times=1, done=False)
 
-    reply = await house.post(
+    reply = await harness.post(
         f"/iserver/account/DU1234567/order/{number}", {**LIMIT.body["orders"][0], "outsideRTH": True}
     )
     async with asyncio.timeout(PATIENCE):
-        while "does not show" not in str((await house.get(f"/orders/{order_of(reply)[0]}")).json["error"]):
+        while "does not show" not in str((await harness.get(f"/orders/{order_of(reply)[0]}")).json["error"]):
             pass  # each question takes its turns of the loop
 
-    assert house.state_of(order_of(reply)[0]) == "unknown"
+    assert harness.state_of(order_of(reply)[0]) == "unknown"
 
 
-async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(house: House, sim: MarketStage) -> None:
+async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(
+    harness: Harness, sim: MarketStage
+) -> None:
     """What was found out counts, at the first repeat and at every other."""
     sim.faults.add("done-cut-before", path=ORDERS, times=1)
-    await gone_away(house, ORDER, sim, **{"Idempotency-Key": "k"})
-    (left,) = await house.heard(events.OrderResponseUndelivered)
-    await house.settled(left.order, "placed")  # type: ignore[attr-defined]
+    await gone_away(harness, ORDER, sim, **{"Idempotency-Key": "k"})
+    (left,) = await harness.wait_for_events(events.OrderResponseUndelivered)
+    await harness.wait_until_settled(left.order, "placed")  # type: ignore[attr-defined]
 
-    replies = [await place(house, Idempotency_Key="k") for _ in range(3)]
+    replies = [await place(harness, Idempotency_Key="k") for _ in range(3)]
 
     assert {(reply.status, reply.body) for reply in replies} == {(200, replies[0].body)}
     assert replies[0].json[0]["order_id"] == "1000000001"
@@ -946,56 +950,56 @@ async def test_a_lost_order_whose_caller_left_is_retold_the_same_way_each_time(h
     ],
 )
 async def test_what_only_looks_like_an_order_call_is_not_bridged(
-    house: House, sim: MarketStage, method: str, target: str
+    harness: Harness, sim: MarketStage, method: str, target: str
 ) -> None:
     """It would pass the journal by."""
-    reply = await house.request(method, target, body=ORDER.body)
+    reply = await harness.request(method, target, body=ORDER.body)
 
     assert (reply.status, reply.code) == (404, "not_bridged")
     assert [call for call in sim.gateway_calls() if call.method == method and target in call.target] == []
 
 
 async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
-    open_house: Open, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    open_harness: Open, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IBKR took so long to ask that the yes would have come after its caller's time."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.5)
-    house = await open_house(IBKR_BRIDGE_MAX_WAIT="0.3", IBKR_GATEWAY_TIMEOUT="5")
+    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.3", IBKR_GATEWAY_TIMEOUT="5")
     sim.faults.add("delay", path=ORDERS, times=1, seconds=2.6)
 
-    asked = await place(house, FAR, X_Bridge_Confirm="o163")
+    asked = await place(harness, FAR, X_Bridge_Confirm="o163")
 
     assert order_of(asked)[1] == "question"
-    assert await house.settled(order_of(asked)[0]) == "not_placed"
+    assert await harness.wait_until_settled(order_of(asked)[0]) == "not_placed"
 
 
-def asking(house: House) -> socket.socket:
+def asking(harness: Harness) -> socket.socket:
     """A caller who has just sent an order."""
     body = json.dumps(ORDER.body).encode()
     lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    caller = socket.create_connection(("127.0.0.1", house.port))
+    caller = socket.create_connection(("127.0.0.1", harness.port))
     caller.sendall(f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
     return caller
 
 
-async def test_an_answer_that_was_never_read_was_never_heard(house: House, sim: MarketStage) -> None:
+async def test_an_answer_that_was_never_read_was_never_heard(harness: Harness, sim: MarketStage) -> None:
     """The caller gave up in the very moment it came, and sends the order again at once: before the loop hears of it."""
-    hasty = asking(house)
-    await house.heard(events.RequestServed)
+    hasty = asking(harness)
+    await harness.wait_for_events(events.RequestServed)
 
     hasty.close()  # with the answer unread: a reset
-    again = asking(house)
-    await house.heard(events.RequestServed, 2)
+    again = asking(harness)
+    await harness.wait_for_events(events.RequestServed, 2)
 
     assert len(sent(sim)) == 1
     again.close()
 
 
 async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
-    house: House, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the last look at the connection and the first byte: the answer meets a closed door."""
-    hasty = asking(house)
+    hasty = asking(harness)
     is_connected = delivery.is_connected
 
     def is_still_there(request: Any) -> bool:
@@ -1005,9 +1009,9 @@ async def test_who_hangs_up_just_before_the_answer_is_written_has_not_heard_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(delivery, "is_connected", is_still_there)
-        (gone,) = await house.heard(events.OrderResponseUndelivered)
-    again = asking(house)
-    await house.heard(events.RequestServed, 2)
+        (gone,) = await harness.wait_for_events(events.OrderResponseUndelivered)
+    again = asking(harness)
+    await harness.wait_for_events(events.RequestServed, 2)
 
     assert gone.order  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1

@@ -16,14 +16,14 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from tests.harness import KEY, House, Placed, Reply, settings_for, within
+from tests.harness import KEY, Harness, Placed, Reply, settings_for, within
 from tests.unlimited import UNLIMITED
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
 SHARING = ProfileOptions(UNLIMITED.limits)
 POLITE = ProfileOptions()
-Opened = Callable[..., Awaitable[House]]
+Opened = Callable[..., Awaitable[Harness]]
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ async def opened(sim: Simulator, tmp_path: Path) -> AsyncIterator[Opened]:
     """A bridge with manners, in front of the simulated Gateway."""
     async with AsyncExitStack() as doors:
 
-        async def opening(options: ProfileOptions = SHARING, **env: str) -> House:
+        async def opening(options: ProfileOptions = SHARING, **env: str) -> Harness:
             settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "1", **env})
-            house = await doors.enter_async_context(House(settings, options=options))
-            await house.until(SessionState.READY)
-            return house
+            harness = await doors.enter_async_context(Harness(settings, options=options))
+            await harness.wait_until(SessionState.READY)
+            return harness
 
         yield opening
 
@@ -47,10 +47,10 @@ def sources(replies: list[Reply]) -> Counter[str]:
 
 async def test_twenty_who_ask_the_same_are_one_call(opened: Opened, sim: Simulator) -> None:
     """A page that is rendered for twenty requests at once."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("delay", path=META, times=1, seconds=0.3)
 
-    replies = await asyncio.gather(*(house.get(META) for _ in range(20)))
+    replies = await asyncio.gather(*(harness.get(META) for _ in range(20)))
 
     assert {reply.status for reply in replies} == {200}
     assert len({reply.body for reply in replies}) == 1
@@ -63,9 +63,9 @@ async def test_twenty_who_ask_the_same_are_one_call(opened: Opened, sim: Simulat
 )
 async def test_an_answer_is_told_again_with_its_age(opened: Opened, sim: Simulator, header: dict[str, str]) -> None:
     """Node's fetch says no-cache each time; that is not meant."""
-    house = await opened()
+    harness = await opened()
 
-    first, second = [await house.get(META, headers=header) for _ in range(2)]
+    first, second = [await harness.get(META, headers=header) for _ in range(2)]
 
     assert sources([first, second]) == {"gateway": 1, "cache": 1}
     assert ("Age" in first.headers, second.headers["Age"], second.body) == (False, "0", first.body)
@@ -75,12 +75,12 @@ async def test_an_answer_is_told_again_with_its_age(opened: Opened, sim: Simulat
 
 async def test_who_wants_it_anew_gets_it_anew(opened: Opened, sim: Simulator) -> None:
     """And others may have theirs."""
-    house = await opened()
-    await house.get(META)
+    harness = await opened()
+    await harness.get(META)
 
-    anew = await house.get(META, headers={"X-Bridge-Max-Age": "0"})
-    young = await house.get(META, headers={"X-Bridge-Max-Age": "60"})
-    bad = await house.get(META, headers={"X-Bridge-Max-Age": "soon"})
+    anew = await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
+    young = await harness.get(META, headers={"X-Bridge-Max-Age": "60"})
+    bad = await harness.get(META, headers={"X-Bridge-Max-Age": "soon"})
 
     assert sources([anew, young]) == {"gateway": 1, "cache": 1}
     assert (bad.status, bad.json["code"]) == (400, "bad_request")
@@ -88,14 +88,14 @@ async def test_who_wants_it_anew_gets_it_anew(opened: Opened, sim: Simulator) ->
 
 async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) -> None:
     """The first one hangs up; the second one's answer is the same call's."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("delay", path=META, times=1, seconds=0.5)
     request = f"GET {META} HTTP/1.1\r\nHost: localhost\r\nX-Bridge-Key: {KEY}\r\n\r\n"
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(request.encode())
     await sim.arrived(META)
-    second = asyncio.create_task(house.get(META))
-    await house.get("/health")
+    second = asyncio.create_task(harness.get(META))
+    await harness.get("/health")
 
     writer.transport.abort()
     reply = await second
@@ -106,33 +106,33 @@ async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) ->
 
 async def test_an_order_makes_what_was_known_stale(opened: Opened, sim: Simulator) -> None:
     """Also what was on its way when it was placed."""
-    house = await opened()
-    before = await house.get(SUMMARY)
+    harness = await opened()
+    before = await harness.get(SUMMARY)
 
-    await house.post(ORDER.target, ORDER.body)
-    after = await house.get(SUMMARY)
+    await harness.post(ORDER.target, ORDER.body)
+    after = await harness.get(SUMMARY)
 
     assert sources([before, after]) == {"gateway": 2}
 
 
 async def test_a_lost_session_takes_its_answers_along(opened: Opened, sim: Simulator) -> None:
     """Another one may have other accounts."""
-    house = await opened()
-    await house.get(META)
+    harness = await opened()
+    await harness.get(META)
     sim.lose_brokerage()
-    await house.until(SessionState.OPENING)
-    await house.until(SessionState.READY)
+    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until(SessionState.READY)
 
-    assert (await house.get(META)).headers["X-Bridge-Source"] == "gateway"
+    assert (await harness.get(META)).headers["X-Bridge-Source"] == "gateway"
 
 
 async def test_an_error_is_told_to_all_who_waited_and_not_kept(opened: Opened, sim: Simulator) -> None:
     """The next one asks anew."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("status", path=META, times=1, status=500, body='{"error":"no"}')
 
-    failed = await asyncio.gather(*(house.get(META) for _ in range(3)))
-    then = await house.get(META)
+    failed = await asyncio.gather(*(harness.get(META) for _ in range(3)))
+    then = await harness.get(META)
 
     assert [reply.status for reply in failed] == [500] * 3
     assert (then.status, then.headers["X-Bridge-Source"]) == (200, "gateway")
@@ -140,19 +140,19 @@ async def test_an_error_is_told_to_all_who_waited_and_not_kept(opened: Opened, s
 
 async def test_what_the_keeper_was_told_callers_are_told(opened: Opened, sim: Simulator) -> None:
     """It asked for the accounts when the session opened; for five seconds nobody may ask again."""
-    house = await opened(POLITE)
+    harness = await opened(POLITE)
 
-    reply = await house.get("/portfolio/accounts")
+    reply = await harness.get("/portfolio/accounts")
 
     assert (reply.status, reply.headers["X-Bridge-Source"]) == (200, "cache")
 
 
 async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opened, sim: Simulator) -> None:
     """IBKR's first answer in a session is empty and says so; it is asked again, and that is what callers get."""
-    house = await opened()
-    await house.post(ORDER.target, ORDER.body)
+    harness = await opened()
+    await harness.post(ORDER.target, ORDER.body)
 
-    first, second = await house.get(LIST), await house.get(LIST)
+    first, second = await harness.get(LIST), await harness.get(LIST)
 
     assert (first.json["snapshot"], len(first.json["orders"])) == (True, 1)
     assert sources([first, second]) == {"gateway": 1, "cache": 1}
@@ -161,13 +161,13 @@ async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opene
 
 async def test_orders_are_filtered_here(opened: Opened, sim: Simulator) -> None:
     """IBKR is asked for all of them, once for every filter; CamelCase, which it chokes on, is understood."""
-    house = await opened()
-    await house.post(ORDER.target, ORDER.body)
+    harness = await opened()
+    await harness.post(ORDER.target, ORDER.body)
 
-    state = (await house.get(LIST)).json["orders"][0]["status"]
-    same = await house.get(f"{LIST}?filters={state}")
-    none = await house.get(f"{LIST}?filters=inactive")
-    bad = await house.get(f"{LIST}?filters=nonsense")
+    state = (await harness.get(LIST)).json["orders"][0]["status"]
+    same = await harness.get(f"{LIST}?filters={state}")
+    none = await harness.get(f"{LIST}?filters=inactive")
+    bad = await harness.get(f"{LIST}?filters=nonsense")
 
     assert (len(same.json["orders"]), none.json["orders"], none.json["snapshot"]) == (1, [], True)
     assert (bad.status, bad.json["code"]) == (400, "bad_request")
@@ -176,10 +176,10 @@ async def test_orders_are_filtered_here(opened: Opened, sim: Simulator) -> None:
 
 async def test_all_positions_are_one_answer(opened: Opened, sim: Simulator) -> None:
     """Every page, each as IBKR wrote it, until one is empty."""
-    house = await opened()
-    pages = [(await house.get(f"/portfolio/DU1234567/positions/{page}")).json for page in range(4)]
+    harness = await opened()
+    pages = [(await harness.get(f"/portfolio/DU1234567/positions/{page}")).json for page in range(4)]
 
-    told = await house.get("/portfolio/DU1234567/positions")
+    told = await harness.get("/portfolio/DU1234567/positions")
 
     assert len([page for page in pages if page]) > 1
     assert told.json == [position for page in pages for position in page]
@@ -187,26 +187,26 @@ async def test_all_positions_are_one_answer(opened: Opened, sim: Simulator) -> N
 
 async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Opened, sim: Simulator) -> None:
     """Once in each: the next session begins anew."""
-    house = await opened()
+    harness = await opened()
     algos = "/iserver/contract/265598/algos"
     for _ in range(2):
-        await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
+        await harness.get(algos, headers={"X-Bridge-Max-Age": "0"})
     before = len(sim.gateway_calls(algos))
     sim.lose_brokerage()
-    await house.until(SessionState.OPENING)
-    await house.until(SessionState.READY)
+    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until(SessionState.READY)
 
-    await house.get(algos, headers={"X-Bridge-Max-Age": "0"})
+    await harness.get(algos, headers={"X-Bridge-Max-Age": "0"})
 
     assert (before, len(sim.gateway_calls(algos))) == (3, 5)
 
 
 async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened, sim: Simulator) -> None:
     """Five seconds between two looks at the trades, and this caller does not wait."""
-    house = await opened(POLITE)
-    await house.get(TRADES)
+    harness = await opened(POLITE)
+    await harness.get(TRADES)
 
-    refused = await house.get(TRADES, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "1"})
+    refused = await harness.get(TRADES, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "1"})
 
     assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (429, "rate_limited", "5")
     assert len(sim.gateway_calls(TRADES)) == 1
@@ -214,15 +214,15 @@ async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened,
 
 async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opened, sim: Simulator) -> None:
     """Counted down where a person looks, and kept for the next start."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("429", path=META, times=1)
     sim.faults.add("429", path=SUMMARY, times=1)
 
-    first, second = await house.get(META), await house.get(SUMMARY)
-    order = await house.post(ORDER.target, ORDER.body)
-    cancel = await house.request("DELETE", "/iserver/account/DU1234567/order/1")
-    told, ready = (await house.get("/gateway/status")).json, await house.get("/readyz", key=None)
-    await house.finish()
+    first, second = await harness.get(META), await harness.get(SUMMARY)
+    order = await harness.post(ORDER.target, ORDER.body)
+    cancel = await harness.request("DELETE", "/iserver/account/DU1234567/order/1")
+    told, ready = (await harness.get("/gateway/status")).json, await harness.get("/readyz", key=None)
+    await harness.finish()
     again = await (await opened()).get(META)
 
     codes = [reply.json["code"] for reply in (first, second, order, again)]
@@ -230,20 +230,20 @@ async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opene
     assert cancel.status == 200
     assert sim.gateway_calls(ORDER.target) == []
     assert (890 <= told["penalty"]["box_s"] <= 900, ready.status) == (True, 503)
-    assert await house.heard(PenaltyBoxEntered)
+    assert await harness.wait_for_events(PenaltyBoxEntered)
 
 
 async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Opened, sim: Simulator) -> None:
     """The look itself still works; orders are refused before they are sent, and the hint says what to restart."""
-    house = await opened(UNLIMITED)
+    harness = await opened(UNLIMITED)
     for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
         sim.faults.add("silence", path=target)
 
-    await asyncio.gather(*(house.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
-    await house.post(ORDER.target, ORDER.body)
-    await house.until(SessionState.SILENT)
-    refused = await house.post(ORDER.target, Placed(quantity=2).body)
-    status = (await house.get("/gateway/auth-status", key=None)).json
+    await asyncio.gather(*(harness.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
+    await harness.post(ORDER.target, ORDER.body)
+    await harness.wait_until(SessionState.SILENT)
+    refused = await harness.post(ORDER.target, Placed(quantity=2).body)
+    status = (await harness.get("/gateway/auth-status", key=None)).json
 
     assert (refused.status, refused.json["code"]) == (503, "session_unavailable")
     assert (status["reason"], "restart the Gateway" in status["hint"]) == ("gateway_stuck", True)
@@ -252,15 +252,15 @@ async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Op
 
 async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path) -> None:
     """A crowd at full speed on six reads, and orders between them; the limits are counted at the far side."""
-    async with Simulator(pacing=True) as sim, House(settings_for(sim.url, tmp_path), options=POLITE) as house:
-        await house.until(SessionState.READY)
+    async with Simulator(pacing=True) as sim, Harness(settings_for(sim.url, tmp_path), options=POLITE) as harness:
+        await harness.wait_until(SessionState.READY)
         paths = (META, SUMMARY, LIST, "/portfolio/accounts", TRADES, "/portfolio/DU1234567/ledger")
 
         async def crowd() -> list[Reply]:
-            return [await house.get(path) for _ in range(5) for path in paths]
+            return [await harness.get(path) for _ in range(5) for path in paths]
 
         everybody = [asyncio.create_task(crowd()) for _ in range(10)]
-        orders = [await house.post(ORDER.target, ORDER.body) for _ in range(3)]
+        orders = [await harness.post(ORDER.target, ORDER.body) for _ in range(3)]
         replies = [reply for each in await asyncio.gather(*everybody) for reply in each]
 
     assert {reply.status for reply in replies} == {200}
@@ -273,30 +273,30 @@ async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path)
 
 async def test_an_order_that_is_on_its_way_makes_answers_stale_twice(opened: Opened, sim: Simulator) -> None:
     """What was asked before it landed, and what was asked while it was out."""
-    house = await opened()
-    await house.get(SUMMARY)
+    harness = await opened()
+    await harness.get(SUMMARY)
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=0.5)
-    order = asyncio.create_task(house.post(ORDER.target, ORDER.body))
+    order = asyncio.create_task(harness.post(ORDER.target, ORDER.body))
     await sim.arrived(ORDER.target)
 
-    during = [(await house.get(SUMMARY)).headers["X-Bridge-Source"] for _ in range(2)]
+    during = [(await harness.get(SUMMARY)).headers["X-Bridge-Source"] for _ in range(2)]
     await order
-    after = (await house.get(SUMMARY)).headers["X-Bridge-Source"]
+    after = (await harness.get(SUMMARY)).headers["X-Bridge-Source"]
 
     assert (during, after) == (["gateway", "cache"], "gateway")
 
 
 async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened, sim: Simulator) -> None:
     """Its caller was told that nobody knows, and looks."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
-    unknown = await house.post(ORDER.target, ORDER.body)
-    before = await house.get(SUMMARY)
-    upstream = house.bridge.profile.upstream
+    unknown = await harness.post(ORDER.target, ORDER.body)
+    before = await harness.get(SUMMARY)
+    upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
     await within(asyncio.gather(*upstream._ghosts))
 
-    after = await house.get(SUMMARY)
+    after = await harness.get(SUMMARY)
 
     assert unknown.json["code"] == "order_unknown"
     assert sources([before, after]) == {"gateway": 2}
@@ -304,12 +304,12 @@ async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened,
 
 async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, sim: Simulator) -> None:
     """It lands later, and was asked earlier."""
-    house = await opened()
+    harness = await opened()
     sim.faults.add("delay", path=META, times=1, seconds=0.5)
-    slow = asyncio.create_task(house.get(META))
+    slow = asyncio.create_task(harness.get(META))
     await sim.arrived(META)
-    await house.get(META, headers={"X-Bridge-Max-Age": "0"})
-    newer = house.bridge.profile.cached_reads.cache._entry
+    await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
+    newer = harness.bridge.profile.cached_reads.cache._entry
     asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
 
     await slow
@@ -319,13 +319,13 @@ async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, 
 
 async def test_answers_that_come_packed_are_read_all_the_same(opened: Opened, sim: Simulator) -> None:
     """Orders are filtered, all pages come, and nobody gets what they did not ask for."""
-    house = await opened()
-    await house.post(ORDER.target, ORDER.body)
+    harness = await opened()
+    await harness.post(ORDER.target, ORDER.body)
     for path in (LIST, "/portfolio/DU1234567/positions"):
         sim.faults.add("gzip", path=path)
 
-    none = await house.get(f"{LIST}?filters=inactive")
-    told = await house.get("/portfolio/DU1234567/positions")
+    none = await harness.get(f"{LIST}?filters=inactive")
+    told = await harness.get("/portfolio/DU1234567/positions")
 
     assert (none.json["orders"], len(told.json)) == ([], 233)
     assert "Content-Encoding" not in told.headers
@@ -333,32 +333,32 @@ async def test_answers_that_come_packed_are_read_all_the_same(opened: Opened, si
 
 async def test_all_pages_are_as_old_as_the_oldest_of_them(opened: Opened, sim: Simulator) -> None:
     """And from memory where one of them is."""
-    house = await opened()
-    await house.get("/portfolio/DU1234567/positions/0")
+    harness = await opened()
+    await harness.get("/portfolio/DU1234567/positions/0")
 
-    told = await house.get("/portfolio/DU1234567/positions")
+    told = await harness.get("/portfolio/DU1234567/positions")
 
     assert (told.headers["X-Bridge-Source"], told.headers["Age"]) == ("cache", "0")
 
 
 async def test_bodies_of_another_kind_are_other_questions(opened: Opened, sim: Simulator) -> None:
     """IBKR reads them by their type."""
-    house = await opened()
+    harness = await opened()
     body = b'{"symbol":"AAPL"}'
 
     for kind in ("application/json", "text/plain", "application/json"):
-        await house.request("POST", "/iserver/secdef/search", body=body, headers={"Content-Type": kind})
+        await harness.request("POST", "/iserver/secdef/search", body=body, headers={"Content-Type": kind})
 
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
 
 
 async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simulator) -> None:
     """They may be a megabyte each."""
-    house = await opened()
+    harness = await opened()
 
-    await house.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
+    await harness.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
 
-    keys = house.bridge.profile.cached_reads.cache._entry
+    keys = harness.bridge.profile.cached_reads.cache._entry
     assert keys
     assert max(len(repr(key)) for key in keys) < 1000
 
@@ -381,9 +381,9 @@ async def test_limits_of_a_quarter_of_an_hour_outlive_a_restart(opened: Opened, 
 async def test_the_keepers_429_closes_its_row_for_callers_too(opened: Opened, sim: Simulator) -> None:
     """IBKR does not mind who asked."""
     sim.faults.add("429", path="/portfolio/accounts", times=1)
-    house = await opened()
+    harness = await opened()
 
-    reply = await house.get("/portfolio/accounts")
+    reply = await harness.get("/portfolio/accounts")
 
     assert (reply.status, reply.json["code"]) == (429, "rate_limited")
     assert len(sim.gateway_calls("/portfolio/accounts")) == 1
@@ -399,27 +399,27 @@ async def test_what_the_keeper_asks_is_not_asked_twice_at_once(opened: Opened, s
 
 async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened, sim: Simulator) -> None:
     """IBKR wants its accounts asked for again: then everything else is another one's too."""
-    house = await opened()
+    harness = await opened()
     strikes = "/iserver/secdef/strikes?conid=265598&sectype=OPT&month="
-    await house.get(strikes + "SEP26")
+    await harness.get(strikes + "SEP26")
     sim.market.world.sessions.lose()
     sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
     brokerage.accounts_seen = False
 
-    await house.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
-    chain = await house.get(strikes + "DEC26")
+    await harness.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
+    chain = await harness.get(strikes + "DEC26")
 
     assert chain.json["call"]
 
 
 async def test_a_call_that_broke_off_is_not_sent_again_beyond_its_limit(opened: Opened, sim: Simulator) -> None:
     """IBKR may have counted the first one."""
-    house = await opened(POLITE)
+    harness = await opened(POLITE)
     sim.faults.add("cut-before", path=TRADES, times=1)
 
-    reply = await house.get(TRADES)
+    reply = await harness.get(TRADES)
 
     assert (reply.status, reply.json["code"]) == (502, "gateway_protocol_error")
     assert len(sim.gateway_calls(TRADES)) == 1

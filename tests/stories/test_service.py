@@ -236,7 +236,7 @@ async def test_without_systemd_the_dotenv_file_is_read_again(sim: MarketStage, t
 # -- a Gateway behind a Unix socket
 
 
-async def test_a_gateway_is_reached_through_a_unix_socket(open_house: Open, sim: Simulator, tmp_path: Path) -> None:
+async def test_a_gateway_is_reached_through_a_unix_socket(open_harness: Open, sim: Simulator, tmp_path: Path) -> None:
     """As a bridge without a network of its own has it: a proxy in front of the Gateway, TLS all the way."""
     port = int(sim.url.rpartition(":")[2])
 
@@ -246,12 +246,12 @@ async def test_a_gateway_is_reached_through_a_unix_socket(open_house: Open, sim:
 
     path = tmp_path / "gateway.sock"
     async with await asyncio.start_unix_server(pass_on, path):
-        house = await open_house(gateway="https://127.0.0.1:1", IBKR_GATEWAY_SOCKET=str(path))
-        reply = await house.get("/portfolio/accounts")
-        await house.heard(events.FeedUp)
-        await house.finish()
+        harness = await open_harness(gateway="https://127.0.0.1:1", IBKR_GATEWAY_SOCKET=str(path))
+        reply = await harness.get("/portfolio/accounts")
+        await harness.wait_for_events(events.FeedUp)
+        await harness.finish()
 
-    assert (reply.status, house.bridge.profile.keeper.session.state) == (200, SessionState.READY)
+    assert (reply.status, harness.bridge.profile.keeper.session.state) == (200, SessionState.READY)
 
 
 async def copied(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
@@ -266,13 +266,13 @@ async def copied(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None
         to.close()
 
 
-async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_house: Open) -> None:
+async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_harness: Open) -> None:
     """Between connecting and asking a busy caller takes a moment, in which the bridge may be told to stop."""
-    house = await open_house()
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-    await house.get("/health")  # by now that connection has been let in too
+    harness = await open_harness()
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
+    await harness.get("/health")  # by now that connection has been let in too
 
-    ending = asyncio.create_task(house.finish())
+    ending = asyncio.create_task(harness.finish())
     await asyncio.sleep(SLOWLY)
     writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = await reader.read()
@@ -282,14 +282,14 @@ async def test_who_was_let_in_is_answered_however_slowly_they_speak(open_house: 
     assert await ending == 0
 
 
-async def test_who_says_nothing_holds_no_end_up(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_says_nothing_holds_no_end_up(open_harness: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection opened in advance."""
     monkeypatch.setattr(connection, "PENDING_HEADS_TIMEOUT_S", SLOWLY)
-    house = await open_house()
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
-    await house.get("/health")
+    harness = await open_harness()
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
+    await harness.get("/health")
 
-    unfinished = await asyncio.wait_for(house.finish(), connection.HEAD_TIMEOUT_S)
+    unfinished = await asyncio.wait_for(harness.finish(), connection.HEAD_TIMEOUT_S)
     writer.close()
 
     assert unfinished == 0

@@ -19,12 +19,12 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from tests.conftest import Open
 from tests.disk import Disk
-from tests.harness import KEY, PATIENCE, House, Placed, Reply, within
+from tests.harness import KEY, PATIENCE, Harness, Placed, Reply, within
 from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
 from tests.stream_clients import stream
 
 MANY = 200
-Trouble = Callable[[House, Simulator], Awaitable[None]]
+Trouble = Callable[[Harness, Simulator], Awaitable[None]]
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-async def waiting(house: House, disk: Disk, work: Awaitable[Reply]) -> asyncio.Task[Reply]:
+async def waiting(harness: Harness, disk: Disk, work: Awaitable[Reply]) -> asyncio.Task[Reply]:
     """An order whose entry is being written."""
     disk.hold()
     task = asyncio.ensure_future(work)
-    await until_written(house, disk)
+    await until_written(harness, disk)
     return task
 
 
-async def until_written(house: House, disk: Disk) -> None:
+async def until_written(harness: Harness, disk: Disk) -> None:
     """Wait until an entry that has to stand is on its way to the disk, which is held."""
     await disk.until_at_work()
     async with asyncio.timeout(PATIENCE):
-        while not house.bridge.profile.orders.repository._behind:
+        while not harness.bridge.profile.orders.repository._behind:
             await asyncio.sleep(0)
 
 
@@ -59,13 +59,13 @@ async def told(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
 # -- what happens to the rest
 
 
-async def test_only_orders_wait_for_the_disk(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_only_orders_wait_for_the_disk(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """Health, reads, the list of orders and streams go on for as long as the disk takes."""
-    await house.heard(events.FeedUp)
-    async with stream(house, "/stream/quotes?conids=265598&fields=31,84") as quotes:
-        order = await waiting(house, disk, place(house))
-        health = [await house.get("/health") for _ in range(MANY)]
-        reads = [await house.get(target) for target in ("/portfolio/accounts", "/iserver/account/orders", "/orders")]
+    await harness.wait_for_events(events.FeedUp)
+    async with stream(harness, "/stream/quotes?conids=265598&fields=31,84") as quotes:
+        order = await waiting(harness, disk, place(harness))
+        health = [await harness.get("/health") for _ in range(MANY)]
+        reads = [await harness.get(target) for target in ("/portfolio/accounts", "/iserver/account/orders", "/orders")]
         for _ in range(3):
             await quotes.next()
         assert not order.done()
@@ -78,16 +78,16 @@ async def test_only_orders_wait_for_the_disk(house: House, sim: Simulator, disk:
     assert len(sent(sim)) == 1
 
 
-async def test_what_has_happened_is_told_before_the_disk_has_it(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_what_has_happened_is_told_before_the_disk_has_it(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """IBKR's answer is not held up by its entry; who asks for the story gets it whole."""
     disk.hold()
-    order = asyncio.ensure_future(place(house))
+    order = asyncio.ensure_future(place(harness))
     await disk.until_at_work()
     disk.release()
-    await house.heard(events.OrderSent)
+    await harness.wait_for_events(events.OrderSent)
     disk.hold()
     placed = await within(order)
-    shown = asyncio.ensure_future(house.get(f"/orders/{order_of(placed)[0]}"))
+    shown = asyncio.ensure_future(harness.get(f"/orders/{order_of(placed)[0]}"))
     await disk.until_at_work()
     assert not shown.done()
 
@@ -96,12 +96,12 @@ async def test_what_has_happened_is_told_before_the_disk_has_it(house: House, si
     assert [event["what"] for event in (await within(shown)).json["events"]][:2] == ["sent", "taken"]
 
 
-async def test_the_end_of_the_bridge_waits_for_the_disk(open_house: Open, sim: Simulator, disk: Disk) -> None:
+async def test_the_end_of_the_bridge_waits_for_the_disk(open_harness: Open, sim: Simulator, disk: Disk) -> None:
     """An order whose entry is being written goes out, and its caller hears of it."""
-    house = await open_house()
-    order = await waiting(house, disk, place(house))
-    ending = asyncio.ensure_future(house.finish())
-    await house.heard(events.BridgeStopping)
+    harness = await open_harness()
+    order = await waiting(harness, disk, place(harness))
+    ending = asyncio.ensure_future(harness.finish())
+    await harness.wait_for_events(events.BridgeStopping)
     assert not ending.done()
 
     placed = await told(disk, order)
@@ -113,24 +113,24 @@ async def test_the_end_of_the_bridge_waits_for_the_disk(open_house: Open, sim: S
 # -- what has changed when the disk is done
 
 
-async def _pause(house: House, _: Simulator) -> None:
-    await house.post("/gateway/pause")
+async def _pause(harness: Harness, _: Simulator) -> None:
+    await harness.post("/gateway/pause")
 
 
-async def _lose_session(house: House, sim: Simulator) -> None:
+async def _lose_session(harness: Harness, sim: Simulator) -> None:
     sim.log_out()
-    house.bridge.profile.keeper.request_check()
+    harness.bridge.profile.keeper.request_check()
     async with asyncio.timeout(PATIENCE):
-        while house.bridge.profile.keeper.session.state is SessionState.READY:
-            await house.heard(events.SessionChanged, len(house.moves) + 1)
+        while harness.bridge.profile.keeper.session.state is SessionState.READY:
+            await harness.wait_for_events(events.SessionChanged, len(harness.session_changes) + 1)
 
 
-async def _box(house: House, _: Simulator) -> None:
-    house.bridge.profile.penalty_box.enter()
+async def _box(harness: Harness, _: Simulator) -> None:
+    harness.bridge.profile.penalty_box.enter()
 
 
-async def _cut(house: House, sim: Simulator) -> None:
-    upstream = house.bridge.profile.upstream
+async def _cut(harness: Harness, sim: Simulator) -> None:
+    upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
     connections = upstream._pool._all
     cut = [connection for connection in connections if connection.is_connected()]
@@ -151,115 +151,119 @@ TROUBLES = {
 
 @pytest.mark.parametrize(("happens", "code"), TROUBLES.values(), ids=TROUBLES)
 async def test_an_order_is_stopped_when_the_disk_is_done(
-    house: House, sim: Simulator, disk: Disk, happens: Trouble, code: str
+    harness: Harness, sim: Simulator, disk: Disk, happens: Trouble, code: str
 ) -> None:
     """Its caller is told that nothing was sent, and so says the journal."""
-    order = await waiting(house, disk, place(house, Idempotency_Key="k"))
-    await happens(house, sim)
+    order = await waiting(harness, disk, place(harness, Idempotency_Key="k"))
+    await happens(harness, sim)
 
     refused = await told(disk, order)
 
     assert (refused.code, order_of(refused)[1]) == (code, "refused")
-    assert await story(house, order_of(refused)[0]) == ["sent", "refused"]
+    assert await story(harness, order_of(refused)[0]) == ["sent", "refused"]
     assert sent(sim) == []
-    assert await house.bridge.profile.orders.repository.journal.read_recent("2020-01-01") == []
+    assert await harness.bridge.profile.orders.repository.journal.read_recent("2020-01-01") == []
 
 
-async def test_the_same_order_may_be_sent_again(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_the_same_order_may_be_sent_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """With the key and the name that the stopped one had."""
     named = Placed(extra={"cOID": "mine"})
-    order = await waiting(house, disk, place(house, named, Idempotency_Key="k"))
-    await _pause(house, sim)
+    order = await waiting(harness, disk, place(harness, named, Idempotency_Key="k"))
+    await _pause(harness, sim)
     refused = await told(disk, order)
-    await house.post("/gateway/resume")
+    await harness.post("/gateway/resume")
 
-    placed = await place(house, named, Idempotency_Key="k")
+    placed = await place(harness, named, Idempotency_Key="k")
 
     assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
     assert len(sent(sim)) == 1
 
 
 async def test_an_order_whose_call_is_ended_before_its_entry_frees_its_names(
-    house: House, sim: Simulator, disk: Disk
+    harness: Harness, sim: Simulator, disk: Disk
 ) -> None:
     """It waits for its turn behind a question; nothing is written of it but that it was refused."""
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
     named = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
-    lock = house.bridge.profile.orders.submitter.lock
+    lock = harness.bridge.profile.orders.submitter.lock
     before = asyncio.all_tasks()
-    order = asyncio.ensure_future(place(house, named))
+    order = asyncio.ensure_future(place(harness, named))
     async with asyncio.timeout(PATIENCE):
         while not lock._waiting:
             await asyncio.sleep(0)
     for task in asyncio.all_tasks() - before - {order}:
         task.cancel()
-    refused: Any = await house.heard(events.OrderRefused)
-    await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    refused: Any = await harness.wait_for_events(events.OrderRefused)
+    await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
-    placed = await place(house, named)
+    placed = await place(harness, named)
 
     assert refused[0].why == "its call was cancelled before it was sent"
     assert (order_of(placed)[1], len(sent(sim))) == ("placed", 2)
     await asyncio.gather(order, return_exceptions=True)
 
 
-async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(
+    harness: Harness, sim: Simulator, disk: Disk
+) -> None:
     """Nobody would hear of it."""
     body = json.dumps(ORDER.body).encode()
     lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     disk.hold()
-    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
     await disk.until_at_work()
     writer.close()
     await writer.wait_closed()
     disk.release()
 
-    refused: Any = await house.heard(events.OrderRefused)
+    refused: Any = await harness.wait_for_events(events.OrderRefused)
 
     assert refused[0].why == "its caller disconnected before it was sent"
-    assert await story(house, refused[0].order) == ["sent", "refused"]
+    assert await story(harness, refused[0].order) == ["sent", "refused"]
     assert sent(sim) == []
 
 
-async def test_a_cancel_that_is_stopped_ends_no_question(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_a_cancel_that_is_stopped_ends_no_question(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """It never left, so IBKR still waits for the reply."""
-    asked = await place(house, FAR)
-    cancel = await waiting(house, disk, house.request("DELETE", "/iserver/account/DU1234567/order/1"))
-    await _cut(house, sim)
+    asked = await place(harness, FAR)
+    cancel = await waiting(harness, disk, harness.request("DELETE", "/iserver/account/DU1234567/order/1"))
+    await _cut(harness, sim)
     refused = await told(disk, cancel)
-    await house.until(SessionState.READY)
+    await harness.wait_until(SessionState.READY)
 
-    placed = await house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    placed = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
 
     assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
     assert sim.calls("/order/1") == []
 
 
-async def test_a_yes_that_is_stopped_may_be_said_again(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_a_yes_that_is_stopped_may_be_said_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """The question stands as before, and the journal says why the first yes did not leave."""
-    asked = await place(house, FAR)
+    asked = await place(harness, FAR)
     reply = f"/iserver/reply/{asked.json[0]['id']}"
-    yes = await waiting(house, disk, house.post(reply, {"confirmed": True}))
-    await _pause(house, sim)
+    yes = await waiting(harness, disk, harness.post(reply, {"confirmed": True}))
+    await _pause(harness, sim)
     refused = await told(disk, yes)
-    await house.post("/gateway/resume")
+    await harness.post("/gateway/resume")
 
-    placed = await house.post(reply, {"confirmed": True})
+    placed = await harness.post(reply, {"confirmed": True})
 
     assert (refused.code, order_of(refused)[1], order_of(placed)[1]) == ("trading_paused", "question", "placed")
-    whats = [what for what in await story(house, order_of(asked)[0]) if what != "told"]
+    whats = [what for what in await story(harness, order_of(asked)[0]) if what != "told"]
     assert whats == ["sent", "asked", "confirmed", "held_back", "confirmed", "taken"]
     assert len(sim.calls("/iserver/reply/")) == 1
 
 
-async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(
+    harness: Harness, sim: Simulator, disk: Disk
+) -> None:
     """Its caller gets IBKR's question after all."""
-    house.bus.subscribe(lambda event: disk.hold() if isinstance(event, events.OrderQuestioned) else None)
-    order = asyncio.ensure_future(place(house, FAR, X_Bridge_Confirm="o163"))
-    await house.heard(events.OrderQuestioned)
-    await until_written(house, disk)
-    await _pause(house, sim)
+    harness.bus.subscribe(lambda event: disk.hold() if isinstance(event, events.OrderQuestioned) else None)
+    order = asyncio.ensure_future(place(harness, FAR, X_Bridge_Confirm="o163"))
+    await harness.wait_for_events(events.OrderQuestioned)
+    await until_written(harness, disk)
+    await _pause(harness, sim)
 
     asked = await told(disk, order)
 
@@ -267,31 +271,31 @@ async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(house: House,
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_no_that_is_stopped_is_told_to_ibkr_later(house: House, sim: Simulator, disk: Disk) -> None:
+async def test_a_no_that_is_stopped_is_told_to_ibkr_later(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """The journal has it, so nothing is placed; IBKR's question must not hang on."""
-    asked = await place(house, FAR)
-    no = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False}))
-    await _cut(house, sim)
+    asked = await place(harness, FAR)
+    no = await waiting(harness, disk, harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False}))
+    await _cut(harness, sim)
 
     declined = await told(disk, no)
     calls = await within(sim.arrived("/iserver/reply/"))
 
     assert (declined.code, order_of(declined)[1]) == ("order_not_placed", "not_placed")
     assert [json.loads(call.body) for call in calls] == [{"confirmed": False}]
-    assert order_of(await place(house, LIMIT))[1] == "placed"
+    assert order_of(await place(harness, LIMIT))[1] == "placed"
 
 
 async def test_a_question_is_not_declined_while_its_yes_is_written(
-    house: House, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time runs out meanwhile; the yes leaves, and no no beside it."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.3)
-    asked = await place(house, FAR)
-    yes = await waiting(house, disk, house.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
-    pending = house.bridge.profile.orders.submitter.lock.pending
+    asked = await place(harness, FAR)
+    yes = await waiting(harness, disk, harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
+    pending = harness.bridge.profile.orders.submitter.lock.pending
     assert pending is not None
     pending.expires_at = 0.0
-    await house.bridge.profile.orders.submitter.questions.decline_expired(1.0, _never)
+    await harness.bridge.profile.orders.submitter.questions.decline_expired(1.0, _never)
 
     placed = await told(disk, yes)
 

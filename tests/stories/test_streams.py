@@ -15,7 +15,7 @@ from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.harness import KEY, READING, House, Placed, within
+from tests.harness import KEY, READING, Harness, Placed, within
 from tests.stream_clients import Told, socket, stream
 
 AAPL, IBM, MSFT = 265598, 8314, 272093
@@ -23,10 +23,10 @@ QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
 ANOTHER = "another-key-for-tests-0123456789-abcd"
 
 
-async def up(house: House) -> House:
-    """A house whose stream is fresh."""
-    await house.heard(events.FeedUp)
-    return house
+async def up(harness: Harness) -> Harness:
+    """A harness whose stream is fresh."""
+    await harness.wait_for_events(events.FeedUp)
+    return harness
 
 
 def upstream(sim: Simulator) -> list[str]:
@@ -42,9 +42,9 @@ def has(*names: str) -> Any:
 # -- quotes
 
 
-async def test_quotes_are_sent_as_events(house: House, sim: Simulator) -> None:
+async def test_quotes_are_sent_as_events(harness: Harness, sim: Simulator) -> None:
     """JSON, an id each, the fields that were asked for and no others."""
-    async with stream(await up(house), QUOTES) as quotes:
+    async with stream(await up(harness), QUOTES) as quotes:
         first = await quotes.next()
 
     assert (first.name, first.data["conid"]) == ("message", AAPL)
@@ -56,10 +56,10 @@ async def test_quotes_are_sent_as_events(house: House, sim: Simulator) -> None:
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store, no-transform", "no")
 
 
-async def test_two_readers_have_different_fields(house: House, sim: Simulator) -> None:
+async def test_two_readers_have_different_fields(harness: Harness, sim: Simulator) -> None:
     """IBKR is asked for all of them, and each reader gets its own."""
-    await up(house)
-    async with stream(house, QUOTES) as one, stream(house, f"/stream/quotes?conids={AAPL}&fields=86") as other:
+    await up(harness)
+    async with stream(harness, QUOTES) as one, stream(harness, f"/stream/quotes?conids={AAPL}&fields=86") as other:
         mine = await one.until(has("31", "84"))
         theirs = await other.until(has("86"))
         await sim.market.stream.has_heard(f'smd+{AAPL}+{{"fields":["31","84","86"]}}')
@@ -68,13 +68,13 @@ async def test_two_readers_have_different_fields(house: House, sim: Simulator) -
     assert all(not {"31", "84"} & told.data.keys() for told in theirs)
 
 
-async def test_a_newcomer_gets_the_whole_picture_at_once(house: House, sim: Simulator) -> None:
+async def test_a_newcomer_gets_the_whole_picture_at_once(harness: Harness, sim: Simulator) -> None:
     """With its age; IBKR is not asked again."""
-    await up(house)
-    async with stream(house, QUOTES) as first:
+    await up(harness)
+    async with stream(harness, QUOTES) as first:
         await first.until(has("31", "84"))
         asked = len(upstream(sim))
-        async with stream(house, QUOTES) as second:
+        async with stream(harness, QUOTES) as second:
             picture = await second.next()
 
     assert {"31", "84", "_age"} <= picture.data.keys()
@@ -82,14 +82,14 @@ async def test_a_newcomer_gets_the_whole_picture_at_once(house: House, sim: Simu
     assert len(upstream(sim)) == asked
 
 
-async def test_what_nobody_reads_any_more_is_ended_after_a_grace(house: House, sim: Simulator) -> None:
+async def test_what_nobody_reads_any_more_is_ended_after_a_grace(harness: Harness, sim: Simulator) -> None:
     """And not before the last has left."""
-    await up(house)
-    async with stream(house, QUOTES) as first:
+    await up(harness)
+    async with stream(harness, QUOTES) as first:
         await first.next()
-        async with stream(house, QUOTES) as second:
+        async with stream(harness, QUOTES) as second:
             await second.next()
-    hub = house.bridge.profile.streaming.hub
+    hub = harness.bridge.profile.streaming.hub
     await within(_left(hub))
     assert f"umd+{AAPL}+{{}}" not in upstream(sim)
 
@@ -104,35 +104,35 @@ async def _left(hub: Any) -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_hundred_and_first_contract_is_refused(house: House, sim: Simulator) -> None:
+async def test_the_hundred_and_first_contract_is_refused(harness: Harness, sim: Simulator) -> None:
     """IBKR would say nothing, for ever."""
-    await up(house)
+    await up(harness)
     many = ",".join(str(900_000_001 + number) for number in range(100))
-    async with stream(house, f"/stream/quotes?conids={many}&fields=31") as quotes:
+    async with stream(harness, f"/stream/quotes?conids={many}&fields=31") as quotes:
         await quotes.next()
 
-        refused = await house.get(QUOTES)
-        shared = await _status(house, "/stream/quotes?conids=900000001&fields=31")
-        snapshot = await house.get(f"/iserver/marketdata/snapshot?conids={AAPL}&fields=31")
+        refused = await harness.get(QUOTES)
+        shared = await _status(harness, "/stream/quotes?conids=900000001&fields=31")
+        snapshot = await harness.get(f"/iserver/marketdata/snapshot?conids={AAPL}&fields=31")
 
     assert (refused.status, refused.code) == (429, "market_data_limit")
     assert shared == 200
     assert (snapshot.status, snapshot.code) == (429, "market_data_limit")
 
 
-async def _status(house: House, target: str) -> int:
-    async with stream(house, target) as opened:
+async def _status(harness: Harness, target: str) -> int:
+    async with stream(harness, target) as opened:
         return opened.reply.status
 
 
-async def test_lines_of_snapshots_make_room_for_streams(house: House, sim: Simulator) -> None:
+async def test_lines_of_snapshots_make_room_for_streams(harness: Harness, sim: Simulator) -> None:
     """The one that was looked at the longest time ago is given back."""
-    await up(house)
+    await up(harness)
     for start in (0, 50):
         many = ",".join(str(900_000_001 + start + number) for number in range(50))
-        await house.get(f"/iserver/marketdata/snapshot?conids={many}&fields=31")
+        await harness.get(f"/iserver/marketdata/snapshot?conids={many}&fields=31")
 
-    async with stream(house, QUOTES) as quotes:
+    async with stream(harness, QUOTES) as quotes:
         told = await quotes.next()
 
     assert told.data["conid"] == AAPL
@@ -143,25 +143,25 @@ MANY = "?conids=" + ",".join(map(str, range(101)))
 
 
 @pytest.mark.parametrize("query", ["", "?conids=", "?conids=abc", "?conids=1&fields=x", "?conids=1,-2", MANY])
-async def test_a_stream_of_nothing_is_refused(house: House, query: str) -> None:
+async def test_a_stream_of_nothing_is_refused(harness: Harness, query: str) -> None:
     """In words, before it begins."""
-    refused = await house.get(f"/stream/quotes{query}")
+    refused = await harness.get(f"/stream/quotes{query}")
 
     assert (refused.status, refused.code) == (400, "bad_request")
 
 
-async def test_unsubscribing_is_for_the_caller_alone(open_house: Open, sim: Simulator) -> None:
+async def test_unsubscribing_is_for_the_caller_alone(open_harness: Open, sim: Simulator) -> None:
     """IBKR would end everybody's quotes; a line nobody else has is given back on its socket."""
-    house = await up(await open_house(IBKR_BRIDGE_READONLY_KEY=READING))
-    async with stream(house, QUOTES) as quotes:
+    harness = await up(await open_harness(IBKR_BRIDGE_READONLY_KEY=READING))
+    async with stream(harness, QUOTES) as quotes:
         await quotes.next()
-        await house.get(f"/iserver/marketdata/snapshot?conids={AAPL},{IBM},{MSFT}&fields=31")
-        await house.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READING)
+        await harness.get(f"/iserver/marketdata/snapshot?conids={AAPL},{IBM},{MSFT}&fields=31")
+        await harness.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READING)
 
-        streamed = await house.post("/iserver/marketdata/unsubscribe", {"conid": AAPL})
-        looked_at = await house.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
-        own = await house.post("/iserver/marketdata/unsubscribe", {"conid": MSFT})
-        everything = await house.get("/iserver/marketdata/unsubscribeall")
+        streamed = await harness.post("/iserver/marketdata/unsubscribe", {"conid": AAPL})
+        looked_at = await harness.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
+        own = await harness.post("/iserver/marketdata/unsubscribe", {"conid": MSFT})
+        everything = await harness.get("/iserver/marketdata/unsubscribeall")
         await quotes.until(has("31"))
 
     assert [reply.json for reply in (streamed, looked_at, own)] == [{"success": True}] * 3
@@ -174,11 +174,11 @@ async def test_unsubscribing_is_for_the_caller_alone(open_house: Open, sim: Simu
 # -- the source
 
 
-async def test_fifty_readers_sit_out_a_restart_of_the_gateway(house: House, sim: Simulator) -> None:
+async def test_fifty_readers_sit_out_a_restart_of_the_gateway(harness: Harness, sim: Simulator) -> None:
     """All get `stale`, then `fresh`, then a whole picture; nobody connects anew."""
-    await up(house)
+    await up(harness)
     async with AsyncExitStack() as open_ones:
-        readers = [await open_ones.enter_async_context(stream(house, QUOTES)) for _ in range(50)]
+        readers = [await open_ones.enter_async_context(stream(harness, QUOTES)) for _ in range(50)]
         await asyncio.gather(*(reader.until(has("31", "84")) for reader in readers))
 
         await sim.restart()
@@ -191,10 +191,10 @@ async def test_fifty_readers_sit_out_a_restart_of_the_gateway(house: House, sim:
     assert all(each.index("fresh") < len(each) - 1 for each in names)
 
 
-async def test_a_lost_brokerage_session_is_seen_at_once(house: House, sim: Simulator) -> None:
+async def test_a_lost_brokerage_session_is_seen_at_once(harness: Harness, sim: Simulator) -> None:
     """Not at the next look: the keeper's looks are three seconds apart."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes, socket(house) as client:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes, socket(harness) as client:
         await quotes.until(has("31", "84"))
 
         sim.lose_brokerage()
@@ -203,20 +203,20 @@ async def test_a_lost_brokerage_session_is_seen_at_once(house: House, sim: Simul
         await quotes.until(has("31", "84"))
         heard = [await client.next("system"), await client.next("system"), await client.next("system")]
 
-    (lost,) = [event for event in house.events_seen if isinstance(event, events.SessionLost)]
+    (lost,) = [event for event in harness.events_seen if isinstance(event, events.SessionLost)]
     assert lost.reason == "brokerage_lost"
     assert stale.data["reason"] == "brokerage_lost"
     assert stale.data["since"] <= fresh.data["since"]
     assert [sorted(told.keys() - {"topic"})[0] for told in heard] == ["success", "stale", "fresh"]
 
 
-async def test_a_client_that_subscribes_before_the_session_is_ready(open_house: Open, sim: Simulator) -> None:
+async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness: Open, sim: Simulator) -> None:
     """Nothing it says is lost: it hears that it is early, and then all it wanted."""
     sim.lose_brokerage()
     sim.compete()
-    house = await open_house(ready=False, IBKR_COMPETE="yield")
-    await house.until(SessionState.COMPETING)
-    async with socket(house) as client, stream(house, QUOTES) as quotes:
+    harness = await open_harness(ready=False, IBKR_COMPETE="yield")
+    await harness.wait_until(SessionState.COMPETING)
+    async with socket(harness) as client, stream(harness, QUOTES) as quotes:
         await client.say(f'smd+{AAPL}+{{"fields":["31"]}}')
         first = [await client.next(), await client.next()]
         stale = await quotes.next()
@@ -232,10 +232,10 @@ async def test_a_client_that_subscribes_before_the_session_is_ready(open_house: 
     assert "31" in quote
 
 
-async def test_a_socket_that_is_cut_is_opened_again(house: House, sim: Simulator) -> None:
+async def test_a_socket_that_is_cut_is_opened_again(harness: Harness, sim: Simulator) -> None:
     """And everything is asked for again."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
 
         await sim.market.stream.end(4001)
@@ -255,10 +255,10 @@ async def test_a_socket_that_is_cut_is_opened_again(house: House, sim: Simulator
         b'{"topic":"sor","args":[' + b'{"a":' * 970 + b"1" + b"}" * 970 + b"]}",
     ],
 )
-async def test_frames_that_make_no_sense_are_survived(house: House, sim: Simulator, nonsense: bytes) -> None:
+async def test_frames_that_make_no_sense_are_survived(harness: Harness, sim: Simulator, nonsense: bytes) -> None:
     """The next one counts."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes, stream(house, "/stream/orders"), socket(house) as client:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes, stream(harness, "/stream/orders"), socket(harness) as client:
         await client.say('ssd+DU1234567+{"keys":["AccountCode"]}')
         await quotes.until(has("31", "84"))
 
@@ -269,10 +269,10 @@ async def test_frames_that_make_no_sense_are_survived(house: House, sim: Simulat
     assert all(event.name == "message" for event in told)
 
 
-async def test_a_frame_that_is_too_large_is_survived(house: House, sim: Simulator) -> None:
+async def test_a_frame_that_is_too_large_is_survived(harness: Harness, sim: Simulator) -> None:
     """The Gateway ends the socket over it; another one is opened."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
 
         await sim.market.stream.say("x" * 70_000)
@@ -282,10 +282,10 @@ async def test_a_frame_that_is_too_large_is_survived(house: House, sim: Simulato
 
 
 @pytest.mark.parametrize("figure", ["NaN", "-Infinity", "1e999"])
-async def test_what_is_no_number_is_no_json(house: House, sim: Simulator, figure: str) -> None:
+async def test_what_is_no_number_is_no_json(harness: Harness, sim: Simulator, figure: str) -> None:
     """A page could not read it."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
         await sim.market.stream.say(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":{figure}}}')
         told = await quotes.until(lambda told: told.data.get("31") is None and "31" in told.data)
@@ -296,12 +296,12 @@ async def test_what_is_no_number_is_no_json(house: House, sim: Simulator, figure
 # -- orders, trades, profit and loss
 
 
-async def test_orders_are_streamed_with_all_that_is_known_of_them(house: House, sim: Simulator) -> None:
+async def test_orders_are_streamed_with_all_that_is_known_of_them(harness: Harness, sim: Simulator) -> None:
     """IBKR sends what changed; an app gets the order."""
-    await up(house)
-    async with stream(house, "/stream/orders") as orders, stream(house, "/stream/trades") as trades:
+    await up(harness)
+    async with stream(harness, "/stream/orders") as orders, stream(harness, "/stream/trades") as trades:
         await within(sim.market.stream.has_heard("sor+{}"))
-        await house.post(Placed().target, Placed().body)
+        await harness.post(Placed().target, Placed().body)
         order = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
         trade = await trades.next()
 
@@ -309,20 +309,20 @@ async def test_orders_are_streamed_with_all_that_is_known_of_them(house: House, 
     assert trade.data["order_ref"] == order.data["order_ref"]
 
 
-async def test_what_was_missed_is_told_again(house: House, sim: Simulator) -> None:
+async def test_what_was_missed_is_told_again(harness: Harness, sim: Simulator) -> None:
     """By `Last-Event-ID`; an id of another run is answered by a word and the whole picture."""
-    await up(house)
-    async with stream(house, "/stream/orders") as orders:
+    await up(harness)
+    async with stream(harness, "/stream/orders") as orders:
         await within(sim.market.stream.has_heard("sor+{}"))
-        await house.post(Placed().target, Placed().body)
+        await harness.post(Placed().target, Placed().body)
         last = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
-        async with stream(house, "/stream/orders") as meanwhile:
-            second = await house.post(Placed().target, Placed(quantity=2).body)
+        async with stream(harness, "/stream/orders") as meanwhile:
+            second = await harness.post(Placed().target, Placed(quantity=2).body)
             await meanwhile.until(lambda told: _is(told, second) and told.data.get("status") == "Filled")
 
-    async with stream(house, "/stream/orders", Last_Event_ID=last.number) as again:
+    async with stream(harness, "/stream/orders", Last_Event_ID=last.number) as again:
         missed = await again.until(lambda told: told.data.get("status") == "Filled")
-    async with stream(house, "/stream/orders", Last_Event_ID="of-another-run-7") as strange:
+    async with stream(harness, "/stream/orders", Last_Event_ID="of-another-run-7") as strange:
         gap, *rows = [await strange.next() for _ in range(3)]
 
     assert all(_is(told, second) for told in missed)
@@ -334,9 +334,9 @@ def _is(told: Told, placed: Any) -> bool:
     return bool(str(told.data.get("orderId")) == placed.json[0]["order_id"])
 
 
-async def test_profit_and_loss_is_streamed_by_account(house: House, sim: Simulator) -> None:
+async def test_profit_and_loss_is_streamed_by_account(harness: Harness, sim: Simulator) -> None:
     """One event for each."""
-    async with stream(await up(house), "/stream/pnl") as pnl:
+    async with stream(await up(harness), "/stream/pnl") as pnl:
         rows = [await pnl.next(), await pnl.next()]
 
     assert {row.data["key"] for row in rows} == {"DU1234567.Core", "DU7654321.Core"}
@@ -346,10 +346,10 @@ async def test_profit_and_loss_is_streamed_by_account(house: House, sim: Simulat
 # -- the session
 
 
-async def test_the_session_is_streamed_without_market_data(house: House, sim: Simulator) -> None:
+async def test_the_session_is_streamed_without_market_data(harness: Harness, sim: Simulator) -> None:
     """The state there is, then each one that follows; and never a word of a stale source."""
-    await up(house)
-    async with stream(house, "/stream/session") as session:
+    await up(harness)
+    async with stream(harness, "/stream/session") as session:
         first = await session.next()
         sim.lose_brokerage()
         told = await session.until(lambda told: told.data["state"] == "ready")
@@ -363,10 +363,10 @@ async def test_the_session_is_streamed_without_market_data(house: House, sim: Si
 # -- existing clients
 
 
-async def test_commands_are_ibkrs_own(house: House, sim: Simulator) -> None:
+async def test_commands_are_ibkrs_own(harness: Harness, sim: Simulator) -> None:
     """And answers too, in text frames; what is no command is said to be none."""
-    await up(house)
-    async with socket(house) as client:
+    await up(harness)
+    async with socket(harness) as client:
         greeting = await client.next()
         for command in (
             "tic",
@@ -390,9 +390,9 @@ async def test_commands_are_ibkrs_own(house: House, sim: Simulator) -> None:
     assert farewell == {"result": "unsubscribed from summary"}
 
 
-async def test_every_kind_of_subscription_works(house: House, sim: Simulator) -> None:
+async def test_every_kind_of_subscription_works(harness: Harness, sim: Simulator) -> None:
     """Those of IBKR's reference."""
-    await up(house)
+    await up(harness)
     wanted = {
         f'smd+{AAPL}+{{"fields":["31"]}}': f"smd+{AAPL}",
         "sor+{}": "sor",
@@ -403,58 +403,58 @@ async def test_every_kind_of_subscription_works(house: House, sim: Simulator) ->
         f'smh+{AAPL}+{{"period":"1d","bar":"1h"}}': f"smh+{AAPL}",
         f"sbd+DU1234567+{AAPL}": f"sbd+DU1234567+{AAPL}",
     }
-    async with socket(house) as client:
+    async with socket(harness) as client:
         for command, topic in wanted.items():
             await client.say(command)
             assert (await client.next(topic))["topic"] == topic
 
 
 async def test_a_fault_of_ours_ends_the_socket_in_its_own_words(
-    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer of HTTP would be no frame."""
-    await up(house)
+    await up(harness)
 
     def fail(*_: object) -> None:
         raise KeyError("secret")
 
-    async with socket(house) as client:
+    async with socket(harness) as client:
         await client.next()
-        monkeypatch.setattr(house.bridge.profile.streaming.hub, "subscribe", fail)
+        monkeypatch.setattr(harness.bridge.profile.streaming.hub, "subscribe", fail)
         await client.say("sor+{}")
         with pytest.raises(EOFError) as closed:
             while True:
                 await client.next()
-    (failed,) = await house.heard(events.RequestFailed)
+    (failed,) = await harness.wait_for_events(events.RequestFailed)
 
     assert "1011" in str(closed.value)
-    assert "secret" not in house.written.getvalue()
+    assert "secret" not in harness.written.getvalue()
     assert failed.error == "KeyError"  # type: ignore[attr-defined]
 
 
-async def test_an_address_of_ours_may_end_with_a_slash(house: House) -> None:
+async def test_an_address_of_ours_may_end_with_a_slash(harness: Harness) -> None:
     """As IBKR's own clients write it."""
-    await up(house)
-    async with stream(house, "/stream/session/") as session:
+    await up(harness)
+    async with stream(harness, "/stream/session/") as session:
         assert (await session.next()).data["state"] == "ready"
-    assert (await house.get("/orders/")).status == 200
-    assert (await house.get("/health/", key=None)).status == 401
+    assert (await harness.get("/orders/")).status == 200
+    assert (await harness.get("/health/", key=None)).status == 401
 
 
-async def test_a_plain_request_for_a_socket_is_refused(house: House) -> None:
+async def test_a_plain_request_for_a_socket_is_refused(harness: Harness) -> None:
     """In words."""
-    refused = await house.get("/ws")
+    refused = await harness.get("/ws")
 
     assert (refused.status, refused.code) == (400, "bad_request")
 
 
-async def test_nobody_streams_without_a_key(house: House) -> None:
+async def test_nobody_streams_without_a_key(harness: Harness) -> None:
     """Neither way."""
     for target in (QUOTES, "/stream/session", "/ws", "/v1/api/ws"):
-        refused = await house.get(target, key=None)
+        refused = await harness.get(target, key=None)
         assert (refused.status, refused.code) == (401, "invalid_key")
     with pytest.raises(aiohttp.WSServerHandshakeError) as told:
-        async with socket(house, key="wrong" * 10):
+        async with socket(harness, key="wrong" * 10):
             pass
     assert told.value.status == 401
 
@@ -462,16 +462,16 @@ async def test_nobody_streams_without_a_key(house: House) -> None:
 # -- keys
 
 
-async def test_a_rotated_key_ends_what_was_opened_with_it(house: House, sim: Simulator) -> None:
+async def test_a_rotated_key_ends_what_was_opened_with_it(harness: Harness, sim: Simulator) -> None:
     """At once, with the reason; the previous key goes on for as long as it is accepted."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes, socket(house) as client:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes, socket(harness) as client:
         await quotes.next()
-        settings = house.bridge.settings
-        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
+        settings = harness.bridge.settings
+        harness.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
         await quotes.until(has("31"))
 
-        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER))
+        harness.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER))
         end = await quotes.next("end")
         with pytest.raises(EOFError) as closed:
             while True:
@@ -481,32 +481,32 @@ async def test_a_rotated_key_ends_what_was_opened_with_it(house: House, sim: Sim
     assert "1008" in str(closed.value) and "key_rotated" in str(closed.value)
 
 
-async def test_a_token_opens_streams_until_its_key_is_rotated(house: House, sim: Simulator) -> None:
+async def test_a_token_opens_streams_until_its_key_is_rotated(harness: Harness, sim: Simulator) -> None:
     """In the query, as browsers can; it is nowhere in the log."""
-    await up(house)
-    token = (await house.post("/auth/token")).json["token"]
+    await up(harness)
+    token = (await harness.post("/auth/token")).json["token"]
     async with (
-        stream(house, f"{QUOTES}&token={token}", key=None) as quotes,
-        socket(house, f"/ws?token={token}", key=None, Origin="http://localhost:3001") as client,
+        stream(harness, f"{QUOTES}&token={token}", key=None) as quotes,
+        socket(harness, f"/ws?token={token}", key=None, Origin="http://localhost:3001") as client,
     ):
         await quotes.next()
         await client.next()
-        settings = house.bridge.settings
-        house.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
+        settings = harness.bridge.settings
+        harness.bridge.keys.replace(dataclasses.replace(settings, key=ANOTHER, key_previous=KEY))
         end = await quotes.next("end")
 
     assert end.data == {"reason": "key_rotated"}
-    assert token not in house.written.getvalue()
+    assert token not in harness.written.getvalue()
 
 
-async def test_streams_end_when_the_bridge_does(open_house: Open, sim: Simulator) -> None:
+async def test_streams_end_when_the_bridge_does(open_harness: Open, sim: Simulator) -> None:
     """At once, with the reason; nobody waits for them."""
-    house = await up(await open_house())
-    async with stream(house, QUOTES) as quotes, socket(house) as client:
+    harness = await up(await open_harness())
+    async with stream(harness, QUOTES) as quotes, socket(harness) as client:
         await quotes.next()
         await client.next()
 
-        unfinished = await within(house.finish())
+        unfinished = await within(harness.finish())
         end = await quotes.next("end")
 
     assert end.data == {"reason": "shutting_down"}
@@ -516,17 +516,17 @@ async def test_streams_end_when_the_bridge_does(open_house: Open, sim: Simulator
 # -- one who asks for too much
 
 
-async def test_a_chart_that_is_too_long_keeps_nobody_in_the_dark(house: House, sim: Simulator) -> None:
+async def test_a_chart_that_is_too_long_keeps_nobody_in_the_dark(harness: Harness, sim: Simulator) -> None:
     """The Gateway ends the whole socket over it, each time; it is found out, and its reader is told."""
-    await up(house)
-    async with stream(house, QUOTES) as quotes, socket(house) as client:
+    await up(harness)
+    async with stream(harness, QUOTES) as quotes, socket(harness) as client:
         await quotes.until(has("31", "84"))
 
         await client.say('smh+8314+{"period":"1w","bar":"1min"}')
         problem = await client.until(lambda told: told.get("code") == "subscription_quarantined")
         await client.say('smh+8314+{"period":"1w","bar":"1min"}')
         refused = await client.next("error")
-        lost = len([event for event in house.events_seen if isinstance(event, events.FeedLost)])
+        lost = len([event for event in harness.events_seen if isinstance(event, events.FeedLost)])
         await quotes.until(has("31"))
 
     assert "too long" in problem["error"]

@@ -23,7 +23,7 @@ from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
 from tests.conftest import Open
-from tests.harness import KEY, PATIENCE, House, Placed, settings_for, within
+from tests.harness import KEY, PATIENCE, Harness, Placed, settings_for, within
 from tests.stream_clients import socket, stream
 
 AAPL = 265598
@@ -53,16 +53,16 @@ class Quick(FastClock):
 
 
 @contextlib.asynccontextmanager
-async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[House, Simulator]]:
+async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[Harness, Simulator]]:
     """A bridge and a simulator in a time that runs so fast."""
     clock = Quick(rate, NOON_IN_NEW_YORK)  # far from the midnight that ends every session
     async with (
         Simulator(clock=clock, **how) as sim,
-        House(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as house,
+        Harness(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as harness,
     ):
-        await house.until(SessionState.READY)
-        await house.heard(events.FeedUp)
-        yield house, sim
+        await harness.wait_until(SessionState.READY)
+        await harness.wait_for_events(events.FeedUp)
+        yield harness, sim
 
 
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
     )  # else a breath of this machine would be a silence of IBKR's
-    async with quick(tmp_path, 300.0, quotes_every=30.0) as (house, sim), stream(house, QUOTES) as quotes:
+    async with quick(tmp_path, 300.0, quotes_every=30.0) as (harness, sim), stream(harness, QUOTES) as quotes:
         first = await quotes.next()
         late = await quotes.until(lambda told: _minutes(told) - _minutes(first) > 20)
         asked = [text for text in sim.market.stream.heard if text.startswith(f"smd+{AAPL}")]
@@ -85,26 +85,28 @@ def _minutes(told: Any) -> float:
 
 async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
     """Open, and answering pings, and nothing is said: readers hear `stale`; when IBKR speaks again, `fresh`."""
-    async with quick(tmp_path, 50.0) as (house, sim), stream(house, QUOTES) as quotes:
+    async with quick(tmp_path, 50.0) as (harness, sim), stream(harness, QUOTES) as quotes:
         await quotes.next()
 
         sim.faults.add("stream-silent")
         stale = await quotes.next("stale")
-        await house.heard(events.FeedLost, 4)
+        await harness.wait_for_events(events.FeedLost, 4)
         sim.faults.clear("stream-silent")
         await quotes.next("fresh")
         await quotes.until(lambda told: "31" in told.data)
 
-    lost = [event for event in house.events_seen if isinstance(event, events.FeedLost)]
+    lost = [event for event in harness.events_seen if isinstance(event, events.FeedLost)]
     assert stale.data["reason"] == "stream_timeout"
     assert [event.next_try_s for event in lost[:4]] == sorted(event.next_try_s for event in lost[:4])
     assert lost[0].next_try_s < lost[3].next_try_s
-    assert len([told for told in house.moves if told[0] != "ready"]) == 0  # the session was never in doubt for long
+    assert (
+        len([told for told in harness.session_changes if told[0] != "ready"]) == 0
+    )  # the session was never in doubt for long
 
 
 async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
     """Every fifteen seconds, on a stream where nothing happens."""
-    async with quick(tmp_path, 100.0) as (house, _), stream(house, "/stream/session") as session:
+    async with quick(tmp_path, 100.0) as (harness, _), stream(harness, "/stream/session") as session:
         await session.next()
         reading = asyncio.ensure_future(session.next())
         async with asyncio.timeout(PATIENCE):
@@ -115,7 +117,7 @@ async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
 
 async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
     """As IBKR's do, whoever reads what."""
-    async with quick(tmp_path, 100.0) as (house, _), socket(house) as client:
+    async with quick(tmp_path, 100.0) as (harness, _), socket(harness) as client:
         beats = [await client.until(lambda told: "hb" in told) for _ in range(2)]
 
     assert 9_000 <= beats[1]["hb"] - beats[0]["hb"] <= 20_000
@@ -142,10 +144,10 @@ class Shifted(SystemClock):
 async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> None:
     """The stream was opened in time; that does not make it last for ever."""
     clock = Shifted()
-    async with House(settings_for(sim.url, tmp_path / "state"), clock) as house:
-        await house.until(SessionState.READY)
-        token = (await house.post("/auth/token", {"expires_in": 60})).json["token"]
-        async with stream(house, f"/stream/session?token={token}", key=None) as session:
+    async with Harness(settings_for(sim.url, tmp_path / "state"), clock) as harness:
+        await harness.wait_until(SessionState.READY)
+        token = (await harness.post("/auth/token", {"expires_in": 60})).json["token"]
+        async with stream(harness, f"/stream/session?token={token}", key=None) as session:
             await session.next()
             clock.shift = timedelta(seconds=61)
             end = await session.next("end")
@@ -157,11 +159,11 @@ async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> N
 
 
 @contextlib.contextmanager
-def deaf(house: House, target: str) -> Iterator[sockets.socket]:
+def deaf(harness: Harness, target: str) -> Iterator[sockets.socket]:
     """Opens a stream, and never reads a byte of it; its buffers are as small as the system allows."""
     talk = sockets.socket()
     talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
-    talk.connect(("127.0.0.1", house.port))
+    talk.connect(("127.0.0.1", harness.port))
     talk.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
     try:
         yield talk
@@ -177,13 +179,13 @@ def quote(number: int, size: int = 2_000) -> str:
     return json.dumps({"topic": f"smd+{QUIET}", "conid": QUIET, "31": str(number), "7051": "x" * size})
 
 
-async def test_a_reader_that_stops_reading_delays_nobody(house: House, sim: Simulator) -> None:
+async def test_a_reader_that_stops_reading_delays_nobody(harness: Harness, sim: Simulator) -> None:
     """It gets the newest picture when it reads again, and nothing of what lay between."""
-    await house.heard(events.FeedUp)
+    await harness.wait_for_events(events.FeedUp)
     target = f"/stream/quotes?conids={QUIET}&fields=31,7051"
-    hub = house.bridge.profile.streaming.hub
-    with deaf(house, target) as talk:
-        async with stream(house, target) as quotes:
+    hub = harness.bridge.profile.streaming.hub
+    with deaf(harness, target) as talk:
+        async with stream(harness, target) as quotes:
             for number in range(240):
                 await sim.market.stream.say(quote(number, 10_000))
                 told = await quotes.until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
@@ -208,13 +210,13 @@ def _read_until(talk: sockets.socket, end: bytes) -> bytes:
 
 
 async def test_orders_are_never_dropped_without_a_word(
-    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader of orders who takes no more is cut off, with a reason; the others have every one."""
-    await house.heard(events.FeedUp)
+    await harness.wait_for_events(events.FeedUp)
     monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
-    with deaf(house, "/stream/orders"):
-        async with stream(house, "/stream/orders") as orders:
+    with deaf(harness, "/stream/orders"):
+        async with stream(harness, "/stream/orders") as orders:
             await within(sim.market.stream.has_heard("sor+{}"))
             for number in range(1200):
                 row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
@@ -222,32 +224,32 @@ async def test_orders_are_never_dropped_without_a_word(
                 if number % 25 == 24:
                     told = await orders.until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
                     assert len(told) == 25
-            (ended,) = await house.heard(events.StreamClosed)
+            (ended,) = await harness.wait_for_events(events.StreamClosed)
 
     assert ended.reason == "slow_client"  # type: ignore[attr-defined]
 
 
 async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
     """However little waits for it."""
-    async with quick(tmp_path, 50.0) as (house, sim):
-        with deaf(house, f"/stream/quotes?conids={QUIET}&fields=31,7051"):
+    async with quick(tmp_path, 50.0) as (harness, sim):
+        with deaf(harness, f"/stream/quotes?conids={QUIET}&fields=31,7051"):
             async with asyncio.timeout(PATIENCE):
                 number = 0
-                while not house.bridge.profile.streaming.hub.counts["behind"]:
+                while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     await sim.market.stream.say(quote(number, 20_000))
-            (ended,) = await house.heard(events.StreamClosed)
+            (ended,) = await harness.wait_for_events(events.StreamClosed)
 
     assert ended.reason == "slow_client"  # type: ignore[attr-defined]
 
 
-async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulator) -> None:
+async def test_one_order_at_a_time_reaches_everybody(harness: Harness, sim: Simulator) -> None:
     """Sockets and events, each in its own form."""
-    await house.heard(events.FeedUp)
-    async with socket(house) as client, stream(house, "/stream/orders") as orders:
+    await harness.wait_for_events(events.FeedUp)
+    async with socket(harness) as client, stream(harness, "/stream/orders") as orders:
         await client.say("sor+{}")
         await client.next("sor")
-        placed = await house.post(Placed().target, Placed().body)
+        placed = await harness.post(Placed().target, Placed().body)
         number = int(placed.json[0]["order_id"])
         update = await client.until(
             lambda told: any(row["orderId"] == number for row in told.get("args", ()) if isinstance(row, dict))
@@ -258,71 +260,71 @@ async def test_one_order_at_a_time_reaches_everybody(house: House, sim: Simulato
     assert event[-1].data["acct"] == "DU1234567"
 
 
-async def test_readers_who_do_not_read_delay_no_stop(open_house: Open, sim: Simulator) -> None:
+async def test_readers_who_do_not_read_delay_no_stop(open_harness: Open, sim: Simulator) -> None:
     """A last word is worth half a second, and no more where the bridge itself is ending."""
-    house = await open_house()
-    await house.heard(events.FeedUp)
-    with deaf(house, "/stream/orders"):
-        async with stream(house, "/stream/orders"):
+    harness = await open_harness()
+    await harness.wait_for_events(events.FeedUp)
+    with deaf(harness, "/stream/orders"):
+        async with stream(harness, "/stream/orders"):
             await within(sim.market.stream.has_heard("sor+{}"))
             async with asyncio.timeout(PATIENCE):
                 number = 0
-                while not house.bridge.profile.streaming.hub.counts["behind"]:
+                while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     row = {"orderId": number, "acct": "DU1234567", "note": "x" * 50_000}
                     await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
         began = asyncio.get_running_loop().time()
-        unfinished = await within(house.finish())
+        unfinished = await within(harness.finish())
 
     assert unfinished == 0
     assert asyncio.get_running_loop().time() - began < stream_sse.CLOSING_TIMEOUT_S
 
 
 async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
-    house: House, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that does not answer the close is in nobody's way, and no loop stumbles over it."""
-    await house.heard(events.FeedUp)
+    await harness.wait_for_events(events.FeedUp)
 
     def fail(*_: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr(house.bridge.profile.streaming.hub, "subscribe", fail)
-    with sockets.create_connection(("127.0.0.1", house.port)) as talk:
+    monkeypatch.setattr(harness.bridge.profile.streaming.hub, "subscribe", fail)
+    with sockets.create_connection(("127.0.0.1", harness.port)) as talk:
         talk.sendall(UPGRADE)
         talk.sendall(b"\x81\x86\0\0\0\0sor+{}")
-        await house.heard(events.RequestFailed)
-        house.bridge.keys.replace(
-            dataclasses.replace(house.bridge.settings, key="another-key-for-tests-0123456789-abcd")
+        await harness.wait_for_events(events.RequestFailed)
+        harness.bridge.keys.replace(
+            dataclasses.replace(harness.bridge.settings, key="another-key-for-tests-0123456789-abcd")
         )
-        house.bridge.profile.streaming.hub.close_invalid()
-        house.bridge.profile.streaming.hub.close_all("shutting_down")
+        harness.bridge.profile.streaming.hub.close_invalid()
+        harness.bridge.profile.streaming.hub.close_all("shutting_down")
 
-    assert house.bridge.failed is False
+    assert harness.bridge.failed is False
 
 
-async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(house: House, sim: Simulator) -> None:
+async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(harness: Harness, sim: Simulator) -> None:
     """aiohttp notices the second while it answers the first."""
-    await house.heard(events.FeedUp)
+    await harness.wait_for_events(events.FeedUp)
     for _ in range(20):
-        with sockets.create_connection(("127.0.0.1", house.port)) as talk:
+        with sockets.create_connection(("127.0.0.1", harness.port)) as talk:
             talk.sendall(UPGRADE)
             assert b" 101 " in await asyncio.to_thread(talk.recv, 1000)
             talk.sendall(b"\x89\x80\0\0\0\0" * 50)
             talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-    await house.heard(events.RequestServed, 20)
+    await harness.wait_for_events(events.RequestServed, 20)
 
-    assert [event for event in house.events_seen if isinstance(event, events.RequestFailed)] == []
+    assert [event for event in harness.events_seen if isinstance(event, events.RequestFailed)] == []
 
 
-async def test_an_old_client_knows_the_end_by_the_end_of_its_connection(house: House, sim: Simulator) -> None:
+async def test_an_old_client_knows_the_end_by_the_end_of_its_connection(harness: Harness, sim: Simulator) -> None:
     """HTTP/1.0 has no chunks, whatever it says of keeping connections."""
-    await house.heard(events.FeedUp)
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    await harness.wait_for_events(events.FeedUp)
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     head = f"Host: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: keep-alive\r\n\r\n"
     writer.write(f"GET /stream/session HTTP/1.0\r\n{head}".encode())
     await within(reader.readuntil(b'"ready"'))
-    house.bridge.profile.streaming.hub.close_all("shutting_down")
+    harness.bridge.profile.streaming.hub.close_all("shutting_down")
     rest = await within(reader.read())
     writer.close()
 

@@ -138,21 +138,21 @@ async def test_http_in_the_clear_is_spoken_where_it_is_asked_for() -> None:
         assert stage.url.startswith("http://")
 
 
-async def test_a_bridge_with_a_wrong_pin_says_so(open_house: Open) -> None:
+async def test_a_bridge_with_a_wrong_pin_says_so(open_harness: Open) -> None:
     """The person at the keyboard learns what to correct, and the open route that there is no session."""
-    house = await open_house(ready=False, IBKR_GATEWAY_FINGERPRINT="ab" * 32)
-    await house.until(SessionState.UNREACHABLE)
+    harness = await open_harness(ready=False, IBKR_GATEWAY_FINGERPRINT="ab" * 32)
+    await harness.wait_until(SessionState.UNREACHABLE)
 
-    reply = await house.get("/portfolio/accounts")
+    reply = await harness.get("/portfolio/accounts")
 
     assert (reply.status, reply.code) == (503, "gateway_unreachable")
     assert "IBKR_GATEWAY_FINGERPRINT" in reply.json["hint"]
 
 
-async def test_a_bridge_with_the_right_pin_serves(open_house: Open) -> None:
+async def test_a_bridge_with_the_right_pin_serves(open_harness: Open) -> None:
     """With colons, as openssl prints it."""
     pin = ":".join(f"{byte:02X}" for byte in fingerprint(CERTIFICATE))
 
-    house = await open_house(IBKR_GATEWAY_FINGERPRINT=pin)
+    harness = await open_harness(IBKR_GATEWAY_FINGERPRINT=pin)
 
-    assert (await house.get("/portfolio/accounts")).status == 200
+    assert (await harness.get("/portfolio/accounts")).status == 200
