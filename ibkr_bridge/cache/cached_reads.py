@@ -97,8 +97,8 @@ class CachedReads:
         tags = context.endpoint.invalidates
         if not tags:
             return await proceed(context)
-        context.on_sent.append(lambda: self.invalidate(*tags))
-        context.on_released.append(lambda: self.invalidate(*tags) if context.is_sent else None)
+        context.on_sent.append(lambda _: self.invalidate(*tags))
+        context.on_released.append(lambda sent: self.invalidate(*tags) if sent.is_sent else None)
         try:
             return await proceed(context)
         finally:
@@ -186,7 +186,7 @@ async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed:
     own = context.attempt(needs_complete_body=True)
     own.is_connected, own.wait_s, own.timing = shared_call.is_wanted, shared_call.max_wait_s, CallTiming()
     own.shared_call = shared_call
-    own.on_sent.append(shared_call.mark_sent)
+    own.on_sent.append(lambda _: shared_call.mark_sent())
     try:
         return await proceed(own)
     finally:

@@ -11,12 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ibkr_bridge.calls.facts import RequestFacts
-from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Response
+from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
 from ibkr_bridge.ibkr.endpoint import Endpoint
 
 
 class CallerGone(Exception):
     """The caller disconnected before its call was sent. The call is never sent."""
+
+
+ContextHook = Callable[["CallContext"], None]
+"""What a stage appends to a context. It gets the context as its argument: a closure over the context would be a
+reference cycle, and the garbage collector instead of the last reference would free every call (15 % of its time)."""
 
 
 class SharedRead(Protocol):
@@ -78,12 +83,12 @@ class CallContext:
     """Whether the bytes of the call may have left."""
     deadline: float | None = None
     """Monotonic seconds after which an order must not leave; None for a read, which does no harm late."""
-    preconditions: list[Callable[[], None]] = field(default_factory=list)
+    preconditions: list[ContextHook] = field(default_factory=list)
     """What must hold between "connected" and "first byte", from the outermost stage in. Each raises if it does not."""
     before_first_byte: FirstByteHook | None = None
-    on_sent: list[Callable[[], None]] = field(default_factory=list)
+    on_sent: list[ContextHook] = field(default_factory=list)
     """Called in the step in which the first byte leaves; cannot fail."""
-    on_released: list[OnReleased] = field(default_factory=list)
+    on_released: list[ContextHook] = field(default_factory=list)
     """Called when the upstream no longer works on the call, however it ended."""
     on_late_response: OnLateResponse | None = None
     execute: Callable[[CallContext], Awaitable[Response]] | None = None

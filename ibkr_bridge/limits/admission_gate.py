@@ -6,6 +6,7 @@ disconnected.
 
 from __future__ import annotations
 
+import functools
 import time
 
 from ibkr_bridge.calls.context import CallContext
@@ -36,9 +37,9 @@ class AdmissionGate:
             Busy: no slot became free in time, or too many calls wait.
         """
         permit = await self._acquire(context)
-        context.preconditions.append(lambda: _check_second_sending(context, permit))
-        context.on_sent.append(lambda: self._mark_sent(context, permit))
-        context.on_released.append(lambda: self._release(context, permit))
+        context.preconditions.append(functools.partial(_check_second_sending, permit))
+        context.on_sent.append(functools.partial(self._mark_sent, permit))
+        context.on_released.append(functools.partial(self._release, permit))
         return await proceed(context)
 
     async def _acquire(self, context: CallContext) -> Permit:
@@ -57,17 +58,17 @@ class AdmissionGate:
         finally:
             context.timing.waited_s += time.monotonic() - began
 
-    def _mark_sent(self, context: CallContext, permit: Permit) -> None:
+    def _mark_sent(self, permit: Permit, context: CallContext) -> None:
         permit.is_sent = True
         self._persistent_windows.record(context.endpoint)
 
-    def _release(self, context: CallContext, permit: Permit) -> None:
+    def _release(self, permit: Permit, context: CallContext) -> None:
         permit.release()
         if context.is_sent:
             self._persistent_windows.record(context.endpoint)  # IBKR counts a long call until it ends
 
 
-def _check_second_sending(context: CallContext, permit: Permit) -> None:
+def _check_second_sending(permit: Permit, context: CallContext) -> None:
     """A read that is sent once more needs room in the windows once more."""
     if context.is_sent and not permit.readmit():
         raise no_second_call_error()

@@ -26,7 +26,7 @@ class PenaltyGate:
             InPenaltyBox: IBKR refuses everything from this address for a while.
         """
         self._check(context)
-        context.preconditions.append(lambda: self._check(context))
+        context.preconditions.append(self._check)
         response = await proceed(context)
         if response.status != HTTPStatus.TOO_MANY_REQUESTS:
             return response

@@ -52,13 +52,13 @@ class Dispatch:
 
     async def _send(self, context: CallContext) -> Response:
         if context.endpoint.operation:
-            context.preconditions.append(lambda: self._check_order(context))
+            context.preconditions.append(self._check_order)
         began = time.monotonic()
         try:
             return await self._upstream.send(
                 context.call,
                 timeout_s=context.endpoint.timeout_s,
-                preconditions=(lambda: _check_connected(context), *context.preconditions),
+                preconditions=(lambda: _check_preconditions(context),),
                 before_first_byte=context.before_first_byte.write_entry if context.before_first_byte else None,
                 on_sent=lambda: _mark_sent(context),
                 on_released=lambda: self._release(context),
@@ -81,7 +81,7 @@ class Dispatch:
 
     def _release(self, context: CallContext) -> None:
         for release in context.on_released:
-            release()
+            release(context)
         if self._status.session.observation is Observation.SLOTS_EXHAUSTED:
             self._status.request_check()  # a slot is free again
 
@@ -94,9 +94,12 @@ class Dispatch:
             raise OrderUnknown(f"{exc.detail}; what was requested may have happened") from exc
 
 
-def _check_connected(context: CallContext) -> None:
+def _check_preconditions(context: CallContext) -> None:
+    """The caller comes first: if they have gone, no error of another check reaches anybody."""
     if not context.is_connected():
         raise CallerGone
+    for check in context.preconditions:
+        check(context)
 
 
 def _mark_sent(context: CallContext) -> None:
@@ -105,4 +108,4 @@ def _mark_sent(context: CallContext) -> None:
         context.before_first_byte.has_left = True
     context.is_sent = True
     for notify in context.on_sent:
-        notify()
+        notify(context)

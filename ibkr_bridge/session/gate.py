@@ -46,7 +46,7 @@ class SessionGate:
             await self._status.current()
         if not self._status.is_up(context.endpoint.layer):
             await self._wait_until_up(context)
-        context.preconditions.append(lambda: self._check_up(context))
+        context.preconditions.append(self._check_up)
         response = await proceed(context)
         explain = ERRORS.get(response.status)
         error = await explain(self, context, response) if explain is not None else None

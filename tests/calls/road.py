@@ -45,16 +45,16 @@ class Road:
         try:
             self.while_connecting()
             for check in context.preconditions:
-                check()
+                check(context)
             if isinstance(answer, BaseException):
                 raise answer
             context.is_sent = True
             for notify in context.on_sent:
-                notify()
+                notify(context)
             self.sent += 1
         finally:
             for release in context.on_released:
-                release()
+                release(context)
         return answer
 
     @property

@@ -40,13 +40,13 @@ def test_what_a_call_has_waited_is_no_longer_left() -> None:
 def test_an_attempt_has_preconditions_and_callbacks_of_its_own() -> None:
     """What one sending appends must not be run for the next one."""
     context = context_for("GET", PATH)
-    context.preconditions.append(lambda: None)
+    context.preconditions.append(lambda _: None)
     context.is_sent = True
 
     attempt = context.attempt(extra_wait_s=2.0)
-    attempt.preconditions.append(lambda: None)
-    attempt.on_sent.append(lambda: None)
-    attempt.on_released.append(lambda: None)
+    attempt.preconditions.append(lambda _: None)
+    attempt.on_sent.append(lambda _: None)
+    attempt.on_released.append(lambda _: None)
 
     assert (len(context.preconditions), context.on_sent, context.on_released) == (1, [], [])
     assert (len(attempt.preconditions), attempt.is_sent, attempt.extra_wait_s) == (2, False, 2.0)
@@ -106,8 +106,8 @@ def test_a_response_of_several_parts_is_as_old_as_the_oldest(
 def test_a_read_beside_an_order_takes_nothing_of_the_order_along() -> None:
     """Neither its deadline, nor its journal entry, nor its checks; else the read would carry them out."""
     context = context_for("POST", "/iserver/account/DU1/orders", b"{}", key_label="full", wait_s=2.0, deadline=1.0)
-    context.preconditions.append(lambda: None)
-    context.on_released.append(lambda: None)
+    context.preconditions.append(lambda _: None)
+    context.on_released.append(lambda _: None)
     call = Call("GET", "/v1/api/iserver/accounts")
 
     beside = context.beside(call, endpoint_of(call.method, call.target), max_age_s=0.0)

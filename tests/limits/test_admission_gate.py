@@ -57,7 +57,7 @@ class Holding:
         self.inside += 1
         await self.let.wait()
         for release in context.on_released:
-            release()
+            release(context)
         return OK
 
 
@@ -146,13 +146,13 @@ async def test_a_second_sending_needs_room_in_the_windows_again(places: int, is_
         try:
             for _ in range(2):
                 for check in part.preconditions:
-                    check()
+                    check(part)
                 part.is_sent, sent = True, sent + 1
                 for notify in part.on_sent:
-                    notify()
+                    notify(part)
         finally:
             for release in part.on_released:
-                release()
+                release(part)
         return OK
 
     if is_sent:

@@ -67,9 +67,9 @@ async def test_a_response_is_shown_to_the_observers_as_it_came(desk: Desk) -> No
 async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_over(desk: Desk) -> None:
     """In the order in which the stages appended them."""
     context, steps = context_for(*READ), list[str]()
-    context.preconditions.append(lambda: steps.append("check"))
-    context.on_sent += [lambda: steps.append("sent"), lambda: steps.append("sent too")]
-    context.on_released.append(lambda: steps.append("released"))
+    context.preconditions.append(lambda _: steps.append("check"))
+    context.on_sent += [lambda _: steps.append("sent"), lambda _: steps.append("sent too")]
+    context.on_released.append(lambda _: steps.append("released"))
 
     await desk.send(context)
 

@@ -45,7 +45,7 @@ class OrderGuard:
         if not rules_for(context.facts):
             return await proceed(context)
         self.check(context.facts)
-        context.preconditions.append(lambda: self.check(context.facts))
+        context.preconditions.append(lambda sent: self.check(sent.facts))
         response = await proceed(context)
         if _is_given_up(context, response):
             discard(response)
