@@ -7,7 +7,7 @@ and its callbacks to it, and records what it learned. A stage that sends a call 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ibkr_bridge.calls.facts import RequestFacts
@@ -135,7 +135,8 @@ class CallContext:
         )
 
     def _copy(self, **changes: object) -> CallContext:
-        copied = replace(self, **changes)  # type: ignore[arg-type]  # the names of fields
+        copied = object.__new__(CallContext)  # `dataclasses.replace` takes five times as long, and every read is copied
+        copied.__dict__.update(self.__dict__, **changes)
         copied.preconditions = list(self.preconditions)
         copied.on_sent, copied.on_released = list(self.on_sent), list(self.on_released)
         return copied

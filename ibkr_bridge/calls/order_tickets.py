@@ -37,6 +37,8 @@ class OrderTickets:
 
 def parse_order_tickets(body: bytes) -> OrderTickets:
     """Parse the body of an order call; one that is not JSON is told by `is_json`, an empty one has nothing in it."""
+    if not body.strip():
+        return OrderTickets()
     fields: list[tuple[str, object]] = []
     repeated: list[bool] = []
 
@@ -46,8 +48,6 @@ def parse_order_tickets(body: bytes) -> OrderTickets:
         repeated.append(len(parsed) < len(members))
         return parsed
 
-    if not body.strip():
-        return OrderTickets()
     try:
         parsed = json.loads(body, object_pairs_hook=collect, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits

@@ -54,7 +54,7 @@ class CompleteReads:
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         """See `Stage`."""
         send = _Sender(self._prerequisites, context, proceed)
-        if self._wanted & frozenset(context.endpoint.prerequisites):
+        if context.endpoint.prerequisites and not self._wanted.isdisjoint(context.endpoint.prerequisites):
             await self._ensure_prerequisites(context)
         if not context.endpoint.is_read:
             return await send.change()

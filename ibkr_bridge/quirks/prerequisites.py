@@ -121,7 +121,8 @@ class Prerequisites:
 def _remember(met: set[tuple[Prerequisite, str]], need: Prerequisite, about: Iterable[str]) -> None:
     if len(met) > MAX_REMEMBERED:
         met.clear()
-    met.update((need, each) for each in about)
+    for each in about:
+        met.add((need, each))
 
 
 def _fetch_of(segments: tuple[str, ...], query: str = "") -> Call:

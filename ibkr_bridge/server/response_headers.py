@@ -26,9 +26,9 @@ def fixed_headers(settings: Settings) -> dict[str, str]:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
     context: RequestContext | None = request.get(REQUEST_CONTEXT)
-    headers = response.headers
+    headers, app = response.headers, request.app
     caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream says more than others
-    headers.update(fixed_headers(request.app[SETTINGS]))
+    headers.update(fixed_headers(app[SETTINGS]))
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
         headers["X-Request-ID"] = context.request_id
@@ -43,7 +43,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         timing = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in context.spans if seconds is not None]
         if timing:
             headers["Server-Timing"] = ", ".join(timing)
-    if request.app[DRAIN].is_ending:
+    if app[DRAIN].is_ending:
         response.force_close()
         headers[hdrs.CONNECTION] = "close"  # aiohttp chose it before it asked us
     if response.keep_alive:

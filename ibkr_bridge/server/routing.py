@@ -6,7 +6,7 @@ and then against the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,11 +47,18 @@ class OwnRoutes:
         path = join_path(segments)
         if path in self.effects:
             return path
-        return next((pattern for pattern, parts in self._patterns if _meets(parts, segments)), None)
+        patterns = self._patterns.get(segments[:1], ())
+        return next((pattern for pattern, parts in patterns if _meets(parts, segments)), None)
 
     @cached_property
-    def _patterns(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return tuple((path, tuple(path[1:].split("/"))) for path in self.effects if "{" in path)
+    def _patterns(self) -> Mapping[tuple[str, ...], Sequence[tuple[str, tuple[str, ...]]]]:
+        """The paths with variables, by their first segment: no proxied call is compared with them."""
+        patterns: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
+        for path in self.effects:
+            parts = tuple(path[1:].split("/"))
+            if "{" in path:
+                patterns.setdefault(parts[:1], []).append((path, parts))
+        return patterns
 
     def is_open(self, method: str, path: str) -> bool:
         """Whether a request needs no key. The path counts as it was sent: no other spelling of it is open."""

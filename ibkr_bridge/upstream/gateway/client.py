@@ -9,6 +9,7 @@ over, and only then calls `on_released`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -92,17 +93,17 @@ class GatewayClient:
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
         """See `Upstream.send`. A read is sent once more if its connection ends before the first byte of a response."""
-        loop, on_released = asyncio.get_running_loop(), call_once(on_released)
-        deadline = loop.time() + (timeout_s or self._timeout_s)
+        on_released = call_once(on_released)
+        deadline = time.monotonic() + (timeout_s or self._timeout_s)
         before_sending = BeforeSending(preconditions, before_first_byte, on_sent)
         try:
-            first = self._exchange(on_released, deadline - loop.time(), on_late_response)
+            first = self._exchange(on_released, timeout_s or self._timeout_s, on_late_response)
             return await first.run(call, before_sending)
         except ConnectionLost as exc:
             if call.is_change or not exc.before_response or self._closed:
                 raise self._connection_lost_error(on_released) from exc
         try:
-            second = self._exchange(on_released, max(0.0, deadline - loop.time()), on_late_response)
+            second = self._exchange(on_released, max(0.0, deadline - time.monotonic()), on_late_response)
             return await second.run(call, before_sending)
         except ConnectionLost as exc:
             raise self._connection_lost_error(on_released) from exc

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 
 import aiohttp
@@ -211,10 +212,12 @@ class StreamedBody:
         Raises:
             GatewayTimeout, GatewayProtocolError: see `BodyStream.chunks`.
         """
-        loop, chunks, size = asyncio.get_running_loop(), [], 0
-        deadline = loop.time() + self._timeout_s * BODY_FACTOR
+        if self._body.is_eof():  # a small body, which came with the head: there is nothing to wait for
+            return await self._next_chunk(self._timeout_s)
+        chunks, size = [], 0
+        deadline = time.monotonic() + self._timeout_s * BODY_FACTOR
         while size <= most and not self._body.at_eof():
-            chunks.append(await self._next_chunk(deadline - loop.time()))
+            chunks.append(await self._next_chunk(deadline - time.monotonic()))
             size += len(chunks[-1])
         return b"".join(chunks)
 
