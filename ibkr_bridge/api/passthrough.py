@@ -38,14 +38,14 @@ from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, heade
 from ibkr_bridge.server.request_target import Target
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
-CLIENT_READ_TIMEOUT_S = 15.0  # seconds for a caller to take the next piece of a large answer
-MAX_MAX_AGE_S = 86400.0  # seconds; no answer is remembered so long
+CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to accept the next chunk of a large response
+MAX_MAX_AGE_S = 86400.0  # no response is cached for so long
 ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # parts of paths
 STATUSES_WITHOUT_BODY = (204, 304)
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
-    """Everything that is not a route of our own."""
+    """Handle a request that is not for a route of our own."""
     request_context = request[REQUEST_CONTEXT]
     target = request_context.target
     if target is None:
@@ -112,10 +112,10 @@ async def _forward(
 
 
 def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> None:
-    """What looks like an order call and is none we know would pass the desk by, and so the journal.
+    """Refuse a call that looks like an order call but is not in the catalogue: it would not be written to the journal.
 
     Raises:
-        NotBridged: it does.
+        NotBridged: it is one.
     """
     if (
         not endpoint.is_listed
@@ -130,7 +130,7 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
 async def _submit_order(
     request: web.Request, profile: Profile, context: CallContext, confirm: frozenset[str]
 ) -> Response:
-    """The answer of an order call, and what its headers tell of the order."""
+    """Submit an order call, and record the order for the headers of the response."""
     request_context = request[REQUEST_CONTEXT]
     order_request = _order_request(request, context, confirm)
     try:
@@ -162,12 +162,12 @@ def _order_request(request: web.Request, context: CallContext, confirmations: fr
     )
 
 
-def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:  # it is a callback's one word
+def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:  # the one argument of a callback
     profile.orders.submitter.on_delivery(order, arrived=arrived)
 
 
 async def _execute(request: web.Request, profile: Profile, context: CallContext) -> Response:
-    """The answer of a call; where a change was sent and its caller will not hear of it, the log does."""
+    """Send a call. If a change was sent and its caller does not get the response, an event is published."""
     try:
         response = await profile.execute(context)
     except CallerGone as exc:
@@ -176,10 +176,12 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
         _publish_unknown_change(request, context, exc.detail)
         raise
     except asyncio.CancelledError:
-        _publish_unknown_change(request, context, "the bridge ended before the answer came")
+        _publish_unknown_change(request, context, "the bridge ended before the response came")
         raise
     if context.call.is_change and not is_connected(request):
-        _publish_unknown_change(request, context, f"the Gateway answered {response.status}, but the caller had hung up")
+        _publish_unknown_change(
+            request, context, f"the Gateway answered {response.status}, but the caller had disconnected"
+        )
     return response
 
 
@@ -217,8 +219,8 @@ async def _stream(
     except (GatewayError, TimeoutError) as exc:
         request[REQUEST_CONTEXT].code = exc.code if isinstance(exc, GatewayError) else "slow_client"
         if request.transport is not None:
-            request.transport.abort()  # a clean end would make half an answer look whole
-        raise ConnectionResetError("the answer broke off") from exc
+            request.transport.abort()  # a clean end would make a partial response look complete
+        raise ConnectionResetError("the response was cut off") from exc
     await response.write_eof()
     return response
 

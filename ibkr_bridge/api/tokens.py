@@ -22,8 +22,8 @@ async def issue_token(request: web.Request) -> web.Response:
     expires, scope = utc_text(claims.expires), claims.scope.value
     request.app[BUS].publish(
         events.TokenIssued(
-            request_context.request_id, request_context.principal.label, claims.name, scope, str(expires)
+            request_context.request_id, request_context.principal.label, claims.token_id, scope, str(expires)
         )
     )
-    told = {"token": text, "token_type": "Bearer", "expires_in": asked.seconds, "expires": expires, "scope": scope}
+    told = {"token": text, "token_type": "Bearer", "expires_in": asked.ttl_s, "expires": expires, "scope": scope}
     return web.json_response(told)

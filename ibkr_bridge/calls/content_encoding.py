@@ -14,8 +14,8 @@ CONTENT_ENCODING = "Content-Encoding"
 
 def decompress(response: Response) -> Response:
     """The decompressed response; unchanged if it is incomplete, damaged, too large, or has an unknown encoding."""
-    how = response.headers.get(CONTENT_ENCODING, "").strip().lower()
-    if how not in KNOWN_ENCODINGS or response.body_stream is not None:
+    encoding = response.headers.get(CONTENT_ENCODING, "").strip().lower()
+    if encoding not in KNOWN_ENCODINGS or response.body_stream is not None:
         return response
     unpacker = zlib.decompressobj(GZIP_OR_ZLIB)
     try:

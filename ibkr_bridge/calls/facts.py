@@ -56,23 +56,23 @@ def facts_of_call(
 
     Args:
         segments: the path below `/v1/api`, decoded.
-        confirmed: the words of X-Bridge-Confirm.
+        confirmations: the words of X-Bridge-Confirm.
 
     Raises:
         BadRequest: the body of a call that changes something is not JSON, so the rules cannot check it.
     """
     if endpoint.effect in NO_RULES:
         return RequestFacts(endpoint.effect, endpoint.operation)
-    found = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else OrderTickets())
-    named = account_from_path(endpoint, segments)
-    if named is not None:
-        found.accounts.add(named)
+    scanned = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else OrderTickets())
+    path_account = account_from_path(endpoint, segments)
+    if path_account is not None:
+        scanned.accounts.add(path_account)
     if not endpoint.is_listed:
-        found.accounts.update(segment for segment in segments if ACCOUNT_PATTERN.fullmatch(segment))
+        scanned.accounts.update(segment for segment in segments if ACCOUNT_PATTERN.fullmatch(segment))
     return RequestFacts(
-        *(endpoint.effect, endpoint.operation, frozenset(found.accounts), tuple(found.sizes)),
-        may_concern_other_accounts=FA_GROUP in endpoint.segments or (_needs_account(endpoint) and not found.accounts),
-        is_declining=endpoint.operation is OrderOperation.REPLY and _is_declining(tickets, found),
+        *(endpoint.effect, endpoint.operation, frozenset(scanned.accounts), tuple(scanned.sizes)),
+        may_concern_other_accounts=FA_GROUP in endpoint.segments or (_needs_account(endpoint) and not scanned.accounts),
+        is_declining=endpoint.operation is OrderOperation.REPLY and _is_declining(tickets, scanned),
         may_cancel_several=endpoint.operation is OrderOperation.CANCEL
         and not _names_one_order(endpoint, segments, query),
         confirmations=confirmations,
@@ -86,14 +86,14 @@ def _needs_account(endpoint: Endpoint) -> bool:
     )
 
 
-def _is_declining(tickets: OrderTickets, found: ScannedFields) -> bool:
+def _is_declining(tickets: OrderTickets, scanned: ScannedFields) -> bool:
     """Whether a reply declines, whichever of several answers in it IBKR takes."""
-    return tickets.top.get("confirmed") is False and all(answer is False for answer in found.answers)
+    return tickets.top.get("confirmed") is False and all(answer is False for answer in scanned.answers)
 
 
 def _names_one_order(endpoint: Endpoint, segments: tuple[str, ...], query: str) -> bool:
     """Whether the id in the path, or in the query where the path has no room for one, is the id of a single order."""
-    ids = [have for want, have in zip(endpoint.segments, segments, strict=False) if want == ORDER_ID]
+    ids = [value for name, value in zip(endpoint.segments, segments, strict=False) if name == ORDER_ID]
     if ORDER_ID not in endpoint.segments:
         ids = [value for name, value in parse_qsl(query.replace(";", "&")) if name.lower() == "id"]
     return bool(ids) and all(map(SINGLE_ORDER_ID.fullmatch, ids))

@@ -15,27 +15,27 @@ from ibkr_bridge.calls.messages import Headers
 REQUEST_HEADERS = {
     "accept": ("Accept", "*/*"),
     "content-type": ("Content-Type", ""),
-}  # what crosses; what stands in for it
+}  # which headers are sent, and the value if the caller sent none
 RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
 VISIBLE_ASCII = re.compile(r"[ -~]*")
 MAX_HEADER_LENGTH = 1024  # the Gateway accepts 8 kB of headers in all, and these must leave room for the cookies
 
 
-def request_headers(given: Iterable[tuple[str, str]]) -> Headers:
+def request_headers(sent: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a call to IBKR, from those that its caller sent; the first of repeated ones counts.
 
     Values that the Gateway may not accept (long, or outside ASCII) are left out.
     """
-    found: dict[str, str] = {}
-    for name, value in given:
+    first_values: dict[str, str] = {}
+    for name, value in sent:
         key = name.lower()
-        if key in REQUEST_HEADERS and key not in found and value.isascii() and len(value) <= MAX_HEADER_LENGTH:
-            found[key] = value
-    crossing = [(name, found.get(key) or stand_in) for key, (name, stand_in) in REQUEST_HEADERS.items()]
+        if key in REQUEST_HEADERS and key not in first_values and value.isascii() and len(value) <= MAX_HEADER_LENGTH:
+            first_values[key] = value
+    crossing = [(name, first_values.get(key) or default) for key, (name, default) in REQUEST_HEADERS.items()]
     return (*(pair for pair in crossing if pair[1]), ("User-Agent", USER_AGENT))
 
 
-def response_headers(given: Mapping[str, str]) -> dict[str, str]:
+def response_headers(sent: Mapping[str, str]) -> dict[str, str]:
     """The headers of the Gateway's response that are sent to the caller."""
-    return {name: given[name] for name in RESPONSE_HEADERS if name in given and VISIBLE_ASCII.fullmatch(given[name])}
+    return {name: sent[name] for name in RESPONSE_HEADERS if name in sent and VISIBLE_ASCII.fullmatch(sent[name])}

@@ -77,9 +77,9 @@ class Response:
     """Whether it may be used once, but not cached."""
 
 
-def json_response(told: object) -> Response:
+def json_response(value: object) -> Response:
     """A response of the bridge's own in IBKR's form."""
-    body = json.dumps(told, separators=(",", ":")).encode()
+    body = json.dumps(value, separators=(",", ":")).encode()
     return Response(200, {"Content-Type": "application/json;charset=utf-8"}, body)
 
 
@@ -89,7 +89,7 @@ def discard(response: Response | None) -> None:
         response.body_stream.close()
 
 
-async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Response:
+async def read_fully(response: Response, max_bytes: int = MAX_KEPT_BYTES) -> Response:
     """Read the body of a response, up to a limit.
 
     Raises:
@@ -103,7 +103,7 @@ async def read_fully(response: Response, largest: int = MAX_KEPT_BYTES) -> Respo
             async for chunk in response.body_stream.chunks():
                 chunks.append(chunk)
                 size += len(chunk)
-                if size > largest:
+                if size > max_bytes:
                     return replace(response, body=b"".join(chunks))
     except TimeoutError as exc:
         discard(response)
@@ -133,11 +133,11 @@ Precondition = Callable[[], None]
 
 def call_once(on_released: OnReleased) -> OnReleased:
     """Wrap a callback so that only the first call counts: a call can end in several ways."""
-    waiting = [on_released]
+    pending = [on_released]
 
     def release() -> None:
-        if waiting:
-            waiting.pop()()
+        if pending:
+            pending.pop()()
 
     return release
 

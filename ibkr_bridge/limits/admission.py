@@ -76,7 +76,7 @@ class Permit:
     def __init__(self, admission: AdmissionController, queued_call: QueuedCall) -> None:
         self._admission = admission
         self._queued_call = queued_call
-        self._over = False
+        self._is_released = False
         self.is_sent = False
         """Whether its first byte may have been sent, so that IBKR may have counted it."""
 
@@ -86,8 +86,8 @@ class Permit:
 
     def release(self) -> None:
         """The Gateway no longer works on it; calling this twice does no harm."""
-        if not self._over:
-            self._over = True
+        if not self._is_released:
+            self._is_released = True
             self._admission.release(self._queued_call, sent=self.is_sent)
 
 
@@ -135,37 +135,41 @@ class AdmissionController:
     async def acquire(
         self,
         endpoint: Endpoint,
-        importance: Priority,
-        key: str,
-        wait: float,
+        priority: Priority,
+        key_label: str,
+        max_wait_s: float,
         on_estimate: OnEstimate = noop,
         is_connected: Callable[[], bool] = lambda: True,
     ) -> Permit:
-        """Wait for a permit, at most `wait` seconds; a cancelled call leaves the queue.
+        """Wait for a permit. A cancelled call leaves the queue.
 
         Args:
-            expects: is told how long it will probably take, where it does not come at once.
-            is_there: whether anybody still waits; a turn is given to nobody else.
+            endpoint: its rate limit applies.
+            priority: the highest that waits is admitted first.
+            key_label: which key the call came with; keys alternate.
+            max_wait_s: seconds to wait, with a tolerance of 5 %.
+            on_estimate: called with the expected seconds, if the call is not admitted at once.
+            is_connected: whether the caller still waits; a call without a caller is not admitted.
 
         Raises:
-            Paced: IBKR's limits make it longer; `retry_after` says how long.
-            Busy: too many wait already, or the Gateway's places stayed taken.
+            RateLimited: IBKR's limits make the wait longer; `retry_after` gives the seconds.
+            Busy: too many calls wait already, or no slot became free in time.
         """
-        queued_call = QueuedCall(endpoint, importance, key, is_connected)
+        queued_call = QueuedCall(endpoint, priority, key_label, is_connected)
         if not self._queue.try_admit(queued_call, self._clock.now()):
             self._queue.enqueue(queued_call)
             self._admit_ready()
             if not queued_call.window_entries:
-                await self._wait(queued_call, wait, on_estimate)
+                await self._wait(queued_call, max_wait_s, on_estimate)
         return Permit(self, queued_call)
 
-    async def _wait(self, queued_call: QueuedCall, wait: float, on_estimate: OnEstimate) -> None:
-        wait *= TOLERANCE
-        on_estimate(self._check_wait(queued_call, wait))
-        turn = self._waiting[queued_call] = asyncio.Event()
+    async def _wait(self, queued_call: QueuedCall, max_wait_s: float, on_estimate: OnEstimate) -> None:
+        max_wait_s *= TOLERANCE
+        on_estimate(self._check_wait(queued_call, max_wait_s))
+        admitted = self._waiting[queued_call] = asyncio.Event()
         self._changed.set()
         try:
-            await self._clock.wait(turn, wait)
+            await self._clock.wait(admitted, max_wait_s)
         except asyncio.CancelledError:
             self._cancel_wait(queued_call)
             raise
@@ -176,9 +180,9 @@ class AdmissionController:
             self._check_wait(queued_call, 0.0)
             raise Busy("no Gateway slot became free in time", retry_after=RETRY_AFTER_S)
 
-    def _check_wait(self, queued_call: QueuedCall, wait: float) -> float:
+    def _check_wait(self, queued_call: QueuedCall, max_wait_s: float) -> float:
         expected = self._queue.estimate_wait(queued_call, self._clock.now())
-        if expected > wait:
+        if expected > max_wait_s:
             self._queue.remove(queued_call)
             raise RateLimited("IBKR's rate limit for this call is used up", retry_after=expected)
         return expected
@@ -215,17 +219,17 @@ class AdmissionController:
     def _admit_ready(self) -> None:
         now = self._clock.now()
         while queued_call := self._queue.admit_next(now):
-            if turn := self._waiting.get(queued_call):
-                turn.set()
+            if admitted := self._waiting.get(queued_call):
+                admitted.set()
 
     async def run_loop(self) -> NoReturn:
         """Admit calls whose windows become free as time passes, until cancelled."""
         while True:
             self._changed.clear()
             now = self._clock.now()
-            at = self._queue.next_change_at(now) if self._waiting else None
-            if at is None:
+            next_change_at = self._queue.next_change_at(now) if self._waiting else None
+            if next_change_at is None:
                 await self._changed.wait()
             else:
-                await self._clock.wait(self._changed, max(0.0, at - now))
+                await self._clock.wait(self._changed, max(0.0, next_change_at - now))
             self._admit_ready()

@@ -70,9 +70,9 @@ class AdmissionQueue:
         self._limits = limits
         self._taken = 0
         self._queues: dict[Priority, dict[str, deque[QueuedCall]]] = {each: {} for each in Priority}
-        self._everything = SlidingWindow(limits.total) if limits.total else None
-        self._shares = {each: SlidingWindow(pace) for each, pace in limits.by_priority.items()}
-        self._rows: dict[str, SlidingWindow] = {}
+        self._total = SlidingWindow(limits.total) if limits.total else None
+        self._shares = {each: SlidingWindow(limit) for each, limit in limits.by_priority.items()}
+        self._endpoint_windows: dict[str, SlidingWindow] = {}
         self._mean_service_s = 0.1  # seconds that a call is inside, as a moving average
 
     def __repr__(self) -> str:
@@ -89,7 +89,7 @@ class AdmissionQueue:
 
     def budget_used(self, now: float) -> int:
         """How much of the limit of all calls is used."""
-        return self._everything.used(now) if self._everything else 0
+        return self._total.used(now) if self._total else 0
 
     def enqueue(self, queued_call: QueuedCall) -> None:
         """Add a call to the queue.
@@ -99,9 +99,8 @@ class AdmissionQueue:
         """
         if self._queue_length(queued_call.priority) >= self._limits.max_queued:
             self._drop_disconnected(queued_call.priority)
-        if (
-            self._queue_length(queued_call.priority) >= self._limits.max_queued
-        ):  # each priority has its own limit: reads must not keep a cancel out
+        # Each priority has a limit of its own: reads must not keep a cancel out.
+        if self._queue_length(queued_call.priority) >= self._limits.max_queued:
             raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
         self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
 
@@ -125,7 +124,7 @@ class AdmissionQueue:
 
     def admit_next(self, now: float) -> QueuedCall | None:
         """Admit and return the next call; call this until it returns None."""
-        if self._everything and not self._everything.has_room(now):
+        if self._total and not self._total.has_room(now):
             return None
         for queued_call in self._admissible_in_order(now):
             self.remove(queued_call)
@@ -206,9 +205,9 @@ class AdmissionQueue:
 
     def _admissible_in_order(self, now: float) -> Iterator[QueuedCall]:
         """The calls that could be admitted now, in order."""
-        for importance, keys in self._queues.items():
-            share = self._shares.get(importance)
-            if self._taken >= self._slots_for(importance) or (share and not share.has_room(now)):
+        for priority, keys in self._queues.items():
+            share = self._shares.get(priority)
+            if self._taken >= self._slots_for(priority) or (share and not share.has_room(now)):
                 continue
             for queue in list(keys.values()):
                 yield from (
@@ -230,12 +229,14 @@ class AdmissionQueue:
     def _endpoint_window(self, endpoint: Endpoint) -> SlidingWindow | None:
         if (limit := self._limits.of_endpoint(endpoint)) is None:
             return None
-        return self._rows.setdefault(endpoint.path, SlidingWindow(limit))  # GET and POST of one path are one limit
+        return self._endpoint_windows.setdefault(
+            endpoint.path, SlidingWindow(limit)
+        )  # GET and POST of one path are one limit
 
     def _windows(self, queued_call: QueuedCall) -> tuple[SlidingWindow, ...]:
         if queued_call.windows is None:
             windows = (
-                self._everything,
+                self._total,
                 self._shares.get(queued_call.priority),
                 self._endpoint_window(queued_call.endpoint),
             )
@@ -268,13 +269,13 @@ class AdmissionQueue:
 
     def _queued_before(self, queued_call: QueuedCall) -> Iterator[QueuedCall]:
         """The calls that go before another: those of higher priority, and of each other key as many as of its own."""
-        for importance in Priority:
-            if importance < queued_call.priority:
-                yield from (other for queue in self._queues[importance].values() for other in queue)
+        for priority in Priority:
+            if priority < queued_call.priority:
+                yield from (other for queue in self._queues[priority].values() for other in queue)
         keys = self._queues[queued_call.priority]
-        own = list(keys.get(queued_call.key_label, ()))
-        before = own.index(queued_call) if queued_call in own else len(own)
-        yield from own[:before]
-        for key, queue in keys.items():
-            if key != queued_call.key_label:
-                yield from list(queue)[: before + 1]
+        same_key = list(keys.get(queued_call.key_label, ()))
+        position = same_key.index(queued_call) if queued_call in same_key else len(same_key)
+        yield from same_key[:position]
+        for key_label, queue in keys.items():
+            if key_label != queued_call.key_label:
+                yield from list(queue)[: position + 1]

@@ -21,8 +21,8 @@ class SlidingWindow:
         rate_limit: how many calls in how many seconds.
     """
 
-    def __init__(self, pace: RateLimit) -> None:
-        self._calls, self._seconds = pace.calls, pace.period_s * CLOCK_MARGIN
+    def __init__(self, rate_limit: RateLimit) -> None:
+        self._calls, self._seconds = rate_limit.calls, rate_limit.period_s * CLOCK_MARGIN
         self._inside = 0
         self._leaving: deque[float] = deque()  # when the places of answered calls become free, the soonest first
 

@@ -25,8 +25,8 @@ from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import resolve
 
-ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # an Origin, and the host in it
-RESTART_RETRY_AFTER_S = 5.0  # seconds that a restart takes at most; Retry-After while the bridge drains
+ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # the group is the host
+RESTART_RETRY_AFTER_S = 5.0  # a restart takes at most this long
 
 
 def check_host(request: web.Request, _: RequestContext) -> None:
@@ -39,8 +39,7 @@ def check_host(request: web.Request, _: RequestContext) -> None:
 
 
 def is_known_host(host: str, settings: Settings) -> bool:
-    """Whether a Host header names this bridge: a loopback name with any port (tunnels change it), its address, a listed
-    name."""
+    """Whether a Host header names this bridge: loopback with any port, its address, or a listed name."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
 
@@ -51,7 +50,7 @@ def _is_listed(names: set[str], settings: Settings) -> bool:
 
 
 def _is_wildcard(name: str, settings: Settings) -> bool:
-    """Listening on every address: then any plain address is ours; names still have to be listed."""
+    """Whether the bridge listens on every address and this is one; names must be listed all the same."""
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
@@ -60,16 +59,16 @@ def _is_wildcard(name: str, settings: Settings) -> bool:
 
 
 def check_target(request: web.Request, request_context: RequestContext) -> None:
-    """Read the target, and find out what it meets."""
+    """Check the target, and find the route or endpoint it belongs to."""
     target, app = read_target(request.raw_path), request.app
     resolve(request_context, request.method, target, app[OWN_ROUTES], app[SETTINGS])
 
 
 def check_origin(request: web.Request, request_context: RequestContext) -> None:
-    """Refuse pages that are not ours; one of the app may open a socket, if it shows a token.
+    """Refuse web pages of another origin. A page of the app may open a websocket with a token.
 
-    Whether that token is good is asked next, and of known pages alone: a foreign one is refused either way, and so
-    learns nothing of it.
+    The next check verifies the token, for pages of known origins only: a page of another origin is refused in any case,
+    so it learns nothing about a token.
     """
     origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
     foreign = origins - {f"http://{request.headers[hdrs.HOST].lower()}"}
@@ -84,9 +83,9 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
 
 
 def _is_app_origin(origin: str, settings: Settings) -> bool:
-    """Whether a page may be one of the app's: it was served by a host that is known by the rule for our own."""
-    page = ORIGIN_PATTERN.fullmatch(origin)
-    return page is not None and is_known_host(page.group(1), settings)
+    """Whether the page was served by a host that the rule for Host headers accepts."""
+    match = ORIGIN_PATTERN.fullmatch(origin)
+    return match is not None and is_known_host(match.group(1), settings)
 
 
 def authenticate(request: web.Request, request_context: RequestContext) -> None:
@@ -114,15 +113,17 @@ def check_scope(_: web.Request, request_context: RequestContext) -> None:
     if request_context.principal is None or effect in request_context.principal.effects:
         return
     if request_context.principal.is_token:
-        raise InsufficientScope("this token may only read", hint="ask for one of the scope trade, with the full key")
+        raise InsufficientScope("this token may only read", hint="request one of the scope trade, with the full key")
     raise InsufficientScope("this key may only read")
 
 
+# fmt: off
 CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
-    check_host,  # was it meant for us?                           400 403
-    check_target,  # can it be read in one way only?              400 414
-    check_origin,  # was it sent by a page that may?              403
-    authenticate,  # who is calling?                                 401
-    check_not_draining,  # are we ending?                            503
-    check_scope,  # may they call this?                         403
+    check_host,  # was it meant for us?               400 403
+    check_target,  # can it be read in one way only?    400 414
+    check_origin,  # was it sent by a page that may?    403
+    authenticate,  # who is calling?                    401
+    check_not_draining,  # are we ending?                     503
+    check_scope,  # may they call this?                403
 )
+# fmt: on

@@ -1,4 +1,4 @@
-"""What callers see. The keys under which handlers find what they share are declared here and nowhere else."""
+"""The application keys: under these, handlers find the objects they share. They are declared here and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
 
 
 def profile_of(request: web.Request) -> Profile:
-    """The profile that a request concerns: the one that its key belongs to. The open routes describe the main one."""
+    """The profile that a request concerns: its key belongs to it. The open routes describe the main profile."""
     principal = request[REQUEST_CONTEXT].principal
     profiles = request.app[PROFILES]
     return profiles.main if principal is None else profiles.get(principal.profile)

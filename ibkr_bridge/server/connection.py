@@ -1,8 +1,8 @@
 """The connection of one caller, and the limit of all connections.
 
-aiohttp's server has no deadline for a request's head, no cap on connections, and answers malformed bytes with a page
-and a traceback that repeat them, the key among them. A small subclass of its protocol mends the three; it leans on
-aiohttp's inner parts, so the version is pinned and `tests/server/test_connection.py` holds it to its promises.
+aiohttp's server has no deadline for a request's head and no limit of connections, and it answers malformed bytes with a
+page and a traceback that repeat them, the key included. A subclass of its protocol corrects all three. It uses private
+parts of aiohttp, so the version is pinned, and `tests/server/test_connection.py` checks what it relies on.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ibkr_bridge import events
 from ibkr_bridge.server.peer_socket import is_reset
 
 HEAD_TIMEOUT_S = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
-KEEPALIVE_TIMEOUT_S = 75.0  # seconds a kept connection may rest; longer than the pools of common clients
+KEEPALIVE_TIMEOUT_S = 75.0  # how long an idle connection is kept; longer than common clients keep theirs
 KEEPALIVE_HINT_S = 70.0
-"""Seconds that clients are told: they close first, so that no request meets a connection we are just closing."""
-LINGER_TIMEOUT_S = 1.0  # seconds the rest of a refused body is read on, so that the refusal arrives
-MAX_CONNECTIONS = 512  # connections
-PENDING_HEADS_TIMEOUT_S = 1.0  # seconds a stopping bridge waits for heads that are due
-POLL_INTERVAL_S = 0.02  # seconds
-MAX_LINE_BYTES = 65536  # bytes; targets above 4000 are refused in words, by the pipeline
+"""What the Keep-Alive header says: clients close first, so that no request arrives while the bridge closes."""
+LINGER_TIMEOUT_S = 1.0  # how long the rest of a refused body is read, so that the refusal arrives
+MAX_CONNECTIONS = 512
+PENDING_HEADS_TIMEOUT_S = 1.0  # how long a stopping bridge waits for incomplete request heads
+ACCEPT_DELAY_S = 0.02  # time for connections that were accepted a moment ago to be counted
+MAX_LINE_BYTES = 65536  # longer targets than 4000 bytes are refused by `check_target`, with a problem+json
 
-SERVER_NAME = "ibkr-bridge"  # aiohttp would name itself and Python, with their versions
+SERVER_NAME = "ibkr-bridge"  # the default would be aiohttp and Python with their versions
 
 _SILENT = logging.getLogger("ibkr_bridge.silent")
 _SILENT.addHandler(logging.NullHandler())
@@ -37,17 +37,22 @@ _SILENT.propagate = False
 
 
 class ConnectionLimiter:
-    """Counts connections, and closes one at the limit."""
+    """Counts connections, and closes one at the limit.
 
-    def __init__(self, bus: events.Bus, most: int = MAX_CONNECTIONS) -> None:
+    Args:
+        bus: where the events go.
+        limit: how many connections may be open.
+    """
+
+    def __init__(self, bus: events.Bus, limit: int = MAX_CONNECTIONS) -> None:
         self._bus = bus
-        self._most = most
+        self._limit = limit
         self._connections: dict[ClientConnection, None] = {}  # oldest first
         self.head_received = asyncio.Event()
         """Set whenever a request head is complete, or a connection has closed."""
 
     def __repr__(self) -> str:
-        return f"<ConnectionLimiter {len(self._connections)}/{self._most} connections>"
+        return f"<ConnectionLimiter {len(self._connections)}/{self._limit} connections>"
 
     @property
     def connections(self) -> tuple[ClientConnection, ...]:
@@ -59,7 +64,7 @@ class ConnectionLimiter:
 
         Requests on connections accepted before the listener closed are still served.
         """
-        await asyncio.sleep(POLL_INTERVAL_S)  # who was taken from the socket a moment ago is not counted yet
+        await asyncio.sleep(ACCEPT_DELAY_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(PENDING_HEADS_TIMEOUT_S):
                 while any(connection.head_pending for connection in self._connections):
@@ -69,10 +74,10 @@ class ConnectionLimiter:
     def add(self, connection: ClientConnection) -> None:
         """Add a connection; at the limit close the oldest without a complete request, or else the new one."""
         self._connections[connection] = None
-        if len(self._connections) <= self._most:
+        if len(self._connections) <= self._limit:
             return
-        self._bus.publish(events.ConnectionLimitReached(self._most))
-        next((guest for guest in self._connections if guest.is_idle), connection).abort()
+        self._bus.publish(events.ConnectionLimitReached(self._limit))
+        next((each for each in self._connections if each.is_idle), connection).abort()
 
     def remove(self, connection: ClientConnection) -> None:
         """Remove a connection."""
@@ -87,35 +92,35 @@ class ClientConnection(RequestHandler):
     """One caller's connection."""
 
     def __init__(
-        self, server: web.Server, keeper: ConnectionLimiter, loop: asyncio.AbstractEventLoop, **limits: float
+        self, server: web.Server, limiter: ConnectionLimiter, loop: asyncio.AbstractEventLoop, **limits: float
     ) -> None:
-        self._head_within = limits.pop("head_within", HEAD_TIMEOUT_S)
+        self._head_timeout_s = limits.pop("head_timeout_s", HEAD_TIMEOUT_S)
         options: dict[str, Any] = {
-            "keepalive_timeout": limits.pop("idle", KEEPALIVE_TIMEOUT_S),
+            "keepalive_timeout": limits.pop("keepalive_timeout_s", KEEPALIVE_TIMEOUT_S),
             "logger": _SILENT,
             "access_log": None,
             "max_line_size": MAX_LINE_BYTES,
             "lingering_time": LINGER_TIMEOUT_S,
         }
         super().__init__(server, loop=loop, **options)
-        self._keeper = keeper
+        self._limiter = limiter
         self._head_timer: asyncio.TimerHandle | None = None
         self.on_writable: Callable[[], None] | None = None
-        """Called where the connection takes more again."""
+        """Called when the connection can accept data again."""
         self.on_lost: Callable[[], None] | None = None
-        """Called where the connection has ended."""
+        """Called when the connection has ended."""
         self.on_reset: Callable[[], None] | None = None
-        """Called where the connection turns out to be closed by somebody who had not read what was said last."""
+        """Called if the client closes the connection without having read the last response."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether no complete request is being answered here."""
+        """Whether no complete request is being handled on it."""
         request = self._current_request
         return request is None or not request.content.is_eof()
 
     @property
     def head_pending(self) -> bool:
-        """Whether the head of a request is due: on a fresh connection, or where one has begun."""
+        """Whether a request head is incomplete, or the first one has not begun."""
         return self._head_timer is not None
 
     def abort(self) -> None:
@@ -124,73 +129,73 @@ class ClientConnection(RequestHandler):
             self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; the first head is due."""
+        """A client has connected; the time for its first head begins."""
         super().connection_made(transport)
         self._start_head_timer()
-        self._keeper.add(self)
+        self._limiter.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection has ended."""
         self._on_head()
         if exc is not None:
-            self._was_reset()
+            self._report_reset()
         if self.on_lost is not None:
             self.on_lost()
-        self._keeper.remove(self)
+        self._limiter.remove(self)
         super().connection_lost(exc)
 
     @property
     def is_writable(self) -> bool:
-        """Whether the connection stands and takes more now."""
+        """Whether it is open and can accept data now."""
         return self.transport is not None and not self.transport.is_closing() and not self._paused
 
     def resume_writing(self) -> None:
-        """What was written before has left."""
+        """The write buffer has room again."""
         super().resume_writing()
         if self.on_writable is not None:
             self.on_writable()
 
     def eof_received(self) -> None:
-        """They hang up; where something was said to them after they had, the system has called it an error by now."""
+        """The client has closed its side. If a response reached it after that, the socket has an error by now."""
         if self.transport is not None and is_reset(self.transport):
-            self._was_reset()
+            self._report_reset()
         super().eof_received()
 
-    def _was_reset(self) -> None:
+    def _report_reset(self) -> None:
         if self.on_reset is not None:
             self.on_reset()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and watch the time that a head takes."""
+        """Pass bytes to the parser, and limit the time that a head takes."""
         self.on_reset = None
         heads = self._request_count
         super().data_received(data)
         if self._request_count > heads:
             self._on_head()
         elif self._head_timer is None and self._waiter is not None:
-            self._start_head_timer()  # the first bytes of the next request on a kept connection
+            self._start_head_timer()  # these are the first bytes of the next request on this connection
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self._loop.call_later(self._head_within, self._on_head_timeout)
+        self._head_timer = self._loop.call_later(self._head_timeout_s, self._on_head_timeout)
 
     def _on_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-            self._keeper.head_received.set()
+            self._limiter.head_received.set()
 
     def _on_head_timeout(self) -> None:
         self._head_timer = None
-        self._keeper.on_malformed("the head of a request did not come in time")
+        self._limiter.on_malformed("the head of a request did not come in time")
         self.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """A bare answer and one quiet line, instead of a page and a traceback that repeat what was sent."""
+        """A response without a body and one event, instead of a page and a traceback that repeat what was sent."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("the connection has ended")
-        self._keeper.on_malformed(type(exc).__name__ if exc else "unknown")
+        self._limiter.on_malformed(type(exc).__name__ if exc else "unknown")
         response = web.Response(status=status, headers={hdrs.SERVER: SERVER_NAME})
         response.force_close()
         return response

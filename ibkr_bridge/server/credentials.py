@@ -18,7 +18,7 @@ from ibkr_bridge.server.tokens import has_token_form
 
 @dataclass(frozen=True)
 class Credential:
-    """The bytes that were sent, and what they may be in the place where they stood."""
+    """The bytes that were sent, and what they may be: this depends on where they were found."""
 
     value: bytes = field(repr=False)
     may_be_key: bool
@@ -26,23 +26,23 @@ class Credential:
 
     @property
     def is_like_token(self) -> bool:
-        """Whether it is a token by its looks; the ring says whether it is a good one."""
+        """Whether it has the form of a token; only the key ring knows whether it is valid."""
         return self.may_be_token and has_token_form(self.value)
 
     def authenticate(self, ring: KeyRing) -> Principal | None:
-        """What it opens, or None."""
-        found = ring.find_key(self.value) if self.may_be_key else None
-        if found is None and self.may_be_token:
-            found = ring.find_token(self.value)
-        return found
+        """The principal it belongs to; None if it is invalid."""
+        principal = ring.find_key(self.value) if self.may_be_key else None
+        if principal is None and self.may_be_token:
+            principal = ring.find_token(self.value)
+        return principal
 
 
 def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: OwnRoutes) -> Credential | None:
-    """What a request shows; None for nothing, or for several that differ."""
+    """The credential of a request; None if there is none, or several that differ."""
     for header, may_be_token in (("X-Bridge-Key", False), ("Authorization", True)):
         if header in headers:
-            sent = key_from_headers(headers)
-            return Credential(sent, True, may_be_token) if sent is not None else None
+            value = key_from_headers(headers)
+            return Credential(value, True, may_be_token) if value is not None else None
     if target is None or not own_routes.may_carry_token(target.segments):
         return None
     tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == "token"}

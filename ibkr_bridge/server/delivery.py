@@ -1,4 +1,7 @@
-"""Did the response reach its caller? Written here and now, and watched until the connection is used again."""
+"""Whether a response reached its caller.
+
+The response of an order is written at once, and its connection is watched until it is used again or closed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ibkr_bridge.server.peer_socket import has_hung_up, is_reset
 
 
 async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
-    """Write a response at once. Returns whether its caller was still connected."""
+    """Write a response at once. Returns whether its caller is still connected."""
     if not is_connected(request):
         return False
     try:
@@ -22,25 +25,28 @@ async def deliver(request: web.Request, response: web.StreamResponse) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def watch_reset(request: web.Request, told: Callable[[bool], None]) -> None:
+def watch_reset(request: web.Request, on_delivered: Callable[[bool], None]) -> None:
     """If the client resets the connection before sending another request, it did not read our response."""
     if isinstance(request.protocol, ClientConnection):
-        request.protocol.on_reset = lambda: told(False)
+        request.protocol.on_reset = lambda: on_delivered(False)
 
 
 def unread_check(request: web.Request) -> Callable[[], bool]:
-    """Asks whether a connection has been reset since: the loop may hear of it after the caller's next one."""
-    door = request.protocol
+    """Returns a function that tells whether the connection has been reset since.
+
+    The event loop may learn of the reset only after it has read the caller's next request on another connection.
+    """
+    connection = request.protocol
 
     def was_reset() -> bool:
-        waits = isinstance(door, ClientConnection) and door.on_reset is not None
-        transport = door.transport if waits and door is not None else None
+        is_watched = isinstance(connection, ClientConnection) and connection.on_reset is not None
+        transport = connection.transport if is_watched and connection is not None else None
         return transport is not None and is_reset(transport)
 
     return was_reset
 
 
 def is_connected(request: web.Request) -> bool:
-    """Whether a caller's connection stands; one that was closed is noticed here even before the event loop tells."""
+    """Whether the caller is connected. The socket itself is checked: it knows of a close before the event loop does."""
     transport = request.transport
     return transport is not None and not transport.is_closing() and not has_hung_up(transport)

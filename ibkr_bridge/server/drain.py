@@ -34,25 +34,25 @@ class Drain:
     def __init__(self) -> None:
         self._changed = asyncio.Event()
         self.request_counter = InFlightCounter(self._changed)
-        """Somebody is inside."""
+        """Counts all requests."""
         self.order_counter = InFlightCounter(self._changed)
-        """A call that changes something is under way."""
+        """Counts the calls among them that change something at IBKR."""
         self.is_draining = False
-        """Nobody new is let in."""
+        """Whether new requests are refused."""
         self.is_ending = False
-        """This process ends; without `is_on` another one takes over its socket, so that nobody is refused."""
+        """Whether this process ends. With a socket handover it still accepts requests: `is_draining` is False then."""
 
     def __repr__(self) -> str:
         return f"<Drain {'on' if self.is_draining else 'off'}, {self.in_flight} inside, {self.orders_in_flight} orders>"
 
     @property
     def in_flight(self) -> int:
-        """Requests being answered."""
+        """How many requests are in progress."""
         return self.request_counter.count
 
     @property
     def orders_in_flight(self) -> int:
-        """Among them, calls that change something."""
+        """How many of them change something at IBKR."""
         return self.order_counter.count
 
     def begin(self, *, handover: bool = False) -> None:

@@ -32,14 +32,16 @@ from ibkr_bridge.server.tokens import (
 
 @dataclass(frozen=True)
 class Principal:
-    """What a caller proved to have: its name for the log, and what it may do."""
+    """Who a request comes from, as its key or token proves."""
 
     label: str
+    """The name of its key, for the log."""
     effects: frozenset[Effect]
+    """What it may do."""
     owner: str = ""
-    """Which key it is, whatever its name after a rotation; a digest's beginning, so that it tells nothing."""
+    """Identifies the key, also after a rotation has changed its label: the beginning of a digest."""
     expires: datetime | None = None
-    """Of a token: from then on it opens nothing. A key does not expire."""
+    """When the token expires; None for a key."""
     profile: str = MAIN
     """The profile that the key belongs to."""
     issuer_key: str = ""
@@ -47,7 +49,7 @@ class Principal:
 
     @property
     def is_token(self) -> bool:
-        """Whether it was a token; its owner is the key that asked for it."""
+        """Whether it is a token. Its `owner` is the key that the token was issued for."""
         return self.expires is not None
 
 
@@ -69,37 +71,38 @@ def _fingerprint(key: str) -> str:
 
 @dataclass(frozen=True)
 class _StoredKey:
-    """A key as the ring remembers it."""
+    """A configured key, as the key ring stores it."""
 
     principal: Principal
     digest: bytes = field(repr=False)
-    signing: bytes = field(repr=False)
-    """Signs its tokens."""
+    signing_secret: bytes = field(repr=False)
+    """Signs the tokens that are issued for this key."""
 
 
 class KeyRing:
-    """The keys that open the door, and the tokens they gave out.
+    """The configured keys, and the tokens that were issued for them.
 
     Args:
-        utc: the wall's time, by which tokens expire; the machine's where left out.
+        settings: the keys.
+        utc: returns the wall time, by which tokens expire; the system's clock if left out.
     """
 
     def __init__(self, settings: Settings, utc: Callable[[], datetime] | None = None) -> None:
-        self._known: tuple[_StoredKey, ...] = ()
-        self._full = ""
+        self._keys: tuple[_StoredKey, ...] = ()
+        self._full_fingerprint = ""
         self._utc = utc or SystemClock().utc
-        self._watchers: list[Callable[[], None]] = []
+        self._subscribers: list[Callable[[], None]] = []
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
-        """Take these keys instead. Who is inside already stays; who watches is told, and may ask `still_opens`."""
+        """Replace all keys. Requests in progress continue; subscribers are called, and can use `is_still_valid`."""
         rows = (
             ("full", ALL_EFFECTS, settings.key),
             ("previous", ALL_EFFECTS, settings.key_previous),
             ("read-only", READ_ONLY, settings.readonly_key),
         )
-        self._full = _fingerprint(settings.key)
-        self._known = tuple(
+        self._full_fingerprint = _fingerprint(settings.key)
+        self._keys = tuple(
             _StoredKey(
                 Principal(label, effects, _fingerprint(key)),
                 _digest(key.encode()),
@@ -108,84 +111,84 @@ class KeyRing:
             for label, effects, key in rows
             if key
         )
-        for told in self._watchers:
-            told()
+        for on_replaced in self._subscribers:
+            on_replaced()
 
-    def subscribe(self, told: Callable[[], None]) -> None:
-        """Call somebody whenever the keys have been replaced; they must neither wait nor fail."""
-        self._watchers.append(told)
+    def subscribe(self, on_replaced: Callable[[], None]) -> None:
+        """Call a function each time the keys were replaced. It must not raise."""
+        self._subscribers.append(on_replaced)
 
     def __repr__(self) -> str:
-        return f"<KeyRing {', '.join(known.principal.label for known in self._known)}>"
+        return f"<KeyRing {', '.join(stored.principal.label for stored in self._keys)}>"
 
     def find_key(self, key_from_headers: bytes) -> Principal | None:
-        """The key that was presented, or None; a token is no key."""
+        """The principal of a key; None if the key is wrong."""
         digest = _digest(key_from_headers)
-        found = None
-        for known in self._known:
-            if hmac.compare_digest(known.digest, digest):
-                found = known.principal
-        return found
+        principal = None
+        for stored in self._keys:  # all of them each time, so that the time reveals nothing
+            if hmac.compare_digest(stored.digest, digest):
+                principal = stored.principal
+        return principal
 
     def find_token(self, key_from_headers: bytes) -> Principal | None:
-        """What a token opens, or None: it is none of ours, is over, or one of its keys has changed."""
-        found = None
-        for known in self._known:
-            claims = decode_token(key_from_headers, known.signing)
-            if claims is not None and claims.owner == known.principal.owner and self._utc() < claims.expires:
-                found = self._principal_of_token(claims, known.principal)
-        return found
+        """The principal of a token; None if it is not ours, has expired, or one of its keys has changed."""
+        principal = None
+        for stored in self._keys:
+            claims = decode_token(key_from_headers, stored.signing_secret)
+            if claims is not None and claims.owner == stored.principal.owner and self._utc() < claims.expires:
+                principal = self._principal_of_token(claims, stored.principal)
+        return principal
 
-    def _principal_of_token(self, claims: TokenClaims, asking: Principal) -> Principal:
+    def _principal_of_token(self, claims: TokenClaims, owner: Principal) -> Principal:
         label, effects = TOKEN_SCOPES[claims.scope]
         return Principal(
-            *(label, effects & asking.effects, asking.owner, claims.expires),
-            profile=asking.profile,
-            issuer_key=self._full,
+            *(label, effects & owner.effects, owner.owner, claims.expires),
+            profile=owner.profile,
+            issuer_key=self._full_fingerprint,
         )
 
-    def issue(self, principal: Principal, wanted: TokenRequest) -> tuple[str, TokenClaims]:
-        """A token for somebody who has shown a key, and what it says.
+    def issue(self, principal: Principal, request: TokenRequest) -> tuple[str, TokenClaims]:
+        """Issue a token for a key. Returns the token and its claims.
 
         Raises:
-            InsufficientScope: it would open more than the key does, or it is asked for with a token.
-            InvalidKey: the key was replaced since it was shown.
+            InsufficientScope: the token would allow more than the key does, or the principal is a token itself.
+            InvalidKey: the key was replaced after the principal was authenticated.
         """
         if principal.is_token:
             raise InsufficientScope("a token cannot ask for another", hint="send a key, in the header X-Bridge-Key")
-        if not TOKEN_SCOPES[wanted.scope][1] <= principal.effects:
-            raise InsufficientScope("this key may only read, and so may its tokens", hint="ask for the scope read")
-        signing = next((known.signing for known in self._known if known.principal.owner == principal.owner), None)
-        if signing is None:
+        if not TOKEN_SCOPES[request.scope][1] <= principal.effects:
+            raise InsufficientScope("this key may only read, and its tokens too", hint="ask for the scope read")
+        owners = {stored.principal.owner: stored.signing_secret for stored in self._keys}
+        if principal.owner not in owners:
             raise InvalidKey("the key has been replaced")
         now = self._utc()
-        issued = now.replace(microsecond=0)  # a token knows whole seconds; it is good for as long as asked, at least
-        expires = issued + timedelta(seconds=wanted.seconds + (now > issued))
-        claims = TokenClaims(principal.owner, wanted.scope, issued, expires, secrets.token_hex(8))
-        return encode_token(claims, signing), claims
+        issued = now.replace(microsecond=0)  # claims have whole seconds
+        expires = issued + timedelta(seconds=request.ttl_s + (now > issued))  # never shorter than requested
+        claims = TokenClaims(principal.owner, request.scope, issued, expires, secrets.token_hex(8))
+        return encode_token(claims, owners[principal.owner]), claims
 
     def is_still_valid(self, principal: Principal) -> bool:
-        """Whether what opened the door once would do so now, by the keys there are and by the time."""
-        is_known = any(
-            known.principal.owner == principal.owner and principal.effects <= known.principal.effects
-            for known in self._known
+        """Whether its keys are still configured and its token, if it is one, has not expired."""
+        has_key = any(
+            stored.principal.owner == principal.owner and principal.effects <= stored.principal.effects
+            for stored in self._keys
         )
         if principal.expires is None:
-            return is_known
-        return is_known and principal.issuer_key == self._full and self._utc() < principal.expires
+            return has_key
+        return has_key and principal.issuer_key == self._full_fingerprint and self._utc() < principal.expires
 
 
 def key_from_headers(headers: CIMultiDictProxy[str]) -> bytes | None:
-    """The key a request carries, as the bytes that were sent; None for none, or for several that differ.
+    """The key or token of a request, as the bytes that were sent; None if there is none, or several that differ.
 
-    `Authorization: Bearer` counts only where `X-Bridge-Key` is absent.
+    `Authorization: Bearer` is read only if there is no `X-Bridge-Key`.
     """
-    given: Sequence[str] = headers.getall("X-Bridge-Key", ())
-    if not given:
-        given = [_bearer_value(value) for value in headers.getall("Authorization", ())]
-    if len(set(given)) != 1 or not given[0]:
+    values: Sequence[str] = headers.getall("X-Bridge-Key", ())
+    if not values:
+        values = [_bearer_value(value) for value in headers.getall("Authorization", ())]
+    if len(set(values)) != 1 or not values[0]:
         return None
-    return given[0].encode("utf-8", "surrogateescape")
+    return values[0].encode("utf-8", "surrogateescape")
 
 
 def _bearer_value(value: str) -> str:

@@ -15,10 +15,10 @@ FIRST_SYSTEMD_FD = 3  # the first descriptor systemd passes on
 
 
 def listening_socket(settings: Settings, env: Mapping[str, str]) -> tuple[socket.socket, bool]:
-    """The listening socket, and whether it is systemd's, so that a successor takes over from us.
+    """The listening socket, and whether systemd holds it, so that the next process can accept from it.
 
     Raises:
-        OSError: the port is taken or not ours, or systemd opened another one than the settings say.
+        OSError: the port is in use or not allowed, or systemd opened an address that differs from the settings.
     """
     inherited, url = systemd_socket(env), settings.url
     if inherited is None:
@@ -31,7 +31,7 @@ def listening_socket(settings: Settings, env: Mapping[str, str]) -> tuple[socket
 
 
 def _matches_settings(host: str, wanted: str) -> bool:
-    """Whether the address systemd listens at is the one of the settings; a name may stand for several."""
+    """Whether systemd's address is the one of the settings; a host name can have several addresses."""
     try:
         return ipaddress.ip_address(host) == ipaddress.ip_address(wanted)
     except ValueError:
@@ -41,50 +41,50 @@ def _matches_settings(host: str, wanted: str) -> bool:
 
 
 def systemd_socket(env: Mapping[str, str]) -> socket.socket | None:
-    """The listening socket systemd opened for us, if it did (`ibkr-bridge.socket`).
+    """The listening socket that systemd passed (`ibkr-bridge.socket`); None if it passed none.
 
     Raises:
-        OSError: what was handed over is not one listening TCP socket.
+        OSError: systemd passed something else than one listening TCP socket.
     """
     if env.get("LISTEN_PID") != str(os.getpid()):
         return None
     if env.get("LISTEN_FDS") != "1":
         raise OSError(0, "systemd handed over more than one socket; ibkr-bridge.socket must have one ListenStream=")
-    taken = socket.socket(fileno=FIRST_SYSTEMD_FD)
-    listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type is not socket.SOCK_STREAM or not listens:
-        taken.close()
+    inherited = socket.socket(fileno=FIRST_SYSTEMD_FD)
+    is_tcp = inherited.family in (socket.AF_INET, socket.AF_INET6) and inherited.type is socket.SOCK_STREAM
+    if not is_tcp or not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        inherited.close()
         raise OSError(0, "the socket from systemd must be a listening TCP socket")
-    taken.setblocking(False)
+    inherited.setblocking(False)
     os.set_inheritable(FIRST_SYSTEMD_FD, False)
-    return taken
+    return inherited
 
 
 def resolve_address(host: str, port: int) -> tuple[int, Any]:
-    """The family and address to listen at where a name stands for several: of version 4, as 127.0.0.1 for localhost.
+    """The family and address to listen at. Of several addresses IPv4 comes first: 127.0.0.1 for localhost.
 
     Raises:
-        OSError: it is no address of this machine.
+        OSError: the name cannot be resolved.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = min(addresses, key=lambda each: each[0] != socket.AF_INET)
     return family, address
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening address taken now, so that a taken port is known before anything is built.
+    """Bind and listen at once, so that a port that is in use is reported before anything is built.
 
     Raises:
-        OSError: it is taken, or not ours.
+        OSError: the port is in use, or not an address of this machine.
     """
     family, address = resolve_address(host, port)
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
-        taken.listen(512)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
     except OSError:
-        taken.close()
+        listener.close()
         raise
-    taken.setblocking(False)
-    return taken
+    listener.setblocking(False)
+    return listener

@@ -1,8 +1,8 @@
 """The middlewares around every request.
 
-The outer one gives the request an id and a line in the log; the inner one runs the checks in order. Errors become RFC
-9457 problems here and nowhere else. An unexpected exception becomes `internal` with the request's id; its places (never
-its message) go to the log.
+The outer one gives the request an id and writes one line to the log; the inner one runs the checks in order. Errors
+become RFC 9457 problems here and nowhere else. An unexpected exception becomes `internal` with the request's id; the
+places it passed through go to the log, never its message.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def middlewares() -> tuple[Middleware, ...]:
-    """What every request passes, outermost first."""
+    """The middlewares, outermost first."""
     return (
-        log_request,  # an id for the log and the reply; one line, one measurement; who is inside is counted here
-        check_and_map_errors,  # the CHECKS in order; errors become problem+json
+        log_request,  # request id, one log line, duration; counts the requests in progress
+        check_and_map_errors,  # CHECKS in order; errors become problem+json
     )
 
 
 @web.middleware
 async def log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id (the caller's own, where it carries no secret), and the log one line, however it ends."""
+    """Give the request its id, and write one line to the log, however it ends."""
     app = request.app
     request_context = request[REQUEST_CONTEXT] = RequestContext(
         choose_request_id(request.headers.get("X-Request-ID"), app[REDACTOR]), time.monotonic()
     )
-    status = 499  # nobody was left to be told
+    status = 499  # nginx's code for a client that has closed the connection; it stays if no response is made
     try:
         with app[DRAIN].request_counter:
             response = await handler(request)
@@ -71,7 +71,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
 
 @web.middleware
 async def check_and_map_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Ask all that has to be asked at the door; what refuses, there or inside, becomes what HTTP says."""
+    """Run the checks, then the handler; an error of either becomes a response."""
     request_context = request[REQUEST_CONTEXT]
     try:
         for check in CHECKS:
@@ -80,10 +80,10 @@ async def check_and_map_errors(request: web.Request, handler: Handler) -> web.St
     except BridgeError as exc:
         return problem_response(request, exc)
     except web.HTTPException as exc:
-        return problem_response(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be taken"))
+        return problem_response(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be read"))
     except ConnectionError:
-        raise  # the caller has gone, or its reply was cut on purpose
-    except Exception as exc:  # our own bug: the caller learns the id, the log learns the place
+        raise  # the caller has disconnected, or its response was aborted on purpose
+    except Exception as exc:  # a bug of ours: the caller gets the request id, the log gets the places
         request.app[BUS].publish(
             events.RequestFailed(request_context.request_id, type(exc).__name__, events.traceback_places(exc))
         )

@@ -1,4 +1,4 @@
-"""One request's stay in the bridge: what is found out about it on its way, for the reply's headers and the log."""
+"""The request context: what is known of one request, for the headers of its response and for the log."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ class RequestContext:
     principal: Principal | None = None
     target: Target | None = None
     route: str = "?"
-    """The pattern it met, never the path itself: account numbers stand in paths."""
+    """The pattern that its path matched, never the path itself: paths contain account numbers."""
     endpoint: Endpoint | None = None
     upstream_target: UpstreamTarget | None = None
-    """Where a bridged call goes; None for everything else."""
+    """Where a proxied call goes; None for everything else."""
     source: str = "bridge"
     code: str | None = None
     age_s: float | None = None
-    """Seconds since a remembered answer was had."""
+    """Age of a cached response."""
     order_record: OrderRecord | None = None
-    """The order it was about, where it was about one."""
+    """The record of the order call that it was."""
     on_delivered: Callable[[bool], None] | None = None
-    """Is told whether the reply reached its caller, where somebody minds."""
+    """Called with whether the response reached its caller, if somebody needs to know."""
     waited_s: float | None = None
     upstream_s: float | None = None
     no_content_type: bool = False
-    """The Gateway named no content type, so we name none: aiohttp would say octet-stream."""
+    """Whether the response has no content type, as the Gateway sent none; aiohttp would add octet-stream."""
 
     @property
     def spans(self) -> tuple[tuple[str, float | None], ...]:
-        """Where the time went, seconds: waiting for our turn, and at the Gateway."""
+        """Seconds by the names in Server-Timing: waiting for the session and for admission, and at the Gateway."""
         return ("wait", self.waited_s), ("gateway", self.upstream_s)
 
 
-def choose_request_id(given: str | None, redactor: Redactor) -> str:
-    """The caller's id where it is well-formed and holds no secret, else one of ours."""
-    if given and WELL_FORMED.fullmatch(given) and not redactor.contains_secret(given):
-        return given
-    return f"{random.getrandbits(128):032x}"  # it names a request and guards nothing
+def choose_request_id(header: str | None, redactor: Redactor) -> str:
+    """The caller's X-Request-ID if it is well-formed and contains no secret, else a new one."""
+    if header and WELL_FORMED.fullmatch(header) and not redactor.contains_secret(header):
+        return header
+    return f"{random.getrandbits(128):032x}"  # an identifier, not a secret

@@ -1,4 +1,5 @@
-"""What callers write in a request: body, X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm, Idempotency-Key."""
+"""Parses what callers send: the body and the headers of X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm,
+Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -9,64 +10,65 @@ from aiohttp import hdrs, web
 
 from ibkr_bridge.errors import BadRequest, PayloadTooLarge
 
-MAX_BODY_BYTES = 1024 * 1024  # bytes
-BODY_TIMEOUT_S = 15.0  # seconds for a caller to send it
-MAX_WAIT_S = 60.0  # seconds a caller may ask us to wait
+MAX_BODY_BYTES = 1024 * 1024
+BODY_TIMEOUT_S = 15.0  # for a caller to send the complete body
+MAX_WAIT_S = 60.0  # the largest X-Bridge-Wait
 WORD_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
-MAX_WORDS = 64  # of X-Bridge-Confirm; IBKR knows some forty questions
+MAX_WORDS = 64  # of X-Bridge-Confirm; IBKR has about forty questions
 QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~ ]){1,255})"|([!#-\[\]-~]{1,255})')
 
 
 def header_words(request: web.Request, header: str) -> frozenset[str]:
-    """The words of a header that lists some, between commas.
+    """The words of a header with a comma-separated list.
 
     Raises:
-        BadRequest: one is none.
+        BadRequest: the header has too many words, or one that is not a word.
     """
-    given = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
-    found = frozenset(filter(None, given))
-    if len(found) > MAX_WORDS or not all(map(WORD_PATTERN.fullmatch, found)):
+    words = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
+    distinct = frozenset(filter(None, words))
+    if len(distinct) > MAX_WORDS or not all(map(WORD_PATTERN.fullmatch, distinct)):
         raise BadRequest(
             f"{header} must be a comma-separated list", hint="send message ids or words, between commas: o163,o354"
         )
-    return found
+    return distinct
 
 
 def idempotency_key(request: web.Request) -> str | None:
-    """The caller's Idempotency-Key, quoted as its standard's draft says or not.
+    """The caller's Idempotency-Key, with the quotes of draft-ietf-httpapi-idempotency-key-header or without.
 
     Raises:
-        BadRequest: there are several, or it is none.
+        BadRequest: there are several, or the value is invalid.
     """
-    given = request.headers.getall("Idempotency-Key", [])
-    if not given:
+    values = request.headers.getall("Idempotency-Key", [])
+    if not values:
         return None
-    found = QUOTED_KEY.fullmatch(given[0].strip())
-    key = found.group(1) or found.group(2) if found else None
-    if len(given) != 1 or key is None:
+    match = QUOTED_KEY.fullmatch(values[0].strip())
+    key = match.group(1) or match.group(2) if match else None
+    if len(values) != 1 or key is None:
         raise BadRequest("invalid Idempotency-Key", hint="send one value of 1 to 255 visible ASCII characters")
     return key
 
 
-def header_seconds(request: web.Request, header: str, most: float) -> float | None:
-    """What a header asks for, seconds; None where it asks for nothing.
+def header_seconds(request: web.Request, header: str, max_s: float) -> float | None:
+    """The seconds in a header, at most `max_s`; None if the header is absent.
 
     Raises:
-        BadRequest: it is no number of seconds.
+        BadRequest: the value is not a number of seconds.
     """
-    given = request.headers.get(header)
-    if given is None:
+    text = request.headers.get(header)
+    if text is None:
         return None
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given, re.ASCII):
-        raise BadRequest(f"{header} must be a number of seconds", hint=f"send a number from 0 to {most:.0f}")
-    return min(float(given), most)
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise BadRequest(f"{header} must be a number of seconds", hint=f"send a number from 0 to {max_s:.0f}")
+    return min(float(text), max_s)
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body, all of it, before anything is sent.
+    """Read the complete body.
 
     Raises:
-        PayloadTooLarge, BadRequest: it is too large, too slow, or not what its headers say.
+        PayloadTooLarge: it is larger than 1 MiB.
+        BadRequest: it came too slowly, or does not match its headers.
     """
     if not request.body_exists:
         return b""

@@ -1,7 +1,7 @@
-"""The request's target, taken raw and only in its one canonical form. Pure.
+"""The request's target: it is accepted only in its canonical form. Pure.
 
-The Gateway passes targets on byte for byte, so whatever two programs on the way could read differently is refused
-here: what the rules saw is what IBKR gets. Some targets would make the Gateway hang or go astray; they are refused too.
+The Gateway passes targets on byte for byte. So a target that two programs could read differently is refused here: IBKR
+gets exactly what the rules have checked. Targets on which the Gateway hangs or changes the route are refused too.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from urllib.parse import unquote_plus
 from ibkr_bridge.errors import BadPath, BadRequest, UriTooLong
 from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, NOT_VISIBLE_ASCII, decode_segments
 
-MAX_TARGET_BYTES = 4000  # bytes: the Gateway's request line takes 4096, the method, our prefix and HTTP/1.1 included
+MAX_TARGET_BYTES = 4000  # the Gateway's request line takes 4096, the method, our prefix and HTTP/1.1 included
 AMBIGUOUS_IN_PATH = re.compile(r"[\\;#]|%(?:[01][0-9A-F]|2F|5C|25|3B|3F|23|7F)", re.IGNORECASE)
-REWRITTEN_BY_GATEWAY = "/v1/portal"  # the Gateway replaces it by /v1/api wherever it stands
+REWRITTEN_BY_GATEWAY = "/v1/portal"  # the Gateway replaces it by /v1/api, in any place of the target
 HIJACKING_PARAMETER = "param1"  # a parameter of this name changes the Gateway's routing
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target that may go on."""
+    """A target that was accepted."""
 
     path: str
-    """Raw."""
+    """As it was sent."""
     query: str
-    """Raw, with its question mark; empty where there was none."""
+    """As it was sent, with its question mark; empty if there was none."""
     segments: tuple[str, ...]
-    """The path between its slashes, decoded, without a trailing empty one."""
+    """The segments of the path, decoded, without an empty last one."""
 
     @property
     def raw_segments(self) -> list[str]:
-        """The path between its slashes as it came, a trailing empty one included."""
+        """The segments of the path as they were sent, with an empty last one after a final slash."""
         return self.path[1:].split("/")
 
 
 @dataclass(frozen=True)
 class UpstreamTarget:
-    """Where a bridged call goes: its path below `/v1/api`, decoded for the rules and raw for the wire."""
+    """Where a proxied call goes: its path below `/v1/api`, decoded for the rules and unchanged for IBKR."""
 
     segments: tuple[str, ...]
     raw_path: str
 
 
-@lru_cache(maxsize=1024)  # apps ask the same few questions for ever
+@lru_cache(maxsize=1024)  # apps send the same few targets again and again
 def read_target(raw: str) -> Target:
-    """Judge a raw target.
+    """Check a target and split it.
 
     Args:
         raw: as in the request line; bytes outside ASCII as surrogates.
 
     Raises:
-        UriTooLong, BadPath, BadRequest: it cannot go on, and why; the text itself is not repeated.
+        UriTooLong, BadPath, BadRequest: it is refused. The error gives the reason and does not repeat the text.
     """
     if len(raw) > MAX_TARGET_BYTES:
         raise UriTooLong("path and query are longer than the Gateway accepts")
@@ -69,14 +69,14 @@ def _check_path(path: str) -> None:
     if NOT_VISIBLE_ASCII.search(path):
         raise BadPath("the path has characters outside visible ASCII", hint="percent-encode them")
     if MALFORMED_ESCAPE.search(path):
-        raise BadPath("the path has a malformed percent-escape", hint="write a literal percent sign nowhere in a path")
+        raise BadPath("the path has a malformed percent-escape", hint="no literal percent sign is accepted in a path")
     if AMBIGUOUS_IN_PATH.search(path):
-        raise BadPath("the path has a character that programs on the way could read differently")
+        raise BadPath("the path has a character that two programs could read differently")
     segments = path[1:].removesuffix("/").split("/")
     if path != "/" and ("" in segments or {".", ".."} & set(decode_segments(path))):
         raise BadPath("the path has empty or dot segments")
     if REWRITTEN_BY_GATEWAY in path.lower():
-        raise BadPath("the path has /v1/portal in it, which the Gateway would rewrite", hint="use /v1/api instead")
+        raise BadPath("the path contains /v1/portal, which the Gateway would rewrite", hint="use /v1/api instead")
 
 
 def _check_query(query: str) -> None:
@@ -85,7 +85,7 @@ def _check_query(query: str) -> None:
     if MALFORMED_ESCAPE.search(query):
         raise BadRequest("the query has a malformed percent-escape", hint="write a literal percent sign as %25")
     if REWRITTEN_BY_GATEWAY in query.lower():
-        raise BadRequest("the query has /v1/portal in it, which the Gateway would rewrite", hint="write its / as %2F")
+        raise BadRequest("the query contains /v1/portal, which the Gateway would rewrite", hint="write its / as %2F")
     names = (unquote_plus(part.partition("=")[0]).strip().lower() for part in re.split("[&;]", query))
     if HIJACKING_PARAMETER in names:
-        raise BadRequest("a parameter named param1 would hijack the Gateway's routing", hint="leave it out")
+        raise BadRequest("a parameter named param1 would change the Gateway's routing", hint="remove it")

@@ -19,15 +19,15 @@ KEEPALIVE_HEADER = f"timeout={KEEPALIVE_HINT_S:.0f}"
 
 
 def fixed_headers(settings: Settings) -> dict[str, str]:
-    """The headers that stand on every reply, whatever it says."""
+    """The headers that are the same on every response."""
     return {**FIXED_HEADERS, "X-Bridge-Mode": settings.trading_mode.value}
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of every reply; hung into `on_response_prepare`, so that streams have them too."""
+    """Add the headers of every response. It is a handler of `on_response_prepare`, so that streams get them too."""
     context: RequestContext | None = request.get(REQUEST_CONTEXT)
     headers, app = response.headers, request.app
-    caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream says more than others
+    caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream has a value of its own
     headers.update(fixed_headers(app[SETTINGS]))
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
@@ -45,6 +45,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
             headers["Server-Timing"] = ", ".join(timing)
     if app[DRAIN].is_ending:
         response.force_close()
-        headers[hdrs.CONNECTION] = "close"  # aiohttp chose it before it asked us
+        headers[hdrs.CONNECTION] = "close"  # aiohttp has set it before it calls this
     if response.keep_alive:
         headers["Keep-Alive"] = KEEPALIVE_HEADER

@@ -1,7 +1,7 @@
-"""What a target meets: a route of our own, an endpoint of IBKR, or nothing.
+"""Finds what a target belongs to: a route of our own, an endpoint of IBKR, or nothing.
 
-The table of our own routes is handed in (`OwnRoutes`). Everything else is matched against the prefixes that are bridged
-and then against the catalogue.
+The table of our own routes is passed in (`OwnRoutes`). Every other target is matched against the proxied prefixes and
+then against the catalogue.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ METHODS = ("GET", "POST", "PUT", "DELETE")  # of calls to IBKR
 
 @dataclass(frozen=True)
 class OwnRoutes:
-    """The routes of our own, as the checks look them up. The application hands them in: the server names none."""
+    """Our own routes, as the checks look them up. The application passes them in; the server names none."""
 
     effects: Mapping[str, Mapping[str, Effect]]
     """By path, then by method. `{name}` in a path stands for one segment."""
     open_paths: frozenset[str] = frozenset()
-    """Those that need no key, spelt exactly so."""
+    """Those that need no key, in exactly this spelling."""
     websockets: frozenset[str] = frozenset()
-    """Those that a page of the app may open, with a token."""
+    """Those that a web page may open, with a token."""
     token_in_query: frozenset[str] = frozenset()
-    """Those whose query may carry a token; a last segment `*` stands for everything below."""
+    """Those whose query may contain a token; a last segment `*` stands for all paths below."""
 
     def match(self, segments: tuple[str, ...]) -> str | None:
-        """The path of the table that a request's path meets, if any; one without variables comes first."""
+        """The path in the table that matches a request's path; None if there is none. Exact paths come first."""
         path = join_path(segments)
         if path in self.effects:
             return path
@@ -61,21 +61,21 @@ class OwnRoutes:
         return patterns
 
     def is_open(self, method: str, path: str) -> bool:
-        """Whether a request needs no key. The path counts as it was sent: no other spelling of it is open."""
+        """Whether a request needs no key. The path is compared as it was sent: no other spelling is open."""
         return path in self.open_paths and method in self.effects[path]
 
     def is_websocket(self, segments: tuple[str, ...]) -> bool:
-        """Whether a path is a websocket that a page of the app may open."""
+        """Whether a path is a websocket that a web page may open."""
         return join_path(segments) in self.websockets
 
     def may_carry_token(self, segments: tuple[str, ...]) -> bool:
-        """Whether a token may stand in the query of a path."""
+        """Whether the query of a path may contain a token."""
         below = f"/{segments[0]}/*" if len(segments) > 1 else None
         return join_path(segments) in self.token_in_query or below in self.token_in_query
 
 
 def join_path(segments: tuple[str, ...]) -> str:
-    """A path as the table of routes has it."""
+    """A path as it is written in the table of routes."""
     return "/" + "/".join(segments)
 
 
@@ -86,10 +86,10 @@ def _meets(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
 
 
 def resolve_upstream(target: Target, settings: Settings) -> UpstreamTarget:
-    """Find where a target leads.
+    """Find where a proxied call goes.
 
     Raises:
-        NotBridged: nowhere we go.
+        NotBridged: this path is not proxied.
     """
     segments, raw = target.segments, target.raw_segments
     if segments[:2] == API_SEGMENTS:
@@ -118,7 +118,7 @@ def _not_bridged_error(prefix: str) -> NotBridged:
 def resolve(
     request_context: RequestContext, method: str, target: Target, own_routes: OwnRoutes, settings: Settings
 ) -> None:
-    """Note what a target meets: the route as the log may show it, the catalogue's row, where a bridged call goes."""
+    """Record what a target belongs to: the route for the log, the endpoint, and where a proxied call goes."""
     request_context.target = target
     path = own_routes.match(target.segments)
     if path is not None:
@@ -129,6 +129,6 @@ def resolve(
     try:
         request_context.upstream_target = resolve_upstream(target, settings)
     except NotBridged:
-        return  # told by the handler, once the key has been seen
+        return  # the handler raises it, after the key was checked
     request_context.endpoint = match(method, request_context.upstream_target.segments)
     request_context.route = request_context.endpoint.path

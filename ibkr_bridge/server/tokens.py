@@ -1,8 +1,8 @@
-"""Tokens for browsers, which cannot set headers: signed, scoped, soon over. Pure: told the secret, asks no clock.
+"""Tokens for browsers, which cannot set headers: signed, with a scope and an expiry. Pure: the secret is passed in.
 
-A token is a JSON Web Token. The secret that signs it is made of the full key and the key that asked for it, so there is
-nothing further to keep: tokens outlive a restart, and none outlives either key. Nothing that a token says counts before
-its signature has been checked; whether its time is over is for those who know the time (`keys.py`).
+A token is a JSON Web Token. The secret that signs it is derived from the full key and from the key that the token was
+issued for. So no token is stored: tokens stay valid after a restart, and a token ends when either key changes. A claim
+is read only after the signature was checked. `keyring.py` knows the time and checks the expiry.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ from jwt.types import Options
 from ibkr_bridge.errors import BadRequest
 
 ISSUER = "ibkr-bridge"
-ALGORITHM = "HS256"  # and no other, whatever a token's head says
-PURPOSE = b"ibkr-bridge token 1"  # what a key signs under another name, one day, is no token
-TOKEN_PATTERN = re.compile(
-    rb"eyJ[A-Za-z0-9_-]{1,256}\.eyJ[A-Za-z0-9_-]{1,768}\.[A-Za-z0-9_-]{43}"
-)  # ours have some 240 bytes
+ALGORITHM = "HS256"  # the only one that is accepted, whatever the head of a token says
+PURPOSE = b"ibkr-bridge token 1"  # keeps token secrets apart from anything else that a key may sign later
+# Ours have about 240 bytes; a longer text is not decoded.
+TOKEN_PATTERN = re.compile(rb"eyJ[A-Za-z0-9_-]{1,256}\.eyJ[A-Za-z0-9_-]{1,768}\.[A-Za-z0-9_-]{43}")
 DECODE_OPTIONS: Options = {
     "require": ["iss", "iat", "exp", "jti", "scope", "owner"],
-    "verify_iat": False,  # PyJWT asks the machine's clock, and we are told the time
+    "verify_iat": False,  # PyJWT would use the system's clock; the key ring checks the time
     "verify_exp": False,
     "verify_nbf": False,
 }
-DEFAULT_TTL_S = 1800  # seconds; a page that stays open longer asks again
-MAX_TTL_S = 86_400  # seconds; a token that was stolen is worth nothing tomorrow
+DEFAULT_TTL_S = 1800  # a page that stays open longer requests a new one
+MAX_TTL_S = 86_400  # limits how long a stolen token can be used
 
 
 class TokenScope(Enum):
-    """What a token may be asked to open."""
+    """What a token allows."""
 
     READ = "read"
     TRADE = "trade"
@@ -50,47 +49,47 @@ SCOPES = [scope.value for scope in TokenScope]
 
 @dataclass(frozen=True)
 class TokenClaims:
-    """What a token says of itself."""
+    """The claims of a token."""
 
     owner: str
-    """Of the key that asked for it, see `keys.Key`."""
+    """The key that it was issued for, see `Principal.owner`."""
     scope: TokenScope
     issued: datetime
     expires: datetime
-    """From this second on it is worth nothing."""
-    name: str
-    """Tells it from others, in the log."""
+    """The first second in which it is no longer valid."""
+    token_id: str
+    """Identifies the token in the log."""
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """What somebody asks a token for."""
+    """What a caller requests a token for."""
 
     scope: TokenScope = TokenScope.READ
-    seconds: int = DEFAULT_TTL_S
+    ttl_s: int = DEFAULT_TTL_S
 
 
-def derive_signing_secret(full: str, asking: str) -> bytes:
-    """What signs the tokens of one key: 32 bytes that tell nothing of the two keys they are made of."""
-    purpose = hmac.digest(PURPOSE, full.encode(), "sha256")
-    return hmac.digest(purpose, asking.encode(), "sha256")
+def derive_signing_secret(full_key: str, owner_key: str) -> bytes:
+    """The secret that signs the tokens of one key: 32 bytes, which reveal nothing about the two keys."""
+    purpose = hmac.digest(PURPOSE, full_key.encode(), "sha256")
+    return hmac.digest(purpose, owner_key.encode(), "sha256")
 
 
 def encode_token(claims: TokenClaims, secret: bytes) -> str:
-    """The token that says so."""
-    told = {
+    """Sign claims."""
+    members = {
         "iss": ISSUER,
         "iat": claims.issued,
         "exp": claims.expires,
-        "jti": claims.name,
+        "jti": claims.token_id,
         "scope": claims.scope.value,
         "owner": claims.owner,
     }
-    return jwt.encode(told, secret, ALGORITHM)
+    return jwt.encode(members, secret, ALGORITHM)
 
 
 def decode_token(token: bytes, secret: bytes) -> TokenClaims | None:
-    """What a token says, where this secret has signed it and nothing is missing. Its time may be over."""
+    """The claims of a token; None if this secret did not sign it or a claim is missing. The expiry is not checked."""
     if not has_token_form(token):
         return None
     try:
@@ -100,50 +99,46 @@ def decode_token(token: bytes, secret: bytes) -> TokenClaims | None:
 
 
 def has_token_form(token: bytes) -> bool:
-    """Whether it looks like a token of ours, good or not: the one canonical form, and not too long to be looked at."""
+    """Whether it has the form of our tokens, valid or not."""
     return TOKEN_PATTERN.fullmatch(token) is not None
 
 
-def _parse_claims(told: Mapping[str, Any]) -> TokenClaims:
+def _parse_claims(members: Mapping[str, Any]) -> TokenClaims:
     return TokenClaims(
-        told["owner"],
-        TokenScope(told["scope"]),
-        _from_timestamp(told["iat"]),
-        _from_timestamp(told["exp"]),
-        told["jti"],
+        members["owner"],
+        TokenScope(members["scope"]),
+        datetime.fromtimestamp(members["iat"], UTC),
+        datetime.fromtimestamp(members["exp"], UTC),
+        members["jti"],
     )
 
 
-def _from_timestamp(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
 def parse_token_request(body: bytes) -> TokenRequest:
-    """What the body of a request for a token asks for; an empty one asks for the usual.
+    """Parse the body of a token request; an empty body requests the defaults.
 
     Raises:
-        BadRequest: it asks for something else, and what it may ask for.
+        BadRequest: the body is invalid; the hint names what is allowed.
     """
-    told = _parse_body(body) if body else {}
-    if told.keys() - {"scope", "expires_in"}:
+    members = _parse_body(body) if body else {}
+    if members.keys() - {"scope", "expires_in"}:
         raise BadRequest("the body has an unknown member", hint="send scope and expires_in, nothing else")
-    scope, seconds = told.get("scope", TokenScope.READ.value), told.get("expires_in", DEFAULT_TTL_S)
+    scope, ttl_s = members.get("scope", TokenScope.READ.value), members.get("expires_in", DEFAULT_TTL_S)
     if scope not in SCOPES:
         raise BadRequest("unknown scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
-    if type(seconds) is not int or not 1 <= seconds <= MAX_TTL_S:
+    if type(ttl_s) is not int or not 1 <= ttl_s <= MAX_TTL_S:
         raise BadRequest(
             "expires_in must be a number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
         )
-    return TokenRequest(TokenScope(scope), seconds)
+    return TokenRequest(TokenScope(scope), ttl_s)
 
 
 def _parse_body(body: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(body)
+        members = json.loads(body)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        members = None
+    if not isinstance(members, dict):
         raise BadRequest(
             "the body must be a JSON object", hint='send {"scope": "read", "expires_in": 1800}, or nothing'
         )
-    return told
+    return members

@@ -73,7 +73,7 @@ class Door:
 
     def token(self, seconds: int, key: str = KEY) -> Principal:
         """Who has a token that was asked for with this key."""
-        found = self.ring.find_token(self.ring.issue(self.key(key), TokenRequest(seconds=seconds))[0].encode())
+        found = self.ring.find_token(self.ring.issue(self.key(key), TokenRequest(ttl_s=seconds))[0].encode())
         assert found is not None
         return found
 

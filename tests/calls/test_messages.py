@@ -62,14 +62,14 @@ async def test_a_body_that_is_too_large_keeps_its_rest() -> None:
     """What has been read of it stands in front; whoever has it must still let go of it."""
     rest = Chunks(b"b" * 10, b"c" * 10)
 
-    read = await read_fully(large(rest), largest=10)
+    read = await read_fully(large(rest), max_bytes=10)
 
     assert (read.body, read.body_stream, rest.closed) == (b"a" + b"b" * 10, rest, 0)
 
 
 async def test_a_body_of_just_the_largest_size_is_read() -> None:
     """The limit is the largest that is kept."""
-    read = await read_fully(large(Chunks(b"b" * 9)), largest=10)
+    read = await read_fully(large(Chunks(b"b" * 9)), max_bytes=10)
 
     assert (len(read.body), read.body_stream) == (10, None)
 

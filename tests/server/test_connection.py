@@ -98,14 +98,14 @@ async def test_a_target_above_the_limit_is_refused_in_words(harness: Harness, si
 class Room:
     """A door with limits of the test's own, in front of a handler that never ends until told."""
 
-    def __init__(self, most: int, head_within: float) -> None:
+    def __init__(self, most: int, head_timeout_s: float) -> None:
         self.events_seen: list[events.Event] = []
         self.answer = asyncio.Event()
         self.entered = asyncio.Event()
         bus = events.Bus()
         bus.subscribe(self.events_seen.append)
         self.keeper = ConnectionLimiter(bus, most)
-        self._head_within = head_within
+        self._head_timeout_s = head_timeout_s
         self.port = 0
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -117,7 +117,7 @@ class Room:
         """Open, and close again."""
         loop = asyncio.get_running_loop()
         server = web.Server(self._answer)
-        connection = functools.partial(ClientConnection, server, self.keeper, loop, head_within=self._head_within)
+        connection = functools.partial(ClientConnection, server, self.keeper, loop, head_timeout_s=self._head_timeout_s)
         listening = await loop.create_server(connection, "127.0.0.1", 0)
         self.port = listening.sockets[0].getsockname()[1]
         yield self
@@ -133,8 +133,8 @@ ASK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 @pytest.fixture
 async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
     """A small room: as many connections and seconds as the test says."""
-    most, head_within = request.param
-    async for opened in Room(most, head_within).run():
+    most, head_timeout_s = request.param
+    async for opened in Room(most, head_timeout_s).run():
         yield opened
 
 
