@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from ibkr_bridge.cache.response_cache import CacheEntry, ResponseCache
-from ibkr_bridge.cache.singleflight import Fetch, GenerationOf, IsConnected, SharedCall, SingleFlight
+from ibkr_bridge.cache.singleflight import Fetch, IsConnected, SharedCall, SingleFlight
 from ibkr_bridge.calls.context import CallContext, CallTiming
 from ibkr_bridge.calls.messages import Call, Response, discard
 from ibkr_bridge.calls.stage import Proceed
@@ -119,14 +119,14 @@ class CachedReads:
 
     def observer(self, endpoint: Endpoint, call: Call) -> Callable[[Response], None]:
         """Returns the function that caches the response of a call that was sent without this stage."""
-        generation, asked = self.cache.generation(endpoint.cache_tag), self._clock.now()
+        generation, sent_at = self.cache.generation(endpoint.cache_tag), self._clock.now()
 
         def learn(response: Response) -> None:
-            self.cache.put(cache_key(call), CacheEntry(response, asked, self._clock.now(), endpoint), generation)
+            self.cache.put(cache_key(call), CacheEntry(response, sent_at, self._clock.now(), endpoint), generation)
 
         return learn
 
-    async def read(self, endpoint: Endpoint, call: Call, asker: ReadOptions, fetch: Fetch) -> ReadResult:
+    async def read(self, endpoint: Endpoint, call: Call, options: ReadOptions, fetch: Fetch) -> ReadResult:
         """The response of a read that may be shared.
 
         Args:
@@ -136,36 +136,36 @@ class CachedReads:
             BridgeError: the error of the shared call.
         """
         key, now = cache_key(call), self._clock.now()
-        entry = self.cache.get(key, now, asker.max_age)
+        entry = self.cache.get(key, now, options.max_age)
         if entry is not None:
             return ReadResult(entry.response, "cache", now - entry.sent_at)
-        shared_call = self.single_flight.find_joinable(key, max_wait_s=asker.max_wait_s, unsent=asker.max_age == 0)
+        shared_call = self.single_flight.find_joinable(key, max_wait_s=options.max_wait_s, unsent=options.max_age == 0)
         if shared_call is not None:
-            return await self._join(shared_call, asker, fetch)
+            return await self._join(shared_call, options, fetch)
         shared_call = self.single_flight.start(
-            key, self._generation_of(endpoint), asker.max_wait_s, self._fetch_and_cache(key, endpoint, fetch)
+            key,
+            lambda: self.cache.generation(endpoint.cache_tag),
+            options.max_wait_s,
+            self._fetch_and_cache(key, endpoint, fetch),
         )
         try:
             return ReadResult(
-                await self.single_flight.join(shared_call, asker.is_connected, asker.max_wait_s), "gateway"
+                await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s), "gateway"
             )
         except asyncio.CancelledError:
             shared_call.leader_gone = True
             raise
 
-    def _generation_of(self, endpoint: Endpoint) -> GenerationOf:
-        return lambda: self.cache.generation(endpoint.cache_tag)
-
-    async def _join(self, shared_call: SharedCall, asker: ReadOptions, fetch: Fetch) -> ReadResult:
-        response = await self.single_flight.join(shared_call, asker.is_connected, asker.max_wait_s)
+    async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:
+        response = await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s)
         if response.body_stream is None:
             self.single_flight.joined_count += 1
             return ReadResult(response, "shared")
-        own = SharedCall(self._clock, shared_call.generation, asker.max_wait_s, [asker.is_connected])
+        own = SharedCall(self._clock, shared_call.generation, options.max_wait_s, [options.is_connected])
         return ReadResult(await fetch(own), "gateway")  # too large to share: the first caller reads the rest of it
 
     def _fetch_and_cache(self, key: Hashable, endpoint: Endpoint, fetch: Fetch) -> Fetch:
-        async def flown(shared_call: SharedCall) -> Response:
+        async def fetch_and_cache(shared_call: SharedCall) -> Response:
             response = await fetch(shared_call)
             if shared_call.sent_generation is not None:
                 self.cache.put(
@@ -178,7 +178,7 @@ class CachedReads:
                 discard(response)
             return response
 
-        return flown
+        return fetch_and_cache
 
 
 async def _fetch_for_all(context: CallContext, shared_call: SharedCall, proceed: Proceed) -> Response:

@@ -1,5 +1,4 @@
-"""The response cache: bounded, with a TTL for each endpoint, and invalidated when a change makes entries stale.
-Pure."""
+"""The response cache: bounded, a TTL for each endpoint; a change invalidates what it makes stale. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from ibkr_bridge.ibkr.endpoint import CacheTag, Endpoint
 
 MAX_ENTRIES = 512
 MAX_BYTES = 32 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 5120  # bytes of an entry besides its body, with the longest possible target
-EMPTY_TTL_S = 5.0  # seconds
+ENTRY_OVERHEAD_BYTES = 5120  # an entry without its body, with the longest possible target
+EMPTY_TTL_S = 5.0  # an empty list may be filled soon: IBKR loads many lists on the first request
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ class CacheEntry:
 
     response: Response
     sent_at: float
-    """Its age counts from here (RFC 9111), as it is unknown when between call and response it was true."""
+    """Its age counts from here (RFC 9111): IBKR may have read the data at any moment between call and response."""
     received_at: float
-    """It is fresh from here, for the TTL of its endpoint."""
+    """Its TTL counts from here."""
     endpoint: Endpoint
 
     @cached_property
@@ -36,24 +35,24 @@ class CacheEntry:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes."""
+        """Its share of the cache's limit."""
         return len(self.response.body) + ENTRY_OVERHEAD_BYTES
 
 
 class ResponseCache:
     """The cached responses."""
 
-    def __init__(self, most_entries: int = MAX_ENTRIES, most_bytes: int = MAX_BYTES) -> None:
-        self._most_entries = most_entries
-        self._most_bytes = most_bytes
-        self._entry: OrderedDict[Hashable, CacheEntry] = OrderedDict()  # least recently used first
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Hashable, CacheEntry] = OrderedDict()  # least recently used first
         self._bytes = 0
         self._generations: Counter[CacheTag] = Counter()
         self.hits = self.lookups = 0
         """How many of all lookups were answered from the cache."""
 
     def __repr__(self) -> str:
-        return f"<ResponseCache {len(self._entry)} answers, {self._bytes} bytes>"
+        return f"<ResponseCache {len(self._entries)} responses, {self._bytes} bytes>"
 
     def get(self, key: Hashable, now: float, max_age: float | None) -> CacheEntry | None:
         """A response that is fresh enough.
@@ -62,7 +61,7 @@ class ResponseCache:
             max_age: seconds that the caller accepts; never more than the TTL of the endpoint.
         """
         self.lookups += 1
-        entry = self._entry.get(key)
+        entry = self._entries.get(key)
         if entry is None:
             return None
         if now - entry.received_at >= entry.ttl_s:
@@ -70,44 +69,44 @@ class ResponseCache:
             return None
         if max_age is not None and (now - entry.sent_at > max_age or max_age == 0):
             return None
-        self._entry.move_to_end(key)
+        self._entries.move_to_end(key)
         self.hits += 1
         return entry
 
     @property
     def counts(self) -> dict[str, int]:
         """How much is cached."""
-        return {"entries": len(self._entry), "bytes": self._bytes}
+        return {"entries": len(self._entries), "bytes": self._bytes}
 
-    def generation(self, holds: CacheTag) -> int:
+    def generation(self, tag: CacheTag) -> int:
         """The current generation of a tag: responses to calls sent in an earlier generation are not cached."""
-        return self._generations[holds]
+        return self._generations[tag]
 
     def put(self, key: Hashable, entry: CacheEntry, generation: int) -> None:
         """Cache a response, if that is allowed."""
-        endpoint, was = entry.endpoint, self._entry.get(key)
+        endpoint, former = entry.endpoint, self._entries.get(key)
         if (
             endpoint.ttl_s <= 0
             or generation != self._generations[endpoint.cache_tag]
             or not is_cacheable(entry.response)
         ):
             return
-        if was is not None and was.sent_at > entry.sent_at:
-            return  # the generation ended while the call was running
+        if former is not None and former.sent_at > entry.sent_at:
+            return  # a later call was answered earlier
         self._evict(key)
-        self._entry[key] = entry
+        self._entries[key] = entry
         self._bytes += entry.size_bytes
-        while len(self._entry) > self._most_entries or self._bytes > self._most_bytes:
-            self._evict(next(iter(self._entry)))
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
+            self._evict(next(iter(self._entries)))
 
-    def invalidate(self, *kinds: CacheTag) -> None:
+    def invalidate(self, *tags: CacheTag) -> None:
         """Drop the entries of these tags; calls that are running belong to an old generation now."""
-        self._generations.update(kinds)
-        for key in [key for key, entry in self._entry.items() if entry.endpoint.cache_tag in kinds]:
+        self._generations.update(tags)
+        for key in [key for key, entry in self._entries.items() if entry.endpoint.cache_tag in tags]:
             self._evict(key)
 
     def _evict(self, key: Hashable) -> None:
-        if entry := self._entry.pop(key, None):
+        if entry := self._entries.pop(key, None):
             self._bytes -= entry.size_bytes
 
 

@@ -1,8 +1,7 @@
 """Single flight: identical reads that are running at the same time share one call.
 
-A shared call survives the first caller. If all callers leave before it was sent it is cancelled; after that it
-completes
-and is cached.
+A shared call survives the first caller. If all callers leave before it was sent, it is cancelled. Once it was sent, it
+completes and its response is cached.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class SharedCall:
     task: asyncio.Task[Response] | None = None
 
     def on_estimate(self, seconds: float) -> None:
-        """It will probably be admitted in so many seconds."""
+        """Record in how many seconds it will probably be admitted."""
         self.expected_at = self.clock.now() + seconds
 
     def mark_sent(self) -> None:
-        """Its first byte may be sent now."""
+        """Record that its first byte leaves now."""
         if not self.is_sent:
             self.sent_generation, self.sent_at = self.generation(), self.clock.now()
             self.sent_event.set()
@@ -67,7 +66,7 @@ class SharedCall:
 
     def is_wanted(self) -> bool:
         """Whether any caller still waits for it."""
-        return any(passenger() for passenger in self.waiters)
+        return any(is_connected() for is_connected in self.waiters)
 
 
 Fetch = Callable[[SharedCall], Coroutine[Any, Any, Response]]
@@ -83,20 +82,20 @@ class SingleFlight:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._flights: dict[Hashable, SharedCall] = {}
+        self._shared_calls: dict[Hashable, SharedCall] = {}
         self.joined_count = 0
         """Calls that were answered by the shared call of another."""
 
     def __repr__(self) -> str:
-        return f"<SingleFlight {len(self._flights)} flights>"
+        return f"<SingleFlight {len(self._shared_calls)} shared calls>"
 
     def find_joinable(self, key: Hashable, *, max_wait_s: float, unsent: bool) -> SharedCall | None:
-        """A shared call to join: one that waits at least about as long, and whose response will not be stale.
+        """A shared call to join: it waits about as long or longer, and its response will not be stale.
 
         Args:
             unsent: whether only a call that has not been sent yet is new enough.
         """
-        shared_call = self._flights.get(key)
+        shared_call = self._shared_calls.get(key)
         if shared_call is None or shared_call.is_done:
             return None
         if shared_call.is_sent:
@@ -106,23 +105,24 @@ class SingleFlight:
     def start(self, key: Hashable, generation: GenerationOf, max_wait_s: float, fetch: Fetch) -> SharedCall:
         """Start a call that others may join."""
         shared_call = SharedCall(self._clock, generation, max_wait_s)
-        shared_call.task = asyncio.create_task(fetch(shared_call), name="flight")  # outlives its first caller
-        self._flights[key] = shared_call
+        shared_call.task = asyncio.create_task(fetch(shared_call), name="shared call")  # outlives its first caller
+        self._shared_calls[key] = shared_call
         shared_call.task.add_done_callback(lambda _: self._on_done(key, shared_call))
         return shared_call
 
     def _on_done(self, key: Hashable, shared_call: SharedCall) -> None:
-        if self._flights.get(key) is shared_call:
-            del self._flights[key]
+        if self._shared_calls.get(key) is shared_call:
+            del self._shared_calls[key]
         shared_call.sent_event.set()
         if shared_call.task is not None and not shared_call.task.cancelled():
             shared_call.task.exception()  # retrieved, so that asyncio does not report it if no caller waited
 
-    async def join(self, shared_call: SharedCall, passenger: IsConnected, max_wait_s: float) -> Response:
+    async def join(self, shared_call: SharedCall, is_connected: IsConnected, max_wait_s: float) -> Response:
         """Wait for the response of a shared call.
 
         Args:
-            patience: seconds that the caller would wait for admission.
+            is_connected: whether this caller still waits.
+            max_wait_s: seconds that the caller would wait for admission.
 
         Raises:
             RateLimited: the shared call waits longer than that.
@@ -130,27 +130,29 @@ class SingleFlight:
         """
         if shared_call.task is None:
             raise RuntimeError("a shared call that has not been started")
-        shared_call.waiters.append(passenger)
+        shared_call.waiters.append(is_connected)
         try:
             if max_wait_s < shared_call.max_wait_s:
                 await self._wait_until_sent(shared_call, max_wait_s)
             return await asyncio.shield(shared_call.task)
         except (asyncio.CancelledError, RateLimited):
-            shared_call.waiters.remove(passenger)
+            shared_call.waiters.remove(is_connected)
             if not shared_call.waiters and not shared_call.is_sent:
                 shared_call.task.cancel()
             raise
 
     async def _wait_until_sent(self, shared_call: SharedCall, max_wait_s: float) -> None:
         if not shared_call.is_sent and not await self._clock.wait(shared_call.sent_event, max_wait_s):
-            left = shared_call.expected_at - self._clock.now()
+            expected_s = shared_call.expected_at - self._clock.now()
+            retry_after_s = expected_s if expected_s > 0 else DEFAULT_RETRY_S
             raise RateLimited(
-                "IBKR's rate limit for this call is used up", retry_after=left if left > 0 else DEFAULT_RETRY_S
+                "IBKR's rate limit for this call is used up",
+                retry_after=retry_after_s,
             )
 
     async def close(self) -> None:
         """Cancel all shared calls that are running."""
-        tasks = [shared_call.task for shared_call in self._flights.values() if shared_call.task is not None]
+        tasks = [shared_call.task for shared_call in self._shared_calls.values() if shared_call.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,7 +21,8 @@ class CallerGone(Exception):
 
 ContextHook = Callable[["CallContext"], None]
 """What a stage appends to a context. It gets the context as its argument: a closure over the context would be a
-reference cycle, and the garbage collector instead of the last reference would free every call (15 % of its time)."""
+reference cycle, and the garbage collector instead of the last reference would free every call (15 % of its time).
+"""
 
 
 class SharedRead(Protocol):

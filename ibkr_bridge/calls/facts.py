@@ -33,7 +33,8 @@ class RequestFacts:
     """The largest value of each ticket in the account's base currency; None if it cannot be bounded."""
     may_concern_other_accounts: bool = False
     """Whether it may concern accounts that it does not name: an allocation group, or an order or unlisted call without
-    account."""
+    account.
+    """
     is_declining: bool = False
     """Whether it declines a question, and so places nothing."""
     may_cancel_several: bool = False

@@ -171,7 +171,8 @@ class AdmissionController:
         try:
             await self._clock.wait(admitted, max_wait_s)
         except asyncio.CancelledError:
-            self._cancel_wait(queued_call)
+            if not self._queue.remove(queued_call):  # it was admitted meanwhile: its slot goes to the next
+                self.release(queued_call, sent=False)
             raise
         finally:
             del self._waiting[queued_call]
@@ -186,11 +187,6 @@ class AdmissionController:
             self._queue.remove(queued_call)
             raise RateLimited("IBKR's rate limit for this call is used up", retry_after=expected)
         return expected
-
-    def _cancel_wait(self, queued_call: QueuedCall) -> None:
-        """Stop waiting; a permit that was granted in the meantime goes to the next."""
-        if not self._queue.remove(queued_call):
-            self.release(queued_call, sent=False)
 
     def occupy(self, endpoint: Endpoint, seconds: float) -> None:
         """An endpoint was called by an earlier run; its limit is used up until then."""

@@ -119,7 +119,8 @@ class AdmissionQueue:
         if queue is None or queued_call not in queue:
             return False
         queue.remove(queued_call)
-        self._drop_empty_queue(queued_call)
+        if not queue:
+            del self._queues[queued_call.priority][queued_call.key_label]
         return True
 
     def admit_next(self, now: float) -> QueuedCall | None:
@@ -169,7 +170,8 @@ class AdmissionQueue:
 
     def next_change_at(self, now: float) -> float | None:
         """When a call may be admitted without a response; None if none waits, or a response is needed first."""
-        times = [self._earliest_start(queued_call, now) for queued_call in self._all_queued()]
+        queues = (queue for keys in self._queues.values() for queue in keys.values())
+        times = [self._earliest_start(queued_call, now) for queue in queues for queued_call in queue]
         return min((at for at in times if at is not None and at > now), default=None)
 
     def estimate_wait(self, queued_call: QueuedCall, now: float) -> float:
@@ -197,11 +199,6 @@ class AdmissionQueue:
             each for queue in self._queues[priority].values() for each in queue if not each.is_connected()
         ]:
             self.remove(queued_call)
-
-    def _all_queued(self) -> Iterator[QueuedCall]:
-        for keys in self._queues.values():
-            for queue in keys.values():
-                yield from queue
 
     def _admissible_in_order(self, now: float) -> Iterator[QueuedCall]:
         """The calls that could be admitted now, in order."""
@@ -256,11 +253,6 @@ class AdmissionQueue:
     def _earliest_start(self, queued_call: QueuedCall, now: float) -> float | None:
         times = [window.next_free_at(now) for window in self._windows(queued_call)]
         return None if None in times else max((at for at in times if at is not None), default=now)
-
-    def _drop_empty_queue(self, queued_call: QueuedCall) -> None:
-        keys = self._queues[queued_call.priority]
-        if not keys[queued_call.key_label]:
-            del keys[queued_call.key_label]
 
     def _rotate_key(self, queued_call: QueuedCall) -> None:
         keys = self._queues[queued_call.priority]

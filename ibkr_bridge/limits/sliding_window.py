@@ -84,6 +84,7 @@ class WindowForecast:
 
     def reserve(self, start: float) -> None:
         """Take a place for a call that starts then: the one that becomes free last, so that the earlier ones stay for
-        others."""
+        others.
+        """
         self._places.remove(max(at for at in self._places if at <= start))
         self._places.append(start + self._again)

@@ -247,7 +247,8 @@ class Questions:
 
     async def _decline_abandoned(self, send: SendReply) -> None:
         """Decline each question under the lock. If another order holds the lock, that order already cancels IBKR's old
-        question; declining now would cancel theirs."""
+        question; declining now would cancel theirs.
+        """
         while self._to_decline:
             reply = self._to_decline.popleft()
             if self._lock.try_acquire(reply):

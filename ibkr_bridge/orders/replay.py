@@ -1,5 +1,6 @@
 """Duplicate requests: one that arrives while the first is running waits for its result; a later one gets the stored
-response."""
+response.
+"""
 
 from __future__ import annotations
 

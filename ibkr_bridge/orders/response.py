@@ -78,7 +78,8 @@ def interpret_partial_reply(status: int, body: bytes, rest: tuple[str, ...]) -> 
 
 def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     """Interpret the response to a cancel or to an answered notice: IBKR's texts vary, any that is not an error
-    counts."""
+    counts.
+    """
     parsed = parse_json(body)
     if status != 200:
         return _as_error_status(status, parsed)
@@ -87,13 +88,10 @@ def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     if refusal is not None:
         return refusal
     done = bool(parts) or (isinstance(parsed, str) and parsed) or body.strip() == b"Success"
-    return _as_cancelled(parts) if done else OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
-
-
-def _as_cancelled(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome:
-    return OrderOutcome(
-        OrderEvent.TAKEN, _order_ids(parts), status=next((str(part["msg"]) for part in parts if "msg" in part), None)
-    )
+    if not done:
+        return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
+    message = next((str(part["msg"]) for part in parts if "msg" in part), None)
+    return OrderOutcome(OrderEvent.TAKEN, _order_ids(parts), status=message)
 
 
 def _as_question(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
@@ -126,7 +124,8 @@ def _as_taken(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
 
 def _as_embedded_error(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
     """An error inside a 200. With an order number beside it, it is not a plain refusal: that order may exist, or may be
-    on hold until somebody answers a notice."""
+    on hold until somebody answers a notice.
+    """
     for part in parts:
         text = part.get("error", part.get("text") if part.get("prompt") is True else None)
         if text is not None or part.get("success") is False:

@@ -93,7 +93,8 @@ class OrderService:
 
     def status(self) -> JournalStatus:
         """Whether the journal can be written, how many orders are in each state, and which order has an open
-        question."""
+        question.
+        """
         pending = self.submitter.lock.pending
         question = pending.record.id if pending is not None else None
         return JournalStatus(self.repository.journal.problem, dict(self.repository.index.counts()), question)

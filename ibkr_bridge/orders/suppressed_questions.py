@@ -1,5 +1,6 @@
 """Questions that a caller has suppressed: IBKR drops the list with each brokerage session, so the bridge sends it
-again."""
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Stage `ComposeReads`: responses that are made of several calls, or of a part of one.
 
 Some of IBKR's calls have side effects or are incomplete: `filters` on the list of orders stops its order stream, and
-positions come in pages
-of unknown length. The bridge sends other calls instead and makes the response of them. Each part passes the following
-stages by itself.
+positions come in pages of unknown length. The bridge sends other calls instead and makes the response of them. Each
+part passes the following stages by itself.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """All positions of an account in one response: fetch pages until one is empty, as the length of a page is not
-documented."""
+documented.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ class Drain:
 
     def begin(self, *, handover: bool = False) -> None:
         """Accept no new work. With a socket handover we keep accepting requests and close each connection after its
-        next response."""
+        next response.
+        """
         self.is_ending, self.is_draining = True, not handover
 
     async def wait_finished(self, timeout_s: float = DRAIN_TIMEOUT_S, orders_within: float = ORDERS_TIMEOUT_S) -> int:

@@ -1,5 +1,6 @@
 """Parses what callers send: the body and the headers of X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm,
-Idempotency-Key."""
+Idempotency-Key.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ class ReopenBackoff:
 
     def record_success(self) -> None:
         """The session is open: the last attempt does not count as failed, and after the next loss the first one is made
-        at once."""
+        at once.
+        """
         if self._in_a_row:
             self._attempts.pop()
         self._in_a_row, self._not_before = 0, 0.0

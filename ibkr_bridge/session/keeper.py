@@ -1,9 +1,8 @@
 """The keeper: checks the session, lets `state_machine.py` decide, performs the actions, and publishes the result.
 
 A round is one check of `auth/status` and the actions that follow. Rounds repeat every few seconds, sooner if a caller
-or
-a stage requests a check. No exception ends the loop: an unexpected one is published as `session.keeper_failed`, and the
-next round starts as usual.
+or a stage requests a check. No exception ends the loop: an unexpected one is published as `session.keeper_failed`, and
+the next round starts as usual.
 """
 
 from __future__ import annotations
@@ -77,7 +76,8 @@ class Keeper(SessionStatus):
         session_api.on_late_check = self._wake.set
         self.on_change: events.Subscribers[bool] = events.Subscribers("session", bus)
         """Subscribers are called with whether the session is ready, whenever its state or reason changed; before the
-        event."""
+        event.
+        """
         self._backoff = ReopenBackoff()
         self._rounds_in_state = 0
         self._false_alarms = 0
@@ -89,7 +89,8 @@ class Keeper(SessionStatus):
 
     def hint(self, session: Session | None = None) -> str:
         """See `SessionStatus.hint`; also says when the session was left to a competing program, and why there is no
-        connection."""
+        connection.
+        """
         shown = session or self.session
         reclaims = shown.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM
         if reclaims and self._backoff.reclaims_exhausted(self._clock.now()):
@@ -263,7 +264,8 @@ class Keeper(SessionStatus):
 
     def _publish(self, session: Session, seen: float) -> None:
         """Publish the result of a check; `seen` is the time of its response. A check that was refused with 429 shows
-        nothing."""
+        nothing.
+        """
         was, self.session = self.session, session
         if session.observation is not Observation.RATE_LIMITED:
             self.checked_at, self.checked_utc = seen, self._clock.utc()
@@ -303,7 +305,8 @@ class Keeper(SessionStatus):
 
     async def _wait_for_next_round(self) -> None:
         """Wait until the next round is due or a check is requested; after false alarms a requested check has to wait
-        longer."""
+        longer.
+        """
         pause = self._interval_after(self.session)
         self.next_check_at = self._clock.now() + pause
         shortest = exponential_backoff(MIN_INTERVAL_S, self._false_alarms, pause)

@@ -2,13 +2,13 @@
 
 Without `/iserver/accounts`, orders, trades and quotes answer 500 "Please query /accounts first"; without
 `/portfolio/accounts` the portfolio is empty. The first list of orders is empty as well, and the next one is allowed
-five
-seconds later only, so the keeper requests the first one before a caller does. All must be repeated after each opening.
+five seconds later only, so the keeper requests the first one before a caller does. All must be repeated after each
+opening.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE
@@ -71,11 +71,7 @@ def hints_session_loss(status: int, beginning: bytes) -> bool:
     if status == 401:
         return True
     text = beginning[:300].decode("ascii", "replace").lower()
-    return '"error"' in text and _has_any(text, LOST_SESSION_PHRASES)
-
-
-def _has_any(text: str, phrases: Iterable[str]) -> bool:
-    return any(phrase in text for phrase in phrases)
+    return '"error"' in text and any(phrase in text for phrase in LOST_SESSION_PHRASES)
 
 
 def is_access_denied(status: int, body: bytes) -> bool:

@@ -193,7 +193,8 @@ class SessionStatus:
 
     async def wait_until_up(self, layer: Layer, seconds: float, leave: Callable[[], bool] = lambda: False) -> bool:
         """Wait until a layer is up, at most so many seconds, or until `leave` returns true after a check. Returns
-        whether it is up."""
+        whether it is up.
+        """
         await self._wait_until(lambda: self.is_up(layer) or leave(), seconds)
         return self.is_up(layer)
 

@@ -290,7 +290,8 @@ class Hub:
 
 def _fan_out(event: StreamEvent, subscribers: list[Subscriber], *, may_skip: bool) -> None:
     """Queue an event for subscribers of one encoding; one that lags behind gets no quotes, but the latest snapshot
-    later."""
+    later.
+    """
     data = subscribers[0].encoding.encode(event)
     for subscriber in subscribers:
         if not may_skip:

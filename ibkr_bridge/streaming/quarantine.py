@@ -24,7 +24,8 @@ def suspect_recent(topics: Iterable[Subscription], now: float) -> None:
 
 def next_to_retry(topics: Iterable[Subscription], now: float) -> Subscription | None:
     """The suspected topic that may be requested now; None while another is on trial. A topic that did no harm is
-    cleared."""
+    cleared.
+    """
     suspects = [each for each in topics if each.suspicion]
     on_trial = False
     for each in suspects:

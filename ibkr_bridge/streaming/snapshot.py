@@ -60,16 +60,13 @@ class TopicSnapshot:
             self._head, self._rows, self.is_over = {}, {}, False
         self.at = now
         if self._keys is None:
-            self._add_whole(message)
+            is_chart = self._kind is TopicKind.HISTORY and self._head
+            if not is_chart or CHART_MEMBERS & message.keys():
+                self._head = self._head | message if self._kind is TopicKind.QUOTES else message
             return
         places, key = self._keys
         self._head |= {name: value for name, value in message.items() if name != places}
         self._add_rows(rows_of(message.get(places)), key)
-
-    def _add_whole(self, message: Message) -> None:
-        if self._kind is TopicKind.HISTORY and self._head and not CHART_MEMBERS & message.keys():
-            return
-        self._head = self._head | message if self._kind is TopicKind.QUOTES else message
 
     def _add_rows(self, rows: list[Row], key: str) -> None:
         for row in rows:

@@ -120,7 +120,8 @@ class Subscriber:
 
     def _check_backlog(self) -> None:
         """Over the limit: write if the connection accepts data, as then it is only a burst; else close the
-        subscriber."""
+        subscriber.
+        """
         if self.sink.is_writable:
             self._write()
         else:
@@ -128,7 +129,8 @@ class Subscriber:
 
     def flush(self, now: float) -> bool:
         """Write the queued data. Returns whether the connection accepted it; quotes that it does not accept are
-        dropped."""
+        dropped.
+        """
         if self.closed_reason is not None:
             return True
         if not self.sink.is_writable:

@@ -116,7 +116,7 @@ class Subscription:
         ):  # an update contains the order's state only if it changed
             rows = (
                 {"status": self.topic_snapshot.row(row.get("orderId")).get("status"), **row}
-                for row in _rows_of(message)
+                for row in rows_of(message.get("args"))
             )
             message = {**message, "args": list(rows)}
         return project(self.topic.kind, view, message)
@@ -138,7 +138,3 @@ class Subscription:
         if kind in (TopicKind.QUOTES, TopicKind.SESSION):
             return [{name: value for name, value in message.items() if name != "topic"}]
         return []
-
-
-def _rows_of(message: Message) -> list[Row]:
-    return rows_of(message.get("args"))

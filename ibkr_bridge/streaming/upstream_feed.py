@@ -206,7 +206,8 @@ class UpstreamFeed:
 
     def _check_session(self) -> None:
         """Close a websocket of a lost session: it stays connected but brings nothing, even after the session is open
-        again."""
+        again.
+        """
         if self._session_of_socket != self._session_losses:
             raise FeedClosed(SESSION_LOST)
 

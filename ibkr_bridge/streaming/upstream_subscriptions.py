@@ -2,8 +2,7 @@
 
 The first subscriber of a topic starts the request; 5 s after the last one has left, the topic is ended. Quotes are
 requested again before IBKR drops them, and everything is on a new websocket. How much IBKR sends at a time is limited;
-a
-subscription beyond that is refused.
+a subscription beyond that is refused.
 """
 
 from __future__ import annotations
@@ -249,7 +248,8 @@ class UpstreamSubscriptions:
 
     def on_refusal(self, subscription: Subscription) -> None:
         """Close a refused topic: a chart frees its place among the five, and a topic that ends the feed is
-        quarantined."""
+        quarantined.
+        """
         if subscription.suspicion:
             self._quarantined_until[subscription.topic] = self._clock.now() + QUARANTINE_S
         if subscription.suspicion or (subscription.topic.kind is TopicKind.HISTORY and not subscription.chart_id):
@@ -284,7 +284,8 @@ class UpstreamSubscriptions:
 
     def _topics_ended_with(self, topic: Topic) -> list[Subscription]:
         """Topics that IBKR may have ended together with this one: all ladders of an account, a contract's other
-        exchanges."""
+        exchanges.
+        """
         if topic.kind is TopicKind.LADDER:
             return self.matching(Unsubscribe(TopicKind.LADDER, topic.account))
         return [

@@ -52,7 +52,8 @@ def _names_of(args: Args, name: str) -> frozenset[str]:
 
 def _trades_view(args: Args, now_ms: int) -> View:
     """Trades since a time, minus one minute: IBKR's clock may be behind ours, and an extra trade is better than a
-    missing one."""
+    missing one.
+    """
     back = 0 if args.get("realtimeUpdatesOnly") is True else trade_days(args) * DAY_MS
     return View(since_ms=(now_ms - back) // MINUTE_MS * MINUTE_MS - MINUTE_MS)
 

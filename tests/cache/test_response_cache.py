@@ -87,7 +87,7 @@ def test_it_is_bounded_by_number_and_by_size(entries: int, size: int) -> None:
     cache.put("c", CacheEntry(answer(), 1.0, 1.0, PAIRS), 0)
 
     assert [cache.get(key, 1.0, None) is not None for key in "abc"] == [True, False, True]
-    assert repr(cache) == f"<ResponseCache 2 answers, {2 * (ENTRY_OVERHEAD_BYTES + 3)} bytes>"
+    assert repr(cache) == f"<ResponseCache 2 responses, {2 * (ENTRY_OVERHEAD_BYTES + 3)} bytes>"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Response]
 
     assert await asyncio.gather(*waiting) == [ANSWER] * 3
     assert (found is shared_call, single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)) == (True, None)
-    assert repr(single_flight) == "<SingleFlight 0 flights>"
+    assert repr(single_flight) == "<SingleFlight 0 shared calls>"
 
 
 @pytest.mark.parametrize(

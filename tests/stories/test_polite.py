@@ -309,7 +309,7 @@ async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, 
     slow = asyncio.create_task(harness.get(META))
     await sim.arrived(META)
     await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
-    newer = harness.bridge.profile.cached_reads.cache._entry
+    newer = harness.bridge.profile.cached_reads.cache._entries
     asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
 
     await slow
@@ -358,7 +358,7 @@ async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simul
 
     await harness.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
 
-    keys = harness.bridge.profile.cached_reads.cache._entry
+    keys = harness.bridge.profile.cached_reads.cache._entries
     assert keys
     assert max(len(repr(key)) for key in keys) < 1000
 

@@ -59,7 +59,8 @@ class OrderIndex:
 
     def add_refused(self, record: OrderRecord) -> None:
         """Add an order that was never sent; only the latest `MAX_REFUSED` stay, as a loop can make thousands of
-        them."""
+        them.
+        """
         self.add(record)
         self._refused.append(record)
         while len(self._refused) > MAX_REFUSED:
@@ -99,7 +100,8 @@ class OrderIndex:
 
     def figures_of(self, order: str) -> Mapping[str, str]:
         """The figures of the order with this number at IBKR, if it was placed or modified through the bridge; else
-        empty."""
+        empty.
+        """
         for record in self.newest_first():
             about = (
                 order in record.order_ids

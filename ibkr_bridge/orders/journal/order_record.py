@@ -1,8 +1,7 @@
 """One order as the bridge knows it, computed from its journal entries. Pure.
 
 Everything here follows from the entries alone, so that the bridge knows the same after a restart. What exists only
-while
-the bridge runs, such as the callers that wait for the response, is in `InFlightOrder`.
+while the bridge runs, such as the callers that wait for the response, is in `InFlightOrder`.
 """
 
 from __future__ import annotations

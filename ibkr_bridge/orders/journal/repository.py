@@ -100,7 +100,8 @@ class OrderRepository:
 
     def end_question(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
         """End a question that was not confirmed: it places nothing. If a part was placed already, the reconciler
-        searches for it."""
+        searches for it.
+        """
         return self.append_eventually(
             record, OrderEvent.LOST if record.order_ids else what, {**facts, "request": record.request_id}
         )
@@ -109,8 +110,7 @@ class OrderRepository:
         """Write an entry and wait until it is on disk.
 
         A caller that is cancelled still waits for the disk: only then is it known whether the entry is written, and the
-        caller
-        has to record the outcome.
+        caller has to record the outcome.
 
         Raises:
             JournalUnavailable: it cannot be written; nothing may be sent.
@@ -145,8 +145,7 @@ class OrderRepository:
         """Write an entry about something that has happened. Returns whether it could follow the order's state.
 
         While another entry of the same order is being written, its next state is not known: the new entry follows
-        later, if it
-        can.
+        later, if it can.
         """
         if record.id in self._behind:
             self._behind[record.id].append((what, facts))

@@ -97,8 +97,7 @@ class JournalStore:
         """Keep an entry in memory until it can be written.
 
         A refusal changes nothing: if it cannot be written, it is in the log only, so that a loop of refusals does not
-        fill the
-        memory. The refusal of an order whose `sent` is on disk already is kept.
+        fill the memory. The refusal of an order whose `sent` is on disk already is kept.
         """
         if new_entry.what is not OrderEvent.REFUSED or "stopped" in new_entry.facts:
             self._pending.append(new_entry)

@@ -1,8 +1,7 @@
 """The journal's own thread: it waits for the disk, so that the event loop does not have to.
 
 Only this thread uses SQLite, in the order in which entries were enqueued. Entries that were enqueued during a commit
-are
-committed together next. Which event may follow which is decided in `repository.py`, not here.
+are committed together next. Which event may follow which is decided in `repository.py`, not here.
 """
 
 from __future__ import annotations

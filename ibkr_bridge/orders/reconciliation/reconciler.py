@@ -148,7 +148,8 @@ class Reconciler:
 
     def _blocking_record(self, order_request: OrderRequest) -> OrderRecord | None:
         """An order of the run before that a new one must wait for; 60 s after the start the caller may skip the
-        wait."""
+        wait.
+        """
         chosen = UNKNOWN_OPEN in order_request.confirmations
         if chosen and self._clock.now() - self._started >= self._search.startup_block_s:
             return None

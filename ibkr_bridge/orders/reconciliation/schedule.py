@@ -10,8 +10,7 @@ class ReconcileSchedule:
     """When to check, all in seconds.
 
     An order in the Gateway's queue can still be sent minutes after its caller got `order_unknown`. So an order counts
-    as
-    not placed only after `give_up_after_s`, and a few more checks follow after that.
+    as not placed only after `give_up_after_s`, and a few more checks follow after that.
     """
 
     give_up_after_s: float = 300.0

@@ -2,8 +2,7 @@
 
 The value is size times price times multiplier times exchange rate, each at its largest; for options it is the premium,
 for futures the notional amount. A limit to buy bounds its price by itself. All other orders may be filled at a better
-or
-a worse price than the ticket names, so the larger of the highest named price and a fresh quote counts.
+or a worse price than the ticket names, so the larger of the highest named price and a fresh quote counts.
 
 If something is missing or not understood, the result is None, and a limit on order values refuses the order. This
 holds for combinations, whose price is a difference, and for bonds, whose price is a percentage. If prices are in
@@ -201,7 +200,8 @@ def _multiplier(facts: InstrumentFacts) -> Decimal:
 
 def _lower_case_members(ticket: TicketMembers) -> TicketMembers:
     """The ticket with lower-case member names; two names that differ in case only are refused, as IBKR may ignore the
-    case."""
+    case.
+    """
     plain = {str(name).lower(): value for name, value in ticket.items()}
     nested = any(isinstance(value, dict | list) for name, value in plain.items() if name != STRATEGY_PARAMETERS)
     if nested or len(plain) < len(ticket):

@@ -1,9 +1,8 @@
 """The largest value of each ticket of an order: fetches the facts from which `order_value.py` computes it.
 
 At most four kinds of reads, if needed: the instruments' definitions, a quote if no limit bounds the price, the
-account's
-base currency, and exchange rates if currencies differ. If a read fails, or its response is not understood, the fact and
-the value stay unknown; that is not an error of its own.
+account's base currency, and exchange rates if currencies differ. If a read fails, or its response is not understood,
+the fact and the value stay unknown; that is not an error of its own.
 """
 
 from __future__ import annotations
@@ -67,7 +66,13 @@ async def estimate_order_values(
     quoted = contract_ids(filter(None, (contract_id_of(ticket) for ticket in tickets if needs_quote(ticket))))
     quotes = await _fetch_quotes(context, quoted, now)
     facts = {
-        conid: _instrument_facts(row, rates[_currency_of(row)], quotes.get(conid)) for conid, row in definitions.items()
+        conid: InstrumentFacts(
+            str(row.get("assetClass")),
+            _parse_price(row.get("multiplier")),
+            rates[_currency_of(row)],
+            quotes.get(conid),
+        )
+        for conid, row in definitions.items()
     }
     return tuple(
         estimate_value(ticket, facts.get(contract_id_of(ticket) or "", InstrumentFacts())) for ticket in tickets
@@ -78,10 +83,6 @@ def _concerns_account(ticket: TicketMembers, account: str) -> bool:
     """Whether the ticket names no other account; another one may have another base currency."""
     accounts = [value for name, value in ticket.items() if name.lower() in ACCOUNT_MEMBERS]
     return all(value in (None, "", account) for value in accounts)
-
-
-def _instrument_facts(row: JsonObject, rate: Decimal | None, quoted: Quote | None) -> InstrumentFacts:
-    return InstrumentFacts(str(row.get("assetClass")), _parse_price(row.get("multiplier")), rate, quoted)
 
 
 # -- the reads
@@ -133,8 +134,7 @@ def read_quote(row: JsonObject, now: float) -> Quote | None:
     """The highest price of a snapshot's row and its age; None if it is not known to be current.
 
     The price at which a halted market reopens is unknown; yesterday's close and a bid alone do not show it either. A
-    close
-    still counts among the prices of a row that has others.
+    close still counts among the prices of a row that has others.
     """
     last, updated = str(row.get(LAST) or ""), row.get(UPDATED)
     if not str(row.get(AVAILABILITY) or "").startswith(REAL_TIME) or last.startswith(HALTED):

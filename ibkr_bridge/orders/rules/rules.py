@@ -76,7 +76,8 @@ def _paper_only(facts: RequestFacts, rule_context: RuleContext) -> Refusal | Non
 
 def _is_paper(account: str, rule_context: RuleContext) -> bool:
     """Whether its id looks like paper and neither session nor login is live; a paper login alone does not make an id
-    paper."""
+    paper.
+    """
     says_live = False in (rule_context.session_is_paper, rule_context.login_is_paper)
     return not says_live and PAPER_ACCOUNT.fullmatch(account) is not None
 
@@ -114,7 +115,8 @@ def _value_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | 
 
 def _has_size(facts: RequestFacts) -> bool:
     """Whether a call can place or enlarge an order: the known operations, and any unlisted call that contains a
-    size."""
+    size.
+    """
     return facts.operation in (OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.REPLY) or bool(facts.sizes)
 
 

@@ -61,9 +61,8 @@ class ConnectionPool:
             return
         loop = asyncio.get_running_loop()
         self._idle[connection] = loop.time()
-        if (
-            self._sweep is None
-        ):  # one timer for all: a timer for each connection would cost more than the rest of this method
+        # One timer for all: a timer for each connection would cost more than the rest of this method.
+        if self._sweep is None:
             self._sweep = loop.call_later(MAX_IDLE_S, self._close_expired, loop)
 
     def close(self) -> None:
@@ -91,8 +90,7 @@ class ConnectionPool:
 
         Raises:
             OSError: it cannot be opened; `ssl.SSLError` if TLS is the reason. A connection that sends bytes unasked, or
-            ends at
-            once, counts as failed too.
+                ends at once, counts as failed too.
             aiohttp.ServerFingerprintMismatch: the certificate is not the pinned one.
         """
         transport, connection = await self._open()

@@ -35,7 +35,8 @@ _ANYWHERE = URL()
 
 class BoundedCookieJar(aiohttp.CookieJar):
     """aiohttp's cookie jar; it does not send cookies that the Gateway cannot accept, and drops the longest if there are
-    too many."""
+    too many.
+    """
 
     def filter_cookies(self, request_url: URL = _ANYWHERE) -> BaseCookie[str]:
         """See `aiohttp.CookieJar.filter_cookies`."""
@@ -106,7 +107,8 @@ class CookieStore:
 
     def update(self, lines: Sequence[str], address: URL) -> None:
         """Store the Set-Cookie lines of a response; the values are secrets from now on, and are saved within a
-        second."""
+        second.
+        """
         if lines:
             self.cookies.update_cookies_from_headers(lines, address)
             self._register_secrets()

@@ -104,7 +104,8 @@ class Exchange:
     async def _open_and_check(self, call: Call, before_sending: BeforeSending) -> tuple[GatewayConnection, bytes]:
         """Open a connection, run the preconditions, and return the connection and the bytes to send.
 
-        Preconditions run after connecting, as much can have changed in that time."""
+        Preconditions run after connecting, as much can have changed in that time.
+        """
         connection = None if call.is_change else self._connections.idle()
         try:
             raw = serialise(call, self._address.authority, self._cookies.header(self._address, call.target))
