@@ -21,18 +21,18 @@ class LoopMonitor:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._last = now()
-        self._late = 0.0
+        self._late_s = 0.0
         self._dead: str | None = None
 
     def __repr__(self) -> str:
-        return f"<LoopMonitor {self._late * 1000:.0f} ms late>"
+        return f"<LoopMonitor {self._late_s * 1000:.0f} ms late>"
 
     def problem(self) -> str | None:
         """What is wrong, as text; None if nothing is."""
         if self._dead is not None:
             return f"a loop has ended: {self._dead}"
-        late = max(self._late, self._now() - self._last - BEAT_INTERVAL_S)
-        return f"the event loop is {late:.1f} s late" if late > MAX_LAG_S else None
+        late_s = max(self._late_s, self._now() - self._last - BEAT_INTERVAL_S)
+        return f"the event loop is {late_s:.1f} s late" if late_s > MAX_LAG_S else None
 
     def mark_dead(self, loop: str) -> None:
         """Record that a supervised loop has ended."""
@@ -41,7 +41,7 @@ class LoopMonitor:
     def beat(self) -> None:
         """Measure how late the event loop is."""
         now = self._now()
-        self._late, self._last = max(0.0, now - self._last - BEAT_INTERVAL_S), now
+        self._late_s, self._last = max(0.0, now - self._last - BEAT_INTERVAL_S), now
 
     async def run_loop(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> NoReturn:
         """Measure once a second, until cancelled."""

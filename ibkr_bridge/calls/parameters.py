@@ -17,8 +17,8 @@ MAX_CONTRACT_IDS = 100
 
 def list_values(call: Call, name: str) -> list[str]:
     """The values of a list: of a parameter with commas, or of a member of the body."""
-    told = parse_object(call.body).get(name) if call.body else None
-    in_body = [str(value) for value in told] if isinstance(told, list) else []
+    listed = parse_object(call.body).get(name) if call.body else None
+    in_body = [str(value) for value in listed] if isinstance(listed, list) else []
     return [*_query_value(call.target, name), *in_body]
 
 
@@ -47,6 +47,8 @@ def check_list_sizes(endpoint: Endpoint, call: Call) -> None:
     Raises:
         BadRequest: a list is longer than IBKR accepts; IBKR would refuse it, or answer in part.
     """
-    for name, most in endpoint.max_items:
-        if (count := len(list_values(call, name))) > most:
-            raise BadRequest(f"{count} {name} are requested at once", hint=f"IBKR accepts {most} {name} in one call")
+    for name, max_items in endpoint.max_items:
+        if (count := len(list_values(call, name))) > max_items:
+            raise BadRequest(
+                f"{count} {name} are requested at once", hint=f"IBKR accepts {max_items} {name} in one call"
+            )

@@ -83,7 +83,8 @@ class PenaltyBox:
 
     def status(self) -> PenaltyStatus:
         """What IBKR refuses now, in whole seconds."""
-        return PenaltyStatus(ceil(self.box_left_s), {row: ceil(left) for row, left in self.closed_endpoints.items()})
+        endpoints = {path: ceil(left_s) for path, left_s in self.closed_endpoints.items()}
+        return PenaltyStatus(ceil(self.box_left_s), endpoints)
 
     def check(self, endpoint: Endpoint) -> None:
         """Check that a call may be sent now.
@@ -94,10 +95,10 @@ class PenaltyBox:
         """
         if endpoint.operation is OrderOperation.CANCEL or not (self._box_until or self._closed_until):
             return
-        if left := self.box_left_s:
-            raise InPenaltyBox(f"IBKR refuses all calls for another {left:.0f} s", retry_after=left)
-        if left := self.closed_endpoints.get(endpoint.path, 0.0):
-            raise RateLimited("IBKR answered that this call was sent too often", retry_after=left)
+        if left_s := self.box_left_s:
+            raise InPenaltyBox(f"IBKR refuses all calls for another {left_s:.0f} s", retry_after=left_s)
+        if left_s := self.closed_endpoints.get(endpoint.path, 0.0):
+            raise RateLimited("IBKR answered that this call was sent too often", retry_after=left_s)
 
     def on_429(self, endpoint: Endpoint, retry_after_s: float | None) -> RateLimited | InPenaltyBox:
         """Record a 429. Returns the error for the caller.

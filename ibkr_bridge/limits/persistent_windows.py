@@ -43,15 +43,15 @@ class PersistentWindows:
         if self._path is None:
             return
         try:
-            kept = {str(path): float(until) for path, until in json.loads(self._path.read_text("utf-8")).items()}
+            saved = {str(path): float(until) for path, until in json.loads(self._path.read_text("utf-8")).items()}
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return
         now = self._utc().timestamp()
         for path, endpoint in LONG_LIMIT_ENDPOINTS.items():
-            left = min(kept.get(path, 0.0) - now, endpoint.rate_limit.period_s if endpoint.rate_limit else 0.0)
-            if left > 0:
-                self._until[path] = now + left
-                admission.occupy(endpoint, left)
+            left_s = min(saved.get(path, 0.0) - now, endpoint.rate_limit.period_s if endpoint.rate_limit else 0.0)
+            if left_s > 0:
+                self._until[path] = now + left_s
+                admission.occupy(endpoint, left_s)
 
     def record(self, endpoint: Endpoint) -> None:
         """Record that a call of this endpoint was sent, or answered."""

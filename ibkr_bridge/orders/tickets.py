@@ -98,11 +98,11 @@ def with_coids(call: Call, fresh: str, *, add: bool) -> NamedPlacement:
         BadRequest: see `check_tickets`; or a name is too long, or given to two tickets.
     """
     tickets = check_tickets(call.tickets)
-    given = [ticket.name for ticket in tickets if ticket.name]
-    if len(set(given)) != len(given) or any(len(name) > MAX_COID_LENGTH for name in given):
+    caller_names = [ticket.name for ticket in tickets if ticket.name]
+    if len(set(caller_names)) != len(caller_names) or any(len(name) > MAX_COID_LENGTH for name in caller_names):
         raise BadRequest(f"each cOID must be unique and have at most {MAX_COID_LENGTH} characters")
     added = _coids_to_add(tickets, fresh) if add else {}
-    names = (*given, *added.values())
+    names = (*caller_names, *added.values())
     return NamedPlacement(_insert_coids(call.body, added), names, any(not name.startswith(fresh) for name in names))
 
 

@@ -69,8 +69,8 @@ class ProfileStatus:
 
     def as_json(self) -> dict[str, Any]:
         """The status as `GET /gateway/status` sends it."""
-        found: dict[str, Any] = to_json(self)
-        return found
+        members: dict[str, Any] = to_json(self)
+        return members
 
 
 def profile_status(profile: Profile, *, is_draining: bool, session: Session | None = None) -> ProfileStatus:

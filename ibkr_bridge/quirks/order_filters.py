@@ -52,8 +52,8 @@ def without_filters(target: str) -> tuple[str, frozenset[str]]:
     wanted = frozenset(_normalise_state(name) for value in values for name in value.split(",") if name)
     if wanted - {*ORDER_FILTERS, BY_TIME}:
         raise BadRequest("unknown order filter", hint=FILTER_HINT)
-    kept = "&".join(part for part, name, _ in parts if name != "filters")
-    return path + ("?" + kept if kept else ""), wanted
+    rest = "&".join(part for part, name, _ in parts if name != "filters")
+    return path + ("?" + rest if rest else ""), wanted
 
 
 def _normalise_state(name: str) -> str:
@@ -63,19 +63,19 @@ def _normalise_state(name: str) -> str:
 def filter_orders(body: bytes, wanted: frozenset[str]) -> bytes | None:
     """The list with the orders in one of the wanted states, each as IBKR wrote it; None if the body is not a list."""
     try:
-        told = members(body.decode())
-        orders = elements(told["orders"][1])
+        spans = members(body.decode())
+        orders = elements(spans["orders"][1])
     except (ValueError, KeyError, RecursionError):
         return None
     states = wanted - {BY_TIME}
-    kept = [
+    matching = [
         (order, text)
         for order, text in orders
         if not states or _normalise_state(_member_text(order, "status")) in states
     ]
     if BY_TIME in wanted:
-        kept.sort(key=lambda part: _order_time(part[0]), reverse=True)
-    texts = {name: text for name, (_, text) in told.items()} | {"orders": join_array([text for _, text in kept])}
+        matching.sort(key=lambda part: _order_time(part[0]), reverse=True)
+    texts = {name: text for name, (_, text) in spans.items()} | {"orders": join_array([text for _, text in matching])}
     return ("{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items()) + "}").encode()
 
 
@@ -84,5 +84,5 @@ def _member_text(order: object, name: str) -> str:
 
 
 def _order_time(order: object) -> float:
-    told = order.get("lastExecutionTime_r") if isinstance(order, dict) else None
-    return told if isinstance(told, int | float) else 0.0
+    value = order.get("lastExecutionTime_r") if isinstance(order, dict) else None
+    return value if isinstance(value, int | float) else 0.0

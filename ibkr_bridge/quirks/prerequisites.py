@@ -87,7 +87,7 @@ class Prerequisites:
         """Forget a call that could not be sent a second time; the next one counts as the first."""
         self._met.discard((Prerequisite.TWICE, call.target))
 
-    async def ensure(self, endpoint: Endpoint, call: Call, ask: FetchCall) -> None:
+    async def ensure(self, endpoint: Endpoint, call: Call, send: FetchCall) -> None:
         """Send the prerequisites that this call needs and that are not satisfied yet.
 
         Raises:
@@ -96,14 +96,14 @@ class Prerequisites:
         for need in endpoint.prerequisites:
             missing = self._missing(need, REQUIRED_FOR[need](call)) if need in REQUIRED_FOR else []
             if missing:
-                await self.fetch(need, ask, missing)
+                await self.fetch(need, send, missing)
 
-    async def fetch(self, need: Prerequisite, ask: FetchCall, about: Iterable[str] = WHOLE_SESSION) -> None:
+    async def fetch(self, need: Prerequisite, send: FetchCall, about: Iterable[str] = WHOLE_SESSION) -> None:
         """Send one prerequisite in any case; without a good response it counts as not satisfied."""
         met = self._met
-        _remember(met, need, await FETCHERS[need](ask, list(about)))
+        _remember(met, need, await FETCHERS[need](send, list(about)))
 
-    async def ensure_underlyings(self, instruments: Iterable[str], ask: FetchCall) -> None:
+    async def ensure_underlyings(self, instruments: Iterable[str], send: FetchCall) -> None:
         """Search for the underlyings of derivatives: before that they have no quotes."""
         missing = self._missing(Prerequisite.UNDERLYING, contract_ids(each.partition("@")[0] for each in instruments))
         if missing:
@@ -111,7 +111,7 @@ class Prerequisites:
             _remember(
                 met,
                 Prerequisite.UNDERLYING,
-                await _search_underlyings(ask, self._missing(Prerequisite.SEARCH, missing)),
+                await _search_underlyings(send, self._missing(Prerequisite.SEARCH, missing)),
             )
 
     def _missing(self, need: Prerequisite, about: Iterable[str]) -> list[str]:
@@ -130,46 +130,53 @@ def _fetch_of(segments: tuple[str, ...], query: str = "") -> Call:
 
 
 def _for_session(call: Call) -> Callable[[FetchCall, list[str]], Awaitable[Iterable[str]]]:
-    async def asked(ask: FetchCall, _: list[str]) -> Iterable[str]:
-        return WHOLE_SESSION if (await ask(call)).status == 200 else ()
+    async def send_and_check(send: FetchCall, _: list[str]) -> Iterable[str]:
+        return WHOLE_SESSION if (await send(call)).status == 200 else ()
 
-    return asked
+    return send_and_check
 
 
-async def _fetch_quotes(ask: FetchCall, conids: list[str]) -> Iterable[str]:
-    response = await ask(_fetch_of(SNAPSHOT, f"?conids={','.join(conids)}&fields={PRICE_FIELDS}"))
+async def _fetch_quotes(send: FetchCall, conids: list[str]) -> Iterable[str]:
+    response = await send(_fetch_of(SNAPSHOT, f"?conids={','.join(conids)}&fields={PRICE_FIELDS}"))
     return conids if response.status == 200 else ()
 
 
-async def _search_contracts(ask: FetchCall, conids: list[str]) -> Iterable[str]:
+async def _search_contracts(send: FetchCall, conids: list[str]) -> Iterable[str]:
     """Search for these contracts; returns those that were found."""
-    return await _search_symbols(ask, await _fetch_definitions(ask, conids))
+    return await _search_symbols(send, await _fetch_definitions(send, conids))
 
 
-async def _search_underlyings(ask: FetchCall, conids: list[str]) -> Iterable[str]:
+async def _search_underlyings(send: FetchCall, conids: list[str]) -> Iterable[str]:
     """Search for those that are derivatives; returns them and those that are not derivatives."""
     if not conids:
         return ()
-    known = await _fetch_definitions(ask, conids)
-    others = [conid for conid, (kind, _) in known.items() if kind not in DERIVATIVE_TYPES]
-    return [*others, *await _search_symbols(ask, {conid: known[conid] for conid in known if conid not in others})]
+    definitions = await _fetch_definitions(send, conids)
+    others = [conid for conid, (kind, _) in definitions.items() if kind not in DERIVATIVE_TYPES]
+    return [
+        *others,
+        *await _search_symbols(send, {conid: definitions[conid] for conid in definitions if conid not in others}),
+    ]
 
 
-async def _fetch_definitions(ask: FetchCall, conids: list[str]) -> dict[str, tuple[str, str]]:
+async def _fetch_definitions(send: FetchCall, conids: list[str]) -> dict[str, tuple[str, str]]:
     """Asset class and symbol of contracts by their ids."""
-    response = await ask(_fetch_of(TRSRV_SECDEF, f"?conids={','.join(conids)}"))
-    told = (
+    response = await send(_fetch_of(TRSRV_SECDEF, f"?conids={','.join(conids)}"))
+    listed = (
         parse_object(response.body).get("secdef") if response.status == 200 and response.body_stream is None else None
     )
-    found = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
-    return {str(each.get("conid")): (str(each.get("assetClass")), str(each.get("ticker") or "")) for each in found}
+    rows = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return {str(each.get("conid")): (str(each.get("assetClass")), str(each.get("ticker") or "")) for each in rows}
 
 
-async def _search_symbols(ask: FetchCall, known: Mapping[str, tuple[str, str]]) -> list[str]:
+async def _search_symbols(send: FetchCall, definitions: Mapping[str, tuple[str, str]]) -> list[str]:
     """A search needs the symbol, which is in the contract's definition."""
-    symbols = dict.fromkeys(symbol for _, symbol in known.values() if symbol and len(symbol) <= MAX_SYMBOL_LENGTH)
-    responses = {symbol: await ask(_fetch_of(SECDEF_SEARCH, f"?symbol={quote(symbol, safe='')}")) for symbol in symbols}
-    return [conid for conid, (_, symbol) in known.items() if symbol in responses and responses[symbol].status == 200]
+    symbols = dict.fromkeys(symbol for _, symbol in definitions.values() if symbol and len(symbol) <= MAX_SYMBOL_LENGTH)
+    responses = {
+        symbol: await send(_fetch_of(SECDEF_SEARCH, f"?symbol={quote(symbol, safe='')}")) for symbol in symbols
+    }
+    return [
+        conid for conid, (_, symbol) in definitions.items() if symbol in responses and responses[symbol].status == 200
+    ]
 
 
 FETCHERS: Mapping[

@@ -47,56 +47,56 @@ class SnapshotCompletion:
         self._given_up.clear()
 
     async def fill(
-        self, call: Call, response: Response, again: Refetch, search_underlyings: SearchUnderlyings
+        self, call: Call, response: Response, refetch: Refetch, search_underlyings: SearchUnderlyings
     ) -> Response:
         """Return the first response with all fields, else the last one, with a header that lists the missing fields.
 
         Args:
             response: IBKR's first response.
         """
-        seen, until, pause = find_gaps(call, response), self._clock.now() + FILL_TIMEOUT_S, FIRST_INTERVAL_S
-        while seen is not None and self._is_worth_waiting(seen) and self._clock.now() + pause <= until:
+        gaps, until, pause = find_gaps(call, response), self._clock.now() + FILL_TIMEOUT_S, FIRST_INTERVAL_S
+        while gaps is not None and self._is_worth_waiting(gaps) and self._clock.now() + pause <= until:
             await self._clock.wait(asyncio.Event(), pause)
-            later = await _refetch_or_none(again)
-            later_seen = find_gaps(call, later) if later is not None else None
-            if later is None or later_seen is None:
-                discard(later)
-                return _with_missing_header(response, seen)
-            if pause == FIRST_INTERVAL_S and later_seen.empty_instruments:
+            refetched = await _refetch_or_none(refetch)
+            later_gaps = find_gaps(call, refetched) if refetched is not None else None
+            if refetched is None or later_gaps is None:
+                discard(refetched)
+                return _with_missing_header(response, gaps)
+            if pause == FIRST_INTERVAL_S and later_gaps.empty_instruments:
                 with suppress(TemporarilyUnavailable, GatewayError):  # the header lists the missing fields in any case
-                    await search_underlyings(later_seen.empty_instruments)
-            response, seen, pause = later, later_seen, INTERVAL_S
-        if seen is not None:
-            self._give_up(seen)
-        return _with_missing_header(response, seen)
+                    await search_underlyings(later_gaps.empty_instruments)
+            response, gaps, pause = refetched, later_gaps, INTERVAL_S
+        if gaps is not None:
+            self._give_up(gaps)
+        return _with_missing_header(response, gaps)
 
-    def _is_worth_waiting(self, seen: SnapshotGaps) -> bool:
+    def _is_worth_waiting(self, gaps: SnapshotGaps) -> bool:
         now = self._clock.now()
-        return any(self._given_up.get(one, now) <= now for one in _pairs_of(seen))
+        return any(self._given_up.get(pair, now) <= now for pair in _pairs_of(gaps))
 
-    def _give_up(self, seen: SnapshotGaps) -> None:
+    def _give_up(self, gaps: SnapshotGaps) -> None:
         if len(self._given_up) > MAX_REMEMBERED:
             self._given_up.clear()
         now = self._clock.now()
-        fresh = [one for one in _pairs_of(seen) if self._given_up.get(one, now) <= now]
+        fresh = [pair for pair in _pairs_of(gaps) if self._given_up.get(pair, now) <= now]
         self._given_up.update(dict.fromkeys(fresh, now + GIVEN_UP_TTL_S))
 
 
-def _pairs_of(seen: SnapshotGaps) -> list[tuple[str, str]]:
-    return [(conid, field) for conid, fields in seen.missing.items() for field in fields]
+def _pairs_of(gaps: SnapshotGaps) -> list[tuple[str, str]]:
+    return [(conid, field) for conid, fields in gaps.missing.items() for field in fields]
 
 
-def _with_missing_header(response: Response, seen: SnapshotGaps | None) -> Response:
+def _with_missing_header(response: Response, gaps: SnapshotGaps | None) -> Response:
     return (
-        replace(response, bridge_headers={MISSING_HEADER: seen.as_header})
-        if seen is not None and seen.missing
+        replace(response, bridge_headers={MISSING_HEADER: gaps.as_header})
+        if gaps is not None and gaps.missing
         else response
     )
 
 
-async def _refetch_or_none(again: Refetch) -> Response | None:
+async def _refetch_or_none(refetch: Refetch) -> Response | None:
     """The next response; None if the call cannot be sent now: there is a partial response already."""
     try:
-        return await again()
+        return await refetch()
     except (TemporarilyUnavailable, GatewayError):
         return None

@@ -47,11 +47,11 @@ def find_gaps(call: Call, response: Response) -> SnapshotGaps | None:
     rows = parse_rows(response.body) if response.status == 200 and response.body_stream is None else None
     if rows is None:
         return None
-    known = {str(row.get("conid")): row for row in rows} | {str(row.get("conidEx")): row for row in rows}
+    rows_by_conid = {str(row.get("conid")): row for row in rows} | {str(row.get("conidEx")): row for row in rows}
     fields = tuple(dict.fromkeys(filter(FIELD.fullmatch, list_values(call, "fields"))))
     missing = {}
     for conid in filter(INSTRUMENT.fullmatch, list_values(call, "conids")):
-        row = known.get(conid) or known.get(conid.partition("@")[0]) or {}
+        row = rows_by_conid.get(conid) or rows_by_conid.get(conid.partition("@")[0]) or {}
         if absent := tuple(field for field in fields if field not in row):
             missing[conid] = absent
     return SnapshotGaps(missing, len(fields))

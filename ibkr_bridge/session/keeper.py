@@ -42,9 +42,9 @@ RECLAIMS_EXHAUSTED_HINT = (
 )
 
 
-def exponential_backoff(first: float, times: int, most: float) -> float:
+def exponential_backoff(first_s: float, times: int, max_s: float) -> float:
     """A growing pause in seconds: `first` doubled `times` times, at most `most`; any number of times is safe."""
-    return min(first * 2.0 ** min(times, 6), most)
+    return min(first_s * 2.0 ** min(times, 6), max_s)
 
 
 class Keeper(SessionStatus):
@@ -91,11 +91,11 @@ class Keeper(SessionStatus):
         """See `SessionStatus.hint`; also says when the session was left to a competing program, and why there is no
         connection.
         """
-        shown = session or self.session
-        reclaims = shown.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM
+        checked = session or self.session
+        reclaims = checked.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM
         if reclaims and self._backoff.reclaims_exhausted(self._clock.now()):
             return RECLAIMS_EXHAUSTED_HINT
-        return self._api.problem_hint if shown.observation is Observation.NO_CONNECTION else super().hint(session)
+        return self._api.problem_hint if checked.observation is Observation.NO_CONNECTION else super().hint(session)
 
     @property
     def next_action(self) -> str:
@@ -110,15 +110,15 @@ class Keeper(SessionStatus):
 
     def status(self, session: Session | None = None) -> KeeperStatus:
         """The status of the session, or of the one that `current` returned if it differs."""
-        shown = session or self.session
+        checked = session or self.session
         return KeeperStatus(
-            state=shown.state.value,
-            authenticated=shown.state is SessionState.READY,
-            login=shown.has_login,
-            competing=shown.state is SessionState.COMPETING,
-            reason=shown.reason,
-            hint=self.hint(shown),
-            since=self.since if shown is self.session else self.utc(),
+            state=checked.state.value,
+            authenticated=checked.state is SessionState.READY,
+            login=checked.has_login,
+            competing=checked.state is SessionState.COMPETING,
+            reason=checked.reason,
+            hint=self.hint(checked),
+            since=self.since if checked is self.session else self.utc(),
             checked=self.checked_utc,
             last_good=self.last_good_utc,
             next=self.next_action,
@@ -161,20 +161,20 @@ class Keeper(SessionStatus):
         checked_at = self._clock.now()
         self.status_body = self._api.status_body
         self._false_alarms = self._false_alarms + 1 if was_requested and observation is Observation.SESSION else 0
-        session, acts = step(self.session, observation, checked_at)
+        session, actions = step(self.session, observation, checked_at)
         if session.has_login and self.session.state in (SessionState.SIGNED_OUT, SessionState.UNREACHABLE):
             self._login_type_at = checked_at  # the Gateway made such a call itself during the login
         if session.state is SessionState.READY:
-            acts = (*acts, *self._repeated_preflight())
-            await self._perform(acts)
+            actions = (*actions, *self._repeated_preflight())
+            await self._perform(actions)
             await self._check_login_type()
             self._publish(session, checked_at)
         else:
             self._publish(session, checked_at)
-            await self._perform(acts)
+            await self._perform(actions)
         if session.has_login and self._clock.now() - self._tickle_at >= self._tickle_pause:
             await self._tickle()
-        if Action.PREPARE in acts:
+        if Action.PREPARE in actions:
             await self._api.warm_up_orders()
 
     @property
@@ -201,9 +201,9 @@ class Keeper(SessionStatus):
         self._repeated_at = now
         return (Action.PREPARE,)
 
-    async def _perform(self, acts: tuple[Action, ...]) -> None:
-        for act in dict.fromkeys(acts):
-            await self._PERFORM[act](self)
+    async def _perform(self, actions: tuple[Action, ...]) -> None:
+        for action in dict.fromkeys(actions):
+            await self._PERFORM[action](self)
 
     async def _open(self) -> None:
         if self._wait_to_open() <= 0 and not self._api.is_opening:
@@ -262,17 +262,17 @@ class Keeper(SessionStatus):
 
     # -- publishing
 
-    def _publish(self, session: Session, seen: float) -> None:
+    def _publish(self, session: Session, checked_at: float) -> None:
         """Publish the result of a check; `seen` is the time of its response. A check that was refused with 429 shows
         nothing.
         """
-        was, self.session = self.session, session
+        previous, self.session = self.session, session
         if session.observation is not Observation.RATE_LIMITED:
-            self.checked_at, self.checked_utc = seen, self._clock.utc()
+            self.checked_at, self.checked_utc = checked_at, self._clock.utc()
         if session.observation is Observation.SESSION:
             self.last_good_utc = self.checked_utc
         self._rounds_in_state += 1  # this one included, so that the published pause is the one that follows
-        if session.state is not was.state:
+        if session.state is not previous.state:
             self.since = self._clock.utc()
             self._rounds_in_state = 1
         self.next_check_at = self._clock.now() + self._interval_after(session)
@@ -280,15 +280,15 @@ class Keeper(SessionStatus):
             self.accounts, self.tickle, self.login_expires = Accounts(), {}, None
             self._tickle_at = float("-inf")
             self._login_type_is_due = False
-        if (session.state, session.reason) != (was.state, was.reason):
-            self._publish_event(was, session)
+        if (session.state, session.reason) != (previous.state, previous.reason):
+            self._publish_event(previous, session)
 
-    def _publish_event(self, was: Session, session: Session) -> None:
-        kind = events.SessionLost if was.state is SessionState.READY else events.SessionChanged
+    def _publish_event(self, previous: Session, session: Session) -> None:
+        kind = events.SessionLost if previous.state is SessionState.READY else events.SessionChanged
         kind = events.SessionChangedInMaintenance if self.maintenance_end else kind
         kind = events.SessionReady if session.state is SessionState.READY else kind
-        after = round(session.since - was.since, 1)
-        names = (was.state.value, session.state.value, session.reason)
+        after = round(session.since - previous.since, 1)
+        names = (previous.state.value, session.state.value, session.reason)
         self.on_change.notify(session.state is SessionState.READY)
         self._bus.publish(kind(*names, self.hint(), after, self.next_action))
 
@@ -307,13 +307,13 @@ class Keeper(SessionStatus):
         """Wait until the next round is due or a check is requested; after false alarms a requested check has to wait
         longer.
         """
-        pause = self._interval_after(self.session)
-        self.next_check_at = self._clock.now() + pause
-        shortest = exponential_backoff(MIN_INTERVAL_S, self._false_alarms, pause)
-        await self._clock.wait(asyncio.Event(), shortest)
+        pause_s = self._interval_after(self.session)
+        self.next_check_at = self._clock.now() + pause_s
+        min_pause_s = exponential_backoff(MIN_INTERVAL_S, self._false_alarms, pause_s)
+        await self._clock.wait(asyncio.Event(), min_pause_s)
         ignores_requests = self._is_to_slow_down(self.session)  # requested checks do not count
-        if pause > shortest and (ignores_requests or not self._wake.is_set()):
-            await self._clock.wait(asyncio.Event() if ignores_requests else self._wake, pause - shortest)
+        if pause_s > min_pause_s and (ignores_requests or not self._wake.is_set()):
+            await self._clock.wait(asyncio.Event() if ignores_requests else self._wake, pause_s - min_pause_s)
 
     def _is_to_slow_down(self, session: Session) -> bool:
         """Whether IBKR has refused calls with 429."""

@@ -111,9 +111,9 @@ class SessionStatus:
 
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or about the given session."""
-        shown = session or self.session
-        yielding = shown.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD
-        return YIELD_HINT if yielding else shown.hint
+        checked = session or self.session
+        yielding = checked.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD
+        return YIELD_HINT if yielding else checked.hint
 
     @property
     def summary(self) -> str:
@@ -191,11 +191,11 @@ class SessionStatus:
         await self._wait_until(lambda: self._rounds >= wanted, max_wait_s)
         return self.session
 
-    async def wait_until_up(self, layer: Layer, seconds: float, leave: Callable[[], bool] = lambda: False) -> bool:
+    async def wait_until_up(self, layer: Layer, seconds: float, is_leaving: Callable[[], bool] = lambda: False) -> bool:
         """Wait until a layer is up, at most so many seconds, or until `leave` returns true after a check. Returns
         whether it is up.
         """
-        await self._wait_until(lambda: self.is_up(layer) or leave(), seconds)
+        await self._wait_until(lambda: self.is_up(layer) or is_leaving(), seconds)
         return self.is_up(layer)
 
     async def wait_until_tickled(self) -> None:

@@ -124,7 +124,7 @@ _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]
 }
 # fmt: on
 TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple[Action, ...]]] = {
-    (state, saw): move for state, row in _GRID.items() for saw, move in zip(_COLUMNS, row, strict=True)
+    (state, observation): move for state, row in _GRID.items() for observation, move in zip(_COLUMNS, row, strict=True)
 }
 
 
@@ -133,10 +133,10 @@ def initial_session(now: float) -> Session:
     return Session(SessionState.STARTING, None, now)
 
 
-def step(was: Session, saw: Observation, now: float) -> tuple[Session, tuple[Action, ...]]:
+def step(session: Session, observation: Observation, now: float) -> tuple[Session, tuple[Action, ...]]:
     """Return where one observation leads and which actions it requires, in order."""
-    state, acts = TRANSITIONS[was.state, saw]
-    return Session(state, saw, was.since if state is was.state else now), acts
+    state, actions = TRANSITIONS[session.state, observation]
+    return Session(state, observation, session.since if state is session.state else now), actions
 
 
 def observe_status(status: int, body: object) -> Observation:

@@ -23,18 +23,18 @@ class SeenRows:
 
     Args:
         kind: orders or trades.
-        most: how many rows are remembered.
+        max_rows: how many rows are remembered.
     """
 
-    def __init__(self, kind: TopicKind, most: int = MAX_ROWS) -> None:
+    def __init__(self, kind: TopicKind, max_rows: int = MAX_ROWS) -> None:
         self._key = ROW_ID_MEMBERS[kind]
         self._changes = kind is TopicKind.ORDERS
-        self._most = most
-        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._max_rows = max_rows
+        self._digests: OrderedDict[str, int] = OrderedDict()
         """By id of a row: the hash of its last content."""
 
     def __repr__(self) -> str:
-        return f"<SeenRows {len(self._seen)} rows>"
+        return f"<SeenRows {len(self._digests)} rows>"
 
     def unseen(self, rows: list[Row]) -> list[Row]:
         """The rows that were not sent before; of orders also those that have changed."""
@@ -44,8 +44,8 @@ class SeenRows:
         digest = hash(json.dumps(row, sort_keys=True))
         name = row.get(self._key)
         row_id = str(name) if isinstance(name, str | int) and name != "" else f"?{digest}"
-        previous = self._seen.pop(row_id, None)
-        self._seen[row_id] = digest
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
+        previous = self._digests.pop(row_id, None)
+        self._digests[row_id] = digest
+        if len(self._digests) > self._max_rows:
+            self._digests.popitem(last=False)
         return previous is None or (self._changes and previous != digest)

@@ -54,7 +54,7 @@ class Hub:
         self._rounds = FlushScheduler(self._flush_all)
         self._user = ""
         self.upstream_subscriptions = UpstreamSubscriptions(clock)
-        self._seen = {kind: SeenRows(kind) for kind in REPLAYED_KINDS}
+        self._seen_rows = {kind: SeenRows(kind) for kind in REPLAYED_KINDS}
         self.replay_buffer = ReplayBuffer(f"{utc_ms(clock.utc()):x}")
         self.source = SourceStatus(False, "starting", clock.utc())
 
@@ -243,7 +243,7 @@ class Hub:
         subscription.on_message(message, self.replay_buffer.number, self._clock.now())
         kind = subscription.topic.kind
         if kind in REPLAYED_KINDS:
-            new_rows = self._seen[kind].unseen(subscription.merged_rows(message))
+            new_rows = self._seen_rows[kind].unseen(subscription.merged_rows(message))
             self.replay_buffer.append(kind, new_rows)
             if kind is TopicKind.TRADES and message.get("args"):
                 message = {**message, "args": new_rows}  # a list that IBKR sends again contains no new trade

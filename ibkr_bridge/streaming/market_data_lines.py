@@ -47,13 +47,13 @@ class MarketDataLineUsage:
         """Release lines of calls as far as streams need them."""
         self._release_oldest(len(streamed), streamed)
 
-    def _release_oldest(self, taken: int, kept: Iterable[str]) -> None:
+    def _release_oldest(self, taken: int, protected: Iterable[str]) -> None:
         """Release lines until `taken` and the rest fit into the limit."""
         if taken > MAX_MARKET_DATA_LINES:
             raise MarketDataLimit(
                 f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and streams use too many of them"
             )
-        others = [conid for conid in self._owners if conid not in set(kept)]
+        others = [conid for conid in self._owners if conid not in set(protected)]
         for conid in others[: max(0, taken + len(others) - MAX_MARKET_DATA_LINES)]:
             del self._owners[conid]
             self._release_line(conid)

@@ -23,14 +23,14 @@ class ReplayBuffer:
 
     Args:
         run: the mark of this run.
-        most: rows of each kind that are stored.
+        max_rows: rows of each kind that are stored.
     """
 
-    def __init__(self, run: str, most: int = MAX_ROWS) -> None:
+    def __init__(self, run: str, max_rows: int = MAX_ROWS) -> None:
         self.number = 0
         """The number of the latest event of any kind."""
         self._run = run
-        self._rows: dict[TopicKind, deque[tuple[int, Row]]] = {kind: deque(maxlen=most) for kind in REPLAYED_KINDS}
+        self._rows: dict[TopicKind, deque[tuple[int, Row]]] = {kind: deque(maxlen=max_rows) for kind in REPLAYED_KINDS}
         self._gone: dict[TopicKind, int] = dict.fromkeys(REPLAYED_KINDS, 0)
         """The number of the latest row that was dropped."""
 

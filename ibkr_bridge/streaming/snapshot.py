@@ -102,9 +102,11 @@ def _list_shape(rows: list[Row]) -> object:
 
 
 def _object_shape(rows: list[Row]) -> object:
-    named = ((row.get("key"), row) for row in rows)
+    keyed_rows = ((row.get("key"), row) for row in rows)
     return {
-        key: {name: value for name, value in row.items() if name != "key"} for key, row in named if isinstance(key, str)
+        key: {name: value for name, value in row.items() if name != "key"}
+        for key, row in keyed_rows
+        if isinstance(key, str)
     }
 
 

@@ -44,7 +44,7 @@ def test_a_row_without_a_name_is_known_by_what_it_says() -> None:
 
 def test_what_is_remembered_has_a_bound() -> None:
     """The latest stay."""
-    known = SeenRows(TopicKind.TRADES, most=2)
+    known = SeenRows(TopicKind.TRADES, max_rows=2)
     known.unseen(trades("1", "2", "3"))
 
     assert known.unseen(trades("3")) == []

@@ -214,9 +214,9 @@ class NameIndex(Generic[N]):
 
     def add(self, name: N, record: OrderRecord) -> None:
         """Add an order under a name."""
-        known = self._records.setdefault(name, [])
-        if record not in known:
-            known.append(record)
+        records = self._records.setdefault(name, [])
+        if record not in records:
+            records.append(record)
 
     def all_named(self, name: N) -> list[OrderRecord]:
         """All orders of this name, the latest last."""
@@ -235,10 +235,10 @@ class NameIndex(Generic[N]):
     def remove(self, names: Iterable[N], record: OrderRecord) -> None:
         """Remove an order from these names."""
         for name in names:
-            known = self._records.get(name, [])
-            if record in known:
-                known.remove(record)
-            if not known:
+            records = self._records.get(name, [])
+            if record in records:
+                records.remove(record)
+            if not records:
                 self._records.pop(name, None)
 
 

@@ -150,19 +150,19 @@ class OrderRepository:
         if record.id in self._behind:
             self._behind[record.id].append((what, facts))
             return True
-        was = record.state
+        previous_state = record.state
         try:
             entry = self.journal.new_entry(record.id, what, record.next_state(what), facts)
         except ImpossibleTransition:
             return False
         self.journal.append_eventually(entry)
         record.apply(entry)
-        self._publish(record, what, was)
+        self._publish(record, what, previous_state)
         return True
 
-    def _publish(self, record: OrderRecord, what: OrderEvent, was: OrderState | None) -> None:
+    def _publish(self, record: OrderRecord, what: OrderEvent, previous_state: OrderState | None) -> None:
         self.index.add_names(record)
-        is_late = was in NOT_PLACED_STATES and record.state is OrderState.PLACED
+        is_late = previous_state in NOT_PLACED_STATES and record.state is OrderState.PLACED
         kind = events.OrderPlacedLate if is_late else EVENT_CLASSES.get(what)
         if kind is not None and not (what is OrderEvent.LEFT and record.error == BRIDGE_ENDED):
             order_id = record.order_ids[0] if record.order_ids else None

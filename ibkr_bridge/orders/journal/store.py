@@ -108,8 +108,8 @@ class JournalStore:
         Raises:
             JournalUnavailable: it cannot be read.
         """
-        where, named = (" WHERE id = ?", (order,)) if order is not None else ("", ())
-        return self._read(f"{where} ORDER BY number", named)
+        condition, parameters = (" WHERE id = ?", (order,)) if order is not None else ("", ())
+        return self._read(f"{condition} ORDER BY number", parameters)
 
     def read_recent(self, since: str) -> list[JournalRow]:
         """All entries of orders that were sent and began since then, or are not settled; the oldest first.
@@ -117,19 +117,19 @@ class JournalStore:
         Raises:
             JournalUnavailable: it cannot be read.
         """
-        chosen = (
+        condition = (
             " WHERE id IN (SELECT id FROM entry GROUP BY id HAVING MIN(at) >= ? AND MAX(what = 'refused') = 0"
             " UNION SELECT id FROM (SELECT id, state, MAX(number) FROM entry GROUP BY id)"
             " WHERE state IN ('sending', 'question', 'unknown')) ORDER BY number"
         )
-        return self._read(chosen, (since,))
+        return self._read(condition, (since,))
 
     # -- internals
 
-    def _read(self, chosen: str, named: tuple[object, ...]) -> list[JournalRow]:
+    def _read(self, condition: str, parameters: tuple[object, ...]) -> list[JournalRow]:
         file = self._open_file()
         try:
-            return list(read_rows(file, chosen, named))
+            return list(read_rows(file, condition, parameters))
         except (
             sqlite3.Error,
             ValueError,
@@ -267,14 +267,15 @@ def schema_version(file: sqlite3.Connection) -> int:
 
 
 def read_rows(
-    file: sqlite3.Connection, chosen: str = " ORDER BY number", named: tuple[object, ...] = ()
+    file: sqlite3.Connection, condition: str = " ORDER BY number", parameters: tuple[object, ...] = ()
 ) -> Iterator[JournalRow]:
     """Read the chosen entries as they are stored.
 
     Raises:
         ValueError: an entry is not one that this bridge writes.
     """
-    with closing(file.execute(f"SELECT {COLUMNS} FROM entry{chosen}", named)) as cursor:  # noqa: S608  # constants only
+    query = f"SELECT {COLUMNS} FROM entry{condition}"  # noqa: S608  # constants only
+    with closing(file.execute(query, parameters)) as cursor:
         for number, order, at, what, state, facts, sealed in cursor:
             yield number, JournalEntry(order, at, OrderEvent(what), OrderState(state), json.loads(facts)), sealed
 

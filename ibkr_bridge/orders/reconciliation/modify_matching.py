@@ -73,8 +73,10 @@ def matches_finally(record: OrderRecord, listing: OrderListing) -> MatchResult |
 
 def is_visible_change(record: OrderRecord) -> bool:
     """Whether the modification would show in the figures: at least one is known to have been different before."""
-    figures, was = record.match_criteria.get("figures", {}), record.match_criteria.get("was", {})
-    return any(name in was and not is_same_figure(was[name], value) for name, value in figures.items())
+    figures, former_figures = record.match_criteria.get("figures", {}), record.match_criteria.get("was", {})
+    return any(
+        name in former_figures and not is_same_figure(former_figures[name], value) for name, value in figures.items()
+    )
 
 
 def _has_figures(record: OrderRecord, row: IbkrRow) -> bool:

@@ -207,7 +207,7 @@ class StreamedBody:
         self._detach = detach
         self._closed = False
 
-    async def read_start(self, most: int) -> bytes:
+    async def read_start(self, max_bytes: int) -> bytes:
         """Read the complete body, or its beginning once that is longer than `most` bytes.
 
         Raises:
@@ -217,7 +217,7 @@ class StreamedBody:
             return await self._next_chunk(self._timeout_s)
         chunks, size = [], 0
         deadline = time.monotonic() + self._timeout_s * BODY_FACTOR
-        while size <= most and not self._body.at_eof():
+        while size <= max_bytes and not self._body.at_eof():
             chunks.append(await self._next_chunk(deadline - time.monotonic()))
             size += len(chunks[-1])
         return b"".join(chunks)
@@ -227,11 +227,11 @@ class StreamedBody:
         while chunk := await self._next_chunk(self._timeout_s):
             yield chunk
 
-    async def _next_chunk(self, left: float) -> bytes:
+    async def _next_chunk(self, remaining_s: float) -> bytes:
         try:
             if self._body.is_eof():  # it has arrived completely: there is nothing to wait for
                 return await self._body.readany()
-            async with asyncio.timeout(min(self._timeout_s, left)):
+            async with asyncio.timeout(min(self._timeout_s, remaining_s)):
                 return await self._body.readany()
         except TimeoutError as exc:
             raise GatewayTimeout("the Gateway stopped in the middle of its response") from exc
