@@ -1,6 +1,6 @@
-"""IBKR Bridge: the guarded, truthful door in front of Interactive Brokers' Client Portal Gateway.
+"""IBKR Bridge: a daemon in front of Interactive Brokers' Client Portal Gateway.
 
-The map of the rooms is `docs/architecture.md`; `daemon.py` puts them together.
+`docs/architecture.md` describes the packages; `daemon.py` builds them.
 """
 
 VERSION = "0.1.0"

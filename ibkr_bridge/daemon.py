@@ -123,7 +123,7 @@ class Bridge:
         except BaseException:
             listening.close()
             raise
-        self._announce_started()
+        self._publish_started()
 
     def _register_secrets(self, settings: Settings) -> None:
         for secret in settings.secrets:
@@ -155,7 +155,7 @@ class Bridge:
         connection = functools.partial(ClientConnection, server, self._connection_limiter, loop)
         self._server = await loop.create_server(connection, sock=listening, backlog=512)
 
-    def _announce_started(self) -> None:
+    def _publish_started(self) -> None:
         settings = self.settings
         self.bus.publish(
             events.BridgeStarted(

@@ -1,8 +1,8 @@
 """The events that the packages publish, and the bus that carries them.
 
-A fact is a frozen record of something that has happened; its fields are keys of the log line it becomes. Rooms
-announce and go on: whoever listens (`observe`) must neither wait nor fail. No fact has a field for a key, a cookie,
-a session id, an account number or a query value.
+An event is a frozen record of something that has happened; its fields become the keys of its log line. A listener must
+not block: the publisher waits for it. No event has a field for a key, a cookie, a session id, an account number or a
+query value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 class Event:
     """Something that has happened."""
 
-    event: ClassVar[str] = "fact"  # dotted, in the past
+    event: ClassVar[str] = "event"  # dotted: `subject.past_participle`
     level: ClassVar[str] = "info"
 
 
@@ -491,7 +491,7 @@ class Subscribers(Generic[Value]):
 
     Args:
         change: the name of the change, for the report of one that fails.
-        bus: hears of a subscriber that raised; the others are called all the same.
+        bus: gets an event for each subscriber that raised; the others are called all the same.
     """
 
     def __init__(self, change: str, bus: Bus) -> None:
@@ -500,7 +500,7 @@ class Subscribers(Generic[Value]):
         self._subscribers: list[Callable[[Value], None]] = []
 
     def subscribe(self, subscriber: Callable[[Value], None]) -> None:
-        """Call a subscriber at every change from now on, after those that came before it."""
+        """Call a subscriber at every change from now on, after those that subscribed earlier."""
         self._subscribers.append(subscriber)
 
     def notify(self, value: Value) -> None:

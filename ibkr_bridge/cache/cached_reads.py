@@ -26,7 +26,7 @@ ACCOUNT_TAGS = tuple(tag for tag in CacheTag if tag is not CacheTag.WORLD)
 
 @dataclass(frozen=True)
 class ReadResult:
-    """A response, and where it comes from."""
+    """A response and its source."""
 
     response: Response
     source: str

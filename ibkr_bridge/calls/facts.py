@@ -51,7 +51,7 @@ def facts_of_call(
     *,
     confirmations: frozenset[str] = frozenset(),
 ) -> RequestFacts:
-    """Read the facts from all places where a call can name an account or a size; of a read only its effect.
+    """Read the facts from all places where a call can name an account or a size; for a read only its effect.
 
     Every occurrence counts, repeated names included: it is unknown which of two IBKR uses.
 
@@ -93,7 +93,7 @@ def _is_declining(tickets: OrderTickets, scanned: ScannedFields) -> bool:
 
 
 def _names_one_order(endpoint: Endpoint, segments: tuple[str, ...], query: str) -> bool:
-    """Whether the id in the path, or in the query where the path has no room for one, is the id of a single order."""
+    """Whether the id in the path, or in the query if the path has none, is the id of a single order."""
     ids = [value for name, value in zip(endpoint.segments, segments, strict=False) if name == ORDER_ID]
     if ORDER_ID not in endpoint.segments:
         ids = [value for name, value in parse_qsl(query.replace(";", "&")) if name.lower() == "id"]

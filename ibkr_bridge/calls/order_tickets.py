@@ -17,7 +17,7 @@ Members = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class OrderTickets:
-    """What stands in the body of an order call."""
+    """The content of an order call's body."""
 
     tickets: tuple[Members, ...] = ()
     """The tickets of `{"orders": […]}`, of a bare list, or a single one; none if the body has another form."""
@@ -26,17 +26,17 @@ class OrderTickets:
     fields: tuple[tuple[str, object], ...] = ()
     """Every member at any depth, repeated names included: nobody knows which of two IBKR takes."""
     has_repeated_names: bool = False
-    """Whether a name stands twice in one object."""
+    """Whether an object contains a name twice."""
     is_json: bool = True
 
     @property
     def unambiguous(self) -> tuple[Members, ...]:
-        """The tickets, or none if a name stands twice: nobody knows which of the two IBKR takes."""
+        """The tickets, or none if a name occurs twice: it is unknown which of the two IBKR uses."""
         return () if self.has_repeated_names else self.tickets
 
 
 def parse_order_tickets(body: bytes) -> OrderTickets:
-    """Parse the body of an order call; one that is not JSON is told by `is_json`, an empty one has nothing in it."""
+    """Parse the body of an order call. `is_json` is False if it is not JSON; an empty body has no tickets."""
     if not body.strip():
         return OrderTickets()
     fields: list[tuple[str, object]] = []

@@ -1,0 +1,1 @@
+"""The configuration: environment variables and files become one frozen `Settings`; it reports all problems at once."""

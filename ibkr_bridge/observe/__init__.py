@@ -1,1 +1,1 @@
-"""How we know: logs, the pulse of the event loop, and what systemd is told."""
+"""How people know what happens: the log, the journal's own socket, and the notifications to systemd."""

@@ -68,7 +68,7 @@ class JournalStatus:
 
 
 class OrderService:
-    """The orders of one profile; it stands above the stages and calls them.
+    """The orders of one profile. It calls the stages; they do not know it.
 
     Args:
         schedule: when to search for orders whose response was lost.

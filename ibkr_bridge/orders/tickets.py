@@ -58,10 +58,10 @@ class NamedPlacement:
 
 
 def check_names(parsed: OrderTickets) -> None:
-    """Check that each name stands once in its object.
+    """Check that no object contains a name twice.
 
     Raises:
-        BadRequest: one stands twice, so that nobody knows which of the two counts.
+        BadRequest: one does; it is unknown which of the two IBKR uses.
     """
     if parsed.has_repeated_names:
         raise BadRequest("an object in the body has the same member twice", hint="send each member once")
@@ -120,7 +120,7 @@ def _insert_coids(body: bytes, added: Mapping[int, str]) -> bytes:
 
 
 def _places(text: str) -> list[tuple[int, int]]:
-    """Where the tickets stand in the text."""
+    """The positions of the tickets in the text."""
     if text.lstrip()[:1] == "[":
         return [(span.start, span.end) for span in element_spans(text)]
     orders = next((span for span in member_spans(text) if span.name == "orders"), None)
@@ -140,7 +140,7 @@ def _coids_to_add(tickets: tuple[Ticket, ...], fresh: str) -> dict[int, str]:
 
 
 def _with_coid(text: str, name: str) -> str:
-    """The text of one ticket with a name; an empty one that stands there gives way."""
+    """The text of one ticket with a cOID; an empty cOID in it is replaced."""
     members = list(member_spans(text))
     empty = next((span for span in members if span.name == COID), None)
     if empty is not None:

@@ -44,7 +44,7 @@ from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import tls_policy
 
 STATES_WITHOUT_SESSION = (SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT)
-"""States in which IBKR has no session of ours, and so no market data lines; in others we do not know."""
+"""States in which IBKR has no session of this profile, and so no market data lines. In the others it may have one."""
 
 
 def gateway_stages(

@@ -59,7 +59,7 @@ class Hub:
         self.source = SourceStatus(False, "starting", clock.utc())
 
     def __repr__(self) -> str:
-        return f"<Hub {len(self._subscribers)} readers of {len(self.upstream_subscriptions)} topics>"
+        return f"<Hub {len(self._subscribers)} subscribers of {len(self.upstream_subscriptions)} topics>"
 
     @property
     def subscribers(self) -> tuple[Subscriber, ...]:
@@ -165,7 +165,7 @@ class Hub:
         self.upstream_subscriptions.on_socket_closed(was_cut=was_cut)
 
     def mark_stale(self, reason: str) -> None:
-        """Mark the source stale. Subscribers are told once; later reasons only update the status."""
+        """Mark the source stale. Subscribers are notified once; later reasons only update the status."""
         self.on_socket_closed(was_cut=False)
         self._broadcast_messages.clear()
         if self.source.is_fresh:

@@ -58,7 +58,7 @@ class MarketDataGate:
         return json_response({"unsubscribed": True})
 
     def _release_line(self, owner: str, conid: str) -> None:
-        """Release a line on IBKR's websocket, where the order of messages is certain, unless somebody else uses it."""
+        """Release a line on IBKR's websocket, where messages stay in order, unless another call or stream uses it."""
         if self._subscriptions.line_usage.release(owner, conid):
             self._subscriptions.release_market_data_line(conid)
 

@@ -46,7 +46,7 @@ class Topic:
 
     kind: TopicKind
     target: str = ""
-    """A contract, an account, or an account with a contract; empty where there is only one of the kind."""
+    """A contract, an account, or an account with a contract; empty if the topic has no target."""
 
     @property
     def name(self) -> str:

@@ -27,12 +27,12 @@ class StreamSession:
     reason: str
     is_ready: bool
     is_lost: bool
-    """Whether IBKR has no session of ours, and so no market data line."""
+    """Whether IBKR has no session of this profile, and so no market data line."""
 
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """The feed, and who reads it."""
+    """The feed, and its subscribers."""
 
     up: bool = field(metadata={"doc": "Whether the feed from IBKR is up, so that streams are fresh."})
     reason: str = field(metadata={"doc": "Why the feed is in this state, as a code."})

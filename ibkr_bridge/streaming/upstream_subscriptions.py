@@ -29,7 +29,7 @@ from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
 from ibkr_bridge.streaming.views import is_covered
 
-UNUSED_GRACE_S = 5.0  # seconds for which a topic without subscribers goes on: pages are reloaded, programs restarted
+UNUSED_GRACE_S = 5.0  # how long a topic without subscribers is kept: pages are reloaded, programs restarted
 RENEW_AFTER_S = 540.0  # seconds; IBKR drops quotes after fifteen minutes, and its users consider ten as safe
 MAX_BY_KIND: Mapping[TopicKind, int] = {
     TopicKind.QUOTES: MAX_MARKET_DATA_LINES,
@@ -215,7 +215,7 @@ class UpstreamSubscriptions:
         """Renew quotes that IBKR would drop, end topics without subscribers, and retry suspected ones.
 
         Returns:
-            Topics that end the feed each time: their subscribers have to be told.
+            Topics that end the feed each time; their subscribers must be notified.
         """
         now = self._clock.now()
         for subscription in self:

@@ -1,0 +1,1 @@
+"""The Client Portal Gateway as an upstream: its client, connections, cookies, TLS and websocket."""

@@ -1,6 +1,6 @@
 """The client of the Client Portal Gateway: every call has deadlines.
 
-The Gateway itself never gives up: it answers when IBKR does, or never, and it goes on working on a call whose sender
+The Gateway itself never gives up: it answers when IBKR does, or never, and it continues to work on a call whose sender
 has disconnected. So every call has a deadline for the connection, the head and each chunk of the body. When one passes,
 the caller gets an error, and the call becomes a ghost call: the bridge reads on until the response comes or 120 s are
 over, and only then calls `on_released`.

@@ -4,7 +4,7 @@ It uses aiohttp's parser in C and its flow control, without aiohttp's session. T
 
 - The Gateway frames every response as chunked, even 204 and 304, so a stray `0\\r\\n\\r\\n` follows their heads.
   aiohttp reads it as the next response: it loses the 204 at once, or damages the next call on that connection.
-- After an error in the chunks of a body, or after our own abort, aiohttp's reader would wait for ever; it gets an
+- After an error in the chunks of a body, or after our own abort, aiohttp's reader would wait without end; it gets an
   exception here.
 - Bytes that arrive before a call was sent would be read as the response to the next call.
 """
