@@ -1,7 +1,7 @@
-"""What a person types: one file a command, found by its name.
+"""The command line: one module for each command, found by its name.
 
-Exit status: 0 good, 1 bad, 78 misconfigured (systemd does not restart after that one); `call` knows one more. A
-command's module is imported when it is called, so that the daemon carries only what it serves with.
+Exit status: 0 good, 1 bad, 78 misconfigured (systemd does not restart after 78). `call` has one more status. The
+module of a command is imported when the command runs, so that the daemon loads no code of the other commands.
 """
 
 from __future__ import annotations
@@ -25,39 +25,42 @@ COMMANDS = {
     "demo": "a simulated Gateway and the bridge in front of it",
     "sim": "the simulated Gateway alone",
     "trigger": "make something go wrong in a running demo or sim",
-    "status": "the session, in words",
-    "orders": "what became of orders, and whether their journal is whole",
-    "call": "ask the bridge something: call GET /portfolio/accounts",
-    "doctor": "check everything and say how to mend it",
+    "status": "print the state of the session",
+    "orders": "list orders and their state, or verify their journal",
+    "call": "send one call: call GET /portfolio/accounts",
+    "doctor": "check everything and say how to fix it",
     "genkey": "make a key",
 }
 
 
 def settings_message(error: SettingsError) -> str:
-    """All that is wrong with the settings, as a person reads it."""
+    """Every problem of the settings, one on each line."""
     lines = (f"  {problem}" for problem in error.problems)
     return "\n".join(("The settings cannot be used:", *lines))
 
 
 def control_path(port: int) -> Path:
-    """Where a demo (by its bridge's port) or a sim (by its Gateway's) takes orders from `trigger`: ours alone.
+    """The socket on which a demo or a sim receives the commands of `trigger`. Only this user can open it.
+
+    Args:
+        port: of the demo's bridge, or of the sim's Gateway.
 
     Raises:
-        OSError: the folder for it belongs to somebody else, or cannot be made.
+        OSError: the folder of the socket cannot be made, or belongs to another user.
     """
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     folder = Path(base) / f"ibkr-bridge-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise PermissionError(errno.EPERM, f"{folder} belongs to somebody else")
+        raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
     return folder / f"{port}.sock"
 
 
 def port(text: str) -> int:
-    """A port number as typed.
+    """Parse a port number, 0 to 65535.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a port number.
     """
     number = int(text)
     if not 0 <= number <= 65535:
@@ -67,20 +70,20 @@ def port(text: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command that was typed; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="bridge.py", description="The guarded door in front of IBKR's Gateway.")
+    parser = argparse.ArgumentParser(prog="bridge.py", description="A guarded bridge to IBKR's Client Portal Gateway.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     try:
-        chosen, rest = parser.parse_args(list(argv[:1])).command or "serve", list(argv[1:])
-    except SystemExit as exc:  # argparse says 2 where something is wrong
+        command, rest = parser.parse_args(list(argv[:1])).command or "serve", list(argv[1:])
+    except SystemExit as exc:  # argparse exits with 2 after an error
         return BAD if exc.code else GOOD
-    return _run(chosen, rest)
+    return _run(command, rest)
 
 
-def _run(chosen: str, rest: list[str]) -> int:
+def _run(command: str, rest: list[str]) -> int:
     try:
-        return int(importlib.import_module(f"ibkr_bridge.cli.{chosen}").run(rest))
+        return int(importlib.import_module(f"ibkr_bridge.cli.{command}").run(rest))
     except SystemExit as exc:
         return BAD if exc.code else GOOD
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""How commands ask a running bridge, and what a person is told in short when it cannot be asked."""
+"""How commands reach a running bridge, and the short text for a person if that fails."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from ibkr_bridge.client import BridgeClient, BridgeRefused, ClientError
 from ibkr_bridge.config.settings import Settings, load_settings
 from ibkr_bridge.config.sources import dotenv_path
 
-TIMEOUT_S = 10.0  # seconds
-WRONG_KEY = "the bridge knows another key", "use the IBKR_BRIDGE_KEY it runs with"  # its own hint is for programs
+TIMEOUT_S = 10.0  # a person waits no longer; the client's own default would be minutes
+# The bridge's own hint names the header that programs send.
+WRONG_KEY = "the bridge does not accept this key", "use the IBKR_BRIDGE_KEY that the bridge runs with"
 
 
 def client_settings() -> Settings:
-    """The settings the daemon would have, started here.
+    """The settings that a daemon would have if it were started here.
 
     Raises:
-        SettingsError: they cannot be used.
+        SettingsError: the settings cannot be used.
     """
     return load_settings(os.environ, dotenv_path())
 
 
 def open_client(settings: Settings) -> BridgeClient:
-    """A client that does not keep a person waiting."""
+    """A client with a short timeout and without repeats, since a person waits for it."""
     return BridgeClient(str(settings.url), settings.key, timeout=TIMEOUT_S, repeats=0)
 
 
 def summarise(error: ClientError) -> tuple[str, str]:
-    """What was met instead of an answer, and what to do about it."""
+    """What happened and what to do about it, each in one line."""
     if error.code == "invalid_key":
         return WRONG_KEY
-    found = f"the bridge refused ({error.code})" if isinstance(error, BridgeRefused) else error.detail
-    return found, error.hint
+    detail = f"the bridge refused ({error.code})" if isinstance(error, BridgeRefused) else error.detail
+    return detail, error.hint

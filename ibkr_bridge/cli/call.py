@@ -1,7 +1,7 @@
-"""`bridge.py call GET /portfolio/accounts`: ask the bridge something from a terminal.
+"""`bridge.py call GET /portfolio/accounts`: send the bridge one call from a terminal.
 
-The answer goes to standard output, JSON in lines for people or compact for programs (`--json`), anything else as it is.
-What went wrong goes to standard error in words; with `--json` it is one object on standard output.
+The response goes to standard output: JSON on several lines, with `--json` on one line, anything else unchanged.
+An error goes to standard error as text. With `--json` it is one object on standard output instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ibkr_bridge.config.settings import SettingsError
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 OUTPUT_FAILED = 74
-"""The number of sysexits.h for output that fails: a 1 would have an order sent again that was accepted."""
+"""EX_IOERR of sysexits.h. With a 1, a script would send an order again that IBKR had accepted."""
 HELP_EPILOG = f"""\
 examples:
   bridge.py call GET /portfolio/accounts
@@ -30,9 +30,9 @@ examples:
   bridge.py call POST /iserver/account/DU1234567/orders --data @order.json --wait 20
 
 exit status:
-  {GOOD}   a good answer, 2xx
-  {BAD}   no good answer, or a call that cannot be made
-  {OUTPUT_FAILED}  standard output takes nothing; what became of the call stands on standard error
+  {GOOD}   a good response, 2xx
+  {BAD}   no good response, or a call that cannot be made
+  {OUTPUT_FAILED}  standard output cannot be written; standard error says whether the call was answered
   {MISCONFIGURED}  address or key are missing or wrong
 """
 
@@ -40,17 +40,17 @@ Outcome = Reply | ClientError | SettingsError
 
 
 def run(argv: Sequence[str]) -> int:
-    """Make one call. Returns the exit status, as the help explains it."""
+    """Send one call. Returns the exit status; the help lists them."""
     parser = _parser()
     args = parser.parse_args(argv)
     outcome: Outcome
     try:
-        body = _body(args.data)
+        body = _read_body(args.data)
         with BridgeClient(repeats=0) as client:
             outcome = client.request(args.method, args.path, body, wait=args.wait)
     except (SettingsError, ClientError) as exc:
         outcome = exc
-    except ValueError as exc:  # the call cannot be written down
+    except ValueError as exc:  # no request can be built from these arguments
         parser.error(str(exc))
     return _report(outcome, args)
 
@@ -58,49 +58,51 @@ def run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bridge.py call",
-        description="Ask the running bridge something.",
+        description="Send one call to the running bridge.",
         epilog=HELP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("method", type=str.upper, choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
-    parser.add_argument("path", metavar="PATH", help="IBKR's own, with or without /v1/api, or one of the bridge's")
+    parser.add_argument("path", metavar="PATH", help="a path of IBKR, with or without /v1/api, or of the bridge")
     parser.add_argument("--data", metavar="JSON", help="the body: JSON, @FILE, or - for standard input")
-    parser.add_argument("--wait", type=float, metavar="SECONDS", help="let the bridge wait for the session or its turn")
+    parser.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="how long the bridge may wait for the session or a free slot"
+    )
     parser.add_argument("--json", action="store_true", help="compact JSON, for errors too")
     return parser
 
 
-def _body(given: str | None) -> bytes | None:
-    """The body as it goes out.
+def _read_body(argument: str | None) -> bytes | None:
+    """Read the body that `--data` names: JSON, `@FILE` or `-`. None if the option is absent.
 
     Raises:
-        ValueError: it cannot be read, or is no JSON.
+        ValueError: the file cannot be read, or the body is not JSON.
     """
-    if given is None:
+    if argument is None:
         return None
     try:
-        body = _bytes(given)
+        body = _read_bytes(argument)
         json.loads(body)
     except OSError as exc:
-        raise ValueError(f"--data: {given[1:]} cannot be read: {exc.strerror}") from exc
+        raise ValueError(f"--data: {argument[1:]} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:
-        raise ValueError(f"--data is no JSON: {exc}") from exc
+        raise ValueError(f"--data is not JSON: {exc}") from exc
     return body
 
 
-def _bytes(given: str) -> bytes:
-    if given == "-":
+def _read_bytes(argument: str) -> bytes:
+    if argument == "-":
         return sys.stdin.buffer.read()
-    return Path(given[1:]).read_bytes() if given.startswith("@") else os.fsencode(given)
+    return Path(argument[1:]).read_bytes() if argument.startswith("@") else os.fsencode(argument)
 
 
 def _report(outcome: Outcome, args: argparse.Namespace) -> int:
-    """Tell what became of the call, on standard error where standard output takes nothing."""
+    """Print the outcome; on standard error if standard output cannot be written."""
     try:
         return _print_outcome(outcome, as_json=args.json)
     except OSError as exc:
         _close_output()
-        if not (isinstance(exc, BrokenPipeError) and args.method == "GET"):  # `| head` has seen enough
+        if not (isinstance(exc, BrokenPipeError) and args.method == "GET"):  # `call GET … | head` is no failure
             print("\n".join(_report_unprinted(outcome, exc)), file=sys.stderr)
         return OUTPUT_FAILED
 
@@ -115,25 +117,23 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> int:
 
 
 def _close_output() -> None:
-    """Nothing more goes to standard output: Python would try once more at its end, and complain."""
+    """Point standard output at /dev/null. Python would flush it again at exit and report that failure."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _report_unprinted(outcome: Outcome, failed: OSError) -> list[str]:
-    """What is said where the answer cannot be: that there was one, lest the call be made again."""
-    reason = f"standard output cannot be written: {failed.strerror}"
+def _report_unprinted(outcome: Outcome, failure: OSError) -> list[str]:
+    """Lines that say whether the call was answered, so that nobody sends it again only to see the response."""
+    reason = f"standard output cannot be written: {failure.strerror}"
     if isinstance(outcome, SettingsError):
         return [settings_message(outcome), reason]
     if isinstance(outcome, ClientError):
-        answered = (
-            f"the call was answered ({outcome.status}), but" if outcome.status else "the call was not answered, and"
-        )
-        return [*_error_text(outcome), f"{answered} {reason}"]
-    words = f"the call was answered ({outcome.status}), but {reason}"
+        if outcome.status is None:
+            return [*_error_text(outcome), f"the call was not answered, and {reason}"]
+        return [*_error_text(outcome), f"the call was answered ({outcome.status}), but {reason}"]
     return [
-        words,
-        "  hint        do not make it again only to read its answer",
+        f"the call was answered ({outcome.status}), but {reason}",
+        "  hint        do not send the call again only to see its response",
         *_row("request id", outcome.request_id),
     ]
 
@@ -147,7 +147,7 @@ def _print_settings_error(error: SettingsError, *, as_json: bool) -> int:
 
 
 def _print_error(error: ClientError, *, as_json: bool) -> int:
-    """Tell what went wrong; the body of an answer of IBKR's is printed like a good one's."""
+    """Print an error. The body of an IBKR response goes to standard output, as after success."""
     if as_json:
         _write_bytes(_compact(_as_object(error)))
         return BAD
@@ -158,25 +158,25 @@ def _print_error(error: ClientError, *, as_json: bool) -> int:
 
 
 def _as_object(error: ClientError) -> dict[str, Any]:
-    """The error as one object: as the bridge writes its own, IBKR's answer inside it."""
-    told = {name: getattr(error, name) for name in ("code", "status", "detail", "hint", "request_id", "retry_after")}
-    answered = (
+    """The error with the members of the bridge's own errors; IBKR's response is its member `answer`."""
+    members = {name: getattr(error, name) for name in ("code", "status", "detail", "hint", "request_id", "retry_after")}
+    answer = (
         {"answer": _body_as_json(Reply(error.status, error.headers, error.body))}
         if isinstance(error, IbkrError) and error.status is not None
         else {}
     )
-    return {"error": error.detail, **told, "retryable": error.retryable, **answered}
+    return {"error": error.detail, **members, "retryable": error.retryable, **answer}
 
 
 def _error_text(error: ClientError) -> list[str]:
-    found, hint = summarise(error) if error.code == "invalid_key" else (error.detail, error.hint)
+    detail, hint = summarise(error) if error.code == "invalid_key" else (error.detail, error.hint)
     rows = (
         ("hint", hint),
         ("try again", f"in {error.retry_after:g} seconds" if error.retry_after is not None else ""),
         ("request id", error.request_id),
     )
     status = f" ({error.status})" if error.status else ""
-    return [f"{error.code}{status}: {found}", *(line for name, text in rows for line in _row(name, text))]
+    return [f"{error.code}{status}: {detail}", *(line for name, text in rows for line in _row(name, text))]
 
 
 def _row(name: str, text: str | None) -> list[str]:
@@ -188,15 +188,15 @@ def _print(reply: Reply, *, as_json: bool) -> None:
         _write_bytes(_compact(_body_as_json(reply)))
         return
     try:
-        lines = json.dumps(reply.json(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(reply.json(), indent=2, ensure_ascii=False) + "\n"
     except (NotJson, RecursionError):
         _write_bytes(reply.body)
     else:
-        _write_bytes(lines.encode("utf-8", "backslashreplace") if reply.body.strip() else b"")
+        _write_bytes(text.encode("utf-8", "backslashreplace") if reply.body.strip() else b"")
 
 
 def _body_as_json(reply: Reply) -> Any:
-    """JSON as it is, any other answer as a text."""
+    """The parsed JSON; the text of a body that is not JSON."""
     try:
         return reply.json()
     except NotJson:
@@ -208,7 +208,7 @@ def _compact(value: object) -> bytes:
 
 
 def _write_bytes(data: bytes) -> None:
-    """Bytes, not text: what IBKR writes need not fit the terminal's alphabet."""
+    """Write bytes to standard output. The terminal's encoding may lack characters that IBKR sends."""
     if sys.stdout is None:
         raise OSError(errno.EBADF, "it is closed")
     sys.stdout.buffer.write(data)

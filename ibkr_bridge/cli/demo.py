@@ -1,4 +1,4 @@
-"""`bridge.py demo`: a simulated Gateway and the bridge in front of it. No account, no network, no real `.env`."""
+"""`bridge.py demo`: a simulated Gateway and the bridge in front of it. It uses no account, no network and no `.env`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
 
-LOGIN_TIMEOUT_S = 10.0  # seconds; it takes a fraction of one
+LOGIN_TIMEOUT_S = 10.0  # the session opens in a fraction of a second
 IGNORED_SETTINGS = ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE", "IBKR_BRIDGE_STATE_DIR")
 WELCOME = """\
 A simulated Gateway listens at {gateway}: paper accounts, quotes that move, no network.
@@ -41,7 +41,7 @@ Make something go wrong: python bridge.py trigger --help
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run both until Ctrl-C. Returns 0 after a drain, 1 on trouble, 78 where the environment cannot be used."""
+    """Run both until Ctrl-C. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
     parser = argparse.ArgumentParser(
         prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
     )
@@ -63,20 +63,23 @@ def run(argv: Sequence[str]) -> int:
 
 
 def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
-    """The settings of the environment, a key if there is none, and nothing of a real Gateway or of IBKR's breaks."""
-    kept = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in IGNORED_SETTINGS}
+    """The settings of the environment, without those of a real Gateway and without IBKR's maintenance windows.
+
+    A key is made if the environment has none.
+    """
+    own = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in IGNORED_SETTINGS}
     key = {} if "IBKR_BRIDGE_KEY" in env else {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32)}
-    return Settings.from_env({"IBKR_BRIDGE_MAINTENANCE": "none", **kept, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
+    return Settings.from_env({"IBKR_BRIDGE_MAINTENANCE": "none", **own, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
 
 
 async def _run_both(settings: Settings, gateway_port: int) -> int:
     bus, redactor = Bus(), Redactor()
     open_log(settings.log_format, settings.log_level, redactor, os.environ).attach(bus)
-    async with AsyncExitStack() as doors:
+    async with AsyncExitStack() as resources:
         try:
-            simulator = await doors.enter_async_context(Simulator(gateway_port=gateway_port))
+            simulator = await resources.enter_async_context(Simulator(gateway_port=gateway_port))
         except OSError as exc:
-            print(f"The simulated Gateway cannot have port {gateway_port}: {exc.strerror}", file=sys.stderr)
+            print(f"The simulated Gateway cannot use port {gateway_port}: {exc.strerror}", file=sys.stderr)
             return BAD
         bridge = Bridge(settings.with_gateway(simulator.url), bus, redactor, env=os.environ)
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -84,10 +87,10 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         await bridge.start()
         control = Control(simulator, control_path(int(bridge.url.rpartition(":")[2])))
         await control.start()
-        doors.push_async_callback(control.stop)
+        resources.push_async_callback(control.stop)
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
-        given = "IBKR_BRIDGE_KEY" in os.environ  # a key somebody gave us is never printed
-        export = "" if given else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        has_own_key = "IBKR_BRIDGE_KEY" in os.environ  # that key may be a real one and is never printed
+        export = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
         print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()

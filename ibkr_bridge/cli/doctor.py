@@ -1,4 +1,4 @@
-"""`bridge.py doctor`: checks everything a bridge needs, one line each, and says how to mend what is wrong."""
+"""`bridge.py doctor`: checks everything a bridge needs, one line for each, and says how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.config.value_types import is_file
 
-TIMEOUT_S = 5.0  # seconds
+TIMEOUT_S = 5.0  # for the connection to the Gateway and its TLS handshake
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked; `mend` is empty where it is well."""
+    """The result of one check. `fix` says what to do; it is empty if nothing is wrong."""
 
     check: str
     found: str
@@ -35,8 +35,8 @@ class Finding:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Check everything. Returns 0 where all is well, 78 where the settings are wrong, 1 for the rest."""
-    parser = argparse.ArgumentParser(prog="bridge.py doctor", description="Check everything, and say how to mend it.")
+    """Run all checks. Returns 0 if all pass, 78 if the settings cannot be used, 1 if another check fails."""
+    parser = argparse.ArgumentParser(prog="bridge.py doctor", description="Check everything and say how to fix it.")
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     try:
@@ -58,7 +58,7 @@ def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
     for finding in findings:
         print(f"{'!!' if finding.fix else 'ok'}  {finding.check:<12} {finding.found}")
         if finding.fix:
-            print(f"                 mend: {finding.fix}")
+            print(f"                 fix: {finding.fix}")
 
 
 def _python(_: Settings) -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def _dotenv(_: Settings) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("settings", "from the environment; there is no .env file")
     elif path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield Finding("settings", f"{path} can be read by other users, the key with it", f"chmod 600 {path}")
+        yield Finding("settings", f"{path} can be read by other users, and the key with it", f"chmod 600 {path}")
     else:
         yield Finding("settings", f"{path}, readable by you alone")
 
@@ -80,7 +80,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
     if path is None:
         yield Finding("state", "no state directory", "set IBKR_BRIDGE_STATE_DIR to a directory the bridge can write")
         return
-    nearest = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    nearest = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
     if os.access(nearest, os.W_OK | os.X_OK):
         yield Finding("state", str(path))
     else:
@@ -90,47 +90,50 @@ def _state(settings: Settings) -> Iterator[Finding]:
 def _orders(settings: Settings) -> Iterator[Finding]:
     path = settings.state_dir / FILE if settings.state_dir else None
     if path is None or not is_file(path):
-        yield Finding("orders", "no order has been written down yet")
+        yield Finding("orders", "no order has been recorded yet")
         return
     count, flaws = verify_file(path)
-    mend = "look at it: bridge.py orders verify; move the file away to begin a new one" if flaws else ""
-    yield Finding("orders", flaws[0] if flaws else f"{count} entries in their journal, all as they were written", mend)
+    if flaws:
+        fix = "see what is wrong: bridge.py orders verify; move the file away to begin a new one"
+        yield Finding("orders", flaws[0], fix)
+    else:
+        yield Finding("orders", f"{count} entries in the journal, all unchanged")
 
 
 def _bridge(settings: Settings) -> Iterator[Finding]:
     try:
         with open_client(settings) as client:
-            found = client.status()
+            status = client.status()
     except ClientError as exc:
         yield Finding("bridge", *summarise(exc))
         return
     yield Finding("bridge", f"answers at {settings.url}")
-    yield Finding("session", STATE_TEXT[found["state"]], "" if found["authenticated"] else str(found["hint"]))
+    yield Finding("session", STATE_TEXT[status["state"]], "" if status["authenticated"] else str(status["hint"]))
 
 
 def _gateway(settings: Settings) -> Iterator[Finding]:
     address = settings.gateway_url
     try:
         with socket.create_connection((address.host, address.port), TIMEOUT_S) as plain:
-            greeting = _tls_handshake(plain, address.host) if address.scheme == "https" else "plain HTTP"
+            protocol = _tls_handshake(plain, address.host) if address.scheme == "https" else "plain HTTP"
     except ssl.SSLError:
-        mend = "correct IBKR_GATEWAY_URL: https or http, host, port"
-        yield Finding("gateway", f"{address} answers, but not with TLS", mend)
+        fix = "correct IBKR_GATEWAY_URL: https or http, host, port"
+        yield Finding("gateway", f"{address} answers, but not with TLS", fix)
     except TimeoutError:
-        yield Finding("gateway", f"{address} does not greet", "restart the Gateway; its port is open but it is stuck")
+        yield Finding("gateway", f"{address} does not answer", "restart the Gateway; it is stuck if its port is open")
     except OSError as exc:
-        mend = "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"
-        yield Finding("gateway", f"{address}: {exc.strerror or 'no such host'}", mend)
+        fix = "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"
+        yield Finding("gateway", f"{address}: {exc.strerror or 'no such host'}", fix)
     else:
-        yield Finding("gateway", f"{address} greets with {greeting}")
+        yield Finding("gateway", f"{address} answers with {protocol}")
 
 
 def _tls_handshake(plain: socket.socket, host: str) -> str:
-    """What the Gateway says in TLS; its certificate is judged by the daemon, here it is only looked at."""
+    """Shake hands and return the TLS version. The certificate is not checked here; the daemon checks it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(plain, server_hostname=host) as greeted:
-        return str(greeted.version())
+    with context.wrap_socket(plain, server_hostname=host) as tls:
+        return str(tls.version())
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _dotenv, _state, _orders, _gateway, _bridge)

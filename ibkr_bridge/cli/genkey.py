@@ -1,4 +1,4 @@
-"""`bridge.py genkey`: a key nobody can guess."""
+"""`bridge.py genkey`: a random key for callers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY_BYTES = 32  # 256 bits, 43 characters
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print a new key, alone on its line, ready for `.env`."""
+    """Print a new key on a line of its own."""
     parser = argparse.ArgumentParser(prog="bridge.py genkey", description="Make a key for IBKR_BRIDGE_KEY.")
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)

@@ -1,7 +1,7 @@
-"""`bridge.py orders`: what became of orders, as the bridge's journal knows it; `orders verify`: is that journal whole?
+"""`bridge.py orders`: the orders of the journal with their states. `orders verify`: whether the journal is unchanged.
 
-The list is asked of the running bridge. `verify` reads the file itself, whether the bridge runs or not: every entry's
-seal, number and story, from the first to the last.
+The list comes from the running bridge. `verify` reads the file itself, whether the bridge runs or not. It checks every
+entry from the first to the last: its seal, its number, and whether it may follow the entry before.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_ro
 from ibkr_bridge.orders.journal.transitions import verify
 
 FILE = "main.orders.db"
-MAX_ORDERS = 1000  # orders in one list
-MAX_FLAWS = 10  # that are told: where one is, all behind it may be
+MAX_ORDERS = 1000  # the most that one list of the bridge has
+MAX_FLAWS = 10  # one flaw may be followed by one for every entry behind it
 COLUMNS = ("created", "state", "account", "order_id", "coid", "id", "error")
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print the orders, or prove their journal. Returns 0 where all is well, 1 where not, 78 for unusable settings."""
+    """List the orders or verify their journal. Returns 0 if all is well, 1 if not, 78 if settings cannot be used."""
     args = _parse_arguments(argv)
     try:
         settings = client_settings()
@@ -41,12 +41,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bridge.py orders", description="What became of orders.")
-    parser.add_argument("verb", nargs="?", choices=["list", "verify"], default="list", help="list (usual), or verify")
+    parser = argparse.ArgumentParser(
+        prog="bridge.py orders", description="List orders and their state, or verify their journal."
+    )
+    parser.add_argument("verb", nargs="?", choices=["list", "verify"], default="list", help="list (default) or verify")
     parser.add_argument("file", nargs="?", type=Path, help="verify: a journal elsewhere, such as a copy")
-    parser.add_argument("--unknown", action="store_true", help="only those that are being looked for")
+    parser.add_argument("--unknown", action="store_true", help="only orders of unknown outcome")
     parser.add_argument(
-        "--limit", type=int, default=50, metavar="N", help=f"at most so many, up to {MAX_ORDERS} (default 50)"
+        "--limit", type=int, default=50, metavar="N", help=f"at most N orders, up to {MAX_ORDERS} (default 50)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args(argv)
@@ -56,31 +58,32 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
-    """Returns 1 where the bridge cannot be asked, or where orders are unknown."""
+    """Print the orders. Returns 1 if the bridge does not list them, or if the outcome of one is unknown."""
     try:
         with open_client(settings) as client:
-            found = client.orders("unknown" if args.unknown else None, args.limit)
+            rows = client.orders("unknown" if args.unknown else None, args.limit)
     except ClientError as exc:
         text = ": ".join(summarise(exc))
         print(json.dumps({"orders": None, "error": text}) if args.json else text)
         return BAD
-    print(json.dumps({"orders": found}) if args.json else format_orders(found))
-    return BAD if any(row.get("state") == "unknown" for row in found) else GOOD
+    print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
+    return BAD if any(row.get("state") == "unknown" for row in rows) else GOOD
 
 
-def format_orders(found: list[dict[str, Any]]) -> str:
-    """Orders as a person reads them: a line each, the latest first."""
-    if not found:
+def format_orders(orders: list[dict[str, Any]]) -> str:
+    """Orders as a table: a line for each, in the order given."""
+    if not orders:
         return "no orders"
-    rows = [COLUMNS, *(tuple(_cell(row, name) for name in COLUMNS) for row in found)]
+    rows = [COLUMNS, *(tuple(_cell(order, name) for name in COLUMNS) for order in orders)]
     widths = [max(len(row[number]) for row in rows) for number in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _cell(row: dict[str, Any], name: str) -> str:
-    text = "".join(each if each.isprintable() else "?" for each in str(row.get(name) or ""))  # a caller chose some
+def _cell(order: dict[str, Any], name: str) -> str:
+    # Callers choose some members; a control character must not reach the terminal.
+    text = "".join(each if each.isprintable() else "?" for each in str(order.get(name) or ""))
     return text[:19].replace("T", " ") if name == "created" else text
 
 
@@ -90,19 +93,19 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
     else:
-        print("\n".join(flaws) if flaws else f"{count} entries, all as they were written")
+        print("\n".join(flaws) if flaws else f"{count} entries, all unchanged")
     return BAD if flaws else GOOD
 
 
 def verify_file(path: Path | None) -> tuple[int, list[str]]:
-    """How many entries a journal has, and what is wrong with it."""
+    """The number of entries in a journal, and what is wrong with it: at most `MAX_FLAWS` lines."""
     if path is None:
-        return 0, ["there is no state directory, and so no journal: set IBKR_BRIDGE_STATE_DIR"]
+        return 0, ["there is no journal, since there is no state directory: set IBKR_BRIDGE_STATE_DIR"]
     try:
         with closing(open_read_only(path)) as file:
             flaws = [f"entry {flaw.number}: {flaw.reason}" for flaw in islice(verify(read_rows(file)), MAX_FLAWS)]
             return last_entry(file)[0], flaws
     except FileNotFoundError:
-        return 0, [f"there is no journal at {path}: no order has been placed, or name the file"]
+        return 0, [f"there is no journal at {path}: no order has been placed yet, or it is elsewhere (give the file)"]
     except (OSError, sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:
         return 0, [f"{path} cannot be read as a journal: {exc}"]

@@ -20,11 +20,11 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.observe.logs import Log, open_log
 from ibkr_bridge.redaction import Redactor
 
-GC_THRESHOLD = 10_000  # objects; Python's 700 make the collector run every few calls
+GC_THRESHOLD = 10_000  # objects; with Python's default of 700 the collector runs every few calls
 
 
 def run(argv: Sequence[str]) -> int:
-    """Serve until a signal comes. Returns 0 after a drain, 1 on trouble, 78 where the settings cannot be used."""
+    """Serve until a signal comes. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
     argparse.ArgumentParser(prog="bridge.py serve", description="Run the bridge.").parse_args(argv)
     try:
         settings = load_settings(os.environ, dotenv_path())
@@ -42,7 +42,7 @@ def serve(settings: Settings) -> int:
     try:
         return asyncio.run(_run_until_stopped(Bridge(settings, bus, redactor, env=os.environ), log))
     except ssl.SSLError:
-        print("IBKR_GATEWAY_CA_FILE: the file holds no certificates; PEM is needed", file=sys.stderr)
+        print("IBKR_GATEWAY_CA_FILE: the file must hold certificates in PEM format", file=sys.stderr)
         return MISCONFIGURED
     except OSError as exc:
         print(start_failure(exc, settings), file=sys.stderr)
@@ -54,7 +54,7 @@ def start_failure(exc: OSError, settings: Settings) -> str:
     address = settings.url
     if exc.errno == errno.EADDRINUSE:
         return (
-            f"{address} is taken by another program. See which: ss -ltnp 'sport = :{address.port}'\n"
+            f"{address} is in use by another program. To see which: ss -ltnp 'sport = :{address.port}'\n"
             "Stop it, or choose another port in IBKR_BRIDGE_URL."
         )
     return f"The bridge could not start at {address}: {exc.strerror or type(exc).__name__}"
@@ -62,12 +62,12 @@ def start_failure(exc: OSError, settings: Settings) -> str:
 
 async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):  # before systemd hears READY: a stop may follow at once
+    for signum in (signal.SIGTERM, signal.SIGINT):  # before READY goes to systemd: a stop may follow at once
         loop.add_signal_handler(signum, bridge.stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # else one that comes too early would end us
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a signal without a handler would end the process
     await bridge.start()
     loop.add_signal_handler(signal.SIGHUP, _reload, bridge, log)
-    gc.freeze()  # what stands now stays: the collector need not go through it again and again
+    gc.freeze()  # the objects of the start live on; the collector need not visit them again
     gc.set_threshold(GC_THRESHOLD)
     await bridge.stop.wait()
     unfinished = await bridge.finish()
@@ -75,6 +75,6 @@ async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
 
 
 def _reload(bridge: Bridge, log: Log) -> None:
-    """Keys and log level, read again; all else takes a restart."""
+    """Read keys and log level again. All other settings need a restart."""
     settings = bridge.reload(lambda: load_settings(environment_at_reload(os.environ), dotenv_path()))
     log.level = settings.log_level if settings else log.level

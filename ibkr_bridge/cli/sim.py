@@ -1,4 +1,4 @@
-"""`bridge.py sim`: the simulated Gateway alone, for people who test other clients of this API."""
+"""`bridge.py sim`: the simulated Gateway alone, for tests of other clients of this API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--gateway-port", type=port, default=5000, help="where it listens (default: 5000)")
     parser.add_argument("--signed-out", action="store_true", help="begin with nobody signed in")
     parser.add_argument("--live", action="store_true", help="live account numbers instead of paper ones")
-    parser.add_argument("--pacing", action="store_true", help="answer 429 as IBKR does, and box whoever goes on")
+    parser.add_argument(
+        "--pacing", action="store_true", help="answer 429 as IBKR does, and put callers that go on into the penalty box"
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
     args = parser.parse_args(argv)
     try:

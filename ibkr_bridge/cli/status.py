@@ -1,4 +1,4 @@
-"""`bridge.py status`: the session in words, since when, why, and what to do."""
+"""`bridge.py status`: the state of the session, since when, why, and what to do."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ibkr_bridge.cli.bridge_access import client_settings, open_client, summaris
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.config.settings import SettingsError
 
-WATCH_INTERVAL_S = 2.0  # seconds
+WATCH_INTERVAL_S = 2.0
 STATE_TEXT = {
-    "starting": "STARTING: the session has not been looked at yet",
+    "starting": "STARTING: the session has not been checked yet",
     "unreachable": "UNREACHABLE: there is no connection to the Gateway",
-    "silent": "SILENT: the Gateway does not answer sensibly",
+    "silent": "SILENT: the Gateway gives no usable response",
     "signed_out": "SIGNED OUT: nobody is signed in at the Gateway",
     "opening": "OPENING: signed in, the brokerage session is being opened",
-    "competing": "COMPETING: another session of the same user is in the way",
+    "competing": "COMPETING: another program uses the session of the same user",
     "ready": "READY: signed in, brokerage calls work",
 }
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print the session. Returns 0 while it is ready, 1 where it is not, 78 for settings that cannot be used."""
-    parser = argparse.ArgumentParser(prog="bridge.py status", description="The session, in words.")
-    parser.add_argument("--json", action="store_true", help="one JSON object a look")
-    parser.add_argument("--watch", action="store_true", help="look again every two seconds, until Ctrl-C")
+    """Print the session. Returns 0 if it is ready, 1 if it is not, 78 if the settings cannot be used."""
+    parser = argparse.ArgumentParser(prog="bridge.py status", description="Print the state of the session.")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each check")
+    parser.add_argument("--watch", action="store_true", help="print it every two seconds, until Ctrl-C")
     args = parser.parse_args(argv)
     try:
         settings = client_settings()
@@ -48,23 +48,23 @@ def run(argv: Sequence[str]) -> int:
 
 def _print_once(client: BridgeClient, *, as_json: bool) -> int:
     try:
-        found = client.status()
+        status = client.status()
     except ClientError as exc:
         text = ": ".join(summarise(exc))
         print(json.dumps({"state": None, "error": text}) if as_json else text, flush=True)
         return BAD
-    print(json.dumps(found) if as_json else format_status(found, datetime.now(UTC)), flush=True)
-    return GOOD if found["authenticated"] else BAD
+    print(json.dumps(status) if as_json else format_status(status, datetime.now(UTC)), flush=True)
+    return GOOD if status["authenticated"] else BAD
 
 
-def format_status(found: dict[str, Any], now: datetime) -> str:
-    """The status as a person reads it."""
-    rows = ((name, tell(found, now)) for name, tell in ROWS)
-    return "\n".join((STATE_TEXT[found["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
+def format_status(status: dict[str, Any], now: datetime) -> str:
+    """The status as lines of text. A row without text is left out."""
+    rows = ((name, format_row(status, now)) for name, format_row in ROWS)
+    return "\n".join((STATE_TEXT[status["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
 
 
-def _since(found: dict[str, Any], now: datetime) -> str:
-    since = datetime.fromisoformat(found["since"])
+def _since(status: dict[str, Any], now: datetime) -> str:
+    since = datetime.fromisoformat(status["since"])
     return f"{since:%Y-%m-%d %H:%M:%S} UTC, {_format_span((now - since).total_seconds())}"
 
 
@@ -77,70 +77,70 @@ def _format_span(seconds: float) -> str:
     return f"{count} second{'' if count == 1 else 's'}"
 
 
-def _mode(found: dict[str, Any], _: datetime) -> str:
-    brakes = [
-        "read-only" if found["read_only"] else "",
-        f"paused by {found['paused']['by']}" if found["paused"] else "",
-        f"maintenance until {found['maintenance_until']}" if found["maintenance_until"] else "",
-        "draining" if found["draining"] else "",
+def _mode(status: dict[str, Any], _: datetime) -> str:
+    restrictions = [
+        "read-only" if status["read_only"] else "",
+        f"paused by {status['paused']['by']}" if status["paused"] else "",
+        f"maintenance until {status['maintenance_until']}" if status["maintenance_until"] else "",
+        "draining" if status["draining"] else "",
     ]
-    return ", ".join((found["mode"], *filter(None, brakes)))
+    return ", ".join((status["mode"], *filter(None, restrictions)))
 
 
-def _accounts(found: dict[str, Any], _: datetime) -> str:
-    return ", ".join(f"{each['account']} ({each['kind']})" for each in found["accounts"])
+def _accounts(status: dict[str, Any], _: datetime) -> str:
+    return ", ".join(f"{each['account']} ({each['kind']})" for each in status["accounts"])
 
 
-def _login(found: dict[str, Any], _: datetime) -> str:
-    ends = f"lasts until {found['login_expires']} unless kept awake; " if found["login_expires"] else ""
-    return f"{ends}IBKR ends it at {found['next_reset']}" if found["login"] else ""
+def _login(status: dict[str, Any], _: datetime) -> str:
+    ends = f"lasts until {status['login_expires']} unless kept alive; " if status["login_expires"] else ""
+    return f"{ends}IBKR ends it at {status['next_reset']}" if status["login"] else ""
 
 
-def _gateway(found: dict[str, Any], _: datetime) -> str:
-    slots = found["slots"]
+def _gateway(status: dict[str, Any], _: datetime) -> str:
+    slots = status["slots"]
     return (
-        f"{found['gateway']}, {slots['taken']} of {slots['total']} slots taken, "
-        f"{slots['waiting']} waiting, {slots['ghost_calls']} given up"
+        f"{status['gateway']}, {slots['taken']} of {slots['total']} slots taken, "
+        f"{slots['waiting']} waiting, {slots['ghost_calls']} abandoned"
     )
 
 
-def _traffic(found: dict[str, Any], _: datetime) -> str:
-    budget, waiting = found["budget"] or {"used": 0, "limit": "any"}, found["waiting"]
+def _traffic(status: dict[str, Any], _: datetime) -> str:
+    budget, waiting = status["budget"] or {"used": 0, "limit": "any"}, status["waiting"]
     queues = ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "nobody"
-    return f"{budget['used']} of {budget['limit']} calls a second used; waiting: {queues}{_cache_hits(found['cache'])}"
+    return f"{budget['used']} of {budget['limit']} calls a second used; waiting: {queues}{_cache_hits(status['cache'])}"
 
 
 def _cache_hits(cache: dict[str, Any] | None) -> str:
     rate = cache and cache["hit_rate"]
-    return f"; {rate:.0%} of reads answered without asking IBKR" if rate else ""
+    return f"; {rate:.0%} of reads answered from the cache" if rate else ""
 
 
-def _penalty(found: dict[str, Any], _: datetime) -> str:
-    box, endpoints = found["penalty"]["box_s"], found["penalty"]["endpoints"]
+def _penalty(status: dict[str, Any], _: datetime) -> str:
+    box, endpoints = status["penalty"]["box_s"], status["penalty"]["endpoints"]
     closed = ", ".join(f"{path} for {seconds:.0f} s" for path, seconds in endpoints.items())
     return f"IBKR refuses everything for another {box} s" if box else closed
 
 
-def _orders(found: dict[str, Any], _: datetime) -> str:
-    journal = found["journal"]
+def _orders(status: dict[str, Any], _: datetime) -> str:
+    journal = status["journal"]
     counts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in journal["orders"].items())
     problem = f"refused: the journal cannot be written ({journal['problem']})" if journal["problem"] else ""
     return "; ".join(filter(None, (problem, counts))) or "none in the last day"
 
 
-def _stream(found: dict[str, Any], now: datetime) -> str:
-    stream = found["stream"]
+def _stream(status: dict[str, Any], now: datetime) -> str:
+    stream = status["stream"]
     since = _format_span((now - datetime.fromisoformat(stream["since"])).total_seconds())
-    is_up = f"up for {since}" if stream["up"] else f"down for {since}: {stream['reason']}"
+    connection = f"up for {since}" if stream["up"] else f"down for {since}: {stream['reason']}"
     behind = f", {stream['behind']} behind" if stream["behind"] else ""
-    return f"{is_up}; {stream['readers']} readers{behind}, {stream['quotes']} contracts of 100"
+    return f"{connection}; {stream['readers']} readers{behind}, {stream['quotes']} contracts of 100"
 
 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _since),
-    ("why", lambda found, _: str(found["reason"])),
-    ("to do", lambda found, _: str(found["hint"])),
-    ("next", lambda found, _: str(found["next"])),
+    ("why", lambda status, _: str(status["reason"])),
+    ("to do", lambda status, _: str(status["hint"])),
+    ("next", lambda status, _: str(status["next"])),
     ("mode", _mode),
     ("accounts", _accounts),
     ("login", _login),

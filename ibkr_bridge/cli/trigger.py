@@ -1,4 +1,4 @@
-"""`bridge.py trigger`: make something go wrong in a running demo or sim, to see what an app makes of it."""
+"""`bridge.py trigger`: make something go wrong in a running demo or sim, to see how an app handles it."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ LOGIN, CLEAR, LIST = "login", "clear", "list"
 
 
 def run(argv: Sequence[str]) -> int:
-    """Set a fault to work, or end all. Returns 0 where the simulator did it, 1 where it could not."""
+    """Start a fault, end or list all faults, or sign in. Returns 0 if the simulator did it, 1 if it did not."""
     args = _parser().parse_args(argv)
-    told = {"kind": args.fault, **{name: value for name in FIGURES if (value := getattr(args, name)) is not None}}
+    options = {name: value for name in FAULT_OPTIONS if (value := getattr(args, name)) is not None}
+    body = {"kind": args.fault, **options}
     method, target = COMMANDS.get(args.fault, ("POST", "/faults"))
     try:
-        answer = asyncio.run(send(control_path(args.port), method, target, told if method == "POST" else None))
+        response = asyncio.run(send(control_path(args.port), method, target, body if method == "POST" else None))
     except ControlError as exc:
         print(exc, file=sys.stderr)
         return BAD
-    print(json.dumps(answer["active"]) if args.json else _format_result(answer))
+    print(json.dumps(response["active"]) if args.json else _format_result(response))
     return GOOD
 
 
 COMMANDS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}
-FIGURES = ("path", "times", "seconds", "status")
+FAULT_OPTIONS = ("path", "times", "seconds", "status")
 
 
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {name:15} {kind.says}" for name, kind in KINDS.items())
-    ways = f"  {LOGIN:15} somebody signs in\n  {CLEAR:15} end all faults\n  {LIST:15} what is at work"
+    commands = f"  {LOGIN:15} somebody signs in\n  {CLEAR:15} end all faults\n  {LIST:15} list the active faults"
     parser = argparse.ArgumentParser(
         prog="bridge.py trigger",
         description="Make something go wrong in a running demo or sim.",
-        epilog=f"faults:\n{kinds}\n\nand:\n{ways}",
+        epilog=f"faults:\n{kinds}\n\ncommands:\n{commands}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("fault", choices=[*KINDS, *COMMANDS], metavar="FAULT", help="one of those below")
+    parser.add_argument(
+        "fault", choices=[*KINDS, *COMMANDS], metavar="FAULT", help="a fault or a command from the lists below"
+    )
     parser.add_argument("--path", help="only for targets that contain this")
-    parser.add_argument("--times", type=int, help="for so many calls (default: until cleared)")
-    parser.add_argument("--seconds", type=float, help="for delay: how long")
-    parser.add_argument("--status", type=int, help="for status: which")
-    parser.add_argument("--port", type=int, default=_default_port(), help="of the demo's bridge, or of the sim")
-    parser.add_argument("--json", action="store_true", help="print what is at work as JSON")
+    parser.add_argument("--times", type=int, help="number of calls (default: until cleared)")
+    parser.add_argument("--seconds", type=float, help="length of `delay`")
+    parser.add_argument("--status", type=int, help="HTTP status of `status`")
+    parser.add_argument("--port", type=int, default=_default_port(), help="port of the demo's bridge, or of the sim")
+    parser.add_argument("--json", action="store_true", help="print the active faults as JSON")
     return parser
 
 
@@ -62,6 +65,6 @@ def _default_port() -> int:
         return 8000
 
 
-def _format_result(answer: dict[str, Any]) -> str:
-    active = [f"{fault['kind']}{' for ' + fault['path'] if fault['path'] else ''}" for fault in answer["active"]]
-    return f"At work: {', '.join(active)}" if active else "Nothing is at work; all is well."
+def _format_result(response: dict[str, Any]) -> str:
+    active = [f"{fault['kind']}{' for ' + fault['path'] if fault['path'] else ''}" for fault in response["active"]]
+    return f"Active faults: {', '.join(active)}" if active else "No fault is active."

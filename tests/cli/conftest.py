@@ -1,4 +1,4 @@
-"""A demo for all commands that want one: it takes a second to start, and is put right before each test."""
+"""One demo for all commands that need one: it takes a second to start, and each test begins with it in order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="session")
 def shared(shared_place: Place) -> Iterator[Demo]:
-    """A demo as somebody starts it who has nothing."""
+    """A demo started without any settings."""
     with demo(shared_place) as running:
         yield running
 
 
 @pytest.fixture
 def running(shared: Demo) -> Demo:
-    """The demo, signed in and well, whatever the last test did to it."""
-    shared.mend()
+    """The demo, signed in and without faults, whatever the last test did."""
+    shared.reset()
     return shared
 
 

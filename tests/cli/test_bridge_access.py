@@ -1,4 +1,4 @@
-"""How commands ask a bridge, and what a person is told in short when it cannot be asked."""
+"""How commands reach a bridge, and the short text for a person if that fails."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_command_has_the_settings_that_the_daemon_would_have(here: Path) -> No
     """Started in the same directory, both read the same file."""
     (here / ".env").write_text(f"IBKR_BRIDGE_KEY={KEY}\nIBKR_BRIDGE_URL=http://127.0.0.1:8123\n")
 
-    found = client_settings()
+    settings = client_settings()
 
-    assert (found.key, str(found.url)) == (KEY, "http://127.0.0.1:8123")
+    assert (settings.key, str(settings.url)) == (KEY, "http://127.0.0.1:8123")
 
 
 def test_the_environment_comes_before_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for the daemon; otherwise a command would ask with another key than was meant."""
+    """As for the daemon; otherwise a command would use another key than intended."""
     (here / ".env").write_text(f"IBKR_BRIDGE_KEY={'x' * 40}\n")
     monkeypatch.setenv("IBKR_BRIDGE_KEY", KEY)
 
@@ -42,26 +42,26 @@ def test_the_environment_comes_before_the_file(here: Path, monkeypatch: pytest.M
 
 
 def test_settings_that_cannot_be_used_are_an_error(here: Path) -> None:
-    """All that is wrong is told at once, by whoever asked for them."""
+    """The caller prints all problems at once."""
     with pytest.raises(SettingsError):
         client_settings()
 
 
-def test_a_bridge_that_is_not_there_is_told_with_something_to_do(unused_tcp_port: int, tmp_path: Path) -> None:
+def test_a_missing_bridge_is_reported_with_what_to_do(unused_tcp_port: int, tmp_path: Path) -> None:
     """At once: a person does not want to wait for repeats."""
     settings = settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_URL=f"http://127.0.0.1:{unused_tcp_port}")
 
     with pytest.raises(ClientError) as caught:
         open_client(settings).get("/health")
 
-    found, hint = summarise(caught.value)
-    assert found
+    detail, hint = summarise(caught.value)
+    assert detail
     assert hint
-    assert KEY not in found + hint
+    assert KEY not in detail + hint
 
 
-def test_a_bridge_that_says_nothing_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person tries again by themselves, and would not wait for several time-outs."""
+def test_a_silent_bridge_gets_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person decides about a repeat, and does not want to wait for several timeouts."""
     monkeypatch.setattr(bridge_access, "TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -77,21 +77,21 @@ def test_a_bridge_that_says_nothing_is_asked_once(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def refusals(here: Path) -> dict[str, tuple[str, str]]:
-    """What is told of errors of a bridge, by their code."""
-    made = {code: BridgeRefused("the detail", code=code, hint="the hint") for code in ("invalid_key", "busy")}
-    return {code: summarise(error) for code, error in made.items()}
+    """The summaries of two errors of a bridge, by code."""
+    errors = {code: BridgeRefused("the detail", code=code, hint="the hint") for code in ("invalid_key", "busy")}
+    return {code: summarise(error) for code, error in errors.items()}
 
 
-def test_a_wrong_key_is_told_in_words_for_people(refusals: dict[str, tuple[str, str]]) -> None:
-    """The bridge's own hint names a header, which programs send."""
+def test_a_wrong_key_is_explained_for_people(refusals: dict[str, tuple[str, str]]) -> None:
+    """The bridge's own hint names a header, for programs."""
     assert refusals["invalid_key"] == WRONG_KEY
 
 
-def test_a_refusal_is_told_by_its_code_and_hint(refusals: dict[str, tuple[str, str]]) -> None:
-    """By the code it is found in the documentation."""
+def test_a_refusal_is_summarised_by_its_code_and_hint(refusals: dict[str, tuple[str, str]]) -> None:
+    """The documentation explains the code."""
     assert refusals["busy"] == ("the bridge refused (busy)", "the hint")
 
 
-def test_what_is_no_refusal_is_told_in_its_own_words() -> None:
-    """Nobody has refused anything where nobody answered."""
+def test_an_error_of_the_client_keeps_its_text() -> None:
+    """Without a response there was no refusal."""
     assert summarise(ClientError("it is not there", hint="start it")) == ("it is not there", "start it")

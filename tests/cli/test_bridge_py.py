@@ -1,4 +1,4 @@
-"""`bridge.py` as a person starts it: with any Python, with wrong settings, on a taken port, and until a signal."""
+"""`bridge.py` started by hand: with any Python, with wrong settings, on a port in use, and until a signal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.cli import COMMANDS, main
-from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, PATIENCE, ROOT, Demo, Place, demo, free_port
+from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, ROOT, TIMEOUT_S, Demo, Place, demo, free_port
 
 BARE = "/usr/bin/python3"
 
@@ -47,18 +47,18 @@ def checkout(tmp_path: Path) -> Path:
 # -- with any Python
 
 
-def test_without_the_packages_it_says_how_to_get_them(place: Place, bare: str, checkout: Path) -> None:
+def test_without_the_packages_it_says_how_to_install_them(place: Place, bare: str, checkout: Path) -> None:
     """One line to copy, no traceback."""
-    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+    result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert (told.returncode, told.stdout) == (MISCONFIGURED, "")
-    assert "lacks: aiohttp" in told.stderr
-    assert f"make -C {checkout} setup" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert (result.returncode, result.stdout) == (MISCONFIGURED, "")
+    assert "lacks: aiohttp" in result.stderr
+    assert f"make -C {checkout} setup" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_with_an_environment_beside_it_it_goes_on_with_that(place: Place, bare: str, checkout: Path) -> None:
-    """Whoever types `python3 bridge.py` need not know of it; arguments and exit status pass through."""
+def test_an_environment_beside_it_is_used(place: Place, bare: str, checkout: Path) -> None:
+    """`python3 bridge.py` works with any Python; arguments and exit status pass through."""
     if sys.prefix == sys.base_prefix:
         pytest.skip("these tests do not run in a virtual environment that could be lent")
     (checkout / ".venv").symlink_to(sys.prefix)
@@ -72,24 +72,24 @@ def test_with_an_environment_beside_it_it_goes_on_with_that(place: Place, bare: 
     assert "IBKR_BRIDGE_KEY" in wrong.stderr
 
 
-def test_an_environment_that_lacks_the_packages_too_is_said(place: Place, bare: str, checkout: Path) -> None:
-    """A set-up that was broken off; it must not start itself for ever."""
+def test_an_environment_without_the_packages_is_reported(place: Place, bare: str, checkout: Path) -> None:
+    """Its set-up was interrupted. The program must not start itself for ever."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(bare)
     (checkout / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
 
-    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+    result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert told.returncode == MISCONFIGURED
-    assert f"make -C {checkout} setup" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert f"make -C {checkout} setup" in result.stderr
 
 
-def test_an_environment_that_is_none_does_not_start_itself_for_ever(place: Place, bare: str, checkout: Path) -> None:
-    """A `.venv` that lost its `pyvenv.cfg` leads back to the Python that was asked first."""
+def test_a_broken_environment_does_not_start_itself_for_ever(place: Place, bare: str, checkout: Path) -> None:
+    """The Python of a `.venv` without `pyvenv.cfg` is the one that started the program."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(bare)
 
-    told = subprocess.run(
+    result = subprocess.run(
         [bare, str(checkout / "bridge.py"), "genkey"],
         cwd=place.home,
         env=place.env,
@@ -99,30 +99,30 @@ def test_an_environment_that_is_none_does_not_start_itself_for_ever(place: Place
         check=False,
     )
 
-    assert told.returncode == MISCONFIGURED
-    assert f"make -C {checkout} setup" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert f"make -C {checkout} setup" in result.stderr
 
 
-def test_an_environment_whose_python_is_gone_is_said(place: Place, bare: str, checkout: Path) -> None:
-    """The system was upgraded underneath it."""
+def test_an_environment_whose_python_is_gone_is_reported(place: Place, bare: str, checkout: Path) -> None:
+    """An upgrade of the system removed that Python."""
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
 
-    told = place.run_by(bare, checkout / "bridge.py", "genkey")
+    result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert told.returncode == MISCONFIGURED
-    assert "setup" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert "setup" in result.stderr
 
 
-# -- what may be typed
+# -- arguments
 
 
 def test_help_lists_every_command(place: Place) -> None:
     """With what it does."""
-    told = place.run("--help")
+    result = place.run("--help")
 
-    assert told.returncode == GOOD
-    assert all(f"{name} " in told.stdout and text in told.stdout for name, text in COMMANDS.items())
+    assert result.returncode == GOOD
+    assert all(f"{name} " in result.stdout and text in result.stdout for name, text in COMMANDS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -138,11 +138,11 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["--nonsense"], ["serve", "--nonsense"], ["status", "x"]])
-def test_what_is_not_understood_is_said_rather_than_served(
+def test_unknown_arguments_are_refused(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """A typing error must not start a daemon."""
-    monkeypatch.chdir(place.home)  # without a key: were it to serve, it would complain of that
+    monkeypatch.chdir(place.home)  # no key here: if it served, it would report the missing key instead
 
     status = main(words)
 
@@ -155,11 +155,11 @@ def test_what_is_not_understood_is_said_rather_than_served(
 # -- wrong settings
 
 
-def test_everything_wrong_is_said_at_once(place: Place) -> None:
-    """Nobody mends one line after the other; and no key is repeated."""
+def test_all_problems_are_reported_at_once(place: Place) -> None:
+    """A person corrects all lines in one go; no key is printed."""
     place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nthis is no line\nIBKR_READ_ONLY=perhaps\n")
 
-    told = place.run(
+    result = place.run(
         IBKR_BRIDGE_URL="http://0.0.0.0:8000",
         IBKR_GATEWAY_URL="https://elsewhere:5000",
         IBKR_TRADING_MODE="real",
@@ -167,63 +167,63 @@ def test_everything_wrong_is_said_at_once(place: Place) -> None:
         IBKR_BRIDGE_READONLY_KEY="short-secret",
     )
 
-    assert (told.returncode, told.stdout) == (MISCONFIGURED, "")
+    assert (result.returncode, result.stdout) == (MISCONFIGURED, "")
     for name in (
         *(".env: line 2", "IBKR_BRIDGE_URL", "IBKR_BRIDGE_KEY", "IBKR_GATEWAY_URL", "IBKR_READ_ONLY"),
         *("IBKR_TRADING_MODE", "IBKR_BRIDGE_KYE", "IBKR_BRIDGE_READONLY_KEY"),
     ):
-        assert f"  {name}" in told.stderr
-    assert KEY not in told.stderr
-    assert "short-secret" not in told.stderr
-    assert "Traceback" not in told.stderr
+        assert f"  {name}" in result.stderr
+    assert KEY not in result.stderr
+    assert "short-secret" not in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_no_settings_at_all_asks_for_a_key(place: Place) -> None:
-    """And says how to make one."""
-    told = place.run()
+    """The message says how to make one."""
+    result = place.run()
 
-    assert told.returncode == MISCONFIGURED
-    assert "python bridge.py genkey" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert "python bridge.py genkey" in result.stderr
 
 
 # -- serving
 
 
 @pytest.mark.parametrize("command", [[], ["demo"]])
-def test_a_taken_port_is_said_with_the_command_that_finds_who_has_it(place: Place, command: list[str]) -> None:
-    """And nothing is left running."""
+def test_a_port_in_use_is_reported_with_the_command_that_finds_its_user(place: Place, command: list[str]) -> None:
+    """Nothing stays running."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
 
-        told = place.run(*command, IBKR_BRIDGE_URL=f"http://127.0.0.1:{port}", IBKR_BRIDGE_KEY=KEY)
+        result = place.run(*command, IBKR_BRIDGE_URL=f"http://127.0.0.1:{port}", IBKR_BRIDGE_KEY=KEY)
 
-    assert told.returncode == BAD
-    assert f"ss -ltnp 'sport = :{port}'" in told.stderr
-    assert "IBKR_BRIDGE_URL" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert result.returncode == BAD
+    assert f"ss -ltnp 'sport = :{port}'" in result.stderr
+    assert "IBKR_BRIDGE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(place: Place, signum: signal.Signals) -> None:
-    """Status 0, whether or not there is a Gateway; the log tells the beginning and the end, and no key."""
+    """The status is 0, with or without a Gateway. The log has the start and the end, and no key."""
     env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_GATEWAY_URL": f"https://127.0.0.1:{free_port()}"}
     with place.running(IBKR_BRIDGE_URL="http://127.0.0.1:0", **env) as bridge:
-        url = bridge.until(r'"url": "(http://127\.0\.0\.1:\d+)"')[1]
+        url = bridge.wait_for(r'"url": "(http://127\.0\.0\.1:\d+)"')[1]
         answer = _health(int(url.rpartition(":")[2]))
 
-        status = bridge.told(signum)
+        status = bridge.send_signal(signum)
 
     assert answer.endswith(b'{"status":"ok","bridge":"running"}')
     assert status == GOOD
-    assert [word for word in ("bridge.started", "bridge.stopping", "bridge.stopped") if word not in bridge.said] == []
-    assert KEY not in bridge.said
-    assert "Traceback" not in bridge.said
+    assert [word for word in ("bridge.started", "bridge.stopping", "bridge.stopped") if word not in bridge.output] == []
+    assert KEY not in bridge.output
+    assert "Traceback" not in bridge.output
 
 
 def _health(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as wire:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as wire:
         wire.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: wire.recv(65536), b""))
 
@@ -232,8 +232,8 @@ def _health(port: int) -> bytes:
 
 
 def test_the_demo_shows_its_key_and_three_lines_that_work(shared: Demo) -> None:
-    """Copied into another terminal, each does what it says."""
-    lines = re.findall(r"^ +curl .*$", shared.running.said, re.MULTILINE)
+    """Each of them can be copied into another terminal."""
+    lines = re.findall(r"^ +curl .*$", shared.running.output, re.MULTILINE)
     responses = [shared.get(line.rpartition(shared.url)[2]) for line in lines]
 
     assert len(shared.key) == 43
@@ -246,24 +246,24 @@ def test_the_demo_shows_its_key_and_three_lines_that_work(shared: Demo) -> None:
 def test_the_demo_keeps_its_key_out_of_its_log(shared: Demo) -> None:
     """It is shown once, to the person who started it."""
     shared.get("/portfolio/accounts")
-    shared.running.until('"route": "/portfolio/accounts"')
+    shared.running.wait_for('"route": "/portfolio/accounts"')
 
-    assert shared.running.said.count(shared.key) == 1
+    assert shared.running.output.count(shared.key) == 1
 
 
 def test_the_demo_honours_address_and_key_and_does_not_show_the_key(place: Place) -> None:
-    """A key somebody gave may be a real one."""
+    """A key from the environment may be a real one."""
     url = f"http://127.0.0.1:{free_port()}"
     with demo(place, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY) as running:
         response = running.get("/portfolio/accounts")
-        status = running.running.told(signal.SIGTERM)
+        status = running.running.send_signal(signal.SIGTERM)
 
     assert (running.url, response.status_code, status) == (url, 200, GOOD)
-    assert KEY not in running.running.said
-    assert 'X-Bridge-Key: $IBKR_BRIDGE_KEY"' in running.running.said
+    assert KEY not in running.running.output
+    assert 'X-Bridge-Key: $IBKR_BRIDGE_KEY"' in running.running.output
 
 
-def test_the_demo_takes_a_port_for_its_gateway_where_one_is_named(place: Place) -> None:
+def test_the_demo_uses_the_port_that_is_named_for_its_gateway(place: Place) -> None:
     """For other clients that know only one address."""
     port = free_port()
     with demo(place, "--gateway-port", str(port)) as running:
@@ -275,17 +275,17 @@ def test_the_demo_reads_nothing_of_the_real_bridge(place: Place) -> None:
     place.write_dotenv(f"IBKR_BRIDGE_KEY={KEY}\nIBKR_TRADING_MODE=live\nIBKR_GATEWAY_URL=https://127.0.0.1:1\n")
     del place.env["IBKR_BRIDGE_STATE_DIR"]
     with demo(place, IBKR_GATEWAY_URL="https://127.0.0.1:1", IBKR_GATEWAY_FINGERPRINT="ab" * 32) as running:
-        told = running.get("/gateway/status").json()
+        result = running.get("/gateway/status").json()
 
     assert running.key != KEY
-    assert (told["mode"], told["authenticated"], told["gateway"]) == ("paper", True, running.gateway)
+    assert (result["mode"], result["authenticated"], result["gateway"]) == ("paper", True, running.gateway)
     assert not (place.home / ".local").exists()
 
 
-def test_the_demo_complains_of_wrong_settings(place: Place) -> None:
+def test_the_demo_reports_wrong_settings(place: Place) -> None:
     """As the daemon does."""
-    told = place.run("demo", IBKR_TRADING_MODE="real", IBKR_BRIDGE_KEY="short")
+    result = place.run("demo", IBKR_TRADING_MODE="real", IBKR_BRIDGE_KEY="short")
 
-    assert told.returncode == MISCONFIGURED
-    assert "IBKR_TRADING_MODE" in told.stderr
-    assert "IBKR_BRIDGE_KEY" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert "IBKR_TRADING_MODE" in result.stderr
+    assert "IBKR_BRIDGE_KEY" in result.stderr

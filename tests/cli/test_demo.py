@@ -1,4 +1,4 @@
-"""`bridge.py demo`: its settings, and what it says when it cannot start."""
+"""`bridge.py demo`: its settings, and its messages when it cannot start."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ def test_without_a_key_it_makes_one_each_time(tmp_path: Path) -> None:
     assert len(one.key) >= 32
 
 
-def test_a_key_that_was_given_is_taken(tmp_path: Path) -> None:
-    """An app under test has its own."""
+def test_a_key_in_the_environment_is_used(tmp_path: Path) -> None:
+    """An app under test has its own key."""
     assert demo_settings({"IBKR_BRIDGE_KEY": KEY}, tmp_path).key == KEY
 
 
 def test_a_key_that_is_wrong_is_refused_and_not_replaced(tmp_path: Path) -> None:
-    """The app would be locked out, and nobody would say why."""
+    """With another key the app would be refused, and nobody would know why."""
     with pytest.raises(SettingsError):
         demo_settings({"IBKR_BRIDGE_KEY": "short"}, tmp_path)
 
 
-def test_nothing_of_a_real_gateway_and_of_real_state_is_taken(tmp_path: Path) -> None:
+def test_settings_of_a_real_gateway_and_of_real_state_are_ignored(tmp_path: Path) -> None:
     """A demo must not reach an account, nor write into the journal of real orders."""
     real = dict.fromkeys(IGNORED_SETTINGS, "/nothing that could be used")
 
-    found = demo_settings({"IBKR_BRIDGE_KEY": KEY, **real}, tmp_path)
+    settings = demo_settings({"IBKR_BRIDGE_KEY": KEY, **real}, tmp_path)
 
-    assert found.state_dir == tmp_path
-    assert found.gateway_fingerprint is None
-    assert found.gateway_ca_file is None
+    assert settings.state_dir == tmp_path
+    assert settings.gateway_fingerprint is None
+    assert settings.gateway_ca_file is None
 
 
-def test_other_settings_are_taken_and_other_programs_variables_are_not(tmp_path: Path) -> None:
+def test_other_settings_are_used_and_variables_of_other_programs_are_not(tmp_path: Path) -> None:
     """A demo shows what a setting does."""
-    found = demo_settings({"IBKR_READ_ONLY": "yes", "PATH": "/bin", "BRIDGE_KEY": "x"}, tmp_path)
+    settings = demo_settings({"IBKR_READ_ONLY": "yes", "PATH": "/bin", "BRIDGE_KEY": "x"}, tmp_path)
 
-    assert found.read_only
+    assert settings.read_only
 
 
-def test_it_knows_no_maintenance_unless_it_is_told_of_one(tmp_path: Path) -> None:
-    """IBKR's nightly breaks concern no simulated Gateway; somebody may want to see one."""
+def test_it_has_no_maintenance_window_unless_one_is_set(tmp_path: Path) -> None:
+    """A simulated Gateway has no nightly breaks; a person may still set one to see what happens."""
     assert not demo_settings({}, tmp_path).maintenance
     with pytest.raises(SettingsError):
         demo_settings({"IBKR_BRIDGE_MAINTENANCE": "nonsense"}, tmp_path)
@@ -59,28 +59,28 @@ def test_it_knows_no_maintenance_unless_it_is_told_of_one(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_in_order_and_leaves_nothing_behind(tmp_path: Path, signum: signal.Signals) -> None:
-    """Neither its state nor its socket for `trigger`."""
+    """Neither its state directory nor its socket for `trigger`."""
     place = Place(tmp_path)
 
     with demo(place) as running:
-        status = running.running.told(signum)
+        status = running.running.send_signal(signum)
 
     assert status == GOOD
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_socket()]
     assert not list(tmp_path.glob("ibkr-bridge-demo-*"))
-    assert "Traceback" not in running.running.said
+    assert "Traceback" not in running.running.output
 
 
 @pytest.mark.parametrize("which", ["bridge", "gateway"])
-def test_a_taken_port_is_said_in_a_line(tmp_path: Path, which: str) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, which: str) -> None:
     """With the port, and without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = ("--gateway-port", str(port)) if which == "gateway" else ()
         own = port if which == "bridge" else 0
 
-        told = Place(tmp_path).run("demo", *words, IBKR_BRIDGE_URL=f"http://127.0.0.1:{own}")
+        result = Place(tmp_path).run("demo", *words, IBKR_BRIDGE_URL=f"http://127.0.0.1:{own}")
 
-    assert told.returncode == BAD
-    assert str(port) in told.stderr
-    assert "Traceback" not in told.stderr
+    assert result.returncode == BAD
+    assert str(port) in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""`bridge.py genkey`: a key nobody can guess, ready to be pasted."""
+"""`bridge.py genkey`: a random key for callers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_bridge_takes_it(place: Place) -> None:
 
 
 def test_no_two_are_the_same(place: Place) -> None:
-    """They come from the system's own randomness."""
+    """They come from the random numbers of the system."""
     assert place.run("genkey").stdout != place.run("genkey").stdout
 
 
@@ -47,7 +47,7 @@ def test_programs_get_json(place: Place) -> None:
 
 
 def test_it_needs_no_settings(place: Place) -> None:
-    """It is what a person runs before there are any."""
+    """A person runs it before there are settings."""
     place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nnonsense\n")
 
     assert place.run("genkey", IBKR_BRIDGE_URL="nonsense").returncode == GOOD

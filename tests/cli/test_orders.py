@@ -1,4 +1,4 @@
-"""`bridge.py orders`: what became of orders, and whether their journal is whole."""
+"""`bridge.py orders`: orders and their states, and the verification of their journal."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from tests.orders.journal.test_store import utc
 ORDER = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 
 
-def ordered(demo: Demo, name: str) -> requests.Response:
-    """An order of this name."""
+def place_order(demo: Demo, coid: str) -> requests.Response:
+    """Place an order with this cOID."""
     return requests.post(
         f"{demo.env['IBKR_BRIDGE_URL']}/iserver/account/DU1234567/orders",
-        json={"orders": [{**ORDER, "cOID": name}]},
+        json={"orders": [{**ORDER, "cOID": coid}]},
         headers={"X-Bridge-Key": demo.env["IBKR_BRIDGE_KEY"]},
         timeout=20,
     )
 
 
-def journal(path: Path, *orders: str) -> None:
-    """A journal with some orders in it."""
+def write_journal(path: Path, *orders: str) -> None:
+    """Write a journal in which each of these orders was placed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = JournalStore(path, Bus(), utc)
+    store = JournalStore(path, Bus(), utc)
     for order in orders:
-        kept.append(
-            kept.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {"kind": "place", "account": "DU1234567"})
+        store.append(
+            store.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {"kind": "place", "account": "DU1234567"})
         )
-        kept.append(kept.new_entry(order, OrderEvent.TAKEN, OrderState.PLACED, {"order_ids": ["1"]}))
-    kept.close()
+        store.append(store.new_entry(order, OrderEvent.TAKEN, OrderState.PLACED, {"order_ids": ["1"]}))
+    store.close()
 
 
-def test_the_list_is_told_in_words_and_in_json(place: Place, running: Demo) -> None:
-    """A line each, the latest first; account numbers masked."""
-    ordered(running, "first")
-    ordered(running, "second")
+def test_the_list_is_printed_as_text_and_as_json(place: Place, running: Demo) -> None:
+    """A line for each order, the latest first; account numbers are masked."""
+    place_order(running, "first")
+    place_order(running, "second")
 
-    told, data = place.both("orders", **running.env)
+    result, data = place.both("orders", **running.env)
 
-    lines = told.stdout.splitlines()
-    assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
+    lines = result.stdout.splitlines()
+    assert (result.returncode, result.stderr, data.returncode) == (GOOD, "", GOOD)
     assert lines[0].split() == ["created", "state", "account", "order_id", "coid", "id", "error"]
     assert [lines[1].split()[number] for number in (2, 3, 5)] == ["placed", "DU*****67", "second"]
     assert [row["coid"] for row in json.loads(data.stdout)["orders"]][:2] == ["second", "first"]
-    assert "DU1234567" not in told.stdout + data.stdout
+    assert "DU1234567" not in result.stdout + data.stdout
 
 
-def test_only_those_that_are_being_looked_for(tmp_path: Path) -> None:
-    """Status 1 where there are any: somebody should look."""
+def test_the_list_of_unknown_orders(tmp_path: Path) -> None:
+    """The exit status is 1 if there are any: somebody should look."""
     place = Place(tmp_path)
-    with demo(place) as running:  # of its own: the lost order stays lost for minutes
+    with demo(place) as running:  # not the shared demo: the lost order stays unknown for minutes
         none = place.run("orders", "--unknown", **running.env)
         place.run("trigger", "cut-before", "--path", "/DU1234567/orders$", "--times", "1", **running.env)
-        ordered(running, "lost")
+        place_order(running, "lost")
 
         some = place.run("orders", "--unknown", "--json", **running.env)
 
@@ -72,14 +72,14 @@ def test_only_those_that_are_being_looked_for(tmp_path: Path) -> None:
     assert [row["coid"] for row in json.loads(some.stdout)["orders"]] == ["lost"]
 
 
-def test_no_bridge_is_said_in_short(place: Place) -> None:
-    """With what to do."""
+def test_a_missing_bridge_is_reported_in_one_line(place: Place) -> None:
+    """With what to do about it."""
     env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_URL": f"http://127.0.0.1:{free_port()}"}
 
-    told, data = place.both("orders", **env)
+    result, data = place.both("orders", **env)
 
-    assert (told.returncode, told.stderr, data.returncode) == (BAD, "", BAD)
-    assert "start the bridge" in told.stdout
+    assert (result.returncode, result.stderr, data.returncode) == (BAD, "", BAD)
+    assert "start the bridge" in result.stdout
     assert json.loads(data.stdout)["orders"] is None
 
 
@@ -89,27 +89,27 @@ def test_settings_that_cannot_be_used(place: Place) -> None:
 
 
 @pytest.mark.parametrize("words", [["--limit", "0"], ["--limit", "1001"], ["nonsense"], ["--what"]])
-def test_words_that_are_none(place: Place, words: list[str]) -> None:
-    """Are complained about."""
+def test_wrong_arguments_are_refused(place: Place, words: list[str]) -> None:
+    """The exit status is 1, and the usage is printed."""
     done = place.run("orders", *words, IBKR_BRIDGE_KEY=KEY)
 
     assert (done.returncode, "usage:" in done.stderr) == (BAD, True)
 
 
-def test_a_whole_journal_is_proved(tmp_path: Path) -> None:
-    """Without the bridge; of the usual file, or of a copy."""
+def test_an_unchanged_journal_is_verified(tmp_path: Path) -> None:
+    """Without the bridge; the usual file or a copy of it."""
     place = Place(tmp_path)
     path = place.home / "state" / "main.orders.db"
-    journal(path, "a", "b")
+    write_journal(path, "a", "b")
     copy = place.home / "copy.db"
     copy.write_bytes(path.read_bytes())
 
-    told, data = place.both("orders", "verify", IBKR_BRIDGE_KEY=KEY)
-    copied = place.run("orders", "verify", str(copy), IBKR_BRIDGE_KEY=KEY)
+    result, data = place.both("orders", "verify", IBKR_BRIDGE_KEY=KEY)
+    copy_result = place.run("orders", "verify", str(copy), IBKR_BRIDGE_KEY=KEY)
 
-    assert (told.returncode, told.stdout) == (GOOD, "4 entries, all as they were written\n")
+    assert (result.returncode, result.stdout) == (GOOD, "4 entries, all unchanged\n")
     assert json.loads(data.stdout) == {"file": str(path), "entries": 4, "flaws": []}
-    assert copied.returncode == GOOD
+    assert copy_result.returncode == GOOD
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_a_whole_journal_is_proved(tmp_path: Path) -> None:
         ("UPDATE entry SET facts = '{' WHERE number = 3", "cannot be read as a journal"),
     ],
 )
-def test_a_journal_that_was_changed_is_found_out(place: Place, tmp_path: Path, change: str, flaw: str) -> None:
-    """By whoever has the file and takes its guards away."""
+def test_a_change_of_the_journal_is_found(place: Place, tmp_path: Path, change: str, flaw: str) -> None:
+    """Although whoever changed the file also dropped its triggers."""
     path = tmp_path / "main.orders.db"
-    journal(path, "a", "b")
+    write_journal(path, "a", "b")
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("DROP TRIGGER entry_stays")
         file.execute("DROP TRIGGER entry_is_kept")
@@ -138,8 +138,8 @@ def test_a_journal_that_was_changed_is_found_out(place: Place, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("content", [None, b"garbage" * 1000])
-def test_what_is_no_journal_is_told(place: Place, tmp_path: Path, content: bytes | None) -> None:
-    """A missing file, a spoilt one."""
+def test_a_file_that_is_no_journal_is_reported(place: Place, tmp_path: Path, content: bytes | None) -> None:
+    """A missing file and a damaged one."""
     path = tmp_path / "x.db"
     if content is not None:
         path.write_bytes(content)
@@ -151,13 +151,13 @@ def test_what_is_no_journal_is_told(place: Place, tmp_path: Path, content: bytes
     assert path.exists() is (content is not None)
 
 
-def test_words_for_no_orders() -> None:
-    """An empty table says nothing."""
+def test_an_empty_list_is_printed_as_text() -> None:
+    """An empty table would not say that there are no orders."""
     assert format_orders([]) == "no orders"
 
 
-def test_what_a_caller_chose_cannot_write_to_the_terminal() -> None:
-    """A cOID may hold anything."""
+def test_control_characters_of_a_coid_do_not_reach_the_terminal() -> None:
+    """The caller chose the cOID, and it may hold any character."""
     row = {"id": "a", "state": "placed", "coid": "x\x1b[2J\ny\ud800"}
 
     assert "x?[2J?y?" in format_orders([row])

@@ -1,4 +1,4 @@
-"""`bridge.py status`: the session in words, for a person at a terminal and for scripts."""
+"""`bridge.py status`: the state of the session, for a person at a terminal and for scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ibkr_bridge.streaming.service import StreamStatus
 from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
 
 AT = datetime(2026, 6, 17, 16, 0, 0, tzinfo=UTC)
-TROUBLED = ProfileStatus(
+STATUS_WITH_PROBLEMS = ProfileStatus(
     KeeperStatus("opening", False, True, False, "lost", "wait", AT, AT, None, "next check in 1.0 s", AT, AT),
     FlagsStatus(
         "paper", True, PauseStatus("full key", "2026-06-17T16:00:00+00:00"), AT, True, "https://127.0.0.1:5000"
@@ -42,10 +42,10 @@ TROUBLED = ProfileStatus(
 
 @contextmanager
 def impostor(status: int, body: bytes) -> Iterator[str]:
-    """Something else that listens where the bridge should; its address."""
+    """Another program that listens where the bridge should; yields its address."""
 
-    class Answering(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # its name is given
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # http.server requires this name
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
@@ -53,7 +53,7 @@ def impostor(status: int, body: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = http.server.HTTPServer(("127.0.0.1", 0), Answering)
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -64,12 +64,12 @@ def impostor(status: int, body: bytes) -> Iterator[str]:
         server.server_close()
 
 
-def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
-    """The first line says it all; the others say since when, what next, and whose money."""
-    told, data = place.both("status", **running.env)
+def test_a_ready_session_is_printed_as_text(place: Place, running: Demo) -> None:
+    """The first line is the state; the others say since when, what comes next, and which accounts."""
+    result, data = place.both("status", **running.env)
 
-    lines = told.stdout.splitlines()
-    assert (told.returncode, told.stderr, data.returncode) == (GOOD, "", GOOD)
+    lines = result.stdout.splitlines()
+    assert (result.returncode, result.stderr, data.returncode) == (GOOD, "", GOOD)
     assert set(json.loads(data.stdout)) == set(running.get("/gateway/status").json())
     assert lines[0] == "READY: signed in, brokerage calls work"
     assert [line.split()[0] for line in lines[1:]] == [
@@ -85,15 +85,15 @@ def test_a_ready_session_is_told_in_words(place: Place, running: Demo) -> None:
         "orders",
         "stream",
     ]
-    assert "paper" in told.stdout
-    assert "DU*****67 (paper)" in told.stdout
-    assert "DU1234567" not in told.stdout
-    assert running.key not in told.stdout
+    assert "paper" in result.stdout
+    assert "DU*****67 (paper)" in result.stdout
+    assert "DU1234567" not in result.stdout
+    assert running.key not in result.stdout
 
 
-def test_every_part_of_the_status_is_told_in_words() -> None:
-    """What the bridge sends is what is read here: a member that changes its name on one side fails."""
-    lines = format_status(TROUBLED.as_json(), AT).splitlines()
+def test_every_part_of_the_status_is_printed() -> None:
+    """The bridge's own status is formatted here, so a member renamed on one side alone makes this fail."""
+    lines = format_status(STATUS_WITH_PROBLEMS.as_json(), AT).splitlines()
 
     assert lines == [
         "OPENING: signed in, the brokerage session is being opened",
@@ -103,10 +103,9 @@ def test_every_part_of_the_status_is_told_in_words() -> None:
         "  next        next check in 1.0 s",
         "  mode        paper, read-only, paused by full key, maintenance until 2026-06-17T16:00:00Z, draining",
         "  accounts    DU*****67 (paper)",
-        "  login       lasts until 2026-06-17T16:00:00Z unless kept awake; IBKR ends it at 2026-06-17T16:00:00Z",
-        "  Gateway     https://127.0.0.1:5000, 3 of 4 slots taken, 2 waiting, 1 given up",
-        "  traffic     7 of 8 calls a second used; waiting: 1 orders, 1 reads; "
-        "50% of reads answered without asking IBKR",
+        "  login       lasts until 2026-06-17T16:00:00Z unless kept alive; IBKR ends it at 2026-06-17T16:00:00Z",
+        "  Gateway     https://127.0.0.1:5000, 3 of 4 slots taken, 2 waiting, 1 abandoned",
+        "  traffic     7 of 8 calls a second used; waiting: 1 orders, 1 reads; 50% of reads answered from the cache",
         "  penalty     /iserver/account/trades for 8 s",
         "  orders      refused: the journal cannot be written (the disk is full); 2 placed, 1 not placed",
         "  stream      down for 1 minute: lost; 5 readers, 1 behind, 3 contracts of 100",
@@ -117,15 +116,15 @@ def test_the_settings_may_stand_in_the_env_file(place: Place, running: Demo) -> 
     """As they do for the daemon."""
     place.write_dotenv("".join(f"{name}={value}\n" for name, value in running.env.items()))
 
-    told = place.run("status")
+    result = place.run("status")
 
     place.write_dotenv("")
-    assert told.returncode == GOOD
+    assert result.returncode == GOOD
 
 
 def test_a_lost_session_ends_with_1_and_says_what_to_do(place: Place, running: Demo) -> None:
-    """Scripts look at the status, people at the words."""
-    running.pull("POST", "/faults", kind="sso-lost")
+    """Scripts read the exit status, people the text."""
+    running.control("POST", "/faults", kind="sso-lost")
 
     words, data = place.both("status", **running.env)
 
@@ -135,28 +134,28 @@ def test_a_lost_session_ends_with_1_and_says_what_to_do(place: Place, running: D
     assert json.loads(data.stdout)["state"] == "signed_out"
 
 
-def test_a_brake_is_told(place: Place, running: Demo) -> None:
-    """Whoever wonders why no order passes reads it here."""
+def test_a_trading_pause_is_printed(place: Place, running: Demo) -> None:
+    """A person who wonders why orders are refused sees it here."""
     running.post("/gateway/pause")
-    told = place.run("status", **running.env)
+    result = place.run("status", **running.env)
     running.post("/gateway/resume")
 
-    assert "paused by full key" in told.stdout
-    assert told.returncode == GOOD  # the session is what is asked for
+    assert "paused by full key" in result.stdout
+    assert result.returncode == GOOD  # the exit status is about the session alone
 
 
 def test_watching_ends_with_ctrl_c_and_without_a_traceback(place: Place, running: Demo) -> None:
-    """It goes on until a person has seen enough."""
+    """It runs until a person stops it."""
     with place.running("status", "--watch", **running.env) as watching:
-        watching.until("READY")
+        watching.wait_for("READY")
 
-        status = watching.told(signal.SIGINT)
+        status = watching.send_signal(signal.SIGINT)
 
     assert status in (GOOD, BAD)
-    assert "Traceback" not in watching.said
+    assert "Traceback" not in watching.output
 
 
-def test_nobody_there_is_said(place: Place) -> None:
+def test_a_missing_bridge_is_reported(place: Place) -> None:
     """With the address that was tried, and what to do."""
     url = f"http://127.0.0.1:{free_port()}"
 
@@ -167,13 +166,13 @@ def test_nobody_there_is_said(place: Place) -> None:
     assert json.loads(data.stdout)["state"] is None
 
 
-def test_a_wrong_key_is_said(place: Place, running: Demo) -> None:
-    """It is the bridge that refuses, and the hint names the setting."""
-    told = place.run("status", **{**running.env, "IBKR_BRIDGE_KEY": KEY})
+def test_a_wrong_key_is_reported(place: Place, running: Demo) -> None:
+    """The hint names the setting to correct."""
+    result = place.run("status", **{**running.env, "IBKR_BRIDGE_KEY": KEY})
 
-    assert told.returncode == BAD
-    assert "IBKR_BRIDGE_KEY" in told.stdout
-    assert KEY not in told.stdout + told.stderr
+    assert result.returncode == BAD
+    assert "IBKR_BRIDGE_KEY" in result.stdout
+    assert KEY not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
@@ -184,22 +183,22 @@ def test_a_wrong_key_is_said(place: Place, running: Demo) -> None:
         ("doctor", 200, b'{"state":"x","authenticated":true}'),
     ],
 )
-def test_another_program_on_the_port_is_said_without_a_traceback(
+def test_another_program_on_the_port_is_reported_without_a_traceback(
     place: Place, command: str, status: int, body: bytes
 ) -> None:
-    """Port 8000 is popular."""
+    """Many programs use port 8000."""
     with impostor(status, body) as url:
-        told = place.run(command, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY)
+        result = place.run(command, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY)
 
-    assert told.returncode == BAD
-    assert "Traceback" not in told.stderr
-    assert "is not this bridge" in told.stdout
+    assert result.returncode == BAD
+    assert "Traceback" not in result.stderr
+    assert "is not this bridge" in result.stdout
 
 
 def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
-    """All of them, in the words of the daemon."""
-    told = place.run("status", IBKR_BRIDGE_KEY="short", IBKR_TRADING_MODE="real")
+    """The messages are those of the daemon."""
+    result = place.run("status", IBKR_BRIDGE_KEY="short", IBKR_TRADING_MODE="real")
 
-    assert told.returncode == MISCONFIGURED
-    assert "IBKR_BRIDGE_KEY" in told.stderr
-    assert "IBKR_TRADING_MODE" in told.stderr
+    assert result.returncode == MISCONFIGURED
+    assert "IBKR_BRIDGE_KEY" in result.stderr
+    assert "IBKR_TRADING_MODE" in result.stderr

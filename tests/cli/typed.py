@@ -1,4 +1,4 @@
-"""Commands as a person types them: real processes in an environment of their own, far from this machine's settings."""
+"""Run the commands as a person does: real processes, in an environment that has none of this machine's settings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ibkr_bridge.sim.control import send
 ROOT = Path(__file__).resolve().parents[2]
 BRIDGE = ROOT / "bridge.py"
 KEY = "a-key-for-the-command-line-tests-0123456789"
-PATIENCE = 20.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
-GOOD, BAD, UNTOLD, MISCONFIGURED = 0, 1, 74, 78
+TIMEOUT_S = 20.0  # real time after which a test fails; only something broken takes so long
+GOOD, BAD, OUTPUT_FAILED, MISCONFIGURED = 0, 1, 74, 78
 
 
 class Place:
     """A working directory and an environment.
 
-    It has an empty `.env`, so that the one of this checkout is not read, and a folder of its own for control sockets.
+    It has an empty `.env`, so that the one of this checkout is not read, and its own folder for control sockets.
     """
 
     def __init__(self, home: Path, **env: str) -> None:
@@ -41,7 +41,7 @@ class Place:
             self.write_dotenv("")
         self.env = {
             "PATH": os.environ["PATH"],
-            "TMPDIR": str(home),  # a demo that is killed leaves its folder behind
+            "TMPDIR": str(home),  # the folder of a demo that is killed stays behind
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(home / "run"),
             "IBKR_BRIDGE_STATE_DIR": str(home / "state"),
@@ -63,20 +63,20 @@ class Place:
             return pool.map(lambda more: self.run(*words, *more, **env), ((), ("--json",)))
 
     def run_by(self, python: str, bridge: Path, /, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, with a Python and a copy of the program of the test's own."""
+        """Run a command to its end, with the given Python and the given copy of `bridge.py`."""
         return subprocess.run(
             [python, str(bridge), *words],
             cwd=self.home,
             env={**self.env, **env},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_S,
             check=False,
         )
 
     @contextmanager
     def running(self, *words: str, **env: str) -> Iterator[Running]:
-        """Start a command that goes on until it is told to stop."""
+        """Start a command that runs until a signal ends it."""
         command = [sys.executable, str(BRIDGE), *words]
         process = subprocess.Popen(
             command,
@@ -94,11 +94,11 @@ class Place:
 
 
 class Running:
-    """A command at work; what it says is read as it comes."""
+    """A running command; its output is read as it comes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.said = ""
+        self.output = ""
         self._lines: queue.Queue[str | None] = queue.Queue()
         streams = (process.stdout, process.stderr)
         self._readers = [threading.Thread(target=self._read, args=(stream,)) for stream in streams if stream]
@@ -110,103 +110,103 @@ class Running:
             self._lines.put(line)
         self._lines.put(None)
 
-    def until(self, pattern: str) -> re.Match[str]:
-        """Wait until it has said something; what was said before counts too."""
-        while (found := re.search(pattern, self.said)) is None:
-            line = self._lines.get(timeout=PATIENCE)
-            assert line is not None or self.process.poll() is None, f"it ended and said only:\n{self.said}"
-            self.said += line or ""
-        return found
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Wait until the output matches; earlier output counts too."""
+        while (match := re.search(pattern, self.output)) is None:
+            line = self._lines.get(timeout=TIMEOUT_S)
+            assert line is not None or self.process.poll() is None, f"it ended, and its output was only:\n{self.output}"
+            self.output += line or ""
+        return match
 
-    def all_said(self) -> str:
-        """Everything it has said so far."""
+    def read_output(self) -> str:
+        """All output so far."""
         while not self._lines.empty():
-            self.said += self._lines.get() or ""
-        return self.said
+            self.output += self._lines.get() or ""
+        return self.output
 
-    def told(self, signum: signal.Signals) -> int:
-        """Send a signal; its exit status."""
+    def send_signal(self, signum: signal.Signals) -> int:
+        """Send a signal, wait for the end and return the exit status."""
         self.process.send_signal(signum)
-        return self.ended()
+        return self.wait()
 
-    def ended(self) -> int:
-        """Wait until it ends; its exit status. All it said stands in `said`."""
-        status = self.process.wait(PATIENCE)
+    def wait(self) -> int:
+        """Wait until it ends and return the exit status. `output` is complete then."""
+        status = self.process.wait(TIMEOUT_S)
         for reader in self._readers:
-            reader.join(PATIENCE)
-        self.all_said()
+            reader.join(TIMEOUT_S)
+        self.read_output()
         return status
 
     def close(self) -> None:
-        """End it, however it stands."""
+        """End it, in whatever state it is."""
         if self.process.poll() is None:
             self.process.kill()
-        self.ended()
+        self.wait()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
 
 
 class Demo:
-    """A running demo: where its halves listen, its key, and the strings of its simulator."""
+    """A running demo: its addresses, its key, and the control socket of its simulator."""
 
     def __init__(self, place: Place, running: Running, key: str | None = None) -> None:
         self.running = running
         self._controls = place.home / "run"
-        self.gateway = running.until(r"simulated Gateway listens at (https://127\.0\.0\.1:\d+):")[1]
-        self.url = running.until(r"The bridge listens at (http://127\.0\.0\.1:\d+)\.")[1]
-        running.until("trigger --help")
-        shown = re.search(r"export IBKR_BRIDGE_KEY=(\S+)", running.said)
-        self.key = key or (shown[1] if shown else "")
+        self.gateway = running.wait_for(r"simulated Gateway listens at (https://127\.0\.0\.1:\d+):")[1]
+        self.url = running.wait_for(r"The bridge listens at (http://127\.0\.0\.1:\d+)\.")[1]
+        running.wait_for("trigger --help")
+        match = re.search(r"export IBKR_BRIDGE_KEY=(\S+)", running.output)
+        self.key = key or (match[1] if match else "")
 
-    def pull(self, method: str, target: str, **told: object) -> None:
-        """Tell its simulator something, as `trigger` does, and let its bridge look at once."""
-        self._tell(method, target, **told)
+    def control(self, method: str, target: str, **members: object) -> None:
+        """Send its simulator a command, as `trigger` does, and make the bridge check the session at once."""
+        self._send_command(method, target, **members)
         self.post("/gateway/reconnect")
 
-    def _tell(self, method: str, target: str, **told: object) -> None:
-        assert self.running.process.poll() is None, f"the demo has ended:\n{self.running.all_said()}"
+    def _send_command(self, method: str, target: str, **members: object) -> None:
+        assert self.running.process.poll() is None, f"the demo has ended:\n{self.running.read_output()}"
         (control,) = self._controls.rglob(f"{self.port}.sock")
-        asyncio.run(send(control, method, target, told or None))
+        asyncio.run(send(control, method, target, members or None))
 
-    def mend(self) -> None:
-        """All is well again, and somebody is signed in."""
-        self._tell("DELETE", "/faults")
+    def reset(self) -> None:
+        """End all faults and sign in."""
+        self._send_command("DELETE", "/faults")
         if not self.get("/gateway/status").json()["authenticated"]:
-            self.pull("POST", "/login")
+            self.control("POST", "/login")
 
     @property
     def port(self) -> str:
-        """The bridge's."""
+        """The port of its bridge."""
         return self.url.rpartition(":")[2]
 
     def get(self, path: str) -> requests.Response:
-        """Ask its bridge."""
-        return self._ask("GET", path)
+        """Send its bridge a GET."""
+        return self._request("GET", path)
 
     def post(self, path: str) -> requests.Response:
-        """Tell its bridge; after `/gateway/reconnect` the session has been looked at anew."""
-        return self._ask("POST", path)
+        """Send its bridge a POST; after `/gateway/reconnect` the session has been checked again."""
+        return self._request("POST", path)
 
-    def _ask(self, method: str, path: str) -> requests.Response:
+    def _request(self, method: str, path: str) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between us and loopback
-            return session.request(method, f"{self.url}{path}", headers={"X-Bridge-Key": self.key}, timeout=PATIENCE)
+            return session.request(method, f"{self.url}{path}", headers={"X-Bridge-Key": self.key}, timeout=TIMEOUT_S)
 
     @property
     def env(self) -> dict[str, str]:
-        """What commands need to find it."""
+        """The environment with which commands find it."""
         return {"IBKR_BRIDGE_URL": self.url, "IBKR_BRIDGE_KEY": self.key, "IBKR_GATEWAY_URL": self.gateway}
 
 
 def free_port() -> int:
-    """A port nobody listens on, nor is given meanwhile."""
+    """A port on which nobody listens. It is given to no other test."""
     return processes.free_port()
 
 
 @contextmanager
 def demo(place: Place, *words: str, **env: str) -> Iterator[Demo]:
     """A demo on free ports."""
-    told = {"IBKR_BRIDGE_URL": "http://127.0.0.1:0", **env}
-    with place.running("demo", *words, **told) as running:
-        yield Demo(place, running, told.get("IBKR_BRIDGE_KEY"))
+    settings = {"IBKR_BRIDGE_URL": "http://127.0.0.1:0", **env}
+    with place.running("demo", *words, **settings) as running:
+        yield Demo(place, running, settings.get("IBKR_BRIDGE_KEY"))
