@@ -1,4 +1,4 @@
-"""The bridge from Python, on requests: for the command line and for Python programs (docs/client.md).
+"""A synchronous Python client of the bridge, built on requests (docs/client.md). The command line uses it too.
 
 Import everything from here; the modules below are not part of the interface.
 """

@@ -1,7 +1,7 @@
-"""A synchronous client of the bridge: for the command line, and for Python programs (docs/client.md).
+"""The client itself: its settings, the deadline of a call, and which calls are repeated.
 
-It reads the same `.env` as the bridge, waits longer than the bridge does, turns every refusal into a typed error
-(`client/errors.py`) and repeats nothing but safe reads. What a call may do, it knows from the catalogue.
+It reads the same `.env` as the bridge and waits longer than the bridge does. It raises a typed error for every response
+that is not a good one (`client/errors.py`). It repeats only calls that the catalogue lists as safe reads.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ibkr_bridge.client.transport import Transport
 from ibkr_bridge.config.settings import ClientSettings, load_client_settings
 from ibkr_bridge.config.sources import dotenv_path
 
-GATEWAY_CONNECT_S = 5.0  # seconds the bridge gives a connection to the Gateway: upstream/gateway/exchange.py
-BODY_FACTOR = 4  # likewise: a body may take so many times the deadline of its head
-MARGIN_S = 5.0  # seconds by which we wait longer: the bridge, not we, says what happened
-DEFAULT_REPEATS = 2  # three attempts tell a hiccup from trouble
+GATEWAY_CONNECT_S = 5.0  # the bridge's limit for a connection to the Gateway: upstream/gateway/exchange.py
+BODY_FACTOR = 4  # the bridge lets a body take so many times the timeout of its head: upstream/gateway/exchange.py
+MARGIN_S = 5.0  # by which the client waits longer, so that the bridge can say what happened
+DEFAULT_REPEATS = 2  # a failure that lasts for three attempts is not a short one
 
 
 class BridgeClient:
-    """The bridge, as a Python program sees it. May be shared between threads.
+    """A client of one bridge. Threads may share it.
 
     Args:
-        url: where the bridge is; IBKR_BRIDGE_URL where left out.
-        key: the full or the read-only key; IBKR_BRIDGE_KEY, else IBKR_BRIDGE_READONLY_KEY, where left out.
-        timeout: seconds for a whole call, its repeats included. By default longer than the bridge itself takes, but
-            for large answers (docs/client.md). A `wait` asked for is added to it.
-        repeats: how often a safe read is asked again; 0 to be told everything at once.
-        clock, sleep: how time passes, for tests.
+        url: the address of the bridge; by default IBKR_BRIDGE_URL.
+        key: the full or the read-only key; by default IBKR_BRIDGE_KEY, else IBKR_BRIDGE_READONLY_KEY.
+        timeout: seconds for a call and its repeats. The default is longer than the bridge itself takes, except for
+            large responses (docs/client.md). The `wait` of a call is added to it.
+        repeats: how often a safe read is repeated; with 0 every error is raised at once.
+        clock, sleep: replaced in tests.
 
     Raises:
         SettingsError: address or key are missing or wrong.
@@ -54,15 +54,15 @@ class BridgeClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        given = {"IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": key}
-        env = {**os.environ, **{name: value for name, value in given.items() if value is not None}}
+        arguments = {"IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": key}
+        env = {**os.environ, **{name: value for name, value in arguments.items() if value is not None}}
         settings = load_client_settings(env, dotenv_path())
         self.url = str(settings.url)
         self._timeout = default_timeout(settings) if timeout is None else check_seconds(timeout, "timeout")
         self._repeats = repeats
         self._clock = clock
         self._sleep = sleep
-        self._road = Transport(self.url, settings.key, clock)
+        self._transport = Transport(self.url, settings.key, clock)
 
     def __repr__(self) -> str:
         return f"<BridgeClient {self.url}>"
@@ -74,29 +74,29 @@ class BridgeClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections that were kept."""
-        self._road.close()
+        """Close the idle connections. The client can still be used."""
+        self._transport.close()
 
-    # -- what is asked
+    # -- calls
 
-    def get(self, path: str, params: Params | None = None, **how: Any) -> Any:
-        """GET: the parsed JSON of the answer. `how`: see `request`, which says also what is raised."""
-        return self.request("GET", path, params=params, **how).json()
+    def get(self, path: str, params: Params | None = None, **options: Any) -> Any:
+        """Send a GET and return the parsed JSON. Options and errors are those of `request`."""
+        return self.request("GET", path, params=params, **options).json()
 
-    def post(self, path: str, body: object = None, **how: Any) -> Any:
-        """POST a body, as JSON; the parsed JSON of the answer."""
-        return self.request("POST", path, body, **how).json()
+    def post(self, path: str, body: object = None, **options: Any) -> Any:
+        """POST a body as JSON and return the parsed JSON of the response."""
+        return self.request("POST", path, body, **options).json()
 
-    def put(self, path: str, body: object = None, **how: Any) -> Any:
-        """PUT a body, as JSON; the parsed JSON of the answer."""
-        return self.request("PUT", path, body, **how).json()
+    def put(self, path: str, body: object = None, **options: Any) -> Any:
+        """PUT a body as JSON and return the parsed JSON of the response."""
+        return self.request("PUT", path, body, **options).json()
 
-    def delete(self, path: str, params: Params | None = None, **how: Any) -> Any:
-        """DELETE: the parsed JSON of the answer."""
-        return self.request("DELETE", path, params=params, **how).json()
+    def delete(self, path: str, params: Params | None = None, **options: Any) -> Any:
+        """Send a DELETE and return the parsed JSON of the response."""
+        return self.request("DELETE", path, params=params, **options).json()
 
     def health(self) -> dict[str, Any]:
-        """Whether the bridge's process can serve, in its own words; while it ends, too."""
+        """The body of `/health`: whether the bridge's process can serve. Also returned while it shuts down."""
         try:
             return self._get_object("/health")
         except TemporarilyUnavailable as exc:
@@ -105,17 +105,14 @@ class BridgeClient:
             return _as_object(Reply(exc.status, exc.headers, exc.body))
 
     def status(self) -> dict[str, Any]:
-        """Everything the bridge knows of the session and itself."""
+        """The body of `/gateway/status`: everything the bridge knows of the session and itself."""
         return self._get_object("/gateway/status")
 
     def orders(self, state: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """The orders of the last day and all that are open, the latest first, as the bridge's journal knows them."""
-        asked = {"state": state, "limit": limit}
-        found = self.request(
-            "GET", "/orders", params={name: value for name, value in asked.items() if value is not None}
-        )
-        listed = _as_object(found).get("orders")
-        return [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        """The orders of the bridge's journal: those of the last day and all open ones, the latest first."""
+        reply = self.request("GET", "/orders", params={"state": state, "limit": limit})
+        rows = _as_object(reply).get("orders")
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def authenticated(self) -> bool:
         """Whether a brokerage call would work now."""
@@ -134,36 +131,36 @@ class BridgeClient:
         wait: float | None = None,
         request_id: str | None = None,
     ) -> Reply:
-        """One call, and its answer as it came.
+        """Send one call and return the response as it came.
 
         Args:
             method: GET, HEAD, POST, PUT or DELETE.
-            path: IBKR's own, with or without `/v1/api`, or one of the bridge's; it may have a query.
-            body: bytes as they are, anything else as JSON; None for none.
-            params: added to the query; lists with commas, as IBKR wants them; None is left out.
-            wait: seconds the bridge may wait for the session or its turn, 60 at most (`X-Bridge-Wait`).
-            request_id: under which the bridge's log shall know the call; one is made where left out.
+            path: a path of IBKR, with or without `/v1/api`, or of the bridge; it may have a query.
+            body: bytes are sent unchanged, anything else as JSON; None means no body.
+            params: added to the query. Lists are written with commas, as IBKR wants them; None is left out.
+            wait: seconds for which the bridge may wait for the session or a slot, 60 at most (`X-Bridge-Wait`).
+            request_id: the id of the call in the bridge's log; by default a new one.
 
         Raises:
-            ClientError: no good answer came; the class says why, and whether it makes sense to ask again.
-            ValueError: the call cannot be written down.
+            ClientError: no good response came. The class says why; `retryable` says whether a repeat makes sense.
+            ValueError: no request can be built from the arguments.
         """
         call = build_call(method, path, body, params, wait, request_id)
-        until = self._clock() + self._timeout + call.wait
-        repeats = self._repeats if call.repeatable else 0
+        deadline = self._clock() + self._timeout + call.wait_s
+        repeats = self._repeats if call.is_repeatable else 0
         while True:
-            outcome = self._road.attempt(call, until)
+            outcome = self._transport.attempt(call, deadline)
             if isinstance(outcome, Reply):
                 return outcome
-            pause = _retry_delay(outcome)
-            if repeats <= 0 or pause is None or self._clock() + pause >= until:
+            delay = _retry_delay(outcome)
+            if repeats <= 0 or delay is None or self._clock() + delay >= deadline:
                 raise outcome
             repeats -= 1
-            self._sleep(pause)
+            self._sleep(delay)
 
 
 def default_timeout(settings: ClientSettings) -> float:
-    """Seconds, a little more than the bridge takes: turn, connection, head, and a body it holds until it is whole."""
+    """Seconds, a little more than the bridge takes for the slot, the connection, the head and a body it buffers."""
     return settings.max_wait_s + GATEWAY_CONNECT_S + settings.gateway_timeout_s * (1 + BODY_FACTOR) + MARGIN_S
 
 
@@ -171,7 +168,7 @@ def _as_object(reply: Reply) -> dict[str, Any]:
     parsed = reply.json()
     if not isinstance(parsed, dict):
         raise NotThisBridge(
-            "the answer is none this bridge gives",
+            "the response is not one of this bridge",
             status=reply.status,
             headers=reply.headers,
             body=reply.body,
@@ -181,7 +178,7 @@ def _as_object(reply: Reply) -> dict[str, Any]:
 
 
 def _retry_delay(error: ClientError) -> float | None:
-    """Seconds after which a safe read is asked again; None where that makes no sense."""
+    """Seconds until a safe read is repeated; None if a repeat makes no sense."""
     if isinstance(error, BridgeConnectionLost):
         return 0.0
     return error.retry_after if error.retryable else None

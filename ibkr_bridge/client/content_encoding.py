@@ -1,7 +1,7 @@
-"""Packed bodies, unpacked to their end. Pure.
+"""Decompress response bodies and detect truncated ones. Pure.
 
-A body that was cut off before it was sent on has the right length and gives half of a text without complaint; only its
-packing knows that something is missing.
+The sender of a compressed body may have received only half of it. Its length is then right, and a lenient decoder
+returns half of the text. Only the end of the compressed stream shows that something is missing.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 
-GZIP, ZLIB, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # zlib's names for how a stream begins
+GZIP, ZLIB, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS  # `wbits` of zlib: the header to expect
 
 
 def decompress(body: bytes, codings: str) -> bytes:
-    """The body as it was before it was packed; as it is, where nobody here knows how to unpack it.
+    """The decompressed body; the unchanged one if a coding is unknown here.
 
     Args:
-        codings: what `Content-Encoding` says: how it was packed, in that order.
+        codings: the value of `Content-Encoding`, in the order in which the codings were applied.
 
     Raises:
-        ValueError: it is broken, or not all of it is here.
+        ValueError: the body is corrupt or incomplete.
     """
     names = [name for each in codings.lower().split(",") if (name := each.strip()) not in ("", "identity")]
     if set(names) - set(DECODERS):
@@ -28,21 +28,21 @@ def decompress(body: bytes, codings: str) -> bytes:
         try:
             body = DECODERS[name](body)
         except zlib.error as exc:
-            raise ValueError("the packed body is broken") from exc
+            raise ValueError("the compressed body is corrupt") from exc
     return body
 
 
 def _gzip(packed: bytes) -> bytes:
-    """One member after the other: several make one text."""
-    pieces = []
+    """Decompress all members; a gzip file may have several, which are concatenated."""
+    chunks = []
     while packed:
         chunk, packed = _decompress_stream(packed, GZIP)
-        pieces.append(chunk)
-    return b"".join(pieces)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _deflate(packed: bytes) -> bytes:
-    """A zlib stream, as the standard says, or a bare one, as some send it."""
+    """Decompress a zlib stream, as the standard says, or a raw deflate stream, as some servers send it."""
     if not packed:
         return b""
     try:
@@ -51,12 +51,12 @@ def _deflate(packed: bytes) -> bytes:
         return _decompress_stream(packed, RAW_DEFLATE)[0]
 
 
-def _decompress_stream(packed: bytes, begins: int) -> tuple[bytes, bytes]:
-    """One stream to its end, and what lies behind it."""
-    stream = zlib.decompressobj(begins)
+def _decompress_stream(packed: bytes, wbits: int) -> tuple[bytes, bytes]:
+    """Decompress one stream. Returns the text and the bytes behind the stream."""
+    stream = zlib.decompressobj(wbits)
     plain = stream.decompress(packed)
     if not stream.eof:
-        raise ValueError("the packed body breaks off")
+        raise ValueError("the compressed body is incomplete")
     return plain, stream.unused_data
 
 

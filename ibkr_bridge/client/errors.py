@@ -1,19 +1,19 @@
-"""What a caller of the bridge hears instead of a good answer: one small family of errors. Pure.
+"""The errors of the client: what is raised if no good response came. Pure.
 
     ClientError
-    ├── NoAnswer           no whole answer of this bridge came
-    │   ├── BridgeUnreachable   nothing listens there; nothing was sent
-    │   ├── BridgeSilent        it did not answer in time
-    │   ├── BridgeCutOff        the connection ended before the whole answer was here
-    │   └── NotThisBridge       something else answers there
-    ├── BridgeSaidNo       the bridge itself refused; `code` says why (docs/errors.md)
-    │   ├── NoEntry · Malformed · Refused · Conflict · NotNow · Internal      as the bridge's own families
-    │   └── GatewayTrouble
-    │       └── OrderUnknown    what was asked for may have happened: never send it again
-    └── IbkrSaidNo         IBKR's own answer, passed through unchanged
-        └── NotJson             IBKR said yes, but in no JSON
+    ├── NoResponse              no complete response of this bridge came
+    │   ├── BridgeUnreachable        nothing listens there; nothing was sent
+    │   ├── BridgeTimeout            the bridge did not answer in time
+    │   ├── BridgeConnectionLost     the connection ended before the response was complete
+    │   └── NotThisBridge            another program answers there
+    ├── BridgeRefused           the bridge itself refused; `code` says why (docs/errors.md)
+    │   ├── AccessDenied · InvalidRequest · Refused · Conflict · TemporarilyUnavailable · Internal
+    │   └── GatewayError             these seven are the bridge's own families (`ibkr_bridge/errors.py`)
+    │       └── OrderUnknown         the requested change may have happened: never send it again
+    └── IbkrError               IBKR's own response, passed through unchanged
+        └── NotJson                  the status is good, but the body is not JSON
 
-A message never holds the key or an account number; a body may, so it is kept beside the message, not in it.
+A message never holds the key or an account number. A body may hold one, so it is an attribute and not in the message.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ibkr_bridge import errors
 
 
 class ClientError(Exception):
-    """A call that brought nothing usable. The message is for people, `code` for programs.
+    """A call without a usable response. The message is for people, `code` for programs.
 
     Args:
         detail: what happened, one sentence.
-        code: the bridge's, where it said one.
+        code: the code of the bridge's error; by default that of the class.
         hint: what to do about it.
-        request_id: under which the bridge's log knows the call.
-        retry_after: seconds after which asking again makes sense; None where nobody said so.
+        request_id: the id of the call in the bridge's log.
+        retry_after: seconds after which a repeat makes sense; None if nobody named them.
         retryable: whether the same call, sent again later, may succeed and does no harm.
         status, headers, body: the response, if one came; headers without regard to case.
     """
@@ -68,12 +68,12 @@ class ClientError(Exception):
         """The body of the response; empty if none came."""
 
     def __str__(self) -> str:
-        known = f" (request {self.request_id})" if self.request_id else ""
-        return f"{self.code}: {self.detail}{f'; {self.hint}' if self.hint else ''}{known}"
+        request = f" (request {self.request_id})" if self.request_id else ""
+        return f"{self.code}: {self.detail}{f'; {self.hint}' if self.hint else ''}{request}"
 
 
 class NoResponse(ClientError):
-    """No whole answer of this bridge came. Where a change had been sent, that is `OrderUnknown` instead."""
+    """No complete response of this bridge came. If a change had been sent, `OrderUnknown` is raised instead."""
 
 
 class BridgeUnreachable(NoResponse):
@@ -84,42 +84,41 @@ class BridgeUnreachable(NoResponse):
 
 
 class BridgeTimeout(NoResponse):
-    """It took the call and did not answer in time."""
+    """The bridge accepted the connection and did not answer in time."""
 
     code, is_harmless = "bridge_timeout", True
-    hint = "look into its log; restart it if this lasts"
+    hint = "look into the bridge's log; restart the bridge if this lasts"
 
 
 class BridgeConnectionLost(NoResponse):
-    """The connection ended before the whole answer was here, or the answer cannot be unpacked."""
+    """The connection ended before the response was complete, or its body cannot be decompressed."""
 
     code, is_harmless = "bridge_connection_lost", True
     hint = "look into the bridge's log; it may be restarting"
 
 
 class NotThisBridge(NoResponse):
-    """Something else answers at the bridge's address."""
+    """Another program answers at the bridge's address."""
 
     code = "not_this_bridge"
     hint = "correct IBKR_BRIDGE_URL"
 
 
 class BridgeRefused(ClientError):
-    """The bridge itself refused, in its own words."""
+    """The bridge itself refused. A code that this client does not know raises this class."""
 
 
 class AccessDenied(BridgeRefused):
-    """Who or where the caller is: `invalid_key`, `scope`, `host_not_allowed`, `origin_not_allowed`."""
+    """The caller may not do this: `invalid_key`, `insufficient_scope`, `host_not_allowed`, `origin_not_allowed`."""
 
 
 class InvalidRequest(BridgeRefused):
-    """The call has to change: `bad_path`, `bad_request`, `not_bridged`, `not_supported`, `method_not_allowed`,
-    `payload_too_large`,
-    `uri_too_long`."""
+    """The call must be changed: `bad_path`, `bad_request`, `not_bridged`, `not_supported`, `method_not_allowed`,
+    `payload_too_large`, `uri_too_long`."""
 
 
 class Refused(BridgeRefused):
-    """The guard said no and nothing was sent; a person has to change a setting or lift a pause."""
+    """A rule of the bridge refused the call, and nothing was sent. A person has to change a setting or end a pause."""
 
 
 class Conflict(BridgeRefused):
@@ -133,27 +132,27 @@ class TemporarilyUnavailable(BridgeRefused):
 
 
 class GatewayError(BridgeRefused):
-    """The Gateway, or IBKR behind it, did not do its part."""
+    """The Gateway, or IBKR behind it, failed."""
 
 
 class OrderUnknown(GatewayError):
-    """What was asked for may have happened. Never send it again: look for it first."""
+    """The requested change may have happened. Never send it again: look for it first."""
 
     code, hint = errors.OrderUnknown.code, errors.OrderUnknown.hint
 
 
 class Internal(BridgeRefused):
-    """The bridge's own bug; its log tells more under the request's id."""
+    """A bug of the bridge; its log has more under the request's id."""
 
 
 class IbkrError(ClientError):
-    """IBKR's own answer, unchanged, and it is no yes; `status` and `body` are IBKR's."""
+    """IBKR's own response, unchanged, with an error status; `status` and `body` are IBKR's."""
 
     code = "ibkr_error"
 
 
 class NotJson(IbkrError):
-    """The status is a yes, but the body is no JSON; `request()` gives it as it is."""
+    """The status is good, but the body is not JSON; `request()` returns it unchanged."""
 
     code = "not_json"
-    hint = "take it as it is: request(…).body"
+    hint = "read it unchanged: request(…).body"

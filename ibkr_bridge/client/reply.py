@@ -1,4 +1,4 @@
-"""One whole response of the bridge. Pure."""
+"""One complete response of the bridge. Pure."""
 
 from __future__ import annotations
 
@@ -7,52 +7,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibkr_bridge.client.errors import (
-    NotJson,
-)
+from ibkr_bridge.client.errors import NotJson
 
 SOURCE_HEADER, REQUEST_ID_HEADER = "X-Bridge-Source", "X-Request-ID"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One whole answer, as it came."""
+    """One complete response as it came, decompressed."""
 
     status: int
     headers: Mapping[str, str]
-    """Names count without their case."""
+    """The case of the names does not matter."""
     body: bytes = field(repr=False)
 
     @property
     def text(self) -> str:
-        """The body as text; what is not UTF-8 is marked, not fatal."""
+        """The body as text; bytes that are not UTF-8 become U+FFFD."""
         return self.body.decode("utf-8-sig", "replace")
 
     @property
     def request_id(self) -> str | None:
-        """Under which the bridge's log knows the call."""
+        """The id of the call in the bridge's log; None if the response names none."""
         return self.headers.get(REQUEST_ID_HEADER)
 
     @property
     def source(self) -> str | None:
-        """Who answered: `gateway` for IBKR, `bridge` for the bridge itself."""
+        """Who answered: `gateway` means IBKR, `bridge` the bridge itself; None if the response does not say."""
         return self.headers.get(SOURCE_HEADER)
 
     def json(self) -> Any:
-        """The body, parsed; None where there is none.
+        """The parsed body; None if it is empty.
 
         Raises:
-            NotJson: it is something else.
+            NotJson: the body is not JSON.
         """
         if not self.body.strip():
             return None
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            pass  # told below: the parser's own error would bring the body into the traceback
-        kind = self.headers.get("Content-Type", "no type")
+            pass  # raised below instead: the parser's error would put the body into the traceback
+        content_type = self.headers.get("Content-Type", "no type")
         raise NotJson(
-            f"the answer is no JSON ({kind})",
+            f"the response is not JSON ({content_type})",
             status=self.status,
             headers=self.headers,
             body=self.body,

@@ -1,8 +1,7 @@
-"""A call as it goes to the bridge: target, headers and body, and what it may do. Pure but for the id it makes up.
+"""Build a call to the bridge: target, headers, body and effect. Pure, except for new request ids.
 
-Nothing is tidied on the way: a path goes out byte for byte, or, where it cannot stand in a request line, not at all.
-Whatever else the bridge would refuse it refuses, in its words. What is repeatable and what changes something is read
-from the catalogue.
+A path is sent byte for byte. A path that cannot stand in a request line is refused here; all else is left for the
+bridge to refuse. The catalogue says whether a call may be repeated and whether it changes something.
 """
 
 from __future__ import annotations
@@ -21,59 +20,60 @@ from ibkr_bridge.ibkr.endpoint import Effect
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 OWN_READ_ROUTES = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
 PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
-MAX_TARGET_BYTES = 4000  # bytes of path and query: server/request_target.py
+MAX_TARGET_BYTES = 4000  # of path and query; the bridge has the same limit: server/request_target.py
 REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,64}")
-"""What a header can carry; the bridge takes some of these and makes one for others."""
-MAX_WAIT_S = 60.0  # seconds; the bridge waits no longer, whatever X-Bridge-Wait asks for
+"""What a header can carry. The bridge accepts some of these ids and replaces the others."""
+MAX_WAIT_S = 60.0  # the bridge waits no longer, whatever X-Bridge-Wait says
 
 Params = Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class BridgeCall:
-    """A call, written down."""
+    """A call that is ready to be sent."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes | None = field(repr=False)
-    wait: float
-    """Seconds the bridge was asked to wait."""
+    wait_s: float
+    """Seconds for which the bridge may wait."""
     request_id: str
-    changes: bool
-    """Whether it may change something, so that a lost answer leaves it unknown."""
-    repeatable: bool
+    is_change: bool
+    """Whether it may change something. If its response is lost, the outcome is unknown."""
+    is_repeatable: bool
 
 
 def build_call(
     method: str, path: str, body: object, params: Params | None, wait: float | None, request_id: str | None
 ) -> BridgeCall:
-    """Write a call down. Arguments: see `BridgeClient.request`.
+    """Build a call from the arguments of `BridgeClient.request`.
 
     Raises:
-        ValueError: it cannot be written down.
+        ValueError: one of the arguments cannot be sent.
     """
-    method, name = method.upper(), request_id or uuid.uuid4().hex
+    method, request_id = method.upper(), request_id or uuid.uuid4().hex
     if method not in METHODS:
-        raise ValueError(f"the method is none of {', '.join(METHODS)}")
-    if not REQUEST_ID_PATTERN.fullmatch(name):
-        raise ValueError("a request id has visible ASCII characters alone, and 64 at most")
+        raise ValueError(f"the method must be one of {', '.join(METHODS)}")
+    if not REQUEST_ID_PATTERN.fullmatch(request_id):
+        raise ValueError("a request id must have 1 to 64 visible ASCII characters")
     target = _build_target(path, params or {})
     max_wait_s = None if wait is None else min(check_seconds(wait, "wait"), MAX_WAIT_S)
     headers = {
         "Accept": "*/*",
         "User-Agent": "ibkr-bridge-client",
-        "X-Request-ID": name,
+        "X-Request-ID": request_id,
         **({} if max_wait_s is None else {"X-Bridge-Wait": f"{max_wait_s:.3f}"}),
         **({} if body is None else {"Content-Type": "application/json"}),
     }
     data = body if isinstance(body, bytes | None) else json.dumps(body, allow_nan=False).encode()
     return BridgeCall(
-        method, target, headers, data, max_wait_s or 0.0, name, *_effect_of(method, target.partition("?")[0])
+        method, target, headers, data, max_wait_s or 0.0, request_id, *_effect_of(method, target.partition("?")[0])
     )
 
 
 def _effect_of(method: str, path: str) -> tuple[bool, bool]:
+    """Whether a call may change something, and whether it may be repeated."""
     if method in ("GET", "HEAD") and _own_route(path) in OWN_READ_ROUTES:
         return False, True
     endpoint = endpoint_of("GET" if method == "HEAD" else method, path)
@@ -81,7 +81,7 @@ def _effect_of(method: str, path: str) -> tuple[bool, bool]:
 
 
 def _own_route(path: str) -> str:
-    """A path of the bridge itself as its table has it: the last part of an order's is a variable."""
+    """The path as `OWN_READ_ROUTES` writes it, where the id of an order is `{id}`."""
     plain = path.partition("?")[0].removesuffix("/")
     return "/orders/{id}" if plain.startswith("/orders/") and plain.count("/") == 2 else plain
 
@@ -96,13 +96,17 @@ def _build_target(path: str, params: Params) -> str:
 
 
 def _check_path(path: str) -> None:
-    """Refuse what cannot go out as it is: others would mend it in one way or another."""
+    """Refuse a path that cannot be sent unchanged: each library would repair it in its own way.
+
+    Raises:
+        ValueError: the message says how to write it.
+    """
     if not PATH_PATTERN.fullmatch(path):
-        raise ValueError("a path begins with one slash and has no '#'; write '#' as %23")
+        raise ValueError("a path must begin with one slash and contain no '#'; write '#' as %23")
     if NOT_VISIBLE_ASCII.search(path):
-        raise ValueError("a path has visible ASCII characters alone; write others as escapes, a space as %20")
+        raise ValueError("a path must have visible ASCII characters only; write others as escapes, a space as %20")
     if MALFORMED_ESCAPE.search(path):
-        raise ValueError("a percent sign in a path begins an escape, as in %20; write a literal one as %25")
+        raise ValueError("a percent sign in a path must begin an escape, as in %20; write a literal one as %25")
 
 
 def _format_value(value: object) -> str:
@@ -112,11 +116,11 @@ def _format_value(value: object) -> str:
 
 
 def check_seconds(value: float, name: str) -> float:
-    """A span of time that makes sense.
+    """Return the value as a float.
 
     Raises:
-        ValueError: it is negative, endless or no number.
+        ValueError: it is negative, infinite or not a number.
     """
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} is a number of seconds")
+        raise ValueError(f"{name} must be a number of seconds, 0 or more")
     return float(value)

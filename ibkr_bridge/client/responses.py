@@ -1,4 +1,4 @@
-"""What the bridge answered: a reply, and what it means where it is no yes. Pure: status, headers and body in."""
+"""Turn a response of the bridge into an error if it is not a good one. Pure: status, headers and body go in."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ from ibkr_bridge.client.errors import (
 from ibkr_bridge.client.reply import Reply
 from ibkr_bridge.redaction import Redactor
 
-BRIDGE_MARK_HEADER = "X-Bridge-Mode"  # a header of every answer of the bridge; port 8000 is popular
-MAX_RETRY_AFTER_S = 1e9  # seconds; a longer one is nobody's plan, and JSON has no infinity
-MAX_QUOTED_LENGTH = 200  # characters of IBKR's own words in a message
-
+BRIDGE_MARK_HEADER = "X-Bridge-Mode"  # in every response of the bridge; many other programs use port 8000
+MAX_RETRY_AFTER_S = 1e9  # thirty years; a long row of digits would become infinity, which JSON does not have
+MAX_QUOTED_LENGTH = 200  # characters of IBKR's own error text in a message
 
 FAMILIES = {
     kind.__name__: kind
     for kind in (AccessDenied, InvalidRequest, Refused, Conflict, TemporarilyUnavailable, GatewayError, Internal)
 }
-FAMILY_BY_CODE: Mapping[str, type[BridgeRefused]] = {  # a new code of the bridge finds its family by itself
+FAMILY_BY_CODE: Mapping[str, type[BridgeRefused]] = {  # built from the error tree, so a new code is included
     **{
         leaf.code: FAMILIES[root.__name__]
         for root in errors.BridgeError.__subclasses__()
@@ -45,58 +44,58 @@ FAMILY_BY_CODE: Mapping[str, type[BridgeRefused]] = {  # a new code of the bridg
 
 
 def error_of(reply: Reply, now: datetime) -> ClientError | None:
-    """What an answer of the bridge means where it is no yes; None where it is one.
+    """The error that a response stands for; None if its status is 2xx.
 
     Args:
-        now: for a `Retry-After` that names a time of day.
+        reply: any response of the bridge.
+        now: for a `Retry-After` that is a date.
     """
     if 200 <= reply.status < 300:
         return None
-    pause = parse_retry_after(reply.headers.get("Retry-After"), now)
-    return (_bridge_error if reply.source == "bridge" else _ibkr_error)(reply, pause)
+    retry_after = parse_retry_after(reply.headers.get("Retry-After"), now)
+    return (_bridge_error if reply.source == "bridge" else _ibkr_error)(reply, retry_after)
 
 
-def _bridge_error(reply: Reply, pause: float | None) -> ClientError:
-    told = _object(reply)
-    code = told.get("code")
+def _bridge_error(reply: Reply, retry_after: float | None) -> ClientError:
+    members = _object(reply)
+    code = members.get("code")
     if not isinstance(code, str):
-        return _plain_text_error(reply, pause)
+        return _plain_text_error(reply, retry_after)
     return FAMILY_BY_CODE.get(code, BridgeRefused)(
-        str(told.get("detail", "")),
+        str(members.get("detail", "")),
         code=code,
-        hint=str(told.get("hint", "")),
-        request_id=reply.request_id or str(told.get("request_id", "")) or None,
-        retry_after=pause,
-        retryable=told.get("retryable") is True,
+        hint=str(members.get("hint", "")),
+        request_id=reply.request_id or str(members.get("request_id", "")) or None,
+        retry_after=retry_after,
+        retryable=members.get("retryable") is True,
         status=reply.status,
         headers=reply.headers,
         body=reply.body,
     )
 
 
-def _plain_text_error(reply: Reply, pause: float | None) -> ClientError:
-    """What /health, /livez and /readyz say in their own words, and the answers to HEAD, which have none."""
+def _plain_text_error(reply: Reply, retry_after: float | None) -> ClientError:
+    """The error of a response without a code: /health, /livez and /readyz send text, responses to HEAD nothing."""
     kind, code = (TemporarilyUnavailable, "not_ready") if reply.status == 503 else (BridgeRefused, "refused")
-    said = reply.text.strip() or f"the bridge answered {reply.status}"
     return kind(
-        said,
+        reply.text.strip() or f"the bridge answered {reply.status}",
         code=code,
         status=reply.status,
         headers=reply.headers,
         body=reply.body,
         request_id=reply.request_id,
-        retry_after=pause,
+        retry_after=retry_after,
     )
 
 
-def _ibkr_error(reply: Reply, pause: float | None) -> ClientError:
-    said = _object(reply).get("error")
-    words = f": {Redactor().redact(said)[:MAX_QUOTED_LENGTH]}" if isinstance(said, str) and said else ""
+def _ibkr_error(reply: Reply, retry_after: float | None) -> ClientError:
+    message = _object(reply).get("error")
+    quoted = f": {Redactor().redact(message)[:MAX_QUOTED_LENGTH]}" if isinstance(message, str) and message else ""
     return IbkrError(
-        f"IBKR answered {reply.status}{words}",
+        f"IBKR answered {reply.status}{quoted}",
         request_id=reply.request_id,
-        retry_after=pause,
-        retryable=pause is not None and reply.status in (429, 503),
+        retry_after=retry_after,
+        retryable=retry_after is not None and reply.status in (429, 503),
         status=reply.status,
         headers=reply.headers,
         body=reply.body,
@@ -111,14 +110,14 @@ def _object(reply: Reply) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def parse_retry_after(given: str | None, now: datetime) -> float | None:
-    """A `Retry-After`, seconds or a date, as seconds from now; None where there is none that can be read."""
-    if given is None:
+def parse_retry_after(header: str | None, now: datetime) -> float | None:
+    """Parse a `Retry-After`, seconds or a date, into seconds from now; None if it is absent or malformed."""
+    if header is None:
         return None
-    text = given.strip()
+    text = header.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER_S)
     try:
         return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (TypeError, ValueError, OverflowError):  # no date, or one without a zone
+    except (TypeError, ValueError, OverflowError):  # not a date, or a date without a time zone
         return None

@@ -1,7 +1,7 @@
-"""The road to the bridge: one attempt, on requests, and what became of it.
+"""Send one call to the bridge and return its response or the error that it stands for.
 
-It uses an adapter of requests (`http_adapter.py`) without a session. Such an adapter knows no proxy, no netrc and no
-cookie, and follows no redirect: no setting of the machine comes between a caller and loopback, and the key is sent to
+It uses an adapter of requests (`http_adapter.py`) without a session. Such an adapter uses no proxy, no netrc and no
+cookies, and follows no redirect. So no setting of the machine can redirect a call to loopback, and the key is sent to
 the bridge only.
 """
 
@@ -31,70 +31,78 @@ from ibkr_bridge.client.reply import Reply
 from ibkr_bridge.client.request import BridgeCall
 from ibkr_bridge.client.responses import BRIDGE_MARK_HEADER, error_of
 
-CONNECT_TIMEOUT_S = 5.0  # seconds; loopback takes milliseconds
-CHUNK_BYTES = 65536  # bytes
-MAX_KEPT_CONNECTIONS = 64
-"""More threads than that have their connections closed after each call, with a warning in urllib3's log."""
-MIN_TIMEOUT_S = 0.001  # seconds; sockets take a nought for "do not wait at all"
+CONNECT_TIMEOUT_S = 5.0  # loopback takes milliseconds
+CHUNK_BYTES = 65536
+MAX_IDLE_CONNECTIONS = 64
+"""With more threads, urllib3 closes surplus connections after their call and logs a warning."""
+MIN_TIMEOUT_S = 0.001  # to a socket, a timeout of 0 means "do not wait at all"
 
 
 class Transport:
-    """Where the bridge is, the key to it, and the connections that are kept. May be shared between threads."""
+    """The address of the bridge, its key, and the idle connections. Threads may share it."""
 
     def __init__(self, url: str, key: str, clock: Callable[[], float]) -> None:
         self.url = url
         self._key = _KeyAuth(key)
         self._clock = clock
-        self._kept = BridgeAdapter(url, clock, MAX_KEPT_CONNECTIONS)
+        self._shared = BridgeAdapter(url, clock, MAX_IDLE_CONNECTIONS)
 
     def close(self) -> None:
-        """Let go of the connections."""
-        self._kept.close()
+        """Close the idle connections."""
+        self._shared.close()
 
-    def attempt(self, call: BridgeCall, until: float) -> Reply | ClientError:
-        """One attempt: a good answer, or what became of it instead.
+    def attempt(self, call: BridgeCall, deadline: float) -> Reply | ClientError:
+        """Send a call once. Returns a good response or an error.
 
-        An error is handed back, not raised: requests' own would hang behind it, and those hold the key.
+        The error is returned, not raised here: otherwise its context would be the exception of requests, and that holds
+        the key.
+
+        Args:
+            call: what to send.
+            deadline: on the clock of this object.
         """
         try:
-            answer = self._send(call, until)
+            outcome = self._send(call, deadline)
         except (requests.RequestException, urllib3.HTTPError) as exc:
-            answer = _no_response_error(exc, self.url)
-        if isinstance(answer, Reply):
-            return error_of(answer, datetime.now(UTC)) or answer
-        return _for_sender(call, answer)
+            outcome = _no_response_error(exc, self.url)
+        if isinstance(outcome, Reply):
+            return error_of(outcome, datetime.now(UTC)) or outcome
+        return _for_sender(call, outcome)
 
-    def _send(self, call: BridgeCall, until: float) -> Reply | ClientError:
-        left = max(until - self._clock(), MIN_TIMEOUT_S)
-        with self._session_for(call) as connections:
-            request, within = self._request(call, until), (min(CONNECT_TIMEOUT_S, left), left)
-            response = connections.send(request, stream=True, timeout=within)
+    def _send(self, call: BridgeCall, deadline: float) -> Reply | ClientError:
+        remaining_s = max(deadline - self._clock(), MIN_TIMEOUT_S)
+        with self._adapter_for(call) as adapter:
+            timeouts = min(CONNECT_TIMEOUT_S, remaining_s), remaining_s
+            response = adapter.send(self._build_request(call, deadline), stream=True, timeout=timeouts)
             try:
                 return self._read_response(response)
             finally:
                 response.close()
 
-    def _request(self, call: BridgeCall, until: float) -> requests.PreparedRequest:
+    def _build_request(self, call: BridgeCall, deadline: float) -> requests.PreparedRequest:
         request = requests.Request(call.method, self.url, headers=call.headers, data=call.body, auth=self._key)
         prepared = request.prepare()
-        prepared.url = self.url + call.target  # what urllib3 logs; what goes out is what follows
-        prepared.headers.update({TARGET: call.target, DEADLINE: repr(until)})
+        prepared.url = self.url + call.target  # urllib3 logs this one; `TARGET` below is sent
+        prepared.headers.update({TARGET: call.target, DEADLINE: repr(deadline)})
         return prepared
 
     @contextmanager
-    def _session_for(self, call: BridgeCall) -> Iterator[BridgeAdapter]:
-        """Reads share kept ones. A change has its own: a kept one may be closing, and who knows what went out on it."""
-        if not call.changes:
-            yield self._kept
+    def _adapter_for(self, call: BridgeCall) -> Iterator[BridgeAdapter]:
+        """Reads share idle connections; a change gets a new one.
+
+        The bridge may be closing an idle connection at that moment. Then nobody could say whether the change was sent.
+        """
+        if not call.is_change:
+            yield self._shared
             return
-        own = BridgeAdapter(self.url, self._clock)
+        adapter = BridgeAdapter(self.url, self._clock)
         try:
-            yield own
+            yield adapter
         finally:
-            own.close()
+            adapter.close()
 
     def _read_response(self, response: requests.Response) -> Reply | ClientError:
-        """The whole answer, where it is the bridge's; of a stranger's not one more byte is read."""
+        """Read the complete response of the bridge. If another program answered, its body is not read."""
         if BRIDGE_MARK_HEADER not in response.headers:
             return _not_this_bridge_error(self.url)
         if not _has_declared_length(response):
@@ -108,21 +116,21 @@ class Transport:
 
 
 class _KeyAuth(AuthBase):
-    """Puts the key on a request; neither its `repr` nor a traceback's variables show it."""
+    """Adds the key to a request. A closure holds it, so no `repr` and no local variable in a traceback shows it."""
 
     def __init__(self, key: str) -> None:
-        def put(request: requests.PreparedRequest) -> None:
+        def add_key(request: requests.PreparedRequest) -> None:
             request.headers["X-Bridge-Key"] = key
 
-        self._put = put
+        self._add_key = add_key
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        self._put(r)
+        self._add_key(r)
         return r
 
 
 def _has_declared_length(response: requests.Response) -> bool:
-    """Whether half of the body could be told from all of it: the bridge always says a length, or sends pieces."""
+    """Whether the response says where its body ends. The bridge always sends a length or chunks."""
     return bool(response.raw.chunked) or response.raw.length_remaining is not None
 
 
@@ -140,7 +148,7 @@ def _no_response_error(exc: BaseException, url: str) -> ClientError:
 
 
 def _root_cause(exc: BaseException) -> BaseException:
-    """What lies at the bottom of the wrappings: connection errors of urllib3, else the innermost."""
+    """The innermost exception, but a connection error or a timeout of urllib3 before that."""
     if isinstance(exc, urllib3.NewConnectionError | urllib3.TimeoutError):
         return exc
     inner = next((each for each in (getattr(exc, "reason", None), *exc.args) if isinstance(each, BaseException)), None)
@@ -152,16 +160,16 @@ def _timeout_error(url: str) -> BridgeTimeout:
 
 
 def _connection_lost_error(url: str) -> BridgeConnectionLost:
-    return BridgeConnectionLost(f"{url} broke off before the whole answer was here")
+    return BridgeConnectionLost(f"{url} closed the connection before its response was complete")
 
 
 def _not_this_bridge_error(url: str) -> NotThisBridge:
-    return NotThisBridge(f"what answers at {url} is not this bridge")
+    return NotThisBridge(f"the program that answers at {url} is not this bridge")
 
 
 def _for_sender(call: BridgeCall, error: ClientError) -> ClientError:
-    """The error as the sender of this call has to hear it: under its id, and without false hope."""
+    """The error with the id of its call. After a change, a missing response becomes `OrderUnknown`."""
     error.request_id = error.request_id or call.request_id
-    if call.changes and isinstance(error, NoResponse) and not isinstance(error, BridgeUnreachable):
-        return OrderUnknown(f"{error.detail}; what was asked for may have happened", request_id=error.request_id)
+    if call.is_change and isinstance(error, NoResponse) and not isinstance(error, BridgeUnreachable):
+        return OrderUnknown(f"{error.detail}; what was requested may have happened", request_id=error.request_id)
     return error

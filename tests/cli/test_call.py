@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, OUTPUT_FAILED, Demo, Place, free_port
-from tests.client.stranger import answer, problem, stranger
+from tests.client.stranger import problem, response, scripted_server
 
 TICKET = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 ORDER = json.dumps({"orders": [TICKET]})
@@ -82,8 +82,8 @@ def test_an_error_response_of_ibkr_is_printed_unchanged(place: Place, running: D
 
 def test_a_body_that_is_not_json_is_printed_unchanged(place: Place) -> None:
     """A person gets the bytes; with `--json` a program gets a string."""
-    with stranger(answer("200 OK", b"\x00\xff\nbytes")) as there:
-        env = {**place.env, "IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY}
+    with scripted_server(response("200 OK", b"\x00\xff\nbytes")) as server:
+        env = {**place.env, "IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY}
         command = [sys.executable, str(BRIDGE), "call", "GET", "/portfolio/accounts"]
         words = subprocess.run(command, cwd=place.home, env=env, capture_output=True, check=True)
         data = subprocess.run([*command, "--json"], cwd=place.home, env=env, capture_output=True, check=True)
@@ -102,8 +102,8 @@ def test_a_body_that_is_not_json_is_printed_unchanged(place: Place) -> None:
 )
 def test_unusual_json_is_printed(place: Place, body: bytes, words: str, data: str) -> None:
     """An empty body, half of a surrogate pair, a character beyond ASCII."""
-    with stranger(answer("200 OK", body)) as there:
-        env = {"IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY, "PYTHONIOENCODING": "utf-8"}
+    with scripted_server(response("200 OK", body)) as server:
+        env = {"IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY, "PYTHONIOENCODING": "utf-8"}
         result = list(place.both("call", "GET", "/portfolio/accounts", **env))
 
     assert [each.returncode for each in result] == [GOOD, GOOD]
@@ -114,8 +114,8 @@ def test_unusual_json_is_printed(place: Place, body: bytes, words: str, data: st
 def test_json_nested_too_deeply_is_printed_unchanged(place: Place, depth: int) -> None:
     """Python's parser and its writer have different limits of depth."""
     body = b"[" * depth + b"]" * depth
-    with stranger(answer("200 OK", body)) as there:
-        result = list(place.both("call", "GET", "/x", IBKR_BRIDGE_URL=there.url, IBKR_BRIDGE_KEY=KEY))
+    with scripted_server(response("200 OK", body)) as server:
+        result = list(place.both("call", "GET", "/x", IBKR_BRIDGE_URL=server.url, IBKR_BRIDGE_KEY=KEY))
 
     assert [(each.returncode, each.stderr) for each in result] == [(GOOD, "")] * 2
     assert ["".join(each.stdout.split()).strip('"') for each in result] == [body.decode()] * 2
@@ -125,11 +125,11 @@ def test_json_nested_too_deeply_is_printed_unchanged(place: Place, depth: int) -
     ("words", "said"),
     [
         (("PATCH", "/portfolio/accounts"), "invalid choice: 'PATCH' (choose from"),
-        (("GET", "portfolio/accounts"), "a path begins with one slash"),
-        (("GET", "/a#b"), "a path begins with one slash"),
+        (("GET", "portfolio/accounts"), "a path must begin with one slash"),
+        (("GET", "/a#b"), "a path must begin with one slash"),
         (("POST", "/portfolio/allocation", "--data", "{"), "--data is not JSON"),
         (("POST", "/portfolio/allocation", "--data", "@/nowhere/x.json"), "/nowhere/x.json cannot be read"),
-        (("GET", "/portfolio/accounts", "--wait", "nan"), "wait is a number of seconds"),
+        (("GET", "/portfolio/accounts", "--wait", "nan"), "wait must be a number of seconds"),
         (("GET", "/portfolio/accounts", "--wait", "soon"), "--wait: invalid float value: 'soon'"),
         (("GET",), "the following arguments are required: PATH"),
     ],
@@ -173,8 +173,8 @@ def test_no_key_ends_with_78(place: Place) -> None:
 
 
 FULL = Path("/dev/full")  # every write fails, as on a full disk
-ACCEPTED = answer("200 OK", b'[{"order_id":"1"}]', "X-Request-ID: mine-1", source="gateway")
-NO = answer("500 Internal Server Error", b'{"error":"no such order"}', "X-Request-ID: mine-1", source="gateway")
+ACCEPTED = response("200 OK", b'[{"order_id":"1"}]', "X-Request-ID: mine-1", source="gateway")
+NO = response("500 Internal Server Error", b'{"error":"no such order"}', "X-Request-ID: mine-1", source="gateway")
 PAUSED = problem("trading_paused", "403 Forbidden", "X-Request-ID: mine-1")
 
 
@@ -199,10 +199,10 @@ def test_a_response_that_cannot_be_written_is_reported(
     place: Place, said: bytes, lines: list[str], more: tuple[str, ...]
 ) -> None:
     """The order was placed: after a traceback and status 1 it would be sent again."""
-    with stranger(said) as there:
-        result = call_into(FULL, place, there.url, "POST", ORDERS, "--data", ORDER, *more)
+    with scripted_server(said) as server:
+        result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER, *more)
 
-        assert len(there.asked) == 1
+        assert len(server.requests) == 1
     message = result.stderr.decode()
     assert result.returncode == OUTPUT_FAILED
     assert all(line in message for line in lines)
@@ -227,8 +227,8 @@ def test_an_error_that_cannot_be_written_as_json_is_printed_as_text(
     place: Place, said: bytes, lines: list[str]
 ) -> None:
     """It must not be lost."""
-    with stranger(said) as there:
-        result = call_into(FULL, place, there.url, "POST", ORDERS, "--data", ORDER, "--json")
+    with scripted_server(said) as server:
+        result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER, "--json")
 
     assert result.returncode == OUTPUT_FAILED
     assert all(line in result.stderr.decode() for line in lines)
@@ -251,8 +251,8 @@ def test_settings_problems_that_cannot_be_written_as_json_are_printed_as_text(pl
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 def test_a_full_standard_output_does_not_concern_a_refusal(place: Place) -> None:
     """A refusal goes to standard error alone."""
-    with stranger(PAUSED) as there:
-        result = call_into(FULL, place, there.url, "POST", ORDERS, "--data", ORDER)
+    with scripted_server(PAUSED) as server:
+        result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER)
 
     assert result.returncode == BAD
     assert result.stderr.startswith(b"trading_paused (403): it was so\n")
@@ -260,8 +260,8 @@ def test_a_full_standard_output_does_not_concern_a_refusal(place: Place) -> None
 
 def test_a_closed_standard_output_is_reported(place: Place) -> None:
     """The shell closes it with `>&-`."""
-    with stranger(ACCEPTED) as there:
-        env = {**place.env, "IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY}
+    with scripted_server(ACCEPTED) as server:
+        env = {**place.env, "IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY}
         words = [sys.executable, str(BRIDGE), "call", "POST", ORDERS, "--data", ORDER]
         command = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
         result = subprocess.run(command, cwd=place.home, env=env, stderr=subprocess.PIPE, check=False)
@@ -282,9 +282,9 @@ def test_help_explains_the_exit_status(place: Place) -> None:
 @pytest.mark.parametrize(("method", "complains"), [("GET", False), ("POST", True)])
 def test_a_reader_that_ends_early_is_no_error(place: Place, method: str, complains: bool) -> None:
     """`call … | head` ends without a traceback; after an order the message says that it was answered."""
-    with stranger(answer("200 OK", b"[" + b"1," * 999_999 + b"1]")) as there:
+    with scripted_server(response("200 OK", b"[" + b"1," * 999_999 + b"1]")) as server:
         command = [sys.executable, str(BRIDGE), "call", method, "/portfolio/accounts"]
-        env = {**place.env, "IBKR_BRIDGE_URL": there.url, "IBKR_BRIDGE_KEY": KEY}
+        env = {**place.env, "IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY}
         with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stderr is not None

@@ -1,24 +1,24 @@
-"""How these tests ask: a client without real pauses, something harmless to ask for, and an order."""
+"""What the tests of the client share: a client whose pauses take no time, a read, and an order."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ibkr_bridge.client import BridgeClient
-from tests.client.stranger import HandClock, Stranger, answer
+from tests.client.stranger import ScriptedServer, SleepClock, response
 from tests.harness import KEY
 
 READ, ORDER = "/portfolio/accounts", "/iserver/account/DU1234567/orders"
-GOOD = answer("200 OK", b"[1]", source="gateway")
-SHORT = 0.2  # seconds; for answers that never come
+GOOD = response("200 OK", b"[1]", source="gateway")
+SHORT_S = 0.2  # a timeout for responses that never come
 
 
-def client_of(url: str, clock: HandClock | None = None, **how: Any) -> BridgeClient:
+def client_of(url: str, clock: SleepClock | None = None, **options: Any) -> BridgeClient:
     """A client whose pauses take no time."""
-    clock = clock or HandClock()
-    return BridgeClient(url, KEY, clock=clock, sleep=clock.sleep, **how)
+    clock = clock or SleepClock()
+    return BridgeClient(url, KEY, clock=clock, sleep=clock.sleep, **options)
 
 
-def asked(there: Stranger) -> int:
-    """How often."""
-    return len(there.asked)
+def request_count(server: ScriptedServer) -> int:
+    """How many requests the server got."""
+    return len(server.requests)

@@ -1,4 +1,4 @@
-"""Whatever may answer where the bridge should be: a socket that says what a test tells it, byte for byte."""
+"""A scripted server in place of the bridge: it sends the bytes that a test gives it, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-PATIENCE = 10.0  # seconds of real time after which a test gives up
-OURS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
-STRANGE = (  # what other programs say
+TIMEOUT_S = 10.0  # real time after which a test fails
+BRIDGE_HEADERS = b"X-Bridge-Mode: paper\r\nX-Bridge-Source: bridge\r\nConnection: close\r\n"
+OTHER_PROGRAMS = (  # responses of other programs
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
     b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
@@ -19,69 +19,75 @@ STRANGE = (  # what other programs say
     b"\x15\x03\x01\x00\x02\x02\x46",
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
 )
-Said = bytes | Callable[[], Iterable[bytes]]  # at once, or in pieces
-HANG = b"<the answer goes no further, and the connection stays>"
+Script = bytes | Callable[[], Iterable[bytes]]  # a response at once, or in chunks
+HANG = b"<nothing more is sent, and the connection stays open>"
 
 
-def answer(status: str, body: bytes, *headers: str, source: str = "bridge") -> bytes:
-    """A whole answer as the bridge frames it."""
-    ours = OURS.replace(b"Source: bridge", f"Source: {source}".encode())
+def response(status: str, body: bytes, *headers: str, source: str = "bridge") -> bytes:
+    """A complete response as the bridge frames it."""
+    bridge_headers = BRIDGE_HEADERS.replace(b"Source: bridge", f"Source: {source}".encode())
     lines = "".join(f"{header}\r\n" for header in headers).encode()
-    return b"HTTP/1.1 %s\r\n%s%sContent-Length: %d\r\n\r\n%s" % (status.encode(), ours, lines, len(body), body)
+    return b"HTTP/1.1 %s\r\n%s%sContent-Length: %d\r\n\r\n%s" % (
+        status.encode(),
+        bridge_headers,
+        lines,
+        len(body),
+        body,
+    )
 
 
 def problem(code: str, status: str, *headers: str, retryable: bool = False) -> bytes:
-    """One of the bridge's own refusals."""
+    """A refusal of the bridge itself."""
     body = f'{{"code":"{code}","detail":"it was so","hint":"do this","retryable":{str(retryable).lower()}}}'
-    return answer(status, body.encode(), "Content-Type: application/problem+json", *headers)
+    return response(status, body.encode(), "Content-Type: application/problem+json", *headers)
 
 
-class Stranger:
-    """What answers, and what it was asked. Each connection gets the next answer; the last one is for all others."""
+class ScriptedServer:
+    """The server and the requests it got. Each connection gets the next response; the last one is for all others."""
 
-    def __init__(self, *answers: Said) -> None:
-        self._answers = list(answers)
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = list(scripts)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve)
-        self.asked: list[bytes] = []
-        self.sent: list[Said] = []
+        self.requests: list[bytes] = []
+        self.sent: list[Script] = []
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address on which it listens."""
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     def _serve(self) -> None:
-        with ExitStack() as hung:
+        with ExitStack() as kept_open:
             while not self._stopped.is_set():
                 connection, _ = self._listening.accept()
-                connection.settimeout(PATIENCE)
-                with ExitStack() as doors, suppress(OSError):
-                    doors.enter_context(connection)
-                    if self._talk(connection):
-                        hung.push(doors.pop_all())
+                connection.settimeout(TIMEOUT_S)
+                with ExitStack() as stack, suppress(OSError):
+                    stack.enter_context(connection)
+                    if self._serve_one(connection):
+                        kept_open.push(stack.pop_all())
 
-    def _talk(self, connection: socket.socket) -> bool:
-        """One question and its answer; whether the connection stays."""
-        asked = self._request(connection)
-        if not asked:
+    def _serve_one(self, connection: socket.socket) -> bool:
+        """Read one request and send the next response. Returns whether the connection stays open."""
+        request = self._read_request(connection)
+        if not request:
             return False
-        self.asked.append(asked)
-        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.sent.append(said)
+        self.requests.append(request)
+        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        self.sent.append(script)
         chunk = b""
-        for chunk in (said,) if isinstance(said, bytes) else said():
+        for chunk in (script,) if isinstance(script, bytes) else script():
             connection.sendall(chunk.removesuffix(HANG))
         return chunk.endswith(HANG)
 
-    def _request(self, connection: socket.socket) -> bytes:
-        read = b""
-        while b"\r\n\r\n" not in read:
+    def _read_request(self, connection: socket.socket) -> bytes:
+        received = b""
+        while b"\r\n\r\n" not in received:
             if not (chunk := connection.recv(65536)):
                 return b""
-            read += chunk
-        head, _, body = read.partition(b"\r\n\r\n")
+            received += chunk
+        head, _, body = received.partition(b"\r\n\r\n")
         length = next(
             (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
         )
@@ -90,31 +96,31 @@ class Stranger:
         return head + b"\r\n\r\n" + body
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to serve."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; whoever still hangs is let go."""
+        """Stop, and close the connections that stayed open."""
         self._stopped.set()
         with socket.create_connection(self._listening.getsockname()):
-            pass  # so that `accept` comes back
-        self._thread.join(PATIENCE)
+            pass  # so that `accept` returns
+        self._thread.join(TIMEOUT_S)
         self._listening.close()
 
 
 @contextmanager
-def stranger(*answers: Said) -> Iterator[Stranger]:
-    """Something that answers so."""
-    at_work = Stranger(*answers)
-    at_work.start()
+def scripted_server(*scripts: Script) -> Iterator[ScriptedServer]:
+    """A running server with these responses."""
+    server = ScriptedServer(*scripts)
+    server.start()
     try:
-        yield at_work
+        yield server
     finally:
-        at_work.stop()
+        server.stop()
 
 
-class HandClock:
-    """Time that passes only while somebody sleeps, and at once."""
+class SleepClock:
+    """A clock that moves only when somebody sleeps; the sleep itself takes no time."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -124,17 +130,17 @@ class HandClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let it be later."""
+        """Move the clock forward."""
         self.slept.append(seconds)
         self.now += seconds
 
 
-def slowly(clock: HandClock, seconds: float, *pieces: bytes) -> Callable[[], Iterator[bytes]]:
-    """An answer in pieces, each so much later than the one before."""
+def send_slowly(clock: SleepClock, interval_s: float, *chunks: bytes) -> Callable[[], Iterator[bytes]]:
+    """A response in chunks; the clock moves by the interval before each."""
 
-    def come() -> Iterator[bytes]:
-        for chunk in pieces:
-            clock.now += seconds
+    def script() -> Iterator[bytes]:
+        for chunk in chunks:
+            clock.now += interval_s
             yield chunk
 
-    return come
+    return script

@@ -1,4 +1,4 @@
-"""The client in front of a running bridge: what a Python program sees of it."""
+"""The client against a running bridge, as a Python program uses it."""
 
 from __future__ import annotations
 
@@ -30,33 +30,35 @@ from ibkr_bridge.client import (
 from ibkr_bridge.client.responses import FAMILY_BY_CODE
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.client.stranger import HandClock, answer, stranger
+from tests.client.stranger import SleepClock, response, scripted_server
 from tests.conftest import Open
 from tests.harness import KEY, READING, Harness, Placed
 
 ORDER = Placed()
 
 
-async def used(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> Any:
-    """What a program gets out of a client of this bridge, in a thread of its own."""
+async def run_with_client(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **options: Any) -> Any:
+    """Run `use` with a client of this bridge in another thread, and return its result."""
 
     def run() -> Any:
-        clock = HandClock()
-        with BridgeClient(harness.bridge.url, key, clock=clock, sleep=clock.sleep, **how) as client:
+        clock = SleepClock()
+        with BridgeClient(harness.bridge.url, key, clock=clock, sleep=clock.sleep, **options) as client:
             return use(client)
 
     return await asyncio.to_thread(run)
 
 
-async def refused(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **how: Any) -> ClientError:
-    """The error it gets."""
-    with pytest.raises(ClientError) as told:
-        await used(harness, use, key, **how)
-    return told.value
+async def error_from(
+    harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **options: Any
+) -> ClientError:
+    """The error that `use` raises."""
+    with pytest.raises(ClientError) as caught:
+        await run_with_client(harness, use, key, **options)
+    return caught.value
 
 
 async def test_reading_and_trading(harness: Harness, sim: Simulator) -> None:
-    """The whole surface once."""
+    """Each method of the client once."""
 
     def use(client: BridgeClient) -> None:
         assert client.health() == {"status": "ok", "bridge": "running"}
@@ -69,14 +71,16 @@ async def test_reading_and_trading(harness: Harness, sim: Simulator) -> None:
         assert placed["order_status"] == "Submitted"
         assert "error" in cancelled or cancelled["msg"] == "Request was submitted"
 
-    await used(harness, use)
+    await run_with_client(harness, use)
 
     assert len(sim.calls(ORDER.target)) == 1
 
 
-async def test_an_answer_as_it_came(harness: Harness) -> None:
-    """With what its headers tell."""
-    reply = await used(harness, lambda client: client.request("get", "/portfolio/accounts", request_id="mine-1"))
+async def test_request_returns_the_response_as_it_came(harness: Harness) -> None:
+    """With the facts from its headers."""
+    reply = await run_with_client(
+        harness, lambda client: client.request("get", "/portfolio/accounts", request_id="mine-1")
+    )
 
     assert isinstance(reply, Reply)
     assert (reply.status, reply.source, reply.request_id) == (200, "gateway", "mine-1")
@@ -100,137 +104,139 @@ async def test_an_answer_as_it_came(harness: Harness) -> None:
 async def test_a_refusal_is_a_typed_error(
     open_harness: Open, method: str, path: str, key: str, kind: type[ClientError], code: str, status: int
 ) -> None:
-    """Its class says whose turn it is, its code why, its hint what to do, its id where to look."""
+    """The class says who has to act, the code why, the hint what to do; the id finds it in the log."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
-    told = await refused(harness, lambda client: client.request(method, path, request_id="mine-2"), key)
+    error = await error_from(harness, lambda client: client.request(method, path, request_id="mine-2"), key)
 
-    assert type(told) is kind
-    assert (told.code, told.status, told.request_id, told.retryable) == (code, status, "mine-2", False)
-    assert told.hint
-    assert told.hint in str(told)
-    assert "mine-2" in str(told)
+    assert type(error) is kind
+    assert (error.code, error.status, error.request_id, error.retryable) == (code, status, "mine-2", False)
+    assert error.hint
+    assert error.hint in str(error)
+    assert "mine-2" in str(error)
 
 
-async def test_a_session_that_is_lost_says_when_to_ask_again(harness: Harness, sim: Simulator) -> None:
-    """And a read asks again by itself, within its time."""
+async def test_the_error_of_a_lost_session_says_when_to_retry(harness: Harness, sim: Simulator) -> None:
+    """`retry_after` is at least a second."""
     sim.log_out()
     await harness.wait_until(SessionState.SIGNED_OUT)
 
-    told = await refused(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
-    authenticated = await used(harness, BridgeClient.authenticated)
+    error = await error_from(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
+    authenticated = await run_with_client(harness, BridgeClient.authenticated)
 
-    assert isinstance(told, TemporarilyUnavailable)
-    assert (told.code, told.status, told.retryable) == ("session_unavailable", 503, True)
-    assert told.retry_after is not None
-    assert told.retry_after >= 1
-    assert "sign in" in told.hint
+    assert isinstance(error, TemporarilyUnavailable)
+    assert (error.code, error.status, error.retryable) == ("session_unavailable", 503, True)
+    assert error.retry_after is not None
+    assert error.retry_after >= 1
+    assert "sign in" in error.hint
     assert authenticated is False
 
 
-async def test_a_text_that_says_no_is_a_refusal_too(harness: Harness, sim: Simulator) -> None:
-    """/readyz speaks to people."""
+async def test_an_error_status_with_a_text_is_a_refusal(harness: Harness, sim: Simulator) -> None:
+    """/readyz sends a text for people."""
     sim.log_out()
     await harness.wait_until(SessionState.SIGNED_OUT)
 
-    told = await refused(harness, lambda client: client.get("/readyz"))
+    error = await error_from(harness, lambda client: client.get("/readyz"))
 
-    assert isinstance(told, TemporarilyUnavailable)
-    assert (told.code, told.status) == ("not_ready", 503)
-    assert told.detail.startswith("signed_out: sign in")
+    assert isinstance(error, TemporarilyUnavailable)
+    assert (error.code, error.status) == ("not_ready", 503)
+    assert error.detail.startswith("signed_out: sign in")
 
 
-async def test_the_guard_says_no(harness: Harness, sim: Simulator) -> None:
-    """A person paused trading; nothing was sent."""
-    await used(harness, lambda client: client.post("/gateway/pause"))
-    told = await refused(harness, lambda client: client.post(ORDER.target, ORDER.body))
+async def test_a_trading_pause_refuses_an_order(harness: Harness, sim: Simulator) -> None:
+    """Nothing is sent to IBKR."""
+    await run_with_client(harness, lambda client: client.post("/gateway/pause"))
+    error = await error_from(harness, lambda client: client.post(ORDER.target, ORDER.body))
 
-    assert isinstance(told, Refused)
-    assert told.code == "trading_paused"
+    assert isinstance(error, Refused)
+    assert error.code == "trading_paused"
     assert not sim.calls(ORDER.target)
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "silence"])
-async def test_an_order_without_an_answer_is_unknown_and_sent_once(
+async def test_an_order_without_a_response_is_unknown_and_sent_once(
     harness: Harness, sim: Simulator, fault: str
 ) -> None:
-    """By the bridge's word: its class is not the one of a read that failed."""
+    """The bridge says so; the class differs from that of a failed read."""
     sim.faults.add(fault, path=ORDER.target)
 
-    told = await refused(harness, lambda client: client.post(ORDER.target, ORDER.body))
+    error = await error_from(harness, lambda client: client.post(ORDER.target, ORDER.body))
 
-    assert type(told) is OrderUnknown
-    assert (told.code, told.status, told.retryable) == ("order_unknown", 502, False)
-    assert not isinstance(told, NoResponse)
+    assert type(error) is OrderUnknown
+    assert (error.code, error.status, error.retryable) == ("order_unknown", 502, False)
+    assert not isinstance(error, NoResponse)
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 
-async def test_a_read_the_gateway_fails_is_asked_again(harness: Harness, sim: Simulator) -> None:
-    """When the bridge says that it may be, and when."""
+async def test_a_read_that_the_gateway_fails_is_repeated(harness: Harness, sim: Simulator) -> None:
+    """The bridge says that it may be repeated, and when."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
 
-    accounts = await used(harness, lambda client: client.get("/portfolio/accounts"))
+    accounts = await run_with_client(harness, lambda client: client.get("/portfolio/accounts"))
 
     assert accounts[0]["id"] == "DU1234567"
     assert len(sim.gateway_calls("/portfolio/accounts")) >= 2
 
 
-async def test_silence_is_trouble_of_the_gateway(harness: Harness, sim: Simulator) -> None:
-    """Where nobody asks again it is told."""
+async def test_a_silent_gateway_is_a_gateway_error(harness: Harness, sim: Simulator) -> None:
+    """It is raised if the client does not repeat."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
 
-    told = await refused(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
+    error = await error_from(harness, lambda client: client.get("/portfolio/accounts"), repeats=0)
 
-    assert type(told) is GatewayError
-    assert (told.code, told.status, told.retryable) == ("gateway_timeout", 504, True)
+    assert type(error) is GatewayError
+    assert (error.code, error.status, error.retryable) == ("gateway_timeout", 504, True)
 
 
 @pytest.mark.parametrize(
     ("status", "body"), [(400, '{"error":"no such thing"}'), (404, "<html>"), (500, ""), (302, ""), (404, "[1]")]
 )
-async def test_ibkrs_own_no_comes_unchanged(harness: Harness, sim: Simulator, status: int, body: str) -> None:
-    """A class of its own, with status and body; IBKR's words stand in the message."""
+async def test_an_error_response_of_ibkr_comes_unchanged(
+    harness: Harness, sim: Simulator, status: int, body: str
+) -> None:
+    """It has its own class, with status and body; the message quotes IBKR's error text."""
     sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
 
-    told = await refused(harness, lambda client: client.get("/portfolio/accounts"))
+    error = await error_from(harness, lambda client: client.get("/portfolio/accounts"))
 
-    assert type(told) is IbkrError
-    assert (told.code, told.status, told.body.decode(), told.retryable) == ("ibkr_error", status, body, False)
-    assert ("no such thing" in str(told)) is ("no such thing" in body)
+    assert type(error) is IbkrError
+    assert (error.code, error.status, error.body.decode(), error.retryable) == ("ibkr_error", status, body, False)
+    assert ("no such thing" in str(error)) is ("no such thing" in body)
 
 
-async def test_a_large_answer_comes_whole(harness: Harness, sim: Simulator) -> None:
-    """Five megabytes, as they come."""
+async def test_a_large_response_comes_complete(harness: Harness, sim: Simulator) -> None:
+    """Five megabytes."""
     sim.faults.add("big", path="/portfolio/accounts", size=5_000_000)
 
-    reply = await used(harness, lambda client: client.request("GET", "/portfolio/accounts"))
+    reply = await run_with_client(harness, lambda client: client.request("GET", "/portfolio/accounts"))
 
     assert len(reply.body) >= 5_000_000
 
 
-async def test_a_large_answer_that_breaks_off_is_no_answer(harness: Harness, sim: Simulator) -> None:
-    """Half of it is never taken for all; it is asked for again."""
+async def test_a_truncated_large_response_is_not_accepted(harness: Harness, sim: Simulator) -> None:
+    """The read is repeated."""
     sim.faults.add("big", path="/portfolio/accounts", size=5_000_000, times=1)
     sim.faults.add("cut-in", path="/portfolio/accounts", times=1)
 
-    reply = await used(harness, lambda client: client.request("GET", "/portfolio/accounts"))
+    reply = await run_with_client(harness, lambda client: client.request("GET", "/portfolio/accounts"))
 
     assert reply.json()
     assert len(sim.gateway_calls("/portfolio/accounts")) >= 2
 
 
 async def test_it_may_be_shared_between_threads(harness: Harness) -> None:
-    """Each gets its own answer."""
+    """Each thread gets its own response."""
 
     def use(client: BridgeClient) -> list[Any]:
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda n: client.request("GET", "/health", request_id=f"n-{n}").request_id, range(64)))
 
-    assert await used(harness, use) == [f"n-{n}" for n in range(64)]
+    assert await run_with_client(harness, use) == [f"n-{n}" for n in range(64)]
 
 
 async def test_reads_share_a_connection(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """A change has one of its own: a kept one may be closing at that very moment."""
+    """A change opens a new one, since an idle one may be closing at that moment."""
     caplog.set_level("DEBUG", "urllib3")
 
     def use(client: BridgeClient) -> list[int]:
@@ -241,43 +247,43 @@ async def test_reads_share_a_connection(harness: Harness, caplog: pytest.LogCapt
         client.get("/iserver/accounts")
         return [reads, caplog.text.count("Starting new HTTP connection")]
 
-    assert await used(harness, use) == [1, 2]
+    assert await run_with_client(harness, use) == [1, 2]
 
 
-ODD = "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"&a=b+c%20%c3%A9%25"
+UNUSUAL_TARGET = "/iserver/secdef/search?symbol='A|B'{};[C]^`<D>\"&a=b+c%20%c3%A9%25"
 
 
 async def test_a_path_reaches_ibkr_byte_for_byte(harness: Harness, sim: Simulator) -> None:
-    """The bridge takes what the client lets out, and passes it on."""
-    told = await refused(harness, lambda client: client.get(ODD))
+    """The bridge accepts what the client sends, and passes it on."""
+    error = await error_from(harness, lambda client: client.get(UNUSUAL_TARGET))
     with pytest.raises(ValueError, match="longer than"):
-        await used(harness, lambda client: client.get("/portfolio/" + "x" * 4000))
+        await run_with_client(harness, lambda client: client.get("/portfolio/" + "x" * 4000))
 
-    assert "No symbol found" in told.detail
-    assert [call.target for call in sim.calls("/secdef/search")] == [f"/v1/api{ODD}"]
+    assert "No symbol found" in error.detail
+    assert [call.target for call in sim.calls("/secdef/search")] == [f"/v1/api{UNUSUAL_TARGET}"]
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 204, 205, 206, 304, 400, 503])
 @pytest.mark.parametrize("body", ["", "[1]", "x" * 300_000])
-async def test_the_bridge_says_where_each_of_its_answers_ends(
+async def test_the_bridge_declares_the_length_of_each_response(
     harness: Harness, sim: Simulator, status: int, body: str
 ) -> None:
-    """The client takes no other; small answers and large ones, and those that may have no body."""
+    """The client accepts no other: small responses, large ones, and those that may have no body."""
     sim.faults.add("status", path="/portfolio/accounts", status=status, body=body)
 
     def use(client: BridgeClient) -> tuple[int | None, bytes]:
         try:
             reply = client.request("GET", "/portfolio/accounts")
-        except IbkrError as no:
-            return no.status, no.body
+        except IbkrError as exc:
+            return exc.status, exc.body
         return reply.status, reply.body
 
-    assert await used(harness, use) == (status, b"" if status in (204, 304) else body.encode())
+    assert await run_with_client(harness, use) == (status, b"" if status in (204, 304) else body.encode())
 
 
-async def test_a_kept_connection_has_the_time_of_the_next_call(harness: Harness) -> None:
-    """Not what was left of the last one's."""
-    clock = HandClock()
+async def test_a_reused_connection_has_the_deadline_of_its_new_call(harness: Harness) -> None:
+    """Not that of the call before."""
+    clock = SleepClock()
 
     def use() -> Any:
         with BridgeClient(harness.bridge.url, KEY, clock=clock, sleep=clock.sleep, repeats=0) as client:
@@ -288,34 +294,34 @@ async def test_a_kept_connection_has_the_time_of_the_next_call(harness: Harness)
     assert (await asyncio.to_thread(use))["status"] == "ok"
 
 
-async def test_head_is_answered_without_a_body(harness: Harness) -> None:
-    """Where the bridge takes it; elsewhere its refusal has no words either."""
-    reply = await used(harness, lambda client: client.request("HEAD", "/health"))
-    told = await refused(harness, lambda client: client.request("HEAD", "/portfolio/accounts"))
+async def test_a_response_to_head_has_no_body(harness: Harness) -> None:
+    """Some routes accept HEAD; the refusal of the others has no body either."""
+    reply = await run_with_client(harness, lambda client: client.request("HEAD", "/health"))
+    error = await error_from(harness, lambda client: client.request("HEAD", "/portfolio/accounts"))
 
     assert (reply.status, reply.body) == (200, b"")
-    assert (type(told), told.status, told.code) == (BridgeRefused, 405, "refused")
-    assert told.detail == "the bridge answered 405"
+    assert (type(error), error.status, error.code) == (BridgeRefused, 405, "refused")
+    assert error.detail == "the bridge answered 405"
 
 
-def test_a_bridge_that_ends_still_tells_its_health() -> None:
-    """503 is an answer here, not an error."""
-    ending = answer("503 Service Unavailable", b'{"status":"stopping","bridge":"draining"}')
-    with stranger(ending) as there, BridgeClient(there.url, KEY) as client:
+def test_health_returns_the_body_while_the_bridge_shuts_down() -> None:
+    """A 503 of `/health` is no error."""
+    shutting_down = response("503 Service Unavailable", b'{"status":"stopping","bridge":"draining"}')
+    with scripted_server(shutting_down) as server, BridgeClient(server.url, KEY) as client:
         assert client.health() == {"status": "stopping", "bridge": "draining"}
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"ok"', b""])
-def test_a_status_that_is_no_object_is_none(body: bytes) -> None:
-    """A program must not fall over a list where it expects an object."""
-    with stranger(answer("200 OK", body)) as there, BridgeClient(there.url, KEY) as client:
-        for ask in (client.health, client.status, client.authenticated):
+def test_a_status_must_be_an_object(body: bytes) -> None:
+    """A program that expects an object must not get a list."""
+    with scripted_server(response("200 OK", body)) as server, BridgeClient(server.url, KEY) as client:
+        for method in (client.health, client.status, client.authenticated):
             with pytest.raises(NoResponse):
-                ask()
+                method()
 
 
 def test_every_refusal_of_the_bridge_has_its_class() -> None:
-    """A new code finds its family by itself, and only an unknown order is an unknown order."""
+    """The table is built from the error tree; `order_unknown` alone has the class `OrderUnknown`."""
     leaves = {leaf.code for leaf in errors.error_classes()}
 
     assert set(FAMILY_BY_CODE) == leaves
@@ -326,29 +332,33 @@ def test_every_refusal_of_the_bridge_has_its_class() -> None:
     }
 
 
-def test_a_code_nobody_knows_yet_is_still_a_refusal() -> None:
+def test_an_unknown_code_is_a_refusal() -> None:
     """The bridge may be newer than its client."""
-    newer = answer("418 Teapot", b'{"code":"brewing","detail":"tea","hint":"wait"}')
-    with stranger(newer) as there, BridgeClient(there.url, KEY) as client, pytest.raises(BridgeRefused) as told:
+    newer = response("418 Teapot", b'{"code":"brewing","detail":"tea","hint":"wait"}')
+    with (
+        scripted_server(newer) as server,
+        BridgeClient(server.url, KEY) as client,
+        pytest.raises(BridgeRefused) as caught,
+    ):
         client.get("/portfolio/accounts")
 
-    assert (type(told.value), told.value.code, told.value.hint) == (BridgeRefused, "brewing", "wait")
+    assert (type(caught.value), caught.value.code, caught.value.hint) == (BridgeRefused, "brewing", "wait")
 
 
-def test_what_a_program_needs_is_found_in_one_place() -> None:
-    """Every class an `except` may name."""
-    families = [kind for kind in vars(public).values() if isinstance(kind, type) and issubclass(kind, ClientError)]
+def test_all_error_classes_are_exported() -> None:
+    """An `except` may name any of them."""
+    error_classes = [kind for kind in vars(public).values() if isinstance(kind, type) and issubclass(kind, ClientError)]
 
-    assert {kind.__name__ for kind in families} <= set(public.__all__)
+    assert {kind.__name__ for kind in error_classes} <= set(public.__all__)
     assert {kind.__name__ for kind in FAMILY_BY_CODE.values()} <= set(public.__all__)
 
 
-# -- the settings it reads
+# -- settings
 
 
 @pytest.fixture
 def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """A working directory with a `.env`, and an environment that says nothing."""
+    """A function that writes the `.env` of the working directory; the environment has no settings."""
     monkeypatch.chdir(tmp_path)
     for name in ("URL", "KEY", "READONLY_KEY", "MAX_WAIT", "ALLOW_REMOTE"):
         monkeypatch.delenv(f"IBKR_BRIDGE_{name}", raising=False)
@@ -361,17 +371,17 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     return write
 
 
-def key_sent(**how: Any) -> str:
-    """The key a client of these settings sends."""
-    with stranger(answer("200 OK", b"{}")) as there:
-        with BridgeClient(there.url, **how) as client:
+def key_sent(**options: Any) -> str:
+    """The key that a client sends with the current settings."""
+    with scripted_server(response("200 OK", b"{}")) as server:
+        with BridgeClient(server.url, **options) as client:
             client.get("/health")
-        (head,) = there.asked
+        (head,) = server.requests
     return head.partition(b"X-Bridge-Key: ")[2].partition(b"\r\n")[0].decode()
 
 
 def test_two_lines_are_enough(at: Callable[..., Path]) -> None:
-    """As an app's `.env` has them."""
+    """An app's `.env` has these two."""
     at("IBKR_BRIDGE_URL=http://127.0.0.1:8123", f"IBKR_BRIDGE_KEY={KEY}")
 
     with BridgeClient() as client:
@@ -379,8 +389,8 @@ def test_two_lines_are_enough(at: Callable[..., Path]) -> None:
         assert repr(client) == "<BridgeClient http://127.0.0.1:8123>"
 
 
-def test_what_is_wrong_for_the_daemon_alone_does_not_matter(at: Callable[..., Path]) -> None:
-    """The file may belong to an app with settings of its own, or be half finished."""
+def test_errors_in_settings_of_the_daemon_do_not_matter(at: Callable[..., Path]) -> None:
+    """The file may belong to an app that has its own settings, or be incomplete."""
     wrong = ("IBKR_TRADING_MODE=real", "IBKR_GATEWAY_URL=nonsense", "IBKR_BRIDGE_KYE=x", "IBKR_GATEWAY_TIMEOUT=soon")
     at("IBKR_BRIDGE_URL=http://127.0.0.1:8123", "this is no line", *wrong, f"IBKR_BRIDGE_KEY={KEY}")
 
@@ -388,10 +398,10 @@ def test_what_is_wrong_for_the_daemon_alone_does_not_matter(at: Callable[..., Pa
         assert client.url == "http://127.0.0.1:8123"
 
 
-def test_the_keys_are_looked_for_in_the_daemons_order(
+def test_the_key_is_searched_in_the_daemons_order(
     at: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given, environment, `.env`, file; the full one before the read-only one."""
+    """Argument, environment, `.env`, secret file; the full key before the read-only one."""
     (tmp_path / "key").write_text(f"{'f' * 40}\n")
     at("IBKR_BRIDGE_KEY=", f"IBKR_BRIDGE_READONLY_KEY={READING}")
     assert key_sent() == READING
@@ -417,19 +427,19 @@ def test_the_keys_are_looked_for_in_the_daemons_order(
         (("IBKR_BRIDGE_URL=http://127.0.0.1:x", "IBKR_BRIDGE_KEY=short"), ["IBKR_BRIDGE_URL", "IBKR_BRIDGE_KEY"]),
     ],
 )
-def test_what_it_cannot_do_without_is_said(at: Callable[..., Path], lines: tuple[str, ...], names: list[str]) -> None:
-    """In the daemon's words, all at once, and never a key."""
+def test_a_wrong_address_or_key_is_reported(at: Callable[..., Path], lines: tuple[str, ...], names: list[str]) -> None:
+    """With the daemon's messages, all at once, and without the key."""
     at(*lines)
 
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as caught:
         BridgeClient()
 
-    assert [problem.name for problem in told.value.problems] == names
-    assert "canary" not in str(told.value)
+    assert [problem.name for problem in caught.value.problems] == names
+    assert "canary" not in str(caught.value)
 
 
-def test_a_key_leaves_this_machine_only_where_somebody_said_so(at: Callable[..., Path]) -> None:
-    """It would travel in the clear."""
+def test_a_key_leaves_this_machine_only_if_a_setting_allows_it(at: Callable[..., Path]) -> None:
+    """It would travel unencrypted."""
     at("IBKR_BRIDGE_URL=http://192.0.2.7:8000", f"IBKR_BRIDGE_KEY={KEY}", "IBKR_BRIDGE_ALLOW_REMOTE=yes")
 
     with BridgeClient() as client:

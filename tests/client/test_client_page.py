@@ -1,4 +1,4 @@
-"""docs/client.md: what its examples print is what a program gets."""
+"""docs/client.md: its examples print what a program gets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "client.md"
 
 @pytest.fixture
 def two_lines(harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """All the settings a program has, in its working directory."""
+    """A working directory whose `.env` has address and key only."""
     for name in [name for name in os.environ if name.startswith("IBKR_")]:
         monkeypatch.delenv(name)
     (tmp_path / ".env").write_text(f"IBKR_BRIDGE_URL={harness.bridge.url}\nIBKR_BRIDGE_KEY={KEY}\n")
@@ -33,7 +33,7 @@ def two_lines(harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.usefixtures("two_lines")
 async def test_every_example_prints_what_the_page_prints(harness: Harness, sim: Simulator) -> None:
-    """Typed in order."""
+    """Run from top to bottom."""
     loop = asyncio.get_running_loop()
 
     async def signed_out() -> None:
@@ -44,16 +44,16 @@ async def test_every_example_prints_what_the_page_prints(harness: Harness, sim: 
         asyncio.run_coroutine_threadsafe(signed_out(), loop).result(timeout=10)
 
     example = doctest.DocTestParser().get_doctest(PAGE.read_text(), {"sign_out": sign_out}, PAGE.name, str(PAGE), 0)
-    said: list[str] = []
-    ran = await asyncio.to_thread(doctest.DocTestRunner(optionflags=0).run, example, out=said.append)
+    output: list[str] = []
+    results = await asyncio.to_thread(doctest.DocTestRunner(optionflags=0).run, example, out=output.append)
 
-    assert (ran.failed, "".join(said)) == (0, "")
-    assert ran.attempted > 15
+    assert (results.failed, "".join(output)) == (0, "")
+    assert results.attempted > 15
 
 
 @pytest.mark.usefixtures("two_lines")
-async def test_the_readme_does_what_it_says() -> None:
-    """Its few lines, as they stand there."""
+async def test_the_example_of_the_readme_works() -> None:
+    """Run unchanged."""
     (lines,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
 
@@ -62,11 +62,11 @@ async def test_the_readme_does_what_it_says() -> None:
     assert names["accounts"][0]["id"] == "DU1234567"
 
 
-def test_every_class_and_code_stands_on_the_page() -> None:
-    """Whoever catches an error finds it here."""
+def test_the_page_has_every_class_and_code() -> None:
+    """A reader finds there each error that can be raised."""
     page = PAGE.read_text()
     kinds = {name for name in client.__all__ if issubclass(getattr(client, name), ClientError)}
-    codes = {*FAMILY_BY_CODE, *(kind.code for kind in vars(client).values() if hasattr(kind, "harmless"))} - {
+    codes = {*FAMILY_BY_CODE, *(kind.code for kind in vars(client).values() if hasattr(kind, "is_harmless"))} - {
         "client_error"
     }
 

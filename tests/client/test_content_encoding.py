@@ -1,4 +1,4 @@
-"""Packed bodies, unpacked to their end."""
+"""Decompressing response bodies."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ TEXT = b'{"a":1}'
         (gzip.compress(zlib.compress(TEXT), mtime=0), "deflate, gzip"),
     ],
 )
-def test_a_body_is_unpacked_in_the_reverse_of_how_it_was_packed(body: bytes, codings: str) -> None:
-    """Names count without their case."""
+def test_codings_are_undone_in_reverse_order(body: bytes, codings: str) -> None:
+    """The case of their names does not matter."""
     assert decompress(body, codings) == TEXT
 
 
-def test_a_coding_that_nobody_here_knows_leaves_the_body_as_it_is() -> None:
-    """All of it: half unpacked it would be of use to nobody."""
+def test_an_unknown_coding_leaves_the_body_unchanged() -> None:
+    """Also the known codings around it stay: a half decompressed body would be useless."""
     packed = gzip.compress(TEXT, mtime=0)
 
     assert decompress(packed, "gzip, zstd") == packed
 
 
 @pytest.mark.parametrize("body", [gzip.compress(TEXT, mtime=0)[:-1], b"plain", gzip.compress(TEXT, mtime=0)[:5]])
-def test_a_body_that_is_broken_or_cut_off_is_an_error(body: bytes) -> None:
-    """It has the right length, and gives half of a text without complaint."""
+def test_a_corrupt_or_truncated_body_is_an_error(body: bytes) -> None:
+    """Its length can be right, and a lenient decoder returns half of the text."""
     with pytest.raises(ValueError, match=r".*"):
         decompress(body, "gzip")
