@@ -1,8 +1,7 @@
-"""How texts from the environment become values, and how a text that cannot is complained about.
+"""Parse the texts of the environment into values and collect what is wrong with them.
 
-`EnvReader` never raises: it notes a `Problem` and goes on with the default, so that a person sees everything there
-is to mend at once. A problem names the setting, what was found and what is allowed; the value of a secret is never
-repeated, only its length.
+`EnvReader` never raises. It records a `Problem` and returns the default, so that a person sees all problems at once. A
+problem names the setting, what was found and what is allowed. It never has the value of a secret, only its length.
 """
 
 from __future__ import annotations
@@ -23,13 +22,20 @@ T = TypeVar("T")
 
 PLACEHOLDER = "REPLACE_WITH_REAL_KEY"
 MIN_KEY_LENGTH = 32
-MAX_KEY_LENGTH = 512  # a header line of the server takes 8 kB; nobody needs more
-MAX_SOCKET_PATH_BYTES = 107  # bytes; what Linux takes for the path of one
+MAX_KEY_LENGTH = 512  # far below the 8 kB that the server accepts for a header line
+MAX_SOCKET_PATH_BYTES = 107  # the limit of Linux, `sun_path` without its final zero byte
 GENKEY_HINT = "make one with: python bridge.py genkey"
-OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # other IBKR_* names may belong to the app that shares the file
+OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # an app may share the file, and other IBKR_* names may be its own
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 TRUE, FALSE = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
-NEVER_BRIDGED = {"sso", "logout", "clear", "oauth", "oauth2", "gw"}  # logins, log-outs, tokens: never through us
+NEVER_BRIDGED = {
+    "sso",
+    "logout",
+    "clear",
+    "oauth",
+    "oauth2",
+    "gw",
+}  # logins, log-outs and tokens: no caller reaches them through the bridge
 OWN_ROUTE_PREFIXES = {
     "health",
     "livez",
@@ -45,7 +51,6 @@ OWN_ROUTE_PREFIXES = {
     "status",
 }
 
-
 FORMAT_HINTS: Mapping[str, str] = {
     "IBKR_GATEWAY_FINGERPRINT": "give the SHA-256 of the Gateway's certificate, 64 hex digits "
     "(openssl s_client -connect HOST:5000 </dev/null | openssl x509 -noout -fingerprint -sha256)",
@@ -53,35 +58,41 @@ FORMAT_HINTS: Mapping[str, str] = {
 
 
 class EnvReader:
-    """Reads one setting after the other and remembers what was wrong."""
+    """Reads settings one by one and collects their problems.
+
+    Args:
+        env: names and values.
+        secrets: the names of settings whose values no message may contain.
+        problems: those of the sources, which come first in `problems()`.
+    """
 
     def __init__(self, env: Mapping[str, str], *, secrets: Iterable[str], problems: list[Problem]) -> None:
         self._env = env
         self._secrets = tuple(secrets)
-        self._known: list[str] = []
-        self._early = list(problems)
+        self._names_read: list[str] = []
+        self._source_problems = list(problems)
         self._problems: dict[str, list[Problem]] = {}
 
     def _raw(self, name: str) -> str:
-        self._known.append(name)
+        self._names_read.append(name)
         return self._env.get(name, "").strip()
 
     def peek(self, name: str) -> str:
-        """What a setting says, for one that is judged in the light of another; it is not judged itself here."""
+        """The lower-case text of a setting on which the check of another one depends. It is not checked itself."""
         return self._env.get(name, "").strip().lower()
 
     def _add_problem(self, name: str, found: str, allowed: str) -> None:
         self._problems.setdefault(name, []).append(Problem(name, found, allowed))
 
     def _printable_value(self, value: str) -> str:
-        """The value as a person typed it, unless it could be a key that was pasted into the wrong line."""
+        """The value as it was typed, or only its length if it may be a key in the wrong line."""
         keys = [self._env.get(name, "").strip().lower() for name in self._secrets]
         if KEY_LIKE.search(value) or any(key and key in value.lower() for key in keys):
             return f"found what looks like a key ({len(value)} characters)"
         return f"found {value[:80]!r}"
 
     def parse(self, name: str, parse: Callable[[str], T], default: T | None) -> T | None:
-        """A value read by `parse`, which raises ValueError where it cannot."""
+        """The value that `parse` makes of the text; the default if it raises ValueError or if nothing is set."""
         text = self._raw(name)
         if not text:
             return default
@@ -91,17 +102,17 @@ class EnvReader:
             self._add_problem(name, self._printable_value(text), FORMAT_HINTS.get(name, "it cannot be read"))
             return default
 
-    def key(self, name: str, *, needed: bool = False) -> str:
-        """A secret between callers and money: 32 characters at least, nothing a header cannot carry."""
-        given = name in self._env
+    def key(self, name: str, *, is_required: bool = False) -> str:
+        """A key of callers: at least 32 characters, all of which a header can carry."""
+        is_set = name in self._env
         key = self._raw(name)
         if key == PLACEHOLDER:
             self._add_problem(name, "found the placeholder of the example file", GENKEY_HINT)
-        elif not key and (needed or given):
+        elif not key and (is_required or is_set):
             self._add_problem(
                 name,
-                "found an empty value" if given else "not set",
-                f"a key is needed; {GENKEY_HINT}" if needed else f"leave the line out, or {GENKEY_HINT}",
+                "found an empty value" if is_set else "not set",
+                f"a key is needed; {GENKEY_HINT}" if is_required else f"leave the line out, or {GENKEY_HINT}",
             )
         elif key and not MIN_KEY_LENGTH <= len(key) <= MAX_KEY_LENGTH:
             self._add_problem(
@@ -109,25 +120,25 @@ class EnvReader:
             )
         elif not re.fullmatch(r"[!-~]*", key):
             self._add_problem(
-                name, "found characters a header cannot carry", f"only visible ASCII without spaces; {GENKEY_HINT}"
+                name, "found characters that a header cannot carry", f"only visible ASCII without spaces; {GENKEY_HINT}"
             )
         self._check_keys_differ(name, key)
         return key
 
     def _check_keys_differ(self, name: str, key: str) -> None:
-        twins = [other for other in self._secrets if other != name and key and self._env.get(other, "").strip() == key]
-        if twins and name != self._secrets[0]:
-            self._add_problem(name, f"found the same key as in {twins[0]}", "each key must differ from the others")
+        same = [other for other in self._secrets if other != name and key and self._env.get(other, "").strip() == key]
+        if same and name != self._secrets[0]:
+            self._add_problem(name, f"found the same key as in {same[0]}", "each key must differ from the others")
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Yes or no."""
+        """A boolean: yes or no, true or false, on or off, 1 or 0."""
         text = self._raw(name).lower()
         if text and text not in TRUE | FALSE:
             self._add_problem(name, self._printable_value(text), "allowed: yes, no")
         return text in TRUE if text in TRUE | FALSE else default
 
     def choice(self, name: str, options: type[E], *, default: E) -> E:
-        """One of an enum's values."""
+        """A member of an enum, by its value."""
         text = self._raw(name).lower()
         allowed = [str(option.value) for option in options]
         if text and text not in allowed:
@@ -135,7 +146,7 @@ class EnvReader:
         return options(text) if text in allowed else default
 
     def seconds(self, name: str, *, default: float, low: float, high: float) -> float:
-        """A time span in seconds."""
+        """A number of seconds between `low` and `high`; a final `s` is allowed."""
         text = self._raw(name)
         try:
             value = float(text.removesuffix("s")) if text else default
@@ -147,7 +158,7 @@ class EnvReader:
         return value
 
     def amount(self, name: str) -> Decimal | None:
-        """A quantity or a value above zero; None means no limit."""
+        """A limit above zero for a quantity or a value; None means no limit."""
         text = self._raw(name)
         if not text:
             return None
@@ -172,12 +183,12 @@ class EnvReader:
             )
         if any(not re.fullmatch(r"[A-Z]{1,3}[A-Z0-9]{3,14}", account) for account in accounts):
             self._add_problem(
-                name, "found something that is no account number", "allowed: account numbers between commas"
+                name, "found something that is not an account number", "allowed: account numbers, separated by commas"
             )
         return accounts
 
     def prefixes(self, name: str) -> tuple[str, ...]:
-        """First path segments to open, separated by commas."""
+        """First path segments that are bridged too, separated by commas."""
         prefixes = tuple(prefix.strip("/") for prefix in self._list(name))
         for prefix in prefixes:
             if prefix in NEVER_BRIDGED:
@@ -189,7 +200,7 @@ class EnvReader:
         return prefixes
 
     def hosts(self, name: str) -> list[str]:
-        """Names or name:port, separated by commas."""
+        """Host names with or without a port, separated by commas."""
         hosts = [host.lower() for host in self._list(name)]
         if any(not re.fullmatch(r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?", host) for host in hosts):
             self._add_problem(
@@ -198,7 +209,7 @@ class EnvReader:
         return hosts
 
     def windows(self, name: str) -> tuple[WeeklyWindow, ...]:
-        """Times of the week between semicolons; IBKR's own published ones where nothing is said."""
+        """Maintenance windows, separated by semicolons; by default those that IBKR publishes."""
         text = self._raw(name) or "daily 00:00-00:10; mon-fri 01:00-01:15; sat 18:00-24:00"
         try:
             return tuple(WeeklyWindow.parse(part) for part in text.split(";") if part.strip() not in ("", "none"))
@@ -209,33 +220,33 @@ class EnvReader:
             return ()
 
     def file(self, name: str) -> Path | None:
-        """A file that must be there."""
+        """A file that must exist."""
         text = self._raw(name)
         if text and not is_file(Path(text)):
-            self._add_problem(name, self._printable_value(text), "a file that can be read is needed")
+            self._add_problem(name, self._printable_value(text), "name a file that this user can read")
         return Path(text) if text else None
 
     def socket(self, name: str) -> Path | None:
-        """A Unix socket, which need not be there yet."""
+        """The absolute path of a Unix socket, which need not exist yet."""
         text = self._raw(name)
         if text and not (Path(text).is_absolute() and len(text.encode()) <= MAX_SOCKET_PATH_BYTES):
             self._add_problem(
                 name,
                 self._printable_value(text),
-                f"an absolute path of {MAX_SOCKET_PATH_BYTES} bytes at most is needed",
+                f"an absolute path of at most {MAX_SOCKET_PATH_BYTES} bytes is needed",
             )
             return None
         return Path(text) if text else None
 
     def state_dir(self, name: str) -> Path | None:
-        """The directory for cookies and the pause: ours, systemd's, or the user's."""
+        """The state directory: that of the setting, else of systemd, else of the user; None if none is known."""
         text = self._raw(name)
         if text and not Path(text).is_absolute():
             self._add_problem(name, self._printable_value(text), "an absolute path is needed")
         systemd = self._env.get("STATE_DIRECTORY", "").split(":")[0]
         home = self._env.get("XDG_STATE_HOME") or (f"{self._env['HOME']}/.local/state" if self._env.get("HOME") else "")
-        chosen = text or systemd or (f"{home}/ibkr-bridge" if home else "")
-        return Path(chosen) if chosen else None
+        path = text or systemd or (f"{home}/ibkr-bridge" if home else "")
+        return Path(path) if path else None
 
     def _address(self, name: str, text: str, schemes: tuple[str, ...], port: int) -> tuple[str, str, int] | None:
         try:
@@ -245,25 +256,23 @@ class EnvReader:
             parts, number = urlsplit(""), 0
         extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password
         if parts.scheme not in schemes or not parts.hostname or extra:
-            self._add_problem(
-                name, self._printable_value(text), f"allowed: {schemes[0]}://HOST:PORT and nothing behind it"
-            )
+            self._add_problem(name, self._printable_value(text), f"allowed: {schemes[0]}://HOST:PORT without a path")
             return None
         return parts.scheme, parts.hostname, number
 
     def listen_address(self, name: str, *, default: str, remote: bool) -> tuple[str, str, int]:
-        """Where to listen: loopback, unless remote callers were asked for."""
+        """Scheme, host and port to listen on: loopback, unless other machines may connect."""
         address = self._address(name, self._raw(name) or default, ("http",), 8000)
         if address and not remote and not is_loopback(address[1]):
             self._add_problem(
                 name,
                 f"{self._printable_value(address[1])}, which other machines can reach",
-                "use 127.0.0.1, or say IBKR_BRIDGE_ALLOW_REMOTE=yes if you mean it",
+                "use 127.0.0.1, or set IBKR_BRIDGE_ALLOW_REMOTE=yes if this is intended",
             )
         return address or ("http", "127.0.0.1", 8000)
 
     def gateway_address(self, name: str, *, default: str, pinned: bool) -> tuple[str, str, int]:
-        """Where the Gateway is: elsewhere than on loopback only with a certificate that can be checked."""
+        """Scheme, host and port of the Gateway. Off loopback its certificate must be pinned, so https is required."""
         address = self._address(name, self._raw(name) or default, ("https", "http"), 5000)
         if address and not is_loopback(address[1]) and not (pinned and address[0] == "https"):
             self._add_problem(
@@ -274,13 +283,13 @@ class EnvReader:
         return address or ("https", "127.0.0.1", 5000)
 
     def problems(self) -> list[Problem]:
-        """Everything that was wrong, unknown names last."""
-        known = [*self._known, *(f"{name}_FILE" for name in self._secrets)]
-        ours = [name for name in self._env if name.startswith(OWN_PREFIXES) and name not in known]
-        for name in sorted(ours):
-            shown = name if re.fullmatch("[A-Z_]+", name) else "a name"  # NAME:key makes a key part of the name
-            close = difflib.get_close_matches(name, known, n=1)
-            advice = f"did you mean {close[0]}?" if close else "see .env.example"
+        """All problems: those of the sources, then in the order of reading, then unknown names."""
+        known = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
+        unknown = sorted(name for name in self._env if name.startswith(OWN_PREFIXES) and name not in known)
+        for name in unknown:
+            shown = name if re.fullmatch("[A-Z_]+", name) else "a name"  # with `NAME:key` the key is part of the name
+            similar = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {similar[0]}?" if similar else "see .env.example"
             self._problems.setdefault(name, []).append(Problem(shown, "unknown setting", advice))
-        order = [*dict.fromkeys(self._known), *sorted(ours)]
-        return [*self._early, *(problem for name in order for problem in self._problems.get(name, []))]
+        order = [*dict.fromkeys(self._names_read), *unknown]
+        return [*self._source_problems, *(problem for name in order for problem in self._problems.get(name, []))]

@@ -1,8 +1,8 @@
-"""Every knob of the bridge, read once, at one door.
+"""All settings of the bridge.
 
-`load()` joins the environment, the `.env` file and the secrets systemd or Docker hand over as files;
-`Settings.from_env` judges the result and complains about all that is wrong at once. Nothing else in the bridge reads
-the environment. How a text becomes a value stands in `config/env_reader.py`.
+`load_settings` merges the environment, the `.env` file and the secret files of systemd or Docker. `Settings.from_env`
+parses the result and reports all problems at once. No other module reads settings from the environment. How a text
+becomes a value is in `config/env_reader.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyWindow
 
 
 class Mode(Enum):
-    """Whose money may move."""
+    """Which accounts may be traded."""
 
     PAPER = "paper"
     LIVE = "live"
@@ -39,7 +39,7 @@ class Compete(Enum):
 
 
 class LogFormat(Enum):
-    """How log lines are written; `auto` is console on a terminal, fields in systemd's journal, JSON elsewhere."""
+    """The format of log lines. `auto` means console on a terminal, fields in systemd's journal, JSON elsewhere."""
 
     AUTO = "auto"
     CONSOLE = "console"
@@ -47,7 +47,7 @@ class LogFormat(Enum):
 
 
 class LogLevel(Enum):
-    """The least important line that is still written."""
+    """The least important level that is written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -56,7 +56,7 @@ class LogLevel(Enum):
 
 
 class Region(Enum):
-    """The part of the world whose midnight ends an IBKR session; the value is its time zone."""
+    """The part of the world whose midnight ends an IBKR session."""
 
     AMERICA = "america"
     EUROPE = "europe"
@@ -64,7 +64,7 @@ class Region(Enum):
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; one problem for each thing to mend, in the order of `.env.example`."""
+    """The settings cannot be used. `problems` has one entry for each error, in the order of `.env.example`."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -73,7 +73,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """A host and a port."""
+    """A scheme, a host and a port."""
 
     scheme: str
     host: str
@@ -86,10 +86,10 @@ class Address:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the bridge was told. Secrets stay out of `repr`."""
+    """The settings of one process. Secrets are not in `repr`."""
 
     url: Address
-    """Where to listen; the app calls the same line."""
+    """Where to listen. An app uses the same setting as the bridge's address."""
     key: str = field(repr=False)
     """The full key: reads and trades."""
     key_previous: str | None = field(repr=False)
@@ -99,53 +99,53 @@ class Settings:
     gateway_url: Address
     """The Client Portal Gateway."""
     gateway_socket: Path | None
-    """A Unix socket that leads there."""
+    """A Unix socket that leads to the Gateway; None if there is none."""
     gateway_fingerprint: bytes | None
     """SHA-256 of the Gateway's certificate, 32 bytes."""
     gateway_ca_file: Path | None
-    """Certificates that vouch for the Gateway's own."""
+    """A file of CA certificates that sign the Gateway's certificate."""
     trading_mode: Mode
-    """Paper refuses every change to an account not known to be paper."""
+    """`PAPER` refuses every change to an account that is not known to be a paper account."""
     read_only: bool
-    """Nothing is changed at IBKR, whatever the key."""
+    """Whether every change at IBKR is refused, for all keys."""
     allow_paid_snapshots: bool
-    """Whether calls that cost money each time pass."""
+    """Whether calls are sent for which IBKR charges each time."""
     allowed_accounts: frozenset[str] = field(repr=False)
     """Accounts that may be traded; empty means all."""
     max_order_quantity: Decimal | None
-    """Largest size of one order, in shares or contracts."""
+    """Largest size of one order, in shares or contracts; None means no limit."""
     max_order_value: Decimal | None
-    """Largest value of one order, in the account's base currency."""
+    """Largest value of one order, in the base currency of its account; None means no limit."""
     compete: Compete
     """Whether to take the session back from another login."""
     extra_prefixes: tuple[str, ...]
-    """First path segments bridged besides iserver, portfolio and marketdata."""
+    """First path segments that are bridged in addition to iserver, portfolio and marketdata."""
     state_dir: Path | None
-    """Where the journal of orders, cookies and the pause are kept; None where the machine offers no place."""
+    """The directory of the journal, the cookies and the trading pause; None if the machine has no place for it."""
     max_wait_s: float
-    """Longest wait for a turn at the Gateway, seconds."""
+    """Longest wait for a slot, in seconds."""
     gateway_timeout_s: float
-    """Longest wait for the head of an answer, seconds."""
+    """Longest wait for the head of a response of the Gateway, in seconds."""
     gateway_watch_s: float
-    """Between two looks at the session, seconds."""
+    """Interval between two checks of the session, in seconds."""
     add_coid: bool
-    """Whether orders without a cOID get one, by which they can be found again."""
+    """Whether orders without a cOID get one, by which reconciliation can find them."""
     region: Region
-    """Whose midnight ends the session."""
+    """The region whose midnight ends the session."""
     maintenance: tuple[WeeklyWindow, ...]
-    """IBKR's known windows, in local time of the region."""
+    """IBKR's known maintenance windows, in the local time of the region."""
     log_level: LogLevel
-    """The least important line written."""
+    """The least important level that is written."""
     log_format: LogFormat
-    """How lines are written."""
+    """The format of log lines."""
     allow_remote: bool
     """Whether other machines may connect."""
     allowed_hosts: frozenset[str]
-    """Further names callers may use in the Host header."""
+    """Further names that are accepted in the Host header."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every key, for those who must keep them out of sight."""
+        """All keys, for redaction."""
         return tuple(key for key in (self.key, self.key_previous, self.readonly_key) if key)
 
     def with_gateway(self, gateway: str) -> Settings:
@@ -156,21 +156,21 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], problems: list[Problem] | None = None) -> Settings:
-        """Read every knob, then complain about all that is wrong at once.
+        """Read every setting, then report all problems at once.
 
         Args:
-            env: names and values, already joined.
-            problems: what went wrong before, such as a file that could not be read.
+            env: names and values, merged from all sources.
+            problems: those of the sources, such as a file that cannot be read.
 
         Raises:
-            SettingsError: one problem for each thing to mend, in the order of the example file.
+            SettingsError: one problem for each thing to correct, in the order of the example file.
         """
         read = EnvReader(env, secrets=SECRET_NAMES, problems=problems or [])
         remote = read.peek("IBKR_BRIDGE_ALLOW_REMOTE") in TRUE
         pinned = bool(read.peek("IBKR_GATEWAY_FINGERPRINT") or read.peek("IBKR_GATEWAY_CA_FILE"))
         settings = cls(
             url=Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote)),
-            key=read.key("IBKR_BRIDGE_KEY", needed=True),
+            key=read.key("IBKR_BRIDGE_KEY", is_required=True),
             key_previous=read.key("IBKR_BRIDGE_KEY_PREVIOUS") or None,
             readonly_key=read.key("IBKR_BRIDGE_READONLY_KEY") or None,
             gateway_url=Address(
@@ -179,7 +179,7 @@ class Settings:
             gateway_socket=read.socket("IBKR_GATEWAY_SOCKET"),
             gateway_fingerprint=read.parse("IBKR_GATEWAY_FINGERPRINT", Fingerprint.parse, default=None),
             gateway_ca_file=read.file("IBKR_GATEWAY_CA_FILE"),
-            trading_mode=read.choice("IBKR_TRADING_MODE", Mode, default=Mode.PAPER),  # the safe side
+            trading_mode=read.choice("IBKR_TRADING_MODE", Mode, default=Mode.PAPER),  # the safe default
             read_only=read.flag("IBKR_READ_ONLY", default=False),
             allow_paid_snapshots=read.flag("IBKR_ALLOW_PAID_SNAPSHOTS", default=False),
             allowed_accounts=frozenset(read.accounts("IBKR_ALLOWED_ACCOUNTS")),
@@ -199,38 +199,37 @@ class Settings:
             allow_remote=read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False),
             allowed_hosts=frozenset(read.hosts("IBKR_BRIDGE_ALLOWED_HOSTS")),
         )
-        found = read.problems()
-        if found:
-            raise SettingsError(found)
+        if all_problems := read.problems():
+            raise SettingsError(all_problems)
         return settings
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """What a caller needs of the same settings: where the bridge is, a key, and how long the bridge may take."""
+    """The settings that a client needs: the bridge's address, a key, and how long the bridge may take."""
 
     url: Address
     key: str = field(repr=False)
-    """The full key; the read-only one where that is all there is."""
+    """The full key; the read-only one if no full key is set."""
     max_wait_s: float
     gateway_timeout_s: float
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], problems: list[Problem]) -> ClientSettings:
-        """Read the few knobs a caller needs, and be content where the others are wrong: they are the daemon's.
+        """Read the settings of a client. Errors in the settings of the daemon are ignored.
 
         Raises:
-            SettingsError: the address or the key cannot be used; what was wrong with the sources stands before it.
+            SettingsError: the address or the key cannot be used; the problems of the sources come first.
         """
-        name = next((name for name in CLIENT_KEY_NAMES if env.get(name, "").strip()), CLIENT_KEY_NAMES[0])
-        own = {each: env[each] for each in (name, "IBKR_BRIDGE_URL", "IBKR_BRIDGE_ALLOW_REMOTE") if each in env}
+        key_name = next((name for name in CLIENT_KEY_NAMES if env.get(name, "").strip()), CLIENT_KEY_NAMES[0])
+        own = {each: env[each] for each in (key_name, "IBKR_BRIDGE_URL", "IBKR_BRIDGE_ALLOW_REMOTE") if each in env}
         read = EnvReader(own, secrets=SECRET_NAMES, problems=[])
         remote = read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False)
         url = Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote))
-        key = read.key(name, needed=True)
-        if found := read.problems():
-            raise SettingsError([*problems, *found])
-        times = EnvReader(env, secrets=SECRET_NAMES, problems=[])  # a daemon with wrong ones would not run
+        key = read.key(key_name, is_required=True)
+        if own_problems := read.problems():
+            raise SettingsError([*problems, *own_problems])
+        times = EnvReader(env, secrets=SECRET_NAMES, problems=[])  # with wrong times the daemon would not run
         return cls(
             url,
             key,
@@ -243,21 +242,20 @@ CLIENT_KEY_NAMES = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_READONLY_KEY")
 
 
 def load_settings(env: Mapping[str, str], dotenv: Path | None) -> Settings:
-    """The settings of this process: the environment over `.env` over secrets handed over as files.
+    """Load the settings of the daemon: the environment takes precedence over `.env`, and that over secret files.
 
     Args:
-        env: the process's environment.
+        env: the environment of the process.
         dotenv: the `.env` file, which need not exist.
 
     Raises:
-        SettingsError: everything that is wrong, at once.
+        SettingsError: all problems at once.
     """
-    joined, problems = _merge_sources(env, dotenv)
-    return Settings.from_env(joined, problems)
+    return Settings.from_env(*_merge_sources(env, dotenv))
 
 
 def load_client_settings(env: Mapping[str, str], dotenv: Path | None) -> ClientSettings:
-    """The settings of a program that calls the bridge, from the same sources.
+    """Load the settings of a program that calls the bridge, from the same sources.
 
     Raises:
         SettingsError: the address or the key is missing or wrong.
@@ -268,5 +266,5 @@ def load_client_settings(env: Mapping[str, str], dotenv: Path | None) -> ClientS
 def _merge_sources(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
     copy = systemd_env_copy(env)
     problems = lines_systemd_reads_differently(copy) if copy else []
-    joined = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
-    return {**read_secret_files(joined, SECRET_NAMES, problems), **joined}, problems
+    merged = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
+    return {**read_secret_files(merged, SECRET_NAMES, problems), **merged}, problems

@@ -1,4 +1,4 @@
-"""The values settings are made of that Python has no type for, and what a person is told when a text is none. Pure."""
+"""Types of settings that Python does not have, and the problem of a setting. No I/O, except `is_file`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend."""
+    """One thing that is wrong with a setting: its name, what was found, and what is allowed."""
 
     name: str
     found: str
@@ -25,7 +25,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class WeeklyWindow:
-    """A time of the week, in local time; `days` are 0 for Monday to 6 for Sunday. It does not cross midnight."""
+    """The same hours on some days of the week, in local time. Monday is 0. It does not cross midnight."""
 
     days: frozenset[int]
     start: time
@@ -33,16 +33,16 @@ class WeeklyWindow:
 
     @classmethod
     def parse(cls, text: str) -> WeeklyWindow:
-        """Read `mon-fri 01:00-01:15`, `sat 18:00-24:00`, `daily 00:00-00:10`.
+        """Parse a text such as `mon-fri 01:00-01:15`, `sat 18:00-24:00` or `daily 00:00-00:10`.
 
         Raises:
-            ValueError: it is written otherwise.
+            ValueError: the text has another form.
         """
         days, _, hours = text.strip().lower().partition(" ")
         start, _, end = hours.strip().partition("-")
         window = cls(_parse_days(days), _parse_time(start), _parse_time(end))
         if window.end <= window.start:
-            raise ValueError("it ends before it starts")
+            raise ValueError("the window ends before it starts")
         return window
 
 
@@ -55,29 +55,29 @@ def _parse_days(text: str) -> frozenset[int]:
 
 
 def _parse_time(text: str) -> time:
-    at = time.max if text.strip() == "24:00" else time.fromisoformat(text.strip())
-    if at.tzinfo is not None:
-        raise ValueError("it has a zone")
-    return at
+    parsed = time.max if text.strip() == "24:00" else time.fromisoformat(text.strip())
+    if parsed.tzinfo is not None:
+        raise ValueError("the time has a time zone")
+    return parsed
 
 
 class Fingerprint:
-    """A certificate's SHA-256 as people copy it: 64 hex digits, colons or not."""
+    """The SHA-256 of a certificate, written as 64 hex digits with or without colons."""
 
     @staticmethod
     def parse(text: str) -> bytes:
-        """The 32 bytes.
+        """Return the 32 bytes.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text is not a SHA-256.
         """
         digest = bytes.fromhex(text.replace(":", "").strip())
         if len(digest) != 32:
-            raise ValueError(f"it has {len(digest)} bytes")
+            raise ValueError(f"the digest has {len(digest)} bytes")
         return digest
 
 
-@functools.lru_cache(maxsize=64)  # asked of every request's Host header
+@functools.lru_cache(maxsize=64)  # called for the Host header of every request
 def is_loopback(host: str) -> bool:
     """Whether a name or address means this machine."""
     if host == "localhost":
@@ -89,7 +89,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; a path the system cannot even look at is none."""
+    """Whether the path is a file; False also for a path that the system cannot look up."""
     try:
         return path.is_file()
     except (OSError, ValueError):

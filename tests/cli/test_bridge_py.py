@@ -157,7 +157,7 @@ def test_unknown_arguments_are_refused(
 
 def test_all_problems_are_reported_at_once(place: Place) -> None:
     """A person corrects all lines in one go; no key is printed."""
-    place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nthis is no line\nIBKR_READ_ONLY=perhaps\n")
+    place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nthis is not a setting\nIBKR_READ_ONLY=perhaps\n")
 
     result = place.run(
         IBKR_BRIDGE_URL="http://0.0.0.0:8000",

@@ -392,7 +392,7 @@ def test_two_lines_are_enough(at: Callable[..., Path]) -> None:
 def test_errors_in_settings_of_the_daemon_do_not_matter(at: Callable[..., Path]) -> None:
     """The file may belong to an app that has its own settings, or be incomplete."""
     wrong = ("IBKR_TRADING_MODE=real", "IBKR_GATEWAY_URL=nonsense", "IBKR_BRIDGE_KYE=x", "IBKR_GATEWAY_TIMEOUT=soon")
-    at("IBKR_BRIDGE_URL=http://127.0.0.1:8123", "this is no line", *wrong, f"IBKR_BRIDGE_KEY={KEY}")
+    at("IBKR_BRIDGE_URL=http://127.0.0.1:8123", "this is not a setting", *wrong, f"IBKR_BRIDGE_KEY={KEY}")
 
     with BridgeClient() as client:
         assert client.url == "http://127.0.0.1:8123"

@@ -1,4 +1,4 @@
-"""Texts of the environment as values, and how what cannot be one is complained about."""
+"""Parsing the texts of the environment, and the problems of those that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from ibkr_bridge.config.value_types import Problem
 KEY = "IBKR_BRIDGE_KEY"
 
 
-def reader(**env: str) -> EnvReader:
-    """A reader of these settings, of which the key is a secret."""
+def reader_of(**env: str) -> EnvReader:
+    """A reader of these settings; the key is a secret."""
     return EnvReader(env, secrets=(KEY,), problems=list[Problem]())
 
 
-def found(made: EnvReader) -> list[str]:
-    """What it complained about."""
-    return [f"{each.name} {each.found} {each.allowed}" for noted in made._problems.values() for each in noted]
+def problem_texts(reader: EnvReader) -> list[str]:
+    """The problems that it recorded."""
+    return [f"{each.name} {each.found} {each.allowed}" for problems in reader._problems.values() for each in problems]
 
 
 def test_a_value_is_read_and_an_empty_one_is_the_default() -> None:
-    """Spaces around it do not count."""
-    made = reader(A=" 7 ", B="  ")
+    """Spaces around a value are ignored."""
+    reader = reader_of(A=" 7 ", B="  ")
 
-    assert (made.parse("A", int, 1), made.parse("B", int, 2), made.parse("C", int, None)) == (7, 2, None)
-    assert found(made) == []
+    assert (reader.parse("A", int, 1), reader.parse("B", int, 2), reader.parse("C", int, None)) == (7, 2, None)
+    assert problem_texts(reader) == []
 
 
-def test_what_cannot_be_read_is_noted_and_the_default_goes_on() -> None:
-    """A person sees everything there is to mend at once."""
-    made = reader(A="x", B="y")
+def test_a_text_that_cannot_be_parsed_is_a_problem_and_gives_the_default() -> None:
+    """The reader continues, so that a person sees all problems at once."""
+    reader = reader_of(A="x", B="y")
 
-    assert (made.parse("A", int, 1), made.parse("B", int, 2)) == (1, 2)
-    assert [line.split()[0] for line in found(made)] == ["A", "B"]
+    assert (reader.parse("A", int, 1), reader.parse("B", int, 2)) == (1, 2)
+    assert [line.split()[0] for line in problem_texts(reader)] == ["A", "B"]
 
 
 @pytest.mark.parametrize("length", [MIN_KEY_LENGTH - 1, MAX_KEY_LENGTH + 1])
-def test_a_key_of_the_wrong_length_is_told_by_its_length_alone(length: int) -> None:
-    """The secret itself is never repeated."""
+def test_the_problem_of_a_wrong_key_has_only_its_length(length: int) -> None:
+    """The message never has the key."""
     secret = "k" * length
-    made = reader(**{KEY: secret})
+    reader = reader_of(**{KEY: secret})
 
-    made.key(KEY)
+    reader.key(KEY)
 
-    (line,) = found(made)
+    (line,) = problem_texts(reader)
     assert f"{length} characters" in line
     assert secret not in line
 
 
 @pytest.mark.parametrize(
-    ("env", "needed", "complains"),
+    ("env", "is_required", "is_problem"),
     [({}, False, False), ({}, True, True), ({KEY: ""}, False, True), ({KEY: PLACEHOLDER}, False, True)],
 )
-def test_a_key_that_is_missing_is_a_problem_where_it_is_needed_or_named(
-    env: dict[str, str], needed: bool, complains: bool
+def test_a_missing_key_is_a_problem_if_it_is_required_or_set_to_nothing(
+    env: dict[str, str], is_required: bool, is_problem: bool
 ) -> None:
-    """The example file's placeholder is none."""
-    made = reader(**env)
+    """The placeholder of the example file counts as missing."""
+    reader = reader_of(**env)
 
-    made.key(KEY, needed=needed)
+    reader.key(KEY, is_required=is_required)
 
-    assert bool(found(made)) is complains
+    assert bool(problem_texts(reader)) is is_problem
 
 
-def test_a_key_in_the_wrong_line_is_not_repeated() -> None:
-    """Somebody pasted it there."""
+def test_no_message_has_a_key_from_the_wrong_line() -> None:
+    """A person may paste a key into the line of another setting."""
     secret = "k" * MIN_KEY_LENGTH
-    made = reader(A=f"x {secret}", **{KEY: secret})
+    reader = reader_of(A=f"x {secret}", **{KEY: secret})
 
-    made.parse("A", int, 1)
+    reader.parse("A", int, 1)
 
-    assert secret not in "".join(found(made))
+    assert secret not in "".join(problem_texts(reader))

@@ -1,4 +1,4 @@
-"""Settings: every knob, everything that is wrong at once, and never a word of a key."""
+"""All settings: their defaults, their problems, and that no message has a key."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ibkr_bridge.config.sources import PROJECT_ROOT, lines_systemd_reads_differe
 from ibkr_bridge.config.value_types import Problem
 from tests.harness import KEY, PREVIOUS, READING
 
-CANARY = "CaNaRy_Key_0123456789-abcdefGHIJKL-xyz"  # both cases: lowering a text must not let it slip through
+CANARY = "CaNaRy_Key_0123456789-abcdefGHIJKL-xyz"  # upper and lower case, so that a lower-cased text is found too
 PIN = "ab" * 32
 
-SPOILED = {  # in the order of the design's table, which is the order of `.env.example`
+WRONG_VALUES = {  # in the order of `.env.example`
     "IBKR_BRIDGE_URL": "ftp://127.0.0.1",
     "IBKR_BRIDGE_KEY": "short",
     "IBKR_BRIDGE_KEY_PREVIOUS": "brief",
@@ -58,13 +58,13 @@ SPOILED = {  # in the order of the design's table, which is the order of `.env.e
 SECRET_NAMES = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
 
 
-def judged(**env: str) -> Settings:
-    """Settings from a good key and what the test adds."""
+def settings_with(**env: str) -> Settings:
+    """The settings of a good key and what the test adds."""
     return Settings.from_env({"IBKR_BRIDGE_KEY": KEY, **env})
 
 
 def problems_of(env: dict[str, str]) -> list[Problem]:
-    """What is wrong with an environment; nothing where it can be used."""
+    """The problems of an environment; an empty list if it can be used."""
     try:
         Settings.from_env(env)
     except SettingsError as exc:
@@ -73,44 +73,44 @@ def problems_of(env: dict[str, str]) -> list[Problem]:
 
 
 def only_problem(**env: str) -> Problem:
-    """The single thing wrong with a good key and what the test adds."""
+    """The only problem of a good key and what the test adds."""
     (problem,) = problems_of({"IBKR_BRIDGE_KEY": KEY, **env})
     return problem
 
 
-# -- what is enough
+# -- defaults and values
 
 
-def test_the_two_lines_the_app_shares_are_enough(tmp_path: Path) -> None:
-    """The app's own `.env` starts the bridge, and on the safe side of everything."""
+def test_the_two_settings_of_an_app_are_enough(tmp_path: Path) -> None:
+    """With the `.env` of an app the bridge starts, and every default is the safe one."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_URL=http://127.0.0.1:8000\nIBKR_BRIDGE_KEY={KEY}\n")
 
-    found = load_settings({}, dotenv)
+    loaded = load_settings({}, dotenv)
 
-    assert (str(found.url), found.key, str(found.gateway_url)) == (
+    assert (str(loaded.url), loaded.key, str(loaded.gateway_url)) == (
         "http://127.0.0.1:8000",
         KEY,
         "https://127.0.0.1:5000",
     )
-    assert found.trading_mode is Mode.PAPER
-    assert (found.allow_remote, found.allow_paid_snapshots, found.read_only) == (False, False, False)
+    assert loaded.trading_mode is Mode.PAPER
+    assert (loaded.allow_remote, loaded.allow_paid_snapshots, loaded.read_only) == (False, False, False)
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
-    """What is not said must mean what the documentation says it means."""
-    found = judged()
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    """docs/settings.md has the same."""
+    loaded = settings_with()
 
-    assert (found.max_wait_s, found.gateway_timeout_s, found.gateway_watch_s) == (5.0, 15.0, 3.0)
-    assert (found.max_order_quantity, found.max_order_value, found.allowed_accounts) == (None, None, frozenset())
-    assert (found.compete, found.add_coid, found.extra_prefixes) == (Compete.RECLAIM, True, ())
-    assert (found.log_level, found.log_format, found.region) == (LogLevel.INFO, LogFormat.AUTO, Region.AMERICA)
-    assert (found.key_previous, found.readonly_key, found.secrets) == (None, None, (KEY,))
+    assert (loaded.max_wait_s, loaded.gateway_timeout_s, loaded.gateway_watch_s) == (5.0, 15.0, 3.0)
+    assert (loaded.max_order_quantity, loaded.max_order_value, loaded.allowed_accounts) == (None, None, frozenset())
+    assert (loaded.compete, loaded.add_coid, loaded.extra_prefixes) == (Compete.RECLAIM, True, ())
+    assert (loaded.log_level, loaded.log_format, loaded.region) == (LogLevel.INFO, LogFormat.AUTO, Region.AMERICA)
+    assert (loaded.key_previous, loaded.readonly_key, loaded.secrets) == (None, None, (KEY,))
 
 
-def test_everything_that_was_said_is_kept(tmp_path: Path) -> None:
-    """No knob is read and then forgotten."""
-    found = judged(
+def test_every_value_is_used(tmp_path: Path) -> None:
+    """No setting is read and then dropped."""
+    loaded = settings_with(
         IBKR_BRIDGE_URL="http://[::1]:8123",
         IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS,
         IBKR_BRIDGE_READONLY_KEY=READING,
@@ -124,29 +124,29 @@ def test_everything_that_was_said_is_kept(tmp_path: Path) -> None:
         IBKR_BRIDGE_ALLOWED_HOSTS="Bridge.Local:8000,bridge",
     )
 
-    assert str(found.url) == "http://[::1]:8123"
-    assert found.secrets == (KEY, PREVIOUS, READING)
-    assert found.trading_mode is Mode.LIVE
-    assert found.allowed_accounts == {"U1234567", "DU7654321"}
-    assert found.max_order_quantity == Decimal("0.5")
-    assert (found.extra_prefixes, found.state_dir) == (("trsrv", "pa"), tmp_path)
-    assert (found.max_wait_s, found.gateway_timeout_s) == (0.0, 20.0)
-    assert found.allowed_hosts == {"bridge.local:8000", "bridge"}
+    assert str(loaded.url) == "http://[::1]:8123"
+    assert loaded.secrets == (KEY, PREVIOUS, READING)
+    assert loaded.trading_mode is Mode.LIVE
+    assert loaded.allowed_accounts == {"U1234567", "DU7654321"}
+    assert loaded.max_order_quantity == Decimal("0.5")
+    assert (loaded.extra_prefixes, loaded.state_dir) == (("trsrv", "pa"), tmp_path)
+    assert (loaded.max_wait_s, loaded.gateway_timeout_s) == (0.0, 20.0)
+    assert loaded.allowed_hosts == {"bridge.local:8000", "bridge"}
 
 
-# -- what is wrong
+# -- problems
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_example_file() -> None:
-    """One round of mending instead of twenty, read from top to bottom beside the file."""
-    problems = problems_of({**SPOILED, "IBKR_BRIDGE_ZZZ": "1", "IBKR_GATEWAY_AAA": "1"})
+def test_all_problems_are_reported_at_once_in_the_order_of_the_example_file() -> None:
+    """A person corrects them in one go, from top to bottom."""
+    problems = problems_of({**WRONG_VALUES, "IBKR_BRIDGE_ZZZ": "1", "IBKR_GATEWAY_AAA": "1"})
 
-    assert [problem.name for problem in problems] == [*SPOILED, "IBKR_BRIDGE_ZZZ", "IBKR_GATEWAY_AAA"]
+    assert [problem.name for problem in problems] == [*WRONG_VALUES, "IBKR_BRIDGE_ZZZ", "IBKR_GATEWAY_AAA"]
 
 
-@pytest.mark.parametrize(("name", "value"), SPOILED.items())
+@pytest.mark.parametrize(("name", "value"), WRONG_VALUES.items())
 def test_each_problem_names_the_setting_what_was_found_and_what_is_allowed(name: str, value: str) -> None:
-    """A message one can act on without the manual."""
+    """A person can act on the message without the manual."""
     (problem,) = (problem for problem in problems_of({"IBKR_BRIDGE_KEY": KEY, name: value}) if problem.name == name)
 
     assert problem.found
@@ -154,27 +154,27 @@ def test_each_problem_names_the_setting_what_was_found_and_what_is_allowed(name:
     assert str(problem) == f"{name}: {problem.found}; {problem.allowed}"
 
 
-def test_the_error_says_every_problem_on_a_line_of_its_own() -> None:
-    """What the terminal shows is the list itself."""
+def test_the_text_of_the_error_has_a_line_for_each_problem() -> None:
+    """A terminal shows this text."""
     with pytest.raises(SettingsError) as caught:
-        Settings.from_env(SPOILED)
+        Settings.from_env(WRONG_VALUES)
 
     assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
 
 
-def test_earlier_problems_are_told_first() -> None:
-    """A `.env` that cannot be read explains whatever is missing afterwards."""
-    early = Problem(".env", "cannot be read", "mend it")
+def test_the_problems_of_the_sources_come_first() -> None:
+    """If `.env` cannot be read, that explains the missing settings."""
+    earlier = Problem(".env", "cannot be read", "fix it")
 
     with pytest.raises(SettingsError) as caught:
-        Settings.from_env({}, [early])
+        Settings.from_env({}, [earlier])
 
     assert [problem.name for problem in caught.value.problems] == [".env", "IBKR_BRIDGE_KEY"]
 
 
 @pytest.mark.parametrize("value", [None, "", "   ", PLACEHOLDER, "short", "k" * 31, "k" * 513, "k y" * 20, "ä" * 40])
-def test_a_key_that_protects_nothing_is_refused_with_the_command_that_makes_one(value: str | None) -> None:
-    """The bridge never starts behind a door that anybody opens."""
+def test_an_unusable_key_is_refused_with_the_command_that_makes_one(value: str | None) -> None:
+    """The bridge never starts with a key that can be guessed."""
     (problem,) = problems_of({} if value is None else {"IBKR_BRIDGE_KEY": value})
 
     assert problem.name == "IBKR_BRIDGE_KEY"
@@ -183,8 +183,8 @@ def test_a_key_that_protects_nothing_is_refused_with_the_command_that_makes_one(
 
 @pytest.mark.parametrize("name", SECRET_NAMES[1:])
 @pytest.mark.parametrize("value", ["", PLACEHOLDER, "short"])
-def test_a_further_key_is_as_good_as_the_first_or_absent(name: str, value: str) -> None:
-    """A second door with a weak lock would be the one that is used."""
+def test_the_other_keys_must_be_as_strong_as_the_first(name: str, value: str) -> None:
+    """An attacker would use the weakest key."""
     problem = only_problem(**{name: value})
 
     assert problem.name == name
@@ -192,7 +192,7 @@ def test_a_further_key_is_as_good_as_the_first_or_absent(name: str, value: str) 
 
 
 def test_a_reading_key_equal_to_the_full_key_is_refused() -> None:
-    """Else a dashboard's key would trade."""
+    """Otherwise the key of a dashboard could trade."""
     problem = only_problem(IBKR_BRIDGE_READONLY_KEY=KEY)
 
     assert problem.name == "IBKR_BRIDGE_READONLY_KEY"
@@ -207,8 +207,8 @@ def test_a_reading_key_equal_to_the_full_key_is_refused() -> None:
           for value in ("nan", "sNaN", "inf", "-inf", "0", "-1", "1,000", "ten", "$5", "1e99999999999999999999")),
     ],
 )  # fmt: skip
-def test_a_number_that_means_nothing_is_refused(name: str, value: str) -> None:
-    """A cap of NaN would cap nothing, a wait of infinity would never end."""
+def test_a_number_outside_the_limits_is_refused(name: str, value: str) -> None:
+    """A limit of NaN would limit nothing, and an infinite wait would never end."""
     assert only_problem(**{name: value}).name == name
 
 
@@ -223,15 +223,15 @@ def test_a_number_that_means_nothing_is_refused(name: str, value: str) -> None:
         ("IBKR_MAX_ORDER_VALUE", "1000000000"),
     ],
 )
-def test_a_number_at_the_edge_is_taken(name: str, value: str) -> None:
-    """The limits that are named may be used."""
+def test_a_number_at_the_limit_is_accepted(name: str, value: str) -> None:
+    """The limits themselves are allowed."""
     assert problems_of({"IBKR_BRIDGE_KEY": KEY, name: value}) == []
 
 
 @pytest.mark.parametrize("prefix", sorted(NEVER_BRIDGED))
 def test_sign_in_and_token_paths_can_never_be_opened(prefix: str) -> None:
-    """However the line is written, no caller reaches IBKR's login through us."""
-    for written in (
+    """However they are written, no caller reaches IBKR's login through the bridge."""
+    for template in (
         prefix,
         f"/{prefix}/",
         f"trsrv,{prefix}",
@@ -240,34 +240,34 @@ def test_sign_in_and_token_paths_can_never_be_opened(prefix: str) -> None:
         f"{prefix}/x",
         f"%{prefix}",
     ):
-        assert only_problem(IBKR_BRIDGE_EXTRA_PREFIXES=written).name == "IBKR_BRIDGE_EXTRA_PREFIXES"
+        assert only_problem(IBKR_BRIDGE_EXTRA_PREFIXES=template).name == "IBKR_BRIDGE_EXTRA_PREFIXES"
 
 
 @pytest.mark.parametrize("name", ["sso", "logout", "clear", "oauth"])
-def test_the_four_names_of_the_design_are_among_the_forbidden(name: str) -> None:
-    """The table may grow, never shrink."""
+def test_the_most_important_prefixes_stay_forbidden(name: str) -> None:
+    """The set may grow, but it must not lose these."""
     assert name in NEVER_BRIDGED
 
 
 @pytest.mark.parametrize("prefix", ["gateway", "health", "v1", "..", "a/b", "a b", "trsrv;pa", "*"])
-def test_a_prefix_that_is_none_or_ours_is_refused(prefix: str) -> None:
-    """A route of the bridge itself must not be led astray to the Gateway."""
+def test_a_malformed_prefix_or_one_of_the_bridge_is_refused(prefix: str) -> None:
+    """A route of the bridge itself must not lead to the Gateway."""
     assert only_problem(IBKR_BRIDGE_EXTRA_PREFIXES=prefix).name == "IBKR_BRIDGE_EXTRA_PREFIXES"
 
 
 @pytest.mark.parametrize("value", [",", " , ,", "DU1;DU2", "DU1234567 DU7654321", "*", "-1"])
 def test_a_list_of_accounts_without_an_account_does_not_mean_all(value: str) -> None:
-    """Somebody who wrote the line wanted a limit: a slip of the pen must not lift it."""
+    """The person wanted a limit; a typing error must not remove it."""
     assert only_problem(IBKR_ALLOWED_ACCOUNTS=value).name == "IBKR_ALLOWED_ACCOUNTS"
 
 
 @pytest.mark.parametrize("value", ["U12345678;x", "my-U12345678"])
-def test_an_account_number_is_not_repeated(value: str) -> None:
-    """Messages end up in bug reports."""
+def test_no_message_has_an_account_number(value: str) -> None:
+    """Messages are copied into bug reports."""
     assert "U12345678" not in str(only_problem(IBKR_ALLOWED_ACCOUNTS=value))
 
 
-# -- where to listen, whom to ask
+# -- addresses
 
 
 @pytest.mark.parametrize(
@@ -279,50 +279,50 @@ def test_an_account_number_is_not_repeated(value: str) -> None:
         *("http://127.1", "http://localhost.example.com", "http://127.0.0.1.nip.io"),
     ],
 )
-def test_a_listening_address_that_is_not_plainly_loopback_is_refused(url: str) -> None:
-    """Other machines come in only where somebody meant it."""
+def test_a_listening_address_that_is_not_clearly_loopback_is_refused(url: str) -> None:
+    """Other machines may connect only if that was set explicitly."""
     assert only_problem(IBKR_BRIDGE_URL=url).name == "IBKR_BRIDGE_URL"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "http://127.0.0.2:1", "http://localhost:8000/", "HTTP://[::1]:80"])
 def test_every_loopback_address_may_be_listened_on(url: str) -> None:
-    """Whatever a machine calls itself."""
+    """By any name or address of loopback."""
     assert problems_of({"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_URL": url}) == []
 
 
-def test_other_machines_may_connect_where_that_was_said() -> None:
-    """The wish is written out, and only then obeyed."""
-    found = judged(IBKR_BRIDGE_URL="http://0.0.0.0:8000", IBKR_BRIDGE_ALLOW_REMOTE="yes")
+def test_other_machines_may_connect_if_that_is_set() -> None:
+    """It must be set explicitly."""
+    loaded = settings_with(IBKR_BRIDGE_URL="http://0.0.0.0:8000", IBKR_BRIDGE_ALLOW_REMOTE="yes")
 
-    assert (found.url.host, found.allow_remote) == ("0.0.0.0", True)
+    assert (loaded.url.host, loaded.allow_remote) == ("0.0.0.0", True)
 
 
 @pytest.mark.parametrize("url", ["https://10.0.0.5:5000", "https://gateway:5000", "https://[2001:db8::1]:5000"])
 def test_a_gateway_elsewhere_needs_a_certificate_that_can_be_checked(url: str, tmp_path: Path) -> None:
-    """The shipped certificate is the same everywhere: unpinned, anybody on the way could be the Gateway."""
+    """All Gateways have the same certificate. Without a pin another machine could pretend to be the Gateway."""
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text("a certificate")
 
     assert "IBKR_GATEWAY_FINGERPRINT" in only_problem(IBKR_GATEWAY_URL=url).allowed
-    assert judged(IBKR_GATEWAY_URL=url, IBKR_GATEWAY_FINGERPRINT=PIN).gateway_fingerprint == bytes.fromhex(PIN)
-    assert judged(IBKR_GATEWAY_URL=url, IBKR_GATEWAY_CA_FILE=str(ca_file)).gateway_ca_file == ca_file
+    assert settings_with(IBKR_GATEWAY_URL=url, IBKR_GATEWAY_FINGERPRINT=PIN).gateway_fingerprint == bytes.fromhex(PIN)
+    assert settings_with(IBKR_GATEWAY_URL=url, IBKR_GATEWAY_CA_FILE=str(ca_file)).gateway_ca_file == ca_file
 
 
-def test_a_pin_does_not_help_a_gateway_elsewhere_without_tls() -> None:
-    """Nothing is pinned where nothing is encrypted."""
+def test_a_pin_does_not_allow_plain_http_to_another_machine() -> None:
+    """Without TLS there is no certificate."""
     problem = only_problem(IBKR_GATEWAY_URL="http://10.0.0.5:5000", IBKR_GATEWAY_FINGERPRINT=PIN)
 
     assert problem.name == "IBKR_GATEWAY_URL"
 
 
-def test_a_simulated_gateway_takes_the_place_of_the_real_one() -> None:
-    """The demo changes one address and nothing else."""
-    was = judged()
+def test_with_gateway_replaces_the_address_of_the_gateway() -> None:
+    """The demo changes this and nothing else."""
+    original = settings_with()
 
-    found = was.with_gateway("https://127.0.0.1:40123")
+    loaded = original.with_gateway("https://127.0.0.1:40123")
 
-    assert str(found.gateway_url) == "https://127.0.0.1:40123"
-    assert found.with_gateway(str(was.gateway_url)) == was
+    assert str(loaded.gateway_url) == "https://127.0.0.1:40123"
+    assert loaded.with_gateway(str(original.gateway_url)) == original
 
 
 # -- unknown names
@@ -338,8 +338,8 @@ def test_a_simulated_gateway_takes_the_place_of_the_real_one() -> None:
         ("IBKR_BRIDGE_ALLOWED_HOST", "IBKR_BRIDGE_ALLOWED_HOSTS"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_the_right_one(name: str, meant: str) -> None:
-    """A limit that was mistyped would otherwise silently not exist."""
+def test_a_misspelt_name_is_reported_with_the_right_one(name: str, meant: str) -> None:
+    """Otherwise a mistyped limit would silently not exist."""
     problem = only_problem(**{name: "1"})
 
     assert (problem.name, problem.allowed) == (name, f"did you mean {meant}?")
@@ -348,37 +348,37 @@ def test_a_misspelt_name_is_answered_with_the_right_one(name: str, meant: str) -
 @pytest.mark.parametrize(
     "name", ["IBKR_ACCOUNT", "IBKR_TRADING_MODES", "IBKR_USERNAME", "IBEAM_KEY", "PATH", "BRIDGE_KEY"]
 )
-def test_names_of_others_are_left_alone(name: str) -> None:
-    """The app keeps its own IBKR_* lines in the same file."""
+def test_names_of_other_programs_are_ignored(name: str) -> None:
+    """An app may have its own IBKR_* settings in the same file."""
     assert problems_of({"IBKR_BRIDGE_KEY": KEY, name: "anything"}) == []
 
 
-# -- secrets stay secret
+# -- secrets
 
 
-@pytest.mark.parametrize("line", [name for name in SPOILED if name not in SECRET_NAMES])
-def test_a_key_pasted_into_a_wrong_line_is_not_repeated(line: str) -> None:
-    """Complaints are pasted into tickets; the key in them would be everybody's, in small letters too."""
+@pytest.mark.parametrize("line", [name for name in WRONG_VALUES if name not in SECRET_NAMES])
+def test_no_message_has_a_key_pasted_into_the_wrong_line(line: str) -> None:
+    """Messages are copied into tickets, where everybody could read the key; lower-casing does not protect it."""
     pasted = [form.format(CANARY) for form in ("{}", "http://{}", "https://{}:5000", "http://x:{}@127.0.0.1", "x,{}")]
     envs = [{"IBKR_BRIDGE_KEY": KEY, name: CANARY, line: text} for name in SECRET_NAMES for text in pasted]
 
-    said = ["\n".join(str(problem) for problem in problems_of(env)) for env in envs]
+    messages = ["\n".join(str(problem) for problem in problems_of(env)) for env in envs]
 
-    assert all(said)
-    assert not [text for text in said if CANARY.lower() in text.lower()]
+    assert all(messages)
+    assert not [text for text in messages if CANARY.lower() in text.lower()]
 
 
 @pytest.mark.parametrize("line", ["IBKR_READ_ONLY", "IBKR_BRIDGE_URL", "IBKR_COMPETE", "IBKR_BRIDGE_MAX_WAIT"])
-def test_a_key_with_white_space_around_it_is_not_repeated_either(line: str) -> None:
-    """A key that ends in a newline is the same key."""
-    said = str(only_problem(**{"IBKR_BRIDGE_KEY": f" {CANARY}\n", line: CANARY}))
+def test_no_message_has_a_key_that_is_set_with_white_space_around_it(line: str) -> None:
+    """A key with a newline at its end is the same key."""
+    message = str(only_problem(**{"IBKR_BRIDGE_KEY": f" {CANARY}\n", line: CANARY}))
 
-    assert CANARY.lower() not in said.lower()
+    assert CANARY.lower() not in message.lower()
 
 
 @pytest.mark.parametrize("name", [f"IBKR_BRIDGE_KEY:{CANARY}", f"IBKR_BRIDGE_{CANARY}", f"IBKR_BRIDGE_KEY{CANARY}"])
-def test_a_key_that_became_part_of_a_name_is_not_repeated(name: str, tmp_path: Path) -> None:
-    """A colon in place of the equals sign makes the key a name."""
+def test_no_message_has_a_key_that_became_part_of_a_name(name: str, tmp_path: Path) -> None:
+    """With a colon in place of the equals sign the key is part of the name."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_KEY={CANARY}\n{name}\n")
 
@@ -390,42 +390,42 @@ def test_a_key_that_became_part_of_a_name_is_not_repeated(name: str, tmp_path: P
 
 @pytest.mark.parametrize("secret", SECRET_NAMES)
 @pytest.mark.parametrize("value", [f"{CANARY} x", CANARY + "ä", CANARY[:31], CANARY * 20])
-def test_a_key_that_is_refused_is_not_repeated(secret: str, value: str) -> None:
-    """Nearly the key is as good as the key to somebody who guesses."""
-    said = "\n".join(str(problem) for problem in problems_of({"IBKR_BRIDGE_KEY": KEY, secret: value}))
+def test_no_message_has_a_refused_key(secret: str, value: str) -> None:
+    """Most of a key helps an attacker as much as the key."""
+    message = "\n".join(str(problem) for problem in problems_of({"IBKR_BRIDGE_KEY": KEY, secret: value}))
 
-    assert said
-    assert CANARY[:31] not in said
-
-
-def test_no_key_stands_in_the_repr() -> None:
-    """Whoever logs the settings logs no key."""
-    found = judged(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
-
-    assert not [key for key in (KEY, PREVIOUS, READING) if key in repr(found) or key in str(found)]
+    assert message
+    assert CANARY[:31] not in message
 
 
-# -- where they come from
+def test_the_repr_has_no_key() -> None:
+    """Settings may be logged."""
+    loaded = settings_with(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
+
+    assert not [key for key in (KEY, PREVIOUS, READING) if key in repr(loaded) or key in str(loaded)]
 
 
-def test_the_environment_counts_over_the_file_and_the_file_over_secrets(tmp_path: Path) -> None:
-    """What was said closest to the process wins."""
+# -- sources
+
+
+def test_the_environment_precedes_the_file_and_the_file_precedes_secret_files(tmp_path: Path) -> None:
+    """The source closest to the process wins."""
     dotenv, secret = tmp_path / ".env", tmp_path / "secret"
     dotenv.write_text(f"IBKR_BRIDGE_KEY={PREVIOUS}\nIBKR_TRADING_MODE=live\n")
     secret.write_text(f"{READING}\n")
-    told = {"IBKR_BRIDGE_KEY_FILE": str(secret)}
+    env = {"IBKR_BRIDGE_KEY_FILE": str(secret)}
 
-    assert load_settings({**told, "IBKR_BRIDGE_KEY": KEY}, dotenv).key == KEY
-    assert load_settings({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
-    assert load_settings({**told, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
-    assert load_settings(told, None).key == READING
+    assert load_settings({**env, "IBKR_BRIDGE_KEY": KEY}, dotenv).key == KEY
+    assert load_settings({**env, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
+    assert load_settings({**env, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
+    assert load_settings(env, None).key == READING
 
 
 @pytest.mark.parametrize("line", ["IBKR_BRIDGE_KEY={} # mine", "\ufeffIBKR_BRIDGE_KEY={}", "IBKR_BRIDGE_KEY={}\\"])
 @pytest.mark.parametrize("copy", ["env", "env.began"])
 def test_a_service_refuses_lines_systemd_reads_differently(tmp_path: Path, line: str, copy: str) -> None:
-    """At its start and at a reload; the line is named, and nothing of it is repeated."""
-    (tmp_path / "env.began").write_text("# all is well\n")
+    """At its start and at a reload. The message has the number of the line and nothing of its text."""
+    (tmp_path / "env.began").write_text("# nothing is set\n")
     (tmp_path / copy).write_text(f"A=1\n\n{line.format(CANARY)}\n")
 
     with pytest.raises(SettingsError, match="line 3 is read differently by systemd") as caught:
@@ -437,20 +437,20 @@ def test_a_service_refuses_lines_systemd_reads_differently(tmp_path: Path, line:
 @pytest.mark.parametrize(
     "line", ['APP="a \\" b" # c', "APP=a\\ b", "IBKR_X='a b'", "# \u00e9", "", "  # IBKR_X = 1", "IBKR_X=a#b"]
 )
-def test_lines_of_others_and_plain_ones_are_clear(tmp_path: Path, line: str) -> None:
+def test_plain_lines_and_lines_of_an_app_are_accepted(tmp_path: Path, line: str) -> None:
     """An app may share the file."""
     (tmp_path / ".env").write_text(line)
 
     assert lines_systemd_reads_differently(tmp_path / ".env") == []
 
 
-def test_our_own_example_is_clear() -> None:
-    """It becomes the service's file."""
+def test_the_example_file_is_accepted() -> None:
+    """It is copied to the file of the service."""
     assert lines_systemd_reads_differently(PROJECT_ROOT / ".env.example") == []
 
 
-def test_an_empty_value_in_the_environment_still_counts_over_the_file(tmp_path: Path) -> None:
-    """Nothing that was said is quietly replaced by something else."""
+def test_an_empty_value_in_the_environment_precedes_the_file(tmp_path: Path) -> None:
+    """A value that was set is never silently replaced."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_KEY={KEY}\n")
 
@@ -458,18 +458,18 @@ def test_an_empty_value_in_the_environment_still_counts_over_the_file(tmp_path: 
         load_settings({"IBKR_BRIDGE_KEY": ""}, dotenv)
 
 
-def test_systemd_hands_keys_over_as_credentials(tmp_path: Path) -> None:
-    """No key in the unit file, none in the environment."""
+def test_systemd_passes_keys_as_credentials(tmp_path: Path) -> None:
+    """So neither the unit file nor the environment has a key."""
     for name, value in zip(SECRET_NAMES, (KEY, PREVIOUS, READING), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
 
-    found = load_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
+    loaded = load_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
 
-    assert found.secrets == (KEY, PREVIOUS, READING)
+    assert loaded.secrets == (KEY, PREVIOUS, READING)
 
 
 def test_a_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:
-    """Docker's way works from either place."""
+    """`IBKR_BRIDGE_KEY_FILE` works in both places."""
     (tmp_path / "secret").write_text(KEY)
     (tmp_path / ".env").write_text(f"IBKR_BRIDGE_KEY_FILE={tmp_path / 'secret'}\n")
 
@@ -478,7 +478,7 @@ def test_a_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xfe" + CANARY.encode(), None])
 def test_a_secret_file_that_cannot_be_read_is_a_problem_not_a_crash(content: bytes | None, tmp_path: Path) -> None:
-    """It is said which file to mend, and none of its bytes."""
+    """The message names the file and has none of its bytes."""
     secret = tmp_path / "secret"
     if content is not None:
         secret.write_bytes(content)
@@ -492,8 +492,8 @@ def test_a_secret_file_that_cannot_be_read_is_a_problem_not_a_crash(content: byt
 
 @pytest.mark.parametrize("path", ["x\0y", "x" * 5000, "/dev/null/x", "/"])
 @pytest.mark.parametrize("name", ["IBKR_BRIDGE_KEY_FILE", "CREDENTIALS_DIRECTORY", "IBKR_GATEWAY_CA_FILE"])
-def test_a_path_that_is_none_is_a_problem_not_a_crash(name: str, path: str) -> None:
-    """Whatever stands in the line, a person is told in words."""
+def test_an_impossible_path_is_a_problem_not_a_crash(name: str, path: str) -> None:
+    """A person gets a message and no traceback."""
     with pytest.raises(SettingsError):
         load_settings({name: path}, None)
 
@@ -503,39 +503,39 @@ def test_a_path_that_is_none_is_a_problem_not_a_crash(name: str, path: str) -> N
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_file_written_on_windows_is_read_alike(bom: bytes, newline: str, tmp_path: Path) -> None:
-    """A mark at the beginning or a carriage return must not become part of a key."""
+def test_a_file_written_on_windows_is_read_in_the_same_way(bom: bytes, newline: str, tmp_path: Path) -> None:
+    """A byte order mark or a carriage return must not become part of a key."""
     dotenv = tmp_path / ".env"
     lines = ("# the bridge", f"IBKR_BRIDGE_KEY={KEY}", "", 'export IBKR_TRADING_MODE="live"', "")
     dotenv.write_bytes(bom + newline.join(lines).encode())
 
-    found = load_settings({}, dotenv)
+    loaded = load_settings({}, dotenv)
 
-    assert (found.key, found.trading_mode) == (KEY, Mode.LIVE)
+    assert (loaded.key, loaded.trading_mode) == (KEY, Mode.LIVE)
 
 
-@pytest.mark.parametrize("written", ["{}", "'{}'", '"{}"'])
-def test_a_dollar_sign_means_itself(written: str, tmp_path: Path) -> None:
-    """A key with `$HOME` in it is no place to put a home directory."""
+@pytest.mark.parametrize("template", ["{}", "'{}'", '"{}"'])
+def test_a_dollar_sign_means_itself(template: str, tmp_path: Path) -> None:
+    """`$HOME` in a key is not replaced by a directory."""
     key = "abc$HOME${PATH}$$x$(id)`id`-0123456789-abcdef"
     dotenv = tmp_path / ".env"
-    dotenv.write_text(f"IBKR_BRIDGE_KEY={written.format(key)}\n")
+    dotenv.write_text(f"IBKR_BRIDGE_KEY={template.format(key)}\n")
 
     assert load_settings({"HOME": "/root", "PATH": "/bin"}, dotenv).key == key
 
 
-def test_a_file_that_is_not_there_is_an_empty_one(tmp_path: Path) -> None:
-    """Under systemd there usually is none."""
+def test_a_missing_file_counts_as_an_empty_one(tmp_path: Path) -> None:
+    """Under systemd there is usually no `.env`."""
     assert load_settings({"IBKR_BRIDGE_KEY": KEY}, tmp_path / ".env").key == KEY
 
 
-@pytest.mark.parametrize("kind", ["a directory", "no text", "a link to itself"])
-def test_a_file_that_cannot_be_read_is_told_and_named(kind: str, tmp_path: Path) -> None:
-    """Ignoring it would start a bridge without the limits that stand in it."""
+@pytest.mark.parametrize("kind", ["a directory", "not text", "a link to itself"])
+def test_a_file_that_cannot_be_read_is_reported(kind: str, tmp_path: Path) -> None:
+    """If it were ignored, the bridge would start without the limits in it."""
     dotenv = tmp_path / ".env"
     if kind == "a directory":
         dotenv.mkdir()
-    elif kind == "no text":
+    elif kind == "not text":
         dotenv.write_bytes(b"IBKR_BRIDGE_KEY=\xff\xfe" + CANARY.encode())
     else:
         dotenv.symlink_to(dotenv)
@@ -550,23 +550,23 @@ def test_a_file_that_cannot_be_read_is_told_and_named(kind: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (f"IBKR_BRIDGE_KEY={KEY}\nthis is no setting\n", 2),
-        (f"# one\nIBKR_BRIDGE_KEY={KEY}\n\n\nthis is no setting\n", 5),
+        (f"IBKR_BRIDGE_KEY={KEY}\nthis is not a setting\n", 2),
+        (f"# one\nIBKR_BRIDGE_KEY={KEY}\n\n\nthis is not a setting\n", 5),
         (f"IBKR_BRIDGE_KEY={KEY}\r\n\r\nIBKR_READ_ONLY='yes\r\n", 3),
     ],
 )
-def test_a_line_that_is_no_setting_is_told_with_its_number(text: str, line: int, tmp_path: Path) -> None:
-    """The number is the one the editor shows, blank lines counted."""
+def test_a_line_that_is_not_a_setting_is_reported_with_its_number(text: str, line: int, tmp_path: Path) -> None:
+    """An editor shows the same number; blank lines count."""
     dotenv = tmp_path / ".env"
     dotenv.write_bytes(text.encode())
 
     with pytest.raises(SettingsError) as caught:
         load_settings({}, dotenv)
 
-    assert [problem.found for problem in caught.value.problems] == [f"line {line} is no setting"]
+    assert [problem.found for problem in caught.value.problems] == [f"line {line} is not a setting"]
 
 
-# -- nothing confuses it
+# -- any input
 
 VALUES = st.one_of(
     st.text(max_size=60),
@@ -579,38 +579,38 @@ VALUES = st.one_of(
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.one_of(st.sampled_from(sorted(SPOILED)), st.text(max_size=20)), VALUES))
+@given(st.dictionaries(st.one_of(st.sampled_from(sorted(WRONG_VALUES)), st.text(max_size=20)), VALUES))
 @example({"IBKR_GATEWAY_CA_FILE": "x" * 5000})
 @example({"IBKR_BRIDGE_MAINTENANCE": "mon 01:00+01-02:00"})
 @example({"IBKR_MAX_ORDER_VALUE": "1e99999999999999999999"})
 def test_no_environment_crashes_the_reader(env: dict[str, str]) -> None:
-    """Either settings, or a list of things to mend."""
+    """The result is settings or a list of problems."""
     try:
-        found = Settings.from_env(env)
+        loaded = Settings.from_env(env)
     except SettingsError as exc:
         assert exc.problems
     else:
-        assert len(found.key) >= 32
+        assert len(loaded.key) >= 32
 
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(), st.text("A=\"'#\\\n\r $é", max_size=40).map(str.encode)))
 def test_no_bytes_in_the_file_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    """Half a file, a picture, a key store: all of them are told in words."""
+    """Half a file, a picture, a key store: each gives values or problems."""
     dotenv = tmp_path_factory.getbasetemp() / "any.env"
     dotenv.write_bytes(content)
     problems: list[Problem] = []
 
-    found = read_dotenv(dotenv, problems)
+    loaded = read_dotenv(dotenv, problems)
 
-    assert all(isinstance(value, str) for value in found.values())
+    assert all(isinstance(value, str) for value in loaded.values())
     assert all(problem.name == ".env" for problem in problems)
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S"), exclude_characters="#'\"\\"), min_size=1))
 def test_a_value_without_quotes_is_taken_literally(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
-    """What was written is what is compared with what callers send."""
+    """The bridge compares exactly this text with the key of callers."""
     dotenv = tmp_path_factory.getbasetemp() / "literal.env"
     dotenv.write_text(f"NAME={value}\n")
 

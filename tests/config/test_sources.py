@@ -1,4 +1,4 @@
-"""Where settings come from: a `.env` file, files of secrets, systemd's copies."""
+"""The sources of settings: a `.env` file, secret files, systemd's copies."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ibkr_bridge.config.value_types import Problem
 KEY = "IBKR_BRIDGE_KEY"
 
 
-def test_a_file_that_is_not_there_sets_nothing(tmp_path: Path) -> None:
+def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
     """Settings may come from the environment alone."""
     problems: list[Problem] = []
 
     assert (read_dotenv(tmp_path / ".env", problems), problems) == ({}, [])
 
 
-def test_a_line_that_is_no_setting_is_told_by_its_number(tmp_path: Path) -> None:
-    """The others are read; empty lines count."""
+def test_a_line_that_is_not_a_setting_is_reported_by_its_number(tmp_path: Path) -> None:
+    """The other lines are read; empty lines count."""
     path, problems = tmp_path / ".env", list[Problem]()
     path.write_text("A=1\n\n\n'nonsense\nB=2\n")
 
-    told = read_dotenv(path, problems)
+    values = read_dotenv(path, problems)
 
-    assert told["A"] == "1"
-    assert [problem.found for problem in problems] == ["line 4 is no setting"]
+    assert values["A"] == "1"
+    assert [problem.found for problem in problems] == ["line 4 is not a setting"]
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_a_line_that_is_no_setting_is_told_by_its_number(tmp_path: Path) -> None
         ("OTHER=1 # why", False),
     ],
 )
-def test_a_line_that_systemd_would_read_differently_is_told(tmp_path: Path, line: str, differs: bool) -> None:
-    """Of our own settings; lines of others need only end where they seem to."""
+def test_a_line_that_systemd_would_read_differently_is_reported(tmp_path: Path, line: str, differs: bool) -> None:
+    """The check is strict for the bridge's own settings; a setting of an app may have a comment."""
     (tmp_path / ".env").write_text(line)
 
     assert bool(lines_systemd_reads_differently(tmp_path / ".env")) is differs
 
 
-def test_a_secret_in_a_file_is_read_unless_it_is_set_itself(tmp_path: Path) -> None:
-    """Docker's way; the line's end is none of it."""
+def test_a_secret_file_is_read_unless_the_secret_is_set_directly(tmp_path: Path) -> None:
+    """Docker passes secrets this way; the final newline is not part of the secret."""
     (tmp_path / "key").write_text("secret\n")
     env, problems = {f"{KEY}_FILE": str(tmp_path / "key")}, list[Problem]()
 
@@ -65,14 +65,14 @@ def test_a_secret_in_a_file_is_read_unless_it_is_set_itself(tmp_path: Path) -> N
 
 
 def test_systemds_credentials_are_found_by_the_settings_name(tmp_path: Path) -> None:
-    """Where there are any."""
+    """systemd names the directory in CREDENTIALS_DIRECTORY."""
     (tmp_path / KEY).write_text("secret")
 
     assert read_secret_files({"CREDENTIALS_DIRECTORY": str(tmp_path)}, [KEY], []) == {KEY: "secret"}
 
 
 def test_a_reload_without_copies_sees_the_environment_as_it_was(tmp_path: Path) -> None:
-    """Nothing else is there to be read."""
+    """There is no other source."""
     assert environment_at_reload({"A": "1"}) == {"A": "1"}
     assert environment_at_reload({"A": "1", "RELOAD_DIRECTORY": str(tmp_path)})["A"] == "1"
 
@@ -82,6 +82,6 @@ def test_a_reload_takes_keys_from_the_new_copy_and_nothing_else(tmp_path: Path) 
     (tmp_path / "env.began").write_text(f"{KEY}=old\nIBKR_READ_ONLY=yes\n")
     (tmp_path / "env").write_text(f"{KEY}=new\nIBKR_READ_ONLY=no\n")
 
-    told = environment_at_reload({KEY: "old", "IBKR_READ_ONLY": "yes", "RELOAD_DIRECTORY": str(tmp_path)})
+    values = environment_at_reload({KEY: "old", "IBKR_READ_ONLY": "yes", "RELOAD_DIRECTORY": str(tmp_path)})
 
-    assert (told[KEY], told["IBKR_READ_ONLY"]) == ("new", "yes")
+    assert (values[KEY], values["IBKR_READ_ONLY"]) == ("new", "yes")

@@ -1,4 +1,4 @@
-"""How single texts become values: windows of the week, fingerprints, loopback names."""
+"""Parsing weekly windows, fingerprints and loopback names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ibkr_bridge.config.value_types import Fingerprint, WeeklyWindow, is_loopbac
         ("sun-sun 10:00-11:00", {6}, time(10), time(11)),
     ],
 )
-def test_a_window_reads_as_it_is_written(text: str, days: set[int], start: time, end: time) -> None:
-    """The same words as in IBKR's own announcements."""
+def test_a_window_is_parsed(text: str, days: set[int], start: time, end: time) -> None:
+    """Days and hours are written as in IBKR's announcements."""
     assert WeeklyWindow.parse(text) == WeeklyWindow(frozenset(days), start, end)
 
 
@@ -40,9 +40,9 @@ def test_a_window_reads_as_it_is_written(text: str, days: set[int], start: time,
         *("mon 01:00+01:00-02:00", "mon 01:00-02:00+01:00", "mon 01:00+00:00-02:00+00:00", "mon 01:00z-02:00z"),
     ],
 )
-def test_a_window_that_is_none_is_refused(text: str) -> None:
-    """A zone of its own is refused too: windows are in the region's local time, and nothing could compare them."""
-    with pytest.raises(ValueError):  # the words are the reader's own
+def test_a_malformed_window_is_refused(text: str) -> None:
+    """So is a time zone: windows are in the local time of the region, and Python could not compare both."""
+    with pytest.raises(ValueError):  # some messages are Python's
         WeeklyWindow.parse(text)
 
 
@@ -50,7 +50,7 @@ def test_a_window_that_is_none_is_refused(text: str) -> None:
 @given(st.one_of(st.text(), st.from_regex(r"(daily|[a-z]{3}) [0-9:.+-]{0,20}", fullmatch=True)))
 @example("mon 01:00+01-02:00")
 def test_no_text_crashes_the_window(text: str) -> None:
-    """A window or a ValueError; and a window never ends before it starts, nor in a zone of its own."""
+    """The result is a ValueError or a window that ends after its start and has no time zone."""
     try:
         window = WeeklyWindow.parse(text)
     except ValueError:
@@ -61,20 +61,20 @@ def test_no_text_crashes_the_window(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["ab" * 32, "AB" * 32, ":".join(["aB"] * 32), f" {'ab' * 32} "])
-def test_a_fingerprint_is_read_as_people_copy_it(text: str) -> None:
-    """Openssl writes colons, browsers write none."""
+def test_a_fingerprint_may_have_colons(text: str) -> None:
+    """OpenSSL writes colons, browsers do not."""
     assert Fingerprint.parse(text) == b"\xab" * 32
 
 
 @pytest.mark.parametrize("text", ["", "ab", "ab" * 20, "ab" * 33, "xy" * 32, "a" * 63])
-def test_what_is_no_sha_256_is_refused(text: str) -> None:
-    """A SHA-1 cut from the same page would pin nothing."""
-    with pytest.raises(ValueError):  # the words are the reader's own
+def test_a_fingerprint_that_is_not_a_sha_256_is_refused(text: str) -> None:
+    """A page with the SHA-256 often has the SHA-1 as well."""
+    with pytest.raises(ValueError):  # some messages are Python's
         Fingerprint.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("host", "ours"),
+    ("host", "is_local"),
     [
         ("localhost", True),
         ("127.0.0.1", True),
@@ -89,13 +89,13 @@ def test_what_is_no_sha_256_is_refused(text: str) -> None:
         ("", False),
     ],
 )
-def test_loopback_is_what_cannot_be_anything_else(host: str, ours: bool) -> None:
-    """Names that only look like it could be pointed at us from outside."""
-    assert is_loopback(host) is ours
+def test_loopback_names_and_addresses(host: str, is_local: bool) -> None:
+    """A name that only looks like loopback could be resolved to another machine."""
+    assert is_loopback(host) is is_local
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_no_text_crashes_the_loopback_question(host: str) -> None:
-    """It is asked of every Host header."""
+def test_no_text_crashes_the_loopback_check(host: str) -> None:
+    """It gets every Host header."""
     assert is_loopback(host) in (True, False)
