@@ -1,4 +1,4 @@
-"""What the bodies of IBKR's answers say between the lines. Pure."""
+"""Helpers that read IBKR's response bodies: partial lists, empty bodies, errors inside a 200. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import re
 
 PARTIAL_MARK = re.compile(rb'"snapshot" *: *false')
-MAX_EMPTY_BYTES = 200  # bytes
+MAX_EMPTY_BYTES = 200  # a longer body is not parsed only to find out that it is empty
 ACCOUNTS_FIRST_PHRASE = b"query /accounts first"
 
 
 def parse_json(body: bytes) -> object:
-    """A body as JSON; None where it is none."""
+    """Parse a body as JSON; None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -19,48 +19,48 @@ def parse_json(body: bytes) -> object:
 
 
 def is_partial(body: bytes) -> bool:
-    """Whether IBKR says that this is not the whole list yet, as it does at the first look at orders in a session."""
+    """Whether IBKR marks a list as incomplete, as it does for the first list of orders in a session."""
     return PARTIAL_MARK.search(body) is not None
 
 
 def looks_like_json(body: bytes) -> bool:
-    """Whether a body looks like what IBKR answers where all is well: an object or a list."""
+    """Whether a body begins like a JSON object or array, as every good response of IBKR does."""
     return body.lstrip()[:1] in (b"{", b"[")
 
 
 def is_empty(body: bytes) -> bool:
-    """Whether a short body says nothing: an empty list, an object of empty lists."""
+    """Whether a short body has no content: an empty list, or an object of empty lists."""
     return len(body) <= MAX_EMPTY_BYTES and _is_empty_value(parse_json(body))
 
 
-def _is_empty_value(told: object) -> bool:
-    parts = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
-    return not told or (isinstance(told, dict | list) and all(map(_is_empty_value, parts)))
+def _is_empty_value(value: object) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not value or (isinstance(value, dict | list) and all(map(_is_empty_value, parts)))
 
 
 def demands_accounts_first(body: bytes) -> bool:
-    """Whether IBKR wants to be asked for the accounts before this; it says so with a 400 or a 500."""
+    """Whether IBKR demands a call of `/iserver/accounts` before this one; its status is then 400 or 500."""
     return b'"error"' in body[:300] and ACCOUNTS_FIRST_PHRASE in body[:300].lower()
 
 
 def has_embedded_error(body: bytes) -> bool:
-    """Whether an answer that says 200 is none all the same."""
+    """Whether the body of a 200 is an error nevertheless."""
     if b'"error"' not in body and b'"success"' not in body:
         return False
-    told = parse_json(body)
-    if told is None:
-        return True  # whatever it is, it is not what we take it for
-    parts = told if isinstance(told, list) else [told]
+    parsed = parse_json(body)
+    if parsed is None:
+        return True  # a body that cannot be parsed is no good response
+    parts = parsed if isinstance(parsed, list) else [parsed]
     return any(isinstance(part, dict) and ("error" in part or part.get("success") is False) for part in parts)
 
 
 def parse_object(body: bytes) -> dict[str, object]:
-    """A body as a JSON object; whatever else it is tells nothing."""
-    told = parse_json(body)
-    return told if isinstance(told, dict) else {}
+    """Parse a body as a JSON object; an empty one if it is something else."""
+    parsed = parse_json(body)
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def parse_rows(body: bytes) -> list[dict[str, object]] | None:
-    """A body as a list of objects; None where it is something else."""
-    told = parse_json(body)
-    return told if isinstance(told, list) and all(isinstance(row, dict) for row in told) else None
+    """Parse a body as a list of objects; None if it is something else."""
+    rows = parse_json(body)
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None

@@ -1,16 +1,18 @@
-"""All we know of each IBKR endpoint, one row each; no path is named anywhere else.
+"""The catalogue: one row for each IBKR endpoint. No other module contains IBKR's paths.
 
-A row says what a call does (`effect`), which layer of the session it needs (`layer`), which part of an order's life it
-is (`order`), how often IBKR takes it (`pace`), how long and until what its answer may be told again (`fresh`, `holds`),
-what wants to be asked first (`needs`) and for what it is that itself (`meets`), how long it may take (`within`), how its
-answer is made (`made`), how much may be asked for at once (`most`). Scope, guard, session gate, pacing, sharing, memory,
-pre-flight and log lines read it. What is not listed gets the cautious row: a GET reads and is asked anew each
-time, any other method trades. Pure: paths in, rows out.
+A row says what a call does (`effect`), what it needs (`layer`), which order operation it is (`operation`), how often IBKR
+accepts it (`rate_limit`), how long its response may be used again (`ttl_s`) and what makes that stale (`cache_tag`). It
+also has the calls that IBKR wants first (`prerequisites`) and the prerequisite that the endpoint itself satisfies
+(`satisfies`), the limit for the head of its response (`timeout_s`), how the bridge builds that response (`composition`)
+and how long its lists may be (`max_items`). Access checks, order rules, the session gate, admission, the cache, the
+preflight and the log use the rows. An unknown path gets a cautious row: a GET reads and is never cached; every other
+method trades. Pure: paths in, rows out.
 
-Where each row is from: OAS is IBKR's OpenAPI document 2.28.0; SW2 the older Swagger document of the Gateway; JAR those
-found inside the Gateway; GUIDE the pages "Client Portal API v1" and "Web API" of IBKR's campus; CLIENTS what maintained
-clients call and IBKR answers; OURS what the bridge offers besides. Every `pace` and every need is the GUIDE's, unless it
-says otherwise. `fresh` and `within` are ours: an answer is told again no longer than its pace, where there is one.
+Sources of the rows: OAS is IBKR's OpenAPI document 2.28.0. SW2 is the older Swagger document of the Gateway. JAR stands
+for documents inside the Gateway. GUIDE stands for the pages "Client Portal API v1" and "Web API" of IBKR's campus.
+CLIENTS means that maintained clients call it and IBKR answers. OURS means that the bridge adds it. Every rate limit and
+every prerequisite is from the GUIDE unless its row names another source. TTLs and timeouts are the bridge's own choice;
+a TTL is never longer than the period of the rate limit.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ SLOW_TIMEOUT_S = 30.0
 SNAPSHOT_MAX_ITEMS = (("conids", 100), ("fields", 50))
 
 # fmt: off
-CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal segments stand above variable ones
-    # -- the session: asking is free, opening is rationed
+CATALOGUE: tuple[Endpoint, ...] = (  # the first match wins, so literal segments come before variable ones
+    # -- the session: reads are not limited, opening is
     Endpoint("GET",   "/tickle",                                             READ,    LOGIN,     "CLIENTS", rate_limit=EACH_SECOND, ttl_s=1.0, cache_tag=ACCOUNT),
     Endpoint("POST",  "/tickle",                                             READ,    LOGIN,     "OAS", rate_limit=EACH_SECOND, ttl_s=1.0, cache_tag=ACCOUNT),
     Endpoint("GET",   "/iserver/auth/status",                                READ,    LOGIN,     "CLIENTS"),
@@ -51,7 +53,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("POST",  "/iserver/auth/ssodh/init",                            SESSION, LOGIN,     "OAS"),
     Endpoint("POST",  "/iserver/reauthenticate",                             SESSION, LOGIN,     "SW2"),
     Endpoint("GET",   "/iserver/reauthenticate",                             SESSION, LOGIN,     "CLIENTS"),
-    Endpoint("GET",   "/sso/validate",                                       READ,    LOGIN,     "OAS", rate_limit=EACH_MINUTE),  # the keeper's own; callers never reach /sso
+    Endpoint("GET",   "/sso/validate",                                       READ,    LOGIN,     "OAS", rate_limit=EACH_MINUTE),  # for the keeper only; callers never reach /sso
     # -- orders
     Endpoint("GET",   "/iserver/account/orders",                             READ,    BROKERAGE, "OAS", rate_limit=ONE_IN_5_S, ttl_s=5.0, prerequisites=(Prerequisite.ACCOUNTS, Prerequisite.TWICE), composition=Composition.FILTERED),
     Endpoint("GET",   "/iserver/account/order/status/{orderId}",             READ,    BROKERAGE, "OAS", prerequisites=(Prerequisite.ACCOUNTS,)),
@@ -108,7 +110,7 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
     Endpoint("POST",  "/iserver/watchlist",                                  CHANGE,  BROKERAGE, "OAS"),
     Endpoint("DELETE","/iserver/watchlist",                                  CHANGE,  BROKERAGE, "OAS"),
     Endpoint("GET",   "/iserver/watchlists",                                 READ,    BROKERAGE, "OAS", ttl_s=2.0, cache_tag=ACCOUNT),
-    # -- portfolio: the login is enough
+    # -- portfolio: needs the login only
     Endpoint("GET",   "/portfolio/accounts",                                 READ,    LOGIN,     "OAS", rate_limit=ONE_IN_5_S, ttl_s=5.0, cache_tag=ACCOUNT, satisfies=Prerequisite.PORTFOLIO),
     Endpoint("GET",   "/portfolio/subaccounts",                              READ,    LOGIN,     "OAS", rate_limit=ONE_IN_5_S, ttl_s=5.0, cache_tag=ACCOUNT, satisfies=Prerequisite.PORTFOLIO),
     Endpoint("GET",   "/portfolio/subaccounts2",                             READ,    LOGIN,     "GUIDE", ttl_s=5.0, cache_tag=ACCOUNT, satisfies=Prerequisite.PORTFOLIO),
@@ -185,14 +187,14 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first row that fits counts: literal s
 )
 # fmt: on
 
-FA_GROUP = "{faGroup}"  # stands for accounts nobody names
+FA_GROUP = "{faGroup}"  # stands for accounts that the call does not name
 BRIDGED_PREFIXES = ("iserver", "portfolio", "marketdata")
-KNOWN_PREFIXES = (  # what IBKR offers below /v1/api besides; named in the hint when one of them is not open
+KNOWN_PREFIXES = (  # further first segments of IBKR's API; the hint names the setting that opens them
     *("trsrv", "pa", "fyi", "hmds", "md", "portfolio2", "fa", "contract", "forecast", "calendar", "ccp", "acesws"),
 )
 API_PREFIX = "/v1/api"  # the Gateway's own prefix; without it nothing is forwarded
 API_SEGMENTS = tuple(API_PREFIX.strip("/").split("/"))
-MARKETDATA = "marketdata"  # IBKR has no such root; ours means /iserver/marketdata
+MARKETDATA = "marketdata"  # IBKR has no such first segment; the bridge accepts it for /iserver/marketdata
 TICKLE, AUTH_STATUS = ("tickle",), ("iserver", "auth", "status")
 SSODH_INIT, REAUTHENTICATE = ("iserver", "auth", "ssodh", "init"), ("iserver", "reauthenticate")
 ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "accounts"), ("logout",)
@@ -208,7 +210,7 @@ SECDEF_SEARCH, TRSRV_SECDEF, HMDS_INIT = ("iserver", "secdef", "search"), ("trsr
 
 
 def api_path(segments: tuple[str, ...]) -> str:
-    """The path of an endpoint of our own choice, as it goes out."""
+    """The path with which the bridge's own calls are sent."""
     return "/".join((API_PREFIX, *segments))
 
 
@@ -224,23 +226,23 @@ _INDEX = _index()
 
 @lru_cache(maxsize=1024)
 def match(method: str, segments: tuple[str, ...]) -> Endpoint:
-    """The row of a call; the cautious one where none fits.
+    """The row of a call; a cautious one for an unknown path.
 
     Args:
-        method: in capitals.
-        segments: the path below `/v1/api`, decoded, without a trailing empty one.
+        method: in upper case.
+        segments: the path below `/v1/api`, decoded, without an empty segment at its end.
     """
     for pattern, endpoint in _INDEX.get((method, len(segments)), ()):
-        if all(want == have or want[0] == "{" for want, have in zip(pattern, segments, strict=True)):
+        if all(part == segment or part[0] == "{" for part, segment in zip(pattern, segments, strict=True)):
             return endpoint
     lower = tuple(segment.lower() for segment in segments)
     if lower != segments and not (endpoint := match(method, lower)).is_read:
-        return endpoint  # should IBKR not mind the case, it trades or costs money all the same
+        return endpoint  # IBKR may ignore the case, and then the call trades or costs money
     return _unlisted_endpoint(method, segments[0] if segments else "")
 
 
 def endpoint_of(method: str, path: str) -> Endpoint:
-    """The row of a call as callers of the bridge write it: raw, with or without `/v1/api`, query, `/marketdata` alone."""
+    """The row of a path as callers write it: not decoded, with or without `/v1/api`, a query or `/iserver` in front."""
     segments = decode_segments(path.partition("?")[0])
     if segments[:2] == API_SEGMENTS:
         segments = segments[2:]
@@ -248,13 +250,15 @@ def endpoint_of(method: str, path: str) -> Endpoint:
 
 
 def _unlisted_endpoint(method: str, prefix: str) -> Endpoint:
-    shown = prefix if prefix in BRIDGED_PREFIXES + KNOWN_PREFIXES else "?"  # never a caller's own words in a log
+    shown = (
+        prefix if prefix in BRIDGED_PREFIXES + KNOWN_PREFIXES else "?"
+    )  # the path appears in logs and must not contain text of a caller
     effect = READ if method == "GET" else TRADE
     return Endpoint(method, f"/{shown}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, UNKNOWN)
 
 
 def account_from_path(endpoint: Endpoint, segments: tuple[str, ...]) -> str | None:
-    """The account a path names, where its row says that it names one."""
+    """The account in a path; None if the row has no `{accountId}`."""
     for name, value in zip(endpoint.segments, segments, strict=False):
         if name == "{accountId}":
             return value
@@ -263,9 +267,9 @@ def account_from_path(endpoint: Endpoint, segments: tuple[str, ...]) -> str | No
 
 NOT_VISIBLE_ASCII = re.compile(r"[^!-~]")
 MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-"""What a path cannot have, on either side of the bridge."""
+"""What a path must not contain, neither from callers nor to IBKR."""
 
 
 def decode_segments(path: str) -> tuple[str, ...]:
-    """A raw path between its slashes, each segment decoded; a trailing slash is ignored."""
+    """Split a raw path at its slashes and decode each segment. A slash at the end is ignored."""
     return tuple(unquote(segment) for segment in path.strip("/").split("/"))

@@ -1,4 +1,4 @@
-"""What can be known of an IBKR endpoint: the columns of the catalogue, and what follows from them. Pure."""
+"""The columns of the catalogue of IBKR's endpoints, and the properties that follow from them. Pure."""
 
 from __future__ import annotations
 
@@ -8,74 +8,74 @@ from functools import cached_property
 
 
 class Effect(Enum):
-    """What a call does, at worst."""
+    """What a call does at worst."""
 
     READ = "read"
-    CHANGE = "change"  # changes something at IBKR that is no order: an alert, a watchlist, which account is selected
-    TRADE = "trade"  # places, changes or ends orders, or changes how they are placed
-    SESSION = "session"  # concerns the sign-in; the keeper rations these
+    CHANGE = "change"  # changes something other than orders: an alert, a watchlist, the selected account
+    TRADE = "trade"  # places, modifies or cancels orders, or changes how they are placed
+    SESSION = "session"  # opens or ends a session; the keeper limits these
     COSTS_MONEY = "costs_money"  # IBKR charges for every call
 
 
 class Layer(Enum):
-    """What must be up for a call to make sense."""
+    """What a call needs."""
 
     LOGIN = "login"  # somebody is signed in
-    BROKERAGE = "brokerage"  # and the brokerage session is open
+    BROKERAGE = "brokerage"  # in addition the brokerage session is open
 
 
 class OrderOperation(Enum):
-    """Which part of an order's life a call is."""
+    """What a call does with an order."""
 
     PLACE = "place"
     MODIFY = "modify"
     REPLY = "reply"
     CANCEL = "cancel"
-    ANSWER = "answer"  # to a notice about an order
-    PREVIEW = "preview"  # changes nothing, but ends a question that hangs, as every order call does
+    ANSWER = "answer"  # answers a notice about an order
+    PREVIEW = "preview"  # changes nothing, but it cancels a pending question, as every order call does
 
 
 class CacheTag(Enum):
-    """What an answer is about, and so what makes it stale."""
+    """What a response is about, and so which events make it stale."""
 
-    ORDERS = "orders"  # orders, positions, money: any order call, whatever changes an account, another session
-    ACCOUNT = "account"  # accounts and what users keep there: whatever changes one of them, another session
-    HISTORY = "history"  # how it went so far: another session
-    MARKET = "market"  # prices: another session
-    WORLD = "world"  # contracts and calendars: time alone
+    ORDERS = "orders"  # orders, positions, money; stale after an order call, a change of an account, a new session
+    ACCOUNT = "account"  # accounts and their settings; stale after a change of an account, a new session
+    HISTORY = "history"  # past performance; stale after a new session
+    MARKET = "market"  # prices; stale after a new session
+    WORLD = "world"  # contracts and calendars; stale after their TTL only
 
 
 class Prerequisite(Enum):
-    """What IBKR wants to be asked first, once in a brokerage session."""
+    """A call that IBKR wants before another one, once in a brokerage session."""
 
-    ACCOUNTS = "accounts"  # /iserver/accounts; else 500 "Please query /accounts first"
-    PORTFOLIO = "portfolio"  # /portfolio/accounts; else empty or stale data, without an error
-    SEARCH = "search"  # a contract search for the symbol; else 500, or nothing
-    UNDERLYING = "underlying"  # a contract search for what it derives from; else it has no quotes
-    QUOTE = "quote"  # a snapshot of the instrument; else a warning, and numbers that mean nothing
-    TWICE = "twice"  # the same call; its first answer is empty or thin
-    HISTORY_FARM = "history_farm"  # /hmds/auth/init; else 404
+    ACCOUNTS = "accounts"  # /iserver/accounts; otherwise 500 "Please query /accounts first"
+    PORTFOLIO = "portfolio"  # /portfolio/accounts; otherwise empty or stale data, without an error
+    SEARCH = "search"  # a contract search for the symbol; otherwise 500 or no data
+    UNDERLYING = "underlying"  # a contract search for the underlying of a derivative; otherwise it has no quotes
+    QUOTE = "quote"  # a quote snapshot of the instrument; otherwise a warning and wrong numbers
+    TWICE = "twice"  # the same call; its first response is empty or partial
+    HISTORY_FARM = "history_farm"  # /hmds/auth/init; otherwise 404
 
 
 class Composition(Enum):
-    """How an answer is made where it is not IBKR's own, as that would be a trap."""
+    """How the bridge builds a response if IBKR's own would mislead callers."""
 
-    FILTERED = "filtered"  # asked without filters, which would silence the order stream, and filtered here
-    PAGES = "pages"  # all pages, one after the other
-    FILLED = "filled"  # asked again until the fields are there that were asked for
+    FILTERED = "filtered"  # fetched without filters, which would stop the order stream, and filtered here
+    PAGES = "pages"  # all pages are fetched, one after the other
+    FILLED = "filled"  # fetched again until the requested fields are there
 
 
 class Priority(IntEnum):
-    """Who goes first."""
+    """The order in which calls leave the admission queue; the lowest value goes first."""
 
-    SESSION = 0  # what IBKR wants to be asked before anything else
+    SESSION = 0  # prerequisites of a session and of other calls
     ORDERS = 1
     READS = 2
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most so many calls in any so many seconds, and who says so."""
+    """At most `calls` calls in any `period_s` seconds, and the source of these figures."""
 
     calls: int
     period_s: float
@@ -84,7 +84,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row: a method, a path below `/v1/api` with its variable segments in braces, and what is known of it."""
+    """One row of the catalogue. The path is that below `/v1/api`; its variable segments are in braces."""
 
     method: str
     path: str
@@ -94,50 +94,54 @@ class Endpoint:
     operation: OrderOperation | None = None
     rate_limit: RateLimit | None = None
     ttl_s: float = 0.0
-    """Seconds an answer may be told again."""
+    """Seconds for which a response may be used again; 0 means never."""
     cache_tag: CacheTag = CacheTag.ORDERS
     prerequisites: tuple[Prerequisite, ...] = ()
     timeout_s: float | None = None
-    """Seconds for its answer to begin, where it is given another time than IBKR_GATEWAY_TIMEOUT."""
+    """Seconds until the head of its response; None means IBKR_GATEWAY_TIMEOUT."""
     composition: Composition | None = None
-    """How its answer is made, where it is more or less than what IBKR says to it."""
+    """How the bridge builds the response if it differs from IBKR's own."""
     satisfies: Prerequisite | None = None
-    """What has been asked first once this was answered."""
+    """The prerequisite that a successful response to this endpoint satisfies."""
     max_items: tuple[tuple[str, int], ...] = ()
-    """Lists in its query or body, and how many values IBKR takes in each."""
+    """Lists in its query or body, each with the number of values that IBKR accepts."""
 
     @cached_property
     def is_listed(self) -> bool:
-        """Whether it stands in the table; a cautious row does not."""
+        """Whether it is a row of the catalogue, and not one made for an unknown path."""
         return self.source != UNKNOWN
 
     @cached_property
     def is_repeatable(self) -> bool:
-        """Whether asking twice is the same as asking once, for sure: a listed GET that reads and gives nothing back."""
+        """Whether it may safely be sent twice: a listed GET that only reads."""
         return self.is_listed and self.method == "GET" and self.is_read
 
     @cached_property
     def is_read(self) -> bool:
-        """Whether it changes nothing, not even what others are sent."""
+        """Whether it changes nothing, and releases nothing that other callers use."""
         return self.effect is Effect.READ and self.segments[-1] not in RELEASES
 
     @cached_property
     def invalidates(self) -> tuple[CacheTag, ...]:
-        """What is stale once it has been sent."""
+        """The tags whose responses are stale once this call was sent."""
         if self.is_read:
             return ()
         return (CacheTag.ORDERS,) if self.operation else (CacheTag.ORDERS, CacheTag.ACCOUNT, CacheTag.MARKET)
 
     @cached_property
     def is_shareable(self) -> bool:
-        """Whether those who ask the same at the same time can have one answer."""
+        """Whether callers with the same request at the same time may share one response."""
         return self.is_listed and self.is_read
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
-        """The path between its slashes."""
+        """The parts of the path between its slashes."""
         return tuple(self.path.strip("/").split("/"))
 
 
 UNKNOWN = "unknown"
-RELEASES = ("unsubscribe", "unsubscribeall", "invalidate")  # reading by method and effect, yet something ends by them
+RELEASES = (
+    "unsubscribe",
+    "unsubscribeall",
+    "invalidate",
+)  # reads by method and effect, but they end a subscription or drop IBKR's cache

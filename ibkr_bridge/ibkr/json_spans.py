@@ -1,4 +1,4 @@
-"""JSON taken apart without being written anew: each part keeps the very characters IBKR sent. Pure."""
+"""Split JSON into parts without re-encoding: each part keeps the exact characters that IBKR sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 BLANK = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
 Part = tuple[object, str]
-"""A value, and its text."""
+"""A parsed value and its text."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A value inside a text, and where it stands there; `name` is a member's, `""` an element's."""
+    """A value inside a text, with its start and end. `name` is that of a member, `""` for an element."""
 
     name: str
     value: object
@@ -27,25 +27,29 @@ def elements(text: str) -> list[Part]:
     """The parts of an array.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an array.
     """
     return [(span.value, text[span.start : span.end]) for span in element_spans(text)]
 
 
 def members(text: str) -> dict[str, Part]:
-    """The parts of an object, by name; of a repeated name the last one.
+    """The parts of an object by name. The last of a repeated name counts.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an object.
     """
     return {span.name: (span.value, text[span.start : span.end]) for span in member_spans(text)}
 
 
 def element_spans(text: str, at: int = 0) -> Iterator[Span]:
-    """Where the elements of an array stand that begins at a place of a text.
+    """The spans of the elements of an array.
+
+    Args:
+        text: any text.
+        at: where the array begins in it.
 
     Raises:
-        ValueError: none does.
+        ValueError: no array begins there.
     """
     at = _skip_open_bracket(text, "[", at)
     while text[at : at + 1] != "]":
@@ -55,10 +59,10 @@ def element_spans(text: str, at: int = 0) -> Iterator[Span]:
 
 
 def member_spans(text: str) -> Iterator[Span]:
-    """Where the values of an object's members stand.
+    """The spans of the values of an object, those of repeated names included.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an object.
     """
     at = _skip_open_bracket(text, "{")
     while text[at : at + 1] != "}":
@@ -73,14 +77,14 @@ def member_spans(text: str) -> Iterator[Span]:
 
 
 def join_array(texts: list[str]) -> str:
-    """An array of these."""
+    """Join the texts of values into the text of an array."""
     return f"[{','.join(texts)}]"
 
 
 def _skip_open_bracket(text: str, bracket: str, at: int = 0) -> int:
     at = _skip_blank(text, at)
     if text[at : at + 1] != bracket:
-        raise ValueError(f"no {bracket}")
+        raise ValueError(f"{bracket} expected")
     return _skip_blank(text, at + 1)
 
 
@@ -89,10 +93,10 @@ def _skip_comma(text: str, end: int, closing: str) -> int:
     if text[at : at + 1] == closing:
         return at
     if text[at : at + 1] != ",":
-        raise ValueError("no comma")
+        raise ValueError("comma expected")
     return _skip_blank(text, at + 1)
 
 
 def _skip_blank(text: str, at: int) -> int:
-    found = BLANK.match(text, at)
-    return found.end() if found else at
+    match = BLANK.match(text, at)
+    return match.end() if match else at

@@ -1,4 +1,4 @@
-"""What IBKR's bodies say between the lines."""
+"""Reading IBKR's response bodies."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ibkr_bridge.ibkr.bodies import (
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_none(body: bytes) -> None:
-    """Whatever it is, it is no error of ours."""
+def test_a_body_that_is_not_json_is_none(body: bytes) -> None:
+    """No body raises."""
     assert (parse_json(body), parse_object(body), parse_rows(body)) == (None, {}, None)
 
 
@@ -26,7 +26,7 @@ def test_what_is_no_json_is_none(body: bytes) -> None:
     ("body", "rows"), [(b"[]", []), (b'[{"a":1}]', [{"a": 1}]), (b'[{"a":1},2]', None), (b"{}", None)]
 )
 def test_rows_are_objects_and_nothing_else(body: bytes, rows: object) -> None:
-    """A list with anything else in it is not what it is taken for."""
+    """A list that contains something else is not a list of rows."""
     assert parse_rows(body) == rows
 
 
@@ -34,8 +34,8 @@ def test_rows_are_objects_and_nothing_else(body: bytes, rows: object) -> None:
     ("body", "partial"),
     [(b'{"snapshot":false}', True), (b'{"snapshot" : false}', True), (b'{"snapshot":true}', False), (b"", False)],
 )
-def test_a_list_that_is_not_whole_yet_says_so(body: bytes, partial: bool) -> None:
-    """However it is spaced."""
+def test_a_partial_list_has_a_mark(body: bytes, partial: bool) -> None:
+    """With or without spaces in it."""
     assert is_partial(body) is partial
 
 
@@ -43,13 +43,13 @@ def test_a_list_that_is_not_whole_yet_says_so(body: bytes, partial: bool) -> Non
     ("body", "empty"),
     [(b"[]", True), (b'{"a":[],"b":{}}', True), (b'{"a":[1]}', False), (b"[[]]", True), (b"[]" + b" " * 300, False)],
 )
-def test_a_body_of_empty_parts_says_nothing(body: bytes, empty: bool) -> None:
-    """A long one is not looked into."""
+def test_a_body_of_empty_parts_is_empty(body: bytes, empty: bool) -> None:
+    """A long body is not parsed."""
     assert is_empty(body) is empty
 
 
 @pytest.mark.parametrize(
-    ("body", "refuses"),
+    ("body", "is_error"),
     [
         (b'{"error":"no"}', True),
         (b'[{"a":1},{"error":null}]', True),
@@ -61,9 +61,9 @@ def test_a_body_of_empty_parts_says_nothing(body: bytes, empty: bool) -> None:
         (b'{"error"', True),
     ],
 )
-def test_an_error_inside_a_200_is_found_at_the_top_alone(body: bytes, refuses: bool) -> None:
-    """Deeper it is a word of the data's own; what cannot be read is no answer."""
-    assert has_embedded_error(body) is refuses
+def test_an_error_inside_a_200_is_found_at_the_top_level_only(body: bytes, is_error: bool) -> None:
+    """Deeper, `error` is part of the data. A body that cannot be parsed counts as an error."""
+    assert has_embedded_error(body) is is_error
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_an_error_inside_a_200_is_found_at_the_top_alone(body: bytes, refuses: b
         (b" " * 300 + b'{"error":"Please query /accounts first"}', False),
     ],
 )
-def test_the_demand_for_accounts_is_an_error_at_the_beginning(body: bytes, demands: bool) -> None:
-    """Bodies can be long, and this is asked of each."""
+def test_the_demand_for_accounts_is_searched_at_the_beginning(body: bytes, demands: bool) -> None:
+    """Bodies can be long, and every response is searched."""
     assert demands_accounts_first(body) is demands
 
 
 @pytest.mark.parametrize(("body", "looks"), [(b" {", True), (b"[", True), (b"<", False), (b"", False), (b"1", False)])
-def test_an_object_or_a_list_looks_like_an_answer(body: bytes, looks: bool) -> None:
+def test_an_object_or_a_list_looks_like_json(body: bytes, looks: bool) -> None:
     """A page of HTML does not."""
     assert looks_like_json(body) is looks

@@ -1,4 +1,4 @@
-"""The table of IBKR's endpoints: every row can be found, and what is unknown gets the cautious one."""
+"""The catalogue: every row can be found, and an unknown path gets a cautious row."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ SEGMENTS = st.lists(
 )
 
 
-def named(endpoint: Endpoint) -> str:
-    """A row as a person would say it."""
+def label_of(endpoint: Endpoint) -> str:
+    """The id of a row in the output of pytest."""
     return f"{endpoint.method} {endpoint.path}"
 
 
-@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=label_of)
 def test_every_row_can_be_reached(endpoint: Endpoint) -> None:
-    """A row that stands below a wider one would be forgotten, with its rules."""
+    """A row after a wider one would never be used."""
     example = tuple("DU1234567" if part == "{accountId}" else part.strip("{}") for part in endpoint.segments)
 
     assert match(endpoint.method, example) is endpoint
@@ -54,22 +54,22 @@ PUBLISHED = [line.split() for line in (HERE / "published_paths.txt").read_text()
 
 
 @pytest.mark.parametrize(("method", "path", "row"), [(m, p, r) for m, p, _, r in PUBLISHED], ids=lambda part: part)
-def test_every_published_path_meets_its_row(method: str, path: str, row: str) -> None:
-    """Whatever IBKR's documents name is known, and meant by the row that is about it."""
-    found = match(method, tuple("7" if part == "{}" else part for part in decode_segments(path)))
+def test_every_published_path_has_its_row(method: str, path: str, row: str) -> None:
+    """The paths of IBKR's documents are listed and match the right row."""
+    endpoint = match(method, tuple("7" if part == "{}" else part for part in decode_segments(path)))
 
-    assert (found.path, found.is_listed) == (row, True)
+    assert (endpoint.path, endpoint.is_listed) == (row, True)
 
 
-@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
-def test_a_rows_figures_agree(endpoint: Endpoint) -> None:
-    """Only what reads is told again, no longer than IBKR lets us ask anew; what costs or changes never is."""
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=label_of)
+def test_ttl_and_rate_limit_of_a_row_agree(endpoint: Endpoint) -> None:
+    """Only reads are cached, exactly as long as IBKR's rate limit lasts."""
     assert endpoint.ttl_s == 0 or endpoint.is_shareable
-    told = endpoint.is_read and endpoint.segments != VALIDATE  # which no caller can ask
+    is_cached = endpoint.is_read and endpoint.segments != VALIDATE  # the keeper alone calls that one
     assert (
         endpoint.rate_limit is None
         or endpoint.rate_limit.calls > 1
-        or endpoint.ttl_s == (endpoint.rate_limit.period_s if told else 0)
+        or endpoint.ttl_s == (endpoint.rate_limit.period_s if is_cached else 0)
     )
     assert endpoint.rate_limit is None or endpoint.rate_limit.source in ("GUIDE", "CLIENTS")
 
@@ -96,48 +96,48 @@ def test_a_rows_figures_agree(endpoint: Endpoint) -> None:
     ],
 )
 def test_ibkrs_limits_are_those_of_its_table(method: str, path: str, calls: int, seconds: float) -> None:
-    """The GUIDE's table of limits, said once more."""
-    pace = endpoint_of(method, path).rate_limit
+    """A copy of the table in the GUIDE."""
+    rate_limit = endpoint_of(method, path).rate_limit
 
-    assert pace is not None
-    assert (pace.calls, pace.period_s) == (calls, seconds)
+    assert rate_limit is not None
+    assert (rate_limit.calls, rate_limit.period_s) == (calls, seconds)
 
 
-def test_no_two_rows_say_the_same() -> None:
-    """Two truths about one path are one too many."""
+def test_no_two_rows_have_the_same_path() -> None:
+    """The second row would never be used."""
     shapes = [(endpoint.method, re.sub(r"\{\w+\}", "{}", endpoint.path)) for endpoint in CATALOGUE]
 
     assert len(set(shapes)) == len(shapes)
 
 
-def test_nothing_that_signs_in_or_out_is_in_the_table() -> None:
-    """Such paths are never bridged, whatever the prefixes; of what lies beside them the keeper alone asks one read."""
-    beside = [endpoint for endpoint in CATALOGUE if endpoint.segments[0] in NEVER_BRIDGED]
+def test_no_login_or_logout_is_in_the_catalogue() -> None:
+    """These prefixes are never bridged. The one row below them is a read of the keeper."""
+    forbidden = [endpoint for endpoint in CATALOGUE if endpoint.segments[0] in NEVER_BRIDGED]
 
-    assert [(endpoint.method, endpoint.segments, endpoint.effect) for endpoint in beside] == [
+    assert [(endpoint.method, endpoint.segments, endpoint.effect) for endpoint in forbidden] == [
         ("GET", VALIDATE, Effect.READ)
     ]
 
 
-@pytest.mark.parametrize("endpoint", [endpoint for endpoint in CATALOGUE if endpoint.operation], ids=named)
-def test_whatever_belongs_to_an_order_trades(endpoint: Endpoint) -> None:
-    """A part of an order's life that counted as reading would pass every rule; only a preview is one."""
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint in CATALOGUE if endpoint.operation], ids=label_of)
+def test_every_order_operation_trades(endpoint: Endpoint) -> None:
+    """An operation that counted as a read would pass every rule; only a preview is a read."""
     assert endpoint.effect is (Effect.READ if endpoint.operation is OrderOperation.PREVIEW else Effect.TRADE)
 
 
 @pytest.mark.parametrize(
-    "endpoint", [endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.CHANGE], ids=named
+    "endpoint", [endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.CHANGE], ids=label_of
 )
-def test_what_changes_without_trading_makes_stale_what_users_keep(endpoint: Endpoint) -> None:
-    """Watchlists, alerts, which account is selected; another account's orders are others."""
+def test_a_change_without_trading_invalidates_accounts(endpoint: Endpoint) -> None:
+    """Watchlists, alerts, the selected account; with another account the orders are others too."""
     assert endpoint.invalidates == (CacheTag.ORDERS, CacheTag.ACCOUNT, CacheTag.MARKET)
     assert not endpoint.is_repeatable
     assert endpoint.operation is None
 
 
-@pytest.mark.parametrize("endpoint", CATALOGUE, ids=named)
-def test_what_starts_with_iserver_needs_the_brokerage_session(endpoint: Endpoint) -> None:
-    """But for the calls that ask for it; the rest needs only the login, and works while it is reopened."""
+@pytest.mark.parametrize("endpoint", CATALOGUE, ids=label_of)
+def test_paths_below_iserver_need_the_brokerage_session(endpoint: Endpoint) -> None:
+    """Except the calls that check or open it. All others need the login only, and work while it is reopened."""
     needed = endpoint.segments[0] in ("iserver", "md") and "auth" not in endpoint.path
 
     assert endpoint.layer is (Layer.BROKERAGE if needed else Layer.LOGIN)
@@ -186,8 +186,8 @@ def test_what_starts_with_iserver_needs_the_brokerage_session(endpoint: Endpoint
         ("HEAD", "iserver/accounts", Effect.TRADE, None),
     ],
 )
-def test_what_a_call_does(method: str, path: str, effect: Effect, order: OrderOperation | None) -> None:
-    """Money hangs on this table."""
+def test_effect_and_operation_of_a_call(method: str, path: str, effect: Effect, order: OrderOperation | None) -> None:
+    """An error in these columns could cost money."""
     endpoint = match(method, tuple(path.split("/")))
 
     assert (endpoint.effect, endpoint.operation) == (effect, order)
@@ -195,16 +195,16 @@ def test_what_a_call_does(method: str, path: str, effect: Effect, order: OrderOp
 
 @settings(deadline=None)
 @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "BREW"]), SEGMENTS)
-def test_what_is_unknown_is_taken_cautiously(method: str, segments: list[str]) -> None:
-    """Every path has a row; one nobody foresaw reads only by GET, and its words never reach a log."""
+def test_an_unknown_path_gets_a_cautious_row(method: str, segments: list[str]) -> None:
+    """Every path has a row. An unknown one reads only with GET, and its row has no text of the caller."""
     endpoint = match(method, tuple(segments))
 
     assert endpoint in CATALOGUE or (endpoint.effect is Effect.READ) == (method == "GET")
     assert endpoint in CATALOGUE or re.fullmatch(r"/(\?|iserver|portfolio|marketdata|[a-z0-9]+)/\*", endpoint.path)
 
 
-def test_an_unknown_path_names_only_prefixes_we_know() -> None:
-    """Account numbers and keys end up in paths."""
+def test_the_row_of_an_unknown_path_has_known_prefixes_only() -> None:
+    """The path of a caller may contain account numbers and keys."""
     assert match("GET", ("DU1234567", "x")).path == "/?/*"
     assert match("GET", ("iserver", "DU1234567")).path == "/iserver/*"
 
@@ -220,7 +220,7 @@ def test_an_unknown_path_names_only_prefixes_we_know() -> None:
     ],
 )
 def test_an_account_in_the_path_is_found(method: str, path: str, account: str | None) -> None:
-    """The rules judge the account the path names."""
+    """The order rules check the account in the path."""
     segments = tuple(path.split("/"))
 
     assert account_from_path(match(method, segments), segments) == account
@@ -237,7 +237,7 @@ def test_an_account_in_the_path_is_found(method: str, path: str, account: str | 
     ],
 )
 def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ...]) -> None:
-    """The rules read what IBKR will read."""
+    """The order rules read the same segments as IBKR."""
     assert decode_segments(path) == segments
 
 
@@ -252,13 +252,13 @@ def test_a_path_is_decoded_segment_by_segment(path: str, segments: tuple[str, ..
         ("/", "/?/*"),
     ],
 )
-def test_a_callers_path_meets_its_row(path: str, row: str) -> None:
-    """However it is written."""
+def test_a_path_of_a_caller_has_its_row(path: str, row: str) -> None:
+    """In every form that callers use."""
     assert endpoint_of("GET", path).path == row
 
 
-def test_only_listed_reads_by_get_may_be_asked_twice() -> None:
-    """Nothing that trades, concerns the session, costs money, gives quotes back, or is unknown."""
+def test_only_listed_get_reads_are_repeatable() -> None:
+    """Nothing that trades, concerns the session, costs money, ends quotes or is unknown."""
     rows = [endpoint for endpoint in CATALOGUE if endpoint.is_repeatable]
 
     assert {(endpoint.method, endpoint.effect) for endpoint in rows} == {("GET", Effect.READ)}
@@ -267,18 +267,18 @@ def test_only_listed_reads_by_get_may_be_asked_twice() -> None:
     assert len(rows) > 30
 
 
-def test_a_path_of_our_own_goes_out_below_the_gateways_prefix() -> None:
-    """Without it nothing is forwarded."""
+def test_the_bridges_own_calls_have_the_gateways_prefix() -> None:
+    """Without the prefix the Gateway forwards nothing."""
     assert api_path(AUTH_STATUS) == f"{API_PREFIX}/iserver/auth/status"
 
 
-def test_no_other_room_names_a_path_of_ibkr() -> None:
-    """One table: whoever needs a path takes it from here."""
-    harness = Path(ibkr_bridge.__file__).parent
-    rooms = [file for file in harness.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
-    named_path = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
+def test_no_other_module_has_a_path_of_ibkr() -> None:
+    """Every module takes its paths from the catalogue."""
+    package = Path(ibkr_bridge.__file__).parent
+    files = [file for file in package.rglob("*.py") if "sim" not in file.parts and file.name != "catalogue.py"]
+    path_pattern = re.compile(r"""["']/?(?:v1/api/)?(?:iserver|portfolio|trsrv|sso)/""")
 
-    assert not [f"{file.name}: {found}" for file in rooms for found in named_path.findall(file.read_text("utf-8"))]
+    assert not [f"{file.name}: {path}" for file in files for path in path_pattern.findall(file.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(
@@ -293,18 +293,18 @@ def test_no_other_room_names_a_path_of_ibkr() -> None:
         ("POST", "/whatever/it/is", "/portfolio/DU1/meta", "/pa/allperiods"),
     ],
 )
-def test_what_a_call_makes_stale_and_what_it_leaves(method: str, path: str, stale: str, not_stale: str) -> None:
-    """An order moves orders and money; what IBKR tells once in a quarter of an hour outlives it."""
+def test_which_responses_a_call_invalidates(method: str, path: str, stale: str, not_stale: str) -> None:
+    """An order changes orders and money; responses that IBKR gives every 15 minutes stay valid."""
     endpoint = endpoint_of(method, path)
 
-    def holds(path: str) -> CacheTag:
+    def tag_of(path: str) -> CacheTag:
         return endpoint_of("POST" if path.startswith("/pa/") else "GET", path).cache_tag
 
-    assert holds(stale) in endpoint.invalidates
-    assert holds(not_stale) not in endpoint.invalidates
+    assert tag_of(stale) in endpoint.invalidates
+    assert tag_of(not_stale) not in endpoint.invalidates
 
 
-def test_reading_makes_nothing_stale() -> None:
-    """Whatever is read."""
+def test_reads_invalidate_nothing() -> None:
+    """All other rows invalidate something."""
     assert not [endpoint.path for endpoint in CATALOGUE if endpoint.is_read and endpoint.invalidates]
     assert not [endpoint.path for endpoint in CATALOGUE if not endpoint.is_read and not endpoint.invalidates]

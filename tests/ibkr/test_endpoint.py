@@ -1,4 +1,4 @@
-"""What follows from the columns of the catalogue."""
+"""The properties that follow from the columns of the catalogue."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ibkr_bridge.ibkr.endpoint import RELEASES, UNKNOWN, CacheTag, Effect, Endpo
         ("POST", "/iserver/account/DU1/orders", False, False, False),
     ],
 )
-def test_a_read_is_repeated_or_shared_only_where_that_is_sure_to_do_no_harm(
+def test_a_read_is_repeated_or_shared_only_if_that_is_surely_harmless(
     method: str, path: str, is_read: bool, is_repeatable: bool, is_shareable: bool
 ) -> None:
-    """Something ends by some calls that read by method and effect."""
+    """Some calls release something, although they are reads by method and effect."""
     endpoint = endpoint_of(method, path)
 
     assert (endpoint.is_read, endpoint.is_repeatable, endpoint.is_shareable) == (is_read, is_repeatable, is_shareable)
@@ -35,18 +35,18 @@ def test_an_order_makes_only_orders_stale_and_other_changes_more() -> None:
     assert endpoint_of("GET", "/portfolio/accounts").invalidates == ()
 
 
-def test_an_endpoint_that_is_not_listed_is_known_by_its_source() -> None:
-    """Whatever else is said of it."""
-    made = Endpoint("GET", "/x/{id}", Effect.READ, Layer.LOGIN, UNKNOWN)
+def test_an_unlisted_endpoint_is_recognised_by_its_source() -> None:
+    """Whatever its other columns are."""
+    endpoint = Endpoint("GET", "/x/{id}", Effect.READ, Layer.LOGIN, UNKNOWN)
 
-    assert (made.is_listed, made.segments) == (False, ("x", "{id}"))
+    assert (endpoint.is_listed, endpoint.segments) == (False, ("x", "{id}"))
 
 
-def test_what_releases_something_is_no_read_anywhere_in_the_catalogue() -> None:
-    """It must not be shared: the second caller's would not be sent."""
+def test_an_endpoint_that_releases_something_is_never_a_read() -> None:
+    """It must not be shared: the call of the second caller would not be sent."""
     assert not any(endpoint.is_read for endpoint in CATALOGUE if endpoint.segments[-1] in RELEASES)
 
 
 def test_the_session_goes_before_orders_and_orders_before_reads() -> None:
-    """Queues are served in this order."""
+    """The admission queue is served in this order."""
     assert sorted(Priority) == [Priority.SESSION, Priority.ORDERS, Priority.READS]
