@@ -1,1 +1,1 @@
-"""How people know what happens: the log, the journal's own socket, and the notifications to systemd."""
+"""Observation only: the log, systemd's journal, and the status and watchdog messages to systemd."""

@@ -1,7 +1,7 @@
-"""The journal's own protocol: each key of a line becomes a field that `journalctl` can search.
+"""The native protocol of systemd's journal: each key of a log line becomes a field that `journalctl` can search.
 
-One datagram for one line, as systemd's "Native Journal Protocol" says: `NAME=value` lines, and a length in front of a
-value that holds a line's end. Names are upper-case, or the journal drops them without a word.
+A log line is one datagram, as systemd's "Native Journal Protocol" says. It has lines of the form `NAME=value`; a value
+with a line break has its length in front. Names must be upper case; the journal silently drops others.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ IDENTIFIER = "ibkr-bridge"
 
 
 class JournaldSocket:
-    """The journal of this machine.
+    """The socket of this machine's journal.
 
     Args:
-        address: its socket.
+        address: the path of the socket.
     """
 
     def __init__(self, address: str = JOURNALD_SOCKET) -> None:
@@ -32,26 +32,27 @@ class JournaldSocket:
         Args:
             message: what people read.
             priority: syslog's, 0 to 7.
-            fields: what can be searched, by the keys of our lines.
+            fields: what can be searched, by the keys of the log line.
 
         Raises:
-            OSError: the journal is not there, cannot keep up, or the line is too long for a datagram.
+            BlockingIOError: the queue of the journal is full.
+            OSError: the journal is not there, or the line is too long for a datagram.
         """
-        told = {"MESSAGE": message, "PRIORITY": priority, "SYSLOG_IDENTIFIER": IDENTIFIER, **journal_fields(fields)}
-        self._channel.sendto(b"".join(encode_field(name, str(value)) for name, value in told.items()), self._address)
+        entry = {"MESSAGE": message, "PRIORITY": priority, "SYSLOG_IDENTIFIER": IDENTIFIER, **journal_fields(fields)}
+        self._channel.sendto(b"".join(encode_field(name, str(value)) for name, value in entry.items()), self._address)
 
     def close(self) -> None:
-        """Let the socket go."""
+        """Close the socket."""
         self._channel.close()
 
 
 def journal_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """Our keys as the journal's names: `request_id` is REQUEST_ID; `event`, which is anybody's word, BRIDGE_EVENT."""
+    """Keys as names of the journal: `request_id` is REQUEST_ID. `event` is BRIDGE_EVENT, since EVENT is too common."""
     return {"BRIDGE_EVENT" if key == "event" else key.upper(): value for key, value in fields.items()}
 
 
 def encode_field(name: str, value: str) -> bytes:
-    """One field as it goes over the socket."""
+    """One field in the format of the protocol."""
     raw = value.encode("utf-8", "backslashreplace")
     if b"\n" not in raw:
         return name.encode() + b"=" + raw + b"\n"

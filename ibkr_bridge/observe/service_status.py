@@ -1,4 +1,4 @@
-"""Our life as systemd follows it: ready, how the session is, alive, reloading, stopping."""
+"""What systemd is notified of: ready, the state of the session, signs of life, reloading, stopping."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ibkr_bridge.events import Event, SessionChanged
 from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, SystemdNotifier, watchdog_interval
 from ibkr_bridge.supervision import LoopMonitor
 
-NO_WATCHDOG_INTERVAL_S = 3600.0  # seconds
+NO_WATCHDOG_INTERVAL_S = 3600.0  # without a watchdog nobody waits for the next round
 
 
 class SessionReport(Protocol):
-    """What systemd is told of the session."""
+    """The session, for systemd's status line."""
 
     @property
     def summary(self) -> str:
@@ -23,37 +23,37 @@ class SessionReport(Protocol):
         ...
 
     def problem(self) -> str | None:
-        """What is wrong with the keeper itself; None while its rounds follow each other."""
+        """What is wrong with the keeper itself; None while its rounds are on time."""
         ...
 
 
 class ServiceStatus:
-    """Tells systemd how the bridge is.
+    """Notifies systemd of the state of the bridge.
 
     Args:
-        env: the environment, in which systemd says what it wants.
-        session: how the session is.
-        loop_monitor: whether the loops run on time.
+        env: the environment, in which systemd sets its socket and the timeout of its watchdog.
+        session: the state of the session.
+        loop_monitor: knows whether the loops run on time.
     """
 
     def __init__(self, env: Mapping[str, str], session: SessionReport, loop_monitor: LoopMonitor) -> None:
         self._systemd = SystemdNotifier(env)
-        self._pause = watchdog_interval(env)
+        self._interval_s = watchdog_interval(env)
         self._session = session
         self._loop_monitor = loop_monitor
 
     def notify_ready(self) -> None:
-        """We serve."""
+        """The bridge serves requests."""
         self._systemd.notify(READY, self._status_text())
 
     def on_event(self, event: Event) -> None:
-        """What the session does, `systemctl status` shows."""
+        """Update the line that `systemctl status` shows when the session changes."""
         if isinstance(event, SessionChanged):
             self._systemd.notify(self._status_text())
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """While settings are read again; `systemctl reload` waits for its end, if it heard of the beginning in time."""
+        """Notify systemd of the start and the end of a reload, for which `systemctl reload` waits."""
         self._systemd.notify_reloading()
         try:
             yield
@@ -61,20 +61,23 @@ class ServiceStatus:
             self.notify_ready()
 
     def notify_stopping(self) -> None:
-        """We end."""
+        """The bridge shuts down."""
         self._systemd.notify(STOPPING)
 
     async def watchdog_loop(self) -> NoReturn:
-        """Show the watchdog that the loops go round, for ever; what is stuck is shown by silence, and in words."""
+        """Send signs of life while all loops are on time.
+
+        If a loop is stuck, the status line says so and no sign of life is sent; then systemd restarts the bridge.
+        """
         was_stuck = False
         while True:
-            await asyncio.sleep(self._pause or NO_WATCHDOG_INTERVAL_S)
-            trouble = self._loop_monitor.problem() or self._session.problem()
-            if trouble is None:
+            await asyncio.sleep(self._interval_s or NO_WATCHDOG_INTERVAL_S)
+            problem = self._loop_monitor.problem() or self._session.problem()
+            if problem is None:
                 self._systemd.notify(ALIVE, *((self._status_text(),) if was_stuck else ()))
             elif not was_stuck:
-                self._systemd.notify(f"STATUS=stuck: {trouble}")
-            was_stuck = trouble is not None
+                self._systemd.notify(f"STATUS=stuck: {problem}")
+            was_stuck = problem is not None
 
     def _status_text(self) -> str:
         return f"STATUS={self._session.summary}"

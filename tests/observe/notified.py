@@ -1,4 +1,4 @@
-"""The socket on which systemd hears a service, as a test listens to it."""
+"""A notification socket like systemd's, for tests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 from typing import Self
 
-PATIENCE = 10.0  # seconds of real time after which a test gives up
+TIMEOUT_S = 10.0  # real time after which a test fails
 
 
-class Manager:
-    """Hears what a service says, as systemd does.
+class FakeSystemd:
+    """Receives the notifications of a service.
 
     Args:
         place: a directory for the socket.
@@ -19,7 +19,6 @@ class Manager:
 
     def __init__(self, place: Path) -> None:
         self.address = str(place / "notify")
-        self.heard: list[dict[str, str]] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def __enter__(self) -> Self:
@@ -30,18 +29,17 @@ class Manager:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    async def until(self, name: str, value: str = "") -> dict[str, str]:
-        """Wait for a message with this name in it, and with this beginning of its value."""
-        async with asyncio.timeout(PATIENCE):
+    async def wait_for(self, name: str, value: str = "") -> dict[str, str]:
+        """Wait for a message that has this name with a value that starts so, and return the message."""
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 raw = await asyncio.get_running_loop().sock_recv(self._socket, 65536)
-                said = dict(line.partition("=")[::2] for line in raw.decode().splitlines())
-                self.heard.append(said)
-                if name in said and said[name].startswith(value):
-                    return said
+                message = dict(line.partition("=")[::2] for line in raw.decode().splitlines())
+                if name in message and message[name].startswith(value):
+                    return message
 
-    def nothing_came(self) -> bool:
-        """Whether nothing waits to be heard."""
+    def has_no_message(self) -> bool:
+        """Whether no message is waiting. A waiting one is received and dropped."""
         try:
             self._socket.recv(65536)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The journal's own protocol, heard by a socket like the journal's."""
+"""The journal's native protocol, received on a socket like the journal's."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ SERVED = RequestServed("abc", "full", "GET", "/portfolio/accounts", 200, 1.5, "g
 LOST = SessionLost("ready", "signed_out", "signed_out", "sign in at https://127.0.0.1:5000", 3.0, "next check")
 
 
-def parsed(raw: bytes) -> dict[str, str]:
-    """A datagram as the journal reads it."""
-    found = {}
+def parse_datagram(raw: bytes) -> dict[str, str]:
+    """The fields of a datagram, parsed as the journal does."""
+    fields = {}
     while raw:
         line, _, rest = raw.partition(b"\n")
-        name, mark, value = line.partition(b"=")
-        if not mark:
+        name, equals, value = line.partition(b"=")
+        if not equals:
             (length,) = struct.unpack("<Q", rest[:8])
             value, rest = rest[8 : 8 + length], rest[9 + length :]
-        found[name.decode()], raw = value.decode(), rest
-    return found
+        fields[name.decode()], raw = value.decode(), rest
+    return fields
 
 
-class Listener:
-    """A journal of the test's own."""
+class FakeJournal:
+    """A socket like the journal's, and a standard error."""
 
     def __init__(self, place: Path) -> None:
         self.address = str(place / "journal")
@@ -47,26 +47,26 @@ class Listener:
         self.sender = JournaldSocket(self.address)
 
     def log(self) -> Log:
-        """A log that leads here, and to `stderr` where it cannot."""
+        """A log that writes here, and to `stderr` if this socket fails."""
         form, level = LogFormat.JSON, LogLevel.INFO
         return Log(self.stderr, form, level, Redactor(), leads_to_journal=True, journal=self.sender)
 
     def next(self) -> dict[str, str]:
         """The next line."""
-        return parsed(self.socket.recv(65536))
+        return parse_datagram(self.socket.recv(65536))
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Listener]:
-    """A journal."""
-    listener = Listener(tmp_path)
-    yield listener
-    listener.socket.close()
-    listener.sender.close()
+def journal(tmp_path: Path) -> Iterator[FakeJournal]:
+    """A journal that is closed after the test."""
+    fake = FakeJournal(tmp_path)
+    yield fake
+    fake.socket.close()
+    fake.sender.close()
 
 
-def test_a_request_can_be_searched_by_its_fields(journal: Listener) -> None:
-    """`journalctl -u ibkr-bridge REQUEST_ID=abc`; the message is for eyes, without a time of its own."""
+def test_a_request_can_be_searched_by_its_fields(journal: FakeJournal) -> None:
+    """`journalctl -u ibkr-bridge REQUEST_ID=abc`. The message is for people and has no time."""
     journal.log().on_event(SERVED)
 
     line = journal.next()
@@ -84,7 +84,7 @@ def test_a_request_can_be_searched_by_its_fields(journal: Listener) -> None:
     assert journal.stderr.getvalue() == ""
 
 
-def test_a_lost_session_is_found_by_its_event(journal: Listener) -> None:
+def test_a_lost_session_is_found_by_its_event(journal: FakeJournal) -> None:
     """`journalctl -u ibkr-bridge BRIDGE_EVENT=session.lost`, and `-p warning`."""
     journal.log().on_event(LOST)
 
@@ -93,8 +93,8 @@ def test_a_lost_session_is_found_by_its_event(journal: Listener) -> None:
     assert (line["BRIDGE_EVENT"], line["PRIORITY"], line["HINT"]) == ("session.lost", "4", LOST.hint)
 
 
-def test_what_must_not_be_shown_is_in_no_field(journal: Listener) -> None:
-    """Neither in the message nor beside it."""
+def test_no_field_has_an_account_number(journal: FakeJournal) -> None:
+    """Neither the message nor the other fields."""
     journal.log().on_event(KeeperFailed("ValueError", "account DU1234567"))
 
     line = journal.next()
@@ -103,8 +103,8 @@ def test_what_must_not_be_shown_is_in_no_field(journal: Listener) -> None:
     assert line["PRIORITY"] == "3"
 
 
-def test_a_journal_that_is_gone_loses_no_line(journal: Listener) -> None:
-    """Standard error leads there too, and systemd keeps that open."""
+def test_lines_go_to_standard_error_if_the_journal_is_gone(journal: FakeJournal) -> None:
+    """systemd keeps standard error open, and it leads to the journal too."""
     log = journal.log()
     journal.socket.close()
 
@@ -113,24 +113,24 @@ def test_a_journal_that_is_gone_loses_no_line(journal: Listener) -> None:
     assert journal.stderr.getvalue().startswith('<6>{"event": "bridge.stopped"')
 
 
-def test_a_journal_that_cannot_keep_up_is_not_waited_for(journal: Listener) -> None:
-    """Its queue holds few datagrams; how many lines were lost is told once it takes one again."""
+def test_the_log_does_not_wait_for_a_full_journal(journal: FakeJournal) -> None:
+    """Its queue holds few datagrams. The next accepted line has the number of lost lines."""
     log = journal.log()
 
     for number in range(2000):
         log.on_event(BridgeStopped(number))
-    taken = 0
+    accepted = 0
     while not _is_empty(journal):
-        taken += 1
+        accepted += 1
     log.on_event(BridgeStopped(2000))
     log.on_event(BridgeStopped(2001))
 
-    assert journal.next()["LOST"] == str(2000 - taken)
+    assert journal.next()["LOST"] == str(2000 - accepted)
     assert "LOST" not in journal.next()
     assert journal.stderr.getvalue() == ""
 
 
-def _is_empty(journal: Listener) -> bool:
+def _is_empty(journal: FakeJournal) -> bool:
     try:
         journal.next()
     except BlockingIOError:
@@ -139,8 +139,8 @@ def _is_empty(journal: Listener) -> bool:
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isascii()), st.text())
-def test_any_value_comes_back_as_it_was(other: str, value: str) -> None:
-    """Lines within a value included: they would begin a field of their own."""
-    told = encode_field("MESSAGE", value) + encode_field("OTHER", other)
+def test_any_value_is_unchanged_after_parsing(other: str, value: str) -> None:
+    """Also one with a line break, which could start a new field."""
+    datagram = encode_field("MESSAGE", value) + encode_field("OTHER", other)
 
-    assert parsed(told) == {"MESSAGE": value, "OTHER": other}
+    assert parse_datagram(datagram) == {"MESSAGE": value, "OTHER": other}

@@ -1,4 +1,4 @@
-"""What the log says, and above all what it never says."""
+"""The lines of the log, and that they never have a secret."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lines(harness: Harness) -> list[dict[str, object]]:
 
 
 async def test_each_request_is_one_line(harness: Harness) -> None:
-    """Who, what, how it went, how long it took, and who answered."""
+    """With the caller, the route, the status, the time taken and who answered."""
     await harness.wait_for_events(events.FeedUp)
     before = len(lines(harness))
 
@@ -50,7 +50,7 @@ async def test_each_request_is_one_line(harness: Harness) -> None:
 
 
 async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Simulator) -> None:
-    """Why, what to do, and what happens next by itself."""
+    """With the reason, a hint, and what the keeper does next."""
     sim.log_out()
     await harness.wait_until(SessionState.SIGNED_OUT)
 
@@ -63,13 +63,13 @@ async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Sim
     assert all(line["hint"] and "next check" in str(line["next_act"]) for line in changes)
 
 
-async def test_no_secret_is_written_wherever_it_was_planted(open_harness: Open, sim: Simulator) -> None:
-    """Keys, cookies, session ids, account numbers and query values, in every place where they can come in."""
+async def test_no_secret_is_written_wherever_it_comes_from(open_harness: Open, sim: Simulator) -> None:
+    """Keys, cookies, session ids, account numbers and query values, in every part of a request or response."""
     harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
     cookie = {"Set-Cookie": f"x-sess-uuid={CANARY}-cookie; Path=/", "X-Secret": f"{CANARY}-header"}
     sim.faults.add("status", path="/portfolio", times=2, status=500, body=f"{CANARY}-body", headers=cookie)
     sim.faults.add("garble", path="/garble")
-    planted = {
+    secret_headers = {
         "Cookie": f"a={CANARY}-up",
         "User-Agent": f"{CANARY}-agent",
         "X-Request-ID": KEY,
@@ -91,7 +91,7 @@ async def test_no_secret_is_written_wherever_it_was_planted(open_harness: Open, 
     replies = []
     for key in (KEY, PREVIOUS, READING, f"{CANARY}-wrong-key-0123456789-0123456789", None):
         for target in targets:
-            replies.append(await harness.get(target, key=key, headers=planted))
+            replies.append(await harness.get(target, key=key, headers=secret_headers))
             replies.append(await harness.get(target, key=key))
         replies.append(await harness.post(Placed("U7654321").target, Placed("U7654321").body, key=key))
         replies.append(await harness.post("/iserver/secdef/search", f'{{"symbol":"{CANARY}'.encode(), key=key))
@@ -101,37 +101,37 @@ async def test_no_secret_is_written_wherever_it_was_planted(open_harness: Open, 
     await harness.send_raw(f"GET /{KEY}\r\n{CANARY} {KEY}\r\n\r\n".encode())
     session = str(harness.bridge.profile.keeper.tickle["session"])
     written = harness.written.getvalue()
-    ours = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
-    shown = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
+    own_bodies = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
+    header_lines = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
 
     for secret in (CANARY, KEY, PREVIOUS, READING, session, "U7654321", "DU1234567", "param1="):
         assert secret not in written
-        assert secret not in ours
-        assert secret not in shown
+        assert secret not in own_bodies
+        assert secret not in header_lines
 
 
-async def test_what_libraries_say_is_told_without_their_words(harness: Harness) -> None:
-    """Texts of exceptions repeat what was being parsed."""
+async def test_records_of_libraries_are_written_without_their_text(harness: Harness) -> None:
+    """The text of an exception may have the text that was parsed."""
     try:
         raise ValueError(f"bad header {CANARY}")
     except ValueError:
         logging.getLogger("aiohttp.server").exception("Error handling %s", CANARY)
     logging.getLogger("asyncio").error("Task exception was never retrieved %s", CANARY)
 
-    said = [line for line in lines(harness) if line["event"] == "library.said"]
+    records = [line for line in lines(harness) if line["event"] == "library.said"]
 
     assert CANARY not in harness.written.getvalue()
-    assert (said[0]["error"], "test_logs.py" in str(said[0]["where"])) == ("ValueError", True)
-    assert (said[1]["logger"], said[1]["level"]) == ("asyncio", "error")
+    assert (records[0]["error"], "test_logs.py" in str(records[0]["places"])) == ("ValueError", True)
+    assert (records[1]["logger"], records[1]["level"]) == ("asyncio", "error")
 
 
 def log_to(stream: io.StringIO, form: LogFormat, *, journal: bool = False, level: LogLevel = LogLevel.INFO) -> Log:
-    """A log of the test's own."""
+    """A log that writes to the stream."""
     return Log(stream, form, level, Redactor(), leads_to_journal=journal)
 
 
-def test_under_systemd_a_console_line_carries_it_too() -> None:
-    """Where the journal's own socket is not there."""
+def test_under_systemd_a_console_line_has_the_priority_too() -> None:
+    """It goes to standard error if the journal's own socket is not there."""
     stream = io.StringIO()
 
     Log(stream, LogFormat.CONSOLE, LogLevel.INFO, Redactor(), leads_to_journal=True).log("warning", "session.lost")
@@ -139,8 +139,8 @@ def test_under_systemd_a_console_line_carries_it_too() -> None:
     assert stream.getvalue().startswith("<4>")
 
 
-def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> None:
-    """The journal knows the time; `journalctl -p err` finds what matters."""
+def test_under_systemd_a_line_has_a_priority_and_no_time() -> None:
+    """The journal adds the time; `journalctl -p err` uses the priority."""
     stream = io.StringIO()
     log = log_to(stream, LogFormat.JSON, journal=True)
 
@@ -154,7 +154,7 @@ def test_under_systemd_a_line_carries_the_journals_priority_and_no_time() -> Non
 
 
 def test_elsewhere_each_line_is_an_object_with_its_time() -> None:
-    """For whatever collects them."""
+    """For programs that collect the lines."""
     stream = io.StringIO()
 
     log_to(stream, LogFormat.JSON).on_event(BridgeStopped(0))
@@ -162,8 +162,8 @@ def test_elsewhere_each_line_is_an_object_with_its_time() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*Z", json.loads(stream.getvalue())["timestamp"])
 
 
-def test_on_a_terminal_a_line_is_for_eyes() -> None:
-    """No braces."""
+def test_on_a_terminal_a_line_is_text() -> None:
+    """It is not JSON."""
     stream = io.StringIO()
 
     log_to(stream, LogFormat.CONSOLE).on_event(BridgeStopped(3))
@@ -174,7 +174,7 @@ def test_on_a_terminal_a_line_is_for_eyes() -> None:
 
 
 def test_less_important_lines_are_left_out() -> None:
-    """As the level says."""
+    """The level decides."""
     stream = io.StringIO()
 
     log_to(stream, LogFormat.JSON, level=LogLevel.WARNING).on_event(BridgeStopped(0))
@@ -182,8 +182,8 @@ def test_less_important_lines_are_left_out() -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_closed_stream_stops_nothing() -> None:
-    """The terminal was closed; the bridge goes on."""
+def test_a_closed_stream_is_no_error() -> None:
+    """A person may close the terminal; the bridge keeps running."""
     stream = io.StringIO()
     log = log_to(stream, LogFormat.JSON)
     stream.close()
@@ -191,20 +191,20 @@ def test_a_closed_stream_stops_nothing() -> None:
     log.on_event(BridgeStopped(0))
 
 
-def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
-    """The variable alone proves nothing: the stream may have been sent elsewhere since."""
+def test_the_journal_is_recognised_by_its_device_and_inode(tmp_path: Path) -> None:
+    """The variable alone is no proof, since the stream may have been redirected."""
     with (tmp_path / "stream").open("w") as stream:
-        found = os.fstat(stream.fileno())
+        status = os.fstat(stream.fileno())
 
-        assert leads_to_journal(stream, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert leads_to_journal(stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
         assert not leads_to_journal(stream, {"JOURNAL_STREAM": "1:1"})
         assert not leads_to_journal(stream, {})
         assert resolve_format(LogFormat.AUTO, stream) is LogFormat.JSON
         assert resolve_format(LogFormat.CONSOLE, stream) is LogFormat.CONSOLE
 
 
-def test_every_fact_can_be_told() -> None:
-    """No field is called like one of the log's own keys."""
+def test_every_event_can_be_logged() -> None:
+    """No field has the name of one of the log's own keys."""
     kinds = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)]
     fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
 

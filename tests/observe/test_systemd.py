@@ -1,4 +1,4 @@
-"""What systemd is told, and what it hands over."""
+"""The notifications of a running bridge, and the variables that systemd sets."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ibkr_bridge.observe.systemd import ALIVE, SystemdNotifier, watchdog_interva
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import Harness, settings_for
-from tests.observe.notified import Manager
+from tests.observe.notified import FakeSystemd
 
-ME = str(os.getpid())
+OWN_PID = str(os.getpid())
 
 
-async def test_the_status_tells_the_session_in_words(sim: Simulator, tmp_path: Path) -> None:
-    """`systemctl status` shows it: ready to serve at once, then how the session is, then that we stop."""
-    with Manager(tmp_path) as manager:
-        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address}) as harness:
-            first = await manager.until("READY")
+async def test_the_status_shows_the_state_of_the_session(sim: Simulator, tmp_path: Path) -> None:
+    """`systemctl status` shows that the bridge serves, then the session, then that the bridge stops."""
+    with FakeSystemd(tmp_path) as systemd:
+        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": systemd.address}) as harness:
+            first = await systemd.wait_for("READY")
             await harness.wait_until(SessionState.READY)
-            ready = await manager.until("STATUS", "ready")
+            ready = await systemd.wait_for("STATUS", "ready")
             sim.log_out()
-            lost = await manager.until("STATUS", "signed_out")
-        await manager.until("STOPPING")
+            lost = await systemd.wait_for("STATUS", "signed_out")
+        await systemd.wait_for("STOPPING")
 
     assert first["READY"] == "1"
     assert first["STATUS"].startswith(("starting: ", "ready: "))
@@ -34,56 +34,56 @@ async def test_the_status_tells_the_session_in_words(sim: Simulator, tmp_path: P
     assert "sign in at" in lost["STATUS"]
 
 
-async def test_the_watchdog_is_fed_while_the_loops_go_round(
+async def test_signs_of_life_are_sent_while_the_loops_run(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop that has died is told by silence; systemd starts us anew."""
-    env = {"WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
-    with Manager(tmp_path) as manager:
-        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": manager.address, **env}) as harness:
+    """After a loop has died none is sent, and systemd restarts the bridge."""
+    env = {"WATCHDOG_USEC": "30000", "WATCHDOG_PID": OWN_PID}
+    with FakeSystemd(tmp_path) as systemd:
+        async with Harness(settings_for(sim.url, tmp_path), env={"NOTIFY_SOCKET": systemd.address, **env}) as harness:
             await harness.wait_until(SessionState.READY)
-            await manager.until("WATCHDOG", "1")
-            await manager.until("WATCHDOG", "1")
+            await systemd.wait_for("WATCHDOG", "1")
+            await systemd.wait_for("WATCHDOG", "1")
             harness.bridge.loop_monitor.mark_dead("a loop")
-            await manager.until("STATUS", "stuck: a loop has ended")
-            looks: list[str | None] = []
-            trouble = harness.bridge.loop_monitor.problem
+            await systemd.wait_for("STATUS", "stuck: a loop has ended")
+            checks: list[str | None] = []
+            real_problem = harness.bridge.loop_monitor.problem
 
-            def counted() -> str | None:
-                looks.append(trouble())
-                return looks[-1]
+            def count_checks() -> str | None:
+                checks.append(real_problem())
+                return checks[-1]
 
-            monkeypatch.setattr(harness.bridge.loop_monitor, "problem", counted)
-            while len(looks) < 3:  # so often a sign would have been due
+            monkeypatch.setattr(harness.bridge.loop_monitor, "problem", count_checks)
+            while len(checks) < 3:  # a sign of life would have been due so often
                 await harness.get("/health")
 
-            assert manager.nothing_came()
+            assert systemd.has_no_message()
 
 
-async def test_a_stuck_keeper_is_not_vouched_for(
+async def test_a_stuck_keeper_stops_the_signs_of_life(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event loop goes round, the session is not looked at any more: that is worth a restart."""
-    with Manager(tmp_path) as manager:
-        env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": ME}
+    """The event loop runs, but the session is no longer checked: that needs a restart."""
+    with FakeSystemd(tmp_path) as systemd:
+        env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000", "WATCHDOG_PID": OWN_PID}
         async with Harness(settings_for(sim.url, tmp_path), env=env) as harness:
             await harness.wait_until(SessionState.READY)
             monkeypatch.setattr(harness.bridge.profile.keeper, "problem", lambda: "the keeper is 99 s late")
-            told = await manager.until("STATUS", "stuck")
+            stuck = await systemd.wait_for("STATUS", "stuck")
             livez = await harness.get("/livez", key=None)
-            silent = manager.nothing_came()
+            is_silent = systemd.has_no_message()
             monkeypatch.undo()
-            again = await manager.until("STATUS", "ready")
+            recovered = await systemd.wait_for("STATUS", "ready")
 
-    assert told["STATUS"] == "stuck: the keeper is 99 s late"
-    assert (livez.status, b"the keeper is" in livez.body, silent) == (503, True, True)
-    assert again["WATCHDOG"] == "1"
+    assert stuck["STATUS"] == "stuck: the keeper is 99 s late"
+    assert (livez.status, b"the keeper is" in livez.body, is_silent) == (503, True, True)
+    assert recovered["WATCHDOG"] == "1"
 
 
 @pytest.mark.parametrize(
-    ("env", "pause"),
+    ("env", "interval_s"),
     [
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": ME}, 10.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": OWN_PID}, 10.0),
         ({"WATCHDOG_USEC": "30000000"}, 10.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
@@ -91,23 +91,23 @@ async def test_a_stuck_keeper_is_not_vouched_for(
         ({}, None),
     ],
 )
-def test_signs_come_three_times_as_often_as_they_must(env: dict[str, str], pause: float | None) -> None:
-    """And only where this very process is watched."""
-    assert watchdog_interval(env) == pause
+def test_signs_of_life_are_sent_three_times_for_each_timeout(env: dict[str, str], interval_s: float | None) -> None:
+    """And only if systemd watches this process."""
+    assert watchdog_interval(env) == interval_s
 
 
-def test_a_manager_that_does_not_listen_stops_nothing(tmp_path: Path) -> None:
-    """Nor does an abstract name nobody holds."""
+def test_a_missing_listener_is_no_error(tmp_path: Path) -> None:
+    """Neither for a path nor for an abstract name."""
     for address in (str(tmp_path / "nobody"), "@nobody-listens-here", ""):
         SystemdNotifier({"NOTIFY_SOCKET": address}).notify(ALIVE)
 
 
 async def test_a_reload_begins_with_the_time_and_ends_with_ready(tmp_path: Path) -> None:
-    """As `systemctl reload` waits for it."""
-    with Manager(tmp_path) as manager:
+    """systemd compares that time with the time of its own request."""
+    with FakeSystemd(tmp_path) as systemd:
         before = time.monotonic_ns() // 1000
-        SystemdNotifier({"NOTIFY_SOCKET": manager.address}).notify_reloading()
+        SystemdNotifier({"NOTIFY_SOCKET": systemd.address}).notify_reloading()
 
-        said = await manager.until("RELOADING", "1")
+        message = await systemd.wait_for("RELOADING", "1")
 
-    assert before <= int(said["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+    assert before <= int(message["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
