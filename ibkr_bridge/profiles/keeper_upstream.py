@@ -38,12 +38,12 @@ class KeeperUpstream:
     """One Gateway, for its keeper.
 
     Args:
-        gateway: who is asked.
-        turns: where it is counted.
-        penalty: what IBKR refuses for now; is told of a 429.
-        reads: where answers are remembered; None where they are not.
-        noticing: is told that somebody asks, and then what they were answered.
-        spent: is told of every call that goes out, for limits that outlive a restart.
+        upstream: sends the calls.
+        admission: counts the calls in IBKR's limits.
+        penalty_box: knows what IBKR refuses now; learns of a 429.
+        cached_reads: caches the responses.
+        observer_factory: called before each call; returns an observer for its response.
+        on_sent: called for every call that is sent, for limits that outlive a restart.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class KeeperUpstream:
         penalty_box: PenaltyBox,
         cached_reads: CachedReads,
         observer_factory: ObserverFactory,
-        spent: Callable[[Endpoint], None],
+        on_sent: Callable[[Endpoint], None],
     ) -> None:
         self._upstream = upstream
         self._admission = admission
         self._penalty_box = penalty_box
         self._cached_reads = cached_reads
-        self._noticing = observer_factory
-        self._spent = spent
+        self._observer_factory = observer_factory
+        self._on_sent = on_sent
 
     async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
         """See `Upstream.send`.
@@ -73,26 +73,27 @@ class KeeperUpstream:
         if endpoint.satisfies or endpoint.composition:
             # Calls about the session are sent anyway: once a minute while IBKR's penalty lasts.
             self._penalty_box.check(endpoint)
-        counted = self._admission.admit_out_of_band(endpoint)
-        if counted is None:
+        on_answered = self._admission.admit_out_of_band(endpoint)
+        if on_answered is None:
             on_released()
             raise RateLimited(
-                "this was asked a moment ago", retry_after=endpoint.rate_limit.period_s if endpoint.rate_limit else None
+                "this call was sent a moment ago",
+                retry_after=endpoint.rate_limit.period_s if endpoint.rate_limit else None,
             )
 
-        def answered() -> None:
-            counted()
+        def release() -> None:
+            on_answered()
             on_released()
 
-        self._spent(endpoint)
-        notice = self._noticing()
-        learn = self._cached_reads.observer(endpoint, call) if endpoint.is_shareable else None
+        self._on_sent(endpoint)
+        observe = self._observer_factory()
+        cache_response = self._cached_reads.observer(endpoint, call) if endpoint.is_shareable else None
         response = await self._upstream.send(
-            call, timeout_s=timeout_s, preconditions=(_no_second_sending(endpoint),), on_released=answered
+            call, timeout_s=timeout_s, preconditions=(_no_second_sending(endpoint),), on_released=release
         )
         if response.status == HTTPStatus.TOO_MANY_REQUESTS and endpoint.rate_limit is not None:
             self._penalty_box.on_429(endpoint, None)
-        notice(endpoint, call, response)
-        if learn is not None:
-            learn(response)
+        observe(endpoint, call, response)
+        if cache_response is not None:
+            cache_response(response)
         return response

@@ -1,4 +1,4 @@
-"""What a bench or a test may choose of a profile, and an operator may not."""
+"""Options of a profile for benchmarks and tests. An operator cannot set them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """How much is sent, how reads are cached, and how lost orders are searched for."""
+    """The limits of admission, the cache, and the schedule of reconciliation."""
 
     limits: Limits | None = None
-    """None for those of the upstream."""
+    """None means those of the upstream."""
     cached_reads: Callable[[Clock], CachedReads] = CachedReads
+    """Makes the stage that caches reads."""
     reconcile_schedule: ReconcileSchedule = field(default_factory=ReconcileSchedule)
-    """When orders whose response was lost are searched for."""
+    """When the bridge searches for orders whose response was lost."""

@@ -1,4 +1,4 @@
-"""All profiles of one bridge, found by name. Which profile a request concerns is found from its key."""
+"""All profiles of one bridge by name. The key of a request names the profile that it concerns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ibkr_bridge.profiles.profile import Profile
 
-MAIN = "main"  # the profile that the environment describes, and so far the only one
+MAIN = "main"  # the profile of the environment's settings; so far there is no other
 
 
 class ProfileRegistry:
@@ -22,14 +22,14 @@ class ProfileRegistry:
         return iter(self._by_name.values())
 
     def get(self, name: str) -> Profile:
-        """The profile of a name.
+        """The profile with this name.
 
         Raises:
-            KeyError: there is none; a key that is known names one that exists.
+            KeyError: there is none. This cannot happen with the name that a valid key has.
         """
         return self._by_name[name]
 
     @property
     def main(self) -> Profile:
-        """The profile that the open routes describe."""
+        """The profile whose state the open routes report."""
         return self._by_name[MAIN]

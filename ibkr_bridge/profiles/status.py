@@ -1,13 +1,13 @@
-"""The status of one profile: that of all its parts, joined once for the route, the command line and the documentation.
+"""The status of one profile: that of all its parts, for the route, the command line and the documentation.
 
-Every field of the dataclasses says in its metadata what it means (`doc`) and in which unit (`unit`); the documentation
-is written from there. The names of the fields are the names of the members in JSON.
+The metadata of every field has its meaning (`doc`) and its unit (`unit`); the documentation is generated from them. The
+names of the fields are the names of the members in JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,21 +26,21 @@ from ibkr_bridge.session.state_machine import Session
 from ibkr_bridge.streaming.service import StreamStatus
 
 JOINED = "joined"
-"""Metadata of a field whose members stand in the object around it, instead of in one of their own."""
+"""Metadata of a field whose members are written into the outer object instead of an object of their own."""
 KINDS = {True: "paper", False: "live", None: "unknown"}
 
 
 @dataclass(frozen=True)
 class FlagsStatus:
-    """What the settings and people allow."""
+    """What settings and people allow, and whether the bridge drains."""
 
     mode: str = field(metadata={"doc": "`paper` or `live`, as IBKR_TRADING_MODE says."})
-    read_only: bool = field(metadata={"doc": "Whether the bridge refuses everything that changes something."})
-    paused: PauseStatus | None = field(metadata={"doc": "The pause; null while new orders pass."})
+    read_only: bool = field(metadata={"doc": "Whether the bridge refuses every change."})
+    paused: PauseStatus | None = field(metadata={"doc": "The trading pause; null if there is none."})
     maintenance_until: datetime | None = field(
-        metadata={"doc": "End of the known break of IBKR that goes on now; null outside of one."}
+        metadata={"doc": "End of the current maintenance window of IBKR; null outside of one."}
     )
-    draining: bool = field(metadata={"doc": "Whether the bridge is ending and takes no new calls."})
+    draining: bool = field(metadata={"doc": "Whether the bridge is stopping and accepts no new calls."})
     gateway: str = field(metadata={"doc": "Address of the Gateway."})
 
 
@@ -48,7 +48,7 @@ class FlagsStatus:
 class AccountStatus:
     """One account of the login."""
 
-    account: str = field(metadata={"doc": "Its number, masked."})
+    account: str = field(metadata={"doc": "The masked account number."})
     kind: str = field(metadata={"doc": "`paper`, `live` or `unknown`."})
 
 
@@ -60,12 +60,14 @@ class ProfileStatus:
     flags: FlagsStatus = field(metadata={JOINED: True})
     accounts: tuple[AccountStatus, ...] = field(metadata={"doc": "The accounts of the login."})
     slots: SlotsStatus = field(metadata={"doc": "The calls inside the Gateway."})
-    waiting: WaitingStatus = field(metadata={"doc": "The calls that wait, by priority."})
-    budget: BudgetStatus | None = field(metadata={"doc": "The limit of all calls together; null where there is none."})
+    waiting: WaitingStatus = field(metadata={"doc": "The calls that wait for admission, by priority."})
+    budget: BudgetStatus | None = field(
+        metadata={"doc": "The rate limit of all calls together; null if there is none."}
+    )
     penalty: PenaltyStatus = field(metadata={"doc": "What IBKR refuses now."})
     cache: CacheStatus = field(metadata={"doc": "The cache of reads."})
     journal: JournalStatus = field(metadata={"doc": "The journal of orders."})
-    stream: StreamStatus = field(metadata={"doc": "The feed from IBKR, and who reads it."})
+    stream: StreamStatus = field(metadata={"doc": "The feed from IBKR and its subscribers."})
 
     def as_json(self) -> dict[str, Any]:
         """The status as `GET /gateway/status` sends it."""
@@ -77,8 +79,9 @@ def profile_status(profile: Profile, *, is_draining: bool, session: Session | No
     """Join the status of all parts.
 
     Args:
-        is_draining: whether the process takes no new calls; the profile does not know.
-        session: what `Keeper.current` returned, where that is fresher than what the keeper last saw.
+        profile: whose parts are asked.
+        is_draining: whether the process accepts no new calls; the profile does not know it.
+        session: the result of `Keeper.current`; None means the state of the keeper's last check.
     """
     admission = profile.admission.status(profile.upstream.abandoned)
     return ProfileStatus(
@@ -107,30 +110,29 @@ def _flags(profile: Profile, *, is_draining: bool) -> FlagsStatus:
     )
 
 
-def _accounts(known: Accounts) -> tuple[AccountStatus, ...]:
-    return tuple(AccountStatus(mask_account(number), _kind(number, known.paper)) for number in sorted(known.numbers))
+def _accounts(accounts: Accounts) -> tuple[AccountStatus, ...]:
+    return tuple(
+        AccountStatus(mask_account(number), _kind(number, accounts.paper)) for number in sorted(accounts.numbers)
+    )
 
 
 def _kind(number: str, is_paper: bool | None) -> str:
-    """What IBKR says of the login counts; else the form of the number, which shows paper accounts alone."""
+    """The kind of an account. IBKR's flag of the login decides; without it the form of the number shows paper only."""
     if is_paper is None and PAPER_ACCOUNT.fullmatch(number):
         return KINDS[True]
     return KINDS[is_paper]
 
 
 def to_json(value: object) -> Any:
-    """A status, or a part of one, as JSON has it: times as UTC text, fields in their order."""
+    """Convert a status or a part of one for JSON. Times become UTC text; the order of the fields stays."""
     if is_dataclass(value) and not isinstance(value, type):
         members: dict[str, Any] = {}
-        for each in fields(value):
-            members |= _members(each, to_json(getattr(value, each.name)))
+        for declared in fields(value):
+            part = to_json(getattr(value, declared.name))
+            members |= part if declared.metadata.get(JOINED) else {declared.name: part}
         return members
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, Mapping):
         return {name: to_json(each) for name, each in value.items()}
     return [to_json(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _members(declared: Field[Any], value: Any) -> dict[str, Any]:
-    return value if declared.metadata.get(JOINED) else {declared.name: value}

@@ -1,4 +1,4 @@
-"""A profile as the factory builds it, in front of a Gateway that is not there."""
+"""A profile as the factory builds it, without a Gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness import settings_for
 
 @dataclass
 class Built:
-    """A profile, its clock, and what it announced."""
+    """A profile, its clock, its state directory and its events."""
 
     profile: Profile
     clock: ManualClock
@@ -29,14 +29,14 @@ def build(
     options: ProfileOptions | None = None,
     gateway: str = "http://127.0.0.1:9",
     *,
-    keeps: bool = True,
+    has_state_dir: bool = True,
     **env: str,
 ) -> Built:
-    """Build one; `keeps` is whether it has a state directory."""
+    """Build a profile with these settings."""
     state, bus, clock = tmp_path / "state", Bus(), ManualClock()
     state.mkdir(exist_ok=True)
     settings = settings_for(gateway, state, **env)
-    if not keeps:
+    if not has_state_dir:
         settings = replace(settings, state_dir=None)
     built = Built(build_profile("main", settings, clock, bus, Redactor(), options or ProfileOptions()), clock, state)
     bus.subscribe(built.events.append)

@@ -127,7 +127,7 @@ async def test_every_file_of_a_profile_bears_its_name(built: Built) -> None:
 
 async def test_without_a_state_directory_nothing_is_written(tmp_path: Path) -> None:
     """What is kept over a restart is kept in memory then."""
-    built = build(tmp_path, keeps=False)
+    built = build(tmp_path, has_state_dir=False)
 
     built.profile.penalty_box.enter()
     await built.profile.load()

@@ -1,4 +1,4 @@
-"""The keeper's own calls: beside the callers' slots, counted in IBKR's limits, and remembered."""
+"""The keeper's own calls: they need no slot, count in IBKR's limits, and are cached."""
 
 from __future__ import annotations
 
@@ -24,63 +24,68 @@ ACCOUNTS = Call("GET", "/v1/api/iserver/accounts")
 
 
 class World:
-    """The keeper's road, and all that it tells."""
+    """The object under test with its parts, and a record of what it calls."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.clock = scene, ManualClock()
         limits = Limits(1, 0, RateLimit(100, 1.0, "ours"), {}, lambda endpoint: endpoint.rate_limit)
         self.admission = AdmissionController(limits, self.clock)
-        self.box = PenaltyBox(None, Bus(), self.clock.utc)
-        self.reads = CachedReads(self.clock)
-        self.noticed: list[tuple[Endpoint, int]] = []
-        self.spent: list[str] = []
+        self.penalty_box = PenaltyBox(None, Bus(), self.clock.utc)
+        self.cached_reads = CachedReads(self.clock)
+        self.observed: list[tuple[Endpoint, int]] = []
+        self.sent: list[str] = []
         self.released = 0
-        self.road = KeeperUpstream(
-            scene.upstream, self.admission, self.box, self.reads, lambda: self._notice, self._spend
+        self.upstream = KeeperUpstream(
+            scene.upstream,
+            self.admission,
+            self.penalty_box,
+            self.cached_reads,
+            lambda: self._observe,
+            self._record_sent,
         )
 
-    def _notice(self, endpoint: Endpoint, call: Call, response: Response) -> None:
-        self.noticed.append((endpoint, response.status))
+    def _observe(self, endpoint: Endpoint, call: Call, response: Response) -> None:
+        self.observed.append((endpoint, response.status))
 
-    def _spend(self, endpoint: Endpoint) -> None:
-        self.spent.append(endpoint.path)
+    def _record_sent(self, endpoint: Endpoint) -> None:
+        self.sent.append(endpoint.path)
 
     def release(self) -> None:
-        """The upstream is done with it."""
+        """Count that the upstream has released a call."""
         self.released += 1
 
     async def send(self, call: Call) -> Response:
-        """One call of the keeper's."""
-        return await self.road.send(call, on_released=self.release)
+        """Send a call as the keeper does."""
+        return await self.upstream.send(call, on_released=self.release)
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Nothing was asked yet."""
+    """A world in which nothing was sent yet."""
     async with memory_scene() as scene:
         yield World(scene)
 
 
-async def test_a_call_takes_no_slot_and_is_counted_all_the_same(world: World) -> None:
+async def test_a_call_takes_no_slot_but_is_counted(world: World) -> None:
     """Callers may hold every slot; IBKR counts calls whoever makes them."""
     await world.send(STATUS)
 
     assert (world.admission.slots_taken, world.admission.budget_used, world.released) == (0, 1, 1)
-    assert world.spent == [endpoint_of(STATUS.method, STATUS.target).path]
+    assert world.sent == [endpoint_of(STATUS.method, STATUS.target).path]
 
 
-async def test_what_the_keeper_was_told_is_told_to_callers(world: World) -> None:
-    """They would have to wait until it may be asked again."""
+async def test_the_responses_of_the_keeper_are_cached_for_callers(world: World) -> None:
+    """Otherwise callers would have to wait for the rate limit."""
     await world.send(PORTFOLIO)
 
-    entry = world.reads.cache.get(cache_key(PORTFOLIO), world.clock.now(), None)
+    entry = world.cached_reads.cache.get(cache_key(PORTFOLIO), world.clock.now(), None)
 
     assert entry is not None
-    assert [status for _, status in world.noticed] == [200]
+    assert [status for _, status in world.observed] == [200]
 
 
-async def test_what_a_caller_asked_a_moment_ago_is_not_asked_again(world: World) -> None:
-    """IBKR would refuse it; nothing is sent, and the call is over."""
+async def test_a_call_that_was_sent_a_moment_ago_is_refused(world: World) -> None:
+    """IBKR would refuse it. Nothing is sent, and the call is released."""
     await world.send(PORTFOLIO)
 
     with pytest.raises(RateLimited) as caught:
@@ -90,9 +95,9 @@ async def test_what_a_caller_asked_a_moment_ago_is_not_asked_again(world: World)
 
 
 @pytest.mark.parametrize(("call", "is_sent"), [(STATUS, True), (PORTFOLIO, False), (ACCOUNTS, False)])
-async def test_in_the_box_only_the_session_itself_is_looked_at(world: World, call: Call, is_sent: bool) -> None:
-    """Once a minute; what the session's first calls are for can wait."""
-    world.box.enter()
+async def test_in_the_penalty_box_only_the_session_is_checked(world: World, call: Call, is_sent: bool) -> None:
+    """The calls of the preflight can wait."""
+    world.penalty_box.enter()
 
     if is_sent:
         await world.send(call)
@@ -104,7 +109,7 @@ async def test_in_the_box_only_the_session_itself_is_looked_at(world: World, cal
 
 
 async def test_a_call_with_a_limit_is_not_sent_a_second_time(world: World) -> None:
-    """Its window has one place; one without a limit is sent again."""
+    """Its window has room for one call. A call without a limit is sent again."""
     world.scene.plan = [Act.BREAK_OFF, Act.ANSWER]
     with pytest.raises(GatewayProtocolError, match="no second call"):
         await world.send(PORTFOLIO)
@@ -121,7 +126,7 @@ async def test_a_call_with_a_limit_is_not_sent_a_second_time(world: World) -> No
 async def test_a_429_closes_an_endpoint_that_has_a_limit(
     world: World, monkeypatch: pytest.MonkeyPatch, call: Call, closed: list[str]
 ) -> None:
-    """The response goes to the keeper, who judges it for the session."""
+    """The keeper gets the response, since it decides about the session."""
 
     async def refuse(*_: object, **__: object) -> Response:
         return Response(429, {}, b"")
@@ -129,4 +134,4 @@ async def test_a_429_closes_an_endpoint_that_has_a_limit(
     monkeypatch.setattr(world.scene.upstream, "send", refuse)
 
     assert (await world.send(call)).status == 429
-    assert list(world.box.closed_endpoints) == closed
+    assert list(world.penalty_box.closed_endpoints) == closed

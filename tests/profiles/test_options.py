@@ -1,4 +1,4 @@
-"""What a bench or a test may choose of a profile."""
+"""The options of a profile for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.profiles.options import ProfileOptions
 
 
-def test_nothing_chosen_is_what_an_operator_has() -> None:
-    """The upstream's own limits, a cache, and a patient search for lost orders."""
+def test_the_defaults_are_those_of_an_operator() -> None:
+    """The limits of the upstream, a cache, and the usual schedule of reconciliation."""
     options = ProfileOptions()
 
     assert (options.limits, options.cached_reads, options.reconcile_schedule) == (
@@ -22,7 +22,7 @@ def test_nothing_chosen_is_what_an_operator_has() -> None:
     )
 
 
-def test_options_are_not_changed_once_a_profile_is_built_of_them() -> None:
-    """Half of its parts would have the old ones."""
+def test_options_cannot_be_changed() -> None:
+    """Some parts of the profile would still have the old ones."""
     with pytest.raises(FrozenInstanceError):
         ProfileOptions().limits = None  # type: ignore[misc]

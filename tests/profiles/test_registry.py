@@ -1,4 +1,4 @@
-"""The registry of profiles: found by name, by the key of a request, and described by the open routes."""
+"""The registry of profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.harness import Harness
 
 
 def test_a_profile_is_found_by_its_name(harness: Harness) -> None:
-    """The name stands in a key, in events and in the names of its files."""
+    """Keys, events and file names have this name."""
     registry = ProfileRegistry((harness.bridge.profile,))
 
     assert registry.get(MAIN) is registry.main is harness.bridge.profile
@@ -17,12 +17,12 @@ def test_a_profile_is_found_by_its_name(harness: Harness) -> None:
 
 
 def test_a_name_without_a_profile_is_an_error(harness: Harness) -> None:
-    """No request may reach another profile than the one that its key names."""
+    """A request must never reach another profile than that of its key."""
     with pytest.raises(KeyError):
         ProfileRegistry((harness.bridge.profile,)).get("paper")
 
 
-async def test_every_event_of_a_profile_carries_its_name(harness: Harness) -> None:
+async def test_every_event_of_a_profile_has_its_name(harness: Harness) -> None:
     """Operators filter the log by it."""
     harness.bridge.profile.trading_pause.set("a test", harness.bridge.clock.utc())
     harness.bridge.profile.penalty_box.enter()

@@ -1,4 +1,4 @@
-"""The status of a profile: every part is in it, under the name and with the type that the documentation has."""
+"""The status of a profile: every member has the documented name and type."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ DOCUMENTED = {member.name: member for member in members()}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
-def found_members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """All members of the JSON with their values; the names inside a map belong to its value."""
+def walk_members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """All members of the JSON with their values. The names inside a map are not members."""
     if name:
         yield name, value
     if isinstance(value, dict) and (not name or DOCUMENTED[name].json_type == "object"):
         for inner, each in value.items():
-            yield from found_members(each, f"{name}.{inner}" if name else inner)
+            yield from walk_members(each, f"{name}.{inner}" if name else inner)
     if isinstance(value, list):
         for each in value:
             for inner, one in each.items():
-                yield from found_members(one, f"{name}[].{inner}")
+                yield from walk_members(one, f"{name}[].{inner}")
 
 
 def has_type(value: Any, member: Member) -> bool:
-    """Whether a value of the JSON is one that the documentation allows."""
+    """Whether a value has the documented type."""
     if value is None:
         return member.is_nullable
     if member.json_type == "time":
@@ -52,55 +52,55 @@ def has_type(value: Any, member: Member) -> bool:
 
 
 @pytest.fixture
-async def polite_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
-    """A bridge as an operator has it, with limits and a cache."""
+async def limited_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
+    """A bridge with the options of an operator: with limits and a cache."""
     async with Harness(settings_for(sim.url, tmp_path), options=ProfileOptions()) as harness:
         await harness.wait_until(SessionState.READY)
         yield harness
 
 
 def status_of(harness: Harness, session: Session | None = None) -> ProfileStatus:
-    """The status of the usual profile."""
+    """The status of the profile `main`."""
     return profile_status(harness.bridge.profile, is_draining=False, session=session)
 
 
-async def test_the_json_of_a_running_bridge_has_the_documented_members(polite_harness: Harness) -> None:
-    """All of them, no other, each with its type: dashboards are built from the page."""
-    profile = polite_harness.bridge.profile
-    await asyncio.gather(*(polite_harness.get("/portfolio/accounts") for _ in range(3)))
-    await polite_harness.post(Placed().target, Placed().body)
-    await polite_harness.post("/gateway/pause")
+async def test_the_json_of_a_running_bridge_has_the_documented_members(limited_harness: Harness) -> None:
+    """Exactly these, each with its type: developers of dashboards rely on the page."""
+    profile = limited_harness.bridge.profile
+    await asyncio.gather(*(limited_harness.get("/portfolio/accounts") for _ in range(3)))
+    await limited_harness.post(Placed().target, Placed().body)
+    await limited_harness.post("/gateway/pause")
     profile.penalty_box.on_429(endpoint_of("GET", "/v1/api/iserver/account/trades"), 7.5)
 
-    told = (await polite_harness.get("/gateway/status")).json
-    found = list(found_members(told))
+    body = (await limited_harness.get("/gateway/status")).json
+    present = list(walk_members(body))
 
-    assert list(dict.fromkeys(name for name, _ in found)) == list(DOCUMENTED)
-    assert [(name, value) for name, value in found if not has_type(value, DOCUMENTED[name])] == []
+    assert list(dict.fromkeys(name for name, _ in present)) == list(DOCUMENTED)
+    assert [(name, value) for name, value in present if not has_type(value, DOCUMENTED[name])] == []
 
 
-async def test_without_limits_and_pause_they_are_null(harness: Harness) -> None:
+async def test_members_without_a_value_are_null(harness: Harness) -> None:
     """A member is never missing."""
-    told = (await harness.get("/gateway/status")).json
+    body = (await harness.get("/gateway/status")).json
 
-    assert {name for name, value in found_members(told) if value is None} >= {"budget", "paused"}
-    assert [name for name, value in found_members(told) if not has_type(value, DOCUMENTED[name])] == []
+    assert {name for name, value in walk_members(body) if value is None} >= {"budget", "paused"}
+    assert [name for name, value in walk_members(body) if not has_type(value, DOCUMENTED[name])] == []
 
 
-async def test_reads_that_needed_no_call_are_counted(polite_harness: Harness) -> None:
-    """One was sent, one joined it, one came from the cache."""
+async def test_reads_without_a_call_are_counted(limited_harness: Harness) -> None:
+    """Of three reads one was sent, one shared its response, and one came from the cache."""
     path = "/portfolio/DU1234567/ledger"
-    await asyncio.gather(*(polite_harness.get(path) for _ in range(2)))
-    await polite_harness.get(path)
+    await asyncio.gather(*(limited_harness.get(path) for _ in range(2)))
+    await limited_harness.get(path)
 
-    cache = status_of(polite_harness).cache
+    cache = status_of(limited_harness).cache
 
     assert (cache.hits, cache.shared, cache.entries > 0, cache.bytes > 0) == (1, 1, True, True)
     assert cache.hit_rate == pytest.approx(2 / cache.lookups, abs=0.001)
 
 
-async def test_what_ibkr_refuses_is_told_in_whole_seconds(harness: Harness) -> None:
-    """Rounded up, so that whoever waits so long waits long enough."""
+async def test_penalties_are_in_whole_seconds(harness: Harness) -> None:
+    """Rounded up, so that a caller who waits that long waits long enough."""
     harness.bridge.profile.penalty_box.on_429(endpoint_of("GET", "/v1/api/iserver/account/trades"), 7.5)
     one = status_of(harness).penalty
     harness.bridge.profile.penalty_box.enter(60.2)
@@ -109,15 +109,15 @@ async def test_what_ibkr_refuses_is_told_in_whole_seconds(harness: Harness) -> N
     assert status_of(harness).penalty.box_s == 61
 
 
-async def test_calls_that_wait_are_told_by_priority(polite_harness: Harness) -> None:
-    """Each priority has its member."""
-    waiting = status_of(polite_harness).waiting
+async def test_waiting_calls_are_counted_by_priority(limited_harness: Harness) -> None:
+    """Each priority has a member."""
+    waiting = status_of(limited_harness).waiting
 
     assert list(to_json(waiting)) == [priority.name.lower() for priority in Priority]
 
 
-async def test_a_fresher_session_is_told_instead_of_the_last_one(harness: Harness) -> None:
-    """It has only been so from now on."""
+async def test_a_fresher_session_replaces_that_of_the_keeper(harness: Harness) -> None:
+    """Its state began now."""
     silent = Session(SessionState.SILENT, Observation.TIMEOUT, 0.0)
     before = harness.bridge.profile.keeper.utc()
 
@@ -139,7 +139,7 @@ async def test_a_fresher_session_is_told_instead_of_the_last_one(harness: Harnes
 async def test_the_kind_of_an_account_is_what_ibkr_says(
     harness: Harness, numbers: set[str], is_paper: bool | None, kinds: list[str]
 ) -> None:
-    """Only where IBKR says nothing does the number count, and then for paper alone."""
+    """Without IBKR's flag the form of the number decides, and that only for paper accounts."""
     keeper = harness.bridge.profile.keeper
     keeper.accounts = replace(keeper.accounts, numbers=frozenset(numbers), paper=is_paper)
 
@@ -149,7 +149,7 @@ async def test_the_kind_of_an_account_is_what_ibkr_says(
     assert not any(number in each.account for each in accounts for number in numbers)
 
 
-async def test_a_drain_and_a_pause_are_told(harness: Harness) -> None:
+async def test_a_drain_and_a_pause_are_reported(harness: Harness) -> None:
     """Both explain why calls are refused."""
     await harness.post("/gateway/pause")
 
@@ -160,8 +160,8 @@ async def test_a_drain_and_a_pause_are_told(harness: Harness) -> None:
     assert flags.paused.by == "full key"
 
 
-async def test_the_status_is_json_as_it_is(harness: Harness) -> None:
-    """No class of Python is left in it, and times are written in UTC."""
+async def test_the_status_can_be_written_as_json(harness: Harness) -> None:
+    """It has no Python classes left, and times are in UTC."""
     status = status_of(harness)
     later = replace(status, session=replace(status.session, since=datetime(2026, 6, 17, 16, 0, 0, 5, UTC)))
 
