@@ -10,11 +10,11 @@ from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, profile_o
 
 
 async def status(request: web.Request) -> web.Response:
-    """Everything the bridge knows of itself and the session, account numbers masked."""
+    """Everything the bridge knows of itself and the session, with masked account numbers."""
     profile = profile_of(request)
     session = await profile.keeper.current()
-    found = profile_status(profile, is_draining=request.app[DRAIN].is_draining, session=session)
-    return web.json_response(found.as_json())
+    body = profile_status(profile, is_draining=request.app[DRAIN].is_draining, session=session)
+    return web.json_response(body.as_json())
 
 
 async def reconnect(request: web.Request) -> web.Response:
@@ -26,9 +26,9 @@ async def reconnect(request: web.Request) -> web.Response:
 async def pause(request: web.Request) -> web.Response:
     """Stop new orders; cancels are still sent."""
     profile = profile_of(request)
-    kept = profile.trading_pause.set(_principal_name(request), request.app[CLOCK].utc())
+    is_saved = profile.trading_pause.set(_principal_name(request), request.app[CLOCK].utc())
     return web.json_response(
-        {"paused": True, "by": profile.trading_pause.by, "since": profile.trading_pause.since, "kept": kept}
+        {"paused": True, "by": profile.trading_pause.by, "since": profile.trading_pause.since, "kept": is_saved}
     )
 
 
@@ -49,7 +49,7 @@ async def logout(request: web.Request) -> web.Response:
     """End the login at IBKR; only a person or IBeam can make a new one."""
     profile = profile_of(request)
     if not profile.keeper.session.has_login:
-        raise SessionUnavailable("nobody is signed in", hint="there is nothing to log out from")
+        raise SessionUnavailable("nobody is signed in", hint="there is no login to end")
     if await profile.keeper.log_out() != 200:
         raise GatewayProtocolError("IBKR did not confirm the log-out", hint="see GET /gateway/status")
     return web.json_response(to_json(profile.keeper.status()))

@@ -16,19 +16,19 @@ DRAINING_BODY = b'{"status":"stopping","bridge":"draining"}'
 
 
 async def health(request: web.Request) -> web.Response:
-    """Whether this process can serve; says nothing of the Gateway."""
-    draining = request.app[DRAIN].is_draining
+    """Whether this process can serve, regardless of the Gateway."""
+    is_draining = request.app[DRAIN].is_draining
     return web.Response(
-        status=503 if draining else 200,
-        body=DRAINING_BODY if draining else RUNNING_BODY,
+        status=503 if is_draining else 200,
+        body=DRAINING_BODY if is_draining else RUNNING_BODY,
         content_type="application/json",
     )
 
 
 async def livez(request: web.Request) -> web.Response:
-    """Whether the loops are alive and the event loop is on time; systemd and containers restart us where not."""
-    trouble = request.app[LOOP_MONITOR].problem() or profile_of(request).keeper.problem()
-    return web.Response(status=503 if trouble else 200, text=trouble or "ok")
+    """Whether all loops run and the event loop is on time. If not, systemd or Docker restarts the bridge."""
+    problem = request.app[LOOP_MONITOR].problem() or profile_of(request).keeper.problem()
+    return web.Response(status=503 if problem else 200, text=problem or "ok")
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -46,12 +46,12 @@ def _not_ready(request: web.Request, profile: Profile, session: Session) -> str 
     if profile.penalty_box.box_left_s:
         return f"penalty_box: IBKR refuses everything for another {profile.penalty_box.box_left_s:.0f} s"
     if profile.upstream.abandoned >= profile.admission.limits.slots - profile.admission.limits.slots_for_orders:
-        return "busy: the Gateway's places are held by calls it never answered; restart it if this lasts"
-    return "paused: POST /gateway/resume lets new orders through again" if profile.trading_pause.is_on else None
+        return "busy: the Gateway's slots are held by calls that it never answered; restart it if this lasts"
+    return "paused: POST /gateway/resume allows new orders again" if profile.trading_pause.is_on else None
 
 
 async def auth_status(request: web.Request) -> web.Response:
-    """Whether the brokerage session is open; never from a view older than five seconds."""
+    """Whether the brokerage session is open, as of a check that is at most five seconds old."""
     keeper = profile_of(request).keeper
     session = await keeper.current()
     if session.state is SessionState.READY:

@@ -1,4 +1,4 @@
-"""The orders of the journal, as callers see them: account numbers masked, nothing of a key, IBKR's words kept."""
+"""The orders of the journal for callers: with masked account numbers and IBKR's error texts, and without keys."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 
-DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one answer
-_LIMIT = re.compile(r"0*[0-9]{1,4}")
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one response
+LIMIT_PATTERN = re.compile(r"0*[0-9]{1,4}")
 PUBLIC_FACTS = (
     "kind",
     "coids",
@@ -30,55 +30,57 @@ PUBLIC_FACTS = (
     "request",
     "late",
 )
-"""What of an entry's facts is shown: the rest is for the bridge alone, such as digests of keys."""
+"""The facts of an entry that callers may see. The others, such as digests of keys, are for the bridge only."""
 
 
 async def list_orders(request: web.Request) -> web.Response:
     """The orders of the last day and those that are open, the latest first."""
-    state, most = _state_filter(request), _limit(request)
-    found = profile_of(request).orders.repository.index.newest_first()
-    chosen = (record for record in found if record.state is not None and state in (None, record.state))
-    return web.json_response({"orders": [_row(request, record) for record in islice(chosen, most)]})
+    state, limit = _state_filter(request), _limit(request)
+    records = profile_of(request).orders.repository.index.newest_first()
+    matches = (record for record in records if record.state is not None and state in (None, record.state))
+    return web.json_response({"orders": [_row(request, record) for record in islice(matches, limit)]})
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """One order with all that happened to it, however old."""
+    """One order with all its events, however old it is."""
     repository = profile_of(request).orders.repository
     entries = [entry for _, entry, _ in await repository.journal.read_all(request.match_info["id"])]
     record = repository.index.find(request.match_info["id"]) or OrderRecord.from_entries(entries)
     if record is None or record.state is None:
-        raise NotBridged("the journal knows no such order", hint="GET /orders lists those of the last day")
+        raise NotBridged("the journal has no such order", hint="GET /orders lists those of the last day")
     return web.json_response({**_row(request, record), "events": [_event(request, entry) for entry in entries]})
 
 
 def _state_filter(request: web.Request) -> OrderState | None:
-    given = request.query.get("state")
-    if given is None:
+    text = request.query.get("state")
+    if text is None:
         return None
     try:
-        return OrderState(given)
+        return OrderState(text)
     except ValueError as exc:
-        raise BadRequest("unknown order state", hint=f"ask for {', '.join(each.value for each in OrderState)}") from exc
+        raise BadRequest(
+            "unknown order state", hint=f"use one of {', '.join(each.value for each in OrderState)}"
+        ) from exc
 
 
 def _limit(request: web.Request) -> int:
-    given = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (_LIMIT.fullmatch(given) and 1 <= int(given) <= MAX_LIMIT):
+    text = request.query.get("limit", str(DEFAULT_LIMIT))
+    if not (LIMIT_PATTERN.fullmatch(text) and 1 <= int(text) <= MAX_LIMIT):
         raise BadRequest("limit must be a number of orders", hint=f"send a number from 1 to {MAX_LIMIT}")
-    return int(given)
+    return int(text)
 
 
 def _row(request: web.Request, record: OrderRecord) -> dict[str, Any]:
-    scrub = request.app[REDACTOR].redact
+    redact = request.app[REDACTOR].redact
     return {
         "id": record.id,
         "state": record.state.value if record.state else None,
         "account": mask_account(record.account) if record.account else None,
-        "coid": scrub(record.coids[0]) if record.coids else None,
+        "coid": redact(record.coids[0]) if record.coids else None,
         "order_id": record.order_ids[0] if record.order_ids else None,
         "created": record.created,
         "updated": record.updated,
-        "error": scrub(record.error) if record.error else None,
+        "error": redact(record.error) if record.error else None,
     }
 
 
@@ -90,7 +92,7 @@ def _event(request: web.Request, entry: JournalEntry) -> dict[str, Any]:
 
 
 def _redacted(request: web.Request, value: object) -> object:
-    scrub = request.app[REDACTOR].redact
+    redact = request.app[REDACTOR].redact
     if isinstance(value, list):
         return [_redacted(request, each) for each in value]
-    return scrub(value) if isinstance(value, str) else value
+    return redact(value) if isinstance(value, str) else value

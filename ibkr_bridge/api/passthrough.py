@@ -38,32 +38,33 @@ from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, heade
 from ibkr_bridge.server.request_target import Target
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
-CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to accept the next chunk of a large response
-MAX_MAX_AGE_S = 86400.0  # no response is cached for so long
-ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # parts of paths
+CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to read the next chunk of a large response
+MAX_MAX_AGE_S = 86400.0  # no response stays in the cache so long
+ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # segments of paths
 STATUSES_WITHOUT_BODY = (204, 304)
 
 
 async def proxy(request: web.Request) -> web.StreamResponse:
-    """Handle a request that is not for a route of our own."""
+    """Handle every request that is not for a route of the bridge itself."""
     request_context = request[REQUEST_CONTEXT]
     target = request_context.target
     if target is None:
         raise NotBridged("nothing is bridged under this path")
-    place = request_context.upstream_target
-    if place is None:  # the path is a route of our own, or leads nowhere: both raise and say so
+    upstream_target = request_context.upstream_target
+    if upstream_target is None:  # the path is a route of the bridge or is not bridged; both raise
         _check_own_route(target, request.app[OWN_ROUTES])
-        place = resolve_upstream(target, request.app[SETTINGS])
+        upstream_target = resolve_upstream(target, request.app[SETTINGS])
     if request.method not in METHODS:
         raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)
-    from_keeper = SESSION_ROUTES.get(place.segments)
-    if from_keeper is not None:
-        return await from_keeper(request, profile)
-    return await _forward(request, profile, place.segments, place.raw_path + target.query)
+    session_handler = SESSION_ROUTES.get(upstream_target.segments)
+    if session_handler is not None:
+        return await session_handler(request, profile)
+    return await _forward(request, profile, upstream_target.segments, upstream_target.raw_path + target.query)
 
 
 def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
+    """Raise MethodNotAllowed if the path is a route of the bridge that has other methods."""
     path = own_routes.match(target.segments)
     if path is not None:
         allowed = ", ".join(own_routes.effects[path])
@@ -78,10 +79,10 @@ async def _forward(
     if endpoint is None:
         raise NotBridged("nothing is bridged under this path")
     _check_known_order_call(endpoint, segments)
-    wait = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
-    max_age = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
+    wait_s = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
+    max_age_s = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
     body = await read_body(request)
-    confirm = header_words(request, "X-Bridge-Confirm")
+    confirmations = header_words(request, "X-Bridge-Confirm")
     call = Call(
         request.method,
         target,
@@ -89,19 +90,19 @@ async def _forward(
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
-    facts = facts_of_call(endpoint, segments, target.partition("?")[2], call.tickets, confirmations=confirm)
+    facts = facts_of_call(endpoint, segments, target.partition("?")[2], call.tickets, confirmations=confirmations)
     drain = request.app[DRAIN]
-    key = request_context.principal.label if request_context.principal else ""
+    key_label = request_context.principal.label if request_context.principal else ""
     context = CallContext(
-        *(call, endpoint, facts, key, wait, profile.settings.max_wait_s),
+        *(call, endpoint, facts, key_label, wait_s, profile.settings.max_wait_s),
         is_connected=lambda: is_connected(request),
         is_stopping=lambda: drain.is_ending,
-        max_age_s=max_age,
+        max_age_s=max_age_s,
     )
     with drain.order_counter if call.is_change else nullcontext():
         try:
             response = await (
-                _submit_order(request, profile, context, confirm)
+                _submit_order(request, profile, context, confirmations)
                 if endpoint.operation and call.is_change
                 else _execute(request, profile, context)
             )
@@ -112,10 +113,10 @@ async def _forward(
 
 
 def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> None:
-    """Refuse a call that looks like an order call but is not in the catalogue: it would not be written to the journal.
+    """Refuse an unlisted call that looks like an order call: it would not be in the journal.
 
     Raises:
-        NotBridged: it is one.
+        NotBridged: the call looks like an order call, and the catalogue does not list it.
     """
     if (
         not endpoint.is_listed
@@ -123,16 +124,16 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
         and ORDER_PATH_WORDS & {segment.lower() for segment in segments}
     ):
         raise NotBridged(
-            "no order call of IBKR has this method and path", hint="docs/endpoints.md lists those there are"
+            "no order call of IBKR has this method and path", hint="docs/endpoints.md lists the order calls"
         )
 
 
 async def _submit_order(
-    request: web.Request, profile: Profile, context: CallContext, confirm: frozenset[str]
+    request: web.Request, profile: Profile, context: CallContext, confirmations: frozenset[str]
 ) -> Response:
-    """Submit an order call, and record the order for the headers of the response."""
+    """Submit an order call, and note its order record for the headers of the response and for its delivery."""
     request_context = request[REQUEST_CONTEXT]
-    order_request = _order_request(request, context, confirm)
+    order_request = _order_request(request, context, confirmations)
     try:
         return await profile.orders.submit(order_request)
     except CallerGone as exc:
@@ -145,7 +146,7 @@ async def _submit_order(
 
 
 def _order_request(request: web.Request, context: CallContext, confirmations: frozenset[str]) -> OrderRequest:
-    """The order request that a call and its headers make."""
+    """Build the order request of a call from its context and headers."""
     request_context, operation = request[REQUEST_CONTEXT], context.endpoint.operation
     if operation is None:
         raise ValueError("not an order call")
@@ -162,12 +163,14 @@ def _order_request(request: web.Request, context: CallContext, confirmations: fr
     )
 
 
-def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:  # the one argument of a callback
+def _on_delivered(
+    profile: Profile, order: OrderRecord, arrived: bool
+) -> None:  # positional, as the delivery callback passes it
     profile.orders.submitter.on_delivery(order, arrived=arrived)
 
 
 async def _execute(request: web.Request, profile: Profile, context: CallContext) -> Response:
-    """Send a call. If a change was sent and its caller does not get the response, an event is published."""
+    """Execute a call. If a change was sent and its caller does not get the response, an event says so."""
     try:
         response = await profile.execute(context)
     except CallerGone as exc:
@@ -176,9 +179,9 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
         _publish_unknown_change(request, context, exc.detail)
         raise
     except asyncio.CancelledError:
-        _publish_unknown_change(request, context, "the bridge ended before the response came")
+        _publish_unknown_change(request, context, "the bridge stopped before the response came")
         raise
-    if context.call.is_change and not is_connected(request):
+    if not is_connected(request):
         _publish_unknown_change(
             request, context, f"the Gateway answered {response.status}, but the caller had disconnected"
         )
@@ -188,10 +191,10 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
 def _publish_unknown_change(request: web.Request, context: CallContext, reason: str) -> None:
     if context.call.is_change and context.is_sent:
         request_id = request[REQUEST_CONTEXT].request_id
-        unknown = events.ChangeUnknown(
+        event = events.ChangeUnknown(
             *(request_id, request.method, context.endpoint.path, reason), profile=profile_of(request).name
         )
-        request.app[BUS].publish(unknown)
+        request.app[BUS].publish(event)
 
 
 async def _to_http(request: web.Request, response: Response) -> web.StreamResponse:
@@ -219,8 +222,8 @@ async def _stream(
     except (GatewayError, TimeoutError) as exc:
         request[REQUEST_CONTEXT].code = exc.code if isinstance(exc, GatewayError) else "slow_client"
         if request.transport is not None:
-            request.transport.abort()  # a clean end would make a partial response look complete
-        raise ConnectionResetError("the response was cut off") from exc
+            request.transport.abort()  # with a regular end a partial response would look complete
+        raise ConnectionResetError("the response is incomplete") from exc
     await response.write_eof()
     return response
 

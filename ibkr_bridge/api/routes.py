@@ -1,4 +1,4 @@
-"""Every route of our own, once: the router, the checks, the documentation and the tests are derived from `ROUTES`."""
+"""All routes of the bridge itself. The router, the checks, the documentation and the tests use `ROUTES`."""
 
 from __future__ import annotations
 
@@ -30,46 +30,46 @@ from ibkr_bridge.session.session_status import KeeperStatus
 
 
 class Auth(Enum):
-    """What a caller has to show."""
+    """What a caller must send."""
 
-    OPEN = "open"  # nothing; such a route is spelt exactly as it stands in the table, and answers HEAD too
-    KEY = "key"  # a key; a token is refused by the handler
-    KEY_OR_TOKEN = "key or token"  # noqa: S105  # no password, a rule
+    OPEN = "open"  # nothing; the path must be exactly that of the table, and HEAD is answered too
+    KEY = "key"  # a key; the handler refuses a token
+    KEY_OR_TOKEN = "key or token"  # noqa: S105  # a rule, not a password
 
 
 @dataclass(frozen=True)
 class Route:
-    """One route of our own. `{name}` in a path stands for one segment."""
+    """One route of the bridge itself. `{name}` in a path stands for one segment."""
 
     method: str
     path: str
     effect: Effect
-    """What it does at worst; the caller's key or token has to allow it."""
+    """What it does at worst; the caller's key or token must allow it."""
     auth: Auth
     handler: Handler
     request: type | None = None
-    """The shape of the body, where it takes one."""
+    """The shape of the request body; None if it takes none."""
     response: type | None = None
-    """The shape of a response with status 200, where there is a class for it."""
+    """The shape of a response with status 200; None if there is no class for it."""
     errors: tuple[type[BridgeError], ...] = ()
-    """What its handler raises besides the checks that every request passes."""
+    """What its handler raises, in addition to the errors of the checks that every request passes."""
     endless: bool = False
-    """Whether the response has no end of its own."""
+    """Whether the response is a stream that does not end by itself."""
     token_in_query: bool = False
-    """Whether a token may stand in the query, since browsers open it without headers."""
+    """Whether a token may be in the query, since browsers open streams without headers."""
     websocket: bool = False
-    """Whether it is a websocket; a page of the app may open it from another origin, with a token."""
+    """Whether it is a websocket, which a page of the app may open from another origin with a token."""
     summary: str = ""
     """One sentence for the documentation."""
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods it answers: monitors ask the open routes with HEAD."""
+        """The methods that it answers. Monitors use HEAD on the open routes."""
         return (self.method, "HEAD") if self.auth is Auth.OPEN else (self.method,)
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Its path as callers may write it: a trailing slash is allowed, except where no key is asked for."""
+        """The paths that callers may write. A slash at the end is allowed, except for open routes."""
         return (self.path,) if self.auth is Auth.OPEN else (self.path, self.path + "/")
 
 
@@ -106,7 +106,7 @@ def _stream(path: str, handler: Handler, summary: str, *errors: type[BridgeError
 
 READ, SESSION, TRADE = Effect.READ, Effect.SESSION, Effect.TRADE
 ROUTES: tuple[Route, ...] = (
-    _open("/health", health.health, "Whether the process can serve; says nothing of the Gateway."),
+    _open("/health", health.health, "Whether the process can serve, regardless of the Gateway."),
     _open("/livez", health.livez, "Whether all loops run and the event loop is on time."),
     _open("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
     _open("/gateway/auth-status", health.auth_status, "Whether the brokerage session is open, at most 5 s old."),
@@ -131,9 +131,9 @@ ROUTES: tuple[Route, ...] = (
         "/gateway/pause",
         TRADE,
         gateway_routes.pause,
-        "Stops new orders, over a restart too; cancels still pass.",
+        "Stops new orders, even after a restart; cancels are still sent.",
     ),
-    _keyed("POST", "/gateway/resume", TRADE, gateway_routes.resume, "Lets new orders through again."),
+    _keyed("POST", "/gateway/resume", TRADE, gateway_routes.resume, "Allows new orders again."),
     _keyed(
         "POST",
         "/gateway/logout",
@@ -144,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
         response=KeeperStatus,
     ),
     Route(
-        # whoever may read may give a page a token that reads: hence READ, and the handler compares the scopes
+        # READ, since a read-only key may issue a token that only reads; the handler compares the scopes
         "POST",
         "/auth/token",
         READ,
@@ -165,7 +165,7 @@ ROUTES: tuple[Route, ...] = (
     _stream("/stream/trades", stream_sse.trades, "The day's trades, then each new one."),
     _stream("/stream/pnl", stream_sse.pnl, "Profit and loss of each account."),
     _stream("/stream/session", stream_sse.session, "The state of the session, then each change."),
-    _stream("/ws", stream_websocket.open_websocket, "IBKR's own websocket.", BadRequest, websocket=True),
+    _stream("/ws", stream_websocket.open_websocket, "IBKR's own websocket protocol.", BadRequest, websocket=True),
     _stream(
         "/v1/api/ws",
         stream_websocket.open_websocket,
@@ -186,16 +186,16 @@ ROUTES: tuple[Route, ...] = (
         "/orders/{id}",
         READ,
         orders.get_order,
-        "One order with everything that happened to it, however old.",
+        "One order with all its events, however old it is.",
         (NotBridged, JournalUnavailable),
     ),
 )
 UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs", "/docs/*", "/openapi.json"})
-"""Paths that a browser may open with a token in the query although no route is there: it gets 404 there, not 401."""
+"""Paths without a route that accept a token in the query, so that a browser gets 404 and not 401."""
 
 
 def own_routes(routes: Iterable[Route] = ROUTES) -> OwnRoutes:
-    """The routes as the checks of the server look them up."""
+    """The routes in the form in which the checks of the server look them up."""
     rows = tuple(routes)
     effects: dict[str, dict[str, Effect]] = {}
     for route in rows:

@@ -1,7 +1,7 @@
-"""Sign-in calls, answered by the keeper in IBKR's own shapes.
+"""Session calls of IBKR's API, answered by the keeper in IBKR's format.
 
-Clients of this API poll `/tickle` and `auth/status` and ask for the session whenever they feel like it. The keeper
-knows the answers already, and rations what would reach IBKR; so callers may ask as often as they like.
+Clients of this API poll `/tickle` and `auth/status` and request the session at any time. The keeper already has the
+responses and limits the calls that reach IBKR. So callers may send these calls as often as they like.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ SessionHandler = Callable[[web.Request, Profile], Awaitable[web.StreamResponse]]
 
 def _check_method(request: web.Request, *methods: str) -> None:
     if request.method not in methods:
-        raise MethodNotAllowed("this call is not made with this method", ", ".join(methods))
+        raise MethodNotAllowed("this call does not use this method", ", ".join(methods))
 
 
 async def tickle(request: web.Request, profile: Profile) -> web.Response:
-    """IBKR's tickle, with the session id clients read for their WebSocket."""
+    """The response of IBKR's tickle, with the session id that clients need for their websocket."""
     _check_method(request, "GET", "POST")
     await profile.session_gate.require_login()
     keeper = profile.keeper
-    await keeper.wait_until_tickled()  # the session may have come up this very moment
+    await keeper.wait_until_tickled()  # the session may have opened a moment ago
     body = {**keeper.tickle, "iserver": {"authStatus": dict(keeper.status_body)}}
     if keeper.login_expires is not None:
-        left = (keeper.login_expires - keeper.utc()).total_seconds()
-        body["ssoExpires"] = max(0, round(left * 1000))
+        remaining_s = (keeper.login_expires - keeper.utc()).total_seconds()
+        body["ssoExpires"] = max(0, round(remaining_s * 1000))
     return web.json_response(body)
 
 
 async def auth_status(request: web.Request, profile: Profile) -> web.Response:
-    """IBKR's brokerage session status."""
+    """IBKR's status of the brokerage session."""
     _check_method(request, "GET", "POST")
     await profile.session_gate.require_login()
     return web.json_response(dict(profile.keeper.status_body))
 
 
 async def open_session(request: web.Request, profile: Profile) -> web.Response:
-    """A request for the brokerage session: the keeper looks, and asks IBKR only where it is lost."""
+    """Open the brokerage session. The keeper checks it and opens it at IBKR only if it is lost."""
     _check_method(request, "POST")
     await profile.keeper.reopen()
     await profile.session_gate.require_login()
@@ -51,7 +51,7 @@ async def open_session(request: web.Request, profile: Profile) -> web.Response:
 
 
 async def reauthenticate(request: web.Request, profile: Profile) -> web.Response:
-    """The old way to ask for it; like the Gateway's, its answer proves nothing."""
+    """IBKR's older call to open the session. As at the Gateway, the response does not mean that it is open."""
     _check_method(request, "GET", "POST")
     profile.keeper.request_check()
     await profile.session_gate.require_login()

@@ -1,4 +1,4 @@
-"""Those who read streams, as the door knows them: whether they may go on, and what is said when they may not."""
+"""Access to streams: whether one may begin, whether its caller may go on reading, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYRING, REQUEST_CONT
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.streaming.hub import Hub
 
-ENDING_TIMEOUT_S = 0.5  # seconds for a last word where the bridge itself is ending
+ENDING_TIMEOUT_S = 0.5  # for the last message of a stream while the bridge itself stops
 TOKEN_EXPIRED, KEY_ROTATED = "token_expired", "key_rotated"
 
 
 def revocation_check(request: web.Request) -> Callable[[], str | None]:
-    """Says why a caller may not go on reading; None while they may."""
+    """Return a function that says why the caller may no longer read; None while it may."""
     ring, clock, principal = request.app[KEYRING], request.app[CLOCK], request[REQUEST_CONTEXT].principal
 
     def reason_to_end() -> str | None:
         if principal is not None and ring.is_still_valid(principal):
             return None
-        is_over = principal is not None and principal.expires is not None and clock.utc() >= principal.expires
-        return TOKEN_EXPIRED if is_over else KEY_ROTATED
+        has_expired = principal is not None and principal.expires is not None and clock.utc() >= principal.expires
+        return TOKEN_EXPIRED if has_expired else KEY_ROTATED
 
     return reason_to_end
 
 
 def check_not_ending(request: web.Request) -> None:
-    """A stream that begins while the bridge ends would be waited for.
+    """Refuse a new stream while the bridge stops, since the drain would have to wait for it.
 
     Raises:
-        Stopping: it does; our successor has the stream.
+        ShuttingDown: the bridge stops; the next process will serve the stream.
     """
     if request.app[DRAIN].is_ending:
         raise ShuttingDown("the bridge is stopping", retry_after=1.0)
 
 
 def publish_opened(request: web.Request) -> None:
-    """A stream begins."""
+    """Publish that a stream begins."""
     request.app[BUS].publish(events.StreamOpened(*_log_fields(request), profile=profile_of(request).name))
 
 
 def publish_closed(request: web.Request, reason: str) -> None:
-    """The bridge ends a stream: its caller learns it on the stream, the log here."""
+    """Publish that the bridge ends a stream, and note the reason as the code of the request."""
     request[REQUEST_CONTEXT].code = reason
     request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason, profile=profile_of(request).name))
 
 
 def _log_fields(request: web.Request) -> tuple[str, str, str]:
-    """Id, key and route, as the log names a stream."""
+    """Request id, key label and route: the fields that name a stream in the log."""
     request_context = request[REQUEST_CONTEXT]
     return (
         request_context.request_id,
@@ -64,7 +64,10 @@ def _log_fields(request: web.Request) -> tuple[str, str, str]:
 
 @asynccontextmanager
 async def closing(request: web.Request, reason: str, timeout_s: float) -> AsyncIterator[None]:
-    """Say goodbye and why, inside of it; who does not take it in so many seconds is left."""
+    """Publish the end of a stream; the body sends its last message.
+
+    If the client does not read that message in time, its connection is aborted.
+    """
     publish_closed(request, reason)
     try:
         async with asyncio.timeout(ENDING_TIMEOUT_S if request.app[DRAIN].is_ending else timeout_s):
@@ -75,12 +78,16 @@ async def closing(request: web.Request, reason: str, timeout_s: float) -> AsyncI
 
 
 def hub_of(request: web.Request) -> Hub:
-    """Where streams are read."""
+    """The hub of the profile that the request concerns."""
     return profile_of(request).streaming.hub
 
 
 def connection_of(request: web.Request) -> ClientConnection:
-    """The connection a request came on."""
+    """The connection of a request.
+
+    Raises:
+        RuntimeError: it is not a connection of the bridge's own server.
+    """
     if not isinstance(request.protocol, ClientConnection):
         raise RuntimeError("a request came on another kind of connection")
     return request.protocol

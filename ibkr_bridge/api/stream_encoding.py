@@ -1,7 +1,7 @@
-"""How events are written to a caller's connection: as websocket frames, or as Server-Sent Events.
+"""Encode events as websocket frames or Server-Sent Events and write them to a caller's connection.
 
-What is told to hundreds of readers is written into bytes once and sent past aiohttp's writers, which would wait for
-each reader; handshakes, pings and farewells remain aiohttp's.
+An event for hundreds of subscribers is encoded once and written to their transports directly. The writers of aiohttp
+would wait for each subscriber; they are used for handshakes, pings and closing only.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.streaming.subscriber import StreamEvent
 
-ONE_BYTE_LENGTH, TWO_BYTE_LENGTH = 126, 1 << 16  # RFC 6455, section 5.2: lengths told in one byte, and in two more
-TEXT_FRAME = 0x81  # a whole message of text
+ONE_BYTE_LENGTH, TWO_BYTE_LENGTH = 126, 1 << 16  # RFC 6455, section 5.2: limits of the one-byte and the two-byte length
+TEXT_FRAME = 0x81  # a text message in a single frame
 COMMENT = b": still here\n\n"
-RETRY_MS = 3000  # milliseconds after which a browser connects again
+RETRY_MS = 3000  # after which a browser reconnects
 
 
 def websocket_frame(text: bytes) -> bytes:
-    """A message of text as a server's websocket frame."""
+    """A text message as a websocket frame of a server, which has no mask."""
     size = len(text)
     if size < ONE_BYTE_LENGTH:
         return bytes((TEXT_FRAME, size)) + text
@@ -29,24 +29,24 @@ def websocket_frame(text: bytes) -> bytes:
     return bytes((TEXT_FRAME, ONE_BYTE_LENGTH + 1)) + size.to_bytes(8) + text
 
 
-def compact_json(told: object) -> bytes:
-    """JSON without blanks; what is no number in JSON, such as 1e999 once it was read, is null."""
+def compact_json(value: object) -> bytes:
+    """JSON without spaces. A float that JSON lacks, such as infinity for a parsed 1e999, becomes null."""
     try:
-        return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
-        return json.dumps(_replace_non_finite(told), separators=(",", ":")).encode()
+        return json.dumps(_replace_non_finite(value), separators=(",", ":")).encode()
 
 
-def _replace_non_finite(told: object) -> object:
-    if isinstance(told, Mapping):
-        return {name: _replace_non_finite(value) for name, value in told.items()}
-    if isinstance(told, list):
-        return [_replace_non_finite(value) for value in told]
-    return None if isinstance(told, float) and not math.isfinite(told) else told
+def _replace_non_finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _replace_non_finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_replace_non_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class WebSocketEncoding:
-    """For websockets: each event is IBKR's own message."""
+    """Encodes for websockets: an event is one frame with IBKR's own message."""
 
     def encode(self, event: StreamEvent) -> bytes:
         """See `Encoding.encode`."""
@@ -54,37 +54,37 @@ class WebSocketEncoding:
 
 
 class SseEncoding:
-    """For Server-Sent Events: each event in rows, one event of the standard's for each of them."""
+    """Encodes Server-Sent Events: one for each row of the event."""
 
     def encode(self, event: StreamEvent) -> bytes:
         """See `Encoding.encode`."""
         return b"".join(sse_event(row, number, event.name) for number, row in event.rows)
 
 
-def sse_event(told: object, number: str = "", name: str = "") -> bytes:
-    """One event as the HTML standard writes it; JSON without blanks has no line ends."""
+def sse_event(data: object, number: str = "", name: str = "") -> bytes:
+    """One event in the format of the HTML standard. Compact JSON has no line breaks, so one `data` line is enough."""
     head = (f"event: {name}\n" if name else "") + (f"id: {number}\n" if number else "")
-    return head.encode() + b"data: " + compact_json(told) + b"\n\n"
+    return head.encode() + b"data: " + compact_json(data) + b"\n\n"
 
 
 WEBSOCKET_ENCODING, SSE_ENCODING = WebSocketEncoding(), SseEncoding()
 
 
 class ConnectionSink:
-    """One caller's connection, written to directly.
+    """Writes to one caller's connection directly.
 
     Args:
-        door: the connection.
-        ended: called once where the bridge ends it, with the reason.
-        chunked: whether HTTP's chunks have to be put around what is written.
+        connection: of the caller.
+        on_close: called once with the reason if the bridge ends the stream.
+        chunked: whether the bytes must be framed as HTTP chunks.
     """
 
-    def __init__(self, connection: ClientConnection, ended: Callable[[str], None], *, chunked: bool) -> None:
+    def __init__(self, connection: ClientConnection, on_close: Callable[[str], None], *, chunked: bool) -> None:
         self._connection = connection
-        self._ended = ended
+        self._on_close = on_close
         self._chunked = chunked
         self.is_open = False
-        """Whether the head of the reply has been sent."""
+        """Whether the head of the response has been sent and the stream has not ended."""
 
     @property
     def is_writable(self) -> bool:
@@ -106,4 +106,4 @@ class ConnectionSink:
     def close(self, reason: str) -> None:
         """See `Sink`."""
         self.is_open = False
-        self._ended(reason)
+        self._on_close(reason)

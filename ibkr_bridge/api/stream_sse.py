@@ -1,7 +1,7 @@
-"""Streams for web apps: Server-Sent Events, one `GET` that never ends.
+"""Streams for web apps: Server-Sent Events in the response of a `GET` that does not end.
 
-Each event is JSON. Named ones say what is no data: `stale` and `fresh`, when the source is lost and comes back, `gap`,
-where events were missed for good, and `end`, when the bridge ends the stream, with the reason.
+Each event is JSON. Events without a name are data. `stale` and `fresh` say that the source is lost and that it is back.
+`gap` says that events were missed for good. `end` says that the bridge ends the stream, with the reason.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import CONID, FIELD, MAX_FIELDS, Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
 
-COMMENT_INTERVAL_S = 15.0  # seconds; proxies end what is silent for a minute or so
-CLOSING_TIMEOUT_S = 5.0  # seconds for a reader to take the last word
-DEFAULT_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, size of ask, ask, size of bid
+COMMENT_INTERVAL_S = 15.0  # proxies close connections that are silent for about a minute
+CLOSING_TIMEOUT_S = 5.0  # for a client to read the last event
+DEFAULT_FIELDS = ("31", "84", "85", "86", "88")  # last price, bid, ask size, ask, bid size
 CONTRACT_PATTERN = re.compile(CONID)
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-store, no-transform",  # Next.js packs what may be transformed, and holds it back meanwhile
+    "Cache-Control": "no-store, no-transform",  # Next.js compresses what may be transformed, and delays it
     "X-Accel-Buffering": "no",  # nginx
 }
 
 
 async def quotes(request: web.Request) -> web.StreamResponse:
-    """Quotes of contracts: the whole picture first, then what changes."""
+    """Quotes of contracts: first a full snapshot, then each change."""
     conids = _list_parameter(request, "conids", CONTRACT_PATTERN, MAX_MARKET_DATA_LINES)
     fields = _list_parameter(request, "fields", FIELD, MAX_FIELDS) or list(DEFAULT_FIELDS)
     if not conids:
@@ -50,7 +50,7 @@ async def quotes(request: web.Request) -> web.StreamResponse:
 
 
 async def orders(request: web.Request) -> web.StreamResponse:
-    """The day's orders, then each one that changes."""
+    """The day's orders, then each change of one."""
     return await _run_stream(request, [Subscribe(Topic(TopicKind.ORDERS))])
 
 
@@ -60,69 +60,69 @@ async def trades(request: web.Request) -> web.StreamResponse:
 
 
 async def pnl(request: web.Request) -> web.StreamResponse:
-    """Profit and loss, account by account."""
+    """Profit and loss of each account."""
     return await _run_stream(request, [Subscribe(Topic(TopicKind.PNL))])
 
 
 async def session(request: web.Request) -> web.StreamResponse:
-    """The state of the session, and each one that follows."""
-    return await _run_stream(request, [Subscribe(Topic(TopicKind.SESSION))], minds_source=False)
+    """The state of the session, then each change."""
+    return await _run_stream(request, [Subscribe(Topic(TopicKind.SESSION))], wants_source_events=False)
 
 
-def _list_parameter(request: web.Request, name: str, form: re.Pattern[str], most: int) -> list[str]:
-    """The parts of a parameter that lists some, between commas.
+def _list_parameter(request: web.Request, name: str, pattern: re.Pattern[str], max_items: int) -> list[str]:
+    """The items of a query parameter with a comma-separated list, each once.
 
     Raises:
-        BadRequest: it is none.
+        BadRequest: an item does not match, or there are too many.
     """
-    given = [part for value in request.query.getall(name, ()) for part in value.split(",") if part]
-    if len(given) > most or not all(map(form.fullmatch, given)):
-        raise BadRequest(f"{name} is no list of numbers, {most} at most", hint=f"write {name}=1,2,3")
-    return list(dict.fromkeys(given))
+    items = [item for value in request.query.getall(name, ()) for item in value.split(",") if item]
+    if len(items) > max_items or not all(map(pattern.fullmatch, items)):
+        raise BadRequest(f"{name} must be a list of at most {max_items} numbers", hint=f"write {name}=1,2,3")
+    return list(dict.fromkeys(items))
 
 
 async def _run_stream(
-    request: web.Request, wishes: Sequence[Subscribe], *, minds_source: bool = True
+    request: web.Request, subscriptions: Sequence[Subscribe], *, wants_source_events: bool = True
 ) -> web.StreamResponse:
-    """Send what is wished for until either side ends it.
+    """Send the events of some topics until either side ends the stream.
 
     Raises:
-        MarketDataLimit: IBKR cannot send it beside what it sends already.
+        MarketDataLimit: no market data lines are free for it.
     """
     hub, connection = hub_of(request), connection_of(request)
     check_not_ending(request)
     hub.check_capacity()
-    hub.upstream_subscriptions.check_capacity(wishes)
-    over = asyncio.Event()
-    sink = ConnectionSink(connection, lambda _: over.set(), chunked=request.version >= (1, 1))
-    subscriber = Subscriber(sink, SSE_ENCODING, revocation_check(request), wants_source_events=minds_source)
-    connection.on_lost, connection.on_writable = over.set, hub.schedule_flush
+    hub.upstream_subscriptions.check_capacity(subscriptions)
+    ended = asyncio.Event()
+    sink = ConnectionSink(connection, lambda _: ended.set(), chunked=request.version >= (1, 1))
+    subscriber = Subscriber(sink, SSE_ENCODING, revocation_check(request), wants_source_events=wants_source_events)
+    connection.on_lost, connection.on_writable = ended.set, hub.schedule_flush
     hub.add_subscriber(subscriber)
     try:
-        for subscribe in wishes:
+        for subscribe in subscriptions:
             hub.subscribe(
                 subscriber, subscribe, request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
             )
         publish_opened(request)
-        return await _send_events(request, subscriber, sink, over)
+        return await _send_events(request, subscriber, sink, ended)
     finally:
         connection.on_lost = connection.on_writable = None
         hub.remove_subscriber(subscriber)
 
 
 async def _send_events(
-    request: web.Request, subscriber: Subscriber, sink: ConnectionSink, over: asyncio.Event
+    request: web.Request, subscriber: Subscriber, sink: ConnectionSink, ended: asyncio.Event
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers=STREAM_HEADERS)
     if request.version >= (1, 1):
         response.enable_chunked_encoding()
     else:
-        response.force_close()  # its end is the connection's
+        response.force_close()  # the end of the connection is the end of the stream
     await response.prepare(request)
     await response.write(f"retry: {RETRY_MS}\n\n".encode())
     sink.is_open = True
     hub_of(request).schedule_flush()
-    while not await request.app[CLOCK].wait(over, COMMENT_INTERVAL_S):
+    while not await request.app[CLOCK].wait(ended, COMMENT_INTERVAL_S):
         if sink.is_writable:
             sink.write(COMMENT)
     if subscriber.closed_reason is not None:
@@ -131,7 +131,7 @@ async def _send_events(
 
 
 async def _send_end(request: web.Request, reason: str, response: web.StreamResponse) -> None:
-    """The last word, for as long as it can be waited for."""
+    """Send the `end` event with the reason."""
     async with closing(request, reason, CLOSING_TIMEOUT_S):
         await response.write(sse_event({"reason": reason}, name="end"))
         await response.write_eof()

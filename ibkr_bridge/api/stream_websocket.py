@@ -1,8 +1,8 @@
 """The websocket for clients of the Gateway: IBKR's own text protocol, at `/v1/api/ws` and `/ws`.
 
-A client sees what the Gateway would show it, in text frames, and three things less: nothing it says is lost because it
-was early, no quote stops after fifteen minutes, and nothing has to be subscribed to again. Where the source is lost it
-is told so, in a `system` message that clients who do not know it pass over.
+A client gets the same messages as from the Gateway, in text frames. Three faults of the Gateway are missing: early
+commands are not lost, quotes do not stop after fifteen minutes, and no topic must be subscribed again after a reconnect
+to IBKR. If the source is lost, the client gets a `system` message. Clients that do not know it ignore it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, Unsubscribe, read_command, unsubscribe_reply
 from ibkr_bridge.streaming.subscriber import SLOW_CLIENT, StreamEvent, Subscriber
 
-MAX_MESSAGE_BYTES = 64 * 1024  # bytes of one message of a client, as at the Gateway
-CLOSE_TIMEOUT_S = 2.0  # seconds for a client to answer a farewell
-BURST = 64  # commands that are done at a time
+MAX_MESSAGE_BYTES = 64 * 1024  # of one message of a client, as at the Gateway
+CLOSE_TIMEOUT_S = 2.0  # for a client to answer a close frame
+MAX_BURST = 64  # commands of one client that are handled before others get a turn
 CLOSE_CODES = {
     SLOW_CLIENT: WSCloseCode.TRY_AGAIN_LATER,
     "shutting_down": WSCloseCode.GOING_AWAY,
@@ -41,11 +41,9 @@ CLOSE_CODES = {
 
 
 async def open_websocket(request: web.Request) -> web.StreamResponse:
-    """One client's socket, until either side ends it."""
+    """Serve one client's websocket until either side closes it."""
     if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
-        raise BadRequest(
-            "this is a websocket", hint="open it with a websocket client, or read /stream/… with any other"
-        )
+        raise BadRequest("this is a websocket", hint="open it with a websocket client, or use /stream/… with any other")
     check_not_ending(request)
     hub, connection, reason = hub_of(request), connection_of(request), None
     hub.check_capacity()
@@ -55,16 +53,16 @@ async def open_websocket(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     publish_opened(request)
     try:
-        async with asyncio.timeout(None) as limit:
-            sink = ConnectionSink(connection, lambda _: _close_code(limit), chunked=False)
+        async with asyncio.timeout(None) as timeout:
+            sink = ConnectionSink(connection, lambda _: _expire(timeout), chunked=False)
             subscriber = Subscriber(sink, WEBSOCKET_ENCODING, revocation_check(request))
             connection.on_writable = hub.schedule_flush
             await WebSocketSession(hub, subscriber, lambda: utc_ms(request.app[CLOCK].utc())).receive_loop(socket, sink)
     except TimeoutError:
         reason = subscriber.closed_reason or ""
     except ConnectionError:
-        pass  # the client has gone; aiohttp noticed it while it answered a ping
-    except Exception as exc:  # our own bug: an answer of HTTP would be no frame
+        pass  # the client has disconnected; aiohttp noticed it while answering a ping
+    except Exception as exc:  # a bug of the bridge; an HTTP error cannot be sent on a websocket
         request_context, reason = request[REQUEST_CONTEXT], "internal"
         request.app[BUS].publish(
             events.RequestFailed(request_context.request_id, type(exc).__name__, events.traceback_places(exc))
@@ -77,9 +75,10 @@ async def open_websocket(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _close_code(limit: asyncio.Timeout) -> None:
-    with suppress(RuntimeError):  # it is ending already
-        limit.reschedule(asyncio.get_running_loop().time())
+def _expire(timeout: asyncio.Timeout) -> None:
+    """Let the timeout expire now, which ends the loop that receives."""
+    with suppress(RuntimeError):  # it has expired already
+        timeout.reschedule(asyncio.get_running_loop().time())
 
 
 async def _close(request: web.Request, socket: web.WebSocketResponse, reason: str) -> None:
@@ -89,27 +88,33 @@ async def _close(request: web.Request, socket: web.WebSocketResponse, reason: st
 
 
 class WebSocketSession:
-    """One client, and what it says."""
+    """Handles the commands of one client.
 
-    def __init__(self, hub: Hub, subscriber: Subscriber, ms: Callable[[], int]) -> None:
+    Args:
+        hub: sends the events.
+        subscriber: the client, as the hub knows it.
+        now_ms: returns the wall time in milliseconds.
+    """
+
+    def __init__(self, hub: Hub, subscriber: Subscriber, now_ms: Callable[[], int]) -> None:
         self._hub = hub
         self._subscriber = subscriber
-        self._ms = ms
+        self._now_ms = now_ms
 
     async def receive_loop(self, socket: web.WebSocketResponse, sink: ConnectionSink) -> None:
-        """Greet, and do what is said until nothing more is."""
+        """Send the greeting, then handle commands until the client closes the socket."""
         for message in self._hub.greeting():
             self._subscriber.enqueue(StreamEvent(message))
         self._hub.add_subscriber(self._subscriber)
         sink.is_open = True
         self._hub.schedule_flush()
         count = 0
-        async for heard in socket:
-            self._handle_text(heard.data if heard.type is WSMsgType.TEXT else "")
+        async for received in socket:
+            self._handle_text(received.data if received.type is WSMsgType.TEXT else "")
             self._hub.schedule_flush()
             count += 1
-            if count % BURST == 0:
-                await asyncio.sleep(0)  # what has come already would be done without a breath for anybody else
+            if count % MAX_BURST == 0:
+                await asyncio.sleep(0)  # messages that are already here are read without yielding to other tasks
 
     def _handle_text(self, text: str) -> None:
         try:
@@ -121,16 +126,16 @@ class WebSocketSession:
     def _subscribe(self, subscribe: Subscribe) -> None:
         self._hub.subscribe(self._subscriber, subscribe)
 
-    def _unsubscribe(self, leave: Unsubscribe) -> None:
-        self._hub.unsubscribe(self._subscriber, leave)
-        if (said := unsubscribe_reply(leave)) is not None:
-            self._send(said)
+    def _unsubscribe(self, unsubscribe: Unsubscribe) -> None:
+        self._hub.unsubscribe(self._subscriber, unsubscribe)
+        if (reply := unsubscribe_reply(unsubscribe)) is not None:
+            self._send(reply)
 
-    def _heartbeat(self, beat: Heartbeat) -> None:
-        if beat.word == "tic":
-            self._send({"topic": "tic", "alive": True, "lastAccessed": self._ms()})
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        if heartbeat.word == "tic":
+            self._send({"topic": "tic", "alive": True, "lastAccessed": self._now_ms()})
         else:
-            self._subscriber.enqueue_bytes(websocket_frame(beat.word.encode()))
+            self._subscriber.enqueue_bytes(websocket_frame(heartbeat.word.encode()))
 
     def _send(self, message: dict[str, object]) -> None:
         self._subscriber.enqueue(StreamEvent(message))

@@ -1,4 +1,4 @@
-"""Tokens for pages: the app's server asks for one with its key, and hands it to the browser."""
+"""Tokens for web pages: the server of the app requests one with its key and passes it to the browser."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ from ibkr_bridge.server.tokens import parse_token_request
 
 
 async def issue_token(request: web.Request) -> web.Response:
-    """A token of the scope and for the time that the body asks for."""
+    """Issue a token with the scope and the lifetime of the request body."""
     request_context = request[REQUEST_CONTEXT]
     if request_context.principal is None:
         raise InvalidKey("the key is missing or wrong")
-    asked = parse_token_request(await read_body(request))
-    text, claims = request.app[KEYRING].issue(request_context.principal, asked)
+    token_request = parse_token_request(await read_body(request))
+    text, claims = request.app[KEYRING].issue(request_context.principal, token_request)
     expires, scope = utc_text(claims.expires), claims.scope.value
     request.app[BUS].publish(
         events.TokenIssued(
             request_context.request_id, request_context.principal.label, claims.token_id, scope, str(expires)
         )
     )
-    told = {"token": text, "token_type": "Bearer", "expires_in": asked.ttl_s, "expires": expires, "scope": scope}
-    return web.json_response(told)
+    return web.json_response(
+        {
+            "token": text,
+            "token_type": "Bearer",
+            "expires_in": token_request.ttl_s,
+            "expires": expires,
+            "scope": scope,
+        }
+    )

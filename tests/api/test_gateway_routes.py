@@ -1,4 +1,4 @@
-"""The keyed routes about the Gateway: the whole truth, and what the owner may do to the session and to trading."""
+"""The keyed routes about the Gateway: the status, the session, the trading pause and the logout."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CANCEL = "/iserver/account/DU1234567/order/{}"
 
 
-async def noticed(harness: Harness, state: SessionState) -> None:
-    """Wait until the keeper has seen what was done to the session, sooner than by itself."""
+async def wait_for_state(harness: Harness, state: SessionState) -> None:
+    """Make the keeper check the session at once, and wait until it is in this state."""
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(state)
 
@@ -33,38 +33,43 @@ async def noticed(harness: Harness, state: SessionState) -> None:
 # -- status
 
 
-async def test_the_status_is_the_whole_truth(harness: Harness, sim: Simulator) -> None:
-    """One object for people and dashboards; every member is always there."""
+async def test_the_status_has_every_member(harness: Harness, sim: Simulator) -> None:
+    """One object for people and dashboards; no member is ever missing."""
     reply = await harness.get("/gateway/status")
-    told = reply.json
+    status = reply.json
 
     assert reply.status == 200
-    assert list(told) == [
+    assert list(status) == [
         *("state", "authenticated", "login", "competing", "reason", "hint", "since", "checked", "last_good"),
         *("next", "login_expires", "next_reset"),
         *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
         *("accounts", "slots", "waiting", "budget", "penalty", "cache", "journal", "stream"),
     ]
-    assert (told["state"], told["authenticated"], told["login"], told["competing"]) == ("ready", True, True, False)
-    assert (told["reason"], told["hint"]) == ("ready", "nothing to do")
-    assert (told["mode"], told["read_only"], told["paused"], told["draining"]) == ("paper", False, None, False)
-    assert told["gateway"] == sim.url
-    assert told["slots"] == {"total": 4, "taken": 0, "waiting": 0, "ghost_calls": 0}
-    assert told["waiting"] == {"session": 0, "orders": 0, "reads": 0}
-    assert told["penalty"] == {"box_s": 0, "endpoints": {}}
-    assert told["next"].startswith("next check in ")
+    assert (status["state"], status["authenticated"], status["login"], status["competing"]) == (
+        "ready",
+        True,
+        True,
+        False,
+    )
+    assert (status["reason"], status["hint"]) == ("ready", "nothing to do")
+    assert (status["mode"], status["read_only"], status["paused"], status["draining"]) == ("paper", False, None, False)
+    assert status["gateway"] == sim.url
+    assert status["slots"] == {"total": 4, "taken": 0, "waiting": 0, "ghost_calls": 0}
+    assert status["waiting"] == {"session": 0, "orders": 0, "reads": 0}
+    assert status["penalty"] == {"box_s": 0, "endpoints": {}}
+    assert status["next"].startswith("next check in ")
 
 
-async def test_its_times_are_written_for_programs(harness: Harness) -> None:
-    """UTC, to the second, with a Z."""
-    told = (await harness.get("/gateway/status")).json
+async def test_its_times_are_in_utc(harness: Harness) -> None:
+    """To the second, with a Z."""
+    status = (await harness.get("/gateway/status")).json
 
     for name in ("since", "checked", "last_good", "next_reset"):
-        assert UTC.fullmatch(told[name])
+        assert UTC.fullmatch(status[name])
 
 
 async def test_account_numbers_are_masked(harness: Harness) -> None:
-    """A person recognises them; whoever reads over the shoulder learns nothing."""
+    """The owner recognises a masked number; nobody else learns it."""
     reply = await harness.get("/gateway/status")
 
     assert reply.json["accounts"] == [
@@ -74,7 +79,7 @@ async def test_account_numbers_are_masked(harness: Harness) -> None:
     assert not re.search(rb"DU\d", reply.body)
 
 
-async def test_no_secret_stands_in_it(harness: Harness) -> None:
+async def test_it_has_no_secret(harness: Harness) -> None:
     """No key, no cookie, no session id."""
     session = (await harness.get("/tickle")).json["session"]
 
@@ -86,87 +91,87 @@ async def test_no_secret_stands_in_it(harness: Harness) -> None:
 
 
 async def test_live_accounts_are_called_live(tmp_path: Path) -> None:
-    """The one word a person must not overlook."""
+    """A person must not mistake them for paper accounts."""
     async with Simulator(live=True) as live, Harness(settings_for(live.url, tmp_path)) as harness:
         await harness.wait_until(SessionState.READY)
 
-        told = (await harness.get("/gateway/status")).json
+        status = (await harness.get("/gateway/status")).json
 
-    assert {each["kind"] for each in told["accounts"]} == {"live"}
-    assert {each["account"] for each in told["accounts"]} == {"U*****67", "U*****21"}
+    assert {each["kind"] for each in status["accounts"]} == {"live"}
+    assert {each["account"] for each in status["accounts"]} == {"U*****67", "U*****21"}
 
 
-async def test_a_lost_login_is_told_with_its_time(harness: Harness, sim: Simulator) -> None:
-    """Nothing that belonged to it is told any more."""
+async def test_the_status_after_a_lost_login(harness: Harness, sim: Simulator) -> None:
+    """Nothing of the former login is left in it."""
     await harness.get("/tickle")
     sim.log_out()
-    await noticed(harness, SessionState.SIGNED_OUT)
+    await wait_for_state(harness, SessionState.SIGNED_OUT)
 
-    told = (await harness.get("/gateway/status")).json
+    status = (await harness.get("/gateway/status")).json
 
-    assert (told["state"], told["authenticated"], told["login"]) == ("signed_out", False, False)
-    assert (told["accounts"], told["competing"]) == ([], False)
-    assert told["login_expires"] is None
-    assert told["last_good"] <= told["since"]
+    assert (status["state"], status["authenticated"], status["login"]) == ("signed_out", False, False)
+    assert (status["accounts"], status["competing"]) == ([], False)
+    assert status["login_expires"] is None
+    assert status["last_good"] <= status["since"]
 
 
-async def test_a_rival_is_told(open_harness: Open, sim: Simulator) -> None:
-    """And is forgotten with the login it disturbed."""
+async def test_a_competing_session_is_reported(open_harness: Open, sim: Simulator) -> None:
+    """It is no longer reported once the login has ended."""
     harness = await open_harness(IBKR_COMPETE="yield")
     sim.compete()
-    await noticed(harness, SessionState.COMPETING)
+    await wait_for_state(harness, SessionState.COMPETING)
     competing = (await harness.get("/gateway/status")).json
 
     sim.log_out()
-    await noticed(harness, SessionState.SIGNED_OUT)
-    gone = (await harness.get("/gateway/status")).json
+    await wait_for_state(harness, SessionState.SIGNED_OUT)
+    after_logout = (await harness.get("/gateway/status")).json
 
     assert (competing["state"], competing["competing"], competing["login"]) == ("competing", True, True)
     assert "IBeam" in competing["hint"]
-    assert gone["competing"] is False
+    assert after_logout["competing"] is False
 
 
-async def test_an_old_view_is_not_told_as_the_present(
+async def test_an_old_check_is_not_reported_as_the_present_state(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both routes say the same: nobody knows whether the session still stands."""
+    """Both routes say that nobody knows whether the session is still open."""
     monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.15)
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await clock.asleep(2)  # the keeper, and the jar that has saved its cookies
+        await clock.asleep(2)  # the keeper, and the cookies that were saved
         sim.faults.add("silence", path="/auth/status")
         clock.advance(2 * MAX_AGE_S)
 
-        opened = (await harness.get("/gateway/auth-status", key=None)).json
-        told = (await harness.get("/gateway/status")).json
+        auth_status = (await harness.get("/gateway/auth-status", key=None)).json
+        status = (await harness.get("/gateway/status")).json
 
-    assert (opened["authenticated"], opened["reason"]) == (False, "gateway_timeout")
-    assert (told["authenticated"], told["state"], told["reason"]) == (False, "silent", "gateway_timeout")
+    assert (auth_status["authenticated"], auth_status["reason"]) == (False, "gateway_timeout")
+    assert (status["authenticated"], status["state"], status["reason"]) == (False, "silent", "gateway_timeout")
 
 
-async def test_calls_given_up_are_counted(harness: Harness, sim: Simulator) -> None:
-    """They hold places until the Gateway lets go of them."""
+async def test_abandoned_calls_are_counted(harness: Harness, sim: Simulator) -> None:
+    """They hold slots until the Gateway has finished with them."""
     sim.faults.add("silence", path="/portfolio/accounts", times=2)
     await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(2)))
 
-    told = (await harness.get("/gateway/status")).json
+    status = (await harness.get("/gateway/status")).json
 
-    assert told["slots"] == {"total": 4, "taken": 2, "waiting": 0, "ghost_calls": 2}
+    assert status["slots"] == {"total": 4, "taken": 2, "waiting": 0, "ghost_calls": 2}
 
 
-async def test_a_known_window_is_told(sim: Simulator, open_harness: Open) -> None:
-    """With its end; the session may be fine all the same."""
+async def test_a_maintenance_window_is_reported(sim: Simulator, open_harness: Open) -> None:
+    """With its end. The session may be open nevertheless."""
     harness = await open_harness(IBKR_BRIDGE_MAINTENANCE="daily 00:00-24:00")
 
-    told = (await harness.get("/gateway/status")).json
+    status = (await harness.get("/gateway/status")).json
 
-    assert UTC.fullmatch(told["maintenance_until"])
-    assert told["authenticated"] is True
+    assert UTC.fullmatch(status["maintenance_until"])
+    assert status["authenticated"] is True
 
 
-async def test_the_reading_key_may_read_it(open_harness: Open) -> None:
-    """It is what dashboards show."""
+async def test_the_read_only_key_may_read_it(open_harness: Open) -> None:
+    """Dashboards show it."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
     assert (await harness.get("/gateway/status", key=READING)).status == 200
@@ -176,8 +181,8 @@ async def test_the_reading_key_may_read_it(open_harness: Open) -> None:
 # -- reconnect
 
 
-async def test_reconnect_brings_a_lost_session_back(harness: Harness, sim: Simulator) -> None:
-    """And answers when it is there."""
+async def test_reconnect_reopens_a_lost_session(harness: Harness, sim: Simulator) -> None:
+    """The response comes when the session is open."""
     sim.lose_brokerage()
 
     reply = await harness.post("/gateway/reconnect")
@@ -186,16 +191,16 @@ async def test_reconnect_brings_a_lost_session_back(harness: Harness, sim: Simul
     assert len(sim.gateway_calls(INIT)) == 1
 
 
-async def test_reconnect_does_not_disturb_a_session_that_stands(harness: Harness, sim: Simulator) -> None:
-    """It looks, and leaves it at that."""
+async def test_reconnect_does_not_reopen_an_open_session(harness: Harness, sim: Simulator) -> None:
+    """It only checks the session."""
     reply = await harness.post("/gateway/reconnect")
 
     assert reply.json["state"] == "ready"
     assert not sim.gateway_calls(INIT)
 
 
-async def test_reconnect_keeps_to_the_ration(harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An impatient person is told when the next try is due, instead of making IBKR angry."""
+async def test_reconnect_obeys_the_backoff(harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The response says when the next attempt is due."""
     monkeypatch.setattr(keeper, "CHECK_TIMEOUT_S", 0.1)
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
@@ -210,7 +215,7 @@ async def test_reconnect_keeps_to_the_ration(harness: Harness, sim: Simulator, m
 
 
 async def test_reconnect_with_nobody_signed_in_says_what_to_do(harness: Harness, sim: Simulator) -> None:
-    """No logins by password: a person or IBeam is needed."""
+    """The bridge cannot sign in; a person or IBeam is needed."""
     sim.log_out()
 
     reply = await harness.post("/gateway/reconnect")
@@ -222,8 +227,8 @@ async def test_reconnect_with_nobody_signed_in_says_what_to_do(harness: Harness,
 # -- pause
 
 
-async def test_a_pause_stops_orders_and_lets_cancels_and_reads_through(harness: Harness, sim: Simulator) -> None:
-    """Getting out is always possible."""
+async def test_a_pause_stops_orders_but_not_cancels_and_reads(harness: Harness, sim: Simulator) -> None:
+    """A person can always cancel an order."""
     placed = await harness.post(Placed().target, Placed().body)
     paused = await harness.post("/gateway/pause")
 
@@ -235,14 +240,14 @@ async def test_a_pause_stops_orders_and_lets_cancels_and_reads_through(harness: 
     assert paused.json["kept"] is True
     assert (order.status, order.code) == (403, "trading_paused")
     assert "/gateway/resume" in order.json["hint"]
-    assert (cancel.code, read.status) == (None, 200)  # IBKR's own answer, whatever it is
-    assert [seen.method for seen in sim.gateway_calls("/order/")] == ["DELETE"]
-    assert len([seen for seen in sim.gateway_calls(Placed().target) if seen.method == "POST"]) == 1
+    assert (cancel.code, read.status) == (None, 200)  # IBKR's own response, whatever it is
+    assert [call.method for call in sim.gateway_calls("/order/")] == ["DELETE"]
+    assert len([call for call in sim.gateway_calls(Placed().target) if call.method == "POST"]) == 1
     assert [event.by for event in harness.events_seen if isinstance(event, PauseSet)] == ["full key"]
 
 
-async def test_resuming_lets_orders_through_again(harness: Harness) -> None:
-    """And the status shows both."""
+async def test_after_a_resume_orders_are_sent_again(harness: Harness) -> None:
+    """The status shows the pause and its end."""
     await harness.post("/gateway/pause")
     during = (await harness.get("/gateway/status")).json["paused"]
 
@@ -257,14 +262,14 @@ async def test_resuming_lets_orders_through_again(harness: Harness) -> None:
 
 
 async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> None:
-    """Whoever pulled the brake finds it pulled, with the same name and time; so does a resume."""
+    """With the same name and time. Its end survives a restart as well."""
     async with Harness(settings_for(sim.url, tmp_path)) as first:
         await first.wait_until(SessionState.READY)
         paused = (await first.post("/gateway/pause")).json
     async with Harness(settings_for(sim.url, tmp_path)) as second:
         await second.wait_until(SessionState.READY)
         order = await second.post(Placed().target, Placed().body)
-        told = (await second.get("/gateway/status")).json["paused"]
+        pause = (await second.get("/gateway/status")).json["paused"]
         ready = (await second.get("/readyz", key=None)).status
         await second.post("/gateway/resume")
     async with Harness(settings_for(sim.url, tmp_path)) as third:
@@ -272,11 +277,11 @@ async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> Non
         after = await third.post(Placed().target, Placed().body)
 
     assert (order.code, ready, after.status) == ("trading_paused", 503, 200)
-    assert told == {"by": paused["by"], "since": paused["since"]}
+    assert pause == {"by": paused["by"], "since": paused["since"]}
 
 
-async def test_a_pause_without_a_place_on_disk_says_so(sim: Simulator, tmp_path: Path) -> None:
-    """It holds, but not beyond a restart: whoever relies on it must know."""
+async def test_a_pause_that_cannot_be_saved_says_so(sim: Simulator, tmp_path: Path) -> None:
+    """It would not survive a restart, and its user must know that."""
     (tmp_path / "state").write_text("a file where the directory should be")
     async with Harness(settings_for(sim.url, tmp_path / "state")) as harness:
         await harness.wait_until(SessionState.READY)
@@ -288,7 +293,7 @@ async def test_a_pause_without_a_place_on_disk_says_so(sim: Simulator, tmp_path:
 
 
 async def test_pausing_twice_keeps_the_first_time(harness: Harness) -> None:
-    """Since when nobody trades is the question; who asked again is not."""
+    """A second pause changes neither the time nor the name."""
     first = (await harness.post("/gateway/pause")).json
 
     second = (await harness.post("/gateway/pause")).json
@@ -297,21 +302,21 @@ async def test_pausing_twice_keeps_the_first_time(harness: Harness) -> None:
     assert len([event for event in harness.events_seen if isinstance(event, PauseSet)]) == 1
 
 
-# -- log-out
+# -- logout
 
 
-async def test_a_log_out_ends_the_login_and_shows_it(harness: Harness, sim: Simulator) -> None:
-    """Callers learn it at once; only a person or IBeam can make a new one."""
+async def test_a_logout_ends_the_login(harness: Harness, sim: Simulator) -> None:
+    """Callers get an error at once; only a person or IBeam can make a new login."""
     reply = await harness.post("/gateway/logout")
-    then = await harness.get("/portfolio/accounts")
+    later = await harness.get("/portfolio/accounts")
 
     assert (reply.status, reply.json["state"], reply.json["login"]) == (200, "signed_out", False)
-    assert then.code == "session_unavailable"
-    assert [seen.method for seen in sim.gateway_calls("/logout")] == ["POST"]
+    assert later.code == "session_unavailable"
+    assert [call.method for call in sim.gateway_calls("/logout")] == ["POST"]
 
 
-async def test_a_second_log_out_has_nothing_to_do(harness: Harness, sim: Simulator) -> None:
-    """And sends nothing."""
+async def test_a_second_logout_has_nothing_to_do(harness: Harness, sim: Simulator) -> None:
+    """Nothing is sent."""
     await harness.post("/gateway/logout")
 
     reply = await harness.post("/gateway/logout")
@@ -321,19 +326,19 @@ async def test_a_second_log_out_has_nothing_to_do(harness: Harness, sim: Simulat
 
 
 @pytest.mark.parametrize("fault", ["html-500", "cut-before", "empty-503"])
-async def test_a_log_out_ibkr_did_not_confirm_is_said(harness: Harness, sim: Simulator, fault: str) -> None:
-    """The login may still stand; a look tells."""
+async def test_a_logout_that_ibkr_did_not_confirm_is_an_error(harness: Harness, sim: Simulator, fault: str) -> None:
+    """The login may still exist; the status will show it."""
     sim.faults.add(fault, path="/logout")
 
     reply = await harness.post("/gateway/logout")
 
     assert (reply.status, reply.code) == (502, "gateway_protocol_error")
     assert "/gateway/status" in reply.json["hint"]
-    assert len(sim.gateway_calls("/logout")) == 1  # what changes something is never repeated
+    assert len(sim.gateway_calls("/logout")) == 1  # a change is never repeated
 
 
 @pytest.mark.parametrize("route", ["reconnect", "pause", "resume", "logout"])
-async def test_a_link_cannot_do_any_of_this(harness: Harness, sim: Simulator, route: str) -> None:
+async def test_these_routes_accept_post_only(harness: Harness, sim: Simulator, route: str) -> None:
     """A page or a preview that follows links must not stop trading."""
     replies = [
         await harness.request(method, f"/gateway/{route}") for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH")
@@ -347,8 +352,8 @@ async def test_a_link_cannot_do_any_of_this(harness: Harness, sim: Simulator, ro
 # -- the Gateway's cookies
 
 
-async def test_the_gateways_cookies_go_back_to_it_and_to_nobody_else(harness: Harness, sim: Simulator) -> None:
-    """IBKR's edge routes by them; callers have no business with them."""
+async def test_the_gateways_cookies_are_sent_to_the_gateway_only(harness: Harness, sim: Simulator) -> None:
+    """IBKR's edge uses them for routing. Callers never get them."""
     reply = await harness.get("/portfolio/accounts")
 
     sent = sim.gateway_calls("/portfolio/accounts")[-1].header("Cookie") or ""
@@ -356,16 +361,16 @@ async def test_the_gateways_cookies_go_back_to_it_and_to_nobody_else(harness: Ha
     assert "Set-Cookie" not in reply.headers
 
 
-async def test_they_survive_a_restart_in_a_file_only_we_can_read(sim: Simulator, tmp_path: Path) -> None:
-    """The first call of the next run carries them."""
+async def test_they_survive_a_restart_in_a_file_that_only_the_bridge_can_read(sim: Simulator, tmp_path: Path) -> None:
+    """The first call after the restart has them."""
     async with Harness(settings_for(sim.url, tmp_path / "state")) as first:
         await first.wait_until(SessionState.READY)
-    (kept,) = (tmp_path / "state").glob("*.cookies.json")
+    (file,) = (tmp_path / "state").glob("*.cookies.json")
     before = len(sim.gateway_calls())
     async with Harness(settings_for(sim.url, tmp_path / "state")) as second:
         await second.wait_until(SessionState.READY)
 
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    assert "x-sess-uuid" in json.dumps(json.loads(kept.read_text()))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert "x-sess-uuid" in json.dumps(json.loads(file.read_text()))
     assert "x-sess-uuid=" in (sim.gateway_calls()[before].header("Cookie") or "")

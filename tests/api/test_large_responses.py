@@ -1,4 +1,4 @@
-"""Large answers, from the Gateway's first byte to the caller's last, however either of them behaves."""
+"""Streaming large responses from the Gateway to the caller, with slow, broken and disconnecting peers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.conftest import Open
 from tests.harness import KEY, Harness
 from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Script, Stage, Voice, never
 
-LARGE = 1_000_000  # bytes; from 256 KiB on an answer is passed on as it comes
+LARGE = 1_000_000  # bytes; a response of more than 256 KiB is streamed
 HUGE = 50_000_000  # bytes; more than all buffers on the way can hold
 PATH = "/portfolio/large"
-FOR_KEEPER = {
+KEEPER_RESPONSES = {
     "/iserver/account/orders": b'{"orders":[],"snapshot":false}',
     "/iserver/auth/status": b'{"authenticated":true,"connected":true,"competing":false,"established":true}',
     "/tickle": b'{"session":"0123456789abcdef","ssoExpires":600000}',
@@ -25,26 +25,26 @@ FOR_KEEPER = {
     "/portfolio/accounts": b'[{"id":"DU1234567"}]',
     "/sso/validate": b'{"RESULT":true,"LOGIN_TYPE":2}',
 }
-ASK = f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
+RAW_REQUEST = f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
 
 
-def headed(size: int, status: str = "200 OK") -> bytes:
-    """The head of an answer of so many bytes."""
+def head_of(size: int, status: str = "200 OK") -> bytes:
+    """The head of a response with this length."""
     return f"HTTP/1.1 {status}\r\nContent-Type: text/x-large\r\nContent-Length: {size}\r\n\r\n".encode()
 
 
-def whole(size: int, status: str = "200 OK") -> Script:
-    """A script that answers with so many bytes, as fast as they are taken."""
+def respond_with(size: int, status: str = "200 OK") -> Script:
+    """A script that sends this number of bytes, as fast as they are read."""
 
     async def script(_: Heard, voice: Voice) -> None:
-        voice.write(headed(size, status) + b"x" * size)
+        voice.write(head_of(size, status) + b"x" * size)
         await voice.drained()
 
     return script
 
 
-async def dechunked(reader: asyncio.StreamReader) -> int:
-    """Read a chunked body to its end; how many bytes it had."""
+async def read_chunked(reader: asyncio.StreamReader) -> int:
+    """Read a chunked body to its end. Returns its length."""
     size = 0
     async with asyncio.timeout(PATIENCE):
         while length := int(await reader.readuntil(b"\r\n"), 16):
@@ -53,61 +53,61 @@ async def dechunked(reader: asyncio.StreamReader) -> int:
     return size
 
 
-class Playing:
-    """Plays the Gateway for the keeper, and what a test says for everybody else."""
+class FakeGateway:
+    """Answers the keeper as the Gateway does, and all other calls with the script of a test."""
 
     def __init__(self) -> None:
-        self.large: Script = whole(LARGE)
+        self.large: Script = respond_with(LARGE)
         self.voices: list[Voice] = []
 
     async def __call__(self, heard: Heard, voice: Voice) -> None:
-        """One request."""
-        body = FOR_KEEPER.get(heard.target.removeprefix("/v1/api"))
+        """Answer one request."""
+        body = KEEPER_RESPONSES.get(heard.target.removeprefix("/v1/api"))
         if body is not None:
             await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
             return
         if heard.target.startswith("/v1/api/ws"):
-            return  # no stream here
+            return  # this Gateway has no websocket
         self.voices.append(voice)
         await self.large(heard, voice)
 
 
 @pytest.fixture
-def gateway() -> Playing:
-    """What the Gateway says."""
-    return Playing()
+def gateway() -> FakeGateway:
+    """The scripted Gateway."""
+    return FakeGateway()
 
 
 @pytest.fixture
-async def stage(gateway: Playing) -> AsyncIterator[Stage]:
-    """Where it listens, in the clear."""
-    async with Stage(gateway) as playing:
-        yield playing
+async def stage(gateway: FakeGateway) -> AsyncIterator[Stage]:
+    """The server of the Gateway, without TLS."""
+    async with Stage(gateway) as running:
+        yield running
 
 
 @pytest.fixture
 async def harness(open_harness: Open, stage: Stage) -> Harness:
-    """A bridge in front of it; the deadline is that of a slow machine: large answers take their time."""
+    """A bridge in front of it. The timeout is long, since large responses take time on a slow machine."""
     return await open_harness(gateway=stage.url, IBKR_GATEWAY_TIMEOUT="10")
 
 
-async def what_came(harness: Harness) -> bytes:
-    """Everything that reached a caller before its connection ended, however it ended."""
+async def read_until_closed(harness: Harness) -> bytes:
+    """Everything that a caller received before its connection ended; nothing if it was reset."""
     try:
-        return await harness.send_raw(ASK)
+        return await harness.send_raw(RAW_REQUEST)
     except ConnectionResetError:
         return b""
 
 
-async def until_free(harness: Harness) -> None:
-    """Wait until every place at the Gateway is free again."""
+async def wait_until_free(harness: Harness) -> None:
+    """Wait until every slot is free again."""
     async with asyncio.timeout(PATIENCE):
         while harness.bridge.profile.admission.slots_taken:
             await asyncio.sleep(0)
 
 
-async def served(harness: Harness) -> RequestServed:
-    """The log line of the large call, which ends last."""
+async def wait_for_log_line(harness: Harness) -> RequestServed:
+    """Wait for the event of the large call."""
     async with asyncio.timeout(PATIENCE):
         while True:
             for event in harness.events_seen:
@@ -116,24 +116,24 @@ async def served(harness: Harness) -> RequestServed:
             await asyncio.sleep(0)
 
 
-async def test_an_answer_without_a_type_stays_without(harness: Harness) -> None:
-    """aiohttp would call it octet-stream."""
+async def test_a_response_without_a_content_type_gets_none(harness: Harness) -> None:
+    """aiohttp would add application/octet-stream."""
     assert "Content-Type" not in (await harness.get("/portfolio/accounts")).headers
 
 
-async def test_a_gateway_in_the_clear_is_as_good_as_any(harness: Harness) -> None:
-    """`http://` on this machine: something else ends TLS."""
+async def test_a_gateway_may_use_plain_http(harness: Harness) -> None:
+    """With `http://` on this machine, when another program terminates TLS."""
     assert harness.bridge.profile.keeper.session.state is SessionState.READY
     assert (await harness.get("/portfolio/accounts")).json == [{"id": "DU1234567"}]
 
 
 @pytest.mark.parametrize("size", [1, 256 * 1024, 256 * 1024 + 1, 600_000, 3_000_001])
-async def test_an_answer_of_any_size_arrives_whole(harness: Harness, gateway: Playing, size: int) -> None:
-    """Not a byte more or less, around the size where the manner changes as well."""
+async def test_a_response_of_any_size_arrives_complete(harness: Harness, gateway: FakeGateway, size: int) -> None:
+    """Also around the size from which on it is streamed."""
     body = bytes(range(256)) * (size // 256 + 1)
 
     async def script(_: Heard, voice: Voice) -> None:
-        voice.write(headed(size) + body[:size])
+        voice.write(head_of(size) + body[:size])
         await voice.drained()
 
     gateway.large = script
@@ -143,13 +143,13 @@ async def test_an_answer_of_any_size_arrives_whole(harness: Harness, gateway: Pl
     assert (reply.status, reply.body == body[:size]) == (200, True)
     assert reply.headers["Content-Type"] == "text/x-large"
     assert reply.headers["X-Bridge-Source"] == "gateway"
-    await until_free(harness)
+    await wait_until_free(harness)
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Server Error"])
-async def test_a_large_answer_keeps_its_status(harness: Harness, gateway: Playing, status: str) -> None:
-    """Errors of IBKR may be long."""
-    gateway.large = whole(LARGE, status)
+async def test_a_large_response_keeps_its_status(harness: Harness, gateway: FakeGateway, status: str) -> None:
+    """Error pages of IBKR can be long."""
+    gateway.large = respond_with(LARGE, status)
 
     reply = await harness.get(PATH)
 
@@ -159,62 +159,62 @@ async def test_a_large_answer_keeps_its_status(harness: Harness, gateway: Playin
 @pytest.mark.parametrize(
     ("status", "code"), [("401 Unauthorized", "upstream_refused"), ("429 Too Many", "rate_limited")]
 )
-async def test_a_large_answer_that_is_ours_to_explain_is_let_go(
-    harness: Harness, gateway: Playing, status: str, code: str
+async def test_a_large_response_that_becomes_an_error_of_the_bridge_is_discarded(
+    harness: Harness, gateway: FakeGateway, status: str, code: str
 ) -> None:
-    """Its body is not passed on, and its place becomes free."""
-    gateway.large = whole(HUGE, status)
+    """Its body is not sent on, and its slot becomes free."""
+    gateway.large = respond_with(HUGE, status)
 
     assert (await harness.get(PATH)).code == code
-    await until_free(harness)
+    await wait_until_free(harness)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_large_answer_that_is_cut_is_cut_for_the_caller(
-    harness: Harness, gateway: Playing, chunked: bool
+async def test_a_truncated_large_response_is_truncated_for_the_caller(
+    harness: Harness, gateway: FakeGateway, chunked: bool
 ) -> None:
-    """Without the end of chunks nobody takes half of it for the whole."""
+    """Without the last chunk no client takes it for complete."""
 
     async def script(_: Heard, voice: Voice) -> None:
         half = b"x" * (LARGE // 2)
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + f"{len(half):x}\r\n".encode()
-        voice.write(head + half + b"\r\n" if chunked else headed(LARGE) + half)
+        voice.write(head + half + b"\r\n" if chunked else head_of(LARGE) + half)
         await voice.drained()
         await voice.hang_up()
 
     gateway.large = script
 
-    reply = await what_came(harness)
+    reply = await read_until_closed(harness)
 
     assert not reply.endswith(b"0\r\n\r\n")
-    assert (await served(harness)).code == "gateway_protocol_error"
-    await until_free(harness)
+    assert (await wait_for_log_line(harness)).code == "gateway_protocol_error"
+    await wait_until_free(harness)
 
 
-async def test_a_large_answer_that_stops_is_cut_for_the_caller(
-    open_harness: Open, stage: Stage, gateway: Playing
+async def test_a_large_response_that_stops_is_truncated_for_the_caller(
+    open_harness: Open, stage: Stage, gateway: FakeGateway
 ) -> None:
-    """The Gateway says nothing when IBKR dies in the middle: our own deadline does."""
+    """The Gateway does not close the connection if IBKR fails; the bridge's own timeout ends it."""
     harness = await open_harness(gateway=stage.url)
 
     async def script(_: Heard, voice: Voice) -> None:
-        voice.write(headed(LARGE) + b"x" * (LARGE // 2))
+        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
         await never()
 
     gateway.large = script
 
-    reply = await what_came(harness)
+    reply = await read_until_closed(harness)
 
     assert not reply.endswith(b"0\r\n\r\n")
-    assert (await served(harness)).code == "gateway_timeout"
-    assert harness.bridge.profile.admission.slots_taken == 1  # it may still be at work over there
+    assert (await wait_for_log_line(harness)).code == "gateway_timeout"
+    assert harness.bridge.profile.admission.slots_taken == 1  # the Gateway may still work on it
 
 
-async def test_a_small_answer_that_is_cut_is_an_error_of_ours(harness: Harness, gateway: Playing) -> None:
-    """It was held until it was whole, so there is still time to say so."""
+async def test_a_truncated_small_response_is_an_error_of_the_bridge(harness: Harness, gateway: FakeGateway) -> None:
+    """It is buffered until it is complete, so an error can still be sent."""
 
     async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(headed(1000) + b"x" * 500)
+        await voice.say(head_of(1000) + b"x" * 500)
         await voice.hang_up()
 
     gateway.large = script
@@ -224,38 +224,38 @@ async def test_a_small_answer_that_is_cut_is_an_error_of_ours(harness: Harness, 
     assert (reply.status, reply.code) == (502, "gateway_protocol_error")
 
 
-async def test_a_slow_caller_slows_the_gateway_not_our_memory(harness: Harness, gateway: Playing) -> None:
-    """What is not taken stays where it is; then all of it arrives."""
-    gateway.large = whole(HUGE)
+async def test_a_slow_caller_slows_the_gateway_down(harness: Harness, gateway: FakeGateway) -> None:
+    """The bridge does not buffer the rest; in the end all of it arrives."""
+    gateway.large = respond_with(HUGE)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port, limit=1024)
-    writer.write(ASK)
+    writer.write(RAW_REQUEST)
     head = await reader.readuntil(b"\r\n\r\n")
-    for _ in range(2_000):  # all the time our side would need to take much more
+    for _ in range(2_000):  # time in which the bridge could read much more
         await asyncio.sleep(0)
     unsent, taken = gateway.voices[0].unsent, harness.bridge.profile.admission.slots_taken
 
-    size = await dechunked(reader)
+    size = await read_chunked(reader)
 
     assert b"chunked" in head
     assert unsent > HUGE // 2
     assert taken == 1  # the Gateway still sends
     assert size == HUGE
-    await until_free(harness)
+    await wait_until_free(harness)
     writer.close()
 
 
-async def test_a_caller_who_pauses_gets_all_of_it_whatever_its_size(harness: Harness, gateway: Playing) -> None:
-    """The last bytes may find our buffers full to the brim: they are passed on when there is room again."""
+async def test_a_caller_that_pauses_gets_the_complete_response(harness: Harness, gateway: FakeGateway) -> None:
+    """The buffers may be full when the last bytes come; they are sent when there is room again."""
     short = []
     for size in range(5_000_000, 9_000_000, 200_000):
-        gateway.large = whole(size)
+        gateway.large = respond_with(size)
         reader, writer = await asyncio.open_connection("127.0.0.1", harness.port, limit=1024)
-        writer.write(ASK)
+        writer.write(RAW_REQUEST)
         await reader.readuntil(b"\r\n\r\n")
-        for _ in range(2_000):  # until everything has gone as far as it can
+        for _ in range(2_000):  # until all buffers are full
             await asyncio.sleep(0)
         try:
-            if await dechunked(reader) != size:
+            if await read_chunked(reader) != size:
                 short.append(size)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             short.append(size)
@@ -264,56 +264,56 @@ async def test_a_caller_who_pauses_gets_all_of_it_whatever_its_size(harness: Har
     assert short == []
 
 
-async def test_a_caller_who_never_reads_is_let_go(
-    harness: Harness, gateway: Playing, monkeypatch: pytest.MonkeyPatch
+async def test_a_caller_that_never_reads_is_disconnected(
+    harness: Harness, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It must not hold one of the Gateway's few places for ever."""
+    """It must not hold one of the few slots for ever."""
     monkeypatch.setattr(passthrough, "CLIENT_READ_TIMEOUT_S", 0.3)
-    gateway.large = whole(HUGE)
+    gateway.large = respond_with(HUGE)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port, limit=1024)
-    writer.write(ASK)
+    writer.write(RAW_REQUEST)
     await reader.readuntil(b"\r\n\r\n")
 
-    line = await served(harness)
-    await until_free(harness)
+    line = await wait_for_log_line(harness)
+    await wait_until_free(harness)
 
     assert line.code == "slow_client"
     writer.transport.abort()
 
 
-async def test_a_caller_who_hangs_up_leaves_its_place_when_the_gateway_has_ended(
-    harness: Harness, gateway: Playing
+async def test_the_slot_of_a_caller_that_disconnects_is_free_when_the_gateway_has_finished(
+    harness: Harness, gateway: FakeGateway
 ) -> None:
-    """The rest is read and thrown away: the Gateway sends it whether somebody wants it or not."""
+    """The rest is read and dropped, since the Gateway sends it anyway."""
     go = asyncio.Event()
 
     async def script(_: Heard, voice: Voice) -> None:
-        voice.write(headed(LARGE) + b"x" * (LARGE // 2))
+        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
         await go.wait()
         voice.write(b"x" * (LARGE - LARGE // 2))
         await voice.drained()
 
     gateway.large = script
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
-    writer.write(ASK)
+    writer.write(RAW_REQUEST)
     await reader.readuntil(b"\r\n\r\n")
     writer.transport.abort()
     await asyncio.sleep(0)
     taken = harness.bridge.profile.admission.slots_taken
 
     go.set()
-    await until_free(harness)
+    await wait_until_free(harness)
 
     assert taken == 1
     assert (await harness.get("/portfolio/accounts")).status == 200
 
 
-async def test_others_are_served_meanwhile(harness: Harness, gateway: Playing) -> None:
-    """A long answer takes one place, not the bridge."""
+async def test_other_calls_are_served_meanwhile(harness: Harness, gateway: FakeGateway) -> None:
+    """A long response takes one slot."""
     go = asyncio.Event()
 
     async def script(_: Heard, voice: Voice) -> None:
-        voice.write(headed(LARGE) + b"x" * (LARGE // 2))
+        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
         await go.wait()
         voice.write(b"x" * (LARGE - LARGE // 2))
         await voice.drained()

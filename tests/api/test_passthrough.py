@@ -1,4 +1,4 @@
-"""Bridged calls: what goes up, what comes down, and what is refused on the way, before real sockets at both ends."""
+"""Bridged calls: what is sent to IBKR, what is sent to callers, and what is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCOUNTS = "/v1/api/portfolio/accounts"
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("target", "sent"),
     [
         ("/portfolio/accounts", "/v1/api/portfolio/accounts"),
         ("/v1/api/portfolio/accounts", "/v1/api/portfolio/accounts"),
@@ -35,22 +35,22 @@ ACCOUNTS = "/v1/api/portfolio/accounts"
         ("/iserver/account/search/a%20b%40c", "/v1/api/iserver/account/search/a%20b%40c"),
     ],
 )
-async def test_targets_go_on_byte_for_byte(harness: Harness, sim: Simulator, asked: str, sent: str) -> None:
-    """What the caller encoded stays encoded; only the prefix is ours."""
-    await harness.get(asked)
+async def test_targets_are_sent_byte_for_byte(harness: Harness, sim: Simulator, target: str, sent: str) -> None:
+    """The caller's encoding is kept; only the prefix changes."""
+    await harness.get(target)
 
     assert sim.gateway_calls()[-1].target == sent
 
 
-async def test_other_prefixes_open_by_setting_alone(open_harness: Open, sim: Simulator) -> None:
-    """The answer to a closed one names the setting."""
+async def test_other_prefixes_need_a_setting(open_harness: Open, sim: Simulator) -> None:
+    """The error of another prefix names the setting."""
     harness = await open_harness(IBKR_BRIDGE_EXTRA_PREFIXES="trsrv")
 
     opened = await harness.get("/trsrv/stocks?symbols=AAPL")
-    twin = await harness.get("/v1/api/trsrv/stocks?symbols=AAPL")
+    with_prefix = await harness.get("/v1/api/trsrv/stocks?symbols=AAPL")
     closed = await harness.get("/fyi/unreadnumber")
 
-    assert (opened.status, twin.status) == (200, 200)
+    assert (opened.status, with_prefix.status) == (200, 200)
     assert (closed.status, closed.code) == (404, "not_bridged")
     assert "IBKR_BRIDGE_EXTRA_PREFIXES" in closed.json["hint"]
     assert not sim.gateway_calls("/fyi")
@@ -61,8 +61,8 @@ async def test_other_prefixes_open_by_setting_alone(open_harness: Open, sim: Sim
     ["/", "/sso/Login", "/logout", "/v1/api/logout", "/clear", "/oauth/token", "/status", "/x", "/iserver", "/v1/api"],
 )
 async def test_everything_else_is_not_bridged(harness: Harness, sim: Simulator, path: str) -> None:
-    """Nothing but what was asked for is reachable through us."""
-    before = len(sim.gateway_calls("/sso"))  # the keeper itself asks what kind of login it is
+    """No other path of the Gateway can be reached."""
+    before = len(sim.gateway_calls("/sso"))  # the keeper itself sends /sso/validate
 
     reply = await harness.get(path)
 
@@ -72,8 +72,8 @@ async def test_everything_else_is_not_bridged(harness: Harness, sim: Simulator, 
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "OPTIONS", "TRACE"])
-async def test_other_methods_are_not_sent_on(harness: Harness, sim: Simulator, method: str) -> None:
-    """IBKR's API knows four."""
+async def test_other_methods_are_refused(harness: Harness, sim: Simulator, method: str) -> None:
+    """IBKR's API has four methods."""
     reply = await harness.request(method, "/portfolio/accounts")
 
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, POST, PUT, DELETE")
@@ -82,18 +82,18 @@ async def test_other_methods_are_not_sent_on(harness: Harness, sim: Simulator, m
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"a": 1,\n "b":"\xc3\xa9"}', b"[" + b" " * 300_000 + b"]"])
-async def test_bodies_go_on_whole_with_their_length(harness: Harness, sim: Simulator, method: str, body: bytes) -> None:
-    """The Gateway loses chunked bodies, and IBKR answers 411 where no length is said."""
+async def test_bodies_are_sent_with_their_length(harness: Harness, sim: Simulator, method: str, body: bytes) -> None:
+    """The Gateway loses chunked bodies, and IBKR answers 411 without a length."""
     await harness.request(method, "/iserver/secdef/search", body=body, headers={"Content-Type": "application/json"})
 
-    seen = sim.gateway_calls("/secdef/search")[-1]
-    assert (seen.method, seen.body) == (method, body)
-    assert {name.lower(): value for name, value in seen.headers}["content-length"] == str(len(body))
-    assert "transfer-encoding" not in {name.lower() for name, _ in seen.headers}
+    call = sim.gateway_calls("/secdef/search")[-1]
+    assert (call.method, call.body) == (method, body)
+    assert {name.lower(): value for name, value in call.headers}["content-length"] == str(len(body))
+    assert "transfer-encoding" not in {name.lower() for name, _ in call.headers}
 
 
-async def test_a_chunked_body_of_a_caller_goes_on_with_a_length(harness: Harness, sim: Simulator) -> None:
-    """Node sends streams chunked; the bridge collects them first."""
+async def test_a_chunked_body_of_a_caller_is_sent_with_a_length(harness: Harness, sim: Simulator) -> None:
+    """Node sends streams in chunks; the bridge reads them completely first."""
     head = f"POST /iserver/secdef/search HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Bridge-Key: {KEY}\r\n"
     request = head.encode() + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"sym\r\nc\r\nbol":"AAPL"}\r\n0\r\n\r\n'
 
@@ -103,15 +103,15 @@ async def test_a_chunked_body_of_a_caller_goes_on_with_a_length(harness: Harness
     assert sim.gateway_calls("/secdef/search")[-1].body == b'{"symbol":"AAPL"}'
 
 
-async def test_a_body_above_the_limit_is_refused_unread(harness: Harness, sim: Simulator) -> None:
-    """Nothing was sent."""
-    ask = (
+async def test_a_body_above_the_limit_is_refused(harness: Harness, sim: Simulator) -> None:
+    """Nothing is sent."""
+    head = (
         f"POST /iserver/secdef/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: close\r\n"
     ).encode()
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
 
-    announced = await harness.send_raw(ask + b"Content-Length: 1048577\r\n\r\n")
-    unannounced = await harness.send_raw(ask + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
+    announced = await harness.send_raw(head + b"Content-Length: 1048577\r\n\r\n")
+    unannounced = await harness.send_raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
 
     assert [reply.split()[1] for reply in (announced, unannounced)] == [b"413", b"413"]
     assert b"payload_too_large" in announced
@@ -119,8 +119,8 @@ async def test_a_body_above_the_limit_is_refused_unread(harness: Harness, sim: S
     assert not sim.gateway_calls("/secdef/search")
 
 
-async def test_only_a_few_headers_go_up(harness: Harness, sim: Simulator) -> None:
-    """The Gateway would pass everything on to IBKR, our key included."""
+async def test_only_a_few_headers_are_sent_to_ibkr(harness: Harness, sim: Simulator) -> None:
+    """The Gateway would send all of them to IBKR, the bridge's key included."""
     headers = {
         "Accept": "text/x",
         "Cookie": "a=b",
@@ -131,23 +131,23 @@ async def test_only_a_few_headers_go_up(harness: Harness, sim: Simulator) -> Non
 
     await harness.get("/portfolio/accounts", headers=headers)
 
-    up = {name.lower(): value for name, value in sim.gateway_calls(ACCOUNTS)[-1].headers}
-    assert set(up) <= {"host", "accept", "user-agent", "cookie", "content-type", "connection"}
-    assert up["accept"] == "text/x"
-    assert up["user-agent"].startswith("ibkr-bridge/")
-    assert "a=b" not in up.get("cookie", "")
+    sent = {name.lower(): value for name, value in sim.gateway_calls(ACCOUNTS)[-1].headers}
+    assert set(sent) <= {"host", "accept", "user-agent", "cookie", "content-type", "connection"}
+    assert sent["accept"] == "text/x"
+    assert sent["user-agent"].startswith("ibkr-bridge/")
+    assert "a=b" not in sent.get("cookie", "")
 
 
-async def test_only_a_few_headers_come_down(harness: Harness, sim: Simulator) -> None:
-    """IBKR's edge, its cookies and its session ids are nobody's business."""
-    theirs = {
+async def test_only_a_few_headers_are_sent_to_callers(harness: Harness, sim: Simulator) -> None:
+    """Callers do not get cookies, session ids and headers of IBKR's edge."""
+    ibkr_headers = {
         "Set-Cookie": "secret=1",
         "X-Response-Time": "3ms",
         "Server": "Apache",
         "Content-Language": "en",
         "Via": "x",
     }
-    sim.faults.add("status", path=ACCOUNTS, times=1, status=200, body="{}", headers=theirs)
+    sim.faults.add("status", path=ACCOUNTS, times=1, status=200, body="{}", headers=ibkr_headers)
 
     reply = await harness.get("/portfolio/accounts", headers={"X-Request-ID": "my-id.1"})
 
@@ -161,8 +161,8 @@ async def test_only_a_few_headers_come_down(harness: Harness, sim: Simulator) ->
     assert {part.partition(";")[0] for part in reply.headers["Server-Timing"].split(", ")} == {"wait", "gateway"}
 
 
-async def test_a_request_is_found_in_the_log_by_any_uuid(harness: Harness) -> None:
-    """Web frameworks name requests so; this one begins as an account number does."""
+async def test_a_request_id_may_be_any_uuid(harness: Harness) -> None:
+    """Web frameworks use UUIDs; this one begins like an account number."""
     name = "d6787281-1ed1-4e9f-8983-ad535c686355"
 
     reply = await harness.get("/health", headers={"X-Request-ID": name})
@@ -170,18 +170,20 @@ async def test_a_request_is_found_in_the_log_by_any_uuid(harness: Harness) -> No
     assert reply.headers["X-Request-ID"] == name
 
 
-@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "ä", "DU1234567", "full-key-for-tests-0123456789-abcdef", '"'])
-async def test_a_request_id_that_could_carry_harm_is_replaced(harness: Harness, given: str) -> None:
-    """It stands in every log line."""
-    reply = await harness.get("/health", headers={"X-Request-ID": given})
+@pytest.mark.parametrize(
+    "request_id", ["", "x" * 65, "a b", "ä", "DU1234567", "full-key-for-tests-0123456789-abcdef", '"']
+)
+async def test_a_harmful_request_id_is_replaced(harness: Harness, request_id: str) -> None:
+    """The id is in every log line."""
+    reply = await harness.get("/health", headers={"X-Request-ID": request_id})
 
-    assert reply.headers["X-Request-ID"] != given
+    assert reply.headers["X-Request-ID"] != request_id
     assert len(reply.headers["X-Request-ID"]) == 32
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 302, 400, 403, 404, 410, 423, 500, 502, 503])
-async def test_an_answer_passes_unchanged_whatever_it_is(harness: Harness, sim: Simulator, status: int) -> None:
-    """Status, body and type are IBKR's; we do not know better."""
+async def test_a_response_is_unchanged_whatever_its_status(harness: Harness, sim: Simulator, status: int) -> None:
+    """Status, body and content type are IBKR's."""
     body = '{"error":"something"}\n'
     sim.faults.add("status", path=ACCOUNTS, times=1, status=status, body=body, content_type="application/x; charset=x")
 
@@ -192,8 +194,10 @@ async def test_an_answer_passes_unchanged_whatever_it_is(harness: Harness, sim: 
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_an_answer_without_a_body_does_not_spoil_the_next(harness: Harness, sim: Simulator, status: int) -> None:
-    """The Gateway sends an end of chunks behind it, which no client expects."""
+async def test_a_response_without_a_body_does_not_corrupt_the_next(
+    harness: Harness, sim: Simulator, status: int
+) -> None:
+    """The Gateway sends a last chunk after it, which no client expects."""
     sim.faults.add("status", path=ACCOUNTS, times=1, status=status, body="")
 
     empty = await harness.get("/portfolio/accounts")
@@ -203,8 +207,8 @@ async def test_an_answer_without_a_body_does_not_spoil_the_next(harness: Harness
     assert following == [200] * 5
 
 
-async def test_many_cookies_do_not_lock_us_out(harness: Harness, sim: Simulator) -> None:
-    """The Gateway answers 400 to more than 8 kB of headers, and our jar outlives restarts."""
+async def test_many_cookies_do_not_exceed_the_limit_of_the_gateway(harness: Harness, sim: Simulator) -> None:
+    """The Gateway answers 400 to more than 8 kB of headers, and the cookies survive restarts."""
     for number in range(12):
         cookie = {"Set-Cookie": f"c{number}={'x' * 900}; Path=/"}
         sim.faults.add("status", path="/subaccounts", times=1, status=200, body="[]", headers=cookie)
@@ -216,8 +220,8 @@ async def test_many_cookies_do_not_lock_us_out(harness: Harness, sim: Simulator)
     assert 900 < len(sim.gateway_calls(ACCOUNTS)[-1].header("Cookie") or "") <= 4096
 
 
-async def test_an_html_page_passes(harness: Harness, sim: Simulator) -> None:
-    """IBKR's edge answers so in trouble."""
+async def test_an_html_page_is_sent_on(harness: Harness, sim: Simulator) -> None:
+    """IBKR's edge sends one after an internal error."""
     sim.faults.add("html-500", path=ACCOUNTS, times=1)
 
     reply = await harness.get("/portfolio/accounts")
@@ -227,8 +231,8 @@ async def test_an_html_page_passes(harness: Harness, sim: Simulator) -> None:
     assert b"<html>" in reply.body
 
 
-async def test_an_empty_503_passes_for_a_read(harness: Harness, sim: Simulator) -> None:
-    """It harms nobody to ask again."""
+async def test_an_empty_503_of_a_read_is_sent_on(harness: Harness, sim: Simulator) -> None:
+    """A read can be repeated without harm."""
     sim.faults.add("empty-503", path=ACCOUNTS, times=1)
 
     reply = await harness.get("/portfolio/accounts")
@@ -236,8 +240,8 @@ async def test_an_empty_503_passes_for_a_read(harness: Harness, sim: Simulator) 
     assert (reply.status, reply.body) == (503, b"")
 
 
-async def test_a_compressed_answer_passes_as_it_is(harness: Harness, sim: Simulator) -> None:
-    """Nobody asked for it, but so it may come."""
+async def test_a_compressed_response_stays_compressed(harness: Harness, sim: Simulator) -> None:
+    """It may come although no caller requested it."""
     sim.faults.add("gzip", path=ACCOUNTS, times=1)
 
     reply = await harness.get("/portfolio/accounts")
@@ -246,19 +250,19 @@ async def test_a_compressed_answer_passes_as_it_is(harness: Harness, sim: Simula
     assert json.loads(gzip.decompress(reply.body))[0]["id"] == "DU1234567"
 
 
-async def test_an_error_inside_a_200_passes(harness: Harness, sim: Simulator) -> None:
-    """IBKR hides many so; the caller reads them, and the keeper looks."""
-    looks = len(sim.calls("/auth/status"))
+async def test_an_error_inside_a_200_is_sent_on(harness: Harness, sim: Simulator) -> None:
+    """The caller reads it, and the keeper checks the session."""
+    checks = len(sim.calls("/auth/status"))
     sim.faults.add("hidden-error", path=ACCOUNTS, times=1)
 
     reply = await harness.get("/portfolio/accounts")
-    await sim.arrived("/auth/status", looks + 1)
+    await sim.arrived("/auth/status", checks + 1)
 
     assert (reply.status, reply.json) == (200, {"error": "no session"})
 
 
-async def test_a_large_answer_is_passed_on_as_it_comes(harness: Harness, sim: Simulator) -> None:
-    """Five megabytes do not stand in our memory."""
+async def test_a_large_response_is_streamed(harness: Harness, sim: Simulator) -> None:
+    """Five megabytes are not held in memory."""
     sim.faults.add("big", path=ACCOUNTS, times=1, size=5_000_000)
 
     reply = await harness.get("/portfolio/accounts")
@@ -268,12 +272,12 @@ async def test_a_large_answer_is_passed_on_as_it_comes(harness: Harness, sim: Si
     json.loads(reply.body)
 
 
-async def test_a_large_answer_nobody_reads_frees_its_place(harness: Harness, sim: Simulator) -> None:
-    """A caller who hangs up in the middle leaves the Gateway sending; the place is free when it has ended."""
+async def test_a_large_response_that_nobody_reads_frees_its_slot(harness: Harness, sim: Simulator) -> None:
+    """If a caller disconnects, the Gateway sends on; the slot is free when it has finished."""
     sim.faults.add("big", path=ACCOUNTS, times=4, size=5_000_000)
-    ask = f"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode()
+    request = f"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode()
     for _ in range(4):
-        assert (await harness.send_raw(ask, until_closed=False)).startswith(b"HTTP/1.1 200")
+        assert (await harness.send_raw(request, until_closed=False)).startswith(b"HTTP/1.1 200")
 
     reply = await harness.get("/portfolio/accounts", headers={"X-Bridge-Wait": "5"})
 
@@ -281,21 +285,21 @@ async def test_a_large_answer_nobody_reads_frees_its_place(harness: Harness, sim
 
 
 async def test_at_most_three_reads_are_inside_the_gateway_at_once(harness: Harness, sim: Simulator) -> None:
-    """One place of our four is kept for orders, and the keeper stands beside them."""
+    """One of the four slots is reserved for orders; the keeper needs none."""
     sim.faults.add("delay", path="/portfolio", seconds=0.1)
 
     replies = await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(20)))
 
     assert {reply.status for reply in replies} == {200}
-    assert sim.max_inside <= 4  # three of ours, and the keeper's look
+    assert sim.max_inside <= 4  # three reads and a check of the keeper
 
 
-async def test_waiting_longer_than_allowed_is_busy(open_harness: Open, sim: Simulator) -> None:
-    """Nothing was sent, and the answer says when to ask again."""
+async def test_a_call_that_waits_too_long_is_busy(open_harness: Open, sim: Simulator) -> None:
+    """Nothing is sent, and the response says when to retry."""
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="2")
     sim.faults.add("silence", path="/portfolio", times=3)
     stuck = [asyncio.create_task(harness.get("/portfolio/accounts")) for _ in range(3)]
-    await sim.arrived("/portfolio/accounts", 4)  # the pre-flight was the first
+    await sim.arrived("/portfolio/accounts", 4)  # the first one is that of the preflight
 
     reply = await harness.get("/portfolio/subaccounts")
 
@@ -307,8 +311,8 @@ async def test_waiting_longer_than_allowed_is_busy(open_harness: Open, sim: Simu
 
 
 @pytest.mark.parametrize("wait", ["-1", "x", "nan", "inf", ""])
-async def test_a_wait_that_is_no_number_is_refused(harness: Harness, wait: str) -> None:
-    """Rather than waiting for ever, or not at all."""
+async def test_a_wrong_wait_is_refused(harness: Harness, wait: str) -> None:
+    """The bridge neither waits for ever nor ignores it."""
     assert (await harness.get("/portfolio/accounts", headers={"X-Bridge-Wait": wait})).code == "bad_request"
 
 

@@ -1,4 +1,4 @@
-"""The table of our own routes, and that a running bridge does what stands in it."""
+"""The table of the bridge's own routes, and that a running bridge agrees with it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CHANGING = [route for route in ROUTES if route.effect not in READ_ONLY]
 
 
 def name_of(route: Route) -> str:
-    """How a row is called in the output of the tests."""
+    """The id of a row in the output of pytest."""
     return f"{route.method} {route.path}"
 
 
 def top_level_members(response: type) -> list[str]:
-    """The names that the JSON of a response begins with."""
+    """The names of the outermost members of a response."""
     return [member.name for member in members(response) if not set(".[") & set(member.name)]
 
 
-def test_each_route_stands_there_once() -> None:
-    """Of two rows for the same request one would never be met."""
+def test_no_route_is_listed_twice() -> None:
+    """The second row of the same request would never be used."""
     rows = Counter((method, path) for route in ROUTES for method in route.methods for path in route.spellings)
 
     assert [row for row, count in rows.items() if count > 1] == []
@@ -40,7 +40,7 @@ def test_each_route_stands_there_once() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_every_row_is_complete(route: Route) -> None:
-    """The page for callers is written from it."""
+    """The page for callers is generated from it."""
     assert route.summary.endswith(".")
     assert route.path.startswith("/")
     assert not route.path.endswith("/")
@@ -48,48 +48,48 @@ def test_every_row_is_complete(route: Route) -> None:
     assert route.endless or not route.websocket
 
 
-def test_the_checks_look_up_what_stands_in_the_table() -> None:
-    """Effect, open paths, tokens and websockets are written nowhere else."""
-    found = own_routes()
+def test_the_lookup_table_of_the_checks_agrees_with_the_routes() -> None:
+    """Effects, open paths, tokens and websockets are defined nowhere else."""
+    lookup = own_routes()
 
     for route in ROUTES:
-        assert dict.fromkeys(route.methods, route.effect).items() <= found.effects[route.path].items()
-        assert found.is_open("GET", route.path) is (route.auth is Auth.OPEN)
-        assert (route.path in found.websockets) is route.websocket
-        assert (route.path in found.token_in_query) is route.token_in_query
-    assert set(found.effects) == {route.path for route in ROUTES}
+        assert dict.fromkeys(route.methods, route.effect).items() <= lookup.effects[route.path].items()
+        assert lookup.is_open("GET", route.path) is (route.auth is Auth.OPEN)
+        assert (route.path in lookup.websockets) is route.websocket
+        assert (route.path in lookup.token_in_query) is route.token_in_query
+    assert set(lookup.effects) == {route.path for route in ROUTES}
 
 
 def test_two_methods_of_one_path_are_both_allowed() -> None:
-    """A later route may read what another one changes."""
+    """A GET may have another effect than a POST on the same path."""
     row = next(route for route in ROUTES if route.path == "/gateway/pause")
     rows = (row, dataclasses.replace(row, method="GET", effect=Effect.READ))
 
     assert own_routes(rows).effects == {"/gateway/pause": {"POST": Effect.TRADE, "GET": Effect.READ}}
 
 
-def test_the_router_holds_every_row_and_the_pass_through_last() -> None:
-    """It takes the first that fits."""
+def test_the_router_has_every_row_and_the_pass_through_last() -> None:
+    """The router uses the first match."""
     from aiohttp import web
 
     router = web.Application().router
     add_routes(router)
-    held = [(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None]
+    registered = [(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None]
 
     rows = [(method, path) for route in ROUTES for method in route.methods for path in route.spellings]
-    assert sorted(held[:-1]) == sorted(rows)
-    assert held[-1] == ("*", "/{tail}")
+    assert sorted(registered[:-1]) == sorted(rows)
+    assert registered[-1] == ("*", "/{tail}")
 
 
 @pytest.mark.parametrize("route", KEYED, ids=name_of)
-async def test_without_a_key_none_of_them_answers(harness: Harness, route: Route) -> None:
-    """Nor does one with a slash behind it."""
+async def test_without_a_key_they_are_refused(harness: Harness, route: Route) -> None:
+    """Also with a slash at the end of the path."""
     for path in route.spellings:
         assert (await harness.request(route.method, path, key=None)).code == "invalid_key"
 
 
 @pytest.mark.parametrize("route", CHANGING, ids=name_of)
-async def test_a_key_that_reads_changes_nothing(open_harness: Open, route: Route) -> None:
+async def test_the_read_only_key_changes_nothing(open_harness: Open, route: Route) -> None:
     """The effect of the row decides."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
@@ -97,8 +97,8 @@ async def test_a_key_that_reads_changes_nothing(open_harness: Open, route: Route
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
-async def test_other_methods_are_told_the_right_ones(harness: Harness, route: Route) -> None:
-    """With and without a slash behind the path, but not for an open route, where that is another path."""
+async def test_other_methods_are_refused_with_the_allowed_ones(harness: Harness, route: Route) -> None:
+    """With and without a slash at the end. An open route with a slash is another path."""
     allowed = ", ".join(route.methods)
     for path in route.spellings:
         for method in sorted(set(METHODS) - set(route.methods)):
@@ -109,14 +109,14 @@ async def test_other_methods_are_told_the_right_ones(harness: Harness, route: Ro
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/orders/"), ("GET", "/gateway/status/"), ("POST", "/gateway/pause/")]
 )
-async def test_a_slash_behind_a_keyed_route_changes_nothing(harness: Harness, method: str, path: str) -> None:
-    """Some HTTP libraries write it."""
+async def test_a_keyed_route_may_end_with_a_slash(harness: Harness, method: str, path: str) -> None:
+    """Some HTTP libraries add it."""
     assert (await harness.request(method, path)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/gateway/pause", "/auth/token/", "/iserver/account/DU1234567/orders"])
-async def test_a_body_is_not_asked_for_before_the_key_was_seen(harness: Harness, path: str) -> None:
-    """`100 Continue` would invite a stranger to send it; the answer of the key comes first, on every route."""
+async def test_the_key_is_checked_before_100_continue(harness: Harness, path: str) -> None:
+    """Otherwise a caller without a key would be invited to send a body."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nExpect: 100-continue\r\n"
 
     reply = await harness.send_raw(f"{head}Content-Length: 2\r\n\r\n".encode())
@@ -125,14 +125,14 @@ async def test_a_body_is_not_asked_for_before_the_key_was_seen(harness: Harness,
 
 
 @pytest.mark.parametrize("path", ["/health/", "/livez/", "/readyz/", "/gateway/auth-status/"])
-async def test_an_open_route_does_not_answer_with_a_slash_behind_it(harness: Harness, path: str) -> None:
-    """Not even to a key: a monitor that is set up wrongly is to be noticed at once."""
+async def test_an_open_route_must_not_end_with_a_slash(harness: Harness, path: str) -> None:
+    """Not even with a key, so that a wrong monitor is noticed at once."""
     assert (await harness.get(path)).status == 405
 
 
 @pytest.mark.parametrize("route", [route for route in KEYED if not route.endless], ids=name_of)
 async def test_a_token_opens_what_the_row_says(harness: Harness, route: Route) -> None:
-    """Its scope is that of the full key, so that only the way in decides."""
+    """The token has the full scope, so only the column `auth` decides."""
     token = (await harness.post("/auth/token", {"scope": "trade"})).json["token"]
 
     reply = await harness.request(route.method, route.path, key=None, headers={"Authorization": f"Bearer {token}"})
@@ -143,7 +143,7 @@ async def test_a_token_opens_what_the_row_says(harness: Harness, route: Route) -
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.response is not None], ids=name_of)
 async def test_a_response_has_the_members_of_its_class(harness: Harness, route: Route) -> None:
-    """The documentation is written from the class."""
+    """The documentation is generated from the class."""
     reply = await harness.request(route.method, route.path)
 
     assert route.response is not None

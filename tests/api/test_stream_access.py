@@ -1,4 +1,4 @@
-"""Those who read streams: whether they may go on, and what is said when they may not."""
+"""Access to streams: whether one may begin, whether its caller may go on reading, and how it ends."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from tests.profiles.built import build
 OTHER = "another-key-for-tests-0123456789-abcd"
 
 
-class Door:
-    """What a stream finds at the door: keys, a clock that stands, and an ear for events."""
+class App:
+    """An application with keys, a manual clock and a list of its events."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.clock = ManualClock()
         self.ring = KeyRing(self._settings(KEY), self.clock.utc)
         self.drain = Drain()
-        self.heard: list[events.Event] = []
+        self.events_seen: list[events.Event] = []
         bus = events.Bus()
-        bus.subscribe(self.heard.append)
+        bus.subscribe(self.events_seen.append)
         self.app = web.Application()
         self.app[BUS], self.app[CLOCK], self.app[DRAIN] = bus, self.clock, self.drain
         self.app[KEYRING], self.app[PROFILES] = self.ring, ProfileRegistry((build(place).profile,))
@@ -56,91 +56,93 @@ class Door:
         return settings_for("https://127.0.0.1:1", self.place, IBKR_BRIDGE_KEY=key, IBKR_BRIDGE_READONLY_KEY=reading)
 
     def rotate(self, key: str, reading: str = READING) -> None:
-        """Other keys open from now on."""
+        """Replace the keys."""
         self.ring.replace(self._settings(key, reading))
 
     def request(self, principal: Principal | None) -> web.Request:
-        """A stream of somebody who has shown this."""
+        """A request for a stream by this principal."""
         request = make_mocked_request("GET", "/stream/orders", app=self.app)
         request[REQUEST_CONTEXT] = RequestContext("the-id", 0.0, principal=principal, route="/stream/orders")
         return request
 
     def key(self, key: str = KEY) -> Principal:
-        """Who has this key."""
-        found = self.ring.find_key(key.encode())
-        assert found is not None
-        return found
+        """The principal of a key."""
+        principal = self.ring.find_key(key.encode())
+        assert principal is not None
+        return principal
 
     def token(self, seconds: int, key: str = KEY) -> Principal:
-        """Who has a token that was asked for with this key."""
-        found = self.ring.find_token(self.ring.issue(self.key(key), TokenRequest(ttl_s=seconds))[0].encode())
-        assert found is not None
-        return found
+        """The principal of a new token of this key."""
+        principal = self.ring.find_token(self.ring.issue(self.key(key), TokenRequest(ttl_s=seconds))[0].encode())
+        assert principal is not None
+        return principal
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> Door:
-    """A door of two keys."""
-    return Door(tmp_path)
+async def application(tmp_path: Path) -> App:
+    """An application with two keys."""
+    return App(tmp_path)
 
 
-async def test_a_key_may_go_on_until_it_is_rotated(door: Door) -> None:
-    """A stream may last for weeks, and must not outlive its key."""
-    ask = revocation_check(door.request(door.key()))
-    before = ask()
+async def test_a_key_may_read_until_it_is_rotated(application: App) -> None:
+    """A stream may last for weeks, but not longer than its key."""
+    check_revocation = revocation_check(application.request(application.key()))
+    before = check_revocation()
 
-    door.rotate(OTHER)
+    application.rotate(OTHER)
 
-    assert (before, ask()) == (None, KEY_ROTATED)
+    assert (before, check_revocation()) == (None, KEY_ROTATED)
 
 
-async def test_a_token_may_go_on_until_its_time_is_over(door: Door) -> None:
-    """To the second, and its reader learns that it is enough to ask for another."""
-    ask = revocation_check(door.request(door.token(60)))
-    found: list[str | None] = []
+async def test_a_token_may_read_until_it_expires(application: App) -> None:
+    """To the second. The reason says that a new token is enough."""
+    check_revocation = revocation_check(application.request(application.token(60)))
+    reasons: list[str | None] = []
 
     for seconds in (0.0, 59.9, 0.1):
-        await advance(door.clock, seconds)
-        found.append(ask())
+        await advance(application.clock, seconds)
+        reasons.append(check_revocation())
 
-    assert found == [None, None, TOKEN_EXPIRED]
+    assert reasons == [None, None, TOKEN_EXPIRED]
 
 
 async def advance(clock: ManualClock, seconds: float) -> None:
-    """Let time pass by hand."""
+    """Move the clock forward."""
     clock._now += seconds  # nobody sleeps on it here
 
 
-@pytest.mark.parametrize("rotate", [lambda door: door.rotate(OTHER), lambda door: door.rotate(KEY, OTHER)])
-async def test_a_token_ends_with_either_of_its_keys(door: Door, rotate: Callable[[Door], None]) -> None:
-    """Whoever changes a key wants all out that it let in, and those whom the other key vouched for."""
-    ask = revocation_check(door.request(door.token(60, READING)))
+@pytest.mark.parametrize(
+    "rotate", [lambda application: application.rotate(OTHER), lambda application: application.rotate(KEY, OTHER)]
+)
+async def test_a_token_ends_with_either_of_its_keys(application: App, rotate: Callable[[App], None]) -> None:
+    """A change of the key that issued the token ends it, and so does a change of the full key."""
+    check_revocation = revocation_check(application.request(application.token(60, READING)))
 
-    rotate(door)
+    rotate(application)
 
-    assert ask() == KEY_ROTATED
-
-
-async def test_a_token_that_is_over_says_so_although_its_key_has_changed_too(door: Door) -> None:
-    """Another token is what its reader has to get either way."""
-    ask = revocation_check(door.request(door.token(60)))
-    await advance(door.clock, 60.0)
-
-    door.rotate(OTHER)
-
-    assert ask() == TOKEN_EXPIRED
+    assert check_revocation() == KEY_ROTATED
 
 
-async def test_who_has_shown_nothing_may_not_read(door: Door) -> None:
-    """No stream is open to all."""
-    assert revocation_check(door.request(None))() == KEY_ROTATED
+async def test_an_expired_token_is_reported_as_expired_although_its_key_has_changed(application: App) -> None:
+    """The client needs a new token in both cases."""
+    check_revocation = revocation_check(application.request(application.token(60)))
+    await advance(application.clock, 60.0)
+
+    application.rotate(OTHER)
+
+    assert check_revocation() == TOKEN_EXPIRED
 
 
-async def test_no_stream_begins_while_the_bridge_ends(door: Door) -> None:
-    """The end would wait for it; the successor has it a second later."""
-    request = door.request(door.key())
+async def test_a_caller_without_a_principal_may_not_read(application: App) -> None:
+    """Every stream needs a key or a token."""
+    assert revocation_check(application.request(None))() == KEY_ROTATED
+
+
+async def test_no_stream_begins_while_the_bridge_ends(application: App) -> None:
+    """The drain would wait for it; the next process serves it a second later."""
+    request = application.request(application.key())
     check_not_ending(request)
-    door.drain.begin(handover=True)
+    application.drain.begin(handover=True)
 
     with pytest.raises(ShuttingDown) as caught:
         check_not_ending(request)
@@ -148,35 +150,35 @@ async def test_no_stream_begins_while_the_bridge_ends(door: Door) -> None:
     assert caught.value.retry_after == 1.0
 
 
-async def test_the_log_names_a_stream_by_id_key_and_route(door: Door) -> None:
-    """At its beginning and at its end, with the profile and the reason."""
-    request = door.request(door.key())
+async def test_the_events_of_a_stream_have_id_key_and_route(application: App) -> None:
+    """With the profile, and at its end with the reason."""
+    request = application.request(application.key())
 
     publish_opened(request)
     publish_closed(request, KEY_ROTATED)
 
-    assert door.heard == [
+    assert application.events_seen == [
         events.StreamOpened("the-id", "full", "/stream/orders", profile="main"),
         events.StreamClosed("the-id", "full", "/stream/orders", KEY_ROTATED, profile="main"),
     ]
     assert request[REQUEST_CONTEXT].code == KEY_ROTATED
 
 
-async def test_a_farewell_that_is_taken_leaves_the_connection_alone(door: Door) -> None:
-    """It ends in its own way."""
-    request = door.request(door.key())
+async def test_a_last_message_that_is_read_leaves_the_connection_open(application: App) -> None:
+    """The connection ends as any other."""
+    request = application.request(application.key())
 
     async with closing(request, "slow_client", 5.0):
         pass
 
-    assert [type(event) for event in door.heard] == [events.StreamClosed]
+    assert [type(event) for event in application.events_seen] == [events.StreamClosed]
     assert request.transport is not None
     request.transport.abort.assert_not_called()  # type: ignore[attr-defined]
 
 
-async def test_who_does_not_take_the_farewell_in_time_is_left(door: Door) -> None:
-    """A reader that has stopped reading would be waited for for ever."""
-    request = door.request(door.key())
+async def test_a_client_that_does_not_read_the_last_message_is_disconnected(application: App) -> None:
+    """Otherwise the bridge would wait for it for ever."""
+    request = application.request(application.key())
 
     async with closing(request, "slow_client", 0.0):
         await asyncio.Event().wait()
@@ -185,29 +187,29 @@ async def test_who_does_not_take_the_farewell_in_time_is_left(door: Door) -> Non
     request.transport.abort.assert_called_once()  # type: ignore[attr-defined]
 
 
-async def test_who_has_gone_before_the_farewell_is_no_error(door: Door) -> None:
-    """It is said to nobody, and the log has its line."""
-    request = door.request(door.key())
+async def test_a_client_that_has_disconnected_before_the_last_message_is_no_error(application: App) -> None:
+    """The event is published nevertheless."""
+    request = application.request(application.key())
 
     async with closing(request, "slow_client", 5.0):
         raise ConnectionResetError
 
-    assert [type(event) for event in door.heard] == [events.StreamClosed]
+    assert [type(event) for event in application.events_seen] == [events.StreamClosed]
 
 
-async def test_a_bug_in_the_farewell_is_not_hidden(door: Door) -> None:
-    """Only what the other end does is forgiven."""
+async def test_an_error_of_the_bridge_in_the_last_message_is_raised(application: App) -> None:
+    """Only errors of the connection are ignored."""
     with pytest.raises(ZeroDivisionError):
-        async with closing(door.request(door.key()), "slow_client", 5.0):
+        async with closing(application.request(application.key()), "slow_client", 5.0):
             raise ZeroDivisionError
 
 
-async def test_a_stream_is_read_at_the_profile_of_its_key(door: Door) -> None:
-    """The hub is the profile's own."""
-    assert hub_of(door.request(door.key())) is door.app[PROFILES].main.streaming.hub
+async def test_a_stream_uses_the_hub_of_its_profile(application: App) -> None:
+    """Each profile has its own hub."""
+    assert hub_of(application.request(application.key())) is application.app[PROFILES].main.streaming.hub
 
 
-async def test_a_request_through_another_door_has_no_stream(door: Door) -> None:
-    """Streams are written past the library, to connections that know how."""
+async def test_a_request_of_another_server_has_no_stream(application: App) -> None:
+    """Streams are written directly, which only the bridge's own connections support."""
     with pytest.raises(RuntimeError):
-        connection_of(door.request(door.key()))
+        connection_of(application.request(application.key()))

@@ -1,4 +1,4 @@
-"""How events are written to a connection: frames, Server-Sent Events, chunks."""
+"""Encoding events as frames and Server-Sent Events, and writing them to a connection."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from tests.harness import within
         (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_a_frame_tells_its_length_in_as_many_bytes_as_it_takes(size: int, head: bytes) -> None:
-    """RFC 6455 demands the shortest form; a server's frames have no mask."""
+def test_a_frame_has_the_shortest_form_of_its_length(size: int, head: bytes) -> None:
+    """RFC 6455 demands it; frames of a server have no mask."""
     assert websocket_frame(b"x" * size) == head + b"x" * size
 
 
-def test_json_has_no_blanks_and_no_line_ends() -> None:
-    """A line end would cut an event in two."""
+def test_json_has_no_spaces_and_no_line_breaks() -> None:
+    """A line break would split an event."""
     assert compact_json({"a": [1, "x\ny", None], "b": True}) == b'{"a":[1,"x\\ny",null],"b":true}'
 
 
-@pytest.mark.parametrize("odd", [float("inf"), float("-inf"), float("nan")])
-def test_what_is_no_number_in_json_is_null_wherever_it_stands(odd: float) -> None:
-    """Browsers refuse the whole text for one `Infinity`; the numbers beside it stay."""
-    told = {"a": odd, "b": [1.5, odd, {"c": odd, "d": "x"}], "e": 2}
+@pytest.mark.parametrize("non_finite", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_json_lacks_is_null_at_any_depth(non_finite: float) -> None:
+    """Browsers refuse a text with `Infinity`; the other numbers are unchanged."""
+    value = {"a": non_finite, "b": [1.5, non_finite, {"c": non_finite, "d": "x"}], "e": 2}
 
-    assert json.loads(compact_json(told)) == {"a": None, "b": [1.5, None, {"c": None, "d": "x"}], "e": 2}
+    assert json.loads(compact_json(value)) == {"a": None, "b": [1.5, None, {"c": None, "d": "x"}], "e": 2}
 
 
 VALUES = st.recursive(
@@ -61,28 +61,28 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_whatever_is_told_is_one_line_of_real_json(told: object) -> None:
-    """Both kinds of readers depend on it."""
+def test_any_value_becomes_one_line_of_strict_json(value: object) -> None:
+    """Websockets and Server-Sent Events both depend on it."""
 
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
-    written = compact_json(told)
+    encoded = compact_json(value)
 
-    json.loads(written, parse_constant=refuse)
-    assert b"\n" not in written
-    assert b"\r" not in written
+    json.loads(encoded, parse_constant=refuse)
+    assert b"\n" not in encoded
+    assert b"\r" not in encoded
 
 
-def test_an_event_of_the_standard_has_name_number_and_data_in_this_order() -> None:
-    """And ends with an empty line; what it has not is left out."""
+def test_a_server_sent_event_has_name_id_and_data_in_this_order() -> None:
+    """It ends with an empty line. A missing name or id is left out."""
     assert sse_event({"a": 1}) == b'data: {"a":1}\n\n'
     assert sse_event({"a": 1}, "7") == b'id: 7\ndata: {"a":1}\n\n'
     assert sse_event({"a": 1}, "7", "gap") == b'event: gap\nid: 7\ndata: {"a":1}\n\n'
 
 
-def test_a_websocket_gets_ibkrs_message_and_a_page_its_rows() -> None:
-    """The same event, in the words of each."""
+def test_a_websocket_gets_the_message_and_sse_gets_the_rows() -> None:
+    """Of the same event."""
     event = StreamEvent({"topic": "sor"}, (("1", {"a": 1}), ("2", {"b": 2})), "fresh")
 
     assert WEBSOCKET_ENCODING.encode(event) == websocket_frame(b'{"topic":"sor"}')
@@ -91,14 +91,14 @@ def test_a_websocket_gets_ibkrs_message_and_a_page_its_rows() -> None:
     )
 
 
-def test_what_is_nothing_for_a_kind_of_connection_is_no_bytes() -> None:
-    """An empty frame would be a message."""
+def test_an_event_without_content_for_an_encoding_has_no_bytes() -> None:
+    """An empty frame would be a message too."""
     assert WEBSOCKET_ENCODING.encode(StreamEvent({}, (("1", {"a": 1}),))) == b""
     assert SSE_ENCODING.encode(StreamEvent({"topic": "sor"})) == b""
 
 
-class Line:
-    """One connection of the bridge's own, and who reads at its other end."""
+class Peers:
+    """A connection of the bridge and the reader at its other end."""
 
     def __init__(self, connection: ClientConnection, reader: asyncio.StreamReader) -> None:
         self.connection = connection
@@ -106,8 +106,8 @@ class Line:
 
 
 @pytest.fixture
-async def line() -> AsyncIterator[Line]:
-    """A connection that stands."""
+async def peers() -> AsyncIterator[Peers]:
+    """An open connection."""
     loop = asyncio.get_running_loop()
 
     async def never(_: web.BaseRequest) -> web.StreamResponse:
@@ -118,24 +118,24 @@ async def line() -> AsyncIterator[Line]:
     reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
     while not limiter.connections:
         await asyncio.sleep(0)
-    yield Line(limiter.connections[0], reader)
+    yield Peers(limiter.connections[0], reader)
     writer.close()
     listening.close()
     await server.shutdown(1.0)
 
 
-async def test_bytes_go_out_as_they_are_or_in_a_chunk(line: Line) -> None:
-    """A websocket has frames of its own; an HTTP reply without a length has chunks."""
-    ConnectionSink(line.connection, lambda _: None, chunked=False).write(b"plain")
-    ConnectionSink(line.connection, lambda _: None, chunked=True).write(b"x" * 26)
+async def test_bytes_are_written_unchanged_or_as_a_chunk(peers: Peers) -> None:
+    """A websocket has its own frames; an HTTP response without a length has chunks."""
+    ConnectionSink(peers.connection, lambda _: None, chunked=False).write(b"plain")
+    ConnectionSink(peers.connection, lambda _: None, chunked=True).write(b"x" * 26)
 
-    assert await within(line.reader.readexactly(5 + 32)) == b"plain1a\r\n" + b"x" * 26 + b"\r\n"
+    assert await within(peers.reader.readexactly(5 + 32)) == b"plain1a\r\n" + b"x" * 26 + b"\r\n"
 
 
-async def test_nothing_may_be_written_before_the_head_and_after_the_end(line: Line) -> None:
-    """An event before the head would be taken for it."""
+async def test_a_sink_is_writable_only_between_head_and_end(peers: Peers) -> None:
+    """An event before the head would be read as part of it."""
     reasons: list[str] = []
-    sink = ConnectionSink(line.connection, reasons.append, chunked=False)
+    sink = ConnectionSink(peers.connection, reasons.append, chunked=False)
     before = sink.is_writable
     sink.is_open = True
     between = sink.is_writable
@@ -145,29 +145,29 @@ async def test_nothing_may_be_written_before_the_head_and_after_the_end(line: Li
     assert reasons == ["slow_client"]
 
 
-async def test_what_has_not_left_is_counted_and_stops_the_writing(line: Line) -> None:
-    """By that a slow reader is known from a stuck one."""
-    sink = ConnectionSink(line.connection, lambda _: None, chunked=False)
+async def test_unsent_bytes_are_counted_and_make_a_sink_unwritable(peers: Peers) -> None:
+    """The count shows whether a client is slow or stuck."""
+    sink = ConnectionSink(peers.connection, lambda _: None, chunked=False)
     sink.is_open = True
     empty = sink.unsent_bytes
 
-    while sink.is_writable:  # until neither the system nor the other end takes more
+    while sink.is_writable:  # until the buffers of the system are full
         sink.write(bytes(1 << 20))
 
     assert empty == 0
     assert sink.unsent_bytes > 0
 
 
-async def test_a_connection_that_has_gone_takes_nothing_and_says_so(line: Line) -> None:
-    """Its reader may be written to once more before anybody has heard of it."""
-    sink = ConnectionSink(line.connection, lambda _: None, chunked=True)
+async def test_a_lost_connection_is_not_writable(peers: Peers) -> None:
+    """The bridge may write once more before it notices."""
+    sink = ConnectionSink(peers.connection, lambda _: None, chunked=True)
     sink.is_open = True
-    line.connection.abort()
+    peers.connection.abort()
 
-    sink.write(b"into the void")
-    while line.connection.transport is not None:
+    sink.write(b"lost")
+    while peers.connection.transport is not None:
         await asyncio.sleep(0)
-    sink.write(b"into the void")
+    sink.write(b"lost")
 
     assert not sink.is_writable
     assert sink.unsent_bytes == 0

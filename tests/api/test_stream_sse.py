@@ -1,4 +1,4 @@
-"""Server-Sent Events: what may be asked for, and how a stream begins and ends."""
+"""Server-Sent Events: the parameters, and how a stream begins and ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.stream_clients import stream
 AAPL, IBM = 265598, 8314
 
 
-async def up(harness: Harness) -> Harness:
-    """A harness whose stream is fresh."""
+async def with_feed(harness: Harness) -> Harness:
+    """The harness once its feed is up."""
     await harness.wait_for_events(events.FeedUp)
     return harness
 
@@ -39,48 +39,48 @@ async def up(harness: Harness) -> Harness:
         "?conids=265598&fields=" + ",".join(["31"] * (MAX_FIELDS + 1)),
     ],
 )
-async def test_what_is_no_list_of_contracts_and_fields_is_refused(harness: Harness, query: str) -> None:
-    """Before a stream has begun: in the middle of one nothing could be said."""
+async def test_wrong_contracts_and_fields_are_refused(harness: Harness, query: str) -> None:
+    """Before the stream begins, since a stream could not report it."""
     reply = await harness.get(f"/stream/quotes{query}")
 
     assert (reply.status, reply.code) == (400, "bad_request")
 
 
-async def test_lists_may_be_repeated_and_hold_the_same_twice(harness: Harness, sim: Simulator) -> None:
-    """IBKR is asked once for each contract."""
-    async with stream(await up(harness), f"/stream/quotes?conids={AAPL},{AAPL}&conids={IBM}&fields=31") as quotes:
+async def test_a_contract_may_be_named_twice(harness: Harness, sim: Simulator) -> None:
+    """IBKR gets one subscription for each contract."""
+    async with stream(
+        await with_feed(harness), f"/stream/quotes?conids={AAPL},{AAPL}&conids={IBM}&fields=31"
+    ) as quotes:
         await sim.market.stream.has_heard(f'smd+{IBM}+{{"fields":["31"]}}')
-        told = await quotes.next()
+        event = await quotes.next()
 
-    asked = [text for text in sim.market.stream.heard if text.startswith("smd")]
-    assert told.data["conid"] in (AAPL, IBM)
-    assert sorted(asked) == sorted(f'smd+{conid}+{{"fields":["31"]}}' for conid in (AAPL, IBM))
+    subscriptions = [text for text in sim.market.stream.heard if text.startswith("smd")]
+    assert event.data["conid"] in (AAPL, IBM)
+    assert sorted(subscriptions) == sorted(f'smd+{conid}+{{"fields":["31"]}}' for conid in (AAPL, IBM))
 
 
-async def test_without_fields_the_usual_ones_are_asked_for(harness: Harness, sim: Simulator) -> None:
-    """Last price, bid and ask with their sizes are what most pages show."""
-    async with stream(await up(harness), f"/stream/quotes?conids={AAPL}"):
+async def test_without_fields_the_default_ones_are_requested(harness: Harness, sim: Simulator) -> None:
+    """Last price, bid and ask with their sizes."""
+    async with stream(await with_feed(harness), f"/stream/quotes?conids={AAPL}"):
         fields = ",".join(f'"{field}"' for field in DEFAULT_FIELDS)
         await within(sim.market.stream.has_heard(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
 
 
-async def test_a_stream_of_the_session_begins_with_the_state_and_tells_each_change(
-    harness: Harness, sim: Simulator
-) -> None:
-    """A page can show at once how it is."""
-    async with stream(await up(harness), "/stream/session") as session:
+async def test_a_stream_of_the_session_has_the_state_and_each_change(harness: Harness, sim: Simulator) -> None:
+    """A page can show the state at once."""
+    async with stream(await with_feed(harness), "/stream/session") as session:
         first = await session.next()
         sim.log_out()
         await harness.wait_until(SessionState.SIGNED_OUT)
-        later = await session.until(lambda told: "signed_out" in str(told.data))
+        later = await session.until(lambda event: "signed_out" in str(event.data))
 
     assert "ready" in str(first.data)
     assert later[-1].number != first.number
 
 
 async def test_an_older_client_gets_a_stream_without_chunks(harness: Harness) -> None:
-    """HTTP/1.0 knows none: the end of the connection is the end of the stream."""
-    await up(harness)
+    """HTTP/1.0 has no chunks; the end of the connection is the end of the stream."""
+    await with_feed(harness)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"GET /stream/session HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
 
@@ -93,9 +93,9 @@ async def test_an_older_client_gets_a_stream_without_chunks(harness: Harness) ->
     assert body.startswith(b"retry: 3000\n\n")
 
 
-async def test_an_ending_bridge_says_why_the_stream_ends(harness: Harness) -> None:
-    """A browser connects again by itself, and its page may say what is going on meanwhile."""
-    async with stream(await up(harness), "/stream/session") as session:
+async def test_a_stopping_bridge_says_why_the_stream_ends(harness: Harness) -> None:
+    """A browser reconnects by itself; its page can show the reason meanwhile."""
+    async with stream(await with_feed(harness), "/stream/session") as session:
         await session.next()
         ending = asyncio.create_task(harness.finish())
         last = await session.next("end")
@@ -109,9 +109,9 @@ async def test_an_ending_bridge_says_why_the_stream_ends(harness: Harness) -> No
     assert (closed.route, closed.reason) == ("/stream/session", "shutting_down")
 
 
-async def test_who_leaves_is_forgotten(harness: Harness, sim: Simulator) -> None:
-    """IBKR is told when nobody wants a contract any more."""
-    await up(harness)
+async def test_a_client_that_disconnects_is_removed(harness: Harness, sim: Simulator) -> None:
+    """Its request ends, so the drain does not wait for it."""
+    await with_feed(harness)
     async with stream(harness, f"/stream/quotes?conids={AAPL}&fields=31") as quotes:
         await quotes.next()
         assert harness.bridge.drain.in_flight == 1

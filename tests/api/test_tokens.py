@@ -1,4 +1,4 @@
-"""Tokens for pages, through real sockets: who gets one, where it opens, and that it is seen nowhere else."""
+"""Tokens for web pages: who gets one, which routes it opens, when it ends, and that no log has it."""
 
 from __future__ import annotations
 
@@ -28,112 +28,121 @@ from tests.unlimited import UNLIMITED
 
 ROUTE = "/auth/token"
 NEW = "new-key-for-tests-0123456789-abcdefg"
-FOR_PAGES = ["/ws", "/v1/api/ws", "/stream/quotes", "/stream/orders/x", "/docs", "/docs/", "/docs/x", "/openapi.json"]
-SOCKETS = FOR_PAGES[:2]
-NO_ENTRY = {"invalid_key", "host_not_allowed", "origin_not_allowed"}
-PAGE = {"Origin": "http://localhost:3001"}
+TOKEN_IN_QUERY_PATHS = [
+    "/ws",
+    "/v1/api/ws",
+    "/stream/quotes",
+    "/stream/orders/x",
+    "/docs",
+    "/docs/",
+    "/docs/x",
+    "/openapi.json",
+]
+WEBSOCKET_PATHS = TOKEN_IN_QUERY_PATHS[:2]
+ACCESS_ERRORS = {"invalid_key", "host_not_allowed", "origin_not_allowed"}
+PAGE_HEADERS = {"Origin": "http://localhost:3001"}
 
 
-async def token(harness: Harness, key: str = KEY, **asked: object) -> str:
-    """A token, as an app's server asks for one."""
-    reply = await harness.post(ROUTE, asked, key=key)
+async def issue_token(harness: Harness, key: str = KEY, **members: object) -> str:
+    """A token, requested as by the server of an app."""
+    reply = await harness.post(ROUTE, members, key=key)
     assert reply.status == 200, reply.body
     return str(reply.json["token"])
 
 
 def bearer(text: str) -> dict[str, str]:
-    """A header with it."""
+    """The header with a token."""
     return {"Authorization": f"Bearer {text}"}
 
 
 async def fetch(harness: Harness, target: str, headers: dict[str, str] | None = None, key: str | None = None) -> Reply:
-    """A GET without the key, as a page sends it."""
+    """Send a GET, without a key unless one is given."""
     return await harness.get(target, key=key, headers=headers)
 
 
-async def entered(harness: Harness, target: str, headers: dict[str, str] | None = None) -> bool:
-    """Whether a request without a key was let in, whatever became of it there."""
-    return (await fetch(harness, target, headers)).code not in NO_ENTRY
+async def is_admitted(harness: Harness, target: str, headers: dict[str, str] | None = None) -> bool:
+    """Whether a request without a key passes the access checks, whatever its response is."""
+    return (await fetch(harness, target, headers)).code not in ACCESS_ERRORS
 
 
 @pytest.fixture
 async def reading_harness(open_harness: Open) -> Harness:
-    """A bridge with a key that reads."""
+    """A bridge with a read-only key."""
     return await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
 
-# -- asking for one
+# -- issuing tokens
 
 
-async def test_a_token_is_told_with_its_end(harness: Harness) -> None:
-    """Everything an app needs to hand it on and to ask again in time."""
+async def test_a_token_comes_with_its_expiry(harness: Harness) -> None:
+    """An app needs it to request the next token in time."""
     reply = await harness.post(ROUTE)
-    told = reply.json
+    body = reply.json
 
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
-    assert list(told) == ["token", "token_type", "expires_in", "expires", "scope"]
-    assert (told["token_type"], told["expires_in"], told["scope"]) == ("Bearer", 1800, "read")
-    assert told["expires"].endswith("Z")
+    assert list(body) == ["token", "token_type", "expires_in", "expires", "scope"]
+    assert (body["token_type"], body["expires_in"], body["scope"]) == ("Bearer", 1800, "read")
+    assert body["expires"].endswith("Z")
     assert (reply.headers["X-Bridge-Source"], reply.headers["Cache-Control"]) == ("bridge", "no-store")
 
 
-async def test_the_end_is_the_clocks(sim: Simulator, tmp_path: Path) -> None:
-    """UTC, to the second."""
+async def test_the_expiry_is_that_of_the_clock(sim: Simulator, tmp_path: Path) -> None:
+    """In UTC, to the second."""
     async with Harness(settings_for(sim.url, tmp_path), ManualClock()) as harness:
-        told = (await harness.post(ROUTE, {"scope": "trade", "expires_in": 90})).json
+        body = (await harness.post(ROUTE, {"scope": "trade", "expires_in": 90})).json
 
-    assert (told["expires"], told["expires_in"], told["scope"]) == ("2026-06-17T16:01:30Z", 90, "trade")
+    assert (body["expires"], body["expires_in"], body["scope"]) == ("2026-06-17T16:01:30Z", 90, "trade")
 
 
 @pytest.mark.parametrize("body", [[], {"scope": "admin"}, {"expires_in": 86401}, {"expires_in": 0}, {"ttl": 9}, b"{"])
-async def test_what_cannot_be_asked_for_is_a_bad_request(harness: Harness, body: Any) -> None:
-    """With what can."""
+async def test_a_wrong_request_is_refused(harness: Harness, body: Any) -> None:
+    """The hint says what to send."""
     reply = await harness.post(ROUTE, body)
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert "send" in reply.json["hint"]
 
 
-async def test_a_key_that_reads_gets_tokens_that_read(reading_harness: Harness) -> None:
-    """And no others."""
-    wide = await reading_harness.post(ROUTE, {"scope": "trade"}, key=READING)
-    text = await token(reading_harness, READING)
+async def test_the_read_only_key_gets_read_only_tokens(reading_harness: Harness) -> None:
+    """It gets no others."""
+    trade_request = await reading_harness.post(ROUTE, {"scope": "trade"}, key=READING)
+    text = await issue_token(reading_harness, READING)
 
-    assert (wide.status, wide.code) == (403, "insufficient_scope")
+    assert (trade_request.status, trade_request.code) == (403, "insufficient_scope")
     assert (await fetch(reading_harness, "/portfolio/accounts", bearer(text))).status == 200
 
 
 @pytest.mark.parametrize("scope", ["read", "trade"])
-async def test_a_token_cannot_ask_for_another(harness: Harness, scope: str) -> None:
-    """It would never end."""
-    reply = await harness.post(ROUTE, key=None, headers=bearer(await token(harness, scope=scope)))
+async def test_a_token_cannot_issue_another_one(harness: Harness, scope: str) -> None:
+    """Otherwise access would never end."""
+    reply = await harness.post(ROUTE, key=None, headers=bearer(await issue_token(harness, scope=scope)))
 
     assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert "key" in reply.json["hint"]
 
 
 async def test_without_a_key_there_is_no_token(harness: Harness) -> None:
-    """The door is the same."""
+    """The access checks are those of every route."""
     none = await harness.post(ROUTE, key=None)
     wrong = await harness.post(ROUTE, key="x" * 40)
-    page = await harness.post(ROUTE, headers=PAGE)
+    page = await harness.post(ROUTE, headers=PAGE_HEADERS)
 
     assert [reply.code for reply in (none, wrong, page)] == ["invalid_key", "invalid_key", "origin_not_allowed"]
 
 
 async def test_other_methods_are_refused(harness: Harness) -> None:
-    """A GET would be sent by an image on a page."""
+    """An image on a web page could send a GET."""
     reply = await harness.get(ROUTE)
 
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
-# -- where it opens
+# -- routes that it opens
 
 
-async def test_a_token_opens_every_keyed_route_in_the_header(harness: Harness) -> None:
-    """Our own and IBKR's."""
-    headers = bearer(await token(harness))
+async def test_a_token_in_the_header_opens_every_keyed_route(harness: Harness) -> None:
+    """The bridge's own and IBKR's."""
+    headers = bearer(await issue_token(harness))
 
     replies = [await fetch(harness, path, headers) for path in ("/portfolio/accounts", "/orders", "/gateway/status")]
 
@@ -142,9 +151,9 @@ async def test_a_token_opens_every_keyed_route_in_the_header(harness: Harness) -
     assert {event.key for event in served} == {"read-only token"}
 
 
-async def test_a_token_that_reads_does_nothing_else(harness: Harness, sim: Simulator) -> None:
-    """Whoever takes it from a page moves no money."""
-    headers = bearer(await token(harness))
+async def test_a_read_only_token_changes_nothing(harness: Harness, sim: Simulator) -> None:
+    """A thief of the token cannot trade."""
+    headers = bearer(await issue_token(harness))
 
     order = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
     pause = await harness.post("/gateway/pause", key=None, headers=headers)
@@ -154,9 +163,9 @@ async def test_a_token_that_reads_does_nothing_else(harness: Harness, sim: Simul
     assert not [call for call in sim.calls("/orders") if call.method == "POST"]
 
 
-async def test_orders_of_a_token_belong_to_the_key_that_asked_for_it(harness: Harness) -> None:
-    """So the same order, sent once with each, is one order."""
-    headers = {**bearer(await token(harness, scope="trade")), "Idempotency-Key": "mine"}
+async def test_orders_of_a_token_belong_to_the_key_that_issued_it(harness: Harness) -> None:
+    """So the same order, sent once with the token and once with the key, is one order."""
+    headers = {**bearer(await issue_token(harness, scope="trade")), "Idempotency-Key": "mine"}
 
     first = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
     again = await harness.post(Placed().target, Placed().body, headers={"Idempotency-Key": "mine"})
@@ -165,20 +174,20 @@ async def test_orders_of_a_token_belong_to_the_key_that_asked_for_it(harness: Ha
     assert first.headers["X-Bridge-Order"] == again.headers["X-Bridge-Order"]
 
 
-async def test_a_pause_says_that_a_token_made_it(harness: Harness) -> None:
-    """Whoever wonders why nothing is placed reads it in the status."""
-    reply = await harness.post("/gateway/pause", key=None, headers=bearer(await token(harness, scope="trade")))
+async def test_a_pause_set_with_a_token_says_so(harness: Harness) -> None:
+    """The status shows who set the pause."""
+    reply = await harness.post("/gateway/pause", key=None, headers=bearer(await issue_token(harness, scope="trade")))
 
     assert reply.json["by"] == "full token"
 
 
-@pytest.mark.parametrize("path", FOR_PAGES)
-async def test_pages_may_show_it_in_the_query(harness: Harness, path: str) -> None:
-    """Neither a WebSocket nor an EventSource of a browser sends a header."""
-    text = await token(harness)
+@pytest.mark.parametrize("path", TOKEN_IN_QUERY_PATHS)
+async def test_pages_may_send_it_in_the_query(harness: Harness, path: str) -> None:
+    """WebSocket and EventSource of a browser cannot send a header."""
+    text = await issue_token(harness)
 
-    assert await entered(harness, f"{path}?token={text}")
-    assert await entered(harness, f"{path}?a=b&%74oken={quote(text)}&token={text}")
+    assert await is_admitted(harness, f"{path}?token={text}")
+    assert await is_admitted(harness, f"{path}?a=b&%74oken={quote(text)}&token={text}")
     assert (await fetch(harness, path)).code == "invalid_key"
 
 
@@ -189,30 +198,30 @@ async def test_pages_may_show_it_in_the_query(harness: Harness, path: str) -> No
         *("/ws/x", "/v1/api/stream/quotes", "/openapi.json/x", "/", "/nowhere", "/v1/ws"),
     ],
 )
-async def test_in_other_queries_it_opens_nothing(harness: Harness, sim: Simulator, path: str) -> None:
-    """An address is kept in histories and logs; where a header can be sent it has to be."""
-    reply = await fetch(harness, f"{path}?token={await token(harness)}")
+async def test_in_the_query_of_other_paths_it_is_ignored(harness: Harness, sim: Simulator, path: str) -> None:
+    """URLs are kept in histories and logs, so a header is required if one can be sent."""
+    reply = await fetch(harness, f"{path}?token={await issue_token(harness)}")
 
     assert (reply.status, reply.code) == (401, "invalid_key")
     assert not [call for call in sim.calls() if "token" in call.target]
 
 
-async def test_it_opens_no_other_method_of_those_paths_by_query(harness: Harness) -> None:
-    """A token in the query is still the one that asks: no further token, nothing beyond its scope."""
-    text = await token(harness, scope="trade")
+async def test_a_token_in_a_query_issues_no_token(harness: Harness) -> None:
+    """The route needs a key."""
+    text = await issue_token(harness, scope="trade")
 
     assert (await harness.post(f"{ROUTE}?token={text}", key=None)).code == "invalid_key"
 
 
 @pytest.mark.parametrize("key", [KEY, READING])
-async def test_a_key_in_the_query_opens_nothing(reading_harness: Harness, key: str) -> None:
-    """Only what is soon over may stand in an address."""
+async def test_a_key_in_the_query_is_refused(reading_harness: Harness, key: str) -> None:
+    """Only a secret that expires soon may be in a URL."""
     assert (await fetch(reading_harness, f"/stream/quotes?token={key}")).code == "invalid_key"
 
 
-async def test_the_header_counts_before_the_query(harness: Harness) -> None:
-    """One place decides, right or wrong."""
-    query = f"/stream/quotes?token={await token(harness)}"
+async def test_the_header_takes_precedence_over_the_query(harness: Harness) -> None:
+    """A wrong header is refused although the query has a valid token."""
+    query = f"/stream/quotes?token={await issue_token(harness)}"
 
     wrong = [
         await fetch(harness, query, {"X-Bridge-Key": "x" * 40}),
@@ -226,9 +235,9 @@ async def test_the_header_counts_before_the_query(harness: Harness) -> None:
     assert right.code != "invalid_key"
 
 
-async def test_tokens_that_differ_are_refused(harness: Harness) -> None:
-    """Programs on the way could pick different ones."""
-    one, two = await token(harness), await token(harness)
+async def test_two_different_tokens_are_refused(harness: Harness) -> None:
+    """A proxy on the way could check the other one."""
+    one, two = await issue_token(harness), await issue_token(harness)
 
     codes = [(await fetch(harness, f"/ws?token={one}&token={other}")).code for other in (two, "", one)]
 
@@ -236,14 +245,14 @@ async def test_tokens_that_differ_are_refused(harness: Harness) -> None:
     assert codes[2] != "invalid_key"
 
 
-async def test_a_token_is_no_key(harness: Harness) -> None:
-    """In the key's own header it is a wrong one."""
-    assert (await harness.get("/orders", key=await token(harness))).code == "invalid_key"
+async def test_a_token_is_not_accepted_as_a_key(harness: Harness) -> None:
+    """In the header of the key it is a wrong key."""
+    assert (await harness.get("/orders", key=await issue_token(harness))).code == "invalid_key"
 
 
-async def test_every_bad_token_gets_the_answer_of_a_wrong_key(harness: Harness) -> None:
-    """Guessing teaches nothing."""
-    good = await token(harness)
+async def test_every_wrong_token_gets_the_error_of_a_wrong_key(harness: Harness) -> None:
+    """The error does not help an attacker who guesses."""
+    good = await issue_token(harness)
     head, claims, sign = good.split(".")
     bad = ["", "x", f"{head}.{claims}.", f"{head}.{claims}.{sign[::-1]}", f"eyJhbGciOiJub25lIn0.{claims}.", good + "="]
 
@@ -259,11 +268,11 @@ async def test_every_bad_token_gets_the_answer_of_a_wrong_key(harness: Harness) 
 # -- when it ends
 
 
-async def test_a_token_ends_by_the_clock(sim: Simulator, tmp_path: Path) -> None:
+async def test_a_token_expires(sim: Simulator, tmp_path: Path) -> None:
     """In the header and in the query."""
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
-        text = await token(harness, expires_in=60)
+        text = await issue_token(harness, expires_in=60)
         clock.advance(59.5)
         before = [
             (await fetch(harness, "/orders", bearer(text))).code,
@@ -276,51 +285,51 @@ async def test_a_token_ends_by_the_clock(sim: Simulator, tmp_path: Path) -> None
     assert after == ["invalid_key"] * 2
 
 
-async def test_another_full_key_ends_every_token(reading_harness: Harness, sim: Simulator, tmp_path: Path) -> None:
-    """A reload is enough, while the old key is still let in."""
+async def test_a_new_full_key_ends_every_token(reading_harness: Harness, sim: Simulator, tmp_path: Path) -> None:
+    """A reload is enough, even while the previous key is still accepted."""
     harness = reading_harness
-    texts = [await token(harness), await token(harness, READING)]
+    texts = [await issue_token(harness), await issue_token(harness, READING)]
     rotated = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY, "IBKR_BRIDGE_READONLY_KEY": READING}
 
     harness.bridge.reload(lambda: settings_for(sim.url, tmp_path / "state", **rotated))
 
     assert [(await fetch(harness, "/orders", bearer(text))).code for text in texts] == ["invalid_key"] * 2
     assert [(await harness.get("/orders", key=key)).status for key in (NEW, KEY, READING)] == [200] * 3
-    assert (await fetch(harness, "/orders", bearer(await token(harness, KEY)))).status == 200
+    assert (await fetch(harness, "/orders", bearer(await issue_token(harness, KEY)))).status == 200
 
 
 async def test_a_restart_ends_no_token(sim: Simulator, tmp_path: Path) -> None:
-    """A page goes on with the token it has."""
+    """A page can use its token after the restart."""
     settings = settings_for(sim.url, tmp_path)
     async with Harness(settings) as harness:
-        text = await token(harness)
+        text = await issue_token(harness)
     async with Harness(settings) as harness:
         assert (await fetch(harness, "/orders", bearer(text))).status == 200
 
 
-async def test_the_bytes_of_a_token_are_not_answered_from_memory(sim: Simulator, tmp_path: Path) -> None:
-    """They would be, after its end: known heads are not looked at again."""
+async def test_the_fast_path_does_not_serve_tokens(sim: Simulator, tmp_path: Path) -> None:
+    """The fast path does not parse a known head, so it would not notice that a token has expired."""
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNLIMITED.limits)) as harness:
         await harness.wait_until(SessionState.READY)
-        text = await token(harness, expires_in=1)
+        text = await issue_token(harness, expires_in=1)
         lines = ("GET /portfolio/DU1234567/meta HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {text}", "", "")
         head = "\r\n".join(lines).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
-        firsts = []
+        before = []
         for _ in range(3):
             writer.write(head)
-            firsts.append(await _status(reader))
+            before.append(await _status(reader))
         clock.advance(2)
         writer.write(head)
         after = await _status(reader)
         writer.close()
 
-    assert (firsts, after) == ([200] * 3, 401)
+    assert (before, after) == ([200] * 3, 401)
 
 
 async def _status(reader: asyncio.StreamReader) -> int:
-    """The status of one reply, read to its end."""
+    """Read one response to its end. Returns its status."""
     async with asyncio.timeout(10):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next(line for line in head.split("\r\n") if line.startswith("Content-Length"))
@@ -331,17 +340,17 @@ async def _status(reader: asyncio.StreamReader) -> int:
 # -- pages
 
 
-@pytest.mark.parametrize("path", SOCKETS)
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
 @pytest.mark.parametrize(
     "origin",
     ["http://localhost:3001", "https://localhost", "http://127.0.0.1:3000", "http://[::1]:9", "HTTP://LOCALHOST"],
 )
-async def test_a_page_of_the_app_opens_the_socket_with_a_token(harness: Harness, path: str, origin: str) -> None:
-    """By its query, or by a header where a page's program can send one."""
-    text = await token(harness)
+async def test_a_page_of_the_app_opens_the_websocket_with_a_token(harness: Harness, path: str, origin: str) -> None:
+    """In the query, or in a header if the page can send one."""
+    text = await issue_token(harness)
 
-    assert await entered(harness, f"{path}?token={text}", {"Origin": origin})
-    assert await entered(harness, path, {"Origin": origin, **bearer(text)})
+    assert await is_admitted(harness, f"{path}?token={text}", {"Origin": origin})
+    assert await is_admitted(harness, path, {"Origin": origin, **bearer(text)})
 
 
 @pytest.mark.parametrize(
@@ -352,9 +361,9 @@ async def test_a_page_of_the_app_opens_the_socket_with_a_token(harness: Harness,
         *("http://localhost/", "http://localhost:3001 http://evil.example", "http://10.0.0.1:3001"),
     ],
 )
-async def test_other_pages_do_not_and_learn_nothing_of_the_token(harness: Harness, origin: str) -> None:
-    """Right or wrong, it is the same refusal."""
-    right = await fetch(harness, f"/ws?token={await token(harness)}", {"Origin": origin})
+async def test_other_pages_are_refused_with_any_token(harness: Harness, origin: str) -> None:
+    """The error is the same for a valid and a wrong token."""
+    right = await fetch(harness, f"/ws?token={await issue_token(harness)}", {"Origin": origin})
     wrong = await fetch(harness, "/ws?token=x", {"Origin": origin})
 
     assert [(reply.status, reply.code) for reply in (right, wrong)] == [(403, "origin_not_allowed")] * 2
@@ -362,51 +371,54 @@ async def test_other_pages_do_not_and_learn_nothing_of_the_token(harness: Harnes
     assert not [name for name in right.headers if name.lower().startswith("access-control")]
 
 
-async def test_a_listed_name_serves_pages_too(open_harness: Open) -> None:
-    """The app in a container is known by its name."""
+async def test_a_page_of_an_allowed_host_is_accepted(open_harness: Open) -> None:
+    """An app in a container has its own host name."""
     harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="app")
-    text = await token(harness)
+    text = await issue_token(harness)
 
-    assert await entered(harness, f"/ws?token={text}", {"Origin": "http://app:3000"})
-    assert not await entered(harness, f"/ws?token={text}", {"Origin": "http://other:3000"})
+    assert await is_admitted(harness, f"/ws?token={text}", {"Origin": "http://app:3000"})
+    assert not await is_admitted(harness, f"/ws?token={text}", {"Origin": "http://other:3000"})
 
 
 @pytest.mark.parametrize("path", ["/orders", "/portfolio/accounts", "/stream/quotes", "/docs", "/health", "/ws/x"])
-async def test_a_page_opens_nothing_but_the_socket(harness: Harness, path: str) -> None:
-    """Anything else is the server's to ask for; no CORS, ever."""
-    text = await token(harness)
+async def test_a_page_opens_only_the_websocket(harness: Harness, path: str) -> None:
+    """All else is for the server of the app. There is no CORS."""
+    text = await issue_token(harness)
 
-    replies = [await fetch(harness, f"{path}?token={text}", PAGE), await fetch(harness, path, {**PAGE, **bearer(text)})]
+    replies = [
+        await fetch(harness, f"{path}?token={text}", PAGE_HEADERS),
+        await fetch(harness, path, {**PAGE_HEADERS, **bearer(text)}),
+    ]
 
     assert [reply.code for reply in replies] == ["origin_not_allowed"] * 2
 
 
-@pytest.mark.parametrize("path", SOCKETS)
-async def test_a_page_with_a_key_is_refused_everywhere(harness: Harness, path: str) -> None:
-    """A key has no business in a browser, so nobody is helped to put it there."""
-    text = await token(harness)
+@pytest.mark.parametrize("path", WEBSOCKET_PATHS)
+async def test_a_page_with_a_key_is_refused(harness: Harness, path: str) -> None:
+    """A key must not be in a browser."""
+    text = await issue_token(harness)
     replies = [
-        await fetch(harness, path, PAGE, key=KEY),
-        await fetch(harness, f"{path}?token={text}", PAGE, key=KEY),
-        await fetch(harness, path, {**PAGE, **bearer(KEY)}),
-        await fetch(harness, path, PAGE),
+        await fetch(harness, path, PAGE_HEADERS, key=KEY),
+        await fetch(harness, f"{path}?token={text}", PAGE_HEADERS, key=KEY),
+        await fetch(harness, path, {**PAGE_HEADERS, **bearer(KEY)}),
+        await fetch(harness, path, PAGE_HEADERS),
     ]
 
     assert [reply.code for reply in replies] == ["origin_not_allowed"] * 4
 
 
-async def test_a_wrong_token_of_our_own_page_is_a_wrong_token(harness: Harness) -> None:
-    """Whoever builds the page sees what is wrong."""
-    head, claims, sign = (await token(harness)).split(".")
+async def test_a_wrong_token_of_an_allowed_page_is_an_invalid_key(harness: Harness) -> None:
+    """The developer of the page sees what is wrong."""
+    head, claims, sign = (await issue_token(harness)).split(".")
 
-    reply = await fetch(harness, f"/ws?token={head}.{claims}.{sign[::-1]}", PAGE)
+    reply = await fetch(harness, f"/ws?token={head}.{claims}.{sign[::-1]}", PAGE_HEADERS)
 
     assert reply.code == "invalid_key"
 
 
-async def test_two_origins_are_both_looked_at(harness: Harness) -> None:
-    """One that is known does not cover for the other."""
-    text = await token(harness)
+async def test_two_origins_are_both_checked(harness: Harness) -> None:
+    """An allowed origin does not make the other one allowed."""
+    text = await issue_token(harness)
     lines = (
         f"GET /ws?token={text} HTTP/1.1",
         *("Host: 127.0.0.1", "Connection: close", "Origin: http://localhost:3001", "Origin: http://evil.example"),
@@ -416,14 +428,17 @@ async def test_two_origins_are_both_looked_at(harness: Harness) -> None:
     assert (await harness.send_raw("\r\n".join(lines).encode())).startswith(b"HTTP/1.1 403 ")
 
 
-# -- where it is seen
+# -- logs
 
 
-async def test_no_token_stands_in_a_log_line_or_a_refusal(harness: Harness) -> None:
-    """Wherever it was put, rightly or wrongly."""
-    text = await token(harness, scope="trade")
+async def test_no_log_line_and_no_error_has_a_token(harness: Harness) -> None:
+    """Wherever the caller put it."""
+    text = await issue_token(harness, scope="trade")
     replies = [
-        *[await fetch(harness, f"{path}?token={text}") for path in (*FOR_PAGES, "/orders", "/nowhere", f"/x/{text}")],
+        *[
+            await fetch(harness, f"{path}?token={text}")
+            for path in (*TOKEN_IN_QUERY_PATHS, "/orders", "/nowhere", f"/x/{text}")
+        ],
         await fetch(harness, f"/orders/{text}", bearer(text)),
         await fetch(harness, f"/iserver/{text}", bearer(text)),
         await fetch(harness, f"/orders?state={text}", bearer(text)),
@@ -434,15 +449,15 @@ async def test_no_token_stands_in_a_log_line_or_a_refusal(harness: Harness) -> N
     ]
     await harness.send_raw(f"GET /ws?token={text} HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n".encode())
 
-    seen = harness.written.getvalue() + "".join(f"{reply.headers} {reply.body!r}" for reply in replies)
-    assert text not in seen
-    assert text.rpartition(".")[2] not in seen
+    output = harness.written.getvalue() + "".join(f"{reply.headers} {reply.body!r}" for reply in replies)
+    assert text not in output
+    assert text.rpartition(".")[2] not in output
     assert "token=" not in harness.written.getvalue()
 
 
-async def test_the_log_says_that_one_was_given_out(harness: Harness) -> None:
-    """By whom it was asked for, for what, how long, and under which name; never the token."""
-    await token(harness, scope="trade", expires_in=60)
+async def test_issuing_a_token_is_logged(harness: Harness) -> None:
+    """With the key, the scope, the expiry and a name of the token, but without the token."""
+    await issue_token(harness, scope="trade", expires_in=60)
 
     event = next(event for event in harness.events_seen if isinstance(event, TokenIssued))
 
@@ -451,15 +466,15 @@ async def test_the_log_says_that_one_was_given_out(harness: Harness) -> None:
     assert '"token.issued"' in harness.written.getvalue()
 
 
-async def test_a_token_beside_a_key_is_a_parameter_like_any_other(harness: Harness, sim: Simulator) -> None:
-    """IBKR has such a name in some calls; with a key in the header it is none of ours."""
+async def test_with_a_key_in_the_header_token_is_a_parameter_of_ibkr(harness: Harness, sim: Simulator) -> None:
+    """Some calls of IBKR have a parameter of this name."""
     reply = await harness.get("/portfolio/accounts?token=7")
 
     assert reply.status == 200
     assert [call.target for call in sim.calls("/portfolio/accounts") if "token=7" in call.target]
 
 
-# -- reading a request
+# -- parsing
 
 
 @quick(deadline=None)
@@ -468,14 +483,14 @@ async def test_a_token_beside_a_key_is_a_parameter_like_any_other(harness: Harne
     st.sampled_from(["/ws", "/stream/x", "/orders", "/docs"]),
     st.lists(st.sampled_from(["token", "=", "&", ";", "+", "%74", "%ff", "%00", "x"])),
 )
-def test_whatever_is_shown_it_is_read_without_a_crash(
+def test_any_headers_and_queries_are_parsed_without_a_crash(
     headers: list[tuple[str, str]], path: str, query: list[str]
 ) -> None:
-    """A header decides alone; a query shows a token only where it may."""
+    """A header takes precedence; a token in the query counts only on paths that allow it."""
     target = read_target(f"{path}?{''.join(query)}")
 
-    found = extract(CIMultiDictProxy(CIMultiDict(headers)), target, own_routes())
+    credential = extract(CIMultiDictProxy(CIMultiDict(headers)), target, own_routes())
 
-    if found is not None and not found.may_be_key:
+    if credential is not None and not credential.may_be_key:
         assert path != "/orders"
         assert not {name for name, _ in headers} & {"X-Bridge-Key", "Authorization"}
