@@ -1,4 +1,4 @@
-"""Draws the state diagrams of the docs from the tables they show: `python -m tools.diagram [orders]`."""
+"""Draw the state diagrams of the docs from the tables of the state machines: `python -m tools.diagram [orders]`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ Arrows = dict[tuple[str, str], list[str]]
 
 
 def draw() -> str:
-    """The session's states, for `docs/architecture.md`: one arrow for each pair, labelled with what leads along it."""
+    """The states of the session for `docs/architecture.md`: an arrow for each pair, labelled with its observations."""
     arrows: Arrows = defaultdict(list)
-    for (was, saw), (state, acts) in TRANSITIONS.items():
-        if was is not state:
-            arrows[was.value, state.value].append(saw.value + "".join(f" / {act.value}" for act in acts))
-    anything = {pair: ["anything"] if len(labels) == len(Observation) else labels for pair, labels in arrows.items()}
-    return _drawn([SessionState.STARTING.value], (state.value for state in SessionState), anything)
+    for (former, observation), (state, actions) in TRANSITIONS.items():
+        if former is not state:
+            label = observation.value + "".join(f" / {action.value}" for action in actions)
+            arrows[former.value, state.value].append(label)
+    short = {pair: ["anything"] if len(labels) == len(Observation) else labels for pair, labels in arrows.items()}
+    return _to_mermaid([SessionState.STARTING.value], (state.value for state in SessionState), short)
 
 
 def draw_orders() -> str:
-    """The states of an order, for `docs/orders.md`."""
+    """The states of an order for `docs/orders.md`."""
     arrows: Arrows = defaultdict(list)
-    for (was, what), state in transitions.TRANSITIONS.items():
-        arrows[was.value if was else "[*]", state.value].append(what.value)
-    return _drawn([], ("[*]", *(state.value for state in transitions.OrderState)), arrows)
+    for (former, event), state in transitions.TRANSITIONS.items():
+        arrows[former.value if former else "[*]", state.value].append(event.value)
+    return _to_mermaid([], ("[*]", *(state.value for state in transitions.OrderState)), arrows)
 
 
-def _drawn(first: Iterable[str], states: Iterable[str], arrows: Arrows) -> str:
-    lines = ["stateDiagram-v2", *(f"    [*] --> {state}" for state in first)]
+def _to_mermaid(initial: Iterable[str], states: Iterable[str], arrows: Arrows) -> str:
+    lines = ["stateDiagram-v2", *(f"    [*] --> {state}" for state in initial)]
     for state in states:
-        lines += [f"    {was} --> {to}: {', '.join(labels)}" for (was, to), labels in arrows.items() if was == state]
+        lines += [
+            f"    {state} --> {to}: {', '.join(labels)}" for (origin, to), labels in arrows.items() if origin == state
+        ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(draw_orders() if sys.argv[1:] == ["orders"] else draw())  # noqa: T201  # it is a command
+    print(draw_orders() if sys.argv[1:] == ["orders"] else draw())  # noqa: T201  # a command prints

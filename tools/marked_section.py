@@ -1,4 +1,4 @@
-"""A section of a page that a tool writes, between two comments: `<!-- name: begin -->` and `<!-- name: end -->`."""
+"""The generated section of a page, between two comments: `<!-- name: begin -->` and `<!-- name: end -->`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ API_PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 
 def read_section(page: str, name: str) -> str:
-    """What stands between the two comments.
+    """The text between the two comments.
 
     Raises:
-        ValueError: the page does not have each comment once, the one after the other.
+        ValueError: the page does not have each comment once, in this order.
     """
     begin, end = _position(page, name)
     return page[begin:end]
 
 
 def replace_section(page: str, name: str, text: str) -> str:
-    """The page with another text between the two comments. Raises what `read_section` does."""
+    """The page with another text between the two comments. Raises the same errors as `read_section`."""
     begin, end = _position(page, name)
     return page[:begin] + text + page[end:]
 
 
 def write_section(path: Path, name: str, text: str) -> None:
-    """Replace the section in a file. Raises what `read_section` does."""
+    """Replace the section in a file. Raises the same errors as `read_section`."""
     path.write_text(replace_section(path.read_text("utf-8"), name, text), "utf-8")
 
 

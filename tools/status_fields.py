@@ -1,6 +1,6 @@
-"""Writes the table of all members of `GET /gateway/status` into docs/api.md: `python -m tools.status_fields`.
+"""Write the table of all members of `GET /gateway/status` into docs/api.md: `python -m tools.status_fields`.
 
-Names, types and meanings are those of `ProfileStatus` and the dataclasses it is made of.
+Names, types and meanings are those of `ProfileStatus` and the dataclasses in it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Member:
     """One member of the JSON."""
 
     name: str
-    """With the names of the objects around it; `[]` after one that is a list."""
+    """The path of the member; `[]` follows the name of a list."""
     json_type: str
-    """One of `JSON_TYPES`, `object`, `list`, or `map of …` where callers cannot know the names."""
+    """One of `JSON_TYPES`, `object`, `list`, or `map of …` for an object whose names are data."""
     is_nullable: bool
     unit: str
     meaning: str
@@ -39,15 +39,16 @@ class Member:
 def members(status: type = ProfileStatus, prefix: str = "") -> Iterator[Member]:
     """All members, in the order of the JSON."""
     hints = get_type_hints(status)
-    for each in fields(status):
-        declared = hints[each.name]
-        if each.metadata.get(JOINED):
-            yield from members(declared, prefix)
+    for declared in fields(status):
+        hint = hints[declared.name]
+        if declared.metadata.get(JOINED):
+            yield from members(hint, prefix)
         else:
-            yield from _described(each, declared, prefix)
+            yield from _expand(declared, hint, prefix)
 
 
-def _described(declared: Field[Any], hint: Any, prefix: str) -> Iterator[Member]:
+def _expand(declared: Field[Any], hint: Any, prefix: str) -> Iterator[Member]:
+    """The member of a field and those inside it."""
     plain, is_nullable = _without_none(hint)
     json_type, name = _json_type(plain), prefix + declared.name
     unit = declared.metadata.get("unit", DEFAULT_UNITS.get(json_type, ""))
@@ -59,7 +60,7 @@ def _described(declared: Field[Any], hint: Any, prefix: str) -> Iterator[Member]
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
-    """What a type is besides None, and whether None is among it."""
+    """A type without None, and whether None was part of it."""
     kinds = get_args(hint)
     if NoneType not in kinds:
         return hint, False
@@ -76,7 +77,7 @@ def _json_type(kind: Any) -> str:
 
 
 def table() -> str:
-    """The section as it has to stand on the page."""
+    """The section of the page."""
     return HEAD + "".join(map(_row, members())) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Sections of pages that tools write."""
+"""Generated sections of pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n<!-- b: begin --
 
 
 def test_only_the_section_changes(tmp_path: Path) -> None:
-    """The rest of the page is written by people."""
+    """The rest of the page is written by hand."""
     path = tmp_path / "page.md"
     path.write_text(PAGE)
 
@@ -26,6 +26,6 @@ def test_only_the_section_changes(tmp_path: Path) -> None:
     "page", ["", "<!-- a: begin -->\n", "<!-- a: end -->\n<!-- a: begin -->\n", PAGE + PAGE], ids=range(4)
 )
 def test_a_page_without_exactly_one_section_is_refused(page: str) -> None:
-    """Else a table would be lost, or stand there twice."""
+    """Otherwise a table would be lost or written twice."""
     with pytest.raises(ValueError, match="each once"):
         replace_section(page, "a", "new\n")

@@ -1,4 +1,4 @@
-"""The table of our own routes on the page for callers."""
+"""The table of the bridge's own routes on the page for callers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tools.routes import SECTION, table
 
 
 def test_the_page_has_the_table() -> None:
-    """What is served is written down; `python -m tools.routes` writes it."""
+    """`python -m tools.routes` writes it."""
     assert read_section(API_PAGE.read_text("utf-8"), SECTION) == table()
 
 
 def test_every_route_has_one_row() -> None:
-    """With its methods, as callers look for them."""
+    """With its path and its methods."""
     rows = [line for line in table().splitlines() if line.startswith("| ") and "`/" in line]
 
     assert [row.split(" | ")[1] for row in rows] == [f"`{route.path}`" for route in ROUTES]

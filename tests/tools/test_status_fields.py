@@ -1,4 +1,4 @@
-"""The table of the status: from dataclasses to rows."""
+"""The table of the status: its rows come from the dataclasses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tools.status_fields import SECTION, Member, members, table
 
 @dataclass(frozen=True)
 class Inner:
-    """A part."""
+    """A dataclass inside another one."""
 
     at: datetime | None = field(metadata={"doc": "When."})
 
 
 @dataclass(frozen=True)
 class Outer:
-    """A whole."""
+    """A dataclass with every kind of field."""
 
     joined: Inner = field(metadata={JOINED: True})
     parts: tuple[Inner, ...] = field(metadata={"doc": "Parts."})
@@ -32,13 +32,13 @@ class Outer:
 
 @dataclass(frozen=True)
 class Undocumented:
-    """A part that lacks a word."""
+    """A dataclass whose field has no meaning."""
 
     count: int
 
 
 def test_every_member_has_a_row() -> None:
-    """Also those of lists and of objects that may be null; a joined part has none of its own."""
+    """Also those of lists and of objects that may be null. A joined field has no row itself."""
     assert list(members(Outer)) == [
         Member("at", "time", True, "UTC, ISO 8601", "When."),
         Member("parts", "list", False, "", "Parts."),
@@ -50,13 +50,13 @@ def test_every_member_has_a_row() -> None:
 
 
 def test_a_field_without_a_meaning_is_refused() -> None:
-    """It would stand on the page as an empty cell."""
+    """The page would have an empty cell."""
     with pytest.raises(KeyError, match="doc"):
         list(members(Undocumented))
 
 
 def test_numbers_have_a_unit() -> None:
-    """A number alone says little."""
+    """A number without a unit is ambiguous."""
     numbers = [member for member in members() if member.json_type.endswith(("integer", "number"))]
 
     assert len(numbers) > 20
