@@ -1,4 +1,4 @@
-# What a person types. Everything needed is put into .venv by these rules; nothing else on the machine is touched.
+# The commands for developers. The rules install everything into .venv and change nothing else on the machine.
 PYTHON ?= python3
 RUN := .venv/.for-running
 DEV := .venv/.for-developing
@@ -8,23 +8,23 @@ BENCH := .venv-bench/.for-measuring
 .PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
 
 help:
-	@echo "make demo    a simulated Gateway and the bridge in front of it; no account, no network"
-	@echo "make test    the test suite, six tests at a time, in any order; three minutes at most"
-	@echo "make test-slow  the rest of it: its longest stories and properties"
-	@echo "make test-system  what needs more of the machine: a Debian that boots with the bridge on it (root), and Node"
-	@echo "make check   ruff and mypy --strict"
-	@echo "make bench   what the bridge costs, beside others; needs wrk, better with nginx (ARGS=--quick: a short look)"
-	@echo "make bench-orders  10,000 orders while everything goes wrong: none twice, none lost; 20 minutes (ARGS=--quick: one)"
-	@echo "make bench-streams  what two hundred readers of the stream get, and when (ARGS=--quick: a short look)"
-	@echo "make bench-losses  a brokerage session lost a thousand times; a minute (ARGS=--quick: a hundred)"
-	@echo "make bench-slow-disk  health and streams while the journal's disk takes two seconds; half a minute"
-	@echo "make test-gateway CPGW_DIR=...   hold the simulated Gateway against a real one; docs/gateway.md"
-	@echo "make setup   only the environment, in .venv"
+	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, no network"
+	@echo "make test    run the tests, six at a time in random order; three minutes at most"
+	@echo "make test-slow  run the other tests: the longest stories and properties"
+	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"
+	@echo "make check   run ruff and mypy --strict"
+	@echo "make bench   measure the cost of the bridge and of other proxies; needs wrk, optionally nginx (ARGS=--quick: short)"
+	@echo "make bench-orders  send 10,000 orders with faults: none twice, none lost; 20 minutes (ARGS=--quick: one minute)"
+	@echo "make bench-streams  measure what two hundred subscribers receive, and when (ARGS=--quick: short)"
+	@echo "make bench-losses  lose the brokerage session a thousand times; a minute (ARGS=--quick: a hundred times)"
+	@echo "make bench-slow-disk  measure health and streams while a write of the journal takes two seconds; half a minute"
+	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
+	@echo "make setup   make the environment in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; say which: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "the virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 1; }
 
 $(RUN): requirements.txt | .venv/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
@@ -39,14 +39,14 @@ setup: $(RUN) $(DEV)
 demo: $(RUN)
 	@$(BIN)/python bridge.py demo $(ARGS)
 
-# Most of a test is waiting, so that several share a core; which of them run side by side, and in which order, is drawn.
-SIDE_BY_SIDE := -n 6 --dist worksteal
+# A test mostly waits, so several share a core. Their order is random.
+PARALLEL := -n 6 --dist worksteal
 
 test: $(DEV)
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 test-slow: $(DEV)
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)
@@ -59,7 +59,7 @@ test-system: $(DEV)
 	@bash tests/system/containers.sh
 	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
 	then $(MAKE) --no-print-directory test-node; \
-	else echo "Node 20 or later, or its npm, is missing: its tests are left out (apt install npm, or nodejs.org)"; fi
+	else echo "Node 20 or later, or its npm, is missing; the Node tests are skipped (apt install npm, or nodejs.org)"; fi
 
 test-node: $(RUN) $(NODE)
 	@cd tests/node && npm run --silent build && node --test --test-timeout=300000

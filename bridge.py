@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""IBKR Bridge: `python bridge.py` serves, `python bridge.py --help` lists what else it can do.
+"""IBKR Bridge: `python bridge.py` serves, `python bridge.py --help` lists the other commands.
 
-Started by a Python that lacks the packages, it goes on with the `.venv` beside it; where there is none it says how to
-make one.
+If the Python that runs it lacks the packages, the program starts again with the `.venv` beside it. If there is none, it
+prints how to make one.
 """
 
 import importlib.util
@@ -12,20 +12,20 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
-NEEDED = ("aiohttp", "structlog", "dotenv", "jwt")
+REQUIRED_MODULES = ("aiohttp", "structlog", "dotenv", "jwt")
 MISCONFIGURED = 78
 
 
-def lacking() -> list[str]:
-    """What this Python lacks to run the bridge."""
+def find_missing() -> list[str]:
+    """What this Python lacks to run the bridge: packages, or a recent version."""
     if sys.version_info < (3, 11):
         return ["Python 3.11 or later"]
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    return [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
 
 
 def start() -> int:
-    """Run the command line with a Python that can."""
-    missing = lacking()
+    """Run the command line with a Python that has everything. Returns the exit status."""
+    missing = find_missing()
     if not missing:
         sys.path.insert(0, str(HERE))
         from ibkr_bridge.cli import main
