@@ -1,21 +1,21 @@
 #!/bin/sh
-# Installs IBKR Bridge as a systemd service: into /opt/ibkr-bridge, with a Python environment of its own.
-# Run as root from a checkout; again for an upgrade. What is there already (settings, keys, state) is kept.
-# Whatever fails or is interrupted on the way, what ran before runs again.
+# Installs IBKR Bridge as a systemd service into /opt/ibkr-bridge, with its own Python environment.
+# Run it as root from a checkout, and again for an upgrade. It keeps existing settings, keys and state.
+# If it fails or is interrupted, it starts again what ran before.
 set -eu
 unset CDPATH
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-trap '' PIPE # whoever reads what this says may leave; the work goes on
+trap '' PIPE # the reader of the output may close the pipe; the installation goes on
 
 USAGE="usage: deploy/install.sh [--upgrade | --uninstall] [--dry-run]
-  (nothing)    install, or bring what is installed to the version of this checkout
-  --upgrade    the same, but only where the bridge is installed already
-  --uninstall  remove everything but the state directory, /var/lib/ibkr-bridge
-  --dry-run    say what would be done, and do nothing
-PYTHON=python3.12 chooses another Python; 3.11 is the oldest that will do."
+  (nothing)    install the version of this checkout, or upgrade to it
+  --upgrade    the same, but only if the bridge is installed already
+  --uninstall  remove everything except the state directory, /var/lib/ibkr-bridge
+  --dry-run    print what would be done, and do nothing
+PYTHON=python3.12 chooses another Python; it must be 3.11 or later."
 
 source=$(cd "$(dirname "$0")/.." && pwd)
-home=$(readlink -m /opt/ibkr-bridge) # without links, so that two names of one place are equal
+home=$(readlink -m /opt/ibkr-bridge) # resolved, so that it can be compared with other paths
 settings=$home/.env
 credentials=/etc/ibkr-bridge/credentials
 state=/var/lib/ibkr-bridge
@@ -24,11 +24,11 @@ command=/usr/local/bin/ibkr-bridge
 user=ibkr-bridge
 python=${PYTHON:-python3}
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
-old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of a set-up of earlier days
-address=127.0.0.1:8000                                       # where the settings say nothing else
-needed=100                                                   # MB; a release takes half of it
-begun=$(date +%s)
-aside=$home/before/nothing # where a set-up of earlier days was put, once there is one
+old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of an earlier set-up without this script
+address=127.0.0.1:8000                                        # unless the settings name another one
+needed_mb=100                                                 # a release takes half of it
+started_at=$(date +%s)
+backup=$home/before/nothing # the directory of an earlier set-up that was moved away
 dry=no
 task=install
 
@@ -37,49 +37,49 @@ die() {
     printf 'install.sh: %s\n' "$*" >&2
     exit 1
 }
-# Everything that changes something goes through here.
+# Every command that changes something is run by this function.
 run() { if [ $dry = yes ]; then say "would run: $*"; else "$@"; fi; }
 
-# -- what has to be there
+# -- preconditions
 
 check_machine() {
     [ "$(id -u)" = 0 ] || die "run it as root: sudo deploy/install.sh"
-    [ -d /run/systemd/system ] || die "systemd does not run here; see README.md for a start by hand"
+    [ -d /run/systemd/system ] || die "systemd does not run here; README.md says how to start the bridge by hand"
     for each in ibkr-bridge.service ibkr-bridge.socket; do
-        [ "$(readlink $units/$each)" != /dev/null ] || die "$each is masked; if you want it back: systemctl unmask $each"
+        [ "$(readlink $units/$each)" != /dev/null ] || die "$each is masked; to use it: systemctl unmask $each"
     done
 }
 
 check_python() {
     command -v "$python" >/dev/null || die "$python is missing: apt install python3 python3-venv"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        die "Python 3.11 or later is needed, $python is $("$python" -V); say which: PYTHON=python3.12 deploy/install.sh"
+        die "Python 3.11 or later is needed, $python is $("$python" -V); name one: PYTHON=python3.12 deploy/install.sh"
     "$python" -c 'import venv, ensurepip' 2>/dev/null || die "venv is missing: apt install python3-venv"
     "$python" -c 'import sys; sys.exit(sys.base_prefix.startswith(("/root", "/home", "/run", "/tmp", "/var/tmp")))' ||
-        die "$python lies where the service may not look; choose one for the whole machine"
+        die "$python is in a directory that the service may not read; choose a Python of the whole machine"
 }
 
 check_source() {
-    [ "$source" != "$home" ] || die "this checkout lies in $home, where the bridge is to be: clone it elsewhere"
+    [ "$source" != "$home" ] || die "this checkout is in $home, where the bridge will be installed: clone it elsewhere"
     [ ! -L /opt/ibkr-bridge ] || die "/opt/ibkr-bridge is a link; make it a directory"
 }
 
-# A full disk tells pip and venv little; so it is said here.
+# The errors of pip and venv do not say that the disk is full, so this checks it.
 check_space() {
     place=$home
     while [ ! -d "$place" ]; do place=$(dirname "$place"); done
     free=$(($(df -Pk "$place" | awk 'NR == 2 { print $4 }') / 1024))
-    [ "$free" -ge $needed ] || die "$needed MB are needed for a release, and $free MB are free at $place; nothing was changed"
+    [ "$free" -ge $needed_mb ] || die "$needed_mb MB are needed for a release, and $free MB are free at $place; nothing was changed"
 }
 
-# Two at once would build into the same place.
-alone() {
+# Two runs at a time would build into the same directory.
+take_lock() {
     [ $dry = yes ] && return
     exec 9>/run/ibkr-bridge-install.lock
-    flock -n 9 || die "another install.sh is at work"
+    flock -n 9 || die "another install.sh is running"
 }
 
-# -- a release: the program and its environment, in a directory of its own
+# -- releases: each has its own directory with the program and its environment
 
 release_name() {
     cd "$source"
@@ -111,7 +111,7 @@ build() {
 
 build_release() {
     release=$home/releases/$(release_name)
-    run install -d -o root -g root -m 755 "$home" "$home/releases" # another owner could replace what root runs
+    run install -d -o root -g root -m 755 "$home" "$home/releases" # with another owner, that user could replace what root runs
     build "$release" && return
     run rm -rf "$release"
     die "the new version could not be built; nothing was changed"
@@ -124,37 +124,37 @@ switch_to() {
 
 is_installed() { [ -e "$home/current" ]; }
 
-# The release that was the last one to run.
-last_good() {
-    found=$(cat "$home/started" 2>/dev/null || :)
-    if [ -n "$found" ] && [ -e "$found/.whole" ]; then printf '%s' "$found"; fi
+# The release that ran last, if it is complete.
+last_release() {
+    running=$(cat "$home/started" 2>/dev/null || :)
+    if [ -n "$running" ] && [ -e "$running/.whole" ]; then printf '%s' "$running"; fi
 }
 
-forget_other_releases() {
+remove_other_releases() {
     for each in "$home"/releases/*; do
         if [ -e "$each" ] && [ "$each" != "$1" ] && [ "$each" != "$2" ]; then run rm -rf "$each"; fi
     done
 }
 
-# -- whose it is, and its key
+# -- user, settings and key
 
 make_user() {
     getent passwd $user >/dev/null && return
     run useradd --system --user-group --no-create-home --home-dir $state --shell /usr/sbin/nologin $user
 }
 
-# As the bridge will judge them: what is wrong is told before anything is changed. Also where it will listen.
-judge_settings() {
+# Check the settings as the bridge will, before anything is changed. Also find the address and whether there is a key.
+check_settings() {
     [ -e "$settings" ] && [ $dry = no ] || return 0
-    found=$(cd "$home" && PYTHONPATH=$release CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=$state \
+    result=$(cd "$home" && PYTHONPATH=$release CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=$state \
         KEY_ELSEWHERE=$(has_key_elsewhere && printf yes) \
         "$release/.venv/bin/python" -B "$release/deploy/installing.py" settings) ||
         die "the settings cannot be used, see above; nothing was changed"
-    address=${found% *}
-    has_key=${found#* }
+    address=${result% *}
+    has_key=${result#* }
 }
 
-# Where the bridge will find a key, although this script does not look into it.
+# Whether the bridge will get a key from a source that this script does not read.
 has_key_elsewhere() {
     [ -s $credentials.encrypted/IBKR_BRIDGE_KEY ] && return
     for each in "$units"/ibkr-bridge.service.d/*.conf; do
@@ -165,7 +165,7 @@ has_key_elsewhere() {
 
 new_key() { "$release/.venv/bin/python" "$release/bridge.py" genkey; }
 
-# The key goes through a pipe: what stands in a command line, everybody can read.
+# The key goes through a pipe, since everybody can read command lines.
 write_settings() (
     umask 077
     key=$(new_key)
@@ -182,7 +182,7 @@ write_credential() (
 
 make_settings() {
     if [ ! -e "$settings" ]; then
-        say "Making $settings, with a new key in it"
+        say "Making $settings with a new key"
         run write_settings
     elif [ "${has_key:-yes}" = no ]; then
         say "$settings has no key: making one in $credentials/IBKR_BRIDGE_KEY"
@@ -190,13 +190,13 @@ make_settings() {
         run write_credential
     fi
     if [ -e "$settings" ] && [ -n "$(find "$settings" -perm /077)" ]; then
-        say "Others may read $settings, and the key in it: chmod 600 $settings"
+        say "Other users can read $settings and the key in it; to prevent that: chmod 600 $settings"
     fi
 }
 
 # -- the units
 
-# This machine itself may come in, also at an address that is not loopback; others where a drop-in of yours allows them.
+# This machine may connect, also to an address that is not loopback. A drop-in can allow others.
 write_address() {
     printf '[Socket]\nListenStream=\nListenStream=%s\nIPAddressAllow=%s\n' "$address" \
         "$(printf '%s' "${address%:*}" | tr -d '[]')" >$units/ibkr-bridge.socket.d/address.conf
@@ -220,11 +220,11 @@ install_units() {
     run systemctl daemon-reload
 }
 
-# -- a set-up of earlier days, which is put aside, and put back if ours does not start
+# -- an earlier set-up without this script: it is moved away, and moved back if the new bridge does not start
 
 is_ours() { grep -qs '^ExecStart=/opt/ibkr-bridge/current/' "$1"; }
 
-# A unit that runs a bridge.py of this very directory, however it is written, or one of our name.
+# Whether a unit runs a bridge.py of this directory, or has the name of the bridge's unit.
 is_old_setup() {
     if is_ours "$1"; then return 1; fi
     [ "$1" != $units/ibkr-bridge.service ] || return 0
@@ -234,93 +234,93 @@ is_old_setup() {
 
 check_templates() {
     for each in "$units"/*@.service; do
-        if is_old_setup "$each"; then die "${each##*/} runs the bridge of earlier days; stop and disable it first"; fi
+        if is_old_setup "$each"; then die "${each##*/} runs a bridge that this script did not install; stop and disable it first"; fi
     done
 }
 
-# What is put aside stays known until the new bridge runs, also to a second run of this script.
-put_aside() {
-    aside=$(cat "$home/unfinished" 2>/dev/null || printf '%s' "$home/before/$(date +%Y%m%d-%H%M%S)")
+# The file `unfinished` names the backup until the new bridge runs, also for a second run of this script.
+move_old_setup() {
+    backup=$(cat "$home/unfinished" 2>/dev/null || printf '%s' "$home/before/$(date +%Y%m%d-%H%M%S)")
     for each in "$units"/*.service; do
         if is_old_setup "$each"; then retire_unit "$each"; fi
     done
     for each in $old_parts; do
-        if [ -e "$home/$each" ]; then begin_aside && run mv "$home/$each" "$aside/"; fi
+        if [ -e "$home/$each" ]; then make_backup && run mv "$home/$each" "$backup/"; fi
     done
 }
 
-begin_aside() {
-    run install -d -m 700 "$aside"
-    run write_aside
+make_backup() {
+    run install -d -m 700 "$backup"
+    run write_unfinished
 }
 
-write_aside() { printf '%s' "$aside" >"$home/unfinished"; }
+write_unfinished() { printf '%s' "$backup" >"$home/unfinished"; }
 
 retire_unit() {
-    say "Retiring $1; a copy stays in $aside"
-    begin_aside
-    run note_unit "${1##*/}"
-    run cp -a "$1" "$aside/"
-    if [ -d "$1.d" ]; then run cp -a "$1.d" "$aside/"; fi
+    say "Removing $1; a copy stays in $backup"
+    make_backup
+    run record_unit "${1##*/}"
+    run cp -a "$1" "$backup/"
+    if [ -d "$1.d" ]; then run cp -a "$1.d" "$backup/"; fi
     run systemctl disable --quiet --now "${1##*/}"
     run rm -rf "$1" "$1.d"
 }
 
-note_unit() {
-    grep -qs "^$1 " "$aside/units" && return
-    printf '%s %s %s\n' "$1" "$(systemctl is-enabled "$1" 2>/dev/null)" "$(systemctl is-active "$1")" >>"$aside/units"
+record_unit() {
+    grep -qs "^$1 " "$backup/units" && return
+    printf '%s %s %s\n' "$1" "$(systemctl is-enabled "$1" 2>/dev/null)" "$(systemctl is-active "$1")" >>"$backup/units"
 }
 
 restore_old_setup() {
     systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket
     rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $command "$home/current" "$release"
     for each in $old_parts; do
-        if [ -e "$aside/$each" ]; then mv "$aside/$each" "$home/"; fi
+        if [ -e "$backup/$each" ]; then mv "$backup/$each" "$home/"; fi
     done
-    if [ -e "$aside/units" ]; then
-        while read -r name enabled active; do restore_unit "$name" "$enabled" "$active"; done <"$aside/units"
+    if [ -e "$backup/units" ]; then
+        while read -r name enabled active; do restore_unit "$name" "$enabled" "$active"; done <"$backup/units"
     fi
     systemctl daemon-reload
-    rm -rf "$aside" "$home/unfinished"
+    rm -rf "$backup" "$home/unfinished"
 }
 
 restore_unit() {
-    mv "$aside/$1" $units/
-    if [ -d "$aside/$1.d" ]; then mv "$aside/$1.d" $units/; fi
+    mv "$backup/$1" $units/
+    if [ -d "$backup/$1.d" ]; then mv "$backup/$1.d" $units/; fi
     systemctl daemon-reload
     if [ "$2" = enabled ]; then systemctl enable --quiet "$1"; fi
     if [ "$3" = active ]; then systemctl start "$1"; fi
 }
 
-# -- from one version to the next
+# -- switching to another version
 
-ask() { "$python" -B "$source/deploy/installing.py" "$1" "$address"; }
+check_port() { "$python" -B "$source/deploy/installing.py" "$1" "$address"; }
 
-started() {
+start_units() {
     systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service || return 1
-    # systemd opens no socket whose service runs, and none at another address while it holds this one.
-    if ! ask held; then
+    # systemd opens no socket whose service runs, and it cannot change the address of an open one.
+    if ! check_port is-held; then
         systemctl stop ibkr-bridge.service ibkr-bridge.socket || return 1
-        ask free || return 1
+        check_port is-free || return 1
     fi
     systemctl reset-failed ibkr-bridge.service ibkr-bridge.socket 2>/dev/null || :
-    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && ask healthy
+    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && check_port is-healthy
 }
 
-take_over() {
-    good=$(last_good)
+activate() {
+    former_release=$(last_release)
     if [ $dry = no ]; then
-        trap go_back EXIT
+        trap roll_back EXIT
         trap 'exit 130' INT TERM HUP
     fi
-    if [ -z "$good" ]; then put_aside; fi
+    if [ -z "$former_release" ]; then move_old_setup; fi
     switch_to "$release"
     install_units "$release"
     run install -m 755 "$release/deploy/ibkr-bridge" $command
-    run started
+    run start_units
     run write_started
     trap - EXIT INT TERM HUP
-    forget_other_releases "$release" "$good"
+    remove_other_releases "$release" "$former_release"
 }
 
 write_started() {
@@ -328,22 +328,22 @@ write_started() {
     rm -f "$home/unfinished"
 }
 
-# Run where take_over ends too early, for whatever reason.
-go_back() {
+# Runs if `activate` ends too early for any reason.
+roll_back() {
     trap '' INT TERM HUP
     trap - EXIT
     set +e
-    journalctl -u ibkr-bridge -u ibkr-bridge.socket --since "@$begun" -n 15 --no-pager -o cat >&2
-    if [ -z "$good" ]; then
+    journalctl -u ibkr-bridge -u ibkr-bridge.socket --since "@$started_at" -n 15 --no-pager -o cat >&2
+    if [ -z "$former_release" ]; then
         restore_old_setup
-        die "the bridge did not start, why stands above; what ran before runs as before"
+        die "the bridge did not start, see above for the reason; what ran before runs as before"
     fi
-    switch_to "$good"
-    install_units "$good"
-    started || die "neither the new version nor the old one starts: journalctl -u ibkr-bridge"
-    if [ "$good" = "$release" ]; then die "that did not go well, why stands above; the bridge runs"; fi
+    switch_to "$former_release"
+    install_units "$former_release"
+    start_units || die "neither the new version nor the old one starts: journalctl -u ibkr-bridge"
+    if [ "$former_release" = "$release" ]; then die "the installation failed, see above for the reason; the bridge runs"; fi
     rm -rf "$release"
-    die "the new version did not start, so the old one runs again; why stands above"
+    die "the new version did not start, so the old one runs again; see above for the reason"
 }
 
 # -- the tasks
@@ -353,40 +353,40 @@ install_bridge() {
     check_python
     check_space
     check_templates
-    alone
+    take_lock
     build_release
-    judge_settings
+    check_settings
     make_user
     make_settings
     if runs_already; then
         say "This version runs already."
         return
     fi
-    take_over
-    [ $dry = yes ] || tell_what_next
+    activate
+    [ $dry = yes ] || print_next_steps
 }
 
 runs_already() {
-    [ "$(last_good)" = "$release" ] && [ "$(readlink -e "$home/current")" = "$release" ] &&
+    [ "$(last_release)" = "$release" ] && [ "$(readlink -e "$home/current")" = "$release" ] &&
         [ -z "$(find $credentials -newer "$home/started" -name IBKR_BRIDGE_KEY 2>/dev/null)" ] &&
-        systemctl is-active --quiet ibkr-bridge.service && ask held
+        systemctl is-active --quiet ibkr-bridge.service && check_port is-held
 }
 
-tell_what_next() {
+print_next_steps() {
     say "IBKR Bridge is installed. Next:
-  curl http://$address/health                        it runs
-  curl http://$address/gateway/auth-status           is the brokerage session open?
-  systemctl status ibkr-bridge           the session's state in words
+  curl http://$address/health                        whether the bridge runs
+  curl http://$address/gateway/auth-status           whether the brokerage session is open
+  systemctl status ibkr-bridge           the state of the session
   journalctl -u ibkr-bridge -f           one line for each request and each change
-No Gateway yet? ibkr-bridge sim stands in for one.
-Settings are in /opt/ibkr-bridge/.env, and the key is there or in $credentials. After a change:
-  systemctl restart ibkr-bridge          refuses nobody; keys and log level need a reload alone
-  deploy/install.sh                      where the address was changed
+Without a Gateway, run a simulated one: ibkr-bridge sim
+The settings are in /opt/ibkr-bridge/.env, and the key is there or in $credentials. After a change:
+  systemctl restart ibkr-bridge          no connection is refused; for keys and log level a reload is enough
+  deploy/install.sh                      if the address was changed
 To stop it: systemctl stop ibkr-bridge.socket ibkr-bridge.service"
 }
 
 uninstall() {
-    alone
+    take_lock
     run systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket ibkr-gateway-proxy.socket \
         ibkr-gateway-proxy.service 2>/dev/null || :
     for each in ibkr-bridge ibkr-gateway-proxy; do
@@ -395,9 +395,9 @@ uninstall() {
     run systemctl daemon-reload
     run rm -rf "$home" $command /etc/ibkr-bridge /run/ibkr-gateway.sock /run/ibkr-bridge-reload \
         /run/ibkr-bridge-reload.new /run/ibkr-bridge-install.lock
-    if [ -d $state ]; then run chown -R root:root $state; fi # its user's number may become somebody else's
+    if [ -d $state ]; then run chown -R root:root $state; fi # the number of its user may be given to another user
     if getent passwd $user >/dev/null; then run userdel $user; fi
-    [ $dry = yes ] || say "IBKR Bridge is removed. Its state is left in $state."
+    [ $dry = yes ] || say "IBKR Bridge is removed. Its state stays in $state."
 }
 
 for word in "$@"; do

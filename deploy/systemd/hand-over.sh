@@ -1,34 +1,35 @@
 #!/bin/sh
-# Run as root when ibkr-bridge starts, and by `systemctl reload ibkr-bridge`: copies the settings and credentials as they
-# are now to where the bridge's user may read them. A process keeps the environment it began with, and its credentials.
+# Copies the current settings and credentials to a directory that the bridge's user may read. systemd runs it as root when
+# ibkr-bridge starts and at `systemctl reload ibkr-bridge`. The process itself keeps the environment and the credentials
+# with which it started.
 set -eu
 umask 077
-to=/run/ibkr-bridge-reload # owned by root, so that nobody else decides what is written here, or where it leads
+to=/run/ibkr-bridge-reload # owned by root, so that nobody else can write here or replace it with a link
 settings=/opt/ibkr-bridge/.env
 keys=/etc/ibkr-bridge/credentials
 encrypted=/etc/ibkr-bridge/credentials.encrypted
 
-# Restarts that fail follow each other at growing distances, also where systemd knows no RestartSteps= (before 254).
-# Not where somebody starts it by hand: then systemd's count is still the one of the start before.
-pause() {
-    told=$(systemctl show ibkr-bridge.service -p NRestarts -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic)
-    times=$(printf '%s\n' "$told" | sed -n 's/^NRestarts=\([0-9]*\)$/\1/p')
-    began=$(printf '%s\n' "$told" | sed -n 's/^ExecMainStart.*=\([0-9]*\)$/\1/p')
-    ended=$(printf '%s\n' "$told" | sed -n 's/^ExecMainExit.*=\([0-9]*\)$/\1/p')
-    before=$(cat "$to/restarts" 2>/dev/null || echo 0)
-    ran=$(((ended - began) / 1000000)) # seconds
-    if [ "$times" -gt 1 ] && [ "$times" != "$before" ] && [ $ran -lt 60 ]; then
-        sleep $((times < 5 ? 1 << times - 1 : 16))
+# Wait before a restart after repeated failures, longer each time. systemd itself does so only from 254 on (RestartSteps=).
+# After a start by hand there is no wait: the count of systemd is then the same as at the start before.
+wait_after_failures() {
+    properties=$(systemctl show ibkr-bridge.service -p NRestarts -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic)
+    restarts=$(printf '%s\n' "$properties" | sed -n 's/^NRestarts=\([0-9]*\)$/\1/p')
+    started_us=$(printf '%s\n' "$properties" | sed -n 's/^ExecMainStart.*=\([0-9]*\)$/\1/p')
+    ended_us=$(printf '%s\n' "$properties" | sed -n 's/^ExecMainExit.*=\([0-9]*\)$/\1/p')
+    former_restarts=$(cat "$to/restarts" 2>/dev/null || echo 0)
+    ran_s=$(((ended_us - started_us) / 1000000))
+    if [ "$restarts" -gt 1 ] && [ "$restarts" != "$former_restarts" ] && [ $ran_s -lt 60 ]; then
+        sleep $((restarts < 5 ? 1 << restarts - 1 : 16))
     fi
 }
 
-if [ "${1:-}" = start ]; then pause; fi
+if [ "${1:-}" = start ]; then wait_after_failures; fi
 rm -rf "$to.new"
-trap 'rm -rf "$to.new"' EXIT # whatever fails on the way, no copy of a key is left
+trap 'rm -rf "$to.new"' EXIT # after an error no copy of a key stays behind
 mkdir "$to.new"
 if [ -f "$settings" ]; then cat "$settings" >"$to.new/env"; fi
 if [ "${1:-}" = start ]; then
-    printf '%s' "$times" >"$to.new/restarts"
+    printf '%s' "$restarts" >"$to.new/restarts"
     if [ -f "$to.new/env" ]; then mv "$to.new/env" "$to.new/env.began"; fi
 else
     if [ -f "$to/restarts" ]; then cat "$to/restarts" >"$to.new/restarts"; fi

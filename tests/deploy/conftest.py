@@ -1,4 +1,4 @@
-"""The files of `deploy/`, read once."""
+"""The parsed files of `deploy/`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def compose() -> Any:
 
 @pytest.fixture(scope="session")
 def services(compose: Any) -> dict[str, Any]:
-    """Its services, by name."""
+    """The services of the compose file by name."""
     return dict(compose["services"])
 
 
 @pytest.fixture(scope="session")
 def conf() -> Any:
-    """What the Gateway is told."""
+    """The settings of the Gateway."""
     return read_plain(DEPLOY / "inputs" / "conf.yaml")
 
 
 @pytest.fixture(scope="session")
 def dockerfile() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile, in order; lines that go on are joined."""
+    """The instructions of the Dockerfile in order, with continuation lines joined."""
     text = (DEPLOY / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")

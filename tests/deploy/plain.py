@@ -1,8 +1,8 @@
-"""A reader for the plain part of YAML that our own files keep to, so that `make test` needs no YAML library.
+"""A reader for the part of YAML that the project's own files use, so that `make test` needs no YAML library.
 
-Mappings and lists by indentation, anchors, `<<` merges, quoted text, and JSON where something stands in one line. Every
-scalar stays text. Whatever else it meets is an error: then the file has left the plain part, or the reader is wrong.
-`tests/system/containers.sh` holds it against a whole YAML reader.
+It reads mappings and lists by indentation, anchors, `<<` merges, quoted text, and JSON on one line. Every scalar stays
+text. Everything else is an error: then the file uses more of YAML, or the reader is wrong. `tests/system/containers.sh`
+compares it with a complete YAML reader.
 """
 
 from __future__ import annotations
@@ -17,63 +17,63 @@ COMMENT = re.compile(r"(^|\s+)#.*")
 
 
 def read_plain(path: Path) -> Any:
-    """The content of a file.
+    """Parse a file.
 
     Raises:
-        ValueError: it is more than plain.
+        ValueError: the file uses another part of YAML.
     """
-    bare = [COMMENT.sub("", line).rstrip() for line in path.read_text().splitlines()]
-    lines = [(len(line) - len(line.lstrip()), line.lstrip()) for line in bare if line]
+    without_comments = [COMMENT.sub("", line).rstrip() for line in path.read_text().splitlines()]
+    lines = [(len(line) - len(line.lstrip()), line.lstrip()) for line in without_comments if line]
     reader = _Reader(lines)
-    found = reader.block(0)
+    content = reader.read_block(0)
     if reader.lines:
         raise ValueError(f"{path.name}: not understood: {reader.lines[0][1]}")
-    return found
+    return content
 
 
 class _Reader:
-    """What is left to read: the indentation and the text of each line."""
+    """Reads from `lines`, which has the indentation and the text of each line that is left."""
 
     def __init__(self, lines: list[tuple[int, str]]) -> None:
         self.lines = lines
         self._anchors: dict[str, Any] = {}
 
-    def block(self, indent: int) -> Any:
-        """All lines from here that are indented so far, or farther."""
-        return self._list(indent) if self.lines[0][1].startswith("- ") else self._mapping(indent)
+    def read_block(self, indent: int) -> Any:
+        """The value of the next lines that have at least this indentation."""
+        return self._read_list(indent) if self.lines[0][1].startswith("- ") else self._read_mapping(indent)
 
-    def _list(self, indent: int) -> list[Any]:
-        found = []
+    def _read_list(self, indent: int) -> list[Any]:
+        items = []
         while self.lines and self.lines[0][0] == indent and self.lines[0][1].startswith("- "):
             text = self.lines[0][1][2:]
             if PAIR.fullmatch(text):
                 self.lines[0] = (indent + 2, text)
-                found.append(self._mapping(indent + 2))
+                items.append(self._read_mapping(indent + 2))
             else:
                 del self.lines[0]
-                found.append(self._scalar(text))
-        return found
+                items.append(self._parse_scalar(text))
+        return items
 
-    def _mapping(self, indent: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _read_mapping(self, indent: int) -> dict[str, Any]:
+        members: dict[str, Any] = {}
         while self.lines and self.lines[0][0] == indent and (pair := PAIR.fullmatch(self.lines[0][1])):
             del self.lines[0]
-            name, value = pair[1], self._value(pair[2] or "", indent)
+            name, value = pair[1], self._read_value(pair[2] or "", indent)
             if name == "<<":
-                found = {**value, **found}
+                members = {**value, **members}
             else:
-                found[name] = value
-        return found
+                members[name] = value
+        return members
 
-    def _value(self, text: str, indent: int) -> Any:
+    def _read_value(self, text: str, indent: int) -> Any:
         if text and not text.startswith("&"):
-            return self._scalar(text)
-        value = self.block(self.lines[0][0]) if self.lines and self.lines[0][0] > indent else ""
+            return self._parse_scalar(text)
+        value = self.read_block(self.lines[0][0]) if self.lines and self.lines[0][0] > indent else ""
         if text:
             self._anchors[text[1:]] = value
         return value
 
-    def _scalar(self, text: str) -> Any:
+    def _parse_scalar(self, text: str) -> Any:
         if text[0] == "*":
             return self._anchors[text[1:]]
         if text[0] in '"[{':
@@ -81,5 +81,5 @@ class _Reader:
         if text[0] == "'" and text[-1] == "'" and "'" not in text[1:-1]:
             return text[1:-1]
         if text[0] in "'!|>%@`&?":
-            raise ValueError(f"not plain: {text}")
+            raise ValueError(f"not supported: {text}")
         return text

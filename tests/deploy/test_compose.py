@@ -1,4 +1,4 @@
-"""The compose file and the Gateway's configuration: who is let in, and what both say of each other."""
+"""The compose file and the Gateway's settings: who can connect, and that both files agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibkr_bridge.config.settings import Mode, Settings
 from tests.deploy.conftest import DEPLOY, ROOT
 
 IBEAMS = ("ibeam", "ibeam-inside")
-PUBLISHED = {  # all there is, and where
+PUBLISHED = {  # all published ports
     "ibeam": ["127.0.0.1:5000:5000", "127.0.0.1:5001:5001"],
     "ibeam-inside": [],
     "bridge": ["127.0.0.1:8000:8000"],
@@ -21,17 +21,17 @@ PUBLISHED = {  # all there is, and where
 
 
 def subnet(compose: Any, name: str) -> Any:
-    """The one range of a network, and its gateway."""
+    """The address range of a network, and its gateway."""
     return compose["networks"][name]["ipam"]["config"][0]
 
 
-def test_nothing_is_published_but_on_loopback(services: dict[str, Any]) -> None:
-    """And beside a contained bridge the Gateway is not published at all."""
+def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
+    """With a bridge in a container, the Gateway is not published at all."""
     assert {name: service.get("ports", []) for name, service in services.items()} == PUBLISHED
 
 
 def test_each_profile_has_one_ibeam_and_they_exclude_each_other(services: dict[str, Any]) -> None:
-    """Two sign-ins of one user would end each other's session; one name cannot be taken twice."""
+    """Two logins of one user would end each other's session. Two containers cannot have one name."""
     assert {name: service["profiles"] for name, service in services.items()} == {
         "ibeam": ["host"],
         "ibeam-inside": ["contained"],
@@ -41,15 +41,15 @@ def test_each_profile_has_one_ibeam_and_they_exclude_each_other(services: dict[s
 
 
 @pytest.mark.parametrize("name", IBEAMS)
-def test_ibeam_is_pinned_and_never_tries_a_password_again_by_itself(services: dict[str, Any], name: str) -> None:
-    """A container that is started again counts refused sign-ins from none, and IBKR locks the account."""
+def test_ibeam_is_pinned_and_never_restarted(services: dict[str, Any], name: str) -> None:
+    """A restart would reset its count of refused logins, and IBKR would lock the account."""
     assert re.fullmatch(r"voyz/ibeam:\d+\.\d+\.\d+", services[name]["image"])
     assert services[name]["restart"] == "no"
 
 
 @pytest.mark.parametrize("name", IBEAMS)
-def test_ibeam_is_asked_whether_it_is_ready(services: dict[str, Any], name: str) -> None:
-    """Alive is not enough: it is while nobody is signed in."""
+def test_the_health_check_of_ibeam_is_readyz(services: dict[str, Any], name: str) -> None:
+    """`/livez` is good even if nobody is signed in."""
     test = services[name]["healthcheck"]["test"]
 
     assert test[0] == "CMD"
@@ -58,16 +58,16 @@ def test_ibeam_is_asked_whether_it_is_ready(services: dict[str, Any], name: str)
 
 @pytest.mark.parametrize("name", IBEAMS)
 def test_secrets_come_from_files(compose: Any, name: str) -> None:
-    """The compose file names the files; what is in them stands nowhere else."""
+    """The compose file has their paths and not their contents."""
     environment = compose["services"][name]["environment"]
-    named = {environment[each] for each in ("IBEAM_ACCOUNT", "IBEAM_PASSWORD")}
+    paths = {environment[each] for each in ("IBEAM_ACCOUNT", "IBEAM_PASSWORD")}
 
     assert environment["IBEAM_SECRETS_SOURCE"] == "fs"
-    assert named == {f"/run/secrets/{secret}" for secret in compose["services"][name]["secrets"]}
+    assert paths == {f"/run/secrets/{secret}" for secret in compose["services"][name]["secrets"]}
 
 
 def test_the_bridges_key_comes_from_a_file(services: dict[str, Any]) -> None:
-    """Likewise."""
+    """The environment has the path of the file and not the key."""
     environment = services["bridge"]["environment"]
 
     assert environment["IBKR_BRIDGE_KEY_FILE"] == f"/run/secrets/{services['bridge']['secrets'][0]}"
@@ -75,7 +75,7 @@ def test_the_bridges_key_comes_from_a_file(services: dict[str, Any]) -> None:
 
 
 def test_the_files_with_secrets_are_never_committed(compose: Any) -> None:
-    """Git looks past the directory they are in."""
+    """Git ignores their directory."""
     files = [str(DEPLOY / secret["file"]) for secret in compose["secrets"].values()]
 
     ignored = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -84,8 +84,8 @@ def test_the_files_with_secrets_are_never_committed(compose: Any) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_nobody_takes_all_of_the_machine(services: dict[str, Any], name: str) -> None:
-    """Memory has an end, logs have one, and no right of root's is left."""
+def test_each_container_has_limits(services: dict[str, Any], name: str) -> None:
+    """Of memory and logs; and it has no capabilities."""
     service = services[name]
 
     assert service["mem_limit"] == service["memswap_limit"]
@@ -96,7 +96,7 @@ def test_nobody_takes_all_of_the_machine(services: dict[str, Any], name: str) ->
 
 @pytest.mark.parametrize("name", IBEAMS)
 def test_the_gateways_heap_fits_its_container(services: dict[str, Any], name: str) -> None:
-    """With room for the browser that signs in."""
+    """With room for the browser of the login."""
     heap = re.fullmatch(r"-Xmx(\d+)m", services[name]["environment"]["JAVA_TOOL_OPTIONS"])
     memory = re.fullmatch(r"(\d+)m", services[name]["mem_limit"])
 
@@ -105,29 +105,29 @@ def test_the_gateways_heap_fits_its_container(services: dict[str, Any], name: st
     assert int(heap[1]) * 4 < int(memory[1])
 
 
-def test_the_gateway_lets_in_whom_the_compose_file_puts_before_it(compose: Any, conf: Any) -> None:
-    """Itself, the host where the bridge runs on it, and the bridge where it runs beside it; but then not the host."""
+def test_the_gateway_allows_the_addresses_of_the_compose_file(compose: Any, conf: Any) -> None:
+    """IBeam itself; the host if the bridge runs on it; the bridge if it runs in a container, but then not the host."""
     bridge = compose["services"]["bridge"]["networks"]["inside"]["ipv4_address"]
 
     assert conf["ips"]["allow"] == ["127.0.0.1", subnet(compose, "host-side")["gateway"], bridge]
     assert subnet(compose, "inside")["gateway"] not in conf["ips"]["allow"]
 
 
-def test_the_gateway_has_a_list_of_the_denied(conf: Any) -> None:
-    """Without one it lets everybody in."""
+def test_the_gateway_has_a_deny_list(conf: Any) -> None:
+    """Without one it allows everybody."""
     assert conf["ips"]["deny"]
 
 
-def test_every_fixed_address_lies_in_its_network(compose: Any) -> None:
-    """A slip of a digit shows here, not when Docker is asked."""
+def test_every_fixed_address_is_in_its_network(compose: Any) -> None:
+    """A typing error is found here, not by Docker."""
     for service in compose["services"].values():
-        for name, told in service["networks"].items():
-            if told:
-                assert ip_address(told["ipv4_address"]) in ip_network(subnet(compose, name)["subnet"])
+        for name, options in service["networks"].items():
+            if options:
+                assert ip_address(options["ipv4_address"]) in ip_network(subnet(compose, name)["subnet"])
 
 
 @pytest.mark.parametrize(
-    ("origin", "passes"),
+    ("origin", "is_allowed"),
     [
         ("https://localhost:5000", True),
         ("https://127.0.0.1:5000", True),
@@ -138,24 +138,26 @@ def test_every_fixed_address_lies_in_its_network(compose: Any) -> None:
         ("null", False),
     ],
 )
-def test_no_page_but_the_login_page_may_call_the_gateway(conf: Any, origin: str, passes: bool) -> None:
+def test_only_the_login_page_may_call_the_gateway(conf: Any, origin: str, is_allowed: bool) -> None:
     """The Gateway matches the whole header against this expression."""
-    assert bool(re.fullmatch(conf["cors"]["origin.allowed"], origin)) is passes
+    assert bool(re.fullmatch(conf["cors"]["origin.allowed"], origin)) is is_allowed
 
 
-def contained(services: dict[str, Any], dockerfile: list[tuple[str, str]], **more: str) -> Settings:
-    """The settings of the bridge in its container, its key read."""
+def settings_in_container(services: dict[str, Any], dockerfile: list[tuple[str, str]], **more: str) -> Settings:
+    """The settings of the bridge in its container, with a key in place of the key file."""
     image = dict(pair.split("=", 1) for name, rest in dockerfile if name == "ENV" for pair in rest.split())
-    told = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", each) for name, each in services["bridge"]["environment"].items()}
-    del told["IBKR_BRIDGE_KEY_FILE"]
-    return Settings.from_env({**image, **told, "IBKR_BRIDGE_KEY": "k" * 32, **more})
+    environment = {
+        name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", each) for name, each in services["bridge"]["environment"].items()
+    }
+    del environment["IBKR_BRIDGE_KEY_FILE"]
+    return Settings.from_env({**image, **environment, "IBKR_BRIDGE_KEY": "k" * 32, **more})
 
 
-def test_the_contained_bridge_understands_what_it_is_told(
+def test_the_settings_of_the_contained_bridge_are_valid(
     services: dict[str, Any], dockerfile: list[tuple[str, str]]
 ) -> None:
-    """It may be reached inside its container alone, finds the Gateway by its name there, and begins on paper."""
-    settings = contained(services, dockerfile)
+    """It listens inside its container, uses the Gateway's name there, and is in paper mode by default."""
+    settings = settings_in_container(services, dockerfile)
 
     assert str(settings.url) == "http://0.0.0.0:8000"
     assert settings.gateway_url.host in services["ibeam-inside"]["networks"]["inside"]["aliases"]
@@ -164,11 +166,11 @@ def test_the_contained_bridge_understands_what_it_is_told(
     assert settings.gateway_fingerprint is not None
 
 
-def test_the_contained_bridge_writes_to_its_volume_alone(
+def test_the_contained_bridge_can_write_only_to_its_volume(
     compose: Any, services: dict[str, Any], dockerfile: list[tuple[str, str]]
 ) -> None:
-    """The rest of its file system cannot be written."""
-    settings = contained(services, dockerfile)
+    """The rest of its file system is read-only."""
+    settings = settings_in_container(services, dockerfile)
 
     assert services["bridge"]["read_only"] == "true"
     assert services["bridge"]["volumes"] == [f"{next(iter(compose['volumes']))}:{settings.state_dir}"]

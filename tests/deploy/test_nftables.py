@@ -1,4 +1,4 @@
-"""The rule set for the Gateway's port; `tests/system/firewall.sh` loads it and has users try it."""
+"""The firewall rules for the Gateway's port; `tests/system/firewall.sh` loads them and tries them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from tests.deploy.conftest import DEPLOY
 
 @pytest.fixture
 def rules() -> str:
-    """Its text."""
+    """The text of the rules."""
     return (DEPLOY / "nftables" / "ibkr-gateway.nft").read_text()
 
 
-def defined(rules: str, name: str) -> str:
-    """What a name stands for."""
-    found = re.search(rf"^define {name} = (.*)$", rules, re.MULTILINE)
-    assert found is not None
-    return found[1]
+def definition_of(rules: str, name: str) -> str:
+    """The value of a definition."""
+    match = re.search(rf"^define {name} = (.*)$", rules, re.MULTILINE)
+    assert match is not None
+    return match[1]
 
 
-def test_it_guards_the_port_the_bridge_calls(rules: str) -> None:
-    """The Gateway's own, unless told otherwise."""
+def test_it_protects_the_port_that_the_bridge_uses(rules: str) -> None:
+    """The default port of the Gateway."""
     settings = Settings.from_env({"IBKR_BRIDGE_KEY": "k" * 32})
 
-    assert defined(rules, "gateway_port") == str(settings.gateway_url.port)
+    assert definition_of(rules, "gateway_port") == str(settings.gateway_url.port)
 
 
-def test_it_guards_the_containers_too(rules: str, compose: Any) -> None:
-    """The machine reaches them past any published port."""
-    guarded = IPv4Network(defined(rules, "containers"))
-    made = [told["ipam"]["config"][0]["subnet"] for told in compose["networks"].values() if "ipam" in told]
+def test_it_protects_the_containers_too(rules: str, compose: Any) -> None:
+    """The machine can reach them without a published port."""
+    protected = IPv4Network(definition_of(rules, "containers"))
+    networks = [each for each in compose["networks"].values() if "ipam" in each]
 
-    assert all(IPv4Network(each).subnet_of(guarded) for each in made)
+    assert all(IPv4Network(each["ipam"]["config"][0]["subnet"]).subnet_of(protected) for each in networks)
 
 
-def test_it_names_the_services_user(rules: str) -> None:
-    """systemd names a dynamic user after the unit."""
+def test_it_names_the_user_of_the_service(rules: str) -> None:
+    """The user has the name of the unit."""
     unit = next((DEPLOY / "systemd").glob("*.service"))
 
-    assert defined(rules, "bridge_user") == f'"{unit.stem}"'
+    assert definition_of(rules, "bridge_user") == f'"{unit.stem}"'

@@ -82,7 +82,7 @@ def test_two_at_once_do_not_build_into_one_place(machine: Machine) -> None:
         *("flock", "/run/ibkr-bridge-install.lock", "/bin/sh", "/src/deploy/install.sh"), check=False, **OFFLINE
     )
 
-    assert (held.returncode, "another install.sh is at work" in held.stderr) == (1, True)
+    assert (held.returncode, "another install.sh is running" in held.stderr) == (1, True)
 
 
 def test_a_taken_port_is_told_and_leaves_all_as_it_was(machine: Machine) -> None:

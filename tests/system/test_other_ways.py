@@ -75,7 +75,7 @@ def test_the_setup_of_earlier_days_is_taken_over(machine: Machine) -> None:
     said = machine.install().stdout
     machine.until_ready()
 
-    assert "Retiring /etc/systemd/system/my-bridge.service" in said
+    assert "Removing /etc/systemd/system/my-bridge.service" in said
     assert f"chmod 600 {'/opt/ibkr-bridge/.env'}" in said
     assert machine.read("/opt/ibkr-bridge/.env") == OLD_SETTINGS
     assert machine.keyed("/portfolio/accounts", KEY).endswith("\n200")
