@@ -1,4 +1,4 @@
-"""ibind, as its users have it, through the bridge: every call of a trading day, set up as docs/clients.md says."""
+"""The client ibind, set up as docs/clients.md says: the calls of a trading day through the bridge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ibind import ExternalBrokerError, IbkrClient, OrderRequest, QuestionType
 
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.clients.page import made
+from tests.clients.page import make_client
 from tests.harness import Harness
 
 ACCOUNT, OTHER = "DU1234567", "DU7654321"
@@ -22,19 +22,19 @@ FAR, LARGE = QuestionType.PRICE_PERCENTAGE_CONSTRAINT, QuestionType.ORDER_SIZE_L
 
 
 @pytest.fixture(autouse=True)
-def the_day_after(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The page's one line is taken back, and nothing was written to the disk."""
+def restore_ibind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Undo the change that the page makes to ibind, and check that ibind wrote no logs."""
     monkeypatch.setattr("ibind.var.LOGS_DIR", str(tmp_path / "logs"))
     monkeypatch.setattr(IbkrClient, "_get_headers", IbkrClient._get_headers)
     yield
     assert not (tmp_path / "logs").exists()
 
 
-async def day(use: Callable[[Any], None]) -> None:
-    """What a program does with its client, in a thread of its own."""
+async def run_with_client(use: Callable[[Any], None]) -> None:
+    """Run `use` with the client of the page in another thread."""
 
     def run() -> None:
-        client = made("ibind")
+        client = make_client("ibind")
         try:
             client.account_id = ACCOUNT
             use(client)
@@ -44,14 +44,14 @@ async def day(use: Callable[[Any], None]) -> None:
     await asyncio.to_thread(run)
 
 
-def order(**how: Any) -> OrderRequest:
-    """A limit order far below the market, which stays in the book."""
-    told = {"conid": AAPL, "side": "BUY", "quantity": 10, "order_type": "LMT", "acct_id": ACCOUNT, "price": 100.0}
-    return OrderRequest(**{**told, "tif": "GTC", **how})
+def order(**changes: Any) -> OrderRequest:
+    """A limit order far below the market, which stays open."""
+    members = {"conid": AAPL, "side": "BUY", "quantity": 10, "order_type": "LMT", "acct_id": ACCOUNT, "price": 100.0}
+    return OrderRequest(**{**members, "tif": "GTC", **changes})
 
 
 async def test_the_session(bridge: Harness, sim: Simulator) -> None:
-    """It finds itself signed in, asks as often as it likes, and cannot sign everybody out."""
+    """ibind is signed in, may send these calls at any rate, and cannot end the login."""
     before = len(sim.gateway_calls("/tickle"))
 
     def use(client: Any) -> None:
@@ -61,18 +61,18 @@ async def test_the_session(bridge: Harness, sim: Simulator) -> None:
         assert len({client.tickle().data["session"] for _ in range(5)}) == 1
         assert client.initialize_brokerage_session().data["authenticated"] is True
         assert client.reauthenticate().data == {"message": "triggered"}
-        with pytest.raises(ExternalBrokerError, match="use POST /gateway/logout to log out") as told:
+        with pytest.raises(ExternalBrokerError, match="use POST /gateway/logout to log out") as caught:
             client.logout()
-        assert told.value.status_code == 404
+        assert caught.value.status_code == 404
 
-    await day(use)
+    await run_with_client(use)
 
     assert len(sim.gateway_calls("/tickle")) - before <= 1
     assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
 async def test_accounts_and_portfolio(bridge: Harness) -> None:
-    """Positions come on three pages, and every figure is there."""
+    """Positions come on three pages."""
 
     def use(client: Any) -> None:
         assert client.receive_brokerage_accounts().data["accounts"] == [ACCOUNT, OTHER]
@@ -91,11 +91,11 @@ async def test_accounts_and_portfolio(bridge: Harness) -> None:
         assert client.account_summary().data["accountType"] == "INDIVIDUAL"
         assert client.account_performance(ACCOUNT, "1M").data["included"] == [ACCOUNT]
 
-    await day(use)
+    await run_with_client(use)
 
 
 async def test_contracts_and_quotes(bridge: Harness) -> None:
-    """A first snapshot may be empty, as at IBKR; ibind asks again."""
+    """The first snapshot may be empty, as at IBKR; ibind repeats it."""
 
     def use(client: Any) -> None:
         assert client.search_contract_by_symbol("AAPL").data[0]["conid"] == str(AAPL)
@@ -109,11 +109,11 @@ async def test_contracts_and_quotes(bridge: Harness) -> None:
         assert client.marketdata_history_by_symbol("AAPL", "1h", period="1d").data["data"][0]["c"] > 0
         assert client.marketdata_unsubscribe_all().data == {"unsubscribed": True}
 
-    await day(use)
+    await run_with_client(use)
 
 
 async def test_an_orders_life(bridge: Harness, sim: Simulator) -> None:
-    """Placed after two questions, found, changed, found changed, cancelled; each step went to IBKR once."""
+    """Placed after two questions, read, changed, read again and cancelled. Each step is sent to IBKR once."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
@@ -129,13 +129,13 @@ async def test_an_orders_life(bridge: Harness, sim: Simulator) -> None:
         assert client.cancel_order(number).data["msg"] == "Request was submitted"
         assert client.order_status(number).data["order_status"] == "Cancelled"
 
-    await day(use)
+    await run_with_client(use)
 
     assert [len(sim.calls(part)) for part in (f"{ACCOUNT}/orders", "/iserver/reply/")] == [1, 4]
 
 
-async def test_every_question_is_in_the_words_ibind_knows(bridge: Harness, sim: Simulator) -> None:
-    """A chain of three, each recognised by its text."""
+async def test_ibind_recognises_every_question(bridge: Harness, sim: Simulator) -> None:
+    """By its text; this order has three."""
     answers = {LARGE: True, QuestionType.ORDER_VALUE_LIMIT: True, QuestionType.STOP_ORDER_RISKS: True}
 
     def use(client: Any) -> None:
@@ -143,13 +143,13 @@ async def test_every_question_is_in_the_words_ibind_knows(bridge: Harness, sim: 
         stop = order(order_type="STP", side="SELL", quantity=50_000)
         assert client.place_order(stop, answers).data["order_status"] == "PreSubmitted"
 
-    await day(use)
+    await run_with_client(use)
 
     assert len(sim.calls("/iserver/reply/")) == 3
 
 
 async def test_an_order_that_is_filled_is_a_trade(bridge: Harness) -> None:
-    """ibind asks for trades with a slash at the end."""
+    """ibind requests trades with a slash at the end of the path."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
@@ -157,17 +157,17 @@ async def test_an_order_that_is_filled_is_a_trade(bridge: Harness) -> None:
         assert client.trades().data[0]["conid"] == AAPL
         assert client.trades(days="7").data[0]["side"] == "B"
 
-    await day(use)
+    await run_with_client(use)
 
 
 @pytest.mark.parametrize(
     ("answers", "error", "words"),
     [({FAR: False}, RuntimeError, "was not given a positive reply"), ({}, ValueError, "No answer found")],
 )
-async def test_a_question_that_is_answered_with_no_places_nothing(
+async def test_an_order_whose_question_is_not_confirmed_is_not_placed(
     bridge: Harness, answers: dict[Any, bool], error: type[Exception], words: str
 ) -> None:
-    """Nor does one the program has no answer for. ibind leaves both hanging; nobody else gets between for a minute."""
+    """ibind leaves its question open, so other orders are refused for up to a minute."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
@@ -178,11 +178,11 @@ async def test_a_question_that_is_answered_with_no_places_nothing(
         client.live_orders()
         assert client.live_orders().data["orders"] == []
 
-    await day(use)
+    await run_with_client(use)
 
 
 async def test_a_bracket_and_the_same_order_twice(bridge: Harness, sim: Simulator) -> None:
-    """The same order of the same name is the first one; another order under it is refused."""
+    """A repeat with the same cOID gets the first response; a different order with that cOID is refused."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
@@ -194,40 +194,40 @@ async def test_a_bracket_and_the_same_order_twice(bridge: Harness, sim: Simulato
         placed = client.place_order(family, {FAR: True}).data
         assert len(placed) == 2
 
-    await day(use)
+    await run_with_client(use)
 
 
-async def test_a_lost_session_is_said(bridge: Harness, sim: Simulator) -> None:
-    """In words a program and a person understand, and without a trip to IBKR."""
+async def test_a_lost_session_is_reported(bridge: Harness, sim: Simulator) -> None:
+    """With a code for programs and a text for people; nothing is sent to IBKR."""
     sim.log_out()
     await bridge.wait_until(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         assert client.check_health() is False
         assert client.check_auth_status() is False
-        with pytest.raises(ExternalBrokerError, match="session_unavailable") as told:
+        with pytest.raises(ExternalBrokerError, match="session_unavailable") as caught:
             client.portfolio_accounts()
-        assert told.value.status_code == 503
-        assert "sign in at the Gateway" in str(told.value)
+        assert caught.value.status_code == 503
+        assert "sign in at the Gateway" in str(caught.value)
 
-    await day(use)
+    await run_with_client(use)
 
 
-async def test_an_order_without_an_answer_is_sent_once(bridge: Harness, sim: Simulator) -> None:
-    """As the page sets it up, ibind does not repeat it either."""
+async def test_an_order_without_a_response_is_sent_once(bridge: Harness, sim: Simulator) -> None:
+    """With the settings of the page ibind does not repeat it either."""
     sim.faults.add("cut-before", path=f"{ACCOUNT}/orders")
 
     def use(client: Any) -> None:
         with pytest.raises(ExternalBrokerError, match="order_unknown"):
             client.place_order(order(), {FAR: True})
 
-    await day(use)
+    await run_with_client(use)
 
     assert len(sim.gateway_calls(f"{ACCOUNT}/orders")) == 1
 
 
-async def test_an_order_that_ibind_sends_again_is_one(bridge: Harness, sim: Simulator) -> None:
-    """With its usual habit of repeating a call after a time-out, and no name of its own; two orders meant stay two."""
+async def test_an_order_that_ibind_repeats_is_placed_once(bridge: Harness, sim: Simulator) -> None:
+    """By default ibind repeats a call after a timeout, here without a cOID. Two intended orders stay two."""
     sim.faults.add("delay", path=f"{ACCOUNT}/orders", seconds=1.5, times=1)
 
     def use(client: Any) -> None:
@@ -237,7 +237,7 @@ async def test_an_order_that_ibind_sends_again_is_one(bridge: Harness, sim: Simu
         second = client.place_order(near, {}).data
         assert first["order_id"] != second["order_id"]
 
-    await day(use)
+    await run_with_client(use)
 
     assert len(sim.calls(f"{ACCOUNT}/orders")) == 2
     assert len(sim.market.world.book.orders(sim.clock.now())) == 2
