@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 REQUIRED_MODULES = ("aiohttp", "structlog", "dotenv", "jwt")
-MISCONFIGURED = 78
+EXIT_MISCONFIGURED = 78
 
 
 def find_missing() -> list[str]:
@@ -36,7 +36,7 @@ def start() -> int:
         os.execv(python, [str(python), str(HERE / "bridge.py"), *sys.argv[1:]])  # noqa: S606  # our own file, no shell
     print(f"This Python ({sys.executable}) lacks: {', '.join(missing)}.", file=sys.stderr)
     print(f"Make the environment: make -C {HERE} setup", file=sys.stderr)
-    return MISCONFIGURED
+    return EXIT_MISCONFIGURED
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ibkr_bridge.config.settings import SettingsError
 
-GOOD, BAD, MISCONFIGURED = 0, 1, 78
+EXIT_OK, EXIT_FAILURE, EXIT_MISCONFIGURED = 0, 1, 78
 COMMANDS = {
     "serve": "run the bridge (also without any command)",
     "demo": "a simulated Gateway and the bridge in front of it",
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         command, rest = parser.parse_args(list(argv[:1])).command or "serve", list(argv[1:])
     except SystemExit as exc:  # argparse exits with 2 after an error
-        return BAD if exc.code else GOOD
+        return EXIT_FAILURE if exc.code else EXIT_OK
     return _run(command, rest)
 
 
@@ -85,9 +85,9 @@ def _run(command: str, rest: list[str]) -> int:
     try:
         return int(importlib.import_module(f"ibkr_bridge.cli.{command}").run(rest))
     except SystemExit as exc:
-        return BAD if exc.code else GOOD
+        return EXIT_FAILURE if exc.code else EXIT_OK
     except KeyboardInterrupt:
-        return BAD
+        return EXIT_FAILURE
     except BrokenPipeError:
         sys.stderr.close()
-        return BAD
+        return EXIT_FAILURE

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import summarise
 from ibkr_bridge.client import BridgeClient, ClientError, IbkrError, NotJson, Reply
 from ibkr_bridge.config.settings import SettingsError
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-OUTPUT_FAILED = 74
+EXIT_OUTPUT_FAILED = 74
 """EX_IOERR of sysexits.h. With a 1, a script would send an order again that IBKR had accepted."""
 HELP_EPILOG = f"""\
 examples:
@@ -30,10 +30,10 @@ examples:
   bridge.py call POST /iserver/account/DU1234567/orders --data @order.json --wait 20
 
 exit status:
-  {GOOD}   a good response, 2xx
-  {BAD}   no good response, or a call that cannot be made
-  {OUTPUT_FAILED}  standard output cannot be written; standard error says whether the call was answered
-  {MISCONFIGURED}  address or key are missing or wrong
+  {EXIT_OK}   a good response, 2xx
+  {EXIT_FAILURE}   no good response, or a call that cannot be made
+  {EXIT_OUTPUT_FAILED}  standard output cannot be written; standard error says whether the call was answered
+  {EXIT_MISCONFIGURED}  address or key are missing or wrong
 """
 
 Outcome = Reply | ClientError | SettingsError
@@ -104,7 +104,7 @@ def _report(outcome: Outcome, args: argparse.Namespace) -> int:
         _close_output()
         if not (isinstance(exc, BrokenPipeError) and args.method == "GET"):  # `call GET … | head` is no failure
             print("\n".join(_report_unprinted(outcome, exc)), file=sys.stderr)
-        return OUTPUT_FAILED
+        return EXIT_OUTPUT_FAILED
 
 
 def _print_outcome(outcome: Outcome, *, as_json: bool) -> int:
@@ -113,7 +113,7 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> int:
     if isinstance(outcome, ClientError):
         return _print_error(outcome, as_json=as_json)
     _print(outcome, as_json=as_json)
-    return GOOD
+    return EXIT_OK
 
 
 def _close_output() -> None:
@@ -143,18 +143,18 @@ def _print_settings_error(error: SettingsError, *, as_json: bool) -> int:
         _write_bytes(_compact({"code": "misconfigured", "problems": [str(problem) for problem in error.problems]}))
     else:
         print(settings_message(error), file=sys.stderr)
-    return MISCONFIGURED
+    return EXIT_MISCONFIGURED
 
 
 def _print_error(error: ClientError, *, as_json: bool) -> int:
     """Print an error. The body of an IBKR response goes to standard output, as after success."""
     if as_json:
         _write_bytes(_compact(_as_object(error)))
-        return BAD
+        return EXIT_FAILURE
     if isinstance(error, IbkrError) and error.status is not None:
         _print(Reply(error.status, error.headers, error.body), as_json=False)
     print("\n".join(_error_text(error)), file=sys.stderr)
-    return BAD
+    return EXIT_FAILURE
 
 
 def _as_object(error: ClientError) -> dict[str, Any]:

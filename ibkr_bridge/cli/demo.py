@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, control_path, port, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, port, settings_message
 from ibkr_bridge.cli.serve import start_failure
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
@@ -54,12 +54,12 @@ def run(argv: Sequence[str]) -> int:
             settings = demo_settings(os.environ, Path(state))
         except SettingsError as exc:
             print(settings_message(exc), file=sys.stderr)
-            return MISCONFIGURED
+            return EXIT_MISCONFIGURED
         try:
             return asyncio.run(_run_both(settings, args.gateway_port))
         except OSError as exc:
             print(start_failure(exc, settings), file=sys.stderr)
-            return BAD
+            return EXIT_FAILURE
 
 
 def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
@@ -80,7 +80,7 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
             simulator = await resources.enter_async_context(Simulator(gateway_port=gateway_port))
         except OSError as exc:
             print(f"The simulated Gateway cannot use port {gateway_port}: {exc.strerror}", file=sys.stderr)
-            return BAD
+            return EXIT_FAILURE
         bridge = Bridge(settings.with_gateway(simulator.url), bus, redactor, env=os.environ)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
@@ -94,4 +94,4 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()
-    return BAD if bridge.failed or unfinished else GOOD
+    return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK

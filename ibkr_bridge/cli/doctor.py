@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.cli.orders import FILE, verify_file
 from ibkr_bridge.cli.status import STATE_TEXT
@@ -45,10 +45,10 @@ def run(argv: Sequence[str]) -> int:
         _print_findings(
             [Finding(problem.name, problem.found, problem.allowed) for problem in exc.problems], as_json=args.json
         )
-        return MISCONFIGURED
+        return EXIT_MISCONFIGURED
     findings = [finding for check in CHECKS for finding in check(settings)]
     _print_findings(findings, as_json=args.json)
-    return BAD if any(finding.fix for finding in findings) else GOOD
+    return EXIT_FAILURE if any(finding.fix for finding in findings) else EXIT_OK
 
 
 def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

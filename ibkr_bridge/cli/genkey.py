@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Sequence
 
-from ibkr_bridge.cli import GOOD
+from ibkr_bridge.cli import EXIT_OK
 
 KEY_BYTES = 32  # 256 bits, 43 characters
 
@@ -19,4 +19,4 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     key = secrets.token_urlsafe(KEY_BYTES)
     print(json.dumps({"key": key}) if args.json else key)
-    return GOOD
+    return EXIT_OK

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         settings = client_settings()
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
-        return MISCONFIGURED
+        return EXIT_MISCONFIGURED
     return _verify(args, settings) if args.verb == "verify" else _list_orders(args, settings)
 
 
@@ -65,9 +65,9 @@ def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
     except ClientError as exc:
         text = ": ".join(summarise(exc))
         print(json.dumps({"orders": None, "error": text}) if args.json else text)
-        return BAD
+        return EXIT_FAILURE
     print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
-    return BAD if any(row.get("state") == "unknown" for row in rows) else GOOD
+    return EXIT_FAILURE if any(row.get("state") == "unknown" for row in rows) else EXIT_OK
 
 
 def format_orders(orders: list[dict[str, Any]]) -> str:
@@ -94,7 +94,7 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
     else:
         print("\n".join(flaws) if flaws else f"{count} entries, all unchanged")
-    return BAD if flaws else GOOD
+    return EXIT_FAILURE if flaws else EXIT_OK
 
 
 def verify_file(path: Path | None) -> tuple[int, list[str]]:

@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.config.settings import Settings, SettingsError, load_settings
 from ibkr_bridge.config.sources import dotenv_path, environment_at_reload
 from ibkr_bridge.daemon import Bridge
@@ -30,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
         settings = load_settings(os.environ, dotenv_path())
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
-        return MISCONFIGURED
+        return EXIT_MISCONFIGURED
     return serve(settings)
 
 
@@ -43,10 +43,10 @@ def serve(settings: Settings) -> int:
         return asyncio.run(_run_until_stopped(Bridge(settings, bus, redactor, env=os.environ), log))
     except ssl.SSLError:
         print("IBKR_GATEWAY_CA_FILE: the file must hold certificates in PEM format", file=sys.stderr)
-        return MISCONFIGURED
+        return EXIT_MISCONFIGURED
     except OSError as exc:
         print(start_failure(exc, settings), file=sys.stderr)
-        return BAD
+        return EXIT_FAILURE
 
 
 def start_failure(exc: OSError, settings: Settings) -> str:
@@ -71,7 +71,7 @@ async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
     gc.set_threshold(GC_THRESHOLD)
     await bridge.stop.wait()
     unfinished = await bridge.finish()
-    return BAD if bridge.failed or unfinished else GOOD
+    return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK
 
 
 def _reload(bridge: Bridge, log: Log) -> None:

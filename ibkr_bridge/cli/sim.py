@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from ibkr_bridge.cli import BAD, GOOD, control_path, port
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path, port
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
@@ -29,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
         return asyncio.run(_run_until_stopped(args))
     except OSError as exc:
         print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
-        return BAD
+        return EXIT_FAILURE
 
 
 async def _run_until_stopped(args: argparse.Namespace) -> int:
@@ -49,4 +49,4 @@ async def _run_until_stopped(args: argparse.Namespace) -> int:
         print(f"A simulated Gateway listens at {simulator.url}. Ctrl-C ends it.", flush=True)
         await stop.wait()
         await control.stop()
-    return GOOD
+    return EXIT_OK

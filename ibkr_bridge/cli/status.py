@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ibkr_bridge.cli import BAD, GOOD, MISCONFIGURED, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.config.settings import SettingsError
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
         settings = client_settings()
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
-        return MISCONFIGURED
+        return EXIT_MISCONFIGURED
     with open_client(settings) as client:
         result = _print_once(client, as_json=args.json)
         while args.watch:
@@ -52,9 +52,9 @@ def _print_once(client: BridgeClient, *, as_json: bool) -> int:
     except ClientError as exc:
         text = ": ".join(summarise(exc))
         print(json.dumps({"state": None, "error": text}) if as_json else text, flush=True)
-        return BAD
+        return EXIT_FAILURE
     print(json.dumps(status) if as_json else format_status(status, datetime.now(UTC)), flush=True)
-    return GOOD if status["authenticated"] else BAD
+    return EXIT_OK if status["authenticated"] else EXIT_FAILURE
 
 
 def format_status(status: dict[str, Any], now: datetime) -> str:

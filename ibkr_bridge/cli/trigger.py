@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ibkr_bridge.cli import BAD, GOOD, control_path
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path
 from ibkr_bridge.sim.control import ControlError, send
 from ibkr_bridge.sim.faults import KINDS
 
@@ -28,9 +28,9 @@ def run(argv: Sequence[str]) -> int:
         response = asyncio.run(send(control_path(args.port), method, target, body if method == "POST" else None))
     except ControlError as exc:
         print(exc, file=sys.stderr)
-        return BAD
+        return EXIT_FAILURE
     print(json.dumps(response["active"]) if args.json else _format_result(response))
-    return GOOD
+    return EXIT_OK
 
 
 COMMANDS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}

@@ -139,7 +139,7 @@ def _no_response_error(exc: BaseException, url: str) -> ClientError:
     if isinstance(cause, urllib3.NewConnectionError | urllib3.ConnectTimeoutError):
         return BridgeUnreachable(f"nothing answers at {url}")
     if isinstance(cause, urllib3.TimeoutError | TimeoutError):
-        return _timeout_error(url)
+        return BridgeTimeout(f"{url} does not answer in time")
     if isinstance(cause, http.client.BadStatusLine | http.client.UnknownProtocol):
         return _not_this_bridge_error(url)
     if isinstance(cause, TruncatedResponse) and not cause.is_http:
@@ -153,10 +153,6 @@ def _root_cause(exc: BaseException) -> BaseException:
         return exc
     inner = next((each for each in (getattr(exc, "reason", None), *exc.args) if isinstance(each, BaseException)), None)
     return exc if inner is None else _root_cause(inner)
-
-
-def _timeout_error(url: str) -> BridgeTimeout:
-    return BridgeTimeout(f"{url} does not answer in time")
 
 
 def _connection_lost_error(url: str) -> BridgeConnectionLost:

@@ -1,6 +1,6 @@
 """The keeper's calls to the Gateway: without the slots of callers, but counted in IBKR's limits, and cached.
 
-IBKR counts calls whoever makes them, so the keeper's calls count in the same windows as those of callers. The keeper's
+IBKR counts all calls alike, so the keeper's calls count in the same windows as those of callers. The keeper's
 responses are cached for callers, who would otherwise hit the rate limit.
 """
 

@@ -79,7 +79,7 @@ def profile_status(profile: Profile, *, is_draining: bool, session: Session | No
     """Join the status of all parts.
 
     Args:
-        profile: whose parts are asked.
+        profile: its parts report their status.
         is_draining: whether the process accepts no new calls; the profile does not know it.
         session: the result of `Keeper.current`; None means the state of the keeper's last check.
     """

@@ -69,7 +69,7 @@ async def test_its_times_are_in_utc(harness: Harness) -> None:
 
 
 async def test_account_numbers_are_masked(harness: Harness) -> None:
-    """The owner recognises a masked number; nobody else learns it."""
+    """The owner recognises a masked number; other readers do not learn it."""
     reply = await harness.get("/gateway/status")
 
     assert reply.json["accounts"] == [

@@ -46,11 +46,11 @@ async def test_other_prefixes_need_a_setting(open_harness: Open, sim: Simulator)
     """The error of another prefix names the setting."""
     harness = await open_harness(IBKR_BRIDGE_EXTRA_PREFIXES="trsrv")
 
-    opened = await harness.get("/trsrv/stocks?symbols=AAPL")
+    without_prefix = await harness.get("/trsrv/stocks?symbols=AAPL")
     with_prefix = await harness.get("/v1/api/trsrv/stocks?symbols=AAPL")
     closed = await harness.get("/fyi/unreadnumber")
 
-    assert (opened.status, with_prefix.status) == (200, 200)
+    assert (without_prefix.status, with_prefix.status) == (200, 200)
     assert (closed.status, closed.code) == (404, "not_bridged")
     assert "IBKR_BRIDGE_EXTRA_PREFIXES" in closed.json["hint"]
     assert not sim.gateway_calls("/fyi")

@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.cli import COMMANDS, main
-from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, ROOT, TIMEOUT_S, Demo, Place, demo, free_port
+from tests.cli.typed import (
+    BRIDGE,
+    EXIT_FAILURE,
+    EXIT_MISCONFIGURED,
+    EXIT_OK,
+    KEY,
+    ROOT,
+    TIMEOUT_S,
+    Demo,
+    Place,
+    demo,
+    free_port,
+)
 
 BARE = "/usr/bin/python3"
 
@@ -51,7 +63,7 @@ def test_without_the_packages_it_says_how_to_install_them(place: Place, bare: st
     """One line to copy, no traceback."""
     result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert (result.returncode, result.stdout) == (MISCONFIGURED, "")
+    assert (result.returncode, result.stdout) == (EXIT_MISCONFIGURED, "")
     assert "lacks: aiohttp" in result.stderr
     assert f"make -C {checkout} setup" in result.stderr
     assert "Traceback" not in result.stderr
@@ -66,9 +78,9 @@ def test_an_environment_beside_it_is_used(place: Place, bare: str, checkout: Pat
     made = place.run_by(bare, checkout / "bridge.py", "genkey", "--json")
     wrong = place.run_by(bare, checkout / "bridge.py", IBKR_BRIDGE_KEY="short")
 
-    assert (made.returncode, made.stderr) == (GOOD, "")
+    assert (made.returncode, made.stderr) == (EXIT_OK, "")
     assert made.stdout.startswith('{"key": ')
-    assert wrong.returncode == MISCONFIGURED
+    assert wrong.returncode == EXIT_MISCONFIGURED
     assert "IBKR_BRIDGE_KEY" in wrong.stderr
 
 
@@ -80,7 +92,7 @@ def test_an_environment_without_the_packages_is_reported(place: Place, bare: str
 
     result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert f"make -C {checkout} setup" in result.stderr
 
 
@@ -99,7 +111,7 @@ def test_a_broken_environment_does_not_start_itself_for_ever(place: Place, bare:
         check=False,
     )
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert f"make -C {checkout} setup" in result.stderr
 
 
@@ -110,7 +122,7 @@ def test_an_environment_whose_python_is_gone_is_reported(place: Place, bare: str
 
     result = place.run_by(bare, checkout / "bridge.py", "genkey")
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert "setup" in result.stderr
 
 
@@ -121,7 +133,7 @@ def test_help_lists_every_command(place: Place) -> None:
     """With what it does."""
     result = place.run("--help")
 
-    assert result.returncode == GOOD
+    assert result.returncode == EXIT_OK
     assert all(f"{name} " in result.stdout and text in result.stdout for name, text in COMMANDS.items())
 
 
@@ -131,9 +143,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
     try:
         status = main([command, "--help"])
     except SystemExit as end:
-        status = int(end.code or GOOD)
+        status = int(end.code or EXIT_OK)
 
-    assert status == GOOD
+    assert status == EXIT_OK
     assert capsys.readouterr().out.startswith(f"usage: bridge.py {command}")
 
 
@@ -146,10 +158,10 @@ def test_unknown_arguments_are_refused(
 
     status = main(words)
 
-    said = capsys.readouterr().err
-    assert status == BAD
-    assert words[-1] in said
-    assert "usage: bridge.py" in said
+    message = capsys.readouterr().err
+    assert status == EXIT_FAILURE
+    assert words[-1] in message
+    assert "usage: bridge.py" in message
 
 
 # -- wrong settings
@@ -167,7 +179,7 @@ def test_all_problems_are_reported_at_once(place: Place) -> None:
         IBKR_BRIDGE_READONLY_KEY="short-secret",
     )
 
-    assert (result.returncode, result.stdout) == (MISCONFIGURED, "")
+    assert (result.returncode, result.stdout) == (EXIT_MISCONFIGURED, "")
     for name in (
         *(".env: line 2", "IBKR_BRIDGE_URL", "IBKR_BRIDGE_KEY", "IBKR_GATEWAY_URL", "IBKR_READ_ONLY"),
         *("IBKR_TRADING_MODE", "IBKR_BRIDGE_KYE", "IBKR_BRIDGE_READONLY_KEY"),
@@ -182,7 +194,7 @@ def test_no_settings_at_all_asks_for_a_key(place: Place) -> None:
     """The message says how to make one."""
     result = place.run()
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert "python bridge.py genkey" in result.stderr
 
 
@@ -199,7 +211,7 @@ def test_a_port_in_use_is_reported_with_the_command_that_finds_its_user(place: P
 
         result = place.run(*command, IBKR_BRIDGE_URL=f"http://127.0.0.1:{port}", IBKR_BRIDGE_KEY=KEY)
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert f"ss -ltnp 'sport = :{port}'" in result.stderr
     assert "IBKR_BRIDGE_URL" in result.stderr
     assert "Traceback" not in result.stderr
@@ -216,7 +228,7 @@ def test_a_signal_ends_it_in_order(place: Place, signum: signal.Signals) -> None
         status = bridge.send_signal(signum)
 
     assert answer.endswith(b'{"status":"ok","bridge":"running"}')
-    assert status == GOOD
+    assert status == EXIT_OK
     assert [word for word in ("bridge.started", "bridge.stopping", "bridge.stopped") if word not in bridge.output] == []
     assert KEY not in bridge.output
     assert "Traceback" not in bridge.output
@@ -231,12 +243,12 @@ def _health(port: int) -> bytes:
 # -- the demo
 
 
-def test_the_demo_shows_its_key_and_three_lines_that_work(shared: Demo) -> None:
+def test_the_demo_shows_its_key_and_three_lines_that_work(running: Demo) -> None:
     """Each of them can be copied into another terminal."""
-    lines = re.findall(r"^ +curl .*$", shared.running.output, re.MULTILINE)
-    responses = [shared.get(line.rpartition(shared.url)[2]) for line in lines]
+    lines = re.findall(r"^ +curl .*$", running.running.output, re.MULTILINE)
+    responses = [running.get(line.rpartition(running.url)[2]) for line in lines]
 
-    assert len(shared.key) == 43
+    assert len(running.key) == 43
     assert len(lines) == 3
     assert [response.status_code for response in responses] == [200, 200, 200]
     assert responses[1].json() == {"authenticated": True}
@@ -258,7 +270,7 @@ def test_the_demo_honours_address_and_key_and_does_not_show_the_key(place: Place
         response = running.get("/portfolio/accounts")
         status = running.running.send_signal(signal.SIGTERM)
 
-    assert (running.url, response.status_code, status) == (url, 200, GOOD)
+    assert (running.url, response.status_code, status) == (url, 200, EXIT_OK)
     assert KEY not in running.running.output
     assert 'X-Bridge-Key: $IBKR_BRIDGE_KEY"' in running.running.output
 
@@ -286,6 +298,6 @@ def test_the_demo_reports_wrong_settings(place: Place) -> None:
     """As the daemon does."""
     result = place.run("demo", IBKR_TRADING_MODE="real", IBKR_BRIDGE_KEY="short")
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert "IBKR_TRADING_MODE" in result.stderr
     assert "IBKR_BRIDGE_KEY" in result.stderr

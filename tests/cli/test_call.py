@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.typed import BAD, BRIDGE, GOOD, KEY, MISCONFIGURED, OUTPUT_FAILED, Demo, Place, free_port
+from tests.cli.typed import (
+    BRIDGE,
+    EXIT_FAILURE,
+    EXIT_MISCONFIGURED,
+    EXIT_OK,
+    EXIT_OUTPUT_FAILED,
+    KEY,
+    Demo,
+    Place,
+    free_port,
+)
 from tests.client.stranger import problem, response, scripted_server
 
 TICKET = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
@@ -22,7 +32,7 @@ def test_a_good_response(place: Place, running: Demo, method: str, path: str) ->
     """JSON on several lines for people, on one line for programs."""
     words, data = place.both("call", method, path, **running.env)
 
-    assert (words.returncode, words.stderr, data.returncode, data.stderr) == (GOOD, "", GOOD, "")
+    assert (words.returncode, words.stderr, data.returncode, data.stderr) == (EXIT_OK, "", EXIT_OK, "")
     assert json.loads(words.stdout) == json.loads(data.stdout) == running.get(path).json()
     assert words.stdout.startswith('[\n  {\n    "id": "DU1234567"')
     assert data.stdout.startswith('[{"id":"DU1234567"')
@@ -48,7 +58,7 @@ def test_a_refusal_is_printed_as_text_and_as_one_object(place: Place, running: D
     words, data = place.both("call", "GET", "/trsrv/stocks?symbols=AAPL", **running.env)
 
     result = json.loads(data.stdout)
-    assert (words.returncode, data.returncode) == (BAD, BAD)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
     assert words.stdout == ""
     assert words.stderr.startswith("not_bridged (404): /trsrv is not open on this bridge\n")
     assert "hint        add trsrv to IBKR_BRIDGE_EXTRA_PREFIXES to open it" in words.stderr
@@ -65,7 +75,7 @@ def test_a_refusal_names_the_wait_that_helps(place: Place, running: Demo) -> Non
     words, data = place.both("call", "GET", "/portfolio/accounts", **running.env)
 
     result = json.loads(data.stdout)
-    assert (words.returncode, data.returncode) == (BAD, BAD)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
     assert f"try again   in {result['retry_after']:g} seconds" in words.stderr
     assert (result["code"], result["retryable"]) == ("session_unavailable", True)
 
@@ -74,9 +84,9 @@ def test_an_error_response_of_ibkr_is_printed_unchanged(place: Place, running: D
     """Its body goes to standard output, and the exit status is 1."""
     words, data = place.both("call", "POST", ORDERS, "--data", '{"orders":[{"conid":1}]}', **running.env)
 
-    assert (words.returncode, data.returncode) == (BAD, BAD)
-    said = {"error": "Bad Request: orderType, side or conid"}
-    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == said
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
+    answer = {"error": "Bad Request: orderType, side or conid"}
+    assert json.loads(words.stdout) == json.loads(data.stdout)["answer"] == answer
     assert words.stderr.startswith("ibkr_error (500): IBKR answered 500")
 
 
@@ -106,7 +116,7 @@ def test_unusual_json_is_printed(place: Place, body: bytes, words: str, data: st
         env = {"IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY, "PYTHONIOENCODING": "utf-8"}
         result = list(place.both("call", "GET", "/portfolio/accounts", **env))
 
-    assert [each.returncode for each in result] == [GOOD, GOOD]
+    assert [each.returncode for each in result] == [EXIT_OK, EXIT_OK]
     assert [each.stdout for each in result] == [words, data]
 
 
@@ -117,12 +127,12 @@ def test_json_nested_too_deeply_is_printed_unchanged(place: Place, depth: int) -
     with scripted_server(response("200 OK", body)) as server:
         result = list(place.both("call", "GET", "/x", IBKR_BRIDGE_URL=server.url, IBKR_BRIDGE_KEY=KEY))
 
-    assert [(each.returncode, each.stderr) for each in result] == [(GOOD, "")] * 2
+    assert [(each.returncode, each.stderr) for each in result] == [(EXIT_OK, "")] * 2
     assert ["".join(each.stdout.split()).strip('"') for each in result] == [body.decode()] * 2
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("PATCH", "/portfolio/accounts"), "invalid choice: 'PATCH' (choose from"),
         (("GET", "portfolio/accounts"), "a path must begin with one slash"),
@@ -134,12 +144,12 @@ def test_json_nested_too_deeply_is_printed_unchanged(place: Place, depth: int) -
         (("GET",), "the following arguments are required: PATH"),
     ],
 )
-def test_a_call_that_cannot_be_made_is_explained(place: Place, words: tuple[str, ...], said: str) -> None:
+def test_a_call_that_cannot_be_made_is_explained(place: Place, words: tuple[str, ...], message: str) -> None:
     """Before anything is sent, and without a traceback."""
     result = place.run("call", *words, IBKR_BRIDGE_KEY=KEY, IBKR_BRIDGE_URL=f"http://127.0.0.1:{free_port()}")
 
-    assert (result.returncode, result.stdout) == (BAD, "")
-    assert said in result.stderr
+    assert (result.returncode, result.stdout) == (EXIT_FAILURE, "")
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -149,7 +159,7 @@ def test_a_missing_bridge_is_reported(place: Place) -> None:
 
     words, data = place.both("call", "GET", "/portfolio/accounts", IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY)
 
-    assert (words.returncode, data.returncode) == (BAD, BAD)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
     assert words.stderr.startswith(f"bridge_unreachable: nothing answers at {url}\n  hint        start the bridge")
     assert json.loads(data.stdout)["status"] is None
 
@@ -158,7 +168,7 @@ def test_a_wrong_key_is_explained_for_people(place: Place, running: Demo) -> Non
     """The bridge's own hint names a header, for programs; a person needs to know which setting is wrong."""
     result = place.run("call", "GET", "/portfolio/accounts", **{**running.env, "IBKR_BRIDGE_KEY": KEY})
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert "the bridge does not accept this key" in result.stderr
     assert KEY not in result.stderr
 
@@ -167,7 +177,7 @@ def test_no_key_ends_with_78(place: Place) -> None:
     """As for every command."""
     words, data = place.both("call", "GET", "/portfolio/accounts")
 
-    assert (words.returncode, data.returncode) == (MISCONFIGURED, MISCONFIGURED)
+    assert (words.returncode, data.returncode) == (EXIT_MISCONFIGURED, EXIT_MISCONFIGURED)
     assert "IBKR_BRIDGE_KEY: not set" in words.stderr
     assert "IBKR_BRIDGE_KEY" in json.loads(data.stdout)["problems"][0]
 
@@ -189,22 +199,22 @@ def call_into(out: Path, place: Place, url: str, *words: str) -> subprocess.Comp
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("more", [(), ("--json",)])
 @pytest.mark.parametrize(
-    ("said", "lines"),
+    ("script", "lines"),
     [
         (ACCEPTED, ["the call was answered (200)"]),
         (NO, ["ibkr_error (500): IBKR answered 500: no such order", "the call was answered (500)"]),
     ],
 )
 def test_a_response_that_cannot_be_written_is_reported(
-    place: Place, said: bytes, lines: list[str], more: tuple[str, ...]
+    place: Place, script: bytes, lines: list[str], more: tuple[str, ...]
 ) -> None:
     """The order was placed: after a traceback and status 1 it would be sent again."""
-    with scripted_server(said) as server:
+    with scripted_server(script) as server:
         result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER, *more)
 
         assert len(server.requests) == 1
     message = result.stderr.decode()
-    assert result.returncode == OUTPUT_FAILED
+    assert result.returncode == EXIT_OUTPUT_FAILED
     assert all(line in message for line in lines)
     assert "standard output cannot be written: No space left on device" in message
     assert "request id  " in message
@@ -214,7 +224,7 @@ def test_a_response_that_cannot_be_written_is_reported(
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(
-    ("said", "lines"),
+    ("script", "lines"),
     [
         (
             b"",
@@ -224,13 +234,13 @@ def test_a_response_that_cannot_be_written_is_reported(
     ],
 )
 def test_an_error_that_cannot_be_written_as_json_is_printed_as_text(
-    place: Place, said: bytes, lines: list[str]
+    place: Place, script: bytes, lines: list[str]
 ) -> None:
     """It must not be lost."""
-    with scripted_server(said) as server:
+    with scripted_server(script) as server:
         result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER, "--json")
 
-    assert result.returncode == OUTPUT_FAILED
+    assert result.returncode == EXIT_OUTPUT_FAILED
     assert all(line in result.stderr.decode() for line in lines)
 
 
@@ -243,7 +253,7 @@ def test_settings_problems_that_cannot_be_written_as_json_are_printed_as_text(pl
             command, cwd=place.home, env=place.env, stdout=into, stderr=subprocess.PIPE, check=False
         )
 
-    assert result.returncode == OUTPUT_FAILED
+    assert result.returncode == EXIT_OUTPUT_FAILED
     assert b"IBKR_BRIDGE_KEY: not set" in result.stderr
     assert b"Traceback" not in result.stderr
 
@@ -254,7 +264,7 @@ def test_a_full_standard_output_does_not_concern_a_refusal(place: Place) -> None
     with scripted_server(PAUSED) as server:
         result = call_into(FULL, place, server.url, "POST", ORDERS, "--data", ORDER)
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert result.stderr.startswith(b"trading_paused (403): it was so\n")
 
 
@@ -266,7 +276,7 @@ def test_a_closed_standard_output_is_reported(place: Place) -> None:
         command = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
         result = subprocess.run(command, cwd=place.home, env=env, stderr=subprocess.PIPE, check=False)
 
-    assert result.returncode == OUTPUT_FAILED
+    assert result.returncode == EXIT_OUTPUT_FAILED
     assert b"the call was answered (200), but standard output cannot be written" in result.stderr
     assert b"request id  mine-1" in result.stderr
 
@@ -275,12 +285,15 @@ def test_help_explains_the_exit_status(place: Place) -> None:
     """For scripts."""
     result = place.run("call", "--help")
 
-    assert result.returncode == GOOD
-    assert all(f"\n  {status:<3} " in result.stdout for status in (GOOD, BAD, OUTPUT_FAILED, MISCONFIGURED))
+    assert result.returncode == EXIT_OK
+    assert all(
+        f"\n  {status:<3} " in result.stdout
+        for status in (EXIT_OK, EXIT_FAILURE, EXIT_OUTPUT_FAILED, EXIT_MISCONFIGURED)
+    )
 
 
-@pytest.mark.parametrize(("method", "complains"), [("GET", False), ("POST", True)])
-def test_a_reader_that_ends_early_is_no_error(place: Place, method: str, complains: bool) -> None:
+@pytest.mark.parametrize(("method", "is_reported"), [("GET", False), ("POST", True)])
+def test_a_reader_that_ends_early_is_no_error(place: Place, method: str, is_reported: bool) -> None:
     """`call … | head` ends without a traceback; after an order the message says that it was answered."""
     with scripted_server(response("200 OK", b"[" + b"1," * 999_999 + b"1]")) as server:
         command = [sys.executable, str(BRIDGE), "call", method, "/portfolio/accounts"]
@@ -290,7 +303,7 @@ def test_a_reader_that_ends_early_is_no_error(place: Place, method: str, complai
             assert process.stderr is not None
             process.stdout.read(1)
             process.stdout.close()
-            said = process.stderr.read()
+            message = process.stderr.read()
 
-    assert process.returncode == OUTPUT_FAILED
-    assert (b"the call was answered (200)" in said) is bool(said) is complains
+    assert process.returncode == EXIT_OUTPUT_FAILED
+    assert (b"the call was answered (200)" in message) is bool(message) is is_reported

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.cli.demo import IGNORED_SETTINGS, demo_settings
 from ibkr_bridge.config.settings import SettingsError
-from tests.cli.typed import BAD, GOOD, KEY, Place, demo
+from tests.cli.typed import EXIT_FAILURE, EXIT_OK, KEY, Place, demo
 
 
 def test_without_a_key_it_makes_one_each_time(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_it_ends_in_order_and_leaves_nothing_behind(tmp_path: Path, signum: sign
     with demo(place) as running:
         status = running.running.send_signal(signum)
 
-    assert status == GOOD
+    assert status == EXIT_OK
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_socket()]
     assert not list(tmp_path.glob("ibkr-bridge-demo-*"))
     assert "Traceback" not in running.running.output
@@ -81,6 +81,6 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, which: str) -> No
 
         result = Place(tmp_path).run("demo", *words, IBKR_BRIDGE_URL=f"http://127.0.0.1:{own}")
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert str(port) in result.stderr
     assert "Traceback" not in result.stderr

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
+from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
 
 
 def findings(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
@@ -20,7 +20,7 @@ def test_all_is_well(place: Place, running: Demo) -> None:
     result, data = place.both("doctor", **running.env)
 
     lines = result.stdout.splitlines()
-    assert (result.returncode, result.stderr, data.returncode) == (GOOD, "", GOOD)
+    assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert {each["fix"] for each in findings(data).values()} == {""}
     assert [line.split()[:2] for line in lines] == [
         ["ok", check] for check in ("python", "settings", "state", "orders", "gateway", "bridge", "session")
@@ -36,10 +36,10 @@ def test_a_missing_gateway_and_a_missing_bridge_are_both_reported(place: Place) 
 
     words, data = place.both("doctor", **env)
 
-    found = findings(data)
-    assert (words.returncode, data.returncode) == (BAD, BAD)
-    assert "IBeam" in found["gateway"]["fix"]
-    assert "bridge.py" in found["bridge"]["fix"]
+    by_check = findings(data)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
+    assert "IBeam" in by_check["gateway"]["fix"]
+    assert "bridge.py" in by_check["bridge"]["fix"]
     assert words.stdout.count("!!") == words.stdout.count("fix:") == 2
 
 
@@ -49,21 +49,21 @@ def test_a_lost_session_is_reported(place: Place, running: Demo) -> None:
     result = place.run("doctor", "--json", **running.env)
     running.reset()
 
-    found = findings(result)
-    assert result.returncode == BAD
-    assert found["bridge"]["fix"] == ""
-    assert found["session"]["found"].startswith("SIGNED OUT")
-    assert "sign in" in found["session"]["fix"]
+    by_check = findings(result)
+    assert result.returncode == EXIT_FAILURE
+    assert by_check["bridge"]["fix"] == ""
+    assert by_check["session"]["found"].startswith("SIGNED OUT")
+    assert "sign in" in by_check["session"]["fix"]
 
 
 def test_a_wrong_key_is_not_reported_as_a_bridge_that_is_down(place: Place, running: Demo) -> None:
     """Starting the bridge again would not help."""
     result = place.run("doctor", "--json", **{**running.env, "IBKR_BRIDGE_KEY": KEY})
 
-    found = findings(result)["bridge"]
-    assert result.returncode == BAD
-    assert "IBKR_BRIDGE_KEY" in found["found"] + found["fix"]
-    assert "start" not in found["fix"]
+    by_check = findings(result)["bridge"]
+    assert result.returncode == EXIT_FAILURE
+    assert "IBKR_BRIDGE_KEY" in by_check["found"] + by_check["fix"]
+    assert "start" not in by_check["fix"]
 
 
 def test_a_gateway_without_tls_is_reported(place: Place, running: Demo) -> None:
@@ -72,10 +72,10 @@ def test_a_gateway_without_tls_is_reported(place: Place, running: Demo) -> None:
         "doctor", "--json", **{**running.env, "IBKR_GATEWAY_URL": running.url.replace("http:", "https:")}
     )
 
-    found = findings(result)["gateway"]
-    assert result.returncode == BAD
-    assert "not with TLS" in found["found"]
-    assert "IBKR_GATEWAY_URL" in found["fix"]
+    by_check = findings(result)["gateway"]
+    assert result.returncode == EXIT_FAILURE
+    assert "not with TLS" in by_check["found"]
+    assert "IBKR_GATEWAY_URL" in by_check["fix"]
 
 
 def test_a_gateway_that_closes_the_connection_at_once_is_reported(place: Place) -> None:
@@ -95,7 +95,7 @@ def test_a_gateway_that_closes_the_connection_at_once_is_reported(place: Place) 
             listening.accept()[0].close()
             status = doctor.wait()
 
-    assert status == BAD
+    assert status == EXIT_FAILURE
     assert "Traceback" not in doctor.output
     (gateway,) = [each for each in json.loads(doctor.output) if each["check"] == "gateway"]
     assert gateway["fix"]
@@ -108,7 +108,7 @@ def test_a_settings_file_that_others_can_read_is_reported(place: Place, running:
     result = place.run("doctor", "--json", **running.env)
     place.dotenv.chmod(0o600)
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert findings(result)["settings"]["fix"] == f"chmod 600 {place.dotenv}"
 
 
@@ -118,7 +118,7 @@ def test_a_state_directory_that_is_a_file_is_reported(place: Place, running: Dem
 
     result = place.run("doctor", "--json", **running.env, IBKR_BRIDGE_STATE_DIR=str(tmp_path / "state"))
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert findings(result)["state"]["fix"]
 
 
@@ -128,7 +128,7 @@ def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
 
     words, data = place.both("doctor", **env)
 
-    assert (words.returncode, data.returncode) == (MISCONFIGURED, MISCONFIGURED)
+    assert (words.returncode, data.returncode) == (EXIT_MISCONFIGURED, EXIT_MISCONFIGURED)
     assert set(findings(data)) == {"IBKR_BRIDGE_KEY", "IBKR_TRADING_MODE", "IBKR_BRIDGE_KYE"}
     assert all(each["fix"] for each in findings(data).values())
     assert words.stdout.count("!!") == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.config.settings import Settings
-from tests.cli.typed import GOOD, Place
+from tests.cli.typed import EXIT_OK, Place
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_key_stands_alone_on_its_line(place: Place) -> None:
     """So that `IBKR_BRIDGE_KEY=$(python bridge.py genkey)` works."""
     made = place.run("genkey")
 
-    assert (made.returncode, made.stderr) == (GOOD, "")
+    assert (made.returncode, made.stderr) == (EXIT_OK, "")
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", made.stdout)  # 256 bits
 
 
@@ -50,4 +50,4 @@ def test_it_needs_no_settings(place: Place) -> None:
     """A person runs it before there are settings."""
     place.write_dotenv("IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY\nnonsense\n")
 
-    assert place.run("genkey", IBKR_BRIDGE_URL="nonsense").returncode == GOOD
+    assert place.run("genkey", IBKR_BRIDGE_URL="nonsense").returncode == EXIT_OK

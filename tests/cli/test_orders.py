@@ -14,7 +14,7 @@ from ibkr_bridge.cli.orders import format_orders
 from ibkr_bridge.events import Bus
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
-from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, demo, free_port
+from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo, free_port
 from tests.orders.journal.test_store import utc
 
 ORDER = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
@@ -50,7 +50,7 @@ def test_the_list_is_printed_as_text_and_as_json(place: Place, running: Demo) ->
     result, data = place.both("orders", **running.env)
 
     lines = result.stdout.splitlines()
-    assert (result.returncode, result.stderr, data.returncode) == (GOOD, "", GOOD)
+    assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert lines[0].split() == ["created", "state", "account", "order_id", "coid", "id", "error"]
     assert [lines[1].split()[number] for number in (2, 3, 5)] == ["placed", "DU*****67", "second"]
     assert [row["coid"] for row in json.loads(data.stdout)["orders"]][:2] == ["second", "first"]
@@ -67,8 +67,8 @@ def test_the_list_of_unknown_orders(tmp_path: Path) -> None:
 
         some = place.run("orders", "--unknown", "--json", **running.env)
 
-    assert (none.returncode, none.stdout) == (GOOD, "no orders\n")
-    assert some.returncode == BAD
+    assert (none.returncode, none.stdout) == (EXIT_OK, "no orders\n")
+    assert some.returncode == EXIT_FAILURE
     assert [row["coid"] for row in json.loads(some.stdout)["orders"]] == ["lost"]
 
 
@@ -78,14 +78,14 @@ def test_a_missing_bridge_is_reported_in_one_line(place: Place) -> None:
 
     result, data = place.both("orders", **env)
 
-    assert (result.returncode, result.stderr, data.returncode) == (BAD, "", BAD)
+    assert (result.returncode, result.stderr, data.returncode) == (EXIT_FAILURE, "", EXIT_FAILURE)
     assert "start the bridge" in result.stdout
     assert json.loads(data.stdout)["orders"] is None
 
 
 def test_settings_that_cannot_be_used(place: Place) -> None:
     """As for every command."""
-    assert place.run("orders").returncode == MISCONFIGURED
+    assert place.run("orders").returncode == EXIT_MISCONFIGURED
 
 
 @pytest.mark.parametrize("words", [["--limit", "0"], ["--limit", "1001"], ["nonsense"], ["--what"]])
@@ -93,7 +93,7 @@ def test_wrong_arguments_are_refused(place: Place, words: list[str]) -> None:
     """The exit status is 1, and the usage is printed."""
     done = place.run("orders", *words, IBKR_BRIDGE_KEY=KEY)
 
-    assert (done.returncode, "usage:" in done.stderr) == (BAD, True)
+    assert (done.returncode, "usage:" in done.stderr) == (EXIT_FAILURE, True)
 
 
 def test_an_unchanged_journal_is_verified(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_an_unchanged_journal_is_verified(tmp_path: Path) -> None:
     result, data = place.both("orders", "verify", IBKR_BRIDGE_KEY=KEY)
     copy_result = place.run("orders", "verify", str(copy), IBKR_BRIDGE_KEY=KEY)
 
-    assert (result.returncode, result.stdout) == (GOOD, "4 entries, all unchanged\n")
+    assert (result.returncode, result.stdout) == (EXIT_OK, "4 entries, all unchanged\n")
     assert json.loads(data.stdout) == {"file": str(path), "entries": 4, "flaws": []}
-    assert copy_result.returncode == GOOD
+    assert copy_result.returncode == EXIT_OK
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_change_of_the_journal_is_found(place: Place, tmp_path: Path, change: 
 
     done = place.run("orders", "verify", str(path), IBKR_BRIDGE_KEY=KEY)
 
-    assert done.returncode == BAD
+    assert done.returncode == EXIT_FAILURE
     assert flaw in done.stdout
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_journal_is_reported(place: Place, tmp_path: Path, con
 
     done = place.run("orders", "verify", str(path), IBKR_BRIDGE_KEY=KEY)
 
-    assert done.returncode == BAD
+    assert done.returncode == EXIT_FAILURE
     assert "journal" in done.stdout
     assert path.exists() is (content is not None)
 

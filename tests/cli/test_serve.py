@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.cli.serve import run, start_failure
 from ibkr_bridge.sim.simulator import Simulator
-from tests.cli.typed import MISCONFIGURED, Place
+from tests.cli.typed import EXIT_MISCONFIGURED, Place
 from tests.harness import KEY, settings_for
 from tests.process import daemon
 
@@ -56,7 +56,7 @@ def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
         IBKR_GATEWAY_CA_FILE=str(empty),
     )
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert "IBKR_GATEWAY_CA_FILE" in result.stderr
     assert "Traceback" not in result.stderr
 

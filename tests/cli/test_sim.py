@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.sim.market_stage import browser_tls
-from tests.cli.typed import BAD, GOOD, TIMEOUT_S, Place, Running
+from tests.cli.typed import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Place, Running
 
 LISTENS = r"A simulated Gateway listens at https://127\.0\.0\.1:(\d+)\. Ctrl-C ends it\."
 
@@ -45,7 +45,7 @@ def test_it_ends_in_order(place: Place, signum: signal.Signals) -> None:
 
         status = sim.send_signal(signum)
 
-    assert status == GOOD
+    assert status == EXIT_OK
     assert not [path for path in (place.home / "run").rglob("*") if path.is_socket()]
     assert "Traceback" not in sim.output
 
@@ -73,7 +73,7 @@ def test_it_takes_a_free_port_and_triggers_by_that(place: Place) -> None:
         status = get(port, "/iserver/auth/status")[0]
 
     assert (before[0], json.loads(before[1])["authenticated"]) == (200, True)
-    assert (result.returncode, status) == (GOOD, 401)
+    assert (result.returncode, status) == (EXIT_OK, 401)
 
 
 def test_a_port_in_use_is_reported(place: Place) -> None:
@@ -85,7 +85,7 @@ def test_a_port_in_use_is_reported(place: Place) -> None:
 
         result = place.run("sim", "--gateway-port", str(port))
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert f"127.0.0.1:{port}" in result.stderr
     assert "Traceback" not in result.stderr
 

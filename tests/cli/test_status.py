@@ -21,7 +21,7 @@ from ibkr_bridge.orders.service import JournalStatus
 from ibkr_bridge.profiles.status import AccountStatus, FlagsStatus, ProfileStatus
 from ibkr_bridge.session.session_status import KeeperStatus
 from ibkr_bridge.streaming.service import StreamStatus
-from tests.cli.typed import BAD, GOOD, KEY, MISCONFIGURED, Demo, Place, free_port
+from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
 
 AT = datetime(2026, 6, 17, 16, 0, 0, tzinfo=UTC)
 STATUS_WITH_PROBLEMS = ProfileStatus(
@@ -69,7 +69,7 @@ def test_a_ready_session_is_printed_as_text(place: Place, running: Demo) -> None
     result, data = place.both("status", **running.env)
 
     lines = result.stdout.splitlines()
-    assert (result.returncode, result.stderr, data.returncode) == (GOOD, "", GOOD)
+    assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert set(json.loads(data.stdout)) == set(running.get("/gateway/status").json())
     assert lines[0] == "READY: signed in, brokerage calls work"
     assert [line.split()[0] for line in lines[1:]] == [
@@ -119,7 +119,7 @@ def test_the_settings_may_stand_in_the_env_file(place: Place, running: Demo) -> 
     result = place.run("status")
 
     place.write_dotenv("")
-    assert result.returncode == GOOD
+    assert result.returncode == EXIT_OK
 
 
 def test_a_lost_session_ends_with_1_and_says_what_to_do(place: Place, running: Demo) -> None:
@@ -128,7 +128,7 @@ def test_a_lost_session_ends_with_1_and_says_what_to_do(place: Place, running: D
 
     words, data = place.both("status", **running.env)
 
-    assert (words.returncode, data.returncode) == (BAD, BAD)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
     assert words.stdout.startswith("SIGNED OUT: nobody is signed in at the Gateway")
     assert "sign in" in words.stdout
     assert json.loads(data.stdout)["state"] == "signed_out"
@@ -141,7 +141,7 @@ def test_a_trading_pause_is_printed(place: Place, running: Demo) -> None:
     running.post("/gateway/resume")
 
     assert "paused by full key" in result.stdout
-    assert result.returncode == GOOD  # the exit status is about the session alone
+    assert result.returncode == EXIT_OK  # the exit status is about the session alone
 
 
 def test_watching_ends_with_ctrl_c_and_without_a_traceback(place: Place, running: Demo) -> None:
@@ -151,7 +151,7 @@ def test_watching_ends_with_ctrl_c_and_without_a_traceback(place: Place, running
 
         status = watching.send_signal(signal.SIGINT)
 
-    assert status in (GOOD, BAD)
+    assert status in (EXIT_OK, EXIT_FAILURE)
     assert "Traceback" not in watching.output
 
 
@@ -161,7 +161,7 @@ def test_a_missing_bridge_is_reported(place: Place) -> None:
 
     words, data = place.both("status", IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY)
 
-    assert (words.returncode, data.returncode) == (BAD, BAD)
+    assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
     assert f"nothing answers at {url}: start the bridge" in words.stdout
     assert json.loads(data.stdout)["state"] is None
 
@@ -170,7 +170,7 @@ def test_a_wrong_key_is_reported(place: Place, running: Demo) -> None:
     """The hint names the setting to correct."""
     result = place.run("status", **{**running.env, "IBKR_BRIDGE_KEY": KEY})
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert "IBKR_BRIDGE_KEY" in result.stdout
     assert KEY not in result.stdout + result.stderr
 
@@ -190,7 +190,7 @@ def test_another_program_on_the_port_is_reported_without_a_traceback(
     with impostor(status, body) as url:
         result = place.run(command, IBKR_BRIDGE_URL=url, IBKR_BRIDGE_KEY=KEY)
 
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert "Traceback" not in result.stderr
     assert "is not this bridge" in result.stdout
 
@@ -199,6 +199,6 @@ def test_settings_that_cannot_be_used_end_with_78(place: Place) -> None:
     """The messages are those of the daemon."""
     result = place.run("status", IBKR_BRIDGE_KEY="short", IBKR_TRADING_MODE="real")
 
-    assert result.returncode == MISCONFIGURED
+    assert result.returncode == EXIT_MISCONFIGURED
     assert "IBKR_BRIDGE_KEY" in result.stderr
     assert "IBKR_TRADING_MODE" in result.stderr

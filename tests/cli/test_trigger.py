@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ibkr_bridge.sim.faults import KINDS
-from tests.cli.typed import BAD, GOOD, Demo, Place, demo, free_port
+from tests.cli.typed import EXIT_FAILURE, EXIT_OK, Demo, Place, demo, free_port
 
 # one test alone reads each path, and the bridge reads neither, since responses are cached
 LEDGER, META = "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta"
@@ -19,7 +19,7 @@ def test_a_fault_is_active_until_it_is_cleared(place: Place, running: Demo) -> N
     listed = place.run("trigger", "list", "--port", running.port)
     cleared = place.run("trigger", "clear", "--port", running.port)
 
-    assert (added.returncode, added.stdout) == (GOOD, "Active faults: status for /portfolio/DU1234567/ledger\n")
+    assert (added.returncode, added.stdout) == (EXIT_OK, "Active faults: status for /portfolio/DU1234567/ledger\n")
     assert faulty_status == 418
     assert listed.stdout == added.stdout
     assert cleared.stdout == "No fault is active.\n"
@@ -58,7 +58,7 @@ def test_the_demo_is_found_by_the_address_in_the_environment(place: Place, runni
     """The app uses the same setting."""
     result = place.run("trigger", "list", IBKR_BRIDGE_URL=running.url)
 
-    assert result.returncode == GOOD
+    assert result.returncode == EXIT_OK
 
 
 def test_programs_get_json(place: Place, running: Demo) -> None:
@@ -73,7 +73,7 @@ def test_an_unknown_fault_is_explained(place: Place, running: Demo) -> None:
     """The message lists the known faults."""
     result = place.run("trigger", "earthquake", "--port", running.port)
 
-    assert result.returncode not in (GOOD, None)
+    assert result.returncode not in (EXIT_OK, None)
     assert "earthquake" in result.stderr
     assert "Traceback" not in result.stderr
     assert all(kind in result.stderr for kind in KINDS)
@@ -83,7 +83,7 @@ def test_the_help_explains_each_fault(place: Place) -> None:
     """A person chooses a fault there."""
     result = place.run("trigger", "--help")
 
-    assert result.returncode == GOOD
+    assert result.returncode == EXIT_OK
     assert all(kind.says in result.stdout for kind in KINDS.values())
     assert "somebody signs in" in result.stdout
 
@@ -92,7 +92,7 @@ def test_a_missing_demo_is_reported(place: Place) -> None:
     """The message says what to start."""
     result = place.run("trigger", "silence", "--port", str(free_port()))
 
-    assert (result.returncode, result.stdout) == (BAD, "")
+    assert (result.returncode, result.stdout) == (EXIT_FAILURE, "")
     assert "bridge.py demo" in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -107,5 +107,5 @@ def test_a_socket_left_by_a_dead_demo_is_no_demo(place: Place, tmp_path: Path) -
     result = Place(tmp_path).run("trigger", "list", "--port", port)
 
     assert [path for path in tmp_path.rglob(f"{port}.sock") if path.is_socket()]
-    assert result.returncode == BAD
+    assert result.returncode == EXIT_FAILURE
     assert "bridge.py demo" in result.stderr

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BRIDGE = ROOT / "bridge.py"
 KEY = "a-key-for-the-command-line-tests-0123456789"
 TIMEOUT_S = 20.0  # real time after which a test fails; only something broken takes so long
-GOOD, BAD, OUTPUT_FAILED, MISCONFIGURED = 0, 1, 74, 78
+EXIT_OK, EXIT_FAILURE, EXIT_OUTPUT_FAILED, EXIT_MISCONFIGURED = 0, 1, 74, 78
 
 
 class Place:

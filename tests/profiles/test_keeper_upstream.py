@@ -67,7 +67,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_a_call_takes_no_slot_but_is_counted(world: World) -> None:
-    """Callers may hold every slot; IBKR counts calls whoever makes them."""
+    """Callers may hold every slot; IBKR counts the calls of the keeper too."""
     await world.send(STATUS)
 
     assert (world.admission.slots_taken, world.admission.budget_used, world.released) == (0, 1, 1)
