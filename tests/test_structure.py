@@ -316,6 +316,45 @@ def mirror(name: str) -> Path:
     return ROOT / "tests" / module.parent / f"test_{module.stem}.py"
 
 
+def test_every_package_says_what_it_is_for() -> None:
+    """In its `__init__.py`: the first thing that a reader of a folder opens."""
+    silent = [path for path in PACKAGE.rglob("__init__.py") if not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert silent == []
+
+
+def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """What a function takes; of a class what it is made of."""
+    if isinstance(node, ast.ClassDef):
+        made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+        fields = {each.target.id for each in node.body if isinstance(each, ast.AnnAssign) if hasattr(each.target, "id")}
+        return parameters_of(made[0]) if made else fields
+    given = node.args
+    listed = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+    return {each.arg for each in listed if each is not None}
+
+
+def documented(docstring: str, section: str) -> set[str]:
+    """The names in one section of a docstring."""
+    text = re.search(rf"^{section}:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
+    names = re.findall(r"^    ([\w., ]+):", text[1], re.MULTILINE) if text else []
+    return {name.strip() for each in names for name in each.split(",")}
+
+
+def unknown_parameters(path: Path) -> Iterator[str]:
+    """What a module's docstrings name as parameters and its code does not."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, kinds):
+            names = documented(ast.get_docstring(node) or "", "Args") - parameters_of(node)
+            yield from (f"{dotted(path)}.{node.name}: {name}" for name in names)
+
+
+def test_docstrings_name_the_parameters_there_are() -> None:
+    """A name that was changed in the code alone leads every reader astray."""
+    assert [each for path in modules() for each in unknown_parameters(path)] == []
+
+
 def test_observers_know_only_what_they_report() -> None:
     """If deleting `observe` would change behaviour, something is on the wrong side."""
     known = {package for path in modules() if package_of(path) == "observe" for package in packages_imported(path)}

@@ -181,7 +181,7 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
     except asyncio.CancelledError:
         _publish_unknown_change(request, context, "the bridge stopped before the response came")
         raise
-    if not is_connected(request):
+    if context.call.is_change and not is_connected(request):
         _publish_unknown_change(
             request, context, f"the Gateway answered {response.status}, but the caller had disconnected"
         )
