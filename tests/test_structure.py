@@ -49,7 +49,7 @@ BESIDE = {  # packages on no floor, what they may import besides themselves, and
 }
 OBSERVE_IMPORTS = {"profiles", "events", "redaction", "config", "supervision", "clock"}
 TESTED_THROUGH_THE_SOCKET = """
-    sim/gateway/connection.py sim/gateway/responder.py sim/gateway/server.py sim/gateway/sockets.py
+    sim/gateway/connection.py sim/gateway/responder.py sim/gateway/sockets.py
     sim/market/accounts.py sim/market/contracts.py sim/market/dispatch.py sim/market/history_farm.py
     sim/market/holdings.py sim/market/listener.py sim/market/misc_calls.py sim/market/order_calls.py
     sim/market/order_lists.py sim/market/portfolio.py sim/market/quote_calls.py sim/market/quotes.py

@@ -106,14 +106,20 @@ class Gateway:
 
     async def _listen(self) -> None:
         if self._door is not None:
-            self._server = await asyncio.start_server(self._met, sock=self._door, ssl=server_tls())
+            self._server = await asyncio.start_server(self._accept, sock=self._door, ssl=server_tls())
 
-    def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._talks.start(self._look_after(reader, writer), name="gateway client")
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        client = self._talks.start(self._look_after(reader, writer), name="gateway client")
+        # A task that is cancelled before its first step never enters the coroutine, nor its `finally`.
+        client.add_done_callback(lambda task: self._drop(writer))
+
+    def _drop(self, writer: asyncio.StreamWriter) -> None:
+        self._writers.discard(writer)
+        writer.transport.abort()
 
     async def _look_after(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk until either side has had enough; who hangs up is noticed even while waiting for an answer."""
-        self._writers.add(writer)
         talk = self._talks.start(self._converse(SimConnection(reader, writer)), name="gateway talk")
         gone = self._talks.start(_lost(writer), name="gateway client leaving")
         try:
@@ -122,9 +128,7 @@ class Gateway:
                 writer.close()
                 await asyncio.wait((gone,))
         finally:
-            self._writers.discard(writer)
             talk.cancel()
-            writer.transport.abort()
 
     async def _converse(self, talk: SimConnection) -> None:
         with suppress(Hangup, OSError, ValueError):
