@@ -109,6 +109,9 @@ class Gateway:
             self._server = await asyncio.start_server(self._accept, sock=self._door, ssl=server_tls())
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._door is None:  # the TLS handshake had begun before the port was closed
+            writer.transport.abort()
+            return
         self._writers.add(writer)
         client = self._talks.start(self._look_after(reader, writer), name="gateway client")
         # A task that is cancelled before its first step never enters the coroutine, nor its `finally`.

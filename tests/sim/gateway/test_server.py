@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market_stage import browser_tls
 from ibkr_bridge.sim.tasks import Tasks
 from tests.harness import within
 from tests.sim.wire import connect
+
+SERVER_HELLO_DONE = b"\x0e\x00\x00\x00"  # the last bytes of the server's first flight (RFC 5246, 7.4.5)
 
 
 async def test_a_connection_accepted_in_the_moment_of_a_stop_is_closed(
@@ -32,3 +37,24 @@ async def test_a_connection_accepted_in_the_moment_of_a_stop_is_closed(
 
     assert await within(wire.rest()) == b""
     wire.drop()
+
+
+async def test_a_handshake_that_ends_after_the_port_was_closed_is_dropped(sim: Simulator) -> None:
+    """`refuse` drops every connection; one that was still in its TLS handshake is not served either."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = browser_tls().wrap_bio(incoming, outgoing)
+
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    writer.write(outgoing.read())
+    incoming.write(await within(reader.readuntil(SERVER_HELLO_DONE)))
+    sim.faults.add("refuse")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    writer.write(outgoing.read())
+
+    with suppress(ConnectionResetError):
+        while await within(reader.read(65536)):
+            pass  # the end of the handshake
+    writer.transport.abort()
