@@ -105,8 +105,11 @@ class Gateway:
             writer.transport.abort()
 
     async def _listen(self) -> None:
-        if self._door is not None:
-            self._server = await asyncio.start_server(self._accept, sock=self._door, ssl=server_tls())
+        if self._door is None or self._server is not None:
+            return
+        # `start_serving=False` does not suspend, so `close_door` always finds the server that owns the socket.
+        self._server = await asyncio.start_server(self._accept, sock=self._door, ssl=server_tls(), start_serving=False)
+        await self._server.start_serving()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._door is None:  # the TLS handshake had begun before the port was closed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market_stage import browser_tls
+from ibkr_bridge.sim.market_stage import browser_tls, visit
 from ibkr_bridge.sim.tasks import Tasks
 from tests.harness import within
 from tests.sim.wire import connect
@@ -58,3 +58,16 @@ async def test_a_handshake_that_ends_after_the_port_was_closed_is_dropped(sim: S
         while await within(reader.read(65536)):
             pass  # the end of the handshake
     writer.transport.abort()
+
+
+async def test_a_port_closed_while_it_is_being_opened_can_be_opened_again(sim: Simulator) -> None:
+    """Closing the socket under a server that is about to listen would leave its number in the event loop."""
+    await sim.gateway.stop()
+    starting = asyncio.ensure_future(sim.gateway.start(sim.market.port))
+    await asyncio.sleep(0)
+    sim.gateway.close_door()
+    await starting
+
+    sim.gateway.reopen()
+
+    assert (await within(visit(sim.port, "/clear"))).endswith(b"cleared")
