@@ -7,8 +7,8 @@ answer too: the connection stays open and nothing is ever said on it.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from http import HTTPStatus
+from typing import NoReturn
 
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import HTML, PAGE, Fault, Faults, Side
@@ -59,7 +59,7 @@ class Responder:
             await self._sockets.serve(head, talk)
         if socket or rules.is_unanswerable(head):
             self._note(head, b"")
-            await _silence()
+            await _never_answer()
         own = self._own(head, talk)
         fault = self._faults.take(Side.SOCKET, head.target, own=False)
         if fault is not None and fault.kind == "denied":
@@ -181,6 +181,6 @@ async def _say_half(talk: SimConnection, answer: AnswerHead, piece: bytes) -> No
     await talk.write(write_head(f"HTTP/1.1 {answer.status} {answer.reason}", headers) + half)
 
 
-async def _silence() -> None:
-    with suppress(GeneratorExit):
-        await asyncio.get_running_loop().create_future()
+async def _never_answer() -> NoReturn:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nothing sets this future")
