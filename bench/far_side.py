@@ -28,7 +28,7 @@ async def kept(port: int) -> dict[str, object]:
         for seen in simulator.calls():
             calls[seen.path.removeprefix("/v1/api")].append(seen.at)
         pacing = simulator.market.pacing
-        return {"calls": calls, "refused": pacing.refused, "boxed": pacing.boxed_until > 0}
+        return {"calls": calls, "refused": pacing.refused_count, "boxed": pacing.in_penalty_until > 0}
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Pair:
 
     async def enter(self, doors: AsyncExitStack) -> None:
         """Start both, and come back when the stream is up."""
-        self._sim = await doors.enter_async_context(Simulator(tickle_every=TICKLE))
+        self._sim = await doors.enter_async_context(Simulator(tickle_interval_s=TICKLE))
         self._since = time.monotonic()
         bus = Bus()
         bus.subscribe(self._hear)

@@ -145,7 +145,7 @@ class Reaching:
 
     def __init__(self, log: RequestLog) -> None:
         self._waiting: dict[bytes, Callable[[], None]] = {}
-        log.listen(self._hear)
+        log.subscribe(self._hear)
 
     def when(self, tag: str, act: Callable[[], None]) -> None:
         """Do this once, when an order of this tag is there."""

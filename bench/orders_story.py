@@ -66,8 +66,8 @@ class Queue:
         self.late: set[str] = set()
         """Tags of new orders, numbers of those that were to be cancelled or changed."""
         self._came: dict[str, float] = {}
-        sim.gateway.log.listen(self._note)
-        sim.market.log.listen(self._compare)
+        sim.gateway.log.subscribe(self._note)
+        sim.market.log.subscribe(self._compare)
 
     def _note(self, seen: LoggedRequest) -> None:
         if (what := _what(seen)) is not None:
@@ -114,10 +114,10 @@ class Tale:
         """End all trouble, and wait until nothing is open any more: the journal is polled, as nothing tells of it."""
         sim, until = self._sim, time.monotonic() + SETTLES_WITHIN
         sim.faults.clear()
-        await sim.settled()
+        await sim.wait_for_events()
         while time.monotonic() < until:
             await self._look(LOOKS[0])
-            quiet = not sim.gateway.upstream.waiting() and not sim.inside()
+            quiet = not sim.gateway.upstream.calls_queued() and not sim.calls_in_slots()
             if quiet and not open_ones(self._bridge.journal) and not self._broken():
                 return
             await asyncio.sleep(POLL)
@@ -144,8 +144,8 @@ class Tale:
                 group.create_task(self._kill(plan.killed_after), name="kill -9")
             self.stories.append(await Person(self._bridge, self._reaching, plan).live())
             if len(self.stories) % max(1, len(self._deck) // 20) == 0:
-                self._sim.market.log.forget()
-                self._sim.gateway.log.forget()
+                self._sim.market.log.clear()
+                self._sim.gateway.log.clear()
                 say(f"{len(self.stories)} of {len(self._deck)} orders, {time.monotonic() - began:.0f} s")
 
     def _begin(self, trouble: Trouble) -> None:

@@ -43,9 +43,9 @@ def simulator(seed: int) -> SignedIn:
         clock=FastClock(RATE),
         seed=seed,
         gateway_port=steady_port(),
-        tickle_every=120.0,
-        list_loads_in=0.1 * RATE,
-        list_lag=1.0 * RATE,
+        tickle_interval_s=120.0,
+        list_load_delay_s=0.1 * RATE,
+        list_lag_s=1.0 * RATE,
     )
 
 
@@ -183,7 +183,7 @@ async def signing_in(sim: Simulator) -> None:
     while True:
         await asyncio.sleep(0.3)
         if sim.gateway.jar.value("XYZAB") is None or not sim.market.world.sessions.has_login(sim.clock.now()):
-            await sim.settled()
+            await sim.wait_for_events()
             sim.log_in()
 
 

@@ -38,7 +38,7 @@ FAULT_OPTIONS = ("path", "times", "seconds", "status")
 
 
 def _parser() -> argparse.ArgumentParser:
-    kinds = "\n".join(f"  {name:15} {kind.says}" for name, kind in KINDS.items())
+    kinds = "\n".join(f"  {name:15} {kind.description}" for name, kind in KINDS.items())
     commands = f"  {LOGIN:15} somebody signs in\n  {CLEAR:15} end all faults\n  {LIST:15} list the active faults"
     parser = argparse.ArgumentParser(
         prog="bridge.py trigger",

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FastClock", "Simulator"]
 
-_HOMES = {"FastClock": "clock", "Simulator": "simulator"}
+_MODULES = {"FastClock": "clock", "Simulator": "simulator"}
 
 
 def __getattr__(name: str) -> object:
     """Load a half of the house only when somebody asks for it, so that a look at `clock` stays cheap."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -43,23 +43,23 @@ class FastClock:
 
     def __init__(self, rate: float = 1.0, start: datetime | None = None) -> None:
         self._rate = rate
-        self._began = time.monotonic()
-        self._day = start or datetime.now(UTC)
+        self._started_at = time.monotonic()
+        self._start_date = start or datetime.now(UTC)
 
     def now(self) -> float:
         """See `SimClock.now`."""
-        return self._began + self._passed()
+        return self._started_at + self._elapsed()
 
     def utc(self) -> datetime:
         """See `WallClock.utc`."""
-        return self._day + timedelta(seconds=self._passed())
+        return self._start_date + timedelta(seconds=self._elapsed())
 
     async def sleep(self, seconds: float) -> None:
         """See `SimClock.sleep`."""
         await asyncio.sleep(max(seconds, 0.0) / self._rate)
 
-    def _passed(self) -> float:
-        return (time.monotonic() - self._began) * self._rate
+    def _elapsed(self) -> float:
+        return (time.monotonic() - self._started_at) * self._rate
 
 
 class Calendar:
@@ -70,10 +70,10 @@ class Calendar:
         day = clock.utc() if isinstance(clock, WallClock) else datetime.now(UTC)
         self._start = day - timedelta(seconds=clock.now())
 
-    def at(self, moment: float) -> datetime:
+    def utc_at(self, moment: float) -> datetime:
         """The date and time, in UTC, at a moment of the clock."""
         return self._start + timedelta(seconds=moment)
 
-    def ms(self, moment: float) -> int:
+    def epoch_ms(self, moment: float) -> int:
         """The same as IBKR writes it: milliseconds since 1970."""
-        return int(self.at(moment).timestamp() * 1000)
+        return int(self.utc_at(moment).timestamp() * 1000)

@@ -54,19 +54,19 @@ class Control:
         return self._state()
 
     async def _add(self, request: web.Request) -> web.Response:
-        told = await _told(request)
-        if "kind" not in told:
-            return _no(f"say which kind: {', '.join(sorted(KINDS))}")
+        options = await _read_object(request)
+        if "kind" not in options:
+            return _refuse(f"say which kind: {', '.join(sorted(KINDS))}")
         try:
-            self._simulator.faults.add(str(told.pop("kind")), **told)
+            self._simulator.faults.add(str(options.pop("kind")), **options)
         except (UnknownFaultError, TypeError, ValueError) as problem:
-            return _no(str(problem))
+            return _refuse(str(problem))
         return self._state()
 
     async def _clear(self, request: web.Request) -> web.Response:
         kind = request.query.get("kind")
         if kind is not None and kind not in KINDS:
-            return _no(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
+            return _refuse(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
         self._simulator.faults.clear(kind)
         return self._state()
 
@@ -77,11 +77,11 @@ class Control:
         return self._state()
 
     def _state(self) -> web.Response:
-        kinds = {name: kind.says for name, kind in KINDS.items()}
-        return web.json_response({"active": self._simulator.faults.active(), "kinds": kinds})
+        kinds = {name: kind.description for name, kind in KINDS.items()}
+        return web.json_response({"active": self._simulator.faults.describe_active(), "kinds": kinds})
 
 
-async def send(path: Path, method: str, target: str, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+async def send(path: Path, method: str, target: str, fault: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Tell a running simulator something, from another process.
 
     Args:
@@ -99,31 +99,31 @@ async def send(path: Path, method: str, target: str, told: Mapping[str, Any] | N
     try:
         async with (
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
-            session.request(method, f"http://simulator{target}", json=told) as response,
+            session.request(method, f"http://simulator{target}", json=fault) as response,
         ):
             status, text = response.status, await response.text()
     except (aiohttp.ClientError, OSError) as problem:
         raise ControlError(f"no simulator listens at {path}: start one with `bridge.py demo`") from problem
-    return _read(status, text)
+    return _parse_reply(status, text)
 
 
-def _read(status: int, text: str) -> dict[str, Any]:
+def _parse_reply(status: int, text: str) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
+        reply = json.loads(text)
     except ValueError:
-        answer = {"error": text.strip()}
-    if status != 200 or not isinstance(answer, dict):
-        raise ControlError(str(answer.get("error")) if isinstance(answer, dict) else f"status {status}")
-    return answer
+        reply = {"error": text.strip()}
+    if status != 200 or not isinstance(reply, dict):
+        raise ControlError(str(reply.get("error")) if isinstance(reply, dict) else f"status {status}")
+    return reply
 
 
-async def _told(request: web.Request) -> dict[str, Any]:
+async def _read_object(request: web.Request) -> dict[str, Any]:
     try:
-        told = await request.json()
+        body = await request.json()
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
-def _no(message: str) -> web.Response:
+def _refuse(message: str) -> web.Response:
     return web.json_response({"error": message}, status=400)

@@ -27,18 +27,18 @@ class Kind:
     """One sort of trouble."""
 
     side: Side
-    says: str
+    description: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    everyone: bool = False  # meets the Gateway's own calls too
+    hits_own_calls: bool = False  # meets the Gateway's own calls too
 
 
 HTML = "text/html"
 PAGE = "<html><body><h1>Internal Server Error</h1></body></html>"
 
-DONE: dict[str, Any] = {"done": True}
+CARRIED_OUT: dict[str, Any] = {"done": True}
 LATE: dict[str, Any] = {"seconds": 8.0}  # as an order was seen to go out behind five stuck calls
-NOTHING: dict[str, Any] = {"status": 503, "body": ""}
-TIMEOUT: dict[str, Any] = {**NOTHING, "seconds": 10.0}  # after which IBKR's front gives up on its order system
+EMPTY_503: dict[str, Any] = {"status": 503, "body": ""}
+SLOW_EMPTY_503: dict[str, Any] = {**EMPTY_503, "seconds": 10.0}  # after which IBKR's front gives up on its order system
 
 KINDS: Mapping[str, Kind] = {
     "refuse": Kind(Side.EVENT, "the port is closed and every connection dropped, until cleared"),
@@ -52,28 +52,32 @@ KINDS: Mapping[str, Kind] = {
     "late": Kind(Side.SOCKET, "stands in the Gateway's queue for `seconds`, then goes, its sender there or not", LATE),
     "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address that may not"),
     "cut-before": Kind(Side.SOCKET, "the connection is cut before the first byte of the answer; not carried out"),
-    "done-cut-before": Kind(Side.SOCKET, "carried out, then cut before the first byte of the answer", DONE),
-    "cut-in": Kind(Side.SOCKET, "carried out, then cut in the middle of the answer's body", DONE),
+    "done-cut-before": Kind(Side.SOCKET, "carried out, then cut before the first byte of the answer", CARRIED_OUT),
+    "cut-in": Kind(Side.SOCKET, "carried out, then cut in the middle of the answer's body", CARRIED_OUT),
     "garble": Kind(Side.SOCKET, "bytes that are not HTTP"),
     "silence": Kind(Side.MARKET, "never answered, not carried out; a slot is held, for `seconds` where they are told"),
-    "done-silence": Kind(Side.MARKET, "carried out, and never answered; a slot is held as with silence", DONE),
+    "done-silence": Kind(Side.MARKET, "carried out, and never answered; a slot is held as with silence", CARRIED_OUT),
     "delay": Kind(Side.MARKET, "carried out at once, answered `seconds` later", {"seconds": 1.0, "done": True}),
     "stall-in": Kind(Side.MARKET, "half of the body, then nothing; the connection stays open", {"done": True}),
     "die-in": Kind(Side.MARKET, "IBKR's connection dies in the middle of the body", {"done": True}),
     "drop": Kind(Side.MARKET, "IBKR's connection dies before the answer: the Gateway never answers"),
     "status": Kind(Side.MARKET, "this `status`, `body`, `content_type`, `headers` instead of IBKR's"),
-    "empty-503": Kind(Side.MARKET, "503 with an empty body", NOTHING),
-    "timeout-503": Kind(Side.MARKET, "503 with an empty body after ten `seconds`; not carried out", TIMEOUT),
+    "empty-503": Kind(Side.MARKET, "503 with an empty body", EMPTY_503),
+    "timeout-503": Kind(Side.MARKET, "503 with an empty body after ten `seconds`; not carried out", SLOW_EMPTY_503),
     "done-timeout-503": Kind(
-        Side.MARKET, "carried out, yet 503 with an empty body after ten `seconds`", TIMEOUT | DONE
+        Side.MARKET, "carried out, yet 503 with an empty body after ten `seconds`", SLOW_EMPTY_503 | CARRIED_OUT
     ),
     "restart-during": Kind(Side.MARKET, "the Gateway restarts while IBKR has the call, which is not carried out"),
-    "done-restart-during": Kind(Side.MARKET, "IBKR carries the call out, and the Gateway restarts meanwhile", DONE),
-    "lost-during": Kind(Side.MARKET, "the brokerage session ends under the call: not carried out, a late 503", TIMEOUT),
-    "done-lost-during": Kind(
-        Side.MARKET, "carried out; then the brokerage session ends, and a late 503", TIMEOUT | DONE
+    "done-restart-during": Kind(
+        Side.MARKET, "IBKR carries the call out, and the Gateway restarts meanwhile", CARRIED_OUT
     ),
-    "prompt": Kind(Side.MARKET, "an order ends as a prompt, to be answered at /iserver/notification", DONE),
+    "lost-during": Kind(
+        Side.MARKET, "the brokerage session ends under the call: not carried out, a late 503", SLOW_EMPTY_503
+    ),
+    "done-lost-during": Kind(
+        Side.MARKET, "carried out; then the brokerage session ends, and a late 503", SLOW_EMPTY_503 | CARRIED_OUT
+    ),
+    "prompt": Kind(Side.MARKET, "an order ends as a prompt, to be answered at /iserver/notification", CARRIED_OUT),
     "html-500": Kind(Side.MARKET, "500 with a page in HTML", {"status": 500, "body": PAGE, "content_type": HTML}),
     "gzip": Kind(Side.MARKET, "the right answer, compressed though nobody asked", {"done": True}),
     "hidden-error": Kind(Side.MARKET, "200 with an error inside", {"status": 200, "body": '{"error":"no session"}'}),
@@ -83,7 +87,7 @@ KINDS: Mapping[str, Kind] = {
         Side.MARKET,
         "IBKR's maintenance: 503 for everybody",
         {"status": 503, "body": PAGE.replace("Internal Server Error", "Service Unavailable"), "content_type": HTML},
-        everyone=True,
+        hits_own_calls=True,
     ),
 }
 
@@ -108,7 +112,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     size: int = 5_000_000
 
-    def fits(self, target: str, own: bool) -> bool:
+    def matches(self, target: str, own: bool) -> bool:
         """Whether it is meant for this request."""
         return (self.own or not own) and (self.path in target or re.search(self.path, target) is not None)
 
@@ -122,18 +126,18 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
-        self.happen: Callable[[Fault], None] = lambda fault: None
-        self.undo: Callable[[Fault], None] = lambda fault: None
+        self.trigger_event: Callable[[Fault], None] = lambda fault: None
+        self.undo_event: Callable[[Fault], None] = lambda fault: None
 
-    def add(self, kind: str, **told: Any) -> Fault:
+    def add(self, kind: str, **options: Any) -> Fault:
         """Set a trouble to work.
 
         Raises:
             UnknownFaultError: the message names all known kinds, or all figures a fault may be told.
         """
-        fault = _made(kind, told)
+        fault = _make_fault(kind, options)
         if KINDS[kind].side is Side.EVENT:
-            self.happen(fault)
+            self.trigger_event(fault)
         self._active.append(fault)
         return fault
 
@@ -143,34 +147,34 @@ class Faults:
         self._active = [fault for fault in self._active if fault not in ended]
         for fault in ended:
             if KINDS[fault.kind].side is Side.EVENT:
-                self.undo(fault)
+                self.undo_event(fault)
 
-    def active(self) -> list[dict[str, Any]]:
+    def describe_active(self) -> list[dict[str, Any]]:
         """What is at work, for people."""
         return [asdict(fault) for fault in self._active]
 
-    def take(self, side: Side, target: str, own: bool) -> Fault | None:
+    def use_fault(self, side: Side, target: str, own: bool) -> Fault | None:
         """The first trouble meant for this request; it counts as used once."""
         for fault in self._active:
-            if KINDS[fault.kind].side is side and fault.fits(target, own):
-                self._use(fault)
+            if KINDS[fault.kind].side is side and fault.matches(target, own):
+                self._count_use(fault)
                 return fault
         return None
 
-    def _use(self, fault: Fault) -> None:
+    def _count_use(self, fault: Fault) -> None:
         if fault.times is not None:
             fault.times -= 1
             if fault.times <= 0:
                 self._active = [each for each in self._active if each is not fault]
 
 
-def _made(kind: str, told: Mapping[str, Any]) -> Fault:
-    known = [each.name for each in fields(Fault) if each.name != "kind"]
+def _make_fault(kind: str, options: Mapping[str, Any]) -> Fault:
+    names = [each.name for each in fields(Fault) if each.name != "kind"]
     if kind not in KINDS:
         raise UnknownFaultError(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
-    if strange := sorted(set(told) - set(known)):
-        raise UnknownFaultError(f"a fault cannot be told {', '.join(strange)}; known are: {', '.join(known)}")
-    fault = Fault(**{"kind": kind, "own": KINDS[kind].everyone, **KINDS[kind].defaults, **told})
+    if unknown := sorted(set(options) - set(names)):
+        raise UnknownFaultError(f"a fault cannot be told {', '.join(unknown)}; known are: {', '.join(names)}")
+    fault = Fault(**{"kind": kind, "own": KINDS[kind].hits_own_calls, **KINDS[kind].defaults, **options})
     try:
         re.compile(fault.path)
     except re.error:

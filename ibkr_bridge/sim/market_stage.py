@@ -16,7 +16,7 @@ from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
-from ibkr_bridge.sim.market.stream import QUOTES_EVERY
+from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S
 from ibkr_bridge.sim.market.world import make_world
 from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.tasks import Tasks
@@ -25,7 +25,8 @@ from ibkr_bridge.sim.tasks import Tasks
 class MarketStage:
     """A market, and on `port` a Gateway in front of it; all times in seconds of its clock.
 
-    `quotes_every` lies between two updates of one streamed quote; `market.stream.rate` sets a pace for all together.
+    `quote_interval_s` is the time between two updates of one streamed quote. `market.stream.rate` sets one rate for all
+    quotes together instead.
     """
 
     def __init__(
@@ -35,20 +36,20 @@ class MarketStage:
         faults: Faults | None = None,
         pacing: bool = False,
         live: bool = False,
-        reopen_after: float = 0.2,
-        established_after: float = 0.1,
-        list_loads_in: float = 0.0,
-        list_lag: float = 0.0,
-        quotes_every: float = QUOTES_EVERY,
+        reopen_delay_s: float = 0.2,
+        establish_delay_s: float = 0.1,
+        list_load_delay_s: float = 0.0,
+        list_lag_s: float = 0.0,
+        quote_interval_s: float = QUOTE_INTERVAL_S,
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
         self.faults = faults or Faults()
-        self.faults.happen, self.faults.undo = self._happen, self._undo
-        delays = {"reopen_after": reopen_after, "established_after": established_after}
-        delays |= {"list_loads_in": list_loads_in, "list_lag": list_lag}
+        self.faults.trigger_event, self.faults.undo_event = self._trigger_event, self._undo_event
+        delays = {"reopen_delay_s": reopen_delay_s, "establish_delay_s": establish_delay_s}
+        delays |= {"list_load_delay_s": list_load_delay_s, "list_lag_s": list_lag_s}
         world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
-        self.market = Market(world, self.clock, self.faults, Pacing(pacing), quotes_every)
+        self.market = Market(world, self.clock, self.faults, Pacing(pacing), quote_interval_s)
         self._tasks = Tasks()
 
     @property
@@ -94,9 +95,9 @@ class MarketStage:
         """What clients asked the Gateway, as far as anybody can know."""
         raise NotImplementedError
 
-    async def arrived(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
+    async def wait_for_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Wait until so many such calls have reached IBKR."""
-        return await self.market.log.arrived(part, count)
+        return await self.market.log.wait_for_calls(part, count)
 
     def log_in(self) -> None:
         """Somebody signs in; it may take a moment."""
@@ -108,52 +109,52 @@ class MarketStage:
 
     def lose_brokerage(self) -> None:
         """IBKR ends the brokerage session; the login stays."""
-        self.market.world.sessions.lose()
+        self.market.world.sessions.lose_brokerage()
 
-    def compete(self) -> None:
+    def start_competing(self) -> None:
         """Another program of the same user takes the brokerage session."""
-        self.market.world.sessions.taken()
+        self.market.world.sessions.start_competing()
 
-    async def cut_off(self) -> None:
+    async def disconnect_ibkr(self) -> None:
         """IBKR refuses connections from now on, and drops those there are."""
         await self.market.stop()
 
-    async def join(self) -> None:
+    async def reconnect_ibkr(self) -> None:
         """IBKR is back."""
-        await self.market.again()
+        await self.market.resume()
 
-    async def browser_login(self) -> None:
+    async def log_in_by_browser(self) -> None:
         """Walk through the login pages as a browser does; the Gateway then does its own part."""
-        await visit(self.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
-        await visit(self.port, "/sso/Dispatcher")
+        await fetch_page(self.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
+        await fetch_page(self.port, "/sso/Dispatcher")
 
-    async def settled(self) -> None:
+    async def wait_for_events(self) -> None:
         """Wait until scripted events that take time, such as a restart, are through."""
-        await self._tasks.settled()
+        await self._tasks.wait_until_idle()
 
-    def _happen(self, fault: Fault) -> None:
-        self._events[fault.kind]()
+    def _trigger_event(self, fault: Fault) -> None:
+        self._event_actions[fault.kind]()
 
-    def _undo(self, fault: Fault) -> None:
-        self._undoings.get(fault.kind, lambda: None)()
+    def _undo_event(self, fault: Fault) -> None:
+        self._undo_actions.get(fault.kind, lambda: None)()
 
     @property
-    def _events(self) -> Mapping[str, Callable[[], object]]:
+    def _event_actions(self) -> Mapping[str, Callable[[], object]]:
         return {
             "restart": lambda: self._tasks.start(self.restart(), name="restart"),
             "sso-lost": self.log_out,
             "brokerage-lost": self.lose_brokerage,
-            "competing": self.compete,
-            "stream-silent": self.market.stream.fall_silent,
-            "stream-cut": lambda: self._tasks.start(self.market.stream.end(), name="cut"),
+            "competing": self.start_competing,
+            "stream-silent": self.market.stream.mute,
+            "stream-cut": lambda: self._tasks.start(self.market.stream.close_all(), name="cut"),
         }
 
     @property
-    def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {"stream-silent": self.market.stream.speak_again}
+    def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
+        return {"stream-silent": self.market.stream.unmute}
 
 
-async def visit(port: int, target: str) -> bytes:
+async def fetch_page(port: int, target: str) -> bytes:
     """Ask the Gateway for one page, as a browser on the same machine does; the whole answer as it came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=browser_tls())
     try:

@@ -36,7 +36,7 @@ class LoggedRequest:
         return self.target.partition("?")[2]
 
     @property
-    def own(self) -> bool:
+    def is_own_call(self) -> bool:
         """Whether the Gateway made this call by itself, for nobody."""
         return self.header("User-Agent") == OWN_AGENT
 
@@ -49,51 +49,51 @@ class LoggedRequest:
         return json.loads(self.body)
 
 
-class Bell:
+class ChangeSignal:
     """Wakes everybody who waits for a change, each time there is one."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         """Something has changed."""
-        rung, self._rung = self._rung, asyncio.Event()
-        rung.set()
+        event, self._event = self._event, asyncio.Event()
+        event.set()
 
-    async def until(self, holds: Callable[[], bool]) -> None:
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
         """Come back as soon as this holds; it is looked at after each change."""
         while not holds():
-            await self._rung.wait()
+            await self._event.wait()
 
 
 class RequestLog:
     """Every request in the order of its arrival."""
 
     def __init__(self) -> None:
-        self._all: list[LoggedRequest] = []
-        self._bell = Bell()
+        self._requests: list[LoggedRequest] = []
+        self._changes = ChangeSignal()
         self._listeners: list[Callable[[LoggedRequest], None]] = []
 
-    def add(self, seen: LoggedRequest) -> None:
+    def add(self, request: LoggedRequest) -> None:
         """Remember one more and wake whoever waits for it."""
-        self._all.append(seen)
-        self._bell.ring()
-        for hear in self._listeners:
-            hear(seen)
+        self._requests.append(request)
+        self._changes.fire()
+        for on_request in self._listeners:
+            on_request(request)
 
-    def listen(self, hear: Callable[[LoggedRequest], None]) -> None:
+    def subscribe(self, on_request: Callable[[LoggedRequest], None]) -> None:
         """Have every request told as it comes, before it is carried out."""
-        self._listeners.append(hear)
+        self._listeners.append(on_request)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget all that came so far."""
-        self._all.clear()
+        self._requests.clear()
 
     def calls(self, part: str = "") -> list[LoggedRequest]:
         """Those whose target contains `part`."""
-        return [seen for seen in self._all if part in seen.target]
+        return [request for request in self._requests if part in request.target]
 
-    async def arrived(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
+    async def wait_for_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Come back as soon as at least `count` requests containing `part` have arrived."""
-        await self._bell.until(lambda: len(self.calls(part)) >= count)
+        await self._changes.wait_until(lambda: len(self.calls(part)) >= count)
         return self.calls(part)

@@ -24,8 +24,8 @@ class Simulator(MarketStage):
     Args:
         gateway_port: 0 for a free one.
         logged_in: begin with somebody signed in.
-        tickle_every: between two of the Gateway's own tickles.
-        auth_delay: from the end of the login pages to the Gateway's asking for the brokerage session.
+        tickle_interval_s: between two of the Gateway's own tickles.
+        auth_delay_s: from the end of the login pages to the Gateway's asking for the brokerage session.
         settings: of the Gateway, as in its configuration file.
         market: see `Stage`.
     """
@@ -35,16 +35,16 @@ class Simulator(MarketStage):
         *,
         gateway_port: int = 0,
         logged_in: bool = True,
-        tickle_every: float = 30.0,
-        auth_delay: float = 3.0,
+        tickle_interval_s: float = 30.0,
+        auth_delay_s: float = 3.0,
         settings: Settings | None = None,
         **market: Any,
     ) -> None:
         super().__init__(**market)
-        timing = {"tickle_every": tickle_every, "auth_delay": auth_delay}
+        timing = {"tickle_interval_s": tickle_interval_s, "auth_delay_s": auth_delay_s}
         self.gateway = Gateway(self.clock, self.faults, settings, port=gateway_port, **timing)
-        self._begins_logged_in = logged_in
-        self._restarting = asyncio.Lock()
+        self._starts_logged_in = logged_in
+        self._restart_lock = asyncio.Lock()
 
     @property
     def port(self) -> int:
@@ -55,56 +55,60 @@ class Simulator(MarketStage):
         """See `Stage.start`; signed in already if so wished."""
         await self.market.start()
         await self.gateway.start(self.market.port)
-        if self._begins_logged_in:
+        if self._starts_logged_in:
             self.log_in()
 
     async def stop(self) -> None:
         """See `Stage.stop`."""
-        async with AsyncExitStack() as doors:  # each is closed even where one before it complains
-            doors.push_async_callback(self.market.stop)
-            doors.push_async_callback(self.gateway.stop)
-            doors.push_async_callback(self._tasks.stop)
+        async with AsyncExitStack() as stack:  # each is closed even where one before it complains
+            stack.push_async_callback(self.market.stop)
+            stack.push_async_callback(self.gateway.stop)
+            stack.push_async_callback(self._tasks.stop)
 
     def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What reached the Gateway's port."""
         return self.gateway.log.calls(part)
 
-    async def reached(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
+    async def wait_for_gateway_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
         """Wait until so many such calls have reached the Gateway, bodies included."""
-        return await self.gateway.log.arrived(part, count)
+        return await self.gateway.log.wait_for_calls(part, count)
 
-    def inside(self) -> int:
+    def calls_in_slots(self) -> int:
         """How many calls of clients are in the Gateway's slots now."""
-        return self.gateway.upstream.inside()
+        return self.gateway.upstream.calls_in_slots()
 
     @property
-    def max_inside(self) -> int:
+    def max_calls_in_slots(self) -> int:
         """The most there ever were."""
-        return self.gateway.upstream.max_inside
+        return self.gateway.upstream.max_calls_in_slots
 
     def log_in(self) -> None:
         """Be signed in from now on, as if the login pages and the Gateway's own chain had just ended."""
         now, sessions = self.clock.now(), self.market.world.sessions
         login = sessions.log_in(now)
-        self.gateway.jar.set_by_ibkr((f"{LOGIN_COOKIE}={login.token}; Path=/", f"XYZAB={login.token}; Path=/"))
-        sessions.lose()
-        sessions.open(now, compete=True, whole=True)
-        self.gateway.life.keep_alive()
+        self.gateway.jar.store_from_ibkr((f"{LOGIN_COOKIE}={login.token}; Path=/", f"XYZAB={login.token}; Path=/"))
+        sessions.lose_brokerage()
+        sessions.open_brokerage(now, compete=True, is_established=True)
+        self.gateway.lifecycle.start_keep_alives()
 
     async def restart(self) -> None:
         """See `Stage.restart`."""
-        async with self._restarting:
+        async with self._restart_lock:
             await self.gateway.stop()
             await self.gateway.start(self.market.port)
 
     @property
-    def _events(self) -> Mapping[str, Callable[[], object]]:
+    def _event_actions(self) -> Mapping[str, Callable[[], object]]:
         return {
-            **super()._events,
-            "refuse": self.gateway.close_door,
-            "ibkr-down": self.gateway.upstream.go_down,
+            **super()._event_actions,
+            "refuse": self.gateway.close_port,
+            "ibkr-down": self.gateway.upstream.set_unreachable,
         }
 
     @property
-    def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {**super()._undoings, "refuse": self.gateway.reopen, "ibkr-down": self.gateway.upstream.come_up}
+    def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
+        return {
+            **super()._undo_actions,
+            "refuse": self.gateway.reopen_port,
+            "ibkr-down": self.gateway.upstream.set_reachable,
+        }

@@ -16,16 +16,16 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
-        self._failed: list[BaseException] = []
+        self._failures: list[BaseException] = []
 
     def start(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Run `work` until it ends or everything is stopped."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_done)
         return task
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until nothing runs any more."""
         while self._running:
             await asyncio.wait(self._running)
@@ -37,11 +37,11 @@ class Tasks:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             self._running.difference_update(running)
-        failed, self._failed = self._failed, []
-        if failed:
-            raise failed[0]
+        failures, self._failures = self._failures, []
+        if failures:
+            raise failures[0]
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
-            self._failed.append(failure)
+            self._failures.append(failure)

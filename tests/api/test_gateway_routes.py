@@ -118,7 +118,7 @@ async def test_the_status_after_a_lost_login(harness: Harness, sim: Simulator) -
 async def test_a_competing_session_is_reported(open_harness: Open, sim: Simulator) -> None:
     """It is no longer reported once the login has ended."""
     harness = await open_harness(IBKR_COMPETE="yield")
-    sim.compete()
+    sim.start_competing()
     await wait_for_state(harness, SessionState.COMPETING)
     competing = (await harness.get("/gateway/status")).json
 

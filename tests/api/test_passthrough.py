@@ -256,7 +256,7 @@ async def test_an_error_inside_a_200_is_sent_on(harness: Harness, sim: Simulator
     sim.faults.add("hidden-error", path=ACCOUNTS, times=1)
 
     reply = await harness.get("/portfolio/accounts")
-    await sim.arrived("/auth/status", checks + 1)
+    await sim.wait_for_calls("/auth/status", checks + 1)
 
     assert (reply.status, reply.json) == (200, {"error": "no session"})
 
@@ -291,7 +291,7 @@ async def test_at_most_three_reads_are_inside_the_gateway_at_once(harness: Harne
     replies = await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(20)))
 
     assert {reply.status for reply in replies} == {200}
-    assert sim.max_inside <= 4  # three reads and a check of the keeper
+    assert sim.max_calls_in_slots <= 4  # three reads and a check of the keeper
 
 
 async def test_a_call_that_waits_too_long_is_busy(open_harness: Open, sim: Simulator) -> None:
@@ -299,7 +299,7 @@ async def test_a_call_that_waits_too_long_is_busy(open_harness: Open, sim: Simul
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="2")
     sim.faults.add("silence", path="/portfolio", times=3)
     stuck = [asyncio.create_task(harness.get("/portfolio/accounts")) for _ in range(3)]
-    await sim.arrived("/portfolio/accounts", 4)  # the first one is that of the preflight
+    await sim.wait_for_calls("/portfolio/accounts", 4)  # the first one is that of the preflight
 
     reply = await harness.get("/portfolio/subaccounts")
 

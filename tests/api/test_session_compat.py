@@ -60,7 +60,7 @@ async def test_the_remaining_time_decreases(sim: Simulator, tmp_path: Path) -> N
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
+        await within(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
         first = await harness.get("/tickle")
         clock._now += MAX_AGE_S - 1.0  # the time passes without a check
 
@@ -75,7 +75,7 @@ async def test_a_hundred_calls_send_nothing_to_ibkr(sim: Simulator, tmp_path: Pa
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await within(sim.arrived("/iserver/account/orders"))  # the last call of the keeper's round
+        await within(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
         before = len(sim.gateway_calls())
 
         replies = [
@@ -118,7 +118,7 @@ async def test_the_status_of_a_lost_brokerage_session(harness: Harness, sim: Sim
 async def test_the_status_of_a_competing_session(open_harness: Open, sim: Simulator) -> None:
     """IBKR's format has a flag for it."""
     harness = await open_harness(IBKR_COMPETE="yield")
-    sim.compete()
+    sim.start_competing()
     await wait_for_state(harness, SessionState.COMPETING)
 
     assert (await harness.get(STATUS)).json["competing"] is True
@@ -214,7 +214,7 @@ async def test_reauthenticate_makes_the_keeper_check_and_is_not_sent_on(
     checks = call_count(sim, STATUS)
 
     reply = await harness.request(method, prefix + REAUTHENTICATE)
-    await sim.reached(STATUS, checks + 1)
+    await sim.wait_for_gateway_calls(STATUS, checks + 1)
 
     assert (reply.status, reply.json) == (200, {"message": "triggered"})
     assert call_count(sim, REAUTHENTICATE) == 0
@@ -255,7 +255,7 @@ async def test_the_session_id_is_not_in_the_log(harness: Harness) -> None:
 
 async def test_the_path_may_end_with_a_slash(harness: Harness, sim: Simulator) -> None:
     """Some clients send it; the keeper answers them too."""
-    await sim.reached("/tickle")
+    await sim.wait_for_gateway_calls("/tickle")
     before = call_count(sim, "/tickle")
 
     assert (await harness.get("/tickle/")).json["session"]

@@ -51,10 +51,10 @@ async def test_a_contract_may_be_named_twice(harness: Harness, sim: Simulator) -
     async with stream(
         await with_feed(harness), f"/stream/quotes?conids={AAPL},{AAPL}&conids={IBM}&fields=31"
     ) as quotes:
-        await sim.market.stream.has_heard(f'smd+{IBM}+{{"fields":["31"]}}')
+        await sim.market.stream.wait_for_message(f'smd+{IBM}+{{"fields":["31"]}}')
         event = await quotes.next()
 
-    subscriptions = [text for text in sim.market.stream.heard if text.startswith("smd")]
+    subscriptions = [text for text in sim.market.stream.received if text.startswith("smd")]
     assert event.data["conid"] in (AAPL, IBM)
     assert sorted(subscriptions) == sorted(f'smd+{conid}+{{"fields":["31"]}}' for conid in (AAPL, IBM))
 
@@ -63,7 +63,7 @@ async def test_without_fields_the_default_ones_are_requested(harness: Harness, s
     """Last price, bid and ask with their sizes."""
     async with stream(await with_feed(harness), f"/stream/quotes?conids={AAPL}"):
         fields = ",".join(f'"{field}"' for field in DEFAULT_FIELDS)
-        await within(sim.market.stream.has_heard(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
+        await within(sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
 
 
 async def test_a_stream_of_the_session_has_the_state_and_each_change(harness: Harness, sim: Simulator) -> None:

@@ -85,7 +85,7 @@ async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Si
         await talk.say(f'smd+{AAPL}+{{"fields":["31"]}}')
         message = await talk.next(f"smd+{AAPL}")
         await talk.say(f"umd+{AAPL}+{{}}")
-        await within(sim.market.stream.has_heard(f"umd+{AAPL}+{{}}"))
+        await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
     assert message["conid"] == AAPL
 

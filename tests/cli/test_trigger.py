@@ -84,7 +84,7 @@ def test_the_help_explains_each_fault(place: Place) -> None:
     result = place.run("trigger", "--help")
 
     assert result.returncode == EXIT_OK
-    assert all(kind.says in result.stdout for kind in KINDS.values())
+    assert all(kind.description in result.stdout for kind in KINDS.values())
     assert "somebody signs in" in result.stdout
 
 

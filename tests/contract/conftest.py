@@ -26,7 +26,7 @@ Dial = Callable[..., Awaitable[Wire]]
 
 
 @pytest.fixture
-def tickle_every(kind: str) -> float:
+def tickle_interval_s(kind: str) -> float:
     """Seconds between two tickles of the Gateway's own."""
     return FAST if kind == SIMULATED else TICKLE_EVERY
 

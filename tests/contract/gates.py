@@ -51,13 +51,13 @@ def make_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def make_gate(kind: str, make_real: MakeGate) -> MakeGate:
     """A Gateway of the kind in question, not yet started, nobody signed in, in a hurry."""
-    hurry = {"logged_in": False, "auth_delay": 0.2, "tickle_every": FAST}
+    hurry = {"logged_in": False, "auth_delay_s": 0.2, "tickle_interval_s": FAST}
     return make_real if kind == REAL else lambda **told: Simulator(**{**hurry, **told})
 
 
 async def sign_in(gate: MarketStage) -> None:
     """Sign in through the login pages, and wait until the Gateway has done its own part; what came is forgotten."""
-    gate.market.log.forget()
-    await gate.browser_login()
-    await within(gate.arrived("/iserver/accounts"))
-    gate.market.log.forget()
+    gate.market.log.clear()
+    await gate.log_in_by_browser()
+    await within(gate.wait_for_calls("/iserver/accounts"))
+    gate.market.log.clear()

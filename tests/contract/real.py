@@ -86,11 +86,11 @@ class Papers:
 class MarketFaults(Faults):
     """Trouble behind a real Gateway; a test that wants trouble inside it is about the simulated one alone."""
 
-    def add(self, kind: str, **told: Any) -> Fault:
+    def add(self, kind: str, **options: Any) -> Fault:
         """See `Faults.add`."""
         if KINDS[kind].side is Side.SOCKET or kind == "ibkr-down":
-            pytest.skip(f"a real Gateway cannot be told to: {KINDS[kind].says}")
-        return super().add(kind, **told)
+            pytest.skip(f"a real Gateway cannot be told to: {KINDS[kind].description}")
+        return super().add(kind, **options)
 
 
 class RealGateway(MarketStage):
@@ -136,19 +136,19 @@ class RealGateway(MarketStage):
 
     def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What clients' calls reached IBKR; nobody can look into the program itself."""
-        return [seen for seen in self.calls(part) if not seen.own]
+        return [seen for seen in self.calls(part) if not seen.is_own_call]
 
     def log_in(self) -> None:
         """Somebody walks through the login pages, beginning now."""
-        self._tasks.start(self.browser_login(), name="login")
+        self._tasks.start(self.log_in_by_browser(), name="login")
 
     @property
-    def _events(self) -> Mapping[str, Callable[[], object]]:
-        return {**super()._events, "refuse": self._kill}
+    def _event_actions(self) -> Mapping[str, Callable[[], object]]:
+        return {**super()._event_actions, "refuse": self._kill}
 
     @property
-    def _undoings(self) -> Mapping[str, Callable[[], None]]:
-        return {**super()._undoings, "refuse": self._come_back}
+    def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
+        return {**super()._undo_actions, "refuse": self._come_back}
 
     def _kill(self) -> None:
         """Its port is closed and its connections are dropped at once."""
@@ -158,7 +158,7 @@ class RealGateway(MarketStage):
     def _come_back(self) -> None:
         async def back() -> None:
             await self.restart()
-            await self.browser_login()
+            await self.log_in_by_browser()
 
         self._tasks.start(back(), name="come back")
 

@@ -50,7 +50,7 @@ async def test_pipelined_requests_are_answered_one_after_the_other(gate: MarketS
         wire.ask("GET", target)
 
     assert (await within(wire.hear())).status == 200
-    await within(gate.arrived(USER))
+    await within(gate.wait_for_calls(USER))
 
     assert await wire.hears_nothing()
     assert not gate.calls("/sso/validate")
@@ -123,7 +123,7 @@ async def test_some_requests_are_never_answered(gate: MarketStage, wire: Wire, d
 
     assert witness.status == 200
     assert await wire.hears_nothing()
-    assert [seen.target for seen in gate.calls() if not seen.own] == [STATUS]
+    assert [seen.target for seen in gate.calls() if not seen.is_own_call] == [STATUS]
 
 
 async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire) -> None:
@@ -133,7 +133,7 @@ async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire
     wire.say(b"2\r\n{}\r\n0\r\n\r\n")
 
     assert await wire.hears_nothing()
-    assert not [seen for seen in gate.calls("/tickle") if not seen.own]
+    assert not [seen for seen in gate.calls("/tickle") if not seen.is_own_call]
 
 
 async def test_a_chunked_body_arrives_empty(gate: MarketStage, wire: Wire) -> None:
@@ -203,7 +203,7 @@ async def test_methods_of_all_sorts_pass(gate: MarketStage, wire: Wire, method: 
     """The Gateway has no opinion on them."""
     wire.ask(method, USER)
 
-    await within(gate.arrived(USER))
+    await within(gate.wait_for_calls(USER))
 
     assert gate.calls(USER)[0].method == method
 

@@ -30,9 +30,9 @@ CHAIN = [
 
 
 @pytest.fixture
-def soon(tickle_every: float) -> float:
+def soon(tickle_interval_s: float) -> float:
     """Seconds within which the next tickle, and what follows it, has come."""
-    return tickle_every + 15.0
+    return tickle_interval_s + 15.0
 
 
 async def go_on(clock: ManualClock) -> None:
@@ -45,10 +45,10 @@ async def go_on(clock: ManualClock) -> None:
 async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: OpenGate) -> None:
     """Validation first; what is independent comes in any order; the brokerage session in the end."""
     gate = await open_gate(signed_in=False)
-    await gate.browser_login()
-    await within(gate.arrived("/iserver/accounts"))
+    await gate.log_in_by_browser()
+    await within(gate.wait_for_calls("/iserver/accounts"))
 
-    own = [seen.path for seen in gate.calls() if seen.own]
+    own = [seen.path for seen in gate.calls() if seen.is_own_call]
 
     assert sorted(own) == sorted(CHAIN)
     assert (own[0], own[5:]) == (CHAIN[0], CHAIN[5:])
@@ -57,15 +57,15 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: 
 async def test_it_always_takes_the_session_over(open_gate: OpenGate) -> None:
     """Whoever else of the same user is signed in."""
     gate = await open_gate(signed_in=False)
-    gate.compete()
-    await gate.browser_login()
-    await within(gate.arrived("/iserver/accounts"))
+    gate.start_competing()
+    await gate.log_in_by_browser()
+    await within(gate.wait_for_calls("/iserver/accounts"))
 
     form = gate.calls(INIT)[0].json()
 
     assert form["compete"] is True
     assert {"username", "machineId"} <= set(form)
-    assert not gate.market.world.sessions.competing
+    assert not gate.market.world.sessions.is_competing
 
 
 async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
@@ -106,9 +106,9 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
     gate = await open_gate(signed_in=False, **({"clock": clock} if kind == SIMULATED else {}))
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
     moving = asyncio.create_task(go_on(clock))
-    await gate.browser_login()
+    await gate.log_in_by_browser()
 
-    tries = await within(gate.arrived("/sso/validate", 5), 30)
+    tries = await within(gate.wait_for_calls("/sso/validate", 5), 30)
     moving.cancel()
 
     gaps = [after.at - before.at for before, after in itertools.pairwise(tries)]
@@ -118,9 +118,9 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
 
 async def test_the_gateway_tickles_by_itself(gate: MarketStage, soon: float) -> None:
     """With GET."""
-    [seen, *_] = await within(gate.arrived("/tickle"), soon)
+    [seen, *_] = await within(gate.wait_for_calls("/tickle"), soon)
 
-    assert (seen.method, seen.own) == ("GET", True)
+    assert (seen.method, seen.is_own_call) == ("GET", True)
 
 
 @pytest.mark.parametrize("lost", ["brokerage-lost", "competing"])
@@ -130,9 +130,9 @@ async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
     """Connected but not authenticated, says its own tickle: with that the whole login goes."""
     gate.faults.add(lost)
 
-    [seen, *_] = await within(gate.arrived("/logout"), soon)
+    [seen, *_] = await within(gate.wait_for_calls("/logout"), soon)
 
-    assert (seen.method, seen.path, seen.own) == ("GET", "/v1/api/logout", True)
+    assert (seen.method, seen.path, seen.is_own_call) == ("GET", "/v1/api/logout", True)
     assert (await within(wire.call("GET", STATUS))).status == 401
 
 
@@ -141,7 +141,7 @@ async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, s
     gate.lose_brokerage()
     await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
 
-    await within(gate.arrived("/tickle", 1 if soon > 30 else 3), soon)
+    await within(gate.wait_for_calls("/tickle", 1 if soon > 30 else 3), soon)
 
     assert not gate.calls("/logout")
     assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
@@ -151,31 +151,33 @@ async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, soon: fl
     """From the validation on."""
     gate.faults.add("empty-503", path="/tickle", times=1, own=True)
 
-    await within(gate.arrived("/tickle"), soon)
-    await within(gate.arrived("/iserver/accounts"), soon)
+    await within(gate.wait_for_calls("/tickle"), soon)
+    await within(gate.wait_for_calls("/iserver/accounts"), soon)
 
-    own = [seen.path for seen in gate.calls() if seen.own]
+    own = [seen.path for seen in gate.calls() if seen.is_own_call]
     assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
 
 
-async def test_the_tickle_needs_a_slot_too(gate: MarketStage, dial: Dial, tickle_every: float, soon: float) -> None:
+async def test_the_tickle_needs_a_slot_too(
+    gate: MarketStage, dial: Dial, tickle_interval_s: float, soon: float
+) -> None:
     """With all five stuck the session is no longer kept alive."""
-    stuck = tickle_every + 2.0
+    stuck = tickle_interval_s + 2.0
     gate.faults.add("delay", path="/v1/api/one/user", seconds=stuck)
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.ask("GET", "/v1/api/one/user")
-    held = await within(gate.arrived("/v1/api/one/user", 5))
+    held = await within(gate.wait_for_calls("/v1/api/one/user", 5))
     before = len(gate.calls("/tickle"))  # those that came before all five were stuck
 
-    seen = (await within(gate.arrived("/tickle", before + 1), stuck + soon))[before]
+    seen = (await within(gate.wait_for_calls("/tickle", before + 1), stuck + soon))[before]
 
     assert seen.at - held[0].at >= stuck
 
 
 async def test_a_second_login_replaces_the_first(open_gate: OpenGate, kind: str) -> None:
     """Nothing has to be cleared before. No tickle comes meanwhile: one within the login would end it."""
-    gate = await open_gate(**({"tickle_every": 30.0} if kind == SIMULATED else {}))
+    gate = await open_gate(**({"tickle_interval_s": 30.0} if kind == SIMULATED else {}))
     gate.log_out()
 
     await sign_in(gate)

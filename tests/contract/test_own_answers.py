@@ -17,7 +17,7 @@ ORIGIN = {"Origin": "https://evil.example"}
 
 def asked(gate: MarketStage) -> list[str]:
     """What clients' calls reached IBKR."""
-    return [seen.target for seen in gate.calls() if not seen.own]
+    return [seen.target for seen in gate.calls() if not seen.is_own_call]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_reauthenticate_says_triggered_whatever_is_true(
 
     assert (answer.status, answer.json()) == (200, {"message": "triggered"})
     assert gate.calls("reauthenticate") == []
-    assert (await within(gate.arrived("/sso/validate")))[0].own
+    assert (await within(gate.wait_for_calls("/sso/validate")))[0].is_own_call
 
 
 async def test_reauthenticate_before_the_first_login_says_so(open_gate: OpenGate) -> None:

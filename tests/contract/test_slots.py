@@ -17,7 +17,7 @@ async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
     wires = [await dial() for _ in range(count)]
     for wire in wires:
         wire.ask("GET", USER)
-    await within(gate.arrived(USER, count))
+    await within(gate.wait_for_calls(USER, count))
     return wires
 
 
@@ -27,7 +27,7 @@ async def test_five_calls_are_at_ibkr_at_once(gate: MarketStage, dial: Dial) -> 
 
     await fill(gate, dial)
 
-    assert gate.market.inside() == 5
+    assert gate.market.calls_in_service() == 5
 
 
 async def test_the_sixth_call_waits(gate: MarketStage, dial: Dial) -> None:
@@ -65,7 +65,7 @@ async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: MarketStage, 
     late.ask("GET", STATUS)
 
     assert await late.hears_nothing()
-    assert gate.market.inside() == 5
+    assert gate.market.calls_in_service() == 5
 
 
 async def test_a_queued_order_is_sent_although_its_client_has_gone(
@@ -80,7 +80,7 @@ async def test_a_queued_order_is_sent_although_its_client_has_gone(
     sender.drop()
     assert not gate.calls(ORDERS)
 
-    [seen] = await within(gate.arrived(ORDERS))
+    [seen] = await within(gate.wait_for_calls(ORDERS))
 
     assert seen.body == order
 
@@ -98,7 +98,7 @@ async def test_half_a_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
     """A client that leaves in the middle of sending stays in its slot until IBKR has enough."""
     for wire in [await dial() for _ in range(5)]:
         wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
-    await within(gate.market.bell.until(lambda: gate.market.inside() == 5))
+    await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     late = await dial()
 
     late.ask("GET", STATUS)
@@ -112,7 +112,7 @@ async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketSt
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
-    await within(gate.market.bell.until(lambda: gate.market.inside() == 5))
+    await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     for wire in wires:
         wire.drop()
     late = await dial()
@@ -120,7 +120,7 @@ async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketSt
     late.ask("GET", STATUS)
 
     assert await late.hears_nothing()
-    assert gate.market.inside() == 5
+    assert gate.market.calls_in_service() == 5
 
 
 async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None:
@@ -128,10 +128,10 @@ async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None
     gate.faults.add("silence", path=STATUS)
 
     wire.ask("GET", STATUS)
-    await within(gate.arrived(STATUS))
+    await within(gate.wait_for_calls(STATUS))
 
     assert await wire.hears_nothing()
-    assert gate.market.inside() == 1
+    assert gate.market.calls_in_service() == 1
 
 
 async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
@@ -139,7 +139,7 @@ async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wir
     gate.faults.add("drop", path=USER)
     await fill(gate, dial)
     wire.ask("GET", USER)
-    await within(gate.arrived(USER, 6))
+    await within(gate.wait_for_calls(USER, 6))
 
     assert await wire.hears_nothing()
     assert (await within((await dial()).call("GET", STATUS))).status == 200
@@ -147,11 +147,11 @@ async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wir
 
 async def test_ibkr_refusing_connections_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
     """No error for anybody, and everything works again afterwards."""
-    await gate.cut_off()
+    await gate.disconnect_ibkr()
     wire.ask("GET", STATUS)
 
     assert await wire.hears_nothing()
-    await gate.join()
+    await gate.reconnect_ibkr()
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
@@ -162,7 +162,7 @@ async def test_a_body_that_stops_in_the_middle_never_ends(gate: MarketStage, wir
     await begun(wire)
 
     assert await wire.hears_nothing()
-    assert gate.market.inside() == 1
+    assert gate.market.calls_in_service() == 1
 
 
 async def test_a_body_that_breaks_off_never_ends(gate: MarketStage, wire: Wire) -> None:
@@ -188,7 +188,7 @@ async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: MarketStage
     gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
 
     wire.ask("GET", STATUS)
-    await within(gate.arrived(STATUS))
+    await within(gate.wait_for_calls(STATUS))
 
     assert await wire.hears_nothing()
 

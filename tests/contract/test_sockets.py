@@ -90,9 +90,9 @@ async def test_clients_words_arrive_as_text(gate: MarketStage, socket: Socket) -
     socket.say("tic")
     socket.say("ech+hb", BINARY)
 
-    await within(gate.market.stream.has_heard("ech+hb"))
+    await within(gate.market.stream.wait_for_message("ech+hb"))
 
-    assert gate.market.stream.heard == ["tic", "ech+hb"]
+    assert gate.market.stream.received == ["tic", "ech+hb"]
 
 
 async def test_what_is_asked_for_is_streamed(gate: MarketStage, socket: Socket) -> None:
@@ -113,16 +113,16 @@ async def test_words_before_ibkr_is_there_are_lost(gate: MarketStage, open_socke
 
     await within(socket.hears(BINARY))
     socket.say("tic")
-    await within(gate.market.stream.has_heard("tic"))
+    await within(gate.market.stream.wait_for_message("tic"))
 
-    assert gate.market.stream.heard == ["tic"]
+    assert gate.market.stream.received == ["tic"]
 
 
 async def test_a_refusal_of_ibkr_is_not_told(gate: MarketStage, open_socket: Open) -> None:
     """The socket is open and silent; pings are answered all the same."""
     gate.faults.add("status", path=PATH, status=401, own=True)
     socket = await open_socket(connected=False)
-    await within(gate.arrived(PATH))
+    await within(gate.wait_for_calls(PATH))
 
     assert await socket.wire.hears_nothing()
     socket.say(b"?", PING)
@@ -134,13 +134,13 @@ async def test_pings_are_answered_by_the_gateway_itself(gate: MarketStage, socke
     socket.say(b"are you there", PING)
 
     assert await within(socket.hears(PONG)) == b"are you there"
-    assert gate.market.stream.heard == []
+    assert gate.market.stream.received == []
 
 
 async def test_pings_of_ibkr_are_not_passed_on(gate: MarketStage, socket: Socket) -> None:
     """The Gateway answers them."""
     await gate.market.stream.sockets[0].ping(b"x")
-    await gate.market.stream.say("after the ping")
+    await gate.market.stream.send_to_all("after the ping")
 
     assert await within(socket.hear()) == (BINARY, b"after the ping")
 
@@ -150,9 +150,9 @@ async def test_fragments_become_messages(gate: MarketStage, socket: Socket) -> N
     socket.say("smd+", final=False)
     socket.say("265598", 0x0)
 
-    await within(gate.market.stream.has_heard("265598"))
+    await within(gate.market.stream.wait_for_message("265598"))
 
-    assert gate.market.stream.heard == ["smd+", "265598"]
+    assert gate.market.stream.received == ["smd+", "265598"]
 
 
 async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) -> None:
@@ -162,12 +162,12 @@ async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) 
     sent = {"Cookie": "api=mine", "Origin": "https://x", "User-Agent": "me/1", "X-Anything": "y"}
     await within(Socket(wire).open(f"{PATH}?a=1", sent))
 
-    [seen] = await within(gate.arrived(PATH))
+    [seen] = await within(gate.wait_for_calls(PATH))
     wire.drop()
 
     assert "XYZAB" in (seen.header("Cookie") or "")
     assert "mine" not in (seen.header("Cookie") or "")
-    assert (seen.query, seen.own) == ("a=1", True)
+    assert (seen.query, seen.is_own_call) == ("a=1", True)
     assert seen.header("Origin") is seen.header("X-Anything") is None
 
 
@@ -175,20 +175,20 @@ async def test_the_old_prefix_is_not_replaced(gate: MarketStage, open_socket: Op
     """IBKR does not know it."""
     await open_socket(connected=False, target="/v1/portal/ws")
 
-    assert (await within(gate.arrived("/ws")))[0].target == "/v1/portal/ws"
+    assert (await within(gate.wait_for_calls("/ws")))[0].target == "/v1/portal/ws"
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536])
 async def test_large_words_of_ibkr_pass(gate: MarketStage, socket: Socket, size: int) -> None:
     """Up to 64 KiB."""
-    await gate.market.stream.say("x" * size)
+    await gate.market.stream.send_to_all("x" * size)
 
     assert len(await within(socket.hears(BINARY))) == size
 
 
 async def test_larger_words_of_ibkr_end_the_socket(gate: MarketStage, socket: Socket) -> None:
     """Nothing of them arrives."""
-    await gate.market.stream.say("x" * 65_537)
+    await gate.market.stream.send_to_all("x" * 65_537)
 
     assert await ended(socket)
 
@@ -198,7 +198,7 @@ async def test_larger_words_of_a_client_end_the_socket(gate: MarketStage, socket
     socket.say("x" * 65_537)
 
     assert await ended(socket)
-    assert gate.market.stream.heard == []
+    assert gate.market.stream.received == []
 
 
 async def ended(socket: Socket) -> bool:
@@ -212,14 +212,14 @@ async def ended(socket: Socket) -> bool:
 @pytest.mark.parametrize("code", [1000, 1001, 4001])
 async def test_however_ibkr_closes_clients_hear_1000(gate: MarketStage, socket: Socket, code: int) -> None:
     """Its own code is lost."""
-    await gate.market.stream.end(code)
+    await gate.market.stream.close_all(code)
 
     assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
 
 
 async def test_a_drop_by_ibkr_is_1000_too(gate: MarketStage, socket: Socket) -> None:
     """Even without a close frame."""
-    await gate.cut_off()
+    await gate.disconnect_ibkr()
 
     assert struct.unpack("!H", (await within(socket.hears(CLOSE)))[:2]) == (1000,)
 
@@ -229,14 +229,14 @@ async def test_a_clients_close_ends_everything_without_an_answer(gate: MarketSta
     socket.say(struct.pack("!H", 1000), CLOSE)
 
     assert await within(socket.wire.rest()) == b""
-    await within(gate.market.stream.opened(0))
+    await within(gate.market.stream.wait_for_sockets(0))
 
 
 async def test_a_clients_drop_closes_ibkrs_end(gate: MarketStage, socket: Socket) -> None:
     """Nothing is left behind."""
     socket.wire.drop()
 
-    await within(gate.market.stream.opened(0))
+    await within(gate.market.stream.wait_for_sockets(0))
 
 
 async def test_the_sixth_socket_is_open_and_silent(gate: MarketStage, open_socket: Open) -> None:
@@ -263,7 +263,7 @@ async def test_five_stuck_calls_do_not_stop_a_socket(gate: MarketStage, dial: Di
     gate.faults.add("silence", path="/one/user")
     for wire in [await dial() for _ in range(5)]:
         wire.ask("GET", "/v1/api/one/user")
-    await within(gate.arrived("/one/user", 5))
+    await within(gate.wait_for_calls("/one/user", 5))
 
     await open_socket()
 
@@ -282,7 +282,7 @@ async def test_a_socket_outlives_the_login(gate: MarketStage, socket: Socket) ->
 async def test_a_burst_arrives_complete_and_in_order(gate: MarketStage, socket: Socket) -> None:
     """Two thousand messages at once."""
     for number in range(2000):
-        await gate.market.stream.say(str(number))
+        await gate.market.stream.send_to_all(str(number))
 
     assert [int(await within(socket.hears(BINARY))) for _ in range(2000)] == list(range(2000))
 

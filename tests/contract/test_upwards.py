@@ -33,7 +33,7 @@ async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
     """Which is replaced wherever it stands."""
     await within(wire.call("GET", sent))
 
-    assert [seen.target for seen in gate.calls() if not seen.own] == [arrives]
+    assert [seen.target for seen in gate.calls() if not seen.is_own_call] == [arrives]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ async def test_a_restart_drops_who_is_connected(gate: MarketStage, wire: Wire) -
     """A bare end of the connection, whatever was being waited for."""
     gate.faults.add("silence", path=STATUS)
     wire.ask("GET", STATUS)
-    await within(gate.arrived(STATUS))
+    await within(gate.wait_for_calls(STATUS))
 
     await within(gate.restart(), 40)
 

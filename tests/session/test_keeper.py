@@ -144,7 +144,7 @@ async def test_the_kind_of_login_is_asked_once_after_each_preflight_and_once_a_m
 
 async def test_a_new_login_is_asked_for_its_kind_a_minute_later(watch: Watch) -> None:
     """Whoever signs in makes the Gateway ask the same, which IBKR counts; until then it is not known."""
-    watched = await watch({"tickle_every": NEVER, "live": True})
+    watched = await watch({"tickle_interval_s": NEVER, "live": True})
     await watched.live(2 * LOGIN_TYPE_INTERVAL_S)
     watched.sim.log_out()
     await watched.until(SessionState.SIGNED_OUT)
@@ -198,7 +198,7 @@ async def test_in_the_penalty_box_nobody_asks_for_the_kind(watch: Watch) -> None
 
 async def test_the_opening_is_announced_with_its_outcome(watch: Watch) -> None:
     """The log tells which try it was, what came back, and when the next one is due."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sim.lose_brokerage()
 
@@ -210,7 +210,7 @@ async def test_the_opening_is_announced_with_its_outcome(watch: Watch) -> None:
 
 async def test_failing_openings_come_ever_more_slowly(watch: Watch) -> None:
     """1, 5, 15, 30, 60 seconds apart, and a minute each from then on."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sim.lose_brokerage()
 
@@ -224,7 +224,7 @@ async def test_failing_openings_come_ever_more_slowly(watch: Watch) -> None:
 
 async def test_no_more_than_twenty_openings_fail_in_an_hour(watch: Watch) -> None:
     """IBKR counts them; a person is needed by then."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sim.lose_brokerage()
 
@@ -244,16 +244,16 @@ async def test_no_more_than_twenty_openings_fail_in_an_hour(watch: Watch) -> Non
 async def spend_reclaims(watched: Watched) -> None:
     """Rivals come and are displaced, as often as an hour allows."""
     for _ in range(MAX_RECLAIMS_PER_HOUR):
-        watched.sim.compete()
+        watched.sim.start_competing()
         await watched.live(WATCH)
         await watched.until(SessionState.READY)
 
 
 async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watch: Watch) -> None:
     """Two machines that both reclaim would kick each other for ever."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     await spend_reclaims(watched)
-    watched.sim.compete()
+    watched.sim.start_competing()
 
     await watched.leap(20 * 60.0)
     left_alone = len(watched.openings)
@@ -267,9 +267,9 @@ async def test_a_rival_is_displaced_three_times_an_hour_and_then_left_alone(watc
 
 async def test_a_rival_that_is_left_alone_is_said(watch: Watch) -> None:
     """The log and the status tell a person that the bridge has given in, and until when."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     await spend_reclaims(watched)
-    watched.sim.compete()
+    watched.sim.start_competing()
 
     await watched.live(60.0)
 
@@ -280,8 +280,8 @@ async def test_a_rival_that_is_left_alone_is_said(watch: Watch) -> None:
 
 async def test_a_yielding_keeper_never_asks(watch: Watch) -> None:
     """The person at the other screen keeps the session, and the hint says what that means."""
-    watched = await watch({"tickle_every": NEVER}, compete=Compete.YIELD)
-    watched.sim.compete()
+    watched = await watch({"tickle_interval_s": NEVER}, compete=Compete.YIELD)
+    watched.sim.start_competing()
 
     await watched.live(10 * 60.0)
 
@@ -293,7 +293,7 @@ async def test_a_yielding_keeper_never_asks(watch: Watch) -> None:
 
 async def test_a_yielding_keeper_reopens_a_lost_session_without_competing(watch: Watch) -> None:
     """Lost is not taken: it may be had again, as long as nobody else wants it."""
-    watched = await watch({"tickle_every": NEVER}, compete=Compete.YIELD)
+    watched = await watch({"tickle_interval_s": NEVER}, compete=Compete.YIELD)
     watched.sim.lose_brokerage()
 
     await watched.live(WATCH)
@@ -308,7 +308,7 @@ async def test_after_a_browser_login_the_gateway_goes_first(watch: Watch) -> Non
     """It opens the session by itself within three to four seconds; two openings at once disturb each other."""
     watched = await watch({"logged_in": False}, sleepers=1)
     watched.sleepers = 2  # the Gateway's chain sleeps before its last steps
-    await watched.sim.browser_login()
+    await watched.sim.log_in_by_browser()
     await watched.quiet()
     begun = watched.clock.now()
 
@@ -326,10 +326,10 @@ async def test_after_a_browser_login_the_gateway_goes_first(watch: Watch) -> Non
 
 async def test_a_login_the_gateway_does_not_finish_is_finished_without_a_storm(watch: Watch) -> None:
     """The grace over, the keeper asks itself, at its rationed pace."""
-    watched = await watch({"logged_in": False, "auth_delay": NEVER}, sleepers=1)
+    watched = await watch({"logged_in": False, "auth_delay_s": NEVER}, sleepers=1)
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sleepers = 2
-    await watched.sim.browser_login()
+    await watched.sim.log_in_by_browser()
     await watched.quiet()
     await watched.round()
     seen = watched.clock.now()
@@ -372,7 +372,7 @@ async def test_each_state_has_its_reason(
     watch: Watch, fault: str, told: dict[str, Any], state: SessionState, reason: str
 ) -> None:
     """What is wrong is said in one stable word, with a hint and the next act beside it; the end of it is noticed."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sim.faults.add(fault, **told)
 
@@ -393,7 +393,7 @@ async def test_each_state_has_its_reason(
 
 async def test_accounts_that_are_still_loading_are_waited_for(watch: Watch) -> None:
     """Authenticated is not enough: answers would come back empty."""
-    watched = await watch({"established_after": 5.0})
+    watched = await watch({"establish_delay_s": 5.0})
     watched.sim.lose_brokerage()
 
     await watched.live(WATCH + 2.0)
@@ -550,7 +550,7 @@ async def test_a_fresh_view_is_told_without_a_look(watch: Watch) -> None:
 
 async def test_an_old_view_is_refreshed_before_it_is_told(watch: Watch) -> None:
     """Never older than five seconds: a loss in between is not hidden."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     await watched.live(1.0)
     watched.sim.log_out()
     watched.clock._now += MAX_AGE_S + 0.1  # time alone passes, as on a machine that slept
@@ -577,7 +577,7 @@ async def test_an_old_view_that_cannot_be_refreshed_is_told_as_silent(
 
 async def test_who_waits_for_a_layer_is_told_when_it_is_up(watch: Watch) -> None:
     """`X-Bridge-Wait` rests on this."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.lose_brokerage()
     await watched.live(WATCH)
     waiting = asyncio.create_task(watched.keeper.wait_until_up(Layer.BROKERAGE, 10.0))
@@ -804,7 +804,7 @@ async def test_the_session_id_is_a_secret_from_then_on(watch: Watch) -> None:
 
 async def test_what_belonged_to_a_login_goes_with_it(watch: Watch) -> None:
     """The next user's accounts may be others."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     assert watched.keeper.login_expires is not None
     watched.sim.log_out()
 
@@ -820,9 +820,9 @@ async def test_what_belonged_to_a_login_goes_with_it(watch: Watch) -> None:
 
 async def test_a_log_out_is_seen_at_once(watch: Watch) -> None:
     """Whoever asked for it is shown the result."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     ending = asyncio.create_task(watched.keeper.log_out())
-    await watched.sim.reached("/logout")
+    await watched.sim.wait_for_gateway_calls("/logout")
     while not ending.done():
         await watched.live(MIN_INTERVAL_S)
 
@@ -833,7 +833,7 @@ async def test_a_log_out_is_seen_at_once(watch: Watch) -> None:
 
 async def test_who_asks_to_reopen_gets_a_look_that_begins_afterwards(watch: Watch) -> None:
     """And the session back where it was lost."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.lose_brokerage()
 
     asking = asyncio.create_task(watched.keeper.reopen())
@@ -846,7 +846,7 @@ async def test_who_asks_to_reopen_gets_a_look_that_begins_afterwards(watch: Watc
 
 async def test_a_look_that_is_out_already_does_not_count_as_new(watch: Watch) -> None:
     """It may have seen the time before the doubt: `look_again` waits for the one that begins after it."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("delay", path=STATUS, times=1, seconds=0.5)
     await watched.live(WATCH)  # the delayed look is out, and has seen a session
     asking = asyncio.create_task(watched.keeper.check_now())
@@ -864,7 +864,7 @@ async def test_a_look_that_is_out_already_does_not_count_as_new(watch: Watch) ->
 
 async def test_the_next_act_is_told_in_words(watch: Watch) -> None:
     """A person reads when something happens by itself."""
-    watched = await watch({"tickle_every": NEVER})
+    watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     ready = watched.keeper.next_action
     await watched.live(1.0)
@@ -872,7 +872,7 @@ async def test_the_next_act_is_told_in_words(watch: Watch) -> None:
     watched.sim.lose_brokerage()
     await watched.live(2.0)
     opening = watched.keeper.next_action
-    watched.sim.compete()
+    watched.sim.start_competing()
     await watched.round()
     competing = watched.keeper.next_action
 

@@ -402,4 +402,4 @@ async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
 
     assert [seen.target for seen in sim.gateway_calls("orders")] == ["/v1/api/iserver/account/orders"]
     assert sim.market.world.sessions.brokerage is not None
-    assert sim.market.world.sessions.brokerage.orders_asked_at is not None
+    assert sim.market.world.sessions.brokerage.orders_requested_at is not None

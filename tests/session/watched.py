@@ -107,7 +107,7 @@ class Watched:
         """Wait until a look that nobody's alarm caused has begun and ended."""
         looks = len(self.looks)
         async with asyncio.timeout(PATIENCE):
-            await self.sim.reached(STATUS, looks + 1)
+            await self.sim.wait_for_gateway_calls(STATUS, looks + 1)
         await self.quiet()
 
     async def idle(self) -> None:

@@ -71,8 +71,8 @@ def test_a_calendar_follows_the_date_of_its_clock() -> None:
     clock = ManualClock()
     calendar = Calendar(clock)
 
-    assert calendar.at(clock.now()) == NOON
-    assert calendar.at(clock.now() - 60.0) == NOON - timedelta(minutes=1)
+    assert calendar.utc_at(clock.now()) == NOON
+    assert calendar.utc_at(clock.now() - 60.0) == NOON - timedelta(minutes=1)
 
 
 def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
@@ -80,12 +80,12 @@ def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
     before = datetime.now(UTC)
     calendar = Calendar(Timer())
 
-    assert before - timedelta(seconds=1) <= calendar.at(500.0) <= datetime.now(UTC) + timedelta(seconds=1)
-    assert calendar.at(560.0) - calendar.at(500.0) == timedelta(minutes=1)
+    assert before - timedelta(seconds=1) <= calendar.utc_at(500.0) <= datetime.now(UTC) + timedelta(seconds=1)
+    assert calendar.utc_at(560.0) - calendar.utc_at(500.0) == timedelta(minutes=1)
 
 
 def test_ibkr_writes_dates_in_milliseconds() -> None:
     """Whole ones."""
     clock = ManualClock()
 
-    assert Calendar(clock).ms(clock.now() + 0.25) == int(NOON.timestamp() * 1000) + 250
+    assert Calendar(clock).epoch_ms(clock.now() + 0.25) == int(NOON.timestamp() * 1000) + 250

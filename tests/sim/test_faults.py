@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.faults import KINDS, Faults, Side, UnknownFaultError
-from ibkr_bridge.sim.market.tampering import SPOILINGS
+from ibkr_bridge.sim.market.tampering import FAULT_HANDLERS
 from tests.clocks import ManualClock
 from tests.sim.conftest import Dial
 from tests.sim.wire import MOMENT, Wire, connect
@@ -22,7 +22,7 @@ ORDER = b'{"orders":[{"conid":265598,"orderType":"LMT","side":"BUY","quantity":1
 
 def test_every_kind_of_the_market_is_carried_out() -> None:
     """The table of names and the table of deeds agree."""
-    assert set(SPOILINGS) == {name for name, kind in KINDS.items() if kind.side is Side.MARKET}
+    assert set(FAULT_HANDLERS) == {name for name, kind in KINDS.items() if kind.side is Side.MARKET}
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
@@ -46,7 +46,7 @@ def test_a_fault_is_meant_for_targets_that_contain_or_match(path: str, fits: boo
     faults = Faults()
     faults.add("silence", path=path)
 
-    assert (faults.take(Side.MARKET, "/v1/api/tickle?x=1", own=False) is not None) == bool(fits)
+    assert (faults.use_fault(Side.MARKET, "/v1/api/tickle?x=1", own=False) is not None) == bool(fits)
 
 
 async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire: Wire) -> None:
@@ -56,7 +56,7 @@ async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire:
     said = [(await wire.call("GET", target)).status for target in (STATUS, "/v1/api/tickle", STATUS, STATUS)]
 
     assert said == [418, 200, 418, 200]
-    assert sim.faults.active() == []
+    assert sim.faults.describe_active() == []
 
 
 async def test_the_gateways_own_calls_are_spared_unless_said_otherwise(sim: Simulator, clock: ManualClock) -> None:
@@ -65,9 +65,9 @@ async def test_the_gateways_own_calls_are_spared_unless_said_otherwise(sim: Simu
     await clock.asleep(2)
 
     clock.advance(30)
-    await sim.arrived("/tickle")
+    await sim.wait_for_calls("/tickle")
 
-    assert len(sim.faults.active()) == 1
+    assert len(sim.faults.describe_active()) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: Ma
     await clock.asleep(2)
 
     clock.advance(30)
-    await sim.arrived("/sso/validate")
+    await sim.wait_for_calls("/sso/validate")
 
     assert (await wire.call("GET", STATUS)).status == 503
 
@@ -113,7 +113,7 @@ async def test_an_answer_can_be_late(sim: Simulator, wire: Wire, clock: ManualCl
     """By the clock that was passed in; IBKR has carried it out meanwhile."""
     sim.faults.add("delay", path="/logout", seconds=30)
     wire.ask("POST", "/v1/api/logout", body=b"{}")
-    await sim.arrived("/logout")
+    await sim.wait_for_calls("/logout")
     await clock.asleep(3)
     assert not sim.market.world.sessions.is_authenticated(clock.now())
 
@@ -152,7 +152,7 @@ async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
     sim.faults.add(name, path=PLACE, times=1, **({"done": False} if (kind, done) == ("cut-in", False) else {}))
 
     wire.ask("POST", PLACE, body=ORDER)
-    await sim.reached(PLACE)
+    await sim.wait_for_gateway_calls(PLACE)
     if "503" in kind or kind == "lost-during":
         await clock.asleep(3)
         clock.advance(10)
@@ -164,11 +164,11 @@ async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
         heard = await wire.rest()
         assert heard.startswith(b"HTTP/1.1 ") if kind == "cut-in" else heard == b""
         assert not heard.endswith(b"0\r\n\r\n")
-    await sim.settled()
+    await sim.wait_for_events()
 
     assert len(sim.market.world.book.orders(clock.now())) == done
     assert sim.market.world.sessions.is_authenticated(clock.now()) is (kind != "lost-during")
-    assert sim.faults.active() == []
+    assert sim.faults.describe_active() == []
 
 
 async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
@@ -177,13 +177,13 @@ async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
     """An order eight seconds after somebody gave it up."""
     sim.faults.add("late", path=PLACE, times=1)
     wire.ask("POST", PLACE, body=ORDER)
-    await sim.reached(PLACE)
+    await sim.wait_for_gateway_calls(PLACE)
     await clock.asleep(3)
     wire.drop()
 
     before = sim.market.world.book.orders(clock.now())
     clock.advance(8)
-    await sim.arrived(PLACE)
+    await sim.wait_for_calls(PLACE)
 
     assert before == []
     assert len(sim.market.world.book.orders(clock.now())) == 1
@@ -193,16 +193,16 @@ async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock)
     """Its slot is free then; its caller still hears nothing."""
     sim.faults.add("silence", path=STATUS, times=1, seconds=30)
     wire.ask("GET", STATUS)
-    await sim.arrived(STATUS)
+    await sim.wait_for_calls(STATUS)
     await clock.asleep(3)
-    during = sim.inside()
+    during = sim.calls_in_slots()
     clock.advance(29.99)
     await clock.asleep(3)
 
     clock.advance(0.01)
 
     assert await wire.hears_nothing()
-    assert (during, sim.inside()) == (1, 0)
+    assert (during, sim.calls_in_slots()) == (1, 0)
 
 
 async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -> None:
@@ -234,7 +234,7 @@ async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
         async with asyncio.timeout(MOMENT):
             await wire.hear()
 
-    assert sim.inside() == 1
+    assert sim.calls_in_slots() == 1
 
 
 async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wire) -> None:
@@ -274,7 +274,7 @@ async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial)
 async def test_a_restart_can_be_scripted(sim: Simulator, wire: Wire, dial: Dial) -> None:
     """As an event among the others."""
     sim.faults.add("restart")
-    await sim.settled()
+    await sim.wait_for_events()
 
     assert await wire.rest() == b""
     assert (await (await dial()).call("GET", STATUS)).status == 401
@@ -285,11 +285,11 @@ async def test_a_restart_frees_stuck_slots_and_forgets_the_queue(sim: Simulator,
     sim.faults.add("silence", path="/one/user")
     for _ in range(5):
         (await dial()).ask("GET", "/v1/api/one/user")
-    await sim.arrived("/one/user", 5)
+    await sim.wait_for_calls("/one/user", 5)
     (await dial()).ask("POST", "/v1/api/logout", body=b"{}")
-    await sim.reached("/logout")
+    await sim.wait_for_gateway_calls("/logout")
 
     await sim.restart()
 
     assert (await (await dial()).call("GET", STATUS)).status == 401
-    assert (sim.inside(), sim.calls("/logout")) == (0, [])
+    assert (sim.calls_in_slots(), sim.calls("/logout")) == (0, [])

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_bridge.sim.request_log import OWN_AGENT, Bell, LoggedRequest, RequestLog
+from ibkr_bridge.sim.request_log import OWN_AGENT, ChangeSignal, LoggedRequest, RequestLog
 from tests.harness import within
 
 
@@ -33,9 +33,9 @@ def test_a_header_is_found_in_any_case_and_the_first_counts() -> None:
 
 def test_the_gateways_own_calls_are_told_from_a_clients() -> None:
     """They are made for nobody, and counted for nobody."""
-    assert seen("/", ("user-agent", OWN_AGENT)).own
-    assert not seen("/", ("User-Agent", "curl")).own
-    assert not seen().own
+    assert seen("/", ("user-agent", OWN_AGENT)).is_own_call
+    assert not seen("/", ("User-Agent", "curl")).is_own_call
+    assert not seen().is_own_call
 
 
 def test_a_body_is_parsed_when_it_is_asked_for() -> None:
@@ -61,7 +61,7 @@ async def test_what_was_forgotten_is_not_found() -> None:
     log = RequestLog()
     log.add(seen("/a"))
 
-    log.forget()
+    log.clear()
     log.add(seen("/b"))
 
     assert [call.target for call in log.calls()] == ["/b"]
@@ -70,7 +70,7 @@ async def test_what_was_forgotten_is_not_found() -> None:
 async def test_who_waits_wakes_when_enough_have_come() -> None:
     """Neither before, nor only at the next one."""
     log = RequestLog()
-    waiting = asyncio.create_task(log.arrived("/a", 2))
+    waiting = asyncio.create_task(log.wait_for_calls("/a", 2))
     for target in ("/a?1", "/b"):
         log.add(seen(target))
         await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_who_waits_wakes_when_enough_have_come() -> None:
 async def test_a_listener_hears_each_request_once_it_is_in_the_log() -> None:
     """It may ask the log about it."""
     log, heard = RequestLog(), list[int]()
-    log.listen(lambda _: heard.append(len(log.calls())))
+    log.subscribe(lambda _: heard.append(len(log.calls())))
 
     log.add(seen())
     log.add(seen())
@@ -94,17 +94,17 @@ async def test_a_listener_hears_each_request_once_it_is_in_the_log() -> None:
 
 async def test_a_bell_wakes_everybody_and_each_looks_for_themselves() -> None:
     """One change may be what one waits for and another does not."""
-    bell, found = Bell(), set[str]()
-    one = asyncio.create_task(bell.until(lambda: "a" in found))
-    other = asyncio.create_task(bell.until(lambda: "b" in found))
+    bell, found = ChangeSignal(), set[str]()
+    one = asyncio.create_task(bell.wait_until(lambda: "a" in found))
+    other = asyncio.create_task(bell.wait_until(lambda: "b" in found))
     await asyncio.sleep(0)
 
     found.add("a")
-    bell.ring()
+    bell.fire()
     await within(one)
     early = other.done()
     found.add("b")
-    bell.ring()
+    bell.fire()
     await within(other)
 
     assert not early

@@ -10,7 +10,7 @@ import pytest
 
 import ibkr_bridge.sim
 from ibkr_bridge.sim import FastClock, Simulator
-from ibkr_bridge.sim.market_stage import visit
+from ibkr_bridge.sim.market_stage import fetch_page
 from tests.clocks import ManualClock
 from tests.sim.conftest import Dial
 from tests.sim.wire import Wire, connect
@@ -35,7 +35,7 @@ async def test_what_reached_which_side_is_remembered(sim: Simulator, wire: Wire)
 
     [above], [below] = sim.calls("/tickle"), sim.gateway_calls("/tickle")
     assert (above.target, below.target) == ("/v1/api/tickle", "/v1/portal/tickle")
-    assert (above.method, above.json(), above.own, above.at) == ("POST", {"a": 1}, False, 1000.0)
+    assert (above.method, above.json(), above.is_own_call, above.at) == ("POST", {"a": 1}, False, 1000.0)
     assert (below.body, below.header("host")) == (above.body, "localhost")
 
 
@@ -45,15 +45,15 @@ async def test_the_most_calls_inside_are_counted(sim: Simulator, dial: Dial, clo
     wires = [await dial() for _ in range(3)]
     for wire in wires:
         wire.ask("GET", STATUS)
-    await sim.arrived(STATUS, 3)
+    await sim.wait_for_calls(STATUS, 3)
     await clock.asleep(5)
-    assert sim.inside() == 3
+    assert sim.calls_in_slots() == 3
 
     clock.advance(1)
     for wire in wires:
         await wire.hear()
 
-    assert (sim.inside(), sim.max_inside) == (0, 3)
+    assert (sim.calls_in_slots(), sim.max_calls_in_slots) == (0, 3)
 
 
 async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> None:
@@ -63,7 +63,7 @@ async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> No
         wires = [await connect(sim) for _ in range(7)]
         for wire in wires:
             wire.ask("GET", STATUS)
-        await sim.arrived(STATUS, 5)
+        await sim.wait_for_calls(STATUS, 5)
         idle = await connect(sim)
 
     assert [await wire.rest() for wire in (*wires, idle)] == [b""] * 8
@@ -97,7 +97,7 @@ async def test_whoever_listens_hears_a_call_before_it_is_carried_out(sim: Simula
     """So that a test can act in that very moment."""
     stood: list[tuple[str, bool]] = []
     sessions = sim.market.world.sessions
-    sim.market.log.listen(lambda seen: stood.append((seen.path, sessions.has_login(seen.at))))
+    sim.market.log.subscribe(lambda seen: stood.append((seen.path, sessions.has_login(seen.at))))
 
     await wire.call("POST", "/v1/api/logout")
 
@@ -110,6 +110,6 @@ async def test_two_restarts_at_once_are_two_restarts(sim: Simulator) -> None:
     sim.faults.add("restart")
     sim.faults.add("restart")
 
-    await sim.settled()
+    await sim.wait_for_events()
 
-    assert (await visit(sim.port, "/clear")).endswith(b"cleared")
+    assert (await fetch_page(sim.port, "/clear")).endswith(b"cleared")

@@ -22,7 +22,7 @@ async def test_work_runs_and_is_waited_for() -> None:
         done.append("first")
 
     tasks.start(first())
-    await within(tasks.settled())
+    await within(tasks.wait_until_idle())
 
     assert done == ["first", "second"]
 
@@ -31,7 +31,7 @@ async def test_with_nothing_running_nothing_is_waited_for() -> None:
     """And stopping does nothing."""
     tasks = Tasks()
 
-    await within(tasks.settled())
+    await within(tasks.wait_until_idle())
     await within(tasks.stop())
 
 
@@ -83,7 +83,7 @@ async def test_a_failure_is_told_once_at_the_end() -> None:
         raise ZeroDivisionError
 
     tasks.start(fail())
-    await within(tasks.settled())
+    await within(tasks.wait_until_idle())
 
     with pytest.raises(ZeroDivisionError):
         await tasks.stop()

@@ -104,18 +104,18 @@ async def test_accounts_that_ibkr_has_forgotten_are_asked_for_again(harness: Har
     await harness.get("/iserver/account/DU1234567/summary")
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
-    brokerage.accounts_seen = False
+    brokerage.has_read_accounts = False
 
     reply = await harness.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
 
-    assert (reply.status, brokerage.accounts_seen) == (200, True)
+    assert (reply.status, brokerage.has_read_accounts) == (200, True)
 
 
 async def test_an_order_that_wants_accounts_is_not_sent_twice(harness: Harness, sim: Simulator) -> None:
     """Nothing that trades is repeated, whatever IBKR says."""
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
-    brokerage.accounts_seen = False
+    brokerage.has_read_accounts = False
 
     reply = await harness.post(ORDER.target, ORDER.body)
 
@@ -124,7 +124,7 @@ async def test_an_order_that_wants_accounts_is_not_sent_twice(harness: Harness, 
 
 async def test_the_first_look_at_the_orders_is_behind_us(harness: Harness, sim: Simulator) -> None:
     """The keeper had it when the session opened: callers get a whole list at once."""
-    await sim.arrived(LIST)
+    await sim.wait_for_calls(LIST)
     before = len(sim.gateway_calls(LIST))
 
     reply = await harness.get(LIST)

@@ -61,7 +61,7 @@ async def test_an_order_in_flight_is_waited_for_longer(sim: MarketStage, tmp_pat
         order = asyncio.create_task(
             running.client.post(running.url + Placed().target, json=Placed().body, headers=headers)
         )
-        await sim.arrived(Placed().target, 1)
+        await sim.wait_for_calls(Placed().target, 1)
 
         running.signal(signal.SIGTERM)
         reply = await order

@@ -80,7 +80,7 @@ class Watch:
 async def watch() -> AsyncIterator[Watch]:
     """A keeper watching a simulated Gateway, the session ready."""
     clock = ManualClock()
-    async with Simulator(clock=clock, tickle_every=TICKLE) as sim:
+    async with Simulator(clock=clock, tickle_interval_s=TICKLE) as sim:
         watched = Watch(sim, clock)
         keeping = asyncio.create_task(watched.keeper.run_loop())
         await clock.asleep(SLEEPERS)

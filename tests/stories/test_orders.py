@@ -52,7 +52,7 @@ async def gone_away(harness: Harness, placed: Placed, sim: MarketStage, **header
     seen = len(sent(sim))
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {placed.target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    await within(sim.arrived(placed.target, seen + 1))
+    await within(sim.wait_for_calls(placed.target, seen + 1))
     writer.close()
 
 
@@ -221,7 +221,7 @@ async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: Mar
     order, _ = order_of(await place(harness, FAR))
 
     assert await harness.wait_until_settled(order) == "not_placed"
-    await within(sim.arrived("/iserver/reply/"))
+    await within(sim.wait_for_calls("/iserver/reply/"))
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
 
 
@@ -345,7 +345,7 @@ async def test_an_idempotency_key_that_is_still_running(harness: Harness, sim: M
     """Is no second order, and no answer yet."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.5)
     first = asyncio.create_task(place(harness, Idempotency_Key="k"))
-    await within(sim.arrived(ORDER.target))
+    await within(sim.wait_for_calls(ORDER.target))
 
     reply = await place(harness, Idempotency_Key="k")
 
@@ -714,7 +714,7 @@ async def test_a_question_of_the_run_before_is_declined(open_harness: Open, sim:
     await harness.finish()
 
     again = await open_harness()
-    await within(sim.arrived("/iserver/reply/"))
+    await within(sim.wait_for_calls("/iserver/reply/"))
 
     assert again.state_of(order_of(asked)[0]) == "not_placed"
     assert order_of(await place(again))[1] == "placed"

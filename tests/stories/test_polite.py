@@ -93,7 +93,7 @@ async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) ->
     request = f"GET {META} HTTP/1.1\r\nHost: localhost\r\nX-Bridge-Key: {KEY}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(request.encode())
-    await sim.arrived(META)
+    await sim.wait_for_calls(META)
     second = asyncio.create_task(harness.get(META))
     await harness.get("/health")
 
@@ -277,7 +277,7 @@ async def test_an_order_that_is_on_its_way_makes_answers_stale_twice(opened: Ope
     await harness.get(SUMMARY)
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=0.5)
     order = asyncio.create_task(harness.post(ORDER.target, ORDER.body))
-    await sim.arrived(ORDER.target)
+    await sim.wait_for_calls(ORDER.target)
 
     during = [(await harness.get(SUMMARY)).headers["X-Bridge-Source"] for _ in range(2)]
     await order
@@ -307,7 +307,7 @@ async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, 
     harness = await opened()
     sim.faults.add("delay", path=META, times=1, seconds=0.5)
     slow = asyncio.create_task(harness.get(META))
-    await sim.arrived(META)
+    await sim.wait_for_calls(META)
     await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
     newer = harness.bridge.profile.cached_reads.cache._entries
     asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
@@ -402,11 +402,11 @@ async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened,
     harness = await opened()
     strikes = "/iserver/secdef/strikes?conid=265598&sectype=OPT&month="
     await harness.get(strikes + "SEP26")
-    sim.market.world.sessions.lose()
-    sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+    sim.market.world.sessions.lose_brokerage()
+    sim.market.world.sessions.open_brokerage(sim.clock.now(), compete=True, is_established=True)
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
-    brokerage.accounts_seen = False
+    brokerage.has_read_accounts = False
 
     await harness.get("/iserver/account/DU1234567/summary", headers={"X-Bridge-Max-Age": "0"})
     chain = await harness.get(strikes + "DEC26")

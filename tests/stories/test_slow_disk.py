@@ -134,8 +134,8 @@ async def _cut(harness: Harness, sim: Simulator) -> None:
     assert isinstance(upstream, GatewayClient)
     connections = upstream._pool._all
     cut = [connection for connection in connections if connection.is_connected()]
-    sim.gateway.close_door()
-    sim.gateway.reopen()
+    sim.gateway.close_port()
+    sim.gateway.reopen_port()
     async with asyncio.timeout(PATIENCE):
         while any(connection.is_connected() for connection in cut):
             await asyncio.sleep(0)
@@ -278,7 +278,7 @@ async def test_a_no_that_is_stopped_is_told_to_ibkr_later(harness: Harness, sim:
     await _cut(harness, sim)
 
     declined = await told(disk, no)
-    calls = await within(sim.arrived("/iserver/reply/"))
+    calls = await within(sim.wait_for_calls("/iserver/reply/"))
 
     assert (declined.code, order_of(declined)[1]) == ("order_not_placed", "not_placed")
     assert [json.loads(call.body) for call in calls] == [{"confirmed": False}]

@@ -31,7 +31,7 @@ async def up(harness: Harness) -> Harness:
 
 def upstream(sim: Simulator) -> list[str]:
     """What IBKR was told on its socket, but for signs of life."""
-    return [text for text in sim.market.stream.heard if text != "tic"]
+    return [text for text in sim.market.stream.received if text != "tic"]
 
 
 def has(*names: str) -> Any:
@@ -62,7 +62,7 @@ async def test_two_readers_have_different_fields(harness: Harness, sim: Simulato
     async with stream(harness, QUOTES) as one, stream(harness, f"/stream/quotes?conids={AAPL}&fields=86") as other:
         mine = await one.until(has("31", "84"))
         theirs = await other.until(has("86"))
-        await sim.market.stream.has_heard(f'smd+{AAPL}+{{"fields":["31","84","86"]}}')
+        await sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":["31","84","86"]}}')
 
     assert all(not {"86"} & told.data.keys() for told in mine)
     assert all(not {"31", "84"} & told.data.keys() for told in theirs)
@@ -96,7 +96,7 @@ async def test_what_nobody_reads_any_more_is_ended_after_a_grace(harness: Harnes
     for subscription in hub.upstream_subscriptions:
         subscription.unused_since = float("-inf")  # the grace is over
 
-    await within(sim.market.stream.has_heard(f"umd+{AAPL}+{{}}"))
+    await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
 
 async def _left(hub: Any) -> None:
@@ -213,7 +213,7 @@ async def test_a_lost_brokerage_session_is_seen_at_once(harness: Harness, sim: S
 async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness: Open, sim: Simulator) -> None:
     """Nothing it says is lost: it hears that it is early, and then all it wanted."""
     sim.lose_brokerage()
-    sim.compete()
+    sim.start_competing()
     harness = await open_harness(ready=False, IBKR_COMPETE="yield")
     await harness.wait_until(SessionState.COMPETING)
     async with socket(harness) as client, stream(harness, QUOTES) as quotes:
@@ -221,7 +221,7 @@ async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness
         first = [await client.next(), await client.next()]
         stale = await quotes.next()
 
-        sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+        sim.market.world.sessions.open_brokerage(sim.clock.now(), compete=True, is_established=True)
         await client.until(lambda told: "success" in told)
         quote = await client.next(f"smd+{AAPL}")
         fresh = await quotes.next()
@@ -238,7 +238,7 @@ async def test_a_socket_that_is_cut_is_opened_again(harness: Harness, sim: Simul
     async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
 
-        await sim.market.stream.end(4001)
+        await sim.market.stream.close_all(4001)
         stale = await quotes.next("stale")
         await quotes.next("fresh")
         await quotes.until(has("31", "84"))
@@ -262,8 +262,8 @@ async def test_frames_that_make_no_sense_are_survived(harness: Harness, sim: Sim
         await client.say('ssd+DU1234567+{"keys":["AccountCode"]}')
         await quotes.until(has("31", "84"))
 
-        await sim.market.stream.say_bytes(nonsense)
-        await sim.market.stream.say(json.dumps({"topic": f"smd+{AAPL}", "conid": AAPL, "31": "sense"}))
+        await sim.market.stream.send_bytes_to_all(nonsense)
+        await sim.market.stream.send_to_all(json.dumps({"topic": f"smd+{AAPL}", "conid": AAPL, "31": "sense"}))
         told = await quotes.until(lambda told: told.data.get("31") == "sense")
 
     assert all(event.name == "message" for event in told)
@@ -275,7 +275,7 @@ async def test_a_frame_that_is_too_large_is_survived(harness: Harness, sim: Simu
     async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
 
-        await sim.market.stream.say("x" * 70_000)
+        await sim.market.stream.send_to_all("x" * 70_000)
         await quotes.next("stale")
         await quotes.next("fresh")
         await quotes.until(has("31", "84"))
@@ -287,7 +287,7 @@ async def test_what_is_no_number_is_no_json(harness: Harness, sim: Simulator, fi
     await up(harness)
     async with stream(harness, QUOTES) as quotes:
         await quotes.until(has("31", "84"))
-        await sim.market.stream.say(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":{figure}}}')
+        await sim.market.stream.send_to_all(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":{figure}}}')
         told = await quotes.until(lambda told: told.data.get("31") is None and "31" in told.data)
 
     assert told[-1].data["31"] is None
@@ -300,7 +300,7 @@ async def test_orders_are_streamed_with_all_that_is_known_of_them(harness: Harne
     """IBKR sends what changed; an app gets the order."""
     await up(harness)
     async with stream(harness, "/stream/orders") as orders, stream(harness, "/stream/trades") as trades:
-        await within(sim.market.stream.has_heard("sor+{}"))
+        await within(sim.market.stream.wait_for_message("sor+{}"))
         await harness.post(Placed().target, Placed().body)
         order = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
         trade = await trades.next()
@@ -313,7 +313,7 @@ async def test_what_was_missed_is_told_again(harness: Harness, sim: Simulator) -
     """By `Last-Event-ID`; an id of another run is answered by a word and the whole picture."""
     await up(harness)
     async with stream(harness, "/stream/orders") as orders:
-        await within(sim.market.stream.has_heard("sor+{}"))
+        await within(sim.market.stream.wait_for_message("sor+{}"))
         await harness.post(Placed().target, Placed().body)
         last = (await orders.until(lambda told: told.data.get("status") == "Filled"))[-1]
         async with stream(harness, "/stream/orders") as meanwhile:

@@ -70,10 +70,10 @@ async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
     )  # else a breath of this machine would be a silence of IBKR's
-    async with quick(tmp_path, 300.0, quotes_every=30.0) as (harness, sim), stream(harness, QUOTES) as quotes:
+    async with quick(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), stream(harness, QUOTES) as quotes:
         first = await quotes.next()
         late = await quotes.until(lambda told: _minutes(told) - _minutes(first) > 20)
-        asked = [text for text in sim.market.stream.heard if text.startswith(f"smd+{AAPL}")]
+        asked = [text for text in sim.market.stream.received if text.startswith(f"smd+{AAPL}")]
 
     assert all(told.name == "message" for told in late)
     assert len(asked) >= 3
@@ -126,7 +126,7 @@ async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
 async def test_ibkr_hears_that_we_live(tmp_path: Path) -> None:
     """At least once a minute."""
     async with quick(tmp_path, 100.0) as (_, sim):
-        await within(sim.market.stream.has_heard("tic"))
+        await within(sim.market.stream.wait_for_message("tic"))
         assert upstream_feed.TIC_INTERVAL_S < 60
 
 
@@ -187,7 +187,7 @@ async def test_a_reader_that_stops_reading_delays_nobody(harness: Harness, sim: 
     with deaf(harness, target) as talk:
         async with stream(harness, target) as quotes:
             for number in range(240):
-                await sim.market.stream.say(quote(number, 10_000))
+                await sim.market.stream.send_to_all(quote(number, 10_000))
                 told = await quotes.until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
             assert told[-1].data["31"] == "239"
         assert hub.counts["behind"] == 1
@@ -217,10 +217,10 @@ async def test_orders_are_never_dropped_without_a_word(
     monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
     with deaf(harness, "/stream/orders"):
         async with stream(harness, "/stream/orders") as orders:
-            await within(sim.market.stream.has_heard("sor+{}"))
+            await within(sim.market.stream.wait_for_message("sor+{}"))
             for number in range(1200):
                 row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
-                await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
+                await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
                 if number % 25 == 24:
                     told = await orders.until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
                     assert len(told) == 25
@@ -237,7 +237,7 @@ async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
                 number = 0
                 while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
-                    await sim.market.stream.say(quote(number, 20_000))
+                    await sim.market.stream.send_to_all(quote(number, 20_000))
             (ended,) = await harness.wait_for_events(events.StreamClosed)
 
     assert ended.reason == "slow_client"  # type: ignore[attr-defined]
@@ -266,13 +266,13 @@ async def test_readers_who_do_not_read_delay_no_stop(open_harness: Open, sim: Si
     await harness.wait_for_events(events.FeedUp)
     with deaf(harness, "/stream/orders"):
         async with stream(harness, "/stream/orders"):
-            await within(sim.market.stream.has_heard("sor+{}"))
+            await within(sim.market.stream.wait_for_message("sor+{}"))
             async with asyncio.timeout(PATIENCE):
                 number = 0
                 while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     row = {"orderId": number, "acct": "DU1234567", "note": "x" * 50_000}
-                    await sim.market.stream.say(json.dumps({"topic": "sor", "args": [row]}))
+                    await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
         began = asyncio.get_running_loop().time()
         unfinished = await within(harness.finish())
 

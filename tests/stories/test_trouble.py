@@ -260,7 +260,7 @@ async def test_a_caller_may_wait_for_the_session(harness: Harness, sim: MarketSt
 async def test_the_portfolio_needs_only_the_login(open_harness: Open, sim: MarketStage) -> None:
     """While another session competes, positions can still be read; quotes cannot."""
     harness = await open_harness(IBKR_COMPETE="yield")
-    sim.compete()
+    sim.start_competing()
     await harness.wait_until(SessionState.COMPETING)
 
     portfolio = await harness.get("/portfolio/accounts")
@@ -321,7 +321,7 @@ async def test_a_caller_who_hangs_up_in_the_queue_is_forgotten(open_harness: Ope
     cancel = "/iserver/account/DU1234567/order/{}"
     sim.faults.add("silence", path="/DU1234567/order/", times=4)
     stuck = [asyncio.create_task(harness.request("DELETE", cancel.format(number))) for number in range(1, 5)]
-    await within(sim.arrived("/DU1234567/order/", 4))
+    await within(sim.wait_for_calls("/DU1234567/order/", 4))
     waiting = asyncio.create_task(harness.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
     async with asyncio.timeout(PATIENCE):
         while not harness.bridge.profile.admission.waiting().total():
@@ -432,7 +432,7 @@ async def test_an_order_whose_caller_left_before_the_answer_is_told_in_the_log(
     """It was placed, and nobody heard: somebody has to find out."""
     sim.faults.add("delay", path=ORDER.target, seconds=0.3, times=1)
     order = asyncio.create_task(harness.post(ORDER.target, ORDER.body))
-    await sim.arrived(ORDER.target, 1)
+    await sim.wait_for_calls(ORDER.target, 1)
 
     order.cancel()
     (unheard,) = await harness.wait_for_events(events.OrderResponseUndelivered)

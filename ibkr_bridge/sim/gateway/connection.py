@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from ibkr_bridge.sim.gateway.wire import Head, Refusal, read_head
+from ibkr_bridge.sim.gateway.wire import Head, Refusal, parse_head
 
 CHUNK_BYTES = 65536
 
@@ -20,32 +20,32 @@ class SimConnection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._held = b""
+        self._buffer = b""
 
     async def requests(self) -> AsyncIterator[Head]:
         """The heads of this connection; ends when the client does, or says something unreadable."""
-        while (found := await self._next_head()) is not None:
-            if isinstance(found, Refusal):
-                self._writer.write(found.answer)
+        while (head := await self._next_head()) is not None:
+            if isinstance(head, Refusal):
+                self._writer.write(head.response)
                 await self._writer.drain()
                 return
-            yield found
+            yield head
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, max_bytes: int) -> bytes:
         """Some bytes of a body, at most so many; none at the end of the connection."""
-        if self._held:
-            piece, self._held = self._held[:most], self._held[most:]
+        if self._buffer:
+            piece, self._buffer = self._buffer[:max_bytes], self._buffer[max_bytes:]
             return piece
-        return await self._reader.read(min(most, CHUNK_BYTES))
+        return await self._reader.read(min(max_bytes, CHUNK_BYTES))
 
     async def write(self, data: bytes) -> None:
         """Send bytes."""
         self._writer.write(data)
         await self._writer.drain()
 
-    def drop(self, *, gently: bool = False) -> None:
+    def close(self, *, after_writes: bool = False) -> None:
         """Hang up, at once or when all that was written has left."""
-        if gently:
+        if after_writes:
             self._writer.close()
         else:
             self._writer.transport.abort()
@@ -58,12 +58,12 @@ class SimConnection:
             ValueError: a chunk without a size.
         """
         body = b""
-        while (size := int((await self._line()).partition(b";")[0], 16)) > 0:
+        while (size := int((await self._read_line()).partition(b";")[0], 16)) > 0:
             chunk = b""
             while len(chunk) < size + 2:
-                chunk += await self._some(size + 2 - len(chunk))
+                chunk += await self._read_some(size + 2 - len(chunk))
             body += chunk[:-2]
-        while await self._line():
+        while await self._read_line():
             pass  # trailers
         return body
 
@@ -74,25 +74,25 @@ class SimConnection:
         return str(peer[0]) if peer else ""
 
     async def _next_head(self) -> Head | Refusal | None:
-        while (found := read_head(self._held)) is None:
+        while (parsed := parse_head(self._buffer)) is None:
             piece = await self._reader.read(CHUNK_BYTES)
             if not piece:
                 return None
-            self._held += piece
-        if isinstance(found, Refusal):
-            return found
-        head, used = found
-        self._held = self._held[used:]
+            self._buffer += piece
+        if isinstance(parsed, Refusal):
+            return parsed
+        head, used = parsed
+        self._buffer = self._buffer[used:]
         return head
 
-    async def _some(self, most: int) -> bytes:
-        piece = await self.read(most)
+    async def _read_some(self, max_bytes: int) -> bytes:
+        piece = await self.read(max_bytes)
         if not piece:
             raise Hangup
         return piece
 
-    async def _line(self) -> bytes:
+    async def _read_line(self) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
-            line += await self._some(1)
+            line += await self._read_some(1)
         return line.strip()

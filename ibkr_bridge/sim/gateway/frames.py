@@ -11,10 +11,10 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from ibkr_bridge.sim.gateway.wire import Head, write_head
+from ibkr_bridge.sim.gateway.wire import Head, encode_head
 
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-LONGEST = 65536
+MAX_FRAME_BYTES = 65536
 """Bytes of one frame, either way; a longer one ends the connection."""
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -33,25 +33,25 @@ class Frame:
         return self.kind in (CONTINUED, TEXT, BINARY)
 
 
-class TooLongError(ValueError):
+class FrameTooLongError(ValueError):
     """A frame beyond what the Gateway can bear."""
 
 
-def wants_socket(head: Head) -> bool:
+def is_websocket_request(head: Head) -> bool:
     """Whether a request asks for a WebSocket; its path and version do not matter."""
     upgrade, connection = head.get("Upgrade") or "", head.get("Connection") or ""
     return head.method == "GET" and upgrade.lower() == "websocket" and "upgrade" in connection.lower()
 
 
-def handshake(head: Head) -> bytes:
+def encode_handshake(head: Head) -> bytes:
     """The Gateway's answer: yes, without extensions and subprotocols."""
     key = (head.get("Sec-WebSocket-Key") or "").encode("latin-1")
     accept = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest()).decode()
     headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept))
-    return write_head("HTTP/1.1 101 Switching Protocols", headers)
+    return encode_head("HTTP/1.1 101 Switching Protocols", headers)
 
 
-def read_frame(held: bytes) -> tuple[Frame, int] | None:
+def parse_frame(buffer: bytes) -> tuple[Frame, int] | None:
     """Read one frame from the front of what is held.
 
     Returns:
@@ -60,30 +60,30 @@ def read_frame(held: bytes) -> tuple[Frame, int] | None:
     Raises:
         TooLongError: it says that it is longer than 64 KiB.
     """
-    if len(held) < 2:
+    if len(buffer) < 2:
         return None
-    kind, size = held[0] & 0x0F, held[1] & 0x7F
+    kind, size = buffer[0] & 0x0F, buffer[1] & 0x7F
     width = {126: 2, 127: 8}.get(size, 0)
     start = 2 + width
     if width:
-        size = int.from_bytes(held[2:start], "big")
-    if len(held) >= start and size > LONGEST:
-        raise TooLongError
-    mask = held[start : start + 4] if held[1] & 0x80 else b""
-    body = start + (4 if held[1] & 0x80 else 0)
-    if len(held) < body + size:
+        size = int.from_bytes(buffer[2:start], "big")
+    if len(buffer) >= start and size > MAX_FRAME_BYTES:
+        raise FrameTooLongError
+    mask = buffer[start : start + 4] if buffer[1] & 0x80 else b""
+    body = start + (4 if buffer[1] & 0x80 else 0)
+    if len(buffer) < body + size:
         return None
-    return Frame(kind, _unmasked(held[body : body + size], mask)), body + size
+    return Frame(kind, _unmask(buffer[body : body + size], mask)), body + size
 
 
-def _unmasked(payload: bytes, mask: bytes) -> bytes:
+def _unmask(payload: bytes, mask: bytes) -> bytes:
     if not mask:
         return payload
     stretched = (mask * (len(payload) // 4 + 1))[: len(payload)]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(stretched, "big")).to_bytes(len(payload), "big")
 
 
-def write_frame(frame: Frame) -> bytes:
+def encode_frame(frame: Frame) -> bytes:
     """One whole frame as a server sends it: final, without a mask."""
     size = len(frame.payload)
     if size < 126:
@@ -93,6 +93,6 @@ def write_frame(frame: Frame) -> bytes:
     return bytes((0x80 | frame.kind,)) + length + frame.payload
 
 
-def closing(code: int) -> Frame:
+def close_frame(code: int) -> Frame:
     """A close frame without a reason."""
     return Frame(CLOSE, struct.pack("!H", code))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 NAMES = "URL_PARAM RL JSESSIONID cp cp.qa cp.alpha cp.beta api api.nn api.alpha portal USERID XYZAB XYZAB_AM.LOGIN"
-KEPT = frozenset((*NAMES.split(), "REGION", "web"))
-FROM_CLIENTS = frozenset({"XYZAB", "XYZAB_AM.LOGIN"})
-FIRST = {"JSESSIONID": "/sso", "REGION": "/", "USERID": "/"}
+IBKR_COOKIES = frozenset((*NAMES.split(), "REGION", "web"))
+CLIENT_COOKIES = frozenset({"XYZAB", "XYZAB_AM.LOGIN"})
+INITIAL_PATHS = {"JSESSIONID": "/sso", "REGION": "/", "USERID": "/"}
 """Sent from the start, without a value, each on its path."""
 
 
@@ -24,30 +24,32 @@ class Jar:
 
     def clear(self) -> None:
         """As after a start."""
-        self._cookies = {name: ("", path) for name, path in FIRST.items()}
+        self._cookies = {name: ("", path) for name, path in INITIAL_PATHS.items()}
 
-    def set_by_ibkr(self, lines: Iterable[str]) -> None:
+    def store_from_ibkr(self, lines: Iterable[str]) -> None:
         """Take in the Set-Cookie lines of one answer."""
         for line in lines:
             pair, *attributes = line.split(";")
             paths = (each.strip()[5:] for each in attributes if each.strip().lower().startswith("path="))
-            self._keep(pair, KEPT, next(paths, "/"))
+            self._store(pair, IBKR_COOKIES, next(paths, "/"))
 
-    def sent_by_client(self, line: str | None) -> None:
+    def store_from_client(self, line: str | None) -> None:
         """Take in what a client's browser sends along to the login pages."""
         for pair in (line or "").split(";"):
-            self._keep(pair, FROM_CLIENTS, "/")
+            self._store(pair, CLIENT_COOKIES, "/")
 
-    def header(self, path: str) -> str:
+    def cookie_header(self, path: str) -> str:
         """The Cookie header for a request to `path`."""
-        return "; ".join(f"{name}={value}" for name, (value, where) in self._cookies.items() if where in path)
+        return "; ".join(
+            f"{name}={value}" for name, (value, cookie_path) in self._cookies.items() if cookie_path in path
+        )
 
     def value(self, name: str) -> str | None:
         """One cookie's value."""
-        found = self._cookies.get(name)
-        return found[0] if found else None
+        cookie = self._cookies.get(name)
+        return cookie[0] if cookie else None
 
-    def _keep(self, pair: str, names: frozenset[str], path: str) -> None:
+    def _store(self, pair: str, names: frozenset[str], path: str) -> None:
         name, _, value = pair.strip().partition("=")
         if name in names and value:
             self._cookies[name] = (value, path)

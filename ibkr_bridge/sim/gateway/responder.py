@@ -14,16 +14,16 @@ from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import HTML, PAGE, Fault, Faults, Side
 from ibkr_bridge.sim.gateway import rules
 from ibkr_bridge.sim.gateway.connection import Hangup, SimConnection
-from ibkr_bridge.sim.gateway.frames import wants_socket
+from ibkr_bridge.sim.gateway.frames import is_websocket_request
 from ibkr_bridge.sim.gateway.jar import Jar
 from ibkr_bridge.sim.gateway.session_lifecycle import SessionLifecycle
 from ibkr_bridge.sim.gateway.sockets import Sockets
-from ibkr_bridge.sim.gateway.upstream import AnswerHead, Call, Exchange, Upstream
-from ibkr_bridge.sim.gateway.wire import Head, Headers, chunk, write_head
+from ibkr_bridge.sim.gateway.upstream import Call, Exchange, ResponseHead, Upstream
+from ibkr_bridge.sim.gateway.wire import Head, Headers, encode_chunk, encode_head
 from ibkr_bridge.sim.request_log import OWN_AGENT, LoggedRequest, RequestLog
 
-GARBLE = b"\x16\x03\x03\x00\x7fno such protocol\x00\xff\r\n\r\n"
-SUCCEEDS = b"Client login succeeds"
+GARBLED_BYTES = b"\x16\x03\x03\x00\x7fno such protocol\x00\xff\r\n\r\n"
+LOGIN_SUCCESS = b"Client login succeeds"
 
 
 class Responder:
@@ -37,7 +37,7 @@ class Responder:
         jar: Jar,
         upstream: Upstream,
         sockets: Sockets,
-        life: SessionLifecycle,
+        lifecycle: SessionLifecycle,
     ) -> None:
         self.log = RequestLog()
         self._clock = clock
@@ -46,139 +46,143 @@ class Responder:
         self._jar = jar
         self._upstream = upstream
         self._sockets = sockets
-        self._life = life
+        self._lifecycle = lifecycle
 
-    async def answer(self, head: Head, talk: SimConnection) -> None:
+    async def respond(self, head: Head, client: SimConnection) -> None:
         """Answer one request; does not return when it never will.
 
         Raises:
             Hangup: the connection ends with this request.
         """
-        socket = wants_socket(head)
-        if socket and not rules.is_no_uri(head.target):
-            await self._sockets.serve(head, talk)
+        socket = is_websocket_request(head)
+        if socket and not rules.is_invalid_uri(head.target):
+            await self._sockets.serve(head, client)
         if socket or rules.is_unanswerable(head):
-            self._note(head, b"")
+            self._log_request(head, b"")
             await _never_answer()
-        own = self._own(head, talk)
-        fault = self._faults.take(Side.SOCKET, head.target, own=False)
+        own = self._own_response(head, client)
+        fault = self._faults.use_fault(Side.SOCKET, head.target, own=False)
         if fault is not None and fault.kind == "denied":
             own, fault = rules.DENIED, None
         if own is not None:
-            await self._send_own(head, talk, own)
+            await self._send_own(head, client, own)
         else:
-            await self._pass_on(head, talk, fault)
+            await self._forward(head, client, fault)
         if not head.keeps_alive:
             raise Hangup
 
-    def _own(self, head: Head, talk: SimConnection) -> rules.Own | None:
-        if not rules.is_allowed(self._settings, talk.address):
+    def _own_response(self, head: Head, client: SimConnection) -> rules.OwnResponse | None:
+        if not rules.is_allowed(self._settings, client.address):
             return rules.DENIED
-        refused = rules.cors_answer(self._settings, head)
+        refused = rules.cors_response(self._settings, head)
         if refused is None and head.path == "/clear":
             self._jar.clear()
-        if refused is None and rules.REAUTHENTICATE.fullmatch(head.path) and self._life.logged_in:
-            self._life.walk_again()
-        return refused or rules.own_answer(head, self._life.logged_in)
+        if refused is None and rules.REAUTHENTICATE.fullmatch(head.path) and self._lifecycle.logged_in:
+            self._lifecycle.reauthenticate()
+        return refused or rules.own_response(head, self._lifecycle.logged_in)
 
-    async def _send_own(self, head: Head, talk: SimConnection, own: rules.Own) -> None:
-        self._note(head, await self._read_request_body(head, talk))
+    async def _send_own(self, head: Head, client: SimConnection, own: rules.OwnResponse) -> None:
+        self._log_request(head, await self._read_request_body(head, client))
         pieces = [piece.encode() for piece in own.pieces]
         cors = rules.cors_headers(self._settings, head.get("Origin")) if own.status != 403 else ()
         frame = ("Transfer-Encoding", "chunked") if own.is_chunked else ("Content-Length", str(len(b"".join(pieces))))
-        body = b"".join(map(chunk, (*pieces, b""))) if own.is_chunked else b"".join(pieces)
+        body = b"".join(map(encode_chunk, (*pieces, b""))) if own.is_chunked else b"".join(pieces)
         start = f"HTTP/1.1 {own.status} {own.reason}"
-        await talk.write(write_head(start, (*cors, *own.headers, frame)) + (b"" if head.method == "HEAD" else body))
+        await client.write(encode_head(start, (*cors, *own.headers, frame)) + (b"" if head.method == "HEAD" else body))
 
-    async def _pass_on(self, head: Head, talk: SimConnection, fault: Fault | None) -> None:
+    async def _forward(self, head: Head, client: SimConnection, fault: Fault | None) -> None:
         if fault is not None and fault.kind != "late" and not fault.done:
-            self._note(head, await self._read_request_body(head, talk))
-            await _spoil(talk, fault)
+            self._log_request(head, await self._read_request_body(head, client))
+            await _carry_out_fault(client, fault)
         late = fault is not None and fault.kind == "late"
-        exchange = await self._send_up(head, talk, fault.seconds if fault and late else 0.0)
-        answer = await exchange.begun()
+        exchange = await self._start_exchange(head, client, fault.seconds if fault and late else 0.0)
+        response = await exchange.wait_for_head()
         if fault is not None and not late:
-            await _spoil(talk, fault, answer, exchange)
-        await self._relay_response(head, talk, answer, exchange)
+            await _carry_out_fault(client, fault, response, exchange)
+        await self._relay_response(head, client, response, exchange)
 
-    async def _send_up(self, head: Head, talk: SimConnection, queued: float) -> Exchange:
+    async def _start_exchange(self, head: Head, client: SimConnection, queued_s: float) -> Exchange:
         if head.path.startswith("/sso"):
-            self._jar.sent_by_client(head.get("Cookie"))
+            self._jar.store_from_client(head.get("Cookie"))
         target = rules.upstream_target(head.target)
-        headers = rules.upstream_headers(head, "api.ibkr.com", self._jar.header(target.partition("?")[0]))
-        own = head.get("User-Agent") == OWN_AGENT
-        exchange = self._upstream.begin(Call(head.method, target, headers, head.length, own), queued)
-        self._note(head, await self._read_request_body(head, talk, exchange))
+        headers = rules.upstream_headers(head, "api.ibkr.com", self._jar.cookie_header(target.partition("?")[0]))
+        is_own_call = head.get("User-Agent") == OWN_AGENT
+        exchange = self._upstream.start_exchange(
+            Call(head.method, target, headers, head.content_length, is_own_call), queued_s
+        )
+        self._log_request(head, await self._read_request_body(head, client, exchange))
         return exchange
 
-    async def _read_request_body(self, head: Head, talk: SimConnection, exchange: Exchange | None = None) -> bytes:
+    async def _read_request_body(self, head: Head, client: SimConnection, exchange: Exchange | None = None) -> bytes:
         """Read the body, passing it on as it comes; a chunked one gets no further than its announced length."""
         if head.is_chunked:
-            body = await talk.read_chunks()
+            body = await client.read_chunks()
             if exchange is not None:
                 exchange.body.feed_data(body)
-            return body if head.length else b""
+            return body if head.content_length else b""
         body = b""
-        while len(body) < head.length:
-            piece = await talk.read(head.length - len(body))
+        while len(body) < head.content_length:
+            piece = await client.read(head.content_length - len(body))
             if not piece:  # half a body: its slot is held until IBKR closes that connection
-                self._note(head, body)
+                self._log_request(head, body)
                 raise Hangup
             body += piece
             if exchange is not None:
                 exchange.body.feed_data(piece)
         return body
 
-    async def _relay_response(self, head: Head, talk: SimConnection, answer: AnswerHead, exchange: Exchange) -> None:
+    async def _relay_response(
+        self, head: Head, client: SimConnection, response: ResponseHead, exchange: Exchange
+    ) -> None:
         if head.path.startswith("/sso"):
-            self._jar.set_by_ibkr(value for name, value in answer.headers if name.lower() == "set-cookie")
-        if rules.is_login(head, answer.status):
-            await self._tell_login(talk, answer, exchange)
+            self._jar.store_from_ibkr(value for name, value in response.headers if name.lower() == "set-cookie")
+        if rules.is_login(head, response.status):
+            await self._send_login_success(client, response, exchange)
             return
         framed = head.method != "HEAD" and head.version != "HTTP/1.0"
         frame: Headers = (("Transfer-Encoding", "chunked"),) if framed else ()
         if head.version == "HTTP/1.0" and head.keeps_alive:
             frame = (("Connection", "keep-alive"),)
-        start = f"{head.version} {answer.status} {answer.reason}"
-        await talk.write(write_head(start, (*rules.client_headers(answer.headers), *frame)))
+        start = f"{head.version} {response.status} {response.reason}"
+        await client.write(encode_head(start, (*rules.client_headers(response.headers), *frame)))
         while (piece := await exchange.pieces.get()) is not None:
-            await talk.write(chunk(piece) if framed else piece)
+            await client.write(encode_chunk(piece) if framed else piece)
         if framed:
-            await talk.write(chunk(b""))
+            await client.write(encode_chunk(b""))
 
-    async def _tell_login(self, talk: SimConnection, answer: AnswerHead, exchange: Exchange) -> None:
+    async def _send_login_success(self, client: SimConnection, response: ResponseHead, exchange: Exchange) -> None:
         """Say that the login succeeded, whatever IBKR thinks of it, and begin the Gateway's own part."""
         body = b""
         while (piece := await exchange.pieces.get()) is not None:
             body += piece
-        self._life.login_ended()
-        start = f"HTTP/1.1 302 {answer.reason}" if body else "HTTP/1.1 200 OK"
-        headers = (*rules.client_headers(answer.headers), ("Transfer-Encoding", "chunked"))
-        moved = chunk(body) if body else b""
-        await talk.write(write_head(start, headers) + moved + chunk(SUCCEEDS) + chunk(b""))
+        self._lifecycle.on_login_ended()
+        start = f"HTTP/1.1 302 {response.reason}" if body else "HTTP/1.1 200 OK"
+        headers = (*rules.client_headers(response.headers), ("Transfer-Encoding", "chunked"))
+        moved = encode_chunk(body) if body else b""
+        await client.write(encode_head(start, headers) + moved + encode_chunk(LOGIN_SUCCESS) + encode_chunk(b""))
 
-    def _note(self, head: Head, body: bytes) -> None:
+    def _log_request(self, head: Head, body: bytes) -> None:
         self.log.add(LoggedRequest(head.method, head.target, head.headers, body, self._clock.now()))
 
 
-async def _spoil(
-    talk: SimConnection, fault: Fault, answer: AnswerHead | None = None, exchange: Exchange | None = None
+async def _carry_out_fault(
+    client: SimConnection, fault: Fault, response: ResponseHead | None = None, exchange: Exchange | None = None
 ) -> None:
     """Carry out a fault of the socket: each ends the connection."""
     if fault.kind == "garble":
-        await talk.write(GARBLE)
-    if fault.kind == "cut-in" and answer is not None and exchange is not None:
-        await _say_half(talk, answer, await exchange.pieces.get() or b"")
+        await client.write(GARBLED_BYTES)
+    if fault.kind == "cut-in" and response is not None and exchange is not None:
+        await _send_half(client, response, await exchange.pieces.get() or b"")
     elif fault.kind == "cut-in":
         reason = HTTPStatus(fault.status).phrase
-        await _say_half(talk, AnswerHead(fault.status, reason, (("Content-Type", HTML),)), PAGE.encode())
+        await _send_half(client, ResponseHead(fault.status, reason, (("Content-Type", HTML),)), PAGE.encode())
     raise Hangup
 
 
-async def _say_half(talk: SimConnection, answer: AnswerHead, piece: bytes) -> None:
-    headers = (*rules.client_headers(answer.headers), ("Transfer-Encoding", "chunked"))
-    half = chunk(piece)[: len(piece) // 2]
-    await talk.write(write_head(f"HTTP/1.1 {answer.status} {answer.reason}", headers) + half)
+async def _send_half(client: SimConnection, response: ResponseHead, piece: bytes) -> None:
+    headers = (*rules.client_headers(response.headers), ("Transfer-Encoding", "chunked"))
+    half = encode_chunk(piece)[: len(piece) // 2]
+    await client.write(encode_head(f"HTTP/1.1 {response.status} {response.reason}", headers) + half)
 
 
 async def _never_answer() -> NoReturn:

@@ -25,7 +25,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnResponse:
     """An answer the Gateway gives by itself: some have a length, others come in chunks, one for each piece."""
 
     status: int
@@ -48,7 +48,7 @@ def is_unanswerable(head: Head) -> bool:
     return head.method not in METHODS or BAD_ESCAPE.search(head.target) is not None or head.path == "/status"
 
 
-def is_no_uri(target: str) -> bool:
+def is_invalid_uri(target: str) -> bool:
     """Whether the Gateway cannot read this target as an address above, which only its websockets ask for."""
     return BAD_ESCAPE.search(target) is not None or NO_SCHEME.match(target) is not None
 
@@ -57,11 +57,11 @@ def is_allowed(settings: Settings, address: str) -> bool:
     """Whether a client's address may talk at all; without either list everybody may."""
     if settings.allow is None or settings.deny is None:
         return True
-    fits = any(_covers(pattern, address) for pattern in settings.allow)
-    return fits and not any(_covers(pattern, address) for pattern in settings.deny)
+    fits = any(_matches_address(pattern, address) for pattern in settings.allow)
+    return fits and not any(_matches_address(pattern, address) for pattern in settings.deny)
 
 
-def _covers(pattern: str, address: str) -> bool:
+def _matches_address(pattern: str, address: str) -> bool:
     """Only stars are understood; a mask such as 0.0.0.0/0 covers nothing."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), address) is not None
 
@@ -73,76 +73,80 @@ def cors_headers(settings: Settings, origin: str | None) -> Headers:
     return (("Access-Control-Allow-Origin", "*" if settings.cors == "*" else origin),)
 
 
-def cors_answer(settings: Settings, head: Head) -> Own | None:
+def cors_response(settings: Settings, head: Head) -> OwnResponse | None:
     """The Gateway's own answer to a foreign origin, or to a preflight."""
     origin = head.get("Origin")
     if origin is None:
         return None
     if settings.cors != "*" and re.fullmatch(settings.cors, origin) is None:
-        return Own(403, "CORS Rejected - Invalid origin")
+        return OwnResponse(403, "CORS Rejected - Invalid origin")
     if head.method == "OPTIONS" and head.get("Access-Control-Request-Method") is not None:
         methods = ("Access-Control-Allow-Methods", "POST,GET,OPTIONS,DELETE,PUT")
-        return Own(204, "No Content", headers=(methods, ("Access-Control-Allow-Headers", "Content-Type,portal,Cookie")))
+        return OwnResponse(
+            204, "No Content", headers=(methods, ("Access-Control-Allow-Headers", "Content-Type,portal,Cookie"))
+        )
     return None
 
 
-DENIED = Own(404, "Not Found", ("Access Denied",))
+DENIED = OwnResponse(404, "Not Found", ("Access Denied",))
 LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 
 
-def own_answer(head: Head, logged_in: bool) -> Own | None:
+def own_response(head: Head, logged_in: bool) -> OwnResponse | None:
     """What the Gateway answers without asking anybody; None for what goes upstream. `/clear` also empties the jar."""
     return next((answer for rule in OWN_RULES if (answer := rule(head, logged_in)) is not None), None)
 
 
-def _no_path(head: Head, logged_in: bool) -> Own | None:
-    return None if head.path.startswith("/") else Own(404, "Not Found", ("Not Found",))
+def _reject_relative_path(head: Head, logged_in: bool) -> OwnResponse | None:
+    return None if head.path.startswith("/") else OwnResponse(404, "Not Found", ("Not Found",))
 
 
-def _root(head: Head, logged_in: bool) -> Own | None:
-    return _moved(LOGIN_PAGE) if head.path == "/" else None
+def _redirect_to_login(head: Head, logged_in: bool) -> OwnResponse | None:
+    return _redirect(LOGIN_PAGE) if head.path == "/" else None
 
 
-def _clear(head: Head, logged_in: bool) -> Own | None:
-    return Own(200, "OK", ("cleared",)) if head.path == "/clear" else None
+def _confirm_clear(head: Head, logged_in: bool) -> OwnResponse | None:
+    return OwnResponse(200, "OK", ("cleared",)) if head.path == "/clear" else None
 
 
-def _reauthenticate(head: Head, logged_in: bool) -> Own | None:
+def _confirm_reauthenticate(head: Head, logged_in: bool) -> OwnResponse | None:
     if not REAUTHENTICATE.fullmatch(head.path):
         return None
-    said = '{"message":"triggered"}' if logged_in else '{"error":"not logged in"}'
-    return Own(200, "OK", (said,), (("Content-Type", "application/json; charset=utf-8"),))
+    body = '{"message":"triggered"}' if logged_in else '{"error":"not logged in"}'
+    return OwnResponse(200, "OK", (body,), (("Content-Type", "application/json; charset=utf-8"),))
 
 
-def _unknown_service(head: Head, logged_in: bool) -> Own | None:
-    found = SERVICE.fullmatch(head.path)
-    if found is None:
+def _unknown_service(head: Head, logged_in: bool) -> OwnResponse | None:
+    match = SERVICE.fullmatch(head.path)
+    if match is None:
         return None
     hijacked = HIJACK.search(head.target)
-    service = hijacked[1] if hijacked else found[1]
-    return None if service in ("api", "portal") else Own(200, "OK", ("Unknown service ", service), is_chunked=True)
+    service = hijacked[1] if hijacked else match[1]
+    return (
+        None if service in ("api", "portal") else OwnResponse(200, "OK", ("Unknown service ", service), is_chunked=True)
+    )
 
 
-def _demo(head: Head, logged_in: bool) -> Own | None:
-    return Own(200, "OK", ("<html>A demonstration</html>",)) if head.path.startswith("/demo/") else None
+def _demo_page(head: Head, logged_in: bool) -> OwnResponse | None:
+    return OwnResponse(200, "OK", ("<html>A demonstration</html>",)) if head.path.startswith("/demo/") else None
 
 
-def _elsewhere(head: Head, logged_in: bool) -> Own | None:
-    return None if FORWARDED.fullmatch(head.path) else _moved(f"{REMOTE}{head.path}")
+def _redirect_to_ibkr(head: Head, logged_in: bool) -> OwnResponse | None:
+    return None if FORWARDED.fullmatch(head.path) else _redirect(f"{REMOTE}{head.path}")
 
 
-def _moved(location: str) -> Own:
-    return Own(302, "Found", headers=(("Location", location),), is_chunked=True)
+def _redirect(location: str) -> OwnResponse:
+    return OwnResponse(302, "Found", headers=(("Location", location),), is_chunked=True)
 
 
-OWN_RULES: tuple[Callable[[Head, bool], Own | None], ...] = (
-    _no_path,
-    _root,
-    _clear,
-    _reauthenticate,
+OWN_RULES: tuple[Callable[[Head, bool], OwnResponse | None], ...] = (
+    _reject_relative_path,
+    _redirect_to_login,
+    _confirm_clear,
+    _confirm_reauthenticate,
     _unknown_service,
-    _demo,
-    _elsewhere,
+    _demo_page,
+    _redirect_to_ibkr,
 )
 
 
@@ -152,19 +156,19 @@ def upstream_target(target: str) -> str:
     return doubled.replace("/v1/portal", "/v1/api")
 
 
-NOT_UPWARDS = frozenset({"host", "accept-encoding", "cookie", "transfer-encoding"})
-NOT_DOWNWARDS = frozenset({"content-length", "transfer-encoding", "content-security-policy"})
+DROPPED_REQUEST_HEADERS = frozenset({"host", "accept-encoding", "cookie", "transfer-encoding"})
+DROPPED_RESPONSE_HEADERS = frozenset({"content-length", "transfer-encoding", "content-security-policy"})
 
 
 def upstream_headers(head: Head, host: str, cookie: str) -> Headers:
     """A client's headers as they go on; repeated ones stay repeated."""
-    kept = tuple(each for each in head.headers if each[0].lower() not in NOT_UPWARDS)
+    kept = tuple(each for each in head.headers if each[0].lower() not in DROPPED_REQUEST_HEADERS)
     return (("Host", host), *kept, ("Cookie", cookie))
 
 
 def client_headers(headers: Headers) -> Headers:
     """IBKR's headers as they reach the client, before the new framing."""
-    return tuple(each for each in headers if each[0].lower() not in NOT_DOWNWARDS)
+    return tuple(each for each in headers if each[0].lower() not in DROPPED_RESPONSE_HEADERS)
 
 
 def is_login(head: Head, status: int) -> bool:

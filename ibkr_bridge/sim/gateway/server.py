@@ -40,109 +40,111 @@ class Gateway:
         settings: Settings | None = None,
         *,
         port: int = 0,
-        tickle_every: float = 30.0,
-        auth_delay: float = 3.0,
+        tickle_interval_s: float = 30.0,
+        auth_delay_s: float = 3.0,
     ) -> None:
         self.port = port
         self.jar = Jar()
-        self._work = Tasks()
-        self._talks = Tasks()
-        self.upstream = Upstream(clock, self._work)
-        self.life = SessionLifecycle(clock, self.upstream, self.jar, tickle_every, auth_delay)
-        self._sockets = Sockets(self._work, self.jar.header)
-        self._answering = Responder(
-            clock, faults, settings or Settings(), self.jar, self.upstream, self._sockets, self.life
+        self._call_tasks = Tasks()
+        self._client_tasks = Tasks()
+        self.upstream = Upstream(clock, self._call_tasks)
+        self.lifecycle = SessionLifecycle(clock, self.upstream, self.jar, tickle_interval_s, auth_delay_s)
+        self._sockets = Sockets(self._call_tasks, self.jar.cookie_header)
+        self._responder = Responder(
+            clock, faults, settings or Settings(), self.jar, self.upstream, self._sockets, self.lifecycle
         )
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
-        self._door: socket.socket | None = None
+        self._listener: socket.socket | None = None
 
     @property
     def log(self) -> RequestLog:
         """What reached this port."""
-        return self._answering.log
+        return self._responder.log
 
     async def start(self, market_port: int) -> None:
         """Listen, in front of a market."""
         self.upstream.port = self._sockets.market = market_port
-        self.open_door()
+        self.open_port()
         await self._listen()
 
     async def stop(self) -> None:
         """As on SIGTERM: clients see a bare end of the connection, cookies and calls in flight are gone."""
-        self.close_door()
+        self.close_port()
         self.jar.clear()
-        async with AsyncExitStack() as rest:  # each ends even where one before it complains
-            rest.push_async_callback(self._work.stop)
-            rest.push_async_callback(self.life.stop)
-            rest.push_async_callback(self._talks.stop)
+        async with AsyncExitStack() as stack:  # each ends even where one before it complains
+            stack.push_async_callback(self._call_tasks.stop)
+            stack.push_async_callback(self.lifecycle.stop)
+            stack.push_async_callback(self._client_tasks.stop)
 
-    def open_door(self) -> None:
+    def open_port(self) -> None:
         """Bind the port, at once: a client that connects from now on will be served."""
-        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio leaves Nagle on
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind((HOST, self.port))
-        door.listen(128)
-        door.setblocking(False)
-        self.port = door.getsockname()[1]
-        self._door = door
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio leaves Nagle on
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, self.port))
+        listener.listen(128)
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
 
-    def reopen(self) -> None:
+    def reopen_port(self) -> None:
         """Serve again after `close_door`; a restart may have opened it meanwhile."""
-        if self._door is not None:
+        if self._listener is not None:
             return
-        self.open_door()
-        self._work.start(self._listen(), name="gateway door")
+        self.open_port()
+        self._call_tasks.start(self._listen(), name="gateway door")
 
-    def close_door(self) -> None:
+    def close_port(self) -> None:
         """Refuse new connections and drop the present ones; calls in flight run on."""
         if self._server is not None:
             self._server.close()
-        elif self._door is not None:
-            self._door.close()
-        self._server = self._door = None
+        elif self._listener is not None:
+            self._listener.close()
+        self._server = self._listener = None
         for writer in self._writers:
             writer.transport.abort()
 
     async def _listen(self) -> None:
-        if self._door is None or self._server is not None:
+        if self._listener is None or self._server is not None:
             return
         # `start_serving=False` does not suspend, so `close_door` always finds the server that owns the socket.
-        self._server = await asyncio.start_server(self._accept, sock=self._door, ssl=server_tls(), start_serving=False)
+        self._server = await asyncio.start_server(
+            self._accept, sock=self._listener, ssl=server_tls(), start_serving=False
+        )
         await self._server.start_serving()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._door is None:  # the TLS handshake had begun before the port was closed
+        if self._listener is None:  # the TLS handshake had begun before the port was closed
             writer.transport.abort()
             return
         self._writers.add(writer)
-        client = self._talks.start(self._look_after(reader, writer), name="gateway client")
+        client = self._client_tasks.start(self._serve_client(reader, writer), name="gateway client")
         # A task that is cancelled before its first step never enters the coroutine, nor its `finally`.
-        client.add_done_callback(lambda task: self._drop(writer))
+        client.add_done_callback(lambda task: self._close_client(writer))
 
-    def _drop(self, writer: asyncio.StreamWriter) -> None:
+    def _close_client(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)
         writer.transport.abort()
 
-    async def _look_after(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk until either side has had enough; who hangs up is noticed even while waiting for an answer."""
-        talk = self._talks.start(self._converse(SimConnection(reader, writer)), name="gateway talk")
-        gone = self._talks.start(_lost(writer), name="gateway client leaving")
+        answering = self._client_tasks.start(self._answer_requests(SimConnection(reader, writer)), name="gateway talk")
+        closing = self._client_tasks.start(_wait_closed(writer), name="gateway client leaving")
         try:
-            await asyncio.wait((talk, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not gone.done():
+            await asyncio.wait((answering, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not closing.done():
                 writer.close()
-                await asyncio.wait((gone,))
+                await asyncio.wait((closing,))
         finally:
-            talk.cancel()
+            answering.cancel()
 
-    async def _converse(self, talk: SimConnection) -> None:
+    async def _answer_requests(self, client: SimConnection) -> None:
         with suppress(Hangup, OSError, ValueError):
-            async for head in talk.requests():
-                await self._answering.answer(head, talk)
+            async for head in client.requests():
+                await self._responder.respond(head, client)
 
 
-async def _lost(writer: asyncio.StreamWriter) -> None:
+async def _wait_closed(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         await writer.wait_closed()
 

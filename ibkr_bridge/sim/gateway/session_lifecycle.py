@@ -19,11 +19,11 @@ from ibkr_bridge.sim.gateway.wire import Headers
 from ibkr_bridge.sim.request_log import OWN_AGENT
 from ibkr_bridge.sim.tasks import Tasks
 
-PING_EVERY = 300.0
-ATTEMPTS = 5
-RETRY_AFTER = 3.0
+PING_INTERVAL_S = 300.0
+MAX_VALIDATIONS = 5
+VALIDATION_INTERVAL_S = 3.0
 
-INTRODUCTION = (
+CHAIN_START = (
     "/v1/api/one/user",
     "/v1/api/ssodh/init",
     "/v1/api/ssodh/st",
@@ -35,32 +35,34 @@ INTRODUCTION = (
 class SessionLifecycle:
     """The Gateway's own calls; at most one keep-alive of each sort runs."""
 
-    def __init__(self, clock: SimClock, upstream: Upstream, jar: Jar, tickle_every: float, auth_delay: float) -> None:
+    def __init__(
+        self, clock: SimClock, upstream: Upstream, jar: Jar, tickle_interval_s: float, auth_delay_s: float
+    ) -> None:
         self.logged_in = False
         self._clock = clock
         self._upstream = upstream
         self._jar = jar
-        self._tickle_every = tickle_every
-        self._auth_delay = auth_delay
+        self._tickle_interval_s = tickle_interval_s
+        self._auth_delay_s = auth_delay_s
         self._tasks = Tasks()
         self._running: dict[str, asyncio.Task[Any]] = {}
 
-    def login_ended(self) -> None:
+    def on_login_ended(self) -> None:
         """The login pages are through, it seems: walk the chain."""
         self.logged_in = True
-        self._only("chain", self._chain)
+        self._restart_task("chain", self._run_login_chain)
 
-    def walk_again(self) -> None:
+    def reauthenticate(self) -> None:
         """Asked to reauthenticate: walk the chain, whatever the session's state."""
-        self._only("chain", lambda: self._chain(INTRODUCTION[:-1]))
+        self._restart_task("chain", lambda: self._run_login_chain(CHAIN_START[:-1]))
 
-    def keep_alive(self) -> None:
+    def start_keep_alives(self) -> None:
         """Start the keep-alives."""
         self.logged_in = True
-        self._only("tickle", self._tickling)
-        self._only("ping", self._pinging)
+        self._restart_task("tickle", self._tickle_loop)
+        self._restart_task("ping", self._ping_loop)
 
-    async def settled(self) -> None:
+    async def wait_for_chain(self) -> None:
         """Wait until no chain is being walked."""
         if (chain := self._running.get("chain")) is not None:
             await asyncio.wait((chain,))
@@ -70,56 +72,56 @@ class SessionLifecycle:
         self.logged_in = False
         await self._tasks.stop()
 
-    def _only(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._cancel(name)
+    def _restart_task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._cancel_task(name)
         self._running[name] = self._tasks.start(work(), name=f"gateway {name}")
 
-    def _cancel(self, name: str) -> None:
+    def _cancel_task(self, name: str) -> None:
         if (old := self._running.get(name)) is not None and old is not asyncio.current_task():
             old.cancel()
 
-    async def _chain(self, introduction: Sequence[str] = INTRODUCTION) -> None:
-        if not await self._is_valid():
-            self._cancel("tickle")
+    async def _run_login_chain(self, first_targets: Sequence[str] = CHAIN_START) -> None:
+        if not await self._validate_login():
+            self._cancel_task("tickle")
             return
-        for target in introduction:
+        for target in first_targets:
             await self._get(target)
-        await self._clock.sleep(self._auth_delay)
+        await self._clock.sleep(self._auth_delay_s)
         await self._authenticate()
         await self._get("/v1/api/iserver/accounts")
-        self.keep_alive()
+        self.start_keep_alives()
 
-    async def _is_valid(self) -> bool:
-        for attempt in range(ATTEMPTS):
+    async def _validate_login(self) -> bool:
+        for attempt in range(MAX_VALIDATIONS):
             if attempt:
-                await self._clock.sleep(RETRY_AFTER)
-            status, answer = await self._get("/v1/api/sso/validate?gw=1")
-            if status == 200 and answer.get("RESULT"):
+                await self._clock.sleep(VALIDATION_INTERVAL_S)
+            status, body = await self._get("/v1/api/sso/validate?gw=1")
+            if status == 200 and body.get("RESULT"):
                 return True
         return False
 
     async def _authenticate(self) -> None:
-        _, answer = await self._get("/v1/api/iserver/auth/status")
-        if answer.get("authenticated") and not answer.get("competing"):
+        _, body = await self._get("/v1/api/iserver/auth/status")
+        if body.get("authenticated") and not body.get("competing"):
             return
-        about = {"username": "simulated", "machineId": "5A1D4317", "compete": True}
-        _, answer = await self._call("POST", "/v1/api/iserver/auth/ssodh/init", about)
-        response = {"response": str(answer.get("challenge", ""))[::-1]}
+        form = {"username": "simulated", "machineId": "5A1D4317", "compete": True}
+        _, body = await self._call("POST", "/v1/api/iserver/auth/ssodh/init", form)
+        response = {"response": str(body.get("challenge", ""))[::-1]}
         await self._call("POST", "/v1/api/iserver/auth/ssodh/response", response)
 
-    async def _tickling(self) -> None:
+    async def _tickle_loop(self) -> None:
         while True:
-            await self._clock.sleep(self._tickle_every)
-            status, answer = await self._get("/v1/api/tickle")
-            if status != 200 or not answer:
-                self._only("chain", self._chain)
+            await self._clock.sleep(self._tickle_interval_s)
+            status, body = await self._get("/v1/api/tickle")
+            if status != 200 or not body:
+                self._restart_task("chain", self._run_login_chain)
                 return
-            if _is_half_dead(answer):
+            if _has_lost_brokerage(body):
                 await self._get("/v1/api/logout")
 
-    async def _pinging(self) -> None:
+    async def _ping_loop(self) -> None:
         while True:
-            await self._clock.sleep(PING_EVERY)
+            await self._clock.sleep(PING_INTERVAL_S)
             await self._get("/sso/ping")
 
     async def _get(self, target: str) -> tuple[int, dict[str, Any]]:
@@ -127,24 +129,28 @@ class SessionLifecycle:
 
     async def _call(self, method: str, target: str, form: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
         body = b"" if form is None else json.dumps(form).encode()
-        headers: Headers = (("Host", "api.ibkr.com"), ("User-Agent", OWN_AGENT), ("Cookie", self._jar.header(target)))
+        headers: Headers = (
+            ("Host", "api.ibkr.com"),
+            ("User-Agent", OWN_AGENT),
+            ("Cookie", self._jar.cookie_header(target)),
+        )
         if form is not None:
             headers = (*headers, ("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-        exchange = self._upstream.begin(Call(method, target, headers, len(body), own=True))
+        exchange = self._upstream.start_exchange(Call(method, target, headers, len(body), is_own_call=True))
         exchange.body.feed_data(body)
-        status, answer, received = await exchange.whole()
-        self._jar.set_by_ibkr(value for name, value in received if name.lower() == "set-cookie")
-        return status, _object(answer)
+        status, body, received = await exchange.read_response()
+        self._jar.store_from_ibkr(value for name, value in received if name.lower() == "set-cookie")
+        return status, _parse_object(body)
 
 
-def _is_half_dead(answer: dict[str, Any]) -> bool:
-    status = (answer.get("iserver") or {}).get("authStatus") or {}
+def _has_lost_brokerage(body: dict[str, Any]) -> bool:
+    status = (body.get("iserver") or {}).get("authStatus") or {}
     return status.get("connected") is True and status.get("authenticated") is False
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        parsed = json.loads(body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -15,56 +15,56 @@ from ibkr_bridge.sim.gateway.connection import Hangup, SimConnection
 from ibkr_bridge.sim.gateway.frames import (
     BINARY,
     CLOSE,
-    LONGEST,
+    MAX_FRAME_BYTES,
     PING,
     PONG,
     Frame,
-    TooLongError,
-    closing,
-    handshake,
-    read_frame,
-    write_frame,
+    FrameTooLongError,
+    close_frame,
+    encode_frame,
+    encode_handshake,
+    parse_frame,
 )
 from ibkr_bridge.sim.gateway.wire import Head
 from ibkr_bridge.sim.request_log import OWN_AGENT
 from ibkr_bridge.sim.tasks import Tasks
 
-MOST = 5
+MAX_CONNECTED = 5
 """Sockets with a connection to IBKR; the next one is open and silent for ever. Calls over HTTP are counted apart."""
 
-NORMAL = 1000
+NORMAL_CLOSURE = 1000
 
 
 class Sockets:
     """All websockets of one Gateway."""
 
-    def __init__(self, tasks: Tasks, cookies: Callable[[str], str]) -> None:
+    def __init__(self, tasks: Tasks, cookie_header: Callable[[str], str]) -> None:
         self.market = 0
         """The port of IBKR's end."""
         self._tasks = tasks
-        self._cookies = cookies
+        self._cookie_header = cookie_header
         self._connected = 0
 
-    async def serve(self, head: Head, talk: SimConnection) -> None:
+    async def serve(self, head: Head, client: SimConnection) -> None:
         """Look after one client's socket until either end has had enough.
 
         Raises:
             Hangup: always, in the end.
         """
-        await talk.write(handshake(head))
-        socket = Socket(talk)
-        above = self._tasks.start(self._above(head.target, socket), name="gateway socket")
+        await client.write(encode_handshake(head))
+        socket = Socket(client)
+        upstream = self._tasks.start(self._connect_to_ibkr(head.target, socket), name="gateway socket")
         try:
-            await socket.listen()
-        except TooLongError:
+            await socket.relay_from_client()
+        except FrameTooLongError:
             pass
         finally:
-            above.cancel()
+            upstream.cancel()
         raise Hangup
 
-    async def _above(self, target: str, socket: Socket) -> None:
+    async def _connect_to_ibkr(self, target: str, socket: Socket) -> None:
         """IBKR's end of one socket, if there is room for it and IBKR agrees; a target that is no path leads nowhere."""
-        if self._connected >= MOST or not target.startswith("/"):
+        if self._connected >= MAX_CONNECTED or not target.startswith("/"):
             return
         self._connected += 1
         try:
@@ -74,25 +74,25 @@ class Sockets:
 
     async def _relay(self, target: str, socket: Socket) -> None:
         url = URL(f"http://127.0.0.1:{self.market}{target}", encoded=True)
-        headers = {"User-Agent": OWN_AGENT, "Cookie": self._cookies(target.partition("?")[0])}
+        headers = {"User-Agent": OWN_AGENT, "Cookie": self._cookie_header(target.partition("?")[0])}
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             try:
-                above = await session.ws_connect(url, headers=headers, max_msg_size=0, compress=0)
+                upstream = await session.ws_connect(url, headers=headers, max_msg_size=0, compress=0)
             except (aiohttp.ClientError, OSError):
                 return  # refused or down: the client is not told
-            async with above:
-                socket.above = above
-                await socket.bring_down(above)
+            async with upstream:
+                socket.upstream = upstream
+                await socket.relay_from_ibkr(upstream)
 
 
 class Socket:
     """One client's socket, and IBKR's end of it once there is one."""
 
-    def __init__(self, talk: SimConnection) -> None:
-        self.above: aiohttp.ClientWebSocketResponse | None = None
-        self._talk = talk
+    def __init__(self, client: SimConnection) -> None:
+        self.upstream: aiohttp.ClientWebSocketResponse | None = None
+        self._client = client
 
-    async def listen(self) -> None:
+    async def relay_from_client(self) -> None:
         """Take what the client says until it leaves; each frame is a message, pings go no further.
 
         Raises:
@@ -100,35 +100,35 @@ class Socket:
             Hangup: it has gone.
         """
         async for frame in self._frames():
-            if frame.is_data and self.above is not None and not self.above.closed:
-                await self.above.send_str(frame.payload.decode("utf-8", "replace"))
+            if frame.is_data and self.upstream is not None and not self.upstream.closed:
+                await self.upstream.send_str(frame.payload.decode("utf-8", "replace"))
             elif frame.kind == PING:
-                await self._say(Frame(PONG, frame.payload))
+                await self._send_frame(Frame(PONG, frame.payload))
             elif frame.kind == CLOSE:  # not answered
                 return
 
-    async def bring_down(self, above: aiohttp.ClientWebSocketResponse) -> None:
+    async def relay_from_ibkr(self, upstream: aiohttp.ClientWebSocketResponse) -> None:
         """Pass on what IBKR says, always in binary frames; its end ends the client's socket."""
-        async for message in above:
+        async for message in upstream:
             data = message.data.encode() if isinstance(message.data, str) else message.data
-            if not isinstance(data, bytes) or len(data) > LONGEST:  # what is no frame at all ends it too
-                self._talk.drop()
+            if not isinstance(data, bytes) or len(data) > MAX_FRAME_BYTES:  # what is no frame at all ends it too
+                self._client.close()
                 return
-            await self._say(Frame(BINARY, data))
-        await self._say(closing(NORMAL))
-        self._talk.drop(gently=True)
+            await self._send_frame(Frame(BINARY, data))
+        await self._send_frame(close_frame(NORMAL_CLOSURE))
+        self._client.close(after_writes=True)
 
     async def _frames(self) -> AsyncIterator[Frame]:
-        held = b""
+        buffer = b""
         while True:
-            while (found := read_frame(held)) is not None:
-                frame, used = found
-                held = held[used:]
+            while (parsed := parse_frame(buffer)) is not None:
+                frame, used = parsed
+                buffer = buffer[used:]
                 yield frame
-            piece = await self._talk.read(LONGEST)
+            piece = await self._client.read(MAX_FRAME_BYTES)
             if not piece:
                 raise Hangup
-            held += piece
+            buffer += piece
 
-    async def _say(self, frame: Frame) -> None:
-        await self._talk.write(write_frame(frame))
+    async def _send_frame(self, frame: Frame) -> None:
+        await self._client.write(encode_frame(frame))

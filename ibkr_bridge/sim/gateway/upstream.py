@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ibkr_bridge.sim.clock import SimClock
-from ibkr_bridge.sim.gateway.wire import MAX_HEADERS, Headers, first, write_head
+from ibkr_bridge.sim.gateway.wire import MAX_HEADER_BYTES, Headers, encode_head, first_header
 from ibkr_bridge.sim.tasks import Tasks
 
-SLOTS = 5
-PIECE = 65536
+SLOT_COUNT = 5
+CHUNK_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Call:
     method: str
     target: str
     headers: Headers
-    length: int = 0
-    own: bool = False
+    content_length: int = 0
+    is_own_call: bool = False
 
 
 @dataclass(frozen=True)
-class AnswerHead:
+class ResponseHead:
     """The first thing that comes back."""
 
     status: int
@@ -46,16 +46,16 @@ class Exchange:
 
     call: Call
     body: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
-    head: asyncio.Future[AnswerHead] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    head: asyncio.Future[ResponseHead] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
 
-    async def begun(self) -> AnswerHead:
+    async def wait_for_head(self) -> ResponseHead:
         """Wait for the head; who stops waiting leaves the call undisturbed."""
         return await asyncio.shield(self.head)
 
-    async def whole(self) -> tuple[int, bytes, Headers]:
+    async def read_response(self) -> tuple[int, bytes, Headers]:
         """Status, body and headers of the full answer, for the Gateway's own calls."""
-        head = await self.begun()
+        head = await self.wait_for_head()
         body = b""
         while (piece := await self.pieces.get()) is not None:
             body += piece
@@ -67,130 +67,130 @@ class Upstream:
 
     def __init__(self, clock: SimClock, tasks: Tasks) -> None:
         self.port = 0
-        self.max_inside = 0
+        self.max_calls_in_slots = 0
         self._clock = clock
         self._tasks = tasks
-        self._slots = asyncio.Semaphore(SLOTS)
-        self._inside: list[Call] = []
-        self._waiting = 0
-        self._up = asyncio.Event()
-        self._up.set()
+        self._slots = asyncio.Semaphore(SLOT_COUNT)
+        self._in_slots: list[Call] = []
+        self._queued_count = 0
+        self._is_reachable = asyncio.Event()
+        self._is_reachable.set()
 
-    def inside(self) -> int:
+    def calls_in_slots(self) -> int:
         """How many calls of clients are in a slot now."""
-        return sum(not call.own for call in self._inside)
+        return sum(not call.is_own_call for call in self._in_slots)
 
-    def taken(self) -> int:
+    def slots_taken(self) -> int:
         """How many slots are taken now, the Gateway's own calls included."""
-        return len(self._inside)
+        return len(self._in_slots)
 
-    def waiting(self) -> int:
+    def calls_queued(self) -> int:
         """How many calls stand in the queue."""
-        return self._waiting
+        return self._queued_count
 
-    def go_down(self) -> None:
+    def set_unreachable(self) -> None:
         """IBKR is out of reach: whatever enters a slot hangs there."""
-        self._up.clear()
+        self._is_reachable.clear()
 
-    def come_up(self) -> None:
+    def set_reachable(self) -> None:
         """IBKR is back: what hung leaves its slot, unanswered for ever."""
-        self._up.set()
+        self._is_reachable.set()
 
-    def begin(self, call: Call, queued: float = 0.0) -> Exchange:
+    def start_exchange(self, call: Call, queued_s: float = 0.0) -> Exchange:
         """Put a call on its way; it will be sent whatever becomes of its client.
 
         Args:
             queued: seconds it stands in the queue in any case, as if the slots were taken for so long.
         """
         exchange = Exchange(call)
-        self._tasks.start(self._run(exchange, queued), name=f"upstream {call.method} {call.target[:60]}")
+        self._tasks.start(self._run(exchange, queued_s), name=f"upstream {call.method} {call.target[:60]}")
         return exchange
 
-    async def _run(self, exchange: Exchange, queued: float) -> None:
-        self._waiting += 1
+    async def _run(self, exchange: Exchange, queued_s: float) -> None:
+        self._queued_count += 1
         try:
-            if queued:
-                await self._clock.sleep(queued)
+            if queued_s:
+                await self._clock.sleep(queued_s)
             await self._slots.acquire()
         finally:
-            self._waiting -= 1
-        self._inside.append(exchange.call)
-        self.max_inside = max(self.max_inside, self.inside())
+            self._queued_count -= 1
+        self._in_slots.append(exchange.call)
+        self.max_calls_in_slots = max(self.max_calls_in_slots, self.calls_in_slots())
         try:
-            await self._carry(exchange)
+            await self._exchange_with_ibkr(exchange)
         finally:
-            self._inside.remove(exchange.call)
+            self._in_slots.remove(exchange.call)
             self._slots.release()
 
-    async def _carry(self, exchange: Exchange) -> None:
-        if not self._up.is_set():
-            await self._up.wait()
+    async def _exchange_with_ibkr(self, exchange: Exchange) -> None:
+        if not self._is_reachable.is_set():
+            await self._is_reachable.wait()
             return
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:  # refused: the slot is free again, and the client waits for ever
             return
-        sending = self._tasks.start(_send(exchange, writer))
+        sending = self._tasks.start(_send_request(exchange, writer))
         try:
             with suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-                await _receive(exchange, reader)
+                await _receive_response(exchange, reader)
         finally:
             sending.cancel()
             writer.transport.abort()
 
 
-async def _send(exchange: Exchange, writer: asyncio.StreamWriter) -> None:
+async def _send_request(exchange: Exchange, writer: asyncio.StreamWriter) -> None:
     call = exchange.call
     with suppress(OSError):
-        writer.write(write_head(f"{call.method} {call.target} HTTP/1.1", call.headers))
-        left = call.length
-        while left:
-            piece = await exchange.body.read(min(left, PIECE))
+        writer.write(encode_head(f"{call.method} {call.target} HTTP/1.1", call.headers))
+        remaining = call.content_length
+        while remaining:
+            piece = await exchange.body.read(min(remaining, CHUNK_BYTES))
             writer.write(piece)
             await writer.drain()
-            left -= len(piece)
+            remaining -= len(piece)
         await writer.drain()
 
 
-async def _receive(exchange: Exchange, reader: asyncio.StreamReader) -> None:
-    while (head := _parse(await reader.readuntil(b"\r\n\r\n"))).status == 100:
+async def _receive_response(exchange: Exchange, reader: asyncio.StreamReader) -> None:
+    while (head := _parse_head(await reader.readuntil(b"\r\n\r\n"))).status == 100:
         pass  # nobody waits for it: the client's body is sent in any case
     exchange.head.set_result(head)
-    async for piece in _body(exchange.call.method, head, reader):
+    async for piece in _read_body(exchange.call.method, head, reader):
         exchange.pieces.put_nowait(piece)
     exchange.pieces.put_nowait(None)
 
 
-def _parse(block: bytes) -> AnswerHead:
-    if len(block) > MAX_HEADERS:
+def _parse_head(block: bytes) -> ResponseHead:
+    if len(block) > MAX_HEADER_BYTES:
         raise ValueError("more headers than the Gateway can bear")
     start, *lines = block.decode("latin-1").split("\r\n")
     _, status, reason = (*start.split(" ", 2), "")[:3]
     pairs = (line.partition(":") for line in lines if line)
-    return AnswerHead(int(status), reason, tuple((name, value.strip()) for name, _, value in pairs))
+    return ResponseHead(int(status), reason, tuple((name, value.strip()) for name, _, value in pairs))
 
 
-async def _body(method: str, head: AnswerHead, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _read_body(method: str, head: ResponseHead, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The body as it arrives: of a known length, in chunks, or until the end of the connection."""
     if method == "HEAD" or head.status in (204, 304) or head.status < 200:
         return
-    length = first(head.headers, "Content-Length")
+    length = first_header(head.headers, "Content-Length")
     if length is not None:
-        async for piece in _exactly(int(length), reader):
+        async for piece in _read_exactly(int(length), reader):
             yield piece
-    elif "chunked" in (first(head.headers, "Transfer-Encoding") or "").lower():
+    elif "chunked" in (first_header(head.headers, "Transfer-Encoding") or "").lower():
         while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
-            async for piece in _exactly(size, reader):
+            async for piece in _read_exactly(size, reader):
                 yield piece
             await reader.readexactly(2)
     else:
-        while piece := await reader.read(PIECE):
+        while piece := await reader.read(CHUNK_BYTES):
             yield piece
 
 
-async def _exactly(size: int, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _read_exactly(size: int, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while size:
-        piece = await reader.read(min(size, PIECE))
+        piece = await reader.read(min(size, CHUNK_BYTES))
         if not piece:
             raise EOFError("IBKR broke off")
         size -= len(piece)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_LINE = 4096
-MAX_HEADERS = 8192
+MAX_REQUEST_LINE_BYTES = 4096
+MAX_HEADER_BYTES = 8192
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"})
 
@@ -28,7 +28,7 @@ class Head:
 
     def get(self, name: str) -> str | None:
         """The first header of that name, or None."""
-        return first(self.headers, name)
+        return first_header(self.headers, name)
 
     @property
     def path(self) -> str:
@@ -41,22 +41,22 @@ class Head:
         return "chunked" in (self.get("Transfer-Encoding") or "").lower()
 
     @property
-    def length(self) -> int:
+    def content_length(self) -> int:
         """Bytes of body announced."""
         return int(self.get("Content-Length") or 0)
 
     @property
     def keeps_alive(self) -> bool:
         """Whether the connection outlives the answer."""
-        wish = (self.get("Connection") or "").lower()
-        return "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
+        connection = (self.get("Connection") or "").lower()
+        return "keep-alive" in connection if self.version == "HTTP/1.0" else "close" not in connection
 
 
 @dataclass(frozen=True)
 class Refusal:
     """A head that cannot be read: the bytes to answer before hanging up."""
 
-    answer: bytes
+    response: bytes
 
 
 TOO_LONG = Refusal(b"HTTP/1.0 414 Request-URI Too Long\r\n\r\n")
@@ -64,75 +64,75 @@ TOO_MANY_HEADERS = Refusal(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 UNREADABLE = Refusal(b"")
 
 
-def first(headers: Headers, name: str) -> str | None:
+def first_header(headers: Headers, name: str) -> str | None:
     """The first header of that name, whatever its case."""
     return next((value for key, value in headers if key.lower() == name.lower()), None)
 
 
-def read_head(held: bytes) -> tuple[Head, int] | Refusal | None:
+def parse_head(buffer: bytes) -> tuple[Head, int] | Refusal | None:
     """Read one head from the front of what is held.
 
     Returns:
         The head and how many bytes it took; a refusal; or None while more bytes are needed.
     """
-    lead = len(held) - len(held.lstrip(b"\r\n"))
-    line_end = held.find(b"\n", lead)
-    line = held[lead : line_end if line_end >= 0 else len(held)].rstrip(b"\r")
-    if len(line) > MAX_LINE:
+    lead = len(buffer) - len(buffer.lstrip(b"\r\n"))
+    line_end = buffer.find(b"\n", lead)
+    line = buffer[lead : line_end if line_end >= 0 else len(buffer)].rstrip(b"\r")
+    if len(line) > MAX_REQUEST_LINE_BYTES:
         return TOO_LONG
     if line_end < 0:
         return None
-    request = _read_line(line)
+    request = _parse_request_line(line)
     if request is None:
         return UNREADABLE
-    lines = _header_lines(held, line_end + 1)
+    lines = _split_header_lines(buffer, line_end + 1)
     if lines is None or isinstance(lines, Refusal):
         return lines
-    headers, end = _read_headers(lines[0]), lines[1]
+    headers, end = _parse_headers(lines[0]), lines[1]
     head = Head(*request, headers)
     return (head, end) if re.fullmatch(r"[0-9]{1,15}", head.get("Content-Length") or "0") else UNREADABLE
 
 
-def _read_line(line: bytes) -> tuple[str, str, str] | None:
+def _parse_request_line(line: bytes) -> tuple[str, str, str] | None:
     words = line.decode("latin-1").split()
     if len(words) != 3 or not re.fullmatch(r"HTTP/1\.[01]", words[2]):
         return None
     return words[0], words[1], words[2]
 
 
-def _header_lines(held: bytes, start: int) -> tuple[list[bytes], int] | Refusal | None:
+def _split_header_lines(buffer: bytes, start: int) -> tuple[list[bytes], int] | Refusal | None:
     lines: list[bytes] = []
     size, at = 0, start
-    while (end := held.find(b"\n", at)) >= 0:
-        line = held[at:end].rstrip(b"\r")
+    while (end := buffer.find(b"\n", at)) >= 0:
+        line = buffer[at:end].rstrip(b"\r")
         at = end + 1
         if not line:
             return lines, at
         lines.append(line)
         size += len(line)
-        if size > MAX_HEADERS:
+        if size > MAX_HEADER_BYTES:
             return TOO_MANY_HEADERS
-    return TOO_MANY_HEADERS if size + len(held) - at > MAX_HEADERS else None
+    return TOO_MANY_HEADERS if size + len(buffer) - at > MAX_HEADER_BYTES else None
 
 
-def _read_headers(lines: list[bytes]) -> Headers:
-    found: list[tuple[str, str]] = []
+def _parse_headers(lines: list[bytes]) -> Headers:
+    headers: list[tuple[str, str]] = []
     for line in lines:
         text = line.decode("latin-1")
         name, colon, value = text.partition(":")
-        if text[0] in " \t" and found:  # a folded line belongs to the one before
-            found[-1] = (found[-1][0], f"{found[-1][1]} {text.strip()}")
+        if text[0] in " \t" and headers:  # a folded line belongs to the one before
+            headers[-1] = (headers[-1][0], f"{headers[-1][1]} {text.strip()}")
         elif colon and name.strip():  # a line without a colon is overlooked
-            found.append((name.strip(), value.strip(" \t")))
-    return tuple(found)
+            headers.append((name.strip(), value.strip(" \t")))
+    return tuple(headers)
 
 
-def write_head(start: str, headers: Headers) -> bytes:
+def encode_head(start: str, headers: Headers) -> bytes:
     """A head as bytes; `start` is its first line."""
     lines = (start, *(f"{name}: {value}" for name, value in headers), "", "")
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
-def chunk(piece: bytes) -> bytes:
+def encode_chunk(piece: bytes) -> bytes:
     """One chunk of a chunked body; an empty piece is its end."""
     return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"

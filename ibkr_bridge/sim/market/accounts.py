@@ -17,7 +17,7 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
-from ibkr_bridge.sim.market.holdings import CASH, worth
+from ibkr_bridge.sim.market.holdings import CASH, net_liquidation
 from ibkr_bridge.sim.market.session_calls import SERVER
 from ibkr_bridge.sim.market.world import World
 
@@ -26,14 +26,14 @@ NO_ACCOUNTS: dict[str, Any] = {"accounts": [], "acctProps": {}, "aliases": {}, "
 SUMMARIES = ("available_funds", "balances", "margins", "market_value")
 
 
-def accounts(world: World, ask: MarketRequest) -> MarketResponse:
+def accounts(world: World, request: MarketRequest) -> MarketResponse:
     """The accounts one may trade; IBKR wants this asked once in every brokerage session."""
     if world.sessions.brokerage:
-        world.sessions.brokerage.accounts_seen = True
-    return ok_response(described(world))
+        world.sessions.brokerage.has_read_accounts = True
+    return ok_response(describe_accounts(world))
 
 
-def described(world: World) -> dict[str, Any]:
+def describe_accounts(world: World) -> dict[str, Any]:
     """The accounts, what may be done in them, and which is selected; the stream says the same when it opens."""
     properties = {"hasChildAccounts": False, "supportsCashQty": True, "supportsFractions": True}
     return {
@@ -52,23 +52,23 @@ def described(world: World) -> dict[str, Any]:
     }
 
 
-def select(world: World, ask: MarketRequest) -> MarketResponse:
+def select_account(world: World, request: MarketRequest) -> MarketResponse:
     """Choose the account that later calls mean."""
-    wanted = ask.form.get("acctId")
-    if wanted not in world.accounts:
+    account = request.form.get("acctId")
+    if account not in world.accounts:
         return error_response(500, "Account not found")
-    if wanted == world.selected:
+    if account == world.selected:
         return ok_response({"success": "Account already set"})
-    world.selected = wanted
-    return ok_response({"set": True, "acctId": wanted})
+    world.selected = account
+    return ok_response({"set": True, "acctId": account})
 
 
-def summary(world: World, ask: MarketRequest) -> MarketResponse:
+def summary(world: World, request: MarketRequest) -> MarketResponse:
     """An account's balances, as numbers."""
-    account = ask.parts["account"]
+    account = request.parts["account"]
     if account not in world.accounts:
         return error_response(400, "Bad Request: invalid account")
-    value = worth(world, account, ask.now)
+    value = net_liquidation(world, account, request.now)
     body = {
         "accountType": "INDIVIDUAL",
         "status": "",
@@ -91,25 +91,25 @@ def summary(world: World, ask: MarketRequest) -> MarketResponse:
     return ok_response(body)
 
 
-def part_of_summary(world: World, ask: MarketRequest) -> MarketResponse:
+def summary_page(world: World, request: MarketRequest) -> MarketResponse:
     """One page of the balances, as IBKR writes it for people: text with a currency."""
-    account = ask.parts["account"]
-    if account not in world.accounts or ask.parts["page"] not in SUMMARIES:
+    account = request.parts["account"]
+    if account not in world.accounts or request.parts["page"] not in SUMMARIES:
         return error_response(400, "Bad Request")
-    value = f"{worth(world, account, ask.now):,.0f} USD"
+    value = f"{net_liquidation(world, account, request.now):,.0f} USD"
     return ok_response({"total": {"net_liquidation": value, "cash": f"{CASH:,.0f} USD"}, "securities": {"cash": value}})
 
 
-def profit(world: World, ask: MarketRequest) -> MarketResponse:
+def profit_and_loss(world: World, request: MarketRequest) -> MarketResponse:
     """Profit and loss for each account and model; empty until the accounts are there."""
-    return ok_response({"upnl": profits(world, ask.now)})
+    return ok_response({"upnl": profit_rows(world, request.now)})
 
 
-def profits(world: World, now: float) -> dict[str, dict[str, Any]]:
+def profit_rows(world: World, now: float) -> dict[str, dict[str, Any]]:
     """The same, by account and model."""
     rows = {}
     for account in world.accounts:
-        value = worth(world, account, now)
+        value = net_liquidation(world, account, now)
         rows[f"{account}.Core"] = {
             "rowType": 1,
             "dpl": Decimal("12.34"),
@@ -124,8 +124,8 @@ def profits(world: World, now: float) -> dict[str, dict[str, Any]]:
 
 ROUTES = (
     Route("GET", "/iserver/accounts", accounts, RequiredSession.BROKERAGE, cold=NO_ACCOUNTS),
-    Route("POST", "/iserver/account", select, RequiredSession.ACCOUNTS),
-    Route("GET", "/iserver/account/pnl/partitioned", profit, RequiredSession.BROKERAGE, cold={"upnl": {}}),
+    Route("POST", "/iserver/account", select_account, RequiredSession.ACCOUNTS),
+    Route("GET", "/iserver/account/pnl/partitioned", profit_and_loss, RequiredSession.BROKERAGE, cold={"upnl": {}}),
     Route("GET", "/iserver/account/{account}/summary", summary, RequiredSession.ACCOUNTS, cold={}),
-    Route("GET", "/iserver/account/{account}/summary/{page}", part_of_summary, RequiredSession.ACCOUNTS, cold={}),
+    Route("GET", "/iserver/account/{account}/summary/{page}", summary_page, RequiredSession.ACCOUNTS, cold={}),
 )

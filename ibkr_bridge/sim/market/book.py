@@ -12,7 +12,7 @@ from decimal import Decimal
 from ibkr_bridge.sim.market.quotes import Quotes
 
 WORKING = frozenset({"PreSubmitted", "Submitted"})
-NAMED_FOR = 86_400.0
+COID_TTL_S = 86_400.0
 """Seconds for which IBKR remembers an order's own name (cOID), whatever became of the order."""
 
 
@@ -61,10 +61,10 @@ class Book:
         self._quotes = quotes
         self._orders: dict[int, Order] = {}
         self._working: dict[int, Order] = {}
-        self._names: dict[str, float] = {}  # when each was registered
-        self._next = 1_000_000_001
+        self._coids: dict[str, float] = {}  # when each was registered
+        self._next_number = 1_000_000_001
         self.trades: list[Trade] = []
-        self.moved: list[int] = []
+        self.changed_numbers: list[int] = []
         """The number of an order for each time it was placed, changed, filled or cancelled."""
 
     def orders(self, now: float) -> list[Order]:
@@ -72,11 +72,11 @@ class Book:
         self._fill(now)
         return sorted(self._orders.values(), key=lambda order: -order.number)
 
-    def look(self, now: float) -> None:
+    def fill_orders(self, now: float) -> None:
         """Look at the prices, so that what is good fills."""
         self._fill(now)
 
-    def known(self, number: int) -> Order:
+    def last_state(self, number: int) -> Order:
         """One order as it stood when somebody looked last; nothing fills by this."""
         return self._orders[number]
 
@@ -85,21 +85,21 @@ class Book:
         self._fill(now)
         return self._orders.get(number)
 
-    def knows(self, coid: str, now: float) -> bool:
+    def has_coid(self, coid: str, now: float) -> bool:
         """Whether an order of that name was placed within a day."""
-        return coid in self._names and now - self._names[coid] < NAMED_FOR
+        return coid in self._coids and now - self._coids[coid] < COID_TTL_S
 
-    def number(self) -> int:
+    def reserve_number(self) -> int:
         """The next order's number; none is given twice."""
-        self._next += 1
-        return self._next - 1
+        self._next_number += 1
+        return self._next_number - 1
 
     def add(self, order: Order) -> Order:
         """Take an order in, and give it its number unless it has one."""
-        placed = order if order.number else replace(order, number=self.number())
+        placed = order if order.number else replace(order, number=self.reserve_number())
         if order.coid:
-            self._names[order.coid] = order.at
-        self._keep(placed)
+            self._coids[order.coid] = order.at
+        self._store(placed)
         return placed
 
     def change(self, number: int, order: Order) -> Order:
@@ -107,56 +107,56 @@ class Book:
         old = self._orders[number]
         changed = replace(order, number=number, coid=old.coid, parent=old.parent)
         changed = replace(changed, filled=old.filled, average=old.average, referrer=order.referrer or old.referrer)
-        self._keep(changed)
+        self._store(changed)
         return changed
 
     def cancel(self, numbers: Iterable[int], now: float) -> None:
         """Cancel orders, and with a parent its children."""
-        gone = {number for number in numbers if self._orders[number].is_working}
-        names = {self._orders[number].coid for number in gone} - {""}
-        gone |= {order.number for order in self._orders.values() if order.parent in names and order.is_working}
-        for number in gone:
-            self._keep(replace(self._orders[number], state="Cancelled", at=now))
+        cancelled = {number for number in numbers if self._orders[number].is_working}
+        names = {self._orders[number].coid for number in cancelled} - {""}
+        cancelled |= {order.number for order in self._orders.values() if order.parent in names and order.is_working}
+        for number in cancelled:
+            self._store(replace(self._orders[number], state="Cancelled", at=now))
 
-    def _keep(self, order: Order) -> None:
-        self.moved.append(order.number)
+    def _store(self, order: Order) -> None:
+        self.changed_numbers.append(order.number)
         self._orders[order.number] = order
         self._working.pop(order.number, None)
         if order.is_working:
             self._working[order.number] = order
 
     def _fill(self, now: float) -> None:
-        markets: dict[tuple[int, str], Decimal] = {}
+        prices: dict[tuple[int, str], Decimal] = {}
         for number in sorted(self._working):
             order = self._orders[number]  # looked up anew: a fill may just have cancelled it
-            price = self._price_for(order, self._market(order, now, markets)) if order.is_working else None
-            if price is not None and not self._waits(order):
+            price = self._fill_price(order, self._market_price(order, now, prices)) if order.is_working else None
+            if price is not None and not self._waits_for_parent(order):
                 self._execute(order, price, now)
 
     def _execute(self, order: Order, price: Decimal, now: float) -> None:
-        done = replace(order, state="Filled", filled=order.size, average=price, at=now)
-        self._keep(done)
-        self.trades.append(Trade(len(self.trades) + 1, done, price, now))
+        filled = replace(order, state="Filled", filled=order.size, average=price, at=now)
+        self._store(filled)
+        self.trades.append(Trade(len(self.trades) + 1, filled, price, now))
         if order.parent:  # of a bracket's two children one fills, the other goes
             family = [each.number for each in self._orders.values() if each.parent == order.parent]
             self.cancel(family, now)
 
-    def _waits(self, order: Order) -> bool:
+    def _waits_for_parent(self, order: Order) -> bool:
         """A child sleeps until its parent has filled."""
         if not order.parent:
             return False
         parents = [each for each in self._orders.values() if each.coid == order.parent]
         return not any(each.state == "Filled" for each in parents)
 
-    def _market(self, order: Order, now: float, known: dict[tuple[int, str], Decimal]) -> Decimal:
+    def _market_price(self, order: Order, now: float, prices: dict[tuple[int, str], Decimal]) -> Decimal:
         """What the other side of the market wants or offers now; `known` spares looking it up for every order."""
-        where = (order.conid, order.side)
-        if where not in known:
-            ask = self._quotes.ask if order.side == "BUY" else self._quotes.bid
-            known[where] = ask(order.conid, now)
-        return known[where]
+        key = (order.conid, order.side)
+        if key not in prices:
+            price_of = self._quotes.ask_price if order.side == "BUY" else self._quotes.bid_price
+            prices[key] = price_of(order.conid, now)
+        return prices[key]
 
-    def _price_for(self, order: Order, market: Decimal) -> Decimal | None:
+    def _fill_price(self, order: Order, market: Decimal) -> Decimal | None:
         """The price at which an order fills now, None if it does not."""
         buys = order.side == "BUY"
         if order.stop is not None and (market < order.stop if buys else market > order.stop):

@@ -20,21 +20,21 @@ MONTHS = "JUL26;SEP26;DEC26"
 MAX_CONIDS = 200
 
 
-def search(world: World, ask: MarketRequest) -> MarketResponse:
+def search(world: World, request: MarketRequest) -> MarketResponse:
     """Instruments by symbol or name; must come before strikes and info of the same symbol."""
-    symbol = str(ask.query.get("symbol") or ask.form.get("symbol") or "")
-    found = world.quotes.named(symbol)
-    if not found:
+    symbol = str(request.query.get("symbol") or request.form.get("symbol") or "")
+    matches = world.quotes.find_by_symbol(symbol)
+    if not matches:
         return error_response(500, "No symbol found")
     if world.sessions.brokerage:
-        world.sessions.brokerage.searched.update(each.conid for each in found)
-    return ok_response([_found(each) for each in found])
+        world.sessions.brokerage.searched_conids.update(each.conid for each in matches)
+    return ok_response([_search_row(each) for each in matches])
 
 
-def strikes(world: World, ask: MarketRequest) -> MarketResponse:
+def strikes(world: World, request: MarketRequest) -> MarketResponse:
     """Strikes around the price; empty unless the symbol was searched for."""
-    what = _one(world, ask.query.get("conid", ""))
-    if what is None or not ask.query.get("month"):
+    what = _find_instrument(world, request.query.get("conid", ""))
+    if what is None or not request.query.get("month"):
         return error_response(400, "Bad Request: conid or month")
     if not world.was_searched(what.conid):
         return ok_response({"call": [], "put": []})
@@ -42,104 +42,108 @@ def strikes(world: World, ask: MarketRequest) -> MarketResponse:
     return ok_response({"call": around, "put": around})
 
 
-def info(world: World, ask: MarketRequest) -> MarketResponse:
+def info(world: World, request: MarketRequest) -> MarketResponse:
     """One derivative, or the instrument itself; unknown unless the symbol was searched for."""
-    what = _one(world, ask.query.get("conid", ""))
+    what = _find_instrument(world, request.query.get("conid", ""))
     if what is None or not world.was_searched(what.conid):
         return error_response(500, "no contracts retrieved")
-    return ok_response([_described(what)])
+    return ok_response([_details_row(what)])
 
 
-def details(world: World, ask: MarketRequest) -> MarketResponse:
+def details(world: World, request: MarketRequest) -> MarketResponse:
     """One contract."""
-    what = _one(world, ask.parts["conid"])
-    return error_response(500, "Contract not found") if what is None else ok_response(_described(what))
+    what = _find_instrument(world, request.parts["conid"])
+    return error_response(500, "Contract not found") if what is None else ok_response(_details_row(what))
 
 
-def details_and_rules(world: World, ask: MarketRequest) -> MarketResponse:
+def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
     """One contract with its trading rules."""
-    what = _one(world, ask.parts["conid"])
+    what = _find_instrument(world, request.parts["conid"])
     return (
         error_response(500, "Contract not found")
         if what is None
-        else ok_response(_described(what) | {"rules": _rules(what)})
+        else ok_response(_details_row(what) | {"rules": _rules_row(what)})
     )
 
 
-def rules(world: World, ask: MarketRequest) -> MarketResponse:
+def rules(world: World, request: MarketRequest) -> MarketResponse:
     """What orders a contract takes."""
-    what = _one(world, str(ask.form.get("conid", "")))
-    return error_response(500, "Contract not found") if what is None else ok_response(_rules(what))
+    what = _find_instrument(world, str(request.form.get("conid", "")))
+    return error_response(500, "Contract not found") if what is None else ok_response(_rules_row(what))
 
 
-def algos(world: World, ask: MarketRequest) -> MarketResponse:
+def algos(world: World, request: MarketRequest) -> MarketResponse:
     """Order algorithms; the first answer is thin."""
-    first = world.is_first(f"algos {ask.parts['conid']}")
+    first = world.is_first_request(f"algos {request.parts['conid']}")
     return ok_response(
         {"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]}
     )
 
 
-def definitions(world: World, ask: MarketRequest) -> MarketResponse:
+def definitions(world: World, request: MarketRequest) -> MarketResponse:
     """Several contracts at once, 200 at most."""
-    given = ask.query.get("conids") or ",".join(str(each) for each in ask.form.get("conids", []))
-    conids = [conid for conid in given.split(",") if conid]
+    text = request.query.get("conids") or ",".join(str(each) for each in request.form.get("conids", []))
+    conids = [conid for conid in text.split(",") if conid]
     if not conids or len(conids) > MAX_CONIDS:
         return error_response(400, "Bad Request: conids")
-    found = [what for conid in conids if (what := _one(world, conid))]
-    return ok_response({"secdef": [_defined(what) for what in found]})
+    matches = [what for conid in conids if (what := _find_instrument(world, conid))]
+    return ok_response({"secdef": [_definition_row(what) for what in matches]})
 
 
-def stocks(world: World, ask: MarketRequest) -> MarketResponse:
+def stocks(world: World, request: MarketRequest) -> MarketResponse:
     """Stocks by symbol."""
-    symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
+    symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
     if not symbols:
         return error_response(400, "Bad Request: symbols")
     return ok_response(
-        {symbol: [_stock(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols}
+        {symbol: [_stock_row(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols}
     )
 
 
-def futures(world: World, ask: MarketRequest) -> MarketResponse:
+def futures(world: World, request: MarketRequest) -> MarketResponse:
     """Futures by the symbol of what lies under them."""
-    symbols = [symbol for symbol in ask.query.get("symbols", "").split(",") if symbol]
-    found = {symbol: [_future(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
-    return ok_response({symbol: rows for symbol, rows in found.items() if rows})
+    symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
+    matches = {symbol: [_future_row(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
+    return ok_response({symbol: rows for symbol, rows in matches.items() if rows})
 
 
-def all_conids(world: World, ask: MarketRequest) -> MarketResponse:
+def all_conids(world: World, request: MarketRequest) -> MarketResponse:
     """Everything listed at an exchange."""
-    exchange = ask.query.get("exchange", "")
-    found = [each for each in INSTRUMENTS if each.exchange == exchange]
-    return ok_response([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in found])
+    exchange = request.query.get("exchange", "")
+    matches = [each for each in INSTRUMENTS if each.exchange == exchange]
+    return ok_response([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in matches])
 
 
-def schedule(world: World, ask: MarketRequest) -> MarketResponse:
+def schedule(world: World, request: MarketRequest) -> MarketResponse:
     """When it is traded."""
     hours = [{"openingTime": "0930", "closingTime": "1600", "prop": "LIQUID"}]
-    day = {"tradingScheduleDate": world.calendar.at(ask.now).strftime("%Y%m%d"), "sessions": hours, "tradingtimes": []}
+    day = {
+        "tradingScheduleDate": world.calendar.utc_at(request.now).strftime("%Y%m%d"),
+        "sessions": hours,
+        "tradingtimes": [],
+    }
     return ok_response(
         [{"id": "p1", "tradeVenueId": "v1", "exchange": "NASDAQ", "timezone": "America/New_York", "schedules": [day]}]
     )
 
 
-def pairs(world: World, ask: MarketRequest) -> MarketResponse:
+def pairs(world: World, request: MarketRequest) -> MarketResponse:
     """Currency pairs of one currency."""
-    currency = ask.query.get("currency", "")
+    currency = request.query.get("currency", "")
     eur = {"symbol": "EUR.USD", "conid": 12087792, "ccyPair": "EUR"}
     return ok_response({currency: [eur]} if currency in ("USD", "EUR") else {})
 
 
-def rate(world: World, ask: MarketRequest) -> MarketResponse:
+def exchange_rate(world: World, request: MarketRequest) -> MarketResponse:
     """What one currency costs in another."""
-    source, target = ask.query.get("source"), ask.query.get("target")
-    dollars = {"USD": Decimal(1), "EUR": world.quotes.last(12087792, ask.now)}
+    source, target = request.query.get("source"), request.query.get("target")
+    dollars = {"USD": Decimal(1), "EUR": world.quotes.last_price(12087792, request.now)}
     if source not in dollars or target not in dollars:
         return error_response(500, "Invalid currency")
     return ok_response({"rate": round(dollars[source] / dollars[target], 6)})
 
 
-def _one(world: World, conid: str) -> Instrument | None:
+def _find_instrument(world: World, conid: str) -> Instrument | None:
     return world.quotes.instrument(int(conid)) if conid.isdecimal() else None
 
 
@@ -147,7 +151,7 @@ def _is(what: Instrument, symbol: str, kind: str) -> bool:
     return (what.symbol, what.kind) == (symbol, kind)
 
 
-def _found(what: Instrument) -> dict[str, Any]:
+def _search_row(what: Instrument) -> dict[str, Any]:
     sections: list[dict[str, str]] = [{"secType": what.kind}]
     if what.kind == "STK":
         sections.append({"secType": "OPT", "months": MONTHS, "exchange": "SMART;CBOE"})
@@ -162,7 +166,7 @@ def _found(what: Instrument) -> dict[str, Any]:
     }
 
 
-def _described(what: Instrument) -> dict[str, Any]:
+def _details_row(what: Instrument) -> dict[str, Any]:
     return {
         "con_id": what.conid,
         "conid": what.conid,
@@ -183,7 +187,7 @@ def _described(what: Instrument) -> dict[str, Any]:
     }
 
 
-def _rules(what: Instrument) -> dict[str, Any]:
+def _rules_row(what: Instrument) -> dict[str, Any]:
     kinds = ["limit", "market", "stop", "stop_limit"]
     return {
         "algoEligible": True,
@@ -201,7 +205,7 @@ def _rules(what: Instrument) -> dict[str, Any]:
     }
 
 
-def _defined(what: Instrument) -> dict[str, Any]:
+def _definition_row(what: Instrument) -> dict[str, Any]:
     return {
         "conid": what.conid,
         "currency": what.currency,
@@ -217,12 +221,12 @@ def _defined(what: Instrument) -> dict[str, Any]:
     }
 
 
-def _stock(what: Instrument) -> dict[str, Any]:
+def _stock_row(what: Instrument) -> dict[str, Any]:
     listed = [{"conid": what.conid, "exchange": what.exchange, "isUS": True}]
     return {"name": what.name, "chineseName": None, "assetClass": what.kind, "contracts": listed}
 
 
-def _future(what: Instrument) -> dict[str, Any]:
+def _future_row(what: Instrument) -> dict[str, Any]:
     dates = {"expirationDate": 20260918, "ltd": 20260917}
     return {"symbol": what.symbol, "conid": what.conid, "underlyingConid": 11004968} | dates
 
@@ -236,7 +240,7 @@ ROUTES = (
     Route("GET", "/iserver/contract/{conid}/info-and-rules", details_and_rules, RequiredSession.BROKERAGE),
     Route("GET", "/iserver/contract/{conid}/algos", algos, RequiredSession.BROKERAGE),
     Route("GET", "/iserver/currency/pairs", pairs, RequiredSession.BROKERAGE),
-    Route("GET", "/iserver/exchangerate", rate, RequiredSession.BROKERAGE),
+    Route("GET", "/iserver/exchangerate", exchange_rate, RequiredSession.BROKERAGE),
     Route("GET POST", "/trsrv/secdef", definitions),
     Route("GET", "/trsrv/secdef/schedule", schedule),
     Route("GET", "/trsrv/stocks", stocks),

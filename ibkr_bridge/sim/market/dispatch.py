@@ -46,8 +46,8 @@ class MarketRequest:
     @property
     def form(self) -> dict[str, Any]:
         """The body as a JSON object; whatever else it is counts as an empty one."""
-        found = self.json()
-        return found if isinstance(found, dict) else {}
+        body = self.json()
+        return body if isinstance(body, dict) else {}
 
     def json(self) -> Any:
         """The body as JSON, None when it is none."""
@@ -96,16 +96,16 @@ class Route:
 
     def match(self, method: str, path: str) -> Mapping[str, str] | None:
         """The named parts of a path that fits this row, else None."""
-        found = _compiled(self.pattern).fullmatch(path) if method in self.methods.split() else None
-        return None if found is None else found.groupdict()
+        match = _compile_pattern(self.pattern).fullmatch(path) if method in self.methods.split() else None
+        return None if match is None else match.groupdict()
 
 
 def read_query(raw: str) -> dict[str, str]:
     """Query parameters by name; of repeated ones the first."""
-    found: dict[str, str] = {}
+    query: dict[str, str] = {}
     for name, value in parse_qsl(raw, keep_blank_values=True):
-        found.setdefault(name, value)
-    return found
+        query.setdefault(name, value)
+    return query
 
 
 def read_path(raw: str) -> str:
@@ -117,7 +117,7 @@ def read_path(raw: str) -> str:
 _PATTERNS: dict[str, re.Pattern[str]] = {}
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
     if pattern not in _PATTERNS:
         _PATTERNS[pattern] = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))
     return _PATTERNS[pattern]

@@ -15,27 +15,27 @@ from ibkr_bridge.sim.market.quote_calls import history
 from ibkr_bridge.sim.market.world import World
 
 
-def init(world: World, ask: MarketRequest) -> MarketResponse:
+def init(world: World, request: MarketRequest) -> MarketResponse:
     """Open it for this login."""
-    login = world.sessions.login(ask.login, ask.now)
+    login = world.sessions.find_login(request.login, request.now)
     if login is not None:
-        login.farm_open = True
+        login.has_opened_farm = True
     return ok_response({"authenticated": True})
 
 
-def farm_history(world: World, ask: MarketRequest) -> MarketResponse:
+def farm_history(world: World, request: MarketRequest) -> MarketResponse:
     """Candles."""
-    return history(world, ask) if _is_open(world, ask) else error_response(404, "Not found")
+    return history(world, request) if _is_open(world, request) else error_response(404, "Not found")
 
 
-def farm_scan(world: World, ask: MarketRequest) -> MarketResponse:
+def farm_scan(world: World, request: MarketRequest) -> MarketResponse:
     """What a scanner finds."""
-    return scan(world, ask) if _is_open(world, ask) else error_response(404, "Not found")
+    return scan(world, request) if _is_open(world, request) else error_response(404, "Not found")
 
 
-def _is_open(world: World, ask: MarketRequest) -> bool:
-    login = world.sessions.login(ask.login, ask.now)
-    return login is not None and login.farm_open
+def _is_open(world: World, request: MarketRequest) -> bool:
+    login = world.sessions.find_login(request.login, request.now)
+    return login is not None and login.has_opened_farm
 
 
 ROUTES = (

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ibkr_bridge.sim.market.quotes import INSTRUMENTS, PLENTY
+from ibkr_bridge.sim.market.quotes import INSTRUMENTS, SMALL_COMPANIES
 from ibkr_bridge.sim.market.world import World
 
 CASH = Decimal(1_000_000)
@@ -30,7 +30,7 @@ def holdings(world: World, account: str, now: float) -> list[Holding]:
         return []
     sizes: dict[int, Decimal] = defaultdict(Decimal)
     first = account == world.accounts[0]
-    for conid in PLENTY if first else ():
+    for conid in SMALL_COMPANIES if first else ():
         sizes[conid] = Decimal(10)
     for what in INSTRUMENTS[:3] if first else INSTRUMENTS[3:5]:
         sizes[what.conid] = Decimal(100)
@@ -41,10 +41,10 @@ def holdings(world: World, account: str, now: float) -> list[Holding]:
     return [Holding(conid, size, _cost(world, conid)) for conid, size in sizes.items() if size]
 
 
-def worth(world: World, account: str, now: float) -> Decimal:
+def net_liquidation(world: World, account: str, now: float) -> Decimal:
     """Cash and positions, in USD."""
     return CASH + sum(
-        (world.quotes.last(each.conid, now) * each.size for each in holdings(world, account, now)), Decimal()
+        (world.quotes.last_price(each.conid, now) * each.size for each in holdings(world, account, now)), Decimal()
     )
 
 

@@ -9,40 +9,40 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-MOST = 100
+MAX_LINES = 100
 
 
 @dataclass(eq=False)
-class Line:
+class MarketDataLine:
     """One instrument's open quotes: since when, and until when."""
 
-    opened: float
-    until: float
+    opened_at: float
+    open_until: float
 
 
-class Lines:
+class MarketDataLines:
     """Those of one brokerage session."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Line] = {}
+        self._open: dict[int, MarketDataLine] = {}
 
     def __contains__(self, conid: int) -> bool:
         return conid in self._open
 
-    def take(self, conid: int, now: float, until: float = math.inf) -> Line | None:
+    def open_line(self, conid: int, now: float, open_until: float = math.inf) -> MarketDataLine | None:
         """The line of an instrument, opened if need be; None where there are too many already."""
-        self._open = {each: line for each, line in self._open.items() if line.until > now}
-        if conid not in self._open and len(self._open) >= MOST:
+        self._open = {each: line for each, line in self._open.items() if line.open_until > now}
+        if conid not in self._open and len(self._open) >= MAX_LINES:
             return None
-        line = self._open.setdefault(conid, Line(now, until))
-        line.until = max(line.until, until)
+        line = self._open.setdefault(conid, MarketDataLine(now, open_until))
+        line.open_until = max(line.open_until, open_until)
         return line
 
-    def holds(self, conid: int, line: Line) -> bool:
+    def is_open(self, conid: int, line: MarketDataLine) -> bool:
         """Whether this line is still that instrument's."""
         return self._open.get(conid) is line
 
-    def give_back(self, conid: int) -> bool:
+    def close_line(self, conid: int) -> bool:
         """Close a line; False where none was open."""
         return self._open.pop(conid, None) is not None
 

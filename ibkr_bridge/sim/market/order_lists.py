@@ -22,7 +22,7 @@ from ibkr_bridge.sim.market.dispatch import (
 from ibkr_bridge.sim.market.world import World
 
 COLD: dict[str, Any] = {"orders": [], "snapshot": False}
-MOST = 1000
+MAX_ROWS = 1000
 
 FILTERS = {
     "inactive": "Inactive",
@@ -38,52 +38,52 @@ FILTERS = {
 }
 
 
-def live(world: World, ask: MarketRequest) -> MarketResponse:
+def live_orders(world: World, request: MarketRequest) -> MarketResponse:
     """Today's orders of all accounts."""
-    wanted = [name for name in ask.query.get("filters", "").split(",") if name]
-    if any(name not in FILTERS for name in wanted):  # CamelCase, for instance
+    filters = [name for name in request.query.get("filters", "").split(",") if name]
+    if any(name not in FILTERS for name in filters):  # CamelCase, for instance
         return error_response(500, "Internal Server Error")
-    forced = ask.query.get("force") == "true"
-    if world.sessions.brokerage and (wanted or forced):
-        world.sessions.brokerage.orders_silent = bool(wanted)
-    listed = _listed(world, ask.now, forced=forced)
+    is_forced = request.query.get("force") == "true"
+    if world.sessions.brokerage and (filters or is_forced):
+        world.sessions.brokerage.is_order_stream_muted = bool(filters)
+    listed = _current_list(world, request.now, is_forced=is_forced)
     if listed is None:
         return ok_response(COLD)
-    states = {FILTERS[name] for name in wanted} - {""}
-    account = ask.query.get("accountId")
+    states = {FILTERS[name] for name in filters} - {""}
+    account = request.query.get("accountId")
     orders = [each for each in listed if account in (None, each.account) and (not states or each.state in states)]
-    return ok_response({"orders": [row(world, each) for each in orders[:MOST]], "snapshot": True})
+    return ok_response({"orders": [order_row(world, each) for each in orders[:MAX_ROWS]], "snapshot": True})
 
 
-def _listed(world: World, now: float, *, forced: bool) -> list[Order] | None:
+def _current_list(world: World, now: float, *, is_forced: bool) -> list[Order] | None:
     """The list as it is told now; None while there is none."""
     session = world.sessions.brokerage
     if session is None:
         return None
-    if session.orders_asked_at is None or forced:
-        session.orders_asked_at, session.orders_at = now, None
+    if session.orders_requested_at is None or is_forced:
+        session.orders_requested_at, session.orders_listed_at = now, None
         return None
-    if now < session.orders_asked_at + world.list_loads_in:
+    if now < session.orders_requested_at + world.list_load_delay_s:
         return None
-    if session.orders_at is None or now >= session.orders_at + world.list_lag:
-        session.orders, session.orders_at = world.book.orders(now), now
+    if session.orders_listed_at is None or now >= session.orders_listed_at + world.list_lag_s:
+        session.orders, session.orders_listed_at = world.book.orders(now), now
     return session.orders
 
 
-def status(world: World, ask: MarketRequest) -> MarketResponse:
+def status(world: World, request: MarketRequest) -> MarketResponse:
     """One order; 503 when IBKR does not keep it any more."""
-    number = ask.parts["order"]
-    order = world.book.find(int(number), ask.now) if number.isdigit() else None
-    return error_response(503, "Service Unavailable") if order is None else ok_response(_status(world, order))
+    number = request.parts["order"]
+    order = world.book.find(int(number), request.now) if number.isdigit() else None
+    return error_response(503, "Service Unavailable") if order is None else ok_response(_status_row(world, order))
 
 
-def trades(world: World, ask: MarketRequest) -> MarketResponse:
+def trades(world: World, request: MarketRequest) -> MarketResponse:
     """Today's executions."""
-    world.book.orders(ask.now)
-    return ok_response([execution(world, trade) for trade in world.book.trades])
+    world.book.orders(request.now)
+    return ok_response([trade_row(world, trade) for trade in world.book.trades])
 
 
-def row(world: World, order: Order) -> dict[str, Any]:
+def order_row(world: World, order: Order) -> dict[str, Any]:
     """One order as the live list and the stream show it."""
     what = world.quotes.instrument(order.conid)
     left = order.size - order.filled if order.is_working else Decimal(0)
@@ -108,8 +108,8 @@ def row(world: World, order: Order) -> dict[str, Any]:
         "origOrderType": order.kind,
         "orderType": order.kind,
         "supportsTaxOpt": "1",
-        "lastExecutionTime": world.calendar.at(order.at).strftime("%y%m%d%H%M%S"),
-        "lastExecutionTime_r": world.calendar.ms(order.at),
+        "lastExecutionTime": world.calendar.utc_at(order.at).strftime("%y%m%d%H%M%S"),
+        "lastExecutionTime_r": world.calendar.epoch_ms(order.at),
         "side": order.side,
         "timeInForce": order.tif,
         "price": "" if order.price is None else str(order.price),
@@ -121,7 +121,7 @@ def row(world: World, order: Order) -> dict[str, Any]:
     } | ({"parentId": order.parent} if order.parent else {})
 
 
-def _status(world: World, order: Order) -> dict[str, Any]:
+def _status_row(world: World, order: Order) -> dict[str, Any]:
     what = world.quotes.instrument(order.conid)
     return {
         "order_id": order.number,
@@ -144,12 +144,12 @@ def _status(world: World, order: Order) -> dict[str, Any]:
         "order_ccp_status": order.state,
         "order_not_editable": not order.is_working,
         "cannot_cancel_order": not order.is_working,
-        "order_time": world.calendar.at(order.at).strftime("%y%m%d%H%M%S"),
+        "order_time": world.calendar.utc_at(order.at).strftime("%y%m%d%H%M%S"),
         "order_ref": order.coid,
     }
 
 
-def execution(world: World, trade: Trade) -> dict[str, Any]:
+def trade_row(world: World, trade: Trade) -> dict[str, Any]:
     """One trade as its list and the stream show it."""
     order, what = trade.order, world.quotes.instrument(trade.order.conid)
     return {
@@ -160,8 +160,8 @@ def execution(world: World, trade: Trade) -> dict[str, Any]:
         "order_description": f"{order.side} {order.size} @ {trade.price}",
         "order_ref": order.coid,
         "order_id": order.number,
-        "trade_time": world.calendar.at(trade.at).strftime("%Y%m%d-%H:%M:%S"),
-        "trade_time_r": world.calendar.ms(trade.at),
+        "trade_time": world.calendar.utc_at(trade.at).strftime("%Y%m%d-%H:%M:%S"),
+        "trade_time_r": world.calendar.epoch_ms(trade.at),
         "size": order.size,
         "price": str(trade.price),
         "submitter": "simulated",
@@ -178,7 +178,7 @@ def execution(world: World, trade: Trade) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("GET", "/iserver/account/orders", live, RequiredSession.ACCOUNTS, cold=COLD),
+    Route("GET", "/iserver/account/orders", live_orders, RequiredSession.ACCOUNTS, cold=COLD),
     Route("GET", "/iserver/account/order/status/{order}", status, RequiredSession.ACCOUNTS),
     Route("GET", "/iserver/account/trades", trades, RequiredSession.ACCOUNTS, cold=[]),
 )

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
-BOX = 900.0
+PENALTY_S = 900.0
 """Seconds in the penalty box, by IBKR's own page."""
 
 
@@ -48,22 +48,22 @@ class Pacing:
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
-        self.boxed_until = 0.0
-        self.refused = 0
+        self.in_penalty_until = 0.0
+        self.refused_count = 0
         """Calls that were answered 429."""
         self._times: dict[str, deque[float]] = defaultdict(deque)
 
-    def refuses(self, path: str, now: float) -> bool:
+    def count_call(self, path: str, now: float) -> bool:
         """Count one call and say whether it is too many."""
         refused = self.enabled and self._is_too_many(path, now)
-        self.refused += refused
+        self.refused_count += refused
         return refused
 
     def _is_too_many(self, path: str, now: float) -> bool:
-        if now < self.boxed_until:
+        if now < self.in_penalty_until:
             return True
         if self._is_over(GLOBAL, now):
-            self.boxed_until = now + BOX
+            self.in_penalty_until = now + PENALTY_S
             return True
         limit = next((each for each in LIMITS if re.fullmatch(each.pattern, path)), None)
         return limit is not None and self._is_over(limit, now)

@@ -10,56 +10,66 @@ from decimal import Decimal
 from typing import Any
 
 from ibkr_bridge.sim.market.dispatch import MarketRequest, MarketResponse, Route, error_response, ok_response
-from ibkr_bridge.sim.market.holdings import CASH, Holding, holdings, worth
+from ibkr_bridge.sim.market.holdings import CASH, Holding, holdings, net_liquidation
 from ibkr_bridge.sim.market.world import World
 
-PAGE = 100
+PAGE_ROWS = 100
 
 
-def accounts(world: World, ask: MarketRequest) -> MarketResponse:
+def accounts(world: World, request: MarketRequest) -> MarketResponse:
     """The accounts one may look at."""
-    login = world.sessions.login(ask.login, ask.now)
+    login = world.sessions.find_login(request.login, request.now)
     if login:
-        login.portfolio_seen = True
-    return ok_response([_meta(world, account) for account in world.accounts])
+        login.has_read_portfolio = True
+    return ok_response([_meta_row(world, account) for account in world.accounts])
 
 
-def meta(world: World, ask: MarketRequest) -> MarketResponse:
+def meta(world: World, request: MarketRequest) -> MarketResponse:
     """One account's nature."""
-    return ok_response(_meta(world, ask.parts["account"]))
+    return ok_response(_meta_row(world, request.parts["account"]))
 
 
-def positions(world: World, ask: MarketRequest) -> MarketResponse:
+def positions(world: World, request: MarketRequest) -> MarketResponse:
     """One page of positions; past the last one, an empty page."""
-    page = ask.parts.get("page", "0")
+    page = request.parts.get("page", "0")
     if not page.isdigit():
         return error_response(400, "Bad Request: page")
-    start = int(page) * PAGE
-    held = holdings(world, ask.parts["account"], ask.now)[start : start + PAGE]
-    return ok_response([_position(world, ask, each) for each in held])
+    start = int(page) * PAGE_ROWS
+    held = holdings(world, request.parts["account"], request.now)[start : start + PAGE_ROWS]
+    return ok_response([_position_row(world, request, each) for each in held])
 
 
-def position(world: World, ask: MarketRequest) -> MarketResponse:
+def position(world: World, request: MarketRequest) -> MarketResponse:
     """What an account holds of one thing."""
-    held = holdings(world, ask.parts["account"], ask.now)
-    return ok_response([_position(world, ask, each) for each in held if str(each.conid) == ask.parts["conid"]])
+    held = holdings(world, request.parts["account"], request.now)
+    return ok_response(
+        [_position_row(world, request, each) for each in held if str(each.conid) == request.parts["conid"]]
+    )
 
 
-def everywhere(world: World, ask: MarketRequest) -> MarketResponse:
+def position_everywhere(world: World, request: MarketRequest) -> MarketResponse:
     """What each account holds of one thing."""
-    found = {}
+    rows_by_account = {}
     for account in world.accounts:
-        one = MarketRequest(
-            ask.method, ask.path, ask.query, ask.body, ask.login, ask.now, {"account": account, **ask.parts}
+        account_request = MarketRequest(
+            request.method,
+            request.path,
+            request.query,
+            request.body,
+            request.login,
+            request.now,
+            {"account": account, **request.parts},
         )
-        held = holdings(world, account, ask.now)
-        found[account] = [_position(world, one, each) for each in held if str(each.conid) == ask.parts["conid"]]
-    return ok_response({account: rows for account, rows in found.items() if rows})
+        held = holdings(world, account, request.now)
+        rows_by_account[account] = [
+            _position_row(world, account_request, each) for each in held if str(each.conid) == request.parts["conid"]
+        ]
+    return ok_response({account: rows for account, rows in rows_by_account.items() if rows})
 
 
-def summary(world: World, ask: MarketRequest) -> MarketResponse:
+def summary(world: World, request: MarketRequest) -> MarketResponse:
     """The balances, each with its currency and time."""
-    value = worth(world, ask.parts["account"], ask.now)
+    value = net_liquidation(world, request.parts["account"], request.now)
     amounts = {
         "netliquidation": value,
         "totalcashvalue": CASH,
@@ -70,21 +80,21 @@ def summary(world: World, ask: MarketRequest) -> MarketResponse:
         "initmarginreq": Decimal(),
         "maintmarginreq": Decimal(),
     }
-    texts = {"accountcode": ask.parts["account"], "accounttype": "INDIVIDUAL"}
-    body = {key: _sum(world, ask, amount, None) for key, amount in amounts.items()}
-    return ok_response(body | {key: _sum(world, ask, Decimal(), text) for key, text in texts.items()})
+    texts = {"accountcode": request.parts["account"], "accounttype": "INDIVIDUAL"}
+    body = {key: _summary_row(world, request, amount, None) for key, amount in amounts.items()}
+    return ok_response(body | {key: _summary_row(world, request, Decimal(), text) for key, text in texts.items()})
 
 
-def ledger(world: World, ask: MarketRequest) -> MarketResponse:
+def ledger(world: World, request: MarketRequest) -> MarketResponse:
     """Cash for each currency, and in all under BASE."""
-    value = worth(world, ask.parts["account"], ask.now)
-    return ok_response({currency: _purse(world, ask, currency, value) for currency in ("USD", "BASE")})
+    value = net_liquidation(world, request.parts["account"], request.now)
+    return ok_response({currency: _ledger_row(world, request, currency, value) for currency in ("USD", "BASE")})
 
 
-def allocation(world: World, ask: MarketRequest) -> MarketResponse:
+def allocation(world: World, request: MarketRequest) -> MarketResponse:
     """Where the money is, by kind, sector and group."""
-    account = ask.parts.get("account", world.accounts[0])
-    long = worth(world, account, ask.now) - CASH
+    account = request.parts.get("account", world.accounts[0])
+    long = net_liquidation(world, account, request.now) - CASH
     body = {
         "assetClass": {"long": {"STK": long, "CASH": CASH}, "short": {}},
         "sector": {"long": {"Technology": long}, "short": {}},
@@ -93,7 +103,7 @@ def allocation(world: World, ask: MarketRequest) -> MarketResponse:
     return ok_response(body)
 
 
-def _meta(world: World, account: str) -> dict[str, Any]:
+def _meta_row(world: World, account: str) -> dict[str, Any]:
     return {
         "id": account,
         "PrepaidCrypto-Z": False,
@@ -122,16 +132,16 @@ def _meta(world: World, account: str) -> dict[str, Any]:
     }
 
 
-def _position(world: World, ask: MarketRequest, held: Holding) -> dict[str, Any]:
-    what, price = world.quotes.instrument(held.conid), world.quotes.last(held.conid, ask.now)
+def _position_row(world: World, request: MarketRequest, held: Holding) -> dict[str, Any]:
+    instrument, price = world.quotes.instrument(held.conid), world.quotes.last_price(held.conid, request.now)
     return {
-        "acctId": ask.parts["account"],
+        "acctId": request.parts["account"],
         "conid": held.conid,
-        "contractDesc": what.symbol if what else "",
+        "contractDesc": instrument.symbol if instrument else "",
         "position": held.size,
         "mktPrice": price,
         "mktValue": price * held.size,
-        "currency": what.currency if what else "USD",
+        "currency": instrument.currency if instrument else "USD",
         "avgCost": held.cost,
         "avgPrice": held.cost,
         "realizedPnl": 0.0,
@@ -143,18 +153,18 @@ def _position(world: World, ask: MarketRequest, held: Holding) -> dict[str, Any]
         "strike": "0",
         "exerciseStyle": None,
         "conExchMap": [],
-        "assetClass": what.kind if what else "STK",
+        "assetClass": instrument.kind if instrument else "STK",
         "undConid": 0,
         "model": "",
     }
 
 
-def _sum(world: World, ask: MarketRequest, amount: Decimal, text: str | None) -> dict[str, Any]:
-    time = {"timestamp": world.calendar.ms(ask.now), "severity": 0}
+def _summary_row(world: World, request: MarketRequest, amount: Decimal, text: str | None) -> dict[str, Any]:
+    time = {"timestamp": world.calendar.epoch_ms(request.now), "severity": 0}
     return {"amount": amount, "currency": "USD" if text is None else None, "isNull": False, "value": text, **time}
 
 
-def _purse(world: World, ask: MarketRequest, currency: str, value: Decimal) -> dict[str, Any]:
+def _ledger_row(world: World, request: MarketRequest, currency: str, value: Decimal) -> dict[str, Any]:
     return {
         "commoditymarketvalue": 0.0,
         "futuremarketvalue": 0.0,
@@ -169,9 +179,9 @@ def _purse(world: World, ask: MarketRequest, currency: str, value: Decimal) -> d
         "currency": currency,
         "secondkey": currency,
         "key": "LedgerList",
-        "timestamp": world.calendar.ms(ask.now) // 1000,
+        "timestamp": world.calendar.epoch_ms(request.now) // 1000,
         "severity": 0,
-        "acctcode": ask.parts["account"],
+        "acctcode": request.parts["account"],
     }
 
 
@@ -179,7 +189,7 @@ ROUTES = (
     Route("GET", "/portfolio/accounts", accounts),
     Route("GET", "/portfolio/subaccounts", accounts),
     Route("POST", "/portfolio/allocation", allocation, cold={}),
-    Route("GET", "/portfolio/positions/{conid}", everywhere, cold={}),
+    Route("GET", "/portfolio/positions/{conid}", position_everywhere, cold={}),
     Route("GET", "/portfolio/{account}/meta", meta, cold={}),
     Route("GET", "/portfolio/{account}/summary", summary, cold={}),
     Route("GET", "/portfolio/{account}/ledger", ledger, cold={}),
@@ -188,6 +198,6 @@ ROUTES = (
     Route("GET", "/portfolio/{account}/positions/{page}", positions, cold=[]),
     Route("POST", "/portfolio/{account}/positions/invalidate", positions, cold=[]),
     Route("GET", "/portfolio/{account}/position/{conid}", position, cold=[]),
-    Route("GET", "/portfolio/{account}/combo/positions", lambda world, ask: ok_response([]), cold=[]),
+    Route("GET", "/portfolio/{account}/combo/positions", lambda world, request: ok_response([]), cold=[]),
     Route("GET", "/portfolio2/{account}/positions", positions, cold=[]),
 )

@@ -20,25 +20,25 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
-from ibkr_bridge.sim.market.lines import Lines
+from ibkr_bridge.sim.market.lines import MarketDataLines
 from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World
 
-FILLED_AFTER = 0.3
+FIRST_PRICE_DELAY_S = 0.3
 """Seconds from the opening of a stream to its first prices."""
-COMPUTED_AFTER = 1.2
+COMPUTED_DELAY_S = 1.2
 """Seconds to what is computed of them."""
 MAX_CONIDS = 100
 MAX_FIELDS = 50
 
 BAR_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400, "S": 1, "s": 1}
 BAR_SECONDS |= {"hour": 3600, "day": 86_400}  # as the stream writes them
-MAX_POINTS = 1000
+MAX_CANDLES = 1000
 
 FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
-    "31": lambda quotes, what, now: f"{quotes.last(what.conid, now):,}",
-    "84": lambda quotes, what, now: f"{quotes.bid(what.conid, now):,}",
-    "86": lambda quotes, what, now: f"{quotes.ask(what.conid, now):,}",
+    "31": lambda quotes, what, now: f"{quotes.last_price(what.conid, now):,}",
+    "84": lambda quotes, what, now: f"{quotes.bid_price(what.conid, now):,}",
+    "86": lambda quotes, what, now: f"{quotes.ask_price(what.conid, now):,}",
     "85": lambda quotes, what, now: f"{300 + int(now) % 700:,}",
     "88": lambda quotes, what, now: f"{200 + int(now) % 900:,}",
     "87": lambda quotes, what, now: "42.1M",
@@ -48,9 +48,9 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
     "7295": lambda quotes, what, now: f"{what.price:,}",
     "7296": lambda quotes, what, now: f"{what.price:,}",
     "7741": lambda quotes, what, now: f"{what.price:,}",
-    "7635": lambda quotes, what, now: f"{quotes.last(what.conid, now):,}",
-    "82": lambda quotes, what, now: f"{quotes.last(what.conid, now) - what.price:+,}",
-    "83": lambda quotes, what, now: f"{(quotes.last(what.conid, now) / what.price - 1) * 100:.2f}%",
+    "7635": lambda quotes, what, now: f"{quotes.last_price(what.conid, now):,}",
+    "82": lambda quotes, what, now: f"{quotes.last_price(what.conid, now) - what.price:+,}",
+    "83": lambda quotes, what, now: f"{(quotes.last_price(what.conid, now) / what.price - 1) * 100:.2f}%",
     "55": lambda quotes, what, now: what.symbol,
     "6008": lambda quotes, what, now: str(what.conid),
     "6070": lambda quotes, what, now: what.kind,
@@ -64,100 +64,104 @@ ABOUT = {"server_id": "q0", "6119": "q0", "6509": "RpB"}
 """Which server tells, and how good its quotes are."""
 
 
-def snapshot(world: World, ask: MarketRequest) -> MarketResponse:
+def snapshot(world: World, request: MarketRequest) -> MarketResponse:
     """Quotes of several instruments; rows never seen before come without their fields."""
-    conids = re.findall(r"\d+", ",".join(part.partition("@")[0] for part in ask.query.get("conids", "").split(",")))
-    fields = [field for field in ask.query.get("fields", "").split(",") if field]
+    conids = re.findall(r"\d+", ",".join(part.partition("@")[0] for part in request.query.get("conids", "").split(",")))
+    fields = [field for field in request.query.get("fields", "").split(",") if field]
     if not conids:
         return error_response(400, "Bad Request: empty conids")
     if len(conids) > MAX_CONIDS or len(fields) > MAX_FIELDS:
         return error_response(400, "Bad Request: too many conids or fields")
-    return ok_response([_row(world, int(conid), fields, ask.now) for conid in conids])
+    return ok_response([_snapshot_row(world, int(conid), fields, request.now) for conid in conids])
 
 
-def history(world: World, ask: MarketRequest) -> MarketResponse:
+def history(world: World, request: MarketRequest) -> MarketResponse:
     """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
-    what = _instrument(world, ask.query.get("conid", ""))
+    what = _instrument(world, request.query.get("conid", ""))
     if what is None:
         return error_response(400, "Bad Request: no such conid")
-    drawn = chart(world, what, ask.query, ask.now)
-    return error_response(500, "Chart data unavailable") if drawn is None else ok_response(drawn)
+    chart = draw_chart(world, what, request.query, request.now)
+    return error_response(500, "Chart data unavailable") if chart is None else ok_response(chart)
 
 
-def chart(world: World, what: Instrument, asked: Mapping[str, str], now: float) -> dict[str, Any] | None:
+def draw_chart(world: World, what: Instrument, query: Mapping[str, str], now: float) -> dict[str, Any] | None:
     """Candles of one instrument with all that is said about them; None where period or bar is no span of time."""
-    period, bar = span(asked.get("period", "1d")), span(asked.get("bar", "1h"))
+    period, bar = parse_span(query.get("period", "1d")), parse_span(query.get("bar", "1h"))
     if not period or not bar:
         return None
-    points = max(min(period // bar, MAX_POINTS), 1)
+    points = max(min(period // bar, MAX_CANDLES), 1)
     first = now - now % bar - (points - 1) * bar
     data = [_candle(world, what, first + number * bar, bar) for number in range(points)]
-    return _chart(what, asked, data, world.calendar.at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
+    return _chart_body(what, query, data, world.calendar.utc_at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
 
 
-def unsubscribe(world: World, ask: MarketRequest) -> MarketResponse:
+def unsubscribe(world: World, request: MarketRequest) -> MarketResponse:
     """Give one line back."""
     lines = _lines(world)
-    conid = ask.form.get("conid")
-    if not isinstance(conid, int) or not lines.give_back(conid):
+    conid = request.form.get("conid")
+    if not isinstance(conid, int) or not lines.close_line(conid):
         return error_response(500, "unknown")
     return ok_response({"success": True})
 
 
-def unsubscribe_all(world: World, ask: MarketRequest) -> MarketResponse:
+def unsubscribe_all(world: World, request: MarketRequest) -> MarketResponse:
     """Give all lines back."""
     _lines(world).clear()
     return ok_response({"unsubscribed": True})
 
 
-def _row(world: World, conid: int, fields: list[str], now: float) -> dict[str, Any]:
+def _snapshot_row(world: World, conid: int, fields: list[str], now: float) -> dict[str, Any]:
     row: dict[str, Any] = {"conidEx": str(conid), "conid": conid}
     what, lines = world.quotes.instrument(conid), _lines(world)
     if what is None:
         return row
     if what.kind in DERIVATIVES and not world.was_searched(conid):
         return row
-    line = lines.take(conid, now)
-    if line is None or now - line.opened < FILLED_AFTER:
+    line = lines.open_line(conid, now)
+    if line is None or now - line.opened_at < FIRST_PRICE_DELAY_S:
         return row
-    return row | {"_updated": world.calendar.ms(now), **ABOUT} | shown(world.quotes, what, fields, line.opened, now)
+    return (
+        row
+        | {"_updated": world.calendar.epoch_ms(now), **ABOUT}
+        | shown_fields(world.quotes, what, fields, line.opened_at, now)
+    )
 
 
-def shown(quotes: Quotes, what: Instrument, fields: list[str], opened: float, now: float) -> dict[str, str]:
+def shown_fields(quotes: Quotes, what: Instrument, fields: list[str], opened_at: float, now: float) -> dict[str, str]:
     """Those of the fields that there are, of a line opened at a moment: computed ones come later."""
-    computed = now - opened >= COMPUTED_AFTER
-    there = [field for field in fields if field in FIELDS and (computed or field not in COMPUTED)]
-    return {field: FIELDS[field](quotes, what, now) for field in there}
+    has_computed = now - opened_at >= COMPUTED_DELAY_S
+    available = [field for field in fields if field in FIELDS and (has_computed or field not in COMPUTED)]
+    return {field: FIELDS[field](quotes, what, now) for field in available}
 
 
-def _lines(world: World) -> Lines:
-    return world.sessions.brokerage.lines if world.sessions.brokerage else Lines()
+def _lines(world: World) -> MarketDataLines:
+    return world.sessions.brokerage.lines if world.sessions.brokerage else MarketDataLines()
 
 
 def _instrument(world: World, conid: str) -> Instrument | None:
     return world.quotes.instrument(int(conid)) if conid.isdigit() else None
 
 
-def span(text: str) -> int:
+def parse_span(text: str) -> int:
     """Seconds of `2h`, `1d`, `5min`; 0 for what is no span of time."""
-    found = re.fullmatch(r"(\d{1,4})([A-Za-z]+)", text)
-    return int(found[1]) * BAR_SECONDS.get(found[2], 0) if found else 0
+    match = re.fullmatch(r"(\d{1,4})([A-Za-z]+)", text)
+    return int(match[1]) * BAR_SECONDS.get(match[2], 0) if match else 0
 
 
 def _candle(world: World, what: Instrument, start: float, bar: int) -> dict[str, Any]:
-    prices = [world.quotes.last(what.conid, start + bar * part / 4) for part in range(5)]
+    prices = [world.quotes.last_price(what.conid, start + bar * part / 4) for part in range(5)]
     return {
         "o": prices[0],
         "c": prices[-1],
         "h": max(prices),
         "l": min(prices),
         "v": 1000 + int(start) % 500,
-        "t": world.calendar.ms(start),
+        "t": world.calendar.epoch_ms(start),
     }
 
 
-def _chart(
-    what: Instrument, asked: Mapping[str, str], data: list[dict[str, Any]], start: str, bar: int
+def _chart_body(
+    what: Instrument, query: Mapping[str, str], data: list[dict[str, Any]], start: str, bar: int
 ) -> dict[str, Any]:
     return {
         "serverId": "20477",
@@ -167,11 +171,11 @@ def _chart(
         "startTime": start,
         "high": f"{max(each['h'] for each in data)}/1/0.00",
         "low": f"{min(each['l'] for each in data)}/1/0.00",
-        "timePeriod": asked.get("period", "1d"),
+        "timePeriod": query.get("period", "1d"),
         "barLength": bar,
         "mdAvailability": "S",
         "mktDataDelay": 0,
-        "outsideRth": asked.get("outsideRth") == "true",
+        "outsideRth": query.get("outsideRth") == "true",
         "tradingDayDuration": 1440,
         "volumeFactor": 40,
         "priceDisplayRule": 1,

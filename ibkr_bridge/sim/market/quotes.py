@@ -40,7 +40,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     Instrument(12087792, "EUR", "EUR.USD", "CASH", "IDEALPRO", Decimal("1.08500"), Decimal("0.00005")),
 )
 
-PLENTY = range(900_000_001, 900_000_231)
+SMALL_COMPANIES = range(900_000_001, 900_000_231)
 """Made-up small companies, so that a portfolio fills several pages."""
 
 
@@ -49,43 +49,43 @@ class Quotes:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._known = {each.conid: each for each in INSTRUMENTS}
+        self._instruments = {each.conid: each for each in INSTRUMENTS}
 
     def instrument(self, conid: int) -> Instrument | None:
         """What hides behind a contract id, None when nothing does."""
-        if conid in PLENTY:
-            number = conid - PLENTY.start + 1
+        if conid in SMALL_COMPANIES:
+            number = conid - SMALL_COMPANIES.start + 1
             price = Decimal(5 + number % 90)
             return Instrument(conid, f"SIM{number:03}", f"SIMULATED COMPANY {number}", "STK", "NYSE", price)
-        return self._known.get(conid)
+        return self._instruments.get(conid)
 
-    def named(self, symbol: str) -> list[Instrument]:
+    def find_by_symbol(self, symbol: str) -> list[Instrument]:
         """Every known instrument of that symbol, or whose name contains it."""
-        wanted = symbol.strip().upper()
-        exact = [each for each in INSTRUMENTS if each.symbol == wanted]
-        return exact or [each for each in INSTRUMENTS if wanted and wanted in each.name.upper()]
+        text = symbol.strip().upper()
+        exact = [each for each in INSTRUMENTS if each.symbol == text]
+        return exact or [each for each in INSTRUMENTS if text and text in each.name.upper()]
 
-    def last(self, conid: int, now: float) -> Decimal:
+    def last_price(self, conid: int, now: float) -> Decimal:
         """The last price: a slow swell of one per cent and a quick ripple on it, rounded to the tick."""
-        what = self.instrument(conid)
-        if what is None:
+        instrument = self.instrument(conid)
+        if instrument is None:
             return Decimal(0)
         phase = zlib.crc32(f"{self._seed}/{conid}".encode()) % 1000 / 159.0
         swing = 0.01 * math.sin(now / 97.0 + phase) + 0.002 * math.sin(now / 3.1 + 2 * phase)
-        return _round(what.price * (1 + Decimal(str(round(swing, 9)))), what.tick)
+        return _round_to_tick(instrument.price * (1 + Decimal(str(round(swing, 9)))), instrument.tick)
 
-    def bid(self, conid: int, now: float) -> Decimal:
+    def bid_price(self, conid: int, now: float) -> Decimal:
         """What buyers offer: a tick below the last price."""
-        return self.last(conid, now) - self._tick(conid)
+        return self.last_price(conid, now) - self._tick(conid)
 
-    def ask(self, conid: int, now: float) -> Decimal:
+    def ask_price(self, conid: int, now: float) -> Decimal:
         """What sellers want: a tick above the last price."""
-        return self.last(conid, now) + self._tick(conid)
+        return self.last_price(conid, now) + self._tick(conid)
 
     def _tick(self, conid: int) -> Decimal:
-        what = self.instrument(conid)
-        return what.tick if what else CENT
+        instrument = self.instrument(conid)
+        return instrument.tick if instrument else CENT
 
 
-def _round(price: Decimal, tick: Decimal) -> Decimal:
+def _round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
     return ((price / tick).to_integral_value() * tick).quantize(tick)

@@ -28,16 +28,16 @@ from ibkr_bridge.sim.market.dispatch import (
 )
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
-from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream, is_socket
+from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S, Stream, is_socket
 from ibkr_bridge.sim.market.table import ROUTES
-from ibkr_bridge.sim.market.tampering import SPOILINGS, Spoiling, whole
+from ibkr_bridge.sim.market.tampering import FAULT_HANDLERS, FaultyCall, web_response
 from ibkr_bridge.sim.market.world import World
-from ibkr_bridge.sim.request_log import OWN_AGENT, Bell, LoggedRequest, RequestLog
+from ibkr_bridge.sim.request_log import OWN_AGENT, ChangeSignal, LoggedRequest, RequestLog
 
 API = "/v1/api"
 NOT_FOUND = MarketResponse(404, b"<html><body><h1>Resource not found</h1></body></html>", HTML)
-NO_LENGTH = MarketResponse(411, b"<HTML><HEAD><TITLE>Length Required</TITLE></HEAD></HTML>", HTML)
-TOO_MANY = error_response(429, "Too many requests, please try again later.")
+LENGTH_REQUIRED = MarketResponse(411, b"<HTML><HEAD><TITLE>Length Required</TITLE></HEAD></HTML>", HTML)
+TOO_MANY_REQUESTS = error_response(429, "Too many requests, please try again later.")
 NO_LOGIN = MarketResponse(401, b"Unauthorized", "text/plain")
 NO_BRIDGE = ok_response({"error": "Bad Request: no bridge", "statusCode": 400}, 400)
 ACCOUNTS_FIRST = error_response(500, "Please query /accounts first")
@@ -45,7 +45,7 @@ ACCOUNTS_FIRST = error_response(500, "Please query /accounts first")
 SESSION_COOKIE = "x-sess-uuid=0.5a1d4317.1718640000.2f1b6c0; HttpOnly; secure"
 """Set on nearly every answer, without a path; the Gateway never keeps it."""
 
-LIMIT = 1 << 30
+MAX_BODY_BYTES = 1 << 30
 
 
 class Market:
@@ -57,24 +57,24 @@ class Market:
         clock: SimClock,
         faults: Faults,
         pacing: Pacing | None = None,
-        quotes_every: float = QUOTES_EVERY,
+        quote_interval_s: float = QUOTE_INTERVAL_S,
     ) -> None:
         self.world = world
         self.log = RequestLog()
-        self.stream = Stream(world, clock, quotes_every)
+        self.stream = Stream(world, clock, quote_interval_s)
         self.port = 0
         self._clock = clock
         self._faults = faults
         self.pacing = pacing or Pacing(enabled=False)
         self._runner: web.AppRunner | None = None
-        self._where: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
-        self.bell = Bell()
+        self._address: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
+        self.changes = ChangeSignal()
         """Rings when a call comes or goes."""
         self._serving: dict[asyncio.Task[Any], web.BaseRequest] = {}
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         """Listen; with port 0 the system chooses one, found in `port`."""
-        app = web.Application(client_max_size=LIMIT)
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{anything:.*}", self._serve)
         quiet = logging.getLogger("ibkr_bridge.sim.market")
         self._runner = web.AppRunner(app, access_log=None, logger=quiet, shutdown_timeout=0.01)
@@ -82,11 +82,11 @@ class Market:
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        self._where = (host, self.port, tls)
+        self._address = (host, self.port, tls)
 
-    async def again(self) -> None:
+    async def resume(self) -> None:
         """Listen where it listened before it was stopped."""
-        await self.start(*self._where)
+        await self.start(*self._address)
 
     async def stop(self) -> None:
         """Stop listening; calls that hang are dropped."""
@@ -104,81 +104,85 @@ class Market:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if (task := asyncio.current_task()) is not None:
             self._serving[task] = request
-            task.add_done_callback(self._served)
-            self.bell.ring()
+            task.add_done_callback(self._on_served)
+            self.changes.fire()
         try:
             body = await request.read()
         except ConnectionError:  # half a body: nobody is there to be answered
-            return whole(NOT_FOUND)
+            return web_response(NOT_FOUND)
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
-        seen = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
-        self.log.add(seen)
-        fault = self._faults.take(Side.MARKET, seen.target, seen.own and not is_socket(request))
+        logged = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
+        self.log.add(logged)
+        fault = self._faults.use_fault(Side.MARKET, logged.target, logged.is_own_call and not is_socket(request))
         if is_socket(request) and (fault is None or fault.kind == "delay"):
             if fault is not None:
                 await self._clock.sleep(fault.seconds)
-            return await self.stream.serve(request, self._is_logged_in(seen))
+            return await self.stream.serve(request, self._is_logged_in(logged))
         if fault is None:
-            return whole(self.answer(seen))
-        right = self.answer(seen, fault.kind) if fault.done else NOT_FOUND
-        return await SPOILINGS[fault.kind](Spoiling(fault, request, right, self._clock, self._faults.happen))
-
-    def inside(self) -> int:
-        """How many calls of clients are being served; not those that nobody above can be answered any more."""
-        return sum(_is_clients(request) for request in self._serving.values())
-
-    def _served(self, task: asyncio.Task[Any]) -> None:
-        self._serving.pop(task, None)
-        self.bell.ring()
-
-    def _is_logged_in(self, seen: LoggedRequest) -> bool:
-        return self.world.sessions.login(_cookie(seen, LOGIN_COOKIE), seen.at) is not None
-
-    def answer(self, seen: LoggedRequest, fault: str = "") -> MarketResponse:
-        """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
-        answer = self._judge(seen, fault)
-        self.stream.stir()
-        return MarketResponse(
-            answer.status, answer.body, answer.content_type, (*answer.headers, ("Set-Cookie", SESSION_COOKIE))
+            return web_response(self.respond(logged))
+        right = self.respond(logged, fault.kind) if fault.done else NOT_FOUND
+        return await FAULT_HANDLERS[fault.kind](
+            FaultyCall(fault, request, right, self._clock, self._faults.trigger_event)
         )
 
-    def _judge(self, seen: LoggedRequest, fault: str) -> MarketResponse:
-        path = read_path(seen.path)
-        if seen.method in ("POST", "PUT", "PATCH") and seen.header("Content-Length") is None:
-            return NO_LENGTH
-        if self.pacing.refuses(path.removeprefix(API), seen.at):
-            return TOO_MANY
+    def calls_in_service(self) -> int:
+        """How many calls of clients are being served; not those that nobody above can be answered any more."""
+        return sum(_is_client_call(request) for request in self._serving.values())
+
+    def _on_served(self, task: asyncio.Task[Any]) -> None:
+        self._serving.pop(task, None)
+        self.changes.fire()
+
+    def _is_logged_in(self, logged: LoggedRequest) -> bool:
+        return self.world.sessions.find_login(_cookie(logged, LOGIN_COOKIE), logged.at) is not None
+
+    def respond(self, logged: LoggedRequest, fault: str = "") -> MarketResponse:
+        """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
+        response = self._dispatch(logged, fault)
+        self.stream.on_http_call()
+        return MarketResponse(
+            response.status, response.body, response.content_type, (*response.headers, ("Set-Cookie", SESSION_COOKIE))
+        )
+
+    def _dispatch(self, logged: LoggedRequest, fault: str) -> MarketResponse:
+        path = read_path(logged.path)
+        if logged.method in ("POST", "PUT", "PATCH") and logged.header("Content-Length") is None:
+            return LENGTH_REQUIRED
+        if self.pacing.count_call(path.removeprefix(API), logged.at):
+            return TOO_MANY_REQUESTS
         table: tuple[Route, ...] = SSO_ROUTES
         if path.startswith(API + "/"):
             path, table = path.removeprefix(API), ROUTES
         for route in table:
-            if (parts := route.match(seen.method, path)) is not None:
-                token = _cookie(seen, LOGIN_COOKIE)
-                ask = MarketRequest(seen.method, path, read_query(seen.query), seen.body, token, seen.at, parts, fault)
-                return self._obstacle(route, ask) or route.handler(self.world, ask)
+            if (parts := route.match(logged.method, path)) is not None:
+                token = _cookie(logged, LOGIN_COOKIE)
+                request = MarketRequest(
+                    logged.method, path, read_query(logged.query), logged.body, token, logged.at, parts, fault
+                )
+                return self._missing_session(route, request) or route.handler(self.world, request)
         return NOT_FOUND
 
-    def _obstacle(self, route: Route, ask: MarketRequest) -> MarketResponse | None:
+    def _missing_session(self, route: Route, request: MarketRequest) -> MarketResponse | None:
         """Why this call is not served now, in the order in which IBKR minds; None if it is."""
-        sessions, now = self.world.sessions, ask.now
-        login = sessions.login(ask.login, now)
+        sessions, now = self.world.sessions, request.now
+        login = sessions.find_login(request.login, now)
         if route.needs >= RequiredSession.LOGIN and login is None:
             return NO_LOGIN
         if route.needs >= RequiredSession.BROKERAGE and not sessions.is_authenticated(now):
             return NO_BRIDGE
-        looked = login is not None and login.portfolio_seen
-        warm = sessions.is_established(now) if route.needs >= RequiredSession.BROKERAGE else looked
-        if route.cold is not None and not warm:
+        has_portfolio = login is not None and login.has_read_portfolio
+        is_warm = sessions.is_established(now) if route.needs >= RequiredSession.BROKERAGE else has_portfolio
+        if route.cold is not None and not is_warm:
             return ok_response(route.cold)
-        seen = sessions.brokerage is not None and sessions.brokerage.accounts_seen
-        return ACCOUNTS_FIRST if route.needs >= RequiredSession.ACCOUNTS and not seen else None
+        has_accounts = sessions.brokerage is not None and sessions.brokerage.has_read_accounts
+        return ACCOUNTS_FIRST if route.needs >= RequiredSession.ACCOUNTS and not has_accounts else None
 
 
-def _is_clients(request: web.BaseRequest) -> bool:
-    gone = request.transport is None or request.transport.is_closing()
-    return not gone and not is_socket(request) and request.headers.get("User-Agent") != OWN_AGENT
+def _is_client_call(request: web.BaseRequest) -> bool:
+    is_gone = request.transport is None or request.transport.is_closing()
+    return not is_gone and not is_socket(request) and request.headers.get("User-Agent") != OWN_AGENT
 
 
-def _cookie(seen: LoggedRequest, name: str) -> str | None:
-    pairs = (pair.strip().partition("=") for pair in (seen.header("Cookie") or "").split(";"))
+def _cookie(logged: LoggedRequest, name: str) -> str | None:
+    pairs = (pair.strip().partition("=") for pair in (logged.header("Cookie") or "").split(";"))
     return next((value for key, _, value in pairs if key == name), None)

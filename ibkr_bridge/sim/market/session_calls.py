@@ -26,13 +26,13 @@ LOGIN_COOKIE = "XYZAB_AM.LOGIN"
 SERVER = {"serverName": "JifN19053", "serverVersion": "Build 10.25.0p, Dec 5, 2023 5:48:12 PM"}
 
 
-def status_of(world: World, now: float) -> dict[str, Any]:
+def describe_session(world: World, now: float) -> dict[str, Any]:
     """The brokerage session as IBKR describes it."""
     sessions = world.sessions
     return {
         "authenticated": sessions.is_authenticated(now),
         "established": sessions.is_established(now),
-        "competing": sessions.competing,
+        "competing": sessions.is_competing,
         "connected": True,
         "message": "",
         "MAC": "98:F2:B3:23:BF:A0",
@@ -41,68 +41,68 @@ def status_of(world: World, now: float) -> dict[str, Any]:
     }
 
 
-def status(world: World, ask: MarketRequest) -> MarketResponse:
+def status(world: World, request: MarketRequest) -> MarketResponse:
     """The truth about the brokerage session."""
-    return ok_response(status_of(world, ask.now))
+    return ok_response(describe_session(world, request.now))
 
 
-def tickle(world: World, ask: MarketRequest) -> MarketResponse:
+def tickle(world: World, request: MarketRequest) -> MarketResponse:
     """The keep-alive, which also tells everything."""
-    login = world.sessions.login(ask.login, ask.now)
-    left = login.left(ask.now) if login else 0.0
+    login = world.sessions.find_login(request.login, request.now)
+    remaining_s = login.remaining_s(request.now) if login else 0.0
     body = {
-        "session": _hex(f"{ask.login}"),
-        "ssoExpires": int(left * 1000),
+        "session": _hex_digest(f"{request.login}"),
+        "ssoExpires": int(remaining_s * 1000),
         "collission": False,
         "userId": USER,
         "hmds": {"error": "no bridge"},
-        "iserver": {"authStatus": status_of(world, ask.now)},
+        "iserver": {"authStatus": describe_session(world, request.now)},
     }
     return ok_response(body)
 
 
-def init(world: World, ask: MarketRequest) -> MarketResponse:
+def init(world: World, request: MarketRequest) -> MarketResponse:
     """Open the brokerage session, in the words of the API or in those of the Gateway."""
-    form = ask.form
+    form = request.form
     if "machineId" in form:
-        return ok_response({"challenge": _hex(f"challenge of {ask.login}")})
+        return ok_response({"challenge": _hex_digest(f"challenge of {request.login}")})
     if form.get("publish") is not True:
         return error_response(500, "publish must be true")
-    world.sessions.open(ask.now, compete=form.get("compete") is True)
-    return status(world, ask)
+    world.sessions.open_brokerage(request.now, compete=form.get("compete") is True)
+    return status(world, request)
 
 
-def respond(world: World, ask: MarketRequest) -> MarketResponse:
+def respond(world: World, request: MarketRequest) -> MarketResponse:
     """The Gateway's response to the challenge; it always competes."""
-    world.sessions.open(ask.now, compete=True, at_once=True)
-    return status(world, ask)
+    world.sessions.open_brokerage(request.now, compete=True, at_once=True)
+    return status(world, request)
 
 
-def logout(world: World, ask: MarketRequest) -> MarketResponse:
+def logout(world: World, request: MarketRequest) -> MarketResponse:
     """End everything; by GET as well as by POST."""
     world.sessions.log_out()
     return ok_response({"status": True})
 
 
-def validate(world: World, ask: MarketRequest) -> MarketResponse:
+def validate(world: World, request: MarketRequest) -> MarketResponse:
     """Who is logged in, and for how long."""
-    login = world.sessions.login(ask.login, ask.now)
+    login = world.sessions.find_login(request.login, request.now)
     if login is None:
         return ok_response({"RESULT": False}, 401)
     body = {
         "USER_ID": USER,
         "USER_NAME": NAME,
         "RESULT": True,
-        "AUTH_TIME": world.calendar.ms(login.since),
+        "AUTH_TIME": world.calendar.epoch_ms(login.created_at),
         "SF_ENABLED": False,
         "IS_FREE_TRIAL": False,
         "CREDENTIAL": NAME,
         "IP": "127.0.0.1",
-        "EXPIRES": int(login.left(ask.now) * 1000),
+        "EXPIRES": int(login.remaining_s(request.now) * 1000),
         "QUALIFIED_FOR_MOBILE_AUTH": None,
         "LANDING_APP": "UNIVERSAL",
         "IS_MASTER": False,
-        "lastAccessed": world.calendar.ms(ask.now),
+        "lastAccessed": world.calendar.epoch_ms(request.now),
         "LOGIN_TYPE": 1 if world.live else 2,
         "PAPER_USER_NAME": "" if world.live else NAME,
         "features": {"env": "PROD", "wlms": True, "realtime": True, "bond": True, "optionChains": True},
@@ -111,33 +111,33 @@ def validate(world: World, ask: MarketRequest) -> MarketResponse:
     return ok_response(body)
 
 
-def login_page(world: World, ask: MarketRequest) -> MarketResponse:
+def login_page(world: World, request: MarketRequest) -> MarketResponse:
     """What a person sees: one link instead of a password, for this is a game."""
     page = "<html><body><h1>Simulated login</h1><a href='/sso/Dispatcher'>Log in</a></body></html>"
     return MarketResponse(200, page.encode(), HTML, (("Set-Cookie", "URL_PARAM=forwardTo%3D22; Path=/sso"),))
 
 
-def dispatcher(world: World, ask: MarketRequest) -> MarketResponse:
+def dispatcher(world: World, request: MarketRequest) -> MarketResponse:
     """The end of the login pages: cookies, and a redirect with nothing in it."""
-    login = world.sessions.log_in(ask.now)
+    login = world.sessions.log_in(request.now)
     cookies = (f"XYZAB={login.token}", f"{LOGIN_COOKIE}={login.token}", f"USERID={USER}", "REGION=NJ", "web=1")
     headers = (*(("Set-Cookie", f"{cookie}; Path=/; Secure; HttpOnly") for cookie in cookies),)
     return MarketResponse(302, b"", HTML, (("Location", "/portal.proxy/v1/portal/"), *headers))
 
 
-def _said(body: object) -> Any:
-    return lambda world, ask: ok_response(body)
+def _constant(body: object) -> Any:
+    return lambda world, request: ok_response(body)
 
 
-def _hex(text: str) -> str:
+def _hex_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 SSO_ROUTES = (
     Route("GET POST", "/sso/Login", login_page, RequiredSession.NOTHING),
     Route("GET POST", "/sso/Dispatcher", dispatcher, RequiredSession.NOTHING),
-    Route("GET POST", "/sso/Authenticator", _said({"result": True}), RequiredSession.NOTHING),
-    Route("GET POST", "/sso/ping", _said({"result": "true"}), RequiredSession.LOGIN),
+    Route("GET POST", "/sso/Authenticator", _constant({"result": True}), RequiredSession.NOTHING),
+    Route("GET POST", "/sso/ping", _constant({"result": "true"}), RequiredSession.LOGIN),
     Route("GET POST", "/sso/Logout", logout, RequiredSession.LOGIN),
 )
 
@@ -148,7 +148,7 @@ ROUTES = (
     Route("POST", "/iserver/auth/ssodh/response", respond),
     Route("GET POST", "/logout", logout),
     Route("GET", "/sso/validate", validate),
-    Route("GET POST", "/one/user", _said({"userName": NAME, "userId": USER, "features": {}})),
-    Route("GET POST", "/ssodh/init", _said({"success": True})),
-    Route("GET POST", "/ssodh/st", _said({"st": _hex("st")})),
+    Route("GET POST", "/one/user", _constant({"userName": NAME, "userId": USER, "features": {}})),
+    Route("GET POST", "/ssodh/init", _constant({"success": True})),
+    Route("GET POST", "/ssodh/st", _constant({"st": _hex_digest("st")})),
 )

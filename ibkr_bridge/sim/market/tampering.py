@@ -18,120 +18,122 @@ from ibkr_bridge.sim.market.dispatch import MarketResponse
 
 
 @dataclass(frozen=True)
-class Spoiling:
+class FaultyCall:
     """One request about to be spoilt; `right` is the true answer if the request is carried out all the same."""
 
     fault: Fault
     request: web.BaseRequest
-    right: MarketResponse
+    response: MarketResponse
     clock: SimClock
-    happen: Callable[[Fault], None]
+    trigger_event: Callable[[Fault], None]
     """Makes an event happen, by a fault that names it."""
 
 
-def whole(answer: MarketResponse) -> web.Response:
+def web_response(market_response: MarketResponse) -> web.Response:
     """An answer in one piece with its length, as aiohttp sends it."""
-    response = web.Response(status=answer.status, body=answer.body)
-    response.headers["Content-Type"] = answer.content_type
-    for name, value in answer.headers:
+    response = web.Response(status=market_response.status, body=market_response.body)
+    response.headers["Content-Type"] = market_response.content_type
+    for name, value in market_response.headers:
         response.headers.add(name, value)
     return response
 
 
-async def _silence(case: Spoiling) -> web.StreamResponse:
-    if case.fault.seconds:
-        await case.clock.sleep(case.fault.seconds)
-        return await _drop(case)
-    return await _never()
+async def _hold_without_answer(call: FaultyCall) -> web.StreamResponse:
+    if call.fault.seconds:
+        await call.clock.sleep(call.fault.seconds)
+        return await _close_connection(call)
+    return await _wait_forever()
 
 
-async def _never() -> web.StreamResponse:
+async def _wait_forever() -> web.StreamResponse:
     await asyncio.get_running_loop().create_future()
     raise AssertionError("silence has no end")
 
 
-async def _right(case: Spoiling) -> web.StreamResponse:
-    return whole(case.right)
+async def _respond(call: FaultyCall) -> web.StreamResponse:
+    return web_response(call.response)
 
 
-async def _delay(case: Spoiling) -> web.StreamResponse:
-    await case.clock.sleep(case.fault.seconds)
-    return whole(case.right)
+async def _respond_late(call: FaultyCall) -> web.StreamResponse:
+    await call.clock.sleep(call.fault.seconds)
+    return web_response(call.response)
 
 
-async def _instead(case: Spoiling) -> web.StreamResponse:
-    fault = case.fault
+async def _respond_instead(call: FaultyCall) -> web.StreamResponse:
+    fault = call.fault
     if fault.seconds:
-        await case.clock.sleep(fault.seconds)
-    return whole(MarketResponse(fault.status, fault.body.encode(), fault.content_type, tuple(fault.headers.items())))
+        await call.clock.sleep(fault.seconds)
+    return web_response(
+        MarketResponse(fault.status, fault.body.encode(), fault.content_type, tuple(fault.headers.items()))
+    )
 
 
-async def _gzip(case: Spoiling) -> web.StreamResponse:
-    headers = (*case.right.headers, ("Content-Encoding", "gzip"))
-    return whole(replace(case.right, body=gzip.compress(case.right.body), headers=headers))
+async def _respond_compressed(call: FaultyCall) -> web.StreamResponse:
+    headers = (*call.response.headers, ("Content-Encoding", "gzip"))
+    return web_response(replace(call.response, body=gzip.compress(call.response.body), headers=headers))
 
 
-async def _big(case: Spoiling) -> web.StreamResponse:
+async def _respond_large(call: FaultyCall) -> web.StreamResponse:
     frame = b'{"filler":"", "end":true}'
-    body = frame.replace(b'""', b'"' + b"x" * max(case.fault.size - len(frame), 0) + b'"')
-    return whole(MarketResponse(case.fault.status, body))
+    body = frame.replace(b'""', b'"' + b"x" * max(call.fault.size - len(frame), 0) + b'"')
+    return web_response(MarketResponse(call.fault.status, body))
 
 
-async def _half(case: Spoiling) -> web.StreamResponse:
-    response = web.StreamResponse(status=case.right.status)
+async def _send_half(call: FaultyCall) -> web.StreamResponse:
+    response = web.StreamResponse(status=call.response.status)
     response.content_type = "application/json"
-    response.content_length = len(case.right.body)
-    await response.prepare(case.request)
-    await response.write(case.right.body[: len(case.right.body) // 2])
+    response.content_length = len(call.response.body)
+    await response.prepare(call.request)
+    await response.write(call.response.body[: len(call.response.body) // 2])
     return response
 
 
-async def _stall_in(case: Spoiling) -> web.StreamResponse:
-    await _half(case)
-    return await _never()
+async def _stall_in_body(call: FaultyCall) -> web.StreamResponse:
+    await _send_half(call)
+    return await _wait_forever()
 
 
-async def _die_in(case: Spoiling) -> web.StreamResponse:
-    await _half(case)
-    return await _drop(case)
+async def _die_in_body(call: FaultyCall) -> web.StreamResponse:
+    await _send_half(call)
+    return await _close_connection(call)
 
 
-async def _drop(case: Spoiling) -> web.StreamResponse:
-    if case.request.transport is not None:
-        case.request.transport.close()
-    return await _never()
+async def _close_connection(call: FaultyCall) -> web.StreamResponse:
+    if call.request.transport is not None:
+        call.request.transport.close()
+    return await _wait_forever()
 
 
-async def _restart_during(case: Spoiling) -> web.StreamResponse:
-    case.happen(Fault("restart"))
-    return await _never()
+async def _restart_gateway(call: FaultyCall) -> web.StreamResponse:
+    call.trigger_event(Fault("restart"))
+    return await _wait_forever()
 
 
-async def _lost_during(case: Spoiling) -> web.StreamResponse:
-    case.happen(Fault("brokerage-lost"))
-    return await _instead(case)
+async def _lose_brokerage(call: FaultyCall) -> web.StreamResponse:
+    call.trigger_event(Fault("brokerage-lost"))
+    return await _respond_instead(call)
 
 
-SPOILINGS: Mapping[str, Callable[[Spoiling], Awaitable[web.StreamResponse]]] = {
-    "silence": _silence,
-    "done-silence": _silence,
-    "delay": _delay,
-    "stall-in": _stall_in,
-    "die-in": _die_in,
-    "drop": _drop,
-    "status": _instead,
-    "empty-503": _instead,
-    "timeout-503": _instead,
-    "done-timeout-503": _instead,
-    "restart-during": _restart_during,
-    "done-restart-during": _restart_during,
-    "lost-during": _lost_during,
-    "done-lost-during": _lost_during,
-    "prompt": _right,
-    "html-500": _instead,
-    "hidden-error": _instead,
-    "429": _instead,
-    "maintenance": _instead,
-    "gzip": _gzip,
-    "big": _big,
+FAULT_HANDLERS: Mapping[str, Callable[[FaultyCall], Awaitable[web.StreamResponse]]] = {
+    "silence": _hold_without_answer,
+    "done-silence": _hold_without_answer,
+    "delay": _respond_late,
+    "stall-in": _stall_in_body,
+    "die-in": _die_in_body,
+    "drop": _close_connection,
+    "status": _respond_instead,
+    "empty-503": _respond_instead,
+    "timeout-503": _respond_instead,
+    "done-timeout-503": _respond_instead,
+    "restart-during": _restart_gateway,
+    "done-restart-during": _restart_gateway,
+    "lost-during": _lose_brokerage,
+    "done-lost-during": _lose_brokerage,
+    "prompt": _respond,
+    "html-500": _respond_instead,
+    "hidden-error": _respond_instead,
+    "429": _respond_instead,
+    "maintenance": _respond_instead,
+    "gzip": _respond_compressed,
+    "big": _respond_large,
 }

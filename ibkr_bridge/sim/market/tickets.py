@@ -12,11 +12,13 @@ from typing import Any
 from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.quotes import Quotes
 
-PRICE_FAR = Decimal("0.03")
+MAX_PRICE_DISTANCE = Decimal("0.03")
 MAX_SIZE = Decimal(500)
 MAX_VALUE = Decimal(1_000_000)
-MAX_RESIZED = Decimal(100)
-SURE = "Are you sure you want to submit this order?"  # IBKR's words, line breaks included: clients know them by heart
+MAX_SIZE_CHANGE = Decimal(100)
+CONFIRMATION = (
+    "Are you sure you want to submit this order?"  # IBKR's words, line breaks included: clients know them by heart
+)
 
 KINDS = frozenset({"LMT", "MKT", "STP", "STOP_LIMIT", "STP LMT", "MIDPRICE", "TRAIL", "TRAILLMT", "MOC", "LOC"})
 NEEDS_PRICE = frozenset({"LMT", "STOP_LIMIT", "STP LMT", "LOC"})
@@ -60,46 +62,53 @@ def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: fl
     )
 
 
-def _price_far(order: Order, last: Decimal, _: Order | None) -> str:
-    far = order.price is not None and abs(order.price - last) > last * PRICE_FAR
-    limit = f"{PRICE_FAR * 100:.0f}"
-    return f"{_named(order)} price exceeds \nthe Percentage constraint of {limit}%.\n{SURE}" if far else ""
+def _price_question(order: Order, last: Decimal, _: Order | None) -> str:
+    is_far = order.price is not None and abs(order.price - last) > last * MAX_PRICE_DISTANCE
+    limit = f"{MAX_PRICE_DISTANCE * 100:.0f}"
+    return (
+        f"{_order_text(order)} price exceeds \nthe Percentage constraint of {limit}%.\n{CONFIRMATION}" if is_far else ""
+    )
 
 
-def _too_many(order: Order, last: Decimal, _: Order | None) -> str:
-    return f"{_named(order)} size exceeds the Size Limit of {MAX_SIZE}.\n{SURE}" if order.size > MAX_SIZE else ""
+def _size_question(order: Order, last: Decimal, _: Order | None) -> str:
+    return (
+        f"{_order_text(order)} size exceeds the Size Limit of {MAX_SIZE}.\n{CONFIRMATION}"
+        if order.size > MAX_SIZE
+        else ""
+    )
 
 
-def _too_much(order: Order, last: Decimal, _: Order | None) -> str:
-    worth = order.size * (order.price or last)
-    message = f"value estimate of {worth:,.2f} USD exceeds \nthe Total Value Limit of {MAX_VALUE:,} USD."
-    return f"{_named(order)} {message}\n{SURE}" if worth > MAX_VALUE else ""
+def _value_question(order: Order, last: Decimal, _: Order | None) -> str:
+    value = order.size * (order.price or last)
+    message = f"value estimate of {value:,.2f} USD exceeds \nthe Total Value Limit of {MAX_VALUE:,} USD."
+    return f"{_order_text(order)} {message}\n{CONFIRMATION}" if value > MAX_VALUE else ""
 
 
-def _stop(order: Order, last: Decimal, _: Order | None) -> str:
+def _stop_question(order: Order, last: Decimal, _: Order | None) -> str:
     message = (
         "You are about to submit a stop order. Please be aware of the various stop order types available "
         "and the risks associated with each one."
     )
-    return f"{message}\n{SURE}" if order.stop is not None else ""
+    return f"{message}\n{CONFIRMATION}" if order.stop is not None else ""
 
 
-def _resized(order: Order, last: Decimal, before: Order | None) -> str:
-    if before is None or abs(order.size - before.size) <= MAX_RESIZED:
+def _size_change_question(order: Order, last: Decimal, before: Order | None) -> str:
+    if before is None or abs(order.size - before.size) <= MAX_SIZE_CHANGE:
         return ""
-    return f"{_named(order)} size modification exceeds \nthe size modification limit of {MAX_RESIZED}.\n{SURE}"
+    message = f"size modification exceeds \nthe size modification limit of {MAX_SIZE_CHANGE}."
+    return f"{_order_text(order)} {message}\n{CONFIRMATION}"
 
 
-def _named(order: Order) -> str:
+def _order_text(order: Order) -> str:
     return f'The following order "{order.side} {order.size}"'
 
 
 QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal, Order | None], str]], ...] = (
-    ("o163", _price_far),
-    ("o383", _too_many),
-    ("o451", _too_much),
-    ("o10138", _resized),
-    ("o10331", _stop),
+    ("o163", _price_question),
+    ("o383", _size_question),
+    ("o451", _value_question),
+    ("o10138", _size_change_question),
+    ("o10331", _stop_question),
 )
 """Message ids in the order in which they are asked, and when."""
 
@@ -110,14 +119,14 @@ def questions(order: Order, last: Decimal, before: Order | None = None) -> list[
     Args:
         before: the order as it stands, where this is a change of it.
     """
-    asked = ((name, ask(order, last, before)) for name, ask in QUESTIONS)
-    return [(name, text) for name, text in asked if text]
+    texts = ((name, question(order, last, before)) for name, question in QUESTIONS)
+    return [(name, text) for name, text in texts if text]
 
 
 def _conid(ticket: Mapping[str, Any]) -> int:
-    given = ticket.get("conid") or str(ticket.get("conidex", "")).partition("@")[0]
+    conid = ticket.get("conid") or str(ticket.get("conidex", "")).partition("@")[0]
     try:
-        return int(given)
+        return int(conid)
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -130,11 +139,11 @@ def _size(ticket: Mapping[str, Any]) -> Decimal:
 
 
 def _amount(ticket: Mapping[str, Any], name: str) -> Decimal | None:
-    given = ticket.get(name)
-    if given in (None, ""):
+    value = ticket.get(name)
+    if value in (None, ""):
         return None
     try:
-        amount = Decimal(str(given))
+        amount = Decimal(str(value))
     except InvalidOperation:
         raise BadTicketError(f"Bad Request: {name}") from None
     if not amount.is_finite():

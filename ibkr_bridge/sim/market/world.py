@@ -24,13 +24,13 @@ class World:
     sessions: Sessions
     quotes: Quotes
     book: Book
-    desk: QuestionDesk = field(default_factory=QuestionDesk)
+    questions: QuestionDesk = field(default_factory=QuestionDesk)
     selected: str = ""
-    list_loads_in: float = 0.0
+    list_load_delay_s: float = 0.0
     """Seconds for which the list of orders stays empty after it was first asked for, or cleared."""
-    list_lag: float = 0.0
+    list_lag_s: float = 0.0
     """Seconds by which that list may be behind, until it is cleared."""
-    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Small things users store: watchlists, alerts, notifications read; by kind, then by id."""
 
     @property
@@ -38,13 +38,13 @@ class World:
         """The account numbers, the selected one first; those of paper accounts begin with D."""
         return LIVE if self.live else PAPER
 
-    def is_first(self, what: str) -> bool:
+    def is_first_request(self, subject: str) -> bool:
         """Whether this has not been asked before in this brokerage session, so that its answer is a thin one."""
-        return self.sessions.brokerage is None or self.sessions.brokerage.is_first(what)
+        return self.sessions.brokerage is None or self.sessions.brokerage.is_first_request(subject)
 
     def was_searched(self, conid: int) -> bool:
         """Whether a contract search of this brokerage session has found it."""
-        return self.sessions.brokerage is not None and conid in self.sessions.brokerage.searched
+        return self.sessions.brokerage is not None and conid in self.sessions.brokerage.searched_conids
 
 
 def make_world(
@@ -52,15 +52,15 @@ def make_world(
     *,
     live: bool = False,
     seed: int = 1,
-    reopen_after: float = 0.2,
-    established_after: float = 0.1,
-    list_loads_in: float = 0.0,
-    list_lag: float = 0.0,
+    reopen_delay_s: float = 0.2,
+    establish_delay_s: float = 0.1,
+    list_load_delay_s: float = 0.0,
+    list_lag_s: float = 0.0,
 ) -> World:
     """A market on its first morning: nobody is signed in, no orders."""
     quotes = Quotes(seed)
-    sessions = Sessions(calendar, reopen_after, established_after)
+    sessions = Sessions(calendar, reopen_delay_s, establish_delay_s)
     selected = (LIVE if live else PAPER)[0]
     world = World(live, calendar, sessions, quotes, Book(quotes), selected=selected)
-    world.list_loads_in, world.list_lag = list_loads_in, list_lag
+    world.list_load_delay_s, world.list_lag_s = list_load_delay_s, list_lag_s
     return world

@@ -10,17 +10,17 @@ from ibkr_bridge.sim.gateway.frames import (
     BINARY,
     CLOSE,
     CONTINUED,
-    LONGEST,
+    MAX_FRAME_BYTES,
     PING,
     PONG,
     TEXT,
     Frame,
-    TooLongError,
-    closing,
-    handshake,
-    read_frame,
-    wants_socket,
-    write_frame,
+    FrameTooLongError,
+    close_frame,
+    encode_frame,
+    encode_handshake,
+    is_websocket_request,
+    parse_frame,
 )
 from ibkr_bridge.sim.gateway.wire import Head
 
@@ -44,12 +44,12 @@ def head(method: str = "GET", **headers: str) -> Head:
 )
 def test_a_socket_is_asked_for_by_two_headers_and_get(asked: Head, wanted: bool) -> None:
     """Any version is the right one for the Gateway."""
-    assert wants_socket(asked) is wanted
+    assert is_websocket_request(asked) is wanted
 
 
 def test_the_handshake_answers_the_key_as_the_standard_does() -> None:
     """The example of RFC 6455; without extensions and subprotocols."""
-    said = handshake(head(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="))
+    said = encode_handshake(head(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="))
 
     assert said.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in said
@@ -68,31 +68,31 @@ def test_the_handshake_answers_the_key_as_the_standard_does() -> None:
 )
 def test_the_examples_of_the_standard_are_read(bytes_: bytes, frame: Frame) -> None:
     """With a mask and without; each fragment is a message of its own here."""
-    assert read_frame(bytes_ + b"rest") == (frame, len(bytes_))
+    assert parse_frame(bytes_ + b"rest") == (frame, len(bytes_))
 
 
 @given(some.sampled_from([CONTINUED, TEXT, BINARY, CLOSE, PING, PONG]), some.binary(max_size=300), some.binary())
 def test_what_is_written_is_read_back(kind: int, payload: bytes, rest: bytes) -> None:
     """What follows is not touched."""
-    written = write_frame(Frame(kind, payload))
+    written = encode_frame(Frame(kind, payload))
 
-    assert read_frame(written + rest) == (Frame(kind, payload), len(written))
+    assert parse_frame(written + rest) == (Frame(kind, payload), len(written))
 
 
 @given(some.integers(0, 200))
 def test_a_frame_in_parts_is_waited_for(cut: int) -> None:
     """However the network cuts it."""
-    written = write_frame(Frame(TEXT, b"x" * 150))
+    written = encode_frame(Frame(TEXT, b"x" * 150))
 
-    assert (read_frame(written[:cut]) is None) == (cut < len(written))
+    assert (parse_frame(written[:cut]) is None) == (cut < len(written))
 
 
 @pytest.mark.parametrize("size", [125, 126, 65_535, 65_536])
 def test_every_form_of_the_length_is_read_back(size: int) -> None:
     """At the places where one form ends and the next begins."""
-    written = write_frame(Frame(BINARY, bytes(size)))
+    written = encode_frame(Frame(BINARY, bytes(size)))
 
-    found = read_frame(written)
+    found = parse_frame(written)
 
     assert found is not None
     assert len(found[0].payload) == size
@@ -100,16 +100,16 @@ def test_every_form_of_the_length_is_read_back(size: int) -> None:
 
 def test_a_frame_beyond_the_bound_is_refused_before_it_has_come() -> None:
     """The Gateway ends such a connection by its length alone."""
-    with pytest.raises(TooLongError):
-        read_frame(b"\x81\x7f" + (LONGEST + 1).to_bytes(8, "big"))
+    with pytest.raises(FrameTooLongError):
+        parse_frame(b"\x81\x7f" + (MAX_FRAME_BYTES + 1).to_bytes(8, "big"))
 
 
 @given(some.binary(max_size=40))
 def test_no_bytes_crash_the_reader(bytes_: bytes) -> None:
     """It reads, waits, or says that it is too long."""
     try:
-        found = read_frame(bytes_)
-    except TooLongError:
+        found = parse_frame(bytes_)
+    except FrameTooLongError:
         return
 
     assert found is None or found[1] <= len(bytes_)
@@ -117,5 +117,5 @@ def test_no_bytes_crash_the_reader(bytes_: bytes) -> None:
 
 def test_a_farewell_has_its_code_and_no_reason() -> None:
     """The Gateway closes without a word."""
-    assert closing(1001) == Frame(CLOSE, b"\x03\xe9")
+    assert close_frame(1001) == Frame(CLOSE, b"\x03\xe9")
     assert [Frame(kind).is_data for kind in (CONTINUED, TEXT, BINARY, CLOSE, PING, PONG)] == [True] * 3 + [False] * 3

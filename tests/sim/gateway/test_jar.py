@@ -9,27 +9,27 @@ def test_names_not_on_the_list_never_enter() -> None:
     """`x-sess-uuid`, for instance."""
     jar = Jar()
 
-    jar.set_by_ibkr(["x-sess-uuid=1; HttpOnly; secure", "api=2; Path=/"])
+    jar.store_from_ibkr(["x-sess-uuid=1; HttpOnly; secure", "api=2; Path=/"])
 
-    assert jar.header("/v1/api/tickle") == "REGION=; USERID=; api=2"
+    assert jar.cookie_header("/v1/api/tickle") == "REGION=; USERID=; api=2"
 
 
 def test_a_cookie_goes_along_where_the_path_contains_its_path() -> None:
     """Contains, not begins with; domain and Secure are ignored."""
     jar = Jar()
 
-    jar.set_by_ibkr(["cp=1; Path=/api; Domain=.elsewhere.com; Secure"])
+    jar.store_from_ibkr(["cp=1; Path=/api; Domain=.elsewhere.com; Secure"])
 
-    assert "cp=1" in jar.header("/v1/api/x")
-    assert "cp=1" not in jar.header("/sso/Login")
+    assert "cp=1" in jar.cookie_header("/v1/api/x")
+    assert "cp=1" not in jar.cookie_header("/sso/Login")
 
 
 def test_ibkr_cannot_delete_a_cookie() -> None:
     """An empty value is skipped, ages and dates are ignored."""
     jar = Jar()
-    jar.set_by_ibkr(["api=1"])
+    jar.store_from_ibkr(["api=1"])
 
-    jar.set_by_ibkr(["api=; Max-Age=0", "api=2; Expires=Thu, 01 Jan 1970 00:00:00 GMT"])
+    jar.store_from_ibkr(["api=; Max-Age=0", "api=2; Expires=Thu, 01 Jan 1970 00:00:00 GMT"])
 
     assert jar.value("api") == "2"
 
@@ -38,6 +38,6 @@ def test_clients_give_two_names_only() -> None:
     """Those of the login."""
     jar = Jar()
 
-    jar.sent_by_client("XYZAB=1; api=2; XYZAB_AM.LOGIN=3")
+    jar.store_from_client("XYZAB=1; api=2; XYZAB_AM.LOGIN=3")
 
     assert (jar.value("XYZAB"), jar.value("api"), jar.value("XYZAB_AM.LOGIN")) == ("1", None, "3")

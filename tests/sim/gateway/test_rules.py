@@ -10,7 +10,7 @@ from ibkr_bridge.sim.gateway.rules import (
     Settings,
     is_allowed,
     is_unanswerable,
-    own_answer,
+    own_response,
     upstream_headers,
     upstream_target,
 )
@@ -58,6 +58,6 @@ def test_no_target_or_header_confuses_the_rules(target: str, headers: list[tuple
     head = Head("GET", target, "HTTP/1.1", tuple(headers))
 
     is_unanswerable(head)
-    own_answer(head, logged_in=True)
+    own_response(head, logged_in=True)
     upstream_target(target).encode("latin-1")
     upstream_headers(head, "api.ibkr.com", "")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market_stage import browser_tls, visit
+from ibkr_bridge.sim.market_stage import browser_tls, fetch_page
 from ibkr_bridge.sim.tasks import Tasks
 from tests.harness import within
 from tests.sim.wire import connect
@@ -65,9 +65,9 @@ async def test_a_port_closed_while_it_is_being_opened_can_be_opened_again(sim: S
     await sim.gateway.stop()
     starting = asyncio.ensure_future(sim.gateway.start(sim.market.port))
     await asyncio.sleep(0)
-    sim.gateway.close_door()
+    sim.gateway.close_port()
     await starting
 
-    sim.gateway.reopen()
+    sim.gateway.reopen_port()
 
-    assert (await within(visit(sim.port, "/clear"))).endswith(b"cleared")
+    assert (await within(fetch_page(sim.port, "/clear"))).endswith(b"cleared")

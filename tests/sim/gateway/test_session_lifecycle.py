@@ -22,15 +22,15 @@ ASLEEP = 2
 
 
 async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: ManualClock) -> None:
-    """Brokerage authentication comes `auth_delay` later, by a call that always competes."""
+    """Brokerage authentication comes `auth_delay_s` later, by a call that always competes."""
     async with Simulator(clock=clock, logged_in=False) as sim:
-        await sim.browser_login()
+        await sim.log_in_by_browser()
         await clock.asleep(1)
         assert clock.next_alarm == 3.0
         clock.advance(3)
-        await sim.arrived("/iserver/accounts")
+        await sim.wait_for_calls("/iserver/accounts")
 
-        own = [seen for seen in sim.calls() if seen.own]
+        own = [seen for seen in sim.calls() if seen.is_own_call]
         assert [seen.target for seen in own] == CHAIN
         assert own[6].json()["compete"] is True
         assert sim.market.world.sessions.is_authenticated(clock.now())
@@ -41,9 +41,9 @@ async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: M
     for count in (1, 2, 3):
         await clock.asleep(ASLEEP)
         clock.advance(30)
-        calls = await sim.arrived("/tickle", count)
+        calls = await sim.wait_for_calls("/tickle", count)
 
-    assert {(seen.method, seen.own) for seen in calls} == {("GET", True)}
+    assert {(seen.method, seen.is_own_call) for seen in calls} == {("GET", True)}
 
 
 async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: ManualClock) -> None:
@@ -52,7 +52,7 @@ async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: Man
 
     clock.advance(300)
 
-    assert (await sim.arrived("/sso/ping"))[0].own
+    assert (await sim.wait_for_calls("/sso/ping"))[0].is_own_call
 
 
 async def test_after_five_failed_validations_it_gives_up(sim: Simulator, clock: ManualClock) -> None:
@@ -61,11 +61,11 @@ async def test_after_five_failed_validations_it_gives_up(sim: Simulator, clock: 
     await clock.asleep(ASLEEP)
     clock.advance(30)
     for count in range(1, 5):
-        await sim.arrived("/sso/validate", count)
+        await sim.wait_for_calls("/sso/validate", count)
         await clock.asleep(ASLEEP)
         clock.advance(3)
-    await sim.arrived("/sso/validate", 5)
-    await sim.gateway.life.settled()
+    await sim.wait_for_calls("/sso/validate", 5)
+    await sim.gateway.lifecycle.wait_for_chain()
 
     clock.advance(120)
 

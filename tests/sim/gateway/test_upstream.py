@@ -17,7 +17,7 @@ async def _fill(sim: Simulator, dial: Dial, count: int = 5) -> list[Wire]:
     wires = [await dial() for _ in range(count)]
     for wire in wires:
         wire.ask("GET", USER)
-    await sim.arrived(USER, count)
+    await sim.wait_for_calls(USER, count)
     return wires
 
 
@@ -40,10 +40,10 @@ async def test_where_ibkr_is_gone_nothing_is_ever_said(sim: Simulator, wire: Wir
     sim.faults.add(kind)
 
     wire.ask("GET", STATUS)
-    await sim.reached(STATUS)
+    await sim.wait_for_gateway_calls(STATUS)
 
     assert await wire.hears_nothing()
-    assert sim.inside() == inside
+    assert sim.calls_in_slots() == inside
 
 
 async def test_after_an_outage_slots_are_free_again_but_their_calls_stay_unanswered(sim: Simulator, dial: Dial) -> None:
@@ -52,10 +52,10 @@ async def test_after_an_outage_slots_are_free_again_but_their_calls_stay_unanswe
     stuck = [await dial() for _ in range(5)]
     for wire in stuck:
         wire.ask("GET", USER)
-    await sim.reached(USER, 5)
+    await sim.wait_for_gateway_calls(USER, 5)
     queued = await dial()
     queued.ask("GET", STATUS)
-    await sim.reached(STATUS)
+    await sim.wait_for_gateway_calls(STATUS)
 
     sim.faults.clear("ibkr-down")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from ibkr_bridge.sim.gateway.wire import Head, Refusal, read_head, write_head
+from ibkr_bridge.sim.gateway.wire import Head, Refusal, encode_head, parse_head
 
 TOKEN = some.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", min_size=1, max_size=20)
 VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40)
@@ -18,11 +18,11 @@ VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_s
 @example(b"GET / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n")
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
     """It reads a head, refuses, or waits for more."""
-    found = read_head(data)
+    found = parse_head(data)
 
     assert found is None or isinstance(found, Refusal | tuple)
     if isinstance(found, tuple):
-        assert found[0].length >= 0
+        assert found[0].content_length >= 0
 
 
 @settings(deadline=None)
@@ -30,9 +30,9 @@ def test_no_bytes_crash_the_parser(data: bytes) -> None:
 def test_what_is_written_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
     """Repeated headers stay repeated and in order; the body is not touched."""
     said = tuple((f"X-{name}", value) for name, value in headers)  # none that has a meaning of its own
-    head = write_head("GET /a?b HTTP/1.1", said)
+    head = encode_head("GET /a?b HTTP/1.1", said)
 
-    found = read_head(head + rest)
+    found = parse_head(head + rest)
 
     assert found == (Head("GET", "/a?b", "HTTP/1.1", said), len(head))
 
@@ -43,6 +43,6 @@ def test_a_head_in_parts_is_waited_for(cut: int) -> None:
     """However the network cuts it."""
     head = b"GET /v1/api/tickle HTTP/1.1\r\nHost: localhost\r\nA: b\r\n\r\n"
 
-    found = read_head(head[:cut])
+    found = parse_head(head[:cut])
 
     assert (found is None) == (cut < len(head))

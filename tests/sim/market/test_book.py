@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from ibkr_bridge.sim.market.book import NAMED_FOR, Book, Order
+from ibkr_bridge.sim.market.book import COID_TTL_S, Book, Order
 from ibkr_bridge.sim.market.quotes import Quotes
 
 AAPL = 265598
 QUOTES = Quotes(1)
-ASK, BID = QUOTES.ask(AAPL, 0.0), QUOTES.bid(AAPL, 0.0)
+ASK, BID = QUOTES.ask_price(AAPL, 0.0), QUOTES.bid_price(AAPL, 0.0)
 FAR = Decimal(1)  # nobody sells for so little
 MARKET = Order(0, "DU1", AAPL, "BUY", "MKT", Decimal(2), None, None, "DAY", "", "", "Submitted", 0.0)
 RESTING = replace(MARKET, kind="LMT", price=FAR)
@@ -35,9 +35,9 @@ def state(book: Book, order: Order) -> str:
 def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: str, price: Decimal) -> None:
     """As soon as somebody looks, with one trade."""
     order = book.add(replace(MARKET, side=side))
-    book.look(0.0)
+    book.fill_orders(0.0)
 
-    found = book.known(order.number)
+    found = book.last_state(order.number)
     assert (found.state, found.filled, found.average) == ("Filled", Decimal(2), price)
     assert [(trade.order.number, trade.price) for trade in book.trades] == [(order.number, price)]
 
@@ -62,7 +62,7 @@ def test_limits_and_stops_fill_where_the_price_is_good_and_not_before(book: Book
 
 def test_numbers_are_given_once_and_the_newest_comes_first(book: Book) -> None:
     """One that was reserved for a prompt is kept."""
-    reserved = book.number()
+    reserved = book.reserve_number()
     first, second = book.add(RESTING), book.add(replace(RESTING, number=reserved))
 
     assert second.number == reserved < first.number
@@ -79,9 +79,9 @@ def test_a_name_is_known_for_a_day_whatever_became_of_its_order(book: Book) -> N
     order = book.add(replace(RESTING, coid="mine"))
     book.cancel([order.number], 1.0)
 
-    assert book.knows("mine", NAMED_FOR - 1)
-    assert not book.knows("mine", NAMED_FOR)
-    assert not book.knows("", 0.0)
+    assert book.has_coid("mine", COID_TTL_S - 1)
+    assert not book.has_coid("mine", COID_TTL_S)
+    assert not book.has_coid("", 0.0)
 
 
 def test_a_change_keeps_name_and_family(book: Book) -> None:
@@ -96,7 +96,7 @@ def test_a_change_keeps_name_and_family(book: Book) -> None:
 def test_a_filled_order_cannot_be_cancelled(book: Book) -> None:
     """What is done is done."""
     order = book.add(MARKET)
-    book.look(0.0)
+    book.fill_orders(0.0)
 
     book.cancel([order.number], 1.0)
 
@@ -111,7 +111,7 @@ def test_a_child_sleeps_until_its_parent_has_filled_and_then_one_of_two_fills(bo
     asleep = [state(book, each) for each in (taken, other)]
 
     book.change(parent.number, MARKET)
-    book.look(0.0)
+    book.fill_orders(0.0)
 
     assert asleep == ["PreSubmitted", "PreSubmitted"]
     assert [state(book, each) for each in (parent, taken, other)] == ["Filled", "Filled", "Cancelled"]

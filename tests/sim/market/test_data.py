@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.pacing import BOX, LIMITS, Limit, Pacing
-from ibkr_bridge.sim.market.quote_calls import COMPUTED_AFTER, FILLED_AFTER
-from ibkr_bridge.sim.market.quotes import PLENTY, Quotes
+from ibkr_bridge.sim.market.pacing import LIMITS, PENALTY_S, Limit, Pacing
+from ibkr_bridge.sim.market.quote_calls import COMPUTED_DELAY_S, FIRST_PRICE_DELAY_S
+from ibkr_bridge.sim.market.quotes import SMALL_COMPANIES, Quotes
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire, connect
 
@@ -23,9 +23,9 @@ async def test_the_first_snapshots_are_empty(wire: Wire, clock: ManualClock) -> 
     """The first one opens the stream; later ones have the fields, as text, computed ones last."""
     path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86,7283"
     first, second = [(await wire.call("GET", path)).json() for _ in range(2)]
-    clock.advance(2 * FILLED_AFTER)
+    clock.advance(2 * FIRST_PRICE_DELAY_S)
     third = (await wire.call("GET", path)).json()
-    clock.advance(COMPUTED_AFTER)
+    clock.advance(COMPUTED_DELAY_S)
     last = (await wire.call("GET", path)).json()
 
     assert [set(row) for row in first] == [{"conid", "conidEx"}] * 2
@@ -45,23 +45,23 @@ async def test_a_derivative_has_no_quotes_before_its_underlying_was_searched_for
         clock.advance(60)
     await wire.call("GET", f"{API}/iserver/secdef/search?symbol=ES")
     await wire.call("GET", path)
-    clock.advance(2 * FILLED_AFTER)
+    clock.advance(2 * FIRST_PRICE_DELAY_S)
 
     assert "31" in (await wire.call("GET", path)).json()[0]
 
 
 async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire, clock: ManualClock) -> None:
     """It looks like a first snapshot, until a line is given back."""
-    many = ",".join(str(conid) for conid in PLENTY[:100])
+    many = ",".join(str(conid) for conid in SMALL_COMPANIES[:100])
     extra = f"{SNAPSHOT}?conids={AAPL}&fields=31"
     await wire.call("GET", f"{SNAPSHOT}?conids={many}&fields=31")
     for _ in range(3):
         assert "31" not in (await wire.call("GET", extra)).json()[0]
         clock.advance(60)
 
-    await wire.call("POST", f"{API}/iserver/marketdata/unsubscribe", {"conid": PLENTY[0]})
+    await wire.call("POST", f"{API}/iserver/marketdata/unsubscribe", {"conid": SMALL_COMPANIES[0]})
     await wire.call("GET", extra)
-    clock.advance(2 * FILLED_AFTER)
+    clock.advance(2 * FIRST_PRICE_DELAY_S)
 
     assert "31" in (await wire.call("GET", extra)).json()[0]
 
@@ -76,11 +76,11 @@ async def test_giving_back_what_is_not_open_is_a_server_error(wire: Wire) -> Non
 
 def test_prices_move_by_clock_and_seed_alone() -> None:
     """The same moment gives the same price everywhere."""
-    prices = [Quotes(1).last(AAPL, float(moment)) for moment in range(50)]
+    prices = [Quotes(1).last_price(AAPL, float(moment)) for moment in range(50)]
 
-    assert prices == [Quotes(1).last(AAPL, float(moment)) for moment in range(50)]
+    assert prices == [Quotes(1).last_price(AAPL, float(moment)) for moment in range(50)]
     assert len(set(prices)) > 10
-    assert prices != [Quotes(2).last(AAPL, float(moment)) for moment in range(50)]
+    assert prices != [Quotes(2).last_price(AAPL, float(moment)) for moment in range(50)]
     assert all(price % Decimal("0.01") == 0 for price in prices)
 
 
@@ -151,8 +151,8 @@ async def test_what_wants_a_search_first_knows_nothing_without_it(wire: Wire, si
     before = await asked()
     await wire.call("POST", f"{API}/iserver/secdef/search", {"symbol": "AAPL"})
     after = await asked()
-    sim.market.world.sessions.lose()
-    sim.market.world.sessions.open(sim.clock.now(), compete=True, whole=True)
+    sim.market.world.sessions.lose_brokerage()
+    sim.market.world.sessions.open_brokerage(sim.clock.now(), compete=True, is_established=True)
 
     assert (before, after, await asked()) == ((500, False), (200, True), (500, False))
 
@@ -212,22 +212,22 @@ def test_one_call_too_many_is_refused_until_its_time_is_over(limit: Limit) -> No
     """By IBKR's own table."""
     pacing, path = Pacing(enabled=True), limit.pattern.replace(".*", "x")
 
-    said = [pacing.refuses(path, 0.01 * count) for count in range(limit.calls + 1)]
+    said = [pacing.count_call(path, 0.01 * count) for count in range(limit.calls + 1)]
 
     if limit.calls < 10:
         assert said == [False] * limit.calls + [True]
-        assert not pacing.refuses(path, limit.seconds + 1.0)
+        assert not pacing.count_call(path, limit.seconds + 1.0)
 
 
 def test_too_many_in_all_close_the_door_for_a_quarter_of_an_hour() -> None:
     """Whatever they ask."""
     pacing = Pacing(enabled=True)
 
-    said = [pacing.refuses(f"/x/{count}", 0.0) for count in range(11)]
+    said = [pacing.count_call(f"/x/{count}", 0.0) for count in range(11)]
 
     assert said == [False] * 10 + [True]
-    assert pacing.refuses("/y", BOX - 1)
-    assert not pacing.refuses("/y", BOX)
+    assert pacing.count_call("/y", PENALTY_S - 1)
+    assert not pacing.count_call("/y", PENALTY_S)
 
 
 async def test_pacing_is_off_unless_asked_for(wire: Wire, clock: ManualClock) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.market.book import NAMED_FOR, Order
-from ibkr_bridge.sim.market.order_lists import MOST
+from ibkr_bridge.sim.market.book import COID_TTL_S, Order
+from ibkr_bridge.sim.market.order_lists import MAX_ROWS
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
 from tests.clocks import ManualClock
@@ -25,7 +25,7 @@ AAPL = 265598
 
 def ticket(sim: Simulator, off: str = "-1", **changed: Any) -> dict[str, Any]:
     """A limit order to buy, `off` dollars from the market."""
-    price = float(sim.market.world.quotes.last(AAPL, sim.clock.now()) + Decimal(off))
+    price = float(sim.market.world.quotes.last_price(AAPL, sim.clock.now()) + Decimal(off))
     return {"conid": AAPL, "orderType": "LMT", "side": "BUY", "quantity": 1, "tif": "DAY", "price": price} | changed
 
 
@@ -63,7 +63,7 @@ async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulat
 
 async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) -> None:
     """And after that it takes a moment until there is one."""
-    async with Simulator(clock=clock, list_lag=60.0, list_loads_in=1.0) as sim:
+    async with Simulator(clock=clock, list_lag_s=60.0, list_load_delay_s=1.0) as sim:
         wire, path = await connect(sim), f"{API}/account/orders"
 
         async def told(query: str = "", after: float = 0.0) -> tuple[int, bool]:
@@ -83,7 +83,7 @@ async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) ->
 async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simulator, wire: Wire) -> None:
     """The newest come first."""
     order = read_ticket(ticket(sim, cOID="old"), "DU7654321", sim.market.world.quotes, sim.clock.now())
-    for number in range(MOST + 1):
+    for number in range(MAX_ROWS + 1):
         sim.market.world.book.add(replace(order, coid=f"{number}"))
     await place(wire, ticket(sim))
 
@@ -91,8 +91,8 @@ async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simula
     other = (await wire.call("GET", f"{API}/account/orders?accountId=DU7654321")).json()["orders"]
     mine = (await wire.call("GET", f"{API}/account/orders?accountId=DU1234567")).json()["orders"]
 
-    assert (len(everything), everything[1]["order_ref"]) == (MOST, f"{MOST}")
-    assert (len(other), len(mine)) == (MOST, 1)
+    assert (len(everything), everything[1]["order_ref"]) == (MAX_ROWS, f"{MAX_ROWS}")
+    assert (len(other), len(mine)) == (MAX_ROWS, 1)
 
 
 async def test_filters_are_in_snake_case_or_a_server_error(sim: Simulator, wire: Wire) -> None:
@@ -203,7 +203,7 @@ async def test_a_name_stays_taken_whatever_becomes_of_its_order(sim: Simulator, 
     await wire.call("DELETE", path)
 
     assert "already registered" in (await place(wire, ticket(sim, cOID="mine")))["error"]
-    clock.advance(NAMED_FOR)
+    clock.advance(COID_TTL_S)
     sim.log_in()
     assert "order_id" in (await place(wire, ticket(sim, cOID="mine")))[0]
 
@@ -338,8 +338,8 @@ async def test_a_price_that_comes_fills_the_order(sim: Simulator, wire: Wire, cl
     """Positions and trades follow."""
     await place(wire, ticket(sim, off="-0.50", cOID="mine"))
     assert (await wire.call("GET", f"{API}/account/trades")).json() == []
-    limit = sim.market.world.quotes.last(AAPL, clock.now()) - Decimal("0.50")
-    while sim.market.world.quotes.ask(AAPL, clock.now()) > limit:
+    limit = sim.market.world.quotes.last_price(AAPL, clock.now()) - Decimal("0.50")
+    while sim.market.world.quotes.ask_price(AAPL, clock.now()) > limit:
         clock.advance(1.0)
 
     [trade] = (await wire.call("GET", f"{API}/account/trades")).json()
@@ -396,4 +396,4 @@ def test_no_ticket_confuses_the_desk(made: dict[str, Any]) -> None:
             order: Order = read_ticket(each, "DU1234567", quotes, 0.0)
         except BadTicketError:
             continue
-        questions(order, quotes.last(order.conid, 0.0))
+        questions(order, quotes.last_price(order.conid, 0.0))

@@ -25,8 +25,8 @@ def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
     """By its id, with all that depends on it."""
     asked = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
 
-    assert desk.take(asked.id, None) is asked
-    assert desk.take(asked.id, None) is None
+    assert desk.take_question(asked.id, None) is asked
+    assert desk.take_question(asked.id, None) is None
 
 
 def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) -> None:
@@ -35,41 +35,41 @@ def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) 
     second = desk.open_question(CHANGES, NONE, "o1", None)
 
     assert first.id != second.id
-    assert desk.take(first.id, None) is None
+    assert desk.take_question(first.id, None) is None
 
 
 def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
     """Whatever hung is gone afterwards."""
     asked = desk.open_question(CHANGES, NONE, "o1", None)
 
-    assert desk.take("another", None) is None
-    assert desk.take(asked.id, None) is None
+    assert desk.take_question("another", None) is None
+    assert desk.take_question(asked.id, None) is None
 
 
 def test_another_order_call_ends_a_question_and_not_a_prompt(desk: QuestionDesk) -> None:
     """A prompt names its order."""
-    asked, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.prompt(7, CHANGES, None)
+    asked, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.open_prompt(7, CHANGES, None)
 
     desk.clear()
 
-    assert desk.take(asked.id, None) is None
-    assert desk.answered(7, prompt.request, None) is prompt
+    assert desk.take_question(asked.id, None) is None
+    assert desk.take_prompt(7, prompt.request_id, None) is prompt
 
 
 def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) -> None:
     """Two of one order are told apart."""
-    first, second = desk.prompt(7, CHANGES, None), desk.prompt(7, CHANGES, None)
+    first, second = desk.open_prompt(7, CHANGES, None), desk.open_prompt(7, CHANGES, None)
 
-    assert desk.answered(8, first.request, None) is None
-    assert desk.answered(7, first.request, None) is first
-    assert desk.answered(7, first.request, None) is None
-    assert desk.answered(7, second.request, None) is second
+    assert desk.take_prompt(8, first.request_id, None) is None
+    assert desk.take_prompt(7, first.request_id, None) is first
+    assert desk.take_prompt(7, first.request_id, None) is None
+    assert desk.take_prompt(7, second.request_id, None) is second
 
 
 def test_both_end_with_their_session(desk: QuestionDesk) -> None:
     """Although the next looks the same."""
     session, later = Brokerage(0.0, 0.0), Brokerage(0.0, 0.0)
-    asked, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.prompt(7, CHANGES, session)
+    asked, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.open_prompt(7, CHANGES, session)
 
-    assert desk.take(asked.id, later) is None
-    assert desk.answered(7, prompt.request, later) is None
+    assert desk.take_question(asked.id, later) is None
+    assert desk.take_prompt(7, prompt.request_id, later) is None

@@ -76,7 +76,7 @@ async def test_who_does_not_compete_stays_outside(
     sim: Simulator, wire: Wire, clock: ManualClock, compete: bool
 ) -> None:
     """While another program holds the session."""
-    sim.compete()
+    sim.start_competing()
     assert (await wire.call("GET", STATUS)).json()["competing"] is True
 
     await wire.call("POST", INIT, {"publish": True, "compete": compete})
@@ -115,7 +115,7 @@ async def test_a_login_ends_after_ten_idle_minutes(sim: Simulator, wire: Wire, c
     sim.faults.add("silence", path="/tickle", own=True)
     await clock.asleep(2)
     clock.advance(299)
-    await sim.arrived("/tickle")
+    await sim.wait_for_calls("/tickle")
 
     clock.advance(302)
 

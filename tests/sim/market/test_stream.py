@@ -11,7 +11,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request
-from ibkr_bridge.sim.market.stream import BEAT_EVERY, Stream
+from ibkr_bridge.sim.market.stream import HEARTBEAT_INTERVAL_S, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import BINARY, CLOSE, Socket
 from tests.sim.conftest import Dial
@@ -99,7 +99,7 @@ async def test_a_heartbeat_comes_every_ten_seconds(ear: Ear, clock: ManualClock)
     """With the time of day."""
     beats = []
     for _ in range(3):
-        clock.advance(BEAT_EVERY)
+        clock.advance(HEARTBEAT_INTERVAL_S)
         beats.append(await ear.hear())
 
     assert {beat["topic"] for beat in beats} == {"system"}
@@ -130,13 +130,13 @@ async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stre
     first, second = await listen(), await listen()
     first.say(*ASKED)
     second.say("sor+{}")
-    await asyncio.wait_for(stream.streams(*NAMES, "sor"), 5)
+    await asyncio.wait_for(stream.wait_for_subscriptions(*NAMES, "sor"), 5)
 
     first.socket.wire.drop()
 
-    await asyncio.wait_for(stream.streams("sor"), 5)
+    await asyncio.wait_for(stream.wait_for_subscriptions("sor"), 5)
     second.say("uor+{}")
-    await asyncio.wait_for(stream.until(lambda: not stream.subscriptions), 5)
+    await asyncio.wait_for(stream.wait_until(lambda: not stream.subscriptions), 5)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_a_lost_session_is_told_at_once_and_ends_everything(
 
     sim.lose_brokerage()
     lost = await ear.rest()
-    clock.advance(BEAT_EVERY)
+    clock.advance(HEARTBEAT_INTERVAL_S)
     [beat] = await ear.rest()
     await wire.call("POST", INIT, OPEN)
     before = await ear.rest()
@@ -193,7 +193,7 @@ async def test_a_lost_session_is_told_at_once_and_ends_everything(
 
 async def test_a_competitor_is_told_of(sim: Simulator, ear: Ear, wire: Wire, clock: ManualClock) -> None:
     """And that it is gone."""
-    sim.compete()
+    sim.start_competing()
     lost = await ear.rest()
     await wire.call("POST", INIT, OPEN)
     clock.advance(0.2)
@@ -254,17 +254,17 @@ async def test_a_silent_stream_says_nothing_until_cleared(
     sim.faults.add("stream-silent")
     new = Ear(Socket(await dial()))
     await new.socket.open()
-    await stream.opened(2)
+    await stream.wait_for_sockets(2)
     ear.say(f'smd+{AAPL}+{{"fields":["31"]}}', "tic")
-    await stream.has_heard("tic")
-    clock.advance(BEAT_EVERY)
-    await stream.say(ECHO)
+    await stream.wait_for_message("tic")
+    clock.advance(HEARTBEAT_INTERVAL_S)
+    await stream.send_to_all(ECHO)
     silent = await ear.until_echo() + await new.until_echo()
 
     sim.faults.clear("stream-silent")
     clock.advance(0.5)
     [update] = await ear.rest()
-    clock.advance(BEAT_EVERY - 0.5)
+    clock.advance(HEARTBEAT_INTERVAL_S - 0.5)
 
     assert silent == []
     assert update["topic"] == f"smd+{AAPL}"
@@ -279,15 +279,15 @@ async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream:
     sim.faults.add("stream-cut")
     for ear in ears:
         await ear.socket.hears(CLOSE)
-    await sim.settled()
-    await asyncio.wait_for(stream.opened(0), 5)
+    await sim.wait_for_events()
+    await asyncio.wait_for(stream.wait_for_sockets(0), 5)
 
     assert (await listen()).greeting
 
 
 async def test_bytes_that_are_no_text_can_be_said(ear: Ear, stream: Stream) -> None:
     """As they are."""
-    await stream.say_bytes(b"\xff\x00{")
+    await stream.send_bytes_to_all(b"\xff\x00{")
 
     assert await ear.socket.hears(BINARY) == b"\xff\x00{"
 

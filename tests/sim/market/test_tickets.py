@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.quotes import Quotes
-from ibkr_bridge.sim.market.tickets import MAX_RESIZED, MAX_SIZE, BadTicketError, questions, read_ticket
+from ibkr_bridge.sim.market.tickets import MAX_SIZE, MAX_SIZE_CHANGE, BadTicketError, questions, read_ticket
 
 AAPL = 265598
 QUOTES = Quotes(1)
@@ -114,7 +114,7 @@ def test_each_question_is_asked_beyond_its_bound_and_not_at_it(order: Order, ask
 
 def test_a_change_of_size_is_asked_about_in_both_directions() -> None:
     """And only where there was an order before."""
-    larger = replace(LIMIT, size=LIMIT.size + MAX_RESIZED + 1)
+    larger = replace(LIMIT, size=LIMIT.size + MAX_SIZE_CHANGE + 1)
 
     assert [name for name, _ in questions(larger, LAST, LIMIT)] == ["o10138"]
     assert [name for name, _ in questions(LIMIT, LAST, larger)] == ["o10138"]

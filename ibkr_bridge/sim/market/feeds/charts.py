@@ -8,65 +8,70 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, RefusedError, changed
+from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, RefusedError, changed_members
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
-from ibkr_bridge.sim.market.feeds.quotes import instrument
-from ibkr_bridge.sim.market.quote_calls import chart, span
+from ibkr_bridge.sim.market.feeds.quotes import find_instrument
+from ibkr_bridge.sim.market.quote_calls import draw_chart, parse_span
 from ibkr_bridge.sim.market.quotes import Instrument
 
-MOST = 5
+MAX_CHARTS = 5
 
 
 class Chart(Feed):
     """One chart."""
 
-    def __init__(self, floor: Floor, asked: FeedRequest, what: Instrument, drawn: Mapping[str, Any], bar: int) -> None:
-        super().__init__(floor, asked)
-        self.number = str(next(floor.charts))
-        self._what = what
-        self._drawn = drawn
+    def __init__(
+        self, context: FeedContext, request: FeedRequest, instrument: Instrument, candles: Mapping[str, Any], bar: int
+    ) -> None:
+        super().__init__(context, request)
+        self.number = str(next(context.chart_numbers))
+        self._instrument = instrument
+        self._candles = candles
         self._bar = bar
-        self._told: dict[str, Any] = {}
+        self._sent: dict[str, Any] = {}
 
     @property
     def key(self) -> str:
         """See `Feed.key`."""
-        return f"{self.asked.topic} {self.number}"
+        return f"{self.request.topic} {self.number}"
 
-    def goes_by(self, target: str) -> bool:
+    def is_ended_by(self, target: str) -> bool:
         """See `Feed.goes_by`."""
         return target == self.number
 
-    def first(self, now: float) -> list[Message]:
+    def first_messages(self, now: float) -> list[Message]:
         """The whole period."""
-        self._told = self._candle(now)
-        return [{**self._drawn, "serverId": self.number, "topic": self.asked.name}]
+        self._sent = self._candle(now)
+        return [{**self._candles, "serverId": self.number, "topic": self.request.name}]
 
-    def later(self, now: float) -> list[Message]:
+    def next_messages(self, now: float) -> list[Message]:
         """What has changed of the last candle: its close, and with a new one its open as well."""
         candle = self._candle(now)
-        new = changed(candle, self._told)
-        self._told = candle
-        scrap = {"serverId": self.number, "data": [{**new, "t": candle["t"]}]}
-        return [self.says(scrap)] if new else []
+        new = changed_members(candle, self._sent)
+        self._sent = candle
+        message = {"serverId": self.number, "data": [{**new, "t": candle["t"]}]}
+        return [self.message(message)] if new else []
 
     def _candle(self, now: float) -> dict[str, Any]:
         start, quotes = now - now % self._bar, self.world.quotes
-        price = {"o": quotes.last(self._what.conid, start), "c": quotes.last(self._what.conid, now)}
-        return {**price, "t": self.world.calendar.ms(start)}
+        price = {
+            "o": quotes.last_price(self._instrument.conid, start),
+            "c": quotes.last_price(self._instrument.conid, now),
+        }
+        return {**price, "t": self.world.calendar.epoch_ms(start)}
 
 
-def begin_chart(floor: Floor, asked: FeedRequest, now: float) -> Chart | None:
+def begin_chart(context: FeedContext, request: FeedRequest, now: float) -> Chart | None:
     """Draw a chart and keep it up.
 
     Raises:
         RefusedError: there are five already, or there is nothing to be drawn.
     """
-    what = instrument(floor, asked.target)
-    if sum(isinstance(each, Chart) for each in floor.feeds()) >= MOST:
-        raise RefusedError({"topic": asked.name, "error": "Too many chart requests"})  # in words of ours
-    query = {name: str(value).lower() for name, value in asked.form.items()}
-    drawn = chart(floor.world, what, query, now) if what else None
-    if what is None or drawn is None:
-        raise RefusedError({"topic": asked.name, "error": "Chart data unavailable"})
-    return Chart(floor, asked, what, drawn, span(query.get("bar", "1h")))
+    instrument = find_instrument(context, request.target)
+    if sum(isinstance(each, Chart) for each in context.feeds()) >= MAX_CHARTS:
+        raise RefusedError({"topic": request.name, "error": "Too many chart requests"})  # in words of ours
+    query = {name: str(value).lower() for name, value in request.form.items()}
+    candles = draw_chart(context.world, instrument, query, now) if instrument else None
+    if instrument is None or candles is None:
+        raise RefusedError({"topic": request.name, "error": "Chart data unavailable"})
+    return Chart(context, request, instrument, candles, parse_span(query.get("bar", "1h")))

@@ -19,63 +19,63 @@ Message = Mapping[str, Any]
 class RefusedError(Exception):
     """IBKR does not begin this, and says so; most of what it does not begin it passes over in silence."""
 
-    def __init__(self, said: Message) -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, message: Message) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 @dataclass
-class Floor:
+class FeedContext:
     """What the feeds of all sockets share."""
 
     world: World
-    quotes_every: float
+    quote_interval_s: float
     """Seconds between two updates of one quote."""
     feeds: Callable[[], Iterable[Feed]]
     """All that are open, on whatever socket."""
     rate: float | None = None
     """Messages a second over all quotes together, instead; prices then jump, so that each message brings another."""
-    quotes: int = 0
+    quote_count: int = 0
     """How many quotes are open."""
-    charts: Iterator[int] = field(default_factory=lambda: itertools.count(20_478))
+    chart_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(20_478))
     """The numbers by which charts are ended."""
 
 
 class Feed:
     """One thing a client wants told; all times are moments of the simulator's clock."""
 
-    EVERY: ClassVar[float] = 1.0
+    INTERVAL_S: ClassVar[float] = 1.0
     """Seconds between two looks."""
 
-    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
-        self.floor = floor
-        self.world = floor.world
-        self.asked = asked
+    def __init__(self, context: FeedContext, request: FeedRequest) -> None:
+        self.context = context
+        self.world = context.world
+        self.request = request
 
     @property
     def key(self) -> str:
         """What it replaces on the same socket: whatever has the same key."""
-        return self.asked.name
+        return self.request.name
 
     @property
-    def every(self) -> float:
+    def interval_s(self) -> float:
         """Seconds until the next look."""
-        return self.EVERY
+        return self.INTERVAL_S
 
     @property
-    def slack(self) -> float:
+    def slack_s(self) -> float:
         """Seconds by which looks may be late and are still made up for."""
         return 0.0
 
-    def first(self, now: float) -> Iterable[Message]:
+    def first_messages(self, now: float) -> Iterable[Message]:
         """What is told at once."""
         raise NotImplementedError
 
-    def later(self, now: float) -> Iterable[Message]:
+    def next_messages(self, now: float) -> Iterable[Message]:
         """What a look shows."""
         raise NotImplementedError
 
-    def stirred(self) -> Iterable[Message]:
+    def messages_after_call(self) -> Iterable[Message]:
         """What is told outside of the looks, after calls over HTTP have been carried out."""
         return ()
 
@@ -83,15 +83,15 @@ class Feed:
         """Whether it has ended, without a word."""
         return False
 
-    def goes_by(self, target: str) -> bool:
+    def is_ended_by(self, target: str) -> bool:
         """Whether this is what a client means who wants it ended."""
-        return target == self.asked.target
+        return target == self.request.target
 
-    def says(self, what: Mapping[str, Any]) -> Message:
+    def message(self, members: Mapping[str, Any]) -> Message:
         """A message of this feed."""
-        return {"topic": self.asked.name, **what}
+        return {"topic": self.request.name, **members}
 
 
-def changed(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+def changed_members(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     """What is new, or another than it was."""
     return {key: value for key, value in new.items() if key not in old or old[key] != value}

@@ -7,34 +7,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from ibkr_bridge.sim.market.accounts import described
+from ibkr_bridge.sim.market.accounts import describe_accounts
 from ibkr_bridge.sim.market.feeds.feed import Message
 from ibkr_bridge.sim.market.session_calls import NAME, SERVER
 from ibkr_bridge.sim.market.world import World
 
-WAITING: Message = {"message": "waiting for session"}
+WAITING_FOR_SESSION: Message = {"message": "waiting for session"}
 """The first word where nobody is signed in."""
-LOST: tuple[Message, ...] = ({"topic": "sts", "args": {"authenticated": False}},)
-TAKEN: tuple[Message, ...] = (*LOST, {"topic": "sts", "args": {"competing": True}})
+SESSION_LOST: tuple[Message, ...] = ({"topic": "sts", "args": {"authenticated": False}},)
+SESSION_TAKEN: tuple[Message, ...] = (*SESSION_LOST, {"topic": "sts", "args": {"competing": True}})
 
 
-def greeting(world: World, now: float) -> list[Message]:
+def greeting_messages(world: World, now: float) -> list[Message]:
     """What a socket hears when it opens, where somebody is signed in."""
-    stands = world.sessions.is_authenticated(now)
-    told: dict[str, Any] = {"authenticated": stands, "competing": world.sessions.competing}
-    told |= {"message": "", "fail": "", **SERVER, "username": NAME}
+    is_authenticated = world.sessions.is_authenticated(now)
+    members: dict[str, Any] = {"authenticated": is_authenticated, "competing": world.sessions.is_competing}
+    members |= {"message": "", "fail": "", **SERVER, "username": NAME}
     success: Message = {"topic": "system", "success": NAME}
-    return [success, *(_accounts(world) if stands else ()), *(_status(key, value) for key, value in told.items())]
+    return [
+        success,
+        *(_account_messages(world) if is_authenticated else ()),
+        *(_status_message(key, value) for key, value in members.items()),
+    ]
 
 
-def standing(world: World) -> list[Message]:
+def session_opened_messages(world: World) -> list[Message]:
     """What every socket hears when the brokerage session stands again."""
-    return [_status("authenticated", True), _status("competing", False), *_accounts(world)]
+    return [_status_message("authenticated", True), _status_message("competing", False), *_account_messages(world)]
 
 
-def _accounts(world: World) -> list[Message]:
-    return [{"topic": "act", "args": described(world)}]
+def _account_messages(world: World) -> list[Message]:
+    return [{"topic": "act", "args": describe_accounts(world)}]
 
 
-def _status(key: str, value: object) -> Message:
+def _status_message(key: str, value: object) -> Message:
     return {"topic": "sts", "args": {key: value}}

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.accounts import profits
-from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
-from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, texts
-from ibkr_bridge.sim.market.holdings import CASH, worth
+from ibkr_bridge.sim.market.accounts import profit_rows
+from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, read_texts
+from ibkr_bridge.sim.market.holdings import CASH, net_liquidation
 from ibkr_bridge.sim.market.world import World
 
 Row = dict[str, Any]
@@ -24,58 +24,60 @@ ACCOUNT_CODE = "AccountCode"
 class Profit(Feed):
     """Profit and loss of every account and model, each second while it moves."""
 
-    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
-        super().__init__(floor, asked)
-        self._told: dict[str, Row] = {}
+    def __init__(self, context: FeedContext, request: FeedRequest) -> None:
+        super().__init__(context, request)
+        self._sent: dict[str, Row] = {}
 
-    def first(self, now: float) -> list[Message]:
+    def first_messages(self, now: float) -> list[Message]:
         """All of it."""
-        return self.later(now)
+        return self.next_messages(now)
 
-    def later(self, now: float) -> list[Message]:
+    def next_messages(self, now: float) -> list[Message]:
         """The accounts whose figures have changed, whole."""
-        rows = {name: {key: found[key] for key in PROFIT} for name, found in profits(self.world, now).items()}
-        new = {name: found for name, found in rows.items() if self._told.get(name) != found}
-        self._told = rows
-        return [self.says({"args": new})] if new else []
+        rows = {name: {key: found[key] for key in PROFIT} for name, found in profit_rows(self.world, now).items()}
+        new = {name: found for name, found in rows.items() if self._sent.get(name) != found}
+        self._sent = rows
+        return [self.message({"args": new})] if new else []
 
 
 class Rows(Feed):
     """Rows about one account, by their keys."""
 
-    EVERY = 10.0
+    INTERVAL_S = 10.0
 
-    def __init__(self, floor: Floor, asked: FeedRequest, made: Callable[[World, str, float], dict[str, Row]]) -> None:
-        super().__init__(floor, asked)
-        self._made = made
-        self._told: dict[str, Row] = {}
+    def __init__(
+        self, context: FeedContext, request: FeedRequest, make_rows: Callable[[World, str, float], dict[str, Row]]
+    ) -> None:
+        super().__init__(context, request)
+        self._make_rows = make_rows
+        self._sent: dict[str, Row] = {}
 
-    def first(self, now: float) -> list[Message]:
+    def first_messages(self, now: float) -> list[Message]:
         """Whole rows."""
-        return self.later(now)
+        return self.next_messages(now)
 
-    def later(self, now: float) -> list[Message]:
+    def next_messages(self, now: float) -> list[Message]:
         """The same again; of a row as it was before only its key."""
-        rows, before = self._wanted(self._made(self.world, self.asked.target, now)), self._told
-        self._told = rows
-        second = self.world.calendar.ms(now) // 1000
-        told = [
+        rows, before = self._requested(self._make_rows(self.world, self.request.target, now)), self._sent
+        self._sent = rows
+        second = self.world.calendar.epoch_ms(now) // 1000
+        result = [
             {"key": key, "timestamp": second, **({} if before.get(key) == row else row)} for key, row in rows.items()
         ]
-        return [{"result": told, "topic": self.asked.name}]
+        return [{"result": result, "topic": self.request.name}]
 
-    def _wanted(self, rows: dict[str, Row]) -> dict[str, Row]:
-        keys, fields = texts(self.asked.form.get("keys")), texts(self.asked.form.get("fields"))
+    def _requested(self, rows: dict[str, Row]) -> dict[str, Row]:
+        keys, fields = read_texts(self.request.form.get("keys")), read_texts(self.request.form.get("fields"))
         chosen = {key: row for key, row in rows.items() if not keys or key in keys or key == ACCOUNT_CODE}
-        return {key: _fields(row, fields) for key, row in chosen.items()}
+        return {key: _select_fields(row, fields) for key, row in chosen.items()}
 
 
-def _fields(row: Row, wanted: list[str]) -> Row:
-    return {name: value for name, value in row.items() if not wanted or name in wanted}
+def _select_fields(row: Row, names: list[str]) -> Row:
+    return {name: value for name, value in row.items() if not names or name in names}
 
 
 def _summary(world: World, account: str, now: float) -> dict[str, Row]:
-    value = worth(world, account, now)
+    value = net_liquidation(world, account, now)
     amounts = {
         "AccruedCash": Decimal(),
         "AvailableFunds": CASH,
@@ -92,12 +94,12 @@ def _summary(world: World, account: str, now: float) -> dict[str, Row]:
 
 
 def _ledger(world: World, account: str, now: float) -> dict[str, Row]:
-    value = worth(world, account, now)
+    value = net_liquidation(world, account, now)
     purses = {"USD": (CASH, value), "EUR": (Decimal(), Decimal()), "BASE": (CASH, value)}
-    return {f"LedgerList{name}": _purse(account, name, *held) for name, held in purses.items()}
+    return {f"LedgerList{name}": _ledger_row(account, name, *held) for name, held in purses.items()}
 
 
-def _purse(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:
+def _ledger_row(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:
     return {
         "acctCode": account,
         "cashbalance": cash,
@@ -114,16 +116,16 @@ def _purse(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:
     }
 
 
-def profit(floor: Floor, asked: FeedRequest, now: float) -> Profit:
+def begin_profit(context: FeedContext, request: FeedRequest, now: float) -> Profit:
     """Tell of profit and loss."""
-    return Profit(floor, asked)
+    return Profit(context, request)
 
 
-def summary(floor: Floor, asked: FeedRequest, now: float) -> Rows | None:
+def begin_summary(context: FeedContext, request: FeedRequest, now: float) -> Rows | None:
     """Tell an account's summary."""
-    return Rows(floor, asked, _summary) if asked.target in floor.world.accounts else None
+    return Rows(context, request, _summary) if request.target in context.world.accounts else None
 
 
-def ledger(floor: Floor, asked: FeedRequest, now: float) -> Rows | None:
+def begin_ledger(context: FeedContext, request: FeedRequest, now: float) -> Rows | None:
     """Tell an account's ledger."""
-    return Rows(floor, asked, _ledger) if asked.target in floor.world.accounts else None
+    return Rows(context, request, _ledger) if request.target in context.world.accounts else None

@@ -10,102 +10,102 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ibkr_bridge.sim.market.book import Order
-from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message, changed
+from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, changed_members
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
-from ibkr_bridge.sim.market.order_lists import MOST, execution, row
+from ibkr_bridge.sim.market.order_lists import MAX_ROWS, order_row, trade_row
 
-LOOK_EVERY = 0.5
-AT_ONCE = 50
+LOOK_INTERVAL_S = 0.5
+MAX_ROWS_PER_MESSAGE = 50
 """Rows of one message; more would be longer than what the Gateway passes on."""
-DAY = 86_400.0
+DAY_S = 86_400.0
 
 
 class Orders(Feed):
     """Today's orders of all accounts."""
 
-    EVERY = LOOK_EVERY
+    INTERVAL_S = LOOK_INTERVAL_S
 
-    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
-        super().__init__(floor, asked)
-        self._seen = 0
+    def __init__(self, context: FeedContext, request: FeedRequest) -> None:
+        super().__init__(context, request)
+        self._seen_count = 0
         """How many of the book's moves are known."""
         self._orders: dict[int, Order] = {}
 
-    def first(self, now: float) -> Iterable[Message]:
+    def first_messages(self, now: float) -> Iterable[Message]:
         """All of them; more than fifty in several messages."""
         orders = self.world.book.orders(now)
-        self._orders, self._seen = {order.number: order for order in orders}, len(self.world.book.moved)
-        rows = [row(self.world, order) for order in orders[:MOST]]
-        return () if self._is_silent else [self.says({"args": part}) for part in _parts(rows)]
+        self._orders, self._seen_count = {order.number: order for order in orders}, len(self.world.book.changed_numbers)
+        rows = [order_row(self.world, order) for order in orders[:MAX_ROWS]]
+        return () if self._is_muted else [self.message({"args": part}) for part in _split_rows(rows)]
 
-    def later(self, now: float) -> Iterable[Message]:
+    def next_messages(self, now: float) -> Iterable[Message]:
         """What has changed, fills of this moment among it."""
-        self.world.book.look(now)
-        return self.stirred()
+        self.world.book.fill_orders(now)
+        return self.messages_after_call()
 
-    def stirred(self) -> list[Message]:
+    def messages_after_call(self) -> list[Message]:
         """One message for each order that has changed, with what has changed of it."""
-        news = self._changes()
-        return [] if self._is_silent else [self.says({"args": [each]}) for each in news]
+        rows = self._changed_rows()
+        return [] if self._is_muted else [self.message({"args": [each]}) for each in rows]
 
-    def _changes(self) -> list[dict[str, Any]]:
+    def _changed_rows(self) -> list[dict[str, Any]]:
         book = self.world.book
-        moved, self._seen = dict.fromkeys(book.moved[self._seen :]), len(book.moved)
-        return [self._change(book.known(number)) for number in moved]
+        moved, self._seen_count = dict.fromkeys(book.changed_numbers[self._seen_count :]), len(book.changed_numbers)
+        return [self._changed_row(book.last_state(number)) for number in moved]
 
-    def _change(self, order: Order) -> dict[str, Any]:
+    def _changed_row(self, order: Order) -> dict[str, Any]:
         before, self._orders[order.number] = self._orders.get(order.number), order
-        new = row(self.world, order)
-        old = {} if before is None else row(self.world, before)
-        return {"acct": order.account, "orderId": order.number, **changed(new, old)}
+        new = order_row(self.world, order)
+        old = {} if before is None else order_row(self.world, before)
+        return {"acct": order.account, "orderId": order.number, **changed_members(new, old)}
 
     @property
-    def _is_silent(self) -> bool:
+    def _is_muted(self) -> bool:
         session = self.world.sessions.brokerage
-        return session is not None and session.orders_silent
+        return session is not None and session.is_order_stream_muted
 
 
 class Trades(Feed):
     """Executions: those there are, unless only new ones are wanted, and each new one."""
 
-    EVERY = LOOK_EVERY
+    INTERVAL_S = LOOK_INTERVAL_S
 
-    def __init__(self, floor: Floor, asked: FeedRequest) -> None:
-        super().__init__(floor, asked)
-        self._told = 0
+    def __init__(self, context: FeedContext, request: FeedRequest) -> None:
+        super().__init__(context, request)
+        self._sent_count = 0
 
-    def first(self, now: float) -> list[Message]:
+    def first_messages(self, now: float) -> list[Message]:
         """Those of the last days, one unless more are asked for."""
-        self.world.book.look(now)
-        self._told = len(self.world.book.trades)
-        if self.asked.form.get("realtimeUpdatesOnly") is True:
+        self.world.book.fill_orders(now)
+        self._sent_count = len(self.world.book.trades)
+        if self.request.form.get("realtimeUpdatesOnly") is True:
             return []
-        days = self.asked.form.get("days")
-        since = now - DAY * (days if isinstance(days, int) and 1 <= days <= 7 else 1)
-        rows = [execution(self.world, trade) for trade in self.world.book.trades if trade.at >= since]
-        return [self.says({"args": part}) for part in _parts(rows)]
+        days = self.request.form.get("days")
+        since = now - DAY_S * (days if isinstance(days, int) and 1 <= days <= 7 else 1)
+        rows = [trade_row(self.world, trade) for trade in self.world.book.trades if trade.at >= since]
+        return [self.message({"args": part}) for part in _split_rows(rows)]
 
-    def later(self, now: float) -> list[Message]:
+    def next_messages(self, now: float) -> list[Message]:
         """Those of this moment among them."""
-        self.world.book.look(now)
-        return self.stirred()
+        self.world.book.fill_orders(now)
+        return self.messages_after_call()
 
-    def stirred(self) -> list[Message]:
+    def messages_after_call(self) -> list[Message]:
         """One message for each new one."""
-        new = self.world.book.trades[self._told :]
-        self._told += len(new)
-        return [self.says({"args": [execution(self.world, trade)]}) for trade in new]
+        new = self.world.book.trades[self._sent_count :]
+        self._sent_count += len(new)
+        return [self.message({"args": [trade_row(self.world, trade)]}) for trade in new]
 
 
-def _parts(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
-    return [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)] or [[]]
+def _split_rows(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]]:
+    return [rows[start : start + MAX_ROWS_PER_MESSAGE] for start in range(0, len(rows), MAX_ROWS_PER_MESSAGE)] or [[]]
 
 
-def orders(floor: Floor, asked: FeedRequest, now: float) -> Orders:
+def begin_orders(context: FeedContext, request: FeedRequest, now: float) -> Orders:
     """Tell of orders."""
-    return Orders(floor, asked)
+    return Orders(context, request)
 
 
-def trades(floor: Floor, asked: FeedRequest, now: float) -> Trades:
+def begin_trades(context: FeedContext, request: FeedRequest, now: float) -> Trades:
     """Tell of trades."""
-    return Trades(floor, asked)
+    return Trades(context, request)

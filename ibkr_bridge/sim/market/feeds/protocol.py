@@ -33,6 +33,6 @@ def parse_request(text: str) -> FeedRequest | None:
     return FeedRequest(topic, target, form)
 
 
-def texts(found: object) -> list[str]:
+def read_texts(value: object) -> list[str]:
     """A JSON array as texts; whatever else it is counts as an empty one."""
-    return [str(each) for each in found] if isinstance(found, list) else []
+    return [str(each) for each in value] if isinstance(value, list) else []

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ibkr_bridge.sim.market.feeds.charts import begin_chart
-from ibkr_bridge.sim.market.feeds.feed import Feed, Floor, Message
-from ibkr_bridge.sim.market.feeds.ladders import ladder
-from ibkr_bridge.sim.market.feeds.money import ledger, profit, summary
-from ibkr_bridge.sim.market.feeds.orders import orders, trades
+from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message
+from ibkr_bridge.sim.market.feeds.ladders import begin_ladder
+from ibkr_bridge.sim.market.feeds.money import begin_ledger, begin_profit, begin_summary
+from ibkr_bridge.sim.market.feeds.orders import begin_orders, begin_trades
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
-from ibkr_bridge.sim.market.feeds.quotes import give_back, quote
+from ibkr_bridge.sim.market.feeds.quotes import begin_quote, release_line
 
-Begin = Callable[[Floor, FeedRequest, float], Feed | None]
+Begin = Callable[[FeedContext, FeedRequest, float], Feed | None]
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,31 @@ class End:
     """
 
     topic: str
-    answer: tuple[str, str] | None = None
-    also: Callable[[Floor, FeedRequest], None] = lambda floor, asked: None
+    confirmation: tuple[str, str] | None = None
+    extra_action: Callable[[FeedContext, FeedRequest], None] = lambda context, request: None
 
-    def said(self, asked: FeedRequest) -> list[Message]:
+    def messages(self, request: FeedRequest) -> list[Message]:
         """What is answered."""
-        return [] if self.answer is None else [{self.answer[0]: self.answer[1].format(target=asked.target)}]
+        return (
+            []
+            if self.confirmation is None
+            else [{self.confirmation[0]: self.confirmation[1].format(target=request.target)}]
+        )
 
 
 BEGINS: Mapping[str, Begin] = {
-    "smd": quote,
+    "smd": begin_quote,
     "smh": begin_chart,
-    "sbd": ladder,
-    "sor": orders,
-    "str": trades,
-    "spl": profit,
-    "ssd": summary,
-    "sld": ledger,
+    "sbd": begin_ladder,
+    "sor": begin_orders,
+    "str": begin_trades,
+    "spl": begin_profit,
+    "ssd": begin_summary,
+    "sld": begin_ledger,
 }
 
 ENDS: Mapping[str, End] = {
-    "umd": End("smd", also=give_back),
+    "umd": End("smd", extra_action=release_line),
     "umh": End("smh", ("message", "Unsubscribed {target}")),
     "ubd": End("sbd"),
     "uor": End("sor"),

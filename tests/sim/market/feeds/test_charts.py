@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.sim.market.feeds.charts import MOST
+from ibkr_bridge.sim.market.feeds.charts import MAX_CHARTS
 from tests.clocks import ManualClock
 from tests.sim.market.conftest import Listen
 from tests.sim.market.ear import AAPL, IBM, Ear
@@ -41,7 +41,7 @@ async def test_the_sixth_chart_is_refused_until_one_is_ended(listen: Listen) -> 
     await one.ask(f"umh+{numbers[0]}")
     again = await other.ask(SMH)
 
-    assert len(set(numbers)) == MOST
+    assert len(set(numbers)) == MAX_CHARTS
     assert sixth == {"topic": f"smh+{AAPL}", "error": "Too many chart requests"}
     assert again["serverId"] not in numbers
 

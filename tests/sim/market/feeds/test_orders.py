@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.sim.market.feeds.orders import AT_ONCE, LOOK_EVERY
+from ibkr_bridge.sim.market.feeds.orders import LOOK_INTERVAL_S, MAX_ROWS_PER_MESSAGE
 from ibkr_bridge.sim.market.stream import Stream
 from tests.clocks import ManualClock
 from tests.sim.market.conftest import Listen
@@ -45,12 +45,12 @@ async def test_without_orders_the_list_is_empty(ear: Ear) -> None:
 
 async def test_more_orders_than_a_frame_can_hold_come_in_several(ear: Ear, wire: Wire) -> None:
     """The Gateway ends sockets on which it hears more than 64 KiB at once."""
-    for _ in range(AT_ONCE + 10):
+    for _ in range(MAX_ROWS_PER_MESSAGE + 10):
         await place(wire, FAR)
 
     said = [await ear.ask("sor+{}"), await ear.hear()]
 
-    assert [len(each["args"]) for each in said] == [AT_ONCE, 10]
+    assert [len(each["args"]) for each in said] == [MAX_ROWS_PER_MESSAGE, 10]
 
 
 async def test_a_new_order_comes_whole(ear: Ear, wire: Wire) -> None:
@@ -69,7 +69,7 @@ async def test_a_fill_is_seen_although_nobody_asks(ear: Ear, wire: Wire, clock: 
     number = await place(wire, GOOD)
     await ear.hear()
 
-    clock.advance(LOOK_EVERY)
+    clock.advance(LOOK_INTERVAL_S)
 
     [row] = (await ear.hear())["args"]
     assert (row["orderId"], row["status"], row["sizeAndFills"]) == (number, "Filled", "1/1")
@@ -100,7 +100,7 @@ async def test_what_is_asked_in_between_is_not_told_twice(ear: Ear, wire: Wire, 
     await wire.call("GET", f"{API}/trades")
 
     said = await ear.rest()
-    clock.advance(LOOK_EVERY)
+    clock.advance(LOOK_INTERVAL_S)
 
     assert [message["args"][0]["status"] for message in said] == ["Submitted", "Filled"]
     assert await ear.rest() == []
@@ -148,7 +148,7 @@ async def test_trades_come_first_unless_only_new_ones_are_wanted(
     told = await ear.rest()
 
     second = await place(wire, GOOD)
-    clock.advance(LOOK_EVERY)
+    clock.advance(LOOK_INTERVAL_S)
 
     [new] = await ear.rest()
     assert [trade["order_id"] for message in told for trade in message["args"]] == [first] * count
@@ -164,7 +164,7 @@ async def test_orders_and_trades_of_two_sockets_are_told_to_both(
         ear.say("sor+{}", 'str+{"realtimeUpdatesOnly":true}')
         await ear.rest()
     await place(wire, GOOD)
-    clock.advance(LOOK_EVERY)
+    clock.advance(LOOK_INTERVAL_S)
 
     said = [[message["topic"] for message in await ear.rest()] for ear in ears]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, texts
+from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, read_texts
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_answers_are_named_for_topic_and_target() -> None:
 @pytest.mark.parametrize("found", [None, "31", {"a": 1}, 7])
 def test_what_is_no_array_counts_as_an_empty_one(found: object) -> None:
     """And numbers in one count as texts."""
-    assert texts(found) == []
-    assert texts([31, "84"]) == ["31", "84"]
+    assert read_texts(found) == []
+    assert read_texts([31, "84"]) == ["31", "84"]
 
 
 @given(some.text())

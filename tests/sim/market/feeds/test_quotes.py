@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from ibkr_bridge.sim import FastClock, Simulator
-from ibkr_bridge.sim.market.feeds.quotes import EMPTY_EACH, LASTS
-from ibkr_bridge.sim.market.lines import MOST, Lines
-from ibkr_bridge.sim.market.quote_calls import COMPUTED_AFTER, FILLED_AFTER
-from ibkr_bridge.sim.market.quotes import PLENTY
-from ibkr_bridge.sim.market.stream import QUOTES_EVERY, Stream
+from ibkr_bridge.sim.market.feeds.quotes import EMPTY_UPDATE_EVERY, QUOTE_TTL_S
+from ibkr_bridge.sim.market.lines import MAX_LINES, MarketDataLines
+from ibkr_bridge.sim.market.quote_calls import COMPUTED_DELAY_S, FIRST_PRICE_DELAY_S
+from ibkr_bridge.sim.market.quotes import SMALL_COMPANIES
+from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import Socket
 from tests.sim.market.conftest import Listen
@@ -31,7 +31,9 @@ def smd(target: str, *fields: str) -> str:
     return f"smd+{target}+{json.dumps({'fields': fields or ('31', '84', '86')})}"
 
 
-async def moved(ear: Ear, clock: ManualClock, seconds: float, every: float = QUOTES_EVERY) -> list[dict[str, object]]:
+async def moved(
+    ear: Ear, clock: ManualClock, seconds: float, every: float = QUOTE_INTERVAL_S
+) -> list[dict[str, object]]:
     """What is said while time moves by so many seconds, heartbeats left out."""
     found = []
     for _ in range(round(seconds / every)):
@@ -76,7 +78,7 @@ async def test_computed_fields_come_later(ear: Ear, clock: ManualClock) -> None:
     """As with snapshots."""
     first = await ear.ask(smd(AAPL, "7283"))
 
-    later = await moved(ear, clock, COMPUTED_AFTER + QUOTES_EVERY)
+    later = await moved(ear, clock, COMPUTED_DELAY_S + QUOTE_INTERVAL_S)
 
     assert "7283" not in first
     assert [set(update) for update in later] == [ALWAYS | {"7283"}]
@@ -86,7 +88,7 @@ async def test_now_and_then_an_update_is_empty(ear: Ear, clock: ManualClock) -> 
     """It does not even name the contract."""
     await ear.ask(smd(AAPL))
 
-    updates = await moved(ear, clock, EMPTY_EACH * QUOTES_EVERY)
+    updates = await moved(ear, clock, EMPTY_UPDATE_EVERY * QUOTE_INTERVAL_S)
 
     assert [set(each) for each in updates if "conid" not in each] == [{"topic", "_updated"}]
 
@@ -96,7 +98,7 @@ async def test_a_quote_ends_after_a_quarter_of_an_hour_without_a_word(
 ) -> None:
     """Others go on."""
     await ear.ask(smd(AAPL))
-    await lived(wire, clock, LASTS - 1)
+    await lived(wire, clock, QUOTE_TTL_S - 1)
     await ear.rest()
     await ear.ask(smd(IBM))
     await ear.rest()
@@ -112,15 +114,15 @@ async def test_asked_again_it_is_told_anew_and_lasts_longer(
 ) -> None:
     """Once; with the fields of the last time."""
     await ear.ask(smd(AAPL, "31"))
-    await lived(wire, clock, LASTS - 1)
+    await lived(wire, clock, QUOTE_TTL_S - 1)
     await ear.rest()
     again = await ear.ask(smd(AAPL, "31", "84"))
-    await lived(wire, clock, LASTS - 10)
+    await lived(wire, clock, QUOTE_TTL_S - 10)
     await ear.rest()
 
     assert set(again) == FULL | {"31", "84"}
     assert stream.subscriptions == [f"smd+{AAPL}"]
-    assert await moved(ear, clock, 6 * QUOTES_EVERY)
+    assert await moved(ear, clock, 6 * QUOTE_INTERVAL_S)
 
 
 async def test_ended_it_is_silent(ear: Ear, clock: ManualClock) -> None:
@@ -134,14 +136,14 @@ async def test_ended_it_is_silent(ear: Ear, clock: ManualClock) -> None:
 
 async def test_a_quote_needs_one_of_a_hundred_lines(ear: Ear, wire: Wire) -> None:
     """Snapshots have some of them; the hundred and first gets nothing, until a line is given back."""
-    asked = ",".join(str(conid) for conid in PLENTY[:40])
+    asked = ",".join(str(conid) for conid in SMALL_COMPANIES[:40])
     await wire.call("GET", f"{API}/marketdata/snapshot?conids={asked}&fields=31")
-    ear.say(*(smd(str(conid)) for conid in PLENTY[:MOST]))
-    assert len(await ear.rest()) == MOST
+    ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
+    assert len(await ear.rest()) == MAX_LINES
 
     ear.say(smd(AAPL))
     nothing = await ear.rest()
-    ear.say(f"umd+{PLENTY[0]}+{{}}", smd(AAPL))
+    ear.say(f"umd+{SMALL_COMPANIES[0]}+{{}}", smd(AAPL))
 
     assert nothing == []
     assert [message["topic"] for message in await ear.rest()] == [f"smd+{AAPL}"]
@@ -150,18 +152,18 @@ async def test_a_quote_needs_one_of_a_hundred_lines(ear: Ear, wire: Wire) -> Non
 async def test_lines_outlive_their_socket(listen: Listen, stream: Stream, clock: ManualClock, wire: Wire) -> None:
     """Until their time is over; whoever asks for the same instruments has them at once."""
     first = await listen()
-    first.say(*(smd(str(conid)) for conid in PLENTY[:MOST]))
+    first.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
     await first.rest()
     first.socket.wire.drop()
-    await stream.opened(0)
+    await stream.wait_for_sockets(0)
     ear = await listen()
 
-    ear.say(smd(AAPL), smd(str(PLENTY[0])))
+    ear.say(smd(AAPL), smd(str(SMALL_COMPANIES[0])))
     said = await ear.rest()
-    await lived(wire, clock, LASTS)
+    await lived(wire, clock, QUOTE_TTL_S)
     ear.say(smd(AAPL))
 
-    assert [message["topic"] for message in said] == [f"smd+{PLENTY[0]}"]
+    assert [message["topic"] for message in said] == [f"smd+{SMALL_COMPANIES[0]}"]
     assert f"smd+{AAPL}" in [message["topic"] for message in await ear.rest()]
 
 
@@ -223,7 +225,7 @@ async def test_a_derivative_is_not_quoted_before_it_was_searched_for(ear: Ear, w
 async def test_a_snapshot_finds_a_streamed_line_filled(ear: Ear, wire: Wire, clock: ManualClock) -> None:
     """They are the same line."""
     await ear.ask(smd(AAPL))
-    clock.advance(2 * FILLED_AFTER)
+    clock.advance(2 * FIRST_PRICE_DELAY_S)
 
     [row] = (await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")).json()
 
@@ -232,25 +234,25 @@ async def test_a_snapshot_finds_a_streamed_line_filled(ear: Ear, wire: Wire, clo
 
 def test_lines_of_snapshots_have_no_end() -> None:
     """Those of the stream have one, which only moves later."""
-    lines = Lines()
-    lines.take(1, 0.0)
-    lines.take(2, 0.0, 10.0)
-    lines.take(2, 1.0, 5.0)
+    lines = MarketDataLines()
+    lines.open_line(1, 0.0)
+    lines.open_line(2, 0.0, 10.0)
+    lines.open_line(2, 1.0, 5.0)
 
-    lines.take(3, 9.0)
+    lines.open_line(3, 9.0)
     assert 2 in lines
-    lines.take(3, 10.0)
+    lines.open_line(3, 10.0)
 
     assert (1 in lines, 2 in lines) == (True, False)
-    assert (lines.give_back(1), lines.give_back(1)) == (True, False)
+    assert (lines.close_line(1), lines.close_line(1)) == (True, False)
 
 
 @pytest.fixture
 async def quick() -> AsyncIterator[tuple[Simulator, Ear]]:
     """A simulator in real time, with ten quotes."""
-    async with Simulator(clock=FastClock(), quotes_every=60) as sim:
+    async with Simulator(clock=FastClock(), quote_interval_s=60) as sim:
         ear = await Ear(Socket(await connect(sim))).open()
-        ear.say(*(smd(str(conid)) for conid in PLENTY[:10]))
+        ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
         await ear.rest()
         yield sim, ear
         ear.socket.wire.drop()
@@ -258,7 +260,7 @@ async def quick() -> AsyncIterator[tuple[Simulator, Ear]]:
 
 async def test_each_quote_has_its_pace(clock: ManualClock) -> None:
     """Seconds of the simulator's clock."""
-    async with Simulator(clock=clock, quotes_every=7) as sim:
+    async with Simulator(clock=clock, quote_interval_s=7) as sim:
         ear = await Ear(Socket(await connect(sim))).open()
         await ear.ask(smd(AAPL))
 
@@ -273,13 +275,13 @@ async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
     async with Simulator(clock=clock) as sim:
         sim.market.stream.rate = 20
         ear = await Ear(Socket(await connect(sim))).open()
-        ear.say(*(smd(str(conid)) for conid in PLENTY[:4]))
+        ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:4]))
         await ear.rest()
         await moved(ear, clock, 0.5, 0.05)  # until all have found their place
         updates = await moved(ear, clock, 2, 0.05)
         ear.socket.wire.drop()
 
-    prices = [update["31"] for update in updates if update["conid"] == PLENTY[0]]
+    prices = [update["31"] for update in updates if update["conid"] == SMALL_COMPANIES[0]]
     assert (len(updates), len(prices)) == (40, 10)
     assert all(one != other for one, other in pairwise(prices))
     assert all(set(update) == ALWAYS | {"31", "84", "86"} for update in updates)
@@ -289,7 +291,7 @@ async def test_a_rate_is_kept_in_real_time(quick: tuple[Simulator, Ear]) -> None
     """A thousand arrive within a few seconds."""
     sim, ear = quick
     sim.market.stream.rate = 1000
-    ear.say(*(smd(str(conid)) for conid in PLENTY[:10]))
+    ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
 
     times = [(await ear.hear())["_updated"] for _ in range(1000)]
 
