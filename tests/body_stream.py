@@ -9,13 +9,13 @@ class FakeBodyStream:
     """More of the same; counts how often it was read and let go."""
 
     def __init__(self) -> None:
-        self.read = self.closed = 0
+        self.read_count = self.close_count = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `upstream.base.Rest.pieces`."""
-        self.read += 1
+        self.read_count += 1
         yield b" " * 1000
 
     def close(self) -> None:
         """See `upstream.base.Rest.close`."""
-        self.closed += 1
+        self.close_count += 1

@@ -14,15 +14,15 @@ from tests.harness import KEY, Harness, within
 
 
 @dataclass(frozen=True)
-class Told:
+class StreamEvent:
     """One event: its name (`message` where it has none), its id, its JSON."""
 
     name: str
-    number: str
+    id: str
     data: Any
 
 
-class Sse:
+class SseReader:
     """A stream of Server-Sent Events, read event by event."""
 
     def __init__(self, reply: aiohttp.ClientResponse) -> None:
@@ -30,26 +30,26 @@ class Sse:
         self.comments = 0
         self.retry: str | None = None
 
-    async def next(self, name: str | None = None) -> Told:
+    async def receive(self, name: str | None = None) -> StreamEvent:
         """The next event, or the next of a name; those before it are passed over."""
         while True:
-            told = await within(self._event())
-            if name in (None, told.name):
-                return told
+            event = await within(self._read_event())
+            if name in (None, event.name):
+                return event
 
-    async def until(self, holds: Callable[[Told], bool]) -> list[Told]:
+    async def receive_until(self, holds: Callable[[StreamEvent], bool]) -> list[StreamEvent]:
         """All events up to the first for which this holds, that one included."""
-        found: list[Told] = []
-        while not found or not holds(found[-1]):
-            found.append(await self.next())
-        return found
+        events: list[StreamEvent] = []
+        while not events or not holds(events[-1]):
+            events.append(await self.receive())
+        return events
 
-    async def _event(self) -> Told:
+    async def _read_event(self) -> StreamEvent:
         fields: dict[str, str] = {}
         while line := (await self.reply.content.readline()).decode():
             if line == "\n":
                 if "data" in fields:
-                    return Told(fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"]))
+                    return StreamEvent(fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"]))
                 fields = {}
             name, _, value = line.rstrip("\n").partition(": ")
             self.comments += not name and line != "\n"
@@ -59,57 +59,60 @@ class Sse:
 
 
 @asynccontextmanager
-async def stream(harness: Harness, target: str, key: str | None = KEY, **headers: str) -> AsyncIterator[Sse]:
+async def open_sse(harness: Harness, target: str, key: str | None = KEY, **headers: str) -> AsyncIterator[SseReader]:
     """A stream of the bridge, for as long as it is read."""
-    sent = _sent(key, headers)
+    request_headers = _request_headers(key, headers)
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
         aiohttp.ClientSession(timeout=timeout) as client,
-        client.get(harness.bridge.url + target, headers=sent) as reply,
+        client.get(harness.bridge.url + target, headers=request_headers) as reply,
     ):
-        yield Sse(reply)
+        yield SseReader(reply)
 
 
-def _sent(key: str | None, headers: dict[str, str]) -> dict[str, str]:
+def _request_headers(key: str | None, headers: dict[str, str]) -> dict[str, str]:
     return {
         **({"X-Bridge-Key": key} if key else {}),
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
 
 
-class Ws:
+class WebsocketReader:
     """A websocket of the bridge, read message by message."""
 
-    def __init__(self, talk: aiohttp.ClientWebSocketResponse) -> None:
-        self.talk = talk
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        self.websocket = websocket
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send a command."""
-        await self.talk.send_str(text)
+        await self.websocket.send_str(text)
 
-    async def next(self, topic: str | None = None) -> Any:
+    async def receive(self, topic: str | None = None) -> Any:
         """The next message, or the next of a topic; `EOFError` where the socket ends first."""
         while True:
-            message = await within(self.talk.receive())
+            message = await within(self.websocket.receive())
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise EOFError(f"{message.type.name} {message.data} {message.extra}")
-            told = json.loads(message.data) if message.data.startswith("{") else message.data
-            if topic is None or (isinstance(told, dict) and told.get("topic") == topic):
-                return told
+            data = json.loads(message.data) if message.data.startswith("{") else message.data
+            if topic is None or (isinstance(data, dict) and data.get("topic") == topic):
+                return data
 
-    async def until(self, holds: Callable[[Any], bool]) -> Any:
+    async def receive_until(self, holds: Callable[[Any], bool]) -> Any:
         """The first message for which this holds."""
         while True:
-            told = await self.next()
-            if holds(told):
-                return told
+            data = await self.receive()
+            if holds(data):
+                return data
 
 
 @asynccontextmanager
-async def socket(
+async def open_websocket(
     harness: Harness, target: str = "/v1/api/ws", key: str | None = KEY, **headers: str
-) -> AsyncIterator[Ws]:
+) -> AsyncIterator[WebsocketReader]:
     """A websocket, for as long as it is used."""
-    sent = _sent(key, headers)
-    async with aiohttp.ClientSession() as client, client.ws_connect(harness.bridge.url + target, headers=sent) as talk:
-        yield Ws(talk)
+    request_headers = _request_headers(key, headers)
+    async with (
+        aiohttp.ClientSession() as client,
+        client.ws_connect(harness.bridge.url + target, headers=request_headers) as websocket,
+    ):
+        yield WebsocketReader(websocket)

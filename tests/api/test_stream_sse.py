@@ -13,7 +13,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import MAX_FIELDS
 from tests.harness import KEY, Harness, within
-from tests.stream_clients import stream
+from tests.stream_clients import open_sse
 
 AAPL, IBM = 265598, 8314
 
@@ -48,11 +48,11 @@ async def test_wrong_contracts_and_fields_are_refused(harness: Harness, query: s
 
 async def test_a_contract_may_be_named_twice(harness: Harness, sim: Simulator) -> None:
     """IBKR gets one subscription for each contract."""
-    async with stream(
+    async with open_sse(
         await with_feed(harness), f"/stream/quotes?conids={AAPL},{AAPL}&conids={IBM}&fields=31"
     ) as quotes:
         await sim.market.stream.wait_for_message(f'smd+{IBM}+{{"fields":["31"]}}')
-        event = await quotes.next()
+        event = await quotes.receive()
 
     subscriptions = [text for text in sim.market.stream.received if text.startswith("smd")]
     assert event.data["conid"] in (AAPL, IBM)
@@ -61,21 +61,21 @@ async def test_a_contract_may_be_named_twice(harness: Harness, sim: Simulator) -
 
 async def test_without_fields_the_default_ones_are_requested(harness: Harness, sim: Simulator) -> None:
     """Last price, bid and ask with their sizes."""
-    async with stream(await with_feed(harness), f"/stream/quotes?conids={AAPL}"):
+    async with open_sse(await with_feed(harness), f"/stream/quotes?conids={AAPL}"):
         fields = ",".join(f'"{field}"' for field in DEFAULT_FIELDS)
         await within(sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
 
 
 async def test_a_stream_of_the_session_has_the_state_and_each_change(harness: Harness, sim: Simulator) -> None:
     """A page can show the state at once."""
-    async with stream(await with_feed(harness), "/stream/session") as session:
-        first = await session.next()
+    async with open_sse(await with_feed(harness), "/stream/session") as session:
+        first = await session.receive()
         sim.log_out()
         await harness.wait_until(SessionState.SIGNED_OUT)
-        later = await session.until(lambda event: "signed_out" in str(event.data))
+        later = await session.receive_until(lambda event: "signed_out" in str(event.data))
 
     assert "ready" in str(first.data)
-    assert later[-1].number != first.number
+    assert later[-1].id != first.id
 
 
 async def test_an_older_client_gets_a_stream_without_chunks(harness: Harness) -> None:
@@ -95,12 +95,12 @@ async def test_an_older_client_gets_a_stream_without_chunks(harness: Harness) ->
 
 async def test_a_stopping_bridge_says_why_the_stream_ends(harness: Harness) -> None:
     """A browser reconnects by itself; its page can show the reason meanwhile."""
-    async with stream(await with_feed(harness), "/stream/session") as session:
-        await session.next()
+    async with open_sse(await with_feed(harness), "/stream/session") as session:
+        await session.receive()
         ending = asyncio.create_task(harness.finish())
-        last = await session.next("end")
+        last = await session.receive("end")
         with pytest.raises(EOFError):
-            await session.next()
+            await session.receive()
         await within(ending)
 
     assert last.data == {"reason": "shutting_down"}
@@ -112,8 +112,8 @@ async def test_a_stopping_bridge_says_why_the_stream_ends(harness: Harness) -> N
 async def test_a_client_that_disconnects_is_removed(harness: Harness, sim: Simulator) -> None:
     """Its request ends, so the drain does not wait for it."""
     await with_feed(harness)
-    async with stream(harness, f"/stream/quotes?conids={AAPL}&fields=31") as quotes:
-        await quotes.next()
+    async with open_sse(harness, f"/stream/quotes?conids={AAPL}&fields=31") as quotes:
+        await quotes.receive()
         assert harness.bridge.drain.in_flight == 1
 
     async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ from ibkr_bridge import events
 from ibkr_bridge.api.stream_websocket import MAX_BURST, MAX_MESSAGE_BYTES
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import Harness, within
-from tests.stream_clients import Ws, socket
+from tests.stream_clients import WebsocketReader, open_websocket
 
 AAPL = 265598
 
@@ -34,9 +34,9 @@ async def test_a_plain_request_is_refused_with_a_hint(harness: Harness, path: st
 @pytest.mark.parametrize("path", ["/ws", "/v1/api/ws"])
 async def test_a_heartbeat_is_answered_as_by_ibkr(harness: Harness, path: str) -> None:
     """Clients of the Gateway close a socket that does not answer it."""
-    async with socket(await with_feed(harness), path) as talk:
-        await talk.say("tic")
-        message = await talk.next("tic")
+    async with open_websocket(await with_feed(harness), path) as talk:
+        await talk.send("tic")
+        message = await talk.receive("tic")
 
     assert message["alive"] is True
     assert message["lastAccessed"] > 1_600_000_000_000
@@ -44,20 +44,20 @@ async def test_a_heartbeat_is_answered_as_by_ibkr(harness: Harness, path: str) -
 
 async def test_an_echo_is_returned_unchanged(harness: Harness) -> None:
     """As at the Gateway, it is not JSON."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say("ech+hb")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send("ech+hb")
 
-        assert await talk.until(lambda message: message == "ech+hb") == "ech+hb"
+        assert await talk.receive_until(lambda message: message == "ech+hb") == "ech+hb"
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "smd", "smd+AAPL+{}", "smd+265598+{", "smd+265598+[]", "s" * 5000])
 async def test_an_unknown_command_is_an_error_and_the_socket_stays_open(harness: Harness, text: str) -> None:
     """The Gateway would send nothing, and its user would wait."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say(text)
-        message = await talk.next("error")
-        await talk.say("tic")
-        await talk.next("tic")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send(text)
+        message = await talk.receive("error")
+        await talk.send("tic")
+        await talk.receive("tic")
 
     assert message["code"] == "bad_request"
     assert message["hint"]
@@ -65,26 +65,26 @@ async def test_an_unknown_command_is_an_error_and_the_socket_stays_open(harness:
 
 async def test_a_binary_message_is_an_error(harness: Harness) -> None:
     """The protocol uses text messages only."""
-    async with socket(await with_feed(harness)) as talk:
+    async with open_websocket(await with_feed(harness)) as talk:
         await talk.talk.send_bytes(b"tic")
 
-        assert (await talk.next("error"))["code"] == "bad_request"
+        assert (await talk.receive("error"))["code"] == "bad_request"
 
 
 async def test_an_error_does_not_repeat_the_command(harness: Harness) -> None:
     """A command may have a secret, and clients log errors."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say("smd+canary-0123456789+{}")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send("smd+canary-0123456789+{}")
 
-        assert "canary" not in str(await talk.next("error"))
+        assert "canary" not in str(await talk.receive("error"))
 
 
 async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Simulator) -> None:
     """In IBKR's format. IBKR gets the last unsubscription."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say(f'smd+{AAPL}+{{"fields":["31"]}}')
-        message = await talk.next(f"smd+{AAPL}")
-        await talk.say(f"umd+{AAPL}+{{}}")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send(f'smd+{AAPL}+{{"fields":["31"]}}')
+        message = await talk.receive(f"smd+{AAPL}")
+        await talk.send(f"umd+{AAPL}+{{}}")
         await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
     assert message["conid"] == AAPL
@@ -92,20 +92,20 @@ async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Si
 
 async def test_an_unsubscription_is_answered_if_ibkr_answers_it(harness: Harness) -> None:
     """Clients wait for this message."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say("usd+DU1234567+{}")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send("usd+DU1234567+{}")
 
-        assert await talk.until(lambda message: isinstance(message, dict) and "result" in message) == {
+        assert await talk.receive_until(lambda message: isinstance(message, dict) and "result" in message) == {
             "result": "unsubscribed from summary"
         }
 
 
 async def test_many_commands_at_once_are_all_handled(harness: Harness) -> None:
     """None is lost, and other requests are served meanwhile."""
-    async with socket(await with_feed(harness)) as talk:
+    async with open_websocket(await with_feed(harness)) as talk:
         for _ in range(3 * MAX_BURST):
-            await talk.say("tic")
-        answers = [await talk.next("tic") for _ in range(3 * MAX_BURST)]
+            await talk.send("tic")
+        answers = [await talk.receive("tic") for _ in range(3 * MAX_BURST)]
         health = await harness.get("/health", key=None)
 
     assert len(answers) == 3 * MAX_BURST
@@ -114,8 +114,8 @@ async def test_many_commands_at_once_are_all_handled(harness: Harness) -> None:
 
 async def test_a_message_above_the_limit_of_the_gateway_closes_the_socket(harness: Harness) -> None:
     """The close code says why."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say("x" * (MAX_MESSAGE_BYTES + 1))
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send("x" * (MAX_MESSAGE_BYTES + 1))
 
         assert await close_code_of(talk) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
@@ -123,16 +123,16 @@ async def test_a_message_above_the_limit_of_the_gateway_closes_the_socket(harnes
 async def close_code_of(talk: Ws) -> int | None:
     """The code with which the socket is closed; text messages before it are skipped."""
     while True:
-        message = await within(talk.talk.receive())
+        message = await within(talk.websocket.receive())
         if message.type is not aiohttp.WSMsgType.TEXT:
-            return talk.talk.close_code
+            return talk.websocket.close_code
 
 
 async def test_a_stopping_bridge_closes_the_socket_with_a_code(harness: Harness) -> None:
     """A client that knows the code reconnects at once."""
-    async with socket(await with_feed(harness)) as talk:
-        await talk.say("tic")
-        await talk.next("tic")
+    async with open_websocket(await with_feed(harness)) as talk:
+        await talk.send("tic")
+        await talk.receive("tic")
         ending = asyncio.create_task(harness.finish())
 
         assert await close_code_of(talk) == aiohttp.WSCloseCode.GOING_AWAY

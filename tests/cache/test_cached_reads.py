@@ -49,7 +49,7 @@ async def test_who_came_first_reads_the_rest_and_who_joined_asks_alone() -> None
     answers = [(await task).response.body_stream for task in (first, second)]
 
     assert answers == gateway.rests
-    assert [body_stream.closed for body_stream in gateway.rests] == [0, 0]
+    assert [body_stream.close_count for body_stream in gateway.rests] == [0, 0]
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -67,6 +67,6 @@ async def test_the_rest_of_somebody_who_has_left_is_let_go(joined: bool) -> None
     for _ in range(5):
         await asyncio.sleep(0)
 
-    assert gateway.rests[0].closed == 1
+    assert gateway.rests[0].close_count == 1
     assert result is None or result.response.body_stream is gateway.rests[1]
-    assert [body_stream.closed for body_stream in gateway.rests[1:]] == [0] * joined
+    assert [body_stream.close_count for body_stream in gateway.rests[1:]] == [0] * joined

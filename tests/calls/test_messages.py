@@ -116,7 +116,7 @@ def test_only_a_body_that_is_still_to_come_is_let_go_of() -> None:
     discard(Response(200, {}, b""))
     discard(Response(200, {}, b"", body_stream))
 
-    assert body_stream.closed == 1
+    assert body_stream.close_count == 1
 
 
 def test_what_is_called_once_is_harmless_when_it_is_called_again() -> None:

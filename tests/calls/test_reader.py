@@ -59,7 +59,7 @@ async def test_a_body_that_is_too_large_is_let_go_of_unread() -> None:
 
     told = await read(asking(Road(replace(OK, body=b"[]", body_stream=body_stream))), ("portfolio", "accounts"))
 
-    assert (told, body_stream.read, body_stream.closed) == (None, 0, 1)
+    assert (told, body_stream.read_count, body_stream.close_count) == (None, 0, 1)
 
 
 async def test_what_keeps_a_read_from_being_sent_is_raised() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.real import lacking
+from tests.contract.real import missing_for_real_gateway
 
 HERE = Path(__file__).resolve().parent
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 def main(words: list[str]) -> int:
     """Run pytest with these words; its status, but 0 where no Gateway was named, and 1 where that one cannot be run."""
     folder = os.environ.get("CPGW_DIR", "")
-    if reason := lacking(folder):
+    if reason := missing_for_real_gateway(folder):
         print(f"skipped: {reason}" if not folder else reason)
         return int(bool(folder))
     return pytest.main([str(HERE), str(HERE.parent / "stories"), *words])

@@ -13,13 +13,22 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.gates import FAST, SIMULATED, MakeGate, kind, make_gate, make_real, papers, sign_in
-from tests.contract.real import TICKLE_EVERY
-from tests.sim.wire import MOMENT, Wire, connect
+from tests.contract.gates import (
+    SIMULATED,
+    SIMULATED_TICKLE_INTERVAL_S,
+    MakeGate,
+    certificates,
+    kind,
+    make_gate,
+    make_real,
+    sign_in,
+)
+from tests.contract.real import REAL_TICKLE_INTERVAL_S
+from tests.sim.wire import SILENCE_S, Wire, connect
 
-__all__ = ["kind", "make_gate", "make_real", "papers"]
+__all__ = ["certificates", "kind", "make_gate", "make_real"]
 
-LONGER = 0.6  # seconds in which a Java program has answered, where it answers at all
+REAL_SILENCE_S = 0.6  # seconds in which a Java program has answered, where it answers at all
 
 OpenGate = Callable[..., Awaitable[MarketStage]]
 Dial = Callable[..., Awaitable[Wire]]
@@ -28,13 +37,13 @@ Dial = Callable[..., Awaitable[Wire]]
 @pytest.fixture
 def tickle_interval_s(kind: str) -> float:
     """Seconds between two tickles of the Gateway's own."""
-    return FAST if kind == SIMULATED else TICKLE_EVERY
+    return SIMULATED_TICKLE_INTERVAL_S if kind == SIMULATED else REAL_TICKLE_INTERVAL_S
 
 
 @pytest.fixture
-def moment(kind: str) -> float:
+def silence_s(kind: str) -> float:
     """Seconds after which silence is taken for silence."""
-    return MOMENT if kind == SIMULATED else LONGER
+    return SILENCE_S if kind == SIMULATED else REAL_SILENCE_S
 
 
 @pytest.fixture
@@ -42,13 +51,13 @@ async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
     """Opens a Gateway with settings of the test's own; what the login took is forgotten."""
     async with AsyncExitStack() as doors:
 
-        async def opened(*, signed_in: bool = True, **told: Any) -> MarketStage:
-            gate = await doors.enter_async_context(make_gate(**told))
+        async def open_one(*, signed_in: bool = True, **options: Any) -> MarketStage:
+            gate = await doors.enter_async_context(make_gate(**options))
             if signed_in:
                 await sign_in(gate)
             return gate
 
-        yield opened
+        yield open_one
 
 
 @pytest.fixture
@@ -58,17 +67,17 @@ async def gate(open_gate: OpenGate) -> MarketStage:
 
 
 @pytest.fixture
-async def dial(gate: MarketStage, moment: float) -> AsyncIterator[Dial]:
+async def dial(gate: MarketStage, silence_s: float) -> AsyncIterator[Dial]:
     """Open as many connections as wished; all are dropped in the end."""
     wires: list[Wire] = []
 
     async def open_one(source: str = "127.0.0.1") -> Wire:
-        wires.append(await connect(gate, source, moment))
+        wires.append(await connect(gate, source, silence_s))
         return wires[-1]
 
     yield open_one
     for wire in wires:
-        wire.drop()
+        wire.abort()
 
 
 @pytest.fixture

@@ -12,11 +12,13 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.real import Papers, RealGateway, lacking
+from tests.contract.real import Certificates, RealGateway, missing_for_real_gateway
 from tests.harness import within
 
 SIMULATED, REAL = "simulated", "real"
-FAST = 0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried
+SIMULATED_TICKLE_INTERVAL_S = (
+    0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried
+)
 ADDRESSES = (f"127.77.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
 SOURCE = os.environ.get("CPGW_DIR", "")
 
@@ -30,29 +32,29 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Of the market behind the real Gateway."""
-    if reason := lacking(SOURCE):
+    if reason := missing_for_real_gateway(SOURCE):
         pytest.fail(reason)
-    return Papers.made(tmp_path_factory.mktemp("papers"))
+    return Certificates.create(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def make_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MakeGate:
     """A real Gateway, not yet started."""
 
-    def made(**told: Any) -> MarketStage:
-        papers: Papers = request.getfixturevalue("papers")
-        return RealGateway(Path(SOURCE), tmp_path_factory.mktemp("gateway"), papers, next(ADDRESSES), **told)
+    def make(**options: Any) -> MarketStage:
+        certificates: Certificates = request.getfixturevalue("certificates")
+        return RealGateway(Path(SOURCE), tmp_path_factory.mktemp("gateway"), certificates, next(ADDRESSES), **options)
 
-    return made
+    return make
 
 
 @pytest.fixture
 def make_gate(kind: str, make_real: MakeGate) -> MakeGate:
     """A Gateway of the kind in question, not yet started, nobody signed in, in a hurry."""
-    hurry = {"logged_in": False, "auth_delay_s": 0.2, "tickle_interval_s": FAST}
-    return make_real if kind == REAL else lambda **told: Simulator(**{**hurry, **told})
+    defaults = {"logged_in": False, "auth_delay_s": 0.2, "tickle_interval_s": SIMULATED_TICKLE_INTERVAL_S}
+    return make_real if kind == REAL else lambda **options: Simulator(**{**defaults, **options})
 
 
 async def sign_in(gate: MarketStage) -> None:

@@ -30,13 +30,13 @@ from ibkr_bridge.sim.request_log import LoggedRequest
 
 REMOTE = "api.cpgw.test"  # has to contain "api", else the program's own calls go elsewhere
 PASSWORD = "changeit"  # of a file that holds one public certificate
-WITHIN = 30.0  # seconds for a Java program to come up on a busy machine
-AUTH_DELAY = 0.2  # seconds; 3 as shipped
-TICKLE_EVERY = 30.0  # seconds; its configuration cannot change that
+START_TIMEOUT_S = 30.0  # seconds for a Java program to come up on a busy machine
+AUTH_DELAY_S = 0.2  # seconds; 3 as shipped
+REAL_TICKLE_INTERVAL_S = 30.0  # seconds; its configuration cannot change that
 PROGRAMS = ("java", "keytool", "openssl", "bash")
 
 
-def lacking(folder: str | None) -> str | None:
+def missing_for_real_gateway(folder: str | None) -> str | None:
     """What is missing to run a real Gateway, in words; None where nothing is."""
     if not folder:
         return "no real Gateway: name your copy of it, CPGW_DIR=/path/to/clientportal.gw"
@@ -55,30 +55,30 @@ def lacking(folder: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Papers:
+class Certificates:
     """What the market shows, and by which the program knows it: made once for a whole run."""
 
     folder: Path
 
     @classmethod
-    def made(cls, folder: Path) -> Papers:
+    def create(cls, folder: Path) -> Certificates:
         """A key, a certificate for the market's name, and the same as a Java trust store."""
-        key, certificate, trust = folder / "key.pem", folder / "certificate.pem", folder / "trust.p12"
+        key, certificate, truststore = folder / "key.pem", folder / "certificate.pem", folder / "trust.p12"
         name = ("-subj", f"/CN={REMOTE}", "-addext", f"subjectAltName=DNS:{REMOTE}")
-        made = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name)
-        _run(*made, "-keyout", str(key), "-out", str(certificate))
-        kept = ("-keystore", str(trust), "-storetype", "PKCS12", "-storepass", PASSWORD, "-noprompt")
-        _run("keytool", "-importcert", "-alias", "market", "-file", str(certificate), *kept)
+        openssl = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name)
+        _run_command(*openssl, "-keyout", str(key), "-out", str(certificate))
+        keystore = ("-keystore", str(truststore), "-storetype", "PKCS12", "-storepass", PASSWORD, "-noprompt")
+        _run_command("keytool", "-importcert", "-alias", "market", "-file", str(certificate), *keystore)
         return cls(folder)
 
-    def tls(self) -> ssl.SSLContext:
+    def server_context(self) -> ssl.SSLContext:
         """How the market listens."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
         return context
 
     @property
-    def trust(self) -> str:
+    def java_options(self) -> str:
         """What Java is told, to trust this certificate and no other."""
         return f"-Djavax.net.ssl.trustStore={self.folder / 'trust.p12'} -Djavax.net.ssl.trustStorePassword={PASSWORD}"
 
@@ -99,15 +99,15 @@ class RealGateway(MarketStage):
     Args:
         source: the user's folder; only read.
         home: an empty folder for the copy that runs.
-        papers: of the market.
+        certificates: of the market.
         address: of loopback, where the market listens; each Gateway has one of its own.
         told: `settings` of the Gateway, and what `Stage` takes.
     """
 
-    def __init__(self, source: Path, home: Path, papers: Papers, address: str, **told: Any) -> None:
-        self._conf = _settings(told.pop("settings", None) or Settings())
-        super().__init__(faults=MarketFaults(), **told)
-        self._source, self._home, self._papers, self._address = source, home, papers, address
+    def __init__(self, source: Path, home: Path, certificates: Certificates, address: str, **options: Any) -> None:
+        self._configuration = _configuration_lines(options.pop("settings", None) or Settings())
+        super().__init__(faults=MarketFaults(), **options)
+        self._source, self._home, self._certificates, self._address = source, home, certificates, address
         self._process: asyncio.subprocess.Process | None = None
         self._port = 0
 
@@ -118,25 +118,25 @@ class RealGateway(MarketStage):
 
     async def start(self) -> None:
         """Open the market, then run the program until it takes connections."""
-        await self.market.start(self._address, 443, self._papers.tls())
+        await self.market.start(self._address, 443, self._certificates.server_context())
         self._port = _free_port()
-        self._lay_out()
-        await self._run()
+        self._create_folder()
+        await self._start_process()
 
     async def stop(self) -> None:
         """End both."""
         await self._tasks.stop()
         await self.market.stop()  # first: while the program ends, connections have the time to end as well
-        await self._end()
+        await self._end_process()
 
     async def restart(self) -> None:
         """See `Stage.restart`."""
-        await self._end()
-        await self._run()
+        await self._end_process()
+        await self._start_process()
 
     def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
         """What clients' calls reached IBKR; nobody can look into the program itself."""
-        return [seen for seen in self.calls(part) if not seen.is_own_call]
+        return [logged for logged in self.calls(part) if not logged.is_own_call]
 
     def log_in(self) -> None:
         """Somebody walks through the login pages, beginning now."""
@@ -144,36 +144,36 @@ class RealGateway(MarketStage):
 
     @property
     def _event_actions(self) -> Mapping[str, Callable[[], object]]:
-        return {**super()._event_actions, "refuse": self._kill}
+        return {**super()._event_actions, "refuse": self._kill_process}
 
     @property
     def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
-        return {**super()._undo_actions, "refuse": self._come_back}
+        return {**super()._undo_actions, "refuse": self._start_again}
 
-    def _kill(self) -> None:
+    def _kill_process(self) -> None:
         """Its port is closed and its connections are dropped at once."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _come_back(self) -> None:
+    def _start_again(self) -> None:
         async def back() -> None:
             await self.restart()
             await self.log_in_by_browser()
 
         self._tasks.start(back(), name="come back")
 
-    def _lay_out(self) -> None:
+    def _create_folder(self) -> None:
         """The program's folder: its own configuration with a few lines changed, the rest by link."""
         for part in ("bin", "build", "dist"):
             (self._home / part).symlink_to(self._source / part)
         shutil.copytree(self._source / "root", self._home / "root")
         conf = self._home / "root" / "conf.yaml"
         conf.chmod(0o600)
-        conf.write_text(told(conf.read_text(), {"listenPort": str(self._port), **self._conf}))
+        conf.write_text(replace_keys(conf.read_text(), {"listenPort": str(self._port), **self._configuration}))
         (self._home / "hosts").write_text(f"{self._address} {REMOTE}\n")
 
-    async def _run(self) -> None:
-        options = f"-Xmx128m -Djdk.net.hosts.file={self._home / 'hosts'} {self._papers.trust}"
+    async def _start_process(self) -> None:
+        options = f"-Xmx128m -Djdk.net.hosts.file={self._home / 'hosts'} {self._certificates.java_options}"
         self._process = await asyncio.create_subprocess_exec(
             *("bash", "bin/run.sh", "root/conf.yaml"),
             cwd=self._home,
@@ -183,11 +183,11 @@ class RealGateway(MarketStage):
             stderr=subprocess.STDOUT,
             start_new_session=True,  # the script's Java is ended together with it
         )
-        await self._listens()
+        await self._wait_for_port()
 
-    async def _listens(self) -> None:
+    async def _wait_for_port(self) -> None:
         """Its port is the only thing to go by: what it prints it prints too early."""
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(START_TIMEOUT_S):
             while True:
                 with suppress(OSError, ssl.SSLError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=browser_tls())
@@ -195,7 +195,7 @@ class RealGateway(MarketStage):
                     return
                 await asyncio.sleep(0.1)  # another process: there is nothing to wait for but its port
 
-    async def _end(self) -> None:
+    async def _end_process(self) -> None:
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -206,23 +206,27 @@ class RealGateway(MarketStage):
         self._process = None
 
 
-def _settings(settings: Settings) -> Mapping[str, str]:
+def _configuration_lines(settings: Settings) -> Mapping[str, str]:
     lists = (("allow", settings.allow), ("deny", settings.deny))
-    ips = [f"  {name}: [{', '.join(repr(each) for each in those)}]" for name, those in lists if those is not None]
+    ips = [
+        f"  {name}: [{', '.join(repr(each) for each in addresses)}]"
+        for name, addresses in lists
+        if addresses is not None
+    ]
     return {
         "proxyRemoteHost": f'"https://{REMOTE}"',
-        "authDelay": str(round(AUTH_DELAY * 1000)),
+        "authDelay": str(round(AUTH_DELAY_S * 1000)),
         "cors": f"\n  origin.allowed: '{settings.cors}'\n  allowCredentials: false",
         "ips": "\n" + "\n".join(ips),
     }
 
 
-def told(conf: str, lines: Mapping[str, str]) -> str:
+def replace_keys(text: str, lines: Mapping[str, str]) -> str:
     """A configuration in which each of these keys, with all that is indented below it, says something else."""
     for name, value in lines.items():
-        conf = re.sub(rf"^{name}:.*\n(?:[ \t].*\n?|\s*\n)*", "", conf + "\n", flags=re.MULTILINE)
-        conf = f"{conf.rstrip()}\n{name}: {value}\n"
-    return conf
+        text = re.sub(rf"^{name}:.*\n(?:[ \t].*\n?|\s*\n)*", "", text + "\n", flags=re.MULTILINE)
+        text = f"{text.rstrip()}\n{name}: {value}\n"
+    return text
 
 
 def _free_port() -> int:
@@ -231,5 +235,5 @@ def _free_port() -> int:
         return int(trial.getsockname()[1])
 
 
-def _run(*command: str) -> None:
+def _run_command(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)

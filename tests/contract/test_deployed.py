@@ -28,10 +28,10 @@ async def test_it_lets_in_whom_it_names(gate: MarketStage, source: str, status: 
     """Who signs in comes from loopback."""
     wire = await connect(gate, source)
 
-    answer = await within(wire.call("GET", STATUS))
-    wire.drop()
+    response = await within(wire.call("GET", STATUS))
+    wire.abort()
 
-    assert answer.status == status
+    assert response.status == status
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ async def test_it_serves_its_own_login_page_alone(gate: MarketStage, origin: str
     """That page's form names its origin, and has to pass."""
     wire = await connect(gate)
 
-    answer = await within(wire.call("GET", STATUS, headers={"Origin": origin}))
-    wire.drop()
+    response = await within(wire.call("GET", STATUS, headers={"Origin": origin}))
+    wire.abort()
 
-    assert answer.status == status
+    assert response.status == status

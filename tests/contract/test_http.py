@@ -23,23 +23,23 @@ async def test_the_longest_request_line_is_4096_bytes(wire: Wire) -> None:
 async def test_one_byte_more_is_refused(wire: Wire) -> None:
     """In HTTP/1.0, and the connection ends."""
     frame = len("GET  HTTP/1.1")
-    wire.ask("GET", f"{STATUS}?".ljust(4097 - frame, "a"))
+    wire.send_request("GET", f"{STATUS}?".ljust(4097 - frame, "a"))
 
-    assert (await within(wire.rest())).startswith(b"HTTP/1.0 414 Request-URI Too Long\r\n")
+    assert (await within(wire.read_to_end())).startswith(b"HTTP/1.0 414 Request-URI Too Long\r\n")
 
 
 async def test_more_than_8192_bytes_of_headers_are_refused(wire: Wire) -> None:
     """All header lines together count; the connection ends."""
-    wire.ask("GET", STATUS, {f"X-{n}": "y" * 1000 for n in range(9)})
+    wire.send_request("GET", STATUS, {f"X-{n}": "y" * 1000 for n in range(9)})
 
-    assert (await within(wire.rest())).startswith(b"HTTP/1.1 400")
+    assert (await within(wire.read_to_end())).startswith(b"HTTP/1.1 400")
 
 
 async def test_nearly_8192_bytes_of_headers_pass(gate: MarketStage, wire: Wire) -> None:
     """One of them alone as well."""
-    answer = await within(wire.call("GET", STATUS, headers={"X-Long": "y" * 8000}))
+    response = await within(wire.call("GET", STATUS, headers={"X-Long": "y" * 8000}))
 
-    assert answer.status == 200
+    assert response.status == 200
     assert len(gate.calls(STATUS)[-1].header("X-Long") or "") == 8000
 
 
@@ -47,22 +47,22 @@ async def test_pipelined_requests_are_answered_one_after_the_other(gate: MarketS
     """The second one is not even looked at while the first hangs."""
     gate.faults.add("silence", path=USER)
     for target in (STATUS, USER, "/v1/api/sso/validate"):
-        wire.ask("GET", target)
+        wire.send_request("GET", target)
 
-    assert (await within(wire.hear())).status == 200
+    assert (await within(wire.receive_response())).status == 200
     await within(gate.wait_for_calls(USER))
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert not gate.calls("/sso/validate")
 
 
 async def test_every_answer_of_ibkr_is_framed_in_chunks(wire: Wire) -> None:
     """IBKR's length goes."""
-    answer = await within(wire.call("GET", STATUS))
+    response = await within(wire.call("GET", STATUS))
 
-    assert answer.header("Content-Length") is None
-    assert answer.header("Transfer-Encoding") == "chunked"
-    assert answer.framed.endswith(b"\r\n0\r\n\r\n")
+    assert response.header("Content-Length") is None
+    assert response.header("Transfer-Encoding") == "chunked"
+    assert response.framed.endswith(b"\r\n0\r\n\r\n")
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -70,16 +70,16 @@ async def test_even_an_answer_without_body_gets_a_chunked_end(gate: MarketStage,
     """A violation of the protocol that leaves stray bytes for clients that know better."""
     gate.faults.add("status", path=STATUS, status=status)
 
-    answer = await within(wire.call("GET", STATUS))
+    response = await within(wire.call("GET", STATUS))
 
-    assert (answer.status, answer.framed) == (status, b"0\r\n\r\n")
+    assert (response.status, response.framed) == (status, b"0\r\n\r\n")
 
 
 async def test_an_answer_to_head_has_neither_length_nor_chunks(wire: Wire) -> None:
     """The next answer follows at once."""
-    answer = await within(wire.call("HEAD", "/v1/api/one/user"))
+    response = await within(wire.call("HEAD", "/v1/api/one/user"))
 
-    assert answer.header("Content-Length") is answer.header("Transfer-Encoding") is None
+    assert response.header("Content-Length") is response.header("Transfer-Encoding") is None
     assert (await within(wire.call("GET", STATUS))).status == 200
 
 
@@ -91,9 +91,9 @@ async def test_headers_of_ibkr_pass(gate: MarketStage, wire: Wire, name: str, va
     """Whatever they mean."""
     gate.faults.add("status", path=STATUS, status=429, headers={name: value})
 
-    answer = await within(wire.call("GET", STATUS))
+    response = await within(wire.call("GET", STATUS))
 
-    assert (answer.status, answer.header(name)) == (429, value)
+    assert (response.status, response.header(name)) == (429, value)
 
 
 async def test_the_security_policy_of_ibkr_is_dropped(gate: MarketStage, wire: Wire) -> None:
@@ -108,9 +108,9 @@ async def test_any_status_of_ibkr_passes_unchanged(gate: MarketStage, wire: Wire
     """With its body; redirects are not followed."""
     gate.faults.add("status", path=STATUS, status=status, body="so be it", headers={"Location": "/sso/Login"})
 
-    answer = await within(wire.call("GET", STATUS))
+    response = await within(wire.call("GET", STATUS))
 
-    assert (answer.status, answer.body) == (status, b"so be it")
+    assert (response.status, response.body) == (status, b"so be it")
 
 
 @pytest.mark.parametrize(
@@ -118,59 +118,59 @@ async def test_any_status_of_ibkr_passes_unchanged(gate: MarketStage, wire: Wire
 )
 async def test_some_requests_are_never_answered(gate: MarketStage, wire: Wire, dial: Dial, request_line: str) -> None:
     """Broken escapes, unknown methods and /status; nothing goes upstream and no slot is taken."""
-    wire.say(f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    wire.send(f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     witness = await within((await dial()).call("GET", STATUS))
 
     assert witness.status == 200
-    assert await wire.hears_nothing()
-    assert [seen.target for seen in gate.calls() if not seen.is_own_call] == [STATUS]
+    assert await wire.is_silent()
+    assert [logged.target for logged in gate.calls() if not logged.is_own_call] == [STATUS]
 
 
 async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire) -> None:
     """What framing there is goes on broken, and IBKR waits for the rest."""
     headers = {"Transfer-Encoding": "chunked", "Content-Length": "12"}
-    wire.ask("POST", "/v1/api/tickle", headers)
-    wire.say(b"2\r\n{}\r\n0\r\n\r\n")
+    wire.send_request("POST", "/v1/api/tickle", headers)
+    wire.send(b"2\r\n{}\r\n0\r\n\r\n")
 
-    assert await wire.hears_nothing()
-    assert not [seen for seen in gate.calls("/tickle") if not seen.is_own_call]
+    assert await wire.is_silent()
+    assert not [logged for logged in gate.calls("/tickle") if not logged.is_own_call]
 
 
 async def test_a_chunked_body_arrives_empty(gate: MarketStage, wire: Wire) -> None:
     """IBKR sees a POST without length, and says 411; the connection stays usable."""
-    wire.ask("POST", USER, {"Transfer-Encoding": "chunked"})
-    wire.say(b"2\r\n{}\r\n0\r\n\r\n")
+    wire.send_request("POST", USER, {"Transfer-Encoding": "chunked"})
+    wire.send(b"2\r\n{}\r\n0\r\n\r\n")
 
-    assert (await within(wire.hear())).status == 411
-    [seen] = gate.calls(USER)
-    assert (seen.body, seen.header("Content-Length"), seen.header("Transfer-Encoding")) == (b"", None, None)
+    assert (await within(wire.receive_response())).status == 411
+    [logged] = gate.calls(USER)
+    assert (logged.body, logged.header("Content-Length"), logged.header("Transfer-Encoding")) == (b"", None, None)
     assert (await within(wire.call("GET", STATUS))).status == 200
 
 
 async def test_a_post_without_length_is_passed_on_without_one(gate: MarketStage, wire: Wire) -> None:
     """411, from IBKR."""
-    wire.ask("POST", USER)
+    wire.send_request("POST", USER)
 
-    assert (await within(wire.hear())).status == 411
+    assert (await within(wire.receive_response())).status == 411
     assert gate.calls(USER)[0].header("Content-Length") is None
 
 
 async def test_no_100_is_sent_but_the_body_is_taken(gate: MarketStage, wire: Wire) -> None:
     """A client that waits for the 100 waits in vain."""
-    wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
-    assert await wire.hears_nothing()
+    wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
+    assert await wire.is_silent()
 
-    wire.say(b"{}")
+    wire.send(b"{}")
 
-    assert (await within(wire.hear())).status == 200
+    assert (await within(wire.receive_response())).status == 200
     assert gate.calls(USER)[0].body == b"{}"
 
 
 async def test_http_1_0_works_and_ends_the_connection(wire: Wire) -> None:
     """Without chunks."""
-    wire.say(f"GET {STATUS} HTTP/1.0\r\n\r\n".encode())
+    wire.send(f"GET {STATUS} HTTP/1.0\r\n\r\n".encode())
 
-    heard = await within(wire.rest())
+    heard = await within(wire.read_to_end())
 
     assert heard.startswith(b"HTTP/1.0 200 OK")
     assert heard.endswith(b"}")
@@ -178,9 +178,9 @@ async def test_http_1_0_works_and_ends_the_connection(wire: Wire) -> None:
 
 async def test_connection_close_is_obeyed(wire: Wire) -> None:
     """After the answer."""
-    wire.ask("GET", STATUS, {"Connection": "close"})
+    wire.send_request("GET", STATUS, {"Connection": "close"})
 
-    assert (await within(wire.rest())).endswith(b"0\r\n\r\n")
+    assert (await within(wire.read_to_end())).endswith(b"0\r\n\r\n")
 
 
 async def test_a_connection_is_kept(wire: Wire) -> None:
@@ -191,9 +191,9 @@ async def test_a_connection_is_kept(wire: Wire) -> None:
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "POST"])
 async def test_a_body_passes_with_any_method(gate: MarketStage, wire: Wire, method: str) -> None:
     """Byte for byte, whatever it is."""
-    wire.ask(method, USER, body=b"\x00\xff no JSON")
+    wire.send_request(method, USER, body=b"\x00\xff no JSON")
 
-    await within(wire.hear())
+    await within(wire.receive_response())
 
     assert (gate.calls(USER)[0].method, gate.calls(USER)[0].body) == (method, b"\x00\xff no JSON")
 
@@ -201,7 +201,7 @@ async def test_a_body_passes_with_any_method(gate: MarketStage, wire: Wire, meth
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
 async def test_methods_of_all_sorts_pass(gate: MarketStage, wire: Wire, method: str) -> None:
     """The Gateway has no opinion on them."""
-    wire.ask(method, USER)
+    wire.send_request(method, USER)
 
     await within(gate.wait_for_calls(USER))
 
@@ -212,9 +212,9 @@ async def test_five_megabytes_pass_both_ways(gate: MarketStage, wire: Wire) -> N
     """There is no limit for bodies."""
     gate.faults.add("big", path=STATUS, size=5_000_000)
 
-    answer = await within(wire.call("POST", STATUS, {"x": "y" * 5_000_000}))
+    response = await within(wire.call("POST", STATUS, {"x": "y" * 5_000_000}))
 
-    assert len(answer.body) == 5_000_000
+    assert len(response.body) == 5_000_000
     assert len(gate.calls(STATUS)[0].body) > 5_000_000
 
 
@@ -222,21 +222,21 @@ async def test_compressed_answers_pass_as_they_are(gate: MarketStage, wire: Wire
     """Though nobody asked for them."""
     gate.faults.add("gzip", path=STATUS)
 
-    answer = await within(wire.call("GET", STATUS, headers={"Accept-Encoding": "gzip"}))
+    response = await within(wire.call("GET", STATUS, headers={"Accept-Encoding": "gzip"}))
 
-    assert (answer.header("Content-Encoding"), answer.body[:2]) == ("gzip", b"\x1f\x8b")
+    assert (response.header("Content-Encoding"), response.body[:2]) == ("gzip", b"\x1f\x8b")
     assert gate.calls(STATUS)[0].header("Accept-Encoding") is None
 
 
 async def test_bytes_that_are_no_http_are_refused(wire: Wire) -> None:
     """Not even with a 400: the connection ends."""
-    wire.say(b"\x00\x01\x02 garbage\r\n\r\n")
+    wire.send(b"\x00\x01\x02 garbage\r\n\r\n")
 
-    assert await within(wire.rest()) == b""
+    assert await within(wire.read_to_end()) == b""
 
 
 async def test_a_length_that_is_no_number_ends_the_connection(wire: Wire) -> None:
     """Without a word."""
-    wire.ask("POST", STATUS, {"Content-Length": "abc"})
+    wire.send_request("POST", STATUS, {"Content-Length": "abc"})
 
-    assert await within(wire.rest()) == b""
+    assert await within(wire.read_to_end()) == b""

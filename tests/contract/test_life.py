@@ -30,12 +30,12 @@ CHAIN = [
 
 
 @pytest.fixture
-def soon(tickle_interval_s: float) -> float:
+def tickle_timeout_s(tickle_interval_s: float) -> float:
     """Seconds within which the next tickle, and what follows it, has come."""
     return tickle_interval_s + 15.0
 
 
-async def go_on(clock: ManualClock) -> None:
+async def advance_clock(clock: ManualClock) -> None:
     """Move time to each alarm as soon as it is set, for ever."""
     while True:
         await clock.asleep(1)
@@ -48,7 +48,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: 
     await gate.log_in_by_browser()
     await within(gate.wait_for_calls("/iserver/accounts"))
 
-    own = [seen.path for seen in gate.calls() if seen.is_own_call]
+    own = [logged.path for logged in gate.calls() if logged.is_own_call]
 
     assert sorted(own) == sorted(CHAIN)
     assert (own[0], own[5:]) == (CHAIN[0], CHAIN[5:])
@@ -73,30 +73,30 @@ async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
     gate = await open_gate(signed_in=False)
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
     wire = await connect(gate)
-    said = await within(wire.call("GET", "/sso/Dispatcher"))
-    wire.drop()
+    response = await within(wire.call("GET", "/sso/Dispatcher"))
+    wire.abort()
 
-    assert (said.status, said.body) == (200, b"Client login succeeds")
-    assert said.header("Location")
-    assert len(said.headers("Set-Cookie")) > 1
+    assert (response.status, response.body) == (200, b"Client login succeeds")
+    assert response.header("Location")
+    assert len(response.headers("Set-Cookie")) > 1
 
 
 async def test_a_redirect_with_a_body_keeps_its_status(gate: MarketStage, wire: Wire) -> None:
     """The Gateway's text follows it."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=302, body="moved")
 
-    said = await within(wire.call("GET", "/sso/Dispatcher"))
+    response = await within(wire.call("GET", "/sso/Dispatcher"))
 
-    assert (said.status, said.body) == (302, b"movedClient login succeeds")
+    assert (response.status, response.body) == (302, b"movedClient login succeeds")
 
 
 async def test_a_refused_login_is_no_login(gate: MarketStage, wire: Wire) -> None:
     """Any other status passes as it is."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=200, body="wrong password")
 
-    said = await within(wire.call("GET", "/sso/Dispatcher"))
+    response = await within(wire.call("GET", "/sso/Dispatcher"))
 
-    assert (said.status, said.body) == (200, b"wrong password")
+    assert (response.status, response.body) == (200, b"wrong password")
     assert not gate.calls("/sso/validate")
 
 
@@ -105,7 +105,7 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
     clock = ManualClock()
     gate = await open_gate(signed_in=False, **({"clock": clock} if kind == SIMULATED else {}))
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
-    moving = asyncio.create_task(go_on(clock))
+    moving = asyncio.create_task(advance_clock(clock))
     await gate.log_in_by_browser()
 
     tries = await within(gate.wait_for_calls("/sso/validate", 5), 30)
@@ -116,63 +116,63 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
     assert not gate.calls("/ssodh/init")
 
 
-async def test_the_gateway_tickles_by_itself(gate: MarketStage, soon: float) -> None:
+async def test_the_gateway_tickles_by_itself(gate: MarketStage, tickle_timeout_s: float) -> None:
     """With GET."""
-    [seen, *_] = await within(gate.wait_for_calls("/tickle"), soon)
+    [logged, *_] = await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
 
-    assert (seen.method, seen.is_own_call) == ("GET", True)
+    assert (logged.method, logged.is_own_call) == ("GET", True)
 
 
 @pytest.mark.parametrize("lost", ["brokerage-lost", "competing"])
 async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
-    gate: MarketStage, wire: Wire, lost: str, soon: float
+    gate: MarketStage, wire: Wire, lost: str, tickle_timeout_s: float
 ) -> None:
     """Connected but not authenticated, says its own tickle: with that the whole login goes."""
     gate.faults.add(lost)
 
-    [seen, *_] = await within(gate.wait_for_calls("/logout"), soon)
+    [logged, *_] = await within(gate.wait_for_calls("/logout"), tickle_timeout_s)
 
-    assert (seen.method, seen.path, seen.is_own_call) == ("GET", "/v1/api/logout", True)
+    assert (logged.method, logged.path, logged.is_own_call) == ("GET", "/v1/api/logout", True)
     assert (await within(wire.call("GET", STATUS))).status == 401
 
 
-async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, soon: float) -> None:
+async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, tickle_timeout_s: float) -> None:
     """ssodh/init passes through; the next tickle is the limit."""
     gate.lose_brokerage()
     await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
 
-    await within(gate.wait_for_calls("/tickle", 1 if soon > 30 else 3), soon)
+    await within(gate.wait_for_calls("/tickle", 1 if tickle_timeout_s > 30 else 3), tickle_timeout_s)
 
     assert not gate.calls("/logout")
     assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
 
 
-async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, soon: float) -> None:
+async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, tickle_timeout_s: float) -> None:
     """From the validation on."""
     gate.faults.add("empty-503", path="/tickle", times=1, own=True)
 
-    await within(gate.wait_for_calls("/tickle"), soon)
-    await within(gate.wait_for_calls("/iserver/accounts"), soon)
+    await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
+    await within(gate.wait_for_calls("/iserver/accounts"), tickle_timeout_s)
 
-    own = [seen.path for seen in gate.calls() if seen.is_own_call]
+    own = [logged.path for logged in gate.calls() if logged.is_own_call]
     assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
 
 
 async def test_the_tickle_needs_a_slot_too(
-    gate: MarketStage, dial: Dial, tickle_interval_s: float, soon: float
+    gate: MarketStage, dial: Dial, tickle_interval_s: float, tickle_timeout_s: float
 ) -> None:
     """With all five stuck the session is no longer kept alive."""
     stuck = tickle_interval_s + 2.0
     gate.faults.add("delay", path="/v1/api/one/user", seconds=stuck)
     wires = [await dial() for _ in range(5)]
     for wire in wires:
-        wire.ask("GET", "/v1/api/one/user")
+        wire.send_request("GET", "/v1/api/one/user")
     held = await within(gate.wait_for_calls("/v1/api/one/user", 5))
     before = len(gate.calls("/tickle"))  # those that came before all five were stuck
 
-    seen = (await within(gate.wait_for_calls("/tickle", before + 1), stuck + soon))[before]
+    logged = (await within(gate.wait_for_calls("/tickle", before + 1), stuck + tickle_timeout_s))[before]
 
-    assert seen.at - held[0].at >= stuck
+    assert logged.at - held[0].at >= stuck
 
 
 async def test_a_second_login_replaces_the_first(open_gate: OpenGate, kind: str) -> None:
@@ -182,7 +182,7 @@ async def test_a_second_login_replaces_the_first(open_gate: OpenGate, kind: str)
 
     await sign_in(gate)
     wire = await connect(gate)
-    said = await within(wire.call("GET", STATUS))
-    wire.drop()
+    response = await within(wire.call("GET", STATUS))
+    wire.abort()
 
-    assert said.json()["authenticated"] is True
+    assert response.json()["authenticated"] is True

@@ -15,9 +15,9 @@ LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 ORIGIN = {"Origin": "https://evil.example"}
 
 
-def asked(gate: MarketStage) -> list[str]:
+def calls_to_ibkr(gate: MarketStage) -> list[str]:
     """What clients' calls reached IBKR."""
-    return [seen.target for seen in gate.calls() if not seen.is_own_call]
+    return [logged.target for logged in gate.calls() if not logged.is_own_call]
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ async def test_some_paths_are_its_own(
     gate: MarketStage, wire: Wire, target: str, status: int, body: str, location: str | None
 ) -> None:
     """Without a call upstream."""
-    answer = await within(wire.call("GET", target))
+    response = await within(wire.call("GET", target))
 
-    assert (answer.status, answer.body.decode(), answer.header("Location")) == (status, body, location)
-    assert asked(gate) == []
+    assert (response.status, response.body.decode(), response.header("Location")) == (status, body, location)
+    assert calls_to_ibkr(gate) == []
 
 
 @pytest.mark.parametrize("target", ["/favicon.ico", "/v1/foo", "/v2/api/x", "/v1/api", "/V1/API/tickle", "/health"])
 async def test_everything_else_is_sent_away_to_ibkr(gate: MarketStage, wire: Wire, target: str) -> None:
     """A redirect nobody should follow."""
-    answer = await within(wire.call("GET", target))
+    response = await within(wire.call("GET", target))
 
-    assert answer.status == 302
-    assert (answer.header("Location") or "").startswith("https://api.")
-    assert (answer.header("Location") or "").endswith(target)
-    assert asked(gate) == []
+    assert response.status == 302
+    assert (response.header("Location") or "").startswith("https://api.")
+    assert (response.header("Location") or "").endswith(target)
+    assert calls_to_ibkr(gate) == []
 
 
 @pytest.mark.parametrize("prefix", ["/css", "/scripts/a.js", "/stylesheet/x", "/images/y.png", "/fonts/z", "/sso/x"])
@@ -58,7 +58,7 @@ async def test_the_login_pages_own_files_come_from_ibkr(gate: MarketStage, wire:
     """They are forwarded like the API."""
     await within(wire.call("GET", prefix))
 
-    assert asked(gate) == [prefix]
+    assert calls_to_ibkr(gate) == [prefix]
 
 
 @pytest.mark.parametrize("prefix", ["/v1/api", "/v1/portal"])
@@ -69,9 +69,9 @@ async def test_reauthenticate_says_triggered_whatever_is_true(
     """Even when the login is long gone; its own chain is walked again."""
     gate.log_out()
 
-    answer = await within(wire.call(method, f"{prefix}/iserver/reauthenticate"))
+    response = await within(wire.call(method, f"{prefix}/iserver/reauthenticate"))
 
-    assert (answer.status, answer.json()) == (200, {"message": "triggered"})
+    assert (response.status, response.json()) == (200, {"message": "triggered"})
     assert gate.calls("reauthenticate") == []
     assert (await within(gate.wait_for_calls("/sso/validate")))[0].is_own_call
 
@@ -80,10 +80,10 @@ async def test_reauthenticate_before_the_first_login_says_so(open_gate: OpenGate
     """With status 200."""
     wire = await connect(await open_gate(signed_in=False))
 
-    answer = await within(wire.call("POST", "/v1/api/iserver/reauthenticate"))
-    wire.drop()
+    response = await within(wire.call("POST", "/v1/api/iserver/reauthenticate"))
+    wire.abort()
 
-    assert (answer.status, answer.json()) == (200, {"error": "not logged in"})
+    assert (response.status, response.json()) == (200, {"error": "not logged in"})
 
 
 @pytest.mark.parametrize("target", ["/v1/am/x", "/clear"])
@@ -101,18 +101,18 @@ async def test_a_preflight_is_answered_by_the_gateway(gate: MarketStage, wire: W
     """204 and what is allowed."""
     headers = {**ORIGIN, "Access-Control-Request-Method": "POST"}
 
-    answer = await within(wire.call("OPTIONS", STATUS, headers=headers))
+    response = await within(wire.call("OPTIONS", STATUS, headers=headers))
 
-    assert (answer.status, answer.header("Access-Control-Allow-Methods")) == (204, "POST,GET,OPTIONS,DELETE,PUT")
-    assert answer.header("Access-Control-Allow-Headers") == "Content-Type,portal,Cookie"
-    assert asked(gate) == []
+    assert (response.status, response.header("Access-Control-Allow-Methods")) == (204, "POST,GET,OPTIONS,DELETE,PUT")
+    assert response.header("Access-Control-Allow-Headers") == "Content-Type,portal,Cookie"
+    assert calls_to_ibkr(gate) == []
 
 
 async def test_the_host_is_not_looked_at(wire: Wire) -> None:
     """A name an attacker points at this machine will do."""
-    wire.say(f"GET {STATUS} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
+    wire.send(f"GET {STATUS} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
 
-    assert (await within(wire.hear())).status == 200
+    assert (await within(wire.receive_response())).status == 200
 
 
 @pytest.mark.parametrize(("origin", "target"), [("null", "/clear"), ("https://x", "/v1/api/logout"), ("a", STATUS)])
@@ -123,11 +123,11 @@ async def test_foreign_origins_can_be_refused(open_gate: OpenGate, origin: str, 
 
     refused = await within(wire.call("GET", target, headers={"Origin": origin}))
     passed = await within(wire.call("GET", STATUS))
-    wire.drop()
+    wire.abort()
 
     assert refused.raw.startswith("HTTP/1.1 403 CORS Rejected - Invalid origin")
     assert passed.json()["authenticated"] is True
-    assert asked(gate) == [STATUS]
+    assert calls_to_ibkr(gate) == [STATUS]
 
 
 async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
@@ -136,17 +136,17 @@ async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
     wire = await connect(gate)
 
     passed = await within(wire.call("GET", STATUS, headers={"Origin": "https://localhost:5000"}))
-    wire.drop()
+    wire.abort()
 
     assert passed.status == 200
 
 
 async def test_an_address_that_is_not_listed_is_denied(gate: MarketStage, dial: Dial) -> None:
     """404, not 403."""
-    answer = await within((await dial("127.0.0.2")).call("GET", STATUS))
+    response = await within((await dial("127.0.0.2")).call("GET", STATUS))
 
-    assert (answer.status, answer.body) == (404, b"Access Denied")
-    assert asked(gate) == []
+    assert (response.status, response.body) == (404, b"Access Denied")
+    assert calls_to_ibkr(gate) == []
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_addresses_are_judged_by_two_lists(
     """Stars only, no masks; and if a list is missing everybody may."""
     wire = await connect(await open_gate(signed_in=False, settings=settings), source)
 
-    answer = await within(wire.call("GET", "/clear"))
-    wire.drop()
+    response = await within(wire.call("GET", "/clear"))
+    wire.abort()
 
-    assert answer.status == status
+    assert response.status == status

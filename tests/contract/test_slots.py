@@ -16,7 +16,7 @@ async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
     """So many calls in slots; a fault decides how long they stay."""
     wires = [await dial() for _ in range(count)]
     for wire in wires:
-        wire.ask("GET", USER)
+        wire.send_request("GET", USER)
     await within(gate.wait_for_calls(USER, count))
     return wires
 
@@ -36,9 +36,9 @@ async def test_the_sixth_call_waits(gate: MarketStage, dial: Dial) -> None:
     await fill(gate, dial)
     sixth = await dial()
 
-    sixth.ask("GET", STATUS)
+    sixth.send_request("GET", STATUS)
 
-    assert await sixth.hears_nothing()
+    assert await sixth.is_silent()
     assert gate.calls(STATUS) == []
 
 
@@ -49,40 +49,40 @@ async def test_the_queue_has_no_end_and_an_order(gate: MarketStage, dial: Dial) 
     queued = [await dial() for _ in range(40)]
 
     for number, wire in enumerate(queued):
-        wire.ask("GET", f"{STATUS}?{number}")
-    answers = [await within(wire.hear()) for wire in queued]
+        wire.send_request("GET", f"{STATUS}?{number}")
+    answers = [await within(wire.receive_response()) for wire in queued]
 
-    assert {answer.status for answer in answers} == {200}
+    assert {response.status for response in answers} == {200}
 
 
 async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: MarketStage, dial: Dial) -> None:
     """The upstream call runs on."""
     gate.faults.add("silence", path=USER)
     for wire in await fill(gate, dial):
-        wire.drop()
+        wire.abort()
     late = await dial()
 
-    late.ask("GET", STATUS)
+    late.send_request("GET", STATUS)
 
-    assert await late.hears_nothing()
+    assert await late.is_silent()
     assert gate.market.calls_in_service() == 5
 
 
 async def test_a_queued_order_is_sent_although_its_client_has_gone(
-    gate: MarketStage, dial: Dial, moment: float
+    gate: MarketStage, dial: Dial, silence_s: float
 ) -> None:
     """Long after its sender gave up."""
-    gate.faults.add("delay", path=USER, seconds=3 * moment)
+    gate.faults.add("delay", path=USER, seconds=3 * silence_s)
     await fill(gate, dial)
     sender, order = await dial(), b'{"orders":[]}'
-    sender.ask("POST", ORDERS, body=order)
-    assert await sender.hears_nothing()
-    sender.drop()
+    sender.send_request("POST", ORDERS, body=order)
+    assert await sender.is_silent()
+    sender.abort()
     assert not gate.calls(ORDERS)
 
-    [seen] = await within(gate.wait_for_calls(ORDERS))
+    [logged] = await within(gate.wait_for_calls(ORDERS))
 
-    assert seen.body == order
+    assert logged.body == order
 
 
 async def test_an_answer_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
@@ -97,13 +97,13 @@ async def test_an_answer_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
 async def test_half_a_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
     """A client that leaves in the middle of sending stays in its slot until IBKR has enough."""
     for wire in [await dial() for _ in range(5)]:
-        wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
+        wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
     await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     late = await dial()
 
-    late.ask("GET", STATUS)
+    late.send_request("GET", STATUS)
 
-    assert await late.hears_nothing()
+    assert await late.is_silent()
     assert gate.calls() == []
 
 
@@ -111,15 +111,15 @@ async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketSt
     """Nobody takes it back."""
     wires = [await dial() for _ in range(5)]
     for wire in wires:
-        wire.say(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
+        wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
     await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     for wire in wires:
-        wire.drop()
+        wire.abort()
     late = await dial()
 
-    late.ask("GET", STATUS)
+    late.send_request("GET", STATUS)
 
-    assert await late.hears_nothing()
+    assert await late.is_silent()
     assert gate.market.calls_in_service() == 5
 
 
@@ -127,10 +127,10 @@ async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None
     """No 502, no 504, no end of the connection; the slot stays taken."""
     gate.faults.add("silence", path=STATUS)
 
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
     await within(gate.wait_for_calls(STATUS))
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert gate.market.calls_in_service() == 1
 
 
@@ -138,19 +138,19 @@ async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wir
     """But its slot is free again: five such calls do not stop a sixth."""
     gate.faults.add("drop", path=USER)
     await fill(gate, dial)
-    wire.ask("GET", USER)
+    wire.send_request("GET", USER)
     await within(gate.wait_for_calls(USER, 6))
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
 async def test_ibkr_refusing_connections_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
     """No error for anybody, and everything works again afterwards."""
     await gate.disconnect_ibkr()
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     await gate.reconnect_ibkr()
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
@@ -161,7 +161,7 @@ async def test_a_body_that_stops_in_the_middle_never_ends(gate: MarketStage, wir
 
     await begun(wire)
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert gate.market.calls_in_service() == 1
 
 
@@ -171,15 +171,15 @@ async def test_a_body_that_breaks_off_never_ends(gate: MarketStage, wire: Wire) 
 
     await begun(wire)
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
 
 
 async def begun(wire: Wire) -> None:
     """Ask, and read the head and the first chunk, for there is no more."""
-    wire.ask("GET", STATUS)
-    head = await within(wire.until(b"\r\n\r\n"))
-    size = int(await within(wire.until(b"\r\n")), 16)
-    await within(wire.some(size + 2))
+    wire.send_request("GET", STATUS)
+    head = await within(wire.read_until(b"\r\n\r\n"))
+    size = int(await within(wire.read_until(b"\r\n")), 16)
+    await within(wire.read_exactly(size + 2))
     assert b"200" in head
 
 
@@ -187,16 +187,16 @@ async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: MarketStage
     """The Gateway cannot read them."""
     gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
 
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
     await within(gate.wait_for_calls(STATUS))
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
 
 
-async def test_a_slow_answer_is_waited_for(gate: MarketStage, wire: Wire, moment: float) -> None:
+async def test_a_slow_answer_is_waited_for(gate: MarketStage, wire: Wire, silence_s: float) -> None:
     """Without a limit."""
-    gate.faults.add("delay", path=STATUS, seconds=2 * moment)
-    wire.ask("GET", STATUS)
+    gate.faults.add("delay", path=STATUS, seconds=2 * silence_s)
+    wire.send_request("GET", STATUS)
 
-    assert await wire.hears_nothing()
-    assert (await within(wire.hear())).status == 200
+    assert await wire.is_silent()
+    assert (await within(wire.receive_response())).status == 200

@@ -18,9 +18,9 @@ from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
 async def greeted(gate: MarketStage, context: ssl.SSLContext) -> ssl.SSLObject:
     """What the handshake agreed on."""
     _, writer = await asyncio.open_connection("127.0.0.1", gate.port, ssl=context)
-    found: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
     writer.transport.abort()
-    return found
+    return tls
 
 
 def insisting_on(version: ssl.TLSVersion) -> ssl.SSLContext:
@@ -70,13 +70,13 @@ async def test_plain_http_is_closed_without_a_byte(gate: MarketStage) -> None:
     writer.transport.abort()
 
 
-async def test_a_connection_that_never_greets_is_left_open(gate: MarketStage, moment: float) -> None:
+async def test_a_connection_that_never_greets_is_left_open(gate: MarketStage, silence_s: float) -> None:
     """And harms nobody."""
     mute = socket.create_connection(("127.0.0.1", gate.port))
 
     await greeted(gate, browser_tls())
 
-    mute.settimeout(moment)
+    mute.settimeout(silence_s)
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(mute.recv, 1)
     mute.close()

@@ -22,36 +22,36 @@ CHANGE = Call("POST", "/v1/api/change", body=b"{}", is_change=True)
 @pytest.fixture(params=sorted(SCENES))
 async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     """Each kind of upstream in turn."""
-    async with SCENES[request.param]() as opened:
-        yield opened
+    async with SCENES[request.param]() as open_scene:
+        yield open_scene
 
 
-class Noted:
+class RecordedCallbacks:
     """The callbacks of one call, which note what happens in what order."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.steps: list[str] = []
-        self.late: list[Response] = []
+        self.late_responses: list[Response] = []
         self._changed = asyncio.Event()
 
-    def note(self, step: str) -> None:
+    def record(self, step: str) -> None:
         """Something happened."""
         self.steps.append(step)
         self._changed.set()
 
     def check(self) -> None:
         """A precondition that holds."""
-        self.note("check")
+        self.record("check")
 
     async def write(self) -> None:
         """What is awaited before the first byte."""
-        self.note("write")
+        self.record("write")
 
-    def hear(self, response: Response) -> None:
+    def on_late_response(self, response: Response) -> None:
         """A response that came late."""
-        self.late.append(response)
-        self.note("late")
+        self.late_responses.append(response)
+        self.record("late")
 
     async def send(self, call: Call = READ, timeout_s: float | None = None) -> Response:
         """Send a call with all callbacks."""
@@ -60,12 +60,12 @@ class Noted:
             timeout_s=timeout_s,
             preconditions=(self.check,),
             before_first_byte=self.write,
-            on_sent=lambda: self.note("sent"),
-            on_released=lambda: self.note("released"),
-            on_late_response=self.hear,
+            on_sent=lambda: self.record("sent"),
+            on_released=lambda: self.record("released"),
+            on_late_response=self.on_late_response,
         )
 
-    async def until(self, step: str) -> None:
+    async def wait_for_step(self, step: str) -> None:
         """Wait until something has happened."""
         async with asyncio.timeout(10.0):
             while step not in self.steps:
@@ -73,18 +73,18 @@ class Noted:
                 await self._changed.wait()
 
     @property
-    def released(self) -> int:
+    def released_count(self) -> int:
         """How often it was said that the upstream no longer works on the call."""
         return self.steps.count("released")
 
 
 @pytest.fixture
-def noted(scene: Scene) -> Noted:
+def callbacks(scene: Scene) -> RecordedCallbacks:
     """The callbacks of a call."""
-    return Noted(scene)
+    return RecordedCallbacks(scene)
 
 
-async def turns() -> None:
+async def run_pending() -> None:
     """Let everything that is due happen."""
     for _ in range(20):
         await asyncio.sleep(0)
@@ -94,12 +94,14 @@ async def turns() -> None:
 
 
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
-async def test_everything_is_checked_before_the_entry_and_once_more_after_it(noted: Noted, call: Call) -> None:
+async def test_everything_is_checked_before_the_entry_and_once_more_after_it(
+    callbacks: RecordedCallbacks, call: Call
+) -> None:
     """The disk takes time, in which what was true can become false."""
-    response = await noted.send(call)
+    response = await callbacks.send(call)
 
     assert (response.status, response.body) == (200, b"{}")
-    assert noted.steps == ["check", "write", "check", "sent", "released"]
+    assert callbacks.steps == ["check", "write", "check", "sent", "released"]
 
 
 async def test_without_an_entry_everything_is_checked_once_and_in_order(scene: Scene) -> None:
@@ -114,33 +116,35 @@ async def test_without_an_entry_everything_is_checked_once_and_in_order(scene: S
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
 @pytest.mark.parametrize("refusing_check", [1, 2])
 async def test_the_first_check_that_refuses_stops_the_call(
-    scene: Scene, noted: Noted, call: Call, refusing_check: int
+    scene: Scene, callbacks: RecordedCallbacks, call: Call, refusing_check: int
 ) -> None:
     """Nothing leaves, and the checks behind it are not asked."""
-    asked = 0
+    check_count = 0
 
     def refuse() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == refusing_check:
+        nonlocal check_count
+        check_count += 1
+        if check_count == refusing_check:
             raise TradingPaused("paused")
 
     with pytest.raises(TradingPaused):
         await scene.upstream.send(
             call,
-            preconditions=(refuse, noted.check),
-            before_first_byte=noted.write,
-            on_sent=lambda: noted.note("sent"),
-            on_released=lambda: noted.note("released"),
+            preconditions=(refuse, callbacks.check),
+            before_first_byte=callbacks.write,
+            on_sent=lambda: callbacks.record("sent"),
+            on_released=lambda: callbacks.record("released"),
         )
-    await scene.settle()
+    await scene.wait_until_settled()
 
-    assert noted.steps == (["released"] if refusing_check == 1 else ["check", "write", "released"])
-    assert scene.arrived == []
+    assert callbacks.steps == (["released"] if refusing_check == 1 else ["check", "write", "released"])
+    assert scene.arrived_targets == []
 
 
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
-async def test_an_entry_that_cannot_be_written_stops_the_call(scene: Scene, noted: Noted, call: Call) -> None:
+async def test_an_entry_that_cannot_be_written_stops_the_call(
+    scene: Scene, callbacks: RecordedCallbacks, call: Call
+) -> None:
     """No order leaves that the journal does not know."""
 
     async def fail() -> None:
@@ -150,15 +154,17 @@ async def test_an_entry_that_cannot_be_written_stops_the_call(scene: Scene, note
         await scene.upstream.send(
             call,
             before_first_byte=fail,
-            on_sent=lambda: noted.note("sent"),
-            on_released=lambda: noted.note("released"),
+            on_sent=lambda: callbacks.record("sent"),
+            on_released=lambda: callbacks.record("released"),
         )
-    await scene.settle()
+    await scene.wait_until_settled()
 
-    assert (noted.steps, scene.arrived) == (["released"], [])
+    assert (callbacks.steps, scene.arrived_targets) == (["released"], [])
 
 
-async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(scene: Scene, noted: Noted) -> None:
+async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(
+    scene: Scene, callbacks: RecordedCallbacks
+) -> None:
     """Its slot is free, and it is no ghost."""
     writing = asyncio.Event()
 
@@ -170,8 +176,8 @@ async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(
         scene.upstream.send(
             CHANGE,
             before_first_byte=write_for_ever,
-            on_sent=lambda: noted.note("sent"),
-            on_released=lambda: noted.note("released"),
+            on_sent=lambda: callbacks.record("sent"),
+            on_released=lambda: callbacks.record("released"),
         )
     )
     await within(writing.wait())
@@ -179,8 +185,8 @@ async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    await scene.settle()
-    assert (noted.steps, scene.arrived, scene.upstream.abandoned) == (["released"], [], 0)
+    await scene.wait_until_settled()
+    assert (callbacks.steps, scene.arrived_targets, scene.upstream.abandoned) == (["released"], [], 0)
 
 
 # -- the first byte
@@ -199,150 +205,156 @@ async def test_nothing_happens_between_the_last_check_and_on_sent(scene: Scene) 
     assert seen == [[]]
 
 
-async def test_a_call_that_is_cancelled_in_on_sent_has_left(scene: Scene, noted: Noted) -> None:
+async def test_a_call_that_is_cancelled_in_on_sent_has_left(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Nothing is awaited between `on_sent` and the first byte, so what is noted as sent is sent."""
     scene.plan = [Act.HOLD]
 
     def cancel() -> None:
         task.cancel()
 
-    task = asyncio.create_task(scene.upstream.send(CHANGE, on_sent=cancel, on_released=lambda: noted.note("released")))
+    task = asyncio.create_task(
+        scene.upstream.send(CHANGE, on_sent=cancel, on_released=lambda: callbacks.record("released"))
+    )
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    await scene.until_arrived(1)
+    await scene.wait_for_calls(1)
 
-    assert (scene.arrived, noted.released) == ([CHANGE.target], 1)
+    assert (scene.arrived_targets, callbacks.released_count) == ([CHANGE.target], 1)
 
 
 # -- the end of a call
 
 
-async def test_a_call_is_released_once_when_its_response_is_whole(scene: Scene, noted: Noted) -> None:
+async def test_a_call_is_released_once_when_its_response_is_whole(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """The slot is free as soon as the far side is done, and only then."""
     scene.plan = [Act.HOLD]
-    task = asyncio.create_task(noted.send())
-    await scene.until_arrived(1)
-    assert noted.released == 0
+    task = asyncio.create_task(callbacks.send())
+    await scene.wait_for_calls(1)
+    assert callbacks.released_count == 0
 
-    scene.let.set()
+    scene.release.set()
     await within(task)
-    await turns()
+    await run_pending()
 
-    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+    assert (callbacks.released_count, callbacks.late_responses, scene.upstream.abandoned) == (1, [], 0)
 
 
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
-async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(scene: Scene, noted: Noted, call: Call) -> None:
+async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(
+    scene: Scene, callbacks: RecordedCallbacks, call: Call
+) -> None:
     """The far side still works on it, so its slot is still taken; what comes late is the best evidence there is."""
     scene.plan = [Act.HOLD]
 
     with pytest.raises(GatewayTimeout):
-        await noted.send(call, SHORT)
-    assert (noted.released, scene.upstream.abandoned, scene.arrived) == (0, 1, [call.target])
-    scene.let.set()
-    await noted.until("released")
-    await turns()
+        await callbacks.send(call, SHORT)
+    assert (callbacks.released_count, scene.upstream.abandoned, scene.arrived_targets) == (0, 1, [call.target])
+    scene.release.set()
+    await callbacks.wait_for_step("released")
+    await run_pending()
 
-    assert [response.body for response in noted.late] == [b"{}"]
-    assert (noted.released, scene.upstream.abandoned, scene.arrived) == (1, 0, [call.target])
+    assert [response.body for response in callbacks.late_responses] == [b"{}"]
+    assert (callbacks.released_count, scene.upstream.abandoned, scene.arrived_targets) == (1, 0, [call.target])
 
 
-async def test_a_late_response_is_told_before_the_slot_is_free(scene: Scene, noted: Noted) -> None:
+async def test_a_late_response_is_told_before_the_slot_is_free(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Whoever takes the slot must already know what became of the order before."""
     scene.plan = [Act.HOLD]
     with pytest.raises(GatewayTimeout):
-        await noted.send(CHANGE, SHORT)
+        await callbacks.send(CHANGE, SHORT)
 
-    scene.let.set()
-    await noted.until("released")
+    scene.release.set()
+    await callbacks.wait_for_step("released")
 
-    assert noted.steps[-2:] == ["late", "released"]
+    assert callbacks.steps[-2:] == ["late", "released"]
 
 
-async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene, noted: Noted) -> None:
+async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Its caller has gone; nobody hears its response."""
     scene.plan = [Act.HOLD]
-    task = asyncio.create_task(noted.send())
-    await scene.until_arrived(1)
+    task = asyncio.create_task(callbacks.send())
+    await scene.wait_for_calls(1)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    scene.let.set()
-    await turns()
+    scene.release.set()
+    await run_pending()
 
-    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+    assert (callbacks.released_count, callbacks.late_responses, scene.upstream.abandoned) == (1, [], 0)
 
 
-async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene, noted: Noted) -> None:
+async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Until then the far side is at work on it."""
     scene.plan = [Act.LARGE]
-    response = await within(noted.send())
+    response = await within(callbacks.send())
     assert response.body_stream is not None
-    assert noted.released == 0
-    scene.let.set()
+    assert callbacks.released_count == 0
+    scene.release.set()
 
     read = [chunk async for chunk in response.body_stream.chunks()]
     response.body_stream.close()
     response.body_stream.close()
-    await noted.until("released")
+    await callbacks.wait_for_step("released")
 
     assert response.body + b"".join(read) == BEGINNING + REST
-    assert (noted.released, scene.upstream.abandoned) == (1, 0)
+    assert (callbacks.released_count, scene.upstream.abandoned) == (1, 0)
 
 
-async def test_a_large_body_that_nobody_reads_holds_its_slot_until_it_has_come(scene: Scene, noted: Noted) -> None:
+async def test_a_large_body_that_nobody_reads_holds_its_slot_until_it_has_come(
+    scene: Scene, callbacks: RecordedCallbacks
+) -> None:
     """It was let go of, and yet the far side goes on sending."""
     scene.plan = [Act.LARGE]
-    response = await within(noted.send())
+    response = await within(callbacks.send())
 
     discard(response)
     discard(response)
-    await turns()
-    assert (noted.released, scene.upstream.abandoned) == (0, 1)
-    scene.let.set()
-    await noted.until("released")
-    await turns()
+    await run_pending()
+    assert (callbacks.released_count, scene.upstream.abandoned) == (0, 1)
+    scene.release.set()
+    await callbacks.wait_for_step("released")
+    await run_pending()
 
-    assert (noted.released, scene.upstream.abandoned) == (1, 0)
+    assert (callbacks.released_count, scene.upstream.abandoned) == (1, 0)
 
 
 # -- sending twice
 
 
-async def test_a_change_whose_connection_breaks_off_is_sent_once(scene: Scene, noted: Noted) -> None:
+async def test_a_change_whose_connection_breaks_off_is_sent_once(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """It may have been carried out: sent again it could be a second order."""
     scene.plan = [Act.BREAK_OFF, Act.ANSWER]
 
     with pytest.raises(GatewayProtocolError):
-        await noted.send(CHANGE)
+        await callbacks.send(CHANGE)
 
-    assert (scene.arrived, noted.released) == ([CHANGE.target], 1)
+    assert (scene.arrived_targets, callbacks.released_count) == ([CHANGE.target], 1)
 
 
-async def test_a_read_whose_connection_breaks_off_is_sent_again(scene: Scene, noted: Noted) -> None:
+async def test_a_read_whose_connection_breaks_off_is_sent_again(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """A kept connection can be closing just then; the second sending is checked as the first was."""
     scene.plan = [Act.BREAK_OFF, Act.ANSWER]
 
-    response = await noted.send()
+    response = await callbacks.send()
 
-    assert (response.body, scene.arrived, noted.released) == (b"{}", [READ.target] * 2, 1)
-    assert noted.steps.count("check") == 4
-    assert noted.steps.count("sent") == 2
+    assert (response.body, scene.arrived_targets, callbacks.released_count) == (b"{}", [READ.target] * 2, 1)
+    assert callbacks.steps.count("check") == 4
+    assert callbacks.steps.count("sent") == 2
 
 
-async def test_a_read_is_sent_no_more_than_twice(scene: Scene, noted: Noted) -> None:
+async def test_a_read_is_sent_no_more_than_twice(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """A far side that always breaks off is not asked for ever."""
     scene.plan = [Act.BREAK_OFF]
 
     with pytest.raises(GatewayProtocolError):
-        await noted.send()
+        await callbacks.send()
 
-    assert (scene.arrived, noted.released) == ([READ.target] * 2, 1)
+    assert (scene.arrived_targets, callbacks.released_count) == ([READ.target] * 2, 1)
 
 
-async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene, noted: Noted) -> None:
+async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """IBKR's limits may have no room for it; the refusal is what the caller is told."""
     scene.plan, checks = [Act.BREAK_OFF, Act.ANSWER], 0
 
@@ -353,21 +365,21 @@ async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene
             raise TradingPaused("paused")
 
     with pytest.raises(TradingPaused):
-        await scene.upstream.send(READ, preconditions=(allow_once,), on_released=lambda: noted.note("released"))
+        await scene.upstream.send(READ, preconditions=(allow_once,), on_released=lambda: callbacks.record("released"))
 
-    assert (scene.arrived, noted.released) == ([READ.target], 1)
+    assert (scene.arrived_targets, callbacks.released_count) == ([READ.target], 1)
 
 
-async def test_the_second_sending_of_a_read_can_be_late_too(scene: Scene, noted: Noted) -> None:
+async def test_the_second_sending_of_a_read_can_be_late_too(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Whoever wants late responses is told it, whichever sending it belongs to."""
     scene.plan = [Act.BREAK_OFF, Act.HOLD]
 
     with pytest.raises(GatewayTimeout):
-        await noted.send(READ, 2 * SHORT)
-    scene.let.set()
-    await noted.until("released")
+        await callbacks.send(READ, 2 * SHORT)
+    scene.release.set()
+    await callbacks.wait_for_step("released")
 
-    assert ([response.body for response in noted.late], noted.released) == ([b"{}"], 1)
+    assert ([response.body for response in callbacks.late_responses], callbacks.released_count) == ([b"{}"], 1)
 
 
 # -- traits, streams, close
@@ -407,7 +419,7 @@ async def test_a_stream_tells_messages_and_then_its_end(scene: Scene) -> None:
     async with scene.upstream.open_stream() as socket:
         first = await within(socket.receive())
         await socket.send("tic")
-        scene.let.set()
+        scene.release.set()
         last = await within(socket.receive())
 
     assert (first, last) == (b"hello", None)
@@ -422,37 +434,39 @@ async def test_a_stream_that_is_refused_is_an_error_of_the_gateway(scene: Scene)
             pass
 
 
-async def test_closing_twice_does_no_harm_and_nothing_is_sent_after_it(scene: Scene, noted: Noted) -> None:
+async def test_closing_twice_does_no_harm_and_nothing_is_sent_after_it(
+    scene: Scene, callbacks: RecordedCallbacks
+) -> None:
     """The bridge ends in several ways, some of them at once."""
     await scene.upstream.close()
     await scene.upstream.close()
 
     with pytest.raises(GatewayError):
-        await noted.send()
+        await callbacks.send()
 
-    assert (scene.arrived, noted.steps) == ([], ["released"])
+    assert (scene.arrived_targets, callbacks.steps) == ([], ["released"])
 
 
-async def test_closing_releases_ghosts(scene: Scene, noted: Noted) -> None:
+async def test_closing_releases_ghosts(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Nobody waits for them any more, and whoever counts slots ends with none."""
     scene.plan = [Act.HOLD]
     with pytest.raises(GatewayTimeout):
-        await noted.send(CHANGE, SHORT)
+        await callbacks.send(CHANGE, SHORT)
 
     await scene.upstream.close()
-    await turns()
+    await run_pending()
 
-    assert (noted.released, noted.late, scene.upstream.abandoned) == (1, [], 0)
+    assert (callbacks.released_count, callbacks.late_responses, scene.upstream.abandoned) == (1, [], 0)
 
 
-async def test_closing_ends_a_call_on_its_way(scene: Scene, noted: Noted) -> None:
+async def test_closing_ends_a_call_on_its_way(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Its caller is told, and it is not sent once more."""
     scene.plan = [Act.HOLD]
-    task = asyncio.create_task(noted.send())
-    await scene.until_arrived(1)
+    task = asyncio.create_task(callbacks.send())
+    await scene.wait_for_calls(1)
 
     await scene.upstream.close()
 
     with pytest.raises(GatewayError):
         await within(task)
-    assert (scene.arrived, noted.released) == ([READ.target], 1)
+    assert (scene.arrived_targets, callbacks.released_count) == ([READ.target], 1)

@@ -33,7 +33,7 @@ async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
     """Which is replaced wherever it stands."""
     await within(wire.call("GET", sent))
 
-    assert [seen.target for seen in gate.calls() if not seen.is_own_call] == [arrives]
+    assert [logged.target for logged in gate.calls() if not logged.is_own_call] == [arrives]
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ async def test_a_clients_headers_pass(gate: MarketStage, wire: Wire, name: str, 
 
 async def test_repeated_headers_stay_repeated(gate: MarketStage, wire: Wire) -> None:
     """And in order."""
-    wire.say(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n".encode())
-    await within(wire.hear())
+    wire.send(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n".encode())
+    await within(wire.receive_response())
 
     assert [value for name, value in gate.calls(STATUS)[-1].headers if name.lower() == "x-a"] == ["1", "2"]
 
@@ -69,8 +69,8 @@ async def test_repeated_headers_stay_repeated(gate: MarketStage, wire: Wire) -> 
 )
 async def test_three_headers_do_not_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
     """Host and Cookie are the Gateway's own, compression is not asked for."""
-    wire.say(f"GET {STATUS} HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode())
-    await within(wire.hear())
+    wire.send(f"GET {STATUS} HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode())
+    await within(wire.receive_response())
 
     assert value not in (gate.calls(STATUS)[-1].header(name) or "")
 
@@ -95,10 +95,10 @@ async def test_before_a_login_ibkr_answers_401_not_the_gateway(open_gate: OpenGa
     gate = await open_gate(signed_in=False)
     wire = await connect(gate)
 
-    answer = await within(wire.call("GET", STATUS))
-    wire.drop()
+    response = await within(wire.call("GET", STATUS))
+    wire.abort()
 
-    assert (answer.status, cookies(gate)) == (401, NOBODY)
+    assert (response.status, cookies(gate)) == (401, NOBODY)
 
 
 async def test_every_client_shares_the_login(dial: Dial) -> None:
@@ -115,15 +115,15 @@ async def test_cookies_of_the_api_go_to_the_client_alone(gate: MarketStage, wire
     line = "api=new; Domain=.ibkr.com; Path=/; Secure"
     gate.faults.add("status", path=STATUS, times=1, status=200, headers={"Set-Cookie": line})
 
-    answer = await within(wire.call("GET", STATUS))
+    response = await within(wire.call("GET", STATUS))
     await within(wire.call("GET", STATUS))
 
-    assert line in answer.headers("Set-Cookie")
+    assert line in response.headers("Set-Cookie")
     assert "api=new" not in cookies(gate)
 
 
 @pytest.mark.parametrize(
-    ("line", "kept"),
+    ("line", "is_stored"),
     [
         ("api=1; Path=/", True),
         ("cp=1; Path=/api; Domain=.elsewhere.com; Secure", True),
@@ -135,7 +135,7 @@ async def test_cookies_of_the_api_go_to_the_client_alone(gate: MarketStage, wire
     ],
 )
 async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
-    gate: MarketStage, wire: Wire, line: str, kept: bool
+    gate: MarketStage, wire: Wire, line: str, is_stored: bool
 ) -> None:
     """Contained, not begun with; domains, ages and dates are ignored."""
     gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
@@ -143,7 +143,7 @@ async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
 
     await within(wire.call("GET", STATUS))
 
-    assert (line.partition(";")[0] in cookies(gate)) is kept
+    assert (line.partition(";")[0] in cookies(gate)) is is_stored
 
 
 async def test_ibkr_cannot_delete_a_cookie(gate: MarketStage, wire: Wire) -> None:
@@ -157,16 +157,16 @@ async def test_ibkr_cannot_delete_a_cookie(gate: MarketStage, wire: Wire) -> Non
     assert "api=1" in cookies(gate)
 
 
-@pytest.mark.parametrize(("name", "kept"), [("XYZAB", True), ("XYZAB_AM.LOGIN", True), ("api", False)])
+@pytest.mark.parametrize(("name", "is_stored"), [("XYZAB", True), ("XYZAB_AM.LOGIN", True), ("api", False)])
 async def test_a_client_can_bring_a_login_along_to_the_login_pages(
-    gate: MarketStage, wire: Wire, name: str, kept: bool
+    gate: MarketStage, wire: Wire, name: str, is_stored: bool
 ) -> None:
     """And it stays, for everybody."""
     await within(wire.call("GET", "/sso/Login", headers={"Cookie": f"{name}=brought"}))
 
     await within(wire.call("GET", STATUS))
 
-    assert (f"{name}=brought" in cookies(gate)) is kept
+    assert (f"{name}=brought" in cookies(gate)) is is_stored
 
 
 async def test_clear_destroys_the_session_for_everybody(gate: MarketStage, wire: Wire) -> None:
@@ -186,15 +186,15 @@ async def test_a_clients_logout_is_only_forwarded(gate: MarketStage, wire: Wire)
     assert (await within(wire.call("GET", "/v1/api/iserver/reauthenticate"))).json() == {"message": "triggered"}
 
 
-async def test_a_restart_forgets_the_login(gate: MarketStage, moment: float) -> None:
+async def test_a_restart_forgets_the_login(gate: MarketStage, silence_s: float) -> None:
     """Cookies live in memory alone; a new login works."""
     await within(gate.restart(), 40)
-    wire = await connect(gate, moment=moment)
+    wire = await connect(gate, silence_s=silence_s)
     forgotten = await within(wire.call("GET", STATUS))
 
     await sign_in(gate)
     again = await within(wire.call("GET", STATUS))
-    wire.drop()
+    wire.abort()
 
     assert (forgotten.status, again.status) == (401, 200)
 
@@ -202,10 +202,10 @@ async def test_a_restart_forgets_the_login(gate: MarketStage, moment: float) -> 
 async def test_a_restart_drops_who_is_connected(gate: MarketStage, wire: Wire) -> None:
     """A bare end of the connection, whatever was being waited for."""
     gate.faults.add("silence", path=STATUS)
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
     await within(gate.wait_for_calls(STATUS))
 
     await within(gate.restart(), 40)
 
     with suppress(ConnectionError):
-        assert await within(wire.rest()) == b""
+        assert await within(wire.read_to_end()) == b""

@@ -46,19 +46,19 @@ class Scene(Protocol):
     upstream: Upstream
     plan: list[Act]
     """What is done with each call that arrives; the last one again and again."""
-    let: asyncio.Event
+    release: asyncio.Event
     """Lets the far side go on."""
 
     @property
-    def arrived(self) -> list[str]:
+    def arrived_targets(self) -> list[str]:
         """The targets of the calls that arrived, in order."""
         ...
 
-    async def until_arrived(self, count: int) -> None:
+    async def wait_for_calls(self, count: int) -> None:
         """Wait until so many calls have arrived."""
         ...
 
-    async def settle(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until whatever was sent has arrived, where every connection is known to be ended."""
         ...
 
@@ -72,22 +72,22 @@ class GatewayScene:
     """The Gateway's client in front of a scripted Gateway."""
 
     def __init__(self, stage: Stage) -> None:
-        self.plan, self.let = [Act.ANSWER], asyncio.Event()
+        self.plan, self.release = [Act.ANSWER], asyncio.Event()
         self._stage = stage
         stage.script = self._play
         cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
         self.upstream: Upstream = GatewayClient(stage.url, cookies, PATIENCE, tls=False)
 
     @property
-    def arrived(self) -> list[str]:
+    def arrived_targets(self) -> list[str]:
         """See `Scene`."""
         return [heard.target for heard in self._stage.heard]
 
-    async def until_arrived(self, count: int) -> None:
+    async def wait_for_calls(self, count: int) -> None:
         """See `Scene`."""
         await self._stage.until_heard(count)
 
-    async def settle(self) -> None:
+    async def wait_until_settled(self) -> None:
         """See `Scene`."""
         stage = self._stage
         await stage.until(lambda: stage.connections > 0 and not stage._open)
@@ -103,11 +103,11 @@ class GatewayScene:
         elif act is Act.LARGE:
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BEGINNING + REST)}\r\n\r\n".encode()
             voice.write(head + BEGINNING)
-            await self.let.wait()
+            await self.release.wait()
             voice.write(REST)
         else:
             if act is Act.HOLD:
-                await self.let.wait()
+                await self.release.wait()
             await voice.say(OK)
 
     async def _play_websocket(self, heard: Heard, voice: Voice) -> None:
@@ -115,7 +115,7 @@ class GatewayScene:
         accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID, usedforsecurity=False).digest())
         head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         await voice.say(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n", b"\x81\x05hello")
-        await self.let.wait()
+        await self.release.wait()
         await voice.hang_up()
 
 
@@ -204,24 +204,24 @@ class MemoryUpstream:
     def _detach(
         self, work: asyncio.Future[Response], release: OnReleased, on_late_response: OnLateResponse | None
     ) -> None:
-        def done(_: object) -> None:
+        def on_done(_: object) -> None:
             self._ghosts.discard(work)
             if on_late_response is not None and not work.cancelled() and work.exception() is None:
                 on_late_response(work.result())
             release()
 
         self._ghosts.add(work)
-        work.add_done_callback(done)
+        work.add_done_callback(on_done)
 
     def open_stream(self) -> AbstractAsyncContextManager[StreamSocket]:
         """See `Upstream.open_stream`."""
 
         @asynccontextmanager
-        async def opened() -> AsyncIterator[StreamSocket]:
+        async def open_socket() -> AsyncIterator[StreamSocket]:
             self._check_connection()
             yield self._open_socket()
 
-        return opened()
+        return open_socket()
 
     async def close(self) -> None:
         """See `Upstream.close`."""
@@ -245,7 +245,7 @@ class MemoryBody:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `BodyStream.chunks`."""
-        await self._rest.let.wait()
+        await self._rest.release.wait()
         yield REST
         self._is_read = True
 
@@ -257,18 +257,18 @@ class MemoryBody:
         if self._is_read:
             self._release()
         else:
-            self._detach(asyncio.ensure_future(self._rest.come()))
+            self._detach(asyncio.ensure_future(self._rest.wait_for_response()))
 
 
 class MemoryRest:
     """What the far side still has to send."""
 
     def __init__(self, let: asyncio.Event) -> None:
-        self.let = let
+        self.release = let
 
-    async def come(self) -> Response:
+    async def wait_for_response(self) -> Response:
         """Wait until it has come."""
-        await self.let.wait()
+        await self.release.wait()
         return Response(200, {}, REST)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -283,7 +283,7 @@ class MemorySocket:
     """A websocket that says hello and ends when it is let."""
 
     def __init__(self, let: asyncio.Event) -> None:
-        self._let = let
+        self._release = let
         self._is_greeted = False
 
     async def receive(self) -> bytes | None:
@@ -291,7 +291,7 @@ class MemorySocket:
         if not self._is_greeted:
             self._is_greeted = True
             return b"hello"
-        await self._let.wait()
+        await self._release.wait()
         return None
 
     async def send(self, text: str) -> None:
@@ -302,19 +302,19 @@ class MemoryScene:
     """The upstream without a wire, and what is behind it."""
 
     def __init__(self) -> None:
-        self.plan, self.let = [Act.ANSWER], asyncio.Event()
-        self._arrived: list[str] = []
+        self.plan, self.release = [Act.ANSWER], asyncio.Event()
+        self._arrived_targets: list[str] = []
         self._changed = asyncio.Event()
         self.upstream: Upstream = MemoryUpstream(self._begin, self._open_socket)
 
     @property
-    def arrived(self) -> list[str]:
+    def arrived_targets(self) -> list[str]:
         """See `Scene`."""
-        return self._arrived
+        return self._arrived_targets
 
     def _begin(self, call: Call) -> Awaitable[Response]:
         """The call arrives in the step in which it is sent."""
-        self._arrived.append(call.target)
+        self._arrived_targets.append(call.target)
         self._changed.set()
         return self._play(next_act(self.plan))
 
@@ -322,24 +322,24 @@ class MemoryScene:
         if act is Act.BREAK_OFF:
             raise ConnectionResetError
         if act is Act.LARGE:
-            return Response(200, {}, BEGINNING, MemoryRest(self.let))
+            return Response(200, {}, BEGINNING, MemoryRest(self.release))
         if act is Act.HOLD:
-            await self.let.wait()
+            await self.release.wait()
         return Response(500 if act is Act.REFUSE else 200, {}, b"{}")
 
     def _open_socket(self) -> StreamSocket:
         if next_act(self.plan) is Act.REFUSE:
             raise GatewayProtocolError("no websocket")
-        return MemorySocket(self.let)
+        return MemorySocket(self.release)
 
-    async def until_arrived(self, count: int) -> None:
+    async def wait_for_calls(self, count: int) -> None:
         """See `Scene`."""
         async with asyncio.timeout(PATIENCE):
-            while len(self.arrived) < count:
+            while len(self.arrived_targets) < count:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def settle(self) -> None:
+    async def wait_until_settled(self) -> None:
         """See `Scene`; what is sent arrives at once."""
 
 

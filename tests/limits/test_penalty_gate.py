@@ -53,7 +53,7 @@ async def test_a_429_closes_its_endpoint_for_the_time_that_ibkr_says(said: str, 
 
     error = await gate.refused(READ, Response(429, {"Retry-After": said}, b"", rest))
 
-    assert (error.retry_after, rest.closed) == (seconds, 1)
+    assert (error.retry_after, rest.close_count) == (seconds, 1)
     road = Road()
     with pytest.raises(RateLimited):
         await gate(context_for("GET", READ), road)

@@ -131,7 +131,7 @@ async def test_an_answer_that_is_too_long_is_none(dealing: Dealing) -> None:
 
     await dealing.fails(OrderUnknown)
 
-    assert (rest.closed, dealing.record.state) == (1, OrderState.UNKNOWN)
+    assert (rest.close_count, dealing.record.state) == (1, OrderState.UNKNOWN)
 
 
 async def test_an_answer_that_came_packed_is_read(dealing: Dealing) -> None:

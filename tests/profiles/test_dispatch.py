@@ -84,7 +84,7 @@ async def test_a_caller_who_has_gone_is_not_sent_for(desk: Desk, call: tuple[str
     with pytest.raises(CallerGone):
         await desk.send(context)
 
-    assert (desk.scene.arrived, context.is_sent) == ([], False)
+    assert (desk.scene.arrived_targets, context.is_sent) == ([], False)
 
 
 async def test_no_order_is_sent_while_every_slot_is_held_by_a_ghost(desk: Desk) -> None:
@@ -95,7 +95,7 @@ async def test_no_order_is_sent_while_every_slot_is_held_by_a_ghost(desk: Desk) 
         await desk.send(context_for(*ORDER, b"{}"))
     await desk.send(context_for(*READ))
 
-    assert [target.rpartition("/")[2] for target in desk.scene.arrived] == ["accounts", "accounts"]
+    assert [target.rpartition("/")[2] for target in desk.scene.arrived_targets] == ["accounts", "accounts"]
 
 
 @pytest.mark.parametrize(("left_s", "is_sent"), [(60.0, True), (-1.0, False)])
@@ -109,7 +109,7 @@ async def test_an_order_is_sent_before_its_deadline_or_not_at_all(desk: Desk, le
         with pytest.raises(Busy, match="before its deadline"):
             await desk.send(context)
 
-    assert bool(desk.scene.arrived) is is_sent
+    assert bool(desk.scene.arrived_targets) is is_sent
 
 
 async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_that_left(desk: Desk) -> None:
@@ -117,7 +117,7 @@ async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_th
     seen: list[tuple[int, bool]] = []
 
     async def write() -> None:
-        seen.append((len(desk.scene.arrived), hook.has_left))
+        seen.append((len(desk.scene.arrived_targets), hook.has_left))
 
     hook = FirstByteHook(write)
     await desk.send(context_for(*ORDER, b"{}", before_first_byte=hook))
@@ -173,7 +173,7 @@ async def test_a_late_response_reaches_who_asked_for_it(desk: Desk) -> None:
 
     with pytest.raises(OrderUnknown):
         await desk.send(quick(context_for(*ORDER, b"{}", on_late_response=late.set_result)))
-    desk.scene.let.set()
+    desk.scene.release.set()
 
     assert (await within(late)).body == b"{}"
 
@@ -182,7 +182,7 @@ async def test_a_body_is_read_whole_only_for_those_who_need_it(desk: Desk) -> No
     """Others get a large one as it comes."""
     desk.scene.plan = [Act.LARGE]
     streamed = await desk.send(context_for(*READ))
-    desk.scene.let.set()
+    desk.scene.release.set()
 
     whole = await desk.send(context_for(*READ, needs_complete_body=True))
 

@@ -91,7 +91,7 @@ async def test_a_call_that_was_sent_a_moment_ago_is_refused(world: World) -> Non
     with pytest.raises(RateLimited) as caught:
         await world.send(PORTFOLIO)
 
-    assert (len(world.scene.arrived), world.released, caught.value.retry_after) == (1, 2, 5.0)
+    assert (len(world.scene.arrived_targets), world.released, caught.value.retry_after) == (1, 2, 5.0)
 
 
 @pytest.mark.parametrize(("call", "is_sent"), [(STATUS, True), (PORTFOLIO, False), (ACCOUNTS, False)])
@@ -105,7 +105,7 @@ async def test_in_the_penalty_box_only_the_session_is_checked(world: World, call
         with pytest.raises(InPenaltyBox):
             await world.send(call)
 
-    assert bool(world.scene.arrived) is is_sent
+    assert bool(world.scene.arrived_targets) is is_sent
 
 
 async def test_a_call_with_a_limit_is_not_sent_a_second_time(world: World) -> None:
@@ -118,7 +118,7 @@ async def test_a_call_with_a_limit_is_not_sent_a_second_time(world: World) -> No
 
     await world.send(unlimited)
 
-    assert world.scene.arrived == [PORTFOLIO.target, unlimited.target, unlimited.target]
+    assert world.scene.arrived_targets == [PORTFOLIO.target, unlimited.target, unlimited.target]
     assert world.released == 2
 
 

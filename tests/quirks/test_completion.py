@@ -255,7 +255,7 @@ async def test_what_is_left_of_large_answers_is_let_go(completion: CompleteReads
     gateway = Scripted({"/iserver/secdef/strikes": [good("{}")], SECDEF: [told]})
     await gateway.complete(completion, (Call("GET", "/v1/api/iserver/secdef/strikes?conid=1")))
 
-    assert [body_stream.closed for body_stream in (one, two, three, four, five)] == [1] * 5
+    assert [body_stream.close_count for body_stream in (one, two, three, four, five)] == [1] * 5
 
 
 async def test_what_failed_is_asked_again_before_the_next_call(completion: CompleteReads) -> None:

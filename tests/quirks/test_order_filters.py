@@ -53,7 +53,7 @@ async def test_a_list_that_is_still_coming_cannot_be_filtered() -> None:
     with pytest.raises(GatewayProtocolError):
         await fetch_filtered_orders(gateway.send, call("?filters=filled"))
 
-    assert rest.closed == 1
+    assert rest.close_count == 1
 
 
 def test_orders_without_a_state_match_none() -> None:

@@ -41,7 +41,7 @@ async def test_a_page_that_is_still_coming_cannot_be_joined() -> None:
     with pytest.raises(GatewayProtocolError):
         await fetch_all_positions(gateway.send, ALL)
 
-    assert rest.closed == 1
+    assert rest.close_count == 1
 
 
 async def test_a_page_that_cannot_be_asked_for_ends_it() -> None:

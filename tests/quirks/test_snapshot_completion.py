@@ -135,7 +135,7 @@ async def test_an_answer_that_is_no_snapshot_is_let_go_of() -> None:
 
     response = await World(replace(good("["), body_stream=rest)).fill(HALF)
 
-    assert (response.body, rest.closed) == (HALF.body, 1)
+    assert (response.body, rest.close_count) == (HALF.body, 1)
 
 
 async def test_what_is_no_list_of_rows_is_passed_on() -> None:

@@ -161,7 +161,7 @@ async def test_a_401_is_explained_by_a_look_that_begins_after_it(state: SessionS
 
     with pytest.raises(error):
         await within(task)
-    assert rest.closed == 1
+    assert rest.close_count == 1
 
 
 async def test_access_denied_is_the_gateways_own_refusal() -> None:

@@ -391,7 +391,7 @@ async def test_large_answers_are_let_go() -> None:
     await session_api.warm_up_orders()
 
     assert told == (None, None, None)
-    assert [(body_stream.read, body_stream.closed) for body_stream in given] == [(0, 1)] * 6
+    assert [(body_stream.read_count, body_stream.close_count) for body_stream in given] == [(0, 1)] * 6
 
 
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:

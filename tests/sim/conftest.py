@@ -36,7 +36,7 @@ async def dial(sim: Simulator) -> AsyncIterator[Dial]:
 
     yield open_one
     for wire in wires:
-        wire.drop()
+        wire.abort()
 
 
 @pytest.fixture

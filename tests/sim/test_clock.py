@@ -26,9 +26,9 @@ class Timer:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The machine's own time, which the test sets."""
-    told = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: told[0])
-    return told
+    machine_time = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: machine_time[0])
+    return machine_time
 
 
 def test_time_runs_as_fast_as_was_said(machine: list[float]) -> None:
@@ -46,9 +46,9 @@ def test_without_a_date_it_begins_today() -> None:
     """IBKR's own answers carry the date, and clients compare it with theirs."""
     before = datetime.now(UTC)
 
-    found = FastClock().utc()
+    today = FastClock().utc()
 
-    assert before <= found <= datetime.now(UTC) + timedelta(seconds=1)
+    assert before <= today <= datetime.now(UTC) + timedelta(seconds=1)
 
 
 async def test_sleep_is_as_much_shorter_as_time_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,13 +51,13 @@ async def test_a_login_can_be_asked_for(path: Path, sim: Simulator, wire: Wire) 
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("body", "message"),
     [({"kind": "nonsense"}, "known are: 429"), ({}, "say which kind: 429"), ({"kind": "big", "x": 1}, "told x")],
 )
-async def test_what_is_not_understood_is_explained(path: Path, told: dict[str, object], message: str) -> None:
+async def test_what_is_not_understood_is_explained(path: Path, body: dict[str, object], message: str) -> None:
     """In words for people."""
     with pytest.raises(ControlError, match=message):
-        await send(path, "POST", "/faults", told)
+        await send(path, "POST", "/faults", body)
 
 
 async def test_where_nobody_listens_that_is_said(tmp_path: Path) -> None:

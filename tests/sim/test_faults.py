@@ -13,7 +13,7 @@ from ibkr_bridge.sim.faults import KINDS, Faults, Side, UnknownFaultError
 from ibkr_bridge.sim.market.tampering import FAULT_HANDLERS
 from tests.clocks import ManualClock
 from tests.sim.conftest import Dial
-from tests.sim.wire import MOMENT, Wire, connect
+from tests.sim.wire import SILENCE_S, Wire, connect
 
 STATUS = "/v1/api/iserver/auth/status"
 PLACE = "/v1/api/iserver/account/DU1234567/orders"
@@ -53,9 +53,9 @@ async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire:
     """`times` counts down; other targets are spared."""
     sim.faults.add("status", path="/auth/status", times=2, status=418)
 
-    said = [(await wire.call("GET", target)).status for target in (STATUS, "/v1/api/tickle", STATUS, STATUS)]
+    statuses = [(await wire.call("GET", target)).status for target in (STATUS, "/v1/api/tickle", STATUS, STATUS)]
 
-    assert said == [418, 200, 418, 200]
+    assert statuses == [418, 200, 418, 200]
     assert sim.faults.describe_active() == []
 
 
@@ -93,9 +93,9 @@ async def test_pages_instead_of_json(sim: Simulator, wire: Wire) -> None:
     """With the content type of pages."""
     sim.faults.add("html-500")
 
-    answer = await wire.call("GET", STATUS)
+    response = await wire.call("GET", STATUS)
 
-    assert (answer.status, answer.header("Content-Type")) == (500, "text/html")
+    assert (response.status, response.header("Content-Type")) == (500, "text/html")
 
 
 async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
@@ -112,61 +112,69 @@ async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: Ma
 async def test_an_answer_can_be_late(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """By the clock that was passed in; IBKR has carried it out meanwhile."""
     sim.faults.add("delay", path="/logout", seconds=30)
-    wire.ask("POST", "/v1/api/logout", body=b"{}")
+    wire.send_request("POST", "/v1/api/logout", body=b"{}")
     await sim.wait_for_calls("/logout")
     await clock.asleep(3)
     assert not sim.market.world.sessions.is_authenticated(clock.now())
 
     clock.advance(30)
 
-    assert (await wire.hear()).status == 200
+    assert (await wire.receive_response()).status == 200
 
 
 async def test_an_answer_can_be_compressed_unasked(sim: Simulator, wire: Wire) -> None:
     """It passes as it is."""
     sim.faults.add("gzip")
 
-    answer = await wire.call("GET", STATUS)
+    response = await wire.call("GET", STATUS)
 
-    assert answer.header("Content-Encoding") == "gzip"
-    assert json.loads(gzip.decompress(answer.body))["authenticated"] is True
+    assert response.header("Content-Encoding") == "gzip"
+    assert json.loads(gzip.decompress(response.body))["authenticated"] is True
 
 
-@pytest.mark.parametrize("done", [False, True])
-async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: Wire, done: bool) -> None:
+@pytest.mark.parametrize("is_carried_out", [False, True])
+async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: Wire, is_carried_out: bool) -> None:
     """Whether IBKR carried the request out is up to the script."""
-    sim.faults.add("cut-before", times=1, done=done)
-    wire.ask("POST", "/v1/api/logout", body=b"{}")
+    sim.faults.add("cut-before", times=1, done=is_carried_out)
+    wire.send_request("POST", "/v1/api/logout", body=b"{}")
 
-    assert await wire.rest() == b""
-    assert len(sim.calls("/logout")) == done
+    assert await wire.read_to_end() == b""
+    assert len(sim.calls("/logout")) == is_carried_out
 
 
 @pytest.mark.parametrize("kind", ["cut-before", "cut-in", "silence", "timeout-503", "restart-during", "lost-during"])
-@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("is_carried_out", [False, True])
 async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
-    sim: Simulator, wire: Wire, clock: ManualClock, kind: str, done: bool
+    sim: Simulator, wire: Wire, clock: ManualClock, kind: str, is_carried_out: bool
 ) -> None:
     """Each way under a name of its own, so that `trigger` can do it; no caller sees any difference."""
-    name = "cut-in" if (kind, done) == ("cut-in", True) else f"done-{kind}" if done and kind != "cut-in" else kind
-    sim.faults.add(name, path=PLACE, times=1, **({"done": False} if (kind, done) == ("cut-in", False) else {}))
+    name = (
+        "cut-in"
+        if (kind, is_carried_out) == ("cut-in", True)
+        else f"done-{kind}"
+        if is_carried_out and kind != "cut-in"
+        else kind
+    )
+    sim.faults.add(
+        name, path=PLACE, times=1, **({"done": False} if (kind, is_carried_out) == ("cut-in", False) else {})
+    )
 
-    wire.ask("POST", PLACE, body=ORDER)
+    wire.send_request("POST", PLACE, body=ORDER)
     await sim.wait_for_gateway_calls(PLACE)
     if "503" in kind or kind == "lost-during":
         await clock.asleep(3)
         clock.advance(10)
-        answer = await wire.hear()
-        assert (answer.status, answer.body) == (503, b"")
+        response = await wire.receive_response()
+        assert (response.status, response.body) == (503, b"")
     elif kind == "silence":
-        assert await wire.hears_nothing()
+        assert await wire.is_silent()
     else:
-        heard = await wire.rest()
+        heard = await wire.read_to_end()
         assert heard.startswith(b"HTTP/1.1 ") if kind == "cut-in" else heard == b""
         assert not heard.endswith(b"0\r\n\r\n")
     await sim.wait_for_events()
 
-    assert len(sim.market.world.book.orders(clock.now())) == done
+    assert len(sim.market.world.book.orders(clock.now())) == is_carried_out
     assert sim.market.world.sessions.is_authenticated(clock.now()) is (kind != "lost-during")
     assert sim.faults.describe_active() == []
 
@@ -176,10 +184,10 @@ async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
 ) -> None:
     """An order eight seconds after somebody gave it up."""
     sim.faults.add("late", path=PLACE, times=1)
-    wire.ask("POST", PLACE, body=ORDER)
+    wire.send_request("POST", PLACE, body=ORDER)
     await sim.wait_for_gateway_calls(PLACE)
     await clock.asleep(3)
-    wire.drop()
+    wire.abort()
 
     before = sim.market.world.book.orders(clock.now())
     clock.advance(8)
@@ -192,7 +200,7 @@ async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
 async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """Its slot is free then; its caller still hears nothing."""
     sim.faults.add("silence", path=STATUS, times=1, seconds=30)
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
     await sim.wait_for_calls(STATUS)
     await clock.asleep(3)
     during = sim.calls_in_slots()
@@ -201,16 +209,16 @@ async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock)
 
     clock.advance(0.01)
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert (during, sim.calls_in_slots()) == (1, 0)
 
 
 async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -> None:
     """Head and a part arrive."""
     sim.faults.add("cut-in")
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
 
-    heard = await wire.rest()
+    heard = await wire.read_to_end()
 
     assert heard.startswith(b"HTTP/1.1 200 OK")
     assert b'"authenticated"' in heard
@@ -220,19 +228,19 @@ async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -
 async def test_bytes_can_be_no_http_at_all(sim: Simulator, wire: Wire) -> None:
     """Then the connection ends."""
     sim.faults.add("garble")
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
 
-    assert not (await wire.rest()).startswith(b"HTTP/")
+    assert not (await wire.read_to_end()).startswith(b"HTTP/")
 
 
 async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
     """The connection stays open, and the slot taken."""
     sim.faults.add("stall-in")
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
 
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(MOMENT):
-            await wire.hear()
+        async with asyncio.timeout(SILENCE_S):
+            await wire.receive_response()
 
     assert sim.calls_in_slots() == 1
 
@@ -240,7 +248,7 @@ async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
 async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wire) -> None:
     """Connections are dropped, new ones refused; nothing else is lost."""
     sim.faults.add("refuse")
-    assert await wire.rest() == b""
+    assert await wire.read_to_end() == b""
     with pytest.raises(ConnectionRefusedError):
         await connect(sim)
 
@@ -248,7 +256,7 @@ async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wi
     again = await connect(sim)
 
     assert (await again.call("GET", STATUS)).json()["authenticated"] is True
-    again.drop()
+    again.abort()
 
 
 async def test_a_port_that_a_restart_has_opened_is_not_opened_again(sim: Simulator, dial: Dial) -> None:
@@ -266,7 +274,7 @@ async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial)
     url = sim.url
     await sim.restart()
 
-    assert await wire.rest() == b""
+    assert await wire.read_to_end() == b""
     assert (await (await dial()).call("GET", STATUS)).status == 401
     assert sim.url == url
 
@@ -276,7 +284,7 @@ async def test_a_restart_can_be_scripted(sim: Simulator, wire: Wire, dial: Dial)
     sim.faults.add("restart")
     await sim.wait_for_events()
 
-    assert await wire.rest() == b""
+    assert await wire.read_to_end() == b""
     assert (await (await dial()).call("GET", STATUS)).status == 401
 
 
@@ -284,9 +292,9 @@ async def test_a_restart_frees_stuck_slots_and_forgets_the_queue(sim: Simulator,
     """What waited is never sent."""
     sim.faults.add("silence", path="/one/user")
     for _ in range(5):
-        (await dial()).ask("GET", "/v1/api/one/user")
+        (await dial()).send_request("GET", "/v1/api/one/user")
     await sim.wait_for_calls("/one/user", 5)
-    (await dial()).ask("POST", "/v1/api/logout", body=b"{}")
+    (await dial()).send_request("POST", "/v1/api/logout", body=b"{}")
     await sim.wait_for_gateway_calls("/logout")
 
     await sim.restart()

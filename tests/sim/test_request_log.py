@@ -10,7 +10,7 @@ from ibkr_bridge.sim.request_log import OWN_AGENT, ChangeSignal, LoggedRequest, 
 from tests.harness import within
 
 
-def seen(target: str = "/tickle", *headers: tuple[str, str], body: bytes = b"") -> LoggedRequest:
+def logged_request(target: str = "/tickle", *headers: tuple[str, str], body: bytes = b"") -> LoggedRequest:
     """A request that came."""
     return LoggedRequest("POST", target, headers, body, 1.0)
 
@@ -21,35 +21,35 @@ def seen(target: str = "/tickle", *headers: tuple[str, str], body: bytes = b"") 
 )
 def test_a_target_is_taken_apart_raw(target: str, path: str, query: str) -> None:
     """Tests ask what really crossed the wire."""
-    assert (seen(target).path, seen(target).query) == (path, query)
+    assert (logged_request(target).path, logged_request(target).query) == (path, query)
 
 
 def test_a_header_is_found_in_any_case_and_the_first_counts() -> None:
     """As servers read them."""
-    request = seen("/", ("Cookie", "a"), ("COOKIE", "b"))
+    request = logged_request("/", ("Cookie", "a"), ("COOKIE", "b"))
 
     assert (request.header("cookie"), request.header("Host")) == ("a", None)
 
 
 def test_the_gateways_own_calls_are_told_from_a_clients() -> None:
     """They are made for nobody, and counted for nobody."""
-    assert seen("/", ("user-agent", OWN_AGENT)).is_own_call
-    assert not seen("/", ("User-Agent", "curl")).is_own_call
-    assert not seen().is_own_call
+    assert logged_request("/", ("user-agent", OWN_AGENT)).is_own_call
+    assert not logged_request("/", ("User-Agent", "curl")).is_own_call
+    assert not logged_request().is_own_call
 
 
 def test_a_body_is_parsed_when_it_is_asked_for() -> None:
     """One that is no JSON is kept all the same."""
-    assert seen(body=b'{"a": 1}').json() == {"a": 1}
+    assert logged_request(body=b'{"a": 1}').json() == {"a": 1}
     with pytest.raises(ValueError, match="Expecting"):
-        seen(body=b"{").json()
+        logged_request(body=b"{").json()
 
 
 async def test_calls_are_found_by_a_part_of_their_target_in_order() -> None:
     """The query counts too."""
     log = RequestLog()
     for target in ("/a?x=1", "/b", "/a?x=2"):
-        log.add(seen(target))
+        log.add(logged_request(target))
 
     assert [call.target for call in log.calls("/a")] == ["/a?x=1", "/a?x=2"]
     assert [call.target for call in log.calls("x=2")] == ["/a?x=2"]
@@ -59,10 +59,10 @@ async def test_calls_are_found_by_a_part_of_their_target_in_order() -> None:
 async def test_what_was_forgotten_is_not_found() -> None:
     """What comes afterwards is."""
     log = RequestLog()
-    log.add(seen("/a"))
+    log.add(logged_request("/a"))
 
     log.clear()
-    log.add(seen("/b"))
+    log.add(logged_request("/b"))
 
     assert [call.target for call in log.calls()] == ["/b"]
 
@@ -72,10 +72,10 @@ async def test_who_waits_wakes_when_enough_have_come() -> None:
     log = RequestLog()
     waiting = asyncio.create_task(log.wait_for_calls("/a", 2))
     for target in ("/a?1", "/b"):
-        log.add(seen(target))
+        log.add(logged_request(target))
         await asyncio.sleep(0)
     early = waiting.done()
-    log.add(seen("/a?2"))
+    log.add(logged_request("/a?2"))
 
     assert [call.target for call in await within(waiting)] == ["/a?1", "/a?2"]
     assert not early
@@ -86,24 +86,24 @@ async def test_a_listener_hears_each_request_once_it_is_in_the_log() -> None:
     log, heard = RequestLog(), list[int]()
     log.subscribe(lambda _: heard.append(len(log.calls())))
 
-    log.add(seen())
-    log.add(seen())
+    log.add(logged_request())
+    log.add(logged_request())
 
     assert heard == [1, 2]
 
 
 async def test_a_bell_wakes_everybody_and_each_looks_for_themselves() -> None:
     """One change may be what one waits for and another does not."""
-    bell, found = ChangeSignal(), set[str]()
-    one = asyncio.create_task(bell.wait_until(lambda: "a" in found))
-    other = asyncio.create_task(bell.wait_until(lambda: "b" in found))
+    bell, woken = ChangeSignal(), set[str]()
+    one = asyncio.create_task(bell.wait_until(lambda: "a" in woken))
+    other = asyncio.create_task(bell.wait_until(lambda: "b" in woken))
     await asyncio.sleep(0)
 
-    found.add("a")
+    woken.add("a")
     bell.fire()
     await within(one)
     early = other.done()
-    found.add("b")
+    woken.add("b")
     bell.fire()
     await within(other)
 

@@ -44,14 +44,14 @@ async def test_the_most_calls_inside_are_counted(sim: Simulator, dial: Dial, clo
     sim.faults.add("delay", seconds=1)
     wires = [await dial() for _ in range(3)]
     for wire in wires:
-        wire.ask("GET", STATUS)
+        wire.send_request("GET", STATUS)
     await sim.wait_for_calls(STATUS, 3)
     await clock.asleep(5)
     assert sim.calls_in_slots() == 3
 
     clock.advance(1)
     for wire in wires:
-        await wire.hear()
+        await wire.receive_response()
 
     assert (sim.calls_in_slots(), sim.max_calls_in_slots) == (0, 3)
 
@@ -62,14 +62,14 @@ async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> No
         sim.faults.add("silence")
         wires = [await connect(sim) for _ in range(7)]
         for wire in wires:
-            wire.ask("GET", STATUS)
+            wire.send_request("GET", STATUS)
         await sim.wait_for_calls(STATUS, 5)
         idle = await connect(sim)
 
-    assert [await wire.rest() for wire in (*wires, idle)] == [b""] * 8
+    assert [await wire.read_to_end() for wire in (*wires, idle)] == [b""] * 8
     assert len(asyncio.all_tasks()) == 1
     for wire in (*wires, idle):
-        wire.drop()
+        wire.abort()
 
 
 async def test_a_fast_clock_shortens_the_days() -> None:
@@ -87,21 +87,21 @@ async def test_a_live_user_has_live_accounts() -> None:
     """And no paper ones."""
     async with Simulator(live=True) as sim:
         wire = await connect(sim)
-        found = (await wire.call("GET", "/v1/api/iserver/accounts")).json()
-        wire.drop()
+        accounts = (await wire.call("GET", "/v1/api/iserver/accounts")).json()
+        wire.abort()
 
-    assert (found["accounts"], found["isPaper"]) == (["U1234567", "U7654321"], False)
+    assert (accounts["accounts"], accounts["isPaper"]) == (["U1234567", "U7654321"], False)
 
 
 async def test_whoever_listens_hears_a_call_before_it_is_carried_out(sim: Simulator, wire: Wire) -> None:
     """So that a test can act in that very moment."""
-    stood: list[tuple[str, bool]] = []
+    logins: list[tuple[str, bool]] = []
     sessions = sim.market.world.sessions
-    sim.market.log.subscribe(lambda seen: stood.append((seen.path, sessions.has_login(seen.at))))
+    sim.market.log.subscribe(lambda logged: logins.append((logged.path, sessions.has_login(logged.at))))
 
     await wire.call("POST", "/v1/api/logout")
 
-    assert stood == [("/v1/api/logout", True)]
+    assert logins == [("/v1/api/logout", True)]
     assert not sessions.has_login(sim.clock.now())
 
 

@@ -12,19 +12,19 @@ from tests.harness import within
 
 async def test_work_runs_and_is_waited_for() -> None:
     """What it starts itself meanwhile is, too."""
-    tasks, done = Tasks(), list[str]()
+    tasks, steps = Tasks(), list[str]()
 
     async def second() -> None:
-        done.append("second")
+        steps.append("second")
 
     async def first() -> None:
         tasks.start(second())
-        done.append("first")
+        steps.append("first")
 
     tasks.start(first())
     await within(tasks.wait_until_idle())
 
-    assert done == ["first", "second"]
+    assert steps == ["first", "second"]
 
 
 async def test_with_nothing_running_nothing_is_waited_for() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
 
-MOMENT = 0.15
+SILENCE_S = 0.15
 """Seconds in which an answer on loopback would long have come; only ever used to show that none does."""
 
 
 @dataclass(frozen=True)
-class Got:
+class WireResponse:
     """One answer as it stood on the wire; `raw` is its head, `framed` the body before its chunks were joined."""
 
     status: int
@@ -26,8 +26,8 @@ class Got:
 
     def header(self, name: str) -> str | None:
         """The first header of that name."""
-        found = self.headers(name)
-        return found[0] if found else None
+        values = self.headers(name)
+        return values[0] if values else None
 
     def headers(self, name: str) -> list[str]:
         """All headers of that name."""
@@ -42,69 +42,71 @@ class Got:
 class Wire:
     """One connection to the Gateway."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moment: float = MOMENT) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silence_s: float = SILENCE_S
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self._moment = moment
+        self._silence_s = silence_s
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._writer.write(data)
 
-    def ask(
+    def send_request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> None:
         """Send a request with a length, if it has a body."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *(f"{k}: {v}" for k, v in (headers or {}).items())]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        self.say("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
+        self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
 
-    async def hear(self, method: str = "GET") -> Got:
+    async def receive_response(self, method: str = "GET") -> WireResponse:
         """Read one answer: chunked, of a given length, or without body."""
         raw = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
-        head = Got(int(raw.split(" ")[1]), raw, b"", b"")
+        head = WireResponse(int(raw.split(" ")[1]), raw, b"", b"")
         if method == "HEAD":
             return head
         if head.header("Transfer-Encoding") == "chunked":
-            return Got(head.status, raw, *await self._chunks())
+            return WireResponse(head.status, raw, *await self._read_chunks())
         body = await self._reader.readexactly(int(head.header("Content-Length") or 0))
-        return Got(head.status, raw, body, body)
+        return WireResponse(head.status, raw, body, body)
 
     async def call(
         self, method: str, target: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Got:
+    ) -> WireResponse:
         """Ask and hear; a body is sent as JSON, and every POST has one."""
         data = b"{}" if body is None and method == "POST" else None if body is None else json.dumps(body).encode()
-        self.ask(method, target, headers, data)
-        return await self.hear(method)
+        self.send_request(method, target, headers, data)
+        return await self.receive_response(method)
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Everything until the other side ends the connection."""
         return await self._reader.read()
 
-    async def hears_nothing(self) -> bool:
+    async def is_silent(self) -> bool:
         """Whether no byte comes and the connection stays open, for a moment."""
         try:
-            async with asyncio.timeout(self._moment):
+            async with asyncio.timeout(self._silence_s):
                 await self._reader.read(1)
         except TimeoutError:
             return True
         return False
 
-    async def some(self, size: int) -> bytes:
+    async def read_exactly(self, size: int) -> bytes:
         """So many bytes, exactly."""
         return await self._reader.readexactly(size)
 
-    async def until(self, end: bytes) -> bytes:
+    async def read_until(self, end: bytes) -> bytes:
         """Everything up to this, it included."""
         return await self._reader.readuntil(end)
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Hang up."""
         self._writer.transport.abort()
 
-    async def _chunks(self) -> tuple[bytes, bytes]:
+    async def _read_chunks(self) -> tuple[bytes, bytes]:
         framed, body = b"", b""
         while True:
             line = await self._reader.readuntil(b"\r\n")
@@ -114,14 +116,14 @@ class Wire:
                 return framed, body
 
 
-async def connect(sim: MarketStage, source: str = "127.0.0.1", moment: float = MOMENT) -> Wire:
+async def connect(sim: MarketStage, source: str = "127.0.0.1", silence_s: float = SILENCE_S) -> Wire:
     """A new connection, from an address of this machine; `moment` as long as its silence is listened to."""
-    plain = socket.socket()
-    plain.setblocking(False)
-    plain.bind((source, 0))
+    client = socket.socket()
+    client.setblocking(False)
+    client.bind((source, 0))
     try:
-        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", sim.port))
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", sim.port))
     except OSError:
-        plain.close()
+        client.close()
         raise
-    return Wire(*await asyncio.open_connection(sock=plain, ssl=browser_tls(), server_hostname="localhost"), moment)
+    return Wire(*await asyncio.open_connection(sock=client, ssl=browser_tls(), server_hostname="localhost"), silence_s)

@@ -8,9 +8,9 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.gates import REAL, MakeGate, kind, make_real, papers, sign_in
+from tests.contract.gates import REAL, MakeGate, certificates, kind, make_real, sign_in
 
-__all__ = ["kind", "make_real", "papers"]
+__all__ = ["certificates", "kind", "make_real"]
 
 
 @pytest.fixture

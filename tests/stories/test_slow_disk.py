@@ -21,7 +21,7 @@ from tests.conftest import Open
 from tests.disk import Disk
 from tests.harness import KEY, PATIENCE, Harness, Placed, Reply, within
 from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
-from tests.stream_clients import stream
+from tests.stream_clients import open_sse
 
 MANY = 200
 Trouble = Callable[[Harness, Simulator], Awaitable[None]]
@@ -62,12 +62,12 @@ async def told(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
 async def test_only_orders_wait_for_the_disk(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """Health, reads, the list of orders and streams go on for as long as the disk takes."""
     await harness.wait_for_events(events.FeedUp)
-    async with stream(harness, "/stream/quotes?conids=265598&fields=31,84") as quotes:
+    async with open_sse(harness, "/stream/quotes?conids=265598&fields=31,84") as quotes:
         order = await waiting(harness, disk, place(harness))
         health = [await harness.get("/health") for _ in range(MANY)]
         reads = [await harness.get(target) for target in ("/portfolio/accounts", "/iserver/account/orders", "/orders")]
         for _ in range(3):
-            await quotes.next()
+            await quotes.receive()
         assert not order.done()
 
         placed = await told(disk, order)

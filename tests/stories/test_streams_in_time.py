@@ -24,7 +24,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
 from tests.conftest import Open
 from tests.harness import KEY, PATIENCE, Harness, Placed, settings_for, within
-from tests.stream_clients import socket, stream
+from tests.stream_clients import open_sse, open_websocket
 
 AAPL = 265598
 QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
@@ -70,9 +70,9 @@ async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
     )  # else a breath of this machine would be a silence of IBKR's
-    async with quick(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), stream(harness, QUOTES) as quotes:
-        first = await quotes.next()
-        late = await quotes.until(lambda told: _minutes(told) - _minutes(first) > 20)
+    async with quick(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
+        first = await quotes.receive()
+        late = await quotes.receive_until(lambda told: _minutes(told) - _minutes(first) > 20)
         asked = [text for text in sim.market.stream.received if text.startswith(f"smd+{AAPL}")]
 
     assert all(told.name == "message" for told in late)
@@ -85,15 +85,15 @@ def _minutes(told: Any) -> float:
 
 async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
     """Open, and answering pings, and nothing is said: readers hear `stale`; when IBKR speaks again, `fresh`."""
-    async with quick(tmp_path, 50.0) as (harness, sim), stream(harness, QUOTES) as quotes:
-        await quotes.next()
+    async with quick(tmp_path, 50.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
+        await quotes.receive()
 
         sim.faults.add("stream-silent")
-        stale = await quotes.next("stale")
+        stale = await quotes.receive("stale")
         await harness.wait_for_events(events.FeedLost, 4)
         sim.faults.clear("stream-silent")
-        await quotes.next("fresh")
-        await quotes.until(lambda told: "31" in told.data)
+        await quotes.receive("fresh")
+        await quotes.receive_until(lambda told: "31" in told.data)
 
     lost = [event for event in harness.events_seen if isinstance(event, events.FeedLost)]
     assert stale.data["reason"] == "stream_timeout"
@@ -106,9 +106,9 @@ async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
 
 async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
     """Every fifteen seconds, on a stream where nothing happens."""
-    async with quick(tmp_path, 100.0) as (harness, _), stream(harness, "/stream/session") as session:
-        await session.next()
-        reading = asyncio.ensure_future(session.next())
+    async with quick(tmp_path, 100.0) as (harness, _), open_sse(harness, "/stream/session") as session:
+        await session.receive()
+        reading = asyncio.ensure_future(session.receive())
         async with asyncio.timeout(PATIENCE):
             while session.comments < 3:
                 await asyncio.sleep(0)
@@ -117,8 +117,8 @@ async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
 
 async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
     """As IBKR's do, whoever reads what."""
-    async with quick(tmp_path, 100.0) as (harness, _), socket(harness) as client:
-        beats = [await client.until(lambda told: "hb" in told) for _ in range(2)]
+    async with quick(tmp_path, 100.0) as (harness, _), open_websocket(harness) as client:
+        beats = [await client.receive_until(lambda told: "hb" in told) for _ in range(2)]
 
     assert 9_000 <= beats[1]["hb"] - beats[0]["hb"] <= 20_000
 
@@ -147,10 +147,10 @@ async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> N
     async with Harness(settings_for(sim.url, tmp_path / "state"), clock) as harness:
         await harness.wait_until(SessionState.READY)
         token = (await harness.post("/auth/token", {"expires_in": 60})).json["token"]
-        async with stream(harness, f"/stream/session?token={token}", key=None) as session:
-            await session.next()
+        async with open_sse(harness, f"/stream/session?token={token}", key=None) as session:
+            await session.receive()
             clock.shift = timedelta(seconds=61)
-            end = await session.next("end")
+            end = await session.receive("end")
 
     assert end.data == {"reason": "token_expired"}
 
@@ -185,10 +185,10 @@ async def test_a_reader_that_stops_reading_delays_nobody(harness: Harness, sim: 
     target = f"/stream/quotes?conids={QUIET}&fields=31,7051"
     hub = harness.bridge.profile.streaming.hub
     with deaf(harness, target) as talk:
-        async with stream(harness, target) as quotes:
+        async with open_sse(harness, target) as quotes:
             for number in range(240):
                 await sim.market.stream.send_to_all(quote(number, 10_000))
-                told = await quotes.until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
+                told = await quotes.receive_until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
             assert told[-1].data["31"] == "239"
         assert hub.counts["behind"] == 1
 
@@ -216,13 +216,13 @@ async def test_orders_are_never_dropped_without_a_word(
     await harness.wait_for_events(events.FeedUp)
     monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
     with deaf(harness, "/stream/orders"):
-        async with stream(harness, "/stream/orders") as orders:
+        async with open_sse(harness, "/stream/orders") as orders:
             await within(sim.market.stream.wait_for_message("sor+{}"))
             for number in range(1200):
                 row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
                 await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
                 if number % 25 == 24:
-                    told = await orders.until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
+                    told = await orders.receive_until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
                     assert len(told) == 25
             (ended,) = await harness.wait_for_events(events.StreamClosed)
 
@@ -246,15 +246,15 @@ async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
 async def test_one_order_at_a_time_reaches_everybody(harness: Harness, sim: Simulator) -> None:
     """Sockets and events, each in its own form."""
     await harness.wait_for_events(events.FeedUp)
-    async with socket(harness) as client, stream(harness, "/stream/orders") as orders:
-        await client.say("sor+{}")
-        await client.next("sor")
+    async with open_websocket(harness) as client, open_sse(harness, "/stream/orders") as orders:
+        await client.send("sor+{}")
+        await client.receive("sor")
         placed = await harness.post(Placed().target, Placed().body)
         number = int(placed.json[0]["order_id"])
-        update = await client.until(
+        update = await client.receive_until(
             lambda told: any(row["orderId"] == number for row in told.get("args", ()) if isinstance(row, dict))
         )
-        event = await orders.until(lambda told: told.data["orderId"] == number)
+        event = await orders.receive_until(lambda told: told.data["orderId"] == number)
 
     assert update["topic"] == "sor"
     assert event[-1].data["acct"] == "DU1234567"
@@ -265,7 +265,7 @@ async def test_readers_who_do_not_read_delay_no_stop(open_harness: Open, sim: Si
     harness = await open_harness()
     await harness.wait_for_events(events.FeedUp)
     with deaf(harness, "/stream/orders"):
-        async with stream(harness, "/stream/orders"):
+        async with open_sse(harness, "/stream/orders"):
             await within(sim.market.stream.wait_for_message("sor+{}"))
             async with asyncio.timeout(PATIENCE):
                 number = 0

@@ -93,7 +93,7 @@ async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body
     with pytest.raises(OrderUnknown):
         await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), Road(Response(503, {}, body, rest)))
 
-    assert rest.closed == 1
+    assert rest.close_count == 1
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ async def test_a_rest_is_let_go(which: str) -> None:
     scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: Response(200, {}, whole, body_stream)})
 
     assert await weighed(scripted, MARKET) == [None]
-    assert body_stream.closed == 1
+    assert body_stream.close_count == 1
 
 
 async def test_other_errors_are_not_hidden() -> None:

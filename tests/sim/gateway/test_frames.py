@@ -27,12 +27,14 @@ from ibkr_bridge.sim.gateway.wire import Head
 
 def head(method: str = "GET", **headers: str) -> Head:
     """A request that asks for a socket, or for something like it."""
-    told = {"Upgrade": "websocket", "Connection": "Upgrade", **headers}
-    return Head(method, "/v1/api/ws", "HTTP/1.1", tuple((name.replace("_", "-"), text) for name, text in told.items()))
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", **headers}
+    return Head(
+        method, "/v1/api/ws", "HTTP/1.1", tuple((name.replace("_", "-"), text) for name, text in upgrade.items())
+    )
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted"),
+    ("request_head", "is_request"),
     [
         (head(), True),
         (head(Upgrade="WebSocket", Connection="keep-alive, upgrade"), True),
@@ -42,18 +44,18 @@ def head(method: str = "GET", **headers: str) -> Head:
         (head(Connection="close"), False),
     ],
 )
-def test_a_socket_is_asked_for_by_two_headers_and_get(asked: Head, wanted: bool) -> None:
+def test_a_socket_is_asked_for_by_two_headers_and_get(request_head: Head, is_request: bool) -> None:
     """Any version is the right one for the Gateway."""
-    assert is_websocket_request(asked) is wanted
+    assert is_websocket_request(request_head) is is_request
 
 
 def test_the_handshake_answers_the_key_as_the_standard_does() -> None:
     """The example of RFC 6455; without extensions and subprotocols."""
-    said = encode_handshake(head(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="))
+    response = encode_handshake(head(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="))
 
-    assert said.startswith(b"HTTP/1.1 101 ")
-    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in said
-    assert b"Extensions" not in said
+    assert response.startswith(b"HTTP/1.1 101 ")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in response
+    assert b"Extensions" not in response
 
 
 @pytest.mark.parametrize(
@@ -92,10 +94,10 @@ def test_every_form_of_the_length_is_read_back(size: int) -> None:
     """At the places where one form ends and the next begins."""
     written = encode_frame(Frame(BINARY, bytes(size)))
 
-    found = parse_frame(written)
+    frame = parse_frame(written)
 
-    assert found is not None
-    assert len(found[0].payload) == size
+    assert frame is not None
+    assert len(frame[0].payload) == size
 
 
 def test_a_frame_beyond_the_bound_is_refused_before_it_has_come() -> None:
@@ -108,11 +110,11 @@ def test_a_frame_beyond_the_bound_is_refused_before_it_has_come() -> None:
 def test_no_bytes_crash_the_reader(bytes_: bytes) -> None:
     """It reads, waits, or says that it is too long."""
     try:
-        found = parse_frame(bytes_)
+        frame = parse_frame(bytes_)
     except FrameTooLongError:
         return
 
-    assert found is None or found[1] <= len(bytes_)
+    assert frame is None or frame[1] <= len(bytes_)
 
 
 def test_a_farewell_has_its_code_and_no_reason() -> None:

@@ -35,8 +35,8 @@ async def test_a_connection_accepted_in_the_moment_of_a_stop_is_closed(
 
     wire = await connect(sim)
 
-    assert await within(wire.rest()) == b""
-    wire.drop()
+    assert await within(wire.read_to_end()) == b""
+    wire.abort()
 
 
 async def test_a_handshake_that_ends_after_the_port_was_closed_is_dropped(sim: Simulator) -> None:

@@ -30,8 +30,8 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: Manu
         clock.advance(3)
         await sim.wait_for_calls("/iserver/accounts")
 
-        own = [seen for seen in sim.calls() if seen.is_own_call]
-        assert [seen.target for seen in own] == CHAIN
+        own = [logged for logged in sim.calls() if logged.is_own_call]
+        assert [logged.target for logged in own] == CHAIN
         assert own[6].json()["compete"] is True
         assert sim.market.world.sessions.is_authenticated(clock.now())
 
@@ -43,7 +43,7 @@ async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: M
         clock.advance(30)
         calls = await sim.wait_for_calls("/tickle", count)
 
-    assert {(seen.method, seen.is_own_call) for seen in calls} == {("GET", True)}
+    assert {(logged.method, logged.is_own_call) for logged in calls} == {("GET", True)}
 
 
 async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: ManualClock) -> None:

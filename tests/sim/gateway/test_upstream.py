@@ -16,7 +16,7 @@ USER = "/v1/api/one/user"
 async def _fill(sim: Simulator, dial: Dial, count: int = 5) -> list[Wire]:
     wires = [await dial() for _ in range(count)]
     for wire in wires:
-        wire.ask("GET", USER)
+        wire.send_request("GET", USER)
     await sim.wait_for_calls(USER, count)
     return wires
 
@@ -30,7 +30,7 @@ async def test_the_gateways_own_tickle_needs_a_slot_too(sim: Simulator, dial: Di
     await clock.asleep(2)
     clock.advance(30)
 
-    assert await witness.hears_nothing()
+    assert await witness.is_silent()
     assert sim.calls("/tickle") == []
 
 
@@ -39,10 +39,10 @@ async def test_where_ibkr_is_gone_nothing_is_ever_said(sim: Simulator, wire: Wir
     """No 502, no 504, no end of the connection; a connection that IBKR ends frees its slot, and says no more."""
     sim.faults.add(kind)
 
-    wire.ask("GET", STATUS)
+    wire.send_request("GET", STATUS)
     await sim.wait_for_gateway_calls(STATUS)
 
-    assert await wire.hears_nothing()
+    assert await wire.is_silent()
     assert sim.calls_in_slots() == inside
 
 
@@ -51,14 +51,14 @@ async def test_after_an_outage_slots_are_free_again_but_their_calls_stay_unanswe
     sim.faults.add("ibkr-down")
     stuck = [await dial() for _ in range(5)]
     for wire in stuck:
-        wire.ask("GET", USER)
+        wire.send_request("GET", USER)
     await sim.wait_for_gateway_calls(USER, 5)
     queued = await dial()
-    queued.ask("GET", STATUS)
+    queued.send_request("GET", STATUS)
     await sim.wait_for_gateway_calls(STATUS)
 
     sim.faults.clear("ibkr-down")
 
-    assert (await queued.hear()).status == 200
-    assert await stuck[0].hears_nothing()
+    assert (await queued.receive_response()).status == 200
+    assert await stuck[0].is_silent()
     assert sim.calls(USER) == []

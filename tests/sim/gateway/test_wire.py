@@ -18,23 +18,23 @@ VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_s
 @example(b"GET / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n")
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
     """It reads a head, refuses, or waits for more."""
-    found = parse_head(data)
+    parsed = parse_head(data)
 
-    assert found is None or isinstance(found, Refusal | tuple)
-    if isinstance(found, tuple):
-        assert found[0].content_length >= 0
+    assert parsed is None or isinstance(parsed, Refusal | tuple)
+    if isinstance(parsed, tuple):
+        assert parsed[0].content_length >= 0
 
 
 @settings(deadline=None)
 @given(some.lists(some.tuples(TOKEN, VALUE), max_size=8), some.binary(max_size=20))
 def test_what_is_written_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
     """Repeated headers stay repeated and in order; the body is not touched."""
-    said = tuple((f"X-{name}", value) for name, value in headers)  # none that has a meaning of its own
-    head = encode_head("GET /a?b HTTP/1.1", said)
+    parsed_headers = tuple((f"X-{name}", value) for name, value in headers)  # none that has a meaning of its own
+    head = encode_head("GET /a?b HTTP/1.1", parsed_headers)
 
-    found = parse_head(head + rest)
+    parsed = parse_head(head + rest)
 
-    assert found == (Head("GET", "/a?b", "HTTP/1.1", said), len(head))
+    assert parsed == (Head("GET", "/a?b", "HTTP/1.1", parsed_headers), len(head))
 
 
 @settings(deadline=None)
@@ -43,6 +43,6 @@ def test_a_head_in_parts_is_waited_for(cut: int) -> None:
     """However the network cuts it."""
     head = b"GET /v1/api/tickle HTTP/1.1\r\nHost: localhost\r\nA: b\r\n\r\n"
 
-    found = parse_head(head[:cut])
+    parsed = parse_head(head[:cut])
 
-    assert (found is None) == (cut < len(head))
+    assert (parsed is None) == (cut < len(head))

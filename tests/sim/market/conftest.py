@@ -10,23 +10,23 @@ from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market.stream import Stream
 from tests.contract.sockets import Socket
 from tests.sim.conftest import Dial
-from tests.sim.market.ear import Ear
+from tests.sim.market.ear import StreamClient
 
-Listen = Callable[[], Awaitable[Ear]]
+Listen = Callable[[], Awaitable[StreamClient]]
 
 
 @pytest.fixture
 def listen(dial: Dial) -> Listen:
     """Opens as many sockets as wished, each greeted."""
 
-    async def opened() -> Ear:
-        return await Ear(Socket(await dial())).open()
+    async def open_one() -> StreamClient:
+        return await StreamClient(Socket(await dial())).open()
 
-    return opened
+    return open_one
 
 
 @pytest.fixture
-async def ear(listen: Listen) -> Ear:
+async def client(listen: Listen) -> StreamClient:
     """One socket."""
     return await listen()
 

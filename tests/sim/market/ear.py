@@ -9,48 +9,48 @@ from typing import Any
 from tests.contract.sockets import BINARY, Socket
 
 ECHO = "ech+hb"
-PATIENCE = 10.0  # seconds of real time after which a test gives up
+TIMEOUT_S = 10.0  # seconds of real time after which a test gives up
 AAPL, MSFT, IBM = "265598", "272093", "8314"
 ES = "495512563"
 
 
-class Ear:
+class StreamClient:
     """A socket that IBKR has greeted."""
 
     def __init__(self, socket: Socket) -> None:
         self.greeting: list[dict[str, Any]] = []
         self.socket = socket
 
-    async def open(self) -> Ear:
+    async def open(self) -> StreamClient:
         """Connect, and hear IBKR's greeting to its end."""
         await self.socket.open()
-        self.greeting = [json.loads(said) for said in await self.socket.greeted()]
+        self.greeting = [json.loads(payload) for payload in await self.socket.receive_greeting()]
         return self
 
-    def say(self, *texts: str) -> None:
+    def send(self, *texts: str) -> None:
         """Say something."""
         for text in texts:
-            self.socket.say(text)
+            self.socket.send(text)
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         """The next message."""
-        async with asyncio.timeout(PATIENCE):
-            return json.loads(await self.socket.hears(BINARY))
+        async with asyncio.timeout(TIMEOUT_S):
+            return json.loads(await self.socket.receive_payload(BINARY))
 
-    async def ask(self, text: str) -> Any:
+    async def request(self, text: str) -> Any:
         """Say something and hear the next message."""
-        self.say(text)
-        return await self.hear()
+        self.send(text)
+        return await self.receive()
 
-    async def rest(self) -> list[Any]:
+    async def receive_pending(self) -> list[Any]:
         """Whatever has been said until now; that there is no more shows an echo, which IBKR answers in its turn."""
-        self.say(ECHO)
-        return await self.until_echo()
+        self.send(ECHO)
+        return await self.receive_until_echo()
 
-    async def until_echo(self) -> list[Any]:
+    async def receive_until_echo(self) -> list[Any]:
         """Whatever is said until somebody says the echo's words."""
-        found: list[Any] = []
-        async with asyncio.timeout(PATIENCE):
-            while (said := await self.socket.hears(BINARY)) != ECHO.encode():
-                found.append(json.loads(said))
-        return found
+        messages: list[Any] = []
+        async with asyncio.timeout(TIMEOUT_S):
+            while (payload := await self.socket.receive_payload(BINARY)) != ECHO.encode():
+                messages.append(json.loads(payload))
+        return messages

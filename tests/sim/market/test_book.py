@@ -26,9 +26,9 @@ def book() -> Book:
 
 def state(book: Book, order: Order) -> str:
     """How an order stands at the beginning of time."""
-    found = book.find(order.number, 0.0)
-    assert found is not None
-    return found.state
+    order_now = book.find(order.number, 0.0)
+    assert order_now is not None
+    return order_now.state
 
 
 @pytest.mark.parametrize(("side", "price"), [("BUY", ASK), ("SELL", BID)])
@@ -37,13 +37,13 @@ def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: s
     order = book.add(replace(MARKET, side=side))
     book.fill_orders(0.0)
 
-    found = book.last_state(order.number)
-    assert (found.state, found.filled, found.average) == ("Filled", Decimal(2), price)
+    order_now = book.last_state(order.number)
+    assert (order_now.state, order_now.filled, order_now.average) == ("Filled", Decimal(2), price)
     assert [(trade.order.number, trade.price) for trade in book.trades] == [(order.number, price)]
 
 
 @pytest.mark.parametrize(
-    ("told", "fills"),
+    ("order", "fills"),
     [
         (replace(MARKET, price=ASK), True),
         (replace(MARKET, price=BID), False),
@@ -55,9 +55,9 @@ def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: s
         (replace(MARKET, side="SELL", stop=BID - 1), False),
     ],
 )
-def test_limits_and_stops_fill_where_the_price_is_good_and_not_before(book: Book, told: Order, fills: bool) -> None:
+def test_limits_and_stops_fill_where_the_price_is_good_and_not_before(book: Book, order: Order, fills: bool) -> None:
     """To the tick."""
-    assert (state(book, book.add(told)) == "Filled") is fills
+    assert (state(book, book.add(order)) == "Filled") is fills
 
 
 def test_numbers_are_given_once_and_the_newest_comes_first(book: Book) -> None:

@@ -135,26 +135,26 @@ async def test_every_room_of_the_market_answers_in_json(wire: Wire, path: str) -
     await wire.call("GET", f"{API}/portfolio/accounts")
     await wire.call("GET", f"{API}/iserver/secdef/search?symbol=AAPL")
 
-    answer = await wire.call("GET", API + path)
+    response = await wire.call("GET", API + path)
 
-    assert answer.status == 200
-    answer.json()
+    assert response.status == 200
+    response.json()
 
 
 async def test_what_wants_a_search_first_knows_nothing_without_it(wire: Wire, sim: Simulator) -> None:
     """In the same session."""
-    info, strikes = (f"{API}/iserver/secdef/{what}?conid={AAPL}&month=SEP26" for what in ("info", "strikes"))
+    info, strikes = (f"{API}/iserver/secdef/{name}?conid={AAPL}&month=SEP26" for name in ("info", "strikes"))
 
-    async def asked() -> tuple[int, bool]:
+    async def fetch_both() -> tuple[int, bool]:
         return (await wire.call("GET", info)).status, bool((await wire.call("GET", strikes)).json()["call"])
 
-    before = await asked()
+    before = await fetch_both()
     await wire.call("POST", f"{API}/iserver/secdef/search", {"symbol": "AAPL"})
-    after = await asked()
+    after = await fetch_both()
     sim.market.world.sessions.lose_brokerage()
     sim.market.world.sessions.open_brokerage(sim.clock.now(), compete=True, is_established=True)
 
-    assert (before, after, await asked()) == ((500, False), (200, True), (500, False))
+    assert (before, after, await fetch_both()) == ((500, False), (200, True), (500, False))
 
 
 async def test_the_history_farm_has_to_be_opened(wire: Wire) -> None:
@@ -183,9 +183,9 @@ async def test_a_preview_without_quotes_is_a_warned_one(wire: Wire) -> None:
 
 async def test_a_period_nobody_knows_is_refused_by_name(wire: Wire) -> None:
     """Three months are not offered."""
-    said = await wire.call("POST", f"{API}/pa/performance", {"acctIds": ["DU1234567"], "period": "3M"})
+    response = await wire.call("POST", f"{API}/pa/performance", {"acctIds": ["DU1234567"], "period": "3M"})
 
-    assert (said.status, said.json()) == (400, {"error": "Invalid period: 3M"})
+    assert (response.status, response.json()) == (400, {"error": "Invalid period: 3M"})
 
 
 async def test_watchlists_are_kept(wire: Wire) -> None:
@@ -193,9 +193,9 @@ async def test_watchlists_are_kept(wire: Wire) -> None:
     for name in ("one", "two"):
         await wire.call("POST", f"{API}/iserver/watchlist", {"id": "7", "name": name, "rows": [{"C": AAPL}]})
 
-    found = (await wire.call("GET", f"{API}/iserver/watchlists")).json()["data"]["user_lists"]
+    watchlists = (await wire.call("GET", f"{API}/iserver/watchlists")).json()["data"]["user_lists"]
 
-    assert [each["name"] for each in found] == ["two"]
+    assert [each["name"] for each in watchlists] == ["two"]
 
 
 async def test_the_first_look_at_a_watchlist_is_a_thin_one(wire: Wire) -> None:
@@ -212,10 +212,10 @@ def test_one_call_too_many_is_refused_until_its_time_is_over(limit: Limit) -> No
     """By IBKR's own table."""
     pacing, path = Pacing(enabled=True), limit.pattern.replace(".*", "x")
 
-    said = [pacing.count_call(path, 0.01 * count) for count in range(limit.calls + 1)]
+    refusals = [pacing.count_call(path, 0.01 * count) for count in range(limit.calls + 1)]
 
     if limit.calls < 10:
-        assert said == [False] * limit.calls + [True]
+        assert refusals == [False] * limit.calls + [True]
         assert not pacing.count_call(path, limit.seconds + 1.0)
 
 
@@ -223,9 +223,9 @@ def test_too_many_in_all_close_the_door_for_a_quarter_of_an_hour() -> None:
     """Whatever they ask."""
     pacing = Pacing(enabled=True)
 
-    said = [pacing.count_call(f"/x/{count}", 0.0) for count in range(11)]
+    refusals = [pacing.count_call(f"/x/{count}", 0.0) for count in range(11)]
 
-    assert said == [False] * 10 + [True]
+    assert refusals == [False] * 10 + [True]
     assert pacing.count_call("/y", PENALTY_S - 1)
     assert not pacing.count_call("/y", PENALTY_S)
 
@@ -236,7 +236,7 @@ async def test_pacing_is_off_unless_asked_for(wire: Wire, clock: ManualClock) ->
 
     async with Simulator(clock=clock, pacing=True) as strict:
         hurried = await connect(strict)
-        said = [(await hurried.call("GET", f"{API}/tickle")).status for _ in range(2)]
-        hurried.drop()
+        statuses = [(await hurried.call("GET", f"{API}/tickle")).status for _ in range(2)]
+        hurried.abort()
 
-    assert said == [200, 429]
+    assert statuses == [200, 429]

@@ -16,7 +16,7 @@ from ibkr_bridge.sim.market.order_lists import MAX_ROWS
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
 from tests.clocks import ManualClock
-from tests.sim.wire import Got, Wire, connect
+from tests.sim.wire import Wire, WireResponse, connect
 
 API = "/v1/api/iserver"
 PLACE = f"{API}/account/DU1234567/orders"
@@ -33,7 +33,7 @@ async def place(wire: Wire, *tickets: dict[str, Any]) -> Any:
     return (await wire.call("POST", PLACE, {"orders": list(tickets)})).json()
 
 
-async def reply(wire: Wire, question: Any, confirmed: bool = True) -> Got:
+async def reply(wire: Wire, question: Any, confirmed: bool = True) -> WireResponse:
     return await wire.call("POST", f"{API}/reply/{question[0]['id']}", {"confirmed": confirmed})
 
 
@@ -56,9 +56,9 @@ async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulat
     await place(wire, ticket(sim))
     path = f"{API}/account/orders"
 
-    said = [(await wire.call("GET", path + query)).json() for query in ("", "", "?force=true", "")]
+    lists = [(await wire.call("GET", path + query)).json() for query in ("", "", "?force=true", "")]
 
-    assert [(len(each["orders"]), each["snapshot"]) for each in said] == [(0, False), (1, True), (0, False), (1, True)]
+    assert [(len(each["orders"]), each["snapshot"]) for each in lists] == [(0, False), (1, True), (0, False), (1, True)]
 
 
 async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) -> None:
@@ -66,18 +66,23 @@ async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) ->
     async with Simulator(clock=clock, list_lag_s=60.0, list_load_delay_s=1.0) as sim:
         wire, path = await connect(sim), f"{API}/account/orders"
 
-        async def told(query: str = "", after: float = 0.0) -> tuple[int, bool]:
+        async def fetch_list(query: str = "", after: float = 0.0) -> tuple[int, bool]:
             clock.advance(after)
-            said = (await wire.call("GET", path + query)).json()
-            return len(said["orders"]), said["snapshot"]
+            body = (await wire.call("GET", path + query)).json()
+            return len(body["orders"]), body["snapshot"]
 
-        first = [await told(), await told(), await told(after=1.0)]
+        before = [await fetch_list(), await fetch_list(), await fetch_list(after=1.0)]
         await place(wire, ticket(sim))
-        then = [await told(), await told("?force=true"), await told(after=0.5), await told(after=0.5)]
-        wire.drop()
+        after = [
+            await fetch_list(),
+            await fetch_list("?force=true"),
+            await fetch_list(after=0.5),
+            await fetch_list(after=0.5),
+        ]
+        wire.abort()
 
-    assert first == [(0, False), (0, False), (0, True)]
-    assert then == [(0, True), (0, False), (0, False), (1, True)]
+    assert before == [(0, False), (0, False), (0, True)]
+    assert after == [(0, True), (0, False), (0, False), (1, True)]
 
 
 async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simulator, wire: Wire) -> None:
@@ -110,20 +115,20 @@ async def test_questions_follow_one_another(sim: Simulator, wire: Wire) -> None:
     first = await place(wire, ticket(sim, off="-50", quantity=600))
     assert await live(wire) == []
     second = (await reply(wire, first)).json()
-    done = (await reply(wire, second)).json()
+    placed = (await reply(wire, second)).json()
 
     assert (first[0]["messageIds"], second[0]["messageIds"]) == (["o163"], ["o383"])
     assert first[0]["id"] != second[0]["id"]
-    assert done[0]["order_status"] == "Submitted"
+    assert placed[0]["order_status"] == "Submitted"
 
 
 async def test_a_declined_order_is_not_placed(sim: Simulator, wire: Wire) -> None:
     """An error inside a 200."""
     question = await place(wire, ticket(sim, quantity=600))
 
-    said = await reply(wire, question, confirmed=False)
+    response = await reply(wire, question, confirmed=False)
 
-    assert (said.status, said.json()) == (200, {"error": "Order not confirmed "})
+    assert (response.status, response.json()) == (200, {"error": "Order not confirmed "})
     assert await live(wire) == []
 
 
@@ -144,9 +149,9 @@ async def test_any_other_order_call_kills_the_question(
     question = await place(wire, ticket(sim, quantity=600))
     await wire.call(method, API + path, body)
 
-    said = await reply(wire, question)
+    response = await reply(wire, question)
 
-    assert (said.status, said.json()) == (400, {"error": f"reply id not found: '{question[0]['id']}'"})
+    assert (response.status, response.json()) == (400, {"error": f"reply id not found: '{question[0]['id']}'"})
 
 
 async def test_a_reading_call_leaves_the_question_alone(sim: Simulator, wire: Wire) -> None:
@@ -162,9 +167,9 @@ async def test_a_question_ends_with_its_brokerage_session(sim: Simulator, wire: 
     question = await place(wire, ticket(sim, quantity=600))
     sim.log_in()
 
-    said = await reply(wire, question)
+    response = await reply(wire, question)
 
-    assert (said.status, "reply id not found" in said.json()["error"]) == (400, True)
+    assert (response.status, "reply id not found" in response.json()["error"]) == (400, True)
 
 
 async def test_suppressed_questions_are_not_asked(sim: Simulator, wire: Wire) -> None:
@@ -172,26 +177,26 @@ async def test_suppressed_questions_are_not_asked(sim: Simulator, wire: Wire) ->
     await wire.call("POST", f"{API}/questions/suppress", {"messageIds": ["o383"]})
     quiet = await place(wire, ticket(sim, quantity=600))
     await wire.call("POST", f"{API}/questions/suppress/reset")
-    asked = await place(wire, ticket(sim, quantity=600))
+    question = await place(wire, ticket(sim, quantity=600))
 
     assert "order_id" in quiet[0]
-    assert asked[0]["messageIds"] == ["o383"]
+    assert question[0]["messageIds"] == ["o383"]
 
 
 async def test_a_name_is_taken_once(sim: Simulator, wire: Wire) -> None:
     """The only protection against an order sent twice."""
     await place(wire, ticket(sim, cOID="mine"))
 
-    said = await place(wire, ticket(sim, cOID="mine"))
+    body = await place(wire, ticket(sim, cOID="mine"))
 
-    assert said == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
+    assert body == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
 
 
 async def test_a_name_is_taken_once_in_one_request(sim: Simulator, wire: Wire) -> None:
     """All of a request, or nothing."""
-    said = await place(wire, ticket(sim, cOID="mine"), ticket(sim, cOID="mine"))
+    body = await place(wire, ticket(sim, cOID="mine"), ticket(sim, cOID="mine"))
 
-    assert said == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
+    assert body == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
     assert await live(wire) == []
 
 
@@ -222,9 +227,9 @@ async def test_a_name_that_was_taken_while_the_question_hung_is_taken(sim: Simul
 @pytest.mark.parametrize("broken", [{"conid": 1}, {"side": "buy"}, {"price": None}, {"quantity": 0}, {"price": "x"}])
 async def test_a_malformed_ticket_is_a_server_error(sim: Simulator, wire: Wire, broken: dict[str, Any]) -> None:
     """Not 400."""
-    said = await wire.call("POST", PLACE, {"orders": [ticket(sim) | broken]})
+    response = await wire.call("POST", PLACE, {"orders": [ticket(sim) | broken]})
 
-    assert said.status == 500
+    assert response.status == 500
 
 
 async def test_an_order_is_changed_as_a_whole(sim: Simulator, wire: Wire) -> None:
@@ -309,8 +314,8 @@ async def test_a_bracket_is_taken_as_a_whole_or_not_at_all(sim: Simulator, wire:
 
 
 async def notify(wire: Wire, prompt: Any, text: str) -> Any:
-    told = {"orderId": prompt["orderId"], "reqId": prompt["reqId"], "text": text}
-    return (await wire.call("POST", f"{API}/notification", told)).json()
+    fetch_list = {"orderId": prompt["orderId"], "reqId": prompt["reqId"], "text": text}
+    return (await wire.call("POST", f"{API}/notification", fetch_list)).json()
 
 
 @pytest.mark.parametrize(("option", "orders"), [(0, 1), (1, 1), (2, 0)])
@@ -320,11 +325,11 @@ async def test_a_prompt_is_answered_by_a_notification(sim: Simulator, wire: Wire
     prompt = await place(wire, ticket(sim, cOID="mine"))
     waiting = await live(wire)
 
-    said = await notify(wire, prompt, prompt["options"][option])
+    body = await notify(wire, prompt, prompt["options"][option])
     await notify(wire, prompt, prompt["options"][0])
 
     assert (prompt["prompt"], prompt["type"], waiting) == (True, "M", [])
-    assert said == "Request was submitted"
+    assert body == "Request was submitted"
     assert [row["orderId"] for row in await live(wire)] == [prompt["orderId"]] * orders
 
 
@@ -375,9 +380,9 @@ async def test_where_an_order_comes_from_stays_with_it(sim: Simulator, wire: Wir
 
 async def test_a_preview_places_nothing(sim: Simulator, wire: Wire) -> None:
     """It only tells the cost."""
-    said = (await wire.call("POST", f"{PLACE}/whatif", {"orders": [ticket(sim)]})).json()
+    preview = (await wire.call("POST", f"{PLACE}/whatif", {"orders": [ticket(sim)]})).json()
 
-    assert set(said) >= {"amount", "equity", "initial", "maintenance", "position", "warn", "error"}
+    assert set(preview) >= {"amount", "equity", "initial", "maintenance", "position", "warn", "error"}
     assert await live(wire) == []
 
 

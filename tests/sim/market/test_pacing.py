@@ -19,9 +19,9 @@ def test_a_call_too_many_is_refused_until_the_window_has_passed() -> None:
     """The refused one counts as well, so that whoever goes on asking is refused for longer."""
     pacing = Pacing(True)
 
-    asked = [pacing.count_call("/portfolio/accounts", now) for now in (0.0, 4.0, 8.0, 13.0)]
+    refusals = [pacing.count_call("/portfolio/accounts", now) for now in (0.0, 4.0, 8.0, 13.0)]
 
-    assert asked == [False, True, True, False]
+    assert refusals == [False, True, True, False]
     assert pacing.refused_count == 2
 
 

@@ -23,10 +23,10 @@ def desk() -> QuestionDesk:
 
 def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
     """By its id, with all that depends on it."""
-    asked = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
+    question = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
 
-    assert desk.take_question(asked.id, None) is asked
-    assert desk.take_question(asked.id, None) is None
+    assert desk.take_question(question.id, None) is question
+    assert desk.take_question(question.id, None) is None
 
 
 def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) -> None:
@@ -40,19 +40,19 @@ def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) 
 
 def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
     """Whatever hung is gone afterwards."""
-    asked = desk.open_question(CHANGES, NONE, "o1", None)
+    question = desk.open_question(CHANGES, NONE, "o1", None)
 
     assert desk.take_question("another", None) is None
-    assert desk.take_question(asked.id, None) is None
+    assert desk.take_question(question.id, None) is None
 
 
 def test_another_order_call_ends_a_question_and_not_a_prompt(desk: QuestionDesk) -> None:
     """A prompt names its order."""
-    asked, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.open_prompt(7, CHANGES, None)
+    question, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.open_prompt(7, CHANGES, None)
 
     desk.clear()
 
-    assert desk.take_question(asked.id, None) is None
+    assert desk.take_question(question.id, None) is None
     assert desk.take_prompt(7, prompt.request_id, None) is prompt
 
 
@@ -69,7 +69,7 @@ def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) 
 def test_both_end_with_their_session(desk: QuestionDesk) -> None:
     """Although the next looks the same."""
     session, later = Brokerage(0.0, 0.0), Brokerage(0.0, 0.0)
-    asked, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.open_prompt(7, CHANGES, session)
+    question, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.open_prompt(7, CHANGES, session)
 
-    assert desk.take_question(asked.id, later) is None
+    assert desk.take_question(question.id, later) is None
     assert desk.take_prompt(7, prompt.request_id, later) is None

@@ -33,18 +33,18 @@ async def test_without_a_login_everything_is_401_in_plain_text(sim: Simulator, w
     """Not JSON."""
     sim.log_out()
 
-    answer = await wire.call("GET", f"{API}/portfolio/accounts")
+    response = await wire.call("GET", f"{API}/portfolio/accounts")
 
-    assert (answer.status, answer.header("Content-Type")) == (401, "text/plain")
+    assert (response.status, response.header("Content-Type")) == (401, "text/plain")
 
 
 async def test_without_a_brokerage_session_there_is_no_bridge(sim: Simulator, wire: Wire) -> None:
     """For /iserver; the rest needs the login alone."""
     sim.lose_brokerage()
 
-    answer = await wire.call("GET", f"{API}/iserver/accounts")
+    response = await wire.call("GET", f"{API}/iserver/accounts")
 
-    assert (answer.status, answer.json()) == (400, {"error": "Bad Request: no bridge", "statusCode": 400})
+    assert (response.status, response.json()) == (400, {"error": "Bad Request: no bridge", "statusCode": 400})
     assert (await wire.call("GET", f"{API}/portfolio/accounts")).status == 200
     assert (await wire.call("GET", STATUS)).json()["connected"] is True
 
@@ -136,9 +136,9 @@ async def test_no_keep_alive_prevents_midnight_in_new_york(sim: Simulator, wire:
 
 async def test_every_answer_sets_a_cookie_that_nobody_keeps(sim: Simulator, wire: Wire) -> None:
     """`x-sess-uuid`, without a path."""
-    answer = await wire.call("GET", STATUS)
+    response = await wire.call("GET", STATUS)
 
-    [line] = answer.headers("Set-Cookie")
+    [line] = response.headers("Set-Cookie")
     assert line.startswith("x-sess-uuid=")
     assert "path" not in line.lower()
     assert sim.gateway.jar.value("x-sess-uuid") is None
@@ -146,9 +146,9 @@ async def test_every_answer_sets_a_cookie_that_nobody_keeps(sim: Simulator, wire
 
 async def test_an_unknown_resource_is_a_page(wire: Wire) -> None:
     """404, in HTML."""
-    answer = await wire.call("GET", f"{API}/iserver/nonsense")
+    response = await wire.call("GET", f"{API}/iserver/nonsense")
 
-    assert (answer.status, answer.body) == (404, b"<html><body><h1>Resource not found</h1></body></html>")
+    assert (response.status, response.body) == (404, b"<html><body><h1>Resource not found</h1></body></html>")
 
 
 def test_all_of_iserver_needs_the_brokerage_session_but_the_way_into_it() -> None:

@@ -16,7 +16,7 @@ from tests.clocks import ManualClock
 from tests.contract.sockets import BINARY, CLOSE, Socket
 from tests.sim.conftest import Dial
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, ECHO, IBM, Ear
+from tests.sim.market.ear import AAPL, ECHO, IBM, StreamClient
 from tests.sim.wire import Wire, connect
 
 LOST = {"topic": "sts", "args": {"authenticated": False}}
@@ -35,13 +35,13 @@ ASKED = [
 NAMES = [text.partition("+{")[0] for text in ASKED]
 
 
-def told(messages: list[dict[str, Any]], topic: str) -> list[Any]:
+def messages_of(messages: list[dict[str, Any]], topic: str) -> list[Any]:
     """What the messages of a topic are about."""
     return [message["args"] for message in messages if message.get("topic") == topic]
 
 
 @pytest.mark.parametrize(
-    ("text", "asked"),
+    ("text", "feed_request"),
     [
         ('smd+1@ARCA+{"fields":["31"]}', FeedRequest("smd", "1@ARCA", {"fields": ["31"]})),
         ("sbd+DU1+2+ISLAND", FeedRequest("sbd", "DU1+2+ISLAND", {})),
@@ -52,31 +52,31 @@ def told(messages: list[dict[str, Any]], topic: str) -> list[Any]:
         ("", FeedRequest("", "", {})),
     ],
 )
-def test_words_have_a_topic_a_target_and_json(text: str, asked: FeedRequest | None) -> None:
+def test_words_have_a_topic_a_target_and_json(text: str, feed_request: FeedRequest | None) -> None:
     """Any of the last two may be left out."""
-    assert parse_request(text) == asked
+    assert parse_request(text) == feed_request
 
 
-async def test_a_socket_is_greeted_with_user_accounts_and_session(ear: Ear) -> None:
+async def test_a_socket_is_greeted_with_user_accounts_and_session(client: StreamClient) -> None:
     """In this order, the last in a message for each thing."""
-    [accounts] = told(ear.greeting, "act")
-    session = {key: value for args in told(ear.greeting, "sts") for key, value in args.items()}
+    [accounts] = messages_of(client.greeting, "act")
+    session = {key: value for args in messages_of(client.greeting, "sts") for key, value in args.items()}
 
-    assert ear.greeting[0] == {"topic": "system", "success": "simulated"}
+    assert client.greeting[0] == {"topic": "system", "success": "simulated"}
     assert (accounts["accounts"], accounts["selectedAccount"]) == (["DU1234567", "DU7654321"], "DU1234567")
     assert accounts["isPaper"] is True
     assert (session["authenticated"], session["competing"], session["message"]) == (True, False, "")
-    assert all(len(args) == 1 for args in told(ear.greeting, "sts"))
+    assert all(len(args) == 1 for args in messages_of(client.greeting, "sts"))
 
 
 async def test_without_a_brokerage_session_there_are_no_accounts(sim: Simulator, listen: Listen) -> None:
     """And the greeting says that nobody is authenticated."""
     sim.lose_brokerage()
 
-    ear = await listen()
+    client = await listen()
 
-    assert told(ear.greeting, "act") == []
-    assert {"authenticated": False} in told(ear.greeting, "sts")
+    assert messages_of(client.greeting, "act") == []
+    assert {"authenticated": False} in messages_of(client.greeting, "sts")
 
 
 async def test_where_nobody_is_signed_in_ibkr_waits(clock: ManualClock) -> None:
@@ -84,58 +84,58 @@ async def test_where_nobody_is_signed_in_ibkr_waits(clock: ManualClock) -> None:
     async with Simulator(clock=clock, logged_in=False) as sim:
         socket = Socket(await connect(sim))
         await socket.open()
-        first = json.loads(await socket.hears(BINARY))
+        first = json.loads(await socket.receive_payload(BINARY))
         sim.log_in()
-        ear = Ear(socket)
-        ear.say("sor+{}")
+        client = StreamClient(socket)
+        client.send("sor+{}")
 
-        said = await ear.rest()
-        socket.wire.drop()
+        messages = await client.receive_pending()
+        socket.wire.abort()
 
-    assert (first, said) == ({"message": "waiting for session"}, [])
+    assert (first, messages) == ({"message": "waiting for session"}, [])
 
 
-async def test_a_heartbeat_comes_every_ten_seconds(ear: Ear, clock: ManualClock) -> None:
+async def test_a_heartbeat_comes_every_ten_seconds(client: StreamClient, clock: ManualClock) -> None:
     """With the time of day."""
     beats = []
     for _ in range(3):
         clock.advance(HEARTBEAT_INTERVAL_S)
-        beats.append(await ear.hear())
+        beats.append(await client.receive())
 
     assert {beat["topic"] for beat in beats} == {"system"}
     assert {later["hb"] - sooner["hb"] for sooner, later in pairwise(beats)} == {10_000}
 
 
-async def test_tic_is_acknowledged_and_the_echo_comes_as_it_is(ear: Ear, stream: Stream) -> None:
+async def test_tic_is_acknowledged_and_the_echo_comes_as_it_is(client: StreamClient, stream: Stream) -> None:
     """The old sign of life is no JSON."""
-    tic = await ear.ask("tic")
-    ear.say(ECHO)
+    tic = await client.request("tic")
+    client.send(ECHO)
 
     assert (tic["topic"], tic["alive"]) == ("tic", True)
     assert tic["lastAccessed"] > 0
-    assert await ear.socket.hears(BINARY) == ECHO.encode()
+    assert await client.socket.receive_payload(BINARY) == ECHO.encode()
 
 
 @pytest.mark.parametrize("text", ["nonsense", "xyz+1+{}", "smd+{}", "smd+x+{}", "smd+1+{", "sor+{", "ssd+DU9+{}", "+"])
-async def test_what_ibkr_does_not_understand_it_passes_over(ear: Ear, stream: Stream, text: str) -> None:
+async def test_what_ibkr_does_not_understand_it_passes_over(client: StreamClient, stream: Stream, text: str) -> None:
     """In silence."""
-    ear.say(text)
+    client.send(text)
 
-    assert await ear.rest() == []
+    assert await client.receive_pending() == []
     assert stream.subscriptions == []
 
 
 async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stream: Stream) -> None:
     """Over all sockets."""
     first, second = await listen(), await listen()
-    first.say(*ASKED)
-    second.say("sor+{}")
+    first.send(*ASKED)
+    second.send("sor+{}")
     await asyncio.wait_for(stream.wait_for_subscriptions(*NAMES, "sor"), 5)
 
-    first.socket.wire.drop()
+    first.socket.wire.abort()
 
     await asyncio.wait_for(stream.wait_for_subscriptions("sor"), 5)
-    second.say("uor+{}")
+    second.send("uor+{}")
     await asyncio.wait_for(stream.wait_until(lambda: not stream.subscriptions), 5)
 
 
@@ -153,33 +153,33 @@ async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stre
     ],
 )
 async def test_each_word_that_begins_something_has_one_that_ends_it(
-    ear: Ear, stream: Stream, text: str, answer: dict[str, str] | None
+    client: StreamClient, stream: Stream, text: str, answer: dict[str, str] | None
 ) -> None:
     """Most of them are not answered."""
-    ear.say(*ASKED)
-    await ear.rest()
+    client.send(*ASKED)
+    await client.receive_pending()
 
-    ear.say(text)
+    client.send(text)
 
-    assert await ear.rest() == ([answer] if answer else [])
+    assert await client.receive_pending() == ([answer] if answer else [])
     assert stream.subscriptions == sorted(name for name in NAMES if name[1:3] != text[1:3])
 
 
 async def test_a_lost_session_is_told_at_once_and_ends_everything(
-    sim: Simulator, ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+    sim: Simulator, client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
     """For good: after the session is back everything has to be asked for again. Heartbeats flow on."""
-    ear.say(*ASKED)
-    await ear.rest()
+    client.send(*ASKED)
+    await client.receive_pending()
 
     sim.lose_brokerage()
-    lost = await ear.rest()
+    lost = await client.receive_pending()
     clock.advance(HEARTBEAT_INTERVAL_S)
-    [beat] = await ear.rest()
+    [beat] = await client.receive_pending()
     await wire.call("POST", INIT, OPEN)
-    before = await ear.rest()
+    before = await client.receive_pending()
     clock.advance(0.2)
-    back = await ear.rest()
+    back = await client.receive_pending()
     for _ in range(5):
         clock.advance(1)
 
@@ -187,40 +187,40 @@ async def test_a_lost_session_is_told_at_once_and_ends_everything(
     assert "hb" in beat
     assert back[0] == STANDS
     assert [message["topic"] for message in back[1:]] == ["sts", "act"]
-    assert await ear.rest() == []
-    assert (await ear.ask("sor+{}"))["topic"] == "sor"
+    assert await client.receive_pending() == []
+    assert (await client.request("sor+{}"))["topic"] == "sor"
 
 
-async def test_a_competitor_is_told_of(sim: Simulator, ear: Ear, wire: Wire, clock: ManualClock) -> None:
+async def test_a_competitor_is_told_of(sim: Simulator, client: StreamClient, wire: Wire, clock: ManualClock) -> None:
     """And that it is gone."""
     sim.start_competing()
-    lost = await ear.rest()
+    lost = await client.receive_pending()
     await wire.call("POST", INIT, OPEN)
     clock.advance(0.2)
 
     assert lost == [LOST, {"topic": "sts", "args": {"competing": True}}]
-    assert (await ear.rest())[:2] == [STANDS, {"topic": "sts", "args": {"competing": False}}]
+    assert (await client.receive_pending())[:2] == [STANDS, {"topic": "sts", "args": {"competing": False}}]
 
 
-async def test_the_end_of_the_login_is_told_as_a_lost_session(sim: Simulator, ear: Ear) -> None:
+async def test_the_end_of_the_login_is_told_as_a_lost_session(sim: Simulator, client: StreamClient) -> None:
     """The socket stays open."""
     sim.log_out()
 
-    assert await ear.rest() == [LOST]
+    assert await client.receive_pending() == [LOST]
 
 
 async def test_without_the_session_nothing_is_begun(
-    sim: Simulator, ear: Ear, stream: Stream, wire: Wire, clock: ManualClock
+    sim: Simulator, client: StreamClient, stream: Stream, wire: Wire, clock: ManualClock
 ) -> None:
     """Not even while it is being opened; it is not made up for later."""
     sim.lose_brokerage()
-    ear.say(*ASKED, "usd+DU1234567+{}")
+    client.send(*ASKED, "usd+DU1234567+{}")
     await wire.call("POST", INIT, OPEN)
-    ear.say(*ASKED)
-    await ear.rest()
+    client.send(*ASKED)
+    await client.receive_pending()
     clock.advance(0.2)
 
-    assert [message["topic"] for message in await ear.rest()] == ["sts", "sts", "act"]
+    assert [message["topic"] for message in await client.receive_pending()] == ["sts", "sts", "act"]
     assert stream.subscriptions == []
 
 
@@ -230,7 +230,7 @@ async def test_everybody_hears_of_the_session(sim: Simulator, listen: Listen) ->
 
     sim.lose_brokerage()
 
-    assert [await ear.rest() for ear in ears] == [[LOST]] * 3
+    assert [await client.receive_pending() for client in ears] == [[LOST]] * 3
 
 
 async def test_a_socket_opened_while_the_session_opens_hears_of_it(
@@ -239,37 +239,37 @@ async def test_a_socket_opened_while_the_session_opens_hears_of_it(
     """Once."""
     sim.lose_brokerage()
     await wire.call("POST", INIT, OPEN)
-    ear = await listen()
+    client = await listen()
 
     clock.advance(0.2)
 
-    assert {"authenticated": False} in told(ear.greeting, "sts")
-    assert (await ear.rest()).count(STANDS) == 1
+    assert {"authenticated": False} in messages_of(client.greeting, "sts")
+    assert (await client.receive_pending()).count(STANDS) == 1
 
 
 async def test_a_silent_stream_says_nothing_until_cleared(
-    sim: Simulator, ear: Ear, stream: Stream, dial: Dial, clock: ManualClock
+    sim: Simulator, client: StreamClient, stream: Stream, dial: Dial, clock: ManualClock
 ) -> None:
     """Nobody is greeted, no heart beats; what was not said is not said later."""
     sim.faults.add("stream-silent")
-    new = Ear(Socket(await dial()))
+    new = StreamClient(Socket(await dial()))
     await new.socket.open()
     await stream.wait_for_sockets(2)
-    ear.say(f'smd+{AAPL}+{{"fields":["31"]}}', "tic")
+    client.send(f'smd+{AAPL}+{{"fields":["31"]}}', "tic")
     await stream.wait_for_message("tic")
     clock.advance(HEARTBEAT_INTERVAL_S)
     await stream.send_to_all(ECHO)
-    silent = await ear.until_echo() + await new.until_echo()
+    silent = await client.receive_until_echo() + await new.receive_until_echo()
 
     sim.faults.clear("stream-silent")
     clock.advance(0.5)
-    [update] = await ear.rest()
+    [update] = await client.receive_pending()
     clock.advance(HEARTBEAT_INTERVAL_S - 0.5)
 
     assert silent == []
     assert update["topic"] == f"smd+{AAPL}"
     assert "6509" not in update
-    assert [set(message) for message in await new.rest()] == [{"topic", "hb"}]
+    assert [set(message) for message in await new.receive_pending()] == [{"topic", "hb"}]
 
 
 async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream: Stream) -> None:
@@ -277,34 +277,34 @@ async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream:
     ears = [await listen() for _ in range(2)]
 
     sim.faults.add("stream-cut")
-    for ear in ears:
-        await ear.socket.hears(CLOSE)
+    for client in ears:
+        await client.socket.receive_payload(CLOSE)
     await sim.wait_for_events()
     await asyncio.wait_for(stream.wait_for_sockets(0), 5)
 
     assert (await listen()).greeting
 
 
-async def test_bytes_that_are_no_text_can_be_said(ear: Ear, stream: Stream) -> None:
+async def test_bytes_that_are_no_text_can_be_said(client: StreamClient, stream: Stream) -> None:
     """As they are."""
     await stream.send_bytes_to_all(b"\xff\x00{")
 
-    assert await ear.socket.hears(BINARY) == b"\xff\x00{"
+    assert await client.socket.receive_payload(BINARY) == b"\xff\x00{"
 
 
 async def test_a_client_that_does_not_read_holds_up_nobody(
-    sim: Simulator, ear: Ear, dial: Dial, stream: Stream, wire: Wire
+    sim: Simulator, client: StreamClient, dial: Dial, stream: Stream, wire: Wire
 ) -> None:
     """Neither calls nor other sockets."""
-    deaf = Ear(Socket(await dial()))
+    deaf = StreamClient(Socket(await dial()))
     await deaf.open()
     stuck = asyncio.create_task(_flood(stream))
     for _ in range(20):
         assert (await wire.call("GET", "/v1/api/iserver/auth/status")).status == 200
-        await ear.rest()
+        await client.receive_pending()
     sim.lose_brokerage()
 
-    assert LOST in await ear.rest()
+    assert LOST in await client.receive_pending()
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)
 
@@ -318,10 +318,10 @@ async def test_nothing_is_left_running(clock: ManualClock) -> None:
     """Whatever was streamed."""
     async with Simulator(clock=clock) as sim:
         socket = Socket(await connect(sim))
-        ear = await Ear(socket).open()
-        ear.say(*ASKED, f"smd+{IBM}+{{}}")
-        await ear.rest()
+        client = await StreamClient(socket).open()
+        client.send(*ASKED, f"smd+{IBM}+{{}}")
+        await client.receive_pending()
         sim.lose_brokerage()
 
     assert len(asyncio.all_tasks()) == 1
-    socket.wire.drop()
+    socket.wire.abort()

@@ -16,22 +16,22 @@ AAPL = 265598
 QUOTES = Quotes(1)
 
 
-def read(**told: Any) -> Order:
+def read_order(**members: Any) -> Order:
     """A market order for one share, or what is told otherwise; None leaves a member out."""
-    ticket = {"conid": AAPL, "orderType": "MKT", "side": "BUY", "quantity": 1, **told}
+    ticket = {"conid": AAPL, "orderType": "MKT", "side": "BUY", "quantity": 1, **members}
     return read_ticket({name: value for name, value in ticket.items() if value is not None}, "DU1", QUOTES, 7.0)
 
 
 def test_a_plain_ticket_becomes_an_order_for_the_day() -> None:
     """Without a number, which the book gives."""
-    order = read(cOID="mine")
+    order = read_order(cOID="mine")
 
     assert (order.number, order.account, order.conid, order.size) == (0, "DU1", AAPL, Decimal(1))
     assert (order.tif, order.coid, order.state, order.at) == ("DAY", "mine", "Submitted", 7.0)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "members",
     [
         {"orderType": "NONSENSE"},
         {"orderType": None},
@@ -52,27 +52,27 @@ def test_a_plain_ticket_becomes_an_order_for_the_day() -> None:
         {"orderType": "LMT", "price": "cheap"},
     ],
 )
-def test_what_cannot_be_read_is_refused(told: dict[str, Any]) -> None:
+def test_what_cannot_be_read_is_refused(members: dict[str, Any]) -> None:
     """In words that name the member and repeat nothing."""
     with pytest.raises(BadTicketError, match="Bad Request"):
-        read(**told)
+        read_order(**members)
 
 
-@pytest.mark.parametrize("told", [{"conid": str(AAPL)}, {"conid": None, "conidex": f"{AAPL}@SMART"}])
-def test_a_contract_may_be_written_in_other_ways(told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("members", [{"conid": str(AAPL)}, {"conid": None, "conidex": f"{AAPL}@SMART"}])
+def test_a_contract_may_be_written_in_other_ways(members: dict[str, Any]) -> None:
     """As a text, and with an exchange."""
-    assert read(**told).conid == AAPL
+    assert read_order(**members).conid == AAPL
 
 
 @pytest.mark.parametrize("name", ["cashQty", "fxQty"])
 def test_an_amount_may_stand_for_the_quantity(name: str) -> None:
     """For those who buy for so much money."""
-    assert read(quantity=None, **{name: 250.5}).size == Decimal("250.5")
+    assert read_order(quantity=None, **{name: 250.5}).size == Decimal("250.5")
 
 
 def test_a_stop_takes_its_price_from_either_member() -> None:
     """It sleeps until its price is met, and has no limit."""
-    one, other = read(orderType="STP", price=90), read(orderType="STP", price=80, auxPrice=90)
+    one, other = read_order(orderType="STP", price=90), read_order(orderType="STP", price=80, auxPrice=90)
 
     assert (one.stop, one.price, one.state) == (Decimal(90), None, "PreSubmitted")
     assert other.stop == Decimal(90)
@@ -80,22 +80,22 @@ def test_a_stop_takes_its_price_from_either_member() -> None:
 
 def test_a_child_sleeps_until_its_parent_has_filled() -> None:
     """It is taken in, but does not work yet."""
-    child = read(parentId="mine")
+    child = read_order(parentId="mine")
 
     assert (child.parent, child.state) == ("mine", "PreSubmitted")
 
 
 def test_a_market_order_forgets_a_price_that_stands_beside_it() -> None:
     """Otherwise it would fill like a limit order."""
-    assert read(price=1).price is None
+    assert read_order(price=1).price is None
 
 
-LIMIT = replace(read(), kind="LMT", price=Decimal(100))
+LIMIT = replace(read_order(), kind="LMT", price=Decimal(100))
 LAST = Decimal(100)
 
 
 @pytest.mark.parametrize(
-    ("order", "asked"),
+    ("order", "message_ids"),
     [
         (LIMIT, []),
         (replace(LIMIT, price=Decimal(103)), []),
@@ -107,9 +107,9 @@ LAST = Decimal(100)
         (replace(LIMIT, stop=Decimal(99)), ["o10331"]),
     ],
 )
-def test_each_question_is_asked_beyond_its_bound_and_not_at_it(order: Order, asked: list[str]) -> None:
+def test_each_question_is_asked_beyond_its_bound_and_not_at_it(order: Order, message_ids: list[str]) -> None:
     """Several follow each other, in IBKR's order."""
-    assert [name for name, _ in questions(order, LAST)] == asked
+    assert [name for name, _ in questions(order, LAST)] == message_ids
 
 
 def test_a_change_of_size_is_asked_about_in_both_directions() -> None:

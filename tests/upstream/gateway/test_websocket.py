@@ -39,7 +39,7 @@ async def test_the_session_of_the_last_tickle_goes_along(stage: Stage, session: 
 
     async with factory(stage.url, session).open() as socket:
         assert await within(socket.receive()) == b"hello"
-        scene.let.set()
+        scene.release.set()
 
     assert (stage.heard[0].target, stage.heard[0].header("Cookie")) == (WEBSOCKET_PATH, cookie)
     await scene.upstream.close()
@@ -48,7 +48,7 @@ async def test_the_session_of_the_last_tickle_goes_along(stage: Stage, session: 
 async def test_nothing_is_sent_on_a_socket_that_has_ended(stage: Stage) -> None:
     """The feed opens another one."""
     scene = GatewayScene(stage)
-    scene.let.set()
+    scene.release.set()
 
     async with factory(stage.url).open() as socket:
         while await within(socket.receive()) is not None:

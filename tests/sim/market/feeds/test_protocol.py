@@ -10,7 +10,7 @@ from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, re
 
 
 @pytest.mark.parametrize(
-    ("said", "topic", "target", "form"),
+    ("text", "topic", "target", "form"),
     [
         ('smd+265598+{"fields":["31"]}', "smd", "265598", {"fields": ["31"]}),
         ("umd+265598+{}", "umd", "265598", {}),
@@ -21,15 +21,15 @@ from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, re
         ("", "", "", {}),
     ],
 )
-def test_target_and_form_may_be_left_out(said: str, topic: str, target: str, form: object) -> None:
+def test_target_and_form_may_be_left_out(text: str, topic: str, target: str, form: object) -> None:
     """Both are, by one client or another."""
-    assert parse_request(said) == FeedRequest(topic, target, form)  # type: ignore[arg-type]
+    assert parse_request(text) == FeedRequest(topic, target, form)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("said", ["smd+1+{", "smd+1+{]", "smd+1+{}}", 'smd+1+{"a":' + "[" * 100_000])
-def test_a_form_that_is_no_json_is_nothing_of_ours(said: str) -> None:
+@pytest.mark.parametrize("text", ["smd+1+{", "smd+1+{]", "smd+1+{}}", 'smd+1+{"a":' + "[" * 100_000])
+def test_a_form_that_is_no_json_is_nothing_of_ours(text: str) -> None:
     """The Gateway says nothing to it, and neither does it fall over."""
-    assert parse_request(said) is None
+    assert parse_request(text) is None
 
 
 def test_answers_are_named_for_topic_and_target() -> None:
@@ -38,16 +38,16 @@ def test_answers_are_named_for_topic_and_target() -> None:
     assert FeedRequest("sor", "", {}).name == "sor"
 
 
-@pytest.mark.parametrize("found", [None, "31", {"a": 1}, 7])
-def test_what_is_no_array_counts_as_an_empty_one(found: object) -> None:
+@pytest.mark.parametrize("value", [None, "31", {"a": 1}, 7])
+def test_what_is_no_array_counts_as_an_empty_one(value: object) -> None:
     """And numbers in one count as texts."""
-    assert read_texts(found) == []
+    assert read_texts(value) == []
     assert read_texts([31, "84"]) == ["31", "84"]
 
 
 @given(some.text())
-def test_no_words_crash_the_reader(said: str) -> None:
+def test_no_words_crash_the_reader(text: str) -> None:
     """A request, or nothing."""
-    found = parse_request(said)
+    value = parse_request(text)
 
-    assert found is None or isinstance(found.form, dict)
+    assert value is None or isinstance(value.form, dict)

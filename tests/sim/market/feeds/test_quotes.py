@@ -18,7 +18,7 @@ from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import Socket
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, ES, IBM, Ear
+from tests.sim.market.ear import AAPL, ES, IBM, StreamClient
 from tests.sim.wire import Wire, connect
 
 API = "/v1/api/iserver"
@@ -31,15 +31,15 @@ def smd(target: str, *fields: str) -> str:
     return f"smd+{target}+{json.dumps({'fields': fields or ('31', '84', '86')})}"
 
 
-async def moved(
-    ear: Ear, clock: ManualClock, seconds: float, every: float = QUOTE_INTERVAL_S
+async def receive_while_time_passes(
+    client: StreamClient, clock: ManualClock, seconds: float, every: float = QUOTE_INTERVAL_S
 ) -> list[dict[str, object]]:
     """What is said while time moves by so many seconds, heartbeats left out."""
-    found = []
+    messages = []
     for _ in range(round(seconds / every)):
         clock.advance(every)
-        found += await ear.rest()
-    return [message for message in found if "hb" not in message]
+        messages += await client.receive_pending()
+    return [message for message in messages if "hb" not in message]
 
 
 async def lived(wire: Wire, clock: ManualClock, seconds: float) -> None:
@@ -52,128 +52,128 @@ async def lived(wire: Wire, clock: ManualClock, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("target", [AAPL, f"{AAPL}@ARCA"])
-async def test_the_first_message_is_a_full_one(ear: Ear, target: str) -> None:
+async def test_the_first_message_is_a_full_one(client: StreamClient, target: str) -> None:
     """Its topic is what was asked; fields that do not exist are not there."""
-    said = await ear.ask(smd(target, "31", "55", "84", "99999"))
+    message = await client.request(smd(target, "31", "55", "84", "99999"))
 
-    assert set(said) == FULL | {"31", "55", "84"}
-    assert (said["topic"], said["conid"], said["conidEx"]) == (f"smd+{target}", int(AAPL), target)
-    assert re.fullmatch(r"\d+\.\d\d", said["31"])
+    assert set(message) == FULL | {"31", "55", "84"}
+    assert (message["topic"], message["conid"], message["conidEx"]) == (f"smd+{target}", int(AAPL), target)
+    assert re.fullmatch(r"\d+\.\d\d", message["31"])
 
 
-async def test_later_messages_hold_what_has_changed(ear: Ear, clock: ManualClock) -> None:
+async def test_later_messages_hold_what_has_changed(client: StreamClient, clock: ManualClock) -> None:
     """Nothing else, and each another price than before."""
-    known = await ear.ask(smd(AAPL, "31", "55", "7741"))
+    fields = await client.request(smd(AAPL, "31", "55", "7741"))
 
-    updates = await moved(ear, clock, 5)
+    updates = await receive_while_time_passes(client, clock, 5)
 
     assert len(updates) > 5
     for update in updates:
         assert set(update) == ALWAYS | {"31"}
-        assert update["31"] != known["31"]
-        known |= update
+        assert update["31"] != fields["31"]
+        fields |= update
 
 
-async def test_computed_fields_come_later(ear: Ear, clock: ManualClock) -> None:
+async def test_computed_fields_come_later(client: StreamClient, clock: ManualClock) -> None:
     """As with snapshots."""
-    first = await ear.ask(smd(AAPL, "7283"))
+    first = await client.request(smd(AAPL, "7283"))
 
-    later = await moved(ear, clock, COMPUTED_DELAY_S + QUOTE_INTERVAL_S)
+    updates = await receive_while_time_passes(client, clock, COMPUTED_DELAY_S + QUOTE_INTERVAL_S)
 
     assert "7283" not in first
-    assert [set(update) for update in later] == [ALWAYS | {"7283"}]
+    assert [set(update) for update in updates] == [ALWAYS | {"7283"}]
 
 
-async def test_now_and_then_an_update_is_empty(ear: Ear, clock: ManualClock) -> None:
+async def test_now_and_then_an_update_is_empty(client: StreamClient, clock: ManualClock) -> None:
     """It does not even name the contract."""
-    await ear.ask(smd(AAPL))
+    await client.request(smd(AAPL))
 
-    updates = await moved(ear, clock, EMPTY_UPDATE_EVERY * QUOTE_INTERVAL_S)
+    updates = await receive_while_time_passes(client, clock, EMPTY_UPDATE_EVERY * QUOTE_INTERVAL_S)
 
     assert [set(each) for each in updates if "conid" not in each] == [{"topic", "_updated"}]
 
 
 async def test_a_quote_ends_after_a_quarter_of_an_hour_without_a_word(
-    ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+    client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
     """Others go on."""
-    await ear.ask(smd(AAPL))
+    await client.request(smd(AAPL))
     await lived(wire, clock, QUOTE_TTL_S - 1)
-    await ear.rest()
-    await ear.ask(smd(IBM))
-    await ear.rest()
+    await client.receive_pending()
+    await client.request(smd(IBM))
+    await client.receive_pending()
 
     clock.advance(1)
 
-    assert {message["topic"] for message in await moved(ear, clock, 5)} == {f"smd+{IBM}"}
+    assert {message["topic"] for message in await receive_while_time_passes(client, clock, 5)} == {f"smd+{IBM}"}
     assert stream.subscriptions == [f"smd+{IBM}"]
 
 
 async def test_asked_again_it_is_told_anew_and_lasts_longer(
-    ear: Ear, stream: Stream, clock: ManualClock, wire: Wire
+    client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
     """Once; with the fields of the last time."""
-    await ear.ask(smd(AAPL, "31"))
+    await client.request(smd(AAPL, "31"))
     await lived(wire, clock, QUOTE_TTL_S - 1)
-    await ear.rest()
-    again = await ear.ask(smd(AAPL, "31", "84"))
+    await client.receive_pending()
+    again = await client.request(smd(AAPL, "31", "84"))
     await lived(wire, clock, QUOTE_TTL_S - 10)
-    await ear.rest()
+    await client.receive_pending()
 
     assert set(again) == FULL | {"31", "84"}
     assert stream.subscriptions == [f"smd+{AAPL}"]
-    assert await moved(ear, clock, 6 * QUOTE_INTERVAL_S)
+    assert await receive_while_time_passes(client, clock, 6 * QUOTE_INTERVAL_S)
 
 
-async def test_ended_it_is_silent(ear: Ear, clock: ManualClock) -> None:
+async def test_ended_it_is_silent(client: StreamClient, clock: ManualClock) -> None:
     """At once, and without an answer."""
-    await ear.ask(smd(AAPL))
-    ear.say(f"umd+{AAPL}+{{}}")
-    await ear.rest()
+    await client.request(smd(AAPL))
+    client.send(f"umd+{AAPL}+{{}}")
+    await client.receive_pending()
 
-    assert await moved(ear, clock, 5) == []
+    assert await receive_while_time_passes(client, clock, 5) == []
 
 
-async def test_a_quote_needs_one_of_a_hundred_lines(ear: Ear, wire: Wire) -> None:
+async def test_a_quote_needs_one_of_a_hundred_lines(client: StreamClient, wire: Wire) -> None:
     """Snapshots have some of them; the hundred and first gets nothing, until a line is given back."""
-    asked = ",".join(str(conid) for conid in SMALL_COMPANIES[:40])
-    await wire.call("GET", f"{API}/marketdata/snapshot?conids={asked}&fields=31")
-    ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
-    assert len(await ear.rest()) == MAX_LINES
+    conids = ",".join(str(conid) for conid in SMALL_COMPANIES[:40])
+    await wire.call("GET", f"{API}/marketdata/snapshot?conids={conids}&fields=31")
+    client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
+    assert len(await client.receive_pending()) == MAX_LINES
 
-    ear.say(smd(AAPL))
-    nothing = await ear.rest()
-    ear.say(f"umd+{SMALL_COMPANIES[0]}+{{}}", smd(AAPL))
+    client.send(smd(AAPL))
+    nothing = await client.receive_pending()
+    client.send(f"umd+{SMALL_COMPANIES[0]}+{{}}", smd(AAPL))
 
     assert nothing == []
-    assert [message["topic"] for message in await ear.rest()] == [f"smd+{AAPL}"]
+    assert [message["topic"] for message in await client.receive_pending()] == [f"smd+{AAPL}"]
 
 
 async def test_lines_outlive_their_socket(listen: Listen, stream: Stream, clock: ManualClock, wire: Wire) -> None:
     """Until their time is over; whoever asks for the same instruments has them at once."""
     first = await listen()
-    first.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
-    await first.rest()
-    first.socket.wire.drop()
+    first.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
+    await first.receive_pending()
+    first.socket.wire.abort()
     await stream.wait_for_sockets(0)
-    ear = await listen()
+    client = await listen()
 
-    ear.say(smd(AAPL), smd(str(SMALL_COMPANIES[0])))
-    said = await ear.rest()
+    client.send(smd(AAPL), smd(str(SMALL_COMPANIES[0])))
+    message = await client.receive_pending()
     await lived(wire, clock, QUOTE_TTL_S)
-    ear.say(smd(AAPL))
+    client.send(smd(AAPL))
 
-    assert [message["topic"] for message in said] == [f"smd+{SMALL_COMPANIES[0]}"]
-    assert f"smd+{AAPL}" in [message["topic"] for message in await ear.rest()]
+    assert [message["topic"] for message in message] == [f"smd+{SMALL_COMPANIES[0]}"]
+    assert f"smd+{AAPL}" in [message["topic"] for message in await client.receive_pending()]
 
 
-async def test_a_line_that_only_a_call_opened_is_given_back_too(ear: Ear, wire: Wire) -> None:
+async def test_a_line_that_only_a_call_opened_is_given_back_too(client: StreamClient, wire: Wire) -> None:
     """By the word that ends a quote."""
     path = f"{API}/marketdata/unsubscribe"
     await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")
 
-    ear.say(f"umd+{AAPL}+{{}}")
-    await ear.rest()
+    client.send(f"umd+{AAPL}+{{}}")
+    await client.receive_pending()
 
     assert (await wire.call("POST", path, {"conid": int(AAPL)})).json() == {"error": "unknown"}
 
@@ -181,15 +181,15 @@ async def test_a_line_that_only_a_call_opened_is_given_back_too(ear: Ear, wire: 
 async def test_a_line_two_sockets_listen_to_stays(listen: Listen, stream: Stream, clock: ManualClock) -> None:
     """When one of them ends it."""
     one, other = await listen(), await listen()
-    await one.ask(smd(AAPL))
-    await other.ask(smd(AAPL))
+    await one.request(smd(AAPL))
+    await other.request(smd(AAPL))
 
-    one.say(f"umd+{AAPL}+{{}}")
-    await one.rest()
+    one.send(f"umd+{AAPL}+{{}}")
+    await one.receive_pending()
 
-    assert await moved(one, clock, 2) == []
+    assert await receive_while_time_passes(one, clock, 2) == []
     assert stream.subscriptions == [f"smd+{AAPL}"]
-    assert len(await other.rest()) > 2
+    assert len(await other.receive_pending()) > 2
 
 
 @pytest.mark.parametrize(
@@ -200,31 +200,31 @@ async def test_calls_close_quotes_as_well(
 ) -> None:
     """On every socket, without a word; a snapshot right afterwards does not bring them back."""
     one, other = await listen(), await listen()
-    for ear in (one, other):
-        await ear.ask(smd(AAPL))
-    await other.ask(smd(IBM))
+    for client in (one, other):
+        await client.request(smd(AAPL))
+    await other.request(smd(IBM))
 
     await wire.call(method, f"{API}/marketdata/{path}", {"conid": int(AAPL)} if method == "POST" else None)
     await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")
 
     assert stream.subscriptions == left
-    assert await moved(one, clock, 2) == []
-    assert {message["topic"] for message in await other.rest()} <= set(left)
+    assert await receive_while_time_passes(one, clock, 2) == []
+    assert {message["topic"] for message in await other.receive_pending()} <= set(left)
 
 
-async def test_a_derivative_is_not_quoted_before_it_was_searched_for(ear: Ear, wire: Wire) -> None:
+async def test_a_derivative_is_not_quoted_before_it_was_searched_for(client: StreamClient, wire: Wire) -> None:
     """In each session anew."""
-    ear.say(smd(ES))
-    before = await ear.rest()
+    client.send(smd(ES))
+    before = await client.receive_pending()
     await wire.call("GET", f"{API}/secdef/search?symbol=ES")
 
     assert before == []
-    assert (await ear.ask(smd(ES)))["conid"] == int(ES)
+    assert (await client.request(smd(ES)))["conid"] == int(ES)
 
 
-async def test_a_snapshot_finds_a_streamed_line_filled(ear: Ear, wire: Wire, clock: ManualClock) -> None:
+async def test_a_snapshot_finds_a_streamed_line_filled(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
     """They are the same line."""
-    await ear.ask(smd(AAPL))
+    await client.request(smd(AAPL))
     clock.advance(2 * FIRST_PRICE_DELAY_S)
 
     [row] = (await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")).json()
@@ -248,24 +248,24 @@ def test_lines_of_snapshots_have_no_end() -> None:
 
 
 @pytest.fixture
-async def quick() -> AsyncIterator[tuple[Simulator, Ear]]:
+async def quick() -> AsyncIterator[tuple[Simulator, StreamClient]]:
     """A simulator in real time, with ten quotes."""
     async with Simulator(clock=FastClock(), quote_interval_s=60) as sim:
-        ear = await Ear(Socket(await connect(sim))).open()
-        ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
-        await ear.rest()
-        yield sim, ear
-        ear.socket.wire.drop()
+        client = await StreamClient(Socket(await connect(sim))).open()
+        client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
+        await client.receive_pending()
+        yield sim, client
+        client.socket.wire.abort()
 
 
 async def test_each_quote_has_its_pace(clock: ManualClock) -> None:
     """Seconds of the simulator's clock."""
     async with Simulator(clock=clock, quote_interval_s=7) as sim:
-        ear = await Ear(Socket(await connect(sim))).open()
-        await ear.ask(smd(AAPL))
+        client = await StreamClient(Socket(await connect(sim))).open()
+        await client.request(smd(AAPL))
 
-        updates = [len(await moved(ear, clock, 7, 3.5)) for _ in range(3)]
-        ear.socket.wire.drop()
+        updates = [len(await receive_while_time_passes(client, clock, 7, 3.5)) for _ in range(3)]
+        client.socket.wire.abort()
 
     assert updates == [1, 1, 1]
 
@@ -274,12 +274,12 @@ async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
     """Twenty a second over four quotes are five of each, each with another price."""
     async with Simulator(clock=clock) as sim:
         sim.market.stream.rate = 20
-        ear = await Ear(Socket(await connect(sim))).open()
-        ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:4]))
-        await ear.rest()
-        await moved(ear, clock, 0.5, 0.05)  # until all have found their place
-        updates = await moved(ear, clock, 2, 0.05)
-        ear.socket.wire.drop()
+        client = await StreamClient(Socket(await connect(sim))).open()
+        client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:4]))
+        await client.receive_pending()
+        await receive_while_time_passes(client, clock, 0.5, 0.05)  # until all have found their place
+        updates = await receive_while_time_passes(client, clock, 2, 0.05)
+        client.socket.wire.abort()
 
     prices = [update["31"] for update in updates if update["conid"] == SMALL_COMPANIES[0]]
     assert (len(updates), len(prices)) == (40, 10)
@@ -287,12 +287,12 @@ async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
     assert all(set(update) == ALWAYS | {"31", "84", "86"} for update in updates)
 
 
-async def test_a_rate_is_kept_in_real_time(quick: tuple[Simulator, Ear]) -> None:
+async def test_a_rate_is_kept_in_real_time(quick: tuple[Simulator, StreamClient]) -> None:
     """A thousand arrive within a few seconds."""
-    sim, ear = quick
+    sim, client = quick
     sim.market.stream.rate = 1000
-    ear.say(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
+    client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
 
-    times = [(await ear.hear())["_updated"] for _ in range(1000)]
+    times = [(await client.receive())["_updated"] for _ in range(1000)]
 
     assert 0 < times[-1] - times[0] < 5000
