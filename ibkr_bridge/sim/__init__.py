@@ -1,14 +1,17 @@
-"""The simulator: a Gateway made of paper, as stubborn as the real one, with a small market behind it.
+"""The simulator: a simulated Gateway that behaves as the real one does, and a small market behind it.
 
-    simulator.py   both halves joined, and the strings to pull
-    gateway/       the Java program's twin: TLS, five slots, one cookie jar, silence
-    market/        IBKR's end of the wire: sessions, accounts, quotes, orders
-    faults.py      everything that can go wrong, by name
-    control.py     the same strings for another process, on a private socket
-    seen.py        what arrived where        clock.py  how time runs        tasks.py  who owns running work
+    simulator.py      both halves joined, and the controls
+    market_stage.py   the market and its controls, behind a simulated or a real Gateway
+    gateway/          what the Java program does: TLS, five slots, one cookie jar, silence
+    market/           what IBKR does: sessions, accounts, quotes, orders
+    faults.py         every known fault, each with a name
+    control.py        the controls for another process, on a private socket
+    request_log.py    what arrived where
+    clock.py          how fast time runs
+    tasks.py          owns the running tasks
 
-It stands on the other side of the wire, and so knows nothing of the bridge: it imports nothing of it. A developer can
-build against it without an account; its tests hold it to what was observed of the real programs.
+The simulator is the other side of the wire: it imports nothing of the bridge. A developer can build against it without
+an account. Its tests compare it with what was observed of the real programs.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _MODULES = {"FastClock": "clock", "Simulator": "simulator"}
 
 
 def __getattr__(name: str) -> object:
-    """Load a half of the house only when somebody asks for it, so that a look at `clock` stays cheap."""
+    """Import a class on first use, so that importing `clock` alone stays cheap."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,7 +1,7 @@
-"""Time in the simulator: whoever starts it says how time runs.
+"""Time in the simulator; whoever starts it chooses how fast time runs.
 
-Nothing here looks at the machine's clock by itself, so that a day of keep-alives can pass in a test without anybody
-waiting, and a demonstration can run ten times as fast as life.
+The simulator reads time from the clock it was given and never from the machine. So a day of keep-alives can pass in a
+test without waiting, and a demonstration can run ten times as fast as real time.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Protocol, runtime_checkable
 
 
 class SimClock(Protocol):
-    """What the simulator asks of time; a clock moved by hand fits as well as `FastClock`."""
+    """The clock that the simulator needs: `FastClock`, or one that a test moves by hand."""
 
     def now(self) -> float:
-        """Monotonic seconds; only differences mean anything."""
+        """Monotonic seconds; only differences have a meaning."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Come back when so many seconds have passed on this clock."""
+        """Return when so many seconds have passed on this clock."""
         ...
 
 
 @runtime_checkable
 class WallClock(Protocol):
-    """A clock that also knows the date; optional, for those that do."""
+    """A clock that also knows the date. The simulator uses the date if its clock has one."""
 
     def utc(self) -> datetime:
         """The date and time, aware and in UTC."""
@@ -37,8 +37,8 @@ class FastClock:
     """Time that runs `rate` times as fast as the machine's.
 
     Args:
-        rate: how fast.
-        start: the date and time at which it starts; the machine's own if left out.
+        rate: seconds of this clock in one second of the machine.
+        start: the date and time at which it starts; by default the machine's.
     """
 
     def __init__(self, rate: float = 1.0, start: datetime | None = None) -> None:
@@ -63,7 +63,7 @@ class FastClock:
 
 
 class Calendar:
-    """The date that belongs to a clock: its own if it has one, else today as the start and the clock from there."""
+    """The date for each moment of a clock. If the clock has no date, it is taken to start at the machine's date."""
 
     def __init__(self, clock: SimClock) -> None:
         self._clock = clock
@@ -75,5 +75,5 @@ class Calendar:
         return self._start + timedelta(seconds=moment)
 
     def epoch_ms(self, moment: float) -> int:
-        """The same as IBKR writes it: milliseconds since 1970."""
+        """The moment as IBKR writes it: milliseconds since 1970."""
         return int(self.utc_at(moment).timestamp() * 1000)

@@ -1,7 +1,8 @@
-"""The same strings for another process: a Unix socket only its owner can open, and the way to speak to it.
+"""Controls the simulator from another process, through a Unix socket that only its owner can open.
 
-`POST /faults` adds a fault, `GET /faults` tells what is at work and what there is, `DELETE /faults` ends all (`?kind=`
-those of a kind), `POST /login` signs in as after the login pages. Nothing of this exists on the Gateway's own port.
+`POST /faults` adds a fault. `GET /faults` shows the active faults and all kinds. `DELETE /faults` ends all faults, or
+with `?kind=` those of one kind. `POST /login` signs in as after the login pages. None of this exists on the Gateway's
+own port.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from ibkr_bridge.sim.simulator import Simulator
 
 
 class ControlError(Exception):
-    """The simulator did not do what it was told, or is not there; the message says why, for people."""
+    """The simulator refused the request, or is not running. The message gives the reason, for people."""
 
 
 class Control:
-    """Listens for another process; the folder of `path` should be private as well."""
+    """Listens for another process at `path`. The folder of `path` should be private as well."""
 
     def __init__(self, simulator: Simulator, path: Path) -> None:
         self._simulator = simulator
@@ -31,7 +32,7 @@ class Control:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; a socket left behind by a dead process is replaced."""
+        """Listen; the socket file of a process that has died is replaced."""
         self._path.unlink(missing_ok=True)
         app = web.Application()
         app.router.add_get("/faults", self._list)
@@ -44,7 +45,7 @@ class Control:
         self._path.chmod(0o600)
 
     async def stop(self) -> None:
-        """Stop listening and take the socket away."""
+        """Stop listening and remove the socket file."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -56,7 +57,7 @@ class Control:
     async def _add(self, request: web.Request) -> web.Response:
         options = await _read_object(request)
         if "kind" not in options:
-            return _refuse(f"say which kind: {', '.join(sorted(KINDS))}")
+            return _refuse(f"the member `kind` is missing; known are: {', '.join(sorted(KINDS))}")
         try:
             self._simulator.faults.add(str(options.pop("kind")), **options)
         except (UnknownFaultError, TypeError, ValueError) as problem:
@@ -82,16 +83,16 @@ class Control:
 
 
 async def send(path: Path, method: str, target: str, fault: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Tell a running simulator something, from another process.
+    """Send a request to a running simulator, from another process.
 
     Args:
         path: its control socket.
         method: GET, POST or DELETE.
         target: `/faults`, `/faults?kind=silence`, `/login`.
-        told: the fault, as JSON members; `kind` among them.
+        fault: the fault's JSON members, `kind` among them.
 
     Returns:
-        What is at work now (`active`), and what there is (`kinds`).
+        The faults that are active now (`active`), and all kinds with their descriptions (`kinds`).
 
     Raises:
         ControlError: no simulator listens there, or it refused; the message says which and why.

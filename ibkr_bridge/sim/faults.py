@@ -1,8 +1,8 @@
-"""Scripted trouble: every way in which the road to IBKR is known to break, each under a name.
+"""Scripted faults: every known way in which the way to IBKR fails, each with a name.
 
-A fault is added by name, optionally for some targets only, for some number of requests, and with figures of its own.
-Three places carry them out: the Gateway's socket, the market behind it, and the simulator as a whole, for those that
-are an event rather than a spoilt answer. This file only knows the names, what each may be told, and whose turn it is.
+A fault is added by name. Options limit it to some targets or to a number of requests, or set its figures. Three places
+carry faults out: the Gateway's socket, the market behind it, and the simulator as a whole for faults that are an event
+and not a spoilt response. This file knows only the names, their options, and which fault applies to a request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Side(Enum):
-    """Where a kind is carried out."""
+    """The place that carries out a kind of fault."""
 
     SOCKET = "the Gateway's socket"
     MARKET = "IBKR's answer"
@@ -24,21 +24,21 @@ class Side(Enum):
 
 @dataclass(frozen=True)
 class Kind:
-    """One sort of trouble."""
+    """One kind of fault: where it is carried out, its description for people, and its default options."""
 
     side: Side
     description: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    hits_own_calls: bool = False  # meets the Gateway's own calls too
+    hits_own_calls: bool = False  # applies to the Gateway's own calls too
 
 
 HTML = "text/html"
 PAGE = "<html><body><h1>Internal Server Error</h1></body></html>"
 
 CARRIED_OUT: dict[str, Any] = {"done": True}
-LATE: dict[str, Any] = {"seconds": 8.0}  # as an order was seen to go out behind five stuck calls
+LATE: dict[str, Any] = {"seconds": 8.0}  # observed: an order was sent that late behind five stuck calls
 EMPTY_503: dict[str, Any] = {"status": 503, "body": ""}
-SLOW_EMPTY_503: dict[str, Any] = {**EMPTY_503, "seconds": 10.0}  # after which IBKR's front gives up on its order system
+SLOW_EMPTY_503: dict[str, Any] = {**EMPTY_503, "seconds": 10.0}  # the timeout of IBKR's front for its order system
 
 KINDS: Mapping[str, Kind] = {
     "refuse": Kind(Side.EVENT, "the port is closed and every connection dropped, until cleared"),
@@ -47,39 +47,39 @@ KINDS: Mapping[str, Kind] = {
     "brokerage-lost": Kind(Side.EVENT, "IBKR ends the brokerage session; the login stays"),
     "competing": Kind(Side.EVENT, "another program takes the brokerage session"),
     "ibkr-down": Kind(Side.EVENT, "IBKR cannot be reached: calls hang in their slots until cleared, unanswered"),
-    "stream-silent": Kind(Side.EVENT, "open sockets and new ones are never told anything, no heartbeat, until cleared"),
+    "stream-silent": Kind(Side.EVENT, "nothing is sent on any websocket, not even a heartbeat, until cleared"),
     "stream-cut": Kind(Side.EVENT, "IBKR closes every socket of the stream"),
-    "late": Kind(Side.SOCKET, "stands in the Gateway's queue for `seconds`, then goes, its sender there or not", LATE),
-    "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address that may not"),
-    "cut-before": Kind(Side.SOCKET, "the connection is cut before the first byte of the answer; not carried out"),
-    "done-cut-before": Kind(Side.SOCKET, "carried out, then cut before the first byte of the answer", CARRIED_OUT),
-    "cut-in": Kind(Side.SOCKET, "carried out, then cut in the middle of the answer's body", CARRIED_OUT),
+    "late": Kind(Side.SOCKET, "waits in the Gateway's queue for `seconds`, then is sent even without its client", LATE),
+    "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address without access"),
+    "cut-before": Kind(Side.SOCKET, "not carried out; the connection is cut before the first byte of the response"),
+    "done-cut-before": Kind(Side.SOCKET, "carried out, then cut before the first byte of the response", CARRIED_OUT),
+    "cut-in": Kind(Side.SOCKET, "carried out, then cut in the middle of the response's body", CARRIED_OUT),
     "garble": Kind(Side.SOCKET, "bytes that are not HTTP"),
-    "silence": Kind(Side.MARKET, "never answered, not carried out; a slot is held, for `seconds` where they are told"),
-    "done-silence": Kind(Side.MARKET, "carried out, and never answered; a slot is held as with silence", CARRIED_OUT),
+    "silence": Kind(Side.MARKET, "not carried out, never answered; holds a slot, for `seconds` if they are given"),
+    "done-silence": Kind(Side.MARKET, "carried out, never answered; holds a slot as with silence", CARRIED_OUT),
     "delay": Kind(Side.MARKET, "carried out at once, answered `seconds` later", {"seconds": 1.0, "done": True}),
     "stall-in": Kind(Side.MARKET, "half of the body, then nothing; the connection stays open", {"done": True}),
-    "die-in": Kind(Side.MARKET, "IBKR's connection dies in the middle of the body", {"done": True}),
-    "drop": Kind(Side.MARKET, "IBKR's connection dies before the answer: the Gateway never answers"),
+    "die-in": Kind(Side.MARKET, "IBKR's connection breaks in the middle of the body", {"done": True}),
+    "drop": Kind(Side.MARKET, "IBKR's connection breaks before the response: the Gateway never answers"),
     "status": Kind(Side.MARKET, "this `status`, `body`, `content_type`, `headers` instead of IBKR's"),
     "empty-503": Kind(Side.MARKET, "503 with an empty body", EMPTY_503),
     "timeout-503": Kind(Side.MARKET, "503 with an empty body after ten `seconds`; not carried out", SLOW_EMPTY_503),
     "done-timeout-503": Kind(
-        Side.MARKET, "carried out, yet 503 with an empty body after ten `seconds`", SLOW_EMPTY_503 | CARRIED_OUT
+        Side.MARKET, "carried out, but 503 with an empty body after ten `seconds`", SLOW_EMPTY_503 | CARRIED_OUT
     ),
-    "restart-during": Kind(Side.MARKET, "the Gateway restarts while IBKR has the call, which is not carried out"),
-    "done-restart-during": Kind(
-        Side.MARKET, "IBKR carries the call out, and the Gateway restarts meanwhile", CARRIED_OUT
-    ),
+    "restart-during": Kind(Side.MARKET, "not carried out; the Gateway restarts while IBKR has the call"),
+    "done-restart-during": Kind(Side.MARKET, "carried out; the Gateway restarts while IBKR has the call", CARRIED_OUT),
     "lost-during": Kind(
-        Side.MARKET, "the brokerage session ends under the call: not carried out, a late 503", SLOW_EMPTY_503
+        Side.MARKET, "not carried out; the brokerage session ends during the call, and a late 503", SLOW_EMPTY_503
     ),
     "done-lost-during": Kind(
         Side.MARKET, "carried out; then the brokerage session ends, and a late 503", SLOW_EMPTY_503 | CARRIED_OUT
     ),
-    "prompt": Kind(Side.MARKET, "an order ends as a prompt, to be answered at /iserver/notification", CARRIED_OUT),
+    "prompt": Kind(
+        Side.MARKET, "IBKR answers an order with a prompt, to be answered at /iserver/notification", CARRIED_OUT
+    ),
     "html-500": Kind(Side.MARKET, "500 with a page in HTML", {"status": 500, "body": PAGE, "content_type": HTML}),
-    "gzip": Kind(Side.MARKET, "the right answer, compressed though nobody asked", {"done": True}),
+    "gzip": Kind(Side.MARKET, "the correct response, compressed without a request for it", {"done": True}),
     "hidden-error": Kind(Side.MARKET, "200 with an error inside", {"status": 200, "body": '{"error":"no session"}'}),
     "big": Kind(Side.MARKET, "a JSON body of `size` bytes", {"status": 200}),
     "429": Kind(Side.MARKET, "too many requests", {"status": 429, "body": '{"error":"Too many requests"}'}),
@@ -94,10 +94,11 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass
 class Fault:
-    """One trouble at work; `times` counts down, None means until cleared.
+    """One active fault.
 
-    `path` is a part of the target or a regular expression found in it. `own` lets the fault meet the Gateway's own
-    calls as well. `done` says whether IBKR carries the request out all the same.
+    `times` is the number of requests it still applies to; None means until it is cleared. `path` is a part of the
+    target, or a regular expression found in it. With `own` the fault applies to the Gateway's own calls too. With
+    `done` IBKR carries the request out in spite of the fault.
     """
 
     kind: str
@@ -113,16 +114,16 @@ class Fault:
     size: int = 5_000_000
 
     def matches(self, target: str, own: bool) -> bool:
-        """Whether it is meant for this request."""
+        """Whether the fault applies to this request."""
         return (self.own or not own) and (self.path in target or re.search(self.path, target) is not None)
 
 
 class UnknownFaultError(ValueError):
-    """No such kind, or a figure the kinds do not know; the message lists the known ones."""
+    """The kind or an option is unknown. The message lists the known ones."""
 
 
 class Faults:
-    """All troubles at work, in the order they were added."""
+    """The active faults, in the order they were added."""
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
@@ -130,10 +131,10 @@ class Faults:
         self.undo_event: Callable[[Fault], None] = lambda fault: None
 
     def add(self, kind: str, **options: Any) -> Fault:
-        """Set a trouble to work.
+        """Activate a fault; an event happens at once.
 
         Raises:
-            UnknownFaultError: the message names all known kinds, or all figures a fault may be told.
+            UnknownFaultError: the message names all known kinds, or all options.
         """
         fault = _make_fault(kind, options)
         if KINDS[kind].side is Side.EVENT:
@@ -142,7 +143,7 @@ class Faults:
         return fault
 
     def clear(self, kind: str | None = None) -> None:
-        """End all troubles, or those of one kind."""
+        """End all faults, or those of one kind."""
         ended = [fault for fault in self._active if kind in (None, fault.kind)]
         self._active = [fault for fault in self._active if fault not in ended]
         for fault in ended:
@@ -150,11 +151,11 @@ class Faults:
                 self.undo_event(fault)
 
     def describe_active(self) -> list[dict[str, Any]]:
-        """What is at work, for people."""
+        """The active faults with their options, for people."""
         return [asdict(fault) for fault in self._active]
 
     def use_fault(self, side: Side, target: str, own: bool) -> Fault | None:
-        """The first trouble meant for this request; it counts as used once."""
+        """Return the first fault that applies to this request, and count one use of it."""
         for fault in self._active:
             if KINDS[fault.kind].side is side and fault.matches(target, own):
                 self._count_use(fault)
@@ -173,7 +174,7 @@ def _make_fault(kind: str, options: Mapping[str, Any]) -> Fault:
     if kind not in KINDS:
         raise UnknownFaultError(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
     if unknown := sorted(set(options) - set(names)):
-        raise UnknownFaultError(f"a fault cannot be told {', '.join(unknown)}; known are: {', '.join(names)}")
+        raise UnknownFaultError(f"a fault has no option {', '.join(unknown)}; known are: {', '.join(names)}")
     fault = Fault(**{"kind": kind, "own": KINDS[kind].hits_own_calls, **KINDS[kind].defaults, **options})
     try:
         re.compile(fault.path)

@@ -1,7 +1,6 @@
-"""IBKR's half of the stage, and the strings to pull at it, whatever Gateway stands in front.
+"""IBKR's half of the simulator with its controls, behind the simulated Gateway or a real one.
 
-The simulated Gateway is one that may stand there; a real one is another. What both are asked and told is the same, so
-that one suite of tests can hold them against each other.
+Both Gateways are controlled through the same methods, so that one suite of tests can compare them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ibkr_bridge.sim.tasks import Tasks
 
 
 class MarketStage:
-    """A market, and on `port` a Gateway in front of it; all times in seconds of its clock.
+    """A market, and on `port` a Gateway in front of it; all times are seconds of its clock.
 
     `quote_interval_s` is the time between two updates of one streamed quote. `market.stream.rate` sets one rate for all
     quotes together instead.
@@ -54,19 +53,19 @@ class MarketStage:
 
     @property
     def port(self) -> int:
-        """Where the Gateway listens, on 127.0.0.1."""
+        """The port of the Gateway on 127.0.0.1."""
         raise NotImplementedError
 
     async def restart(self) -> None:
-        """Stop the Gateway and start it again on its port: an empty jar, and nobody is signed in."""
+        """Stop the Gateway and start it again on its port; its cookie jar is then empty and nobody is signed in."""
         raise NotImplementedError
 
     async def start(self) -> None:
-        """Open both halves."""
+        """Start the market and the Gateway."""
         raise NotImplementedError
 
     async def stop(self) -> None:
-        """Close both halves and leave nothing running."""
+        """Stop the market and the Gateway, and leave no task running."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
@@ -84,27 +83,27 @@ class MarketStage:
 
     @property
     def url(self) -> str:
-        """The same as an address."""
+        """The Gateway's base URL."""
         return f"https://127.0.0.1:{self.port}"
 
     def calls(self, part: str = "") -> list[LoggedRequest]:
-        """What reached IBKR, the Gateway's own calls included; only targets that contain `part`."""
+        """The calls that reached IBKR and whose target contains `part`; the Gateway's own calls are included."""
         return self.market.log.calls(part)
 
     def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
-        """What clients asked the Gateway, as far as anybody can know."""
+        """The clients' calls that reached the Gateway, as far as that can be known."""
         raise NotImplementedError
 
     async def wait_for_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
-        """Wait until so many such calls have reached IBKR."""
+        """Wait until at least `count` calls whose target contains `part` have reached IBKR."""
         return await self.market.log.wait_for_calls(part, count)
 
     def log_in(self) -> None:
-        """Somebody signs in; it may take a moment."""
+        """Sign in; it may take effect a moment later."""
         raise NotImplementedError
 
     def log_out(self) -> None:
-        """IBKR ends the login; the Gateway does not know."""
+        """IBKR ends the login without notice to the Gateway."""
         self.market.world.sessions.log_out()
 
     def lose_brokerage(self) -> None:
@@ -116,20 +115,20 @@ class MarketStage:
         self.market.world.sessions.start_competing()
 
     async def disconnect_ibkr(self) -> None:
-        """IBKR refuses connections from now on, and drops those there are."""
+        """Make IBKR refuse connections from now on, and drop the present ones."""
         await self.market.stop()
 
     async def reconnect_ibkr(self) -> None:
-        """IBKR is back."""
+        """Make IBKR accept connections again."""
         await self.market.resume()
 
     async def log_in_by_browser(self) -> None:
-        """Walk through the login pages as a browser does; the Gateway then does its own part."""
+        """Request the login pages as a browser does; the Gateway then runs its own login chain."""
         await fetch_page(self.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
         await fetch_page(self.port, "/sso/Dispatcher")
 
     async def wait_for_events(self) -> None:
-        """Wait until scripted events that take time, such as a restart, are through."""
+        """Wait until scripted events that take time, such as a restart, have ended."""
         await self._tasks.wait_until_idle()
 
     def _trigger_event(self, fault: Fault) -> None:
@@ -155,7 +154,7 @@ class MarketStage:
 
 
 async def fetch_page(port: int, target: str) -> bytes:
-    """Ask the Gateway for one page, as a browser on the same machine does; the whole answer as it came."""
+    """Request one page of the Gateway, as a browser on the same machine does; return the response's raw bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=browser_tls())
     try:
         writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
@@ -165,7 +164,7 @@ async def fetch_page(port: int, target: str) -> bytes:
 
 
 def browser_tls() -> ssl.SSLContext:
-    """What a person does who clicks the warning away: no name, no date, no check."""
+    """TLS without any check of the certificate, as after a click on the browser's warning."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,6 +1,6 @@
-"""What arrived where: the simulator's memory of every request, and the bell that rings when one comes.
+"""A log of every request that the simulator received, and a way to wait for the next one.
 
-Tests ask it what really crossed the wire. Waiting for a request is waiting for an event, never for some time to pass.
+It shows tests what really crossed the wire. A test waits for the event that a request arrives, never for a time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 OWN_AGENT = "ClientPortalGW/1"
-"""The name under which the Gateway makes calls of its own."""
+"""The User-Agent of the calls that the Gateway makes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request as it stood on the wire; `at` is the simulator's clock, in seconds."""
+    """One request as it arrived on the wire; `at` is the moment on the simulator's clock, in seconds."""
 
     method: str
     target: str
@@ -32,12 +32,12 @@ class LoggedRequest:
 
     @property
     def query(self) -> str:
-        """What stands behind the question mark, raw."""
+        """The part after the question mark, raw."""
         return self.target.partition("?")[2]
 
     @property
     def is_own_call(self) -> bool:
-        """Whether the Gateway made this call by itself, for nobody."""
+        """Whether the Gateway made this call by itself and not for a client."""
         return self.header("User-Agent") == OWN_AGENT
 
     def header(self, name: str) -> str | None:
@@ -50,18 +50,18 @@ class LoggedRequest:
 
 
 class ChangeSignal:
-    """Wakes everybody who waits for a change, each time there is one."""
+    """Wakes all waiting tasks at each change."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     def fire(self) -> None:
-        """Something has changed."""
+        """Report a change."""
         event, self._event = self._event, asyncio.Event()
         event.set()
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Come back as soon as this holds; it is looked at after each change."""
+        """Return as soon as `holds()` is true; it is checked now and after each change."""
         while not holds():
             await self._event.wait()
 
@@ -75,25 +75,25 @@ class RequestLog:
         self._listeners: list[Callable[[LoggedRequest], None]] = []
 
     def add(self, request: LoggedRequest) -> None:
-        """Remember one more and wake whoever waits for it."""
+        """Append a request, wake the tasks that wait for one, and call the subscribers."""
         self._requests.append(request)
         self._changes.fire()
         for on_request in self._listeners:
             on_request(request)
 
     def subscribe(self, on_request: Callable[[LoggedRequest], None]) -> None:
-        """Have every request told as it comes, before it is carried out."""
+        """Call `on_request` with each request as it arrives, before it is carried out."""
         self._listeners.append(on_request)
 
     def clear(self) -> None:
-        """Forget all that came so far."""
+        """Remove all requests from the log."""
         self._requests.clear()
 
     def calls(self, part: str = "") -> list[LoggedRequest]:
-        """Those whose target contains `part`."""
+        """The requests whose target contains `part`."""
         return [request for request in self._requests if part in request.target]
 
     async def wait_for_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
-        """Come back as soon as at least `count` requests containing `part` have arrived."""
+        """Return as soon as at least `count` requests whose target contains `part` have arrived."""
         await self._changes.wait_until(lambda: len(self.calls(part)) >= count)
         return self.calls(part)

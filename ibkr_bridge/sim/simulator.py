@@ -1,7 +1,7 @@
-"""Both halves joined: a Gateway on a port, a market behind it, and the strings to pull.
+"""Both halves joined: a Gateway on a port, a market behind it, and the controls.
 
-Whoever uses it talks to `url` as to a real Gateway. What a test wants to know it asks `calls` (what reached IBKR) and
-`gateway_calls` (what reached the port); what is to go wrong it tells `faults`.
+A client talks to `url` as to a real Gateway. `calls` shows a test what reached IBKR, `gateway_calls` what reached the
+port, and `faults` causes faults.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ibkr_bridge.sim.request_log import LoggedRequest
 
 
 class Simulator(MarketStage):
-    """A whole Interactive Brokers made of paper; all times in seconds of its clock.
+    """A simulated Gateway and the simulated IBKR behind it; all times are seconds of its clock.
 
     Args:
         gateway_port: 0 for a free one.
-        logged_in: begin with somebody signed in.
-        tickle_interval_s: between two of the Gateway's own tickles.
-        auth_delay_s: from the end of the login pages to the Gateway's asking for the brokerage session.
-        settings: of the Gateway, as in its configuration file.
-        market: see `Stage`.
+        logged_in: whether somebody is signed in from the start.
+        tickle_interval_s: time between two of the Gateway's own tickles.
+        auth_delay_s: time from the end of the login pages until the Gateway requests the brokerage session.
+        settings: the Gateway's configuration file.
+        market: the arguments of `MarketStage`.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class Simulator(MarketStage):
 
     @property
     def port(self) -> int:
-        """See `Stage.port`."""
+        """See `MarketStage.port`."""
         return self.gateway.port
 
     async def start(self) -> None:
-        """See `Stage.start`; signed in already if so wished."""
+        """See `MarketStage.start`; logs in if `logged_in` was set."""
         await self.market.start()
         await self.gateway.start(self.market.port)
         if self._starts_logged_in:
             self.log_in()
 
     async def stop(self) -> None:
-        """See `Stage.stop`."""
-        async with AsyncExitStack() as stack:  # each is closed even where one before it complains
+        """See `MarketStage.stop`."""
+        async with AsyncExitStack() as stack:  # each part is stopped even if stopping another one raises
             stack.push_async_callback(self.market.stop)
             stack.push_async_callback(self.gateway.stop)
             stack.push_async_callback(self._tasks.stop)
@@ -70,20 +70,20 @@ class Simulator(MarketStage):
         return self.gateway.log.calls(part)
 
     async def wait_for_gateway_calls(self, part: str = "", count: int = 1) -> list[LoggedRequest]:
-        """Wait until so many such calls have reached the Gateway, bodies included."""
+        """Wait until at least `count` calls whose target contains `part` have reached the Gateway with their bodies."""
         return await self.gateway.log.wait_for_calls(part, count)
 
     def calls_in_slots(self) -> int:
-        """How many calls of clients are in the Gateway's slots now."""
+        """The number of clients' calls that are in the Gateway's slots now."""
         return self.gateway.upstream.calls_in_slots()
 
     @property
     def max_calls_in_slots(self) -> int:
-        """The most there ever were."""
+        """The largest `calls_in_slots` there has been."""
         return self.gateway.upstream.max_calls_in_slots
 
     def log_in(self) -> None:
-        """Be signed in from now on, as if the login pages and the Gateway's own chain had just ended."""
+        """Sign in at once, as if the login pages and the Gateway's own login chain had just ended."""
         now, sessions = self.clock.now(), self.market.world.sessions
         login = sessions.log_in(now)
         self.gateway.jar.store_from_ibkr((f"{LOGIN_COOKIE}={login.token}; Path=/", f"XYZAB={login.token}; Path=/"))
@@ -92,7 +92,7 @@ class Simulator(MarketStage):
         self.gateway.lifecycle.start_keep_alives()
 
     async def restart(self) -> None:
-        """See `Stage.restart`."""
+        """See `MarketStage.restart`."""
         async with self._restart_lock:
             await self.gateway.stop()
             await self.gateway.start(self.market.port)

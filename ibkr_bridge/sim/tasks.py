@@ -1,7 +1,7 @@
-"""One roof for everything that runs on its own in the simulator, so that stopping leaves nothing behind.
+"""Owns all tasks that run in the simulator, so that nothing runs on after it stops.
 
-A request whose client hung up goes on at the Gateway; such work outlives the function that began it, and therefore
-needs an owner.
+The Gateway goes on with a request whose client has disconnected. Such a task outlives the function that started it, so
+it needs an owner.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any
 
 
 class Tasks:
-    """Running work by its owner; what fails, fails at `stop`."""
+    """The running tasks of one owner. An exception in a task is raised by `stop`."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
         self._failures: list[BaseException] = []
 
     def start(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
-        """Run `work` until it ends or everything is stopped."""
+        """Run `work` in a task until it ends or `stop` cancels it."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._on_done)
         return task
 
     async def wait_until_idle(self) -> None:
-        """Wait until nothing runs any more."""
+        """Wait until no task runs any more."""
         while self._running:
             await asyncio.wait(self._running)
 
     async def stop(self) -> None:
-        """Cancel whatever runs, wait for it, and raise the first failure there was."""
+        """Cancel all running tasks, wait for them, and raise the first exception that a task has raised."""
         while running := [task for task in self._running if task is not asyncio.current_task()]:
             for task in running:
                 task.cancel()

@@ -52,7 +52,11 @@ async def test_a_login_can_be_asked_for(path: Path, sim: Simulator, wire: Wire) 
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [({"kind": "nonsense"}, "known are: 429"), ({}, "say which kind: 429"), ({"kind": "big", "x": 1}, "told x")],
+    [
+        ({"kind": "nonsense"}, "known are: 429"),
+        ({}, "member `kind` is missing; known are: 429"),
+        ({"kind": "big", "x": 1}, "no option x"),
+    ],
 )
 async def test_what_is_not_understood_is_explained(path: Path, body: dict[str, object], message: str) -> None:
     """In words for people."""

@@ -33,7 +33,7 @@ def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
 
 def test_an_unknown_figure_is_answered_with_the_known_ones() -> None:
     """Likewise."""
-    with pytest.raises(UnknownFaultError, match=r"told sekonds; known are: path, times, .*seconds"):
+    with pytest.raises(UnknownFaultError, match=r"no option sekonds; known are: path, times, .*seconds"):
         Faults().add("delay", sekonds=1)
 
 

@@ -1,4 +1,4 @@
-"""One client's connection: requests read one after the other, each answered before the next is looked at."""
+"""One client's connection: requests are read one after another, each answered before the next."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CHUNK_BYTES = 65536
 
 
 class Hangup(Exception):
-    """The connection is to be closed, at once and without a word."""
+    """The connection must be closed at once, without a response."""
 
 
 class SimConnection:
-    """What can be read from one client and written to it."""
+    """Reads requests from one client and writes bytes to it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -23,7 +23,7 @@ class SimConnection:
         self._buffer = b""
 
     async def requests(self) -> AsyncIterator[Head]:
-        """The heads of this connection; ends when the client does, or says something unreadable."""
+        """Yield the request heads; end when the client disconnects or sends a head that cannot be read."""
         while (head := await self._next_head()) is not None:
             if isinstance(head, Refusal):
                 self._writer.write(head.response)
@@ -32,19 +32,19 @@ class SimConnection:
             yield head
 
     async def read(self, max_bytes: int) -> bytes:
-        """Some bytes of a body, at most so many; none at the end of the connection."""
+        """Read at most `max_bytes` of a body; return no bytes at the end of the connection."""
         if self._buffer:
             piece, self._buffer = self._buffer[:max_bytes], self._buffer[max_bytes:]
             return piece
         return await self._reader.read(min(max_bytes, CHUNK_BYTES))
 
     async def write(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes and wait until the client takes more."""
         self._writer.write(data)
         await self._writer.drain()
 
     def close(self, *, after_writes: bool = False) -> None:
-        """Hang up, at once or when all that was written has left."""
+        """Close the connection at once, or after all written bytes were sent."""
         if after_writes:
             self._writer.close()
         else:
@@ -54,8 +54,8 @@ class SimConnection:
         """Read a chunked body to its end.
 
         Raises:
-            Hangup: the client left before.
-            ValueError: a chunk without a size.
+            Hangup: the client disconnected before the end.
+            ValueError: a chunk has no size.
         """
         body = b""
         while (size := int((await self._read_line()).partition(b";")[0], 16)) > 0:

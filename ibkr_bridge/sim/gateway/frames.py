@@ -1,7 +1,7 @@
 """WebSocket frames as the Gateway reads and writes them (RFC 6455). Pure: bytes in, frames out.
 
-Not a library's work, as a library would put fragments together, refuse old versions and tell clients why: the Gateway
-takes each fragment for a message of its own, any version for the right one, and closes without a word.
+No library is used: a library would join fragments, refuse old versions and send clients the reason. The Gateway takes
+each fragment for a message of its own, accepts any version, and closes without a reason.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ibkr_bridge.sim.gateway.wire import Head, encode_head
 
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MAX_FRAME_BYTES = 65536
-"""Bytes of one frame, either way; a longer one ends the connection."""
+"""The largest frame in either direction; a larger one ends the connection."""
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame, its mask taken off."""
+    """One frame, unmasked."""
 
     kind: int
     payload: bytes = b""
@@ -34,17 +34,17 @@ class Frame:
 
 
 class FrameTooLongError(ValueError):
-    """A frame beyond what the Gateway can bear."""
+    """A frame is larger than the Gateway accepts."""
 
 
 def is_websocket_request(head: Head) -> bool:
-    """Whether a request asks for a WebSocket; its path and version do not matter."""
+    """Whether a request asks for a WebSocket; the Gateway ignores its path and version."""
     upgrade, connection = head.get("Upgrade") or "", head.get("Connection") or ""
     return head.method == "GET" and upgrade.lower() == "websocket" and "upgrade" in connection.lower()
 
 
 def encode_handshake(head: Head) -> bytes:
-    """The Gateway's answer: yes, without extensions and subprotocols."""
+    """The Gateway's response to the upgrade: accepted, without extensions and subprotocols."""
     key = (head.get("Sec-WebSocket-Key") or "").encode("latin-1")
     accept = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest()).decode()
     headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept))
@@ -52,13 +52,13 @@ def encode_handshake(head: Head) -> bytes:
 
 
 def parse_frame(buffer: bytes) -> tuple[Frame, int] | None:
-    """Read one frame from the front of what is held.
+    """Read one frame from the start of the buffer.
 
     Returns:
-        The frame and how many bytes it took; None while more are needed.
+        The frame and the number of bytes it took; None if more bytes are needed.
 
     Raises:
-        TooLongError: it says that it is longer than 64 KiB.
+        FrameTooLongError: the frame announces more than 64 KiB.
     """
     if len(buffer) < 2:
         return None
@@ -84,7 +84,7 @@ def _unmask(payload: bytes, mask: bytes) -> bytes:
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """One whole frame as a server sends it: final, without a mask."""
+    """Return a frame as a server sends it: final, without a mask."""
     size = len(frame.payload)
     if size < 126:
         length = bytes((size,))

@@ -1,7 +1,7 @@
-"""From a request's head to the last byte of its answer, or to silence.
+"""From the head of a request to the last byte of its response, or to silence.
 
-Answers from IBKR are framed anew: their length goes, chunks come, even where an answer has no body. Silence is an
-answer too: the connection stays open and nothing is ever said on it.
+The Gateway frames IBKR's responses anew: it removes the length and sends chunks, even if a response has no body. In a
+silence the connection stays open and nothing is ever sent on it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOGIN_SUCCESS = b"Client login succeeds"
 
 
 class Responder:
-    """What one Gateway answers to everybody."""
+    """Answers the requests of all connections of one Gateway."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Responder:
         self._lifecycle = lifecycle
 
     async def respond(self, head: Head, client: SimConnection) -> None:
-        """Answer one request; does not return when it never will.
+        """Answer one request; never return if the Gateway never answers it.
 
         Raises:
             Hangup: the connection ends with this request.
@@ -114,7 +114,7 @@ class Responder:
         return exchange
 
     async def _read_request_body(self, head: Head, client: SimConnection, exchange: Exchange | None = None) -> bytes:
-        """Read the body, passing it on as it comes; a chunked one gets no further than its announced length."""
+        """Read the body and forward it as it arrives. A chunked body is cut at its announced length, usually zero."""
         if head.is_chunked:
             body = await client.read_chunks()
             if exchange is not None:
@@ -123,7 +123,7 @@ class Responder:
         body = b""
         while len(body) < head.content_length:
             piece = await client.read(head.content_length - len(body))
-            if not piece:  # half a body: its slot is held until IBKR closes that connection
+            if not piece:  # the body is incomplete: its slot is held until IBKR closes that connection
                 self._log_request(head, body)
                 raise Hangup
             body += piece
@@ -151,7 +151,7 @@ class Responder:
             await client.write(encode_chunk(b""))
 
     async def _send_login_success(self, client: SimConnection, response: ResponseHead, exchange: Exchange) -> None:
-        """Say that the login succeeded, whatever IBKR thinks of it, and begin the Gateway's own part."""
+        """Report that the login succeeded, whatever IBKR's response says, and start the Gateway's login chain."""
         body = b""
         while (piece := await exchange.pieces.get()) is not None:
             body += piece
@@ -168,7 +168,11 @@ class Responder:
 async def _carry_out_fault(
     client: SimConnection, fault: Fault, response: ResponseHead | None = None, exchange: Exchange | None = None
 ) -> None:
-    """Carry out a fault of the socket: each ends the connection."""
+    """Carry out a fault of the socket.
+
+    Raises:
+        Hangup: always; each of these faults ends the connection.
+    """
     if fault.kind == "garble":
         await client.write(GARBLED_BYTES)
     if fault.kind == "cut-in" and response is not None and exchange is not None:

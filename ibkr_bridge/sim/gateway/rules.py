@@ -1,7 +1,7 @@
-"""What the Gateway does with a target: forward it, answer it by itself, or fall silent. Pure tables.
+"""What the Gateway does with a target: forward it, answer it, or stay silent. Pure tables.
 
-It has no opinion on whether a call is allowed; that is IBKR's. Its own opinions are few and strange, and every one of
-them was seen on the wire.
+IBKR decides whether a call is allowed, not the Gateway. The few rules that the Gateway has of its own are strange, and
+each of them was observed on the wire.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REMOTE = "https://api.ibkr.com"
 
 @dataclass(frozen=True)
 class Settings:
-    """The part of the Gateway's configuration file that matters on the wire, as shipped."""
+    """The part of the Gateway's configuration file that shows on the wire, with the shipped file's values."""
 
     allow: tuple[str, ...] | None = ("10.*", "192.*", "131.216.*", "127.0.0.1")
     deny: tuple[str, ...] | None = ("212.90.324.10",)
@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class OwnResponse:
-    """An answer the Gateway gives by itself: some have a length, others come in chunks, one for each piece."""
+    """A response of the Gateway's own. It has a length, or it comes in chunks, one for each piece."""
 
     status: int
     reason: str
@@ -44,17 +44,17 @@ REAUTHENTICATE = re.compile(r"/v1/(api|portal)/iserver/reauthenticate")
 
 
 def is_unanswerable(head: Head) -> bool:
-    """Whether this request is one of those the Gateway never answers."""
+    """Whether the Gateway never answers this request."""
     return head.method not in METHODS or BAD_ESCAPE.search(head.target) is not None or head.path == "/status"
 
 
 def is_invalid_uri(target: str) -> bool:
-    """Whether the Gateway cannot read this target as an address above, which only its websockets ask for."""
+    """Whether the Gateway cannot parse this target as a URI. It parses only the targets of websockets."""
     return BAD_ESCAPE.search(target) is not None or NO_SCHEME.match(target) is not None
 
 
 def is_allowed(settings: Settings, address: str) -> bool:
-    """Whether a client's address may talk at all; without either list everybody may."""
+    """Whether a client's address has access; without either list every address has."""
     if settings.allow is None or settings.deny is None:
         return True
     fits = any(_matches_address(pattern, address) for pattern in settings.allow)
@@ -62,19 +62,19 @@ def is_allowed(settings: Settings, address: str) -> bool:
 
 
 def _matches_address(pattern: str, address: str) -> bool:
-    """Only stars are understood; a mask such as 0.0.0.0/0 covers nothing."""
+    """Compare an address with a pattern. Only stars have a meaning: a mask such as 0.0.0.0/0 matches nothing."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), address) is not None
 
 
 def cors_headers(settings: Settings, origin: str | None) -> Headers:
-    """What is added to the Gateway's own answers to a request with an Origin; on those of IBKR it is lost."""
+    """The headers that the Gateway adds to its own responses to a request with an Origin, not to those of IBKR."""
     if origin is None:
         return ()
     return (("Access-Control-Allow-Origin", "*" if settings.cors == "*" else origin),)
 
 
 def cors_response(settings: Settings, head: Head) -> OwnResponse | None:
-    """The Gateway's own answer to a foreign origin, or to a preflight."""
+    """The Gateway's own response to a foreign origin or to a preflight; None for other requests."""
     origin = head.get("Origin")
     if origin is None:
         return None
@@ -93,7 +93,7 @@ LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 
 
 def own_response(head: Head, logged_in: bool) -> OwnResponse | None:
-    """What the Gateway answers without asking anybody; None for what goes upstream. `/clear` also empties the jar."""
+    """The Gateway's own response to a request; None if the request is forwarded. `/clear` also empties the jar."""
     return next((answer for rule in OWN_RULES if (answer := rule(head, logged_in)) is not None), None)
 
 
@@ -151,7 +151,7 @@ OWN_RULES: tuple[Callable[[Head, bool], OwnResponse | None], ...] = (
 
 
 def upstream_target(target: str) -> str:
-    """The target as it goes on: byte for byte, but for `/v1/portal` and for bytes beyond ASCII, which double."""
+    """The forwarded target: the same bytes, except that `/v1/portal` is replaced and bytes beyond ASCII are doubled."""
     doubled = target.encode("utf-8").decode("latin-1")  # each Latin-1 character read becomes two bytes of UTF-8
     return doubled.replace("/v1/portal", "/v1/api")
 
@@ -161,16 +161,16 @@ DROPPED_RESPONSE_HEADERS = frozenset({"content-length", "transfer-encoding", "co
 
 
 def upstream_headers(head: Head, host: str, cookie: str) -> Headers:
-    """A client's headers as they go on; repeated ones stay repeated."""
-    kept = tuple(each for each in head.headers if each[0].lower() not in DROPPED_REQUEST_HEADERS)
-    return (("Host", host), *kept, ("Cookie", cookie))
+    """A client's headers as they are forwarded; repeated headers stay repeated."""
+    forwarded = tuple(each for each in head.headers if each[0].lower() not in DROPPED_REQUEST_HEADERS)
+    return (("Host", host), *forwarded, ("Cookie", cookie))
 
 
 def client_headers(headers: Headers) -> Headers:
-    """IBKR's headers as they reach the client, before the new framing."""
+    """IBKR's headers as they reach the client, without the headers of the new framing."""
     return tuple(each for each in headers if each[0].lower() not in DROPPED_RESPONSE_HEADERS)
 
 
 def is_login(head: Head, status: int) -> bool:
-    """Whether an answer ends the login pages, as far as the Gateway can tell: any redirect from there will do."""
+    """Whether the Gateway takes a response for the end of the login pages: any redirect of the dispatcher counts."""
     return status == 302 and head.path.startswith("/sso/Dispatcher")

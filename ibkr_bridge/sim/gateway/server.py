@@ -1,6 +1,6 @@
-"""The Gateway's front: TLS on loopback, connections, starting, stopping, dropping everybody.
+"""The Gateway's front: TLS on loopback, connections, start, stop, cutting all connections.
 
-Raw bytes on purpose. An HTTP library would answer properly where the Gateway does not.
+It reads and writes raw bytes on purpose: an HTTP library would answer correctly where the Gateway does not.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ibkr_bridge.sim.request_log import RequestLog
 from ibkr_bridge.sim.tasks import Tasks
 
 CERTIFICATE = Path(__file__).with_name("certificate.pem")
-"""Self-signed, expired, without names, and with its key beside it, all like the real one's. The key is no secret: it
-protects paper money on this machine, and everybody has it."""
+"""Self-signed, expired, without names, and with its key in the same file, all like the real Gateway's. The key is not
+secret: it is published with this program and protects only a simulator on this machine."""
 
 HOST = "127.0.0.1"
 
 
 class Gateway:
-    """The Java program's twin on one port; `start` after `stop` is a restart: same port, nothing remembered."""
+    """The simulated Gateway on one port. `start` after `stop` is a restart: the same port, an empty cookie jar."""
 
     def __init__(
         self,
@@ -59,26 +59,26 @@ class Gateway:
 
     @property
     def log(self) -> RequestLog:
-        """What reached this port."""
+        """The requests that reached this port."""
         return self._responder.log
 
     async def start(self, market_port: int) -> None:
-        """Listen, in front of a market."""
+        """Listen, and forward calls to the market on `market_port`."""
         self.upstream.port = self._sockets.market = market_port
         self.open_port()
         await self._listen()
 
     async def stop(self) -> None:
-        """As on SIGTERM: clients see a bare end of the connection, cookies and calls in flight are gone."""
+        """Stop as on SIGTERM: end connections without a response, delete cookies, cancel calls in flight."""
         self.close_port()
         self.jar.clear()
-        async with AsyncExitStack() as stack:  # each ends even where one before it complains
+        async with AsyncExitStack() as stack:  # each part is stopped even if stopping another one raises
             stack.push_async_callback(self._call_tasks.stop)
             stack.push_async_callback(self.lifecycle.stop)
             stack.push_async_callback(self._client_tasks.stop)
 
     def open_port(self) -> None:
-        """Bind the port, at once: a client that connects from now on will be served."""
+        """Bind the port without a suspension: a client that connects from now on will be served."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # else asyncio leaves Nagle on
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, self.port))
@@ -88,14 +88,14 @@ class Gateway:
         self._listener = listener
 
     def reopen_port(self) -> None:
-        """Serve again after `close_door`; a restart may have opened it meanwhile."""
+        """Listen again after `close_port`; do nothing if a restart has opened the port meanwhile."""
         if self._listener is not None:
             return
         self.open_port()
-        self._call_tasks.start(self._listen(), name="gateway door")
+        self._call_tasks.start(self._listen(), name="gateway port")
 
     def close_port(self) -> None:
-        """Refuse new connections and drop the present ones; calls in flight run on."""
+        """Refuse new connections and drop the present ones; calls in flight go on."""
         if self._server is not None:
             self._server.close()
         elif self._listener is not None:
@@ -107,7 +107,7 @@ class Gateway:
     async def _listen(self) -> None:
         if self._listener is None or self._server is not None:
             return
-        # `start_serving=False` does not suspend, so `close_door` always finds the server that owns the socket.
+        # `start_serving=False` does not suspend, so `close_port` always finds the server that owns the socket.
         self._server = await asyncio.start_server(
             self._accept, sock=self._listener, ssl=server_tls(), start_serving=False
         )
@@ -127,9 +127,11 @@ class Gateway:
         writer.transport.abort()
 
     async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Talk until either side has had enough; who hangs up is noticed even while waiting for an answer."""
-        answering = self._client_tasks.start(self._answer_requests(SimConnection(reader, writer)), name="gateway talk")
-        closing = self._client_tasks.start(_wait_closed(writer), name="gateway client leaving")
+        """Answer requests until either side ends the connection; a disconnect is noticed even during a call."""
+        answering = self._client_tasks.start(
+            self._answer_requests(SimConnection(reader, writer)), name="gateway requests"
+        )
+        closing = self._client_tasks.start(_wait_closed(writer), name="gateway client closing")
         try:
             await asyncio.wait((answering, closing), return_when=asyncio.FIRST_COMPLETED)
             if not closing.done():
@@ -150,7 +152,7 @@ async def _wait_closed(writer: asyncio.StreamWriter) -> None:
 
 
 def server_tls() -> ssl.SSLContext:
-    """TLS 1.2 and nothing else, as the Gateway speaks it."""
+    """TLS 1.2 only, as the Gateway has it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(CERTIFICATE)

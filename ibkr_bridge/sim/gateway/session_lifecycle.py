@@ -1,8 +1,9 @@
-"""What the Gateway does unasked: it finishes a login, keeps it alive, and throws it away.
+"""What the Gateway does by itself: it completes a login, keeps it alive, and drops it.
 
-After the login pages it walks a chain of calls of its own, ending in the brokerage session, which it always takes over.
-Then it tickles. A tickle that says "connected, but not authenticated" makes it log out at once; one that fails makes it
-walk the chain again, and after five failed validations it gives up without a word.
+After the login pages it makes a chain of calls of its own. The chain ends in the brokerage session, which the Gateway
+always takes over. Then it sends a tickle at regular intervals. It logs out at once if a tickle's response says
+"connected, but not authenticated". If a tickle fails, it runs the chain again; after five failed validations it stops
+without a message.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ CHAIN_START = (
     "/v1/api/ssodh/st",
     "/sso/Authenticator?ACTION=PUBLISH_TST&RANDOM=1",
 )
-"""Called one after the other once the login is valid, the last only after a login; nobody looks at the answers."""
+"""The first calls of the chain, once the login is valid. The last one is made only after a login. The Gateway ignores
+the responses."""
 
 
 class SessionLifecycle:
-    """The Gateway's own calls; at most one keep-alive of each sort runs."""
+    """The Gateway's own calls; at most one task of each name runs."""
 
     def __init__(
         self, clock: SimClock, upstream: Upstream, jar: Jar, tickle_interval_s: float, auth_delay_s: float
@@ -48,27 +50,27 @@ class SessionLifecycle:
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     def on_login_ended(self) -> None:
-        """The login pages are through, it seems: walk the chain."""
+        """Run the chain, since the login pages seem to have ended."""
         self.logged_in = True
         self._restart_task("chain", self._run_login_chain)
 
     def reauthenticate(self) -> None:
-        """Asked to reauthenticate: walk the chain, whatever the session's state."""
+        """Run the chain, whatever the session's state, as a client has requested a reauthentication."""
         self._restart_task("chain", lambda: self._run_login_chain(CHAIN_START[:-1]))
 
     def start_keep_alives(self) -> None:
-        """Start the keep-alives."""
+        """Start the tickles and the pings."""
         self.logged_in = True
         self._restart_task("tickle", self._tickle_loop)
         self._restart_task("ping", self._ping_loop)
 
     async def wait_for_chain(self) -> None:
-        """Wait until no chain is being walked."""
+        """Wait until no chain runs."""
         if (chain := self._running.get("chain")) is not None:
             await asyncio.wait((chain,))
 
     async def stop(self) -> None:
-        """Forget everything."""
+        """Forget the login and cancel all tasks."""
         self.logged_in = False
         await self._tasks.stop()
 

@@ -1,7 +1,7 @@
-"""The Gateway's websockets: said yes to at once, connected to IBKR later or never, and five at most at a time.
+"""The Gateway's websockets: accepted at once, connected to IBKR later or never, five at a time.
 
-A client learns nothing of what happens behind: what it sends before IBKR is connected is lost, its pings are answered
-here whether IBKR lives or not, and however IBKR ends a socket, the client hears 1000.
+A client does not learn whether IBKR is connected. What it sends before that is lost. The Gateway answers its pings
+even if IBKR is down. However IBKR ends a socket, the client gets the close code 1000.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ibkr_bridge.sim.request_log import OWN_AGENT
 from ibkr_bridge.sim.tasks import Tasks
 
 MAX_CONNECTED = 5
-"""Sockets with a connection to IBKR; the next one is open and silent for ever. Calls over HTTP are counted apart."""
+"""Sockets with a connection to IBKR; the next one stays open and silent. Calls over HTTP are counted separately."""
 
 NORMAL_CLOSURE = 1000
 
@@ -40,16 +40,16 @@ class Sockets:
 
     def __init__(self, tasks: Tasks, cookie_header: Callable[[str], str]) -> None:
         self.market = 0
-        """The port of IBKR's end."""
+        """The port of the simulated IBKR."""
         self._tasks = tasks
         self._cookie_header = cookie_header
         self._connected = 0
 
     async def serve(self, head: Head, client: SimConnection) -> None:
-        """Look after one client's socket until either end has had enough.
+        """Serve one client's socket until either end closes it.
 
         Raises:
-            Hangup: always, in the end.
+            Hangup: always, at the end.
         """
         await client.write(encode_handshake(head))
         socket = Socket(client)
@@ -63,7 +63,7 @@ class Sockets:
         raise Hangup
 
     async def _connect_to_ibkr(self, target: str, socket: Socket) -> None:
-        """IBKR's end of one socket, if there is room for it and IBKR agrees; a target that is no path leads nowhere."""
+        """Relay one socket to IBKR, if one of the five is free and IBKR accepts it. A target must be a path."""
         if self._connected >= MAX_CONNECTED or not target.startswith("/"):
             return
         self._connected += 1
@@ -79,39 +79,39 @@ class Sockets:
             try:
                 upstream = await session.ws_connect(url, headers=headers, max_msg_size=0, compress=0)
             except (aiohttp.ClientError, OSError):
-                return  # refused or down: the client is not told
+                return  # refused or down: the client gets no message
             async with upstream:
                 socket.upstream = upstream
                 await socket.relay_from_ibkr(upstream)
 
 
 class Socket:
-    """One client's socket, and IBKR's end of it once there is one."""
+    """One client's socket, and its connection to IBKR once there is one."""
 
     def __init__(self, client: SimConnection) -> None:
         self.upstream: aiohttp.ClientWebSocketResponse | None = None
         self._client = client
 
     async def relay_from_client(self) -> None:
-        """Take what the client says until it leaves; each frame is a message, pings go no further.
+        """Relay the client's frames until it closes the socket; each frame is a message, and pings are not relayed.
 
         Raises:
-            TooLongError: it said too much at once.
-            Hangup: it has gone.
+            FrameTooLongError: a frame was too large.
+            Hangup: the client disconnected.
         """
         async for frame in self._frames():
             if frame.is_data and self.upstream is not None and not self.upstream.closed:
                 await self.upstream.send_str(frame.payload.decode("utf-8", "replace"))
             elif frame.kind == PING:
                 await self._send_frame(Frame(PONG, frame.payload))
-            elif frame.kind == CLOSE:  # not answered
+            elif frame.kind == CLOSE:  # the Gateway does not answer it
                 return
 
     async def relay_from_ibkr(self, upstream: aiohttp.ClientWebSocketResponse) -> None:
-        """Pass on what IBKR says, always in binary frames; its end ends the client's socket."""
+        """Relay IBKR's messages, always in binary frames; close the client's socket when IBKR closes its own."""
         async for message in upstream:
             data = message.data.encode() if isinstance(message.data, str) else message.data
-            if not isinstance(data, bytes) or len(data) > MAX_FRAME_BYTES:  # what is no frame at all ends it too
+            if not isinstance(data, bytes) or len(data) > MAX_FRAME_BYTES:  # an error ends it too
                 self._client.close()
                 return
             await self._send_frame(Frame(BINARY, data))

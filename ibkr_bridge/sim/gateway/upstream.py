@@ -1,8 +1,8 @@
-"""The Gateway's road to IBKR: five slots, and a queue without end.
+"""The Gateway's way to IBKR: five slots and a queue without a limit.
 
-A call belongs to the Gateway from the moment it is asked for. Its client may hang up: it keeps its slot, or its place
-in the queue, and is sent all the same when its turn comes. Where IBKR breaks off there is no error to tell anybody:
-the client is never answered, though its slot is free again.
+The Gateway carries a call out even if its client disconnects: the call keeps its slot, or its place in the queue, and
+is sent when its turn comes. If IBKR breaks a connection off, the Gateway reports no error: the slot becomes free, and
+the client is never answered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK_BYTES = 65536
 
 @dataclass(frozen=True)
 class Call:
-    """One request on its way up; of `length` bytes of body that `body` will bring."""
+    """One request to IBKR. Its body of `content_length` bytes arrives later, in `Exchange.body`."""
 
     method: str
     target: str
@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True)
 class ResponseHead:
-    """The first thing that comes back."""
+    """Status and headers of IBKR's response."""
 
     status: int
     reason: str
@@ -42,7 +42,7 @@ class ResponseHead:
 
 @dataclass
 class Exchange:
-    """One call and its answer; `pieces` ends with None if IBKR ended it properly, and otherwise never."""
+    """One call and its response. `pieces` ends with None if IBKR sent the complete body, and otherwise never ends."""
 
     call: Call
     body: asyncio.StreamReader = field(default_factory=asyncio.StreamReader)
@@ -50,11 +50,11 @@ class Exchange:
     pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
 
     async def wait_for_head(self) -> ResponseHead:
-        """Wait for the head; who stops waiting leaves the call undisturbed."""
+        """Wait for the head; cancelling the wait does not cancel the call."""
         return await asyncio.shield(self.head)
 
     async def read_response(self) -> tuple[int, bytes, Headers]:
-        """Status, body and headers of the full answer, for the Gateway's own calls."""
+        """Return status, body and headers of the complete response, for the Gateway's own calls."""
         head = await self.wait_for_head()
         body = b""
         while (piece := await self.pieces.get()) is not None:
@@ -63,7 +63,7 @@ class Exchange:
 
 
 class Upstream:
-    """The five slots and whoever is in them."""
+    """The five slots, the calls in them, and the queue."""
 
     def __init__(self, clock: SimClock, tasks: Tasks) -> None:
         self.port = 0
@@ -77,30 +77,30 @@ class Upstream:
         self._is_reachable.set()
 
     def calls_in_slots(self) -> int:
-        """How many calls of clients are in a slot now."""
+        """The number of clients' calls in a slot now."""
         return sum(not call.is_own_call for call in self._in_slots)
 
     def slots_taken(self) -> int:
-        """How many slots are taken now, the Gateway's own calls included."""
+        """The number of slots taken now, including those of the Gateway's own calls."""
         return len(self._in_slots)
 
     def calls_queued(self) -> int:
-        """How many calls stand in the queue."""
+        """The number of calls in the queue."""
         return self._queued_count
 
     def set_unreachable(self) -> None:
-        """IBKR is out of reach: whatever enters a slot hangs there."""
+        """Make IBKR unreachable: a call that enters a slot stays there."""
         self._is_reachable.clear()
 
     def set_reachable(self) -> None:
-        """IBKR is back: what hung leaves its slot, unanswered for ever."""
+        """Make IBKR reachable again: the calls that waited leave their slots and are never answered."""
         self._is_reachable.set()
 
     def start_exchange(self, call: Call, queued_s: float = 0.0) -> Exchange:
-        """Put a call on its way; it will be sent whatever becomes of its client.
+        """Queue a call; it will be sent even if its client disconnects.
 
         Args:
-            queued: seconds it stands in the queue in any case, as if the slots were taken for so long.
+            queued_s: how long it stays in the queue at least, as if the slots were taken for so long.
         """
         exchange = Exchange(call)
         self._tasks.start(self._run(exchange, queued_s), name=f"upstream {call.method} {call.target[:60]}")
@@ -128,7 +128,7 @@ class Upstream:
             return
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:  # refused: the slot is free again, and the client waits for ever
+        except OSError:  # refused: the slot becomes free, and the client waits for ever
             return
         sending = self._tasks.start(_send_request(exchange, writer))
         try:
@@ -154,7 +154,7 @@ async def _send_request(exchange: Exchange, writer: asyncio.StreamWriter) -> Non
 
 async def _receive_response(exchange: Exchange, reader: asyncio.StreamReader) -> None:
     while (head := _parse_head(await reader.readuntil(b"\r\n\r\n"))).status == 100:
-        pass  # nobody waits for it: the client's body is sent in any case
+        pass  # not needed: the client's body is sent in any case
     exchange.head.set_result(head)
     async for piece in _read_body(exchange.call.method, head, reader):
         exchange.pieces.put_nowait(piece)
@@ -163,7 +163,7 @@ async def _receive_response(exchange: Exchange, reader: asyncio.StreamReader) ->
 
 def _parse_head(block: bytes) -> ResponseHead:
     if len(block) > MAX_HEADER_BYTES:
-        raise ValueError("more headers than the Gateway can bear")
+        raise ValueError("more headers than the Gateway accepts")
     start, *lines = block.decode("latin-1").split("\r\n")
     _, status, reason = (*start.split(" ", 2), "")[:3]
     pairs = (line.partition(":") for line in lines if line)
@@ -171,7 +171,7 @@ def _parse_head(block: bytes) -> ResponseHead:
 
 
 async def _read_body(method: str, head: ResponseHead, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The body as it arrives: of a known length, in chunks, or until the end of the connection."""
+    """Yield the body as it arrives: of a known length, in chunks, or until the end of the connection."""
     if method == "HEAD" or head.status in (204, 304) or head.status < 200:
         return
     length = first_header(head.headers, "Content-Length")
@@ -192,6 +192,6 @@ async def _read_exactly(size: int, reader: asyncio.StreamReader) -> AsyncIterato
     while size:
         piece = await reader.read(min(size, CHUNK_BYTES))
         if not piece:
-            raise EOFError("IBKR broke off")
+            raise EOFError("IBKR ended the connection")
         size -= len(piece)
         yield piece

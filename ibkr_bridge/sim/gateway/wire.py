@@ -1,7 +1,7 @@
 """HTTP/1.1 as the Gateway reads it: the head of a request, byte by byte, within its limits. Pure, no socket.
 
-The limits are those of the program itself: 4096 bytes for the request line, 8192 for all header lines together, counted
-without the line ends. Beyond them it answers in HTTP/1.0 and hangs up.
+The limits are those of the real program: 4096 bytes for the request line, 8192 for all header lines together, counted
+without the line ends. Beyond the first it answers in HTTP/1.0, beyond either it closes the connection.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Head:
 
     @property
     def content_length(self) -> int:
-        """Bytes of body announced."""
+        """The body's announced length, in bytes."""
         return int(self.get("Content-Length") or 0)
 
     @property
     def keeps_alive(self) -> bool:
-        """Whether the connection outlives the answer."""
+        """Whether the connection stays open after the response."""
         connection = (self.get("Connection") or "").lower()
         return "keep-alive" in connection if self.version == "HTTP/1.0" else "close" not in connection
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A head that cannot be read: the bytes to answer before hanging up."""
+    """The bytes that answer a head which cannot be read, before the connection is closed."""
 
     response: bytes
 
@@ -70,10 +70,10 @@ def first_header(headers: Headers, name: str) -> str | None:
 
 
 def parse_head(buffer: bytes) -> tuple[Head, int] | Refusal | None:
-    """Read one head from the front of what is held.
+    """Read one head from the start of the buffer.
 
     Returns:
-        The head and how many bytes it took; a refusal; or None while more bytes are needed.
+        The head and the number of bytes it took; a refusal; or None if more bytes are needed.
     """
     lead = len(buffer) - len(buffer.lstrip(b"\r\n"))
     line_end = buffer.find(b"\n", lead)
@@ -120,19 +120,19 @@ def _parse_headers(lines: list[bytes]) -> Headers:
     for line in lines:
         text = line.decode("latin-1")
         name, colon, value = text.partition(":")
-        if text[0] in " \t" and headers:  # a folded line belongs to the one before
+        if text[0] in " \t" and headers:  # a folded line continues the line before
             headers[-1] = (headers[-1][0], f"{headers[-1][1]} {text.strip()}")
-        elif colon and name.strip():  # a line without a colon is overlooked
+        elif colon and name.strip():  # a line without a colon is ignored
             headers.append((name.strip(), value.strip(" \t")))
     return tuple(headers)
 
 
 def encode_head(start: str, headers: Headers) -> bytes:
-    """A head as bytes; `start` is its first line."""
+    """Return a head as bytes; `start` is its first line."""
     lines = (start, *(f"{name}: {value}" for name, value in headers), "", "")
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def encode_chunk(piece: bytes) -> bytes:
-    """One chunk of a chunked body; an empty piece is its end."""
+    """Return one chunk of a chunked body; an empty piece ends the body."""
     return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"

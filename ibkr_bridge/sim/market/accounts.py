@@ -1,7 +1,7 @@
-"""Accounts of the brokerage session: the list that must be asked first, the summary, profit and loss.
+"""Accounts of the brokerage session: the list that must be requested first, the summary, profit and loss.
 
-Between `authenticated` and `established` these come back empty instead of failing; an account list read in that moment
-does not count as read.
+Between `authenticated` and `established` these calls return empty bodies instead of errors. An account list read in
+that time does not count as read.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SUMMARIES = ("available_funds", "balances", "margins", "market_value")
 
 
 def accounts(world: World, request: MarketRequest) -> MarketResponse:
-    """The accounts one may trade; IBKR wants this asked once in every brokerage session."""
+    """The accounts that may trade. IBKR requires this call once in every brokerage session."""
     if world.sessions.brokerage:
         world.sessions.brokerage.has_read_accounts = True
     return ok_response(describe_accounts(world))
 
 
 def describe_accounts(world: World) -> dict[str, Any]:
-    """The accounts, what may be done in them, and which is selected; the stream says the same when it opens."""
+    """The accounts, their permissions, and the selected one; the stream sends the same when it opens."""
     properties = {"hasChildAccounts": False, "supportsCashQty": True, "supportsFractions": True}
     return {
         "accounts": list(world.accounts),
@@ -53,7 +53,7 @@ def describe_accounts(world: World) -> dict[str, Any]:
 
 
 def select_account(world: World, request: MarketRequest) -> MarketResponse:
-    """Choose the account that later calls mean."""
+    """Select the account to which later calls apply."""
     account = request.form.get("acctId")
     if account not in world.accounts:
         return error_response(500, "Account not found")
@@ -92,7 +92,7 @@ def summary(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def summary_page(world: World, request: MarketRequest) -> MarketResponse:
-    """One page of the balances, as IBKR writes it for people: text with a currency."""
+    """One page of the balances as text with a currency, as IBKR writes it for people."""
     account = request.parts["account"]
     if account not in world.accounts or request.parts["page"] not in SUMMARIES:
         return error_response(400, "Bad Request")
@@ -101,12 +101,12 @@ def summary_page(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def profit_and_loss(world: World, request: MarketRequest) -> MarketResponse:
-    """Profit and loss for each account and model; empty until the accounts are there."""
+    """Profit and loss for each account and model; empty until the accounts have arrived."""
     return ok_response({"upnl": profit_rows(world, request.now)})
 
 
 def profit_rows(world: World, now: float) -> dict[str, dict[str, Any]]:
-    """The same, by account and model."""
+    """The rows of profit and loss, by account and model."""
     rows = {}
     for account in world.accounts:
         value = net_liquidation(world, account, now)

@@ -1,4 +1,4 @@
-"""Looking instruments up: by symbol, by contract id, their chains, currencies and trading hours."""
+"""Contract search: by symbol, by contract id, chains, currencies, trading hours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CONIDS = 200
 
 
 def search(world: World, request: MarketRequest) -> MarketResponse:
-    """Instruments by symbol or name; must come before strikes and info of the same symbol."""
+    """Contracts by symbol or name; required before strikes and info of the same symbol."""
     symbol = str(request.query.get("symbol") or request.form.get("symbol") or "")
     matches = world.quotes.find_by_symbol(symbol)
     if not matches:
@@ -32,7 +32,7 @@ def search(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def strikes(world: World, request: MarketRequest) -> MarketResponse:
-    """Strikes around the price; empty unless the symbol was searched for."""
+    """Strikes around the price; empty unless a search has found the contract."""
     what = _find_instrument(world, request.query.get("conid", ""))
     if what is None or not request.query.get("month"):
         return error_response(400, "Bad Request: conid or month")
@@ -43,7 +43,7 @@ def strikes(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def info(world: World, request: MarketRequest) -> MarketResponse:
-    """One derivative, or the instrument itself; unknown unless the symbol was searched for."""
+    """One derivative, or the contract itself; unknown unless a search has found it."""
     what = _find_instrument(world, request.query.get("conid", ""))
     if what is None or not world.was_searched(what.conid):
         return error_response(500, "no contracts retrieved")
@@ -67,13 +67,13 @@ def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def rules(world: World, request: MarketRequest) -> MarketResponse:
-    """What orders a contract takes."""
+    """The order types and sizes that a contract allows."""
     what = _find_instrument(world, str(request.form.get("conid", "")))
     return error_response(500, "Contract not found") if what is None else ok_response(_rules_row(what))
 
 
 def algos(world: World, request: MarketRequest) -> MarketResponse:
-    """Order algorithms; the first answer is thin."""
+    """Order algorithms; the first response is empty."""
     first = world.is_first_request(f"algos {request.parts['conid']}")
     return ok_response(
         {"algos": [] if first else [{"name": "Adaptive", "id": "Adaptive"}, {"name": "TWAP", "id": "Twap"}]}
@@ -101,21 +101,21 @@ def stocks(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def futures(world: World, request: MarketRequest) -> MarketResponse:
-    """Futures by the symbol of what lies under them."""
+    """Futures by the symbol of their underlying."""
     symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
     matches = {symbol: [_future_row(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
     return ok_response({symbol: rows for symbol, rows in matches.items() if rows})
 
 
 def all_conids(world: World, request: MarketRequest) -> MarketResponse:
-    """Everything listed at an exchange."""
+    """All contracts listed at an exchange."""
     exchange = request.query.get("exchange", "")
     matches = [each for each in INSTRUMENTS if each.exchange == exchange]
     return ok_response([{"ticker": each.symbol, "conid": each.conid, "exchange": exchange} for each in matches])
 
 
 def schedule(world: World, request: MarketRequest) -> MarketResponse:
-    """When it is traded."""
+    """The trading hours."""
     hours = [{"openingTime": "0930", "closingTime": "1600", "prop": "LIQUID"}]
     day = {
         "tradingScheduleDate": world.calendar.utc_at(request.now).strftime("%Y%m%d"),
@@ -135,7 +135,7 @@ def pairs(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def exchange_rate(world: World, request: MarketRequest) -> MarketResponse:
-    """What one currency costs in another."""
+    """The exchange rate of two currencies."""
     source, target = request.query.get("source"), request.query.get("target")
     dollars = {"USD": Decimal(1), "EUR": world.quotes.last_price(12087792, request.now)}
     if source not in dollars or target not in dollars:

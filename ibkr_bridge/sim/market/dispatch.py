@@ -1,7 +1,7 @@
-"""How the market is asked and how it answers, without a word about sockets.
+"""The requests and responses of the market, without sockets.
 
-A call arrives as an `Ask`, a function of one of the market's rooms turns it into an `Answer`. Which function, and what
-must be true before it is reached, stands in that room's table of `Route`s. `server.py` alone knows HTTP.
+A function turns a `MarketRequest` into a `MarketResponse`. Each module of calls has a table of `Route`s: which function
+answers which call, and which session the call needs. Only `server.py` knows HTTP.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ JSON = "application/json;charset=utf-8"
 
 
 class RequiredSession(IntEnum):
-    """What must stand before a call is served; each includes those before it."""
+    """What a call needs before it is served; each level includes those before it."""
 
     NOTHING = 0
     LOGIN = 1
     BROKERAGE = 2
-    ACCOUNTS = 3  # and /iserver/accounts asked once in this brokerage session
+    ACCOUNTS = 3  # and one call of /iserver/accounts in this brokerage session
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class MarketRequest:
     now: float
     parts: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
-    """The kind of the fault at work on this call, for those that IBKR itself commits."""
+    """The kind of the fault that applies to this call, for faults that IBKR's own code carries out."""
 
     @property
     def form(self) -> dict[str, Any]:
-        """The body as a JSON object; whatever else it is counts as an empty one."""
+        """The body as a JSON object; an empty one if the body is anything else."""
         body = self.json()
         return body if isinstance(body, dict) else {}
 
     def json(self) -> Any:
-        """The body as JSON, None when it is none."""
+        """The body as JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -59,7 +59,7 @@ class MarketRequest:
 
 @dataclass(frozen=True)
 class MarketResponse:
-    """What goes back; `headers` beside the content type."""
+    """One response; `headers` without the content type."""
 
     status: int
     body: bytes
@@ -68,12 +68,12 @@ class MarketResponse:
 
 
 def ok_response(body: object, status: int = 200) -> MarketResponse:
-    """An answer in JSON; Decimals become plain numbers, as IBKR writes them."""
+    """A response in JSON; Decimals become plain numbers, as IBKR writes them."""
     return MarketResponse(status, json.dumps(body, default=float, separators=(",", ":")).encode())
 
 
 def error_response(status: int, message: str) -> MarketResponse:
-    """The usual way IBKR says no."""
+    """IBKR's usual form of a refusal."""
     return ok_response({"error": message}, status)
 
 
@@ -82,10 +82,10 @@ Handler = Callable[["World", MarketRequest], MarketResponse]
 
 @dataclass(frozen=True)
 class Route:
-    """One row of a room's table.
+    """One row of a table of calls.
 
-    `cold` is the empty body given while the session is authenticated but not yet established (for a /portfolio call:
-    while /portfolio/accounts has not been asked); None means the call does not mind.
+    `cold` is the empty body that IBKR returns while the session is authenticated but not yet established. For a
+    /portfolio call it is returned until /portfolio/accounts was requested. None means that the call needs neither.
     """
 
     methods: str
@@ -95,13 +95,13 @@ class Route:
     cold: object = None
 
     def match(self, method: str, path: str) -> Mapping[str, str] | None:
-        """The named parts of a path that fits this row, else None."""
+        """The named parts of a path that matches this row, else None."""
         match = _compile_pattern(self.pattern).fullmatch(path) if method in self.methods.split() else None
         return None if match is None else match.groupdict()
 
 
 def read_query(raw: str) -> dict[str, str]:
-    """Query parameters by name; of repeated ones the first."""
+    """Query parameters by name; the first value of a repeated one."""
     query: dict[str, str] = {}
     for name, value in parse_qsl(raw, keep_blank_values=True):
         query.setdefault(name, value)
@@ -109,7 +109,7 @@ def read_query(raw: str) -> dict[str, str]:
 
 
 def read_path(raw: str) -> str:
-    """The path a table is asked with: escapes resolved, one trailing slash forgiven."""
+    """The path for a look-up in a table: escapes are resolved and one trailing slash is removed."""
     path = unquote(raw)
     return path[:-1] if len(path) > 1 and path.endswith("/") else path
 

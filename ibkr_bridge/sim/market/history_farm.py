@@ -1,4 +1,4 @@
-"""The history farm: other machines of IBKR's, which answer nothing until they are asked to open."""
+"""The history farm: servers of IBKR that answer nothing until a call opens them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ibkr_bridge.sim.market.world import World
 
 
 def init(world: World, request: MarketRequest) -> MarketResponse:
-    """Open it for this login."""
+    """Open the history farm for this login."""
     login = world.sessions.find_login(request.login, request.now)
     if login is not None:
         login.has_opened_farm = True
@@ -24,12 +24,12 @@ def init(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def farm_history(world: World, request: MarketRequest) -> MarketResponse:
-    """Candles."""
+    """Candles, from the history farm."""
     return history(world, request) if _is_open(world, request) else error_response(404, "Not found")
 
 
 def farm_scan(world: World, request: MarketRequest) -> MarketResponse:
-    """What a scanner finds."""
+    """The result of a scanner, from the history farm."""
     return scan(world, request) if _is_open(world, request) else error_response(404, "Not found")
 
 

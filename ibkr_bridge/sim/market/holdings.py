@@ -1,6 +1,6 @@
 """What the accounts hold, and what it is worth at a moment. Pure.
 
-The first account holds enough to fill three pages, the second a handful, and fills of today's orders add to both.
+The first account holds enough to fill three pages, the second only two positions. Today's fills are added to both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CASH = Decimal(1_000_000)
 
 @dataclass(frozen=True)
 class Holding:
-    """So many of one thing, bought at an average cost."""
+    """A position in one contract with its average cost."""
 
     conid: int
     size: Decimal
@@ -25,7 +25,7 @@ class Holding:
 
 
 def holdings(world: World, account: str, now: float) -> list[Holding]:
-    """Everything an account holds now, in a lasting order."""
+    """All positions of an account now, in a stable order."""
     if account not in world.accounts:
         return []
     sizes: dict[int, Decimal] = defaultdict(Decimal)

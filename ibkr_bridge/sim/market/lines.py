@@ -1,7 +1,7 @@
-"""Market data lines: how many instruments' quotes may be open at once in one brokerage session. Pure.
+"""Market data lines: how many contracts' quotes may be open at once in one brokerage session. Pure.
 
-Snapshots and the stream count together, by instrument. A line that a snapshot opened stays until it is given back; one
-of the stream alone ends a quarter of an hour after it was last asked for, and not with the socket that asked.
+Snapshots and the stream count together, by contract. A market data line that a snapshot opened stays open until it is
+released. One that only the stream opened ends fifteen minutes after its last request, not with the socket.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ MAX_LINES = 100
 
 @dataclass(eq=False)
 class MarketDataLine:
-    """One instrument's open quotes: since when, and until when."""
+    """The open quotes of one contract."""
 
     opened_at: float
     open_until: float
 
 
 class MarketDataLines:
-    """Those of one brokerage session."""
+    """The market data lines of one brokerage session."""
 
     def __init__(self) -> None:
         self._open: dict[int, MarketDataLine] = {}
@@ -30,7 +30,7 @@ class MarketDataLines:
         return conid in self._open
 
     def open_line(self, conid: int, now: float, open_until: float = math.inf) -> MarketDataLine | None:
-        """The line of an instrument, opened if need be; None where there are too many already."""
+        """Return the market data line of a contract, opened if needed; None if too many are open already."""
         self._open = {each: line for each, line in self._open.items() if line.open_until > now}
         if conid not in self._open and len(self._open) >= MAX_LINES:
             return None
@@ -39,13 +39,13 @@ class MarketDataLines:
         return line
 
     def is_open(self, conid: int, line: MarketDataLine) -> bool:
-        """Whether this line is still that instrument's."""
+        """Whether `line` is still the market data line of that contract."""
         return self._open.get(conid) is line
 
     def close_line(self, conid: int) -> bool:
-        """Close a line; False where none was open."""
+        """Release a market data line; return False if none was open."""
         return self._open.pop(conid, None) is not None
 
     def clear(self) -> None:
-        """Close all."""
+        """Release all market data lines."""
         self._open.clear()

@@ -1,4 +1,4 @@
-"""The smaller rooms: notices, watchlists, alerts, scanners and performance. Simple, but of the right shape."""
+"""Notices, watchlists, alerts, scanners and performance: simple, but with the right shape."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SCANS: dict[str, Any] = {
 
 
 def notices(world: World, request: MarketRequest) -> MarketResponse:
-    """What IBKR wants a person to read."""
+    """IBKR's notices to the user."""
     read = world.stored.setdefault("read", {})
     return ok_response([each | {"R": int(each["ID"] in read)} for each in NOTICES])
 
 
 def unread_count(world: World, request: MarketRequest) -> MarketResponse:
-    """How many notices nobody has read."""
+    """The number of notices that are not marked as read."""
     return ok_response({"BN": len(NOTICES) - len(world.stored.get("read", {}))})
 
 
@@ -48,7 +48,7 @@ def mark_notice_read(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def watchlists(world: World, request: MarketRequest) -> MarketResponse:
-    """The user's lists."""
+    """The user's watchlists, without their rows."""
     lists = world.stored.get("watchlists", {}).values()
     rows = [{"is_open": False, "read_only": False, "name": each["name"], "id": each["id"]} for each in lists]
     return ok_response(
@@ -57,7 +57,7 @@ def watchlists(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def watchlist(world: World, request: MarketRequest) -> MarketResponse:
-    """One list with its rows; the first answer has none."""
+    """One watchlist with its rows; the first response has none."""
     watchlist = world.stored.get("watchlists", {}).get(request.query.get("id", ""))
     if watchlist is None:
         return error_response(503, "Service Unavailable")
@@ -67,7 +67,7 @@ def watchlist(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def save_watchlist(world: World, request: MarketRequest) -> MarketResponse:
-    """Make a list; one of the same id is overwritten without a word."""
+    """Store a watchlist; one with the same id is overwritten without a warning."""
     form = request.form
     watchlist: dict[str, Any] = {
         "id": str(form.get("id", "")),
@@ -80,7 +80,7 @@ def save_watchlist(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def delete_watchlist(world: World, request: MarketRequest) -> MarketResponse:
-    """Forget a list."""
+    """Delete a watchlist."""
     if world.stored.get("watchlists", {}).pop(request.query.get("id", ""), None) is None:
         return error_response(500, "Internal Server Error")
     return ok_response({"data": {"deleted": request.query["id"]}, "action": "context", "MID": "1"})
@@ -94,7 +94,7 @@ def alerts(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def save_alert(world: World, request: MarketRequest) -> MarketResponse:
-    """Make an alert."""
+    """Store an alert."""
     alerts = world.stored.setdefault("alerts", {})
     number = len(alerts) + 1
     name = str(request.form.get("alertName", ""))
@@ -110,26 +110,26 @@ def save_alert(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def alert(world: World, request: MarketRequest) -> MarketResponse:
-    """One alert; an unknown one is an error inside a 200."""
+    """One alert; for an unknown one an error inside a 200."""
     alert = world.stored.get("alerts", {}).get(request.parts["alert"])
     return error_response(200, "Alert not found") if alert is None else ok_response(alert)
 
 
 def delete_alert(world: World, request: MarketRequest) -> MarketResponse:
-    """Forget an alert."""
+    """Delete an alert."""
     if world.stored.get("alerts", {}).pop(request.parts["alert"], None) is None:
         return error_response(200, "Alert not found")
     return ok_response({"request_id": 1, "order_id": int(request.parts["alert"]), "success": True, "text": "Deleted"})
 
 
 def scan(world: World, request: MarketRequest) -> MarketResponse:
-    """What a scanner finds."""
+    """The result of a scanner: all instruments."""
     rows = [{"server_id": str(n), "symbol": each.symbol, "con_id": each.conid} for n, each in enumerate(INSTRUMENTS)]
     return ok_response({"contracts": rows, "scan_data_column_name": "Chg%"})
 
 
 def performance(world: World, request: MarketRequest) -> MarketResponse:
-    """How accounts did over one of the allowed periods."""
+    """The performance of accounts over one of the allowed periods."""
     period = str(request.form.get("period", "1D"))
     if period not in PERIODS:
         return error_response(400, f"Invalid period: {period}")
@@ -143,7 +143,7 @@ def performance(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def all_periods(world: World, request: MarketRequest) -> MarketResponse:
-    """The same for every period, under the account's id."""
+    """The performance over every period, under the account's id."""
     accounts = [str(each) for each in request.form.get("acctIds", [])]
     return ok_response({"currencyType": "base", "rc": 0, **{name: {"periods": list(PERIODS)} for name in accounts}})
 

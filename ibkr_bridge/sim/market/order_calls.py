@@ -1,7 +1,7 @@
 """Placing, confirming, changing and cancelling orders.
 
-IBKR holds one question at a time for a user. Whatever other order call comes before the reply kills it: the reply id is
-then "not found" and the order was never placed. That a request was answered with 200 says nothing; refusals do too.
+IBKR holds one question at a time for a user. Any other order call before the reply cancels it: the reply id is then
+"not found" and the order was never placed. A status of 200 does not mean success, since refusals have it too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROMPT = (
 )
 OPTIONS = ("Use on this order", "Always use", "Do not use")
 CONSENTING_OPTIONS = frozenset({*OPTIONS[:2], "Yes"})
-"""Options with which the order is placed; with any other one it is not."""
+"""The order is placed only with one of these options."""
 NO_QUOTES = (
     "21/You are trying to submit an order without having market data for this instrument. \n"
     "IB strongly recommends against this kind of blind trading which may result in erroneous or unexpected trades."
@@ -39,7 +39,7 @@ NO_QUOTES = (
 
 
 def order_call(handler: Handler) -> Handler:
-    """Mark a call that kills a hanging question, and whose unreadable tickets are answered with 500."""
+    """Decorate a call that cancels the open question, and that answers an unreadable ticket with 500."""
 
     def call(world: World, request: MarketRequest) -> MarketResponse:
         world.questions.clear()
@@ -53,14 +53,14 @@ def order_call(handler: Handler) -> Handler:
 
 @order_call
 def place_orders(world: World, request: MarketRequest) -> MarketResponse:
-    """Take one ticket, or a bracket: several that belong together."""
+    """Place one ticket, or a bracket of several tickets that belong together."""
     changes = [Change(None, order) for order in _read_orders(world, request)]
     return _refusal(world, request, changes) or _question_or_apply(world, request, changes)
 
 
 @order_call
 def modify_order(world: World, request: MarketRequest) -> MarketResponse:
-    """Change an order: the body is the whole ticket, not a patch."""
+    """Change an order; the body is the complete ticket, not a patch."""
     old = _find_order(world, request)
     if old is None or not old.is_working:
         return error_response(200, f"OrderID {request.parts['order']} doesn't exist")
@@ -71,7 +71,7 @@ def modify_order(world: World, request: MarketRequest) -> MarketResponse:
 
 @order_call
 def cancel_order(world: World, request: MarketRequest) -> MarketResponse:
-    """Ask for one order, or with -1 all orders of the account, to be cancelled."""
+    """Cancel one order, or with -1 all orders of the account."""
     account, order = _read_account(world, request), _find_order(world, request)
     everything = request.parts["order"] == str(ALL_ORDERS)
     if not everything and (order is None or order.account != account or not order.is_working):
@@ -83,7 +83,7 @@ def cancel_order(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def reply_to_question(world: World, request: MarketRequest) -> MarketResponse:
-    """Answer the question that hangs, if it still does."""
+    """Answer the question if it is still open."""
     pending = world.questions.take_question(request.parts["reply"], world.sessions.brokerage)
     if pending is None:
         return error_response(400, f"reply id not found: '{request.parts['reply']}'")
@@ -94,7 +94,7 @@ def reply_to_question(world: World, request: MarketRequest) -> MarketResponse:
 
 @order_call
 def whatif(world: World, request: MarketRequest) -> MarketResponse:
-    """What an order would cost, without placing it; IBKR warns where the instrument's quotes are not open."""
+    """The cost of an order, without placing it; IBKR warns if no market data line of its contract is open."""
     order = _read_orders(world, request)[0]
     value = order.size * (order.price or world.quotes.last_price(order.conid, request.now))
     sums = {"current": "1,000,000", "change": f"{value / 4:,.2f}", "after": f"{1_000_000 - value / 4:,.2f}"}
@@ -106,7 +106,7 @@ def whatif(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def suppress_questions(world: World, request: MarketRequest) -> MarketResponse:
-    """Never ask these questions again in this brokerage session."""
+    """Do not ask these questions again in this brokerage session."""
     names = request.form.get("messageIds")
     if not isinstance(names, list) or len(names) > 51:
         return error_response(400, "Bad Request: messageIds")
@@ -116,7 +116,7 @@ def suppress_questions(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def reset_suppression(world: World, request: MarketRequest) -> MarketResponse:
-    """Ask everything again."""
+    """Ask all questions again."""
     if world.sessions.brokerage:
         world.sessions.brokerage.suppressed.clear()
     return ok_response({"status": "submitted"})
@@ -138,12 +138,12 @@ def _question_or_apply(
 
 
 def _apply_all(world: World, request: MarketRequest, changes: list[Change]) -> MarketResponse:
-    """All of it, or nothing where a name was taken or an order ended while the question hung."""
+    """Apply all changes, or none if a cOID was taken or an order ended while the question was open."""
     return _refusal(world, request, changes) or ok_response([_apply(world, change) for change in changes])
 
 
 def _refusal(world: World, request: MarketRequest, changes: list[Change]) -> MarketResponse | None:
-    """Why IBKR cannot take these as they are, whatever is confirmed; None if it can."""
+    """IBKR's refusal if it cannot accept these changes, whatever is confirmed; None if it can."""
     new = [change.order for change in changes if change.order_number is None]
     names = [order.coid for order in new if order.coid]
     for name in names:
@@ -151,7 +151,7 @@ def _refusal(world: World, request: MarketRequest, changes: list[Change]) -> Mar
             return error_response(200, f"Order couldn't be submitted: Local order ID={name} is already registered.")
     for order in new:
         if order.parent and order.parent not in names and not world.book.has_coid(order.parent, request.now):
-            # The words are ours; IBKR's own are not known.
+            # This text is invented; IBKR's own is not known.
             return error_response(200, f"Order couldn't be submitted: no order is called {order.parent}.")
     for number in (change.order_number for change in changes if change.order_number is not None):
         old = world.book.find(number, request.now)
@@ -161,7 +161,7 @@ def _refusal(world: World, request: MarketRequest, changes: list[Change]) -> Mar
 
 
 def _send_prompt(world: World, changes: list[Change]) -> MarketResponse:
-    """The other way of asking back: the order has its number already, and waits for a notification's answer."""
+    """Answer with a prompt, IBKR's other form of a question: the order has a number and waits for a notification."""
     first = changes[0]
     number = world.book.reserve_number() if first.order_number is None else first.order_number
     if first.order_number is None:
@@ -172,7 +172,7 @@ def _send_prompt(world: World, changes: list[Change]) -> MarketResponse:
 
 
 def answer_prompt(world: World, request: MarketRequest) -> MarketResponse:
-    """Answer a prompt; that the request was submitted is all that is ever said."""
+    """Answer a prompt. The response is always "Request was submitted"."""
     form = request.form
     number, request_id = str(form.get("orderId", "")), str(form.get("reqId", ""))
     prompt = (

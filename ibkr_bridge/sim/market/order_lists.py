@@ -1,8 +1,8 @@
-"""Looking at orders: the live list, one order, and the trades.
+"""The live list of orders, one order, and the trades.
 
-The live list is stubborn: the first call of a session answers an empty list that is no snapshot, and so does every call
-with `force=true`, which clears it. It may be behind, and shows no more than a thousand. One call with `filters`
-silences the stream of orders, until one with `force=true`.
+The first call of a session returns an empty list with `snapshot` false. So does every call with `force=true`, which
+clears the list. The list may be out of date, and shows at most a thousand orders. A call with `filters` mutes the
+stream of orders until a call with `force=true`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def live_orders(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def _current_list(world: World, now: float, *, is_forced: bool) -> list[Order] | None:
-    """The list as it is told now; None while there is none."""
+    """The orders that the list shows now; None while there is no list."""
     session = world.sessions.brokerage
     if session is None:
         return None
@@ -71,7 +71,7 @@ def _current_list(world: World, now: float, *, is_forced: bool) -> list[Order] |
 
 
 def status(world: World, request: MarketRequest) -> MarketResponse:
-    """One order; 503 when IBKR does not keep it any more."""
+    """One order; 503 if IBKR no longer has it."""
     number = request.parts["order"]
     order = world.book.find(int(number), request.now) if number.isdigit() else None
     return error_response(503, "Service Unavailable") if order is None else ok_response(_status_row(world, order))

@@ -1,6 +1,6 @@
-"""IBKR's patience: its published limits, and the penalty box for whoever exceeds them.
+"""IBKR's published limits, and the penalty box for callers that exceed them.
 
-Every call counts, refused ones too. Too many in all close the door for a quarter of an hour.
+Every call counts, refused ones too. After too many calls in all, every call is refused for fifteen minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 
 PENALTY_S = 900.0
-"""Seconds in the penalty box, by IBKR's own page."""
+"""The length of the penalty, by IBKR's own page."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ GLOBAL = Limit(r".*", 10, 1.0)
 
 
 class Pacing:
-    """Counts calls by the clock it is told; off by default, as most tests are in a hurry."""
+    """Counts calls against the limits; off by default, since most tests send calls too fast."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self.in_penalty_until = 0.0
         self.refused_count = 0
-        """Calls that were answered 429."""
+        """The number of calls that were answered with 429."""
         self._times: dict[str, deque[float]] = defaultdict(deque)
 
     def count_call(self, path: str, now: float) -> bool:
-        """Count one call and say whether it is too many."""
+        """Count one call; return whether it exceeds a limit."""
         refused = self.enabled and self._is_too_many(path, now)
         self.refused_count += refused
         return refused

@@ -1,6 +1,6 @@
-"""The /portfolio calls: they need the login alone, no brokerage session.
+"""The /portfolio calls: they need only the login, no brokerage session.
 
-Until /portfolio/accounts was asked once after the login, everything about a single account comes back empty, without an
+Until /portfolio/accounts was requested once after the login, every response about a single account is empty, without an
 error. Positions come in pages, and only an empty page is the last.
 """
 
@@ -17,7 +17,7 @@ PAGE_ROWS = 100
 
 
 def accounts(world: World, request: MarketRequest) -> MarketResponse:
-    """The accounts one may look at."""
+    """The accounts that the user may read."""
     login = world.sessions.find_login(request.login, request.now)
     if login:
         login.has_read_portfolio = True
@@ -25,12 +25,12 @@ def accounts(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def meta(world: World, request: MarketRequest) -> MarketResponse:
-    """One account's nature."""
+    """One account's properties."""
     return ok_response(_meta_row(world, request.parts["account"]))
 
 
 def positions(world: World, request: MarketRequest) -> MarketResponse:
-    """One page of positions; past the last one, an empty page."""
+    """One page of positions; an empty page after the last one."""
     page = request.parts.get("page", "0")
     if not page.isdigit():
         return error_response(400, "Bad Request: page")
@@ -40,7 +40,7 @@ def positions(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def position(world: World, request: MarketRequest) -> MarketResponse:
-    """What an account holds of one thing."""
+    """An account's position in one contract."""
     held = holdings(world, request.parts["account"], request.now)
     return ok_response(
         [_position_row(world, request, each) for each in held if str(each.conid) == request.parts["conid"]]
@@ -48,7 +48,7 @@ def position(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def position_everywhere(world: World, request: MarketRequest) -> MarketResponse:
-    """What each account holds of one thing."""
+    """Each account's position in one contract."""
     rows_by_account = {}
     for account in world.accounts:
         account_request = MarketRequest(
@@ -86,13 +86,13 @@ def summary(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def ledger(world: World, request: MarketRequest) -> MarketResponse:
-    """Cash for each currency, and in all under BASE."""
+    """Cash by currency, and the total under BASE."""
     value = net_liquidation(world, request.parts["account"], request.now)
     return ok_response({currency: _ledger_row(world, request, currency, value) for currency in ("USD", "BASE")})
 
 
 def allocation(world: World, request: MarketRequest) -> MarketResponse:
-    """Where the money is, by kind, sector and group."""
+    """The value of the positions by asset class, sector and group."""
     account = request.parts.get("account", world.accounts[0])
     long = net_liquidation(world, account, request.now) - CASH
     body = {

@@ -1,6 +1,6 @@
-"""The order desk's short memory: the one question that hangs, the prompts, and the order changes that wait for them.
+"""The one open question of a user, the prompts, and the order changes that wait for their answers.
 
-All of it belongs to one brokerage session and ends with it.
+All of them belong to one brokerage session and end with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REPLY_ID_NAMESPACE = uuid.UUID("7d1f1a52-3f0e-4b7a-9a4f-2f6f3f1d0a11")
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done once all is confirmed: a new order, or another shape of the order `number`."""
+    """What to do once everything is confirmed: place `order`, or replace the order `order_number` by it."""
 
     order_number: int | None
     order: Order
@@ -24,7 +24,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PendingQuestion:
-    """A question that hangs: its id, what depends on it, what was confirmed before, and which message it asks now."""
+    """An open question: its id, the changes that wait for it, the messages confirmed before, and its own message."""
 
     id: str
     changes: list[Change]
@@ -35,7 +35,7 @@ class PendingQuestion:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt that waits for one of its options: the order's number and the request's, which the answer must name."""
+    """A prompt that waits for one of its options; the answer must name the order's number and the request id."""
 
     order_number: int
     request_id: str
@@ -44,7 +44,7 @@ class Prompt:
 
 
 class QuestionDesk:
-    """At most one question at a time, as IBKR keeps it for a user."""
+    """The open question and the prompts of a user. IBKR holds at most one question at a time."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -54,7 +54,7 @@ class QuestionDesk:
     def open_question(
         self, changes: list[Change], confirmed: frozenset[str], message_id: str, session: Brokerage | None
     ) -> PendingQuestion:
-        """Let a question hang, under a new id."""
+        """Open a question under a new id; it replaces the former one."""
         self._count += 1
         self._pending = PendingQuestion(
             str(uuid.uuid5(REPLY_ID_NAMESPACE, str(self._count))), changes, confirmed, message_id, session
@@ -62,23 +62,23 @@ class QuestionDesk:
         return self._pending
 
     def take_question(self, reply_id: str, session: Brokerage | None) -> PendingQuestion | None:
-        """The question of that id, if it still hangs in this session. Whatever hung is gone afterwards."""
+        """Return the question with that id if it is open in this session; close any open question."""
         pending = self._pending
         self.clear()
         return pending if pending and pending.id == reply_id and pending.session is session else None
 
     def open_prompt(self, order_number: int, changes: list[Change], session: Brokerage | None) -> Prompt:
-        """Let a prompt wait; unlike a question it outlives other order calls, since it names its order."""
+        """Open a prompt. Other order calls do not close it, unlike a question, since it names its order."""
         self._count += 1
         prompt = Prompt(order_number, str(22_000 + self._count), changes, session)
         self._prompts[order_number, prompt.request_id] = prompt
         return prompt
 
     def take_prompt(self, order_number: int, request_id: str, session: Brokerage | None) -> Prompt | None:
-        """The prompt of that order and request, if it waits in this session; it does so no longer."""
+        """Return and close the prompt of that order and request, if it is open in this session."""
         prompt = self._prompts.pop((order_number, request_id), None)
         return prompt if prompt and prompt.session is session else None
 
     def clear(self) -> None:
-        """Another order call came in between."""
+        """Close the open question, as another order call has arrived."""
         self._pending = None

@@ -1,8 +1,8 @@
-"""Market data calls: the snapshot whose first answer is empty, candles, and giving lines back.
+"""Market data calls: the quote snapshot with its empty first response, candles, releasing of market data lines.
 
-The first snapshot of an instrument only opens its stream, and comes back without the fields that were asked for; they
-are there from a moment later on, computed ones later still. At most 100 streams are open at once, and one too many
-looks like a first snapshot for ever; so does a derivative whose underlying was not searched for in this session.
+The first snapshot of a contract only opens its market data line and comes back without the requested fields. They are
+present a moment later, and computed ones later still. At most 100 lines are open at once. A contract beyond them
+always gets the response of a first snapshot; so does a derivative that no search of this session has found.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ibkr_bridge.sim.market.quotes import Instrument, Quotes
 from ibkr_bridge.sim.market.world import World
 
 FIRST_PRICE_DELAY_S = 0.3
-"""Seconds from the opening of a stream to its first prices."""
+"""Time from the opening of a market data line to its first prices."""
 COMPUTED_DELAY_S = 1.2
-"""Seconds to what is computed of them."""
+"""Time from the opening of a market data line to its first computed fields."""
 MAX_CONIDS = 100
 MAX_FIELDS = 50
 
 BAR_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 30 * 86_400, "y": 365 * 86_400, "S": 1, "s": 1}
-BAR_SECONDS |= {"hour": 3600, "day": 86_400}  # as the stream writes them
+BAR_SECONDS |= {"hour": 3600, "day": 86_400}  # the stream's spelling
 MAX_CANDLES = 1000
 
 FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
@@ -61,11 +61,11 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
 COMPUTED = frozenset({"7283"})
 DERIVATIVES = frozenset({"FUT", "OPT"})
 ABOUT = {"server_id": "q0", "6119": "q0", "6509": "RpB"}
-"""Which server tells, and how good its quotes are."""
+"""The server, and the availability of its quotes."""
 
 
 def snapshot(world: World, request: MarketRequest) -> MarketResponse:
-    """Quotes of several instruments; rows never seen before come without their fields."""
+    """Quotes of several contracts; the first row of a contract comes without its fields."""
     conids = re.findall(r"\d+", ",".join(part.partition("@")[0] for part in request.query.get("conids", "").split(",")))
     fields = [field for field in request.query.get("fields", "").split(",") if field]
     if not conids:
@@ -85,7 +85,7 @@ def history(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def draw_chart(world: World, what: Instrument, query: Mapping[str, str], now: float) -> dict[str, Any] | None:
-    """Candles of one instrument with all that is said about them; None where period or bar is no span of time."""
+    """The candles of one contract and their description; None if period or bar is not a span of time."""
     period, bar = parse_span(query.get("period", "1d")), parse_span(query.get("bar", "1h"))
     if not period or not bar:
         return None
@@ -96,7 +96,7 @@ def draw_chart(world: World, what: Instrument, query: Mapping[str, str], now: fl
 
 
 def unsubscribe(world: World, request: MarketRequest) -> MarketResponse:
-    """Give one line back."""
+    """Release one market data line."""
     lines = _lines(world)
     conid = request.form.get("conid")
     if not isinstance(conid, int) or not lines.close_line(conid):
@@ -105,7 +105,7 @@ def unsubscribe(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def unsubscribe_all(world: World, request: MarketRequest) -> MarketResponse:
-    """Give all lines back."""
+    """Release all market data lines."""
     _lines(world).clear()
     return ok_response({"unsubscribed": True})
 
@@ -128,7 +128,7 @@ def _snapshot_row(world: World, conid: int, fields: list[str], now: float) -> di
 
 
 def shown_fields(quotes: Quotes, what: Instrument, fields: list[str], opened_at: float, now: float) -> dict[str, str]:
-    """Those of the fields that there are, of a line opened at a moment: computed ones come later."""
+    """The available ones of the requested fields, for a market data line opened at `opened_at`."""
     has_computed = now - opened_at >= COMPUTED_DELAY_S
     available = [field for field in fields if field in FIELDS and (has_computed or field not in COMPUTED)]
     return {field: FIELDS[field](quotes, what, now) for field in available}
@@ -143,7 +143,7 @@ def _instrument(world: World, conid: str) -> Instrument | None:
 
 
 def parse_span(text: str) -> int:
-    """Seconds of `2h`, `1d`, `5min`; 0 for what is no span of time."""
+    """The seconds of `2h`, `1d` or `5min`; 0 if the text is not a span of time."""
     match = re.fullmatch(r"(\d{1,4})([A-Za-z]+)", text)
     return int(match[1]) * BAR_SECONDS.get(match[2], 0) if match else 0
 

@@ -1,7 +1,7 @@
-"""What things cost: prices that move with the clock and a seed, and nothing else.
+"""Prices that depend only on the clock and a seed.
 
-The same seed and moment give the same price on every machine, so that a fill can be foretold in a test. A few well-
-known instruments carry their real contract ids; every other id that a position may have is made up on the spot.
+The same seed and moment give the same price on every machine, so that a test can predict a fill. A few well-known
+instruments have their real contract ids; all others are invented.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CENT = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Instrument:
-    """One thing that can be traded; `price` is about where it moves."""
+    """One instrument; its price moves around `price`."""
 
     conid: int
     symbol: str
@@ -41,18 +41,18 @@ INSTRUMENTS: tuple[Instrument, ...] = (
 )
 
 SMALL_COMPANIES = range(900_000_001, 900_000_231)
-"""Made-up small companies, so that a portfolio fills several pages."""
+"""The contract ids of invented small companies, so that a portfolio fills several pages."""
 
 
 class Quotes:
-    """Prices of everything, at any moment."""
+    """The prices of all instruments at any moment."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._instruments = {each.conid: each for each in INSTRUMENTS}
 
     def instrument(self, conid: int) -> Instrument | None:
-        """What hides behind a contract id, None when nothing does."""
+        """The instrument with that contract id, or None."""
         if conid in SMALL_COMPANIES:
             number = conid - SMALL_COMPANIES.start + 1
             price = Decimal(5 + number % 90)
@@ -60,13 +60,13 @@ class Quotes:
         return self._instruments.get(conid)
 
     def find_by_symbol(self, symbol: str) -> list[Instrument]:
-        """Every known instrument of that symbol, or whose name contains it."""
+        """The instruments with that symbol; if there are none, those whose name contains it."""
         text = symbol.strip().upper()
         exact = [each for each in INSTRUMENTS if each.symbol == text]
         return exact or [each for each in INSTRUMENTS if text and text in each.name.upper()]
 
     def last_price(self, conid: int, now: float) -> Decimal:
-        """The last price: a slow swell of one per cent and a quick ripple on it, rounded to the tick."""
+        """The last price: a slow wave of one per cent and a fast small one on it, rounded to the tick."""
         instrument = self.instrument(conid)
         if instrument is None:
             return Decimal(0)
@@ -75,11 +75,11 @@ class Quotes:
         return _round_to_tick(instrument.price * (1 + Decimal(str(round(swing, 9)))), instrument.tick)
 
     def bid_price(self, conid: int, now: float) -> Decimal:
-        """What buyers offer: a tick below the last price."""
+        """The best bid: a tick below the last price."""
         return self.last_price(conid, now) - self._tick(conid)
 
     def ask_price(self, conid: int, now: float) -> Decimal:
-        """What sellers want: a tick above the last price."""
+        """The best offer: a tick above the last price."""
         return self.last_price(conid, now) + self._tick(conid)
 
     def _tick(self, conid: int) -> Decimal:

@@ -1,8 +1,8 @@
-"""The market on a socket: the one file here that knows HTTP.
+"""The market on a socket; the only file of it that knows HTTP.
 
-Every request passes the same way: remembered, counted against IBKR's limits, judged by what its row of the table needs,
-answered in one piece with a length. It listens on plain HTTP beside the simulated Gateway; given an address and a TLS
-context it can stand behind a real one.
+Every request is logged, counted against IBKR's limits, checked for what its row of the table needs, and answered in one
+piece with a length. The market listens on plain HTTP behind the simulated Gateway. With an address and a TLS context it
+can serve a real one.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ NO_BRIDGE = ok_response({"error": "Bad Request: no bridge", "statusCode": 400}, 
 ACCOUNTS_FIRST = error_response(500, "Please query /accounts first")
 
 SESSION_COOKIE = "x-sess-uuid=0.5a1d4317.1718640000.2f1b6c0; HttpOnly; secure"
-"""Set on nearly every answer, without a path; the Gateway never keeps it."""
+"""IBKR sets it on nearly every response, without a path. The Gateway never stores it."""
 
 MAX_BODY_BYTES = 1 << 30
 
 
 class Market:
-    """IBKR's end of the wire: `https://api.ibkr.com`, made of paper."""
+    """The simulated `https://api.ibkr.com`."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class Market:
         self._runner: web.AppRunner | None = None
         self._address: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
         self.changes = ChangeSignal()
-        """Rings when a call comes or goes."""
+        """Fires when a call arrives or ends."""
         self._serving: dict[asyncio.Task[Any], web.BaseRequest] = {}
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        """Listen; with port 0 the system chooses one, found in `port`."""
+        """Listen; with port 0 the system chooses one, which is then in `port`."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{anything:.*}", self._serve)
         quiet = logging.getLogger("ibkr_bridge.sim.market")
@@ -85,18 +85,18 @@ class Market:
         self._address = (host, self.port, tls)
 
     async def resume(self) -> None:
-        """Listen where it listened before it was stopped."""
+        """Listen again on the address it had before it was stopped."""
         await self.start(*self._address)
 
     async def stop(self) -> None:
-        """Stop listening; calls that hang are dropped."""
+        """Stop listening; calls in progress are dropped."""
         if self._runner is not None:
             for caller in self._runner.server.connections if self._runner.server else ():
                 if caller.transport is not None:
-                    caller.transport.abort()  # a farewell in TLS would wait for a Gateway that has gone
+                    caller.transport.abort()  # a TLS shutdown would wait for a Gateway that may be gone
             await self._runner.cleanup()
             self._runner = None
-        for task in tuple(self._serving):  # aiohttp forgets those whose connection is gone
+        for task in tuple(self._serving):  # aiohttp does not cancel those whose connection is gone
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self.stream.stop()
@@ -108,7 +108,7 @@ class Market:
             self.changes.fire()
         try:
             body = await request.read()
-        except ConnectionError:  # half a body: nobody is there to be answered
+        except ConnectionError:  # the body is incomplete: there is no client to answer
             return web_response(NOT_FOUND)
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         logged = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
@@ -126,7 +126,7 @@ class Market:
         )
 
     def calls_in_service(self) -> int:
-        """How many calls of clients are being served; not those that nobody above can be answered any more."""
+        """The number of clients' calls being served. Calls whose connection is gone do not count."""
         return sum(_is_client_call(request) for request in self._serving.values())
 
     def _on_served(self, task: asyncio.Task[Any]) -> None:
@@ -137,7 +137,7 @@ class Market:
         return self.world.sessions.find_login(_cookie(logged, LOGIN_COOKIE), logged.at) is not None
 
     def respond(self, logged: LoggedRequest, fault: str = "") -> MarketResponse:
-        """What IBKR answers to one request, cookies included; `fault` is the kind that bends it, if one does."""
+        """IBKR's response to one request, cookies included; `fault` is the kind of a fault that changes it."""
         response = self._dispatch(logged, fault)
         self.stream.on_http_call()
         return MarketResponse(
@@ -163,7 +163,7 @@ class Market:
         return NOT_FOUND
 
     def _missing_session(self, route: Route, request: MarketRequest) -> MarketResponse | None:
-        """Why this call is not served now, in the order in which IBKR minds; None if it is."""
+        """IBKR's response if the call lacks a session that it needs, checked in IBKR's order; None if it lacks none."""
         sessions, now = self.world.sessions, request.now
         login = sessions.find_login(request.login, now)
         if route.needs >= RequiredSession.LOGIN and login is None:

@@ -1,7 +1,7 @@
-"""The calls about being signed in: the login pages, the Gateway's own dialect, status, tickle, logout.
+"""The calls about the session: login pages, the Gateway's own calls, status, tickle, logout.
 
-The Gateway makes about half of these by itself after a login. Where it carries a `machineId` IBKR answers with a
-challenge, and the session stands as soon as the response to it arrives.
+The Gateway makes about half of them by itself after a login. IBKR answers a call with a `machineId` with a challenge,
+and the brokerage session is open as soon as the response to the challenge arrives.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def describe_session(world: World, now: float) -> dict[str, Any]:
 
 
 def status(world: World, request: MarketRequest) -> MarketResponse:
-    """The truth about the brokerage session."""
+    """The state of the brokerage session."""
     return ok_response(describe_session(world, request.now))
 
 
 def tickle(world: World, request: MarketRequest) -> MarketResponse:
-    """The keep-alive, which also tells everything."""
+    """The keep-alive; its response also describes the login and the brokerage session."""
     login = world.sessions.find_login(request.login, request.now)
     remaining_s = login.remaining_s(request.now) if login else 0.0
     body = {
@@ -62,7 +62,7 @@ def tickle(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def init(world: World, request: MarketRequest) -> MarketResponse:
-    """Open the brokerage session, in the words of the API or in those of the Gateway."""
+    """Open the brokerage session, with the API's form of the call or with the Gateway's."""
     form = request.form
     if "machineId" in form:
         return ok_response({"challenge": _hex_digest(f"challenge of {request.login}")})
@@ -73,19 +73,19 @@ def init(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def respond(world: World, request: MarketRequest) -> MarketResponse:
-    """The Gateway's response to the challenge; it always competes."""
+    """Take the Gateway's response to the challenge; the Gateway always competes."""
     world.sessions.open_brokerage(request.now, compete=True, at_once=True)
     return status(world, request)
 
 
 def logout(world: World, request: MarketRequest) -> MarketResponse:
-    """End everything; by GET as well as by POST."""
+    """End the login and the brokerage session, by GET as well as by POST."""
     world.sessions.log_out()
     return ok_response({"status": True})
 
 
 def validate(world: World, request: MarketRequest) -> MarketResponse:
-    """Who is logged in, and for how long."""
+    """The user who is logged in, and the time that remains."""
     login = world.sessions.find_login(request.login, request.now)
     if login is None:
         return ok_response({"RESULT": False}, 401)
@@ -112,13 +112,13 @@ def validate(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def login_page(world: World, request: MarketRequest) -> MarketResponse:
-    """What a person sees: one link instead of a password, for this is a game."""
+    """The login page for a person: a simulated login needs no password, only a link."""
     page = "<html><body><h1>Simulated login</h1><a href='/sso/Dispatcher'>Log in</a></body></html>"
     return MarketResponse(200, page.encode(), HTML, (("Set-Cookie", "URL_PARAM=forwardTo%3D22; Path=/sso"),))
 
 
 def dispatcher(world: World, request: MarketRequest) -> MarketResponse:
-    """The end of the login pages: cookies, and a redirect with nothing in it."""
+    """The end of the login pages: cookies, and a redirect with an empty body."""
     login = world.sessions.log_in(request.now)
     cookies = (f"XYZAB={login.token}", f"{LOGIN_COOKIE}={login.token}", f"USERID={USER}", "REGION=NJ", "web=1")
     headers = (*(("Set-Cookie", f"{cookie}; Path=/; Secure; HttpOnly") for cookie in cookies),)

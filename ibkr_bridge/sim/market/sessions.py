@@ -1,8 +1,8 @@
-"""Who is signed in: the login made in a browser, and on top of it the brokerage session.
+"""Who is signed in: the login made in a browser, and the brokerage session on top of it.
 
-The login is a cookie and lives until logout, ten idle minutes, or midnight in New York. The brokerage session belongs
-to the user name, so there is one in all; opening it takes a moment (`authenticated`), and its accounts arrive a
-moment after that (`established`). Another program of the same user can take it away: `competing`.
+The login is a cookie. It ends with a logout, after ten idle minutes, or at midnight in New York. The brokerage session
+belongs to the user name, so there is only one. Opening it takes a moment (`authenticated`), and its accounts arrive a
+moment later (`established`). Another program of the same user can take it over (`competing`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.lines import MarketDataLines
 
 LOGIN_IDLE_TTL_S = 600.0
-"""Seconds without any call after which a login ends; the API's `ssoExpires` counts them down."""
+"""A login ends after this time without a call; the API's `ssoExpires` shows the remaining time."""
 
 NEW_YORK = ZoneInfo("America/New_York")
 
 
 class SessionChange(Enum):
-    """What becomes of the brokerage session."""
+    """What happened to the brokerage session."""
 
     LOST = "lost"
     TAKEN = "taken by another program"
@@ -40,38 +40,38 @@ class Login:
     ends_at: float
     used_at: float
     has_read_portfolio: bool = False
-    has_opened_farm: bool = False  # the history farm, which is opened by asking for it
+    has_opened_farm: bool = False  # a call has opened the history farm
 
     def remaining_s(self, now: float) -> float:
-        """Seconds this login still has, if nothing more is asked."""
+        """Time until this login ends if no call comes."""
         return max(min(self.used_at + LOGIN_IDLE_TTL_S, self.ends_at) - now, 0.0)
 
 
 @dataclass(eq=False)
 class Brokerage:
-    """One brokerage session from its opening; `ready_at` and `full_at` are moments of the clock."""
+    """One brokerage session from its opening: authenticated at `ready_at`, established at `established_at`."""
 
     ready_at: float
     established_at: float
     has_read_accounts: bool = False
-    orders_requested_at: float | None = None  # when the list of orders was first asked for, or cleared
-    orders: list[Order] = field(default_factory=list)  # that list as it is told, and when it was made
+    orders_requested_at: float | None = None  # when the list of orders was first requested, or cleared
+    orders: list[Order] = field(default_factory=list)  # that list as it is shown, and when it was made
     orders_listed_at: float | None = None
     suppressed: set[str] = field(default_factory=set)
-    lines: MarketDataLines = field(default_factory=MarketDataLines)  # the instruments whose quotes are open
-    is_order_stream_muted: bool = False  # the list of orders was asked with filters: nothing of orders is streamed
-    searched_conids: set[int] = field(default_factory=set)  # what a search has found, so that more is known of it
-    requested_once: set[str] = field(default_factory=set)  # what was asked once, so that the next answer is a full one
+    lines: MarketDataLines = field(default_factory=MarketDataLines)  # the contracts whose quotes are open
+    is_order_stream_muted: bool = False  # the list was requested with filters: no orders are streamed
+    searched_conids: set[int] = field(default_factory=set)  # the contracts that a search has found
+    requested_once: set[str] = field(default_factory=set)  # the next response about these is complete
 
     def is_first_request(self, subject: str) -> bool:
-        """Whether this has not been asked before, so that the answer is a thin one."""
+        """Whether this is the first request for `subject`, so that its response is partial."""
         first = subject not in self.requested_once
         self.requested_once.add(subject)
         return first
 
 
 class Sessions:
-    """Both layers, and the rules by which they come and go."""
+    """Logins and the brokerage session, and the rules by which they begin and end."""
 
     def __init__(self, calendar: Calendar, reopen_delay_s: float, establish_delay_s: float) -> None:
         self.calendar = calendar
@@ -80,19 +80,19 @@ class Sessions:
         self.brokerage: Brokerage | None = None
         self.is_competing = False
         self.on_change: Callable[[SessionChange], None] = lambda news: None
-        """Hears what becomes of the brokerage session, in that very moment."""
+        """Called at each change of the brokerage session."""
         self._logins: dict[str, Login] = {}
         self._login_count = 0
 
     def log_in(self, now: float) -> Login:
-        """A new login; its token is what the cookie will carry."""
+        """Create a login; its token is the value of the login cookie."""
         self._login_count += 1
         login = Login(f"simulated-login-{self._login_count}", now, self._next_midnight(now), now)
         self._logins[login.token] = login
         return login
 
     def find_login(self, token: str | None, now: float) -> Login | None:
-        """The living login of a token; asking keeps it alive."""
+        """The login of a token if it has not ended; this call keeps it alive."""
         login = self._logins.get(token or "")
         if login is None or login.remaining_s(now) <= 0:
             self._end_login(login)
@@ -101,19 +101,20 @@ class Sessions:
         return login
 
     def has_login(self, now: float) -> bool:
-        """Whether anybody is signed in; asking keeps nobody alive."""
+        """Whether anybody is signed in; this call keeps no login alive."""
         return any(login.remaining_s(now) > 0 for login in self._logins.values())
 
     def log_out(self) -> None:
-        """End every login and what stood on it."""
+        """End every login and the brokerage session."""
         self._logins.clear()
         self.is_competing = False
         self.lose_brokerage()
 
     def open_brokerage(self, now: float, compete: bool, at_once: bool = False, is_established: bool = False) -> None:
-        """Open the brokerage session, unless it stands already or somebody else holds it and may keep it.
+        """Open the brokerage session, unless it is open, or another program holds it and `compete` is false.
 
-        `at_once` skips the wait for `authenticated`; `whole` all waits, as if its accounts had been asked for as well.
+        `at_once` skips the wait for `authenticated`. `is_established` skips all waits, as if the accounts had been
+        requested too.
         """
         if self.is_competing and not compete:
             return
@@ -125,13 +126,13 @@ class Sessions:
             self.on_change(SessionChange.OPENED)
 
     def lose_brokerage(self) -> None:
-        """The brokerage session is gone, the login stays."""
+        """End the brokerage session; the login stays."""
         if self.brokerage is not None:
             self.brokerage = None
             self.on_change(SessionChange.LOST)
 
     def start_competing(self) -> None:
-        """Another program of the same user took the brokerage session."""
+        """Let another program of the same user take the brokerage session."""
         self.brokerage = None
         self.is_competing = True
         self.on_change(SessionChange.TAKEN)

@@ -1,8 +1,8 @@
-"""IBKR's end of the websocket: who is there, what they asked to be told, and when it is said.
+"""IBKR's end of all websockets: who is connected, what is subscribed to, when it is sent.
 
-A socket opens with `system … success` where somebody is signed in, else with `waiting for session`. `tic` and `ech+hb`
-are answered, a heartbeat comes every ten seconds. What is streamed stands in `feeds/`: it begins only while the
-brokerage session stands, ends for good with it, and is never told twice. Nobody is told why nothing comes.
+A socket opens with `system … success` if somebody is signed in, else with `waiting for session`. `tic` and `ech+hb`
+are answered, and a heartbeat comes every ten seconds. `feeds/` contains what is streamed. A feed begins only during a
+brokerage session and ends with it; no message is repeated. IBKR gives no reason if nothing comes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ibkr_bridge.sim.tasks import Tasks
 PATH = "/v1/api/ws"
 HEARTBEAT_INTERVAL_S = 10.0  # seconds
 QUOTE_INTERVAL_S = 0.5
-"""Seconds between two updates of one quote, as IBKR says of its own."""
+"""Time between two updates of one quote, by IBKR's own documentation."""
 
 
 def is_socket(request: web.BaseRequest) -> bool:
@@ -42,11 +42,11 @@ def is_socket(request: web.BaseRequest) -> bool:
 
 
 class Stream:
-    """Every open socket, and what was heard on them."""
+    """All open sockets, and the messages received on them."""
 
     def __init__(self, world: World, clock: SimClock, quote_interval_s: float = QUOTE_INTERVAL_S) -> None:
         self.received: list[str] = []
-        """Text messages in the order of their arrival; a binary one says so."""
+        """Text messages in the order of their arrival; a message of another kind has its kind in front."""
         self._world = world
         self._clock = clock
         self._listeners: list[Listener] = []
@@ -59,18 +59,18 @@ class Stream:
 
     @property
     def sockets(self) -> list[web.WebSocketResponse]:
-        """Every open one, in the order of their coming."""
+        """The open sockets, in the order in which they were opened."""
         return [listener.socket for listener in self._listeners]
 
     @property
     def subscriptions(self) -> list[str]:
-        """What is streamed, over all sockets: `smd+265598`, `sor`, each as often as it is; in alphabetical order."""
+        """The feeds of all sockets, such as `smd+265598` and `sor`, in alphabetical order; one entry for each feed."""
         now = self._clock.now()
         return sorted(feed.request.name for feed in self._feeds() if not feed.is_over(now))
 
     @property
     def rate(self) -> float | None:
-        """Messages a second over all quotes together; None where each has its own pace, `quote_interval_s`."""
+        """Messages a second over all quotes together; None if each quote is sent every `quote_interval_s`."""
         return self._context.rate
 
     @rate.setter
@@ -78,7 +78,7 @@ class Stream:
         self._context.rate = rate
 
     async def serve(self, request: web.BaseRequest, is_logged_in: bool) -> web.WebSocketResponse:
-        """Look after one socket until its client leaves."""
+        """Serve one socket until its client disconnects."""
         socket = web.WebSocketResponse(max_msg_size=0, compress=False)
         await socket.prepare(request)
         listener = Listener(socket, is_logged_in=is_logged_in, is_muted=lambda: self._is_muted)
@@ -97,28 +97,28 @@ class Stream:
         return socket
 
     async def wait_for_sockets(self, count: int = 1) -> None:
-        """Come back as soon as so many sockets are open, or so few."""
+        """Return as soon as exactly `count` sockets are open."""
         await self._changes.wait_until(lambda: len(self._listeners) == count)
 
     async def wait_for_message(self, text: str) -> None:
-        """Come back as soon as this has been heard."""
+        """Return as soon as this message has been received."""
         await self._changes.wait_until(lambda: text in self.received)
 
     async def wait_for_subscriptions(self, *names: str) -> None:
-        """Come back as soon as exactly these are the `subscriptions`, in any order."""
+        """Return as soon as exactly these are the `subscriptions`, in any order."""
         await self._changes.wait_until(lambda: self.subscriptions == sorted(names))
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Come back as soon as this holds; looked at whenever a socket, a word or a subscription comes or goes."""
+        """Return as soon as `holds()` is true; it is checked at each change of sockets, messages or subscriptions."""
         await self._changes.wait_until(holds)
 
     async def send_to_all(self, text: str) -> None:
-        """Say something to everybody, silent or not."""
+        """Send a text to all sockets, even while the stream is muted."""
         for socket in self.sockets:
             await socket.send_str(text)
 
     async def send_bytes_to_all(self, data: bytes) -> None:
-        """Say something that need not be text, in a binary frame."""
+        """Send bytes to all sockets in a binary frame; they need not be text."""
         for socket in self.sockets:
             await socket.send_bytes(data)
 
@@ -127,15 +127,15 @@ class Stream:
         await asyncio.gather(*(socket.close(code=code) for socket in self.sockets))
 
     def mute(self) -> None:
-        """Say nothing more on any socket, heartbeats included; what is asked is taken as ever."""
+        """Send nothing more on any socket, not even heartbeats; requests are still accepted."""
         self._is_muted = True
 
     def unmute(self) -> None:
-        """End the silence; what was not said is not said later."""
+        """Send again; what was left out meanwhile is not sent later."""
         self._is_muted = False
 
     def on_http_call(self) -> None:
-        """A call over HTTP was carried out: it may have closed streams, or moved orders that are told of at once."""
+        """Follow up a call over HTTP: end the feeds that it has closed, and send at once the orders it has changed."""
         now, closed = self._clock.now(), False
         for listener in self._listeners:
             closed |= bool(listener.remove_ended_feeds(now))
@@ -145,7 +145,7 @@ class Stream:
             self._on_change()
 
     async def stop(self) -> None:
-        """Leave nothing running."""
+        """Cancel all tasks."""
         self._expected_session = None
         await self._tasks.stop()
 
@@ -197,7 +197,7 @@ class Stream:
         return first
 
     async def _run_feed(self, listener: Listener, feed: Feed, due: float) -> None:
-        """Look in time; what is late by more than its slack is left out."""
+        """Send a feed's messages at its interval; skip those that are late by more than `slack_s`."""
         while True:
             due, now = due + feed.interval_s, self._clock.now()
             if due < now - feed.slack_s:
@@ -215,7 +215,7 @@ class Stream:
             await listener.send({"topic": "system", "hb": self._world.calendar.epoch_ms(self._clock.now())})
 
     def _on_session_change(self, change: SessionChange) -> None:
-        """With the brokerage session everything ends that was asked for in it."""
+        """End all feeds when the brokerage session ends."""
         if change is SessionChange.OPENED:
             self._expect_session()
             return
@@ -226,7 +226,7 @@ class Stream:
         self._on_change()
 
     def _expect_session(self) -> None:
-        """See to it that everybody hears of a session that is being opened, once it stands."""
+        """Announce a session that is being opened to all sockets once it is authenticated."""
         session = self._world.sessions.brokerage
         if session is not None and session is not self._expected_session and self._listeners:
             self._expected_session = session
@@ -242,9 +242,9 @@ class Stream:
                     self._send_soon(listener, session_opened_messages(self._world))
 
     def _send_soon(self, listener: Listener, messages: Iterable[Message]) -> None:
-        """Say something as soon as the loop comes to it; a client that does not read holds up nobody else."""
+        """Send messages in a task of their own, so that a client that does not read delays no other."""
         if to_send := tuple(messages):
-            self._tasks.start(listener.send(*to_send), name="tell")
+            self._tasks.start(listener.send(*to_send), name="send")
 
     def _on_change(self) -> None:
         self._context.quote_count = sum(isinstance(feed, Quote) for feed in self._feeds())

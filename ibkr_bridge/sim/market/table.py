@@ -1,4 +1,4 @@
-"""Every call the market answers under /v1/api, in one table; the first row that fits wins."""
+"""Every call the market answers under /v1/api, in one table; the first row that matches is used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How the market spoils an answer when a fault says so: a table of kinds and what each does.
+"""How the market spoils a response when a fault requires it: one table.
 
-Everything here happens at IBKR's end, so the Gateway in between keeps its slot busy meanwhile, just as in life.
+All of this happens at IBKR's end, so the call holds its slot in the Gateway meanwhile, as with the real IBKR.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ibkr_bridge.sim.market.dispatch import MarketResponse
 
 @dataclass(frozen=True)
 class FaultyCall:
-    """One request about to be spoilt; `right` is the true answer if the request is carried out all the same."""
+    """One call with a fault; `response` is the correct response if the call is carried out in spite of the fault."""
 
     fault: Fault
     request: web.BaseRequest
     response: MarketResponse
     clock: SimClock
     trigger_event: Callable[[Fault], None]
-    """Makes an event happen, by a fault that names it."""
+    """Causes the event that a fault names."""
 
 
 def web_response(market_response: MarketResponse) -> web.Response:
-    """An answer in one piece with its length, as aiohttp sends it."""
+    """Return aiohttp's response for a market's response: in one piece, with its length."""
     response = web.Response(status=market_response.status, body=market_response.body)
     response.headers["Content-Type"] = market_response.content_type
     for name, value in market_response.headers:
@@ -47,7 +47,7 @@ async def _hold_without_answer(call: FaultyCall) -> web.StreamResponse:
 
 async def _wait_forever() -> web.StreamResponse:
     await asyncio.get_running_loop().create_future()
-    raise AssertionError("silence has no end")
+    raise AssertionError("nothing sets this future")
 
 
 async def _respond(call: FaultyCall) -> web.StreamResponse:

@@ -1,6 +1,7 @@
-"""Order tickets: what IBKR accepts, what it refuses, and what it asks back before it obeys. Pure.
+"""Order tickets: what IBKR accepts, what it refuses, and what it asks first. Pure.
 
-Each question has an id that programs can suppress for the session; several can follow one another for one ticket.
+Each question has a message id, which programs can suppress for the session. One ticket can lead to several questions,
+one after another.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MAX_SIZE = Decimal(500)
 MAX_VALUE = Decimal(1_000_000)
 MAX_SIZE_CHANGE = Decimal(100)
 CONFIRMATION = (
-    "Are you sure you want to submit this order?"  # IBKR's words, line breaks included: clients know them by heart
+    "Are you sure you want to submit this order?"  # IBKR's words with their line breaks, as clients compare them
 )
 
 KINDS = frozenset({"LMT", "MKT", "STP", "STOP_LIMIT", "STP LMT", "MIDPRICE", "TRAIL", "TRAILLMT", "MOC", "LOC"})
@@ -25,14 +26,14 @@ NEEDS_PRICE = frozenset({"LMT", "STOP_LIMIT", "STP LMT", "LOC"})
 
 
 class BadTicketError(Exception):
-    """A ticket IBKR cannot read; it answers such ones with status 500."""
+    """IBKR cannot read the ticket; it answers with status 500."""
 
 
 def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: float) -> Order:
-    """Make an order of a ticket.
+    """Return the order of a ticket; its number is 0 until it is placed.
 
     Raises:
-        BadTicketError: something is missing or has an impossible value.
+        BadTicketError: a member is missing or has an impossible value.
     """
     kind, side = str(ticket.get("orderType", "")).upper(), str(ticket.get("side", ""))
     conid = _conid(ticket)
@@ -41,7 +42,7 @@ def read_ticket(ticket: Mapping[str, Any], account: str, quotes: Quotes, now: fl
     limit, stop = _amount(ticket, "price"), _amount(ticket, "auxPrice")
     if kind in NEEDS_PRICE and limit is None:
         raise BadTicketError("Bad Request: price is missing")
-    if kind == "STP":  # IBKR takes a stop's price from `price`
+    if kind == "STP":  # IBKR reads a stop's price from `price`
         limit, stop = None, stop or limit
     child = str(ticket.get("parentId", "") or "")
     return Order(
@@ -110,14 +111,14 @@ QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal, Order | None], str]], ...]
     ("o10138", _size_change_question),
     ("o10331", _stop_question),
 )
-"""Message ids in the order in which they are asked, and when."""
+"""Message ids in the order in which they are asked, each with the function that returns the question's text, if any."""
 
 
 def questions(order: Order, last: Decimal, before: Order | None = None) -> list[tuple[str, str]]:
-    """What IBKR wants to have confirmed before it takes this order: message ids and texts.
+    """The questions that must be confirmed before IBKR accepts this order: message ids and texts.
 
     Args:
-        before: the order as it stands, where this is a change of it.
+        before: the present order, if `order` is a change of it.
     """
     texts = ((name, question(order, last, before)) for name, question in QUESTIONS)
     return [(name, text) for name, text in texts if text]

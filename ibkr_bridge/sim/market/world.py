@@ -1,4 +1,4 @@
-"""The market's whole state in one place, made once and handed to every room's functions."""
+"""The complete state of the market, made once and passed to every function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIVE = ("U1234567", "U7654321")
 
 @dataclass
 class World:
-    """Everything IBKR knows, in paper."""
+    """Everything the simulated IBKR knows."""
 
     live: bool
     calendar: Calendar
@@ -27,11 +27,11 @@ class World:
     questions: QuestionDesk = field(default_factory=QuestionDesk)
     selected: str = ""
     list_load_delay_s: float = 0.0
-    """Seconds for which the list of orders stays empty after it was first asked for, or cleared."""
+    """How long the list of orders stays empty after its first request, or after it was cleared."""
     list_lag_s: float = 0.0
-    """Seconds by which that list may be behind, until it is cleared."""
+    """How old that list may be, until it is cleared."""
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Small things users store: watchlists, alerts, notifications read; by kind, then by id."""
+    """What users store: watchlists, alerts, read notifications; by kind, then by id."""
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -39,11 +39,11 @@ class World:
         return LIVE if self.live else PAPER
 
     def is_first_request(self, subject: str) -> bool:
-        """Whether this has not been asked before in this brokerage session, so that its answer is a thin one."""
+        """Whether this is the first request for `subject` in this brokerage session; its response is then partial."""
         return self.sessions.brokerage is None or self.sessions.brokerage.is_first_request(subject)
 
     def was_searched(self, conid: int) -> bool:
-        """Whether a contract search of this brokerage session has found it."""
+        """Whether a contract search of this brokerage session has found this contract."""
         return self.sessions.brokerage is not None and conid in self.sessions.brokerage.searched_conids
 
 
@@ -57,7 +57,7 @@ def make_world(
     list_load_delay_s: float = 0.0,
     list_lag_s: float = 0.0,
 ) -> World:
-    """A market on its first morning: nobody is signed in, no orders."""
+    """A new market: nobody is signed in, and there are no orders."""
     quotes = Quotes(seed)
     sessions = Sessions(calendar, reopen_delay_s, establish_delay_s)
     selected = (LIVE if live else PAPER)[0]

@@ -1,6 +1,7 @@
-"""Charts, `smh`: the candles once, then scraps of the last one. Five at a time, and only an end makes room for another.
+"""Charts, `smh`: all candles once, then updates of the last one; five at a time.
 
-They are ended by the number IBKR gave them, not by what was asked; the same chart can therefore be open twice.
+A sixth chart is refused until another has ended. A chart is ended by the number that IBKR gave it, not by its request,
+so the same chart can be open twice.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ class Chart(Feed):
         return f"{self.request.topic} {self.number}"
 
     def is_ended_by(self, target: str) -> bool:
-        """See `Feed.goes_by`."""
+        """See `Feed.is_ended_by`."""
         return target == self.number
 
     def first_messages(self, now: float) -> list[Message]:
-        """The whole period."""
+        """All candles of the period."""
         self._sent = self._candle(now)
         return [{**self._candles, "serverId": self.number, "topic": self.request.name}]
 
     def next_messages(self, now: float) -> list[Message]:
-        """What has changed of the last candle: its close, and with a new one its open as well."""
+        """The changed members of the last candle: its close, and for a new candle its open too."""
         candle = self._candle(now)
         new = changed_members(candle, self._sent)
         self._sent = candle
@@ -62,14 +63,14 @@ class Chart(Feed):
 
 
 def begin_chart(context: FeedContext, request: FeedRequest, now: float) -> Chart | None:
-    """Draw a chart and keep it up.
+    """Start a chart.
 
     Raises:
-        RefusedError: there are five already, or there is nothing to be drawn.
+        RefusedError: five charts are open already, or there is no data for this one.
     """
     instrument = find_instrument(context, request.target)
     if sum(isinstance(each, Chart) for each in context.feeds()) >= MAX_CHARTS:
-        raise RefusedError({"topic": request.name, "error": "Too many chart requests"})  # in words of ours
+        raise RefusedError({"topic": request.name, "error": "Too many chart requests"})  # this text is invented
     query = {name: str(value).lower() for name, value in request.form.items()}
     candles = draw_chart(context.world, instrument, query, now) if instrument else None
     if instrument is None or candles is None:

@@ -1,6 +1,6 @@
-"""What all feeds have in common: what is told at first, what later, how often, and when it is over.
+"""What all feeds have in common: first message, later messages, interval, end.
 
-A feed decides what is to be said and knows no socket; `stream.py` asks it in time and says it.
+A feed computes messages and knows no socket. `stream.py` calls it at its interval and sends the messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Message = Mapping[str, Any]
 
 
 class RefusedError(Exception):
-    """IBKR does not begin this, and says so; most of what it does not begin it passes over in silence."""
+    """IBKR refuses a request with a message. It ignores most requests that it does not accept."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(message)
@@ -26,26 +26,26 @@ class RefusedError(Exception):
 
 @dataclass
 class FeedContext:
-    """What the feeds of all sockets share."""
+    """What the feeds of all sockets have in common."""
 
     world: World
     quote_interval_s: float
-    """Seconds between two updates of one quote."""
+    """Time between two updates of one quote."""
     feeds: Callable[[], Iterable[Feed]]
-    """All that are open, on whatever socket."""
+    """Returns the open feeds of all sockets."""
     rate: float | None = None
-    """Messages a second over all quotes together, instead; prices then jump, so that each message brings another."""
+    """Messages a second over all quotes together, instead of the interval; prices then change with each message."""
     quote_count: int = 0
-    """How many quotes are open."""
+    """The number of open quotes."""
     chart_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(20_478))
-    """The numbers by which charts are ended."""
+    """The server ids of charts, by which they are ended."""
 
 
 class Feed:
-    """One thing a client wants told; all times are moments of the simulator's clock."""
+    """One feed of one client; all times are moments of the simulator's clock."""
 
     INTERVAL_S: ClassVar[float] = 1.0
-    """Seconds between two looks."""
+    """Default of `interval_s`."""
 
     def __init__(self, context: FeedContext, request: FeedRequest) -> None:
         self.context = context
@@ -54,44 +54,44 @@ class Feed:
 
     @property
     def key(self) -> str:
-        """What it replaces on the same socket: whatever has the same key."""
+        """A new feed replaces the feed with the same key on the same socket."""
         return self.request.name
 
     @property
     def interval_s(self) -> float:
-        """Seconds until the next look."""
+        """Time until the next call of `next_messages`."""
         return self.INTERVAL_S
 
     @property
     def slack_s(self) -> float:
-        """Seconds by which looks may be late and are still made up for."""
+        """Calls of `next_messages` that are late by up to this time are made up for; later ones are skipped."""
         return 0.0
 
     def first_messages(self, now: float) -> Iterable[Message]:
-        """What is told at once."""
+        """The messages that are sent at once."""
         raise NotImplementedError
 
     def next_messages(self, now: float) -> Iterable[Message]:
-        """What a look shows."""
+        """The messages of one interval."""
         raise NotImplementedError
 
     def messages_after_call(self) -> Iterable[Message]:
-        """What is told outside of the looks, after calls over HTTP have been carried out."""
+        """The messages that are sent between two intervals, after a call over HTTP was carried out."""
         return ()
 
     def is_over(self, now: float) -> bool:
-        """Whether it has ended, without a word."""
+        """Whether the feed has ended without a message."""
         return False
 
     def is_ended_by(self, target: str) -> bool:
-        """Whether this is what a client means who wants it ended."""
+        """Whether a client's request to end `target` ends this feed."""
         return target == self.request.target
 
     def message(self, members: Mapping[str, Any]) -> Message:
-        """A message of this feed."""
+        """Return a message of this feed with these members."""
         return {"topic": self.request.name, **members}
 
 
 def changed_members(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """What is new, or another than it was."""
+    """The members of `new` that `old` does not have or has with another value."""
     return {key: value for key, value in new.items() if key not in old or old[key] != value}

@@ -1,6 +1,6 @@
-"""What IBKR says unasked: who is signed in, the accounts, how the brokerage session is. Pure.
+"""What IBKR sends without a request: who is signed in, the accounts, the brokerage session. Pure.
 
-Each thing it says of the session, `sts`, comes in a message of its own.
+Each member of the session's status, `sts`, comes in a message of its own.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ibkr_bridge.sim.market.session_calls import NAME, SERVER
 from ibkr_bridge.sim.market.world import World
 
 WAITING_FOR_SESSION: Message = {"message": "waiting for session"}
-"""The first word where nobody is signed in."""
+"""The first message if nobody is signed in."""
 SESSION_LOST: tuple[Message, ...] = ({"topic": "sts", "args": {"authenticated": False}},)
 SESSION_TAKEN: tuple[Message, ...] = (*SESSION_LOST, {"topic": "sts", "args": {"competing": True}})
 
 
 def greeting_messages(world: World, now: float) -> list[Message]:
-    """What a socket hears when it opens, where somebody is signed in."""
+    """The messages to a socket that opens while somebody is signed in."""
     is_authenticated = world.sessions.is_authenticated(now)
     members: dict[str, Any] = {"authenticated": is_authenticated, "competing": world.sessions.is_competing}
     members |= {"message": "", "fail": "", **SERVER, "username": NAME}
@@ -32,7 +32,7 @@ def greeting_messages(world: World, now: float) -> list[Message]:
 
 
 def session_opened_messages(world: World) -> list[Message]:
-    """What every socket hears when the brokerage session stands again."""
+    """The messages to every socket when a brokerage session is authenticated."""
     return [_status_message("authenticated", True), _status_message("competing", False), *_account_messages(world)]
 
 

@@ -1,4 +1,4 @@
-"""The ladder of prices, `sbd`: how much is offered and wanted at each, around the last one. It is ended by account."""
+"""The price ladder, `sbd`: bids and offers at each price around the last one. It is ended by account."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS_PER_SIDE = 5
 
 
 class Ladder(Feed):
-    """One instrument's ladder."""
+    """The price ladder of one contract."""
 
     def __init__(self, context: FeedContext, request: FeedRequest, account: str, instrument: Instrument) -> None:
         super().__init__(context, request)
@@ -23,7 +23,7 @@ class Ladder(Feed):
         self._sent: list[dict[str, Any]] = []
 
     def is_ended_by(self, target: str) -> bool:
-        """See `Feed.goes_by`."""
+        """See `Feed.is_ended_by`."""
         return target == self._account
 
     def first_messages(self, now: float) -> list[Message]:
@@ -52,7 +52,7 @@ class Ladder(Feed):
 
 
 def begin_ladder(context: FeedContext, request: FeedRequest, now: float) -> Ladder | None:
-    """Show a ladder, `sbd+account+conid+exchange`, the exchange left out at will."""
+    """Start a ladder, `sbd+account+conid+exchange`; the exchange is optional."""
     account, conid, *_ = [*request.target.split("+"), ""]
     what = find_instrument(context, conid)
     return Ladder(context, request, account, what) if what is not None and account in context.world.accounts else None

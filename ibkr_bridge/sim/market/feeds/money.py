@@ -1,6 +1,7 @@
-"""Money: profit and loss, `spl`, an account's summary, `ssd`, and its ledger, `sld`.
+"""Profit and loss, `spl`, an account's summary, `ssd`, and its ledger, `sld`.
 
-Summary and ledger come every ten seconds, whole at first; later a row that has not changed is its key and the time.
+Summary and ledger come every ten seconds. The first message is complete. Later a row that has not changed has only its
+key and the time.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from ibkr_bridge.sim.market.world import World
 Row = dict[str, Any]
 PROFIT = ("rowType", "dpl", "nl", "upl", "uel", "mv")
 ACCOUNT_CODE = "AccountCode"
-"""The row that names the account; it comes whatever was asked for."""
+"""The row that names the account; it comes with every request."""
 
 
 class Profit(Feed):
-    """Profit and loss of every account and model, each second while it moves."""
+    """Profit and loss of every account and model, each second if it has changed."""
 
     def __init__(self, context: FeedContext, request: FeedRequest) -> None:
         super().__init__(context, request)
         self._sent: dict[str, Row] = {}
 
     def first_messages(self, now: float) -> list[Message]:
-        """All of it."""
+        """All accounts."""
         return self.next_messages(now)
 
     def next_messages(self, now: float) -> list[Message]:
-        """The accounts whose figures have changed, whole."""
+        """The complete rows of the accounts whose figures have changed."""
         rows = {name: {key: found[key] for key in PROFIT} for name, found in profit_rows(self.world, now).items()}
         new = {name: found for name, found in rows.items() if self._sent.get(name) != found}
         self._sent = rows
@@ -53,11 +54,11 @@ class Rows(Feed):
         self._sent: dict[str, Row] = {}
 
     def first_messages(self, now: float) -> list[Message]:
-        """Whole rows."""
+        """Complete rows."""
         return self.next_messages(now)
 
     def next_messages(self, now: float) -> list[Message]:
-        """The same again; of a row as it was before only its key."""
+        """All rows; of a row that has not changed only its key."""
         rows, before = self._requested(self._make_rows(self.world, self.request.target, now)), self._sent
         self._sent = rows
         second = self.world.calendar.epoch_ms(now) // 1000
@@ -117,15 +118,15 @@ def _ledger_row(account: str, currency: str, cash: Decimal, value: Decimal) -> R
 
 
 def begin_profit(context: FeedContext, request: FeedRequest, now: float) -> Profit:
-    """Tell of profit and loss."""
+    """Start profit and loss."""
     return Profit(context, request)
 
 
 def begin_summary(context: FeedContext, request: FeedRequest, now: float) -> Rows | None:
-    """Tell an account's summary."""
+    """Start an account's summary."""
     return Rows(context, request, _summary) if request.target in context.world.accounts else None
 
 
 def begin_ledger(context: FeedContext, request: FeedRequest, now: float) -> Rows | None:
-    """Tell an account's ledger."""
+    """Start an account's ledger."""
     return Rows(context, request, _ledger) if request.target in context.world.accounts else None

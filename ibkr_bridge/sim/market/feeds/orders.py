@@ -1,7 +1,7 @@
-"""Orders, `sor`, and trades, `str`: all of the day at first, then each change of an order, and each trade.
+"""Orders, `sor`, and trades, `str`: all of the day first, then each change and each trade.
 
-Orders fill when somebody looks, so these look twice a second. While the stream of orders is silent, what happens is
-not told later either.
+Orders fill only when the book is read, so these feeds read it twice a second. Changes during a time in which the stream
+of orders is muted are not sent later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ibkr_bridge.sim.market.order_lists import MAX_ROWS, order_row, trade_row
 
 LOOK_INTERVAL_S = 0.5
 MAX_ROWS_PER_MESSAGE = 50
-"""Rows of one message; more would be longer than what the Gateway passes on."""
+"""The Gateway does not relay a message that is longer than these rows."""
 DAY_S = 86_400.0
 
 
@@ -28,23 +28,23 @@ class Orders(Feed):
     def __init__(self, context: FeedContext, request: FeedRequest) -> None:
         super().__init__(context, request)
         self._seen_count = 0
-        """How many of the book's moves are known."""
+        """The number of `Book.changed_numbers` that were read."""
         self._orders: dict[int, Order] = {}
 
     def first_messages(self, now: float) -> Iterable[Message]:
-        """All of them; more than fifty in several messages."""
+        """All orders, fifty in each message."""
         orders = self.world.book.orders(now)
         self._orders, self._seen_count = {order.number: order for order in orders}, len(self.world.book.changed_numbers)
         rows = [order_row(self.world, order) for order in orders[:MAX_ROWS]]
         return () if self._is_muted else [self.message({"args": part}) for part in _split_rows(rows)]
 
     def next_messages(self, now: float) -> Iterable[Message]:
-        """What has changed, fills of this moment among it."""
+        """The orders that have changed, including fills of this moment."""
         self.world.book.fill_orders(now)
         return self.messages_after_call()
 
     def messages_after_call(self) -> list[Message]:
-        """One message for each order that has changed, with what has changed of it."""
+        """One message for each order that has changed, with the changed members."""
         rows = self._changed_rows()
         return [] if self._is_muted else [self.message({"args": [each]}) for each in rows]
 
@@ -66,7 +66,7 @@ class Orders(Feed):
 
 
 class Trades(Feed):
-    """Executions: those there are, unless only new ones are wanted, and each new one."""
+    """The executions so far, unless only new ones were requested, and each new one."""
 
     INTERVAL_S = LOOK_INTERVAL_S
 
@@ -75,7 +75,7 @@ class Trades(Feed):
         self._sent_count = 0
 
     def first_messages(self, now: float) -> list[Message]:
-        """Those of the last days, one unless more are asked for."""
+        """The trades of the requested number of days, by default one."""
         self.world.book.fill_orders(now)
         self._sent_count = len(self.world.book.trades)
         if self.request.form.get("realtimeUpdatesOnly") is True:
@@ -86,12 +86,12 @@ class Trades(Feed):
         return [self.message({"args": part}) for part in _split_rows(rows)]
 
     def next_messages(self, now: float) -> list[Message]:
-        """Those of this moment among them."""
+        """The new trades, including those of this moment."""
         self.world.book.fill_orders(now)
         return self.messages_after_call()
 
     def messages_after_call(self) -> list[Message]:
-        """One message for each new one."""
+        """One message for each new trade."""
         new = self.world.book.trades[self._sent_count :]
         self._sent_count += len(new)
         return [self.message({"args": [trade_row(self.world, trade)]}) for trade in new]
@@ -102,10 +102,10 @@ def _split_rows(rows: Sequence[dict[str, Any]]) -> list[Sequence[dict[str, Any]]
 
 
 def begin_orders(context: FeedContext, request: FeedRequest, now: float) -> Orders:
-    """Tell of orders."""
+    """Start the stream of orders."""
     return Orders(context, request)
 
 
 def begin_trades(context: FeedContext, request: FeedRequest, now: float) -> Trades:
-    """Tell of trades."""
+    """Start the stream of trades."""
     return Trades(context, request)

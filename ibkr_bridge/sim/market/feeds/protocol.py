@@ -1,4 +1,4 @@
-"""How a client asks for something: `topic+target+{json}`, any of the last two left out. Pure."""
+"""How a client requests a topic: `topic+target+{json}`; target and JSON are optional. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FeedRequest:
-    """What was asked for; `target` as it was written, empty where there is none."""
+    """One request; `target` as the client wrote it, empty if there is none."""
 
     topic: str
     target: str
@@ -18,12 +18,12 @@ class FeedRequest:
 
     @property
     def name(self) -> str:
-        """Topic and target, which is the topic of the answers."""
+        """Topic and target together; the responses have it as their topic."""
         return f"{self.topic}+{self.target}" if self.target else self.topic
 
 
 def parse_request(text: str) -> FeedRequest | None:
-    """Take a client's words apart; None for what is none of ours."""
+    """Parse a client's message; None if it is not a request."""
     head, brace, tail = text.partition("+{")
     topic, _, target = head.rstrip("+").partition("+")
     try:
@@ -34,5 +34,5 @@ def parse_request(text: str) -> FeedRequest | None:
 
 
 def read_texts(value: object) -> list[str]:
-    """A JSON array as texts; whatever else it is counts as an empty one."""
+    """The members of a JSON array as texts; an empty list if the value is not an array."""
     return [str(each) for each in value] if isinstance(value, list) else []

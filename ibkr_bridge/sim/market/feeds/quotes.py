@@ -1,6 +1,6 @@
-"""Quotes, `smd`: everything at first, later only what has changed, and after a quarter of an hour nothing, unsaid.
+"""Quotes, `smd`: all fields first, then changes, and after fifteen minutes nothing more, without notice.
 
-An instrument of which nothing is known, a derivative not searched for, and the hundred and first line get no answer.
+An unknown contract, a derivative that no search has found, and a contract beyond 100 market data lines get no response.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ibkr_bridge.sim.market.quote_calls import ABOUT, DERIVATIVES, MAX_FIELDS, s
 from ibkr_bridge.sim.market.quotes import Instrument
 
 QUOTE_TTL_S = 900.0
-"""Seconds after which a quote ends unless it is asked for again."""
+"""A quote ends after this time unless it is requested again."""
 EMPTY_UPDATE_EVERY = 16
-"""One update in so many is an empty one, without a contract id."""
+"""One update in so many is empty, without a contract id."""
 MAX_CATCH_UP_S = 1.0
-"""Seconds by which a rate may fall behind and is made up for."""
+"""With a rate, updates that are late by up to this time are made up for."""
 JUMP_RANGE_TICKS = 401
-"""Ticks between which prices jump where a rate is wanted; 7 leads through all of them."""
+"""With a rate, prices jump within this many ticks. Steps of 7 lead through all of them."""
 MOVING_FIELDS = {"31": 0, "84": -1, "86": 1}
-"""Fields that jump, and how many ticks they are from the last price."""
+"""The fields that jump, each with its distance from the last price in ticks."""
 
 
 class Quote(Feed):
@@ -42,23 +42,23 @@ class Quote(Feed):
 
     @property
     def interval_s(self) -> float:
-        """See `Feed.every`."""
+        """See `Feed.interval_s`."""
         return (
             max(self.context.quote_count, 1) / self.context.rate if self.context.rate else self.context.quote_interval_s
         )
 
     @property
     def slack_s(self) -> float:
-        """See `Feed.slack`."""
+        """See `Feed.slack_s`."""
         return MAX_CATCH_UP_S if self.context.rate else 0.0
 
     def first_messages(self, now: float) -> list[Message]:
-        """Everything there is of what was asked."""
+        """All available ones of the requested fields."""
         self._sent = self._current_fields(now)
         return [self._update({**ABOUT, **self._sent}, now)]
 
     def next_messages(self, now: float) -> list[Message]:
-        """What has changed since; now and then nothing at all."""
+        """The fields that have changed; at times an empty update."""
         self._update_count += 1
         if self.context.rate:
             new = {field: self._jumping_price(off) for field, off in MOVING_FIELDS.items() if field in self._fields}
@@ -70,7 +70,7 @@ class Quote(Feed):
         return [self._update(new, now)] if new else []
 
     def is_over(self, now: float) -> bool:
-        """See `Feed.is_over`; a call over HTTP may have closed the line as well."""
+        """See `Feed.is_over`; a call over HTTP may have released the market data line too."""
         session = self.world.sessions.brokerage
         return now >= self._ends_at or session is None or not session.lines.is_open(self.instrument.conid, self.line)
 
@@ -88,7 +88,7 @@ class Quote(Feed):
 
 
 def begin_quote(context: FeedContext, request: FeedRequest, now: float) -> Quote | None:
-    """Open an instrument's quotes, or the same ones anew."""
+    """Open the quotes of a contract, or prolong them."""
     what = find_instrument(context, request.target.partition("@")[0])
     session = context.world.sessions.brokerage
     if what is None or session is None or (what.kind in DERIVATIVES and what.conid not in session.searched_conids):
@@ -98,7 +98,7 @@ def begin_quote(context: FeedContext, request: FeedRequest, now: float) -> Quote
 
 
 def release_line(context: FeedContext, request: FeedRequest) -> None:
-    """Close an instrument's line, whoever opened it, unless a socket still listens to it."""
+    """Release the market data line of a contract, whoever opened it, unless a socket still streams it."""
     what, session = find_instrument(context, request.target.partition("@")[0]), context.world.sessions.brokerage
     streamed = {feed.instrument for feed in context.feeds() if isinstance(feed, Quote)}
     if what is not None and session is not None and what not in streamed:
@@ -106,5 +106,5 @@ def release_line(context: FeedContext, request: FeedRequest) -> None:
 
 
 def find_instrument(context: FeedContext, conid: str) -> Instrument | None:
-    """What hides behind a contract id as a client wrote it; None where that is no number, or nothing does."""
+    """The instrument of a contract id as a client wrote it; None if it is not a number or unknown."""
     return context.world.quotes.instrument(int(conid)) if re.fullmatch("[0-9]{1,12}", conid) else None

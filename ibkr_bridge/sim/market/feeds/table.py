@@ -1,6 +1,6 @@
-"""Which word begins a feed and which ends it, and what IBKR says to the end; to a beginning it says the first message.
+"""Which word starts a feed, which word ends it, and what IBKR says at the end.
 
-A word that is not in here is passed over in silence.
+IBKR answers the word that starts a feed with the feed's first message. It ignores a word that is not in these tables.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Begin = Callable[[FeedContext, FeedRequest, float], Feed | None]
 
 @dataclass(frozen=True)
 class End:
-    """The feeds of a topic that go by the target end; `{target}` in the answer is that target.
+    """How a word ends the feeds of `topic` that belong to its target.
 
-    `also` is done besides, whether there was such a feed or not.
+    `confirmation` is the member of the response and its text; `{target}` in the text is the target. `extra_action` is
+    called too, whether there was such a feed or not.
     """
 
     topic: str
@@ -31,12 +32,11 @@ class End:
     extra_action: Callable[[FeedContext, FeedRequest], None] = lambda context, request: None
 
     def messages(self, request: FeedRequest) -> list[Message]:
-        """What is answered."""
-        return (
-            []
-            if self.confirmation is None
-            else [{self.confirmation[0]: self.confirmation[1].format(target=request.target)}]
-        )
+        """IBKR's response to the word."""
+        if self.confirmation is None:
+            return []
+        member, text = self.confirmation
+        return [{member: text.format(target=request.target)}]
 
 
 BEGINS: Mapping[str, Begin] = {
