@@ -1,4 +1,4 @@
-"""The rest of an answer that is too large to come in one piece, for those who must let go of it."""
+"""The rest of a large response, for tests of code that must close it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 
 class FakeBodyStream:
-    """More of the same; counts how often it was read and let go."""
+    """A body stream of one chunk; counts how often it was read and closed."""
 
     def __init__(self) -> None:
         self.read_count = self.close_count = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """See `upstream.base.Rest.pieces`."""
+        """See `BodyStream.chunks`."""
         self.read_count += 1
         yield b" " * 1000
 
     def close(self) -> None:
-        """See `upstream.base.Rest.close`."""
+        """See `BodyStream.close`."""
         self.close_count += 1

@@ -15,7 +15,7 @@ from tests.harness import KEY, Harness, within
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """One event: its name (`message` where it has none), its id, its JSON."""
+    """One event: its name (`message` if it has none), its id, its JSON."""
 
     name: str
     id: str
@@ -31,14 +31,14 @@ class SseReader:
         self.retry: str | None = None
 
     async def receive(self, name: str | None = None) -> StreamEvent:
-        """The next event, or the next of a name; those before it are passed over."""
+        """Return the next event, or the next with that name; those before it are skipped."""
         while True:
             event = await within(self._read_event())
             if name in (None, event.name):
                 return event
 
     async def receive_until(self, holds: Callable[[StreamEvent], bool]) -> list[StreamEvent]:
-        """All events up to the first for which this holds, that one included."""
+        """Return all events up to the first for which `holds` is true, which is included."""
         events: list[StreamEvent] = []
         while not events or not holds(events[-1]):
             events.append(await self.receive())
@@ -60,7 +60,7 @@ class SseReader:
 
 @asynccontextmanager
 async def open_sse(harness: Harness, target: str, key: str | None = KEY, **headers: str) -> AsyncIterator[SseReader]:
-    """A stream of the bridge, for as long as it is read."""
+    """Open a stream of the bridge and close it at the end."""
     request_headers = _request_headers(key, headers)
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
@@ -88,7 +88,11 @@ class WebsocketReader:
         await self.websocket.send_str(text)
 
     async def receive(self, topic: str | None = None) -> Any:
-        """The next message, or the next of a topic; `EOFError` where the socket ends first."""
+        """Return the next message, or the next of a topic.
+
+        Raises:
+            EOFError: the socket has ended before.
+        """
         while True:
             message = await within(self.websocket.receive())
             if message.type is not aiohttp.WSMsgType.TEXT:
@@ -98,7 +102,7 @@ class WebsocketReader:
                 return data
 
     async def receive_until(self, holds: Callable[[Any], bool]) -> Any:
-        """The first message for which this holds."""
+        """Return the next message for which `holds` is true."""
         while True:
             data = await self.receive()
             if holds(data):
@@ -109,7 +113,7 @@ class WebsocketReader:
 async def open_websocket(
     harness: Harness, target: str = "/v1/api/ws", key: str | None = KEY, **headers: str
 ) -> AsyncIterator[WebsocketReader]:
-    """A websocket, for as long as it is used."""
+    """Open a websocket of the bridge and close it at the end."""
     request_headers = _request_headers(key, headers)
     async with (
         aiohttp.ClientSession() as client,

@@ -1,4 +1,4 @@
-"""`make test-gateway`: the contract and the bridge's stories against both Gateways, or a word on why that cannot be."""
+"""`make test-gateway`: run the contract and the bridge's stories against both Gateways, or print why that fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(words: list[str]) -> int:
-    """Run pytest with these words; its status, but 0 where no Gateway was named, and 1 where that one cannot be run."""
+    """Run pytest with these arguments. Return its status, 0 if no Gateway was named, 1 if that one cannot be run."""
     folder = os.environ.get("CPGW_DIR", "")
     if reason := missing_for_real_gateway(folder):
         print(f"skipped: {reason}" if not folder else reason)

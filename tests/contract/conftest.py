@@ -1,7 +1,7 @@
-"""Two Gateways, one contract: each test here is run against the simulated Gateway and, where there is one, a real one.
+"""Two Gateways, one contract: each test here runs against the simulated Gateway and, if there is one, a real one.
 
-A real one is used when CPGW_DIR names the user's own copy of it (`make test-gateway`). In front of both stands the same
-client, behind both the same market; a person has signed in through the login pages, and the Gateway has done its part.
+A real one is used if CPGW_DIR names the user's own copy of it (`make test-gateway`). Both have the same client in front
+and the same market behind. A person has signed in through the login pages, and the Gateway has run its login chain.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Dial = Callable[..., Awaitable[Wire]]
 
 @pytest.fixture
 def tickle_interval_s(kind: str) -> float:
-    """Seconds between two tickles of the Gateway's own."""
+    """Time between two of the Gateway's own tickles."""
     return SIMULATED_TICKLE_INTERVAL_S if kind == SIMULATED else REAL_TICKLE_INTERVAL_S
 
 
 @pytest.fixture
 def silence_s(kind: str) -> float:
-    """Seconds after which silence is taken for silence."""
+    """Without a response for this time, a request counts as never answered."""
     return SILENCE_S if kind == SIMULATED else REAL_SILENCE_S
 
 
 @pytest.fixture
 async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
-    """Opens a Gateway with settings of the test's own; what the login took is forgotten."""
+    """Opens a Gateway with the test's own settings; the calls of the login are removed from the log."""
     async with AsyncExitStack() as doors:
 
         async def open_one(*, signed_in: bool = True, **options: Any) -> MarketStage:
@@ -62,13 +62,13 @@ async def open_gate(make_gate: MakeGate) -> AsyncIterator[OpenGate]:
 
 @pytest.fixture
 async def gate(open_gate: OpenGate) -> MarketStage:
-    """A Gateway as most have it."""
+    """A Gateway with default settings; somebody has signed in at it."""
     return await open_gate()
 
 
 @pytest.fixture
 async def dial(gate: MarketStage, silence_s: float) -> AsyncIterator[Dial]:
-    """Open as many connections as wished; all are dropped in the end."""
+    """Opens connections; all are cut at the end."""
     wires: list[Wire] = []
 
     async def open_one(source: str = "127.0.0.1") -> Wire:

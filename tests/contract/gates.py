@@ -1,4 +1,4 @@
-"""The Gateways there are: the simulated one always, a real one where CPGW_DIR names the user's copy of it."""
+"""The Gateways under test: always the simulated one, and a real one if CPGW_DIR names the user's copy of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from tests.contract.real import Certificates, RealGateway, missing_for_real_gate
 from tests.harness import within
 
 SIMULATED, REAL = "simulated", "real"
-SIMULATED_TICKLE_INTERVAL_S = (
-    0.5  # seconds between two tickles of the simulated Gateway; the real one's cannot be hurried
-)
+SIMULATED_TICKLE_INTERVAL_S = 0.5  # the real Gateway's interval cannot be shortened
 ADDRESSES = (f"127.77.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
 SOURCE = os.environ.get("CPGW_DIR", "")
 
@@ -27,13 +25,13 @@ MakeGate = Callable[..., MarketStage]
 
 @pytest.fixture(params=(SIMULATED, REAL) if SOURCE else (SIMULATED,))
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which Gateway this test is about; each test runs once for each there is."""
+    """The kind of Gateway that this test uses; each test runs once for each kind."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Of the market behind the real Gateway."""
+    """The certificates of the market behind the real Gateway."""
     if reason := missing_for_real_gateway(SOURCE):
         pytest.fail(reason)
     return Certificates.create(tmp_path_factory.mktemp("certificates"))
@@ -52,13 +50,13 @@ def make_real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def make_gate(kind: str, make_real: MakeGate) -> MakeGate:
-    """A Gateway of the kind in question, not yet started, nobody signed in, in a hurry."""
+    """A Gateway of this test's kind, not yet started, with short delays and nobody signed in."""
     defaults = {"logged_in": False, "auth_delay_s": 0.2, "tickle_interval_s": SIMULATED_TICKLE_INTERVAL_S}
     return make_real if kind == REAL else lambda **options: Simulator(**{**defaults, **options})
 
 
 async def sign_in(gate: MarketStage) -> None:
-    """Sign in through the login pages, and wait until the Gateway has done its own part; what came is forgotten."""
+    """Sign in through the login pages, wait for the end of the Gateway's login chain, and clear the log."""
     gate.market.log.clear()
     await gate.log_in_by_browser()
     await within(gate.wait_for_calls("/iserver/accounts"))

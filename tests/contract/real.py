@@ -1,8 +1,9 @@
-"""The real Gateway, in front of the simulator's market: a copy of the user's own folder, run and thrown away.
+"""The real Gateway in front of the simulator's market: a copy of the user's own folder, run and then deleted.
 
-Nothing can leave this machine: the program knows one name, `api.cpgw.test`, and it means an address of loopback. The
-market listens there on 443, which the program's websocket client insists on, with a certificate made for the occasion.
-Needed are a folder with the Gateway, Java, openssl and the right to listen on 443; `lacking` says what is missing.
+Nothing can leave this machine: the program can resolve one name, `api.cpgw.test`, to an address of loopback. The market
+listens there on 443, since the program's websocket client always uses that port, with a certificate made for this run.
+It needs a folder with the Gateway, Java, openssl and the right to listen on 443. `missing_for_real_gateway` says what
+is missing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PROGRAMS = ("java", "keytool", "openssl", "bash")
 
 
 def missing_for_real_gateway(folder: str | None) -> str | None:
-    """What is missing to run a real Gateway, in words; None where nothing is."""
+    """What is missing to run a real Gateway, as a message; None if nothing is missing."""
     if not folder:
         return "no real Gateway: name your copy of it, CPGW_DIR=/path/to/clientportal.gw"
     if not all((Path(folder) / part).exists() for part in ("bin/run.sh", "root/conf.yaml", "dist")):
@@ -50,19 +51,19 @@ def missing_for_real_gateway(folder: str | None) -> str | None:
         except PermissionError:
             return "a real Gateway needs its market on port 443 of loopback: run this as root"
         except OSError:
-            return None  # taken on this address; ours is another
+            return None  # in use on this address; the market uses another one
     return None
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """What the market shows, and by which the program knows it: made once for a whole run."""
+    """The market's certificate, and the trust store with which the program accepts it; made once for a test run."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path) -> Certificates:
-        """A key, a certificate for the market's name, and the same as a Java trust store."""
+        """Create a key, a certificate for the market's name, and a Java trust store with it."""
         key, certificate, truststore = folder / "key.pem", folder / "certificate.pem", folder / "trust.p12"
         name = ("-subj", f"/CN={REMOTE}", "-addext", f"subjectAltName=DNS:{REMOTE}")
         openssl = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name)
@@ -72,36 +73,36 @@ class Certificates:
         return cls(folder)
 
     def server_context(self) -> ssl.SSLContext:
-        """How the market listens."""
+        """The TLS context with which the market listens."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "certificate.pem", self.folder / "key.pem")
         return context
 
     @property
     def java_options(self) -> str:
-        """What Java is told, to trust this certificate and no other."""
+        """Java's options to trust only this certificate."""
         return f"-Djavax.net.ssl.trustStore={self.folder / 'trust.p12'} -Djavax.net.ssl.trustStorePassword={PASSWORD}"
 
 
 class MarketFaults(Faults):
-    """Trouble behind a real Gateway; a test that wants trouble inside it is about the simulated one alone."""
+    """Faults behind a real Gateway. A test that needs a fault inside the Gateway is skipped for the real one."""
 
     def add(self, kind: str, **options: Any) -> Fault:
         """See `Faults.add`."""
         if KINDS[kind].side is Side.SOCKET or kind == "ibkr-down":
-            pytest.skip(f"a real Gateway cannot be told to: {KINDS[kind].description}")
+            pytest.skip(f"a real Gateway cannot simulate this: {KINDS[kind].description}")
         return super().add(kind, **options)
 
 
 class RealGateway(MarketStage):
-    """A real Gateway on a free port of loopback, the market behind it.
+    """A real Gateway on a free port of loopback, and the market behind it.
 
     Args:
-        source: the user's folder; only read.
+        source: the user's folder; it is only read.
         home: an empty folder for the copy that runs.
-        certificates: of the market.
-        address: of loopback, where the market listens; each Gateway has one of its own.
-        told: `settings` of the Gateway, and what `Stage` takes.
+        certificates: those of the market.
+        address: the loopback address where the market listens; each Gateway has its own.
+        options: `settings` of the Gateway, and the arguments of `MarketStage`.
     """
 
     def __init__(self, source: Path, home: Path, certificates: Certificates, address: str, **options: Any) -> None:
@@ -113,33 +114,33 @@ class RealGateway(MarketStage):
 
     @property
     def port(self) -> int:
-        """See `Stage.port`."""
+        """See `MarketStage.port`."""
         return self._port
 
     async def start(self) -> None:
-        """Open the market, then run the program until it takes connections."""
+        """Start the market, then the program, and wait until it accepts connections."""
         await self.market.start(self._address, 443, self._certificates.server_context())
         self._port = _free_port()
         self._create_folder()
         await self._start_process()
 
     async def stop(self) -> None:
-        """End both."""
+        """Stop the market and the program."""
         await self._tasks.stop()
-        await self.market.stop()  # first: while the program ends, connections have the time to end as well
+        await self.market.stop()  # first, so that connections can end while the program ends
         await self._end_process()
 
     async def restart(self) -> None:
-        """See `Stage.restart`."""
+        """See `MarketStage.restart`."""
         await self._end_process()
         await self._start_process()
 
     def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
-        """What clients' calls reached IBKR; nobody can look into the program itself."""
+        """The clients' calls that reached IBKR; those that only reached the program are not known."""
         return [logged for logged in self.calls(part) if not logged.is_own_call]
 
     def log_in(self) -> None:
-        """Somebody walks through the login pages, beginning now."""
+        """Start a task that requests the login pages."""
         self._tasks.start(self.log_in_by_browser(), name="login")
 
     @property
@@ -151,7 +152,7 @@ class RealGateway(MarketStage):
         return {**super()._undo_actions, "refuse": self._start_again}
 
     def _kill_process(self) -> None:
-        """Its port is closed and its connections are dropped at once."""
+        """Kill the program, which closes its port and its connections at once."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -163,7 +164,7 @@ class RealGateway(MarketStage):
         self._tasks.start(back(), name="come back")
 
     def _create_folder(self) -> None:
-        """The program's folder: its own configuration with a few lines changed, the rest by link."""
+        """Create the program's folder: its configuration with a few lines changed, and links to the rest."""
         for part in ("bin", "build", "dist"):
             (self._home / part).symlink_to(self._source / part)
         shutil.copytree(self._source / "root", self._home / "root")
@@ -179,21 +180,21 @@ class RealGateway(MarketStage):
             cwd=self._home,
             env={"PATH": os.environ["PATH"], "JAVA_TOOL_OPTIONS": options, "HOME": str(self._home)},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,  # held open by whatever the script starts; so its end is theirs
+            stdout=subprocess.PIPE,  # all processes of the script hold it open, so it ends when they have ended
             stderr=subprocess.STDOUT,
             start_new_session=True,  # the script's Java is ended together with it
         )
         await self._wait_for_port()
 
     async def _wait_for_port(self) -> None:
-        """Its port is the only thing to go by: what it prints it prints too early."""
+        """Wait until the port accepts a connection; the program prints its message too early."""
         async with asyncio.timeout(START_TIMEOUT_S):
             while True:
                 with suppress(OSError, ssl.SSLError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=browser_tls())
                     writer.transport.abort()
                     return
-                await asyncio.sleep(0.1)  # another process: there is nothing to wait for but its port
+                await asyncio.sleep(0.1)  # another process: only its port can show that it is ready
 
     async def _end_process(self) -> None:
         if self._process is None:
@@ -222,7 +223,7 @@ def _configuration_lines(settings: Settings) -> Mapping[str, str]:
 
 
 def replace_keys(text: str, lines: Mapping[str, str]) -> str:
-    """A configuration in which each of these keys, with all that is indented below it, says something else."""
+    """Replace the value of each of these keys in a configuration, with all that is indented below the key."""
     for name, value in lines.items():
         text = re.sub(rf"^{name}:.*\n(?:[ \t].*\n?|\s*\n)*", "", text + "\n", flags=re.MULTILINE)
         text = f"{text.rstrip()}\n{name}: {value}\n"

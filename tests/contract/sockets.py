@@ -1,4 +1,4 @@
-"""A websocket client that says exactly the frames it is told, and shows exactly those that came back (RFC 6455)."""
+"""A websocket client that sends exactly the given frames, and shows exactly those that came back (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UPGRADE = {
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the answer to that key, from the RFC itself
 PATH = "/v1/api/ws"
 GREETING_END = b'"username"'
-"""Of what IBKR says unasked when a socket opens, the last message has this in it."""
+"""The last message of IBKR's greeting contains these bytes."""
 
 
 class Socket:
@@ -28,7 +28,7 @@ class Socket:
         self.wire = wire
 
     async def open(self, target: str = PATH, headers: Mapping[str, str] | None = None) -> WireResponse:
-        """Ask for the upgrade."""
+        """Request the upgrade and return its response."""
         self.wire.send_request("GET", target, {**UPGRADE, **(headers or {})})
         return await self.wire.receive_response()
 
@@ -42,7 +42,7 @@ class Socket:
         self.wire.send(bytes((0x80 * final | kind, 0x80 | short)) + wide + MASK + masked)
 
     async def receive_frame(self) -> tuple[int, bytes]:
-        """The next frame: its kind and payload. The first byte shows that it is final and uses no extension."""
+        """Return kind and payload of the next frame. Its first byte must show that it is final without extensions."""
         first, size = await self.wire.read_exactly(2)
         assert first & 0xF0 == 0x80
         if size >= 126:
@@ -50,13 +50,13 @@ class Socket:
         return first & 0x0F, await self.wire.read_exactly(size)
 
     async def receive_payload(self, kind: int) -> bytes:
-        """The next frame of a kind; others are overlooked."""
+        """Return the payload of the next frame of a kind; other frames are skipped."""
         while (frame := await self.receive_frame())[0] != kind:
             pass
         return frame[1]
 
     async def receive_greeting(self) -> list[bytes]:
-        """What IBKR opens with, where somebody is signed in; whatever comes afterwards is no part of it."""
+        """Return IBKR's greeting to a socket that opens while somebody is signed in."""
         payloads = [await self.receive_payload(BINARY)]
         while GREETING_END not in payloads[-1]:
             payloads.append(await self.receive_payload(BINARY))

@@ -1,4 +1,4 @@
-"""The configuration in `deploy/inputs`, as the Gateway understands it: whom it lets in, and which pages."""
+"""The Gateway with the configuration in `deploy/inputs`: which addresses and which login pages it accepts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ STATUS = "/v1/api/iserver/auth/status"
 
 @pytest.fixture
 async def gate(open_gate: OpenGate) -> MarketStage:
-    """A Gateway told so; somebody has signed in at it."""
+    """A Gateway with that configuration; somebody has signed in at it."""
     conf = read_plain(DEPLOY / "inputs" / "conf.yaml")
     lists = {name: tuple(addresses) for name, addresses in conf["ips"].items()}
     return await open_gate(settings=Settings(cors=conf["cors"]["origin.allowed"], **lists))
 
 
 @pytest.mark.parametrize(("source", "status"), [("127.0.0.1", 200), ("127.0.0.2", 404)])
-async def test_it_lets_in_whom_it_names(gate: MarketStage, source: str, status: int) -> None:
-    """Who signs in comes from loopback."""
+async def test_it_accepts_the_listed_addresses(gate: MarketStage, source: str, status: int) -> None:
+    """A person signs in from loopback."""
     wire = await connect(gate, source)
 
     response = await within(wire.call("GET", STATUS))
@@ -37,8 +37,8 @@ async def test_it_lets_in_whom_it_names(gate: MarketStage, source: str, status: 
 @pytest.mark.parametrize(
     ("origin", "status"), [("https://localhost:5000", 200), ("https://127.0.0.1:5000", 200), ("http://127.0.0.1", 403)]
 )
-async def test_it_serves_its_own_login_page_alone(gate: MarketStage, origin: str, status: int) -> None:
-    """That page's form names its origin, and has to pass."""
+async def test_it_serves_only_its_own_login_page(gate: MarketStage, origin: str, status: int) -> None:
+    """The form of that page sends the Gateway's own origin, which must pass."""
     wire = await connect(gate)
 
     response = await within(wire.call("GET", STATUS, headers={"Origin": origin}))

@@ -1,4 +1,4 @@
-"""HTTP as the Gateway speaks it: limits, framing, what it refuses and what it never answers."""
+"""The Gateway's HTTP: limits, framing, what it refuses and what it never answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ USER = "/v1/api/one/user"
 
 
 async def test_the_longest_request_line_is_4096_bytes(wire: Wire) -> None:
-    """So long a one passes."""
+    """A request line of exactly that length passes."""
     frame = len("GET  HTTP/1.1")
 
     assert (await within(wire.call("GET", f"{STATUS}?".ljust(4096 - frame, "a")))).status == 200
 
 
-async def test_one_byte_more_is_refused(wire: Wire) -> None:
-    """In HTTP/1.0, and the connection ends."""
+async def test_a_longer_request_line_is_refused(wire: Wire) -> None:
+    """The refusal is in HTTP/1.0, and the connection ends."""
     frame = len("GET  HTTP/1.1")
     wire.send_request("GET", f"{STATUS}?".ljust(4097 - frame, "a"))
 
@@ -29,14 +29,14 @@ async def test_one_byte_more_is_refused(wire: Wire) -> None:
 
 
 async def test_more_than_8192_bytes_of_headers_are_refused(wire: Wire) -> None:
-    """All header lines together count; the connection ends."""
+    """The limit is for all header lines together; the connection ends."""
     wire.send_request("GET", STATUS, {f"X-{n}": "y" * 1000 for n in range(9)})
 
     assert (await within(wire.read_to_end())).startswith(b"HTTP/1.1 400")
 
 
 async def test_nearly_8192_bytes_of_headers_pass(gate: MarketStage, wire: Wire) -> None:
-    """One of them alone as well."""
+    """They may be a single header."""
     response = await within(wire.call("GET", STATUS, headers={"X-Long": "y" * 8000}))
 
     assert response.status == 200
@@ -44,7 +44,7 @@ async def test_nearly_8192_bytes_of_headers_pass(gate: MarketStage, wire: Wire) 
 
 
 async def test_pipelined_requests_are_answered_one_after_the_other(gate: MarketStage, wire: Wire) -> None:
-    """The second one is not even looked at while the first hangs."""
+    """The Gateway does not read the second request before it has answered the first."""
     gate.faults.add("silence", path=USER)
     for target in (STATUS, USER, "/v1/api/sso/validate"):
         wire.send_request("GET", target)
@@ -56,8 +56,8 @@ async def test_pipelined_requests_are_answered_one_after_the_other(gate: MarketS
     assert not gate.calls("/sso/validate")
 
 
-async def test_every_answer_of_ibkr_is_framed_in_chunks(wire: Wire) -> None:
-    """IBKR's length goes."""
+async def test_every_response_of_ibkr_is_framed_in_chunks(wire: Wire) -> None:
+    """The Gateway removes IBKR's length."""
     response = await within(wire.call("GET", STATUS))
 
     assert response.header("Content-Length") is None
@@ -66,8 +66,8 @@ async def test_every_answer_of_ibkr_is_framed_in_chunks(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_even_an_answer_without_body_gets_a_chunked_end(gate: MarketStage, wire: Wire, status: int) -> None:
-    """A violation of the protocol that leaves stray bytes for clients that know better."""
+async def test_even_a_response_without_body_gets_a_chunked_end(gate: MarketStage, wire: Wire, status: int) -> None:
+    """This violates the protocol and leaves stray bytes for clients that follow it."""
     gate.faults.add("status", path=STATUS, status=status)
 
     response = await within(wire.call("GET", STATUS))
@@ -75,8 +75,8 @@ async def test_even_an_answer_without_body_gets_a_chunked_end(gate: MarketStage,
     assert (response.status, response.framed) == (status, b"0\r\n\r\n")
 
 
-async def test_an_answer_to_head_has_neither_length_nor_chunks(wire: Wire) -> None:
-    """The next answer follows at once."""
+async def test_a_response_to_head_has_neither_length_nor_chunks(wire: Wire) -> None:
+    """The next response follows at once."""
     response = await within(wire.call("HEAD", "/v1/api/one/user"))
 
     assert response.header("Content-Length") is response.header("Transfer-Encoding") is None
@@ -88,7 +88,7 @@ async def test_an_answer_to_head_has_neither_length_nor_chunks(wire: Wire) -> No
     [("Retry-After", "7"), ("Location", "https://elsewhere.example/"), ("X-Anything", "a, b"), ("Server", "Apache")],
 )
 async def test_headers_of_ibkr_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
-    """Whatever they mean."""
+    """The Gateway relays headers that it does not know."""
     gate.faults.add("status", path=STATUS, status=429, headers={name: value})
 
     response = await within(wire.call("GET", STATUS))
@@ -97,7 +97,7 @@ async def test_headers_of_ibkr_pass(gate: MarketStage, wire: Wire, name: str, va
 
 
 async def test_the_security_policy_of_ibkr_is_dropped(gate: MarketStage, wire: Wire) -> None:
-    """The only header that goes besides the length."""
+    """It is the only header that is removed besides the length."""
     gate.faults.add("status", path=STATUS, status=200, headers={"Content-Security-Policy": "default-src 'self'"})
 
     assert (await within(wire.call("GET", STATUS))).header("Content-Security-Policy") is None
@@ -105,7 +105,7 @@ async def test_the_security_policy_of_ibkr_is_dropped(gate: MarketStage, wire: W
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 404, 500, 503])
 async def test_any_status_of_ibkr_passes_unchanged(gate: MarketStage, wire: Wire, status: int) -> None:
-    """With its body; redirects are not followed."""
+    """Its body passes too; redirects are not followed."""
     gate.faults.add("status", path=STATUS, status=status, body="so be it", headers={"Location": "/sso/Login"})
 
     response = await within(wire.call("GET", STATUS))
@@ -117,7 +117,7 @@ async def test_any_status_of_ibkr_passes_unchanged(gate: MarketStage, wire: Wire
     "request_line", ["GET /v1/api/a?x=%zz", "GET /v1/api/%z", "BREW /v1/api/tickle", "GET /status", "GET /v1/api/%"]
 )
 async def test_some_requests_are_never_answered(gate: MarketStage, wire: Wire, dial: Dial, request_line: str) -> None:
-    """Broken escapes, unknown methods and /status; nothing goes upstream and no slot is taken."""
+    """Broken escapes, unknown methods and /status: nothing is forwarded and no slot is taken."""
     wire.send(f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     witness = await within((await dial()).call("GET", STATUS))
 
@@ -127,7 +127,7 @@ async def test_some_requests_are_never_answered(gate: MarketStage, wire: Wire, d
 
 
 async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire) -> None:
-    """What framing there is goes on broken, and IBKR waits for the rest."""
+    """The Gateway forwards a broken framing, and IBKR waits for the rest."""
     headers = {"Transfer-Encoding": "chunked", "Content-Length": "12"}
     wire.send_request("POST", "/v1/api/tickle", headers)
     wire.send(b"2\r\n{}\r\n0\r\n\r\n")
@@ -137,7 +137,7 @@ async def test_a_length_together_with_chunks_hangs(gate: MarketStage, wire: Wire
 
 
 async def test_a_chunked_body_arrives_empty(gate: MarketStage, wire: Wire) -> None:
-    """IBKR sees a POST without length, and says 411; the connection stays usable."""
+    """IBKR gets a POST without a length and answers 411; the connection stays usable."""
     wire.send_request("POST", USER, {"Transfer-Encoding": "chunked"})
     wire.send(b"2\r\n{}\r\n0\r\n\r\n")
 
@@ -147,16 +147,16 @@ async def test_a_chunked_body_arrives_empty(gate: MarketStage, wire: Wire) -> No
     assert (await within(wire.call("GET", STATUS))).status == 200
 
 
-async def test_a_post_without_length_is_passed_on_without_one(gate: MarketStage, wire: Wire) -> None:
-    """411, from IBKR."""
+async def test_a_post_without_length_is_forwarded_without_one(gate: MarketStage, wire: Wire) -> None:
+    """IBKR answers 411."""
     wire.send_request("POST", USER)
 
     assert (await within(wire.receive_response())).status == 411
     assert gate.calls(USER)[0].header("Content-Length") is None
 
 
-async def test_no_100_is_sent_but_the_body_is_taken(gate: MarketStage, wire: Wire) -> None:
-    """A client that waits for the 100 waits in vain."""
+async def test_no_100_is_sent_but_the_body_is_read(gate: MarketStage, wire: Wire) -> None:
+    """A client that waits for the 100 waits for ever."""
     wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
     assert await wire.is_silent()
 
@@ -167,7 +167,7 @@ async def test_no_100_is_sent_but_the_body_is_taken(gate: MarketStage, wire: Wir
 
 
 async def test_http_1_0_works_and_ends_the_connection(wire: Wire) -> None:
-    """Without chunks."""
+    """The response has no chunks."""
     wire.send(f"GET {STATUS} HTTP/1.0\r\n\r\n".encode())
 
     heard = await within(wire.read_to_end())
@@ -177,20 +177,20 @@ async def test_http_1_0_works_and_ends_the_connection(wire: Wire) -> None:
 
 
 async def test_connection_close_is_obeyed(wire: Wire) -> None:
-    """After the answer."""
+    """The Gateway closes the connection after its response."""
     wire.send_request("GET", STATUS, {"Connection": "close"})
 
     assert (await within(wire.read_to_end())).endswith(b"0\r\n\r\n")
 
 
-async def test_a_connection_is_kept(wire: Wire) -> None:
-    """For as many calls as one likes."""
+async def test_a_connection_is_reused(wire: Wire) -> None:
+    """There is no limit for the number of calls."""
     assert [(await within(wire.call("GET", STATUS))).status for _ in range(20)] == [200] * 20
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "POST"])
 async def test_a_body_passes_with_any_method(gate: MarketStage, wire: Wire, method: str) -> None:
-    """Byte for byte, whatever it is."""
+    """The body is not changed."""
     wire.send_request(method, USER, body=b"\x00\xff no JSON")
 
     await within(wire.receive_response())
@@ -199,8 +199,8 @@ async def test_a_body_passes_with_any_method(gate: MarketStage, wire: Wire, meth
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
-async def test_methods_of_all_sorts_pass(gate: MarketStage, wire: Wire, method: str) -> None:
-    """The Gateway has no opinion on them."""
+async def test_all_known_methods_pass(gate: MarketStage, wire: Wire, method: str) -> None:
+    """The Gateway does not check whether a method fits a path."""
     wire.send_request(method, USER)
 
     await within(gate.wait_for_calls(USER))
@@ -218,8 +218,8 @@ async def test_five_megabytes_pass_both_ways(gate: MarketStage, wire: Wire) -> N
     assert len(gate.calls(STATUS)[0].body) > 5_000_000
 
 
-async def test_compressed_answers_pass_as_they_are(gate: MarketStage, wire: Wire) -> None:
-    """Though nobody asked for them."""
+async def test_compressed_responses_pass_unchanged(gate: MarketStage, wire: Wire) -> None:
+    """They pass even if the client did not accept compression."""
     gate.faults.add("gzip", path=STATUS)
 
     response = await within(wire.call("GET", STATUS, headers={"Accept-Encoding": "gzip"}))
@@ -229,14 +229,14 @@ async def test_compressed_answers_pass_as_they_are(gate: MarketStage, wire: Wire
 
 
 async def test_bytes_that_are_no_http_are_refused(wire: Wire) -> None:
-    """Not even with a 400: the connection ends."""
+    """The connection ends without a 400."""
     wire.send(b"\x00\x01\x02 garbage\r\n\r\n")
 
     assert await within(wire.read_to_end()) == b""
 
 
 async def test_a_length_that_is_no_number_ends_the_connection(wire: Wire) -> None:
-    """Without a word."""
+    """The Gateway sends no response."""
     wire.send_request("POST", STATUS, {"Content-Length": "abc"})
 
     assert await within(wire.read_to_end()) == b""

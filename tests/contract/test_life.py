@@ -1,4 +1,4 @@
-"""What the Gateway does unasked: it finishes a login, keeps it alive, and throws it away."""
+"""What the Gateway does by itself: it completes a login, keeps it alive, and drops it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHAIN = [
 
 @pytest.fixture
 def tickle_timeout_s(tickle_interval_s: float) -> float:
-    """Seconds within which the next tickle, and what follows it, has come."""
+    """The time within which the next tickle has come, with the calls that follow it."""
     return tickle_interval_s + 15.0
 
 
@@ -43,7 +43,7 @@ async def advance_clock(clock: ManualClock) -> None:
 
 
 async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: OpenGate) -> None:
-    """Validation first; what is independent comes in any order; the brokerage session in the end."""
+    """Validation comes first and the brokerage session last; independent calls come in any order."""
     gate = await open_gate(signed_in=False)
     await gate.log_in_by_browser()
     await within(gate.wait_for_calls("/iserver/accounts"))
@@ -55,7 +55,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: 
 
 
 async def test_it_always_takes_the_session_over(open_gate: OpenGate) -> None:
-    """Whoever else of the same user is signed in."""
+    """Another program of the same user loses the brokerage session."""
     gate = await open_gate(signed_in=False)
     gate.start_competing()
     await gate.log_in_by_browser()
@@ -69,7 +69,7 @@ async def test_it_always_takes_the_session_over(open_gate: OpenGate) -> None:
 
 
 async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
-    """It is said although nobody is authenticated yet; IBKR's cookies and target come along."""
+    """It is sent before anybody is authenticated; IBKR's cookies and redirect come with it."""
     gate = await open_gate(signed_in=False)
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
     wire = await connect(gate)
@@ -82,7 +82,7 @@ async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
 
 
 async def test_a_redirect_with_a_body_keeps_its_status(gate: MarketStage, wire: Wire) -> None:
-    """The Gateway's text follows it."""
+    """The Gateway's text follows that body."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=302, body="moved")
 
     response = await within(wire.call("GET", "/sso/Dispatcher"))
@@ -91,7 +91,7 @@ async def test_a_redirect_with_a_body_keeps_its_status(gate: MarketStage, wire: 
 
 
 async def test_a_refused_login_is_no_login(gate: MarketStage, wire: Wire) -> None:
-    """Any other status passes as it is."""
+    """A response with any other status passes unchanged."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=200, body="wrong password")
 
     response = await within(wire.call("GET", "/sso/Dispatcher"))
@@ -101,7 +101,7 @@ async def test_a_refused_login_is_no_login(gate: MarketStage, wire: Wire) -> Non
 
 
 async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: str) -> None:
-    """Three seconds apart; then it gives up without a word."""
+    """They are three seconds apart; after them the Gateway stops without a message."""
     clock = ManualClock()
     gate = await open_gate(signed_in=False, **({"clock": clock} if kind == SIMULATED else {}))
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
@@ -117,7 +117,7 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
 
 
 async def test_the_gateway_tickles_by_itself(gate: MarketStage, tickle_timeout_s: float) -> None:
-    """With GET."""
+    """It uses GET."""
     [logged, *_] = await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
 
     assert (logged.method, logged.is_own_call) == ("GET", True)
@@ -127,7 +127,7 @@ async def test_the_gateway_tickles_by_itself(gate: MarketStage, tickle_timeout_s
 async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
     gate: MarketStage, wire: Wire, lost: str, tickle_timeout_s: float
 ) -> None:
-    """Connected but not authenticated, says its own tickle: with that the whole login goes."""
+    """Its own tickle shows "connected, but not authenticated", so it ends the login."""
     gate.faults.add(lost)
 
     [logged, *_] = await within(gate.wait_for_calls("/logout"), tickle_timeout_s)
@@ -136,8 +136,8 @@ async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
     assert (await within(wire.call("GET", STATUS))).status == 401
 
 
-async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, tickle_timeout_s: float) -> None:
-    """ssodh/init passes through; the next tickle is the limit."""
+async def test_a_session_reopened_in_time_stays(gate: MarketStage, wire: Wire, tickle_timeout_s: float) -> None:
+    """A client's ssodh/init must reach IBKR before the Gateway's next tickle."""
     gate.lose_brokerage()
     await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
 
@@ -147,8 +147,8 @@ async def test_a_session_repaired_in_time_stays(gate: MarketStage, wire: Wire, t
     assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
 
 
-async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, tickle_timeout_s: float) -> None:
-    """From the validation on."""
+async def test_a_failed_tickle_restarts_the_chain(gate: MarketStage, tickle_timeout_s: float) -> None:
+    """The chain begins with the validation."""
     gate.faults.add("empty-503", path="/tickle", times=1, own=True)
 
     await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
@@ -161,7 +161,7 @@ async def test_a_failed_tickle_begins_the_chain_anew(gate: MarketStage, tickle_t
 async def test_the_tickle_needs_a_slot_too(
     gate: MarketStage, dial: Dial, tickle_interval_s: float, tickle_timeout_s: float
 ) -> None:
-    """With all five stuck the session is no longer kept alive."""
+    """While all five slots are taken the session is not kept alive."""
     stuck = tickle_interval_s + 2.0
     gate.faults.add("delay", path="/v1/api/one/user", seconds=stuck)
     wires = [await dial() for _ in range(5)]
@@ -176,7 +176,7 @@ async def test_the_tickle_needs_a_slot_too(
 
 
 async def test_a_second_login_replaces_the_first(open_gate: OpenGate, kind: str) -> None:
-    """Nothing has to be cleared before. No tickle comes meanwhile: one within the login would end it."""
+    """No /clear is needed before. A tickle during the login would end it, so none may come."""
     gate = await open_gate(**({"tickle_interval_s": 30.0} if kind == SIMULATED else {}))
     gate.log_out()
 

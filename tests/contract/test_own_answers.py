@@ -1,4 +1,4 @@
-"""What the Gateway answers by itself, without asking IBKR."""
+"""What the Gateway answers by itself, without a call to IBKR."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ORIGIN = {"Origin": "https://evil.example"}
 
 
 def calls_to_ibkr(gate: MarketStage) -> list[str]:
-    """What clients' calls reached IBKR."""
+    """The targets of the clients' calls that reached IBKR."""
     return [logged.target for logged in gate.calls() if not logged.is_own_call]
 
 
@@ -32,10 +32,10 @@ def calls_to_ibkr(gate: MarketStage) -> list[str]:
         ("/v1/api/tickle?a=b;param1=x", 200, "Unknown service x", None),
     ],
 )
-async def test_some_paths_are_its_own(
+async def test_the_gateway_answers_some_paths_itself(
     gate: MarketStage, wire: Wire, target: str, status: int, body: str, location: str | None
 ) -> None:
-    """Without a call upstream."""
+    """Nothing is forwarded."""
     response = await within(wire.call("GET", target))
 
     assert (response.status, response.body.decode(), response.header("Location")) == (status, body, location)
@@ -43,8 +43,8 @@ async def test_some_paths_are_its_own(
 
 
 @pytest.mark.parametrize("target", ["/favicon.ico", "/v1/foo", "/v2/api/x", "/v1/api", "/V1/API/tickle", "/health"])
-async def test_everything_else_is_sent_away_to_ibkr(gate: MarketStage, wire: Wire, target: str) -> None:
-    """A redirect nobody should follow."""
+async def test_other_paths_are_redirected_to_ibkr(gate: MarketStage, wire: Wire, target: str) -> None:
+    """No client should follow this redirect."""
     response = await within(wire.call("GET", target))
 
     assert response.status == 302
@@ -54,7 +54,7 @@ async def test_everything_else_is_sent_away_to_ibkr(gate: MarketStage, wire: Wir
 
 
 @pytest.mark.parametrize("prefix", ["/css", "/scripts/a.js", "/stylesheet/x", "/images/y.png", "/fonts/z", "/sso/x"])
-async def test_the_login_pages_own_files_come_from_ibkr(gate: MarketStage, wire: Wire, prefix: str) -> None:
+async def test_the_files_of_the_login_pages_come_from_ibkr(gate: MarketStage, wire: Wire, prefix: str) -> None:
     """They are forwarded like the API."""
     await within(wire.call("GET", prefix))
 
@@ -63,10 +63,8 @@ async def test_the_login_pages_own_files_come_from_ibkr(gate: MarketStage, wire:
 
 @pytest.mark.parametrize("prefix", ["/v1/api", "/v1/portal"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_reauthenticate_says_triggered_whatever_is_true(
-    gate: MarketStage, wire: Wire, prefix: str, method: str
-) -> None:
-    """Even when the login is long gone; its own chain is walked again."""
+async def test_reauthenticate_always_says_triggered(gate: MarketStage, wire: Wire, prefix: str, method: str) -> None:
+    """It says so even after the login has ended; the Gateway runs its own chain again."""
     gate.log_out()
 
     response = await within(wire.call(method, f"{prefix}/iserver/reauthenticate"))
@@ -77,7 +75,7 @@ async def test_reauthenticate_says_triggered_whatever_is_true(
 
 
 async def test_reauthenticate_before_the_first_login_says_so(open_gate: OpenGate) -> None:
-    """With status 200."""
+    """The status is 200."""
     wire = await connect(await open_gate(signed_in=False))
 
     response = await within(wire.call("POST", "/v1/api/iserver/reauthenticate"))
@@ -87,18 +85,18 @@ async def test_reauthenticate_before_the_first_login_says_so(open_gate: OpenGate
 
 
 @pytest.mark.parametrize("target", ["/v1/am/x", "/clear"])
-async def test_any_origin_is_told_it_may(wire: Wire, target: str) -> None:
-    """In the Gateway's own answers."""
+async def test_any_origin_is_allowed(wire: Wire, target: str) -> None:
+    """The header is on the Gateway's own responses."""
     assert (await within(wire.call("GET", target, headers=ORIGIN))).header("Access-Control-Allow-Origin") == "*"
 
 
-async def test_who_names_no_origin_is_told_nothing(wire: Wire) -> None:
-    """Of origins."""
+async def test_without_an_origin_there_is_no_cors_header(wire: Wire) -> None:
+    """A client that is not a browser sends no origin."""
     assert (await within(wire.call("GET", "/v1/am/x"))).header("Access-Control-Allow-Origin") is None
 
 
 async def test_a_preflight_is_answered_by_the_gateway(gate: MarketStage, wire: Wire) -> None:
-    """204 and what is allowed."""
+    """It answers 204 with the allowed methods and headers."""
     headers = {**ORIGIN, "Access-Control-Request-Method": "POST"}
 
     response = await within(wire.call("OPTIONS", STATUS, headers=headers))
@@ -108,8 +106,8 @@ async def test_a_preflight_is_answered_by_the_gateway(gate: MarketStage, wire: W
     assert calls_to_ibkr(gate) == []
 
 
-async def test_the_host_is_not_looked_at(wire: Wire) -> None:
-    """A name an attacker points at this machine will do."""
+async def test_the_host_is_not_checked(wire: Wire) -> None:
+    """So a name that an attacker points at this machine is accepted."""
     wire.send(f"GET {STATUS} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
 
     assert (await within(wire.receive_response())).status == 200
@@ -117,7 +115,7 @@ async def test_the_host_is_not_looked_at(wire: Wire) -> None:
 
 @pytest.mark.parametrize(("origin", "target"), [("null", "/clear"), ("https://x", "/v1/api/logout"), ("a", STATUS)])
 async def test_foreign_origins_can_be_refused(open_gate: OpenGate, origin: str, target: str) -> None:
-    """Once an origin is configured; nothing is forwarded, and the session lives on."""
+    """This needs a configured origin. Nothing is forwarded, and the session stays."""
     gate = await open_gate(settings=Settings(cors="https://localhost:5000"))
     wire = await connect(gate)
 
@@ -131,7 +129,7 @@ async def test_foreign_origins_can_be_refused(open_gate: OpenGate, origin: str, 
 
 
 async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
-    """It is a regular expression for the whole of it."""
+    """The setting is a regular expression that must match the complete origin."""
     gate = await open_gate(settings=Settings(cors="https://localhost:[0-9]+"))
     wire = await connect(gate)
 
@@ -142,7 +140,7 @@ async def test_the_configured_origin_passes(open_gate: OpenGate) -> None:
 
 
 async def test_an_address_that_is_not_listed_is_denied(gate: MarketStage, dial: Dial) -> None:
-    """404, not 403."""
+    """The status is 404, not 403."""
     response = await within((await dial("127.0.0.2")).call("GET", STATUS))
 
     assert (response.status, response.body) == (404, b"Access Denied")
@@ -159,10 +157,10 @@ async def test_an_address_that_is_not_listed_is_denied(gate: MarketStage, dial: 
         (Settings(deny=("0.0.0.0/0",)), "127.0.0.1", 200),
     ],
 )
-async def test_addresses_are_judged_by_two_lists(
+async def test_addresses_are_checked_against_two_lists(
     open_gate: OpenGate, settings: Settings, source: str, status: int
 ) -> None:
-    """Stars only, no masks; and if a list is missing everybody may."""
+    """Only stars have a meaning, not masks. If a list is missing, every address has access."""
     wire = await connect(await open_gate(signed_in=False, settings=settings), source)
 
     response = await within(wire.call("GET", "/clear"))

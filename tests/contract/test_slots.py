@@ -1,4 +1,4 @@
-"""Five slots for everybody, a queue without end, calls that outlive their clients, and silence of every kind."""
+"""Five slots for all clients, a queue without a limit, calls that outlive their clients, and every kind of silence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORDERS = "/v1/api/iserver/account/DU1234567/orders"
 
 
 async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
-    """So many calls in slots; a fault decides how long they stay."""
+    """Send so many calls that take slots; a fault decides how long they stay."""
     wires = [await dial() for _ in range(count)]
     for wire in wires:
         wire.send_request("GET", USER)
@@ -22,7 +22,7 @@ async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
 
 
 async def test_five_calls_are_at_ibkr_at_once(gate: MarketStage, dial: Dial) -> None:
-    """No more, no fewer."""
+    """Exactly five of them are in progress."""
     gate.faults.add("silence", path=USER)
 
     await fill(gate, dial)
@@ -31,7 +31,7 @@ async def test_five_calls_are_at_ibkr_at_once(gate: MarketStage, dial: Dial) -> 
 
 
 async def test_the_sixth_call_waits(gate: MarketStage, dial: Dial) -> None:
-    """Five stuck calls stop everything."""
+    """Five calls without a response stop all others."""
     gate.faults.add("silence", path=USER)
     await fill(gate, dial)
     sixth = await dial()
@@ -42,8 +42,8 @@ async def test_the_sixth_call_waits(gate: MarketStage, dial: Dial) -> None:
     assert gate.calls(STATUS) == []
 
 
-async def test_the_queue_has_no_end_and_an_order(gate: MarketStage, dial: Dial) -> None:
-    """Forty wait, and all are served as places become free."""
+async def test_the_queue_has_no_limit_and_keeps_its_order(gate: MarketStage, dial: Dial) -> None:
+    """Forty calls wait, and all are served as slots become free."""
     gate.faults.add("delay", path=USER, seconds=0.3, times=5)
     await fill(gate, dial)
     queued = [await dial() for _ in range(40)]
@@ -55,8 +55,8 @@ async def test_the_queue_has_no_end_and_an_order(gate: MarketStage, dial: Dial) 
     assert {response.status for response in answers} == {200}
 
 
-async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: MarketStage, dial: Dial) -> None:
-    """The upstream call runs on."""
+async def test_a_client_that_disconnects_does_not_free_its_slot(gate: MarketStage, dial: Dial) -> None:
+    """The call to IBKR goes on."""
     gate.faults.add("silence", path=USER)
     for wire in await fill(gate, dial):
         wire.abort()
@@ -68,10 +68,10 @@ async def test_a_client_that_hangs_up_does_not_free_its_slot(gate: MarketStage, 
     assert gate.market.calls_in_service() == 5
 
 
-async def test_a_queued_order_is_sent_although_its_client_has_gone(
+async def test_a_queued_order_is_sent_although_its_client_has_disconnected(
     gate: MarketStage, dial: Dial, silence_s: float
 ) -> None:
-    """Long after its sender gave up."""
+    """It is sent long after its sender gave up."""
     gate.faults.add("delay", path=USER, seconds=3 * silence_s)
     await fill(gate, dial)
     sender, order = await dial(), b'{"orders":[]}'
@@ -85,8 +85,8 @@ async def test_a_queued_order_is_sent_although_its_client_has_gone(
     assert logged.body == order
 
 
-async def test_an_answer_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
-    """Whoever waits goes on."""
+async def test_a_response_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
+    """The next call in the queue is sent."""
     gate.faults.add("silence", path=USER, times=4)
     gate.faults.add("delay", path=USER, seconds=0.1, times=1)
     await fill(gate, dial)
@@ -94,8 +94,8 @@ async def test_an_answer_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_half_a_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
-    """A client that leaves in the middle of sending stays in its slot until IBKR has enough."""
+async def test_an_incomplete_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
+    """A client that stops in the middle of its body keeps its slot until IBKR closes the connection."""
     for wire in [await dial() for _ in range(5)]:
         wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
     await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
@@ -107,8 +107,8 @@ async def test_half_a_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
     assert gate.calls() == []
 
 
-async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketStage, dial: Dial) -> None:
-    """Nobody takes it back."""
+async def test_an_incomplete_body_holds_a_slot_after_its_client_has_disconnected(gate: MarketStage, dial: Dial) -> None:
+    """The Gateway does not cancel the call."""
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
@@ -123,8 +123,8 @@ async def test_half_a_body_holds_a_slot_after_its_client_has_gone(gate: MarketSt
     assert gate.market.calls_in_service() == 5
 
 
-async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None:
-    """No 502, no 504, no end of the connection; the slot stays taken."""
+async def test_silence_of_ibkr_is_passed_on(gate: MarketStage, wire: Wire) -> None:
+    """The client gets no 502, no 504 and no end of the connection; the slot stays taken."""
     gate.faults.add("silence", path=STATUS)
 
     wire.send_request("GET", STATUS)
@@ -134,8 +134,8 @@ async def test_silence_of_ibkr_is_silence(gate: MarketStage, wire: Wire) -> None
     assert gate.market.calls_in_service() == 1
 
 
-async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
-    """But its slot is free again: five such calls do not stop a sixth."""
+async def test_a_connection_that_ibkr_ends_leads_to_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
+    """But the slot becomes free: five such calls do not stop a sixth."""
     gate.faults.add("drop", path=USER)
     await fill(gate, dial)
     wire.send_request("GET", USER)
@@ -145,8 +145,8 @@ async def test_a_connection_that_ibkr_ends_is_silence_too(gate: MarketStage, wir
     assert (await within((await dial()).call("GET", STATUS))).status == 200
 
 
-async def test_ibkr_refusing_connections_is_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
-    """No error for anybody, and everything works again afterwards."""
+async def test_refused_connections_lead_to_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
+    """No client gets an error, and everything works again afterwards."""
     await gate.disconnect_ibkr()
     wire.send_request("GET", STATUS)
 
@@ -156,26 +156,26 @@ async def test_ibkr_refusing_connections_is_silence_too(gate: MarketStage, wire:
 
 
 async def test_a_body_that_stops_in_the_middle_never_ends(gate: MarketStage, wire: Wire) -> None:
-    """A part, then neither an end nor a close; IBKR's connection is still there."""
+    """The client gets a part, then neither an end nor a close. IBKR's connection is still open."""
     gate.faults.add("stall-in", path=STATUS)
 
-    await begun(wire)
+    await read_first_chunk(wire)
 
     assert await wire.is_silent()
     assert gate.market.calls_in_service() == 1
 
 
 async def test_a_body_that_breaks_off_never_ends(gate: MarketStage, wire: Wire) -> None:
-    """The same, though IBKR's connection has died."""
+    """The client sees no difference although IBKR's connection is closed."""
     gate.faults.add("die-in", path=STATUS)
 
-    await begun(wire)
+    await read_first_chunk(wire)
 
     assert await wire.is_silent()
 
 
-async def begun(wire: Wire) -> None:
-    """Ask, and read the head and the first chunk, for there is no more."""
+async def read_first_chunk(wire: Wire) -> None:
+    """Send a request, and read the head and the first chunk, since no more will come."""
     wire.send_request("GET", STATUS)
     head = await within(wire.read_until(b"\r\n\r\n"))
     size = int(await within(wire.read_until(b"\r\n")), 16)
@@ -183,7 +183,7 @@ async def begun(wire: Wire) -> None:
     assert b"200" in head
 
 
-async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: MarketStage, wire: Wire) -> None:
+async def test_a_response_with_headers_beyond_8_kilobytes_never_arrives(gate: MarketStage, wire: Wire) -> None:
     """The Gateway cannot read them."""
     gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
 
@@ -193,8 +193,8 @@ async def test_headers_beyond_8_kilobytes_are_no_answer_at_all(gate: MarketStage
     assert await wire.is_silent()
 
 
-async def test_a_slow_answer_is_waited_for(gate: MarketStage, wire: Wire, silence_s: float) -> None:
-    """Without a limit."""
+async def test_a_slow_response_is_waited_for(gate: MarketStage, wire: Wire, silence_s: float) -> None:
+    """The Gateway has no timeout."""
     gate.faults.add("delay", path=STATUS, seconds=2 * silence_s)
     wire.send_request("GET", STATUS)
 

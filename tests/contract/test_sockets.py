@@ -1,4 +1,4 @@
-"""The Gateway's websockets: yes at once, IBKR later or never."""
+"""The Gateway's websockets: accepted at once, connected to IBKR later or never."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Open = Callable[..., Awaitable[Socket]]
 
 @pytest.fixture
 def open_socket(gate: MarketStage, dial: Dial) -> Open:
-    """Opens a websocket, connected to IBKR unless told not to wait for that."""
+    """Opens a websocket; waits until IBKR is connected unless `connected` is false."""
 
     async def open_one(*, connected: bool = True, target: str = PATH) -> Socket:
         socket = Socket(await dial())
@@ -34,13 +34,13 @@ def open_socket(gate: MarketStage, dial: Dial) -> Open:
 
 @pytest.fixture
 async def socket(open_socket: Open) -> Socket:
-    """One that is connected to IBKR."""
+    """A websocket that is connected to IBKR."""
     return await open_socket()
 
 
 @pytest.mark.parametrize("target", [PATH, "/v1/api/elsewhere", "/", "/status", "/clear"])
-async def test_yes_is_said_to_any_path(dial: Dial, target: str) -> None:
-    """Before and regardless of IBKR, without extensions or subprotocols."""
+async def test_a_socket_on_any_path_is_accepted(dial: Dial, target: str) -> None:
+    """It is accepted before IBKR is connected, without extensions or subprotocols."""
     headers = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "a, b"}
 
     response = await within(Socket(await dial()).open(target, headers))
@@ -50,7 +50,7 @@ async def test_yes_is_said_to_any_path(dial: Dial, target: str) -> None:
 
 
 async def test_a_malformed_escape_is_never_answered(dial: Dial) -> None:
-    """As without an upgrade."""
+    """This is the same without an upgrade."""
     wire = await dial()
 
     wire.send_request("GET", "/v1/api/%zz", UPGRADE)
@@ -61,8 +61,8 @@ async def test_a_malformed_escape_is_never_answered(dial: Dial) -> None:
 @pytest.mark.parametrize(
     "headers", [{"Sec-WebSocket-Version": "7"}, {"Connection": "keep-alive, Upgrade"}, {"Origin": "https://evil"}]
 )
-async def test_handshakes_are_taken_leniently(dial: Dial, headers: dict[str, str]) -> None:
-    """Any version, several words in Connection, any page."""
+async def test_handshakes_are_hardly_checked(dial: Dial, headers: dict[str, str]) -> None:
+    """Any version, several words in Connection and any origin are accepted."""
     assert (await within(Socket(await dial()).open(headers=headers))).status == 101
 
 
@@ -71,13 +71,13 @@ async def test_the_address_rules_do_not_apply(dial: Dial) -> None:
     assert (await within(Socket(await dial("127.0.0.2")).open())).status == 101
 
 
-async def test_the_first_word_is_ibkrs(socket: Socket, gate: MarketStage) -> None:
-    """Only it shows that there is a connection."""
+async def test_the_first_message_is_ibkrs(socket: Socket, gate: MarketStage) -> None:
+    """Only this message shows that IBKR is connected."""
     assert len(gate.market.stream.sockets) == 1
 
 
-async def test_ibkr_speaks_in_binary_frames(open_socket: Open) -> None:
-    """With JSON inside."""
+async def test_messages_of_ibkr_come_in_binary_frames(open_socket: Open) -> None:
+    """The payload is JSON."""
     socket = await open_socket(connected=False)
 
     kind, payload = await within(socket.receive_frame())
@@ -85,8 +85,8 @@ async def test_ibkr_speaks_in_binary_frames(open_socket: Open) -> None:
     assert (kind, json.loads(payload)["topic"]) == (BINARY, "system")
 
 
-async def test_clients_words_arrive_as_text(gate: MarketStage, socket: Socket) -> None:
-    """Whichever kind of frame they were sent in."""
+async def test_messages_of_clients_arrive_as_text(gate: MarketStage, socket: Socket) -> None:
+    """The kind of the client's frame does not matter."""
     socket.send("tic")
     socket.send("ech+hb", BINARY)
 
@@ -95,8 +95,8 @@ async def test_clients_words_arrive_as_text(gate: MarketStage, socket: Socket) -
     assert gate.market.stream.received == ["tic", "ech+hb"]
 
 
-async def test_what_is_asked_for_is_streamed(gate: MarketStage, socket: Socket) -> None:
-    """From the first message on, as it comes."""
+async def test_a_requested_topic_is_streamed(gate: MarketStage, socket: Socket) -> None:
+    """Every message arrives, from the first one on."""
     socket.send('smd+265598+{"fields":["31"]}')
 
     messages = [json.loads(await within(socket.receive_payload(BINARY))) for _ in range(2)]
@@ -105,8 +105,10 @@ async def test_what_is_asked_for_is_streamed(gate: MarketStage, socket: Socket) 
     assert "6509" not in messages[1]
 
 
-async def test_words_before_ibkr_is_there_are_lost(gate: MarketStage, open_socket: Open, silence_s: float) -> None:
-    """Without a sign; what is sent afterwards arrives."""
+async def test_messages_before_ibkr_is_connected_are_lost(
+    gate: MarketStage, open_socket: Open, silence_s: float
+) -> None:
+    """The client gets no error. Messages that are sent afterwards arrive."""
     gate.faults.add("delay", path=PATH, seconds=silence_s, own=True)
     socket = await open_socket(connected=False)
     socket.send("smd+265598+{}")
@@ -118,8 +120,8 @@ async def test_words_before_ibkr_is_there_are_lost(gate: MarketStage, open_socke
     assert gate.market.stream.received == ["tic"]
 
 
-async def test_a_refusal_of_ibkr_is_not_told(gate: MarketStage, open_socket: Open) -> None:
-    """The socket is open and silent; pings are answered all the same."""
+async def test_a_refusal_of_ibkr_is_not_passed_on(gate: MarketStage, open_socket: Open) -> None:
+    """The socket stays open and silent; pings are still answered."""
     gate.faults.add("status", path=PATH, status=401, own=True)
     socket = await open_socket(connected=False)
     await within(gate.wait_for_calls(PATH))
@@ -130,7 +132,7 @@ async def test_a_refusal_of_ibkr_is_not_told(gate: MarketStage, open_socket: Ope
 
 
 async def test_pings_are_answered_by_the_gateway_itself(gate: MarketStage, socket: Socket) -> None:
-    """So they say nothing of IBKR."""
+    """So a pong does not prove that IBKR is connected."""
     socket.send(b"are you there", PING)
 
     assert await within(socket.receive_payload(PONG)) == b"are you there"
@@ -146,7 +148,7 @@ async def test_pings_of_ibkr_are_not_passed_on(gate: MarketStage, socket: Socket
 
 
 async def test_fragments_become_messages(gate: MarketStage, socket: Socket) -> None:
-    """Each by itself."""
+    """Each fragment is a message of its own."""
     socket.send("smd+", final=False)
     socket.send("265598", 0x0)
 
@@ -155,8 +157,8 @@ async def test_fragments_become_messages(gate: MarketStage, socket: Socket) -> N
     assert gate.market.stream.received == ["smd+", "265598"]
 
 
-async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) -> None:
-    """The jar's cookies go along, the client's do not, nor its names; the query does."""
+async def test_the_login_decides_what_the_first_message_is(open_gate: OpenGate) -> None:
+    """The Gateway sends its jar's cookies and the query, but not the client's cookies nor its names."""
     gate = await open_gate()
     wire = await connect(gate)
     sent = {"Cookie": "api=mine", "Origin": "https://x", "User-Agent": "me/1", "X-Anything": "y"}
@@ -172,29 +174,29 @@ async def test_who_is_signed_in_decides_what_is_said_first(open_gate: OpenGate) 
 
 
 async def test_the_old_prefix_is_not_replaced(gate: MarketStage, open_socket: Open) -> None:
-    """IBKR does not know it."""
+    """IBKR refuses that path."""
     await open_socket(connected=False, target="/v1/portal/ws")
 
     assert (await within(gate.wait_for_calls("/ws")))[0].target == "/v1/portal/ws"
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536])
-async def test_large_words_of_ibkr_pass(gate: MarketStage, socket: Socket, size: int) -> None:
-    """Up to 64 KiB."""
+async def test_large_messages_of_ibkr_pass(gate: MarketStage, socket: Socket, size: int) -> None:
+    """The limit is 64 KiB."""
     await gate.market.stream.send_to_all("x" * size)
 
     assert len(await within(socket.receive_payload(BINARY))) == size
 
 
-async def test_larger_words_of_ibkr_end_the_socket(gate: MarketStage, socket: Socket) -> None:
-    """Nothing of them arrives."""
+async def test_larger_messages_of_ibkr_end_the_socket(gate: MarketStage, socket: Socket) -> None:
+    """No part of such a message arrives."""
     await gate.market.stream.send_to_all("x" * 65_537)
 
     assert await has_ended(socket)
 
 
-async def test_larger_words_of_a_client_end_the_socket(gate: MarketStage, socket: Socket) -> None:
-    """And IBKR hears nothing."""
+async def test_larger_messages_of_a_client_end_the_socket(gate: MarketStage, socket: Socket) -> None:
+    """IBKR gets no part of such a message."""
     socket.send("x" * 65_537)
 
     assert await has_ended(socket)
@@ -202,7 +204,7 @@ async def test_larger_words_of_a_client_end_the_socket(gate: MarketStage, socket
 
 
 async def has_ended(socket: Socket) -> bool:
-    """Whether the connection ends, without another message."""
+    """Whether the connection ends without another message."""
     try:
         return BINARY not in {byte & 0x0F for byte in (await within(socket.wire.read_to_end()))[:1]}
     except ConnectionError:
@@ -210,37 +212,37 @@ async def has_ended(socket: Socket) -> bool:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 4001])
-async def test_however_ibkr_closes_clients_hear_1000(gate: MarketStage, socket: Socket, code: int) -> None:
-    """Its own code is lost."""
+async def test_however_ibkr_closes_clients_get_1000(gate: MarketStage, socket: Socket, code: int) -> None:
+    """IBKR's own close code is lost."""
     await gate.market.stream.close_all(code)
 
     assert struct.unpack("!H", (await within(socket.receive_payload(CLOSE)))[:2]) == (1000,)
 
 
-async def test_a_drop_by_ibkr_is_1000_too(gate: MarketStage, socket: Socket) -> None:
-    """Even without a close frame."""
+async def test_a_connection_cut_by_ibkr_gives_1000_too(gate: MarketStage, socket: Socket) -> None:
+    """IBKR has sent no close frame."""
     await gate.disconnect_ibkr()
 
     assert struct.unpack("!H", (await within(socket.receive_payload(CLOSE)))[:2]) == (1000,)
 
 
 async def test_a_clients_close_ends_everything_without_an_answer(gate: MarketStage, socket: Socket) -> None:
-    """The connection ends, and so does IBKR's."""
+    """The client's connection ends, and IBKR's too."""
     socket.send(struct.pack("!H", 1000), CLOSE)
 
     assert await within(socket.wire.read_to_end()) == b""
     await within(gate.market.stream.wait_for_sockets(0))
 
 
-async def test_a_clients_drop_closes_ibkrs_end(gate: MarketStage, socket: Socket) -> None:
-    """Nothing is left behind."""
+async def test_a_client_that_disconnects_closes_ibkrs_end(gate: MarketStage, socket: Socket) -> None:
+    """No connection to IBKR is left."""
     socket.wire.abort()
 
     await within(gate.market.stream.wait_for_sockets(0))
 
 
 async def test_the_sixth_socket_is_open_and_silent(gate: MarketStage, open_socket: Open) -> None:
-    """Five have a connection to IBKR."""
+    """Only five have a connection to IBKR."""
     for _ in range(5):
         await open_socket()
 
@@ -251,7 +253,7 @@ async def test_the_sixth_socket_is_open_and_silent(gate: MarketStage, open_socke
 
 
 async def test_five_sockets_do_not_stop_calls(open_socket: Open, dial: Dial) -> None:
-    """They are counted apart."""
+    """Sockets and calls are counted separately."""
     for _ in range(5):
         await open_socket()
 
@@ -259,7 +261,7 @@ async def test_five_sockets_do_not_stop_calls(open_socket: Open, dial: Dial) -> 
 
 
 async def test_five_stuck_calls_do_not_stop_a_socket(gate: MarketStage, dial: Dial, open_socket: Open) -> None:
-    """Nor the other way round."""
+    """Sockets and calls are counted separately."""
     gate.faults.add("silence", path="/one/user")
     for wire in [await dial() for _ in range(5)]:
         wire.send_request("GET", "/v1/api/one/user")
@@ -271,7 +273,7 @@ async def test_five_stuck_calls_do_not_stop_a_socket(gate: MarketStage, dial: Di
 
 
 async def test_a_socket_outlives_the_login(gate: MarketStage, socket: Socket) -> None:
-    """Unless IBKR closes it; what it says of the session's end arrives."""
+    """IBKR's message about the end of the session arrives. Only IBKR closes the socket."""
     gate.log_out()
     socket.send("tic")
 
@@ -280,7 +282,7 @@ async def test_a_socket_outlives_the_login(gate: MarketStage, socket: Socket) ->
 
 
 async def test_a_burst_arrives_complete_and_in_order(gate: MarketStage, socket: Socket) -> None:
-    """Two thousand messages at once."""
+    """Two thousand messages are sent at once."""
     for number in range(2000):
         await gate.market.stream.send_to_all(str(number))
 
@@ -288,14 +290,14 @@ async def test_a_burst_arrives_complete_and_in_order(gate: MarketStage, socket: 
 
 
 async def test_a_restart_drops_sockets_without_a_close(gate: MarketStage, socket: Socket) -> None:
-    """A bare end."""
+    """The connection ends without a close frame."""
     await within(gate.restart(), 40)
 
     assert await has_ended(socket)
 
 
-async def test_a_target_without_a_slash_leads_nowhere(gate: MarketStage, dial: Dial) -> None:
-    """Yes is said all the same; IBKR hears nothing, and the Gateway can be restarted as ever."""
+async def test_a_socket_on_a_target_without_a_slash_is_not_connected(gate: MarketStage, dial: Dial) -> None:
+    """It is accepted, but IBKR gets no connection. The Gateway can still be restarted."""
     socket = Socket(await dial())
 
     response = await within(socket.open("x/"))
@@ -306,7 +308,7 @@ async def test_a_target_without_a_slash_leads_nowhere(gate: MarketStage, dial: D
 
 
 async def test_a_target_that_is_no_uri_is_never_answered(dial: Dial) -> None:
-    """It begins as a host does."""
+    """Its beginning looks like a host with a port."""
     wire = await dial()
     wire.send_request("GET", "@127.0.0.1:1/steal", UPGRADE)
 
@@ -315,7 +317,7 @@ async def test_a_target_that_is_no_uri_is_never_answered(dial: Dial) -> None:
 
 @pytest.mark.parametrize("target", ["@127.0.0.1:1/steal", "x/", "x"])
 async def test_without_an_upgrade_a_target_without_a_slash_is_not_found(dial: Dial, target: str) -> None:
-    """The Gateway's own word."""
+    """The Gateway answers this itself."""
     wire = await dial()
     wire.send_request("GET", target)
 

@@ -1,4 +1,4 @@
-"""What every upstream promises (`calls/upstream_port.py`), run against each kind of them."""
+"""What every upstream promises (`calls/upstream_port.py`), run against each kind of upstream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
 
 
 class RecordedCallbacks:
-    """The callbacks of one call, which note what happens in what order."""
+    """The callbacks of one call; they record their order."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -36,7 +36,7 @@ class RecordedCallbacks:
         self._changed = asyncio.Event()
 
     def record(self, step: str) -> None:
-        """Something happened."""
+        """Record a step."""
         self.steps.append(step)
         self._changed.set()
 
@@ -45,11 +45,11 @@ class RecordedCallbacks:
         self.record("check")
 
     async def write(self) -> None:
-        """What is awaited before the first byte."""
+        """The callback that is awaited before the first byte."""
         self.record("write")
 
     def on_late_response(self, response: Response) -> None:
-        """A response that came late."""
+        """Record a late response."""
         self.late_responses.append(response)
         self.record("late")
 
@@ -66,7 +66,7 @@ class RecordedCallbacks:
         )
 
     async def wait_for_step(self, step: str) -> None:
-        """Wait until something has happened."""
+        """Wait until a step was recorded."""
         async with asyncio.timeout(10.0):
             while step not in self.steps:
                 self._changed.clear()
@@ -74,18 +74,18 @@ class RecordedCallbacks:
 
     @property
     def released_count(self) -> int:
-        """How often it was said that the upstream no longer works on the call."""
+        """How often the upstream has reported that it no longer works on the call."""
         return self.steps.count("released")
 
 
 @pytest.fixture
 def callbacks(scene: Scene) -> RecordedCallbacks:
-    """The callbacks of a call."""
+    """The recorded callbacks of a call."""
     return RecordedCallbacks(scene)
 
 
 async def run_pending() -> None:
-    """Let everything that is due happen."""
+    """Let all pending callbacks of the loop run."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -97,7 +97,7 @@ async def run_pending() -> None:
 async def test_everything_is_checked_before_the_entry_and_once_more_after_it(
     callbacks: RecordedCallbacks, call: Call
 ) -> None:
-    """The disk takes time, in which what was true can become false."""
+    """Writing to the disk takes time, in which a check can become false."""
     response = await callbacks.send(call)
 
     assert (response.status, response.body) == (200, b"{}")
@@ -105,7 +105,7 @@ async def test_everything_is_checked_before_the_entry_and_once_more_after_it(
 
 
 async def test_without_an_entry_everything_is_checked_once_and_in_order(scene: Scene) -> None:
-    """The outermost stage appends first, and its refusal is the one that is told."""
+    """The outermost stage appends first, and its refusal is the one that is raised."""
     steps: list[str] = []
 
     await scene.upstream.send(READ, preconditions=(lambda: steps.append("first"), lambda: steps.append("second")))
@@ -118,7 +118,7 @@ async def test_without_an_entry_everything_is_checked_once_and_in_order(scene: S
 async def test_the_first_check_that_refuses_stops_the_call(
     scene: Scene, callbacks: RecordedCallbacks, call: Call, refusing_check: int
 ) -> None:
-    """Nothing leaves, and the checks behind it are not asked."""
+    """Nothing is sent, and later checks are not called."""
     check_count = 0
 
     def refuse() -> None:
@@ -145,7 +145,7 @@ async def test_the_first_check_that_refuses_stops_the_call(
 async def test_an_entry_that_cannot_be_written_stops_the_call(
     scene: Scene, callbacks: RecordedCallbacks, call: Call
 ) -> None:
-    """No order leaves that the journal does not know."""
+    """No order is sent without an entry in the journal."""
 
     async def fail() -> None:
         raise OSError("the disk is full")
@@ -162,10 +162,10 @@ async def test_an_entry_that_cannot_be_written_stops_the_call(
     assert (callbacks.steps, scene.arrived_targets) == (["released"], [])
 
 
-async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(
+async def test_a_call_that_is_cancelled_while_its_entry_is_written_is_never_sent(
     scene: Scene, callbacks: RecordedCallbacks
 ) -> None:
-    """Its slot is free, and it is no ghost."""
+    """Its slot is free, and it is not a ghost call."""
     writing = asyncio.Event()
 
     async def write_for_ever() -> None:
@@ -193,7 +193,7 @@ async def test_a_call_that_is_cancelled_while_its_entry_is_written_never_leaves(
 
 
 async def test_nothing_happens_between_the_last_check_and_on_sent(scene: Scene) -> None:
-    """A turn of the loop between them is a moment in which the check can become wrong."""
+    """A turn of the loop between them would be time in which the check can become false."""
     turned: list[bool] = []
     seen: list[list[bool]] = []
 
@@ -205,8 +205,8 @@ async def test_nothing_happens_between_the_last_check_and_on_sent(scene: Scene) 
     assert seen == [[]]
 
 
-async def test_a_call_that_is_cancelled_in_on_sent_has_left(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Nothing is awaited between `on_sent` and the first byte, so what is noted as sent is sent."""
+async def test_a_call_that_is_cancelled_in_on_sent_has_been_sent(scene: Scene, callbacks: RecordedCallbacks) -> None:
+    """Nothing is awaited between `on_sent` and the first byte, so a recorded sending is a real one."""
     scene.plan = [Act.HOLD]
 
     def cancel() -> None:
@@ -226,8 +226,10 @@ async def test_a_call_that_is_cancelled_in_on_sent_has_left(scene: Scene, callba
 # -- the end of a call
 
 
-async def test_a_call_is_released_once_when_its_response_is_whole(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """The slot is free as soon as the far side is done, and only then."""
+async def test_a_call_is_released_once_when_its_response_is_complete(
+    scene: Scene, callbacks: RecordedCallbacks
+) -> None:
+    """The slot is free as soon as the far side has finished, and not before."""
     scene.plan = [Act.HOLD]
     task = asyncio.create_task(callbacks.send())
     await scene.wait_for_calls(1)
@@ -244,7 +246,7 @@ async def test_a_call_is_released_once_when_its_response_is_whole(scene: Scene, 
 async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(
     scene: Scene, callbacks: RecordedCallbacks, call: Call
 ) -> None:
-    """The far side still works on it, so its slot is still taken; what comes late is the best evidence there is."""
+    """The far side still works on it, so its slot is taken. The late response is the best evidence of its result."""
     scene.plan = [Act.HOLD]
 
     with pytest.raises(GatewayTimeout):
@@ -258,8 +260,8 @@ async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(
     assert (callbacks.released_count, scene.upstream.abandoned, scene.arrived_targets) == (1, 0, [call.target])
 
 
-async def test_a_late_response_is_told_before_the_slot_is_free(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Whoever takes the slot must already know what became of the order before."""
+async def test_a_late_response_is_reported_before_the_slot_is_free(scene: Scene, callbacks: RecordedCallbacks) -> None:
+    """The next call in the slot must already know the result of the order before it."""
     scene.plan = [Act.HOLD]
     with pytest.raises(GatewayTimeout):
         await callbacks.send(CHANGE, SHORT)
@@ -271,7 +273,7 @@ async def test_a_late_response_is_told_before_the_slot_is_free(scene: Scene, cal
 
 
 async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Its caller has gone; nobody hears its response."""
+    """Its caller has left; its response is dropped."""
     scene.plan = [Act.HOLD]
     task = asyncio.create_task(callbacks.send())
     await scene.wait_for_calls(1)
@@ -286,7 +288,7 @@ async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene
 
 
 async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Until then the far side is at work on it."""
+    """Until then the far side works on it."""
     scene.plan = [Act.LARGE]
     response = await within(callbacks.send())
     assert response.body_stream is not None
@@ -302,10 +304,10 @@ async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene
     assert (callbacks.released_count, scene.upstream.abandoned) == (1, 0)
 
 
-async def test_a_large_body_that_nobody_reads_holds_its_slot_until_it_has_come(
+async def test_a_large_body_that_is_not_read_holds_its_slot_until_it_has_arrived(
     scene: Scene, callbacks: RecordedCallbacks
 ) -> None:
-    """It was let go of, and yet the far side goes on sending."""
+    """The bridge has closed it, but the far side goes on sending."""
     scene.plan = [Act.LARGE]
     response = await within(callbacks.send())
 
@@ -324,7 +326,7 @@ async def test_a_large_body_that_nobody_reads_holds_its_slot_until_it_has_come(
 
 
 async def test_a_change_whose_connection_breaks_off_is_sent_once(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """It may have been carried out: sent again it could be a second order."""
+    """It may have been carried out, so a repetition could be a second order."""
     scene.plan = [Act.BREAK_OFF, Act.ANSWER]
 
     with pytest.raises(GatewayProtocolError):
@@ -334,7 +336,7 @@ async def test_a_change_whose_connection_breaks_off_is_sent_once(scene: Scene, c
 
 
 async def test_a_read_whose_connection_breaks_off_is_sent_again(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """A kept connection can be closing just then; the second sending is checked as the first was."""
+    """An idle connection can be closed at that moment. The second sending is checked like the first."""
     scene.plan = [Act.BREAK_OFF, Act.ANSWER]
 
     response = await callbacks.send()
@@ -345,7 +347,7 @@ async def test_a_read_whose_connection_breaks_off_is_sent_again(scene: Scene, ca
 
 
 async def test_a_read_is_sent_no_more_than_twice(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """A far side that always breaks off is not asked for ever."""
+    """A far side may always break off."""
     scene.plan = [Act.BREAK_OFF]
 
     with pytest.raises(GatewayProtocolError):
@@ -354,8 +356,8 @@ async def test_a_read_is_sent_no_more_than_twice(scene: Scene, callbacks: Record
     assert (scene.arrived_targets, callbacks.released_count) == ([READ.target] * 2, 1)
 
 
-async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """IBKR's limits may have no room for it; the refusal is what the caller is told."""
+async def test_a_second_sending_that_a_check_refuses_is_not_sent(scene: Scene, callbacks: RecordedCallbacks) -> None:
+    """IBKR's limits may have no room for it; the caller gets the refusal."""
     scene.plan, checks = [Act.BREAK_OFF, Act.ANSWER], 0
 
     def allow_once() -> None:
@@ -371,7 +373,7 @@ async def test_a_second_sending_that_a_check_refuses_does_not_leave(scene: Scene
 
 
 async def test_the_second_sending_of_a_read_can_be_late_too(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Whoever wants late responses is told it, whichever sending it belongs to."""
+    """`on_late_response` is called for either sending."""
     scene.plan = [Act.BREAK_OFF, Act.HOLD]
 
     with pytest.raises(GatewayTimeout):
@@ -386,7 +388,7 @@ async def test_the_second_sending_of_a_read_can_be_late_too(scene: Scene, callba
 
 
 async def test_traits_leave_room_for_reads_and_orders(scene: Scene) -> None:
-    """Slots for orders that no read may take must not be all slots, and no share is larger than the whole."""
+    """Slots reserved for orders must not be all slots, and no share is larger than the total."""
     traits = scene.upstream.traits
 
     assert traits.name
@@ -403,8 +405,8 @@ async def test_traits_leave_room_for_reads_and_orders(scene: Scene) -> None:
     assert traits.compositions <= frozenset(Composition)
 
 
-async def test_what_an_upstream_lacks_is_an_endpoint_with_a_reason(scene: Scene) -> None:
-    """A path that is misspelled would hide nothing."""
+async def test_missing_endpoints_are_in_the_catalogue_and_have_a_reason(scene: Scene) -> None:
+    """A misspelled path would hide nothing."""
     traits = scene.upstream.traits
     paths = {endpoint.path for endpoint in CATALOGUE}
 
@@ -414,8 +416,8 @@ async def test_what_an_upstream_lacks_is_an_endpoint_with_a_reason(scene: Scene)
     assert all(traits.limit(endpoint) is endpoint.rate_limit for endpoint in CATALOGUE)
 
 
-async def test_a_stream_tells_messages_and_then_its_end(scene: Scene) -> None:
-    """The end is None, whoever ended it: the feed opens another one."""
+async def test_a_stream_returns_messages_and_then_its_end(scene: Scene) -> None:
+    """The end is None, whichever side ended it: the feed then opens another stream."""
     async with scene.upstream.open_stream() as socket:
         first = await within(socket.receive())
         await socket.send("tic")
@@ -425,8 +427,8 @@ async def test_a_stream_tells_messages_and_then_its_end(scene: Scene) -> None:
     assert (first, last) == (b"hello", None)
 
 
-async def test_a_stream_that_is_refused_is_an_error_of_the_gateway(scene: Scene) -> None:
-    """The feed knows these errors, and tries again."""
+async def test_a_refused_stream_raises_a_gateway_error(scene: Scene) -> None:
+    """The feed handles these errors and tries again."""
     scene.plan = [Act.REFUSE]
 
     with pytest.raises(GatewayError):
@@ -437,7 +439,7 @@ async def test_a_stream_that_is_refused_is_an_error_of_the_gateway(scene: Scene)
 async def test_closing_twice_does_no_harm_and_nothing_is_sent_after_it(
     scene: Scene, callbacks: RecordedCallbacks
 ) -> None:
-    """The bridge ends in several ways, some of them at once."""
+    """The bridge can end in several ways, some of them at the same time."""
     await scene.upstream.close()
     await scene.upstream.close()
 
@@ -447,8 +449,8 @@ async def test_closing_twice_does_no_harm_and_nothing_is_sent_after_it(
     assert (scene.arrived_targets, callbacks.steps) == ([], ["released"])
 
 
-async def test_closing_releases_ghosts(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Nobody waits for them any more, and whoever counts slots ends with none."""
+async def test_closing_releases_ghost_calls(scene: Scene, callbacks: RecordedCallbacks) -> None:
+    """No task waits for them any more, and the count of slots ends at zero."""
     scene.plan = [Act.HOLD]
     with pytest.raises(GatewayTimeout):
         await callbacks.send(CHANGE, SHORT)
@@ -460,7 +462,7 @@ async def test_closing_releases_ghosts(scene: Scene, callbacks: RecordedCallback
 
 
 async def test_closing_ends_a_call_on_its_way(scene: Scene, callbacks: RecordedCallbacks) -> None:
-    """Its caller is told, and it is not sent once more."""
+    """Its caller gets an error, and it is not sent again."""
     scene.plan = [Act.HOLD]
     task = asyncio.create_task(callbacks.send())
     await scene.wait_for_calls(1)

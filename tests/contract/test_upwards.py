@@ -27,10 +27,10 @@ NOBODY = "REGION=; USERID="
         ("/v1/api/x?next=/v1/portal/y", "/v1/api/x?next=/v1/api/y"),
     ],
 )
-async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
+async def test_targets_are_forwarded_unchanged_except_for_the_old_prefix(
     gate: MarketStage, wire: Wire, sent: str, arrives: str
 ) -> None:
-    """Which is replaced wherever it stands."""
+    """The old prefix is replaced everywhere in the target."""
     await within(wire.call("GET", sent))
 
     assert [logged.target for logged in gate.calls() if not logged.is_own_call] == [arrives]
@@ -50,14 +50,14 @@ async def test_targets_go_on_byte_for_byte_but_for_the_old_prefix(
     ],
 )
 async def test_a_clients_headers_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
-    """Whatever a proxy in front does not want IBKR to see it has to take out itself."""
+    """A proxy must itself remove headers that IBKR should not see."""
     await within(wire.call("GET", STATUS, headers={name: value}))
 
     assert gate.calls(STATUS)[-1].header(name) == value
 
 
 async def test_repeated_headers_stay_repeated(gate: MarketStage, wire: Wire) -> None:
-    """And in order."""
+    """Their order stays too."""
     wire.send(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nX-A: 2\r\n\r\n".encode())
     await within(wire.receive_response())
 
@@ -68,14 +68,14 @@ async def test_repeated_headers_stay_repeated(gate: MarketStage, wire: Wire) -> 
     ("name", "value"), [("Host", "evil.example"), ("Accept-Encoding", "gzip"), ("Cookie", "XYZAB=stolen")]
 )
 async def test_three_headers_do_not_pass(gate: MarketStage, wire: Wire, name: str, value: str) -> None:
-    """Host and Cookie are the Gateway's own, compression is not asked for."""
+    """Host and Cookie are the Gateway's own, and Accept-Encoding is removed."""
     wire.send(f"GET {STATUS} HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode())
     await within(wire.receive_response())
 
     assert value not in (gate.calls(STATUS)[-1].header(name) or "")
 
 
-async def test_nobody_is_told_whom_a_call_is_for(gate: MarketStage, wire: Wire) -> None:
+async def test_the_clients_address_is_not_forwarded(gate: MarketStage, wire: Wire) -> None:
     """The Gateway adds no X-Forwarded-For of its own."""
     await within(wire.call("GET", STATUS))
 
@@ -86,12 +86,12 @@ async def test_nobody_is_told_whom_a_call_is_for(gate: MarketStage, wire: Wire) 
 
 
 def cookies(gate: MarketStage, part: str = STATUS) -> str:
-    """What the last such call carried."""
+    """The Cookie header of the last call to IBKR whose target contains `part`."""
     return gate.calls(part)[-1].header("Cookie") or ""
 
 
 async def test_before_a_login_ibkr_answers_401_not_the_gateway(open_gate: OpenGate) -> None:
-    """Such calls are forwarded, with cookies that say nothing."""
+    """Such calls are forwarded with cookies that have no value."""
     gate = await open_gate(signed_in=False)
     wire = await connect(gate)
 
@@ -102,7 +102,7 @@ async def test_before_a_login_ibkr_answers_401_not_the_gateway(open_gate: OpenGa
 
 
 async def test_every_client_shares_the_login(dial: Dial) -> None:
-    """No cookies are needed, and stale ones do no harm."""
+    """A client needs no cookies, and stale ones do no harm."""
     first, second = await dial(), await dial()
 
     assert (await within(first.call("GET", STATUS))).status == 200
@@ -110,8 +110,8 @@ async def test_every_client_shares_the_login(dial: Dial) -> None:
     assert stale.status == 200
 
 
-async def test_cookies_of_the_api_go_to_the_client_alone(gate: MarketStage, wire: Wire) -> None:
-    """They are not kept, not even by a name on the list; domains pass as they are."""
+async def test_cookies_of_the_api_go_only_to_the_client(gate: MarketStage, wire: Wire) -> None:
+    """The jar does not store them, not even with a name on its list. Domains pass unchanged."""
     line = "api=new; Domain=.ibkr.com; Path=/; Secure"
     gate.faults.add("status", path=STATUS, times=1, status=200, headers={"Set-Cookie": line})
 
@@ -134,10 +134,10 @@ async def test_cookies_of_the_api_go_to_the_client_alone(gate: MarketStage, wire
         ("SBID=1; Path=/", False),
     ],
 )
-async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
+async def test_cookies_of_the_login_pages_are_stored_by_name_and_path(
     gate: MarketStage, wire: Wire, line: str, is_stored: bool
 ) -> None:
-    """Contained, not begun with; domains, ages and dates are ignored."""
+    """A request's path must contain the cookie's path, anywhere. Domains, ages and dates are ignored."""
     gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
     await within(wire.call("GET", "/sso/Login"))
 
@@ -147,7 +147,7 @@ async def test_cookies_of_the_login_pages_are_kept_by_name_and_path(
 
 
 async def test_ibkr_cannot_delete_a_cookie(gate: MarketStage, wire: Wire) -> None:
-    """An empty value is skipped."""
+    """An empty value is ignored."""
     for line in ("api=1; Path=/", "api=; Path=/; Max-Age=0"):
         gate.faults.add("status", path="/sso/Login", times=1, status=200, headers={"Set-Cookie": line})
         await within(wire.call("GET", "/sso/Login"))
@@ -158,10 +158,10 @@ async def test_ibkr_cannot_delete_a_cookie(gate: MarketStage, wire: Wire) -> Non
 
 
 @pytest.mark.parametrize(("name", "is_stored"), [("XYZAB", True), ("XYZAB_AM.LOGIN", True), ("api", False)])
-async def test_a_client_can_bring_a_login_along_to_the_login_pages(
+async def test_a_client_can_send_a_login_to_the_login_pages(
     gate: MarketStage, wire: Wire, name: str, is_stored: bool
 ) -> None:
-    """And it stays, for everybody."""
+    """The Gateway then uses it for all clients."""
     await within(wire.call("GET", "/sso/Login", headers={"Cookie": f"{name}=brought"}))
 
     await within(wire.call("GET", STATUS))
@@ -170,7 +170,7 @@ async def test_a_client_can_bring_a_login_along_to_the_login_pages(
 
 
 async def test_clear_destroys_the_session_for_everybody(gate: MarketStage, wire: Wire) -> None:
-    """Any page on the machine can do that."""
+    """Any web page on the machine can cause that."""
     await within(wire.call("GET", "/clear"))
 
     assert (await within(wire.call("GET", STATUS))).status == 401
@@ -178,7 +178,7 @@ async def test_clear_destroys_the_session_for_everybody(gate: MarketStage, wire:
 
 
 async def test_a_clients_logout_is_only_forwarded(gate: MarketStage, wire: Wire) -> None:
-    """The jar keeps the dead cookies, and the Gateway goes on believing."""
+    """The jar keeps the invalid cookies, and the Gateway still takes the login for valid."""
     assert (await within(wire.call("POST", "/v1/api/logout"))).status == 200
 
     assert (await within(wire.call("GET", STATUS))).status == 401
@@ -187,7 +187,7 @@ async def test_a_clients_logout_is_only_forwarded(gate: MarketStage, wire: Wire)
 
 
 async def test_a_restart_forgets_the_login(gate: MarketStage, silence_s: float) -> None:
-    """Cookies live in memory alone; a new login works."""
+    """Cookies exist in memory only. A new login works."""
     await within(gate.restart(), 40)
     wire = await connect(gate, silence_s=silence_s)
     forgotten = await within(wire.call("GET", STATUS))
@@ -199,8 +199,8 @@ async def test_a_restart_forgets_the_login(gate: MarketStage, silence_s: float) 
     assert (forgotten.status, again.status) == (401, 200)
 
 
-async def test_a_restart_drops_who_is_connected(gate: MarketStage, wire: Wire) -> None:
-    """A bare end of the connection, whatever was being waited for."""
+async def test_a_restart_drops_connected_clients(gate: MarketStage, wire: Wire) -> None:
+    """The connection ends without a response, even during a call."""
     gate.faults.add("silence", path=STATUS)
     wire.send_request("GET", STATUS)
     await within(gate.wait_for_calls(STATUS))

@@ -1,7 +1,6 @@
-"""Every kind of upstream behind one face, for the contract of `calls/upstream_port.py`.
+"""Every kind of upstream behind one interface, for the contract of `calls/upstream_port.py`.
 
-A `Scene` is an upstream and its far side, which does what a test's plan says. A new kind of upstream needs a
-scene here, and nothing else.
+A `Scene` is an upstream and its far side, which follows a test's plan. A new kind of upstream needs only a scene here.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class Act(Enum):
     """What the far side does with one call."""
 
     ANSWER = "answers {} at once"
-    HOLD = "answers {} when the test lets it"
+    HOLD = "answers {} when the test releases it"
     BREAK_OFF = "ends the connection without a byte"
-    LARGE = "answers the beginning of a large body, and the rest when the test lets it"
+    LARGE = "answers the beginning of a large body, and the rest when the test releases it"
     REFUSE = "answers with a status of 500"
 
 
@@ -45,9 +44,9 @@ class Scene(Protocol):
 
     upstream: Upstream
     plan: list[Act]
-    """What is done with each call that arrives; the last one again and again."""
+    """The act for each call that arrives; the last act applies to all later calls."""
     release: asyncio.Event
-    """Lets the far side go on."""
+    """Set to let the far side go on."""
 
     @property
     def arrived_targets(self) -> list[str]:
@@ -55,16 +54,16 @@ class Scene(Protocol):
         ...
 
     async def wait_for_calls(self, count: int) -> None:
-        """Wait until so many calls have arrived."""
+        """Wait until at least `count` calls have arrived."""
         ...
 
     async def wait_until_settled(self) -> None:
-        """Wait until whatever was sent has arrived, where every connection is known to be ended."""
+        """Wait until all that was sent has arrived and every connection has ended."""
         ...
 
 
 def next_act(plan: list[Act]) -> Act:
-    """What is done with the next call."""
+    """Take the act for the next call from the plan."""
     return plan.pop(0) if len(plan) > 1 else plan[0]
 
 
@@ -120,7 +119,7 @@ class GatewayScene:
 
 
 class MemoryUpstream:
-    """An upstream without a wire: the smallest one that keeps the contract."""
+    """An upstream in memory: the smallest one that meets the contract."""
 
     traits = UpstreamTraits(
         name="memory",
@@ -233,7 +232,7 @@ class MemoryUpstream:
 
 
 class MemoryBody:
-    """The rest of a large body, which comes when the far side is let."""
+    """The rest of a large body, which comes when the far side is released."""
 
     def __init__(self, rest: object, detach: Callable[[asyncio.Future[Response]], None], release: OnReleased) -> None:
         if not isinstance(rest, MemoryRest):
@@ -261,13 +260,13 @@ class MemoryBody:
 
 
 class MemoryRest:
-    """What the far side still has to send."""
+    """The part of a large body that the far side has not sent yet."""
 
     def __init__(self, let: asyncio.Event) -> None:
         self.release = let
 
     async def wait_for_response(self) -> Response:
-        """Wait until it has come."""
+        """Wait until the rest has come, and return it as a response."""
         await self.release.wait()
         return Response(200, {}, REST)
 
@@ -280,7 +279,7 @@ class MemoryRest:
 
 
 class MemorySocket:
-    """A websocket that says hello and ends when it is let."""
+    """A websocket that sends hello, and ends when it is released."""
 
     def __init__(self, let: asyncio.Event) -> None:
         self._release = let
@@ -299,7 +298,7 @@ class MemorySocket:
 
 
 class MemoryScene:
-    """The upstream without a wire, and what is behind it."""
+    """The upstream in memory and its far side."""
 
     def __init__(self) -> None:
         self.plan, self.release = [Act.ANSWER], asyncio.Event()
@@ -313,7 +312,7 @@ class MemoryScene:
         return self._arrived_targets
 
     def _begin(self, call: Call) -> Awaitable[Response]:
-        """The call arrives in the step in which it is sent."""
+        """Record the call at once, since in memory it arrives in the step in which it is sent."""
         self._arrived_targets.append(call.target)
         self._changed.set()
         return self._play(next_act(self.plan))
@@ -340,7 +339,7 @@ class MemoryScene:
                 await self._changed.wait()
 
     async def wait_until_settled(self) -> None:
-        """See `Scene`; what is sent arrives at once."""
+        """See `Scene`; here everything arrives at once."""
 
 
 @asynccontextmanager

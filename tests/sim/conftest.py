@@ -1,4 +1,4 @@
-"""A simulator, connections to it, and a clock moved by hand for those who need one."""
+"""A simulator, connections to it, and its clock, which a test moves by hand."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def sim(clock: ManualClock) -> AsyncIterator[Simulator]:
-    """Signed in, its time standing still."""
+    """A simulator at which somebody is signed in; its time stands still."""
     async with Simulator(clock=clock) as simulator:
         yield simulator
 
 
 @pytest.fixture
 async def dial(sim: Simulator) -> AsyncIterator[Dial]:
-    """Open as many connections as wished; all are dropped in the end."""
+    """Opens connections; all are cut at the end."""
     wires: list[Wire] = []
 
     async def open_one(source: str = "127.0.0.1") -> Wire:

@@ -31,8 +31,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return machine_time
 
 
-def test_time_runs_as_fast_as_was_said(machine: list[float]) -> None:
-    """Ten seconds of life pass while a demonstration takes one; the date goes along."""
+def test_time_runs_at_the_given_rate(machine: list[float]) -> None:
+    """Ten seconds pass during one second of a demonstration; the date moves with them."""
     clock = FastClock(10.0, NOON)
     began = clock.now()
 
@@ -43,7 +43,7 @@ def test_time_runs_as_fast_as_was_said(machine: list[float]) -> None:
 
 
 def test_without_a_date_it_begins_today() -> None:
-    """IBKR's own answers carry the date, and clients compare it with theirs."""
+    """IBKR's responses contain the date, and clients compare it with theirs."""
     before = datetime.now(UTC)
 
     today = FastClock().utc()
@@ -52,7 +52,7 @@ def test_without_a_date_it_begins_today() -> None:
 
 
 async def test_sleep_is_as_much_shorter_as_time_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what lies in the past is not waited for."""
+    """A moment in the past is not waited for."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -67,7 +67,7 @@ async def test_sleep_is_as_much_shorter_as_time_is_faster(monkeypatch: pytest.Mo
 
 
 def test_a_calendar_follows_the_date_of_its_clock() -> None:
-    """Moments before the start have a date as well."""
+    """Moments before the start have a date too."""
     clock = ManualClock()
     calendar = Calendar(clock)
 
@@ -76,7 +76,7 @@ def test_a_calendar_follows_the_date_of_its_clock() -> None:
 
 
 def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
-    """Only the differences of such a clock mean anything."""
+    """Only the differences of such a clock have a meaning."""
     before = datetime.now(UTC)
     calendar = Calendar(Timer())
 
@@ -85,7 +85,7 @@ def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
 
 
 def test_ibkr_writes_dates_in_milliseconds() -> None:
-    """Whole ones."""
+    """They are integers."""
     clock = ManualClock()
 
     assert Calendar(clock).epoch_ms(clock.now() + 0.25) == int(NOON.timestamp() * 1000) + 250

@@ -1,4 +1,4 @@
-"""The strings another process can pull."""
+"""The simulator's controls for another process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def path(sim: Simulator, tmp_path: Path) -> AsyncIterator[Path]:
 
 
 async def test_only_its_owner_can_open_the_socket(path: Path) -> None:
-    """0600."""
+    """The mode is 0600."""
     mode = path.stat().st_mode
 
     assert stat.S_IMODE(mode) == 0o600
 
 
 async def test_faults_are_added_listed_and_cleared(path: Path, wire: Wire) -> None:
-    """And the answer tells what is at work."""
+    """Each response lists the active faults."""
     added = await send(path, "POST", "/faults", {"kind": "status", "status": 418})
     spoilt = await wire.call("GET", STATUS)
     cleared = await send(path, "DELETE", "/faults?kind=status")
@@ -42,8 +42,8 @@ async def test_faults_are_added_listed_and_cleared(path: Path, wire: Wire) -> No
     assert "silence" in (await send(path, "GET", "/faults"))["kinds"]
 
 
-async def test_a_login_can_be_asked_for(path: Path, sim: Simulator, wire: Wire) -> None:
-    """After a restart, for instance."""
+async def test_a_login_can_be_requested(path: Path, sim: Simulator, wire: Wire) -> None:
+    """It is needed after a restart, for example."""
     sim.log_out()
     await send(path, "POST", "/login")
 
@@ -58,13 +58,13 @@ async def test_a_login_can_be_asked_for(path: Path, sim: Simulator, wire: Wire) 
         ({"kind": "big", "x": 1}, "no option x"),
     ],
 )
-async def test_what_is_not_understood_is_explained(path: Path, body: dict[str, object], message: str) -> None:
-    """In words for people."""
+async def test_an_invalid_request_is_explained(path: Path, body: dict[str, object], message: str) -> None:
+    """The message is for people."""
     with pytest.raises(ControlError, match=message):
         await send(path, "POST", "/faults", body)
 
 
-async def test_where_nobody_listens_that_is_said(tmp_path: Path) -> None:
-    """With what to do."""
+async def test_a_missing_simulator_is_reported(tmp_path: Path) -> None:
+    """The message says what to do."""
     with pytest.raises(ControlError, match="no simulator listens"):
         await send(tmp_path / "nothing", "GET", "/faults")

@@ -1,4 +1,4 @@
-"""Scripted trouble, seen from a client."""
+"""Scripted faults, seen from a client."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ORDER = b'{"orders":[{"conid":265598,"orderType":"LMT","side":"BUY","quantity":1
 
 
 def test_every_kind_of_the_market_is_carried_out() -> None:
-    """The table of names and the table of deeds agree."""
+    """The table of kinds and the table of handlers have the same names."""
     assert set(FAULT_HANDLERS) == {name for name, kind in KINDS.items() if kind.side is Side.MARKET}
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
-    """So that a person can correct it."""
+    """A person can then correct the name."""
     with pytest.raises(UnknownFaultError, match=r"'silense'; known are: 429, .*silence"):
         Faults().add("silense")
 
 
-def test_an_unknown_figure_is_answered_with_the_known_ones() -> None:
-    """Likewise."""
+def test_an_unknown_option_is_answered_with_the_known_ones() -> None:
+    """A person can then correct the name."""
     with pytest.raises(UnknownFaultError, match=r"no option sekonds; known are: path, times, .*seconds"):
         Faults().add("delay", sekonds=1)
 
@@ -41,16 +41,16 @@ def test_an_unknown_figure_is_answered_with_the_known_ones() -> None:
     ("path", "fits"),
     [("/tickle", True), (r"/tick.e\?x=\d$", True), ("/tickle?x=1", True), ("/orders", False), ("(", 0)],
 )
-def test_a_fault_is_meant_for_targets_that_contain_or_match(path: str, fits: bool) -> None:
-    """A part of the target, or a regular expression; what is neither is taken literally."""
+def test_a_fault_applies_to_targets_that_contain_or_match_its_path(path: str, fits: bool) -> None:
+    """The path is a part of the target or a regular expression; an invalid expression is taken literally."""
     faults = Faults()
     faults.add("silence", path=path)
 
     assert (faults.use_fault(Side.MARKET, "/v1/api/tickle?x=1", own=False) is not None) == bool(fits)
 
 
-async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire: Wire) -> None:
-    """`times` counts down; other targets are spared."""
+async def test_a_fault_can_apply_to_some_requests_only(sim: Simulator, wire: Wire) -> None:
+    """`times` counts down; other targets are not affected."""
     sim.faults.add("status", path="/auth/status", times=2, status=418)
 
     statuses = [(await wire.call("GET", target)).status for target in (STATUS, "/v1/api/tickle", STATUS, STATUS)]
@@ -59,8 +59,8 @@ async def test_a_fault_can_be_meant_for_some_requests_only(sim: Simulator, wire:
     assert sim.faults.describe_active() == []
 
 
-async def test_the_gateways_own_calls_are_spared_unless_said_otherwise(sim: Simulator, clock: ManualClock) -> None:
-    """A fault with one shot waits for the client it is meant for."""
+async def test_a_fault_does_not_apply_to_the_gateways_own_calls_by_default(sim: Simulator, clock: ManualClock) -> None:
+    """A fault for one request waits for a client's request."""
     sim.faults.add("empty-503", path="/tickle", times=1)
     await clock.asleep(2)
 
@@ -79,8 +79,8 @@ async def test_the_gateways_own_calls_are_spared_unless_said_otherwise(sim: Simu
         ("429", 429, b'{"error":"Too many requests"}'),
     ],
 )
-async def test_odd_answers_come_instead(sim: Simulator, wire: Wire, kind: str, status: int, body: bytes) -> None:
-    """Until cleared."""
+async def test_other_responses_come_instead(sim: Simulator, wire: Wire, kind: str, status: int, body: bytes) -> None:
+    """They come until the fault is cleared."""
     sim.faults.add(kind)
     spoilt = await wire.call("GET", STATUS)
     sim.faults.clear(kind)
@@ -89,8 +89,8 @@ async def test_odd_answers_come_instead(sim: Simulator, wire: Wire, kind: str, s
     assert (await wire.call("GET", STATUS)).json()["authenticated"] is True
 
 
-async def test_pages_instead_of_json(sim: Simulator, wire: Wire) -> None:
-    """With the content type of pages."""
+async def test_pages_come_instead_of_json(sim: Simulator, wire: Wire) -> None:
+    """The content type is HTML."""
     sim.faults.add("html-500")
 
     response = await wire.call("GET", STATUS)
@@ -98,8 +98,8 @@ async def test_pages_instead_of_json(sim: Simulator, wire: Wire) -> None:
     assert (response.status, response.header("Content-Type")) == (500, "text/html")
 
 
-async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """The Gateway's own tickle as well, which makes it walk its chain anew."""
+async def test_maintenance_applies_to_every_call(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """The Gateway's own tickle gets it too, so the Gateway runs its chain again."""
     sim.faults.add("maintenance")
     await clock.asleep(2)
 
@@ -109,8 +109,8 @@ async def test_maintenance_meets_everybody(sim: Simulator, wire: Wire, clock: Ma
     assert (await wire.call("GET", STATUS)).status == 503
 
 
-async def test_an_answer_can_be_late(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """By the clock that was passed in; IBKR has carried it out meanwhile."""
+async def test_a_response_can_be_late(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """It is late by the given clock; IBKR has carried the call out meanwhile."""
     sim.faults.add("delay", path="/logout", seconds=30)
     wire.send_request("POST", "/v1/api/logout", body=b"{}")
     await sim.wait_for_calls("/logout")
@@ -122,8 +122,8 @@ async def test_an_answer_can_be_late(sim: Simulator, wire: Wire, clock: ManualCl
     assert (await wire.receive_response()).status == 200
 
 
-async def test_an_answer_can_be_compressed_unasked(sim: Simulator, wire: Wire) -> None:
-    """It passes as it is."""
+async def test_a_response_can_be_compressed_without_a_request_for_it(sim: Simulator, wire: Wire) -> None:
+    """The Gateway relays it unchanged."""
     sim.faults.add("gzip")
 
     response = await wire.call("GET", STATUS)
@@ -133,8 +133,8 @@ async def test_an_answer_can_be_compressed_unasked(sim: Simulator, wire: Wire) -
 
 
 @pytest.mark.parametrize("is_carried_out", [False, True])
-async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: Wire, is_carried_out: bool) -> None:
-    """Whether IBKR carried the request out is up to the script."""
+async def test_a_connection_can_be_cut_before_the_response(sim: Simulator, wire: Wire, is_carried_out: bool) -> None:
+    """The fault's `done` decides whether IBKR carried the request out."""
     sim.faults.add("cut-before", times=1, done=is_carried_out)
     wire.send_request("POST", "/v1/api/logout", body=b"{}")
 
@@ -144,10 +144,10 @@ async def test_a_connection_can_be_cut_before_the_answer(sim: Simulator, wire: W
 
 @pytest.mark.parametrize("kind", ["cut-before", "cut-in", "silence", "timeout-503", "restart-during", "lost-during"])
 @pytest.mark.parametrize("is_carried_out", [False, True])
-async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
+async def test_a_response_can_be_lost_whether_or_not_the_order_was_placed(
     sim: Simulator, wire: Wire, clock: ManualClock, kind: str, is_carried_out: bool
 ) -> None:
-    """Each way under a name of its own, so that `trigger` can do it; no caller sees any difference."""
+    """Each way has a kind of its own, so that `trigger` can cause it; a caller sees no difference."""
     name = (
         "cut-in"
         if (kind, is_carried_out) == ("cut-in", True)
@@ -179,10 +179,10 @@ async def test_an_answer_can_be_lost_whether_or_not_the_order_was_taken(
     assert sim.faults.describe_active() == []
 
 
-async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
+async def test_a_queued_call_is_sent_after_its_client_has_disconnected(
     sim: Simulator, wire: Wire, clock: ManualClock
 ) -> None:
-    """An order eight seconds after somebody gave it up."""
+    """An order is sent eight seconds after its sender gave it up."""
     sim.faults.add("late", path=PLACE, times=1)
     wire.send_request("POST", PLACE, body=ORDER)
     await sim.wait_for_gateway_calls(PLACE)
@@ -198,7 +198,7 @@ async def test_what_stands_in_the_queue_goes_out_though_its_sender_has_gone(
 
 
 async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """Its slot is free then; its caller still hears nothing."""
+    """The slot is then free; the caller still gets no response."""
     sim.faults.add("silence", path=STATUS, times=1, seconds=30)
     wire.send_request("GET", STATUS)
     await sim.wait_for_calls(STATUS)
@@ -214,7 +214,7 @@ async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock)
 
 
 async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -> None:
-    """Head and a part arrive."""
+    """The head and a part of the body arrive."""
     sim.faults.add("cut-in")
     wire.send_request("GET", STATUS)
 
@@ -225,7 +225,7 @@ async def test_a_connection_can_be_cut_in_the_body(sim: Simulator, wire: Wire) -
     assert not heard.endswith(b"0\r\n\r\n")
 
 
-async def test_bytes_can_be_no_http_at_all(sim: Simulator, wire: Wire) -> None:
+async def test_a_response_can_be_no_http(sim: Simulator, wire: Wire) -> None:
     """Then the connection ends."""
     sim.faults.add("garble")
     wire.send_request("GET", STATUS)
@@ -234,7 +234,7 @@ async def test_bytes_can_be_no_http_at_all(sim: Simulator, wire: Wire) -> None:
 
 
 async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
-    """The connection stays open, and the slot taken."""
+    """The connection stays open, and the slot stays taken."""
     sim.faults.add("stall-in")
     wire.send_request("GET", STATUS)
 
@@ -246,7 +246,7 @@ async def test_a_body_can_stop_half_way(sim: Simulator, wire: Wire) -> None:
 
 
 async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wire) -> None:
-    """Connections are dropped, new ones refused; nothing else is lost."""
+    """Connections are dropped and new ones refused; the session stays."""
     sim.faults.add("refuse")
     assert await wire.read_to_end() == b""
     with pytest.raises(ConnectionRefusedError):
@@ -260,7 +260,7 @@ async def test_a_refusing_port_opens_again_when_cleared(sim: Simulator, wire: Wi
 
 
 async def test_a_port_that_a_restart_has_opened_is_not_opened_again(sim: Simulator, dial: Dial) -> None:
-    """Where the refusal is cleared only then."""
+    """The refusal is cleared only after the restart."""
     sim.faults.add("refuse")
     await sim.restart()
 
@@ -270,7 +270,7 @@ async def test_a_port_that_a_restart_has_opened_is_not_opened_again(sim: Simulat
 
 
 async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial) -> None:
-    """Same port, an empty jar, and the chain of keep-alives is broken."""
+    """The port is the same, the jar is empty, and there are no keep-alives."""
     url = sim.url
     await sim.restart()
 
@@ -280,7 +280,7 @@ async def test_a_restart_loses_the_login(sim: Simulator, wire: Wire, dial: Dial)
 
 
 async def test_a_restart_can_be_scripted(sim: Simulator, wire: Wire, dial: Dial) -> None:
-    """As an event among the others."""
+    """It is an event like the others."""
     sim.faults.add("restart")
     await sim.wait_for_events()
 
@@ -289,7 +289,7 @@ async def test_a_restart_can_be_scripted(sim: Simulator, wire: Wire, dial: Dial)
 
 
 async def test_a_restart_frees_stuck_slots_and_forgets_the_queue(sim: Simulator, dial: Dial) -> None:
-    """What waited is never sent."""
+    """The calls in the queue are never sent."""
     sim.faults.add("silence", path="/one/user")
     for _ in range(5):
         (await dial()).send_request("GET", "/v1/api/one/user")

@@ -1,4 +1,4 @@
-"""The two halves joined."""
+"""Both halves of the simulator joined."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_the_simulator_imports_nothing_of_the_bridge(source: Path) -> None:
     assert [name for name in names if name.startswith("ibkr_bridge") and not name.startswith("ibkr_bridge.sim")] == []
 
 
-async def test_what_reached_which_side_is_remembered(sim: Simulator, wire: Wire) -> None:
-    """With headers, body and time."""
+async def test_requests_are_logged_at_both_sides(sim: Simulator, wire: Wire) -> None:
+    """The log has headers, body and time."""
     await wire.call("POST", "/v1/portal/tickle", {"a": 1})
 
     [above], [below] = sim.calls("/tickle"), sim.gateway_calls("/tickle")
@@ -39,8 +39,8 @@ async def test_what_reached_which_side_is_remembered(sim: Simulator, wire: Wire)
     assert (below.body, below.header("host")) == (above.body, "localhost")
 
 
-async def test_the_most_calls_inside_are_counted(sim: Simulator, dial: Dial, clock: ManualClock) -> None:
-    """Those of clients only."""
+async def test_the_largest_number_of_calls_in_slots_is_recorded(sim: Simulator, dial: Dial, clock: ManualClock) -> None:
+    """Only clients' calls count."""
     sim.faults.add("delay", seconds=1)
     wires = [await dial() for _ in range(3)]
     for wire in wires:
@@ -56,8 +56,8 @@ async def test_the_most_calls_inside_are_counted(sim: Simulator, dial: Dial, clo
     assert (sim.calls_in_slots(), sim.max_calls_in_slots) == (0, 3)
 
 
-async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> None:
-    """Nothing is left running."""
+async def test_the_simulator_stops_while_all_calls_hang(clock: ManualClock) -> None:
+    """No task is left."""
     async with Simulator(clock=clock) as sim:
         sim.faults.add("silence")
         wires = [await connect(sim) for _ in range(7)]
@@ -72,8 +72,8 @@ async def test_everything_stops_while_everything_hangs(clock: ManualClock) -> No
         wire.abort()
 
 
-async def test_a_fast_clock_shortens_the_days() -> None:
-    """A thousand seconds pass in one."""
+async def test_a_fast_clock_shortens_an_hour() -> None:
+    """Thousands of seconds pass in a fraction of one."""
     clock = FastClock(rate=100_000.0)
     before, day = clock.now(), clock.utc()
 
@@ -84,7 +84,7 @@ async def test_a_fast_clock_shortens_the_days() -> None:
 
 
 async def test_a_live_user_has_live_accounts() -> None:
-    """And no paper ones."""
+    """There are no paper accounts then."""
     async with Simulator(live=True) as sim:
         wire = await connect(sim)
         accounts = (await wire.call("GET", "/v1/api/iserver/accounts")).json()
@@ -93,8 +93,8 @@ async def test_a_live_user_has_live_accounts() -> None:
     assert (accounts["accounts"], accounts["isPaper"]) == (["U1234567", "U7654321"], False)
 
 
-async def test_whoever_listens_hears_a_call_before_it_is_carried_out(sim: Simulator, wire: Wire) -> None:
-    """So that a test can act in that very moment."""
+async def test_a_subscriber_gets_a_call_before_it_is_carried_out(sim: Simulator, wire: Wire) -> None:
+    """So a test can act in that very moment."""
     logins: list[tuple[str, bool]] = []
     sessions = sim.market.world.sessions
     sim.market.log.subscribe(lambda logged: logins.append((logged.path, sessions.has_login(logged.at))))
@@ -106,7 +106,7 @@ async def test_whoever_listens_hears_a_call_before_it_is_carried_out(sim: Simula
 
 
 async def test_two_restarts_at_once_are_two_restarts(sim: Simulator) -> None:
-    """One after the other: the port is one."""
+    """They run one after the other, since there is only one port."""
     sim.faults.add("restart")
     sim.faults.add("restart")
 

@@ -1,4 +1,4 @@
-"""Work that runs on its own, and its end."""
+"""The simulator's tasks, and their end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.harness import within
 
 
 async def test_work_runs_and_is_waited_for() -> None:
-    """What it starts itself meanwhile is, too."""
+    """Work that it starts meanwhile is waited for too."""
     tasks, steps = Tasks(), list[str]()
 
     async def second() -> None:
@@ -35,8 +35,8 @@ async def test_with_nothing_running_nothing_is_waited_for() -> None:
     await within(tasks.stop())
 
 
-async def test_stopping_cancels_what_runs_and_waits_for_its_end() -> None:
-    """Nothing is left behind, however long it takes to clear up."""
+async def test_stopping_cancels_tasks_and_waits_for_their_end() -> None:
+    """No task is left, however long its cleanup takes."""
     tasks, cleared = Tasks(), list[bool]()
 
     async def long() -> None:
@@ -55,8 +55,8 @@ async def test_stopping_cancels_what_runs_and_waits_for_its_end() -> None:
     assert task.get_name() == "long"
 
 
-async def test_what_is_started_while_all_is_stopped_is_stopped_as_well() -> None:
-    """A request may come in at the last moment."""
+async def test_a_task_that_starts_during_a_stop_is_stopped_too() -> None:
+    """A request may arrive at the last moment."""
     tasks, started = Tasks(), list[asyncio.Task[None]]()
 
     async def forever() -> None:
@@ -75,8 +75,8 @@ async def test_what_is_started_while_all_is_stopped_is_stopped_as_well() -> None
     assert [task.cancelled() for task in started] == [True]
 
 
-async def test_a_failure_is_told_once_at_the_end() -> None:
-    """A bug in the simulator must not look like a bug of what it tests, and must not be lost."""
+async def test_an_exception_is_raised_once_at_the_end() -> None:
+    """A bug in the simulator must not look like a bug of the program under test, and must not be lost."""
     tasks = Tasks()
 
     async def fail() -> None:
@@ -90,7 +90,7 @@ async def test_a_failure_is_told_once_at_the_end() -> None:
     await tasks.stop()
 
 
-async def test_work_that_stops_everything_does_not_wait_for_itself() -> None:
+async def test_a_task_that_calls_stop_does_not_wait_for_itself() -> None:
     """It would wait for ever."""
     tasks = Tasks()
 

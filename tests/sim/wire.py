@@ -1,4 +1,4 @@
-"""A client that says exactly the bytes it is told, and shows exactly the bytes that came back."""
+"""A client of the Gateway that sends exactly the given bytes and shows exactly the bytes that came back."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from ibkr_bridge.sim.market_stage import MarketStage, browser_tls
 
 SILENCE_S = 0.15
-"""Seconds in which an answer on loopback would long have come; only ever used to show that none does."""
+"""A response on loopback takes far less; used only to show that there is none."""
 
 
 @dataclass(frozen=True)
 class WireResponse:
-    """One answer as it stood on the wire; `raw` is its head, `framed` the body before its chunks were joined."""
+    """One response as it was on the wire; `raw` is its head, `framed` the body before its chunks were joined."""
 
     status: int
     raw: str
@@ -25,7 +25,7 @@ class WireResponse:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The first header of that name."""
+        """The first header of that name, or None."""
         values = self.headers(name)
         return values[0] if values else None
 
@@ -50,20 +50,20 @@ class Wire:
         self._silence_s = silence_s
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         self._writer.write(data)
 
     def send_request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> None:
-        """Send a request with a length, if it has a body."""
+        """Send a request; it has a length if it has a body."""
         lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *(f"{k}: {v}" for k, v in (headers or {}).items())]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
 
     async def receive_response(self, method: str = "GET") -> WireResponse:
-        """Read one answer: chunked, of a given length, or without body."""
+        """Read one response: chunked, of a given length, or without body."""
         raw = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
         head = WireResponse(int(raw.split(" ")[1]), raw, b"", b"")
         if method == "HEAD":
@@ -76,17 +76,17 @@ class Wire:
     async def call(
         self, method: str, target: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> WireResponse:
-        """Ask and hear; a body is sent as JSON, and every POST has one."""
+        """Send a request and return its response; a body is sent as JSON, and every POST has one."""
         data = b"{}" if body is None and method == "POST" else None if body is None else json.dumps(body).encode()
         self.send_request(method, target, headers, data)
         return await self.receive_response(method)
 
     async def read_to_end(self) -> bytes:
-        """Everything until the other side ends the connection."""
+        """Read all bytes until the other side ends the connection."""
         return await self._reader.read()
 
     async def is_silent(self) -> bool:
-        """Whether no byte comes and the connection stays open, for a moment."""
+        """Whether no byte comes and the connection stays open for `silence_s`."""
         try:
             async with asyncio.timeout(self._silence_s):
                 await self._reader.read(1)
@@ -95,15 +95,15 @@ class Wire:
         return False
 
     async def read_exactly(self, size: int) -> bytes:
-        """So many bytes, exactly."""
+        """Read exactly so many bytes."""
         return await self._reader.readexactly(size)
 
     async def read_until(self, end: bytes) -> bytes:
-        """Everything up to this, it included."""
+        """Read all bytes up to `end`, which is included."""
         return await self._reader.readuntil(end)
 
     def abort(self) -> None:
-        """Hang up."""
+        """Cut the connection."""
         self._writer.transport.abort()
 
     async def _read_chunks(self) -> tuple[bytes, bytes]:
@@ -117,7 +117,7 @@ class Wire:
 
 
 async def connect(sim: MarketStage, source: str = "127.0.0.1", silence_s: float = SILENCE_S) -> Wire:
-    """A new connection, from an address of this machine; `moment` as long as its silence is listened to."""
+    """Open a connection from an address of this machine; `is_silent` waits for `silence_s`."""
     client = socket.socket()
     client.setblocking(False)
     client.bind((source, 0))

@@ -26,7 +26,7 @@ from ibkr_bridge.sim.gateway.wire import Head
 
 
 def head(method: str = "GET", **headers: str) -> Head:
-    """A request that asks for a socket, or for something like it."""
+    """A request for a socket, or one that resembles it."""
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", **headers}
     return Head(
         method, "/v1/api/ws", "HTTP/1.1", tuple((name.replace("_", "-"), text) for name, text in upgrade.items())
@@ -44,13 +44,13 @@ def head(method: str = "GET", **headers: str) -> Head:
         (head(Connection="close"), False),
     ],
 )
-def test_a_socket_is_asked_for_by_two_headers_and_get(request_head: Head, is_request: bool) -> None:
-    """Any version is the right one for the Gateway."""
+def test_a_socket_is_requested_by_two_headers_and_get(request_head: Head, is_request: bool) -> None:
+    """The Gateway accepts any version."""
     assert is_websocket_request(request_head) is is_request
 
 
 def test_the_handshake_answers_the_key_as_the_standard_does() -> None:
-    """The example of RFC 6455; without extensions and subprotocols."""
+    """The key is the example of RFC 6455; there are no extensions and subprotocols."""
     response = encode_handshake(head(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ=="))
 
     assert response.startswith(b"HTTP/1.1 101 ")
@@ -69,21 +69,21 @@ def test_the_handshake_answers_the_key_as_the_standard_does() -> None:
     ],
 )
 def test_the_examples_of_the_standard_are_read(bytes_: bytes, frame: Frame) -> None:
-    """With a mask and without; each fragment is a message of its own here."""
+    """They are masked or not; each fragment is a message of its own here."""
     assert parse_frame(bytes_ + b"rest") == (frame, len(bytes_))
 
 
 @given(some.sampled_from([CONTINUED, TEXT, BINARY, CLOSE, PING, PONG]), some.binary(max_size=300), some.binary())
-def test_what_is_written_is_read_back(kind: int, payload: bytes, rest: bytes) -> None:
-    """What follows is not touched."""
+def test_a_written_frame_is_read_back(kind: int, payload: bytes, rest: bytes) -> None:
+    """The bytes after the frame are not touched."""
     written = encode_frame(Frame(kind, payload))
 
     assert parse_frame(written + rest) == (Frame(kind, payload), len(written))
 
 
 @given(some.integers(0, 200))
-def test_a_frame_in_parts_is_waited_for(cut: int) -> None:
-    """However the network cuts it."""
+def test_an_incomplete_frame_is_waited_for(cut: int) -> None:
+    """The network can cut it anywhere."""
     written = encode_frame(Frame(TEXT, b"x" * 150))
 
     assert (parse_frame(written[:cut]) is None) == (cut < len(written))
@@ -91,7 +91,7 @@ def test_a_frame_in_parts_is_waited_for(cut: int) -> None:
 
 @pytest.mark.parametrize("size", [125, 126, 65_535, 65_536])
 def test_every_form_of_the_length_is_read_back(size: int) -> None:
-    """At the places where one form ends and the next begins."""
+    """The sizes are those at which one form of the length ends and the next begins."""
     written = encode_frame(Frame(BINARY, bytes(size)))
 
     frame = parse_frame(written)
@@ -100,15 +100,15 @@ def test_every_form_of_the_length_is_read_back(size: int) -> None:
     assert len(frame[0].payload) == size
 
 
-def test_a_frame_beyond_the_bound_is_refused_before_it_has_come() -> None:
-    """The Gateway ends such a connection by its length alone."""
+def test_a_frame_that_is_too_large_is_refused_before_it_has_arrived() -> None:
+    """The Gateway ends such a connection as soon as it has read the length."""
     with pytest.raises(FrameTooLongError):
         parse_frame(b"\x81\x7f" + (MAX_FRAME_BYTES + 1).to_bytes(8, "big"))
 
 
 @given(some.binary(max_size=40))
 def test_no_bytes_crash_the_reader(bytes_: bytes) -> None:
-    """It reads, waits, or says that it is too long."""
+    """It returns a frame or None, or raises that the frame is too large."""
     try:
         frame = parse_frame(bytes_)
     except FrameTooLongError:
@@ -117,7 +117,7 @@ def test_no_bytes_crash_the_reader(bytes_: bytes) -> None:
     assert frame is None or frame[1] <= len(bytes_)
 
 
-def test_a_farewell_has_its_code_and_no_reason() -> None:
-    """The Gateway closes without a word."""
+def test_a_close_frame_has_a_code_and_no_reason() -> None:
+    """The Gateway never sends a reason."""
     assert close_frame(1001) == Frame(CLOSE, b"\x03\xe9")
     assert [Frame(kind).is_data for kind in (CONTINUED, TEXT, BINARY, CLOSE, PING, PONG)] == [True] * 3 + [False] * 3

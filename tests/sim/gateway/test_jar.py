@@ -1,12 +1,12 @@
-"""The one cookie jar."""
+"""The Gateway's one cookie jar."""
 
 from __future__ import annotations
 
 from ibkr_bridge.sim.gateway.jar import Jar
 
 
-def test_names_not_on_the_list_never_enter() -> None:
-    """`x-sess-uuid`, for instance."""
+def test_names_not_on_the_list_are_not_stored() -> None:
+    """`x-sess-uuid` is one of them."""
     jar = Jar()
 
     jar.store_from_ibkr(["x-sess-uuid=1; HttpOnly; secure", "api=2; Path=/"])
@@ -14,8 +14,8 @@ def test_names_not_on_the_list_never_enter() -> None:
     assert jar.cookie_header("/v1/api/tickle") == "REGION=; USERID=; api=2"
 
 
-def test_a_cookie_goes_along_where_the_path_contains_its_path() -> None:
-    """Contains, not begins with; domain and Secure are ignored."""
+def test_a_cookie_is_sent_if_the_path_contains_its_path() -> None:
+    """The path need not begin with it; domain and Secure are ignored."""
     jar = Jar()
 
     jar.store_from_ibkr(["cp=1; Path=/api; Domain=.elsewhere.com; Secure"])
@@ -25,7 +25,7 @@ def test_a_cookie_goes_along_where_the_path_contains_its_path() -> None:
 
 
 def test_ibkr_cannot_delete_a_cookie() -> None:
-    """An empty value is skipped, ages and dates are ignored."""
+    """An empty value is ignored, and so are ages and dates."""
     jar = Jar()
     jar.store_from_ibkr(["api=1"])
 
@@ -34,8 +34,8 @@ def test_ibkr_cannot_delete_a_cookie() -> None:
     assert jar.value("api") == "2"
 
 
-def test_clients_give_two_names_only() -> None:
-    """Those of the login."""
+def test_clients_can_set_only_two_names() -> None:
+    """They are those of the login."""
     jar = Jar()
 
     jar.store_from_client("XYZAB=1; api=2; XYZAB_AM.LOGIN=3")

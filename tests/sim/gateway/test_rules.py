@@ -1,4 +1,4 @@
-"""What the Gateway answers by itself, and how it changes what it passes on."""
+"""What the Gateway answers by itself, and how it changes what it forwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ibkr_bridge.sim.gateway.wire import Head
         ("/v1/api/caf\xc3\xa9", "/v1/api/caf\xc3\x83\xc2\xa9"),
     ],
 )
-def test_targets_go_on_byte_for_byte_but_for_two_oddities(sent: str, arrives: str) -> None:
+def test_targets_are_forwarded_unchanged_with_two_exceptions(sent: str, arrives: str) -> None:
     """The old prefix is replaced everywhere, and bytes beyond ASCII are doubled."""
     assert upstream_target(sent) == arrives
 
@@ -43,8 +43,8 @@ def test_targets_go_on_byte_for_byte_but_for_two_oddities(sent: str, arrives: st
         (Settings(deny=None), "8.8.8.8", True),
     ],
 )
-def test_addresses_are_judged_by_two_lists(settings: Settings, address: str, allowed: bool) -> None:
-    """Stars only, no masks; and if a list is missing everybody may."""
+def test_addresses_are_checked_against_two_lists(settings: Settings, address: str, allowed: bool) -> None:
+    """Only stars have a meaning, not masks. If a list is missing, every address has access."""
     assert is_allowed(settings, address) is allowed
 
 
@@ -54,7 +54,7 @@ TEXT = some.text(some.characters(min_codepoint=1, max_codepoint=255), max_size=8
 @settings(deadline=None)
 @given(TEXT, some.lists(some.tuples(TEXT, TEXT), max_size=5))
 def test_no_target_or_header_confuses_the_rules(target: str, headers: list[tuple[str, str]]) -> None:
-    """Whatever a client sends is answered, passed on, or met with silence."""
+    """Every request is answered, forwarded, or never answered."""
     head = Head("GET", target, "HTTP/1.1", tuple(headers))
 
     is_unanswerable(head)

@@ -1,4 +1,4 @@
-"""The Gateway's port: what becomes of a connection while the Gateway stops, closes its port or opens it again."""
+"""The Gateway's port: what happens to connections while the Gateway stops, closes its port or opens it again."""
 
 from __future__ import annotations
 

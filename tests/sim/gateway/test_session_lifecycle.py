@@ -1,4 +1,4 @@
-"""The times of what the Gateway does unasked; what it does stands in the contract."""
+"""The times of the Gateway's own calls; the contract tests which calls they are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ASLEEP = 2
 
 
 async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: ManualClock) -> None:
-    """Brokerage authentication comes `auth_delay_s` later, by a call that always competes."""
+    """It authenticates `auth_delay_s` after the login, with a call that always competes."""
     async with Simulator(clock=clock, logged_in=False) as sim:
         await sim.log_in_by_browser()
         await clock.asleep(1)
@@ -37,7 +37,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: Manu
 
 
 async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: ManualClock) -> None:
-    """By itself, with GET."""
+    """It does so by itself, with GET."""
     for count in (1, 2, 3):
         await clock.asleep(ASLEEP)
         clock.advance(30)
@@ -47,7 +47,7 @@ async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: M
 
 
 async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: ManualClock) -> None:
-    """Beside the tickle."""
+    """The pings come in addition to the tickles."""
     await clock.asleep(ASLEEP)
 
     clock.advance(300)
@@ -55,8 +55,8 @@ async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: Man
     assert (await sim.wait_for_calls("/sso/ping"))[0].is_own_call
 
 
-async def test_after_five_failed_validations_it_gives_up(sim: Simulator, clock: ManualClock) -> None:
-    """Without a word, and no tickle is sent any more."""
+async def test_after_five_failed_validations_it_stops(sim: Simulator, clock: ManualClock) -> None:
+    """There is no message, and no tickle is sent any more."""
     sim.log_out()
     await clock.asleep(ASLEEP)
     clock.advance(30)

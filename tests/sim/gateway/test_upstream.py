@@ -1,4 +1,4 @@
-"""What is seen only from inside: which fault holds a slot, and what the queue does after an outage."""
+"""What only the simulator can show: which fault holds a slot, and what the queue does after an outage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _fill(sim: Simulator, dial: Dial, count: int = 5) -> list[Wire]:
 
 
 async def test_the_gateways_own_tickle_needs_a_slot_too(sim: Simulator, dial: Dial, clock: ManualClock) -> None:
-    """With all five stuck the session is no longer kept alive."""
+    """While all five slots are taken the session is not kept alive."""
     sim.faults.add("silence", path=USER)
     await _fill(sim, dial)
     witness = await dial()
@@ -35,8 +35,8 @@ async def test_the_gateways_own_tickle_needs_a_slot_too(sim: Simulator, dial: Di
 
 
 @pytest.mark.parametrize(("kind", "inside"), [("drop", 0), ("ibkr-down", 1), ("silence", 1)])
-async def test_where_ibkr_is_gone_nothing_is_ever_said(sim: Simulator, wire: Wire, kind: str, inside: int) -> None:
-    """No 502, no 504, no end of the connection; a connection that IBKR ends frees its slot, and says no more."""
+async def test_without_ibkr_a_client_is_never_answered(sim: Simulator, wire: Wire, kind: str, inside: int) -> None:
+    """There is no 502, no 504 and no end of the connection. A connection that IBKR ends frees its slot."""
     sim.faults.add(kind)
 
     wire.send_request("GET", STATUS)
@@ -47,7 +47,7 @@ async def test_where_ibkr_is_gone_nothing_is_ever_said(sim: Simulator, wire: Wir
 
 
 async def test_after_an_outage_slots_are_free_again_but_their_calls_stay_unanswered(sim: Simulator, dial: Dial) -> None:
-    """What stood in the queue is sent."""
+    """The calls in the queue are sent."""
     sim.faults.add("ibkr-down")
     stuck = [await dial() for _ in range(5)]
     for wire in stuck:

@@ -17,7 +17,7 @@ VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_s
 @example(b"\r\n\r\n\r\n")
 @example(b"GET / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n")
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
-    """It reads a head, refuses, or waits for more."""
+    """It returns a head, a refusal, or None for more bytes."""
     parsed = parse_head(data)
 
     assert parsed is None or isinstance(parsed, Refusal | tuple)
@@ -27,7 +27,7 @@ def test_no_bytes_crash_the_parser(data: bytes) -> None:
 
 @settings(deadline=None)
 @given(some.lists(some.tuples(TOKEN, VALUE), max_size=8), some.binary(max_size=20))
-def test_what_is_written_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
+def test_a_written_head_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
     """Repeated headers stay repeated and in order; the body is not touched."""
     parsed_headers = tuple((f"X-{name}", value) for name, value in headers)  # none that has a meaning of its own
     head = encode_head("GET /a?b HTTP/1.1", parsed_headers)
@@ -39,8 +39,8 @@ def test_what_is_written_is_read_back(headers: list[tuple[str, str]], rest: byte
 
 @settings(deadline=None)
 @given(some.integers(0, 60))
-def test_a_head_in_parts_is_waited_for(cut: int) -> None:
-    """However the network cuts it."""
+def test_an_incomplete_head_is_waited_for(cut: int) -> None:
+    """The network can cut it anywhere."""
     head = b"GET /v1/api/tickle HTTP/1.1\r\nHost: localhost\r\nA: b\r\n\r\n"
 
     parsed = parse_head(head[:cut])

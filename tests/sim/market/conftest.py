@@ -17,7 +17,7 @@ Listen = Callable[[], Awaitable[StreamClient]]
 
 @pytest.fixture
 def listen(dial: Dial) -> Listen:
-    """Opens as many sockets as wished, each greeted."""
+    """Opens sockets, and reads the greeting of each."""
 
     async def open_one() -> StreamClient:
         return await StreamClient(Socket(await dial())).open()
@@ -27,11 +27,11 @@ def listen(dial: Dial) -> Listen:
 
 @pytest.fixture
 async def client(listen: Listen) -> StreamClient:
-    """One socket."""
+    """One client of the stream, which was greeted."""
     return await listen()
 
 
 @pytest.fixture
 def stream(sim: Simulator) -> Stream:
-    """IBKR's end."""
+    """IBKR's end of all sockets."""
     return sim.market.stream

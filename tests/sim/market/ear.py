@@ -1,4 +1,4 @@
-"""One client of the stream, through the Gateway's socket: it says words and hears messages."""
+"""One client of the stream, through the Gateway's socket: it sends commands and receives messages."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class StreamClient:
         self.socket = socket
 
     async def open(self) -> StreamClient:
-        """Connect, and hear IBKR's greeting to its end."""
+        """Connect, and read IBKR's complete greeting."""
         await self.socket.open()
         self.greeting = [json.loads(payload) for payload in await self.socket.receive_greeting()]
         return self
 
     def send(self, *texts: str) -> None:
-        """Say something."""
+        """Send commands."""
         for text in texts:
             self.socket.send(text)
 
@@ -38,17 +38,17 @@ class StreamClient:
             return json.loads(await self.socket.receive_payload(BINARY))
 
     async def request(self, text: str) -> Any:
-        """Say something and hear the next message."""
+        """Send a command and return the next message."""
         self.send(text)
         return await self.receive()
 
     async def receive_pending(self) -> list[Any]:
-        """Whatever has been said until now; that there is no more shows an echo, which IBKR answers in its turn."""
+        """Return all messages sent so far. They end at an echo, which IBKR answers after them."""
         self.send(ECHO)
         return await self.receive_until_echo()
 
     async def receive_until_echo(self) -> list[Any]:
-        """Whatever is said until somebody says the echo's words."""
+        """Return all messages up to the next echo."""
         messages: list[Any] = []
         async with asyncio.timeout(TIMEOUT_S):
             while (payload := await self.socket.receive_payload(BINARY)) != ECHO.encode():

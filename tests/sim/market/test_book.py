@@ -1,4 +1,4 @@
-"""The order book: fills against the moving price, families, names."""
+"""The order book: fills against the moving price, parents and children, cOIDs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ RESTING = replace(MARKET, kind="LMT", price=FAR)
 
 @pytest.fixture
 def book() -> Book:
-    """An empty one."""
+    """An empty book."""
     return Book(QUOTES)
 
 
 def state(book: Book, order: Order) -> str:
-    """How an order stands at the beginning of time."""
+    """The state of an order at time 0."""
     order_now = book.find(order.number, 0.0)
     assert order_now is not None
     return order_now.state
 
 
 @pytest.mark.parametrize(("side", "price"), [("BUY", ASK), ("SELL", BID)])
-def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: str, price: Decimal) -> None:
-    """As soon as somebody looks, with one trade."""
+def test_a_market_order_fills_completely_at_the_other_sides_price(book: Book, side: str, price: Decimal) -> None:
+    """It fills at the next reading of the book, with one trade."""
     order = book.add(replace(MARKET, side=side))
     book.fill_orders(0.0)
 
@@ -55,13 +55,13 @@ def test_a_market_order_fills_whole_at_the_other_sides_price(book: Book, side: s
         (replace(MARKET, side="SELL", stop=BID - 1), False),
     ],
 )
-def test_limits_and_stops_fill_where_the_price_is_good_and_not_before(book: Book, order: Order, fills: bool) -> None:
-    """To the tick."""
+def test_limits_and_stops_fill_if_the_price_is_good_and_not_before(book: Book, order: Order, fills: bool) -> None:
+    """The bounds are exact to the tick."""
     assert (state(book, book.add(order)) == "Filled") is fills
 
 
 def test_numbers_are_given_once_and_the_newest_comes_first(book: Book) -> None:
-    """One that was reserved for a prompt is kept."""
+    """An order keeps the number that was reserved for its prompt."""
     reserved = book.reserve_number()
     first, second = book.add(RESTING), book.add(replace(RESTING, number=reserved))
 
@@ -70,12 +70,12 @@ def test_numbers_are_given_once_and_the_newest_comes_first(book: Book) -> None:
 
 
 def test_an_unknown_number_is_no_order(book: Book) -> None:
-    """It may have been another day's."""
+    """It may be the number of an order of another day."""
     assert book.find(1, 0.0) is None
 
 
-def test_a_name_is_known_for_a_day_whatever_became_of_its_order(book: Book) -> None:
-    """So long IBKR refuses it to another."""
+def test_a_coid_is_known_for_a_day_whatever_became_of_its_order(book: Book) -> None:
+    """For that time IBKR refuses another order with it."""
     order = book.add(replace(RESTING, coid="mine"))
     book.cancel([order.number], 1.0)
 
@@ -84,7 +84,7 @@ def test_a_name_is_known_for_a_day_whatever_became_of_its_order(book: Book) -> N
     assert not book.has_coid("", 0.0)
 
 
-def test_a_change_keeps_name_and_family(book: Book) -> None:
+def test_a_change_keeps_coid_and_parent(book: Book) -> None:
     """The ticket of a change may leave both out."""
     order = book.add(replace(RESTING, coid="mine", referrer="app"))
 
@@ -94,7 +94,7 @@ def test_a_change_keeps_name_and_family(book: Book) -> None:
 
 
 def test_a_filled_order_cannot_be_cancelled(book: Book) -> None:
-    """What is done is done."""
+    """A cancel of it changes nothing."""
     order = book.add(MARKET)
     book.fill_orders(0.0)
 
@@ -103,8 +103,8 @@ def test_a_filled_order_cannot_be_cancelled(book: Book) -> None:
     assert state(book, order) == "Filled"
 
 
-def test_a_child_sleeps_until_its_parent_has_filled_and_then_one_of_two_fills(book: Book) -> None:
-    """The other goes."""
+def test_a_child_waits_until_its_parent_has_filled_and_then_one_of_two_fills(book: Book) -> None:
+    """The other child is cancelled."""
     parent = book.add(replace(RESTING, coid="parent"))
     taken = book.add(replace(MARKET, side="SELL", parent="parent", state="PreSubmitted"))
     other = book.add(replace(MARKET, side="SELL", parent="parent", stop=FAR, state="PreSubmitted"))
@@ -118,7 +118,7 @@ def test_a_child_sleeps_until_its_parent_has_filled_and_then_one_of_two_fills(bo
 
 
 def test_with_a_parent_its_children_are_cancelled(book: Book) -> None:
-    """And nobody else's."""
+    """Other orders stay."""
     parent = book.add(replace(RESTING, coid="parent"))
     child, stranger = book.add(replace(MARKET, parent="parent")), book.add(RESTING)
 

@@ -1,4 +1,4 @@
-"""Quotes, candles, accounts, positions and the smaller rooms."""
+"""Quotes, candles, accounts, positions, and the smaller groups of calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AAPL, ES = 265598, 495512563
 
 
 async def test_the_first_snapshots_are_empty(wire: Wire, clock: ManualClock) -> None:
-    """The first one opens the stream; later ones have the fields, as text, computed ones last."""
+    """The first snapshot opens a line. Later ones have the fields as text, computed ones last."""
     path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86,7283"
     first, second = [(await wire.call("GET", path)).json() for _ in range(2)]
     clock.advance(2 * FIRST_PRICE_DELAY_S)
@@ -38,7 +38,7 @@ async def test_the_first_snapshots_are_empty(wire: Wire, clock: ManualClock) -> 
 async def test_a_derivative_has_no_quotes_before_its_underlying_was_searched_for(
     wire: Wire, clock: ManualClock
 ) -> None:
-    """In each session anew."""
+    """Each session needs a new search."""
     path = f"{SNAPSHOT}?conids={ES}&fields=31"
     for _ in range(2):
         assert "31" not in (await wire.call("GET", path)).json()[0]
@@ -50,8 +50,8 @@ async def test_a_derivative_has_no_quotes_before_its_underlying_was_searched_for
     assert "31" in (await wire.call("GET", path)).json()[0]
 
 
-async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire, clock: ManualClock) -> None:
-    """It looks like a first snapshot, until a line is given back."""
+async def test_the_hundred_and_first_line_stays_empty(wire: Wire, clock: ManualClock) -> None:
+    """It gets the response of a first snapshot until a line is released."""
     many = ",".join(str(conid) for conid in SMALL_COMPANIES[:100])
     extra = f"{SNAPSHOT}?conids={AAPL}&fields=31"
     await wire.call("GET", f"{SNAPSHOT}?conids={many}&fields=31")
@@ -66,16 +66,16 @@ async def test_the_hundred_and_first_line_stays_empty_for_ever(wire: Wire, clock
     assert "31" in (await wire.call("GET", extra)).json()[0]
 
 
-async def test_giving_back_what_is_not_open_is_a_server_error(wire: Wire) -> None:
-    """And giving all back never is."""
+async def test_releasing_a_line_that_is_not_open_is_a_server_error(wire: Wire) -> None:
+    """Releasing all lines is never an error."""
     path = f"{API}/iserver/marketdata/unsubscribe"
 
     assert (await wire.call("POST", path, {"conid": AAPL})).json() == {"error": "unknown"}
     assert (await wire.call("GET", f"{path}all")).json() == {"unsubscribed": True}
 
 
-def test_prices_move_by_clock_and_seed_alone() -> None:
-    """The same moment gives the same price everywhere."""
+def test_prices_depend_only_on_clock_and_seed() -> None:
+    """The same moment gives the same price on every machine."""
     prices = [Quotes(1).last_price(AAPL, float(moment)) for moment in range(50)]
 
     assert prices == [Quotes(1).last_price(AAPL, float(moment)) for moment in range(50)]
@@ -85,7 +85,7 @@ def test_prices_move_by_clock_and_seed_alone() -> None:
 
 
 async def test_candles_fill_the_period(wire: Wire) -> None:
-    """Volumes are to be multiplied."""
+    """Volumes must be multiplied by `volumeFactor`."""
     path = f"{API}/iserver/marketdata/history?conid={AAPL}&period=1d&bar=1h"
 
     chart = (await wire.call("GET", path)).json()
@@ -95,7 +95,7 @@ async def test_candles_fill_the_period(wire: Wire) -> None:
 
 
 async def test_positions_come_in_pages_and_end_with_an_empty_one(wire: Wire) -> None:
-    """Three pages for the first account."""
+    """The first account has three pages."""
     await wire.call("GET", f"{API}/portfolio/accounts")
     path = f"{API}/portfolio/DU1234567/positions"
 
@@ -104,8 +104,8 @@ async def test_positions_come_in_pages_and_end_with_an_empty_one(wire: Wire) -> 
     assert sizes == [100, 100, 33, 0]
 
 
-async def test_portfolio_calls_are_empty_until_its_accounts_were_asked(wire: Wire) -> None:
-    """Without an error."""
+async def test_portfolio_calls_are_empty_until_the_accounts_were_requested(wire: Wire) -> None:
+    """There is no error."""
     path = f"{API}/portfolio/DU7654321"
 
     before = [(await wire.call("GET", f"{path}/{part}")).json() for part in ("positions/0", "summary", "ledger")]
@@ -130,8 +130,8 @@ def _reads() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", list(_reads()))
-async def test_every_room_of_the_market_answers_in_json(wire: Wire, path: str) -> None:
-    """With 200."""
+async def test_every_read_of_the_market_is_answered_in_json(wire: Wire, path: str) -> None:
+    """The status is 200."""
     await wire.call("GET", f"{API}/portfolio/accounts")
     await wire.call("GET", f"{API}/iserver/secdef/search?symbol=AAPL")
 
@@ -141,8 +141,8 @@ async def test_every_room_of_the_market_answers_in_json(wire: Wire, path: str) -
     response.json()
 
 
-async def test_what_wants_a_search_first_knows_nothing_without_it(wire: Wire, sim: Simulator) -> None:
-    """In the same session."""
+async def test_calls_that_need_a_search_return_nothing_without_it(wire: Wire, sim: Simulator) -> None:
+    """The search must be in the same session."""
     info, strikes = (f"{API}/iserver/secdef/{name}?conid={AAPL}&month=SEP26" for name in ("info", "strikes"))
 
     async def fetch_both() -> tuple[int, bool]:
@@ -158,7 +158,7 @@ async def test_what_wants_a_search_first_knows_nothing_without_it(wire: Wire, si
 
 
 async def test_the_history_farm_has_to_be_opened(wire: Wire) -> None:
-    """Until then nothing is found there."""
+    """Until then its calls return 404."""
     path = f"{API}/hmds/history?conid={AAPL}&period=1d&bar=1h"
 
     before = await wire.call("GET", path)
@@ -168,8 +168,8 @@ async def test_the_history_farm_has_to_be_opened(wire: Wire) -> None:
     assert (before.status, after.status, after.json()["points"]) == (404, 200, 24)
 
 
-async def test_a_preview_without_quotes_is_a_warned_one(wire: Wire) -> None:
-    """Its numbers may be nonsense."""
+async def test_a_preview_without_quotes_has_a_warning(wire: Wire) -> None:
+    """Its numbers may be wrong."""
     ticket = {"conid": AAPL, "orderType": "MKT", "side": "BUY", "quantity": 1, "tif": "DAY"}
     path, body = f"{API}/iserver/account/DU1234567/orders/whatif", {"orders": [ticket]}
     await wire.call("GET", f"{API}/iserver/accounts")
@@ -181,15 +181,15 @@ async def test_a_preview_without_quotes_is_a_warned_one(wire: Wire) -> None:
     assert (before["warn"][:3], after["warn"]) == ("21/", None)
 
 
-async def test_a_period_nobody_knows_is_refused_by_name(wire: Wire) -> None:
-    """Three months are not offered."""
+async def test_an_unknown_period_is_refused_by_name(wire: Wire) -> None:
+    """IBKR does not offer three months."""
     response = await wire.call("POST", f"{API}/pa/performance", {"acctIds": ["DU1234567"], "period": "3M"})
 
     assert (response.status, response.json()) == (400, {"error": "Invalid period: 3M"})
 
 
-async def test_watchlists_are_kept(wire: Wire) -> None:
-    """And one of the same id overwritten."""
+async def test_watchlists_are_stored(wire: Wire) -> None:
+    """One with the same id is overwritten."""
     for name in ("one", "two"):
         await wire.call("POST", f"{API}/iserver/watchlist", {"id": "7", "name": name, "rows": [{"C": AAPL}]})
 
@@ -198,8 +198,8 @@ async def test_watchlists_are_kept(wire: Wire) -> None:
     assert [each["name"] for each in watchlists] == ["two"]
 
 
-async def test_the_first_look_at_a_watchlist_is_a_thin_one(wire: Wire) -> None:
-    """Its rows come with the second."""
+async def test_the_first_response_about_a_watchlist_is_partial(wire: Wire) -> None:
+    """Its rows come with the second response."""
     await wire.call("POST", f"{API}/iserver/watchlist", {"id": "7", "name": "one", "rows": [{"C": AAPL}]})
 
     looks = [(await wire.call("GET", f"{API}/iserver/watchlist?id=7")).json()["instruments"] for _ in range(2)]
@@ -209,7 +209,7 @@ async def test_the_first_look_at_a_watchlist_is_a_thin_one(wire: Wire) -> None:
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.pattern)
 def test_one_call_too_many_is_refused_until_its_time_is_over(limit: Limit) -> None:
-    """By IBKR's own table."""
+    """The limits are those of IBKR's own table."""
     pacing, path = Pacing(enabled=True), limit.pattern.replace(".*", "x")
 
     refusals = [pacing.count_call(path, 0.01 * count) for count in range(limit.calls + 1)]
@@ -219,8 +219,8 @@ def test_one_call_too_many_is_refused_until_its_time_is_over(limit: Limit) -> No
         assert not pacing.count_call(path, limit.seconds + 1.0)
 
 
-def test_too_many_in_all_close_the_door_for_a_quarter_of_an_hour() -> None:
-    """Whatever they ask."""
+def test_too_many_calls_in_all_are_refused_for_fifteen_minutes() -> None:
+    """Every path is refused then."""
     pacing = Pacing(enabled=True)
 
     refusals = [pacing.count_call(f"/x/{count}", 0.0) for count in range(11)]
@@ -230,13 +230,13 @@ def test_too_many_in_all_close_the_door_for_a_quarter_of_an_hour() -> None:
     assert not pacing.count_call("/y", PENALTY_S)
 
 
-async def test_pacing_is_off_unless_asked_for(wire: Wire, clock: ManualClock) -> None:
-    """Then 429 is IBKR's answer."""
+async def test_pacing_is_off_by_default(wire: Wire, clock: ManualClock) -> None:
+    """With pacing IBKR answers with 429."""
     assert {(await wire.call("GET", f"{API}/tickle")).status for _ in range(20)} == {200}
 
     async with Simulator(clock=clock, pacing=True) as strict:
-        hurried = await connect(strict)
-        statuses = [(await hurried.call("GET", f"{API}/tickle")).status for _ in range(2)]
-        hurried.abort()
+        wire_with_limits = await connect(strict)
+        statuses = [(await wire_with_limits.call("GET", f"{API}/tickle")).status for _ in range(2)]
+        wire_with_limits.abort()
 
     assert statuses == [200, 429]

@@ -9,7 +9,7 @@ from ibkr_bridge.sim.market.lines import MAX_LINES, MarketDataLines
 
 @pytest.fixture
 def full() -> MarketDataLines:
-    """As many as there may be."""
+    """The largest possible number of open lines."""
     lines = MarketDataLines()
     for conid in range(MAX_LINES):
         assert lines.open_line(conid, 0.0) is not None
@@ -17,21 +17,21 @@ def full() -> MarketDataLines:
 
 
 def test_one_too_many_is_refused_and_an_open_one_is_not(full: MarketDataLines) -> None:
-    """Asking again for what is open takes nothing."""
+    """A repeated request for an open line takes no other line."""
     assert full.open_line(MAX_LINES, 0.0) is None
     assert full.open_line(0, 0.0) is not None
     assert MAX_LINES not in full
 
 
-def test_a_line_that_was_given_back_is_free(full: MarketDataLines) -> None:
-    """For another instrument; giving it back again does nothing."""
+def test_a_released_line_is_free(full: MarketDataLines) -> None:
+    """Another contract can use it. Releasing it again does nothing."""
     assert full.close_line(0)
     assert not full.close_line(0)
     assert full.open_line(MAX_LINES, 0.0) is not None
 
 
 def test_a_line_ends_at_its_time() -> None:
-    """In that very moment."""
+    """It is closed at that very moment."""
     lines = MarketDataLines()
     line = lines.open_line(1, 0.0, open_until=900.0)
     assert line is not None
@@ -42,8 +42,8 @@ def test_a_line_ends_at_its_time() -> None:
     assert other.open_line(1, 900.0) is not first
 
 
-def test_who_asks_later_makes_it_last_longer_and_never_shorter() -> None:
-    """A snapshot keeps it open until it is given back."""
+def test_a_later_request_makes_a_line_last_longer_and_never_shorter() -> None:
+    """A snapshot keeps it open until it is released."""
     lines = MarketDataLines()
     line = lines.open_line(1, 0.0)
     lines.open_line(1, 1.0, open_until=10.0)
@@ -53,8 +53,8 @@ def test_who_asks_later_makes_it_last_longer_and_never_shorter() -> None:
     assert lines.is_open(1, line)
 
 
-def test_a_line_that_was_opened_anew_is_another() -> None:
-    """Whoever had the old one must not close the new."""
+def test_a_line_that_was_opened_again_is_another() -> None:
+    """The holder of the old line must not close the new one."""
     lines = MarketDataLines()
     old = lines.open_line(1, 0.0)
     lines.close_line(1)
@@ -65,8 +65,8 @@ def test_a_line_that_was_opened_anew_is_another() -> None:
     assert (lines.is_open(1, old), lines.is_open(1, new)) == (False, True)
 
 
-def test_all_end_together(full: MarketDataLines) -> None:
-    """With their session."""
+def test_all_lines_can_be_released_together(full: MarketDataLines) -> None:
+    """They end with their session."""
     full.clear()
 
     assert 0 not in full

@@ -1,4 +1,4 @@
-"""Placing, confirming, changing, cancelling, and what IBKR remembers."""
+"""Placing, confirming, changing and cancelling orders, and what IBKR remembers of them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def live(wire: Wire) -> list[dict[str, Any]]:
 
 
 async def test_a_plain_order_is_placed_at_once(sim: Simulator, wire: Wire) -> None:
-    """And found again by its own name."""
+    """The live list shows it with its cOID."""
     [placed] = await place(wire, ticket(sim, cOID="mine"))
 
     [row] = await live(wire)
@@ -52,7 +52,7 @@ async def test_a_plain_order_is_placed_at_once(sim: Simulator, wire: Wire) -> No
 
 
 async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulator, wire: Wire) -> None:
-    """And so is every forced one."""
+    """So is every forced list."""
     await place(wire, ticket(sim))
     path = f"{API}/account/orders"
 
@@ -61,8 +61,8 @@ async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulat
     assert [(len(each["orders"]), each["snapshot"]) for each in lists] == [(0, False), (1, True), (0, False), (1, True)]
 
 
-async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) -> None:
-    """And after that it takes a moment until there is one."""
+async def test_the_list_can_be_out_of_date_until_it_is_cleared(clock: ManualClock) -> None:
+    """After that it is empty for a moment."""
     async with Simulator(clock=clock, list_lag_s=60.0, list_load_delay_s=1.0) as sim:
         wire, path = await connect(sim), f"{API}/account/orders"
 
@@ -85,8 +85,8 @@ async def test_the_list_can_be_behind_until_it_is_cleared(clock: ManualClock) ->
     assert after == [(0, True), (0, False), (0, False), (1, True)]
 
 
-async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simulator, wire: Wire) -> None:
-    """The newest come first."""
+async def test_the_list_has_at_most_a_thousand_orders_and_filters_by_account(sim: Simulator, wire: Wire) -> None:
+    """The newest orders come first."""
     order = read_ticket(ticket(sim, cOID="old"), "DU7654321", sim.market.world.quotes, sim.clock.now())
     for number in range(MAX_ROWS + 1):
         sim.market.world.book.add(replace(order, coid=f"{number}"))
@@ -101,7 +101,7 @@ async def test_the_list_ends_after_a_thousand_and_knows_its_accounts(sim: Simula
 
 
 async def test_filters_are_in_snake_case_or_a_server_error(sim: Simulator, wire: Wire) -> None:
-    """CamelCase is not understood."""
+    """IBKR does not accept CamelCase."""
     await place(wire, ticket(sim))
     await live(wire)
 
@@ -111,7 +111,7 @@ async def test_filters_are_in_snake_case_or_a_server_error(sim: Simulator, wire:
 
 
 async def test_questions_follow_one_another(sim: Simulator, wire: Wire) -> None:
-    """Price first, then size; nothing is placed before the last is confirmed."""
+    """The price is first, then the size. Nothing is placed before the last one is confirmed."""
     first = await place(wire, ticket(sim, off="-50", quantity=600))
     assert await live(wire) == []
     second = (await reply(wire, first)).json()
@@ -123,7 +123,7 @@ async def test_questions_follow_one_another(sim: Simulator, wire: Wire) -> None:
 
 
 async def test_a_declined_order_is_not_placed(sim: Simulator, wire: Wire) -> None:
-    """An error inside a 200."""
+    """The response is an error inside a 200."""
     question = await place(wire, ticket(sim, quantity=600))
 
     response = await reply(wire, question, confirmed=False)
@@ -142,10 +142,10 @@ async def test_a_declined_order_is_not_placed(sim: Simulator, wire: Wire) -> Non
         ("POST", "/reply/nonsense", {"confirmed": True}),
     ],
 )
-async def test_any_other_order_call_kills_the_question(
+async def test_any_other_order_call_cancels_the_question(
     sim: Simulator, wire: Wire, method: str, path: str, body: object
 ) -> None:
-    """The reply id is not found any more."""
+    """The reply id is then not found."""
     question = await place(wire, ticket(sim, quantity=600))
     await wire.call(method, API + path, body)
 
@@ -154,8 +154,8 @@ async def test_any_other_order_call_kills_the_question(
     assert (response.status, response.json()) == (400, {"error": f"reply id not found: '{question[0]['id']}'"})
 
 
-async def test_a_reading_call_leaves_the_question_alone(sim: Simulator, wire: Wire) -> None:
-    """Only order calls kill it."""
+async def test_a_read_leaves_the_question_open(sim: Simulator, wire: Wire) -> None:
+    """Only order calls cancel it."""
     question = await place(wire, ticket(sim, quantity=600))
     await live(wire)
 
@@ -163,7 +163,7 @@ async def test_a_reading_call_leaves_the_question_alone(sim: Simulator, wire: Wi
 
 
 async def test_a_question_ends_with_its_brokerage_session(sim: Simulator, wire: Wire) -> None:
-    """The next one knows nothing of it."""
+    """The next session does not know the reply id."""
     question = await place(wire, ticket(sim, quantity=600))
     sim.log_in()
 
@@ -173,7 +173,7 @@ async def test_a_question_ends_with_its_brokerage_session(sim: Simulator, wire: 
 
 
 async def test_suppressed_questions_are_not_asked(sim: Simulator, wire: Wire) -> None:
-    """For this brokerage session, until reset."""
+    """This holds for the brokerage session, until a reset."""
     await wire.call("POST", f"{API}/questions/suppress", {"messageIds": ["o383"]})
     quiet = await place(wire, ticket(sim, quantity=600))
     await wire.call("POST", f"{API}/questions/suppress/reset")
@@ -183,8 +183,8 @@ async def test_suppressed_questions_are_not_asked(sim: Simulator, wire: Wire) ->
     assert question[0]["messageIds"] == ["o383"]
 
 
-async def test_a_name_is_taken_once(sim: Simulator, wire: Wire) -> None:
-    """The only protection against an order sent twice."""
+async def test_a_coid_is_accepted_once(sim: Simulator, wire: Wire) -> None:
+    """This is IBKR's only protection against an order that is sent twice."""
     await place(wire, ticket(sim, cOID="mine"))
 
     body = await place(wire, ticket(sim, cOID="mine"))
@@ -192,16 +192,18 @@ async def test_a_name_is_taken_once(sim: Simulator, wire: Wire) -> None:
     assert body == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
 
 
-async def test_a_name_is_taken_once_in_one_request(sim: Simulator, wire: Wire) -> None:
-    """All of a request, or nothing."""
+async def test_a_coid_is_accepted_once_in_one_request(sim: Simulator, wire: Wire) -> None:
+    """Either all tickets of a request are placed or none."""
     body = await place(wire, ticket(sim, cOID="mine"), ticket(sim, cOID="mine"))
 
     assert body == {"error": "Order couldn't be submitted: Local order ID=mine is already registered."}
     assert await live(wire) == []
 
 
-async def test_a_name_stays_taken_whatever_becomes_of_its_order(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """Changed under another name, cancelled: for a day it is registered."""
+async def test_a_coid_stays_registered_whatever_becomes_of_its_order(
+    sim: Simulator, wire: Wire, clock: ManualClock
+) -> None:
+    """It stays registered for a day, even if its order was changed or cancelled."""
     [placed] = await place(wire, ticket(sim, cOID="mine"))
     path = f"{API}/account/DU1234567/order/{placed['order_id']}"
     await wire.call("POST", path, ticket(sim, cOID="another"))
@@ -213,8 +215,8 @@ async def test_a_name_stays_taken_whatever_becomes_of_its_order(sim: Simulator, 
     assert "order_id" in (await place(wire, ticket(sim, cOID="mine")))[0]
 
 
-async def test_a_name_that_was_taken_while_the_question_hung_is_taken(sim: Simulator, wire: Wire) -> None:
-    """A prompt outlives other orders; what it was about is judged again."""
+async def test_a_coid_that_was_registered_while_a_prompt_was_open_is_refused(sim: Simulator, wire: Wire) -> None:
+    """Other orders do not close a prompt, so its order is checked again."""
     sim.faults.add("prompt", times=1)
     prompt = await place(wire, ticket(sim, cOID="mine"))
     await place(wire, ticket(sim, cOID="mine"))
@@ -226,14 +228,14 @@ async def test_a_name_that_was_taken_while_the_question_hung_is_taken(sim: Simul
 
 @pytest.mark.parametrize("broken", [{"conid": 1}, {"side": "buy"}, {"price": None}, {"quantity": 0}, {"price": "x"}])
 async def test_a_malformed_ticket_is_a_server_error(sim: Simulator, wire: Wire, broken: dict[str, Any]) -> None:
-    """Not 400."""
+    """The status is not 400."""
     response = await wire.call("POST", PLACE, {"orders": [ticket(sim) | broken]})
 
     assert response.status == 500
 
 
-async def test_an_order_is_changed_as_a_whole(sim: Simulator, wire: Wire) -> None:
-    """One object, no wrapper."""
+async def test_an_order_is_changed_by_a_complete_ticket(sim: Simulator, wire: Wire) -> None:
+    """The body is one object without a wrapper."""
     [placed] = await place(wire, ticket(sim, cOID="mine"))
 
     await wire.call("POST", f"{API}/account/DU1234567/order/{placed['order_id']}", ticket(sim, quantity=7))
@@ -242,8 +244,8 @@ async def test_an_order_is_changed_as_a_whole(sim: Simulator, wire: Wire) -> Non
     assert (row["totalSize"], row["order_ref"]) == (7, "mine")
 
 
-async def test_a_size_that_changes_much_is_asked_about(sim: Simulator, wire: Wire) -> None:
-    """A change can raise questions as a new order can, and is not made before they are answered."""
+async def test_a_large_change_of_size_leads_to_a_question(sim: Simulator, wire: Wire) -> None:
+    """A change can lead to questions like a new order, and is applied only after they are answered."""
     [placed] = await place(wire, ticket(sim, cOID="mine"))
     path = f"{API}/account/DU1234567/order/{placed['order_id']}"
 
@@ -255,10 +257,10 @@ async def test_a_size_that_changes_much_is_asked_about(sim: Simulator, wire: Wir
     assert (before, (await live(wire))[0]["totalSize"]) == (1, 300)
 
 
-async def test_what_ended_while_the_question_hung_is_not_changed(
+async def test_an_order_that_ended_while_the_question_was_open_is_not_changed(
     sim: Simulator, wire: Wire, clock: ManualClock
 ) -> None:
-    """There is nothing left to change."""
+    """The order can no longer be changed."""
     [placed] = await place(wire, ticket(sim, off="-0.50"))
     path = f"{API}/account/DU1234567/order/{placed['order_id']}"
     question = (await wire.call("POST", path, ticket(sim, off="-0.50", quantity=300))).json()
@@ -268,7 +270,7 @@ async def test_what_ended_while_the_question_hung_is_not_changed(
 
 
 async def test_a_cancel_says_it_was_requested(sim: Simulator, wire: Wire) -> None:
-    """Twice is an error inside a 200."""
+    """A second cancel gets an error inside a 200."""
     [placed] = await place(wire, ticket(sim))
     path = f"{API}/account/DU1234567/order/{placed['order_id']}"
 
@@ -277,8 +279,8 @@ async def test_a_cancel_says_it_was_requested(sim: Simulator, wire: Wire) -> Non
     assert (await wire.call("DELETE", path)).json() == {"error": f"OrderID {placed['order_id']} doesn't exist"}
 
 
-async def test_minus_one_cancels_everything(sim: Simulator, wire: Wire) -> None:
-    """Of the account."""
+async def test_minus_one_cancels_all_orders(sim: Simulator, wire: Wire) -> None:
+    """The orders are those of the account."""
     await place(wire, ticket(sim))
     await place(wire, ticket(sim))
 
@@ -287,8 +289,8 @@ async def test_minus_one_cancels_everything(sim: Simulator, wire: Wire) -> None:
     assert {row["status"] for row in await live(wire)} == {"Cancelled"}
 
 
-async def test_a_bracket_wakes_its_children_when_the_parent_fills(sim: Simulator, wire: Wire) -> None:
-    """Of the two one fills, the other is cancelled."""
+async def test_the_children_of_a_bracket_work_once_the_parent_has_filled(sim: Simulator, wire: Wire) -> None:
+    """One of the two fills, and the other is cancelled."""
     parent = ticket(sim, off="1", cOID="parent")
     profit = ticket(sim, off="-1", side="SELL", parentId="parent")
     loss = ticket(sim, off="-5", side="SELL", parentId="parent")
@@ -298,8 +300,8 @@ async def test_a_bracket_wakes_its_children_when_the_parent_fills(sim: Simulator
     assert sorted(row["status"] for row in await live(wire)) == ["Cancelled", "Filled", "Filled"]
 
 
-async def test_a_bracket_is_taken_as_a_whole_or_not_at_all(sim: Simulator, wire: Wire) -> None:
-    """One question, one unreadable ticket, one child without its parent: then none of it."""
+async def test_a_bracket_is_placed_completely_or_not_at_all(sim: Simulator, wire: Wire) -> None:
+    """One question, one unreadable ticket or one child without its parent stops all of it."""
     parent, child = ticket(sim, cOID="parent"), ticket(sim, off="1", side="SELL", parentId="parent")
 
     question = await place(wire, parent, child | {"quantity": 600})
@@ -320,7 +322,7 @@ async def notify(wire: Wire, prompt: Any, text: str) -> Any:
 
 @pytest.mark.parametrize(("option", "orders"), [(0, 1), (1, 1), (2, 0)])
 async def test_a_prompt_is_answered_by_a_notification(sim: Simulator, wire: Wire, option: int, orders: int) -> None:
-    """Whose answer says nothing of what becomes of the order."""
+    """The response does not show what becomes of the order."""
     sim.faults.add("prompt", times=1)
     prompt = await place(wire, ticket(sim, cOID="mine"))
     waiting = await live(wire)
@@ -333,13 +335,13 @@ async def test_a_prompt_is_answered_by_a_notification(sim: Simulator, wire: Wire
     assert [row["orderId"] for row in await live(wire)] == [prompt["orderId"]] * orders
 
 
-async def test_a_prompt_nobody_made_is_answered_all_the_same(sim: Simulator, wire: Wire) -> None:
-    """Nothing comes of it."""
+async def test_an_unknown_prompt_gets_the_same_response(sim: Simulator, wire: Wire) -> None:
+    """The answer has no effect."""
     assert await notify(wire, {"orderId": 1, "reqId": "2"}, "Yes") == "Request was submitted"
     assert await live(wire) == []
 
 
-async def test_a_price_that_comes_fills_the_order(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+async def test_an_order_fills_when_its_price_is_reached(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """Positions and trades follow."""
     await place(wire, ticket(sim, off="-0.50", cOID="mine"))
     assert (await wire.call("GET", f"{API}/account/trades")).json() == []
@@ -352,8 +354,8 @@ async def test_a_price_that_comes_fills_the_order(sim: Simulator, wire: Wire, cl
     assert (trade["order_ref"], trade["account"], trade["side"]) == ("mine", "DU1234567", "B")
 
 
-async def test_an_order_nobody_knows_has_no_status(wire: Wire) -> None:
-    """503, says IBKR."""
+async def test_an_unknown_order_has_no_status(wire: Wire) -> None:
+    """IBKR answers with 503."""
     assert (await wire.call("GET", f"{API}/account/order/status/1")).status == 503
 
 
@@ -368,8 +370,8 @@ async def test_suppressions_are_fifty_one_at_most_and_end_with_the_session(sim: 
     assert (await place(wire, ticket(sim, quantity=600)))[0]["messageIds"] == ["o383"]
 
 
-async def test_where_an_order_comes_from_stays_with_it(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """IBKR keeps it for itself."""
+async def test_the_referrer_of_an_order_stays_with_it(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
+    """IBKR stores it and never shows it."""
     [placed] = await place(wire, ticket(sim, referrer="here"))
 
     order = sim.market.world.book.find(int(placed["order_id"]), clock.now())
@@ -379,7 +381,7 @@ async def test_where_an_order_comes_from_stays_with_it(sim: Simulator, wire: Wir
 
 
 async def test_a_preview_places_nothing(sim: Simulator, wire: Wire) -> None:
-    """It only tells the cost."""
+    """It only returns the cost."""
     preview = (await wire.call("POST", f"{PLACE}/whatif", {"orders": [ticket(sim)]})).json()
 
     assert set(preview) >= {"amount", "equity", "initial", "maintenance", "position", "warn", "error"}
@@ -392,8 +394,8 @@ NAMES = some.sampled_from(["conid", "conidex", "orderType", "side", "quantity", 
 
 @settings(deadline=None)
 @given(some.dictionaries(NAMES, VALUES))
-def test_no_ticket_confuses_the_desk(made: dict[str, Any]) -> None:
-    """It is read, or refused in one way."""
+def test_no_ticket_confuses_the_reader(made: dict[str, Any]) -> None:
+    """It is read, or refused with one kind of error."""
     quotes = Quotes(1)
     base = {"conid": AAPL, "orderType": "LMT", "side": "BUY", "quantity": 1, "price": 190}
     for each in (made, base | made):

@@ -1,4 +1,4 @@
-"""IBKR's patience."""
+"""IBKR's limits and its penalty box."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from ibkr_bridge.sim.market.pacing import GLOBAL, LIMITS, PENALTY_S, Pacing
 
 
-def test_it_is_patient_where_nobody_asked_for_limits() -> None:
-    """Most tests are in a hurry."""
+def test_limits_are_off_by_default() -> None:
+    """Most tests send calls too fast."""
     pacing = Pacing(False)
 
     assert not any(pacing.count_call("/tickle", 0.0) for _ in range(100))
@@ -16,7 +16,7 @@ def test_it_is_patient_where_nobody_asked_for_limits() -> None:
 
 
 def test_a_call_too_many_is_refused_until_the_window_has_passed() -> None:
-    """The refused one counts as well, so that whoever goes on asking is refused for longer."""
+    """A refused call counts too, so a client that goes on is refused for longer."""
     pacing = Pacing(True)
 
     refusals = [pacing.count_call("/portfolio/accounts", now) for now in (0.0, 4.0, 8.0, 13.0)]
@@ -26,7 +26,7 @@ def test_a_call_too_many_is_refused_until_the_window_has_passed() -> None:
 
 
 def test_each_path_has_its_own_window() -> None:
-    """A list of trades does not use up the list of orders."""
+    """A list of trades does not use up the limit of the list of orders."""
     pacing = Pacing(True)
 
     assert not pacing.count_call("/iserver/account/orders", 0.0)
@@ -42,8 +42,8 @@ def test_paths_of_one_pattern_share_a_window() -> None:
     assert pacing.count_call("/fyi/unreadnumber", 0.5)
 
 
-def test_too_many_in_all_close_the_door_for_everything() -> None:
-    """For a quarter of an hour, whatever is asked and however seldom; then all is well."""
+def test_too_many_calls_in_all_lead_to_the_penalty_box() -> None:
+    """Every call is refused for fifteen minutes, however few come. Then calls are served again."""
     pacing = Pacing(True)
     for _ in range(GLOBAL.calls):
         assert not pacing.count_call("/iserver/accounts", 0.0)
@@ -54,8 +54,8 @@ def test_too_many_in_all_close_the_door_for_everything() -> None:
 
 
 @pytest.mark.parametrize("path", ["/iserver/account/orders/x", "/x/tickle", "/iserver/accounts"])
-def test_a_path_that_only_resembles_one_of_the_limits_is_counted_in_all_alone(path: str) -> None:
-    """A pattern means the whole path."""
+def test_a_path_that_only_resembles_a_limited_one_counts_only_in_the_total(path: str) -> None:
+    """A pattern must match the complete path."""
     pacing = Pacing(True)
 
     assert not any(pacing.count_call(path, 0.0) for _ in range(GLOBAL.calls))

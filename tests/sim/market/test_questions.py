@@ -1,4 +1,4 @@
-"""The order desk's short memory."""
+"""The open question and the prompts of a user."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NONE = frozenset[str]()
 
 @pytest.fixture
 def desk() -> QuestionDesk:
-    """One that has asked nothing yet."""
+    """One without questions and prompts."""
     return QuestionDesk()
 
 
 def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
-    """By its id, with all that depends on it."""
+    """It is found by its id, with all changes that wait for it."""
     question = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
 
     assert desk.take_question(question.id, None) is question
@@ -30,7 +30,7 @@ def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
 
 
 def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) -> None:
-    """IBKR keeps one for a user."""
+    """IBKR holds one question for a user."""
     first = desk.open_question(CHANGES, NONE, "o1", None)
     second = desk.open_question(CHANGES, NONE, "o1", None)
 
@@ -39,7 +39,7 @@ def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) 
 
 
 def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
-    """Whatever hung is gone afterwards."""
+    """Any reply closes the open question."""
     question = desk.open_question(CHANGES, NONE, "o1", None)
 
     assert desk.take_question("another", None) is None
@@ -57,7 +57,7 @@ def test_another_order_call_ends_a_question_and_not_a_prompt(desk: QuestionDesk)
 
 
 def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) -> None:
-    """Two of one order are told apart."""
+    """Two prompts of one order have different request ids."""
     first, second = desk.open_prompt(7, CHANGES, None), desk.open_prompt(7, CHANGES, None)
 
     assert desk.take_prompt(8, first.request_id, None) is None
@@ -67,7 +67,7 @@ def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) 
 
 
 def test_both_end_with_their_session(desk: QuestionDesk) -> None:
-    """Although the next looks the same."""
+    """They end even if the next session is equal."""
     session, later = Brokerage(0.0, 0.0), Brokerage(0.0, 0.0)
     question, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.open_prompt(7, CHANGES, session)
 

@@ -1,4 +1,4 @@
-"""Being signed in: two layers, and what each call needs."""
+"""Login and brokerage session, and what each call needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPEN = {"publish": True, "compete": True}
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_status_and_tickle_answer_get_and_post(wire: Wire, method: str) -> None:
-    """In IBKR's shape."""
+    """The responses have IBKR's shape."""
     status = (await wire.call(method, STATUS)).json()
     tickle = (await wire.call(method, f"{API}/tickle")).json()
 
@@ -30,7 +30,7 @@ async def test_status_and_tickle_answer_get_and_post(wire: Wire, method: str) ->
 
 
 async def test_without_a_login_everything_is_401_in_plain_text(sim: Simulator, wire: Wire) -> None:
-    """Not JSON."""
+    """The body is not JSON."""
     sim.log_out()
 
     response = await wire.call("GET", f"{API}/portfolio/accounts")
@@ -39,7 +39,7 @@ async def test_without_a_login_everything_is_401_in_plain_text(sim: Simulator, w
 
 
 async def test_without_a_brokerage_session_there_is_no_bridge(sim: Simulator, wire: Wire) -> None:
-    """For /iserver; the rest needs the login alone."""
+    """IBKR says so for /iserver; other calls need only the login."""
     sim.lose_brokerage()
 
     response = await wire.call("GET", f"{API}/iserver/accounts")
@@ -50,7 +50,7 @@ async def test_without_a_brokerage_session_there_is_no_bridge(sim: Simulator, wi
 
 
 async def test_a_brokerage_session_opens_in_two_steps(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """Authenticated first, established a moment later; in between accounts are empty, and do not count as read."""
+    """It is authenticated first and established later; in between, accounts are empty and do not count as read."""
     sim.lose_brokerage()
     assert (await wire.call("POST", INIT, OPEN)).json()["authenticated"] is False
 
@@ -67,15 +67,15 @@ async def test_a_brokerage_session_opens_in_two_steps(sim: Simulator, wire: Wire
 
 
 async def test_init_without_publish_is_a_server_error(wire: Wire) -> None:
-    """IBKR does not say 400."""
+    """IBKR does not answer with 400."""
     assert (await wire.call("POST", INIT, {"compete": True})).status == 500
 
 
 @pytest.mark.parametrize("compete", [True, False])
-async def test_who_does_not_compete_stays_outside(
+async def test_a_client_that_does_not_compete_gets_no_session(
     sim: Simulator, wire: Wire, clock: ManualClock, compete: bool
 ) -> None:
-    """While another program holds the session."""
+    """Another program holds the session."""
     sim.start_competing()
     assert (await wire.call("GET", STATUS)).json()["competing"] is True
 
@@ -95,10 +95,10 @@ async def test_who_does_not_compete_stays_outside(
         "/iserver/account/DU1234567/summary",
     ],
 )
-async def test_accounts_must_be_asked_once_in_every_brokerage_session(
+async def test_accounts_must_be_requested_once_in_every_brokerage_session(
     sim: Simulator, wire: Wire, clock: ManualClock, path: str
 ) -> None:
-    """A server error until then, and again after the session was reopened."""
+    """Until then, and after each new opening, calls get a server error."""
     sim.lose_brokerage()
     await wire.call("POST", INIT, OPEN)
     clock.advance(1)
@@ -111,7 +111,7 @@ async def test_accounts_must_be_asked_once_in_every_brokerage_session(
 
 
 async def test_a_login_ends_after_ten_idle_minutes(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """If not even the Gateway's own tickle came through."""
+    """This happens only if the Gateway's own tickle does not arrive either."""
     sim.faults.add("silence", path="/tickle", own=True)
     await clock.asleep(2)
     clock.advance(299)
@@ -123,7 +123,7 @@ async def test_a_login_ends_after_ten_idle_minutes(sim: Simulator, wire: Wire, c
 
 
 async def test_no_keep_alive_prevents_midnight_in_new_york(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
-    """The test's clock begins at noon there."""
+    """The test's clock starts at noon there."""
     for _ in range(80):
         clock.advance(539)
         await wire.call("GET", STATUS)
@@ -134,8 +134,8 @@ async def test_no_keep_alive_prevents_midnight_in_new_york(sim: Simulator, wire:
     assert (await wire.call("GET", STATUS)).status == 401
 
 
-async def test_every_answer_sets_a_cookie_that_nobody_keeps(sim: Simulator, wire: Wire) -> None:
-    """`x-sess-uuid`, without a path."""
+async def test_every_response_sets_a_cookie_that_is_never_stored(sim: Simulator, wire: Wire) -> None:
+    """It is `x-sess-uuid`, without a path."""
     response = await wire.call("GET", STATUS)
 
     [line] = response.headers("Set-Cookie")
@@ -145,14 +145,14 @@ async def test_every_answer_sets_a_cookie_that_nobody_keeps(sim: Simulator, wire
 
 
 async def test_an_unknown_resource_is_a_page(wire: Wire) -> None:
-    """404, in HTML."""
+    """The status is 404 and the body HTML."""
     response = await wire.call("GET", f"{API}/iserver/nonsense")
 
     assert (response.status, response.body) == (404, b"<html><body><h1>Resource not found</h1></body></html>")
 
 
-def test_all_of_iserver_needs_the_brokerage_session_but_the_way_into_it() -> None:
-    """The table says so."""
+def test_all_of_iserver_needs_the_brokerage_session_except_its_opening() -> None:
+    """The table of routes shows it."""
     outside = [route for route in ROUTES if "/iserver/" in route.pattern and route.needs < RequiredSession.BROKERAGE]
 
     assert {route.pattern.rsplit("/iserver", 1)[1] for route in outside} == {

@@ -1,4 +1,4 @@
-"""IBKR's end of the websocket: greetings, signs of life, the brokerage session, and trouble."""
+"""IBKR's end of the websocket: greetings, heartbeats, the brokerage session, and faults."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = [text.partition("+{")[0] for text in ASKED]
 
 
 def messages_of(messages: list[dict[str, Any]], topic: str) -> list[Any]:
-    """What the messages of a topic are about."""
+    """The `args` of the messages of a topic."""
     return [message["args"] for message in messages if message.get("topic") == topic]
 
 
@@ -52,13 +52,13 @@ def messages_of(messages: list[dict[str, Any]], topic: str) -> list[Any]:
         ("", FeedRequest("", "", {})),
     ],
 )
-def test_words_have_a_topic_a_target_and_json(text: str, feed_request: FeedRequest | None) -> None:
-    """Any of the last two may be left out."""
+def test_a_request_has_a_topic_a_target_and_json(text: str, feed_request: FeedRequest | None) -> None:
+    """Target and JSON may be left out."""
     assert parse_request(text) == feed_request
 
 
 async def test_a_socket_is_greeted_with_user_accounts_and_session(client: StreamClient) -> None:
-    """In this order, the last in a message for each thing."""
+    """They come in this order; each member of the session's status has a message of its own."""
     [accounts] = messages_of(client.greeting, "act")
     session = {key: value for args in messages_of(client.greeting, "sts") for key, value in args.items()}
 
@@ -79,8 +79,8 @@ async def test_without_a_brokerage_session_there_are_no_accounts(sim: Simulator,
     assert {"authenticated": False} in messages_of(client.greeting, "sts")
 
 
-async def test_where_nobody_is_signed_in_ibkr_waits(clock: ManualClock) -> None:
-    """For good: it is not told more, and is heard by nobody."""
+async def test_without_a_login_ibkr_waits(clock: ManualClock) -> None:
+    """A later login changes nothing: the socket gets no more messages, and its requests are ignored."""
     async with Simulator(clock=clock, logged_in=False) as sim:
         socket = Socket(await connect(sim))
         await socket.open()
@@ -96,7 +96,7 @@ async def test_where_nobody_is_signed_in_ibkr_waits(clock: ManualClock) -> None:
 
 
 async def test_a_heartbeat_comes_every_ten_seconds(client: StreamClient, clock: ManualClock) -> None:
-    """With the time of day."""
+    """It has the time of day."""
     beats = []
     for _ in range(3):
         clock.advance(HEARTBEAT_INTERVAL_S)
@@ -106,8 +106,8 @@ async def test_a_heartbeat_comes_every_ten_seconds(client: StreamClient, clock: 
     assert {later["hb"] - sooner["hb"] for sooner, later in pairwise(beats)} == {10_000}
 
 
-async def test_tic_is_acknowledged_and_the_echo_comes_as_it_is(client: StreamClient, stream: Stream) -> None:
-    """The old sign of life is no JSON."""
+async def test_tic_is_acknowledged_and_the_echo_comes_unchanged(client: StreamClient, stream: Stream) -> None:
+    """The echo is not JSON."""
     tic = await client.request("tic")
     client.send(ECHO)
 
@@ -117,16 +117,18 @@ async def test_tic_is_acknowledged_and_the_echo_comes_as_it_is(client: StreamCli
 
 
 @pytest.mark.parametrize("text", ["nonsense", "xyz+1+{}", "smd+{}", "smd+x+{}", "smd+1+{", "sor+{", "ssd+DU9+{}", "+"])
-async def test_what_ibkr_does_not_understand_it_passes_over(client: StreamClient, stream: Stream, text: str) -> None:
-    """In silence."""
+async def test_ibkr_ignores_requests_that_it_does_not_understand(
+    client: StreamClient, stream: Stream, text: str
+) -> None:
+    """There is no response."""
     client.send(text)
 
     assert await client.receive_pending() == []
     assert stream.subscriptions == []
 
 
-async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stream: Stream) -> None:
-    """Over all sockets."""
+async def test_subscriptions_can_be_read_and_waited_for(listen: Listen, stream: Stream) -> None:
+    """They are those of all sockets."""
     first, second = await listen(), await listen()
     first.send(*ASKED)
     second.send("sor+{}")
@@ -152,10 +154,10 @@ async def test_what_is_streamed_can_be_asked_and_waited_for(listen: Listen, stre
         ("upl+{}", None),
     ],
 )
-async def test_each_word_that_begins_something_has_one_that_ends_it(
+async def test_each_command_that_starts_a_feed_has_one_that_ends_it(
     client: StreamClient, stream: Stream, text: str, answer: dict[str, str] | None
 ) -> None:
-    """Most of them are not answered."""
+    """Most of the ending commands get no response."""
     client.send(*ASKED)
     await client.receive_pending()
 
@@ -165,10 +167,10 @@ async def test_each_word_that_begins_something_has_one_that_ends_it(
     assert stream.subscriptions == sorted(name for name in NAMES if name[1:3] != text[1:3])
 
 
-async def test_a_lost_session_is_told_at_once_and_ends_everything(
+async def test_a_lost_session_is_reported_at_once_and_ends_all_feeds(
     sim: Simulator, client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
-    """For good: after the session is back everything has to be asked for again. Heartbeats flow on."""
+    """A new session does not bring them back: they must be requested again. Heartbeats go on."""
     client.send(*ASKED)
     await client.receive_pending()
 
@@ -191,8 +193,10 @@ async def test_a_lost_session_is_told_at_once_and_ends_everything(
     assert (await client.request("sor+{}"))["topic"] == "sor"
 
 
-async def test_a_competitor_is_told_of(sim: Simulator, client: StreamClient, wire: Wire, clock: ManualClock) -> None:
-    """And that it is gone."""
+async def test_a_competing_program_is_reported(
+    sim: Simulator, client: StreamClient, wire: Wire, clock: ManualClock
+) -> None:
+    """The loss of the session is reported too."""
     sim.start_competing()
     lost = await client.receive_pending()
     await wire.call("POST", INIT, OPEN)
@@ -202,17 +206,17 @@ async def test_a_competitor_is_told_of(sim: Simulator, client: StreamClient, wir
     assert (await client.receive_pending())[:2] == [STANDS, {"topic": "sts", "args": {"competing": False}}]
 
 
-async def test_the_end_of_the_login_is_told_as_a_lost_session(sim: Simulator, client: StreamClient) -> None:
+async def test_the_end_of_the_login_is_reported_as_a_lost_session(sim: Simulator, client: StreamClient) -> None:
     """The socket stays open."""
     sim.log_out()
 
     assert await client.receive_pending() == [LOST]
 
 
-async def test_without_the_session_nothing_is_begun(
+async def test_without_the_session_no_feed_starts(
     sim: Simulator, client: StreamClient, stream: Stream, wire: Wire, clock: ManualClock
 ) -> None:
-    """Not even while it is being opened; it is not made up for later."""
+    """A request is not served while the session is being opened, nor afterwards."""
     sim.lose_brokerage()
     client.send(*ASKED, "usd+DU1234567+{}")
     await wire.call("POST", INIT, OPEN)
@@ -224,19 +228,19 @@ async def test_without_the_session_nothing_is_begun(
     assert stream.subscriptions == []
 
 
-async def test_everybody_hears_of_the_session(sim: Simulator, listen: Listen) -> None:
-    """On every socket."""
-    ears = [await listen() for _ in range(3)]
+async def test_every_socket_is_told_of_a_new_session(sim: Simulator, listen: Listen) -> None:
+    """The messages come on all sockets."""
+    clients = [await listen() for _ in range(3)]
 
     sim.lose_brokerage()
 
-    assert [await client.receive_pending() for client in ears] == [[LOST]] * 3
+    assert [await client.receive_pending() for client in clients] == [[LOST]] * 3
 
 
-async def test_a_socket_opened_while_the_session_opens_hears_of_it(
+async def test_a_socket_opened_while_the_session_opens_is_told_of_it(
     sim: Simulator, listen: Listen, wire: Wire, clock: ManualClock
 ) -> None:
-    """Once."""
+    """The messages come once."""
     sim.lose_brokerage()
     await wire.call("POST", INIT, OPEN)
     client = await listen()
@@ -247,10 +251,10 @@ async def test_a_socket_opened_while_the_session_opens_hears_of_it(
     assert (await client.receive_pending()).count(STANDS) == 1
 
 
-async def test_a_silent_stream_says_nothing_until_cleared(
+async def test_a_muted_stream_sends_nothing_until_cleared(
     sim: Simulator, client: StreamClient, stream: Stream, dial: Dial, clock: ManualClock
 ) -> None:
-    """Nobody is greeted, no heart beats; what was not said is not said later."""
+    """There are no greetings and no heartbeats, and what was left out is not sent later."""
     sim.faults.add("stream-silent")
     new = StreamClient(Socket(await dial()))
     await new.socket.open()
@@ -273,11 +277,11 @@ async def test_a_silent_stream_says_nothing_until_cleared(
 
 
 async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream: Stream) -> None:
-    """New ones are welcome."""
-    ears = [await listen() for _ in range(2)]
+    """New sockets can be opened."""
+    clients = [await listen() for _ in range(2)]
 
     sim.faults.add("stream-cut")
-    for client in ears:
+    for client in clients:
         await client.socket.receive_payload(CLOSE)
     await sim.wait_for_events()
     await asyncio.wait_for(stream.wait_for_sockets(0), 5)
@@ -285,17 +289,17 @@ async def test_a_cut_closes_every_socket(sim: Simulator, listen: Listen, stream:
     assert (await listen()).greeting
 
 
-async def test_bytes_that_are_no_text_can_be_said(client: StreamClient, stream: Stream) -> None:
-    """As they are."""
+async def test_bytes_that_are_no_text_can_be_sent(client: StreamClient, stream: Stream) -> None:
+    """They arrive unchanged."""
     await stream.send_bytes_to_all(b"\xff\x00{")
 
     assert await client.socket.receive_payload(BINARY) == b"\xff\x00{"
 
 
-async def test_a_client_that_does_not_read_holds_up_nobody(
+async def test_a_client_that_does_not_read_delays_nobody(
     sim: Simulator, client: StreamClient, dial: Dial, stream: Stream, wire: Wire
 ) -> None:
-    """Neither calls nor other sockets."""
+    """It delays neither calls nor other sockets."""
     deaf = StreamClient(Socket(await dial()))
     await deaf.open()
     stuck = asyncio.create_task(_flood(stream))
@@ -315,7 +319,7 @@ async def _flood(stream: Stream) -> None:
 
 
 async def test_nothing_is_left_running(clock: ManualClock) -> None:
-    """Whatever was streamed."""
+    """All feeds were open."""
     async with Simulator(clock=clock) as sim:
         socket = Socket(await connect(sim))
         client = await StreamClient(socket).open()

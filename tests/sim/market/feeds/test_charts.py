@@ -11,8 +11,8 @@ SMH = f'smh+{AAPL}+{{"exchange":"SMART","period":"1d","bar":"1hour","outsideRth"
 SBD = f"sbd+DU1234567+{AAPL}+ISLAND"
 
 
-async def test_a_chart_comes_whole_then_in_scraps(client: StreamClient, clock: ManualClock) -> None:
-    """Of the last candle what has changed."""
+async def test_a_chart_comes_completely_and_then_in_updates(client: StreamClient, clock: ManualClock) -> None:
+    """An update has the changed members of the last candle."""
     chart = await client.request(SMH)
     clock.advance(1)
     update = await client.receive()
@@ -24,7 +24,7 @@ async def test_a_chart_comes_whole_then_in_scraps(client: StreamClient, clock: M
 
 
 async def test_a_new_candle_has_an_open(client: StreamClient, clock: ManualClock) -> None:
-    """In the first scrap of it."""
+    """Its first update has the open."""
     chart = await client.request(SMH.replace("1hour", "1min").replace('"1d"', '"10min"'))
     clock.advance(60)
     update = await client.receive()
@@ -34,7 +34,7 @@ async def test_a_new_candle_has_an_open(client: StreamClient, clock: ManualClock
 
 
 async def test_the_sixth_chart_is_refused_until_one_is_ended(listen: Listen) -> None:
-    """Over all sockets; the same chart counts as often as it was asked for, and is ended by its number."""
+    """The charts of all sockets count. The same chart counts once for each request, and is ended by its number."""
     one, other = await listen(), await listen()
     numbers = [(await each.request(SMH))["serverId"] for each in (one, other, one, other, one)]
     sixth = await other.request(SMH)
@@ -46,15 +46,15 @@ async def test_the_sixth_chart_is_refused_until_one_is_ended(listen: Listen) -> 
     assert again["serverId"] not in numbers
 
 
-async def test_a_chart_of_nothing_is_refused(client: StreamClient) -> None:
-    """With a word."""
+async def test_a_chart_without_data_is_refused(client: StreamClient) -> None:
+    """The refusal is a message with an error."""
     refusals = [await client.request(text) for text in ("smh+1+{}", f'smh+{AAPL}+{{"bar":"x"}}')]
 
     assert [message["error"] for message in refusals] == ["Chart data unavailable"] * 2
 
 
 async def test_a_ladder_has_a_row_for_each_price(client: StreamClient, clock: ManualClock) -> None:
-    """Falling, the last price in the middle; later only rows that have changed."""
+    """Prices fall, and the last price is in the middle. Later messages have only the changed rows."""
     ladder = await client.request(SBD)
     clock.advance(1)
     update = await client.receive()
@@ -68,7 +68,7 @@ async def test_a_ladder_has_a_row_for_each_price(client: StreamClient, clock: Ma
 
 
 async def test_ladders_are_ended_by_account(client: StreamClient, clock: ManualClock) -> None:
-    """All of it; those of another stay."""
+    """All ladders of the account end; those of another account stay."""
     client.send(SBD, f"sbd+DU1234567+{IBM}", f"sbd+DU7654321+{AAPL}", "ubd+DU1234567")
     await client.receive_pending()
 

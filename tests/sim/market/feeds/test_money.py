@@ -11,7 +11,7 @@ ACCOUNT = "DU1234567"
 
 
 async def receive_while_time_passes(client: StreamClient, clock: ManualClock, seconds: int) -> list[dict[str, object]]:
-    """What is said in so many seconds, heartbeats left out."""
+    """The messages of so many seconds, without heartbeats."""
     messages = []
     for _ in range(seconds):
         clock.advance(1)
@@ -19,8 +19,8 @@ async def receive_while_time_passes(client: StreamClient, clock: ManualClock, se
     return [message for message in messages if "hb" not in message]
 
 
-async def test_profit_comes_each_second_while_it_moves(client: StreamClient, clock: ManualClock) -> None:
-    """For each account and model."""
+async def test_profit_comes_each_second_while_it_changes(client: StreamClient, clock: ManualClock) -> None:
+    """There is a row for each account and model."""
     first = await client.request("spl+{}")
 
     update = await receive_while_time_passes(client, clock, 3)
@@ -31,7 +31,7 @@ async def test_profit_comes_each_second_while_it_moves(client: StreamClient, clo
 
 
 async def test_a_summary_has_rows_of_text_and_of_money(client: StreamClient) -> None:
-    """One of them names the account."""
+    """One of the text rows names the account."""
     summary = await client.request(f"ssd+{ACCOUNT}+{{}}")
 
     rows = {row["key"]: row for row in summary["result"]}
@@ -40,8 +40,8 @@ async def test_a_summary_has_rows_of_text_and_of_money(client: StreamClient) -> 
     assert set(rows["NetLiquidation"]) == {"key", "timestamp", "monetaryValue", "currency", "severity"}
 
 
-async def test_keys_and_fields_choose_but_the_account_is_always_named(client: StreamClient) -> None:
-    """As are key and time."""
+async def test_keys_and_fields_select_but_the_account_is_always_named(client: StreamClient) -> None:
+    """Each row always has its key and the time, too."""
     options = json.dumps({"keys": ["NetLiquidation"], "fields": ["monetaryValue", "value"]})
 
     rows = {row["key"]: row for row in (await client.request(f"ssd+{ACCOUNT}+{options}"))["result"]}
@@ -53,7 +53,7 @@ async def test_keys_and_fields_choose_but_the_account_is_always_named(client: St
 
 
 async def test_a_ledger_comes_every_ten_seconds(client: StreamClient, clock: ManualClock) -> None:
-    """A currency that has not changed is its key and the time."""
+    """A row that has not changed has only its key and the time."""
     first = (await client.request(f"sld+{ACCOUNT}+{{}}"))["result"]
 
     [update] = await receive_while_time_passes(client, clock, 10)
@@ -66,8 +66,8 @@ async def test_a_ledger_comes_every_ten_seconds(client: StreamClient, clock: Man
     assert "netLiquidationValue" in rows["LedgerListUSD"]
 
 
-async def test_a_ledger_of_one_currency(client: StreamClient) -> None:
-    """By its key."""
+async def test_a_ledger_can_be_of_one_currency(client: StreamClient) -> None:
+    """The request names the key of its row."""
     summary = await client.request(f'sld+{ACCOUNT}+{{"keys":["LedgerListUSD"],"fields":["cashbalance"]}}')
 
     [row] = summary["result"]

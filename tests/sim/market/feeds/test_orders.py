@@ -20,14 +20,14 @@ FAR, GOOD = 185.0, 191.0
 
 
 async def place(wire: Wire, price: float, **more: Any) -> int:
-    """Place an order to buy one AAPL; its number."""
+    """Place an order to buy one AAPL, and return its number."""
     ticket = {"conid": int(AAPL), "orderType": "LMT", "side": "BUY", "quantity": 1, "tif": "DAY", "price": price}
     [messages] = (await wire.call("POST", f"{API}/{ACCOUNT}/orders", {"orders": [ticket | more]})).json()
     return int(messages["order_id"])
 
 
 async def test_all_orders_come_first(client: StreamClient, wire: Wire) -> None:
-    """In one message, in the shape of the list."""
+    """They come in one message, with the rows of the live list."""
     numbers = {await place(wire, FAR) for _ in range(3)}
 
     messages = await client.request("sor+{}")
@@ -39,12 +39,12 @@ async def test_all_orders_come_first(client: StreamClient, wire: Wire) -> None:
 
 
 async def test_without_orders_the_list_is_empty(client: StreamClient) -> None:
-    """And comes all the same."""
+    """The message comes in any case."""
     assert await client.request("sor+{}") == {"topic": "sor", "args": []}
 
 
 async def test_more_orders_than_a_frame_can_hold_come_in_several(client: StreamClient, wire: Wire) -> None:
-    """The Gateway ends sockets on which it hears more than 64 KiB at once."""
+    """The Gateway ends a socket on which IBKR sends more than 64 KiB in one message."""
     for _ in range(MAX_ROWS_PER_MESSAGE + 10):
         await place(wire, FAR)
 
@@ -53,8 +53,8 @@ async def test_more_orders_than_a_frame_can_hold_come_in_several(client: StreamC
     assert [len(each["args"]) for each in messages] == [MAX_ROWS_PER_MESSAGE, 10]
 
 
-async def test_a_new_order_comes_whole(client: StreamClient, wire: Wire) -> None:
-    """As soon as it is placed; nothing has filled it yet."""
+async def test_a_new_order_comes_completely(client: StreamClient, wire: Wire) -> None:
+    """It is sent as soon as it is placed, before anything has filled it."""
     await client.request("sor+{}")
 
     number = await place(wire, GOOD, cOID="mine")
@@ -63,8 +63,8 @@ async def test_a_new_order_comes_whole(client: StreamClient, wire: Wire) -> None
     assert (row["orderId"], row["acct"], row["order_ref"], row["status"]) == (number, ACCOUNT, "mine", "Submitted")
 
 
-async def test_a_fill_is_seen_although_nobody_asks(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
-    """With what has changed, and nothing else but the order's name."""
+async def test_a_fill_is_sent_without_a_request(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
+    """The message has only the changed members and the order's number."""
     await client.request("sor+{}")
     number = await place(wire, GOOD)
     await client.receive()
@@ -76,8 +76,8 @@ async def test_a_fill_is_seen_although_nobody_asks(client: StreamClient, wire: W
     assert not {"conid", "ticker", "totalSize"} & set(row)
 
 
-async def test_a_change_and_a_cancel_are_told(client: StreamClient, wire: Wire) -> None:
-    """With what they changed."""
+async def test_a_change_and_a_cancel_are_sent(client: StreamClient, wire: Wire) -> None:
+    """The message has the members that they changed."""
     await client.request("sor+{}")
     number = await place(wire, FAR)
     await client.receive()
@@ -93,8 +93,8 @@ async def test_a_change_and_a_cancel_are_told(client: StreamClient, wire: Wire) 
     assert (second["status"], "price" in second) == ("Cancelled", False)
 
 
-async def test_what_is_asked_in_between_is_not_told_twice(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
-    """A fill that somebody's call has found is told when the call is through."""
+async def test_a_fill_found_by_a_call_is_sent_once(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
+    """It is sent when the call that found it has been answered."""
     await client.request("sor+{}")
     await place(wire, GOOD)
     await wire.call("GET", f"{API}/trades")
@@ -106,8 +106,8 @@ async def test_what_is_asked_in_between_is_not_told_twice(client: StreamClient, 
     assert await client.receive_pending() == []
 
 
-async def test_a_filtered_call_silences_orders_until_a_forced_one(client: StreamClient, wire: Wire) -> None:
-    """What happened meanwhile is not told later."""
+async def test_a_filtered_call_mutes_orders_until_a_forced_one(client: StreamClient, wire: Wire) -> None:
+    """Changes in between are not sent later."""
     await client.request("sor+{}")
 
     await wire.call("GET", f"{API}/orders?filters=filled")
@@ -122,8 +122,8 @@ async def test_a_filtered_call_silences_orders_until_a_forced_one(client: Stream
     assert [message["args"][0]["orderId"] for message in await client.receive_pending()] == [number]
 
 
-async def test_a_plain_call_silences_nothing(client: StreamClient, wire: Wire) -> None:
-    """Nor does it wake what is silent."""
+async def test_a_plain_call_mutes_nothing(client: StreamClient, wire: Wire) -> None:
+    """It does not end a muting either."""
     await client.request("sor+{}")
     await wire.call("GET", f"{API}/orders")
     await place(wire, FAR)
@@ -138,10 +138,10 @@ async def test_a_plain_call_silences_nothing(client: StreamClient, wire: Wire) -
 
 
 @pytest.mark.parametrize(("form", "count"), [("{}", 1), ('{"realtimeUpdatesOnly":true,"days":1}', 0)])
-async def test_trades_come_first_unless_only_new_ones_are_wanted(
+async def test_trades_come_first_unless_only_new_ones_are_requested(
     client: StreamClient, wire: Wire, clock: ManualClock, form: str, count: int
 ) -> None:
-    """Then each new one, although nobody asks."""
+    """Then each new trade comes, without a request."""
     first = await place(wire, GOOD)
     await wire.call("GET", f"{API}/trades")
     client.send(f"str+{form}")
@@ -155,10 +155,10 @@ async def test_trades_come_first_unless_only_new_ones_are_wanted(
     assert (new["topic"], [trade["order_id"] for trade in new["args"]]) == ("str", [second])
 
 
-async def test_orders_and_trades_of_two_sockets_are_told_to_both(
+async def test_orders_and_trades_are_sent_to_both_of_two_sockets(
     listen: Listen, wire: Wire, clock: ManualClock, stream: Stream
 ) -> None:
-    """Whoever looks first."""
+    """It does not matter which feed reads the book first."""
     clients = [await listen() for _ in range(2)]
     for client in clients:
         client.send("sor+{}", 'str+{"realtimeUpdatesOnly":true}')

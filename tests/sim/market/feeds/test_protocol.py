@@ -1,4 +1,4 @@
-"""How a client asks for something on the socket."""
+"""How a client requests a topic on the socket."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, parse_request, re
     ],
 )
 def test_target_and_form_may_be_left_out(text: str, topic: str, target: str, form: object) -> None:
-    """Both are, by one client or another."""
+    """Some clients leave out one of them, some the other."""
     assert parse_request(text) == FeedRequest(topic, target, form)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["smd+1+{", "smd+1+{]", "smd+1+{}}", 'smd+1+{"a":' + "[" * 100_000])
-def test_a_form_that_is_no_json_is_nothing_of_ours(text: str) -> None:
-    """The Gateway says nothing to it, and neither does it fall over."""
+def test_a_form_that_is_no_json_is_no_request(text: str) -> None:
+    """IBKR does not answer it, and the parser does not raise."""
     assert parse_request(text) is None
 
 
-def test_answers_are_named_for_topic_and_target() -> None:
-    """By the name a client tells them apart."""
+def test_responses_are_named_after_topic_and_target() -> None:
+    """A client distinguishes them by this name."""
     assert FeedRequest("smd", "1", {}).name == "smd+1"
     assert FeedRequest("sor", "", {}).name == "sor"
 
 
 @pytest.mark.parametrize("value", [None, "31", {"a": 1}, 7])
-def test_what_is_no_array_counts_as_an_empty_one(value: object) -> None:
-    """And numbers in one count as texts."""
+def test_a_value_that_is_no_array_counts_as_an_empty_one(value: object) -> None:
+    """Numbers in an array count as texts."""
     assert read_texts(value) == []
     assert read_texts([31, "84"]) == ["31", "84"]
 
 
 @given(some.text())
-def test_no_words_crash_the_reader(text: str) -> None:
-    """A request, or nothing."""
+def test_no_message_crashes_the_parser(text: str) -> None:
+    """It returns a request or None."""
     value = parse_request(text)
 
     assert value is None or isinstance(value.form, dict)

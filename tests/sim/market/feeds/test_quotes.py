@@ -1,4 +1,4 @@
-"""Quotes, `smd`: full first, then changes, ended by time, by a word, by a call, or by too many lines."""
+"""Quotes, `smd`: complete first, then changes; ended by time, by a command, by a call, or by too many lines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FULL = ALWAYS | {"server_id", "6119", "6509"}
 
 
 def smd(target: str, *fields: str) -> str:
-    """The words that open a quote."""
+    """The command that opens a quote."""
     return f"smd+{target}+{json.dumps({'fields': fields or ('31', '84', '86')})}"
 
 
 async def receive_while_time_passes(
     client: StreamClient, clock: ManualClock, seconds: float, every: float = QUOTE_INTERVAL_S
 ) -> list[dict[str, object]]:
-    """What is said while time moves by so many seconds, heartbeats left out."""
+    """The messages that are sent while time moves by so many seconds, without heartbeats."""
     messages = []
     for _ in range(round(seconds / every)):
         clock.advance(every)
@@ -43,7 +43,7 @@ async def receive_while_time_passes(
 
 
 async def lived(wire: Wire, clock: ManualClock, seconds: float) -> None:
-    """Time passes, and the login is kept alive meanwhile."""
+    """Let time pass while the login is kept alive."""
     while seconds > 0:
         step = min(seconds, 300.0)
         clock.advance(step)
@@ -52,8 +52,8 @@ async def lived(wire: Wire, clock: ManualClock, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("target", [AAPL, f"{AAPL}@ARCA"])
-async def test_the_first_message_is_a_full_one(client: StreamClient, target: str) -> None:
-    """Its topic is what was asked; fields that do not exist are not there."""
+async def test_the_first_message_is_complete(client: StreamClient, target: str) -> None:
+    """Its topic is the request's name; fields that do not exist are left out."""
     message = await client.request(smd(target, "31", "55", "84", "99999"))
 
     assert set(message) == FULL | {"31", "55", "84"}
@@ -61,8 +61,8 @@ async def test_the_first_message_is_a_full_one(client: StreamClient, target: str
     assert re.fullmatch(r"\d+\.\d\d", message["31"])
 
 
-async def test_later_messages_hold_what_has_changed(client: StreamClient, clock: ManualClock) -> None:
-    """Nothing else, and each another price than before."""
+async def test_later_messages_have_the_changed_fields(client: StreamClient, clock: ManualClock) -> None:
+    """They have no other fields, and each has another price than before."""
     fields = await client.request(smd(AAPL, "31", "55", "7741"))
 
     updates = await receive_while_time_passes(client, clock, 5)
@@ -75,7 +75,7 @@ async def test_later_messages_hold_what_has_changed(client: StreamClient, clock:
 
 
 async def test_computed_fields_come_later(client: StreamClient, clock: ManualClock) -> None:
-    """As with snapshots."""
+    """Snapshots behave the same way."""
     first = await client.request(smd(AAPL, "7283"))
 
     updates = await receive_while_time_passes(client, clock, COMPUTED_DELAY_S + QUOTE_INTERVAL_S)
@@ -84,8 +84,8 @@ async def test_computed_fields_come_later(client: StreamClient, clock: ManualClo
     assert [set(update) for update in updates] == [ALWAYS | {"7283"}]
 
 
-async def test_now_and_then_an_update_is_empty(client: StreamClient, clock: ManualClock) -> None:
-    """It does not even name the contract."""
+async def test_some_updates_are_empty(client: StreamClient, clock: ManualClock) -> None:
+    """Such an update does not even name the contract."""
     await client.request(smd(AAPL))
 
     updates = await receive_while_time_passes(client, clock, EMPTY_UPDATE_EVERY * QUOTE_INTERVAL_S)
@@ -93,10 +93,10 @@ async def test_now_and_then_an_update_is_empty(client: StreamClient, clock: Manu
     assert [set(each) for each in updates if "conid" not in each] == [{"topic", "_updated"}]
 
 
-async def test_a_quote_ends_after_a_quarter_of_an_hour_without_a_word(
+async def test_a_quote_ends_after_fifteen_minutes_without_a_message(
     client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
-    """Others go on."""
+    """Other feeds go on."""
     await client.request(smd(AAPL))
     await lived(wire, clock, QUOTE_TTL_S - 1)
     await client.receive_pending()
@@ -109,10 +109,10 @@ async def test_a_quote_ends_after_a_quarter_of_an_hour_without_a_word(
     assert stream.subscriptions == [f"smd+{IBM}"]
 
 
-async def test_asked_again_it_is_told_anew_and_lasts_longer(
+async def test_a_repeated_request_replaces_the_quote_and_prolongs_it(
     client: StreamClient, stream: Stream, clock: ManualClock, wire: Wire
 ) -> None:
-    """Once; with the fields of the last time."""
+    """It is streamed once, with the fields of the last request."""
     await client.request(smd(AAPL, "31"))
     await lived(wire, clock, QUOTE_TTL_S - 1)
     await client.receive_pending()
@@ -125,8 +125,8 @@ async def test_asked_again_it_is_told_anew_and_lasts_longer(
     assert await receive_while_time_passes(client, clock, 6 * QUOTE_INTERVAL_S)
 
 
-async def test_ended_it_is_silent(client: StreamClient, clock: ManualClock) -> None:
-    """At once, and without an answer."""
+async def test_an_ended_quote_is_silent(client: StreamClient, clock: ManualClock) -> None:
+    """It ends at once, without a response."""
     await client.request(smd(AAPL))
     client.send(f"umd+{AAPL}+{{}}")
     await client.receive_pending()
@@ -135,7 +135,7 @@ async def test_ended_it_is_silent(client: StreamClient, clock: ManualClock) -> N
 
 
 async def test_a_quote_needs_one_of_a_hundred_lines(client: StreamClient, wire: Wire) -> None:
-    """Snapshots have some of them; the hundred and first gets nothing, until a line is given back."""
+    """Snapshots count too. A quote beyond the limit gets no response until a line is released."""
     conids = ",".join(str(conid) for conid in SMALL_COMPANIES[:40])
     await wire.call("GET", f"{API}/marketdata/snapshot?conids={conids}&fields=31")
     client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
@@ -150,7 +150,7 @@ async def test_a_quote_needs_one_of_a_hundred_lines(client: StreamClient, wire: 
 
 
 async def test_lines_outlive_their_socket(listen: Listen, stream: Stream, clock: ManualClock, wire: Wire) -> None:
-    """Until their time is over; whoever asks for the same instruments has them at once."""
+    """They stay open until their time is over. A new request for the same contracts finds them open."""
     first = await listen()
     first.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:MAX_LINES]))
     await first.receive_pending()
@@ -167,8 +167,8 @@ async def test_lines_outlive_their_socket(listen: Listen, stream: Stream, clock:
     assert f"smd+{AAPL}" in [message["topic"] for message in await client.receive_pending()]
 
 
-async def test_a_line_that_only_a_call_opened_is_given_back_too(client: StreamClient, wire: Wire) -> None:
-    """By the word that ends a quote."""
+async def test_a_line_that_only_a_call_opened_is_released_too(client: StreamClient, wire: Wire) -> None:
+    """The command that ends a quote releases it."""
     path = f"{API}/marketdata/unsubscribe"
     await wire.call("GET", f"{API}/marketdata/snapshot?conids={AAPL}&fields=31")
 
@@ -178,8 +178,8 @@ async def test_a_line_that_only_a_call_opened_is_given_back_too(client: StreamCl
     assert (await wire.call("POST", path, {"conid": int(AAPL)})).json() == {"error": "unknown"}
 
 
-async def test_a_line_two_sockets_listen_to_stays(listen: Listen, stream: Stream, clock: ManualClock) -> None:
-    """When one of them ends it."""
+async def test_a_line_that_two_sockets_stream_stays(listen: Listen, stream: Stream, clock: ManualClock) -> None:
+    """It stays open when one of them ends the quote."""
     one, other = await listen(), await listen()
     await one.request(smd(AAPL))
     await other.request(smd(AAPL))
@@ -195,10 +195,10 @@ async def test_a_line_two_sockets_listen_to_stays(listen: Listen, stream: Stream
 @pytest.mark.parametrize(
     ("method", "path", "left"), [("POST", "unsubscribe", [f"smd+{IBM}"]), ("GET", "unsubscribeall", [])]
 )
-async def test_calls_close_quotes_as_well(
+async def test_calls_close_quotes_too(
     listen: Listen, stream: Stream, wire: Wire, clock: ManualClock, method: str, path: str, left: list[str]
 ) -> None:
-    """On every socket, without a word; a snapshot right afterwards does not bring them back."""
+    """They end on every socket without a message. A snapshot right afterwards does not bring them back."""
     one, other = await listen(), await listen()
     for client in (one, other):
         await client.request(smd(AAPL))
@@ -213,7 +213,7 @@ async def test_calls_close_quotes_as_well(
 
 
 async def test_a_derivative_is_not_quoted_before_it_was_searched_for(client: StreamClient, wire: Wire) -> None:
-    """In each session anew."""
+    """Each session needs a new search."""
     client.send(smd(ES))
     before = await client.receive_pending()
     await wire.call("GET", f"{API}/secdef/search?symbol=ES")
@@ -223,7 +223,7 @@ async def test_a_derivative_is_not_quoted_before_it_was_searched_for(client: Str
 
 
 async def test_a_snapshot_finds_a_streamed_line_filled(client: StreamClient, wire: Wire, clock: ManualClock) -> None:
-    """They are the same line."""
+    """Snapshot and stream use the same line."""
     await client.request(smd(AAPL))
     clock.advance(2 * FIRST_PRICE_DELAY_S)
 
@@ -233,7 +233,7 @@ async def test_a_snapshot_finds_a_streamed_line_filled(client: StreamClient, wir
 
 
 def test_lines_of_snapshots_have_no_end() -> None:
-    """Those of the stream have one, which only moves later."""
+    """Lines of the stream have an end, which a request can only move to a later time."""
     lines = MarketDataLines()
     lines.open_line(1, 0.0)
     lines.open_line(2, 0.0, 10.0)
@@ -258,8 +258,8 @@ async def quick() -> AsyncIterator[tuple[Simulator, StreamClient]]:
         client.socket.wire.abort()
 
 
-async def test_each_quote_has_its_pace(clock: ManualClock) -> None:
-    """Seconds of the simulator's clock."""
+async def test_each_quote_has_its_interval(clock: ManualClock) -> None:
+    """The interval is in seconds of the simulator's clock."""
     async with Simulator(clock=clock, quote_interval_s=7) as sim:
         client = await StreamClient(Socket(await connect(sim))).open()
         await client.request(smd(AAPL))
@@ -271,7 +271,7 @@ async def test_each_quote_has_its_pace(clock: ManualClock) -> None:
 
 
 async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
-    """Twenty a second over four quotes are five of each, each with another price."""
+    """Twenty messages a second over four quotes are five for each, and each has another price."""
     async with Simulator(clock=clock) as sim:
         sim.market.stream.rate = 20
         client = await StreamClient(Socket(await connect(sim))).open()
@@ -288,7 +288,7 @@ async def test_a_rate_is_kept_over_all_quotes(clock: ManualClock) -> None:
 
 
 async def test_a_rate_is_kept_in_real_time(quick: tuple[Simulator, StreamClient]) -> None:
-    """A thousand arrive within a few seconds."""
+    """A thousand messages arrive within a few seconds."""
     sim, client = quick
     sim.market.stream.rate = 1000
     client.send(*(smd(str(conid)) for conid in SMALL_COMPANIES[:10]))
