@@ -56,6 +56,7 @@ class Gateway:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._listener: socket.socket | None = None
+        self._is_started = False
 
     @property
     def log(self) -> RequestLog:
@@ -65,11 +66,13 @@ class Gateway:
     async def start(self, market_port: int) -> None:
         """Listen, and forward calls to the market on `market_port`."""
         self.upstream.port = self._sockets.market = market_port
+        self._is_started = True
         self.open_port()
         await self._listen()
 
     async def stop(self) -> None:
         """Stop as on SIGTERM: end connections without a response, delete cookies, cancel calls in flight."""
+        self._is_started = False
         self.close_port()
         self.jar.clear()
         async with AsyncExitStack() as stack:  # each part is stopped even if stopping another one raises
@@ -88,8 +91,8 @@ class Gateway:
         self._listener = listener
 
     def reopen_port(self) -> None:
-        """Listen again after `close_port`; do nothing if a restart has opened the port meanwhile."""
-        if self._listener is not None:
+        """Listen again after `close_port`; do nothing after a stop, or if a restart has opened the port meanwhile."""
+        if self._listener is not None or not self._is_started:
             return
         self.open_port()
         self._call_tasks.start(self._listen(), name="gateway port")

@@ -71,3 +71,26 @@ async def test_a_port_closed_while_it_is_being_opened_can_be_opened_again(sim: S
     sim.gateway.reopen_port()
 
     assert (await within(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
+
+
+async def test_a_refusal_that_is_cleared_during_a_restart_does_not_break_the_restart(sim: Simulator) -> None:
+    """While the Gateway stops, only the restart may open the port again."""
+    sim.faults.add("refuse")
+    sim.faults.add("restart")
+    await asyncio.sleep(0)  # the restart has begun to stop the Gateway
+
+    sim.faults.clear("refuse")
+    await within(sim.wait_for_events())
+
+    assert (await within(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
+
+
+async def test_a_refusal_that_is_cleared_after_a_stop_leaves_the_port_closed(sim: Simulator) -> None:
+    """A timer may clear the refusal later; nobody would close the port again."""
+    sim.faults.add("refuse")
+    await sim.gateway.stop()
+
+    sim.faults.clear("refuse")
+
+    with pytest.raises(ConnectionRefusedError):
+        await connect(sim)
