@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -11,8 +13,11 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.faults import Faults
+from ibkr_bridge.sim.gateway.server import Gateway
 from ibkr_bridge.sim.market_stage import browser_tls, fetch_page
 from ibkr_bridge.sim.tasks import Tasks
+from tests.clocks import ManualClock
 from tests.harness import within
 from tests.sim.wire import connect
 
@@ -94,3 +99,13 @@ async def test_a_refusal_that_is_cleared_after_a_stop_leaves_the_port_closed(sim
 
     with pytest.raises(ConnectionRefusedError):
         await connect(sim)
+
+
+async def test_a_port_in_use_leaves_no_socket_open(clock: ManualClock) -> None:
+    """The garbage collector warns of an open socket, and a warning fails the test."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        gateway = Gateway(clock, Faults(), port=other.getsockname()[1])
+
+        with pytest.raises(OSError, match="in use"):
+            gateway.open_port()
+        gc.collect()
