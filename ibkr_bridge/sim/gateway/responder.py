@@ -60,12 +60,12 @@ class Responder:
         if socket or rules.is_unanswerable(head):
             self._log_request(head, b"")
             await _never_answer()
-        own = self._own_response(head, client)
+        own_response = self._own_response(head, client)
         fault = self._faults.use_fault(Side.SOCKET, head.target, own=False)
         if fault is not None and fault.kind == "denied":
-            own, fault = rules.DENIED, None
-        if own is not None:
-            await self._send_own(head, client, own)
+            own_response, fault = rules.DENIED, None
+        if own_response is not None:
+            await self._send_own(head, client, own_response)
         else:
             await self._forward(head, client, fault)
         if not head.keeps_alive:
@@ -74,30 +74,36 @@ class Responder:
     def _own_response(self, head: Head, client: SimConnection) -> rules.OwnResponse | None:
         if not rules.is_allowed(self._settings, client.address):
             return rules.DENIED
-        refused = rules.cors_response(self._settings, head)
-        if refused is None and head.path == "/clear":
+        refusal = rules.cors_response(self._settings, head)
+        if refusal is None and head.path == "/clear":
             self._jar.clear()
-        if refused is None and rules.REAUTHENTICATE.fullmatch(head.path) and self._lifecycle.logged_in:
+        if refusal is None and rules.REAUTHENTICATE.fullmatch(head.path) and self._lifecycle.logged_in:
             self._lifecycle.reauthenticate()
-        return refused or rules.own_response(head, self._lifecycle.logged_in)
+        return refusal or rules.own_response(head, self._lifecycle.logged_in)
 
-    async def _send_own(self, head: Head, client: SimConnection, own: rules.OwnResponse) -> None:
+    async def _send_own(self, head: Head, client: SimConnection, own_response: rules.OwnResponse) -> None:
         self._log_request(head, await self._read_request_body(head, client))
-        pieces = [piece.encode() for piece in own.pieces]
-        cors = rules.cors_headers(self._settings, head.get("Origin")) if own.status != 403 else ()
-        frame = ("Transfer-Encoding", "chunked") if own.is_chunked else ("Content-Length", str(len(b"".join(pieces))))
-        body = b"".join(map(encode_chunk, (*pieces, b""))) if own.is_chunked else b"".join(pieces)
-        start = f"HTTP/1.1 {own.status} {own.reason}"
-        await client.write(encode_head(start, (*cors, *own.headers, frame)) + (b"" if head.method == "HEAD" else body))
+        pieces = [piece.encode() for piece in own_response.pieces]
+        cors = rules.cors_headers(self._settings, head.get("Origin")) if own_response.status != 403 else ()
+        frame = (
+            ("Transfer-Encoding", "chunked")
+            if own_response.is_chunked
+            else ("Content-Length", str(len(b"".join(pieces))))
+        )
+        body = b"".join(map(encode_chunk, (*pieces, b""))) if own_response.is_chunked else b"".join(pieces)
+        start = f"HTTP/1.1 {own_response.status} {own_response.reason}"
+        await client.write(
+            encode_head(start, (*cors, *own_response.headers, frame)) + (b"" if head.method == "HEAD" else body)
+        )
 
     async def _forward(self, head: Head, client: SimConnection, fault: Fault | None) -> None:
         if fault is not None and fault.kind != "late" and not fault.done:
             self._log_request(head, await self._read_request_body(head, client))
             await _carry_out_fault(client, fault)
-        late = fault is not None and fault.kind == "late"
-        exchange = await self._start_exchange(head, client, fault.seconds if fault and late else 0.0)
+        is_late = fault is not None and fault.kind == "late"
+        exchange = await self._start_exchange(head, client, fault.seconds if fault and is_late else 0.0)
         response = await exchange.wait_for_head()
-        if fault is not None and not late:
+        if fault is not None and not is_late:
             await _carry_out_fault(client, fault, response, exchange)
         await self._relay_response(head, client, response, exchange)
 
@@ -139,15 +145,15 @@ class Responder:
         if rules.is_login(head, response.status):
             await self._send_login_success(client, response, exchange)
             return
-        framed = head.method != "HEAD" and head.version != "HTTP/1.0"
-        frame: Headers = (("Transfer-Encoding", "chunked"),) if framed else ()
+        is_chunked = head.method != "HEAD" and head.version != "HTTP/1.0"
+        frame: Headers = (("Transfer-Encoding", "chunked"),) if is_chunked else ()
         if head.version == "HTTP/1.0" and head.keeps_alive:
             frame = (("Connection", "keep-alive"),)
         start = f"{head.version} {response.status} {response.reason}"
         await client.write(encode_head(start, (*rules.client_headers(response.headers), *frame)))
         while (piece := await exchange.pieces.get()) is not None:
-            await client.write(encode_chunk(piece) if framed else piece)
-        if framed:
+            await client.write(encode_chunk(piece) if is_chunked else piece)
+        if is_chunked:
             await client.write(encode_chunk(b""))
 
     async def _send_login_success(self, client: SimConnection, response: ResponseHead, exchange: Exchange) -> None:
@@ -158,8 +164,10 @@ class Responder:
         self._lifecycle.on_login_ended()
         start = f"HTTP/1.1 302 {response.reason}" if body else "HTTP/1.1 200 OK"
         headers = (*rules.client_headers(response.headers), ("Transfer-Encoding", "chunked"))
-        moved = encode_chunk(body) if body else b""
-        await client.write(encode_head(start, headers) + moved + encode_chunk(LOGIN_SUCCESS) + encode_chunk(b""))
+        redirect_body = encode_chunk(body) if body else b""
+        await client.write(
+            encode_head(start, headers) + redirect_body + encode_chunk(LOGIN_SUCCESS) + encode_chunk(b"")
+        )
 
     def _log_request(self, head: Head, body: bytes) -> None:
         self.log.add(LoggedRequest(head.method, head.target, head.headers, body, self._clock.now()))

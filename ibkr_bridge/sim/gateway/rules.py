@@ -94,7 +94,7 @@ LOGIN_PAGE = "/sso/Login?forwardTo=22&RL=1&ip2loc=US"
 
 def own_response(head: Head, logged_in: bool) -> OwnResponse | None:
     """The Gateway's own response to a request; None if the request is forwarded. `/clear` also empties the jar."""
-    return next((answer for rule in OWN_RULES if (answer := rule(head, logged_in)) is not None), None)
+    return next((response for rule in OWN_RULES if (response := rule(head, logged_in)) is not None), None)
 
 
 def _reject_relative_path(head: Head, logged_in: bool) -> OwnResponse | None:

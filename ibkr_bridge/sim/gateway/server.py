@@ -65,7 +65,7 @@ class Gateway:
 
     async def start(self, market_port: int) -> None:
         """Listen, and forward calls to the market on `market_port`."""
-        self.upstream.port = self._sockets.market = market_port
+        self.upstream.port = self._sockets.market_port = market_port
         self._is_started = True
         self.open_port()
         await self._listen()

@@ -39,7 +39,7 @@ class Sockets:
     """All websockets of one Gateway."""
 
     def __init__(self, tasks: Tasks, cookie_header: Callable[[str], str]) -> None:
-        self.market = 0
+        self.market_port = 0
         """The port of the simulated IBKR."""
         self._tasks = tasks
         self._cookie_header = cookie_header
@@ -73,7 +73,7 @@ class Sockets:
             self._connected -= 1
 
     async def _relay(self, target: str, socket: Socket) -> None:
-        url = URL(f"http://127.0.0.1:{self.market}{target}", encoded=True)
+        url = URL(f"http://127.0.0.1:{self.market_port}{target}", encoded=True)
         headers = {"User-Agent": OWN_AGENT, "Cookie": self._cookie_header(target.partition("?")[0])}
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             try:

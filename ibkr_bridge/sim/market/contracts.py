@@ -33,43 +33,43 @@ def search(world: World, request: MarketRequest) -> MarketResponse:
 
 def strikes(world: World, request: MarketRequest) -> MarketResponse:
     """Strikes around the price; empty unless a search has found the contract."""
-    what = _find_instrument(world, request.query.get("conid", ""))
-    if what is None or not request.query.get("month"):
+    instrument = _find_instrument(world, request.query.get("conid", ""))
+    if instrument is None or not request.query.get("month"):
         return error_response(400, "Bad Request: conid or month")
-    if not world.was_searched(what.conid):
+    if not world.was_searched(instrument.conid):
         return ok_response({"call": [], "put": []})
-    around = [what.price + Decimal(5 * step) for step in range(-5, 6)]
+    around = [instrument.price + Decimal(5 * step) for step in range(-5, 6)]
     return ok_response({"call": around, "put": around})
 
 
 def info(world: World, request: MarketRequest) -> MarketResponse:
     """One derivative, or the contract itself; unknown unless a search has found it."""
-    what = _find_instrument(world, request.query.get("conid", ""))
-    if what is None or not world.was_searched(what.conid):
+    instrument = _find_instrument(world, request.query.get("conid", ""))
+    if instrument is None or not world.was_searched(instrument.conid):
         return error_response(500, "no contracts retrieved")
-    return ok_response([_details_row(what)])
+    return ok_response([_details_row(instrument)])
 
 
 def details(world: World, request: MarketRequest) -> MarketResponse:
     """One contract."""
-    what = _find_instrument(world, request.parts["conid"])
-    return error_response(500, "Contract not found") if what is None else ok_response(_details_row(what))
+    instrument = _find_instrument(world, request.parts["conid"])
+    return error_response(500, "Contract not found") if instrument is None else ok_response(_details_row(instrument))
 
 
 def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
     """One contract with its trading rules."""
-    what = _find_instrument(world, request.parts["conid"])
+    instrument = _find_instrument(world, request.parts["conid"])
     return (
         error_response(500, "Contract not found")
-        if what is None
-        else ok_response(_details_row(what) | {"rules": _rules_row(what)})
+        if instrument is None
+        else ok_response(_details_row(instrument) | {"rules": _rules_row(instrument)})
     )
 
 
 def rules(world: World, request: MarketRequest) -> MarketResponse:
     """The order types and sizes that a contract allows."""
-    what = _find_instrument(world, str(request.form.get("conid", "")))
-    return error_response(500, "Contract not found") if what is None else ok_response(_rules_row(what))
+    instrument = _find_instrument(world, str(request.form.get("conid", "")))
+    return error_response(500, "Contract not found") if instrument is None else ok_response(_rules_row(instrument))
 
 
 def algos(world: World, request: MarketRequest) -> MarketResponse:
@@ -86,8 +86,8 @@ def definitions(world: World, request: MarketRequest) -> MarketResponse:
     conids = [conid for conid in text.split(",") if conid]
     if not conids or len(conids) > MAX_CONIDS:
         return error_response(400, "Bad Request: conids")
-    matches = [what for conid in conids if (what := _find_instrument(world, conid))]
-    return ok_response({"secdef": [_definition_row(what) for what in matches]})
+    matches = [instrument for conid in conids if (instrument := _find_instrument(world, conid))]
+    return ok_response({"secdef": [_definition_row(instrument) for instrument in matches]})
 
 
 def stocks(world: World, request: MarketRequest) -> MarketResponse:
@@ -147,47 +147,47 @@ def _find_instrument(world: World, conid: str) -> Instrument | None:
     return world.quotes.instrument(int(conid)) if conid.isdecimal() else None
 
 
-def _is(what: Instrument, symbol: str, kind: str) -> bool:
-    return (what.symbol, what.kind) == (symbol, kind)
+def _is(instrument: Instrument, symbol: str, kind: str) -> bool:
+    return (instrument.symbol, instrument.kind) == (symbol, kind)
 
 
-def _search_row(what: Instrument) -> dict[str, Any]:
-    sections: list[dict[str, str]] = [{"secType": what.kind}]
-    if what.kind == "STK":
+def _search_row(instrument: Instrument) -> dict[str, Any]:
+    sections: list[dict[str, str]] = [{"secType": instrument.kind}]
+    if instrument.kind == "STK":
         sections.append({"secType": "OPT", "months": MONTHS, "exchange": "SMART;CBOE"})
     return {
-        "conid": str(what.conid),
-        "companyHeader": f"{what.name} - {what.exchange}",
-        "companyName": what.name,
-        "symbol": what.symbol,
-        "description": what.exchange,
+        "conid": str(instrument.conid),
+        "companyHeader": f"{instrument.name} - {instrument.exchange}",
+        "companyName": instrument.name,
+        "symbol": instrument.symbol,
+        "description": instrument.exchange,
         "restricted": None,
         "sections": sections,
     }
 
 
-def _details_row(what: Instrument) -> dict[str, Any]:
+def _details_row(instrument: Instrument) -> dict[str, Any]:
     return {
-        "con_id": what.conid,
-        "conid": what.conid,
-        "symbol": what.symbol,
-        "ticker": what.symbol,
-        "company_name": what.name,
-        "instrument_type": what.kind,
-        "secType": what.kind,
-        "exchange": what.exchange,
-        "valid_exchanges": f"SMART,{what.exchange}",
-        "currency": what.currency,
-        "multiplier": "50" if what.kind == "FUT" else None,
+        "con_id": instrument.conid,
+        "conid": instrument.conid,
+        "symbol": instrument.symbol,
+        "ticker": instrument.symbol,
+        "company_name": instrument.name,
+        "instrument_type": instrument.kind,
+        "secType": instrument.kind,
+        "exchange": instrument.exchange,
+        "valid_exchanges": f"SMART,{instrument.exchange}",
+        "currency": instrument.currency,
+        "multiplier": "50" if instrument.kind == "FUT" else None,
         "smart_available": True,
-        "local_symbol": what.symbol,
+        "local_symbol": instrument.symbol,
         "underlying_con_id": 0,
         "r_t_h": True,
-        "trading_class": what.symbol,
+        "trading_class": instrument.symbol,
     }
 
 
-def _rules_row(what: Instrument) -> dict[str, Any]:
+def _rules_row(instrument: Instrument) -> dict[str, Any]:
     kinds = ["limit", "market", "stop", "stop_limit"]
     return {
         "algoEligible": True,
@@ -197,38 +197,38 @@ def _rules_row(what: Instrument) -> dict[str, Any]:
         "defaultSize": 100,
         "sizeIncrement": 1,
         "tifTypes": ["DAY/o,a", "GTC/o,a"],
-        "limitPrice": what.price,
-        "increment": what.tick,
-        "incrementDigits": -int(what.tick.as_tuple().exponent),
+        "limitPrice": instrument.price,
+        "increment": instrument.tick,
+        "incrementDigits": -int(instrument.tick.as_tuple().exponent),
         "forceOrderPreview": False,
         "preview": True,
     }
 
 
-def _definition_row(what: Instrument) -> dict[str, Any]:
+def _definition_row(instrument: Instrument) -> dict[str, Any]:
     return {
-        "conid": what.conid,
-        "currency": what.currency,
-        "name": what.name,
-        "assetClass": what.kind,
-        "ticker": what.symbol,
-        "listingExchange": what.exchange,
-        "multiplier": 50.0 if what.kind == "FUT" else 0.0,
-        "incrementRules": [{"lowerEdge": 0.0, "increment": what.tick}],
-        "allExchanges": f"SMART,{what.exchange}",
-        "hasOptions": what.kind == "STK",
+        "conid": instrument.conid,
+        "currency": instrument.currency,
+        "name": instrument.name,
+        "assetClass": instrument.kind,
+        "ticker": instrument.symbol,
+        "listingExchange": instrument.exchange,
+        "multiplier": 50.0 if instrument.kind == "FUT" else 0.0,
+        "incrementRules": [{"lowerEdge": 0.0, "increment": instrument.tick}],
+        "allExchanges": f"SMART,{instrument.exchange}",
+        "hasOptions": instrument.kind == "STK",
         "strike": "0",
     }
 
 
-def _stock_row(what: Instrument) -> dict[str, Any]:
-    listed = [{"conid": what.conid, "exchange": what.exchange, "isUS": True}]
-    return {"name": what.name, "chineseName": None, "assetClass": what.kind, "contracts": listed}
+def _stock_row(instrument: Instrument) -> dict[str, Any]:
+    listed = [{"conid": instrument.conid, "exchange": instrument.exchange, "isUS": True}]
+    return {"name": instrument.name, "chineseName": None, "assetClass": instrument.kind, "contracts": listed}
 
 
-def _future_row(what: Instrument) -> dict[str, Any]:
+def _future_row(instrument: Instrument) -> dict[str, Any]:
     dates = {"expirationDate": 20260918, "ltd": 20260917}
-    return {"symbol": what.symbol, "conid": what.conid, "underlyingConid": 11004968} | dates
+    return {"symbol": instrument.symbol, "conid": instrument.conid, "underlyingConid": 11004968} | dates
 
 
 ROUTES = (

@@ -32,8 +32,8 @@ def holdings(world: World, account: str, now: float) -> list[Holding]:
     first = account == world.accounts[0]
     for conid in SMALL_COMPANIES if first else ():
         sizes[conid] = Decimal(10)
-    for what in INSTRUMENTS[:3] if first else INSTRUMENTS[3:5]:
-        sizes[what.conid] = Decimal(100)
+    for instrument in INSTRUMENTS[:3] if first else INSTRUMENTS[3:5]:
+        sizes[instrument.conid] = Decimal(100)
     world.book.orders(now)
     for trade in world.book.trades:
         if trade.order.account == account:
@@ -49,5 +49,5 @@ def net_liquidation(world: World, account: str, now: float) -> Decimal:
 
 
 def _cost(world: World, conid: int) -> Decimal:
-    what = world.quotes.instrument(conid)
-    return what.price if what else Decimal()
+    instrument = world.quotes.instrument(conid)
+    return instrument.price if instrument else Decimal()

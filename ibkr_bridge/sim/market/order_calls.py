@@ -128,8 +128,8 @@ def _question_or_apply(
     skipped = confirmed | (world.sessions.brokerage.suppressed if world.sessions.brokerage else set())
     for change in changes:
         last = world.quotes.last_price(change.order.conid, request.now)
-        before = None if change.order_number is None else world.book.find(change.order_number, request.now)
-        for name, text in questions(change.order, last, before):
+        present_order = None if change.order_number is None else world.book.find(change.order_number, request.now)
+        for name, text in questions(change.order, last, present_order):
             if name not in skipped:
                 return _question_response(
                     world.questions.open_question(changes, confirmed, name, world.sessions.brokerage), text
@@ -167,8 +167,8 @@ def _send_prompt(world: World, changes: list[Change]) -> MarketResponse:
     if first.order_number is None:
         changes = [replace(first, order=replace(first.order, number=number)), *changes[1:]]
     prompt = world.questions.open_prompt(number, changes, world.sessions.brokerage)
-    about = {"options": list(OPTIONS), "type": "M", "messageId": "p12", "prompt": True}
-    return ok_response({"orderId": number, "reqId": prompt.request_id, "dismissable": [], "text": PROMPT, **about})
+    members = {"options": list(OPTIONS), "type": "M", "messageId": "p12", "prompt": True}
+    return ok_response({"orderId": number, "reqId": prompt.request_id, "dismissable": [], "text": PROMPT, **members})
 
 
 def answer_prompt(world: World, request: MarketRequest) -> MarketResponse:
@@ -191,8 +191,8 @@ def _question_response(pending: PendingQuestion, text: str) -> MarketResponse:
 def _apply(world: World, change: Change) -> dict[str, Any]:
     book = world.book
     order = book.add(change.order) if change.order_number is None else book.change(change.order_number, change.order)
-    done = {"order_id": str(order.number), "order_status": order.state, "encrypt_message": "1"}
-    return done | ({"local_order_id": order.coid} if order.coid else {})
+    row = {"order_id": str(order.number), "order_status": order.state, "encrypt_message": "1"}
+    return row | ({"local_order_id": order.coid} if order.coid else {})
 
 
 def _read_orders(world: World, request: MarketRequest) -> list[Order]:

@@ -85,8 +85,8 @@ def trades(world: World, request: MarketRequest) -> MarketResponse:
 
 def order_row(world: World, order: Order) -> dict[str, Any]:
     """One order as the live list and the stream show it."""
-    what = world.quotes.instrument(order.conid)
-    left = order.size - order.filled if order.is_working else Decimal(0)
+    instrument = world.quotes.instrument(order.conid)
+    remaining = order.size - order.filled if order.is_working else Decimal(0)
     return {
         "acct": order.account,
         "account": order.account,
@@ -96,11 +96,11 @@ def order_row(world: World, order: Order) -> dict[str, Any]:
         "cashCcy": "USD",
         "sizeAndFills": f"{order.filled}/{order.size}",
         "orderDesc": f"{order.side} {order.size} {order.kind} {order.tif}",
-        "ticker": what.symbol if what else "",
-        "companyName": what.name if what else "",
-        "secType": what.kind if what else "",
-        "listingExchange": what.exchange if what else "",
-        "remainingQuantity": left,
+        "ticker": instrument.symbol if instrument else "",
+        "companyName": instrument.name if instrument else "",
+        "secType": instrument.kind if instrument else "",
+        "listingExchange": instrument.exchange if instrument else "",
+        "remainingQuantity": remaining,
         "filledQuantity": order.filled,
         "totalSize": order.size,
         "status": order.state,
@@ -122,14 +122,14 @@ def order_row(world: World, order: Order) -> dict[str, Any]:
 
 
 def _status_row(world: World, order: Order) -> dict[str, Any]:
-    what = world.quotes.instrument(order.conid)
+    instrument = world.quotes.instrument(order.conid)
     return {
         "order_id": order.number,
         "request_id": "1",
         "account": order.account,
         "conid": order.conid,
         "conidex": str(order.conid),
-        "symbol": what.symbol if what else "",
+        "symbol": instrument.symbol if instrument else "",
         "side": order.side[:1],
         "order_type": order.kind,
         "size": order.size - order.filled,
@@ -151,10 +151,10 @@ def _status_row(world: World, order: Order) -> dict[str, Any]:
 
 def trade_row(world: World, trade: Trade) -> dict[str, Any]:
     """One trade as its list and the stream show it."""
-    order, what = trade.order, world.quotes.instrument(trade.order.conid)
+    order, instrument = trade.order, world.quotes.instrument(trade.order.conid)
     return {
         "execution_id": f"0000e0d5.{trade.number:08x}.01.01",
-        "symbol": what.symbol if what else "",
+        "symbol": instrument.symbol if instrument else "",
         "supports_tax_opt": "1",
         "side": order.side[:1],
         "order_description": f"{order.side} {order.size} @ {trade.price}",
@@ -165,13 +165,13 @@ def trade_row(world: World, trade: Trade) -> dict[str, Any]:
         "size": order.size,
         "price": str(trade.price),
         "submitter": "simulated",
-        "exchange": what.exchange if what else "",
+        "exchange": instrument.exchange if instrument else "",
         "commission": "1.0",
         "net_amount": order.size * trade.price,
         "account": order.account,
         "accountCode": order.account,
-        "company_name": what.name if what else "",
-        "sec_type": what.kind if what else "",
+        "company_name": instrument.name if instrument else "",
+        "sec_type": instrument.kind if instrument else "",
         "conid": order.conid,
         "conidEx": str(order.conid),
     }

@@ -55,9 +55,9 @@ class Pacing:
 
     def count_call(self, path: str, now: float) -> bool:
         """Count one call; return whether it exceeds a limit."""
-        refused = self.enabled and self._is_too_many(path, now)
-        self.refused_count += refused
-        return refused
+        is_refused = self.enabled and self._is_too_many(path, now)
+        self.refused_count += is_refused
+        return is_refused
 
     def _is_too_many(self, path: str, now: float) -> bool:
         if now < self.in_penalty_until:

@@ -35,15 +35,15 @@ def positions(world: World, request: MarketRequest) -> MarketResponse:
     if not page.isdigit():
         return error_response(400, "Bad Request: page")
     start = int(page) * PAGE_ROWS
-    held = holdings(world, request.parts["account"], request.now)[start : start + PAGE_ROWS]
-    return ok_response([_position_row(world, request, each) for each in held])
+    page_holdings = holdings(world, request.parts["account"], request.now)[start : start + PAGE_ROWS]
+    return ok_response([_position_row(world, request, each) for each in page_holdings])
 
 
 def position(world: World, request: MarketRequest) -> MarketResponse:
     """An account's position in one contract."""
-    held = holdings(world, request.parts["account"], request.now)
+    account_holdings = holdings(world, request.parts["account"], request.now)
     return ok_response(
-        [_position_row(world, request, each) for each in held if str(each.conid) == request.parts["conid"]]
+        [_position_row(world, request, each) for each in account_holdings if str(each.conid) == request.parts["conid"]]
     )
 
 
@@ -60,9 +60,11 @@ def position_everywhere(world: World, request: MarketRequest) -> MarketResponse:
             request.now,
             {"account": account, **request.parts},
         )
-        held = holdings(world, account, request.now)
+        account_holdings = holdings(world, account, request.now)
         rows_by_account[account] = [
-            _position_row(world, account_request, each) for each in held if str(each.conid) == request.parts["conid"]
+            _position_row(world, account_request, each)
+            for each in account_holdings
+            if str(each.conid) == request.parts["conid"]
         ]
     return ok_response({account: rows for account, rows in rows_by_account.items() if rows})
 
@@ -132,20 +134,20 @@ def _meta_row(world: World, account: str) -> dict[str, Any]:
     }
 
 
-def _position_row(world: World, request: MarketRequest, held: Holding) -> dict[str, Any]:
-    instrument, price = world.quotes.instrument(held.conid), world.quotes.last_price(held.conid, request.now)
+def _position_row(world: World, request: MarketRequest, holding: Holding) -> dict[str, Any]:
+    instrument, price = world.quotes.instrument(holding.conid), world.quotes.last_price(holding.conid, request.now)
     return {
         "acctId": request.parts["account"],
-        "conid": held.conid,
+        "conid": holding.conid,
         "contractDesc": instrument.symbol if instrument else "",
-        "position": held.size,
+        "position": holding.size,
         "mktPrice": price,
-        "mktValue": price * held.size,
+        "mktValue": price * holding.size,
         "currency": instrument.currency if instrument else "USD",
-        "avgCost": held.cost,
-        "avgPrice": held.cost,
+        "avgCost": holding.cost,
+        "avgPrice": holding.cost,
         "realizedPnl": 0.0,
-        "unrealizedPnl": (price - held.cost) * held.size,
+        "unrealizedPnl": (price - holding.cost) * holding.size,
         "exchs": None,
         "expiry": None,
         "putOrCall": None,

@@ -36,26 +36,28 @@ BAR_SECONDS |= {"hour": 3600, "day": 86_400}  # the stream's spelling
 MAX_CANDLES = 1000
 
 FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
-    "31": lambda quotes, what, now: f"{quotes.last_price(what.conid, now):,}",
-    "84": lambda quotes, what, now: f"{quotes.bid_price(what.conid, now):,}",
-    "86": lambda quotes, what, now: f"{quotes.ask_price(what.conid, now):,}",
-    "85": lambda quotes, what, now: f"{300 + int(now) % 700:,}",
-    "88": lambda quotes, what, now: f"{200 + int(now) % 900:,}",
-    "87": lambda quotes, what, now: "42.1M",
-    "7762": lambda quotes, what, now: "42100000",
-    "70": lambda quotes, what, now: f"{what.price * Decimal('1.012'):,.2f}",
-    "71": lambda quotes, what, now: f"{what.price * Decimal('0.988'):,.2f}",
-    "7295": lambda quotes, what, now: f"{what.price:,}",
-    "7296": lambda quotes, what, now: f"{what.price:,}",
-    "7741": lambda quotes, what, now: f"{what.price:,}",
-    "7635": lambda quotes, what, now: f"{quotes.last_price(what.conid, now):,}",
-    "82": lambda quotes, what, now: f"{quotes.last_price(what.conid, now) - what.price:+,}",
-    "83": lambda quotes, what, now: f"{(quotes.last_price(what.conid, now) / what.price - 1) * 100:.2f}%",
-    "55": lambda quotes, what, now: what.symbol,
-    "6008": lambda quotes, what, now: str(what.conid),
-    "6070": lambda quotes, what, now: what.kind,
-    "7051": lambda quotes, what, now: what.name,
-    "7283": lambda quotes, what, now: "21.4%",
+    "31": lambda quotes, instrument, now: f"{quotes.last_price(instrument.conid, now):,}",
+    "84": lambda quotes, instrument, now: f"{quotes.bid_price(instrument.conid, now):,}",
+    "86": lambda quotes, instrument, now: f"{quotes.ask_price(instrument.conid, now):,}",
+    "85": lambda quotes, instrument, now: f"{300 + int(now) % 700:,}",
+    "88": lambda quotes, instrument, now: f"{200 + int(now) % 900:,}",
+    "87": lambda quotes, instrument, now: "42.1M",
+    "7762": lambda quotes, instrument, now: "42100000",
+    "70": lambda quotes, instrument, now: f"{instrument.price * Decimal('1.012'):,.2f}",
+    "71": lambda quotes, instrument, now: f"{instrument.price * Decimal('0.988'):,.2f}",
+    "7295": lambda quotes, instrument, now: f"{instrument.price:,}",
+    "7296": lambda quotes, instrument, now: f"{instrument.price:,}",
+    "7741": lambda quotes, instrument, now: f"{instrument.price:,}",
+    "7635": lambda quotes, instrument, now: f"{quotes.last_price(instrument.conid, now):,}",
+    "82": lambda quotes, instrument, now: f"{quotes.last_price(instrument.conid, now) - instrument.price:+,}",
+    "83": lambda quotes, instrument, now: (
+        f"{(quotes.last_price(instrument.conid, now) / instrument.price - 1) * 100:.2f}%"
+    ),
+    "55": lambda quotes, instrument, now: instrument.symbol,
+    "6008": lambda quotes, instrument, now: str(instrument.conid),
+    "6070": lambda quotes, instrument, now: instrument.kind,
+    "7051": lambda quotes, instrument, now: instrument.name,
+    "7283": lambda quotes, instrument, now: "21.4%",
 }
 """Fields by number; strings with thousands separators, as IBKR sends them."""
 COMPUTED = frozenset({"7283"})
@@ -77,22 +79,22 @@ def snapshot(world: World, request: MarketRequest) -> MarketResponse:
 
 def history(world: World, request: MarketRequest) -> MarketResponse:
     """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
-    what = _instrument(world, request.query.get("conid", ""))
-    if what is None:
+    instrument = _find_instrument(world, request.query.get("conid", ""))
+    if instrument is None:
         return error_response(400, "Bad Request: no such conid")
-    chart = draw_chart(world, what, request.query, request.now)
+    chart = draw_chart(world, instrument, request.query, request.now)
     return error_response(500, "Chart data unavailable") if chart is None else ok_response(chart)
 
 
-def draw_chart(world: World, what: Instrument, query: Mapping[str, str], now: float) -> dict[str, Any] | None:
+def draw_chart(world: World, instrument: Instrument, query: Mapping[str, str], now: float) -> dict[str, Any] | None:
     """The candles of one contract and their description; None if period or bar is not a span of time."""
     period, bar = parse_span(query.get("period", "1d")), parse_span(query.get("bar", "1h"))
     if not period or not bar:
         return None
     points = max(min(period // bar, MAX_CANDLES), 1)
     first = now - now % bar - (points - 1) * bar
-    data = [_candle(world, what, first + number * bar, bar) for number in range(points)]
-    return _chart_body(what, query, data, world.calendar.utc_at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
+    data = [_candle(world, instrument, first + number * bar, bar) for number in range(points)]
+    return _chart_body(instrument, query, data, world.calendar.utc_at(first).strftime("%Y%m%d-%H:%M:%S"), bar)
 
 
 def unsubscribe(world: World, request: MarketRequest) -> MarketResponse:
@@ -112,10 +114,10 @@ def unsubscribe_all(world: World, request: MarketRequest) -> MarketResponse:
 
 def _snapshot_row(world: World, conid: int, fields: list[str], now: float) -> dict[str, Any]:
     row: dict[str, Any] = {"conidEx": str(conid), "conid": conid}
-    what, lines = world.quotes.instrument(conid), _lines(world)
-    if what is None:
+    instrument, lines = world.quotes.instrument(conid), _lines(world)
+    if instrument is None:
         return row
-    if what.kind in DERIVATIVES and not world.was_searched(conid):
+    if instrument.kind in DERIVATIVES and not world.was_searched(conid):
         return row
     line = lines.open_line(conid, now)
     if line is None or now - line.opened_at < FIRST_PRICE_DELAY_S:
@@ -123,22 +125,24 @@ def _snapshot_row(world: World, conid: int, fields: list[str], now: float) -> di
     return (
         row
         | {"_updated": world.calendar.epoch_ms(now), **ABOUT}
-        | shown_fields(world.quotes, what, fields, line.opened_at, now)
+        | shown_fields(world.quotes, instrument, fields, line.opened_at, now)
     )
 
 
-def shown_fields(quotes: Quotes, what: Instrument, fields: list[str], opened_at: float, now: float) -> dict[str, str]:
+def shown_fields(
+    quotes: Quotes, instrument: Instrument, fields: list[str], opened_at: float, now: float
+) -> dict[str, str]:
     """The available ones of the requested fields, for a market data line opened at `opened_at`."""
     has_computed = now - opened_at >= COMPUTED_DELAY_S
     available = [field for field in fields if field in FIELDS and (has_computed or field not in COMPUTED)]
-    return {field: FIELDS[field](quotes, what, now) for field in available}
+    return {field: FIELDS[field](quotes, instrument, now) for field in available}
 
 
 def _lines(world: World) -> MarketDataLines:
     return world.sessions.brokerage.lines if world.sessions.brokerage else MarketDataLines()
 
 
-def _instrument(world: World, conid: str) -> Instrument | None:
+def _find_instrument(world: World, conid: str) -> Instrument | None:
     return world.quotes.instrument(int(conid)) if conid.isdigit() else None
 
 
@@ -148,8 +152,8 @@ def parse_span(text: str) -> int:
     return int(match[1]) * BAR_SECONDS.get(match[2], 0) if match else 0
 
 
-def _candle(world: World, what: Instrument, start: float, bar: int) -> dict[str, Any]:
-    prices = [world.quotes.last_price(what.conid, start + bar * part / 4) for part in range(5)]
+def _candle(world: World, instrument: Instrument, start: float, bar: int) -> dict[str, Any]:
+    prices = [world.quotes.last_price(instrument.conid, start + bar * part / 4) for part in range(5)]
     return {
         "o": prices[0],
         "c": prices[-1],
@@ -161,12 +165,12 @@ def _candle(world: World, what: Instrument, start: float, bar: int) -> dict[str,
 
 
 def _chart_body(
-    what: Instrument, query: Mapping[str, str], data: list[dict[str, Any]], start: str, bar: int
+    instrument: Instrument, query: Mapping[str, str], data: list[dict[str, Any]], start: str, bar: int
 ) -> dict[str, Any]:
     return {
         "serverId": "20477",
-        "symbol": what.symbol,
-        "text": what.name,
+        "symbol": instrument.symbol,
+        "text": instrument.name,
         "priceFactor": 100,
         "startTime": start,
         "high": f"{max(each['h'] for each in data)}/1/0.00",

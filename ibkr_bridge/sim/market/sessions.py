@@ -151,6 +151,6 @@ class Sessions:
             self.lose_brokerage()
 
     def _next_midnight(self, now: float) -> float:
-        here = self.calendar.utc_at(now).astimezone(NEW_YORK)
-        then = datetime.combine(here.date() + timedelta(days=1), time(), NEW_YORK)
-        return now + (then - here).total_seconds()
+        local_now = self.calendar.utc_at(now).astimezone(NEW_YORK)
+        midnight = datetime.combine(local_now.date() + timedelta(days=1), time(), NEW_YORK)
+        return now + (midnight - local_now).total_seconds()

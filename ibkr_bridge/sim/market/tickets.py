@@ -93,8 +93,8 @@ def _stop_question(order: Order, last: Decimal, _: Order | None) -> str:
     return f"{message}\n{CONFIRMATION}" if order.stop is not None else ""
 
 
-def _size_change_question(order: Order, last: Decimal, before: Order | None) -> str:
-    if before is None or abs(order.size - before.size) <= MAX_SIZE_CHANGE:
+def _size_change_question(order: Order, last: Decimal, present_order: Order | None) -> str:
+    if present_order is None or abs(order.size - present_order.size) <= MAX_SIZE_CHANGE:
         return ""
     message = f"size modification exceeds \nthe size modification limit of {MAX_SIZE_CHANGE}."
     return f"{_order_text(order)} {message}\n{CONFIRMATION}"
@@ -114,13 +114,13 @@ QUESTIONS: tuple[tuple[str, Callable[[Order, Decimal, Order | None], str]], ...]
 """Message ids in the order in which they are asked, each with the function that returns the question's text, if any."""
 
 
-def questions(order: Order, last: Decimal, before: Order | None = None) -> list[tuple[str, str]]:
+def questions(order: Order, last: Decimal, present_order: Order | None = None) -> list[tuple[str, str]]:
     """The questions that must be confirmed before IBKR accepts this order: message ids and texts.
 
     Args:
         before: the present order, if `order` is a change of it.
     """
-    texts = ((name, question(order, last, before)) for name, question in QUESTIONS)
+    texts = ((name, question(order, last, present_order)) for name, question in QUESTIONS)
     return [(name, text) for name, text in texts if text]
 
 

@@ -54,5 +54,9 @@ class Ladder(Feed):
 def begin_ladder(context: FeedContext, request: FeedRequest, now: float) -> Ladder | None:
     """Start a ladder, `sbd+account+conid+exchange`; the exchange is optional."""
     account, conid, *_ = [*request.target.split("+"), ""]
-    what = find_instrument(context, conid)
-    return Ladder(context, request, account, what) if what is not None and account in context.world.accounts else None
+    instrument = find_instrument(context, conid)
+    return (
+        Ladder(context, request, account, instrument)
+        if instrument is not None and account in context.world.accounts
+        else None
+    )

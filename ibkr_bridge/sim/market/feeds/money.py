@@ -35,8 +35,8 @@ class Profit(Feed):
 
     def next_messages(self, now: float) -> list[Message]:
         """The complete rows of the accounts whose figures have changed."""
-        rows = {name: {key: found[key] for key in PROFIT} for name, found in profit_rows(self.world, now).items()}
-        new = {name: found for name, found in rows.items() if self._sent.get(name) != found}
+        rows = {name: {key: row[key] for key in PROFIT} for name, row in profit_rows(self.world, now).items()}
+        new = {name: row for name, row in rows.items() if self._sent.get(name) != row}
         self._sent = rows
         return [self.message({"args": new})] if new else []
 
@@ -59,11 +59,11 @@ class Rows(Feed):
 
     def next_messages(self, now: float) -> list[Message]:
         """All rows; of a row that has not changed only its key."""
-        rows, before = self._requested(self._make_rows(self.world, self.request.target, now)), self._sent
+        rows, previous = self._requested(self._make_rows(self.world, self.request.target, now)), self._sent
         self._sent = rows
         second = self.world.calendar.epoch_ms(now) // 1000
         result = [
-            {"key": key, "timestamp": second, **({} if before.get(key) == row else row)} for key, row in rows.items()
+            {"key": key, "timestamp": second, **({} if previous.get(key) == row else row)} for key, row in rows.items()
         ]
         return [{"result": result, "topic": self.request.name}]
 
@@ -97,7 +97,7 @@ def _summary(world: World, account: str, now: float) -> dict[str, Row]:
 def _ledger(world: World, account: str, now: float) -> dict[str, Row]:
     value = net_liquidation(world, account, now)
     purses = {"USD": (CASH, value), "EUR": (Decimal(), Decimal()), "BASE": (CASH, value)}
-    return {f"LedgerList{name}": _ledger_row(account, name, *held) for name, held in purses.items()}
+    return {f"LedgerList{name}": _ledger_row(account, name, *amounts) for name, amounts in purses.items()}
 
 
 def _ledger_row(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:

@@ -50,13 +50,13 @@ class Orders(Feed):
 
     def _changed_rows(self) -> list[dict[str, Any]]:
         book = self.world.book
-        moved, self._seen_count = dict.fromkeys(book.changed_numbers[self._seen_count :]), len(book.changed_numbers)
-        return [self._changed_row(book.last_state(number)) for number in moved]
+        changed, self._seen_count = dict.fromkeys(book.changed_numbers[self._seen_count :]), len(book.changed_numbers)
+        return [self._changed_row(book.last_state(number)) for number in changed]
 
     def _changed_row(self, order: Order) -> dict[str, Any]:
-        before, self._orders[order.number] = self._orders.get(order.number), order
+        previous, self._orders[order.number] = self._orders.get(order.number), order
         new = order_row(self.world, order)
-        old = {} if before is None else order_row(self.world, before)
+        old = {} if previous is None else order_row(self.world, previous)
         return {"acct": order.account, "orderId": order.number, **changed_members(new, old)}
 
     @property

@@ -83,26 +83,30 @@ class Quote(Feed):
         return f"{self.instrument.price + self.instrument.tick * jump_ticks:,}"
 
     def _update(self, fields: dict[str, str], now: float) -> Message:
-        about: dict[str, Any] = {"conid": self.instrument.conid, "conidEx": self.request.target}
-        return self.message({**about, "_updated": self.world.calendar.epoch_ms(now), **fields})
+        contract: dict[str, Any] = {"conid": self.instrument.conid, "conidEx": self.request.target}
+        return self.message({**contract, "_updated": self.world.calendar.epoch_ms(now), **fields})
 
 
 def begin_quote(context: FeedContext, request: FeedRequest, now: float) -> Quote | None:
     """Open the quotes of a contract, or prolong them."""
-    what = find_instrument(context, request.target.partition("@")[0])
+    instrument = find_instrument(context, request.target.partition("@")[0])
     session = context.world.sessions.brokerage
-    if what is None or session is None or (what.kind in DERIVATIVES and what.conid not in session.searched_conids):
+    if (
+        instrument is None
+        or session is None
+        or (instrument.kind in DERIVATIVES and instrument.conid not in session.searched_conids)
+    ):
         return None
-    line = session.lines.open_line(what.conid, now, now + QUOTE_TTL_S)
-    return None if line is None else Quote(context, request, what, line, now + QUOTE_TTL_S)
+    line = session.lines.open_line(instrument.conid, now, now + QUOTE_TTL_S)
+    return None if line is None else Quote(context, request, instrument, line, now + QUOTE_TTL_S)
 
 
 def release_line(context: FeedContext, request: FeedRequest) -> None:
     """Release the market data line of a contract, whoever opened it, unless a socket still streams it."""
-    what, session = find_instrument(context, request.target.partition("@")[0]), context.world.sessions.brokerage
+    instrument, session = find_instrument(context, request.target.partition("@")[0]), context.world.sessions.brokerage
     streamed = {feed.instrument for feed in context.feeds() if isinstance(feed, Quote)}
-    if what is not None and session is not None and what not in streamed:
-        session.lines.close_line(what.conid)
+    if instrument is not None and session is not None and instrument not in streamed:
+        session.lines.close_line(instrument.conid)
 
 
 def find_instrument(context: FeedContext, conid: str) -> Instrument | None:
