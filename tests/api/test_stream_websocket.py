@@ -34,9 +34,9 @@ async def test_a_plain_request_is_refused_with_a_hint(harness: Harness, path: st
 @pytest.mark.parametrize("path", ["/ws", "/v1/api/ws"])
 async def test_a_heartbeat_is_answered_as_by_ibkr(harness: Harness, path: str) -> None:
     """Clients of the Gateway close a socket that does not answer it."""
-    async with open_websocket(await with_feed(harness), path) as talk:
-        await talk.send("tic")
-        message = await talk.receive("tic")
+    async with open_websocket(await with_feed(harness), path) as websocket:
+        await websocket.send("tic")
+        message = await websocket.receive("tic")
 
     assert message["alive"] is True
     assert message["lastAccessed"] > 1_600_000_000_000
@@ -44,20 +44,20 @@ async def test_a_heartbeat_is_answered_as_by_ibkr(harness: Harness, path: str) -
 
 async def test_an_echo_is_returned_unchanged(harness: Harness) -> None:
     """As at the Gateway, it is not JSON."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send("ech+hb")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send("ech+hb")
 
-        assert await talk.receive_until(lambda message: message == "ech+hb") == "ech+hb"
+        assert await websocket.receive_until(lambda message: message == "ech+hb") == "ech+hb"
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "smd", "smd+AAPL+{}", "smd+265598+{", "smd+265598+[]", "s" * 5000])
 async def test_an_unknown_command_is_an_error_and_the_socket_stays_open(harness: Harness, text: str) -> None:
     """The Gateway would send nothing, and its user would wait."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send(text)
-        message = await talk.receive("error")
-        await talk.send("tic")
-        await talk.receive("tic")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send(text)
+        message = await websocket.receive("error")
+        await websocket.send("tic")
+        await websocket.receive("tic")
 
     assert message["code"] == "bad_request"
     assert message["hint"]
@@ -65,26 +65,26 @@ async def test_an_unknown_command_is_an_error_and_the_socket_stays_open(harness:
 
 async def test_a_binary_message_is_an_error(harness: Harness) -> None:
     """The protocol uses text messages only."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.talk.send_bytes(b"tic")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.websocket.send_bytes(b"tic")
 
-        assert (await talk.receive("error"))["code"] == "bad_request"
+        assert (await websocket.receive("error"))["code"] == "bad_request"
 
 
 async def test_an_error_does_not_repeat_the_command(harness: Harness) -> None:
     """A command may have a secret, and clients log errors."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send("smd+canary-0123456789+{}")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send("smd+canary-0123456789+{}")
 
-        assert "canary" not in str(await talk.receive("error"))
+        assert "canary" not in str(await websocket.receive("error"))
 
 
 async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Simulator) -> None:
     """In IBKR's format. IBKR gets the last unsubscription."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send(f'smd+{AAPL}+{{"fields":["31"]}}')
-        message = await talk.receive(f"smd+{AAPL}")
-        await talk.send(f"umd+{AAPL}+{{}}")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send(f'smd+{AAPL}+{{"fields":["31"]}}')
+        message = await websocket.receive(f"smd+{AAPL}")
+        await websocket.send(f"umd+{AAPL}+{{}}")
         await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
     assert message["conid"] == AAPL
@@ -92,20 +92,20 @@ async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Si
 
 async def test_an_unsubscription_is_answered_if_ibkr_answers_it(harness: Harness) -> None:
     """Clients wait for this message."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send("usd+DU1234567+{}")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send("usd+DU1234567+{}")
 
-        assert await talk.receive_until(lambda message: isinstance(message, dict) and "result" in message) == {
+        assert await websocket.receive_until(lambda message: isinstance(message, dict) and "result" in message) == {
             "result": "unsubscribed from summary"
         }
 
 
 async def test_many_commands_at_once_are_all_handled(harness: Harness) -> None:
     """None is lost, and other requests are served meanwhile."""
-    async with open_websocket(await with_feed(harness)) as talk:
+    async with open_websocket(await with_feed(harness)) as websocket:
         for _ in range(3 * MAX_BURST):
-            await talk.send("tic")
-        answers = [await talk.receive("tic") for _ in range(3 * MAX_BURST)]
+            await websocket.send("tic")
+        answers = [await websocket.receive("tic") for _ in range(3 * MAX_BURST)]
         health = await harness.get("/health", key=None)
 
     assert len(answers) == 3 * MAX_BURST
@@ -114,28 +114,28 @@ async def test_many_commands_at_once_are_all_handled(harness: Harness) -> None:
 
 async def test_a_message_above_the_limit_of_the_gateway_closes_the_socket(harness: Harness) -> None:
     """The close code says why."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send("x" * (MAX_MESSAGE_BYTES + 1))
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send("x" * (MAX_MESSAGE_BYTES + 1))
 
-        assert await close_code_of(talk) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+        assert await close_code_of(websocket) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 
 
-async def close_code_of(talk: Ws) -> int | None:
+async def close_code_of(websocket: WebsocketReader) -> int | None:
     """The code with which the socket is closed; text messages before it are skipped."""
     while True:
-        message = await within(talk.websocket.receive())
+        message = await within(websocket.websocket.receive())
         if message.type is not aiohttp.WSMsgType.TEXT:
-            return talk.websocket.close_code
+            return websocket.websocket.close_code
 
 
 async def test_a_stopping_bridge_closes_the_socket_with_a_code(harness: Harness) -> None:
     """A client that knows the code reconnects at once."""
-    async with open_websocket(await with_feed(harness)) as talk:
-        await talk.send("tic")
-        await talk.receive("tic")
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send("tic")
+        await websocket.receive("tic")
         ending = asyncio.create_task(harness.finish())
 
-        assert await close_code_of(talk) == aiohttp.WSCloseCode.GOING_AWAY
+        assert await close_code_of(websocket) == aiohttp.WSCloseCode.GOING_AWAY
         await within(ending)
 
     (closed,) = await harness.wait_for_events(events.StreamClosed)
