@@ -267,6 +267,10 @@ RETIRED_CLASSES = (
     *("Room", "Guest", "Courtesy", "Firsts", "Envoy", "Ration", "Scrubber", "Pulse", "Doorkeeper", "Explaining"),
     *("Manners", "Spent", "Again", "Fact", "Beside", "Penalty", "Jar", "Answer", "Rest", "LongPaces", "Reads"),
 )
+RETIRED_VARIABLES = (
+    *("told", "asked", "said", "heard", "given", "kept", "known", "seen", "opened", "shown", "wish", "errand"),
+    *("guest", "flight", "passenger", "patience", "longer", "scrubber", "trip", "visit", "most", "shortest", "largest"),
+)
 RETIRED_CODES = (
     *("bad_key", "foreign_host", "foreign_origin", "too_large", "order_limit", "confirm_needed", "paced"),
     *("session_down", "journal_down", "line_limit", "gateway_silent", "gateway_garbled", "gateway_denies_us"),
@@ -280,9 +284,12 @@ def test_retired_names_stay_away() -> None:
     trees = [ast.parse(path.read_text()) for path in modules()]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     strings = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    names = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    parameters = {node.arg for tree in trees for node in ast.walk(tree) if isinstance(node, ast.arg)}
 
     assert parts & set(RETIRED_MODULES) == set()
     assert classes & set(RETIRED_CLASSES) == set()
+    assert (names | parameters) & set(RETIRED_VARIABLES) == set()
     assert strings & set(RETIRED_CODES) == set()
 
 

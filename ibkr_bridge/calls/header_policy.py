@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping
 from ibkr_bridge import VERSION
 from ibkr_bridge.calls.messages import Headers
 
-REQUEST_HEADERS = {
-    "accept": ("Accept", "*/*"),
-    "content-type": ("Content-Type", ""),
-}  # which headers are sent, and the value if the caller sent none
+# Which headers are sent, and the value if the caller sent none.
+REQUEST_HEADERS = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}
 RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
 VISIBLE_ASCII = re.compile(r"[ -~]*")

@@ -28,14 +28,8 @@ GENKEY_HINT = "make one with: python bridge.py genkey"
 OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # an app may share the file, and other IBKR_* names may be its own
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 TRUE, FALSE = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
-NEVER_BRIDGED = {
-    "sso",
-    "logout",
-    "clear",
-    "oauth",
-    "oauth2",
-    "gw",
-}  # logins, log-outs and tokens: no caller reaches them through the bridge
+# Logins, log-outs and tokens: no caller reaches them through the bridge.
+NEVER_BRIDGED = {"sso", "logout", "clear", "oauth", "oauth2", "gw"}
 OWN_ROUTE_PREFIXES = {
     "health",
     "livez",
@@ -284,12 +278,13 @@ class EnvReader:
 
     def problems(self) -> list[Problem]:
         """All problems: those of the sources, then in the order of reading, then unknown names."""
-        known = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
-        unknown = sorted(name for name in self._env if name.startswith(OWN_PREFIXES) and name not in known)
+        all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
+        unknown = sorted(name for name in self._env if name.startswith(OWN_PREFIXES) and name not in all_names)
         for name in unknown:
-            shown = name if re.fullmatch("[A-Z_]+", name) else "a name"  # with `NAME:key` the key is part of the name
-            similar = difflib.get_close_matches(name, known, n=1)
+            # With `NAME:key` the key is part of the name.
+            printable = name if re.fullmatch("[A-Z_]+", name) else "a name"
+            similar = difflib.get_close_matches(name, all_names, n=1)
             advice = f"did you mean {similar[0]}?" if similar else "see .env.example"
-            self._problems.setdefault(name, []).append(Problem(shown, "unknown setting", advice))
+            self._problems.setdefault(name, []).append(Problem(printable, "unknown setting", advice))
         order = [*dict.fromkeys(self._names_read), *unknown]
         return [*self._source_problems, *(problem for name in order for problem in self._problems.get(name, []))]

@@ -250,11 +250,10 @@ def endpoint_of(method: str, path: str) -> Endpoint:
 
 
 def _unlisted_endpoint(method: str, prefix: str) -> Endpoint:
-    shown = (
-        prefix if prefix in BRIDGED_PREFIXES + KNOWN_PREFIXES else "?"
-    )  # the path appears in logs and must not contain text of a caller
+    # The path appears in logs and must not contain text of a caller.
+    printable = prefix if prefix in BRIDGED_PREFIXES + KNOWN_PREFIXES else "?"
     effect = READ if method == "GET" else TRADE
-    return Endpoint(method, f"/{shown}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, UNKNOWN)
+    return Endpoint(method, f"/{printable}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, UNKNOWN)
 
 
 def account_from_path(endpoint: Endpoint, segments: tuple[str, ...]) -> str | None:

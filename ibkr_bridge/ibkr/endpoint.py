@@ -140,8 +140,5 @@ class Endpoint:
 
 
 UNKNOWN = "unknown"
-RELEASES = (
-    "unsubscribe",
-    "unsubscribeall",
-    "invalidate",
-)  # reads by method and effect, but they end a subscription or drop IBKR's cache
+# These are reads by method and effect, but they end a subscription or drop IBKR's cache.
+RELEASES = ("unsubscribe", "unsubscribeall", "invalidate")

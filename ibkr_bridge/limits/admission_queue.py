@@ -226,9 +226,8 @@ class AdmissionQueue:
     def _endpoint_window(self, endpoint: Endpoint) -> SlidingWindow | None:
         if (limit := self._limits.of_endpoint(endpoint)) is None:
             return None
-        return self._endpoint_windows.setdefault(
-            endpoint.path, SlidingWindow(limit)
-        )  # GET and POST of one path are one limit
+        # GET and POST of one path have one limit.
+        return self._endpoint_windows.setdefault(endpoint.path, SlidingWindow(limit))
 
     def _windows(self, queued_call: QueuedCall) -> tuple[SlidingWindow, ...]:
         if queued_call.windows is None:

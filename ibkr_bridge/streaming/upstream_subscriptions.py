@@ -148,12 +148,12 @@ class UpstreamSubscriptions:
         if existing is not None:
             return existing
         self._check_capacity_for(subscribe.topic)
-        opened = Subscription(subscribe.topic, self._topic_snapshots.get(subscribe.topic))
+        new_subscription = Subscription(subscribe.topic, self._topic_snapshots.get(subscribe.topic))
         if subscribe.topic.kind in REPLAYED_KINDS:
-            self._topic_snapshots[subscribe.topic] = opened.topic_snapshot
-            opened.topic_snapshot.mark_stale()
-        self._topics[subscribe.topic] = self._by_name[subscribe.topic.name] = opened
-        return opened
+            self._topic_snapshots[subscribe.topic] = new_subscription.topic_snapshot
+            new_subscription.topic_snapshot.mark_stale()
+        self._topics[subscribe.topic] = self._by_name[subscribe.topic.name] = new_subscription
+        return new_subscription
 
     def _replaces_chart(self, existing: Subscription, subscribe: Subscribe, subscriber: Subscriber) -> bool:
         if subscribe.topic.kind is not TopicKind.HISTORY:

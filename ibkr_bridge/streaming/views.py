@@ -79,8 +79,8 @@ def project(kind: TopicKind, view: View, message: Message) -> Message | None:
 
 
 def _project_quote(view: View, message: Message) -> Message | None:
-    kept = {name: value for name, value in message.items() if name in view.names or name in ALWAYS_INCLUDED}
-    return kept if any(name not in ALWAYS_INCLUDED for name in kept) else None
+    projected = {name: value for name, value in message.items() if name in view.names or name in ALWAYS_INCLUDED}
+    return projected if any(name not in ALWAYS_INCLUDED for name in projected) else None
 
 
 def _project_keyed(view: View, message: Message) -> Message | None:
@@ -88,11 +88,11 @@ def _project_keyed(view: View, message: Message) -> Message | None:
         key = row.get("key") if isinstance(row, dict) else None
         return isinstance(key, str) and (not view.names or key in view.names)
 
-    kept = _filter_rows(message, "result", wanted)
-    if kept is None or not view.members or not isinstance(kept.get("result"), list):
-        return kept
-    rows = [{name: row[name] for name in row if name in ROW_HEADER | view.members} for row in kept["result"]]
-    return {**kept, "result": rows}
+    projected = _filter_rows(message, "result", wanted)
+    if projected is None or not view.members or not isinstance(projected.get("result"), list):
+        return projected
+    rows = [{name: row[name] for name in row if name in ROW_HEADER | view.members} for row in projected["result"]]
+    return {**projected, "result": rows}
 
 
 def _project_orders(view: View, message: Message) -> Message | None:
@@ -117,8 +117,8 @@ def _filter_rows(message: Message, places: str, wanted: Callable[[object], bool]
     rows = message.get(places)
     if not isinstance(rows, list) or not rows:
         return message
-    kept = [row for row in rows if wanted(row)]
-    return {**message, places: kept} if kept else None
+    matching = [row for row in rows if wanted(row)]
+    return {**message, places: matching} if matching else None
 
 
 def _normalise_state(name: object) -> str:

@@ -145,10 +145,8 @@ SIZE_FIELDS: Mapping[str, Callable[[TicketMembers, InstrumentFacts, Decimal], De
 def _highest_price(ticket: TicketMembers, facts: InstrumentFacts) -> Decimal:
     """The highest price at which a unit may be traded."""
     prices = {name: number for name in PRICES if _has_value(ticket, name) and (number := _parse_number(ticket[name]))}
-    present = {
-        *prices,
-        *(name for name in TRAILING if _has_value(ticket, name)),
-    }  # clients send a price of 0 for one that they leave out
+    # Clients send a price of 0 for one that they leave out.
+    present = {*prices, *(name for name in TRAILING if _has_value(ticket, name))}
     if not present.issuperset(REQUIRED_MEMBERS.get(_order_type(ticket), ())) or ticket.get("side") not in SIDES:
         raise _UnboundedError
     ticket_prices = prices.values()
