@@ -16,9 +16,8 @@ from aiohttp import hdrs, web
 from ibkr_bridge import events
 from ibkr_bridge.api.session_compat import SESSION_ROUTES
 from ibkr_bridge.calls.context import CallContext, CallerGone
-from ibkr_bridge.calls.facts import facts_of_call
-from ibkr_bridge.calls.header_policy import request_headers, response_headers
-from ibkr_bridge.calls.messages import BodyStream, Call, Response
+from ibkr_bridge.calls.header_policy import response_headers
+from ibkr_bridge.calls.messages import BodyStream, Response
 from ibkr_bridge.errors import GatewayError, MethodNotAllowed, NotBridged, OrderUnknown
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
@@ -34,12 +33,11 @@ from ibkr_bridge.server.app_keys import (
     profile_of,
 )
 from ibkr_bridge.server.delivery import is_connected, unread_check
-from ibkr_bridge.server.request_parsing import MAX_WAIT_S, header_seconds, header_words, idempotency_key, read_body
-from ibkr_bridge.server.request_target import Target
+from ibkr_bridge.server.request_parsing import idempotency_key, read_call
+from ibkr_bridge.server.request_target import Target, UpstreamTarget
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
 CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to read the next chunk of a large response
-MAX_MAX_AGE_S = 86400.0  # no response stays in the cache so long
 ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # segments of paths
 STATUSES_WITHOUT_BODY = (204, 304)
 
@@ -60,7 +58,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     session_handler = SESSION_ROUTES.get(upstream_target.segments)
     if session_handler is not None:
         return await session_handler(request, profile)
-    return await _forward(request, profile, upstream_target.segments, upstream_target.raw_path + target.query)
+    return await _forward(request, profile, upstream_target)
 
 
 def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
@@ -71,41 +69,17 @@ def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
         raise MethodNotAllowed("this route does not use this method", allowed)
 
 
-async def _forward(
-    request: web.Request, profile: Profile, segments: tuple[str, ...], target: str
-) -> web.StreamResponse:
+async def _forward(request: web.Request, profile: Profile, upstream_target: UpstreamTarget) -> web.StreamResponse:
     request_context = request[REQUEST_CONTEXT]
-    endpoint = request_context.endpoint
-    if endpoint is None:
+    if request_context.endpoint is None:
         raise NotBridged("nothing is bridged under this path")
-    _check_known_order_call(endpoint, segments)
-    wait_s = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
-    max_age_s = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
-    body = await read_body(request)
-    confirmations = header_words(request, "X-Bridge-Confirm")
-    call = Call(
-        request.method,
-        target,
-        request_headers(request.headers.items()),
-        body,
-        is_change=endpoint.effect is not Effect.READ,
-    )
-    facts = facts_of_call(endpoint, segments, target.partition("?")[2], call.tickets, confirmations=confirmations)
-    drain = request.app[DRAIN]
-    key_label = request_context.principal.label if request_context.principal else ""
-    context = CallContext(
-        *(call, endpoint, facts, key_label, wait_s, profile.settings.max_wait_s),
-        is_connected=lambda: is_connected(request),
-        is_stopping=lambda: drain.is_ending,
-        max_age_s=max_age_s,
-    )
-    with drain.order_counter if call.is_change else nullcontext():
+    _check_known_order_call(request_context.endpoint, upstream_target.segments)
+    context = await read_call(request, request_context.endpoint, upstream_target, profile.settings.max_wait_s)
+    is_order = context.endpoint.operation is not None and context.call.is_change
+    send = _submit_order if is_order else _execute
+    with request.app[DRAIN].order_counter if context.call.is_change else nullcontext():
         try:
-            response = await (
-                _submit_order(request, profile, context, confirmations)
-                if endpoint.operation and call.is_change
-                else _execute(request, profile, context)
-            )
+            response = await send(request, profile, context)
         finally:
             request_context.waited_s, request_context.upstream_s = context.timing.waited_s, context.timing.upstream_s
         request_context.source, request_context.age_s = context.source, context.age_s
@@ -128,12 +102,10 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
         )
 
 
-async def _submit_order(
-    request: web.Request, profile: Profile, context: CallContext, confirmations: frozenset[str]
-) -> Response:
+async def _submit_order(request: web.Request, profile: Profile, context: CallContext) -> Response:
     """Submit an order call, and note its order record for the headers of the response and for its delivery."""
     request_context = request[REQUEST_CONTEXT]
-    order_request = _order_request(request, context, confirmations)
+    order_request = _order_request(request, context)
     try:
         return await profile.orders.submit(order_request)
     except CallerGone as exc:
@@ -145,7 +117,7 @@ async def _submit_order(
             record.was_unread = unread_check(request)
 
 
-def _order_request(request: web.Request, context: CallContext, confirmations: frozenset[str]) -> OrderRequest:
+def _order_request(request: web.Request, context: CallContext) -> OrderRequest:
     """Build the order request of a call from its context and headers."""
     request_context, operation = request[REQUEST_CONTEXT], context.endpoint.operation
     if operation is None:
@@ -157,15 +129,13 @@ def _order_request(request: web.Request, context: CallContext, confirmations: fr
         owner=request_context.principal.owner if request_context.principal else "",
         request_id=request_context.request_id,
         idempotency_key=idempotency_key(request),
-        confirmations=confirmations,
+        confirmations=context.facts.confirmations,
         account=account_from_path(context.endpoint, segments),
         path_id=segments[-1] if segments else "",
     )
 
 
-def _on_delivered(
-    profile: Profile, order: OrderRecord, arrived: bool
-) -> None:  # positional, as the delivery callback passes it
+def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:
     profile.orders.submitter.on_delivery(order, arrived=arrived)
 
 

@@ -1,5 +1,6 @@
-"""Parses what callers send: the body and the headers of X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm,
-Idempotency-Key.
+"""Parses what callers send, and builds the call context of a proxied call.
+
+Read here: the body, X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm and Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -9,14 +10,61 @@ import re
 
 from aiohttp import hdrs, web
 
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.facts import facts_of_call
+from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.errors import BadRequest, PayloadTooLarge
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
+from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT
+from ibkr_bridge.server.delivery import is_connected
+from ibkr_bridge.server.request_target import UpstreamTarget
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 15.0  # for a caller to send the complete body
 MAX_WAIT_S = 60.0  # the largest X-Bridge-Wait
+MAX_MAX_AGE_S = 86400.0  # the largest X-Bridge-Max-Age; no response stays in the cache so long
 WORD_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
 MAX_WORDS = 64  # of X-Bridge-Confirm; IBKR has about forty questions
 QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~ ]){1,255})"|([!#-\[\]-~]{1,255})')
+
+
+async def read_call(
+    request: web.Request, endpoint: Endpoint, upstream_target: UpstreamTarget, max_wait_s: float
+) -> CallContext:
+    """Read the complete request, and build the context of its call.
+
+    Args:
+        request: the request of the caller.
+        endpoint: the row of the catalogue that it belongs to.
+        upstream_target: where the call goes.
+        max_wait_s: seconds to wait for admission if the request does not say.
+
+    Raises:
+        BadRequest: a header or the body is invalid.
+        PayloadTooLarge: the body is larger than 1 MiB.
+    """
+    wait_s = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
+    max_age_s = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
+    confirmations = header_words(request, "X-Bridge-Confirm")
+    body = await read_body(request)
+    request_context, drain = request[REQUEST_CONTEXT], request.app[DRAIN]
+    query = request_context.target.query if request_context.target else ""
+    call = Call(
+        request.method,
+        upstream_target.raw_path + query,
+        request_headers(request.headers.items()),
+        body,
+        is_change=endpoint.effect is not Effect.READ,
+    )
+    facts = facts_of_call(endpoint, upstream_target.segments, query[1:], call.tickets, confirmations=confirmations)
+    key_label = request_context.principal.label if request_context.principal else ""
+    return CallContext(
+        *(call, endpoint, facts, key_label, wait_s, max_wait_s),
+        is_connected=lambda: is_connected(request),
+        is_stopping=lambda: drain.is_ending,
+        max_age_s=max_age_s,
+    )
 
 
 def header_words(request: web.Request, header: str) -> frozenset[str]:
