@@ -46,10 +46,9 @@ async def watch() -> AsyncIterator[Watch]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks are given up after a fraction of a real second, so that silence is short."""
-    monkeypatch.setattr(session_api, "CHECK_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(session_api, "TICKLE_TIMEOUT_S", 0.3, raising=False)
+def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks are given up after two real seconds instead of five. Less would fail on a machine that is busy."""
+    monkeypatch.setattr(session_api, "CHECK_TIMEOUT_S", 2.0)
 
 
 # -- the brokerage session, lost and reopened
@@ -160,7 +159,7 @@ async def test_a_new_login_is_asked_for_its_kind_a_minute_later(watch: Watch) ->
     assert watched.keeper.accounts.login_is_paper is False
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_checks")
 @pytest.mark.parametrize("fault", ["empty-503", "html-500", "garble", "cut-before", "hidden-error", "429", "silence"])
 async def test_a_kind_that_is_not_told_holds_up_nothing(watch: Watch, fault: str) -> None:
     """What the same login was told to be still holds; ready is said all the same, and nobody asks again and again."""
@@ -344,7 +343,7 @@ async def test_a_login_the_gateway_does_not_finish_is_finished_without_a_storm(w
 # -- every state, through real faults
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_checks")
 @pytest.mark.parametrize(
     ("fault", "told", "state", "reason"),
     [
@@ -728,7 +727,7 @@ async def test_the_next_look_comes_when_it_was_announced(watch: Watch, fault: st
     assert announced == f"next check in {watched.clock.now() - seen:.1f} s"
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_checks")
 async def test_the_late_answer_of_a_look_that_was_given_up_wakes_the_keeper(watch: Watch) -> None:
     """The Gateway is back: nobody waits for the next look to be due."""
     watched = await watch()
@@ -762,7 +761,7 @@ async def test_the_login_is_kept_awake_once_a_minute(watch: Watch) -> None:
     assert all(60.0 <= round(gap, 6) <= 60.0 + WATCH for gap in gaps)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_checks")
 @pytest.mark.parametrize("fault", ["empty-503", "html-500", "garble", "cut-before", "hidden-error", "429", "silence"])
 async def test_a_tickle_that_fails_does_no_harm(watch: Watch, fault: str) -> None:
     """Only `auth/status` is believed."""
