@@ -1,7 +1,7 @@
 """The bridge on a disk that takes two seconds for every commit: `make bench-slow-disk`.
 
-The product has no setting for it and must not have one: this launcher changes its own process alone. Where the journal
-is written on the event loop, all of the bridge stands still for as long.
+The product has no setting for it and must not have one: this launcher replaces the journal in its own process alone. If
+the journal were written on the event loop, the whole bridge would stop for as long as the commit takes.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import sys
 import time
 
-from bench.wide import run
-from ibkr_bridge import daemon as app
+from bench.wide import replace_name, run
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.transitions import JournalEntry
+from ibkr_bridge.profiles import factory
 from tests.unlimited import UNLIMITED
 
 COMMIT_S = 2.0
 
 
 class OnSlowDisk(JournalStore):
-    """Takes its time wherever it is written."""
+    """Sleeps before each commit."""
 
     def _append(self, entries: tuple[JournalEntry, ...]) -> None:
         if entries or self._pending:
@@ -28,5 +28,5 @@ class OnSlowDisk(JournalStore):
 
 
 if __name__ == "__main__":
-    app.Journal = OnSlowDisk  # type: ignore[attr-defined]  # in this process alone
+    replace_name(factory, "JournalStore", OnSlowDisk)
     sys.exit(run(UNLIMITED, sys.argv[1:]))
