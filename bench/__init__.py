@@ -1,6 +1,6 @@
-"""What the bridge costs, measured beside others in one run: `make bench`.
+"""Measure what the bridge costs, beside other programs in the same run: `make bench`.
 
-`__main__` runs it, `programs` says what is compared, `processes` starts it, `wrk` loads it, `report` writes the tables.
-The yardsticks stand in one small file each: `passthrough.py`, `fastapi_httpx.py`, `nginx.conf`. The tests use none of
-their packages.
+`__main__` runs the measurements, `programs` lists what is compared, `processes` starts it, `wrk` makes the load and
+`report` writes the tables. Each yardstick is one small file: `passthrough.py`, `fastapi_httpx.py`, `nginx.conf`. The
+tests need none of the packages that the yardsticks use.
 """

@@ -1,4 +1,4 @@
-"""When, where and of which versions: without these a figure is worth nothing."""
+"""Describe the date, the machine and the versions of a run: without them its figures cannot be compared."""
 
 from __future__ import annotations
 
@@ -11,56 +11,54 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.programs import nginx
+from bench.programs import find_nginx
 
-OURS = ("aiohttp", "structlog")
-THEIRS = ("fastapi", "uvicorn", "httpx")
-VERSIONS = (
+BRIDGE_PACKAGES = ("aiohttp", "structlog")
+YARDSTICK_PACKAGES = ("fastapi", "uvicorn", "httpx")
+PRINT_VERSIONS = (
     "import importlib.metadata as m, sys; print(*(f'{name} {m.version(name)}' for name in sys.argv[1:]), sep=', ')"
 )
+MACHINE_ROWS = ("date", "machine", "system", "Python")
 
 
-SHORT = ("date", "machine", "system", "Python")
+def describe_machine() -> list[tuple[str, str]]:
+    """Return the rows about date and machine, for a bench that compares the bridge with no other program."""
+    return [row for row in describe_run(sys.executable, Path("none")) if row[0] in MACHINE_ROWS]
 
 
-def in_short() -> list[tuple[str, str]]:
-    """The same where nothing else is measured beside the bridge."""
-    return [line for line in about(sys.executable, Path("none")) if line[0] in SHORT]
+def print_progress(message: str) -> None:
+    """Print a line with the time to stderr; the figures go to stdout."""
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
-def say(what: str) -> None:
-    """A word on how far it is, beside the figures."""
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
-
-
-def about(python: str, yardsticks: Path) -> list[tuple[str, str]]:
-    """The head of the results, line by line."""
+def describe_run(python: str, yardstick_python: Path) -> list[tuple[str, str]]:
+    """Return the table at the head of the results, row by row."""
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("machine", f"{_cpu()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"),
+        ("machine", f"{_cpu_model()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"),
         ("system", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
-        ("the bridge and the pass-through", _said(python, "-c", VERSIONS, *OURS)),
-        ("yardsticks", _said(str(yardsticks), "-c", VERSIONS, *THEIRS)),
-        ("nginx", _version(_said(nginx() or "", "-v"))),
-        ("wrk", _version(_said("wrk", "-v"))),
+        ("the bridge and the pass-through", _read_output(python, "-c", PRINT_VERSIONS, *BRIDGE_PACKAGES)),
+        ("yardsticks", _read_output(str(yardstick_python), "-c", PRINT_VERSIONS, *YARDSTICK_PACKAGES)),
+        ("nginx", _parse_version(_read_output(find_nginx() or "", "-v"))),
+        ("wrk", _parse_version(_read_output("wrk", "-v"))),
     ]
 
 
-def _cpu() -> str:
-    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return found[1] if found else platform.machine()
+def _cpu_model() -> str:
+    match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1] if match else platform.machine()
 
 
-def _said(*command: str) -> str:
-    """What a program says, on whichever stream; nothing where there is none."""
+def _read_output(*command: str) -> str:
+    """Run a program and return what it prints to stdout or, if that is empty, to stderr; `""` if it does not exist."""
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
     except OSError:
         return ""
-    return (ran.stdout or ran.stderr).strip()
+    return (completed.stdout or completed.stderr).strip()
 
 
-def _version(said: str) -> str:
-    found = re.search(r"\d+\.\d+[\w.\-]*", said)
-    return found.group() if found else "not installed"
+def _parse_version(text: str) -> str:
+    match = re.search(r"\d+\.\d+[\w.\-]*", text)
+    return match.group() if match else "not installed"

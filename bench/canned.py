@@ -1,9 +1,9 @@
-"""A fast upstream: the simulated market's own answers, read once and then said again and again from memory.
+"""A fast upstream: it fetches the responses of the simulated market once and then sends them from memory.
 
     python -m bench.canned PORT
 
-Plain HTTP/1.1 with kept connections, GET alone: the bench and the bridge's keeper ask nothing else. An asyncio protocol
-without a framework answers faster than anything in front of it can ask.
+It speaks plain HTTP/1.1 with persistent connections and expects GET only, as the bench and the bridge's keeper send
+nothing else. An asyncio protocol without a framework answers faster than any program in front of it can send requests.
 """
 
 from __future__ import annotations
@@ -15,54 +15,53 @@ import aiohttp
 
 from ibkr_bridge.sim.simulator import Simulator
 
-ASKED = ("/v1/api/portfolio/accounts", "/v1/api/iserver/accounts", "/v1/api/iserver/auth/status", "/v1/api/tickle")
-NOT_HERE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+TARGETS = ("/v1/api/portfolio/accounts", "/v1/api/iserver/accounts", "/v1/api/iserver/auth/status", "/v1/api/tickle")
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
-async def recorded() -> dict[bytes, bytes]:
-    """The market's answer to each target, as it goes over the wire."""
+async def record_responses() -> dict[bytes, bytes]:
+    """Return the market's response to each target, as it is sent over the wire."""
     async with Simulator() as simulator, aiohttp.ClientSession(headers={"User-Agent": "bench"}) as client:
-        return {target.encode(): await _answer(client, simulator.url + target) for target in ASKED}
+        return {target.encode(): await _fetch(client, simulator.url + target) for target in TARGETS}
 
 
-async def _answer(client: aiohttp.ClientSession, url: str) -> bytes:
-    async with client.get(url, ssl=False) as reply:
-        reply.raise_for_status()
-        body = await reply.read()
-        kind = reply.headers["Content-Type"].encode()
-    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body)
+async def _fetch(client: aiohttp.ClientSession, url: str) -> bytes:
+    async with client.get(url, ssl=False) as response:
+        response.raise_for_status()
+        body = await response.read()
+        media_type = response.headers["Content-Type"].encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (media_type, len(body), body)
 
 
-class Canned(asyncio.Protocol):
-    """One connection."""
+class CannedConnection(asyncio.Protocol):
+    """One connection of a client."""
 
-    def __init__(self, answers: dict[bytes, bytes]) -> None:
-        self._answers = answers
-        self._come = b""
+    def __init__(self, responses: dict[bytes, bytes]) -> None:
+        self._responses = responses
+        self._incomplete = b""
+        """The beginning of a request head whose end has not arrived."""
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody wants to ask."""
+        """See `asyncio.Protocol`."""
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # for the type alone
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every head that is whole."""
-        *heads, self._come = (self._come + data).split(b"\r\n\r\n")
+        """Send a response to every complete request head."""
+        *heads, self._incomplete = (self._incomplete + data).split(b"\r\n\r\n")
         if heads and self._transport is not None:
-            self._transport.write(b"".join(self._answers.get(head.split(b" ", 2)[1], NOT_HERE) for head in heads))
+            targets = (head.split(b" ", 2)[1] for head in heads)
+            self._transport.write(b"".join(self._responses.get(target, NOT_FOUND) for target in targets))
 
 
-async def serve(port: int) -> asyncio.Server:
-    """Listen on loopback."""
-    answers = await recorded()
-    return await asyncio.get_running_loop().create_server(lambda: Canned(answers), "127.0.0.1", port)
-
-
-async def _for_ever(port: int) -> None:
-    async with await serve(port) as server:
+async def serve(port: int) -> None:
+    """Listen on loopback until the process is stopped."""
+    responses = await record_responses()
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: CannedConnection(responses), "127.0.0.1", port) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_for_ever(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The second yardstick: FastAPI and httpx as people write it, served by uvicorn as people start it.
+"""The second yardstick: a proxy made with FastAPI and httpx in the usual way, served by uvicorn with its defaults.
 
 BENCH_UPSTREAM=http://127.0.0.1:5000 uvicorn bench.fastapi_httpx:app --port PORT
 """
@@ -22,11 +22,11 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
-async def passed_on(path: str, request: Request, x_bridge_key: Annotated[str, Header()] = "") -> Response:
+async def forward(path: str, request: Request, x_bridge_key: Annotated[str, Header()] = "") -> Response:
     if x_bridge_key != os.environ["BENCH_KEY"]:
         raise HTTPException(401)
     client: httpx.AsyncClient = request.app.state.client
-    reply = await client.request(
+    response = await client.request(
         request.method, f"/v1/api/{path}", params=request.query_params, content=await request.body()
     )
-    return Response(reply.content, reply.status_code, media_type=reply.headers["Content-Type"])
+    return Response(response.content, response.status_code, media_type=response.headers["Content-Type"])

@@ -1,7 +1,7 @@
-"""A greedy minute: fifty clients at full speed on what every dashboard wants, and an order each second.
+"""The greedy clients: fifty request what a dashboard shows, as fast as they can, while an order is placed each second.
 
-IBKR's limits are the simulated ones, counted at the far side by its own clock: whether the bridge kept them, the bridge
-is not asked.
+The simulated Gateway applies IBKR's limits and records what reaches it, by its own clock. So the bench does not depend
+on what the bridge says about the limits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 from bench import wrk
 from bench.counting import busiest
-from bench.programs import AT_SIMULATED_GATEWAY, BRIDGE, WITH_KEY, Place, far_side, started
+from bench.programs import BRIDGE, COMMANDS_FOR_SIMULATED_GATEWAY, KEY_HEADERS, Workspace, run_far_side, run_program
 from ibkr_bridge.sim.market.pacing import GLOBAL, LIMITS
 
 CLIENTS = 50
 ACCOUNT = "DU1234567"
-SIX = (
+READS = (
     *("/portfolio/accounts", f"/portfolio/{ACCOUNT}/summary", f"/portfolio/{ACCOUNT}/ledger"),
     *("/iserver/account/orders", "/iserver/account/trades"),
     "/iserver/marketdata/snapshot?conids=265598,8314&fields=31,84,86",
@@ -32,88 +32,91 @@ WAIT = re.compile(r"wait;dur=([\d.]+)")
 
 
 @dataclass(frozen=True)
-class Window:
-    """One of IBKR's limits, and the most calls that reached the far side in any window of its length."""
+class WindowCount:
+    """One of IBKR's limits, and the most calls that reached the Gateway in any window of its length."""
 
-    what: str
+    limit: str
     calls: int
     seconds: float
     busiest: int
 
 
 @dataclass
-class Greedy:
-    """What came of it."""
+class GreedyResult:
+    """What the clients received, and what reached the simulated Gateway."""
 
     seconds: float
-    answers: int = 0
-    """Good ones, to the fifty."""
+    good: int = 0
+    """Responses with status 200 to the fifty clients."""
     refused: int = 0
-    """By the bridge, with a time to come again."""
+    """Requests that the bridge refused with a `Retry-After`."""
     upstream: int = 0
     """Calls that reached IBKR, the Gateway's own included."""
     refused_by_ibkr: int = 0
-    boxed: bool = False
-    windows: list[Window] = field(default_factory=list)
+    in_penalty_box: bool = False
+    windows: list[WindowCount] = field(default_factory=list)
     waits_ms: list[float] = field(default_factory=list)
-    """Of orders for their turn."""
+    """How long each order waited for admission."""
     orders_failed: int = 0
 
     @property
     def exceeded(self) -> int:
-        """Windows that held more than they may."""
+        """The number of windows that held more calls than IBKR allows."""
         return sum(window.busiest > window.calls for window in self.windows)
 
 
-def greedy(place: Place, seconds: float) -> Greedy:
-    """Let them loose."""
-    book, found = place.scratch / "book.json", Greedy(seconds)
-    with far_side(place, book) as upstream, started(BRIDGE, AT_SIMULATED_GATEWAY[BRIDGE], place, upstream) as bridge:
-        url = bridge.url.removesuffix(SIX[0])
-        with _ordering(url, found):
-            for served in wrk.crowd([url + path for path in SIX], WITH_KEY, clients=CLIENTS, seconds=seconds):
-                found.answers, found.refused = found.answers + served.good, found.refused + served.refused
-    read_book(json.loads(book.read_text()), found)
-    return found
+def measure_greedy_clients(workspace: Workspace, seconds: float) -> GreedyResult:
+    """Run the clients for so many seconds."""
+    record, result = workspace.scratch / "record.json", GreedyResult(seconds)
+    command = COMMANDS_FOR_SIMULATED_GATEWAY[BRIDGE]
+    with run_far_side(workspace, record) as upstream, run_program(BRIDGE, command, workspace, upstream) as bridge:
+        url = bridge.url.removesuffix(READS[0])
+        with _place_orders(url, result):
+            urls = [url + path for path in READS]
+            for counts in wrk.run_mixed_load(urls, KEY_HEADERS, clients=CLIENTS, seconds=seconds):
+                result.good, result.refused = result.good + counts.good, result.refused + counts.refused
+    add_upstream_counts(json.loads(record.read_text()), result)
+    return result
 
 
 @contextmanager
-def _ordering(url: str, found: Greedy) -> Iterator[None]:
-    """An order each second, by somebody else, until all the others have had enough."""
-    enough = threading.Event()
+def _place_orders(url: str, result: GreedyResult) -> Iterator[None]:
+    """Place an order each second over one more connection, until the block ends."""
+    stop = threading.Event()
 
-    def order() -> None:
+    def run_loop() -> None:
         with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
-            while not enough.wait(1.0):
-                _place(connection, found)
+            while not stop.wait(1.0):
+                _place_order(connection, result)
 
-    orderer = threading.Thread(target=order)
-    orderer.start()
+    thread = threading.Thread(target=run_loop)
+    thread.start()
     try:
         yield
     finally:
-        enough.set()
-        orderer.join()
+        stop.set()
+        thread.join()
 
 
-def _place(connection: http.client.HTTPConnection, found: Greedy) -> None:
-    headers, body = {**WITH_KEY, "Content-Type": "application/json"}, json.dumps({"orders": [ORDER]})
+def _place_order(connection: http.client.HTTPConnection, result: GreedyResult) -> None:
+    headers, body = {**KEY_HEADERS, "Content-Type": "application/json"}, json.dumps({"orders": [ORDER]})
     connection.request("POST", f"/iserver/account/{ACCOUNT}/orders", body, headers)
-    answer = connection.getresponse()
-    answer.read()
-    waited = WAIT.search(answer.headers.get("Server-Timing", ""))
-    if answer.status != 200 or waited is None:
-        found.orders_failed += 1
+    response = connection.getresponse()
+    response.read()
+    wait = WAIT.search(response.headers.get("Server-Timing", ""))
+    if response.status != 200 or wait is None:
+        result.orders_failed += 1
     else:
-        found.waits_ms.append(float(waited[1]))
+        result.waits_ms.append(float(wait[1]))
 
 
-def read_book(book: Mapping[str, Any], found: Greedy) -> None:
-    """What the far side says of it."""
-    calls: Mapping[str, list[float]] = book["calls"]
-    found.upstream, found.refused_by_ibkr, found.boxed = sum(map(len, calls.values())), book["refused"], book["boxed"]
+def add_upstream_counts(record: Mapping[str, Any], result: GreedyResult) -> None:
+    """Add what the Gateway recorded (see `far_side.py`) to the result."""
+    calls: Mapping[str, list[float]] = record["calls"]
+    result.upstream = sum(map(len, calls.values()))
+    result.refused_by_ibkr, result.in_penalty_box = record["refused"], record["in_penalty_box"]
     for limit in (GLOBAL, *LIMITS):
-        times = [at for path, each in calls.items() if re.fullmatch(limit.pattern, path) for at in each]
+        times = [at for path, path_times in calls.items() if re.fullmatch(limit.pattern, path) for at in path_times]
         if times:
             name = "everything" if limit is GLOBAL else limit.pattern
-            found.windows.append(Window(name, limit.calls, limit.seconds, busiest(times, limit.seconds)))
+            result.windows.append(WindowCount(name, limit.calls, limit.seconds, busiest(times, limit.seconds)))

@@ -1,8 +1,8 @@
-"""`python -m bench.losses`, which `make bench-losses` runs: a brokerage session lost, a thousand times.
+"""`python -m bench.losses`, which `make bench-losses` runs: lose the brokerage session a thousand times.
 
-The Gateway logs itself out at its next tickle, every 30 s, if the brokerage session is gone by then. IBKR says a loss
-on its websocket; the bridge has to hear it and open the session again before that tickle. Some bridges, each in front
-of a simulated Gateway of its own, lose their sessions at moments spread evenly over the 30 s, in the machine's time.
+The Gateway ends the login at its next tickle, every 30 s, if the brokerage session is gone by then. IBKR reports a loss
+on its websocket; the bridge must receive that and open the session again before the tickle. Several bridges, each in
+front of a simulated Gateway of its own, lose their sessions at moments spread evenly over the 30 s, in real time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.about import in_short
+from bench.about import describe_machine
 from bench.processes import ROOT
-from bench.report import Target, judged, table
+from bench.report import Target, table, target_row
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus, Event, FeedUp, SessionChanged, SessionLost
@@ -28,169 +28,166 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 
-LOSSES, BRIDGES = 1000, 24
-APART = 1.2  # seconds between two losses of a bridge at least: by then its stream is up again
-TICKLE = 30.0  # seconds between two of the Gateway's own
-PATIENCE = 60.0  # seconds
+FULL_LOSSES, QUICK_LOSSES, BRIDGES = 1000, 100, 24
+MIN_INTERVAL_S = 1.2  # between two losses of one bridge: by then its feed is connected again
+TICKLE_INTERVAL_S = 30.0
+STATE_TIMEOUT_S = 60.0
 
 
 @dataclass
-class Told:
-    """What came of the losses."""
+class LossFigures:
+    """What happened after the losses."""
 
-    seen_ms: list[float] = field(default_factory=list)
-    """From each loss to the bridge's knowing of it."""
+    noticed_ms: list[float] = field(default_factory=list)
+    """From each loss until the bridge knows of it."""
     repaired_ms: list[float] = field(default_factory=list)
-    """From each loss to a session that is ready again."""
+    """From each loss until the session is ready again."""
     logged_out: int = 0
 
     @property
     def losses(self) -> int:
-        """How many there were."""
+        """The number of losses."""
         return len(self.repaired_ms) + self.logged_out
 
 
-class Pair:
-    """One bridge and its Gateway."""
+class BridgeWithGateway:
+    """One bridge and its simulated Gateway."""
 
-    def __init__(self, place: Path) -> None:
-        self.told = Told()
-        self._place = place
-        self._since = 0.0
-        """When the Gateway's tickles began, monotonic seconds."""
+    def __init__(self, state_dir: Path) -> None:
+        self.figures = LossFigures()
+        self._state_dir = state_dir
+        self._tickles_began_at = 0.0
+        """Monotonic seconds."""
         self._lost_at = 0.0
+        """Monotonic seconds; 0 when the bridge knows of the loss."""
         self._changed = asyncio.Event()
-        self._ups = 0
+        self._feed_ups = 0
+        """How often the feed has connected."""
 
-    async def enter(self, doors: AsyncExitStack) -> None:
-        """Start both, and come back when the stream is up."""
-        self._sim = await doors.enter_async_context(Simulator(tickle_interval_s=TICKLE))
-        self._since = time.monotonic()
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Start both and return when the feed is connected; the stack stops them."""
+        self._sim = await stack.enter_async_context(Simulator(tickle_interval_s=TICKLE_INTERVAL_S))
+        self._tickles_began_at = time.monotonic()
         bus = Bus()
-        bus.subscribe(self._hear)
+        bus.subscribe(self._on_event)
         settings = Settings.from_env(
             {
                 "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
                 "IBKR_BRIDGE_KEY": "a-key-that-opens-only-the-bench-0123456789",
                 "IBKR_BRIDGE_MAINTENANCE": "none",
-                "IBKR_BRIDGE_STATE_DIR": str(self._place),
+                "IBKR_BRIDGE_STATE_DIR": str(self._state_dir),
                 "IBKR_GATEWAY_URL": self._sim.url,
             }
         )
         self._bridge = Bridge(settings, bus, Redactor())
         await self._bridge.start()
-        doors.push_async_callback(self._bridge.finish)
-        await self._until_up(0)
+        stack.push_async_callback(self._bridge.finish)
+        await self._wait_until(lambda: self._feed_ups > 0)
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if isinstance(event, SessionLost) and self._lost_at:
-            self.told.seen_ms.append((time.monotonic() - self._lost_at) * 1000)
+            self.figures.noticed_ms.append((time.monotonic() - self._lost_at) * 1000)
             self._lost_at = 0.0
-        self._ups += isinstance(event, FeedUp)
+        self._feed_ups += isinstance(event, FeedUp)
         if isinstance(event, SessionChanged | FeedUp):
             self._changed.set()
 
-    async def lose(self, phase: float) -> None:
-        """Lose the session so many seconds after one of the Gateway's tickles, and see what comes of it."""
-        wait = (phase - (time.monotonic() - self._since)) % TICKLE
-        await asyncio.sleep(wait)
-        logouts, ups, began = len(self._sim.calls("/logout")), self._ups, time.monotonic()
+    async def lose_session(self, phase_s: float) -> None:
+        """Lose the session so many seconds after one of the Gateway's tickles, and measure what happens."""
+        await asyncio.sleep((phase_s - (time.monotonic() - self._tickles_began_at)) % TICKLE_INTERVAL_S)
+        logouts, feed_ups, began = len(self._sim.calls("/logout")), self._feed_ups, time.monotonic()
         self._lost_at = began
         self._sim.lose_brokerage()
-        await self._until(
-            lambda: self._bridge.profile.keeper.session.state in (SessionState.OPENING, SessionState.SIGNED_OUT)
-        )
-        await self._until(
-            lambda: self._bridge.profile.keeper.session.state in (SessionState.READY, SessionState.SIGNED_OUT)
-        )
+        await self._wait_for_state(SessionState.OPENING, SessionState.SIGNED_OUT)
+        await self._wait_for_state(SessionState.READY, SessionState.SIGNED_OUT)
         if len(self._sim.calls("/logout")) > logouts:
-            self.told.logged_out += 1
+            self.figures.logged_out += 1
             self._sim.log_in()
-            self._since = time.monotonic()
+            self._tickles_began_at = time.monotonic()
         else:
-            self.told.repaired_ms.append((time.monotonic() - began) * 1000)
-        await self._until_up(ups)
+            self.figures.repaired_ms.append((time.monotonic() - began) * 1000)
+        await self._wait_until(lambda: self._feed_ups > feed_ups)
 
-    async def _until_up(self, before: int) -> None:
-        await self._until(lambda: self._ups > before)
+    async def _wait_for_state(self, *states: SessionState) -> None:
+        await self._wait_until(lambda: self._bridge.profile.keeper.session.state in states)
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not holds():
+    async def _wait_until(self, is_true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(STATE_TIMEOUT_S):
+            while not is_true():
                 self._changed.clear()
                 await self._changed.wait()
 
 
-async def measured(losses: int, bridges: int, place: Path) -> Told:
-    """All losses, shared out among the bridges."""
-    async with AsyncExitStack() as doors:
-        pairs = [Pair(place / f"state-{number}") for number in range(bridges)]
+async def measure_losses(losses: int, bridges: int, directory: Path) -> LossFigures:
+    """Divide the losses among the bridges and return the figures of all."""
+    async with AsyncExitStack() as stack:
+        pairs = [BridgeWithGateway(directory / f"state-{number}") for number in range(bridges)]
         for pair in pairs:
-            await pair.enter(doors)
-        phases = [(number + 0.5) / losses * TICKLE for number in range(losses)]
-        await asyncio.gather(*(_all(pair, phases[number::bridges]) for number, pair in enumerate(pairs)))
-    whole = Told()
+            await pair.start(stack)
+        phases_s = [(number + 0.5) / losses * TICKLE_INTERVAL_S for number in range(losses)]
+        await asyncio.gather(*(_lose_at_phases(pair, phases_s[number::bridges]) for number, pair in enumerate(pairs)))
+    total = LossFigures()
     for pair in pairs:
-        whole.seen_ms += pair.told.seen_ms
-        whole.repaired_ms += pair.told.repaired_ms
-        whole.logged_out += pair.told.logged_out
-    return whole
+        total.noticed_ms += pair.figures.noticed_ms
+        total.repaired_ms += pair.figures.repaired_ms
+        total.logged_out += pair.figures.logged_out
+    return total
 
 
-async def _all(pair: Pair, phases: Sequence[float]) -> None:
-    """Every one of them, in as many of the Gateway's 30 s as it takes to have them apart."""
-    step = math.ceil(APART * len(phases) / TICKLE)
+async def _lose_at_phases(pair: BridgeWithGateway, phases_s: Sequence[float]) -> None:
+    """Lose the session at every phase, divided over so many tickle intervals that `MIN_INTERVAL_S` lies between two."""
+    step = math.ceil(MIN_INTERVAL_S * len(phases_s) / TICKLE_INTERVAL_S)
     for first in range(step):
-        for phase in phases[first::step]:
-            await pair.lose(phase)
+        for phase_s in phases_s[first::step]:
+            await pair.lose_session(phase_s)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Measure, judge, keep."""
-    parser = argparse.ArgumentParser(prog="make bench-losses", description="A brokerage session lost, many times.")
-    parser.add_argument("--quick", action="store_true", help="a hundred losses, which are not kept")
-    args = parser.parse_args(words)
-    losses = 100 if args.quick else LOSSES
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and save; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make bench-losses", description="Lose the brokerage session many times.")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_LOSSES} losses, whose figures are not saved")
+    args = parser.parse_args(arguments)
+    losses = QUICK_LOSSES if args.quick else FULL_LOSSES
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-losses-") as scratch:
-        head = in_short()
-        told = asyncio.run(measured(losses, BRIDGES, Path(scratch)))
-    text = "\n\n".join(_lines(head, told))
+        machine = describe_machine()
+        figures = asyncio.run(measure_losses(losses, BRIDGES, Path(scratch)))
+    text = "\n\n".join(_sections(machine, figures))
     print(text)
     if not args.quick:
         (ROOT / "bench/losses.md").write_text(f"{text}\n")
-    return 0 if args.quick or all(target.is_met for target in _targets(told)) else 1
+    return 0 if args.quick or all(target.is_met for target in _targets(figures)) else 1
 
 
-def _targets(told: Told) -> tuple[Target, ...]:
-    share = 100 * told.logged_out / told.losses
-    return (Target("losses that still ended in the Gateway's own log-out, %", 1.0, share),)
+def _targets(figures: LossFigures) -> tuple[Target, ...]:
+    share = 100 * figures.logged_out / figures.losses
+    return (Target("losses after which the Gateway ended the login, %", 1.0, share),)
 
 
-def _lines(head: Sequence[Sequence[str]], told: Told) -> list[str]:
-    seen, repaired = sorted(told.seen_ms), sorted(told.repaired_ms)
+def _sections(machine: Sequence[Sequence[str]], figures: LossFigures) -> list[str]:
     rows = [
-        ("losses", f"{told.losses:,}"),
-        ("logged out all the same", f"{told.logged_out:,}"),
-        ("from the loss to the bridge's knowing of it", _spread(seen)),
-        ("from the loss to a session that is ready again", _spread(repaired)),
+        ("losses", f"{figures.losses:,}"),
+        ("ended with a log-out by the Gateway", f"{figures.logged_out:,}"),
+        ("from the loss until the bridge knows of it", _summarize(sorted(figures.noticed_ms))),
+        ("from the loss until the session is ready again", _summarize(sorted(figures.repaired_ms))),
     ]
     return [
-        "# A brokerage session lost, a thousand times",
+        "# Loss of the brokerage session, a thousand times",
         f"Written by `make bench-losses`; nothing here is typed by hand. {BRIDGES} bridges, each in front of a\n"
         "simulated Gateway that tickles every 30 s, lose their sessions at moments spread evenly over that time. IBKR\n"
-        "takes 0.2 s to open a session again, so a loss in the last 0.2 s before a tickle can be repaired by nobody:\n"
-        "0.67 % of all. By looking every three seconds alone, 5 % are logged out.",
-        table(("", ""), head),
-        table(("target", "limit", "measured", "met"), map(judged, _targets(told))),
+        "takes 0.2 s to open a session again, so no program can repair a loss in the last 0.2 s before a tickle:\n"
+        "these are 0.67 % of all losses. A bridge that only checked the session every three seconds would be logged\n"
+        "out after 5 %.",
+        table(("", ""), machine),
+        table(("target", "limit", "measured", "met"), map(target_row, _targets(figures))),
         table(("", ""), rows),
     ]
 
 
-def _spread(figures: Sequence[float]) -> str:
-    if not figures:
+def _summarize(sorted_ms: Sequence[float]) -> str:
+    if not sorted_ms:
         return "–"
-    p50, p99 = figures[len(figures) // 2], figures[math.ceil(len(figures) * 0.99) - 1]
-    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most {figures[-1]:.0f} ms"
+    p50, p99 = sorted_ms[len(sorted_ms) // 2], sorted_ms[math.ceil(len(sorted_ms) * 0.99) - 1]
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most {sorted_ms[-1]:.0f} ms"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m bench.orders`, which `make bench-orders` runs: no order twice, none lost without a word, counted.
+"""`python -m bench.orders`, which `make bench-orders` runs: count orders that were placed twice or lost unreported.
 
-Some callers at once place orders through the bridge at a simulated Gateway while everything goes wrong that can, the
-bridge itself being killed now and then. In the end IBKR's own book, the journal and what callers were told are held
-against each other; every promise of `orders_zeros.py` has to be broken not once. Ends with status 1 where one was.
+Several callers at a time place orders through the bridge at a simulated Gateway while faults occur and the bridge is
+killed now and then. At the end IBKR's own book, the journal and the responses to the callers are compared: no promise
+of `orders_promises.py` may be broken. The exit status is 1 if one is.
 """
 
 from __future__ import annotations
@@ -15,78 +15,82 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.about import in_short, say
-from bench.orders_cost import measured
-from bench.orders_report import cost_lines, lines
-from bench.orders_story import Ending, told
+from bench.about import describe_machine, print_progress
+from bench.orders_cost import measure_cost
+from bench.orders_report import cost_sections, run_sections
+from bench.orders_story import RunResult, run_orders
 from bench.processes import ROOT, NotStarted
-from bench.programs import Place
+from bench.programs import Workspace
 from bench.report import table
 
 WORKERS = 6
-DISK = Path("/var/tmp")  # noqa: S108  # a directory of our own is made in it; unlike /tmp it is a disk everywhere
-MANY, FEW = 10_000, 200  # orders
+DISK = Path("/var/tmp")  # noqa: S108  # a directory of our own is created in it; unlike /tmp it is a disk everywhere
+FULL_ORDERS, QUICK_ORDERS = 10_000, 200
+ORDERS_PER_KILL, MIN_KILLS = 150, 3
 HEAD = (
-    "# No order twice, none lost without a word",
+    "# No order placed twice, no order lost unreported",
     "Written by `make bench-orders`; nothing here is typed by hand. Callers place orders through the bridge, a real\n"
-    "process, at a simulated Gateway, while everything goes wrong that can: see `orders_plan.py`. The bridge is\n"
-    "`bridge.py` in a hurry (`orders_hasty.py`): it looks for lost orders for seconds instead of minutes.",
+    "process, at a simulated Gateway, while the faults of `orders_plan.py` occur. The bridge is `bridge.py` with\n"
+    "shorter waits (`orders_fast_bridge.py`): it searches for lost orders for seconds instead of minutes.",
 )
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Tell the story, judge it, keep it."""
-    args = _arguments(words)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, judge and save; return the exit status."""
+    args = _parse_arguments(arguments)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-orders-", dir=DISK) as scratch:
-        place = _made(args.keep or Path(scratch))
-        head = in_short()
-        if (place / "state").exists():
-            print(f"{place} holds another story already; name another directory", file=sys.stderr)
+        directory = _prepare_directory(args.keep or Path(scratch))
+        machine = describe_machine()
+        if (directory / "state").exists():
+            print(f"{directory} holds the files of another run; name another directory", file=sys.stderr)
             return 1
         try:
-            kills = max(3, args.orders // 150)
-            ending = asyncio.run(_story(args.orders, args.seed, place, kills))
-            story = "\n\n".join((*HEAD, table(("", ""), head), *lines(ending)))
-            print(story, flush=True)
-            say("what the journal costs")
-            cost = measured(Place(_made(place / "cost"), Path(sys.executable)), args.placements)
+            kills = max(MIN_KILLS, args.orders // ORDERS_PER_KILL)
+            result = asyncio.run(_run(args.orders, args.seed, directory, kills))
+            run_text = "\n\n".join((*HEAD, table(("", ""), machine), *run_sections(result)))
+            print(run_text, flush=True)
+            print_progress("measuring what the journal costs")
+            workspace = Workspace(_prepare_directory(directory / "cost"), Path(sys.executable))
+            cost = measure_cost(workspace, args.placements)
         except (NotStarted, asyncio.CancelledError) as exc:
-            print(f"The bench ended early: {str(exc) or 'it was told to'}", file=sys.stderr)
+            print(f"The bench ended early: {str(exc) or 'it was stopped'}", file=sys.stderr)
             return 1
-    costs = "\n\n".join(cost_lines(cost))
-    print(f"\n{costs}")
+    cost_text = "\n\n".join(cost_sections(cost))
+    print(f"\n{cost_text}")
     if args.results is not None:
-        args.results.write_text(f"{story}\n\n{costs}\n")
-    is_measured = args.orders >= MANY  # a short look is too short for figures to be judged
-    return 0 if ending.is_good and (cost.is_within or not is_measured) else 1
+        args.results.write_text(f"{run_text}\n\n{cost_text}\n")
+    is_cost_judged = args.orders >= FULL_ORDERS  # the figures of a short run are too rough to be judged
+    return 0 if result.is_good and (cost.is_within_limit or not is_cost_judged) else 1
 
 
-def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-orders", description="No order twice, none lost without a word.")
-    parser.add_argument("--quick", action="store_true", help=f"a short story of {FEW} orders, which is not kept")
-    parser.add_argument("--orders", type=int, help=f"how many (default: {MANY:,})")
-    parser.add_argument("--seed", type=int, default=7, help="another one tells another story (default: 7)")
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench-orders", description="Count orders that were placed twice or lost unreported."
+    )
+    parser.add_argument("--quick", action="store_true", help=f"run {QUICK_ORDERS} orders and save no tables")
+    parser.add_argument("--orders", type=int, help=f"the number of orders (default: {FULL_ORDERS:,})")
+    parser.add_argument("--seed", type=int, default=7, help="decides what happens to each order (default: 7)")
     parser.add_argument("--keep", type=Path, help="leave journal and log in this directory")
-    parser.add_argument("--results", type=Path, help="where the tables are kept (default: bench/orders.md, in full)")
-    args = parser.parse_args(words)
+    parser.add_argument("--results", type=Path, help="the file for the tables (default: bench/orders.md, if in full)")
+    args = parser.parse_args(arguments)
     if args.results is None and not args.quick and args.orders is None:
         args.results = ROOT / "bench/orders.md"
-    args.orders = args.orders or (FEW if args.quick else MANY)
-    args.placements = 2000 if args.orders >= MANY else 300
+    args.orders = args.orders or (QUICK_ORDERS if args.quick else FULL_ORDERS)
+    args.placements = 2000 if args.orders >= FULL_ORDERS else 300
     return args
 
 
-async def _story(orders: int, seed: int, place: Path, kills: int) -> Ending:
-    """The story, which ends its bridge too where it is told to end."""
+async def _run(orders: int, seed: int, directory: Path, kills: int) -> RunResult:
+    """Run the orders; SIGTERM cancels the run, so that its bridge is stopped too."""
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await told(orders, seed, place, workers=WORKERS, kills=kills, say=say)
+    return await run_orders(orders, seed, directory, workers=WORKERS, kills=kills, on_progress=print_progress)
 
 
-def _made(place: Path) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
-    (place / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
-    return place
+def _prepare_directory(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / ".env").touch(mode=0o600)  # without it the bridge would read the one of the checkout
+    return path
 
 
 if __name__ == "__main__":

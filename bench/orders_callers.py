@@ -1,7 +1,7 @@
-"""Callers of the bridge, on bare sockets: what they send, when they hang up, when they send it again, what they hear.
+"""Callers of the bridge on plain sockets: what they send, when they hang up, when they repeat it, what they receive.
 
-A caller that hangs up looks a last time whether the answer is there already: an answer that has arrived has been heard.
-Connections are kept, as every HTTP client keeps them, and closed by the caller.
+A caller that hangs up reads the socket a last time: a response that has arrived counts as received. Requests ask for a
+persistent connection, as those of every HTTP client do; the caller closes it after one response.
 """
 
 from __future__ import annotations
@@ -16,106 +16,100 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from bench.orders_plan import ACCOUNT, Caller, Plan, Then, Yes
-from bench.orders_town import KEY, Bridge
+from bench.orders_plan import ACCOUNT, Caller, Confirmation, FollowUp, Plan
+from bench.orders_setup import KEY, BridgeProcess
 from ibkr_bridge.sim.request_log import LoggedRequest, RequestLog
 
 TARGET = f"/iserver/account/{ACCOUNT}/orders"
-CHANGE = f"/iserver/account/{ACCOUNT}/order/"
-NOTICE = "/iserver/notification"
-TRIES = 8
-ROUNDS = 5  # replies to questions in a row
-CALM = 4.0  # seconds a caller waits that does not hang up
-PIECE = 65536
+CHANGE_TARGET = f"/iserver/account/{ACCOUNT}/order/"
+NOTICE_TARGET = "/iserver/notification"
+MAX_ATTEMPTS = 8
+MAX_QUESTIONS = 5  # that a caller answers one after the other
+MAX_CHANGE_ATTEMPTS = 2
+DEFAULT_TIMEOUT_S = 4.0  # of a caller that does not hang up early
+CHUNK_BYTES = 65536
 TAG = re.compile(rb'"referrer": *"([^"/]+)"')
-LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-class End(Enum):
-    """What a caller was told."""
+class Outcome(Enum):
+    """What a response says about the order; the values are shown in `orders.md`."""
 
-    NOTHING = "nothing: no answer came"
-    NO_DOOR = "nothing was sent: the bridge was not there"
+    NO_RESPONSE = "no response"
+    NOT_LISTENING = "nothing was sent: the bridge did not listen"
     REFUSED = "nothing was sent: refused"
     QUESTION = "a question"
     PLACED = "placed"
-    REJECTED = "turned down"
+    REJECTED = "rejected"
     UNKNOWN = "unknown"
     NOT_PLACED = "not placed"
-    STRANGE = "something nobody foresaw"
+    UNEXPECTED = "an unexpected response"
 
 
-BY_STATE = {
-    "refused": End.REFUSED,
-    "question": End.QUESTION,
-    "placed": End.PLACED,
-    "rejected": End.REJECTED,
-    "unknown": End.UNKNOWN,
-    "not_placed": End.NOT_PLACED,
+OUTCOMES_BY_STATE = {
+    "refused": Outcome.REFUSED,
+    "question": Outcome.QUESTION,
+    "placed": Outcome.PLACED,
+    "rejected": Outcome.REJECTED,
+    "unknown": Outcome.UNKNOWN,
+    "not_placed": Outcome.NOT_PLACED,
 }
-NOTHING_SENT = frozenset(
+CODES_OF_NOTHING_SENT = frozenset(
     {
         *("read_only", "paper_only", "account_not_allowed", "order_limit_exceeded", "trading_paused"),
         *("order_in_progress", "duplicate_order", "idempotency_mismatch", "reply_not_found"),
-        *(
-            "rate_limited",
-            "penalty_box",
-            "busy",
-            "session_unavailable",
-            "maintenance",
-            "shutting_down",
-            "journal_unavailable",
-        ),
-        *("gateway_unreachable", "gateway_timeout"),
+        *("rate_limited", "penalty_box", "busy", "session_unavailable", "maintenance"),
+        *("shutting_down", "journal_unavailable", "gateway_unreachable", "gateway_timeout"),
     }
 )
-"""Codes with which the bridge says that nothing left it."""
-AGAIN = {
-    Caller.ONCE: frozenset[End](),
-    Caller.HASTY: frozenset[End](),
-    Caller.AGAIN: frozenset({End.NOTHING, End.NO_DOOR, End.REFUSED}),
-    Caller.KEYED: frozenset({End.NOTHING, End.NO_DOOR, End.REFUSED, End.UNKNOWN}),
-    Caller.NAMED: frozenset({End.NOTHING, End.NO_DOOR, End.REFUSED, End.UNKNOWN}),
+"""Error codes that promise that the bridge has sent nothing."""
+REPEATED_OUTCOMES = {
+    Caller.ONCE: frozenset[Outcome](),
+    Caller.HANGS_UP: frozenset[Outcome](),
+    Caller.REPEATS: frozenset({Outcome.NO_RESPONSE, Outcome.NOT_LISTENING, Outcome.REFUSED}),
+    Caller.REPEATS_WITH_KEY: frozenset({Outcome.NO_RESPONSE, Outcome.NOT_LISTENING, Outcome.REFUSED, Outcome.UNKNOWN}),
+    Caller.REPEATS_WITH_COID: frozenset({Outcome.NO_RESPONSE, Outcome.NOT_LISTENING, Outcome.REFUSED, Outcome.UNKNOWN}),
 }
+"""The outcomes after which each caller sends the order again."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """One answer, or none."""
+class Reply:
+    """One response of the bridge, or that there was none."""
 
-    end: End
+    outcome: Outcome
     status: int = 0
-    order: str = ""
-    """The journal's id."""
+    record_id: str = ""
+    """The id of the order in the journal."""
     code: str = ""
     body: bytes = b""
     target: str = ""
 
     @property
-    def number(self) -> str:
-        """The order's number at IBKR, `""` where the answer has none: it may be an earlier one, told again."""
-        said = self.json
-        first = said[0] if isinstance(said, list) and said else None
+    def ibkr_number(self) -> str:
+        """The order's number at IBKR, `""` if the response has none. A replayed response has that of the first one."""
+        body = self.json
+        first = body[0] if isinstance(body, list) and body else None
         return str(first.get("order_id", "")) if isinstance(first, dict) else ""
 
     @property
-    def is_placing(self) -> bool:
-        """Whether it answers the order itself."""
+    def is_placement(self) -> bool:
+        """Whether it is the response to the order itself."""
         return self.target == TARGET
 
     @property
     def is_change(self) -> bool:
-        """Whether it answers a cancel or a change of an order that was placed."""
-        return self.target.startswith(CHANGE)
+        """Whether it is the response to the cancel or the change of an order that was placed."""
+        return self.target.startswith(CHANGE_TARGET)
 
     @property
     def is_notice(self) -> bool:
-        """Whether it answers the answer to a prompt, which says nothing of what becomes of the order."""
-        return self.target == NOTICE
+        """Whether it is the response to the answer to a prompt, which does not say whether the order was placed."""
+        return self.target == NOTICE_TARGET
 
     @property
     def json(self) -> Any:
-        """The body, parsed; None where it is no JSON."""
+        """The parsed body; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -123,212 +117,228 @@ class Told:
 
 
 @dataclass
-class Story:
-    """One logical order, and all that its caller was told about it."""
+class OrderHistory:
+    """One logical order, and every response that its caller received."""
 
     plan: Plan
-    told: list[Told] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
 
     @property
-    def again(self) -> list[Told]:
-        """What was heard of the order itself when it was sent again."""
-        return [told for told in self.told if told.is_placing][1:]
+    def repeats(self) -> list[Reply]:
+        """The responses to the order itself when it was sent again."""
+        return [reply for reply in self.replies if reply.is_placement][1:]
 
     @property
-    def last(self) -> End:
-        """Where the caller was left about the order itself."""
-        return next((told.end for told in reversed(self.told) if not told.is_change), End.NOTHING)
+    def last_outcome(self) -> Outcome:
+        """The last outcome of the order itself."""
+        return next((reply.outcome for reply in reversed(self.replies) if not reply.is_change), Outcome.NO_RESPONSE)
 
 
-class Reaching:
-    """Tells callers that their order has reached IBKR, in the moment before IBKR carries it out."""
+class ArrivalWatch:
+    """Calls a function when an order has reached IBKR, immediately before IBKR executes it."""
 
     def __init__(self, log: RequestLog) -> None:
-        self._waiting: dict[bytes, Callable[[], None]] = {}
-        log.subscribe(self._hear)
+        self._callbacks: dict[bytes, Callable[[], None]] = {}
+        log.subscribe(self._on_request)
 
-    def when(self, tag: str, act: Callable[[], None]) -> None:
-        """Do this once, when an order of this tag is there."""
-        self._waiting[tag.encode()] = act
+    def call_on_arrival(self, tag: str, callback: Callable[[], None]) -> None:
+        """Call the function once, when an order with this tag arrives."""
+        self._callbacks[tag.encode()] = callback
 
-    def _hear(self, seen: LoggedRequest) -> None:
-        if (found := TAG.search(seen.body)) is not None and (act := self._waiting.pop(found[1], None)) is not None:
-            act()
+    def _on_request(self, request: LoggedRequest) -> None:
+        tag = TAG.search(request.body)
+        if tag is not None and (callback := self._callbacks.pop(tag[1], None)) is not None:
+            callback()
 
 
-async def call(
+async def send_request(
     port: int,
     method: str,
     target: str,
     headers: Mapping[str, str],
     body: bytes,
-    max_wait_s: float,
-    leaves: Callable[[Callable[[], None]], None] = lambda _: None,
-) -> Told:
-    """Ask, and hear what comes within so many seconds; then hang up.
+    timeout_s: float,
+    register_hang_up: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> Reply:
+    """Send a request, read the response until the timeout, then hang up.
 
     Args:
-        leaves: is given what to call when the time to hang up has come earlier.
+        register_hang_up: receives a function that makes the caller hang up at once.
     """
     lines = [f"{method} {target} HTTP/1.1", "Host: 127.0.0.1", f"X-Bridge-Key: {KEY}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"] if method != "GET" else []
-    with socket.socket() as talk:
-        talk.setblocking(False)
-        ear = Ear(talk)
+    request = "\r\n".join((*lines, "", "")).encode() + body
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        reader = ResponseReader(sock)
         try:
-            async with asyncio.timeout(max_wait_s) as limit:
-                leaves(lambda: _end(limit))
+            async with asyncio.timeout(timeout_s) as timeout:
+                register_hang_up(lambda: _expire(timeout))
                 try:
-                    await asyncio.get_running_loop().sock_connect(talk, ("127.0.0.1", port))
+                    await loop.sock_connect(sock, ("127.0.0.1", port))
                 except OSError:
-                    return Told(End.NO_DOOR)
-                await asyncio.get_running_loop().sock_sendall(talk, "\r\n".join((*lines, "", "")).encode() + body)
-                await ear.listen()
+                    return Reply(Outcome.NOT_LISTENING)
+                await loop.sock_sendall(sock, request)
+                await reader.wait_until_complete()
         except (TimeoutError, OSError):
-            ear.take()  # what has arrived has been heard
-    return read(ear.heard) if _is_whole(ear.heard) else Told(End.NOTHING)
+            reader.read_available()  # a response that has arrived counts as received
+    return parse_reply(reader.data) if _is_complete(reader.data) else Reply(Outcome.NO_RESPONSE)
 
 
-class Ear:
-    """Takes what comes on a connection, so that nothing is lost to a caller who stops waiting in that very moment.
+class ResponseReader:
+    """Reads a socket so that no byte is lost if the caller stops waiting in the moment in which it arrives.
 
-    A read that is cancelled would be: asyncio may have taken its bytes from the connection already.
+    A cancelled `sock_recv` would lose bytes: asyncio may have read them from the socket already.
     """
 
-    def __init__(self, talk: socket.socket) -> None:
-        self.heard = b""
-        self._talk = talk
+    def __init__(self, sock: socket.socket) -> None:
+        self.data = b""
+        self._sock = sock
         self._is_over = asyncio.Event()
 
-    async def listen(self) -> None:
-        """Come back when a whole answer is there, or no more will come."""
+    async def wait_until_complete(self) -> None:
+        """Return when a complete response has arrived, or the bridge has closed the connection."""
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._talk, self.take)
+        loop.add_reader(self._sock, self.read_available)
         try:
             await self._is_over.wait()
         finally:
-            loop.remove_reader(self._talk)
+            loop.remove_reader(self._sock)
 
-    def take(self) -> None:
-        """Take what has come by now."""
+    def read_available(self) -> None:
+        """Read what has arrived, without waiting."""
         with suppress(BlockingIOError):
             try:
-                while chunk := self._talk.recv(PIECE):
-                    self.heard += chunk
+                while chunk := self._sock.recv(CHUNK_BYTES):
+                    self.data += chunk
             except ConnectionError:
                 chunk = b""
             if not chunk:
                 self._is_over.set()
-        if _is_whole(self.heard):
+        if _is_complete(self.data):
             self._is_over.set()
 
 
-def _end(limit: asyncio.Timeout) -> None:
-    with suppress(RuntimeError):  # it is over already
-        limit.reschedule(asyncio.get_running_loop().time())
+def _expire(timeout: asyncio.Timeout) -> None:
+    with suppress(RuntimeError):  # it has ended already
+        timeout.reschedule(asyncio.get_running_loop().time())
 
 
-def _is_whole(heard: bytes) -> bool:
-    head, end, body = heard.partition(b"\r\n\r\n")
-    length = LENGTH.search(head)
-    return bool(end) and length is not None and len(body) >= int(length[1])
+def _is_complete(response: bytes) -> bool:
+    head, end_of_head, body = response.partition(b"\r\n\r\n")
+    length = CONTENT_LENGTH.search(head)
+    return bool(end_of_head) and length is not None and len(body) >= int(length[1])
 
 
-def read(heard: bytes) -> Told:
-    """What an answer says of the order."""
-    head, _, body = heard.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+def parse_reply(response: bytes) -> Reply:
+    """Parse a complete response."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    status, order = int(first.split(" ")[1]), headers.get("x-bridge-order", "")
-    problem = headers.get("content-type", "").startswith("application/problem+json")
-    code = str(json.loads(body).get("code", "")) if problem else ""
-    state = headers.get("x-bridge-order-state", "")
-    if state in BY_STATE:
-        end = BY_STATE[state]
-    else:
-        end = End.REFUSED if code in NOTHING_SENT else End.UNKNOWN if code == "order_unknown" else End.STRANGE
-    return Told(end, status, order, code, body)
+    is_problem = headers.get("content-type", "").startswith("application/problem+json")
+    code = str(json.loads(body).get("code", "")) if is_problem else ""
+    outcome = OUTCOMES_BY_STATE.get(headers.get("x-bridge-order-state", "")) or _outcome_of_code(code)
+    return Reply(outcome, int(status_line.split(" ")[1]), headers.get("x-bridge-order", ""), code, body)
 
 
-class Person:
-    """Whoever wants one order placed, once."""
+def _outcome_of_code(code: str) -> Outcome:
+    if code in CODES_OF_NOTHING_SENT:
+        return Outcome.REFUSED
+    return Outcome.UNKNOWN if code == "order_unknown" else Outcome.UNEXPECTED
 
-    def __init__(self, bridge: Bridge, reaching: Reaching, plan: Plan) -> None:
-        self.story = Story(plan)
+
+class SimulatedCaller:
+    """A caller that wants one order placed once."""
+
+    def __init__(self, bridge: BridgeProcess, arrivals: ArrivalWatch, plan: Plan) -> None:
+        self.history = OrderHistory(plan)
         self._bridge = bridge
-        self._reaching = reaching
+        self._arrivals = arrivals
         self._body = json.dumps(plan.body).encode()
 
-    async def live(self) -> Story:
-        """Place it, answer what is asked, send it again where this caller does."""
-        plan = self.story.plan
-        max_wait_s, told = plan.max_wait_s, Told(End.NOTHING)
-        for number in range(TRIES):
-            leaves = plan.leaves_at_ibkr and number == 0
-            told = await self._say("POST", TARGET, plan.headers, self._body, max_wait_s, leaves=leaves)
-            for _ in range(ROUNDS):
-                answer = self._answer_to(told)
-                if answer is None:
-                    break
-                told = await self._say("POST", *answer)
-            if told.end not in AGAIN[plan.caller]:
+    async def place_order(self) -> OrderHistory:
+        """Place the order, answer questions, repeat the order if this caller does, and cancel or change it at the end.
+
+        The history has every response.
+        """
+        plan = self.history.plan
+        timeout_s, reply = plan.timeout_s, Reply(Outcome.NO_RESPONSE)
+        for number in range(MAX_ATTEMPTS):
+            hangs_up_at_ibkr = plan.hangs_up_at_ibkr and number == 0
+            reply = await self._send(
+                "POST", TARGET, plan.headers, self._body, timeout_s, hangs_up_at_ibkr=hangs_up_at_ibkr
+            )
+            reply = await self._answer_questions(reply)
+            if reply.outcome not in REPEATED_OUTCOMES[plan.caller]:
                 break
-            max_wait_s = CALM
-            await self._pause(told, number)
-        if told.end is End.PLACED and told.is_placing and told.number:
-            await self._go_on(told.number)
-        return self.story
+            timeout_s = DEFAULT_TIMEOUT_S
+            await self._pause(reply, number)
+        if reply.outcome is Outcome.PLACED and reply.is_placement and reply.ibkr_number:
+            await self._follow_up(reply.ibkr_number)
+        return self.history
 
-    async def _go_on(self, order: str) -> None:
-        """Cancel or change what was placed; who hears nothing of it tries once more."""
-        then = self.story.plan.then
-        if then is Then.NOTHING:
+    async def _answer_questions(self, reply: Reply) -> Reply:
+        """Answer questions and prompts as planned, and return the last response."""
+        for _ in range(MAX_QUESTIONS):
+            answer = self._build_answer(reply)
+            if answer is None:
+                break
+            target, body = answer
+            reply = await self._send("POST", target, {}, body)
+        return reply
+
+    async def _follow_up(self, ibkr_number: str) -> None:
+        """Cancel or change the order that was placed, if planned; repeat this once if there is no response."""
+        follow_up = self.history.plan.follow_up
+        if follow_up is FollowUp.NOTHING:
             return
-        method, body = (
-            ("DELETE", b"") if then is Then.CANCEL else ("POST", json.dumps(self.story.plan.changed).encode())
-        )
-        for number in range(2):
-            told = await self._say(method, CHANGE + order, {}, body)
-            if told.end not in (End.NOTHING, End.NO_DOOR):
+        is_cancel = follow_up is FollowUp.CANCEL
+        method = "DELETE" if is_cancel else "POST"
+        body = b"" if is_cancel else json.dumps(self.history.plan.changed_ticket).encode()
+        for number in range(MAX_CHANGE_ATTEMPTS):
+            reply = await self._send(method, CHANGE_TARGET + ibkr_number, {}, body)
+            if reply.outcome not in (Outcome.NO_RESPONSE, Outcome.NOT_LISTENING):
                 return
-            await self._pause(told, number)
+            await self._pause(reply, number)
 
-    async def _say(
+    async def _send(
         self,
         method: str,
         target: str,
         headers: Mapping[str, str],
         body: bytes,
-        max_wait_s: float = CALM,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
         *,
-        leaves: bool = False,
-    ) -> Told:
-        def leaving(act: Callable[[], None]) -> None:
-            if leaves:
-                self._reaching.when(self.story.plan.tag, act)
+        hangs_up_at_ibkr: bool = False,
+    ) -> Reply:
+        def register_hang_up(hang_up: Callable[[], None]) -> None:
+            if hangs_up_at_ibkr:
+                self._arrivals.call_on_arrival(self.history.plan.tag, hang_up)
 
-        told = await call(self._bridge.port, method, target, headers, body, max_wait_s, leaving)
-        told = replace(told, target=target)
-        self.story.told.append(told)
-        return told
+        reply = await send_request(self._bridge.port, method, target, headers, body, timeout_s, register_hang_up)
+        reply = replace(reply, target=target)
+        self.history.replies.append(reply)
+        return reply
 
-    def _answer_to(self, told: Told) -> tuple[str, Mapping[str, str], bytes] | None:
-        """What this caller says to a question or a prompt; None for nothing."""
-        said, plan = told.json, self.story.plan
-        if isinstance(said, dict) and said.get("prompt") is True:
-            about = {"orderId": said["orderId"], "reqId": said["reqId"], "text": said["options"][plan.number % 3]}
-            return NOTICE, {}, json.dumps(about).encode()
-        reply = said[0].get("id") if isinstance(said, list) and said and isinstance(said[0], dict) else None
-        if told.end is not End.QUESTION or plan.yes is Yes.SILENCE or reply is None:
+    def _build_answer(self, reply: Reply) -> tuple[str, bytes] | None:
+        """Return target and body of this caller's answer to a question or a prompt; None if it does not answer."""
+        content, plan = reply.json, self.history.plan
+        if isinstance(content, dict) and content.get("prompt") is True:
+            option = content["options"][plan.number % 3]
+            answer = {"orderId": content["orderId"], "reqId": content["reqId"], "text": option}
+            return NOTICE_TARGET, json.dumps(answer).encode()
+        first = content[0] if isinstance(content, list) and content else None
+        question_id = first.get("id") if isinstance(first, dict) else None
+        # A question that X-Bridge-Confirm does not list stays without a reply, as does every one of Confirmation.NONE.
+        is_confirmed = {Confirmation.DECLINED: False, Confirmation.BY_REPLY: True}.get(plan.confirmation)
+        if reply.outcome is not Outcome.QUESTION or question_id is None or is_confirmed is None:
             return None
-        wants = {Yes.NO: False, Yes.REPLIES: True}.get(plan.yes)
-        if wants is None:  # it listed the questions beforehand; this one it did not list
-            return None
-        return f"/iserver/reply/{reply}", {}, json.dumps({"confirmed": wants}).encode()
+        return f"/iserver/reply/{question_id}", json.dumps({"confirmed": is_confirmed}).encode()
 
-    async def _pause(self, told: Told, number: int) -> None:
-        """A client that sends again does not do so at once; nor before there is anybody to send it to."""
+    async def _pause(self, reply: Reply, number: int) -> None:
+        """Wait before a repeat, longer each time, and until the bridge listens if it did not."""
         await asyncio.sleep(0.05 * 2 ** min(number, 5))
-        if told.end is End.NO_DOOR:
-            await self._bridge.up()
+        if reply.outcome is Outcome.NOT_LISTENING:
+            await self._bridge.wait_until_listening()

@@ -1,7 +1,8 @@
-"""What the journal costs an order: one placement after the other, by turns at a bridge with it and at bridges without.
+"""Measure what the journal costs an order: placements in turns at a bridge with a journal and at bridges without one.
 
-All of them stand before the same simulated Gateway and answer one caller on one kept connection, so that whatever else
-the machine does, it does to all. The journal is written where `place` is: it should be a disk, as in earnest.
+All bridges are in front of the same simulated Gateway and serve one caller each over one persistent connection, so that
+other work of the machine slows all of them. The journal is written inside the workspace, which should be on a disk, as
+it is in use.
 """
 
 from __future__ import annotations
@@ -18,89 +19,89 @@ from statistics import median
 
 from bench.orders_plan import ACCOUNT
 from bench.processes import NotStarted
-from bench.programs import WITH_KEY, Command, Place, simulated_gateway, started
+from bench.programs import KEY_HEADERS, Command, Workspace, run_program, run_simulated_gateway
 
-WITH, MEMORY, NOTHING = "on disk, as it is", "in memory", "none at all"
-WARM = 100  # placements nobody counts
+ON_DISK, IN_MEMORY, NO_JOURNAL = "on disk, as it is", "in memory", "none at all"
+WARM_UP_REQUESTS = 100
 LIMIT_MS = 1.0
-"""What the journal may add to the p50 of a placement."""
+"""What the disk may add to the p50 of a placement."""
 TICKET = {"conid": 265598, "orderType": "LMT", "side": "BUY", "quantity": 1, "tif": "DAY", "price": 187.0}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds of every placement, by journal."""
+    """The milliseconds of every placement, by journal."""
 
-    took_ms: dict[str, list[float]]
+    times_ms: dict[str, list[float]]
 
     @property
     def added_ms(self) -> float:
         """What the disk adds to the p50."""
-        return p50(self.took_ms[WITH]) - p50(self.took_ms[MEMORY])
+        return p50(self.times_ms[ON_DISK]) - p50(self.times_ms[IN_MEMORY])
 
     @property
-    def is_within(self) -> bool:
-        """Whether that is little enough."""
+    def is_within_limit(self) -> bool:
+        """Whether the disk adds no more than `LIMIT_MS`."""
         return self.added_ms <= LIMIT_MS
 
 
-def p50(took: Sequence[float]) -> float:
-    """The middle one."""
-    return median(took)
+def p50(figures: Sequence[float]) -> float:
+    """The median."""
+    return median(figures)
 
 
-def p99(took: Sequence[float]) -> float:
-    """The one that 99 of a hundred do not exceed."""
-    return sorted(took)[math.ceil(len(took) * 0.99) - 1]
+def p99(figures: Sequence[float]) -> float:
+    """The smallest figure that 99 % of the figures do not exceed."""
+    return sorted(figures)[math.ceil(len(figures) * 0.99) - 1]
 
 
-def _bridge(*program: str) -> Command:
-    return lambda _, __, ___: [sys.executable, "-m", *program]
+def _python(*arguments: str) -> Command:
+    return lambda _, __, ___: [sys.executable, "-m", *arguments]
 
 
 COMMANDS = {
-    WITH: _bridge("bench.orders_hasty"),
-    MEMORY: _bridge("bench.orders_unwritten", "memory"),
-    NOTHING: _bridge("bench.orders_unwritten", "nothing"),
+    ON_DISK: _python("bench.orders_fast_bridge"),
+    IN_MEMORY: _python("bench.orders_unwritten", "memory"),
+    NO_JOURNAL: _python("bench.orders_unwritten", "nothing"),
 }
 
 
-def measured(place: Place, rounds: int) -> Cost:
-    """So many placements at each, by turns.
+def measure_cost(workspace: Workspace, rounds: int) -> Cost:
+    """Place one order at each bridge in every round.
 
     Raises:
-        NotStarted: one of them does not work.
+        NotStarted: a bridge does not start, or an order is not placed.
     """
-    with ExitStack() as doors:
-        upstream = doors.enter_context(simulated_gateway(place))
-        placing = {}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(run_simulated_gateway(workspace))
+        placers = {}
         for name, command in COMMANDS.items():
-            subject = doors.enter_context(started(name, command, place, upstream))
-            address = subject.url.removeprefix("http://").partition("/")[0]
-            talk = doors.enter_context(closing(http.client.HTTPConnection(address, timeout=30)))
-            placing[name] = _placer(talk)
-        for _ in range(WARM):
-            for place_one in placing.values():
-                place_one()
-        took: dict[str, list[float]] = {name: [] for name in placing}
+            program = stack.enter_context(run_program(name, command, workspace, upstream))
+            address = program.url.removeprefix("http://").partition("/")[0]
+            connection = stack.enter_context(closing(http.client.HTTPConnection(address, timeout=30)))
+            placers[name] = _make_placer(connection)
+        for _ in range(WARM_UP_REQUESTS):
+            for place_order in placers.values():
+                place_order()
+        times_ms: dict[str, list[float]] = {name: [] for name in placers}
         for _ in range(rounds):
-            for name, place_one in placing.items():
-                took[name].append(place_one())
-    return Cost(took)
+            for name, place_order in placers.items():
+                times_ms[name].append(place_order())
+    return Cost(times_ms)
 
 
-def _placer(talk: http.client.HTTPConnection) -> Callable[[], float]:
-    """Places an order like those before, and says how many milliseconds that took."""
-    body, headers = json.dumps({"orders": [TICKET]}), {**WITH_KEY, "Content-Type": "application/json"}
+def _make_placer(connection: http.client.HTTPConnection) -> Callable[[], float]:
+    """Return a function that places the same order each time and returns the milliseconds it took."""
+    body, headers = json.dumps({"orders": [TICKET]}), {**KEY_HEADERS, "Content-Type": "application/json"}
 
-    def place() -> float:
+    def place_order() -> float:
         began = time.perf_counter()
-        talk.request("POST", f"/iserver/account/{ACCOUNT}/orders", body, headers)
-        answer = talk.getresponse()
-        told = answer.read()
-        took = (time.perf_counter() - began) * 1000
-        if answer.status != 200 or b"order_id" not in told:
-            raise NotStarted(f"an order was not placed: {answer.status} {told[:200]!r}")
-        return took
+        connection.request("POST", f"/iserver/account/{ACCOUNT}/orders", body, headers)
+        response = connection.getresponse()
+        response_body = response.read()
+        elapsed_ms = (time.perf_counter() - began) * 1000
+        if response.status != 200 or b"order_id" not in response_body:
+            raise NotStarted(f"an order was not placed: {response.status} {response_body[:200]!r}")
+        return elapsed_ms
 
-    return place
+    return place_order

@@ -1,7 +1,8 @@
-"""What every order of the story goes through, drawn from one number. Pure.
+"""The plan of every order of the bench, drawn at random from one seed. Pure.
 
-A fault does not follow its order about: it is set to work when its order begins, and meets whichever order comes next,
-as trouble does. So the deck says how often each thing happens, and no two runs are alike in what happens to whom.
+A trouble does not belong to its order: its fault is set up when the order begins and hits the next matching call,
+whichever order that is for, as real faults do. So the plans decide how often each trouble occurs, but two runs differ
+in which orders it hits.
 """
 
 from __future__ import annotations
@@ -15,193 +16,221 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 CHANGED_PRICE = 187.1
 ACCOUNT = "DU1234567"
-PLACING = r"/account/DU\d+/orders$"
-REPLYING = r"/iserver/reply/"
-CHANGING = r"/account/DU\d+/order/\d+$"
-LISTING = r"/iserver/account/(orders(\?|$)|trades)"
+PLACEMENT_PATH = r"/account/DU\d+/orders$"
+REPLY_PATH = r"/iserver/reply/"
+CHANGE_PATH = r"/account/DU\d+/order/\d+$"
+LIST_PATH = r"/iserver/account/(orders(\?|$)|trades)"
 KILL = "kill -9 of the bridge"
+MAX_KILL_DELAY_S = 0.06
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One sort of trouble: a fault of the simulator, how it is told, and how many of a thousand orders it meets."""
+    """One kind of trouble: a fault of the simulator, its options, and how many of a thousand orders set it up."""
 
     name: str
     kind: str
     per_mille: float
-    told: Mapping[str, Any] = field(default_factory=dict)
-    lasts: float = 0.0
-    """For what has to be ended: seconds on the bridge's clock."""
-    cuts: bool = False
-    """Whether the next order is carried out and its answer cut besides."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    duration_s: float = 0.0
+    """For a fault that does not end by itself: after how many real seconds it is ended."""
+    cuts_next_placement: bool = False
+    """Whether, in addition, IBKR executes the next order and the connection is cut before the response."""
 
 
-def _at(path: str, **told: Any) -> dict[str, Any]:
-    return {"path": path, "times": 1, **told}
+def _once(path: str, **options: Any) -> dict[str, Any]:
+    return {"path": path, "times": 1, **options}
 
 
-EMPTY = {"path": r"/account/orders(\?|$)", "status": 200, "body": '{"orders":[],"snapshot":false}'}
+EMPTY_LIST = {"path": r"/account/orders(\?|$)", "status": 200, "body": '{"orders":[],"snapshot":false}'}
 
 
-def troubles(rate: float) -> tuple[Trouble, ...]:
-    """Every sort there is.
+def make_troubles(clock_rate: float) -> tuple[Trouble, ...]:
+    """Return every kind of trouble.
 
     Args:
-        rate: how many seconds of the simulator pass in one of the bridge's.
+        clock_rate: seconds of the simulator in one real second.
     """
-    stuck, slow = 1.5 * rate, 0.3 * rate  # seconds of the simulator's
+    silent_s, slow_s, late_s = 1.5 * clock_rate, 0.3 * clock_rate, 1.3 * clock_rate  # seconds of the simulator
+    very_late_s = 4.6 * clock_rate  # the bridge has recorded the order as not placed by then
     return (
-        Trouble("the Gateway's port closed for a moment", "refuse", 6, lasts=0.2),
-        Trouble("cut, not carried out", "cut-before", 8, _at(PLACING)),
-        Trouble("cut before the answer", "done-cut-before", 12, _at(PLACING)),
-        Trouble("cut in the answer", "cut-in", 8, _at(PLACING)),
-        Trouble("cut in an answer, not carried out", "cut-in", 4, _at(PLACING, done=False)),
-        Trouble("no HTTP at all, carried out", "garble", 4, _at(PLACING, done=True)),
-        Trouble("silence, not carried out", "silence", 6, _at(PLACING, seconds=stuck)),
-        Trouble("silence, carried out", "done-silence", 6, _at(PLACING, seconds=stuck)),
-        Trouble("half an answer, then silence", "die-in", 3, _at(PLACING)),
-        Trouble("empty 503 after ten seconds", "timeout-503", 6, _at(PLACING)),
-        Trouble("empty 503 after ten seconds, carried out", "done-timeout-503", 6, _at(PLACING)),
-        Trouble("500 with a page, carried out", "html-500", 4, _at(PLACING, done=True)),
-        Trouble("slow answer", "delay", 10, _at(PLACING, seconds=slow)),
-        Trouble("late: sent when its sender has gone", "late", 6, _at(PLACING, seconds=1.3 * rate)),
-        Trouble("late: after it was given up", "late", 3, _at(PLACING, seconds=4.6 * rate)),
-        Trouble("Gateway restarts, not carried out", "restart-during", 4, _at(PLACING)),
-        Trouble("Gateway restarts, carried out", "done-restart-during", 5, _at(PLACING)),
-        Trouble("Gateway restarts in between", "restart", 3),
-        Trouble("brokerage session lost, not carried out", "lost-during", 3, _at(PLACING)),
-        Trouble("brokerage session lost, carried out", "done-lost-during", 4, _at(PLACING)),
-        Trouble("brokerage session lost in between", "brokerage-lost", 3),
-        Trouble("IBKR down for a moment", "ibkr-down", 2, lasts=0.4),
-        Trouble("a confirmation cut, carried out", "done-cut-before", 6, _at(REPLYING)),
-        Trouble("a confirmation cut, not carried out", "cut-before", 4, _at(REPLYING)),
-        Trouble("silence after a confirmation, carried out", "done-silence", 3, _at(REPLYING, seconds=stuck)),
-        Trouble("a cancel or change cut, carried out", "done-cut-before", 6, _at(CHANGING)),
-        Trouble("a cancel or change cut, not carried out", "cut-before", 4, _at(CHANGING)),
-        Trouble("silence after a cancel or change, carried out", "done-silence", 2, _at(CHANGING, seconds=stuck)),
-        Trouble("a late cancel or change", "late", 3, _at(CHANGING, seconds=1.3 * rate)),
-        Trouble("a prompt instead of an answer", "prompt", 5, _at(PLACING)),
-        Trouble("a list with an error inside", "hidden-error", 5, _at(LISTING)),
-        Trouble("a list answered 503", "empty-503", 5, _at(LISTING)),
-        Trouble("cut before the answer, and a list that stays empty", "status", 3, EMPTY, lasts=6.0, cuts=True),
-        Trouble("a list cut short", "cut-in", 5, _at(LISTING)),
+        Trouble("the Gateway's port is closed for a moment", "refuse", 6, duration_s=0.2),
+        Trouble("connection cut, not executed", "cut-before", 8, _once(PLACEMENT_PATH)),
+        Trouble("connection cut before the response, executed", "done-cut-before", 12, _once(PLACEMENT_PATH)),
+        Trouble("connection cut within the response, executed", "cut-in", 8, _once(PLACEMENT_PATH)),
+        Trouble("connection cut within a response, not executed", "cut-in", 4, _once(PLACEMENT_PATH, done=False)),
+        Trouble("response is not HTTP, executed", "garble", 4, _once(PLACEMENT_PATH, done=True)),
+        Trouble("no response, not executed", "silence", 6, _once(PLACEMENT_PATH, seconds=silent_s)),
+        Trouble("no response, executed", "done-silence", 6, _once(PLACEMENT_PATH, seconds=silent_s)),
+        Trouble("half a response, then nothing", "die-in", 3, _once(PLACEMENT_PATH)),
+        Trouble("empty 503 after ten seconds, not executed", "timeout-503", 6, _once(PLACEMENT_PATH)),
+        Trouble("empty 503 after ten seconds, executed", "done-timeout-503", 6, _once(PLACEMENT_PATH)),
+        Trouble("500 with an HTML page, executed", "html-500", 4, _once(PLACEMENT_PATH, done=True)),
+        Trouble("slow response", "delay", 10, _once(PLACEMENT_PATH, seconds=slow_s)),
+        Trouble("order sent on after its caller has left", "late", 6, _once(PLACEMENT_PATH, seconds=late_s)),
+        Trouble("order sent on after it was given up", "late", 3, _once(PLACEMENT_PATH, seconds=very_late_s)),
+        Trouble("Gateway restarts during an order, not executed", "restart-during", 4, _once(PLACEMENT_PATH)),
+        Trouble("Gateway restarts during an order, executed", "done-restart-during", 5, _once(PLACEMENT_PATH)),
+        Trouble("Gateway restarts between orders", "restart", 3),
+        Trouble("brokerage session lost during an order, not executed", "lost-during", 3, _once(PLACEMENT_PATH)),
+        Trouble("brokerage session lost during an order, executed", "done-lost-during", 4, _once(PLACEMENT_PATH)),
+        Trouble("brokerage session lost between orders", "brokerage-lost", 3),
+        Trouble("IBKR is unreachable for a moment", "ibkr-down", 2, duration_s=0.4),
+        Trouble("confirmation: connection cut, executed", "done-cut-before", 6, _once(REPLY_PATH)),
+        Trouble("confirmation: connection cut, not executed", "cut-before", 4, _once(REPLY_PATH)),
+        Trouble("confirmation: no response, executed", "done-silence", 3, _once(REPLY_PATH, seconds=silent_s)),
+        Trouble("cancel or change: connection cut, executed", "done-cut-before", 6, _once(CHANGE_PATH)),
+        Trouble("cancel or change: connection cut, not executed", "cut-before", 4, _once(CHANGE_PATH)),
+        Trouble("cancel or change: no response, executed", "done-silence", 2, _once(CHANGE_PATH, seconds=silent_s)),
+        Trouble("cancel or change: sent on late", "late", 3, _once(CHANGE_PATH, seconds=late_s)),
+        Trouble("a prompt instead of a response", "prompt", 5, _once(PLACEMENT_PATH)),
+        Trouble("list with an error inside a 200", "hidden-error", 5, _once(LIST_PATH)),
+        Trouble("list answered with 503", "empty-503", 5, _once(LIST_PATH)),
+        Trouble(
+            "connection cut before the response, executed, and a list that stays empty",
+            "status",
+            3,
+            EMPTY_LIST,
+            duration_s=6.0,
+            cuts_next_placement=True,
+        ),
+        Trouble("list cut short", "cut-in", 5, _once(LIST_PATH)),
     )
 
 
 class Caller(Enum):
-    """Who places an order."""
+    """How a caller places an order and repeats it; the values are shown in `orders.md`."""
 
-    ONCE = "asks once"
-    HASTY = "may hang up, and never comes back"
-    AGAIN = "may hang up, and sends the same bytes again when unanswered"
-    KEYED = "the same with an Idempotency-Key, and when told `unknown`"
-    NAMED = "the same with a cOID of its own"
+    ONCE = "sends once and waits"
+    HANGS_UP = "may hang up, does not repeat"
+    REPEATS = "may hang up, repeats the same bytes if there was no response or a refusal"
+    REPEATS_WITH_KEY = "may hang up, repeats with an Idempotency-Key, also after `unknown`"
+    REPEATS_WITH_COID = "may hang up, repeats with a cOID of its own, also after `unknown`"
 
 
 class Ticket(Enum):
-    """What is placed, and what IBKR says to it."""
+    """What is placed, and how IBKR reacts."""
 
-    PLAIN = "taken at once"
+    PLAIN = "accepted at once"
     MARKET = "filled at once"
-    ASKED = "one question"
-    ASKED_TWICE = "two questions, one after the other"
+    ONE_QUESTION = "one question"
+    TWO_QUESTIONS = "two questions, one after the other"
     BRACKET = "a parent and its two children"
-    ORPHAN = "turned down: a child whose parent IBKR does not know; it has no name of its own"
-    WRONG = "turned down: no ticket that IBKR can read"
+    ORPHAN = "rejected: a child whose parent IBKR does not know; it has no cOID of its own"
+    INVALID = "rejected: a ticket that IBKR cannot read"
 
 
-class Yes(Enum):
+class Confirmation(Enum):
     """How questions are answered."""
 
     BEFOREHAND = "confirmed by X-Bridge-Confirm"
-    IN_PART = "confirmed by X-Bridge-Confirm, the first of them alone"
-    REPLIES = "confirmed by reply"
-    NO = "declined by reply"
-    SILENCE = "left unanswered"
+    PARTLY_BEFOREHAND = "X-Bridge-Confirm lists the first question only"
+    BY_REPLY = "confirmed by reply"
+    DECLINED = "declined by reply"
+    NONE = "not answered"
 
 
-class Then(Enum):
+class FollowUp(Enum):
     """What a caller does with an order that was placed."""
 
-    NOTHING = "left as it is"
-    CANCEL = "cancelled"
-    CHANGE = "changed"
+    NOTHING = "nothing"
+    CANCEL = "cancels it"
+    CHANGE = "changes it"
 
 
-CALLERS = {Caller.ONCE: 30, Caller.HASTY: 15, Caller.AGAIN: 20, Caller.KEYED: 20, Caller.NAMED: 15}
-TICKETS = {
+CALLER_WEIGHTS = {
+    Caller.ONCE: 30,
+    Caller.HANGS_UP: 15,
+    Caller.REPEATS: 20,
+    Caller.REPEATS_WITH_KEY: 20,
+    Caller.REPEATS_WITH_COID: 15,
+}
+TICKET_WEIGHTS = {
     Ticket.PLAIN: 62,
     Ticket.MARKET: 12,
-    Ticket.ASKED: 9,
-    Ticket.ASKED_TWICE: 9,
+    Ticket.ONE_QUESTION: 9,
+    Ticket.TWO_QUESTIONS: 9,
     Ticket.BRACKET: 4,
     Ticket.ORPHAN: 2,
-    Ticket.WRONG: 2,
+    Ticket.INVALID: 2,
 }
-THEN = {Then.NOTHING: 80, Then.CANCEL: 12, Then.CHANGE: 8}
-ANSWERS = {Yes.BEFOREHAND: 50, Yes.IN_PART: 10, Yes.REPLIES: 25, Yes.NO: 10, Yes.SILENCE: 5}
-LEAVES = {  # seconds until a caller hangs up at the latest, between these two; and whether it does so at IBKR's sight
+FOLLOW_UP_WEIGHTS = {FollowUp.NOTHING: 80, FollowUp.CANCEL: 12, FollowUp.CHANGE: 8}
+CONFIRMATION_WEIGHTS = {
+    Confirmation.BEFOREHAND: 50,
+    Confirmation.PARTLY_BEFOREHAND: 10,
+    Confirmation.BY_REPLY: 25,
+    Confirmation.DECLINED: 10,
+    Confirmation.NONE: 5,
+}
+HANG_UPS = {  # the caller's timeout lies between these two seconds; whether it hangs up when IBKR has the order
     "at once": (0.0, 0.04, False),
     "when IBKR has the order": (1.2, 4.0, True),
-    "after a moment": (0.2, 1.2, False),
-    "in the end": (1.2, 4.0, False),
+    "early": (0.2, 1.2, False),
+    "late": (1.2, 4.0, False),
 }
-HASTE = {"at once": 15, "when IBKR has the order": 25, "after a moment": 20, "in the end": 40}
-CALM = {"in the end": 1}
-QUESTIONS = {Ticket.ASKED: ("o383",), Ticket.ASKED_TWICE: ("o163", "o383")}
+HANG_UP_WEIGHTS = {"at once": 15, "when IBKR has the order": 25, "early": 20, "late": 40}
+NO_HANG_UP_WEIGHTS = {"late": 1}
+QUESTIONS = {Ticket.ONE_QUESTION: ("o383",), Ticket.TWO_QUESTIONS: ("o163", "o383")}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One logical order: placed at most once, whatever its caller does."""
+    """One logical order: it must be placed at most once, whatever its caller does."""
 
     number: int
     tag: str
-    """In the ticket's `referrer`, which the simulator's book keeps."""
+    """The ticket's `referrer`, which the book of the simulator stores."""
     caller: Caller
     ticket: Ticket
-    yes: Yes
-    max_wait_s: float
-    """Seconds until the caller hangs up, the first time."""
-    leaves_at_ibkr: bool
-    """Whether it hangs up, the first time, as soon as the order has reached IBKR."""
-    waits: bool
-    """Whether it sends X-Bridge-Wait."""
-    then: Then = Then.NOTHING
+    confirmation: Confirmation
+    timeout_s: float
+    """How long the caller waits for the first response before it hangs up."""
+    hangs_up_at_ibkr: bool
+    """Whether the caller hangs up at its first attempt as soon as the order has reached IBKR."""
+    sends_wait: bool
+    """Whether the request has the header X-Bridge-Wait."""
+    follow_up: FollowUp = FollowUp.NOTHING
     trouble: Trouble | None = None
-    killed_after: float | None = None
-    """Seconds from its beginning to the bridge's end."""
+    kill_delay_s: float | None = None
+    """From the beginning of the order until the bridge is killed; None if it is not."""
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether anybody ever says yes to all its questions."""
-        asked = QUESTIONS.get(self.ticket, ())
-        partly = self.yes is Yes.IN_PART and len(asked) == 1
-        return not asked or partly or self.yes in (Yes.BEFOREHAND, Yes.REPLIES)
+        """Whether the caller would confirm every question about the order."""
+        questions = QUESTIONS.get(self.ticket, ())
+        is_first_enough = self.confirmation is Confirmation.PARTLY_BEFOREHAND and len(questions) == 1
+        confirms_all = self.confirmation in (Confirmation.BEFOREHAND, Confirmation.BY_REPLY)
+        return not questions or is_first_enough or confirms_all
 
     @property
     def coid(self) -> str:
-        """Its own name at IBKR, `""` where the bridge is to give one; a bracket's children need one to point to."""
-        return f"own-{self.tag}" if self.caller is Caller.NAMED or self.ticket is Ticket.BRACKET else ""
+        """The caller's cOID; `""` if the bridge assigns one. The children of a bracket need one to refer to."""
+        has_coid = self.caller is Caller.REPEATS_WITH_COID or self.ticket is Ticket.BRACKET
+        return f"own-{self.tag}" if has_coid else ""
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is posted."""
+        """The body of the placement."""
         return {"orders": self._tickets}
 
     @property
-    def changed(self) -> dict[str, Any]:
-        """Its first ticket as it is to be changed: the price alone."""
+    def changed_ticket(self) -> dict[str, Any]:
+        """The body of a change: the first ticket with another price."""
         return self._tickets[0] | {"price": CHANGED_PRICE}
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the request says besides."""
-        asked = QUESTIONS.get(self.ticket, ())
-        listed = {Yes.BEFOREHAND: asked, Yes.IN_PART: asked[:1]}.get(self.yes, ())
-        keyed = {"Idempotency-Key": f"key-{self.tag}"} if self.caller is Caller.KEYED else {}
-        confirmed = {"X-Bridge-Confirm": ",".join(listed)} if listed else {}
-        return {**keyed, **confirmed, **({"X-Bridge-Wait": "4"} if self.waits else {})}
+        """The headers that the plan adds to the placement."""
+        questions = QUESTIONS.get(self.ticket, ())
+        confirmed_by_plan = {Confirmation.BEFOREHAND: questions, Confirmation.PARTLY_BEFOREHAND: questions[:1]}
+        headers = {}
+        if self.caller is Caller.REPEATS_WITH_KEY:
+            headers["Idempotency-Key"] = f"key-{self.tag}"
+        if confirmed := confirmed_by_plan.get(self.confirmation, ()):
+            headers["X-Bridge-Confirm"] = ",".join(confirmed)
+        if self.sends_wait:
+            headers["X-Bridge-Wait"] = "4"
+        return headers
 
     @property
     def _tickets(self) -> list[dict[str, Any]]:
@@ -213,46 +242,60 @@ class Plan:
             del child["cOID"]
             up, down = {"price": 196.0, "referrer": f"{self.tag}/up"}, {"price": 195.0, "referrer": f"{self.tag}/down"}
             return [first, child | up, child | down]
-        return [first | SHAPES.get(self.ticket, {})]
+        return [first | TICKET_FIELDS.get(self.ticket, {})]
 
 
-SHAPES: Mapping[Ticket, dict[str, Any]] = {
+TICKET_FIELDS: Mapping[Ticket, dict[str, Any]] = {
     Ticket.MARKET: {"orderType": "MKT"},
-    Ticket.ASKED: {"quantity": 600},
-    Ticket.ASKED_TWICE: {"quantity": 600, "price": 150.0},
-    Ticket.ORPHAN: {"parentId": "nobody", "orderType": "MKT", "conid": 900_000_001},  # nothing like it is ever placed
-    Ticket.WRONG: {"side": "buy"},
+    Ticket.ONE_QUESTION: {"quantity": 600},
+    Ticket.TWO_QUESTIONS: {"quantity": 600, "price": 150.0},
+    Ticket.ORPHAN: {"parentId": "nobody", "orderType": "MKT", "conid": 900_000_001},  # no other order is like it
+    Ticket.INVALID: {"side": "buy"},
 }
 
 
-def plans(orders: int, seed: int, rate: float, kills: int) -> list[Plan]:
-    """So many orders; every sort of trouble meets at least one of them, and the bridge is killed so many times."""
-    dice = random.Random(seed)  # noqa: S311  # the same story again, not a secret
-    deck: list[Trouble | None] = [
-        each for each in troubles(rate) for _ in range(max(1, round(each.per_mille * orders / 1000)))
+def make_plans(orders: int, seed: int, clock_rate: float, kills: int) -> list[Plan]:
+    """Return the plans of so many orders; every kind of trouble occurs at least once, and so many kills."""
+    rng = random.Random(seed)  # noqa: S311  # it must be reproducible; it is not a secret
+    troubles: list[Trouble | None] = [
+        trouble
+        for trouble in make_troubles(clock_rate)
+        for _ in range(max(1, round(trouble.per_mille * orders / 1000)))
     ]
-    deck += [None] * (orders - len(deck))
-    dice.shuffle(deck)
-    ends = set(dice.sample(range(orders), kills))
-    return [_plan(dice, seed, number, deck[number], number in ends) for number in range(orders)]
+    troubles += [None] * (orders - len(troubles))
+    rng.shuffle(troubles)
+    killed_orders = set(rng.sample(range(orders), kills))
+    return [_make_plan(rng, seed, number, troubles[number], number in killed_orders) for number in range(orders)]
 
 
-def _plan(dice: random.Random, seed: int, number: int, trouble: Trouble | None, is_killed: bool) -> Plan:
-    caller, ticket, then = _drawn(dice, CALLERS), _drawn(dice, TICKETS), _drawn(dice, THEN)
-    where = trouble.told.get("path") if trouble is not None else None
-    if where == REPLYING:
-        ticket = Ticket.ASKED
-    if where == CHANGING:  # it has to be placed before anything can be changed
-        caller, ticket, then = Caller.ONCE, Ticket.PLAIN, dice.choice((Then.CANCEL, Then.CHANGE))
-    low, high, leaves_at_ibkr = LEAVES[_drawn(dice, HASTE if caller is not Caller.ONCE else CALM)]
-    max_wait_s = dice.uniform(low, high)
-    yes = _drawn(dice, ANSWERS)
-    if where == REPLYING and yes in (Yes.SILENCE, Yes.NO):
-        yes = Yes.BEFOREHAND
-    killed_after = dice.uniform(0.0, 0.06) if is_killed else None
-    waits, tag = dice.random() < 0.5, f"{seed}-{number}"
-    return Plan(number, tag, caller, ticket, yes, max_wait_s, leaves_at_ibkr, waits, then, trouble, killed_after)
+def _make_plan(rng: random.Random, seed: int, number: int, trouble: Trouble | None, is_killed: bool) -> Plan:
+    caller, ticket = _choose(rng, CALLER_WEIGHTS), _choose(rng, TICKET_WEIGHTS)
+    follow_up = _choose(rng, FOLLOW_UP_WEIGHTS)
+    trouble_path = trouble.options.get("path") if trouble is not None else None
+    if trouble_path == REPLY_PATH:
+        ticket = Ticket.ONE_QUESTION
+    if trouble_path == CHANGE_PATH:  # only an order that is placed can be changed
+        caller, ticket, follow_up = Caller.ONCE, Ticket.PLAIN, rng.choice((FollowUp.CANCEL, FollowUp.CHANGE))
+    hang_up = _choose(rng, HANG_UP_WEIGHTS if caller is not Caller.ONCE else NO_HANG_UP_WEIGHTS)
+    min_timeout_s, max_timeout_s, hangs_up_at_ibkr = HANG_UPS[hang_up]
+    timeout_s = rng.uniform(min_timeout_s, max_timeout_s)
+    confirmation = _choose(rng, CONFIRMATION_WEIGHTS)
+    if trouble_path == REPLY_PATH and confirmation in (Confirmation.NONE, Confirmation.DECLINED):
+        confirmation = Confirmation.BEFOREHAND
+    return Plan(
+        number=number,
+        tag=f"{seed}-{number}",
+        caller=caller,
+        ticket=ticket,
+        confirmation=confirmation,
+        timeout_s=timeout_s,
+        hangs_up_at_ibkr=hangs_up_at_ibkr,
+        kill_delay_s=rng.uniform(0.0, MAX_KILL_DELAY_S) if is_killed else None,
+        sends_wait=rng.random() < 0.5,
+        follow_up=follow_up,
+        trouble=trouble,
+    )
 
 
-def _drawn(dice: random.Random, weights: Mapping[T, int]) -> T:
-    return dice.choices(list(weights), list(weights.values()))[0]
+def _choose(rng: random.Random, weights: Mapping[T, int]) -> T:
+    return rng.choices(list(weights), list(weights.values()))[0]

@@ -1,6 +1,6 @@
-"""The order story itself: some callers at once, trouble as it was dealt, the bridge killed now and then, and an end.
+"""Run the orders of the bench: several callers at a time, the planned faults, and kills of the bridge.
 
-When all callers are through, faults are ended, and the journal has a while to settle what it does not know yet.
+When all callers have finished, the faults are ended, and the journal gets time to settle orders that are still open.
 """
 
 from __future__ import annotations
@@ -16,202 +16,216 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.orders_callers import TAG, Person, Reaching, Story, call
-from bench.orders_plan import ACCOUNT, CHANGING, KILL, PLACING, Plan, Trouble, plans
-from bench.orders_town import RATE, Bridge, town
-from bench.orders_zeros import Booked, Zero, open_ones, read_journal, zeros
+from bench.orders_callers import TAG, ArrivalWatch, OrderHistory, SimulatedCaller, send_request
+from bench.orders_plan import ACCOUNT, CHANGE_PATH, KILL, PLACEMENT_PATH, Plan, Trouble, make_plans
+from bench.orders_promises import BookOrder, Promise, check_promises, count_open_orders, read_journal
+from bench.orders_setup import CLOCK_RATE, BridgeProcess, run_bridge_and_simulator
 from bench.processes import ROOT
 from ibkr_bridge.sim.faults import Fault
 from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.simulator import Simulator
 
-LOOKS = (f"/iserver/account/orders?accountId={ACCOUNT}", "/iserver/account/trades", "/orders?limit=20")
-LOOK_EVERY = 1.0  # seconds
-SETTLES_WITHIN = 60.0  # seconds; a bridge that is right takes a few
-POLL = 0.25  # seconds
-LATE = 1.0  # seconds between a call's coming to the Gateway and its going on; usually it takes a thousandth of that
+LISTS = (f"/iserver/account/orders?accountId={ACCOUNT}", "/iserver/account/trades", "/orders?limit=20")
+LIST_INTERVAL_S = 1.0
+LIST_TIMEOUT_S = 3.0
+SETTLE_TIMEOUT_S = 60.0  # a bridge without faults needs a few seconds
+POLL_INTERVAL_S = 0.25
+LATE_S = 1.0  # from a call's arrival at the Gateway until it is sent on; usually it takes a millisecond
+PROGRESS_REPORTS = 20
 
 
 @dataclass
-class Ending:
-    """What came of it."""
+class RunResult:
+    """What happened in one run."""
 
     orders: int
     seed: int
     seconds: float = 0.0
     kills: int = 0
-    booked: int = 0
-    stories: list[Story] = field(default_factory=list)
+    book_orders: int = 0
+    """The orders in IBKR's book, the children of brackets included."""
+    histories: list[OrderHistory] = field(default_factory=list)
     troubles: Counter[str] = field(default_factory=Counter)
-    """Those that happened, by name."""
-    states: Counter[str] = field(default_factory=Counter)
-    """Of the journal's orders."""
-    zeros: tuple[Zero, ...] = ()
-    proof: str = ""
-    """What `bridge.py orders verify` says."""
-    is_proved: bool = False
-    surprises: tuple[str, ...] = ()
-    """Lines of the bridge's log that no bridge should write, and other ends than it was told."""
+    """How often each trouble occurred, by name."""
+    journal_states: Counter[str] = field(default_factory=Counter)
+    """How many orders of the journal have each kind and state."""
+    promises: tuple[Promise, ...] = ()
+    verify_output: str = ""
+    """What `bridge.py orders verify` printed."""
+    is_verified: bool = False
+    unexpected: tuple[str, ...] = ()
+    """See `BridgeProcess.unexpected`."""
 
     @property
     def is_good(self) -> bool:
-        """Whether every promise was kept."""
-        return self.is_proved and not self.surprises and not any(zero.broken for zero in self.zeros)
+        """Whether the journal is intact, the log has no unexpected line and no promise was broken."""
+        return self.is_verified and not self.unexpected and not any(promise.violations for promise in self.promises)
 
 
-class Queue:
-    """Which calls the Gateway sent on long after they had come, as it does while its slots are taken."""
+class LateCalls:
+    """Finds the calls that the Gateway sent on long after they had arrived, as it does while its slots are taken."""
 
     def __init__(self, sim: Simulator) -> None:
-        self.late: set[str] = set()
-        """Tags of new orders, numbers of those that were to be cancelled or changed."""
-        self._came: dict[str, float] = {}
-        sim.gateway.log.subscribe(self._note)
-        sim.market.log.subscribe(self._compare)
+        self.orders: set[str] = set()
+        """Tags of new orders, and IBKR's numbers of orders that were to be cancelled or changed."""
+        self._arrived_at: dict[str, float] = {}
+        sim.gateway.log.subscribe(self._on_arrival)
+        sim.market.log.subscribe(self._on_sent)
 
-    def _note(self, seen: LoggedRequest) -> None:
-        if (what := _what(seen)) is not None:
-            self._came.setdefault(what, seen.at)
+    def _on_arrival(self, request: LoggedRequest) -> None:
+        if (order := _find_order(request)) is not None:
+            self._arrived_at.setdefault(order, request.at)
 
-    def _compare(self, seen: LoggedRequest) -> None:
-        if (what := _what(seen)) is not None and seen.at - self._came.get(what, seen.at) > LATE * RATE:
-            self.late.add(what)
+    def _on_sent(self, request: LoggedRequest) -> None:
+        order = _find_order(request)
+        if order is not None and request.at - self._arrived_at.get(order, request.at) > LATE_S * CLOCK_RATE:
+            self.orders.add(order)
 
 
-def _what(seen: LoggedRequest) -> str | None:
-    """Which order a call is about; None for other calls."""
-    if (found := re.search(CHANGING, seen.path)) is not None:
-        return found[0].rpartition("/")[2]
-    tag = TAG.search(seen.body)
+def _find_order(request: LoggedRequest) -> str | None:
+    """Return the tag or the number of the order that a call concerns; None for other calls."""
+    if (change := re.search(CHANGE_PATH, request.path)) is not None:
+        return change[0].rpartition("/")[2]
+    tag = TAG.search(request.body)
     return tag[1].decode() if tag else None
 
 
-class Tale:
+class OrderRun:
     """One run, from its first order to its last."""
 
-    def __init__(self, sim: Simulator, bridge: Bridge, deck: Sequence[Plan]) -> None:
+    def __init__(self, sim: Simulator, bridge: BridgeProcess, plans: Sequence[Plan]) -> None:
         self._sim = sim
         self._bridge = bridge
-        self._deck = deck
-        self._reaching = Reaching(sim.market.log)
-        self._queue = Queue(sim)
+        self._plans = plans
+        self._arrivals = ArrivalWatch(sim.market.log)
+        self._late_calls = LateCalls(sim)
         self._faults: list[tuple[str, Fault]] = []
-        self.stories: list[Story] = []
+        self.histories: list[OrderHistory] = []
 
-    async def unfold(self, workers: int, say: Callable[[str], None]) -> None:
-        """Every order, so many at once, and a screen that looks at the lists all the while."""
-        turns, began = iter(self._deck), time.monotonic()
-        screen = asyncio.create_task(self._watch(), name="screen")
+    async def place_all_orders(self, workers: int, on_progress: Callable[[str], None]) -> None:
+        """Place every order, `workers` at a time, while another caller requests the lists of orders."""
+        plans, began = iter(self._plans), time.monotonic()
+        screen = asyncio.create_task(self._request_lists(), name="screen")
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(workers):
-                    group.create_task(self._work(turns, say, began, group), name=f"worker {number}")
+                    group.create_task(self._work(plans, on_progress, began, group), name=f"worker {number}")
         finally:
             screen.cancel()
             await asyncio.gather(screen, return_exceptions=True)
 
-    async def settle(self) -> None:
-        """End all trouble, and wait until nothing is open any more: the journal is polled, as nothing tells of it."""
-        sim, until = self._sim, time.monotonic() + SETTLES_WITHIN
+    async def wait_until_settled(self) -> None:
+        """End all faults and wait until no order is open and no promise broken, or the time is up.
+
+        The journal is polled, as it reports no changes to other processes.
+        """
+        sim, deadline = self._sim, time.monotonic() + SETTLE_TIMEOUT_S
         sim.faults.clear()
         await sim.wait_for_events()
-        while time.monotonic() < until:
-            await self._look(LOOKS[0])
-            quiet = not sim.gateway.upstream.calls_queued() and not sim.calls_in_slots()
-            if quiet and not open_ones(self._bridge.journal) and not self._broken():
+        while time.monotonic() < deadline:
+            await self._request(LISTS[0])
+            is_idle = not sim.gateway.upstream.calls_queued() and not sim.calls_in_slots()
+            if is_idle and not count_open_orders(self._bridge.journal) and not self._is_a_promise_broken():
                 return
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(POLL_INTERVAL_S)
 
-    def judged(self) -> tuple[Zero, ...]:
-        """Every promise, held against the book and the journal as they are now."""
-        return zeros(self.stories, booked(self._sim), read_journal(self._bridge.journal), self._queue.late)
+    def check_promises(self) -> tuple[Promise, ...]:
+        """Compare the book, the journal and the responses as they are now."""
+        journal = read_journal(self._bridge.journal)
+        return check_promises(self.histories, read_book(self._sim), journal, self._late_calls.orders)
 
-    def happened(self) -> Counter[str]:
-        """What went wrong, by name."""
-        met = Counter(name for name, fault in self._faults if fault.times is None or fault.times <= 0)
-        return met + Counter({KILL: self._bridge.kills})
+    def count_troubles(self) -> Counter[str]:
+        """Return how often each trouble occurred, by name; kills are counted too."""
+        occurred = Counter(name for name, fault in self._faults if fault.times is None or fault.times <= 0)
+        return occurred + Counter({KILL: self._bridge.kills})
 
-    def _broken(self) -> bool:
-        return any(zero.broken for zero in self.judged())
+    def _is_a_promise_broken(self) -> bool:
+        return any(promise.violations for promise in self.check_promises())
 
     async def _work(
-        self, turns: Iterator[Plan], say: Callable[[str], None], began: float, group: asyncio.TaskGroup
+        self, plans: Iterator[Plan], on_progress: Callable[[str], None], began: float, group: asyncio.TaskGroup
     ) -> None:
-        for plan in turns:
+        for plan in plans:
             if plan.trouble is not None:
-                self._begin(plan.trouble)
-            if plan.killed_after is not None:
-                group.create_task(self._kill(plan.killed_after), name="kill -9")
-            self.stories.append(await Person(self._bridge, self._reaching, plan).live())
-            if len(self.stories) % max(1, len(self._deck) // 20) == 0:
+                self._cause(plan.trouble)
+            if plan.kill_delay_s is not None:
+                group.create_task(self._kill_bridge(plan.kill_delay_s), name="kill -9")
+            self.histories.append(await SimulatedCaller(self._bridge, self._arrivals, plan).place_order())
+            if len(self.histories) % max(1, len(self._plans) // PROGRESS_REPORTS) == 0:
                 self._sim.market.log.clear()
                 self._sim.gateway.log.clear()
-                say(f"{len(self.stories)} of {len(self._deck)} orders, {time.monotonic() - began:.0f} s")
+                elapsed_s = time.monotonic() - began
+                on_progress(f"{len(self.histories)} of {len(self._plans)} orders, {elapsed_s:.0f} s")
 
-    def _begin(self, trouble: Trouble) -> None:
-        self._faults.append((trouble.name, self._sim.faults.add(trouble.kind, **trouble.told)))
-        if trouble.cuts:
-            self._sim.faults.add("done-cut-before", path=PLACING, times=1)
-        if trouble.lasts:
-            asyncio.get_running_loop().call_later(trouble.lasts, self._sim.faults.clear, trouble.kind)
+    def _cause(self, trouble: Trouble) -> None:
+        self._faults.append((trouble.name, self._sim.faults.add(trouble.kind, **trouble.options)))
+        if trouble.cuts_next_placement:
+            self._sim.faults.add("done-cut-before", path=PLACEMENT_PATH, times=1)
+        if trouble.duration_s:
+            asyncio.get_running_loop().call_later(trouble.duration_s, self._sim.faults.clear, trouble.kind)
 
-    async def _kill(self, after: float) -> None:
-        """End the bridge at an instant nobody chose; where it does not come back, the story is over."""
-        await asyncio.sleep(after)
+    async def _kill_bridge(self, delay_s: float) -> None:
+        """Kill the bridge after a delay. If it does not start again, the exception ends the run."""
+        await asyncio.sleep(delay_s)
         await self._bridge.kill()
 
-    async def _watch(self) -> None:
-        """A screen somebody has open: it asks for the lists at intervals, whatever comes."""
-        for target in itertools.cycle(LOOKS):
-            await asyncio.sleep(LOOK_EVERY)
-            await self._look(target)
+    async def _request_lists(self) -> None:
+        """Request the lists in turn, at intervals, as an open screen does; errors are ignored."""
+        for target in itertools.cycle(LISTS):
+            await asyncio.sleep(LIST_INTERVAL_S)
+            await self._request(target)
 
-    async def _look(self, target: str) -> None:
-        await call(self._bridge.port, "GET", target, {"X-Bridge-Max-Age": "0"}, b"", 3.0)
+    async def _request(self, target: str) -> None:
+        await send_request(self._bridge.port, "GET", target, {"X-Bridge-Max-Age": "0"}, b"", LIST_TIMEOUT_S)
 
 
-def booked(sim: Simulator) -> list[Booked]:
-    """IBKR's book as it is."""
-    orders = sim.market.world.book.orders(sim.clock.now())
+def read_book(sim: Simulator) -> list[BookOrder]:
+    """Return IBKR's book as it is now."""
     return [
-        Booked(str(each.number), each.coid, each.referrer, each.parent, each.state, str(each.price)) for each in orders
+        BookOrder(str(order.number), order.coid, order.referrer, order.parent, order.state, str(order.price))
+        for order in sim.market.world.book.orders(sim.clock.now())
     ]
 
 
-async def told(
-    orders: int, seed: int, place: Path, *, workers: int, kills: int, say: Callable[[str], None] = print
-) -> Ending:
-    """Tell the story and judge it.
+async def run_orders(
+    orders: int,
+    seed: int,
+    directory: Path,
+    *,
+    workers: int,
+    kills: int,
+    on_progress: Callable[[str], None] = print,
+) -> RunResult:
+    """Place the orders and check every promise.
 
     Args:
-        orders: how many logical orders.
-        seed: another one, another story.
-        place: an empty directory.
-        workers: callers at once.
+        orders: the number of logical orders.
+        seed: decides what happens to each order.
+        directory: must be empty.
+        workers: the number of callers at a time.
         kills: how often the bridge is killed.
-        say: is told how it goes.
+        on_progress: receives a line now and then.
     """
     began = time.monotonic()
-    ending = Ending(orders, seed)
-    async with town(seed, place) as (sim, bridge):
-        tale = Tale(sim, bridge, plans(orders, seed, RATE, kills))
-        await tale.unfold(workers, say)
-        say("settling")
-        await tale.settle()
-        ending.stories, ending.zeros, ending.troubles = tale.stories, tale.judged(), tale.happened()
-        ending.kills, ending.booked = bridge.kills, len(booked(sim))
-    kept = read_journal(bridge.journal)
-    ending.states = Counter(f"{each.kind} {each.state}" for each in kept)
-    ending.is_proved, ending.proof = proved(bridge)
-    ending.surprises = tuple(line.decode(errors="replace").strip()[:300] for line in bridge.surprises)
-    ending.seconds = time.monotonic() - began
-    return ending
+    result = RunResult(orders, seed)
+    async with run_bridge_and_simulator(seed, directory) as (sim, bridge):
+        run = OrderRun(sim, bridge, make_plans(orders, seed, CLOCK_RATE, kills))
+        await run.place_all_orders(workers, on_progress)
+        on_progress("waiting until the journal has settled every order")
+        await run.wait_until_settled()
+        result.histories, result.promises, result.troubles = run.histories, run.check_promises(), run.count_troubles()
+        result.kills, result.book_orders = bridge.kills, len(read_book(sim))
+    result.journal_states = Counter(f"{order.kind} {order.state}" for order in read_journal(bridge.journal))
+    result.is_verified, result.verify_output = verify_journal(bridge)
+    result.unexpected = tuple(line.decode(errors="replace").strip()[:300] for line in bridge.unexpected)
+    result.seconds = time.monotonic() - began
+    return result
 
 
-def proved(bridge: Bridge) -> tuple[bool, str]:
-    """Whether the journal is whole and unaltered, says the bridge's own command."""
+def verify_journal(bridge: BridgeProcess) -> tuple[bool, str]:
+    """Run `bridge.py orders verify`: whether it found the journal complete and unaltered, and what it printed."""
     command = [sys.executable, str(ROOT / "bridge.py"), "orders", "verify"]
-    done = subprocess.run(  # noqa: S603  # no shell
+    completed = subprocess.run(  # noqa: S603  # no shell
         command, env=bridge.env, cwd=bridge.journal.parent.parent, capture_output=True, text=True, check=False
     )
-    return done.returncode == 0, (done.stdout + done.stderr).strip()
+    return completed.returncode == 0, (completed.stdout + completed.stderr).strip()

@@ -1,4 +1,4 @@
-"""The first yardstick: the least that aiohttp can do. A key, one call upstream, its answer; nothing else.
+"""The first yardstick: the smallest proxy with aiohttp. It checks the key, sends the call on and returns the response.
 
 BENCH_UPSTREAM=http://127.0.0.1:5000 python -m bench.passthrough PORT
 """
@@ -13,13 +13,13 @@ from aiohttp import web
 CLIENT = web.AppKey("client", aiohttp.ClientSession)
 
 
-async def passed_on(request: web.Request) -> web.Response:
+async def forward(request: web.Request) -> web.Response:
     if request.headers.get("X-Bridge-Key") != os.environ["BENCH_KEY"]:
         raise web.HTTPUnauthorized
     url = f"{os.environ['BENCH_UPSTREAM']}/v1/api{request.path_qs}"
-    async with request.app[CLIENT].request(request.method, url, data=await request.read(), ssl=False) as reply:
-        headers = {"Content-Type": reply.headers["Content-Type"]}
-        return web.Response(status=reply.status, body=await reply.read(), headers=headers)
+    async with request.app[CLIENT].request(request.method, url, data=await request.read(), ssl=False) as response:
+        headers = {"Content-Type": response.headers["Content-Type"]}
+        return web.Response(status=response.status, body=await response.read(), headers=headers)
 
 
 async def open_client(app: web.Application) -> AsyncIterator[None]:
@@ -30,5 +30,5 @@ async def open_client(app: web.Application) -> AsyncIterator[None]:
 if __name__ == "__main__":
     app = web.Application()
     app.cleanup_ctx.append(open_client)
-    app.router.add_route("*", "/{tail:.*}", passed_on)
+    app.router.add_route("*", "/{tail:.*}", forward)
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)

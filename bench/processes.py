@@ -1,4 +1,4 @@
-"""Programs in processes of their own, on free ports of loopback: started, waited for, measured, ended."""
+"""Run programs in processes of their own on free ports of loopback, wait until they answer, and read their memory."""
 
 from __future__ import annotations
 
@@ -14,64 +14,66 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STARTS_WITHIN = 20.0  # seconds; the slowest takes two
-ENDS_WITHIN = 15.0  # seconds, then it is killed
-LOOK_EVERY = 0.005  # seconds
+START_TIMEOUT_S = 20.0  # the slowest program takes two seconds
+STOP_TIMEOUT_S = 15.0  # then the program is killed
+POLL_INTERVAL_S = 0.005
 
 
 class NotStarted(Exception):
-    """A program ended early, or did not answer in time; what it said is told."""
+    """A program ended early, or did not answer in time; the message names it."""
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on, and that nobody is given who asks for any port.
+    """Return a port of loopback on which nobody listens.
 
-    Whoever is given one takes its time to listen there. The system's own generator draws it: two programs that seed
-    `random` alike would draw the same one.
+    It lies below the range from which the system serves a bind to port 0, so no other program gets it by chance before
+    the caller listens there. The system's random generator chooses it: two programs that seed `random` with the same
+    number would otherwise choose the same port.
     """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for port in random.SystemRandom().sample(range(low // 2, low), low // 2):
-        with socket.socket() as door, contextlib.suppress(OSError):
-            door.bind(("127.0.0.1", port))
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
             return port
     raise NotStarted("no port is free")
 
 
 @contextmanager
-def process(command: Sequence[str], env: Mapping[str, str], said: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program at work; what it prints goes to a file, as under systemd it goes to the journal.
+def run_process(command: Sequence[str], env: Mapping[str, str], log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends; what it prints goes to `log_file`, as it goes to the journal under systemd.
 
-    It starts beside that file with an environment of its own, so that nobody's settings get into the figures.
+    The program starts in the directory of that file. It gets no environment but `env` and two paths, so that the
+    settings of the user do not influence the figures.
     """
-    clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env}
-    with said.open("wb") as out:
-        started = subprocess.Popen(command, cwd=said.parent, env=clean, stdout=out, stderr=out)  # noqa: S603  # no shell
+    full_env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env}
+    with log_file.open("wb") as out:
+        program = subprocess.Popen(command, cwd=log_file.parent, env=full_env, stdout=out, stderr=out)  # noqa: S603  # no shell
     try:
-        yield started
+        yield program
     finally:
-        started.terminate()
+        program.terminate()
         try:
-            started.wait(ENDS_WITHIN)
+            program.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
+            program.kill()
+            program.wait()
 
 
-def until_answers(started: subprocess.Popen[bytes], port: int, target: str, headers: Mapping[str, str]) -> None:
-    """Ask over plain HTTP until the answer is 200.
+def wait_until_answers(program: subprocess.Popen[bytes], port: int, target: str, headers: Mapping[str, str]) -> None:
+    """Send the same GET over plain HTTP until its status is 200.
 
     Raises:
-        NotStarted: it ended, or time is up.
+        NotStarted: the program ended, or did not answer in time.
     """
-    until = time.monotonic() + STARTS_WITHIN
-    while status(port, target, headers) != 200:
-        if started.poll() is not None or time.monotonic() > until:
-            raise NotStarted(f"{started.args!r} does not answer {target}")
-        time.sleep(LOOK_EVERY)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while fetch_status(port, target, headers) != 200:
+        if program.poll() is not None or time.monotonic() > deadline:
+            raise NotStarted(f"{program.args!r} does not answer {target}")
+        time.sleep(POLL_INTERVAL_S)
 
 
-def status(port: int, target: str, headers: Mapping[str, str]) -> int:
-    """The status of one call's answer; 0 where there is none."""
+def fetch_status(port: int, target: str, headers: Mapping[str, str]) -> int:
+    """Return the status of one response; 0 if there is no response."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         try:
             connection.request("GET", target, headers=dict(headers))
@@ -80,7 +82,8 @@ def status(port: int, target: str, headers: Mapping[str, str]) -> int:
             return 0
 
 
-def rss_mib(pid: int, *, most: bool = False) -> float:
-    """Resident memory, MiB; `most`: the most it ever was."""
+def rss_mib(pid: int, *, is_peak: bool = False) -> float:
+    """Return the resident memory of a process in MiB, now or at its peak."""
+    field = "VmHWM:" if is_peak else "VmRSS:"
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:" if most else "VmRSS:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024

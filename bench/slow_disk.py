@@ -1,8 +1,8 @@
-"""`python -m bench.slow_disk`, which `make bench-slow-disk` runs: what a disk of two seconds does to all but orders.
+"""`python -m bench.slow_disk`, which `make bench-slow-disk` runs: measure what a slow disk does beside orders.
 
-One bridge on such a disk (`orders_slow_disk.py`) before the simulated Gateway. Somebody looks at /health all the time
-and somebody reads a stream of quotes: first while no order is under way, then while one order after the other is
-placed. Ends with status 1 where health takes too long.
+One bridge, whose journal takes two seconds for each commit (`orders_slow_disk.py`), runs in front of the simulated
+Gateway. One client requests /health all the time and one reads a stream of quotes: first without orders, then while
+orders are placed one after the other. The exit status is 1 if /health takes too long.
 """
 
 from __future__ import annotations
@@ -18,130 +18,146 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.about import in_short, say
-from bench.orders_cost import TICKET, WARM, p50, p99
+from bench.about import describe_machine, print_progress
+from bench.orders_cost import TICKET, WARM_UP_REQUESTS, p50, p99
 from bench.orders_plan import ACCOUNT
 from bench.orders_slow_disk import COMMIT_S
 from bench.processes import NotStarted
-from bench.programs import WITH_KEY, Place, simulated_gateway, started
+from bench.programs import KEY_HEADERS, Workspace, run_program, run_simulated_gateway
 from bench.report import table
 
-SECONDS = 12.0  # of each part
-EVERY_S = 0.005  # between two looks at /health
+PHASE_S = 12.0
+HEALTH_INTERVAL_S = 0.005
 LIMIT_MS = 50.0
-"""Within which 99 of a hundred looks at /health are answered while orders wait for the disk."""
+"""The limit for the p99 of /health while orders wait for the disk."""
 QUOTES = f"/stream/quotes?conids={TICKET['conid']}&fields=31,84,86"
-IDLE, ORDERS = "no order under way", f"orders, {COMMIT_S:g} s for each commit"
+WITHOUT_ORDERS, WITH_ORDERS = "without orders", f"with orders, {COMMIT_S:g} s for each commit"
 
 
 @dataclass
-class Part:
-    """What was seen in one part, milliseconds."""
+class PhaseFigures:
+    """The milliseconds measured in one phase."""
 
     health_ms: list[float] = field(default_factory=list)
-    silence_ms: list[float] = field(default_factory=list)
-    """Between two pieces of the stream."""
+    stream_gaps_ms: list[float] = field(default_factory=list)
+    """Between two lines of the stream."""
     orders_ms: list[float] = field(default_factory=list)
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure and print; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-slow-disk-") as scratch:
-        place = Place(Path(scratch), Path(sys.executable))
-        (place.scratch / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
+        workspace = Workspace(Path(scratch), Path(sys.executable))
+        (workspace.scratch / ".env").touch(mode=0o600)  # without it the bridge would read the one of the checkout
         try:
-            parts = measured(place)
+            phases = measure_phases(workspace)
         except NotStarted as exc:
             print(f"The bench ended early: {exc}", file=sys.stderr)
             return 1
-    print("\n\n".join((table(("", ""), in_short()), table(COLUMNS, (_row(name, parts[name]) for name in parts)))))
-    return 0 if p99(parts[ORDERS].health_ms) <= LIMIT_MS else 1
+    rows = (_phase_row(name, figures) for name, figures in phases.items())
+    print("\n\n".join((table(("", ""), describe_machine()), table(COLUMNS, rows))))
+    return 0 if p99(phases[WITH_ORDERS].health_ms) <= LIMIT_MS else 1
 
 
-def measured(place: Place) -> dict[str, Part]:
-    """Both parts, one after the other."""
-    with simulated_gateway(place) as upstream:
+def measure_phases(workspace: Workspace) -> dict[str, PhaseFigures]:
+    """Measure both phases, one after the other."""
+    with run_simulated_gateway(workspace) as upstream:
         command = [sys.executable, "-m", "bench.orders_slow_disk"]
-        with started("slow disk", lambda *_: command, place, upstream) as subject:
-            address = subject.url.removeprefix("http://").partition("/")[0]
-            say(IDLE)
-            idle = _part(address, [])
-            say(ORDERS)
-            return {IDLE: idle, ORDERS: _part(address, [_place_order])}
+        with run_program("slow disk", lambda *_: command, workspace, upstream) as program:
+            address = program.url.removeprefix("http://").partition("/")[0]
+            print_progress(WITHOUT_ORDERS)
+            without_orders = _measure_phase(address, [])
+            print_progress(WITH_ORDERS)
+            return {WITHOUT_ORDERS: without_orders, WITH_ORDERS: _measure_phase(address, [_place_order])}
 
 
-Work = Callable[[str, Part], None]
+Client = Callable[[str, PhaseFigures], None]
 
 
-def _part(address: str, more: list[Work]) -> Part:
-    part, over = Part(), threading.Event()
-    with _in_threads([_read_quotes, *more], address, part, over), closing(_talk(address)) as talk:
-        for _ in range(WARM):
-            _ask(talk, "GET", "/health")
-        until = time.monotonic() + SECONDS
-        while time.monotonic() < until:
-            part.health_ms.append(_ask(talk, "GET", "/health"))
-            time.sleep(EVERY_S)
-    return part
+def _measure_phase(address: str, more_clients: list[Client]) -> PhaseFigures:
+    figures, stop = PhaseFigures(), threading.Event()
+    clients = [_read_quotes, *more_clients]
+    with _run_in_threads(clients, address, figures, stop), closing(_connect(address)) as connection:
+        for _ in range(WARM_UP_REQUESTS):
+            _measure_request(connection, "GET", "/health")
+        deadline = time.monotonic() + PHASE_S
+        while time.monotonic() < deadline:
+            figures.health_ms.append(_measure_request(connection, "GET", "/health"))
+            time.sleep(HEALTH_INTERVAL_S)
+    return figures
 
 
 @contextmanager
-def _in_threads(works: list[Work], address: str, part: Part, over: threading.Event) -> Iterator[None]:
-    def go_on(work: Work) -> None:
-        while not over.is_set():
-            work(address, part)
+def _run_in_threads(
+    clients: list[Client], address: str, figures: PhaseFigures, stop: threading.Event
+) -> Iterator[None]:
+    def run_loop(client: Client) -> None:
+        while not stop.is_set():
+            client(address, figures)
 
-    threads = [threading.Thread(target=go_on, args=(work,), daemon=True) for work in works]
+    threads = [threading.Thread(target=run_loop, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         for thread in threads:
             thread.join(4 * COMMIT_S)
 
 
-def _place_order(address: str, part: Part) -> None:
-    with closing(_talk(address)) as talk:
+def _place_order(address: str, figures: PhaseFigures) -> None:
+    with closing(_connect(address)) as connection:
         body = json.dumps({"orders": [TICKET]})
-        part.orders_ms.append(_ask(talk, "POST", f"/iserver/account/{ACCOUNT}/orders", body))
+        figures.orders_ms.append(_measure_request(connection, "POST", f"/iserver/account/{ACCOUNT}/orders", body))
 
 
-def _read_quotes(address: str, part: Part) -> None:
-    """Reads the stream for two seconds."""
-    with closing(_talk(address)) as talk:
-        talk.request("GET", QUOTES, headers=WITH_KEY)
-        answer = talk.getresponse()
-        last = until = time.monotonic()
-        while last < until + COMMIT_S and answer.readline():
+def _read_quotes(address: str, figures: PhaseFigures) -> None:
+    """Read the stream for two seconds."""
+    with closing(_connect(address)) as connection:
+        connection.request("GET", QUOTES, headers=KEY_HEADERS)
+        response = connection.getresponse()
+        began = previous = time.monotonic()
+        while previous < began + COMMIT_S and response.readline():
             now = time.monotonic()
-            part.silence_ms.append((now - last) * 1000)
-            last = now
+            figures.stream_gaps_ms.append((now - previous) * 1000)
+            previous = now
 
 
-def _talk(address: str) -> http.client.HTTPConnection:
+def _connect(address: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(address, timeout=30)
 
 
-def _ask(talk: http.client.HTTPConnection, method: str, target: str, body: str | None = None) -> float:
+def _measure_request(
+    connection: http.client.HTTPConnection, method: str, target: str, body: str | None = None
+) -> float:
+    """Return the milliseconds that a request took.
+
+    Raises:
+        NotStarted: the status is not 200.
+    """
     began = time.perf_counter()
-    talk.request(method, target, body, {**WITH_KEY, "Content-Type": "application/json"})
-    answer = talk.getresponse()
-    told = answer.read()
-    if answer.status != 200:
-        raise NotStarted(f"{target} answered {answer.status} {told[:200]!r}")
+    connection.request(method, target, body, {**KEY_HEADERS, "Content-Type": "application/json"})
+    response = connection.getresponse()
+    response_body = response.read()
+    if response.status != 200:
+        raise NotStarted(f"{target} answered {response.status} {response_body[:200]!r}")
     return (time.perf_counter() - began) * 1000
 
 
-COLUMNS = "", "looks at /health", "p50", "p99", "longest", "longest silence of the stream", "orders", "p50 of an order"
+COLUMNS = "", "requests of /health", "p50", "p99", "max", "max gap in the stream", "orders", "p50 of an order"
 
 
-def _row(name: str, part: Part) -> tuple[str, ...]:
-    health, orders = part.health_ms, part.orders_ms
-    times = (f"{took:.1f} ms" for took in (p50(health), p99(health), max(health)))
-    silence = f"{max(part.silence_ms, default=0.0):.0f} ms"
-    return name, f"{len(health):,}", *times, silence, f"{len(orders)}", f"{p50(orders):.0f} ms" if orders else "–"
+def _phase_row(name: str, figures: PhaseFigures) -> tuple[str, ...]:
+    health_ms, orders_ms = figures.health_ms, figures.orders_ms
+    return (
+        name,
+        f"{len(health_ms):,}",
+        *(f"{ms:.1f} ms" for ms in (p50(health_ms), p99(health_ms), max(health_ms))),
+        f"{max(figures.stream_gaps_ms, default=0.0):.0f} ms",
+        f"{len(orders_ms)}",
+        f"{p50(orders_ms):.0f} ms" if orders_ms else "–",
+    )
 
 
 if __name__ == "__main__":

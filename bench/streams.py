@@ -1,8 +1,9 @@
-"""`python -m bench.streams`, which `make bench-streams` runs: what two hundred readers of the stream get, and when.
+"""`python -m bench.streams`, which `make bench-streams` runs: measure what two hundred readers receive, and how late.
 
-The simulated Gateway says so much a second about fifty contracts, and ten orders a second are filled. Two hundred
-websockets read all of it, through the bridge and through the least that aiohttp can do, by turns; a few seconds each,
-several rounds, so that a busy machine slows both. One reader at the Gateway itself tells what the way to it takes.
+The simulated Gateway sends messages about fifty contracts at a fixed rate, and ten orders a second are filled. Two
+hundred websockets read all of it, in turns through the bridge and through the smallest fan-out with aiohttp. Each turn
+takes a few seconds and there are several rounds, so that other work of the machine slows both. One more reader is
+connected to the Gateway directly; its delay is what the way to the program takes.
 """
 
 from __future__ import annotations
@@ -22,204 +23,224 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.about import in_short, say
-from bench.processes import ROOT, NotStarted, free_port, process, rss_mib, until_answers
-from bench.programs import KEY, Place, environment
-from bench.report import Target, judged, table
+from bench.about import describe_machine, print_progress
+from bench.processes import ROOT, NotStarted, free_port, rss_mib, run_process, wait_until_answers
+from bench.programs import KEY, Workspace, build_environment
+from bench.report import Target, table, target_row
 
 READERS, RATE, CONTRACTS = 200, 1000, 50
 CONIDS = [265598, 272093, 8314, 76792991, 4815747, 3691937, 756733, *range(900_000_001, 900_000_044)]
 COMMANDS = [*(f'smd+{conid}+{{"fields":["31","84","86"]}}' for conid in CONIDS), "sor+{}", "str+{}"]
 BARE, BRIDGE = "bare aiohttp fan-out", "the bridge"
 PROGRAMS: Mapping[str, list[str]] = {BARE: ["-m", "bench.stream_bare"], BRIDGE: [str(ROOT / "bridge.py")]}
-BESIDE = 14.0  # seconds for which the reader at the Gateway itself reads longer than the others
-TICKS = os.sysconf("SC_CLK_TCK")
+DIRECT_EXTRA_S = 14.0  # how much longer the reader at the Gateway reads than the others
+READERS_TIMEOUT_S = 120
+UNCOUNTED_S = 6  # warm-up and order grace of the readers, during which the program uses CPU too
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Run:
-    """One program, read for a while."""
+    """The figures of one turn of one program."""
 
     quotes: int
     seconds: float
     delays_ms: Mapping[str, int]
+    """The number of quotes by delay."""
     missing: int
-    """Orders a reader never heard of, all readers together."""
+    """Orders that a reader did not receive, summed over all readers."""
     orders: int
     cpu_s: float
     memory_mib: float
     direct_ms: Mapping[str, int] = field(default_factory=dict)
-    """Of the one reader at the Gateway itself."""
+    """The delays of the one reader at the Gateway."""
     share: float = 0.0
-    """What part of what that one was told reached each reader in the same seconds; the rest was replaced by newer."""
+    """The share of that reader's quotes that each of the others received in the same seconds; conflation replaced the
+    rest by newer ones."""
 
     @property
     def per_second(self) -> float:
-        """Quotes that reached readers in a second, all of them together."""
+        """The quotes that all readers together received in a second."""
         return self.quotes / self.seconds
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Measure, judge, keep."""
-    args = _arguments(words)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and save; return the exit status."""
+    args = _parse_arguments(arguments)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-streams-") as scratch:
-        place = Place(Path(scratch), Path(sys.executable))
-        (place.scratch / ".env").touch(mode=0o600)  # else the bridge would read the checkout's own
-        head = in_short()
+        workspace = Workspace(Path(scratch), Path(sys.executable))
+        (workspace.scratch / ".env").touch(mode=0o600)  # without it the bridge would read the one of the checkout
+        machine = describe_machine()
         try:
-            runs = _rounds(place, args)
+            runs = _run_all(workspace, args)
         except NotStarted as exc:
             print(f"The bench ended early: {exc}", file=sys.stderr)
             return 1
-    text = "\n\n".join(_lines(args, head, runs))
+    text = "\n\n".join(_sections(args, machine, runs))
     print(text)
     if args.results is not None:
         args.results.write_text(f"{text}\n")
     return 0 if args.quick or all(target.is_met for target in _targets(runs)) else 1
 
 
-def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-streams", description="What many readers of the stream get.")
-    parser.add_argument("--quick", action="store_true", help="one short round, which is not kept")
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench-streams", description="Measure what many readers of the stream receive."
+    )
+    parser.add_argument("--quick", action="store_true", help="run one short round and save no tables")
     parser.add_argument("--rate", type=int, default=RATE, help=f"messages a second from IBKR (default: {RATE})")
-    parser.add_argument("--readers", type=int, default=READERS, help=f"how many read (default: {READERS})")
-    args = parser.parse_args(words)
+    parser.add_argument("--readers", type=int, default=READERS, help=f"the number of readers (default: {READERS})")
+    args = parser.parse_args(arguments)
     args.rounds, args.seconds = (1, 4.0) if args.quick else (3, 10.0)
     args.results = None if args.quick or (args.rate, args.readers) != (RATE, READERS) else ROOT / "bench/streams.md"
     return args
 
 
-def _rounds(place: Place, args: argparse.Namespace) -> dict[str, list[Run]]:
+def _run_all(workspace: Workspace, args: argparse.Namespace) -> dict[str, list[Run]]:
     runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
     for number in range(args.rounds):
         for name in PROGRAMS:
-            say(f"round {number + 1} of {args.rounds}: {name}")
-            runs[name].append(_run(place, name, args))
+            print_progress(f"round {number + 1} of {args.rounds}: {name}")
+            runs[name].append(_run_once(workspace, name, args))
     return runs
 
 
-def _run(place: Place, name: str, args: argparse.Namespace) -> Run:
-    book, port = place.scratch / "book.json", free_port()
-    with _source(place, 2 * args.rate, book) as upstream:  # two sockets share what IBKR says: ours, and the one beside
-        env = {**environment(place, upstream, port), "BENCH_COMMANDS": json.dumps(COMMANDS)}
+def _run_once(workspace: Workspace, name: str, args: argparse.Namespace) -> Run:
+    orders_file, port = workspace.scratch / "orders.json", free_port()
+    rate = 2 * args.rate  # the source divides its messages among its two sockets: the program and the direct reader
+    with _run_source(workspace, rate, orders_file) as upstream:
+        env = {**build_environment(workspace, upstream, port), "BENCH_COMMANDS": json.dumps(COMMANDS)}
         command = [sys.executable, *PROGRAMS[name], *([str(port)] if name == BARE else [])]
-        with process(command, env, place.scratch / f"{port}.log") as running:
-            until_answers(running, port, "/health", {})
-            longer = args.seconds + BESIDE  # it begins before the others and ends after them: the rate is shared out
-            direct = _readers(upstream.replace("http", "ws", 1) + "/v1/api/ws", 1, longer)
-            time.sleep(BESIDE / 4)
-            reading = _readers(f"ws://127.0.0.1:{port}/ws", args.readers, args.seconds)
-            before, told = _cpu_s(running.pid), _told(reading)
-            cpu, memory = _cpu_s(running.pid) - before, rss_mib(running.pid, most=True)
-            alone = _told(direct)
-    orders = json.loads(book.read_text())
+        with run_process(command, env, workspace.scratch / f"{port}.log") as program:
+            wait_until_answers(program, port, "/health", {})
+            # It starts before the others and ends after them, as the rate is divided among the connected sockets.
+            direct_url = upstream.replace("http", "ws", 1) + "/v1/api/ws"
+            direct_reader = _start_readers(direct_url, 1, args.seconds + DIRECT_EXTRA_S)
+            time.sleep(DIRECT_EXTRA_S / 4)
+            readers = _start_readers(f"ws://127.0.0.1:{port}/ws", args.readers, args.seconds)
+            cpu_before_s, counts = _cpu_s(program.pid), _wait_for_counts(readers)
+            cpu_s, memory_mib = _cpu_s(program.pid) - cpu_before_s, rss_mib(program.pid, is_peak=True)
+            direct = _wait_for_counts(direct_reader)
+    orders = json.loads(orders_file.read_text())
     return Run(
-        *(told["quotes"], args.seconds, told["delays_ms"], _missing(told["orders"], orders), len(orders)),
-        *(cpu, memory, alone["delays_ms"], _share(told["by_second"], alone["by_second"], args.readers)),
+        quotes=counts["quotes"],
+        seconds=args.seconds,
+        delays_ms=counts["delays_ms"],
+        missing=_count_missing(counts["orders"], orders),
+        orders=len(orders),
+        cpu_s=cpu_s,
+        memory_mib=memory_mib,
+        direct_ms=direct["delays_ms"],
+        share=_received_share(counts["by_second"], direct["by_second"], args.readers),
     )
 
 
 @contextmanager
-def _source(place: Place, rate: float, book: Path) -> Iterator[str]:
+def _run_source(workspace: Workspace, rate: float, orders_file: Path) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "bench.stream_source", str(port), str(rate), str(book)]
-    with process(command, {}, place.scratch / "source.log"):
-        time.sleep(1.0)  # it has no page to be asked for; whoever comes too early comes again
+    command = [sys.executable, "-m", "bench.stream_source", str(port), str(rate), str(orders_file)]
+    with run_process(command, {}, workspace.scratch / "source.log"):
+        time.sleep(1.0)  # it has no page that shows whether it listens; clients that connect too early try again
         yield f"https://127.0.0.1:{port}"
 
 
-def _readers(url: str, count: int, seconds: float) -> subprocess.Popen[bytes]:
+def _start_readers(url: str, count: int, seconds: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bench.stream_readers", url, str(count), str(seconds), json.dumps(COMMANDS)]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BENCH_KEY": KEY}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE)  # noqa: S603  # no shell
 
 
-def _told(reading: subprocess.Popen[bytes]) -> dict[str, Any]:
-    out, _ = reading.communicate(timeout=120)
-    if reading.returncode:
+def _wait_for_counts(readers: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Return what the readers print at their end, see `ReaderCounts`."""
+    out, _ = readers.communicate(timeout=READERS_TIMEOUT_S)
+    if readers.returncode:
         raise NotStarted("the readers ended early")
     return dict(json.loads(out))
 
 
-def _share(ours: Mapping[str, int], direct: Mapping[str, int], readers: int) -> float:
-    both = ours.keys() & direct.keys()
-    return sum(ours[second] for second in both) / readers / max(1, sum(direct[second] for second in both))
+def _received_share(by_second: Mapping[str, int], direct: Mapping[str, int], readers: int) -> float:
+    seconds = by_second.keys() & direct.keys()
+    return sum(by_second[second] for second in seconds) / readers / max(1, sum(direct[second] for second in seconds))
 
 
-def _missing(heard: Sequence[Sequence[int]], orders: Sequence[int]) -> int:
-    """Orders placed between the first and the last that any reader heard of, and not heard of by one of them."""
-    if not heard or not all(heard):
-        return len(orders) * len(heard)
-    first, last = max(each[0] for each in heard), min(each[-1] for each in heard)
-    wanted = {number for number in orders if first <= number <= last}
-    return sum(len(wanted - set(each)) for each in heard)
+def _count_missing(by_reader: Sequence[Sequence[int]], orders: Sequence[int]) -> int:
+    """Count the orders that a reader did not receive, among those placed while every reader was connected."""
+    if not by_reader or not all(by_reader):
+        return len(orders) * len(by_reader)
+    first, last = max(numbers[0] for numbers in by_reader), min(numbers[-1] for numbers in by_reader)
+    expected = {number for number in orders if first <= number <= last}
+    return sum(len(expected - set(numbers)) for numbers in by_reader)
 
 
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def _at(delays: Mapping[str, int], share: float) -> float:
-    """So late at most came this share of all quotes, milliseconds."""
-    left = share * sum(delays.values())
-    for delay in sorted(delays, key=int):
-        left -= delays[delay]
-        if left <= 0:
+def _percentile(delays_ms: Mapping[str, int], share: float) -> float:
+    """Return the delay in milliseconds that this share of all quotes does not exceed."""
+    remaining = share * sum(delays_ms.values())
+    for delay in sorted(delays_ms, key=int):
+        remaining -= delays_ms[delay]
+        if remaining <= 0:
             return float(delay)
     return math.inf
 
 
 def _targets(runs: Mapping[str, Sequence[Run]]) -> tuple[Target, ...]:
-    ours, bare = runs[BRIDGE], runs[BARE]
-    added = [_at(run.delays_ms, 0.99) - _at(run.direct_ms, 0.5) for run in ours]
-    ratio = median(one.per_second / other.per_second for one, other in zip(ours, bare, strict=True))
+    bridge, bare = runs[BRIDGE], runs[BARE]
+    added_ms = [_percentile(run.delays_ms, 0.99) - _percentile(run.direct_ms, 0.5) for run in bridge]
+    ratio = median(one.per_second / other.per_second for one, other in zip(bridge, bare, strict=True))
+    share = median(100 * run.share for run in bridge)
     return (
-        Target("orders a reader never heard of", 0, sum(run.missing for run in ours)),
-        Target("p99 of the delay the bridge adds to a quote, ms", 25, median(added)),
-        Target("quotes told, of those that IBKR said, %", 99, median(100 * run.share for run in ours), at_least=True),
-        Target("largest resident memory, MiB", 150, max(run.memory_mib for run in ours)),
-        Target("quotes that reach readers in a second, × the bare fan-out", 0.6, ratio, at_least=True),
+        Target("orders that a reader did not receive", 0, sum(run.missing for run in bridge)),
+        Target("p99 of the delay that the bridge adds to a quote, ms", 25, median(added_ms)),
+        Target("quotes that reach a reader, of those that IBKR sends, %", 99, share, is_minimum=True),
+        Target("largest resident memory, MiB", 150, max(run.memory_mib for run in bridge)),
+        Target("quotes that reach readers in a second, × the bare fan-out", 0.6, ratio, is_minimum=True),
     )
 
 
-def _lines(args: argparse.Namespace, head: Sequence[Sequence[str]], runs: Mapping[str, Sequence[Run]]) -> list[str]:
+def _sections(
+    args: argparse.Namespace, machine: Sequence[Sequence[str]], runs: Mapping[str, Sequence[Run]]
+) -> list[str]:
     return [
-        "# What readers of the stream get",
+        "# What readers of the stream receive",
         "Written by `make bench-streams`; nothing here is typed by hand. "
-        f"{args.readers} websockets read {CONTRACTS} contracts,\norders and trades each, while IBKR says "
-        f"{args.rate:,} things a second about those contracts and fills ten orders:\n"
-        f"{args.readers * args.rate:,} quotes a second are to be told. Simulated Gateway, program and readers share "
-        "the machine's cores.\nThe yardstick is `bench/stream_bare.py`: aiohttp's websockets, and a loop that tells "
-        "everybody everything.",
-        table(("", ""), head),
-        table(("target", "limit", "measured", "met"), map(judged, _targets(runs))),
-        table(COLUMNS, (_row(name, run) for name, each in runs.items() for run in each)),
-        "The delay is from IBKR's word to the reader; all quotes that arrive in one piece count as late as the oldest\n"
-        "of them. That of one reader at the Gateway itself, in the same seconds, is what the way to the program\n"
-        "takes, and is taken off in the target.",
+        f"{args.readers} websockets read {CONTRACTS} contracts,\norders and trades each. IBKR sends "
+        f"{args.rate:,} messages a second about those contracts, and ten orders a second are\nfilled. So "
+        f"{args.readers * args.rate:,} quotes a second must reach the readers. Simulated Gateway, program and readers "
+        "share\nthe machine's cores. The yardstick is `bench/stream_bare.py`: aiohttp's websockets, and a loop that "
+        "sends every\nmessage to every reader.",
+        table(("", ""), machine),
+        table(("target", "limit", "measured", "met"), map(target_row, _targets(runs))),
+        table(COLUMNS, (_run_row(name, run) for name, program_runs in runs.items() for run in program_runs)),
+        "The delay is the time from IBKR's sending to the reader; all quotes of one chunk count with the delay of the\n"
+        "oldest. The delay of the reader at the Gateway, in the same seconds, is what the way to the program takes;\n"
+        "it is subtracted in the target.",
     ]
 
 
 COLUMNS = (
-    "program",
-    "quotes/s told",
-    "of those said",
-    "delay p50",
-    "p99",
-    "at the Gateway p50",
-    "CPU",
-    "memory",
-    "orders",
-    "missing",
+    *("program", "quotes/s received", "share of those sent", "delay p50", "delay p99", "delay p50 at the Gateway"),
+    *("CPU", "memory", "orders", "orders missing"),
 )
 
 
-def _row(name: str, run: Run) -> tuple[str, ...]:
-    delays = _at(run.delays_ms, 0.5), _at(run.delays_ms, 0.99), _at(run.direct_ms, 0.5)
-    share = f"{run.cpu_s / (run.seconds + 6):.0%}"  # warm-up and the wait for late orders included
-    counts = f"{run.memory_mib:.0f} MiB", f"{run.orders:,}", f"{run.missing:,}"
-    return name, f"{run.per_second:,.0f}", f"{run.share:.1%}", *(f"{delay:.0f} ms" for delay in delays), share, *counts
+def _run_row(name: str, run: Run) -> tuple[str, ...]:
+    p50, p99 = _percentile(run.delays_ms, 0.5), _percentile(run.delays_ms, 0.99)
+    return (
+        name,
+        f"{run.per_second:,.0f}",
+        f"{run.share:.1%}",
+        f"{p50:.0f} ms",
+        f"{p99:.0f} ms",
+        f"{_percentile(run.direct_ms, 0.5):.0f} ms",
+        f"{run.cpu_s / (run.seconds + UNCOUNTED_S):.0%}",
+        f"{run.memory_mib:.0f} MiB",
+        f"{run.orders:,}",
+        f"{run.missing:,}",
+    )
 
 
 if __name__ == "__main__":

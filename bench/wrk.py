@@ -1,4 +1,4 @@
-"""The load: Debian's wrk, which one core of its own never fills, and how its report is read."""
+"""Make load with Debian's wrk, which needs less than one core for it, and read the report that wrk prints."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 UNIT_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
-SPOILED = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .*")
+FAILURES = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .*")
+REQUESTS_PER_SECOND = r"Requests/sec:\s+([\d.]+)"
+REQUESTS = r"(\d+) requests in"
 
 
-class Spoiled(Exception):
-    """Some of the answers were not good, so the figures mean nothing."""
+class InvalidMeasurement(Exception):
+    """Some requests got no response or another status than 2xx, so the figures mean nothing."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one load met."""
+    """The figures of one load."""
 
     p50_ms: float
     p99_ms: float
@@ -25,78 +27,76 @@ class Load:
     requests: int
 
 
-def load(url: str, headers: Mapping[str, str], *, clients: int, seconds: float) -> Load:
-    """Ask as fast as `clients` connections can.
+def run_load(url: str, headers: Mapping[str, str], *, clients: int, seconds: float) -> Load:
+    """Send requests over `clients` connections as fast as the program answers.
 
     Raises:
-        Spoiled: an answer was missing or not good.
+        InvalidMeasurement: a response was missing or had another status than 2xx.
     """
-    command = _command(url, headers, clients, seconds)
-    return read(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603  # no shell
+    command = _build_command(url, headers, clients, seconds)
+    return parse_report(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603  # no shell
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one of a crowd's groups met."""
+class ResponseCounts:
+    """The responses to the clients that requested one of several URLs."""
 
     good: int
     refused: int
-    """Answers of another status than 200."""
+    """Responses with another status than 200."""
 
 
-def crowd(urls: Sequence[str], headers: Mapping[str, str], *, clients: int, seconds: float) -> list[Served]:
-    """Ask for several things at once, the clients spread over them, each with one.
-
-    Raises:
-        Spoiled: an answer was missing.
-    """
-    each = [clients // len(urls) + (number < clients % len(urls)) for number in range(len(urls))]
-    commands = [_command(url, headers, count, seconds) for url, count in zip(urls, each, strict=True)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]  # noqa: S603
-    return [served(process.communicate()[0]) for process in running]
-
-
-def served(report: str) -> Served:
-    """Good and refused answers of wrk's report.
+def run_mixed_load(
+    urls: Sequence[str], headers: Mapping[str, str], *, clients: int, seconds: float
+) -> list[ResponseCounts]:
+    """Request several URLs at the same time; the clients are divided among them, and each requests one URL.
 
     Raises:
-        Spoiled: some were missing.
+        InvalidMeasurement: a response was missing.
     """
-    if missing := re.search(r"Socket errors: .*", report):
-        raise Spoiled(missing.group())
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
-    bad = int(refused[1]) if refused else 0
-    return Served(int(_number(REQUESTS, report)) - bad, bad)
+    client_counts = [clients // len(urls) + (number < clients % len(urls)) for number in range(len(urls))]
+    commands = [_build_command(url, headers, count, seconds) for url, count in zip(urls, client_counts, strict=True)]
+    programs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]  # noqa: S603
+    return [count_responses(program.communicate()[0]) for program in programs]
 
 
-def _command(url: str, headers: Mapping[str, str], clients: int, seconds: float) -> list[str]:
-    told = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    return ["wrk", "--latency", "--timeout", "15s", "-t1", f"-c{clients}", f"-d{seconds:g}s", *told, url]
-
-
-def read(report: str) -> Load:
-    """The figures of wrk's report.
+def count_responses(report: str) -> ResponseCounts:
+    """Return the good and the refused responses in a report of wrk.
 
     Raises:
-        Spoiled: it tells of answers that were missing or not good, or of none at all.
+        InvalidMeasurement: a response was missing.
     """
-    spoiled = SPOILED.search(report)
-    if spoiled:
-        raise Spoiled(spoiled.group())
+    if socket_errors := re.search(r"Socket errors: .*", report):
+        raise InvalidMeasurement(socket_errors.group())
+    refused_line = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    refused = int(refused_line[1]) if refused_line else 0
+    return ResponseCounts(int(_parse_number(REQUESTS, report)) - refused, refused)
+
+
+def _build_command(url: str, headers: Mapping[str, str], clients: int, seconds: float) -> list[str]:
+    header_options = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    return ["wrk", "--latency", "--timeout", "15s", "-t1", f"-c{clients}", f"-d{seconds:g}s", *header_options, url]
+
+
+def parse_report(report: str) -> Load:
+    """Return the figures in a report of wrk.
+
+    Raises:
+        InvalidMeasurement: a response was missing or had another status than 2xx, or the report has no figures.
+    """
+    if failures := FAILURES.search(report):
+        raise InvalidMeasurement(failures.group())
     try:
-        return Load(_ms("50%", report), _ms("99%", report), _number(PER_SECOND, report), int(_number(REQUESTS, report)))
+        per_second, requests = _parse_number(REQUESTS_PER_SECOND, report), int(_parse_number(REQUESTS, report))
+        return Load(_parse_ms("50%", report), _parse_ms("99%", report), per_second, requests)
     except TypeError as exc:
-        raise Spoiled(f"wrk reported no figures:\n{report}") from exc
+        raise InvalidMeasurement(f"wrk reported no figures:\n{report}") from exc
 
 
-PER_SECOND = r"Requests/sec:\s+([\d.]+)"
-REQUESTS = r"(\d+) requests in"
+def _parse_number(pattern: str, report: str) -> float:
+    return float(re.search(pattern, report)[1])  # type: ignore[index]  # `parse_report` catches the TypeError
 
 
-def _number(pattern: str, report: str) -> float:
-    return float(re.search(pattern, report)[1])  # type: ignore[index]  # `read` tells what is missing
-
-
-def _ms(share: str, report: str) -> float:
-    found = re.search(rf"^\s+{share}\s+([\d.]+)(us|ms|s)$", report, re.MULTILINE)
-    return float(found[1]) * UNIT_MS[found[2]]  # type: ignore[index]  # likewise
+def _parse_ms(share: str, report: str) -> float:
+    match = re.search(rf"^\s+{share}\s+([\d.]+)(us|ms|s)$", report, re.MULTILINE)
+    return float(match[1]) * UNIT_MS[match[2]]  # type: ignore[index]  # `parse_report` catches the TypeError

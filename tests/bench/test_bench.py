@@ -1,4 +1,4 @@
-"""The bench's parts start and answer, and its tables say what was measured. Nothing here looks at a clock."""
+"""The programs of the bench start and answer, and its tables show what was measured. No test measures time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from pathlib import Path
 import pytest
 
 from bench import programs, wrk
-from bench.__main__ import seconds_to_health
-from bench.greedy import Greedy, Window, read_book
-from bench.processes import rss_mib, status
-from bench.programs import API, ASKED, BRIDGE, CONSTANT, NGINX, PASSTHROUGH, UPSTREAM, WITH_KEY, Place
+from bench.__main__ import measure_start_s
+from bench.greedy import GreedyResult, WindowCount, add_upstream_counts
+from bench.processes import fetch_status, rss_mib
+from bench.programs import (
+    API,
+    BRIDGE,
+    CONSTANT,
+    KEY_HEADERS,
+    MEASURED_PATH,
+    NGINX,
+    PASSTHROUGH,
+    UPSTREAM,
+    Workspace,
+)
 from bench.report import Results, Rounds, Target, render, throughput_ratio
 from bench.wrk import Load
 
@@ -33,26 +43,27 @@ Running 2s test @ http://127.0.0.1:8000/portfolio/accounts
 Requests/sec:   2744.75
 Transfer/sec:      1.47MB
 """
-COMMANDS = {**programs.AT_SIMULATED_GATEWAY, **programs.AT_FAST_UPSTREAM}
-FRONTS = [
+COMMANDS = {**programs.COMMANDS_FOR_SIMULATED_GATEWAY, **programs.COMMANDS_FOR_FAST_UPSTREAM}
+COMPARED = [
     BRIDGE,
     PASSTHROUGH,
     CONSTANT,
-    pytest.param(NGINX, marks=pytest.mark.skipif(not programs.nginx(), reason="no nginx")),
+    pytest.param(NGINX, marks=pytest.mark.skipif(not programs.find_nginx(), reason="no nginx")),
 ]
+needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def workspace(tmp_path: Path) -> Workspace:
     """A scratch directory with an empty `.env`."""
     (tmp_path / ".env").touch(mode=0o600)
-    return Place(tmp_path, Path(sys.executable))
+    return Workspace(tmp_path, Path(sys.executable))
 
 
 @pytest.fixture
-def upstream(place: Place) -> Iterator[str]:
-    """The canned upstream."""
-    with programs.fast_upstream(place) as address:
+def upstream(workspace: Workspace) -> Iterator[str]:
+    """The address of the upstream that answers from memory."""
+    with programs.run_fast_upstream(workspace) as address:
         yield address
 
 
@@ -61,113 +72,114 @@ def port_of(url: str) -> int:
     return int(url.split("/")[2].rpartition(":")[2])
 
 
-@pytest.mark.parametrize("name", FRONTS)
-def test_every_front_asks_for_a_key_and_passes_on(name: str, place: Place, upstream: str) -> None:
-    """What is compared does the same work."""
-    with programs.started(name, COMMANDS[name], place, upstream) as front:
-        port = port_of(front.url)
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_program_checks_the_key_and_sends_the_call_on(name: str, workspace: Workspace, upstream: str) -> None:
+    """The programs that are compared do the same work."""
+    with programs.run_program(name, COMMANDS[name], workspace, upstream) as program:
+        port = port_of(program.url)
 
-        assert status(port, ASKED, WITH_KEY) == 200
-        assert status(port, ASKED, {"X-Bridge-Key": "wrong"}) == 401
-        assert rss_mib(front.pid) > 1
+        assert fetch_status(port, MEASURED_PATH, KEY_HEADERS) == 200
+        assert fetch_status(port, MEASURED_PATH, {"X-Bridge-Key": "wrong"}) == 401
+        assert rss_mib(program.pid) > 1
 
 
-def test_the_canned_upstream_knows_what_the_keeper_asks(upstream: str) -> None:
-    """Else no bridge in front of it were ready; and it makes up nothing."""
+def test_the_fast_upstream_answers_what_the_keeper_sends(upstream: str) -> None:
+    """Without these responses no bridge would become ready. Other targets get a 404."""
     port = port_of(upstream)
 
-    assert status(port, f"{API}/iserver/auth/status", {}) == 200
-    assert status(port, f"{API}/tickle", {}) == 200
-    assert status(port, f"{API}/else", {}) == 404
+    assert fetch_status(port, f"{API}/iserver/auth/status", {}) == 200
+    assert fetch_status(port, f"{API}/tickle", {}) == 200
+    assert fetch_status(port, f"{API}/else", {}) == 404
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
+@needs_wrk
 def test_a_load_is_counted(upstream: str) -> None:
-    """wrk's own report, read."""
-    found = wrk.load(upstream + API + ASKED, {}, clients=2, seconds=1)
+    """The figures come from wrk's own report."""
+    load = wrk.run_load(upstream + API + MEASURED_PATH, {}, clients=2, seconds=1)
 
-    assert found.requests > 0
+    assert load.requests > 0
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
+@needs_wrk
 def test_a_load_of_refusals_is_no_measurement(upstream: str) -> None:
-    """Refusals are fast."""
-    with pytest.raises(wrk.Spoiled, match="Non-2xx"):
-        wrk.load(f"{upstream}/else", {}, clients=1, seconds=1)
+    """A program refuses faster than it answers."""
+    with pytest.raises(wrk.InvalidMeasurement, match="Non-2xx"):
+        wrk.run_load(f"{upstream}/else", {}, clients=1, seconds=1)
 
 
-def test_a_crowd_is_counted_refusals_too(upstream: str) -> None:
-    """Good answers and refused ones, each client with one of the things that are asked for."""
-    if shutil.which("wrk") is None:
-        pytest.skip("no wrk")
+@needs_wrk
+def test_a_mixed_load_counts_good_and_refused_responses(upstream: str) -> None:
+    """Each client requests one of the URLs."""
+    urls = [upstream + API + MEASURED_PATH, f"{upstream}/else"]
 
-    good, refused = wrk.crowd([upstream + API + ASKED, f"{upstream}/else"], {}, clients=3, seconds=1)
+    good, refused = wrk.run_mixed_load(urls, {}, clients=3, seconds=1)
 
     assert (good.good > 0, good.refused, refused.good, refused.refused > 0) == (True, 0, 0, True)
 
 
-def test_the_far_side_keeps_a_book(place: Place) -> None:
-    """Of what reached IBKR, by path, and of what it refused."""
-    book = place.scratch / "book.json"
+def test_the_far_side_records_what_reaches_ibkr(workspace: Workspace) -> None:
+    """The calls by path, and how many were refused."""
+    record_file = workspace.scratch / "record.json"
+    command = programs.COMMANDS_FOR_SIMULATED_GATEWAY[BRIDGE]
     with (
-        programs.far_side(place, book) as address,
-        programs.started(BRIDGE, programs.AT_SIMULATED_GATEWAY[BRIDGE], place, address),
+        programs.run_far_side(workspace, record_file) as address,
+        programs.run_program(BRIDGE, command, workspace, address),
     ):
         pass
-    told, found = json.loads(book.read_text()), Greedy(1.0)
+    record, result = json.loads(record_file.read_text()), GreedyResult(1.0)
 
-    read_book(told, found)
+    add_upstream_counts(record, result)
 
-    assert len(told["calls"]["/iserver/accounts"]) >= 1
-    assert (found.refused_by_ibkr, found.boxed, found.exceeded) == (0, False, 0)
-    assert found.upstream == sum(map(len, told["calls"].values())) > 3
-    assert {window.what for window in found.windows} >= {"everything", "/portfolio/accounts"}
-
-
-def test_a_start_is_timed_to_the_first_answer(place: Place, upstream: str) -> None:
-    """And ended afterwards."""
-    assert seconds_to_health(place, upstream) > 0
+    assert len(record["calls"]["/iserver/accounts"]) >= 1
+    assert (result.refused_by_ibkr, result.in_penalty_box, result.exceeded) == (0, False, 0)
+    assert result.upstream == sum(map(len, record["calls"].values())) > 3
+    assert {window.limit for window in result.windows} >= {"everything", "/portfolio/accounts"}
 
 
-def test_the_report_of_wrk_is_read_in_its_units() -> None:
-    """Milliseconds, whatever it writes."""
-    assert wrk.read(REPORT) == Load(p50_ms=6.9, p99_ms=1020.0, per_second=2744.75, requests=5497)
+def test_a_start_is_measured_until_the_first_response(workspace: Workspace, upstream: str) -> None:
+    """The program is stopped afterwards."""
+    assert measure_start_s(workspace, upstream) > 0
 
 
-@pytest.mark.parametrize("trouble", ["Non-2xx or 3xx responses: 12", "Socket errors: connect 0, read 3"])
-def test_a_spoiled_load_is_not_taken_for_a_measurement(trouble: str) -> None:
-    """One bad answer is enough."""
-    with pytest.raises(wrk.Spoiled, match=trouble.split(":", maxsplit=1)[0]):
-        wrk.read(f"{REPORT}  {trouble}\n")
+def test_the_report_of_wrk_is_parsed_with_its_units() -> None:
+    """wrk writes us, ms or s; the figures are milliseconds."""
+    assert wrk.parse_report(REPORT) == Load(p50_ms=6.9, p99_ms=1020.0, per_second=2744.75, requests=5497)
 
 
-def test_a_report_without_figures_is_not_taken_for_a_measurement() -> None:
-    """wrk can end without a word."""
-    with pytest.raises(wrk.Spoiled, match="no figures"):
-        wrk.read("unable to connect")
+@pytest.mark.parametrize("failure", ["Non-2xx or 3xx responses: 12", "Socket errors: connect 0, read 3"])
+def test_a_load_with_failed_requests_is_no_measurement(failure: str) -> None:
+    """One failed request is enough."""
+    with pytest.raises(wrk.InvalidMeasurement, match=failure.split(":", maxsplit=1)[0]):
+        wrk.parse_report(f"{REPORT}  {failure}\n")
 
 
-def rounds(*per_second: float) -> Rounds:
+def test_a_report_without_figures_is_no_measurement() -> None:
+    """wrk may end without printing figures."""
+    with pytest.raises(wrk.InvalidMeasurement, match="no figures"):
+        wrk.parse_report("unable to connect")
+
+
+def make_rounds(*per_second: float) -> Rounds:
     """Rounds of a program that serves so many requests a second."""
-    loads = [Load(1000 / each, 20.0, each, 1000) for each in per_second]
+    loads = [Load(1000 / rate, 20.0, rate, 1000) for rate in per_second]
     return Rounds(loads, loads)
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    """A slow minute of the machine slows both sides."""
-    race = {PASSTHROUGH: rounds(1000, 100, 4000), BRIDGE: rounds(700, 70, 1000)}
+    """Other work of the machine slows both programs of a round."""
+    comparison = {PASSTHROUGH: make_rounds(1000, 100, 4000), BRIDGE: make_rounds(700, 70, 1000)}
 
-    assert throughput_ratio(race, BRIDGE, PASSTHROUGH) == 0.7
+    assert throughput_ratio(comparison, BRIDGE, PASSTHROUGH) == 0.7
 
 
-def test_the_tables_say_what_was_met_what_not_and_what_is_missing() -> None:
-    """A yardstick that was not there is no success."""
-    race = {PASSTHROUGH: rounds(1000), BRIDGE: rounds(600)}
-    windows = [Window("everything", 10, 1.0, 9), Window("/iserver/account/orders", 1, 5.0, 2)]
-    greed = Greedy(30.0, 5000, 3, 100, 1, False, windows, [0.1] * 98 + [7.0, 9.0])
-    simulated = {UPSTREAM: rounds(500), CONSTANT: rounds(1000), BRIDGE: rounds(600)}
-    sizes = [(0, 40.0), (500, 50.0), (1000, 51.5)]
-    results = Results([("machine", "a slow one")], race, simulated, greed, [0.5, 0.9, 0.6], sizes)
+def test_the_tables_show_which_targets_are_met_or_were_not_measured() -> None:
+    """A target is not met if its yardstick is missing."""
+    fast = {PASSTHROUGH: make_rounds(1000), BRIDGE: make_rounds(600)}
+    windows = [WindowCount("everything", 10, 1.0, 9), WindowCount("/iserver/account/orders", 1, 5.0, 2)]
+    greedy = GreedyResult(30.0, 5000, 3, 100, 1, False, windows, [0.1] * 98 + [7.0, 9.0])
+    simulated = {UPSTREAM: make_rounds(500), CONSTANT: make_rounds(1000), BRIDGE: make_rounds(600)}
+    memory = [(0, 40.0), (500, 50.0), (1000, 51.5)]
+    results = Results([("machine", "a slow one")], fast, simulated, greedy, [0.5, 0.9, 0.6], memory)
 
     text = render(results)
 
@@ -176,20 +188,21 @@ def test_the_tables_say_what_was_met_what_not_and_what_is_missing() -> None:
     assert "| requests/s at 20 clients, × the bare pass-through | ≥ 0.62 | 0.60 | **no** |" in text
     assert "| requests/s at 20 clients, × FastAPI + httpx | ≥ 5 | – | not measured |" in text
     assert "| from exec to the first /health, s | ≤ 0.7 | 0.60 | yes |" in text
-    assert "| growth of memory over the second half of its requests, MiB | ≤ 2 | 1.50 | yes |" in text
-    assert "| cached: p50 at one client, × asking the simulated Gateway over TLS | ≤ 1 | 0.83 | yes |" in text
-    assert (
-        "| cached: requests/s at 20 clients; aiohttp answering a constant stands in the table below | ≥ 5000 |" in text
-    )
-    assert "| greedy: calls IBKR refused, or boxed | ≤ 0 | 1.00 | **no** |" in text
-    assert "| greedy: windows that held more than IBKR allows | ≤ 0 | 1.00 | **no** |" in text
-    assert "| greedy: p99 of what orders waited for their turn, ms | ≤ 250 | 7.00 | yes |" in text
-    assert "| greedy: good answers for each call upstream | ≥ 50 | 50.00 | yes |" in text
+    assert "| growth of memory over the second half of the requests, MiB | ≤ 2 | 1.50 | yes |" in text
+    assert "| cached: p50 at one client, × a request to the simulated Gateway over TLS | ≤ 1 | 0.83 | yes |" in text
+    assert "| cached: requests/s at 20 clients (for comparison," in text
+    assert "see the table below) | ≥ 5000 |" in text
+    assert "| greedy: calls that IBKR refused, plus penalty boxes | ≤ 0 | 1.00 | **no** |" in text
+    assert "| greedy: windows with more calls than IBKR allows | ≤ 0 | 1.00 | **no** |" in text
+    assert "| greedy: p99 of an order's wait for admission, ms | ≤ 250 | 7.00 | yes |" in text
+    assert "| greedy: good responses for each call upstream | ≥ 50 | 50.00 | yes |" in text
     assert "| `/iserver/account/orders` | 1 | 5 | 2 |" in text
     assert "| the bridge | 1.667 ms | 1.67 | 600 | 0.60 | 20.0 ms |" in text
 
 
-@pytest.mark.parametrize(("measured", "at_least", "met"), [(1.5, False, True), (1.6, False, False), (1.5, True, True)])
-def test_a_limit_itself_is_still_met(measured: float, at_least: bool, met: bool) -> None:
-    """On either side."""
-    assert Target("", 1.5, measured, at_least).is_met is met
+@pytest.mark.parametrize(
+    ("measured", "is_minimum", "met"), [(1.5, False, True), (1.6, False, False), (1.5, True, True)]
+)
+def test_a_figure_equal_to_its_limit_meets_the_target(measured: float, is_minimum: bool, met: bool) -> None:
+    """The limit may be a maximum or a minimum."""
+    assert Target("", 1.5, measured, is_minimum).is_met is met

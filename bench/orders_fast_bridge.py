@@ -1,0 +1,38 @@
+"""The bridge of the order bench: `bridge.py` as it is, with shorter waits, as the bench would otherwise take days.
+
+It sends calls without IBKR's rate limits and searches for lost orders for seconds instead of minutes. It assumes for
+three seconds instead of two minutes that a call without a response still occupies the Gateway, and it waits 0.4 s
+instead of 60 s for the reply to a question. What it does, and in which order, is unchanged. The product has no setting
+for any of this and must not have one: this launcher replaces the values in its own process alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+
+from bench.wide import replace_name, run
+from ibkr_bridge.orders import serialization
+from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
+from ibkr_bridge.profiles import factory
+from ibkr_bridge.upstream.gateway.client import GatewayClient
+from tests.unlimited import UNLIMITED
+
+GHOST_CALL_S = 3.0
+REPLY_TIMEOUT_S = 0.4
+SCHEDULE = ReconcileSchedule(
+    give_up_after_s=2.5,
+    first_delay_s=0.1,
+    interval_s=0.3,
+    refresh_delay_s=0.15,
+    late_checks_s=(3.0, 4.0, 5.0, 7.0, 10.0, 20.0),
+    startup_block_s=5.0,
+)
+"""In the bench, IBKR's list of orders takes 0.1 s to fill."""
+
+
+if __name__ == "__main__":
+    replace_name(factory, "GatewayClient", functools.partial(GatewayClient, abandoned_for_s=GHOST_CALL_S))
+    replace_name(serialization, "REPLY_TIMEOUT_S", REPLY_TIMEOUT_S)
+    sys.exit(run(dataclasses.replace(UNLIMITED, reconcile_schedule=SCHEDULE), sys.argv[1:]))
