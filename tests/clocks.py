@@ -1,6 +1,6 @@
 """A clock that stands still until a test moves it.
 
-It serves the bridge (`now`, `utc`, `wait`) and the simulator (`now`, `sleep`) alike, so that both live in one time.
+It is a clock of the bridge (`now`, `utc`, `wait`) and of the simulator (`now`, `sleep`), so both have the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NOON = datetime(2026, 6, 17, 16, 0, tzinfo=UTC)  # a Wednesday, noon in New York
 
 
 class ManualClock:
-    """Time moved by hand; whoever sleeps wakes in the order of their alarms."""
+    """Time that a test moves by hand; sleeping tasks wake in the order of their alarms."""
 
     def __init__(self, start: datetime = NOON) -> None:
         self._start = start
@@ -28,7 +28,7 @@ class ManualClock:
         return self._now
 
     def utc(self) -> datetime:
-        """The wall's time, moving with `now`."""
+        """Wall time, which moves with `now`."""
         return self._start + timedelta(seconds=self._now - 1_000.0)
 
     async def sleep(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class ManualClock:
             heapq.heapify(self._alarms)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Sleep, or wake early when `event` is set; say whether it was."""
+        """Sleep, but wake early when `event` is set; return whether it is set."""
         tasks = [asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(event.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -54,20 +54,20 @@ class ManualClock:
         return event.is_set()
 
     async def asleep(self, count: int) -> None:
-        """Wait until at least so many sleep: then nobody is at work and time may move."""
+        """Wait until at least `count` tasks sleep: if these are all, time may be moved."""
         while len(self._alarms) < count:
             self._changed.clear()
             await self._changed.wait()
 
     @property
     def next_alarm(self) -> float:
-        """Seconds until the first sleeper wakes."""
+        """Seconds until the first sleeping task wakes."""
         return self._alarms[0][0] - self._now
 
     def advance(self, seconds: float) -> None:
-        """Move time and wake everybody who is due."""
+        """Move time forward and wake every task whose alarm has passed."""
         self._now += seconds
         while self._alarms and self._alarms[0][0] <= self._now + 1e-9:
-            alarm = heapq.heappop(self._alarms)[2]  # at once: whoever wakes does not count as asleep any more
+            alarm = heapq.heappop(self._alarms)[2]  # removed here, so that a woken task no longer counts as asleep
             if not alarm.done():
                 alarm.set_result(None)

@@ -20,43 +20,45 @@ from tests.harness import Harness, settings_for
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 Open = Callable[..., Awaitable[Harness]]
 
-# Hypothesis measures real time for these two, and a machine that is busy with something else makes both fail.
+# Hypothesis measures real time for these two, and both fail on a machine that is busy with other work.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("busy")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; our children would inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # so in a background job of a shell; our child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """Tell after a failed run how its order is had again."""
+    """After a failed run, print how to repeat it with the tests in the same order."""
     if exitstatus:
-        terminalreporter.write_line(f"the same order again: ARGS=--randomly-seed={config.getoption('randomly_seed')}")
+        terminalreporter.write_line(f"to repeat this order: ARGS=--randomly-seed={config.getoption('randomly_seed')}")
 
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    """A port that nobody has, nor is given while the test wants it unused; the plugin's own may be given to others."""
+    """A port that stays free during the test; the one of the plugin may be given to another program."""
     return free_port()
 
 
 @pytest.fixture
 def events_seen() -> list[Event]:
-    """What was announced."""
+    """The events published on `bus`."""
     return []
 
 
 @pytest.fixture
 def bus(events_seen: list[Event]) -> Bus:
-    """A bus that keeps what it carries."""
-    carrying = Bus()
-    carrying.subscribe(events_seen.append)
-    return carrying
+    """A bus whose events are recorded in `events_seen`."""
+    bus = Bus()
+    bus.subscribe(events_seen.append)
+    return bus
 
 
 @pytest.fixture
 async def disk() -> AsyncIterator[Disk]:
-    """The disk, in the test's hand."""
+    """The disk of the journals, which the test can hold."""
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch)
         yield disk
@@ -65,28 +67,28 @@ async def disk() -> AsyncIterator[Disk]:
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A simulated Gateway, somebody signed in."""
+    """A simulated Gateway with a login."""
     async with Simulator() as simulator:
         yield simulator
 
 
 @pytest.fixture
 async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens a bridge in front of the simulated Gateway with settings of the test's own."""
-    async with AsyncExitStack() as doors:
+    """A function that starts a bridge in front of the simulated Gateway; its arguments are settings."""
+    async with AsyncExitStack() as stack:
 
-        async def opened(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
+        async def open_bridge(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
             env.setdefault("IBKR_GATEWAY_TIMEOUT", "1")
             harness = Harness(settings_for(gateway or sim.url, tmp_path / "state", **env))
-            await doors.enter_async_context(harness)
+            await stack.enter_async_context(harness)
             if ready:
                 await harness.wait_until(SessionState.READY)
             return harness
 
-        yield opened
+        yield open_bridge
 
 
 @pytest.fixture
 async def harness(open_harness: Open) -> Harness:
-    """A bridge as most have it: paper mode, session ready; a deadline of one second, so that silence is short."""
+    """A bridge in paper mode with a ready session; its Gateway timeout is one second, to keep tests short."""
     return await open_harness()

@@ -1,4 +1,4 @@
-"""A disk that takes its time: what commits the journal waits on the journal's own thread until a test lets it go."""
+"""A disk that a test can hold: each commit of the journal then waits on the journal's thread until it is released."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from tests.harness import PATIENCE, within
 
 
 class Disk:
-    """The disk under every journal of a test.
+    """The disk of every journal in a test.
 
     Args:
-        patch: puts it there.
+        patch: replaces the commit of the journal until the test ends.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.commits = 0
         self.threads: set[int] = set()
         self.failure: Exception | None = None
-        """What the next commits end with, before anything is on the disk."""
+        """The next commits raise it before anything is on the disk."""
         self._commit = store.commit
         self._is_free = threading.Event()
         self._is_free.set()
-        self._is_at_work = asyncio.Event()
+        self._is_holding = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        patch.setattr(store, "commit", self._slow)
+        patch.setattr(store, "commit", self._hold_commit)
 
     def hold(self) -> None:
-        """Take as long as it takes from now on."""
-        self._is_at_work.clear()
+        """From now on, let each commit wait until `release`."""
+        self._is_holding.clear()
         self._is_free.clear()
 
     def release(self) -> None:
-        """Go on."""
+        """Let the waiting commits and all later ones proceed."""
         self._is_free.set()
 
-    async def until_at_work(self) -> None:
+    async def wait_until_holding(self) -> None:
         """Wait until a commit is held."""
-        await within(self._is_at_work.wait())
+        await within(self._is_holding.wait())
 
-    def _slow(self, file: sqlite3.Connection) -> None:
+    def _hold_commit(self, file: sqlite3.Connection) -> None:
         self.threads.add(threading.get_ident())
         self.commits += 1
         if not self._is_free.is_set():
-            self._loop.call_soon_threadsafe(self._is_at_work.set)
+            self._loop.call_soon_threadsafe(self._is_holding.set)
             self._is_free.wait(PATIENCE)
         if self.failure is not None:
             raise self.failure

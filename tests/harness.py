@@ -1,4 +1,4 @@
-"""What every test needs: a bridge in front of a simulated Gateway, and a way to speak to it through real sockets."""
+"""A bridge in front of a simulated Gateway, and a client that sends requests to it through real sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.unlimited import UNLIMITED
 KEY = "full-key-for-tests-0123456789-abcdef"
 PREVIOUS = "previous-key-for-tests-0123456789-ab"
 READING = "reading-key-for-tests-0123456789-abc"
-SEEKING = ReconcileSchedule(
+FAST_RECONCILIATION = ReconcileSchedule(
     give_up_after_s=1.0,
     first_delay_s=0.05,
     interval_s=0.2,
@@ -36,21 +36,21 @@ SEEKING = ReconcileSchedule(
     late_checks_s=(1.5, 2.0),
     startup_block_s=1.0,
 )
-"""Lost orders are looked for within a second instead of five minutes."""
-BRISK = dataclasses.replace(UNLIMITED, reconcile_schedule=SEEKING)
+"""Lost orders are searched for during one second instead of five minutes."""
+FAST_OPTIONS = dataclasses.replace(UNLIMITED, reconcile_schedule=FAST_RECONCILIATION)
 T = TypeVar("T")
-PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
+PATIENCE = 10.0  # real seconds; nothing takes so long unless it is broken
 
 
 async def within(work: Awaitable[T], seconds: float = PATIENCE) -> T:
-    """The same, but a test that waits in vain fails instead of hanging."""
+    """Await something with a timeout, so that a test that waits in vain fails instead of hanging."""
     async with asyncio.timeout(seconds):
         return await work
 
 
 @dataclass
 class Reply:
-    """One answer of the bridge."""
+    """One response of the bridge."""
 
     status: int
     headers: Any
@@ -58,23 +58,23 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body, parsed."""
+        """The parsed body."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str | None:
-        """The code of a problem; None for anything else."""
+        """The error code; None if the response is not an error of the bridge."""
         problem = self.headers.get("Content-Type", "").startswith("application/problem+json")
         return str(self.json["code"]) if problem else None
 
 
 def settings_for(gateway: str, state: Path, **env: str) -> Settings:
-    """Settings as from an environment, on a free port."""
+    """Settings for a bridge on a free port; `env` adds or replaces environment variables."""
     return Settings.from_env(
         {
             "IBKR_BRIDGE_URL": "http://127.0.0.1:0",
             "IBKR_BRIDGE_KEY": KEY,
-            "IBKR_BRIDGE_MAINTENANCE": "none",  # whenever the tests are run
+            "IBKR_BRIDGE_MAINTENANCE": "none",  # the tests may run during a maintenance window
             "IBKR_BRIDGE_STATE_DIR": str(state),
             "IBKR_GATEWAY_URL": gateway,
             **env,
@@ -83,14 +83,14 @@ def settings_for(gateway: str, state: Path, **env: str) -> Settings:
 
 
 class Harness:
-    """A running bridge and its caller; it asks as often as it is asked, where its manners are not told."""
+    """A running bridge and its client. Without `options`, the bridge has no rate limits and no cache."""
 
     def __init__(
         self,
         settings: Settings,
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
-        options: ProfileOptions = BRISK,
+        options: ProfileOptions = FAST_OPTIONS,
     ) -> None:
         self.bus, self.redactor = Bus(), Redactor()
         self.events_seen: list[Event] = []
@@ -100,7 +100,9 @@ class Harness:
         self.bus.subscribe(lambda _: self._changed.set())
         Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.redactor).attach(self.bus)
         self.bridge = Bridge(settings, self.bus, self.redactor, clock, env, options)
-        self.bridge.loop_monitor._now = lambda: 0.0  # the loop of a busy machine is late, and the bridge would say so
+        self.bridge.loop_monitor._now = lambda: (
+            0.0
+        )  # on a busy machine the loop is late, and the bridge would report it
         self._client: aiohttp.ClientSession | None = None
         self._finished = False
 
@@ -117,13 +119,13 @@ class Harness:
             await self.finish()
 
     async def finish(self) -> int:
-        """Drain and close, as a signal would."""
+        """Drain and close, as after a signal; return the exit status."""
         self._finished = True
         return await self.bridge.finish()
 
     @property
     def port(self) -> int:
-        """Where the bridge listens."""
+        """The port on which the bridge listens."""
         return int(self.bridge.url.rpartition(":")[2])
 
     async def request(
@@ -135,30 +137,35 @@ class Harness:
         headers: dict[str, str] | None = None,
         body: Any = None,
     ) -> Reply:
-        """One request, its target byte for byte; `body` as bytes, or as JSON."""
+        """Send a request; the target is sent byte for byte. A `body` that is not bytes is sent as JSON."""
         if self._client is None:
             raise RuntimeError("the harness is not open")
-        sent = {**({"X-Bridge-Key": key} if key else {}), **(headers or {})}
+        all_headers = {**({"X-Bridge-Key": key} if key else {}), **(headers or {})}
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         if data is not None and not isinstance(body, bytes):
-            sent.setdefault("Content-Type", "application/json")
+            all_headers.setdefault("Content-Type", "application/json")
         url = URL.build(scheme="http", host="127.0.0.1", port=self.port, path=target, encoded=True)
-        async with asyncio.timeout(PATIENCE), self._client.request(method, url, headers=sent, data=data) as reply:
-            return Reply(reply.status, reply.headers, await reply.read())
+        request = self._client.request(method, url, headers=all_headers, data=data)
+        async with asyncio.timeout(PATIENCE), request as response:
+            return Reply(response.status, response.headers, await response.read())
 
     async def get(self, target: str, **kwargs: Any) -> Reply:
-        """GET."""
+        """Send a GET request."""
         return await self.request("GET", target, **kwargs)
 
     async def post(self, target: str, body: Any = None, **kwargs: Any) -> Reply:
-        """POST."""
+        """Send a POST request."""
         return await self.request("POST", target, body=body, **kwargs)
 
-    async def send_raw(self, *pieces: bytes, until_closed: bool = True) -> bytes:
-        """Bytes as they are, and everything that comes back until the bridge closes the connection."""
+    async def send_raw(self, *chunks: bytes, until_closed: bool = True) -> bytes:
+        """Send bytes as they are, chunk by chunk, and return what comes back.
+
+        Args:
+            until_closed: read until the bridge closes the connection; otherwise return what arrives first.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            for chunk in pieces:
+            for chunk in chunks:
                 writer.write(chunk)
                 await writer.drain()
             async with asyncio.timeout(PATIENCE):
@@ -174,36 +181,36 @@ class Harness:
                 await self._changed.wait()
 
     async def wait_until_settled(self, order: str, *states: str) -> str:
-        """Wait until an order of the journal is in one of these states, or in any that is settled; says in which."""
-        wanted = states or ("placed", "rejected", "refused", "not_placed")
+        """Wait until an order is in one of these states, or in any settled state, and return the state."""
+        awaited_states = states or ("placed", "rejected", "refused", "not_placed")
         async with asyncio.timeout(PATIENCE):
-            while (state := self.state_of(order)) not in wanted:
+            while (state := self.state_of(order)) not in awaited_states:
                 self._changed.clear()
                 await self._changed.wait()
         return state
 
     def state_of(self, order: str) -> str:
-        """In which state an order is."""
+        """The state of an order in the journal; `?` if it is unknown."""
         record = self.bridge.profile.orders.repository.index.find(order)
         return record.state.value if record and record.state else "?"
 
     async def wait_for_events(self, kind: type[Event], count: int = 1) -> list[Event]:
-        """Wait until so many facts of a kind have been announced."""
+        """Wait until at least `count` events of a kind have been published, and return all of them."""
         async with asyncio.timeout(PATIENCE):
-            while len(found := [event for event in self.events_seen if isinstance(event, kind)]) < count:
+            while len(matches := [event for event in self.events_seen if isinstance(event, kind)]) < count:
                 self._changed.clear()
                 await self._changed.wait()
-        return found
+        return matches
 
     @property
     def session_changes(self) -> list[tuple[str, str]]:
-        """The states the session went through, with their reasons."""
+        """The states of the session in order, with their reasons."""
         return [(event.state, event.reason) for event in self.events_seen if isinstance(event, SessionChanged)]
 
 
 @dataclass
 class Placed:
-    """A market order as an app places it."""
+    """The placement of one market order."""
 
     account: str = "DU1234567"
     quantity: int = 1
@@ -211,11 +218,11 @@ class Placed:
 
     @property
     def target(self) -> str:
-        """Where it is posted."""
+        """The target of the request."""
         return f"/iserver/account/{self.account}/orders"
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is posted."""
+        """The body of the request."""
         ticket = {"acctId": self.account, "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY"}
         return {"orders": [{**ticket, "quantity": self.quantity, **self.extra}]}

@@ -1,4 +1,4 @@
-"""A bridge in a process of its own, as systemd starts it."""
+"""Run the bridge in a process of its own, as systemd does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import aiohttp
 from tests.harness import KEY, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
-HEIR = """
+HANDOVER = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=os.environ.get("LISTEN_FDS", "1"))
@@ -35,8 +35,8 @@ class Daemon:
         self.lines: list[dict[str, Any]] = []
         self.url = ""
 
-    async def until(self, event: str) -> dict[str, Any]:
-        """Read the log until a fact is told."""
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
+        """Read the log until an event appears, and return its line."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 line = json.loads(await self.process.stderr.readline())  # type: ignore[union-attr]
@@ -45,16 +45,16 @@ class Daemon:
                     return dict(line)
 
     async def get(self, path: str, **headers: str) -> tuple[int, bytes]:
-        """One keyed request."""
-        async with self.client.get(self.url + path, headers={"X-Bridge-Key": KEY, **headers}) as reply:
-            return reply.status, await reply.read()
+        """Send a GET request with the key; return status and body."""
+        async with self.client.get(self.url + path, headers={"X-Bridge-Key": KEY, **headers}) as response:
+            return response.status, await response.read()
 
     def signal(self, number: signal.Signals) -> None:
-        """As systemctl or Ctrl-C would."""
+        """Send a signal, as systemctl or Ctrl-C does."""
         self.process.send_signal(number)
 
-    async def ended(self) -> int:
-        """Wait for its end; its exit status."""
+    async def wait_until_ended(self) -> int:
+        """Read the rest of the log, wait for the end of the process and return its exit status."""
         async with asyncio.timeout(40):
             rest = await self.process.stderr.read()  # type: ignore[union-attr]
             self.lines += [json.loads(line) for line in rest.splitlines()]
@@ -62,7 +62,7 @@ class Daemon:
 
 
 def environment(gateway: str, state: Path, **env: str) -> dict[str, str]:
-    """What a daemon's environment holds: nothing of the test's own."""
+    """The complete environment of a daemon; nothing is inherited from the test but PATH."""
     return {
         "PATH": os.environ["PATH"],
         "IBKR_BRIDGE_MAINTENANCE": "none",
@@ -80,20 +80,20 @@ async def daemon(
     gateway: str,
     state: Path,
     before: Callable[[], None] | None = None,
-    heir_of: socket.socket | None = None,
+    handover_from: socket.socket | None = None,
     **env: str,
 ) -> AsyncIterator[Daemon]:
-    """Start `bridge.py` (see `without_limits.py`), wait until it listens and the session is ready; always end it.
+    """Start `bridge.py` (see `without_limits.py`) and wait until the session is ready; the process is always ended.
 
     Args:
-        before: run in the new process before the program, to set a limit, say.
-        heir_of: a listening socket to be handed over as systemd does.
+        before: runs in the new process before the program, for example to set a resource limit.
+        handover_from: a listening socket that the process gets as systemd passes it.
     """
-    descriptors = () if heir_of is None else (heir_of.fileno(),)
-    by = () if heir_of is None else ("-c", HEIR, str(heir_of.fileno()), sys.executable)
+    descriptors = () if handover_from is None else (handover_from.fileno(),)
+    launcher = () if handover_from is None else ("-c", HANDOVER, str(handover_from.fileno()), sys.executable)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *by,
+        *launcher,
         str(ROOT / "tests/without_limits.py"),
         env=environment(gateway, state, **env),
         cwd=state,
@@ -103,12 +103,12 @@ async def daemon(
     )
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
-            running = Daemon(process, client)
-            running.url = (await running.until("bridge.started"))["url"]
-            await running.until("session.ready")
-            yield running
+            bridge = Daemon(process, client)
+            bridge.url = (await bridge.wait_for_event("bridge.started"))["url"]
+            await bridge.wait_for_event("session.ready")
+            yield bridge
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-        process._transport.close()  # type: ignore[attr-defined]  # else Python 3.11 warns of it later
+        process._transport.close()  # type: ignore[attr-defined]  # an open pipe makes Python 3.11 warn when it is collected

@@ -1,6 +1,6 @@
-"""A profile as if IBKR had no limits and every read were sent: for tests and benches of everything else.
+"""A profile without rate limits and without a cache: for tests and benches of everything else.
 
-The slots of the Gateway are few all the same.
+The number of Gateway slots is still limited.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class NoCache(CachedReads):
         return await proceed(context)
 
     def observer(self, endpoint: Endpoint, call: Call) -> Callable[[Response], None]:
-        """Learn nothing."""
+        """Store nothing."""
         return lambda _: None
 
 

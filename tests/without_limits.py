@@ -1,6 +1,6 @@
-"""`bridge.py` as it is, but without IBKR's pace and without a memory: for tests of everything else.
+"""Run `bridge.py` without rate limits and without a cache: for tests of everything else.
 
-It is run by its path, from any directory.
+It is run by its path, so it can be started from any directory.
 """
 
 from __future__ import annotations

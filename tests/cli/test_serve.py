@@ -67,7 +67,7 @@ async def test_a_signal_drains_it(sim: Simulator, tmp_path: Path, signum: signal
     async with daemon(sim.url, tmp_path) as bridge:
         bridge.signal(signum)
 
-        assert await bridge.ended() == 0
+        assert await bridge.wait_until_ended() == 0
 
     assert {"bridge.stopping", "bridge.stopped"} <= {line["event"] for line in bridge.lines}
 
@@ -77,7 +77,7 @@ async def test_a_reload_keeps_the_key_that_has_not_changed(sim: Simulator, tmp_p
     (tmp_path / ".env").touch(mode=0o600)
     async with daemon(sim.url, tmp_path) as bridge:
         bridge.signal(signal.SIGHUP)
-        line = await bridge.until("bridge.reloaded")
+        line = await bridge.wait_for_event("bridge.reloaded")
         status, _ = await bridge.get("/portfolio/accounts")
 
     assert "full" in str(line)

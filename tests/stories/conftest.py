@@ -1,4 +1,4 @@
-"""The bridge's stories, told in front of the simulated Gateway and, where there is one, in front of a real one."""
+"""Fixtures of the stories, which run in front of the simulated Gateway and, if there is one, in front of a real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["certificates", "kind", "make_real"]
 
 @pytest.fixture
 async def sim(kind: str, make_real: MakeGate) -> AsyncIterator[MarketStage]:
-    """A Gateway, somebody signed in."""
+    """A Gateway with a login."""
     async with make_real() if kind == REAL else Simulator() as gate:
         if kind == REAL:
             await sign_in(gate)

@@ -1,4 +1,4 @@
-"""What IBKR wants to be asked first, twice or until it is filled, done for callers; through real sockets."""
+"""Calls that IBKR requires first, twice or until the response is complete: the bridge sends them for its callers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ORDER = Placed()
 
 @pytest.fixture
 async def harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
-    """A bridge that shares and remembers, with a key that may only read, ready."""
+    """A bridge with cache and shared calls, with a second key that may only read; its session is ready."""
     env = {"IBKR_BRIDGE_READONLY_KEY": READING, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
     async with Harness(
         settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNLIMITED.limits)
-    ) as opened:
-        await opened.wait_until(SessionState.READY)
-        yield opened
+    ) as harness:
+        await harness.wait_until(SessionState.READY)
+        yield harness
 
 
 async def test_the_first_snapshot_has_its_fields(harness: Harness, sim: Simulator) -> None:
-    """For all who ask, by one set of calls; what they see is what IBKR said last."""
+    """One set of calls serves all callers; they get the last response of IBKR."""
     path = f"{SNAPSHOT}?conids={AAPL},8314&fields=31,84,86,7283"
 
     replies = await asyncio.gather(*(harness.get(path) for _ in range(20)))
@@ -43,10 +43,10 @@ async def test_the_first_snapshot_has_its_fields(harness: Harness, sim: Simulato
     assert len(sim.gateway_calls(SNAPSHOT)) <= 6
 
 
-async def test_a_snapshot_that_stays_thin_says_what_is_missing(
+async def test_a_snapshot_that_stays_partial_names_what_is_missing(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A field nobody has, an instrument that is none; also where it is told from memory."""
+    """An unknown field and an unknown instrument; a response from the cache names them too."""
     monkeypatch.setattr(snapshot_completion, "FILL_TIMEOUT_S", 0.9)
     path = f"{SNAPSHOT}?conids={AAPL},77&fields=31,9999"
 
@@ -56,23 +56,23 @@ async def test_a_snapshot_that_stays_thin_says_what_is_missing(
     assert (second.headers["X-Bridge-Source"], "31" in first.json[0]) == ("cache", True)
 
 
-async def test_a_future_has_quotes_without_a_word_about_searching(harness: Harness, sim: Simulator) -> None:
-    """The bridge searched for its underlying."""
+async def test_a_future_has_quotes_although_its_caller_searched_for_nothing(harness: Harness, sim: Simulator) -> None:
+    """The bridge searches for the underlying."""
     reply = await harness.get(f"{SNAPSHOT}?conids={ES}&fields=31")
 
     assert "31" in reply.json[0]
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
 
 
-@pytest.mark.parametrize("what", ["strikes", "info"])
-async def test_chains_need_no_search_by_the_caller(harness: Harness, sim: Simulator, what: str) -> None:
-    """One for all who ask, and once in a session."""
-    path = f"/iserver/secdef/{what}?conid={AAPL}&sectype=OPT&month="
+@pytest.mark.parametrize("chain", ["strikes", "info"])
+async def test_chains_need_no_search_by_the_caller(harness: Harness, sim: Simulator, chain: str) -> None:
+    """The bridge searches once in each session, for all callers."""
+    path = f"/iserver/secdef/{chain}?conid={AAPL}&sectype=OPT&month="
 
     replies = await asyncio.gather(*(harness.get(f"{path}{month}26") for month in ("SEP", "DEC") for _ in range(5)))
 
     assert all(reply.status == 200 and AAPL for reply in replies)
-    assert all(reply.json if what == "info" else reply.json["call"] for reply in replies)
+    assert all(reply.json if chain == "info" else reply.json["call"] for reply in replies)
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
     sim.lose_brokerage()
     await harness.wait_until(SessionState.OPENING)
@@ -81,8 +81,8 @@ async def test_chains_need_no_search_by_the_caller(harness: Harness, sim: Simula
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
 
 
-async def test_the_history_farm_is_open_for_whoever_asks(harness: Harness, sim: Simulator) -> None:
-    """Its first answer would be 404."""
+async def test_the_history_farm_is_opened_for_callers(harness: Harness, sim: Simulator) -> None:
+    """Without that, the first response would be 404."""
     path = f"/hmds/history?conid={AAPL}&period=1d&bar=1h"
 
     replies = [await harness.get(path, headers={"X-Bridge-Max-Age": "0"}) for _ in range(2)]
@@ -92,15 +92,15 @@ async def test_the_history_farm_is_open_for_whoever_asks(harness: Harness, sim: 
 
 
 async def test_a_preview_is_made_with_quotes_and_by_keys_that_only_read(harness: Harness, sim: Simulator) -> None:
-    """Its numbers mean something then."""
+    """Without quotes its numbers would mean nothing."""
     reply = await harness.post(f"{ORDER.target}/whatif", ORDER.body, key=READING)
 
     assert (reply.status, reply.json["warn"]) == (200, None)
     assert sim.market.world.book.orders(sim.clock.now()) == []
 
 
-async def test_accounts_that_ibkr_has_forgotten_are_asked_for_again(harness: Harness, sim: Simulator) -> None:
-    """The caller sees nothing of it."""
+async def test_accounts_that_ibkr_has_forgotten_are_requested_again(harness: Harness, sim: Simulator) -> None:
+    """The caller does not notice."""
     await harness.get("/iserver/account/DU1234567/summary")
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
@@ -112,7 +112,7 @@ async def test_accounts_that_ibkr_has_forgotten_are_asked_for_again(harness: Har
 
 
 async def test_an_order_that_wants_accounts_is_not_sent_twice(harness: Harness, sim: Simulator) -> None:
-    """Nothing that trades is repeated, whatever IBKR says."""
+    """An order is never repeated, whatever IBKR answers."""
     brokerage = sim.market.world.sessions.brokerage
     assert brokerage is not None
     brokerage.has_read_accounts = False
@@ -122,8 +122,8 @@ async def test_an_order_that_wants_accounts_is_not_sent_twice(harness: Harness, 
     assert (reply.status, len(sim.gateway_calls(ORDER.target))) == (500, 1)
 
 
-async def test_the_first_look_at_the_orders_is_behind_us(harness: Harness, sim: Simulator) -> None:
-    """The keeper had it when the session opened: callers get a whole list at once."""
+async def test_the_first_partial_list_of_orders_is_read_by_the_keeper(harness: Harness, sim: Simulator) -> None:
+    """The keeper reads it when the session opens, so callers get a complete list at once."""
     await sim.wait_for_calls(LIST)
     before = len(sim.gateway_calls(LIST))
 
@@ -132,15 +132,15 @@ async def test_the_first_look_at_the_orders_is_behind_us(harness: Harness, sim: 
     assert (before, reply.json["snapshot"], len(sim.gateway_calls(LIST))) == (1, True, 2)
 
 
-@pytest.mark.parametrize(("name", "most"), [("conids", 100), ("fields", 50)])
-async def test_more_than_ibkr_takes_is_refused_with_the_limit(
-    harness: Harness, sim: Simulator, name: str, most: int
+@pytest.mark.parametrize(("name", "limit"), [("conids", 100), ("fields", 50)])
+async def test_more_than_ibkr_accepts_is_refused_with_the_limit(
+    harness: Harness, sim: Simulator, name: str, limit: int
 ) -> None:
-    """Before anything is sent."""
-    values = {"conids": "1", "fields": "31", name: ",".join(map(str, range(1, most + 2)))}
+    """Nothing is sent."""
+    values = {"conids": "1", "fields": "31", name: ",".join(map(str, range(1, limit + 2)))}
 
     reply = await harness.get(f"{SNAPSHOT}?conids={values['conids']}&fields={values['fields']}")
 
     assert (reply.status, reply.code) == (400, "bad_request")
-    assert str(most) in reply.json["hint"]
+    assert str(limit) in reply.json["hint"]
     assert sim.gateway_calls(SNAPSHOT) == []

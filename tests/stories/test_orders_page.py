@@ -1,4 +1,4 @@
-"""The page about orders: its consoles typed as they stand there, in one terminal, and what they print."""
+"""The console of the page about orders, run in one terminal, prints what the page shows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MARK = "=== next ==="
 
 @pytest.mark.slow
 def test_the_worked_example_prints_what_the_page_prints(demo: dict[str, str]) -> None:
-    """An order with a question, a cancel, and one whose answer is lost."""
+    """An order with a question, a cancel, and an order whose response is lost."""
     (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "orders.md").read_text(), re.DOTALL)
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     script = f"\necho '{MARK}'\n".join(command for command, _ in steps).replace(".venv/bin/python", sys.executable)
 
-    ran = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, env=demo, capture_output=True, text=True, check=False, timeout=60
     )
 
-    printed = [part.strip("\n") for part in ran.stdout.split(f"{MARK}\n")]
-    assert printed == [shown.strip("\n") for _, shown in steps], ran.stderr
+    outputs = [part.strip("\n") for part in completed.stdout.split(f"{MARK}\n")]
+    assert outputs == [output.strip("\n") for _, output in steps], completed.stderr

@@ -1,4 +1,4 @@
-"""The README's commands, typed as a new user would, and their output as it is printed there."""
+"""The commands of the README, run as a new user would type them, print what the README shows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), r
 
 def commands() -> list[tuple[str, str]]:
     """Every command of the README's consoles with the output shown below it, in order."""
-    typed = "".join(BLOCKS)
-    return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", typed, re.MULTILINE)
+    consoles = "".join(BLOCKS)
+    return re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", consoles, re.MULTILINE)
 
 
 @pytest.fixture
 def demo(tmp_path: Path, unused_tcp_port: int) -> Iterator[dict[str, str]]:
-    """A running demo; the environment of a second terminal, with the key it printed."""
+    """Run the demo; the value is the environment of a second terminal, with the key that the demo printed."""
     env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
     url = f"http://127.0.0.1:{unused_tcp_port}"
     process = subprocess.Popen(  # our own program
@@ -37,9 +37,9 @@ def demo(tmp_path: Path, unused_tcp_port: int) -> Iterator[dict[str, str]]:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        found = re.search(r"export IBKR_BRIDGE_KEY=(\S+)", line)
-        if found:
-            env |= {"IBKR_BRIDGE_KEY": found.group(1), "IBKR_BRIDGE_URL": url}
+        match = re.search(r"export IBKR_BRIDGE_KEY=(\S+)", line)
+        if match:
+            env |= {"IBKR_BRIDGE_KEY": match.group(1), "IBKR_BRIDGE_URL": url}
         if "trigger --help" in line:
             break
     yield env
@@ -49,13 +49,13 @@ def demo(tmp_path: Path, unused_tcp_port: int) -> Iterator[dict[str, str]]:
 
 
 def test_every_console_line_prints_what_the_readme_prints(demo: dict[str, str]) -> None:
-    """A stranger's first five minutes."""
+    """These are the first five minutes of a new user."""
     assert len(commands()) >= 8
-    for command, printed in commands():
-        here = command.replace("http://127.0.0.1:8000", demo["IBKR_BRIDGE_URL"]).replace(
+    for command, output in commands():
+        adapted = command.replace("http://127.0.0.1:8000", demo["IBKR_BRIDGE_URL"]).replace(
             ".venv/bin/python", sys.executable
         )
-        ran = subprocess.run(here, shell=True, cwd=ROOT, env=demo, capture_output=True, text=True, check=False)  # noqa: S602  # as typed
+        completed = subprocess.run(adapted, shell=True, cwd=ROOT, env=demo, capture_output=True, text=True, check=False)  # noqa: S602  # as a shell runs it
 
-        assert ran.stdout.rstrip("\n") == printed.rstrip("\n"), command
-        assert ran.returncode == 0, command
+        assert completed.stdout.rstrip("\n") == output.rstrip("\n"), command
+        assert completed.returncode == 0, command

@@ -1,7 +1,7 @@
-"""A slow disk makes orders wait, and nothing else; what must not leave any more when the disk is done does not.
+"""A slow disk makes orders wait and nothing else; an order that may no longer be sent after the wait is not sent.
 
-The disk is held on the journal's own thread by an event, so that nothing here is timed: whatever has to be answered
-while an order waits is answered while it waits, or the test ends in vain.
+An event holds the disk on the journal's own thread, so no test depends on time: what must be answered while an order
+waits is answered while it waits, or the test fails.
 """
 
 from __future__ import annotations
@@ -23,94 +23,94 @@ from tests.harness import KEY, PATIENCE, Harness, Placed, Reply, within
 from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
 from tests.stream_clients import open_sse
 
-MANY = 200
-Trouble = Callable[[Harness, Simulator], Awaitable[None]]
+HEALTH_REQUESTS = 200
+Incident = Callable[[Harness, Simulator], Awaitable[None]]
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A simulated Gateway: these tests cut connections inside it."""
+    """A simulated Gateway; never a real one, as these tests cut its connections."""
     async with Simulator() as simulator:
         yield simulator
 
 
-async def waiting(harness: Harness, disk: Disk, work: Awaitable[Reply]) -> asyncio.Task[Reply]:
-    """An order whose entry is being written."""
+async def start_order(harness: Harness, disk: Disk, request: Awaitable[Reply]) -> asyncio.Task[Reply]:
+    """Hold the disk and start an order; return when its entry is being written."""
     disk.hold()
-    task = asyncio.ensure_future(work)
-    await until_written(harness, disk)
+    task = asyncio.ensure_future(request)
+    await wait_for_pending_entry(harness, disk)
     return task
 
 
-async def until_written(harness: Harness, disk: Disk) -> None:
-    """Wait until an entry that has to stand is on its way to the disk, which is held."""
-    await disk.until_at_work()
+async def wait_for_pending_entry(harness: Harness, disk: Disk) -> None:
+    """Wait until an entry that must be on disk before the call waits for the disk, which is held."""
+    await disk.wait_until_holding()
     async with asyncio.timeout(PATIENCE):
         while not harness.bridge.profile.orders.repository._behind:
             await asyncio.sleep(0)
 
 
-async def told(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
-    """What an order's caller hears when the disk goes on."""
+async def release_disk(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
+    """Release the disk and return the response to the order."""
     disk.release()
     return await within(order)
 
 
-# -- what happens to the rest
+# -- other calls while an order waits
 
 
 async def test_only_orders_wait_for_the_disk(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """Health, reads, the list of orders and streams go on for as long as the disk takes."""
+    """Health, reads, the list of orders and streams continue while the disk is held."""
     await harness.wait_for_events(events.FeedUp)
     async with open_sse(harness, "/stream/quotes?conids=265598&fields=31,84") as quotes:
-        order = await waiting(harness, disk, place(harness))
-        health = [await harness.get("/health") for _ in range(MANY)]
+        order = await start_order(harness, disk, place(harness))
+        health = [await harness.get("/health") for _ in range(HEALTH_REQUESTS)]
         reads = [await harness.get(target) for target in ("/portfolio/accounts", "/iserver/account/orders", "/orders")]
         for _ in range(3):
             await quotes.receive()
         assert not order.done()
 
-        placed = await told(disk, order)
+        placed = await release_disk(disk, order)
 
-    assert [reply.status for reply in health] == [200] * MANY
+    assert [reply.status for reply in health] == [200] * HEALTH_REQUESTS
     assert [reply.status for reply in reads] == [200] * 3
     assert order_of(placed)[1] == "placed"
     assert len(sent(sim)) == 1
 
 
-async def test_what_has_happened_is_told_before_the_disk_has_it(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """IBKR's answer is not held up by its entry; who asks for the story gets it whole."""
+async def test_a_response_of_ibkr_does_not_wait_for_its_entry(harness: Harness, sim: Simulator, disk: Disk) -> None:
+    """But a request for the history of the order waits until the history is complete."""
     disk.hold()
     order = asyncio.ensure_future(place(harness))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     disk.release()
     await harness.wait_for_events(events.OrderSent)
     disk.hold()
     placed = await within(order)
-    shown = asyncio.ensure_future(harness.get(f"/orders/{order_of(placed)[0]}"))
-    await disk.until_at_work()
-    assert not shown.done()
+    history = asyncio.ensure_future(harness.get(f"/orders/{order_of(placed)[0]}"))
+    await disk.wait_until_holding()
+    assert not history.done()
 
     disk.release()
 
-    assert [event["what"] for event in (await within(shown)).json["events"]][:2] == ["sent", "taken"]
+    assert [event["what"] for event in (await within(history)).json["events"]][:2] == ["sent", "taken"]
 
 
 async def test_the_end_of_the_bridge_waits_for_the_disk(open_harness: Open, sim: Simulator, disk: Disk) -> None:
-    """An order whose entry is being written goes out, and its caller hears of it."""
+    """An order whose entry is being written is sent, and its caller gets the response."""
     harness = await open_harness()
-    order = await waiting(harness, disk, place(harness))
+    order = await start_order(harness, disk, place(harness))
     ending = asyncio.ensure_future(harness.finish())
     await harness.wait_for_events(events.BridgeStopping)
     assert not ending.done()
 
-    placed = await told(disk, order)
+    placed = await release_disk(disk, order)
 
     assert order_of(placed)[1] == "placed"
     assert await within(ending) == 0
 
 
-# -- what has changed when the disk is done
+# -- what changes while an order waits for the disk
 
 
 async def _pause(harness: Harness, _: Simulator) -> None:
@@ -125,39 +125,39 @@ async def _lose_session(harness: Harness, sim: Simulator) -> None:
             await harness.wait_for_events(events.SessionChanged, len(harness.session_changes) + 1)
 
 
-async def _box(harness: Harness, _: Simulator) -> None:
+async def _enter_penalty_box(harness: Harness, _: Simulator) -> None:
     harness.bridge.profile.penalty_box.enter()
 
 
-async def _cut(harness: Harness, sim: Simulator) -> None:
+async def _cut_connections(harness: Harness, sim: Simulator) -> None:
     upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
     connections = upstream._pool._all
-    cut = [connection for connection in connections if connection.is_connected()]
+    connected = [connection for connection in connections if connection.is_connected()]
     sim.gateway.close_port()
     sim.gateway.reopen_port()
     async with asyncio.timeout(PATIENCE):
-        while any(connection.is_connected() for connection in cut):
+        while any(connection.is_connected() for connection in connected):
             await asyncio.sleep(0)
 
 
-TROUBLES = {
+INCIDENTS = {
     "a pause": (_pause, "trading_paused"),
     "a lost session": (_lose_session, "session_unavailable"),
-    "a penalty": (_box, "penalty_box"),
-    "a closed connection": (_cut, "gateway_unreachable"),
+    "a penalty": (_enter_penalty_box, "penalty_box"),
+    "a closed connection": (_cut_connections, "gateway_unreachable"),
 }
 
 
-@pytest.mark.parametrize(("happens", "code"), TROUBLES.values(), ids=TROUBLES)
-async def test_an_order_is_stopped_when_the_disk_is_done(
-    harness: Harness, sim: Simulator, disk: Disk, happens: Trouble, code: str
+@pytest.mark.parametrize(("incident", "code"), INCIDENTS.values(), ids=INCIDENTS)
+async def test_an_order_is_checked_again_after_its_entry_is_written(
+    harness: Harness, sim: Simulator, disk: Disk, incident: Incident, code: str
 ) -> None:
-    """Its caller is told that nothing was sent, and so says the journal."""
-    order = await waiting(harness, disk, place(harness, Idempotency_Key="k"))
-    await happens(harness, sim)
+    """Its caller is told that nothing was sent, and the journal says the same."""
+    order = await start_order(harness, disk, place(harness, Idempotency_Key="k"))
+    await incident(harness, sim)
 
-    refused = await told(disk, order)
+    refused = await release_disk(disk, order)
 
     assert (refused.code, order_of(refused)[1]) == (code, "refused")
     assert await story(harness, order_of(refused)[0]) == ["sent", "refused"]
@@ -166,53 +166,53 @@ async def test_an_order_is_stopped_when_the_disk_is_done(
 
 
 async def test_the_same_order_may_be_sent_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """With the key and the name that the stopped one had."""
-    named = Placed(extra={"cOID": "mine"})
-    order = await waiting(harness, disk, place(harness, named, Idempotency_Key="k"))
+    """It may have the idempotency key and the cOID of the stopped order."""
+    order_with_coid = Placed(extra={"cOID": "mine"})
+    order = await start_order(harness, disk, place(harness, order_with_coid, Idempotency_Key="k"))
     await _pause(harness, sim)
-    refused = await told(disk, order)
+    refused = await release_disk(disk, order)
     await harness.post("/gateway/resume")
 
-    placed = await place(harness, named, Idempotency_Key="k")
+    placed = await place(harness, order_with_coid, Idempotency_Key="k")
 
     assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
     assert len(sent(sim)) == 1
 
 
-async def test_an_order_whose_call_is_ended_before_its_entry_frees_its_names(
+async def test_an_order_that_is_cancelled_before_its_entry_frees_its_coid(
     harness: Harness, sim: Simulator, disk: Disk
 ) -> None:
-    """It waits for its turn behind a question; nothing is written of it but that it was refused."""
-    asked = await place(harness, FAR)
-    named = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
+    """It waits behind a question; the journal contains only that it was refused."""
+    question = await place(harness, FAR)
+    order_with_coid = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
     lock = harness.bridge.profile.orders.submitter.lock
     before = asyncio.all_tasks()
-    order = asyncio.ensure_future(place(harness, named))
+    order = asyncio.ensure_future(place(harness, order_with_coid))
     async with asyncio.timeout(PATIENCE):
         while not lock._waiting:
             await asyncio.sleep(0)
     for task in asyncio.all_tasks() - before - {order}:
         task.cancel()
     refused: Any = await harness.wait_for_events(events.OrderRefused)
-    await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    await harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
 
-    placed = await place(harness, named)
+    placed = await place(harness, order_with_coid)
 
     assert refused[0].why == "its call was cancelled before it was sent"
     assert (order_of(placed)[1], len(sent(sim))) == ("placed", 2)
     await asyncio.gather(order, return_exceptions=True)
 
 
-async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(
+async def test_an_order_whose_caller_hangs_up_while_it_waits_is_not_sent(
     harness: Harness, sim: Simulator, disk: Disk
 ) -> None:
-    """Nobody would hear of it."""
+    """Nobody would get its response."""
     body = json.dumps(ORDER.body).encode()
     lines = f"Host: localhost\r\nX-Bridge-Key: {KEY}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     disk.hold()
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {ORDER.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     writer.close()
     await writer.wait_closed()
     disk.release()
@@ -225,59 +225,61 @@ async def test_an_order_whose_caller_hangs_up_meanwhile_is_not_sent(
 
 
 async def test_a_cancel_that_is_stopped_ends_no_question(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """It never left, so IBKR still waits for the reply."""
-    asked = await place(harness, FAR)
-    cancel = await waiting(harness, disk, harness.request("DELETE", "/iserver/account/DU1234567/order/1"))
-    await _cut(harness, sim)
-    refused = await told(disk, cancel)
+    """It was not sent, so IBKR still waits for the reply."""
+    question = await place(harness, FAR)
+    cancel = await start_order(harness, disk, harness.request("DELETE", "/iserver/account/DU1234567/order/1"))
+    await _cut_connections(harness, sim)
+    refused = await release_disk(disk, cancel)
     await harness.wait_until(SessionState.READY)
 
-    placed = await harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True})
+    placed = await harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
 
     assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
     assert sim.calls("/order/1") == []
 
 
-async def test_a_yes_that_is_stopped_may_be_said_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """The question stands as before, and the journal says why the first yes did not leave."""
-    asked = await place(harness, FAR)
-    reply = f"/iserver/reply/{asked.json[0]['id']}"
-    yes = await waiting(harness, disk, harness.post(reply, {"confirmed": True}))
+async def test_a_confirmation_that_is_stopped_may_be_repeated(harness: Harness, sim: Simulator, disk: Disk) -> None:
+    """The question stays open, and the journal says why the first confirmation was not sent."""
+    question = await place(harness, FAR)
+    reply = f"/iserver/reply/{question.json[0]['id']}"
+    confirmation = await start_order(harness, disk, harness.post(reply, {"confirmed": True}))
     await _pause(harness, sim)
-    refused = await told(disk, yes)
+    refused = await release_disk(disk, confirmation)
     await harness.post("/gateway/resume")
 
     placed = await harness.post(reply, {"confirmed": True})
 
     assert (refused.code, order_of(refused)[1], order_of(placed)[1]) == ("trading_paused", "question", "placed")
-    whats = [what for what in await story(harness, order_of(asked)[0]) if what != "told"]
-    assert whats == ["sent", "asked", "confirmed", "held_back", "confirmed", "taken"]
+    history = [what for what in await story(harness, order_of(question)[0]) if what != "told"]
+    assert history == ["sent", "asked", "confirmed", "held_back", "confirmed", "taken"]
     assert len(sim.calls("/iserver/reply/")) == 1
 
 
-async def test_a_yes_beforehand_that_is_stopped_becomes_a_question(
+async def test_a_confirmation_beforehand_that_is_stopped_becomes_a_question(
     harness: Harness, sim: Simulator, disk: Disk
 ) -> None:
-    """Its caller gets IBKR's question after all."""
+    """Its caller gets IBKR's question."""
     harness.bus.subscribe(lambda event: disk.hold() if isinstance(event, events.OrderQuestioned) else None)
     order = asyncio.ensure_future(place(harness, FAR, X_Bridge_Confirm="o163"))
     await harness.wait_for_events(events.OrderQuestioned)
-    await until_written(harness, disk)
+    await wait_for_pending_entry(harness, disk)
     await _pause(harness, sim)
 
-    asked = await told(disk, order)
+    question = await release_disk(disk, order)
 
-    assert (asked.status, order_of(asked)[1]) == (200, "question")
+    assert (question.status, order_of(question)[1]) == (200, "question")
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_no_that_is_stopped_is_told_to_ibkr_later(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """The journal has it, so nothing is placed; IBKR's question must not hang on."""
-    asked = await place(harness, FAR)
-    no = await waiting(harness, disk, harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": False}))
-    await _cut(harness, sim)
+async def test_a_refusal_that_is_stopped_is_sent_to_ibkr_later(harness: Harness, sim: Simulator, disk: Disk) -> None:
+    """The journal has it, so nothing is placed; but IBKR's question must not stay open."""
+    question = await place(harness, FAR)
+    refusal = await start_order(
+        harness, disk, harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": False})
+    )
+    await _cut_connections(harness, sim)
 
-    declined = await told(disk, no)
+    declined = await release_disk(disk, refusal)
     calls = await within(sim.wait_for_calls("/iserver/reply/"))
 
     assert (declined.code, order_of(declined)[1]) == ("order_not_placed", "not_placed")
@@ -285,23 +287,25 @@ async def test_a_no_that_is_stopped_is_told_to_ibkr_later(harness: Harness, sim:
     assert order_of(await place(harness, LIMIT))[1] == "placed"
 
 
-async def test_a_question_is_not_declined_while_its_yes_is_written(
+async def test_a_question_is_not_declined_while_its_confirmation_is_written(
     harness: Harness, sim: Simulator, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time runs out meanwhile; the yes leaves, and no no beside it."""
+    """Its time ends while the disk is held; the confirmation is sent, and no refusal."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.3)
-    asked = await place(harness, FAR)
-    yes = await waiting(harness, disk, harness.post(f"/iserver/reply/{asked.json[0]['id']}", {"confirmed": True}))
+    question = await place(harness, FAR)
+    confirmation = await start_order(
+        harness, disk, harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
+    )
     pending = harness.bridge.profile.orders.submitter.lock.pending
     assert pending is not None
     pending.expires_at = 0.0
-    await harness.bridge.profile.orders.submitter.questions.decline_expired(1.0, _never)
+    await harness.bridge.profile.orders.submitter.questions.decline_expired(1.0, _fail)
 
-    placed = await told(disk, yes)
+    placed = await release_disk(disk, confirmation)
 
     assert order_of(placed)[1] == "placed"
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": True}]
 
 
-async def _never(*_: object) -> None:
-    raise AssertionError("nothing is to be declined")
+async def _fail(*_: object) -> None:
+    raise AssertionError("nothing may be declined")

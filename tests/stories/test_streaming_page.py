@@ -1,4 +1,4 @@
-"""The page about streams: its console typed as it stands there; what it prints is of the form that the page shows."""
+"""The console of the page about streams prints events of the form that the page shows."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["demo"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def told(text: str) -> list[dict[str, Any]]:
-    """The events of a stream, parsed."""
+def parse_events(text: str) -> list[dict[str, Any]]:
+    """The parsed events of a stream."""
     return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
 
 
-def test_the_page_shows_what_is_printed(demo: dict[str, str]) -> None:
+def test_the_page_shows_what_its_commands_print(demo: dict[str, str]) -> None:
     """Prices, times and ids differ from run to run; everything else is as shown."""
     (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "streaming.md").read_text(), re.DOTALL)
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     assert len(steps) == 2
     for command, shown in steps:
-        here = command.replace("http://127.0.0.1:8000", demo["IBKR_BRIDGE_URL"])
-        ran = subprocess.run(
-            ["bash", "-c", here], cwd=ROOT, env=demo, capture_output=True, text=True, check=False, timeout=60
+        adapted = command.replace("http://127.0.0.1:8000", demo["IBKR_BRIDGE_URL"])
+        completed = subprocess.run(
+            ["bash", "-c", adapted], cwd=ROOT, env=demo, capture_output=True, text=True, check=False, timeout=60
         )
-        forms = [event.keys() for event in told(ran.stdout)]
+        forms = [event.keys() for event in parse_events(completed.stdout)]
 
-        assert ran.stdout.startswith("retry: 3000\n\nid: "), ran
-        assert all(event.keys() in forms for event in told(shown))
-        assert told(ran.stdout)[0].get("reason") == told(shown)[0].get("reason")
+        assert completed.stdout.startswith("retry: 3000\n\nid: "), completed
+        assert all(event.keys() in forms for event in parse_events(shown))
+        assert parse_events(completed.stdout)[0].get("reason") == parse_events(shown)[0].get("reason")

@@ -74,7 +74,7 @@ async def test_memory_changes_when_the_disk_has_it(repository: OrderRepository, 
     await repository.append(other, OrderEvent.SENT, SENT)
     disk.hold()
     writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     repository.append_eventually(other, OrderEvent.TAKEN, {})
     assert (record.state, other.state, repository.is_writing(record)) == (None, OrderState.PLACED, True)
 
@@ -92,7 +92,7 @@ async def test_what_happens_while_an_entry_is_written_follows_it(repository: Ord
     repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     disk.hold()
     writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     for what in (
         OrderEvent.TOLD,
         OrderEvent.DROPPED,
@@ -114,7 +114,7 @@ async def test_a_disk_that_refuses_leaves_the_memory_as_it_was(repository: Order
     disk.hold()
     disk.failure = FULL
     writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     repository.append_eventually(record, OrderEvent.TOLD, {})
     disk.release()
 
@@ -134,7 +134,7 @@ async def test_who_is_cancelled_waits_for_the_disk(repository: OrderRepository, 
     disk.hold()
     disk.failure = FULL if fails else None
     writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     writing.cancel()
     await asyncio.sleep(0)
     assert not writing.done()
@@ -235,7 +235,7 @@ async def test_an_exchange_that_is_cancelled_while_its_entry_is_written(
     road.before.set()
     disk.hold()
     task = exchange(repository, record, road, what)
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     task.cancel()
     await asyncio.sleep(0)
     disk.release()
@@ -270,7 +270,7 @@ async def test_the_end_waits_for_what_is_said_behind_an_entry(
     road.before.set()
     disk.hold()
     task = exchange(repository, record, road)
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     task.cancel()
     ending = asyncio.create_task(repository.close())
     await asyncio.sleep(0)
@@ -319,7 +319,7 @@ async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(
     road.before.set()
     disk.hold()
     task = exchange(repository, record, road, OrderEvent.CONFIRMED)
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     repository.end_question(record, OrderEvent.DROPPED, {"error": "a cancel"})
     disk.release()
 

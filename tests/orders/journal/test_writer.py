@@ -95,7 +95,7 @@ async def test_what_waits_together_is_committed_together(writer: JournalWriter, 
     """One transaction for all that came while the disk was at work; never on the loop's thread."""
     disk.hold()
     first = writer.append(sent(writer, "a"))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     others = [writer.append(sent(writer, name)) for name in "bcd"]
     writer.append_eventually(taken(writer, "e"))
     assert not any(each.done() for each in (first, *others))
@@ -116,7 +116,7 @@ async def test_a_disk_that_fails_in_the_middle(writer: JournalWriter, disk: Disk
     disk.hold()
     disk.failure = FULL
     first = writer.append(sent(writer, "b"))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     writer.append_eventually(taken(writer, "a"))
     writer.append_eventually(writer.new_entry("x", OrderEvent.REFUSED, OrderState.REFUSED, {}))
     others = [writer.append(sent(writer, name)) for name in "cd"]
@@ -152,7 +152,7 @@ async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, d
     """Also for what somebody says who was told only then; a later use starts anew."""
     disk.hold()
     first = writer.append(sent(writer, "a"))
-    await disk.until_at_work()
+    await disk.wait_until_holding()
     first.add_done_callback(lambda _: writer.append_eventually(taken(writer, "a")))
     ending = asyncio.create_task(writer.close())
     await asyncio.sleep(0)
