@@ -1,4 +1,4 @@
-"""Callers as greedy as they like: they get answers, IBKR sees a polite one, and nobody gets what is stale."""
+"""Many callers at full speed: they get responses, IBKR's limits are kept, and no caller gets a stale response."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from tests.unlimited import UNLIMITED
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
-SHARING = ProfileOptions(UNLIMITED.limits)
-POLITE = ProfileOptions()
-Opened = Callable[..., Awaitable[Harness]]
+WITH_CACHE = ProfileOptions(UNLIMITED.limits)
+WITH_LIMITS = ProfileOptions()
+OpenBridge = Callable[..., Awaitable[Harness]]
 
 
 @pytest.fixture
-async def opened(sim: Simulator, tmp_path: Path) -> AsyncIterator[Opened]:
-    """A bridge with manners, in front of the simulated Gateway."""
-    async with AsyncExitStack() as doors:
+async def open_bridge(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenBridge]:
+    """A function that starts a bridge with a cache in front of the simulated Gateway."""
+    async with AsyncExitStack() as stack:
 
-        async def opening(options: ProfileOptions = SHARING, **env: str) -> Harness:
+        async def open_with(options: ProfileOptions = WITH_CACHE, **env: str) -> Harness:
             settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "1", **env})
-            harness = await doors.enter_async_context(Harness(settings, options=options))
+            harness = await stack.enter_async_context(Harness(settings, options=options))
             await harness.wait_until(SessionState.READY)
             return harness
 
-        yield opening
+        yield open_with
 
 
 def sources(replies: list[Reply]) -> Counter[str]:
-    """Where answers came from."""
+    """How many responses came from each source."""
     return Counter(reply.headers["X-Bridge-Source"] for reply in replies)
 
 
-async def test_twenty_who_ask_the_same_are_one_call(opened: Opened, sim: Simulator) -> None:
-    """A page that is rendered for twenty requests at once."""
-    harness = await opened()
+async def test_twenty_equal_requests_at_once_are_one_call(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """A web server may render a page for twenty users at the same time."""
+    harness = await open_bridge()
     sim.faults.add("delay", path=META, times=1, seconds=0.3)
 
     replies = await asyncio.gather(*(harness.get(META) for _ in range(20)))
@@ -61,9 +61,9 @@ async def test_twenty_who_ask_the_same_are_one_call(opened: Opened, sim: Simulat
 @pytest.mark.parametrize(
     "header", [{}, {"Cache-Control": "no-cache"}, {"Cache-Control": "no-store", "Pragma": "no-cache"}]
 )
-async def test_an_answer_is_told_again_with_its_age(opened: Opened, sim: Simulator, header: dict[str, str]) -> None:
-    """Node's fetch says no-cache each time; that is not meant."""
-    harness = await opened()
+async def test_a_cached_response_has_its_age(open_bridge: OpenBridge, sim: Simulator, header: dict[str, str]) -> None:
+    """Node's fetch sends no-cache with each request, so the header is ignored."""
+    harness = await open_bridge()
 
     first, second = [await harness.get(META, headers=header) for _ in range(2)]
 
@@ -73,22 +73,22 @@ async def test_an_answer_is_told_again_with_its_age(opened: Opened, sim: Simulat
     assert len(sim.gateway_calls(META)) == 1
 
 
-async def test_who_wants_it_anew_gets_it_anew(opened: Opened, sim: Simulator) -> None:
-    """And others may have theirs."""
-    harness = await opened()
+async def test_a_caller_may_require_a_fresh_response(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """It is cached for the others; an invalid age is refused."""
+    harness = await open_bridge()
     await harness.get(META)
 
-    anew = await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
-    young = await harness.get(META, headers={"X-Bridge-Max-Age": "60"})
+    fresh = await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
+    cached = await harness.get(META, headers={"X-Bridge-Max-Age": "60"})
     bad = await harness.get(META, headers={"X-Bridge-Max-Age": "soon"})
 
-    assert sources([anew, young]) == {"gateway": 1, "cache": 1}
+    assert sources([fresh, cached]) == {"gateway": 1, "cache": 1}
     assert (bad.status, bad.json["code"]) == (400, "bad_request")
 
 
-async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) -> None:
-    """The first one hangs up; the second one's answer is the same call's."""
-    harness = await opened()
+async def test_a_shared_call_survives_its_first_caller(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The first caller hangs up; the second one gets the response of the same call."""
+    harness = await open_bridge()
     sim.faults.add("delay", path=META, times=1, seconds=0.5)
     request = f"GET {META} HTTP/1.1\r\nHost: localhost\r\nX-Bridge-Key: {KEY}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
@@ -104,9 +104,9 @@ async def test_a_flight_survives_who_began_it(opened: Opened, sim: Simulator) ->
     assert len(sim.gateway_calls(META)) == 1
 
 
-async def test_an_order_makes_what_was_known_stale(opened: Opened, sim: Simulator) -> None:
-    """Also what was on its way when it was placed."""
-    harness = await opened()
+async def test_an_order_invalidates_cached_responses(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The next read is sent to IBKR."""
+    harness = await open_bridge()
     before = await harness.get(SUMMARY)
 
     await harness.post(ORDER.target, ORDER.body)
@@ -115,9 +115,9 @@ async def test_an_order_makes_what_was_known_stale(opened: Opened, sim: Simulato
     assert sources([before, after]) == {"gateway": 2}
 
 
-async def test_a_lost_session_takes_its_answers_along(opened: Opened, sim: Simulator) -> None:
-    """Another one may have other accounts."""
-    harness = await opened()
+async def test_a_lost_session_invalidates_its_responses(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The next session may have other accounts."""
+    harness = await open_bridge()
     await harness.get(META)
     sim.lose_brokerage()
     await harness.wait_until(SessionState.OPENING)
@@ -126,30 +126,32 @@ async def test_a_lost_session_takes_its_answers_along(opened: Opened, sim: Simul
     assert (await harness.get(META)).headers["X-Bridge-Source"] == "gateway"
 
 
-async def test_an_error_is_told_to_all_who_waited_and_not_kept(opened: Opened, sim: Simulator) -> None:
-    """The next one asks anew."""
-    harness = await opened()
+async def test_all_callers_of_a_shared_call_get_its_error_and_it_is_not_cached(
+    open_bridge: OpenBridge, sim: Simulator
+) -> None:
+    """The next request is sent to IBKR."""
+    harness = await open_bridge()
     sim.faults.add("status", path=META, times=1, status=500, body='{"error":"no"}')
 
     failed = await asyncio.gather(*(harness.get(META) for _ in range(3)))
-    then = await harness.get(META)
+    later = await harness.get(META)
 
     assert [reply.status for reply in failed] == [500] * 3
-    assert (then.status, then.headers["X-Bridge-Source"]) == (200, "gateway")
+    assert (later.status, later.headers["X-Bridge-Source"]) == (200, "gateway")
 
 
-async def test_what_the_keeper_was_told_callers_are_told(opened: Opened, sim: Simulator) -> None:
-    """It asked for the accounts when the session opened; for five seconds nobody may ask again."""
-    harness = await opened(POLITE)
+async def test_callers_get_the_responses_to_the_keeper(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The keeper requested the accounts when the session opened; IBKR allows the next request after five seconds."""
+    harness = await open_bridge(WITH_LIMITS)
 
     reply = await harness.get("/portfolio/accounts")
 
     assert (reply.status, reply.headers["X-Bridge-Source"]) == (200, "cache")
 
 
-async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opened, sim: Simulator) -> None:
-    """IBKR's first answer in a session is empty and says so; it is asked again, and that is what callers get."""
-    harness = await opened()
+async def test_the_first_list_of_orders_is_not_taken_for_complete(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR marks its first list in a session as incomplete; the bridge reads it again, and callers get the second."""
+    harness = await open_bridge()
     await harness.post(ORDER.target, ORDER.body)
 
     first, second = await harness.get(LIST), await harness.get(LIST)
@@ -159,9 +161,9 @@ async def test_the_first_list_of_orders_is_not_taken_for_the_whole(opened: Opene
     assert len(sim.gateway_calls(LIST)) == 2
 
 
-async def test_orders_are_filtered_here(opened: Opened, sim: Simulator) -> None:
-    """IBKR is asked for all of them, once for every filter; CamelCase, which it chokes on, is understood."""
-    harness = await opened()
+async def test_orders_are_filtered_by_the_bridge(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The bridge requests the list without a filter; it accepts CamelCase filters, with which IBKR fails."""
+    harness = await open_bridge()
     await harness.post(ORDER.target, ORDER.body)
 
     state = (await harness.get(LIST)).json["orders"][0]["status"]
@@ -171,23 +173,25 @@ async def test_orders_are_filtered_here(opened: Opened, sim: Simulator) -> None:
 
     assert (len(same.json["orders"]), none.json["orders"], none.json["snapshot"]) == (1, [], True)
     assert (bad.status, bad.json["code"]) == (400, "bad_request")
-    assert {seen.target for seen in sim.gateway_calls(LIST)} == {f"/v1/api{LIST}"}
+    assert {call.target for call in sim.gateway_calls(LIST)} == {f"/v1/api{LIST}"}
 
 
-async def test_all_positions_are_one_answer(opened: Opened, sim: Simulator) -> None:
-    """Every page, each as IBKR wrote it, until one is empty."""
-    harness = await opened()
+async def test_all_positions_are_one_response(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """It has every page as IBKR sent it, until one is empty."""
+    harness = await open_bridge()
     pages = [(await harness.get(f"/portfolio/DU1234567/positions/{page}")).json for page in range(4)]
 
-    told = await harness.get("/portfolio/DU1234567/positions")
+    response = await harness.get("/portfolio/DU1234567/positions")
 
     assert len([page for page in pages if page]) > 1
-    assert told.json == [position for page in pages for position in page]
+    assert response.json == [position for page in pages for position in page]
 
 
-async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Opened, sim: Simulator) -> None:
-    """Once in each: the next session begins anew."""
-    harness = await opened()
+async def test_a_call_that_ibkr_wants_twice_is_sent_twice_once_in_a_session(
+    open_bridge: OpenBridge, sim: Simulator
+) -> None:
+    """IBKR wants it again in the next session."""
+    harness = await open_bridge()
     algos = "/iserver/contract/265598/algos"
     for _ in range(2):
         await harness.get(algos, headers={"X-Bridge-Max-Age": "0"})
@@ -201,9 +205,11 @@ async def test_what_has_to_be_asked_twice_is_asked_twice_in_a_session(opened: Op
     assert (before, len(sim.gateway_calls(algos))) == (3, 5)
 
 
-async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened, sim: Simulator) -> None:
-    """Five seconds between two looks at the trades, and this caller does not wait."""
-    harness = await opened(POLITE)
+async def test_a_call_that_would_wait_too_long_is_refused_with_the_wait(
+    open_bridge: OpenBridge, sim: Simulator
+) -> None:
+    """IBKR allows one request of the trades in five seconds, and this caller waits one second at most."""
+    harness = await open_bridge(WITH_LIMITS)
     await harness.get(TRADES)
 
     refused = await harness.get(TRADES, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "1"})
@@ -212,30 +218,32 @@ async def test_what_would_have_to_wait_too_long_is_told_how_long(opened: Opened,
     assert len(sim.gateway_calls(TRADES)) == 1
 
 
-async def test_a_second_429_is_the_box_and_cancels_are_still_tried(opened: Opened, sim: Simulator) -> None:
-    """Counted down where a person looks, and kept for the next start."""
-    harness = await opened()
+async def test_a_second_429_is_the_penalty_box_and_cancels_are_still_sent(
+    open_bridge: OpenBridge, sim: Simulator
+) -> None:
+    """The status shows the seconds left, and the penalty outlives a restart."""
+    harness = await open_bridge()
     sim.faults.add("429", path=META, times=1)
     sim.faults.add("429", path=SUMMARY, times=1)
 
     first, second = await harness.get(META), await harness.get(SUMMARY)
     order = await harness.post(ORDER.target, ORDER.body)
     cancel = await harness.request("DELETE", "/iserver/account/DU1234567/order/1")
-    told, ready = (await harness.get("/gateway/status")).json, await harness.get("/readyz", key=None)
+    status, ready = (await harness.get("/gateway/status")).json, await harness.get("/readyz", key=None)
     await harness.finish()
-    again = await (await opened()).get(META)
+    after_restart = await (await open_bridge()).get(META)
 
-    codes = [reply.json["code"] for reply in (first, second, order, again)]
+    codes = [reply.json["code"] for reply in (first, second, order, after_restart)]
     assert codes == ["rate_limited", "penalty_box", "penalty_box", "penalty_box"]
     assert cancel.status == 200
     assert sim.gateway_calls(ORDER.target) == []
-    assert (890 <= told["penalty"]["box_s"] <= 900, ready.status) == (True, 503)
+    assert (890 <= status["penalty"]["box_s"] <= 900, ready.status) == (True, 503)
     assert await harness.wait_for_events(PenaltyBoxEntered)
 
 
-async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Opened, sim: Simulator) -> None:
-    """The look itself still works; orders are refused before they are sent, and the hint says what to restart."""
-    harness = await opened(UNLIMITED)
+async def test_a_gateway_whose_slots_all_hold_ghost_calls_is_stuck(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The session check still works; orders are refused before they are sent, and the hint says what to restart."""
+    harness = await open_bridge(UNLIMITED)
     for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
         sim.faults.add("silence", path=target)
 
@@ -250,30 +258,30 @@ async def test_places_that_are_all_ghosts_are_a_gateway_that_is_stuck(opened: Op
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 
-async def test_greedy_callers_see_answers_and_ibkr_sees_no_greed(tmp_path: Path) -> None:
-    """A crowd at full speed on six reads, and orders between them; the limits are counted at the far side."""
-    async with Simulator(pacing=True) as sim, Harness(settings_for(sim.url, tmp_path), options=POLITE) as harness:
+async def test_greedy_callers_get_responses_and_ibkrs_limits_are_kept(tmp_path: Path) -> None:
+    """Ten callers send six reads at full speed, with orders between them; the calls are counted at IBKR's side."""
+    async with Simulator(pacing=True) as sim, Harness(settings_for(sim.url, tmp_path), options=WITH_LIMITS) as harness:
         await harness.wait_until(SessionState.READY)
         paths = (META, SUMMARY, LIST, "/portfolio/accounts", TRADES, "/portfolio/DU1234567/ledger")
 
-        async def crowd() -> list[Reply]:
+        async def run_caller() -> list[Reply]:
             return [await harness.get(path) for _ in range(5) for path in paths]
 
-        everybody = [asyncio.create_task(crowd()) for _ in range(10)]
+        callers = [asyncio.create_task(run_caller()) for _ in range(10)]
         orders = [await harness.post(ORDER.target, ORDER.body) for _ in range(3)]
-        replies = [reply for each in await asyncio.gather(*everybody) for reply in each]
+        replies = [reply for caller_replies in await asyncio.gather(*callers) for reply in caller_replies]
 
     assert {reply.status for reply in replies} == {200}
     assert {reply.status for reply in orders} == {200}
     assert sources(replies)["gateway"] <= len(replies) / 10
-    assert busiest([seen.at for seen in sim.calls()], 1.0) <= 10
+    assert busiest([call.at for call in sim.calls()], 1.0) <= 10
     for path in (LIST, "/portfolio/accounts", TRADES):
-        assert busiest([seen.at for seen in sim.calls(path)], 5.0) <= 1
+        assert busiest([call.at for call in sim.calls(path)], 5.0) <= 1
 
 
-async def test_an_order_that_is_on_its_way_makes_answers_stale_twice(opened: Opened, sim: Simulator) -> None:
-    """What was asked before it landed, and what was asked while it was out."""
-    harness = await opened()
+async def test_an_order_in_flight_invalidates_responses_twice(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """When it is sent and when its response comes."""
+    harness = await open_bridge()
     await harness.get(SUMMARY)
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=0.5)
     order = asyncio.create_task(harness.post(ORDER.target, ORDER.body))
@@ -286,9 +294,11 @@ async def test_an_order_that_is_on_its_way_makes_answers_stale_twice(opened: Ope
     assert (during, after) == (["gateway", "cache"], "gateway")
 
 
-async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened, sim: Simulator) -> None:
-    """Its caller was told that nobody knows, and looks."""
-    harness = await opened()
+async def test_an_order_whose_response_comes_late_invalidates_responses_then(
+    open_bridge: OpenBridge, sim: Simulator
+) -> None:
+    """Its caller was told that the outcome is unknown, and reads the account."""
+    harness = await open_bridge()
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
     unknown = await harness.post(ORDER.target, ORDER.body)
     before = await harness.get(SUMMARY)
@@ -302,59 +312,59 @@ async def test_an_order_that_lands_late_makes_answers_stale_then(opened: Opened,
     assert sources([before, after]) == {"gateway": 2}
 
 
-async def test_who_was_overtaken_does_not_tell_the_older_answer(opened: Opened, sim: Simulator) -> None:
-    """It lands later, and was asked earlier."""
-    harness = await opened()
+async def test_a_slow_call_does_not_replace_a_newer_response(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """Its response comes later, but it was sent earlier."""
+    harness = await open_bridge()
     sim.faults.add("delay", path=META, times=1, seconds=0.5)
     slow = asyncio.create_task(harness.get(META))
     await sim.wait_for_calls(META)
     await harness.get(META, headers={"X-Bridge-Max-Age": "0"})
-    newer = harness.bridge.profile.cached_reads.cache._entries
-    asked = [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path]
+    entries = harness.bridge.profile.cached_reads.cache._entries
+    sent_at = [entry.sent_at for entry in entries.values() if "meta" in entry.endpoint.path]
 
     await slow
 
-    assert [entry.sent_at for entry in newer.values() if "meta" in entry.endpoint.path] == asked != []
+    assert [entry.sent_at for entry in entries.values() if "meta" in entry.endpoint.path] == sent_at != []
 
 
-async def test_answers_that_come_packed_are_read_all_the_same(opened: Opened, sim: Simulator) -> None:
-    """Orders are filtered, all pages come, and nobody gets what they did not ask for."""
-    harness = await opened()
+async def test_compressed_responses_are_read(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """Orders are filtered and pages are joined; callers that did not request compression get none."""
+    harness = await open_bridge()
     await harness.post(ORDER.target, ORDER.body)
     for path in (LIST, "/portfolio/DU1234567/positions"):
         sim.faults.add("gzip", path=path)
 
     none = await harness.get(f"{LIST}?filters=inactive")
-    told = await harness.get("/portfolio/DU1234567/positions")
+    positions = await harness.get("/portfolio/DU1234567/positions")
 
-    assert (none.json["orders"], len(told.json)) == ([], 233)
-    assert "Content-Encoding" not in told.headers
+    assert (none.json["orders"], len(positions.json)) == ([], 233)
+    assert "Content-Encoding" not in positions.headers
 
 
-async def test_all_pages_are_as_old_as_the_oldest_of_them(opened: Opened, sim: Simulator) -> None:
-    """And from memory where one of them is."""
-    harness = await opened()
+async def test_all_pages_are_as_old_as_the_oldest_of_them(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """The response counts as cached if one page is."""
+    harness = await open_bridge()
     await harness.get("/portfolio/DU1234567/positions/0")
 
-    told = await harness.get("/portfolio/DU1234567/positions")
+    response = await harness.get("/portfolio/DU1234567/positions")
 
-    assert (told.headers["X-Bridge-Source"], told.headers["Age"]) == ("cache", "0")
+    assert (response.headers["X-Bridge-Source"], response.headers["Age"]) == ("cache", "0")
 
 
-async def test_bodies_of_another_kind_are_other_questions(opened: Opened, sim: Simulator) -> None:
-    """IBKR reads them by their type."""
-    harness = await opened()
+async def test_bodies_of_another_media_type_are_other_requests(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR reads a body by its media type."""
+    harness = await open_bridge()
     body = b'{"symbol":"AAPL"}'
 
-    for kind in ("application/json", "text/plain", "application/json"):
-        await harness.request("POST", "/iserver/secdef/search", body=body, headers={"Content-Type": kind})
+    for media_type in ("application/json", "text/plain", "application/json"):
+        await harness.request("POST", "/iserver/secdef/search", body=body, headers={"Content-Type": media_type})
 
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2
 
 
-async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simulator) -> None:
-    """They may be a megabyte each."""
-    harness = await opened()
+async def test_bodies_of_requests_are_not_stored_in_the_cache(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """Each may be as large as a megabyte."""
+    harness = await open_bridge()
 
     await harness.post("/iserver/secdef/search", {"symbol": "AAPL", "more": "x" * 500_000})
 
@@ -363,25 +373,25 @@ async def test_bodies_are_not_kept_with_their_answers(opened: Opened, sim: Simul
     assert max(len(repr(key)) for key in keys) < 1000
 
 
-async def test_limits_of_a_quarter_of_an_hour_outlive_a_restart(opened: Opened, sim: Simulator) -> None:
-    """IBKR does not forget with us."""
-    ask = ("/pa/performance", {"acctIds": ["DU1234567"], "period": "1D"})
+async def test_limits_of_a_quarter_of_an_hour_outlive_a_restart(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR still counts the calls of the former process."""
+    request = ("/pa/performance", {"acctIds": ["DU1234567"], "period": "1D"})
     prefixes = {"IBKR_BRIDGE_EXTRA_PREFIXES": "pa"}
-    first = await opened(POLITE, **prefixes)
-    told = await first.post(*ask)
+    first = await open_bridge(WITH_LIMITS, **prefixes)
+    served = await first.post(*request)
     await first.finish()
 
-    refused = await (await opened(POLITE, **prefixes)).post(*ask)
+    refused = await (await open_bridge(WITH_LIMITS, **prefixes)).post(*request)
 
-    assert (told.status, refused.status, refused.json["code"]) == (200, 429, "rate_limited")
+    assert (served.status, refused.status, refused.json["code"]) == (200, 429, "rate_limited")
     assert 880 <= int(refused.headers["Retry-After"]) <= 901
     assert len(sim.gateway_calls("/pa/performance")) == 1
 
 
-async def test_the_keepers_429_closes_its_row_for_callers_too(opened: Opened, sim: Simulator) -> None:
-    """IBKR does not mind who asked."""
+async def test_a_429_to_the_keeper_limits_callers_too(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR counts all calls of the bridge together."""
     sim.faults.add("429", path="/portfolio/accounts", times=1)
-    harness = await opened()
+    harness = await open_bridge()
 
     reply = await harness.get("/portfolio/accounts")
 
@@ -389,17 +399,17 @@ async def test_the_keepers_429_closes_its_row_for_callers_too(opened: Opened, si
     assert len(sim.gateway_calls("/portfolio/accounts")) == 1
 
 
-async def test_what_the_keeper_asks_is_not_asked_twice_at_once(opened: Opened, sim: Simulator) -> None:
-    """Where its connection breaks; IBKR may have counted the first one."""
+async def test_a_call_of_the_keeper_is_not_repeated_at_once(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """Its connection broke, but IBKR may have counted the first call."""
     sim.faults.add("cut-before", path="/portfolio/accounts", times=1)
-    await opened()
+    await open_bridge()
 
     assert len(sim.gateway_calls("/portfolio/accounts")) == 1
 
 
-async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened, sim: Simulator) -> None:
-    """IBKR wants its accounts asked for again: then everything else is another one's too."""
-    harness = await opened()
+async def test_a_new_session_that_was_not_observed_is_noticed(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR wants the accounts again; so all other prerequisites must be sent again too."""
+    harness = await open_bridge()
     strikes = "/iserver/secdef/strikes?conid=265598&sectype=OPT&month="
     await harness.get(strikes + "SEP26")
     sim.market.world.sessions.lose_brokerage()
@@ -414,9 +424,9 @@ async def test_another_session_that_nobody_saw_coming_is_noticed(opened: Opened,
     assert chain.json["call"]
 
 
-async def test_a_call_that_broke_off_is_not_sent_again_beyond_its_limit(opened: Opened, sim: Simulator) -> None:
-    """IBKR may have counted the first one."""
-    harness = await opened(POLITE)
+async def test_a_call_that_was_cut_is_not_repeated_beyond_its_limit(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR may have counted the first call."""
+    harness = await open_bridge(WITH_LIMITS)
     sim.faults.add("cut-before", path=TRADES, times=1)
 
     reply = await harness.get(TRADES)
