@@ -1,4 +1,4 @@
-"""Streams, from IBKR's socket to whoever reads."""
+"""Streams, from IBKR's socket to the subscribers."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ QUOTES = f"/stream/quotes?conids={AAPL}&fields=31,84"
 ANOTHER = "another-key-for-tests-0123456789-abcd"
 
 
-async def up(harness: Harness) -> Harness:
-    """A harness whose stream is fresh."""
+async def with_feed(harness: Harness) -> Harness:
+    """The harness, once its feed is connected."""
     await harness.wait_for_events(events.FeedUp)
     return harness
 
 
-def upstream(sim: Simulator) -> list[str]:
-    """What IBKR was told on its socket, but for signs of life."""
+def commands_received(sim: Simulator) -> list[str]:
+    """The commands that IBKR received on its socket, without the keep-alives."""
     return [text for text in sim.market.stream.received if text != "tic"]
 
 
 def has(*names: str) -> Any:
-    """Whether an event is a quote with these fields."""
-    return lambda told: told.name == "message" and all(name in told.data for name in names)
+    """A condition: the event is a quote with these fields."""
+    return lambda event: event.name == "message" and all(name in event.data for name in names)
 
 
 # -- quotes
 
 
 async def test_quotes_are_sent_as_events(harness: Harness, sim: Simulator) -> None:
-    """JSON, an id each, the fields that were asked for and no others."""
-    async with open_sse(await up(harness), QUOTES) as quotes:
+    """Each has an id and JSON with the requested fields only."""
+    async with open_sse(await with_feed(harness), QUOTES) as quotes:
         first = await quotes.receive()
 
     assert (first.name, first.data["conid"]) == ("message", AAPL)
@@ -57,56 +57,56 @@ async def test_quotes_are_sent_as_events(harness: Harness, sim: Simulator) -> No
 
 
 async def test_two_readers_have_different_fields(harness: Harness, sim: Simulator) -> None:
-    """IBKR is asked for all of them, and each reader gets its own."""
-    await up(harness)
+    """IBKR is asked for the fields of both, and each reader gets its own."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as one, open_sse(harness, f"/stream/quotes?conids={AAPL}&fields=86") as other:
-        mine = await one.receive_until(has("31", "84"))
-        theirs = await other.receive_until(has("86"))
+        first = await one.receive_until(has("31", "84"))
+        second = await other.receive_until(has("86"))
         await sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":["31","84","86"]}}')
 
-    assert all(not {"86"} & told.data.keys() for told in mine)
-    assert all(not {"31", "84"} & told.data.keys() for told in theirs)
+    assert all(not {"86"} & event.data.keys() for event in first)
+    assert all(not {"31", "84"} & event.data.keys() for event in second)
 
 
-async def test_a_newcomer_gets_the_whole_picture_at_once(harness: Harness, sim: Simulator) -> None:
-    """With its age; IBKR is not asked again."""
-    await up(harness)
+async def test_a_new_subscriber_gets_the_complete_quote_at_once(harness: Harness, sim: Simulator) -> None:
+    """With its age; nothing is sent to IBKR."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as first:
         await first.receive_until(has("31", "84"))
-        asked = len(upstream(sim))
+        count = len(commands_received(sim))
         async with open_sse(harness, QUOTES) as second:
-            picture = await second.receive()
+            quote = await second.receive()
 
-    assert {"31", "84", "_age"} <= picture.data.keys()
-    assert 0 <= picture.data["_age"] < 5
-    assert len(upstream(sim)) == asked
+    assert {"31", "84", "_age"} <= quote.data.keys()
+    assert 0 <= quote.data["_age"] < 5
+    assert len(commands_received(sim)) == count
 
 
-async def test_what_nobody_reads_any_more_is_ended_after_a_grace(harness: Harness, sim: Simulator) -> None:
-    """And not before the last has left."""
-    await up(harness)
+async def test_a_subscription_without_subscribers_ends_after_a_grace_period(harness: Harness, sim: Simulator) -> None:
+    """It begins when the last subscriber has left."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as first:
         await first.receive()
         async with open_sse(harness, QUOTES) as second:
             await second.receive()
     hub = harness.bridge.profile.streaming.hub
-    await within(_left(hub))
-    assert f"umd+{AAPL}+{{}}" not in upstream(sim)
+    await within(_wait_until_unused(hub))
+    assert f"umd+{AAPL}+{{}}" not in commands_received(sim)
 
     for subscription in hub.upstream_subscriptions:
-        subscription.unused_since = float("-inf")  # the grace is over
+        subscription.unused_since = float("-inf")  # the grace period is over
 
     await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
 
-async def _left(hub: Any) -> None:
+async def _wait_until_unused(hub: Any) -> None:
     while hub.subscribers:
         await asyncio.sleep(0)
 
 
 async def test_the_hundred_and_first_contract_is_refused(harness: Harness, sim: Simulator) -> None:
-    """IBKR would say nothing, for ever."""
-    await up(harness)
+    """IBKR would send nothing for it and report no error."""
+    await with_feed(harness)
     many = ",".join(str(900_000_001 + number) for number in range(100))
     async with open_sse(harness, f"/stream/quotes?conids={many}&fields=31") as quotes:
         await quotes.receive()
@@ -121,79 +121,79 @@ async def test_the_hundred_and_first_contract_is_refused(harness: Harness, sim: 
 
 
 async def _status(harness: Harness, target: str) -> int:
-    async with open_sse(harness, target) as opened:
-        return opened.reply.status
+    async with open_sse(harness, target) as stream:
+        return stream.reply.status
 
 
-async def test_lines_of_snapshots_make_room_for_streams(harness: Harness, sim: Simulator) -> None:
-    """The one that was looked at the longest time ago is given back."""
-    await up(harness)
+async def test_market_data_lines_of_snapshots_are_released_for_streams(harness: Harness, sim: Simulator) -> None:
+    """The line whose snapshot was requested first is released."""
+    await with_feed(harness)
     for start in (0, 50):
         many = ",".join(str(900_000_001 + start + number) for number in range(50))
         await harness.get(f"/iserver/marketdata/snapshot?conids={many}&fields=31")
 
     async with open_sse(harness, QUOTES) as quotes:
-        told = await quotes.receive()
+        event = await quotes.receive()
 
-    assert told.data["conid"] == AAPL
-    assert "umd+900000001+{}" in upstream(sim)
-
-
-MANY = "?conids=" + ",".join(map(str, range(101)))
+    assert event.data["conid"] == AAPL
+    assert "umd+900000001+{}" in commands_received(sim)
 
 
-@pytest.mark.parametrize("query", ["", "?conids=", "?conids=abc", "?conids=1&fields=x", "?conids=1,-2", MANY])
-async def test_a_stream_of_nothing_is_refused(harness: Harness, query: str) -> None:
-    """In words, before it begins."""
+TOO_MANY = "?conids=" + ",".join(map(str, range(101)))
+
+
+@pytest.mark.parametrize("query", ["", "?conids=", "?conids=abc", "?conids=1&fields=x", "?conids=1,-2", TOO_MANY])
+async def test_a_stream_with_an_invalid_query_is_refused(harness: Harness, query: str) -> None:
+    """The response is an ordinary error, not a stream."""
     refused = await harness.get(f"/stream/quotes{query}")
 
     assert (refused.status, refused.code) == (400, "bad_request")
 
 
-async def test_unsubscribing_is_for_the_caller_alone(open_harness: Open, sim: Simulator) -> None:
-    """IBKR would end everybody's quotes; a line nobody else has is given back on its socket."""
-    harness = await up(await open_harness(IBKR_BRIDGE_READONLY_KEY=READING))
+async def test_unsubscribing_concerns_the_caller_only(open_harness: Open, sim: Simulator) -> None:
+    """IBKR would end the quotes of all callers. A market data line that nobody else uses is released on the socket."""
+    harness = await with_feed(await open_harness(IBKR_BRIDGE_READONLY_KEY=READING))
     async with open_sse(harness, QUOTES) as quotes:
         await quotes.receive()
         await harness.get(f"/iserver/marketdata/snapshot?conids={AAPL},{IBM},{MSFT}&fields=31")
         await harness.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READING)
 
         streamed = await harness.post("/iserver/marketdata/unsubscribe", {"conid": AAPL})
-        looked_at = await harness.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
+        shared = await harness.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
         own = await harness.post("/iserver/marketdata/unsubscribe", {"conid": MSFT})
         everything = await harness.get("/iserver/marketdata/unsubscribeall")
         await quotes.receive_until(has("31"))
 
-    assert [reply.json for reply in (streamed, looked_at, own)] == [{"success": True}] * 3
+    assert [reply.json for reply in (streamed, shared, own)] == [{"success": True}] * 3
     assert everything.json == {"unsubscribed": True}
     assert everything.headers["X-Bridge-Source"] == "bridge"
     assert sim.calls("/marketdata/unsubscribe") == []
-    assert [text for text in upstream(sim) if text.startswith("umd")] == [f"umd+{MSFT}+{{}}"]
+    assert [text for text in commands_received(sim) if text.startswith("umd")] == [f"umd+{MSFT}+{{}}"]
 
 
-# -- the source
+# -- the feed
 
 
-async def test_fifty_readers_sit_out_a_restart_of_the_gateway(harness: Harness, sim: Simulator) -> None:
-    """All get `stale`, then `fresh`, then a whole picture; nobody connects anew."""
-    await up(harness)
-    async with AsyncExitStack() as open_ones:
-        readers = [await open_ones.enter_async_context(open_sse(harness, QUOTES)) for _ in range(50)]
+async def test_fifty_readers_stay_connected_during_a_restart_of_the_gateway(harness: Harness, sim: Simulator) -> None:
+    """All get `stale`, then `fresh`, then a complete quote."""
+    await with_feed(harness)
+    async with AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(open_sse(harness, QUOTES)) for _ in range(50)]
         await asyncio.gather(*(reader.receive_until(has("31", "84")) for reader in readers))
 
         await sim.restart()
         await asyncio.gather(*(reader.receive("stale") for reader in readers))
         sim.log_in()
-        told = await asyncio.gather(*(reader.receive_until(has("31", "84")) for reader in readers))
+        received = await asyncio.gather(*(reader.receive_until(has("31", "84")) for reader in readers))
 
-    names = [[event.name for event in events_] for events_ in told]
-    assert all("fresh" in each and "stale" not in each for each in names)
-    assert all(each.index("fresh") < len(each) - 1 for each in names)
+    names = [[event.name for event in events_] for events_ in received]
+    assert all("fresh" in reader_names and "stale" not in reader_names for reader_names in names)
+    assert all(reader_names.index("fresh") < len(reader_names) - 1 for reader_names in names)
 
 
-async def test_a_lost_brokerage_session_is_seen_at_once(harness: Harness, sim: Simulator) -> None:
-    """Not at the next look: the keeper's looks are three seconds apart."""
-    await up(harness)
+async def test_a_lost_brokerage_session_is_noticed_at_once(harness: Harness, sim: Simulator) -> None:
+    """Before the keeper's next check, which may be three seconds away."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes, open_websocket(harness) as client:
         await quotes.receive_until(has("31", "84"))
 
@@ -201,17 +201,17 @@ async def test_a_lost_brokerage_session_is_seen_at_once(harness: Harness, sim: S
         stale = await quotes.receive("stale")
         fresh = await quotes.receive("fresh")
         await quotes.receive_until(has("31", "84"))
-        heard = [await client.receive("system"), await client.receive("system"), await client.receive("system")]
+        messages = [await client.receive("system"), await client.receive("system"), await client.receive("system")]
 
     (lost,) = [event for event in harness.events_seen if isinstance(event, events.SessionLost)]
     assert lost.reason == "brokerage_lost"
     assert stale.data["reason"] == "brokerage_lost"
     assert stale.data["since"] <= fresh.data["since"]
-    assert [sorted(told.keys() - {"topic"})[0] for told in heard] == ["success", "stale", "fresh"]
+    assert [sorted(message.keys() - {"topic"})[0] for message in messages] == ["success", "stale", "fresh"]
 
 
 async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness: Open, sim: Simulator) -> None:
-    """Nothing it says is lost: it hears that it is early, and then all it wanted."""
+    """Its commands are not lost: it is told to wait, and gets its quotes later."""
     sim.lose_brokerage()
     sim.start_competing()
     harness = await open_harness(ready=False, IBKR_COMPETE="yield")
@@ -222,7 +222,7 @@ async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness
         stale = await quotes.receive()
 
         sim.market.world.sessions.open_brokerage(sim.clock.now(), compete=True, is_established=True)
-        await client.receive_until(lambda told: "success" in told)
+        await client.receive_until(lambda message: "success" in message)
         quote = await client.receive(f"smd+{AAPL}")
         fresh = await quotes.receive()
 
@@ -233,8 +233,8 @@ async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness
 
 
 async def test_a_socket_that_is_cut_is_opened_again(harness: Harness, sim: Simulator) -> None:
-    """And everything is asked for again."""
-    await up(harness)
+    """All subscriptions are requested again."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes:
         await quotes.receive_until(has("31", "84"))
 
@@ -244,7 +244,7 @@ async def test_a_socket_that_is_cut_is_opened_again(harness: Harness, sim: Simul
         await quotes.receive_until(has("31", "84"))
 
     assert stale.data["reason"] == "stream_disconnected"
-    assert upstream(sim).count(f'smd+{AAPL}+{{"fields":["31","84"]}}') == 2
+    assert commands_received(sim).count(f'smd+{AAPL}+{{"fields":["31","84"]}}') == 2
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ async def test_a_socket_that_is_cut_is_opened_again(harness: Harness, sim: Simul
         b'{"topic":"sor","args":[' + b'{"a":' * 970 + b"1" + b"}" * 970 + b"]}",
     ],
 )
-async def test_frames_that_make_no_sense_are_survived(harness: Harness, sim: Simulator, nonsense: bytes) -> None:
-    """The next one counts."""
-    await up(harness)
+async def test_invalid_frames_are_ignored(harness: Harness, sim: Simulator, nonsense: bytes) -> None:
+    """The next frame is read."""
+    await with_feed(harness)
     async with (
         open_sse(harness, QUOTES) as quotes,
         open_sse(harness, "/stream/orders"),
@@ -268,14 +268,14 @@ async def test_frames_that_make_no_sense_are_survived(harness: Harness, sim: Sim
 
         await sim.market.stream.send_bytes_to_all(nonsense)
         await sim.market.stream.send_to_all(json.dumps({"topic": f"smd+{AAPL}", "conid": AAPL, "31": "sense"}))
-        told = await quotes.receive_until(lambda told: told.data.get("31") == "sense")
+        received = await quotes.receive_until(lambda event: event.data.get("31") == "sense")
 
-    assert all(event.name == "message" for event in told)
+    assert all(event.name == "message" for event in received)
 
 
-async def test_a_frame_that_is_too_large_is_survived(harness: Harness, sim: Simulator) -> None:
-    """The Gateway ends the socket over it; another one is opened."""
-    await up(harness)
+async def test_the_feed_reconnects_after_a_frame_that_is_too_large(harness: Harness, sim: Simulator) -> None:
+    """The Gateway closes the socket because of it."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes:
         await quotes.receive_until(has("31", "84"))
 
@@ -286,61 +286,63 @@ async def test_a_frame_that_is_too_large_is_survived(harness: Harness, sim: Simu
 
 
 @pytest.mark.parametrize("figure", ["NaN", "-Infinity", "1e999"])
-async def test_what_is_no_number_is_no_json(harness: Harness, sim: Simulator, figure: str) -> None:
-    """A page could not read it."""
-    await up(harness)
+async def test_figures_that_json_cannot_express_become_null(harness: Harness, sim: Simulator, figure: str) -> None:
+    """A browser could not parse them."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes:
         await quotes.receive_until(has("31", "84"))
         await sim.market.stream.send_to_all(f'{{"topic":"smd+{AAPL}","conid":{AAPL},"31":{figure}}}')
-        told = await quotes.receive_until(lambda told: told.data.get("31") is None and "31" in told.data)
+        received = await quotes.receive_until(lambda event: event.data.get("31") is None and "31" in event.data)
 
-    assert told[-1].data["31"] is None
+    assert received[-1].data["31"] is None
 
 
 # -- orders, trades, profit and loss
 
 
-async def test_orders_are_streamed_with_all_that_is_known_of_them(harness: Harness, sim: Simulator) -> None:
-    """IBKR sends what changed; an app gets the order."""
-    await up(harness)
+async def test_orders_are_streamed_with_all_known_fields(harness: Harness, sim: Simulator) -> None:
+    """IBKR sends only the fields that changed; a subscriber gets the complete order."""
+    await with_feed(harness)
     async with open_sse(harness, "/stream/orders") as orders, open_sse(harness, "/stream/trades") as trades:
         await within(sim.market.stream.wait_for_message("sor+{}"))
         await harness.post(Placed().target, Placed().body)
-        order = (await orders.receive_until(lambda told: told.data.get("status") == "Filled"))[-1]
+        order = (await orders.receive_until(lambda event: event.data.get("status") == "Filled"))[-1]
         trade = await trades.receive()
 
     assert (order.name, order.data["conid"], order.data["ticker"]) == ("message", AAPL, "AAPL")
     assert trade.data["order_ref"] == order.data["order_ref"]
 
 
-async def test_what_was_missed_is_told_again(harness: Harness, sim: Simulator) -> None:
-    """By `Last-Event-ID`; an id of another run is answered by a word and the whole picture."""
-    await up(harness)
+async def test_missed_events_are_replayed(harness: Harness, sim: Simulator) -> None:
+    """From `Last-Event-ID` on. For an id of another process the stream sends `gap` and the complete state."""
+    await with_feed(harness)
     async with open_sse(harness, "/stream/orders") as orders:
         await within(sim.market.stream.wait_for_message("sor+{}"))
         await harness.post(Placed().target, Placed().body)
-        last = (await orders.receive_until(lambda told: told.data.get("status") == "Filled"))[-1]
+        last = (await orders.receive_until(lambda event: event.data.get("status") == "Filled"))[-1]
         async with open_sse(harness, "/stream/orders") as meanwhile:
             second = await harness.post(Placed().target, Placed(quantity=2).body)
-            await meanwhile.receive_until(lambda told: _is(told, second) and told.data.get("status") == "Filled")
+            await meanwhile.receive_until(
+                lambda event: _is_about(event, second) and event.data.get("status") == "Filled"
+            )
 
-    async with open_sse(harness, "/stream/orders", Last_Event_ID=last.id) as again:
-        missed = await again.receive_until(lambda told: told.data.get("status") == "Filled")
-    async with open_sse(harness, "/stream/orders", Last_Event_ID="of-another-run-7") as strange:
-        gap, *rows = [await strange.receive() for _ in range(3)]
+    async with open_sse(harness, "/stream/orders", Last_Event_ID=last.id) as resumed:
+        missed = await resumed.receive_until(lambda event: event.data.get("status") == "Filled")
+    async with open_sse(harness, "/stream/orders", Last_Event_ID="of-another-run-7") as unknown:
+        gap, *rows = [await unknown.receive() for _ in range(3)]
 
-    assert all(_is(told, second) for told in missed)
+    assert all(_is_about(event, second) for event in missed)
     assert (gap.name, gap.data) == ("gap", {"after": "of-another-run-7"})
     assert len({row.data["orderId"] for row in rows}) == 2
 
 
-def _is(told: StreamEvent, placed: Any) -> bool:
-    return bool(str(told.data.get("orderId")) == placed.json[0]["order_id"])
+def _is_about(event: StreamEvent, placed: Any) -> bool:
+    return bool(str(event.data.get("orderId")) == placed.json[0]["order_id"])
 
 
 async def test_profit_and_loss_is_streamed_by_account(harness: Harness, sim: Simulator) -> None:
-    """One event for each."""
-    async with open_sse(await up(harness), "/stream/pnl") as pnl:
+    """There is one event for each account."""
+    async with open_sse(await with_feed(harness), "/stream/pnl") as pnl:
         rows = [await pnl.receive(), await pnl.receive()]
 
     assert {row.data["key"] for row in rows} == {"DU1234567.Core", "DU7654321.Core"}
@@ -351,25 +353,25 @@ async def test_profit_and_loss_is_streamed_by_account(harness: Harness, sim: Sim
 
 
 async def test_the_session_is_streamed_without_market_data(harness: Harness, sim: Simulator) -> None:
-    """The state there is, then each one that follows; and never a word of a stale source."""
-    await up(harness)
+    """First the current state, then each change; but never `stale`."""
+    await with_feed(harness)
     async with open_sse(harness, "/stream/session") as session:
         first = await session.receive()
         sim.lose_brokerage()
-        told = await session.receive_until(lambda told: told.data["state"] == "ready")
+        received = await session.receive_until(lambda event: event.data["state"] == "ready")
 
     assert (first.data["state"], first.data["authenticated"]) == ("ready", True)
-    assert [event.data["state"] for event in told] == ["opening", "ready"]
-    assert (told[0].data["reason"], told[0].data["authenticated"]) == ("brokerage_lost", False)
-    assert all(event.name == "message" for event in told)
+    assert [event.data["state"] for event in received] == ["opening", "ready"]
+    assert (received[0].data["reason"], received[0].data["authenticated"]) == ("brokerage_lost", False)
+    assert all(event.name == "message" for event in received)
 
 
 # -- existing clients
 
 
-async def test_commands_are_ibkrs_own(harness: Harness, sim: Simulator) -> None:
-    """And answers too, in text frames; what is no command is said to be none."""
-    await up(harness)
+async def test_commands_are_those_of_ibkr(harness: Harness, sim: Simulator) -> None:
+    """The answers are IBKR's too, in text frames; an unknown command gets an error."""
+    await with_feed(harness)
     async with open_websocket(harness) as client:
         greeting = await client.receive()
         for command in (
@@ -383,21 +385,21 @@ async def test_commands_are_ibkrs_own(harness: Harness, sim: Simulator) -> None:
         ):
             await client.send(command)
         tic = await client.receive("tic")
-        echo = await client.receive_until(lambda told: isinstance(told, str))
-        wrong = [await client.receive("error") for _ in range(4)]
-        farewell = await client.receive()
+        echo = await client.receive_until(lambda message: isinstance(message, str))
+        errors = [await client.receive("error") for _ in range(4)]
+        confirmation = await client.receive()
 
     assert greeting == {"topic": "system", "success": "simulated"}
     assert tic["alive"] is True
     assert echo == "ech+hb"
-    assert {each["code"] for each in wrong} == {"bad_request"}
-    assert farewell == {"result": "unsubscribed from summary"}
+    assert {error["code"] for error in errors} == {"bad_request"}
+    assert confirmation == {"result": "unsubscribed from summary"}
 
 
 async def test_every_kind_of_subscription_works(harness: Harness, sim: Simulator) -> None:
-    """Those of IBKR's reference."""
-    await up(harness)
-    wanted = {
+    """All that IBKR's reference lists."""
+    await with_feed(harness)
+    topics = {
         f'smd+{AAPL}+{{"fields":["31"]}}': f"smd+{AAPL}",
         "sor+{}": "sor",
         "str+{}": "str",
@@ -408,16 +410,16 @@ async def test_every_kind_of_subscription_works(harness: Harness, sim: Simulator
         f"sbd+DU1234567+{AAPL}": f"sbd+DU1234567+{AAPL}",
     }
     async with open_websocket(harness) as client:
-        for command, topic in wanted.items():
+        for command, topic in topics.items():
             await client.send(command)
             assert (await client.receive(topic))["topic"] == topic
 
 
-async def test_a_fault_of_ours_ends_the_socket_in_its_own_words(
+async def test_a_bug_closes_the_socket_with_code_1011(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer of HTTP would be no frame."""
-    await up(harness)
+    """An HTTP response would not be a valid frame."""
+    await with_feed(harness)
 
     def fail(*_: object) -> None:
         raise KeyError("secret")
@@ -436,39 +438,39 @@ async def test_a_fault_of_ours_ends_the_socket_in_its_own_words(
     assert failed.error == "KeyError"  # type: ignore[attr-defined]
 
 
-async def test_an_address_of_ours_may_end_with_a_slash(harness: Harness) -> None:
-    """As IBKR's own clients write it."""
-    await up(harness)
+async def test_a_path_of_the_bridge_may_end_with_a_slash(harness: Harness) -> None:
+    """IBKR's own clients add one."""
+    await with_feed(harness)
     async with open_sse(harness, "/stream/session/") as session:
         assert (await session.receive()).data["state"] == "ready"
     assert (await harness.get("/orders/")).status == 200
     assert (await harness.get("/health/", key=None)).status == 401
 
 
-async def test_a_plain_request_for_a_socket_is_refused(harness: Harness) -> None:
-    """In words."""
+async def test_a_request_without_upgrade_to_the_socket_is_refused(harness: Harness) -> None:
+    """The response is an ordinary error."""
     refused = await harness.get("/ws")
 
     assert (refused.status, refused.code) == (400, "bad_request")
 
 
-async def test_nobody_streams_without_a_key(harness: Harness) -> None:
-    """Neither way."""
+async def test_streams_and_sockets_need_a_key(harness: Harness) -> None:
+    """No path works without one."""
     for target in (QUOTES, "/stream/session", "/ws", "/v1/api/ws"):
         refused = await harness.get(target, key=None)
         assert (refused.status, refused.code) == (401, "invalid_key")
-    with pytest.raises(aiohttp.WSServerHandshakeError) as told:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         async with open_websocket(harness, key="wrong" * 10):
             pass
-    assert told.value.status == 401
+    assert caught.value.status == 401
 
 
 # -- keys
 
 
-async def test_a_rotated_key_ends_what_was_opened_with_it(harness: Harness, sim: Simulator) -> None:
-    """At once, with the reason; the previous key goes on for as long as it is accepted."""
-    await up(harness)
+async def test_a_rotated_key_ends_the_streams_opened_with_it(harness: Harness, sim: Simulator) -> None:
+    """At once, with the reason; the previous key remains valid as long as it is in the settings."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes, open_websocket(harness) as client:
         await quotes.receive()
         settings = harness.bridge.settings
@@ -486,8 +488,8 @@ async def test_a_rotated_key_ends_what_was_opened_with_it(harness: Harness, sim:
 
 
 async def test_a_token_opens_streams_until_its_key_is_rotated(harness: Harness, sim: Simulator) -> None:
-    """In the query, as browsers can; it is nowhere in the log."""
-    await up(harness)
+    """The token is in the query, as browsers cannot send headers here; it is not logged."""
+    await with_feed(harness)
     token = (await harness.post("/auth/token")).json["token"]
     async with (
         open_sse(harness, f"{QUOTES}&token={token}", key=None) as quotes,
@@ -503,9 +505,9 @@ async def test_a_token_opens_streams_until_its_key_is_rotated(harness: Harness, 
     assert token not in harness.written.getvalue()
 
 
-async def test_streams_end_when_the_bridge_does(open_harness: Open, sim: Simulator) -> None:
-    """At once, with the reason; nobody waits for them."""
-    harness = await up(await open_harness())
+async def test_streams_end_when_the_bridge_ends(open_harness: Open, sim: Simulator) -> None:
+    """At once, with the reason; the end does not wait for them."""
+    harness = await with_feed(await open_harness())
     async with open_sse(harness, QUOTES) as quotes, open_websocket(harness) as client:
         await quotes.receive()
         await client.receive()
@@ -517,17 +519,17 @@ async def test_streams_end_when_the_bridge_does(open_harness: Open, sim: Simulat
     assert unfinished == 0
 
 
-# -- one who asks for too much
+# -- a subscription that ends the feed
 
 
-async def test_a_chart_that_is_too_long_keeps_nobody_in_the_dark(harness: Harness, sim: Simulator) -> None:
-    """The Gateway ends the whole socket over it, each time; it is found out, and its reader is told."""
-    await up(harness)
+async def test_a_chart_that_is_too_long_is_quarantined(harness: Harness, sim: Simulator) -> None:
+    """The Gateway closes the socket of all subscribers because of it; the bridge finds out which one it was."""
+    await with_feed(harness)
     async with open_sse(harness, QUOTES) as quotes, open_websocket(harness) as client:
         await quotes.receive_until(has("31", "84"))
 
         await client.send('smh+8314+{"period":"1w","bar":"1min"}')
-        problem = await client.receive_until(lambda told: told.get("code") == "subscription_quarantined")
+        problem = await client.receive_until(lambda message: message.get("code") == "subscription_quarantined")
         await client.send('smh+8314+{"period":"1w","bar":"1min"}')
         refused = await client.receive("error")
         lost = len([event for event in harness.events_seen if isinstance(event, events.FeedLost)])

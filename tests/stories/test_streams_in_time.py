@@ -1,4 +1,4 @@
-"""What time does to streams: silence, quotes that expire, keys that do, readers that stop reading."""
+"""Streams over time: silence, quotes and tokens that expire, subscribers that stop reading."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ UPGRADE = (
 NOON_IN_NEW_YORK = datetime(2026, 6, 17, 16, tzinfo=UTC)
 
 
-class Quick(FastClock):
-    """The machine's time, run fast, for the bridge and the simulator alike."""
+class FastBridgeClock(FastClock):
+    """A fast clock for both the bridge and the simulator."""
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         """See `Clock.wait`."""
@@ -53,11 +53,11 @@ class Quick(FastClock):
 
 
 @contextlib.asynccontextmanager
-async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[Harness, Simulator]]:
-    """A bridge and a simulator in a time that runs so fast."""
-    clock = Quick(rate, NOON_IN_NEW_YORK)  # far from the midnight that ends every session
+async def run_fast(tmp_path: Path, rate: float, **options: Any) -> AsyncIterator[tuple[Harness, Simulator]]:
+    """A bridge and a simulator whose clock is `rate` times as fast as real time."""
+    clock = FastBridgeClock(rate, NOON_IN_NEW_YORK)  # far from the midnight that ends every session
     async with (
-        Simulator(clock=clock, **how) as sim,
+        Simulator(clock=clock, **options) as sim,
         Harness(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as harness,
     ):
         await harness.wait_until(SessionState.READY)
@@ -66,26 +66,26 @@ async def quick(tmp_path: Path, rate: float, **how: Any) -> AsyncIterator[tuple[
 
 
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """IBKR forgets them then, without a word; the bridge asks anew before that."""
+    """IBKR ends them then without a message; the bridge subscribes again before that."""
     monkeypatch.setattr(
         upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
-    )  # else a breath of this machine would be a silence of IBKR's
-    async with quick(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
+    )  # otherwise a short pause of this machine would count as silence of IBKR
+    async with run_fast(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
         first = await quotes.receive()
-        late = await quotes.receive_until(lambda told: _minutes(told) - _minutes(first) > 20)
-        asked = [text for text in sim.market.stream.received if text.startswith(f"smd+{AAPL}")]
+        received = await quotes.receive_until(lambda event: _minutes(event) - _minutes(first) > 20)
+        subscribed = [text for text in sim.market.stream.received if text.startswith(f"smd+{AAPL}")]
 
-    assert all(told.name == "message" for told in late)
-    assert len(asked) >= 3
-
-
-def _minutes(told: Any) -> float:
-    return float(told.data["_updated"]) / 60_000
+    assert all(event.name == "message" for event in received)
+    assert len(subscribed) >= 3
 
 
-async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
-    """Open, and answering pings, and nothing is said: readers hear `stale`; when IBKR speaks again, `fresh`."""
-    async with quick(tmp_path, 50.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
+def _minutes(event: Any) -> float:
+    return float(event.data["_updated"]) / 60_000
+
+
+async def test_a_silent_feed_is_closed_and_opened_again(tmp_path: Path) -> None:
+    """The socket is open and answers pings, but sends nothing: subscribers get `stale`, and later `fresh`."""
+    async with run_fast(tmp_path, 50.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
         await quotes.receive()
 
         sim.faults.add("stream-silent")
@@ -93,20 +93,20 @@ async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
         await harness.wait_for_events(events.FeedLost, 4)
         sim.faults.clear("stream-silent")
         await quotes.receive("fresh")
-        await quotes.receive_until(lambda told: "31" in told.data)
+        await quotes.receive_until(lambda event: "31" in event.data)
 
     lost = [event for event in harness.events_seen if isinstance(event, events.FeedLost)]
     assert stale.data["reason"] == "stream_timeout"
     assert [event.next_try_s for event in lost[:4]] == sorted(event.next_try_s for event in lost[:4])
     assert lost[0].next_try_s < lost[3].next_try_s
     assert (
-        len([told for told in harness.session_changes if told[0] != "ready"]) == 0
-    )  # the session was never in doubt for long
+        len([change for change in harness.session_changes if change[0] != "ready"]) == 0
+    )  # the session was ready all the time
 
 
-async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
-    """Every fifteen seconds, on a stream where nothing happens."""
-    async with quick(tmp_path, 100.0) as (harness, _), open_sse(harness, "/stream/session") as session:
+async def test_a_comment_keeps_an_idle_stream_open(tmp_path: Path) -> None:
+    """It is sent every fifteen seconds."""
+    async with run_fast(tmp_path, 100.0) as (harness, _), open_sse(harness, "/stream/session") as session:
         await session.receive()
         reading = asyncio.ensure_future(session.receive())
         async with asyncio.timeout(PATIENCE):
@@ -116,22 +116,22 @@ async def test_a_comment_keeps_the_way_open(tmp_path: Path) -> None:
 
 
 async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
-    """As IBKR's do, whoever reads what."""
-    async with quick(tmp_path, 100.0) as (harness, _), open_websocket(harness) as client:
-        beats = [await client.receive_until(lambda told: "hb" in told) for _ in range(2)]
+    """IBKR's sockets have one, whatever is subscribed."""
+    async with run_fast(tmp_path, 100.0) as (harness, _), open_websocket(harness) as client:
+        beats = [await client.receive_until(lambda message: "hb" in message) for _ in range(2)]
 
     assert 9_000 <= beats[1]["hb"] - beats[0]["hb"] <= 20_000
 
 
-async def test_ibkr_hears_that_we_live(tmp_path: Path) -> None:
-    """At least once a minute."""
-    async with quick(tmp_path, 100.0) as (_, sim):
+async def test_the_feed_sends_keep_alives(tmp_path: Path) -> None:
+    """IBKR wants one at least once a minute."""
+    async with run_fast(tmp_path, 100.0) as (_, sim):
         await within(sim.market.stream.wait_for_message("tic"))
         assert upstream_feed.TIC_INTERVAL_S < 60
 
 
-class Shifted(SystemClock):
-    """The machine's time, and a wall clock that a test moves."""
+class ShiftedClock(SystemClock):
+    """Real time, with a wall clock that a test moves."""
 
     def __init__(self) -> None:
         self.shift = timedelta()
@@ -142,8 +142,8 @@ class Shifted(SystemClock):
 
 
 async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> None:
-    """The stream was opened in time; that does not make it last for ever."""
-    clock = Shifted()
+    """The token was valid when the stream was opened; the stream ends when the token expires."""
+    clock = ShiftedClock()
     async with Harness(settings_for(sim.url, tmp_path / "state"), clock) as harness:
         await harness.wait_until(SessionState.READY)
         token = (await harness.post("/auth/token", {"expires_in": 60})).json["token"]
@@ -155,96 +155,96 @@ async def test_a_stream_ends_with_its_token(sim: Simulator, tmp_path: Path) -> N
     assert end.data == {"reason": "token_expired"}
 
 
-# -- readers that do not read
+# -- subscribers that do not read
 
 
 @contextlib.contextmanager
-def deaf(harness: Harness, target: str) -> Iterator[sockets.socket]:
-    """Opens a stream, and never reads a byte of it; its buffers are as small as the system allows."""
-    talk = sockets.socket()
-    talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
-    talk.connect(("127.0.0.1", harness.port))
-    talk.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
+def open_unread(harness: Harness, target: str) -> Iterator[sockets.socket]:
+    """Open a stream without reading from it; the receive buffer is as small as the system allows."""
+    sock = sockets.socket()
+    sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1)
+    sock.connect(("127.0.0.1", harness.port))
+    sock.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
     try:
-        yield talk
+        yield sock
     finally:
-        talk.close()
+        sock.close()
 
 
-QUIET = 999  # a contract the simulated market does not know, and says nothing about
+UNKNOWN_CONID = 999  # the simulated market sends nothing about it
 
 
 def quote(number: int, size: int = 2_000) -> str:
-    """A quote that can be told from the others, and is long."""
-    return json.dumps({"topic": f"smd+{QUIET}", "conid": QUIET, "31": str(number), "7051": "x" * size})
+    """A long quote whose price is its number."""
+    return json.dumps({"topic": f"smd+{UNKNOWN_CONID}", "conid": UNKNOWN_CONID, "31": str(number), "7051": "x" * size})
 
 
-async def test_a_reader_that_stops_reading_delays_nobody(harness: Harness, sim: Simulator) -> None:
-    """It gets the newest picture when it reads again, and nothing of what lay between."""
+async def test_a_subscriber_that_stops_reading_delays_no_other(harness: Harness, sim: Simulator) -> None:
+    """When it reads again it gets the latest quote and none of those in between."""
     await harness.wait_for_events(events.FeedUp)
-    target = f"/stream/quotes?conids={QUIET}&fields=31,7051"
+    target = f"/stream/quotes?conids={UNKNOWN_CONID}&fields=31,7051"
     hub = harness.bridge.profile.streaming.hub
-    with deaf(harness, target) as talk:
+    with open_unread(harness, target) as sock:
         async with open_sse(harness, target) as quotes:
             for number in range(240):
                 await sim.market.stream.send_to_all(quote(number, 10_000))
-                told = await quotes.receive_until(lambda told, number=number: told.data.get("31") == str(number))  # type: ignore[misc]
-            assert told[-1].data["31"] == "239"
+                received = await quotes.receive_until(lambda event, number=number: event.data.get("31") == str(number))  # type: ignore[misc]
+            assert received[-1].data["31"] == "239"
         assert hub.counts["behind"] == 1
 
-        heard = await asyncio.to_thread(_read_until, talk, b'"31":"239"')
+        data = await asyncio.to_thread(_read_until, sock, b'"31":"239"')
 
-    assert heard.count(b"data: ") < 200
-    assert b"event: " not in heard
+    assert data.count(b"data: ") < 200
+    assert b"event: " not in data
 
 
-def _read_until(talk: sockets.socket, end: bytes) -> bytes:
-    talk.settimeout(PATIENCE)
-    heard = b""
-    while end not in heard:
-        chunk = talk.recv(65536)
+def _read_until(sock: sockets.socket, end: bytes) -> bytes:
+    sock.settimeout(PATIENCE)
+    data = b""
+    while end not in data:
+        chunk = sock.recv(65536)
         assert chunk, "the stream has ended"
-        assert len(heard) < 50_000_000, "it comes never"
-        heard += chunk
-    return heard
+        assert len(data) < 50_000_000, "the end does not come"
+        data += chunk
+    return data
 
 
-async def test_orders_are_never_dropped_without_a_word(
+async def test_orders_are_never_dropped_unreported(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader of orders who takes no more is cut off, with a reason; the others have every one."""
+    """A subscriber to orders that does not read is disconnected, with a reason; the others get every order."""
     await harness.wait_for_events(events.FeedUp)
     monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
-    with deaf(harness, "/stream/orders"):
+    with open_unread(harness, "/stream/orders"):
         async with open_sse(harness, "/stream/orders") as orders:
             await within(sim.market.stream.wait_for_message("sor+{}"))
             for number in range(1200):
                 row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
                 await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
                 if number % 25 == 24:
-                    told = await orders.receive_until(lambda told, number=number: told.data["orderId"] == number)  # type: ignore[misc]
-                    assert len(told) == 25
-            (ended,) = await harness.wait_for_events(events.StreamClosed)
+                    received = await orders.receive_until(lambda event, number=number: event.data["orderId"] == number)  # type: ignore[misc]
+                    assert len(received) == 25
+            (closed,) = await harness.wait_for_events(events.StreamClosed)
 
-    assert ended.reason == "slow_client"  # type: ignore[attr-defined]
+    assert closed.reason == "slow_client"  # type: ignore[attr-defined]
 
 
-async def test_who_takes_nothing_for_a_minute_is_let_go(tmp_path: Path) -> None:
-    """However little waits for it."""
-    async with quick(tmp_path, 50.0) as (harness, sim):
-        with deaf(harness, f"/stream/quotes?conids={QUIET}&fields=31,7051"):
+async def test_a_subscriber_that_reads_nothing_for_a_minute_is_disconnected(tmp_path: Path) -> None:
+    """Even if little data waits for it."""
+    async with run_fast(tmp_path, 50.0) as (harness, sim):
+        with open_unread(harness, f"/stream/quotes?conids={UNKNOWN_CONID}&fields=31,7051"):
             async with asyncio.timeout(PATIENCE):
                 number = 0
                 while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     await sim.market.stream.send_to_all(quote(number, 20_000))
-            (ended,) = await harness.wait_for_events(events.StreamClosed)
+            (closed,) = await harness.wait_for_events(events.StreamClosed)
 
-    assert ended.reason == "slow_client"  # type: ignore[attr-defined]
+    assert closed.reason == "slow_client"  # type: ignore[attr-defined]
 
 
-async def test_one_order_at_a_time_reaches_everybody(harness: Harness, sim: Simulator) -> None:
-    """Sockets and events, each in its own form."""
+async def test_an_order_reaches_sockets_and_streams(harness: Harness, sim: Simulator) -> None:
+    """Each gets it in its own form."""
     await harness.wait_for_events(events.FeedUp)
     async with open_websocket(harness) as client, open_sse(harness, "/stream/orders") as orders:
         await client.send("sor+{}")
@@ -252,19 +252,19 @@ async def test_one_order_at_a_time_reaches_everybody(harness: Harness, sim: Simu
         placed = await harness.post(Placed().target, Placed().body)
         number = int(placed.json[0]["order_id"])
         update = await client.receive_until(
-            lambda told: any(row["orderId"] == number for row in told.get("args", ()) if isinstance(row, dict))
+            lambda message: any(row["orderId"] == number for row in message.get("args", ()) if isinstance(row, dict))
         )
-        event = await orders.receive_until(lambda told: told.data["orderId"] == number)
+        event = await orders.receive_until(lambda event: event.data["orderId"] == number)
 
     assert update["topic"] == "sor"
     assert event[-1].data["acct"] == "DU1234567"
 
 
-async def test_readers_who_do_not_read_delay_no_stop(open_harness: Open, sim: Simulator) -> None:
-    """A last word is worth half a second, and no more where the bridge itself is ending."""
+async def test_subscribers_that_do_not_read_do_not_delay_the_end(open_harness: Open, sim: Simulator) -> None:
+    """The last event of a stream may take half a second, but not longer when the bridge ends."""
     harness = await open_harness()
     await harness.wait_for_events(events.FeedUp)
-    with deaf(harness, "/stream/orders"):
+    with open_unread(harness, "/stream/orders"):
         async with open_sse(harness, "/stream/orders"):
             await within(sim.market.stream.wait_for_message("sor+{}"))
             async with asyncio.timeout(PATIENCE):
@@ -280,19 +280,19 @@ async def test_readers_who_do_not_read_delay_no_stop(open_harness: Open, sim: Si
     assert asyncio.get_running_loop().time() - began < stream_sse.CLOSING_TIMEOUT_S
 
 
-async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
+async def test_a_key_is_rotated_while_a_socket_is_failing(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that does not answer the close is in nobody's way, and no loop stumbles over it."""
+    """A client that does not answer the close frame disturbs nobody and ends no loop."""
     await harness.wait_for_events(events.FeedUp)
 
     def fail(*_: object) -> None:
         raise KeyError
 
     monkeypatch.setattr(harness.bridge.profile.streaming.hub, "subscribe", fail)
-    with sockets.create_connection(("127.0.0.1", harness.port)) as talk:
-        talk.sendall(UPGRADE)
-        talk.sendall(b"\x81\x86\0\0\0\0sor+{}")
+    with sockets.create_connection(("127.0.0.1", harness.port)) as sock:
+        sock.sendall(UPGRADE)
+        sock.sendall(b"\x81\x86\0\0\0\0sor+{}")
         await harness.wait_for_events(events.RequestFailed)
         harness.bridge.keys.replace(
             dataclasses.replace(harness.bridge.settings, key="another-key-for-tests-0123456789-abcd")
@@ -303,22 +303,22 @@ async def test_a_key_is_rotated_while_a_socket_of_ours_is_failing(
     assert harness.bridge.failed is False
 
 
-async def test_a_ping_and_a_hang_up_are_no_fault_of_ours(harness: Harness, sim: Simulator) -> None:
-    """aiohttp notices the second while it answers the first."""
+async def test_a_ping_followed_by_a_hang_up_is_not_logged_as_a_failure(harness: Harness, sim: Simulator) -> None:
+    """aiohttp notices the hang-up while it answers the ping."""
     await harness.wait_for_events(events.FeedUp)
     for _ in range(20):
-        with sockets.create_connection(("127.0.0.1", harness.port)) as talk:
-            talk.sendall(UPGRADE)
-            assert b" 101 " in await asyncio.to_thread(talk.recv, 1000)
-            talk.sendall(b"\x89\x80\0\0\0\0" * 50)
-            talk.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        with sockets.create_connection(("127.0.0.1", harness.port)) as sock:
+            sock.sendall(UPGRADE)
+            assert b" 101 " in await asyncio.to_thread(sock.recv, 1000)
+            sock.sendall(b"\x89\x80\0\0\0\0" * 50)
+            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
     await harness.wait_for_events(events.RequestServed, 20)
 
     assert [event for event in harness.events_seen if isinstance(event, events.RequestFailed)] == []
 
 
-async def test_an_old_client_knows_the_end_by_the_end_of_its_connection(harness: Harness, sim: Simulator) -> None:
-    """HTTP/1.0 has no chunks, whatever it says of keeping connections."""
+async def test_an_http_1_0_stream_ends_with_its_connection(harness: Harness, sim: Simulator) -> None:
+    """HTTP/1.0 has no chunks, so `keep-alive` must not be granted."""
     await harness.wait_for_events(events.FeedUp)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     head = f"Host: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: keep-alive\r\n\r\n"
