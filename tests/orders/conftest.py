@@ -1,4 +1,4 @@
-"""An order desk for the tests of orders."""
+"""An order submitter for the tests of orders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.orders.desk import Desk
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    """A desk on a journal of its own."""
-    made = Desk(tmp_path / "main.orders.db")
-    yield made
-    await made.repository.close()
+    """A submitter with a journal of its own."""
+    desk = Desk(tmp_path / "main.orders.db")
+    yield desk
+    await desk.repository.close()

@@ -1,4 +1,4 @@
-"""An order desk on a journal of its own, and a road to IBKR in the test's hand."""
+"""An order submitter with a journal of its own, and a function in place of IBKR that a test controls."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ QUESTION = b'[{"id":"r1","message":["sure?"],"messageIds":["o163"]}]'
 
 
 def answer(body: bytes, status: int = 200) -> Response:
-    """What IBKR answers."""
+    """A JSON response of IBKR."""
     return Response(status, {"Content-Type": "application/json"}, body)
 
 
 class IbkrRoad:
-    """The way to IBKR: runs the entry, lets the first byte leave, answers by its plan.
+    """Sends calls in place of IBKR: it writes the entry, counts the first byte as sent and returns planned responses.
 
     Args:
-        plan: in order, the last one again and again; an exception is raised behind the first byte.
+        plan: the responses in order; the last one is repeated. An exception is raised after the first byte.
     """
 
     def __init__(self, *plan: Response | BaseException) -> None:
         self.plan = list(plan or (answer(TAKEN),))
         self.calls: list[Call] = []
         self.stops: BaseException | None = None
-        """Raised before the entry, where it is set."""
+        """If set, it is raised before the entry is written."""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.is_inside = asyncio.Event()
@@ -67,19 +67,19 @@ class IbkrRoad:
         self.late = on_late_response
         self.is_inside.set()
         await self.may_answer.wait()
-        found = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        response = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
+        if isinstance(response, BaseException):
+            raise response
+        return response
 
     @property
     def bodies(self) -> list[bytes]:
-        """What was sent."""
+        """The bodies that were sent, in order."""
         return [call.body for call in self.calls]
 
 
 class Desk:
-    """A submitter, its journal, and time."""
+    """An order submitter with its journal and a clock."""
 
     def __init__(self, path: Path, *, add_coids: bool = True) -> None:
         self.clock = ManualClock()
@@ -105,8 +105,8 @@ class Desk:
         owner: str = "one",
         **more: object,
     ) -> OrderRequest:
-        """A caller's request."""
-        made = OrderRequest(
+        """The request of a caller; `more` sets further attributes."""
+        request = OrderRequest(
             context_for(method, path, body, key_label=owner, max_wait_s=5.0),
             operation,
             owner,
@@ -116,21 +116,21 @@ class Desk:
             send=self.road,
         )
         for name, value in more.items():
-            setattr(made, name, value)
-        return made
+            setattr(request, name, value)
+        return request
 
     async def submit(self, request: OrderRequest) -> Response:
-        """Carry it out."""
+        """Submit a request."""
         return await self.submitter.submit(request)
 
     async def reply(self, reply_id: str, *, confirmed: bool, owner: str = "one") -> Response:
-        """A caller's reply to a question."""
+        """Submit the reply of a caller to a question."""
         body = b'{"confirmed":true}' if confirmed else b'{"confirmed":false}'
         path = f"/iserver/reply/{reply_id}"
         return await self.submit(self.request(body, OrderOperation.REPLY, path=path, owner=owner))
 
     async def story(self, record: OrderRecord) -> list[str]:
-        """What the journal tells of an order."""
+        """The events of an order in the journal."""
         rows = await self.repository.journal.read_all()
         return [entry.what.value for _, entry, _ in rows if entry.order_id == record.id]
 

@@ -160,7 +160,7 @@ async def test_a_read_that_fails_may_be_asked_again(desk: Desk, act: Act, error:
 
 async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(desk: Desk) -> None:
     """The keeper's look said that every slot is held."""
-    desk.status.become(SessionState.SILENT, Observation.SLOTS_EXHAUSTED)
+    desk.status.set_state(SessionState.SILENT, Observation.SLOTS_EXHAUSTED)
 
     await desk.send(context_for(*READ))
 

@@ -1,4 +1,4 @@
-"""A session status in the test's hand: what is known of the session, without a keeper."""
+"""A session status that a test sets itself, without a keeper."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ OBSERVED = {
     SessionState.COMPETING: Observation.COMPETING,
     SessionState.READY: Observation.SESSION,
 }
-"""What was seen in each state, most often."""
+"""The usual observation in each state."""
 
 
 class KnownStatus(SessionStatus):
-    """What is known of the session; the test plays the keeper."""
+    """A status of the session; the test takes the part of the keeper."""
 
     def __init__(
         self,
@@ -34,23 +34,23 @@ class KnownStatus(SessionStatus):
         self.clock = clock or ManualClock()
         super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock)
         self.rounds = 0
-        self.become(state)
+        self.set_state(state)
 
-    def become(self, state: SessionState, saw: Observation | None = None) -> None:
-        """One look shows this; everybody who waits for a look is told."""
-        self.session = Session(state, saw or OBSERVED[state], self.clock.now())
+    def set_state(self, state: SessionState, observation: Observation | None = None) -> None:
+        """End a round of checks with this state, and wake all who wait for the end of a round."""
+        self.session = Session(state, observation or OBSERVED[state], self.clock.now())
         self.end_round()
 
-    def end_round(self, *, looked: bool = True) -> None:
-        """One look is over."""
+    def end_round(self, *, has_checked: bool = True) -> None:
+        """End a round of the keeper."""
         self.rounds += 1
         self._rounds += 1
-        if looked:
+        if has_checked:
             self.checked_at = self.clock.now()
         self._round_over.set()
         self._round_over.clear()
 
     @property
     def is_doubted(self) -> bool:
-        """Whether somebody asked for a look."""
+        """Whether a check was requested."""
         return self._wake.is_set()

@@ -93,7 +93,7 @@ async def test_a_call_that_waits_leaves_when_the_session_is_up() -> None:
     await turns()
     assert not task.done()
 
-    gate.status.become(SessionState.READY)
+    gate.status.set_state(SessionState.READY)
 
     assert await within(task) is OK
     assert 0.0 < context.timing.waited_s < 5.0
@@ -131,7 +131,7 @@ async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
     await turns()
     assert (task.done(), gate.status.is_doubted) == (False, True)
 
-    gate.status.become(SessionState.READY)
+    gate.status.set_state(SessionState.READY)
 
     assert await within(task) is OK
 
@@ -139,7 +139,7 @@ async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
 async def test_a_session_that_ends_while_a_call_waits_for_its_turn_stops_it() -> None:
     """Nothing is sent into a session that is known to be gone."""
     gate, road = Gate(), Road()
-    road.while_connecting = lambda: gate.status.become(SessionState.SIGNED_OUT)
+    road.while_connecting = lambda: gate.status.set_state(SessionState.SIGNED_OUT)
 
     with pytest.raises(SessionUnavailable, match="nobody is signed in"):
         await gate(context_for("GET", BROKERAGE), road)
@@ -157,7 +157,7 @@ async def test_a_401_is_explained_by_a_look_that_begins_after_it(state: SessionS
     await turns()
     assert not task.done()
 
-    gate.status.become(state)
+    gate.status.set_state(state)
 
     with pytest.raises(error):
         await within(task)
@@ -204,7 +204,7 @@ async def test_a_login_is_required_by_a_fresh_look() -> None:
     """A page that shows whether somebody is signed in must not show what was known a minute ago."""
     gate = Gate()
     await gate.require_login()
-    gate.status.become(SessionState.SIGNED_OUT)
+    gate.status.set_state(SessionState.SIGNED_OUT)
 
     with pytest.raises(SessionUnavailable):
         await gate.require_login()

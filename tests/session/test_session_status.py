@@ -88,7 +88,7 @@ async def test_an_old_view_is_refreshed_before_it_is_told() -> None:
     await turns()
     assert (status.is_doubted, [task.done() for task in asking]) == (True, [False] * 3)
 
-    status.become(SessionState.OPENING)
+    status.set_state(SessionState.OPENING)
 
     assert {(await within(task)).state for task in asking} == {SessionState.OPENING}
 
@@ -112,7 +112,7 @@ async def test_a_ready_session_that_cannot_be_looked_at_is_told_as_silent(
 async def test_a_keeper_that_ibkr_paces_is_not_asked_for_more() -> None:
     """Asking again would make it longer."""
     status = KnownStatus()
-    status.become(SessionState.READY, Observation.RATE_LIMITED)
+    status.set_state(SessionState.READY, Observation.RATE_LIMITED)
     status.clock.advance(MAX_AGE_S + 1.0)
 
     told = await within(status.current(), 1.0)
@@ -162,11 +162,11 @@ async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
     status = KnownStatus(SessionState.SIGNED_OUT)
     task = asyncio.create_task(status.wait_until_up(Layer.LOGIN, 5.0))
     await turns()
-    status.become(SessionState.SILENT)
+    status.set_state(SessionState.SILENT)
     await turns()
     assert not task.done()
 
-    status.become(SessionState.OPENING)
+    status.set_state(SessionState.OPENING)
 
     assert await within(task) is True
 
@@ -189,7 +189,7 @@ async def test_waiting_for_a_tickle_ends_when_there_is_none_to_come(reason: str)
     elif reason == "it fails again":
         status._tickle_failures = 2
     else:
-        status.become(SessionState.SIGNED_OUT)
+        status.set_state(SessionState.SIGNED_OUT)
     status.end_round()
 
     await within(task)

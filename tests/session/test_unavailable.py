@@ -44,7 +44,7 @@ def test_a_state_that_ends_soon_is_asked_again_soon(state: SessionState) -> None
 def test_an_address_that_is_shut_out_is_told_as_such(state: SessionState) -> None:
     """Whatever the state: the hint is about the Gateway's own file."""
     status = KnownStatus(state)
-    status.become(state, Observation.FORBIDDEN)
+    status.set_state(state, Observation.FORBIDDEN)
 
     assert isinstance(unavailable_error(status), GatewayForbidden)
 

@@ -1,4 +1,4 @@
-"""A keeper and a simulated Gateway in one time, moved by hand from alarm to alarm."""
+"""A keeper and a simulated Gateway with one clock, which a test moves from alarm to alarm."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.clocks import ManualClock
 
-WATCH = 3.0  # seconds between two looks, as IBKR_GATEWAY_WATCH says when nothing is said
-PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
-LEAP = 300.0  # seconds; IBKR ends a login that nobody uses for ten minutes
-SLEEPERS = 3  # the keeper, the Gateway's own tickle and its ping: when all sleep, nobody is at work
+WATCH_INTERVAL_S = 3.0  # the default of IBKR_GATEWAY_WATCH
+PATIENCE = 10.0  # real seconds; nothing takes so long unless it is broken
+STEP_S = 300.0  # IBKR ends a login that is not used for ten minutes
+SLEEPERS = 3  # the keeper, the Gateway's own tickle and its ping: when all three sleep, all work is done
 STATUS, INIT, ACCOUNTS = "/iserver/auth/status", "/ssodh/init", "/iserver/accounts"
 
 
-class Watched:
-    """A keeper at work; `asking` stands in for its road to the Gateway where a test says so.
+class WatchedKeeper:
+    """A running keeper in front of a simulated Gateway.
 
-    `sleepers` is how many sleep on the clock when nobody is at work.
+    Args:
+        sleepers: the number of tasks that sleep on the clock when all work is done.
+        upstream: sends the calls of the keeper instead of its own client.
     """
 
     def __init__(
@@ -38,102 +40,107 @@ class Watched:
         *,
         compete: Compete = Compete.RECLAIM,
         sleepers: int = SLEEPERS,
-        asking: SessionUpstream | None = None,
+        upstream: SessionUpstream | None = None,
     ) -> None:
         self.sim, self.clock, self.sleepers = sim, clock, sleepers
         self.events_seen: list[Event] = []
         self.bus, self.redactor = Bus(), Redactor()
         self.bus.subscribe(self.events_seen.append)
         self.client = GatewayClient(sim.url, CookieStore(None, self.bus, self.redactor, clock), PATIENCE, tls=False)
-        policy = Policy(WATCH, compete, Region.AMERICA, ())
+        policy = Policy(WATCH_INTERVAL_S, compete, Region.AMERICA, ())
         self.keeper = Keeper(
-            "main", GatewaySessionApi(asking or self.client), policy, clock, ProfileBus(self.bus, "main"), self.redactor
+            "main",
+            GatewaySessionApi(upstream or self.client),
+            policy,
+            clock,
+            ProfileBus(self.bus, "main"),
+            self.redactor,
         )
-        self._keeping: asyncio.Task[object] | None = None
+        self._task: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
-        self._keeping = asyncio.create_task(self.keeper.run_loop())
-        await self.quiet()
+        self._task = asyncio.create_task(self.keeper.run_loop())
+        await self.wait_until_idle()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self.client.close()
 
     @property
     def is_alive(self) -> bool:
         """Whether the loop still runs."""
-        return self._keeping is not None and not self._keeping.done()
+        return self._task is not None and not self._task.done()
 
-    async def quiet(self) -> None:
-        """Wait until nobody is at work."""
+    async def wait_until_idle(self) -> None:
+        """Wait until all work is done."""
         async with asyncio.timeout(PATIENCE):
             await self.clock.asleep(self.sleepers)
 
-    async def live(self, seconds: float) -> None:
-        """Go on by so much time, alarm by alarm, and let everybody finish what they begin."""
+    async def advance(self, seconds: float) -> None:
+        """Move the clock by so many seconds, alarm by alarm, and finish the work of each alarm."""
         end = self.clock.now() + seconds
-        while (left := end - self.clock.now()) > 1e-6:
-            self.clock.advance(max(0.0, min(self.clock.next_alarm, left)))
-            await self.quiet()
+        while (remaining := end - self.clock.now()) > 1e-6:
+            self.clock.advance(max(0.0, min(self.clock.next_alarm, remaining)))
+            await self.wait_until_idle()
 
-    async def leap(self, seconds: float) -> None:
-        """Go on by so much time in leaps of five minutes, a look after each: for hours in which nothing happens."""
+    async def advance_in_steps(self, seconds: float) -> None:
+        """Move the clock in steps of five minutes with one check after each: for hours in which nothing happens."""
         end = self.clock.now() + seconds
-        while (left := end - self.clock.now()) > LEAP:
-            self.clock.advance(LEAP - 1.0)
-            await self.quiet()
-            await self.live(min(1.0, left))
-        await self.live(end - self.clock.now())
+        while (remaining := end - self.clock.now()) > STEP_S:
+            self.clock.advance(STEP_S - 1.0)
+            await self.wait_until_idle()
+            await self.advance(min(1.0, remaining))
+        await self.advance(end - self.clock.now())
 
-    async def until(self, state: SessionState, timeout_s: float = 120.0) -> None:
-        """Go on until the session is in a state; `within` is in the clock's seconds."""
+    async def advance_until(self, state: SessionState, timeout_s: float = 120.0) -> None:
+        """Move the clock until the session is in a state; the timeout is in seconds of the clock."""
         end = self.clock.now() + timeout_s
         while self.keeper.session.state is not state:
             assert self.clock.now() < end, f"still {self.keeper!r}"
-            await self.live(max(0.01, min(self.clock.next_alarm, end - self.clock.now())))
+            await self.advance(max(0.01, min(self.clock.next_alarm, end - self.clock.now())))
 
-    async def round(self) -> None:
-        """One more look, sooner than by itself, and whatever it asks for."""
-        looks = len(self.looks)
+    async def run_round(self) -> None:
+        """Request a check at once, and finish the round that it starts."""
+        count = len(self.checks)
         self.keeper.request_check()
-        while len(self.looks) == looks:
-            await self.live(self.clock.next_alarm)
-        await self.quiet()
+        while len(self.checks) == count:
+            await self.advance(self.clock.next_alarm)
+        await self.wait_until_idle()
 
-    async def woken(self) -> None:
-        """Wait until a look that nobody's alarm caused has begun and ended."""
-        looks = len(self.looks)
+    async def wait_for_requested_check(self) -> None:
+        """Wait until a check that no alarm caused has begun and ended."""
+        count = len(self.checks)
         async with asyncio.timeout(PATIENCE):
-            await self.sim.wait_for_gateway_calls(STATUS, looks + 1)
-        await self.quiet()
+            await self.sim.wait_for_gateway_calls(STATUS, count + 1)
+        await self.wait_until_idle()
 
-    async def idle(self) -> None:
-        """Let everybody who was woken without an alarm, if anybody was, do what they were woken for."""
-        looks = len(self.looks)
+    async def finish_requested_work(self) -> None:
+        """Finish the work of tasks that were woken without an alarm, if there are any."""
+        count = len(self.checks)
         for _ in range(200):
             await asyncio.sleep(0)
-        if len(self.looks) > looks:
-            await self.quiet()
+        if len(self.checks) > count:
+            await self.wait_until_idle()
 
-    async def woken_to(self, state: SessionState) -> None:
-        """Wait, in no time of the clock, until somebody else's waking has brought the session to a state."""
+    async def wait_for_state(self, state: SessionState) -> None:
+        """Wait for a state that the session reaches without an alarm; the clock stands still."""
         async with asyncio.timeout(PATIENCE):
             while self.keeper.session.state is not state:
                 await asyncio.sleep(0)
-        await self.quiet()
+        await self.wait_until_idle()
 
     @property
-    def looks(self) -> list[LoggedRequest]:
-        """The keeper's looks that reached the Gateway."""
+    def checks(self) -> list[LoggedRequest]:
+        """The checks of the keeper that reached the Gateway."""
         return self.sim.gateway_calls(STATUS)
 
     @property
     def openings(self) -> list[LoggedRequest]:
-        """The keeper's requests for the brokerage session."""
-        return [seen for seen in self.sim.gateway_calls(INIT) if seen.method == "POST"]
+        """The keeper's requests to open the brokerage session."""
+        return [call for call in self.sim.gateway_calls(INIT) if call.method == "POST"]
 
     @property
     def tickles(self) -> list[LoggedRequest]:
@@ -141,11 +148,11 @@ class Watched:
         return self.sim.gateway_calls("/tickle")
 
     @property
-    def moves(self) -> list[SessionChanged]:
-        """The changes that were announced."""
+    def changes(self) -> list[SessionChanged]:
+        """The published changes of the session."""
         return [event for event in self.events_seen if isinstance(event, SessionChanged)]
 
     @property
-    def surprises(self) -> list[KeeperFailed]:
-        """What nobody foresaw."""
+    def failures(self) -> list[KeeperFailed]:
+        """The unexpected errors of the keeper."""
         return [event for event in self.events_seen if isinstance(event, KeeperFailed)]

@@ -1,12 +1,12 @@
-"""Subscribers that take everything, for what is behind the hub."""
+"""A connection and an encoding for tests of the hub."""
 
 from __future__ import annotations
 
 from ibkr_bridge.streaming.subscriber import StreamEvent
 
 
-class Paper:
-    """A connection that takes everything."""
+class WritableSink:
+    """A connection that is always writable."""
 
     is_writable = True
     unsent_bytes = 0
@@ -22,8 +22,8 @@ class Paper:
         self.reason = reason
 
 
-class Kept:
-    """An encoding that keeps the events as they are."""
+class RecordingEncoding:
+    """An encoding that records the events."""
 
     def __init__(self) -> None:
         self.events: list[StreamEvent] = []

@@ -18,7 +18,7 @@ from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, TopicKind, Unsu
 from ibkr_bridge.streaming.subscriber import StreamEvent, Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINE_S, RENEW_AFTER_S, UNUSED_GRACE_S
 from tests.clocks import ManualClock
-from tests.streaming.readers import Paper
+from tests.streaming.readers import WritableSink
 
 
 class Heard:
@@ -52,7 +52,7 @@ class Desk:
     def reader(self, *commands: str, last: str | None = None, rows: bool = False) -> Subscriber:
         """Somebody reads these."""
         heard = Heard(rows)
-        subscriber = Subscriber(Paper(), heard)
+        subscriber = Subscriber(WritableSink(), heard)
         self.heard[subscriber] = heard
         self.hub.add_subscriber(subscriber)
         for command in commands:

@@ -14,7 +14,7 @@ from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import UpstreamSubscriptions
 from tests.calls.road import OK, Road, context_for
 from tests.clocks import ManualClock
-from tests.streaming.readers import Kept, Paper
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 SNAPSHOT = "/iserver/marketdata/snapshot?fields=31&conids="
 
@@ -47,7 +47,10 @@ class Gate(MarketDataGate):
 
     def stream(self, conid: str) -> None:
         """Somebody reads the quotes of a contract."""
-        subscribe, reader = Subscribe(Topic(TopicKind.QUOTES, conid), {"fields": ["31"]}), Subscriber(Paper(), Kept())
+        subscribe, reader = (
+            Subscribe(Topic(TopicKind.QUOTES, conid), {"fields": ["31"]}),
+            Subscriber(WritableSink(), RecordingEncoding()),
+        )
         subscription = self.subscriptions.get_or_create(subscribe, reader)
         subscription.add(reader, subscribe, 0)
         self.subscriptions.ensure(subscription)

@@ -14,7 +14,7 @@ from ibkr_bridge.streaming.quarantine import (
 )
 from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
-from tests.streaming.readers import Kept, Paper
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 NOW = 100.0
 
@@ -25,7 +25,7 @@ def topic(
     """A topic that somebody wants, as far as suspicion looks at it."""
     made = Subscription(Topic(TopicKind.HISTORY, "8"))
     if is_read:
-        made.add(Subscriber(Paper(), Kept()), Subscribe(made.topic), 0)
+        made.add(Subscriber(WritableSink(), RecordingEncoding()), Subscribe(made.topic), 0)
     if asked_at is not None:
         made.requested_args, made.requested_at = {}, asked_at
     made.is_answered, made.suspicion = answered, suspicion

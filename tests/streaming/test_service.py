@@ -19,7 +19,7 @@ from ibkr_bridge.streaming.service import (
 from ibkr_bridge.streaming.subscriber import Subscriber
 from tests.clocks import ManualClock
 from tests.session.statuses import KnownStatus
-from tests.streaming.readers import Kept, Paper
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 
 def session(reason: str = "ready", *, is_ready: bool = True, is_lost: bool = False) -> StreamSession:
@@ -38,8 +38,8 @@ class World:
     def __init__(self, first: StreamSession) -> None:
         self.clock = ManualClock()
         self.service = StreamService("main", no_socket, KnownStatus(clock=self.clock), first, self.clock, Bus())
-        self.kept = Kept()
-        self.reader = Subscriber(Paper(), self.kept, wants_source_events=False)
+        self.kept = RecordingEncoding()
+        self.reader = Subscriber(WritableSink(), self.kept, wants_source_events=False)
         self.service.hub.add_subscriber(self.reader)
         self.service.hub.subscribe(self.reader, Subscribe(Topic(TopicKind.SESSION)))
 
@@ -98,8 +98,8 @@ async def test_readers_are_told_a_heartbeat_every_ten_seconds() -> None:
 
 async def test_those_who_may_read_no_more_are_closed_by_housekeeping() -> None:
     """A key that was rotated closes its streams within a second."""
-    world, paper = World(session()), Paper()
-    world.service.hub.add_subscriber(Subscriber(paper, Kept(), lambda: "key_rotated"))
+    world, paper = World(session()), WritableSink()
+    world.service.hub.add_subscriber(Subscriber(paper, RecordingEncoding(), lambda: "key_rotated"))
     loop = asyncio.create_task(world.service.housekeeping_loop())
 
     await world.clock.asleep(1)

@@ -7,14 +7,14 @@ from typing import Any
 from ibkr_bridge.streaming.protocol import MAX_FIELDS, Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import MAX_CHART_IDS, Subscription
-from tests.streaming.readers import Kept, Paper
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 QUOTES, ORDERS = Topic(TopicKind.QUOTES, "8"), Topic(TopicKind.ORDERS)
 
 
-def reader(encoding: Kept | None = None) -> Subscriber:
+def reader(encoding: RecordingEncoding | None = None) -> Subscriber:
     """Somebody who reads."""
-    return Subscriber(Paper(), encoding or Kept())
+    return Subscriber(WritableSink(), encoding or RecordingEncoding())
 
 
 def wanted(subscription: Subscription, args: dict[str, Any], subscriber: Subscriber | None = None) -> Subscriber:
@@ -62,7 +62,7 @@ def test_old_fields_are_forgotten_where_they_would_be_too_many() -> None:
 
 def test_readers_of_one_view_and_encoding_share_an_event() -> None:
     """A message is written once for all of them."""
-    subscription, encoding = Subscription(QUOTES), Kept()
+    subscription, encoding = Subscription(QUOTES), RecordingEncoding()
     same = [wanted(subscription, {"fields": ["31"]}, reader(encoding)) for _ in range(2)]
     other = wanted(subscription, {"fields": ["84"]}, reader(encoding))
 

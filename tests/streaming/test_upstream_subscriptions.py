@@ -20,7 +20,7 @@ from ibkr_bridge.streaming.upstream_subscriptions import (
     UpstreamSubscriptions,
 )
 from tests.clocks import ManualClock
-from tests.streaming.readers import Kept, Paper
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 K = TopicKind
 FIELDS = {"fields": ["31"]}
@@ -40,7 +40,7 @@ class World:
         self, kind: TopicKind, target: str = "", args: dict[str, Any] | None = None, by: Subscriber | None = None
     ) -> tuple[Subscription, Subscriber]:
         """Somebody wants a topic."""
-        subscriber = by or Subscriber(Paper(), Kept())
+        subscriber = by or Subscriber(WritableSink(), RecordingEncoding())
         subscribe = Subscribe(Topic(kind, target), args if args is not None else {})
         subscription = self.topics.get_or_create(subscribe, subscriber)
         subscription.add(subscriber, subscribe, 0)
