@@ -1,4 +1,4 @@
-"""Who comes in: keys, scopes, Host and Origin."""
+"""The checks of every request: keys, scopes, Host and Origin."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SECOND_KEY_HEADER = (
 )
 
 
-async def test_no_key_and_a_wrong_key_get_the_same_answer(harness: Harness) -> None:
-    """Guessing teaches nothing."""
+async def test_no_key_and_a_wrong_key_get_the_same_response(harness: Harness) -> None:
+    """A guess reveals nothing."""
     none = await harness.get("/portfolio/accounts", key=None)
     wrong = await harness.get("/portfolio/accounts", key="x" * 40)
 
@@ -25,27 +25,27 @@ async def test_no_key_and_a_wrong_key_get_the_same_answer(harness: Harness) -> N
 
 @pytest.mark.parametrize("key", ["", " ", KEY[:-1], KEY + "x", KEY.upper(), "schlüssel-mit-umlaut-0123456789-abcdef"])
 async def test_almost_the_key_is_wrong(harness: Harness, key: str) -> None:
-    """A key outside ASCII is wrong, not a crash."""
+    """A key with other characters than ASCII is refused too."""
     assert (await harness.get("/portfolio/accounts", key=None, headers={"X-Bridge-Key": key})).status == 401
 
 
-async def test_raw_bytes_as_a_key_are_wrong_not_a_crash(harness: Harness) -> None:
-    """Bytes that are no UTF-8 reach the comparison as they are."""
+async def test_raw_bytes_as_a_key_are_refused(harness: Harness) -> None:
+    """Bytes that are not UTF-8 are compared as they are."""
     head = b"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
     request = head + b"X-Bridge-Key: \xff\xfe\x80\r\n\r\n"
 
     assert (await harness.send_raw(request)).startswith(b"HTTP/1.1 401 ")
 
 
-async def test_a_bearer_token_opens_where_the_header_is_absent(harness: Harness) -> None:
-    """Some HTTP libraries only know Authorization."""
+async def test_a_bearer_token_is_accepted_without_the_key_header(harness: Harness) -> None:
+    """Some HTTP libraries can only send Authorization."""
     reply = await harness.get("/portfolio/accounts", key=None, headers={"Authorization": f"Bearer {KEY}"})
 
     assert reply.status == 200
 
 
-async def test_a_bearer_token_does_not_count_beside_the_header(harness: Harness) -> None:
-    """One place decides, so that nobody has to guess which."""
+async def test_a_bearer_token_beside_the_key_header_is_ignored(harness: Harness) -> None:
+    """Only one header decides."""
     right = await harness.get("/portfolio/accounts", key=KEY, headers={"Authorization": "Bearer something-else"})
     wrong = await harness.get("/portfolio/accounts", key="x" * 40, headers={"Authorization": f"Bearer {KEY}"})
 
@@ -53,21 +53,21 @@ async def test_a_bearer_token_does_not_count_beside_the_header(harness: Harness)
 
 
 async def test_two_key_headers_that_differ_are_refused(harness: Harness) -> None:
-    """Programs on the way may pick different ones."""
+    """A proxy in between may read the other one."""
     assert (await harness.send_raw(SECOND_KEY_HEADER % b"another")).startswith(b"HTTP/1.1 401 ")
     assert (await harness.send_raw(SECOND_KEY_HEADER % KEY.encode())).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_previous_key_opens_while_keys_rotate(open_harness: Open) -> None:
-    """No caller is locked out in between."""
+async def test_the_previous_key_is_accepted_while_keys_rotate(open_harness: Open) -> None:
+    """No caller is refused in between."""
     harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
 
     assert (await harness.get("/portfolio/accounts", key=PREVIOUS)).status == 200
     assert (await harness.post(Placed().target, Placed().body, key=PREVIOUS)).status == 200
 
 
-async def test_the_reading_key_reads_and_nothing_more(open_harness: Open, sim: Simulator) -> None:
-    """A dashboard's key moves no money."""
+async def test_the_reading_key_allows_only_reads(open_harness: Open, sim: Simulator) -> None:
+    """The key of a dashboard cannot place orders."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
     read = await harness.get("/portfolio/accounts", key=READING)
@@ -81,8 +81,8 @@ async def test_the_reading_key_reads_and_nothing_more(open_harness: Open, sim: S
 
 
 @pytest.mark.parametrize("route", ["pause", "resume", "reconnect", "logout"])
-async def test_the_reading_key_does_not_touch_the_session(open_harness: Open, route: str) -> None:
-    """These are for the owner."""
+async def test_the_reading_key_does_not_change_the_session(open_harness: Open, route: str) -> None:
+    """These routes need the full key."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
 
     assert (await harness.post(f"/gateway/{route}", key=READING)).code == "insufficient_scope"
@@ -98,8 +98,8 @@ async def test_opening_the_session_needs_the_full_key(open_harness: Open, path: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:3000", "[::1]:8000", "127.0.0.1:9999"])
-async def test_loopback_names_are_ours_with_any_port(harness: Harness, host: str) -> None:
-    """A tunnel changes the port a caller sees."""
+async def test_loopback_names_are_accepted_with_any_port(harness: Harness, host: str) -> None:
+    """A tunnel may change the port."""
     assert (await harness.get("/health", key=None, headers={"Host": host})).status == 200
 
 
@@ -108,33 +108,33 @@ async def test_loopback_names_are_ours_with_any_port(harness: Harness, host: str
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "a b", ""],
 )
 async def test_other_names_are_refused(harness: Harness, host: str) -> None:
-    """A page whose name resolves to us (DNS rebinding) gets nothing, not even health."""
+    """A page whose name resolves to the bridge (DNS rebinding) is refused, even for /health."""
     reply = await harness.get("/health", key=None, headers={"Host": host})
 
     assert (reply.status, reply.code) == (403, "host_not_allowed")
 
 
-async def test_a_listed_name_is_ours(open_harness: Open) -> None:
+async def test_a_name_in_the_settings_is_accepted(open_harness: Open) -> None:
     """Containers call each other by name."""
     harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="bridge,other:8000")
 
-    answers = [
+    statuses = [
         (await harness.get("/health", headers={"Host": name})).status for name in ("bridge:8000", "bridge", "other")
     ]
 
-    assert answers == [200, 200, 403]
+    assert statuses == [200, 200, 403]
 
 
 async def test_no_host_at_all_is_a_bad_request(harness: Harness) -> None:
-    """HTTP/1.1 asks for one."""
+    """HTTP/1.1 requires one."""
     reply = await harness.send_raw(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
 
     assert reply.split()[1] == b"400"
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3001", "http://127.0.0.1:1"])
-async def test_a_foreign_page_is_refused_and_told_nothing_by_cors(harness: Harness, origin: str) -> None:
-    """Even with the key: a browser has no business here."""
+async def test_a_page_of_another_origin_is_refused_without_cors_headers(harness: Harness, origin: str) -> None:
+    """Even with the key."""
     reply = await harness.get("/health", headers={"Origin": origin})
 
     assert (reply.status, reply.code) == (403, "origin_not_allowed")
@@ -142,14 +142,14 @@ async def test_a_foreign_page_is_refused_and_told_nothing_by_cors(harness: Harne
 
 
 async def test_a_preflight_of_a_page_is_refused(harness: Harness) -> None:
-    """No CORS, ever."""
+    """The bridge never sends CORS headers."""
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
 
     assert (await harness.request("OPTIONS", "/portfolio/accounts", key=None, headers=headers)).status == 403
 
 
-async def test_our_own_origin_passes(harness: Harness) -> None:
-    """The bridge's own page may ask the bridge."""
+async def test_the_bridges_own_origin_is_accepted(harness: Harness) -> None:
+    """The bridge's own page may send requests to it."""
     headers = {"Origin": f"http://127.0.0.1:{harness.port}", "Host": f"127.0.0.1:{harness.port}"}
 
     assert (await harness.get("/health", headers=headers)).status == 200

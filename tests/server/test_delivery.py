@@ -1,4 +1,4 @@
-"""Whether a response reached its caller, through real sockets that are closed in every way."""
+"""Whether a response reached its caller, with real sockets that are closed in different ways."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.delivery import deliver, is_connected, unread_check, watch_reset
 from tests.harness import within
 
-ASK = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def caller_of(handler: Handler) -> AsyncIterator[socket.socket]:
-    """A server of the bridge's own connections, and a caller who has asked it something."""
+async def connect_to(handler: Handler) -> AsyncIterator[socket.socket]:
+    """Run a server with the connections of the bridge, and yield the socket of a caller that has sent a request."""
     app = web.Application()
     app.router.add_get("/", handler)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
@@ -31,27 +31,27 @@ async def caller_of(handler: Handler) -> AsyncIterator[socket.socket]:
     loop = asyncio.get_running_loop()
     assert runner.server is not None
     connection = functools.partial(ClientConnection, runner.server, ConnectionLimiter(events.Bus()), loop)
-    listening = await loop.create_server(connection, "127.0.0.1", 0)
-    with socket.create_connection(listening.sockets[0].getsockname()) as caller:
+    server = await loop.create_server(connection, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()) as caller:
         caller.setblocking(False)
-        caller.sendall(ASK)
+        caller.sendall(REQUEST)
         yield caller
-    listening.close()
+    server.close()
     await runner.cleanup()
 
 
-class Delivered:
-    """A handler that delivers a reply, and then watches whether it was read."""
+class DeliveringHandler:
+    """A handler that delivers a response and then watches whether it is read."""
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
         self.reset = asyncio.Event()
-        self.reached: bool | None = None
+        self.is_delivered: bool | None = None
         self.was_reset: Callable[[], bool] = lambda: False
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         response = web.Response(text="an answer")
-        self.reached = await deliver(request, response)
+        self.is_delivered = await deliver(request, response)
         watch_reset(request, lambda _: self.reset.set())
         self.was_reset = unread_check(request)
         self.done.set()
@@ -59,129 +59,129 @@ class Delivered:
 
 
 async def read_until(caller: socket.socket, end: bytes) -> bytes:
-    """What a caller is told, up to this."""
-    found = b""
-    while not found.endswith(end):
+    """Read until the bytes end with `end`, and return them all."""
+    data = b""
+    while not data.endswith(end):
         chunk = await within(asyncio.get_running_loop().sock_recv(caller, 65536))
-        assert chunk, found
-        found += chunk
-    return found
+        assert chunk, data
+        data += chunk
+    return data
 
 
-async def test_a_reply_is_written_once_and_reaches_who_waits_for_it() -> None:
-    """It is written before the server would write it, and the server then leaves it alone."""
-    answers = Delivered()
+async def test_a_response_is_written_once_and_reaches_a_caller_that_waits() -> None:
+    """`deliver` writes it before the server would, and the server does not write it again."""
+    handler = DeliveringHandler()
 
-    async with caller_of(answers.answer) as caller:
+    async with connect_to(handler.handle) as caller:
         first = await read_until(caller, b"an answer")
-        caller.sendall(ASK)
+        caller.sendall(REQUEST)
         second = await read_until(caller, b"an answer")
 
-    assert answers.reached is True
+    assert handler.is_delivered is True
     assert first.count(b"HTTP/1.1 200") == second.count(b"HTTP/1.1 200") == 1
 
 
-async def test_a_caller_who_left_before_the_reply_is_not_written_to() -> None:
-    """Their order is known to be untold, whatever the event loop has heard."""
-    entered, left = asyncio.Event(), asyncio.Event()
-    found: list[bool] = []
+async def test_a_caller_that_left_before_the_response_is_not_written_to() -> None:
+    """The response is known to be undelivered before the event loop notices the end of the connection."""
+    entered, has_left = asyncio.Event(), asyncio.Event()
+    results: list[bool] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         entered.set()
-        await left.wait()
+        await has_left.wait()
         response = web.Response(text="an answer")
-        found.extend([is_connected(request), await deliver(request, response), response.prepared])
+        results.extend([is_connected(request), await deliver(request, response), response.prepared])
         return response
 
-    async with caller_of(handler) as caller:
+    async with connect_to(handler) as caller:
         await within(entered.wait())
         caller.close()
-        left.set()
-        while not found:
+        has_left.set()
+        while not results:
             await asyncio.sleep(0)
 
-    assert found == [False, False, False]
+    assert results == [False, False, False]
 
 
-async def test_a_caller_who_leaves_while_the_reply_is_prepared_has_not_got_it() -> None:
-    """It is the last moment at which it can be noticed here."""
-    found: list[bool] = []
+async def test_a_response_is_undelivered_if_the_caller_leaves_while_it_is_prepared() -> None:
+    """This is the last moment at which the bridge can notice it."""
+    results: list[bool] = []
 
-    class Parting(web.Response):
+    class ResettingResponse(web.Response):
         async def prepare(self, request: web.BaseRequest) -> None:
             assert request.transport is not None
             request.transport.abort()
             raise ConnectionResetError
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        found.append(await deliver(request, Parting(text="an answer")))
+        results.append(await deliver(request, ResettingResponse(text="an answer")))
         return web.Response()
 
-    async with caller_of(handler):
-        while not found:
+    async with connect_to(handler):
+        while not results:
             await asyncio.sleep(0)
 
-    assert found == [False]
+    assert results == [False]
 
 
-async def test_while_a_caller_waits_they_are_connected() -> None:
-    """Somebody who is slow to read is still there."""
-    found: list[bool] = []
+async def test_a_caller_that_waits_is_connected() -> None:
+    """A caller that reads slowly is connected too."""
+    results: list[bool] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        found.append(is_connected(request))
+        results.append(is_connected(request))
         return web.Response(text="an answer")
 
-    async with caller_of(handler) as caller:
+    async with connect_to(handler) as caller:
         await read_until(caller, b"an answer")
 
-    assert found == [True]
+    assert results == [True]
 
 
-async def test_a_reply_that_was_never_read_is_noticed_before_the_loop_tells_it() -> None:
-    """The caller's next order may be quicker than the news that the last answer was lost."""
-    answers = Delivered()
+async def test_an_unread_response_is_noticed_before_the_loop_notices_the_reset() -> None:
+    """The caller's next order may arrive before the loop notices that the last response was lost."""
+    handler = DeliveringHandler()
 
-    async with caller_of(answers.answer) as caller:
-        await within(answers.done.wait())
-        before = answers.was_reset()
+    async with connect_to(handler.handle) as caller:
+        await within(handler.done.wait())
+        before = handler.was_reset()
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         caller.close()
 
-        assert (before, answers.was_reset(), answers.reset.is_set()) == (False, True, False)
-        await within(answers.reset.wait())
+        assert (before, handler.was_reset(), handler.reset.is_set()) == (False, True, False)
+        await within(handler.reset.wait())
 
 
-async def test_a_caller_who_reads_and_closes_in_good_order_has_got_it() -> None:
-    """Most close their connection after the one answer that they wanted."""
-    answers = Delivered()
+async def test_a_response_is_delivered_if_the_caller_reads_it_and_closes() -> None:
+    """Many clients close their connection after one response."""
+    handler = DeliveringHandler()
 
-    async with caller_of(answers.answer) as caller:
+    async with connect_to(handler.handle) as caller:
         await read_until(caller, b"an answer")
         caller.close()
 
-        assert not answers.was_reset()
-    assert not answers.reset.is_set()
+        assert not handler.was_reset()
+    assert not handler.reset.is_set()
 
 
-async def test_who_asks_again_has_read_what_came_before() -> None:
-    """A reset after that says something of the second reply only."""
-    answers, entered, never = Delivered(), asyncio.Event(), asyncio.Event()
+async def test_a_caller_that_sends_another_request_has_read_the_response() -> None:
+    """A reset after that concerns the second response only."""
+    handler, entered, may_answer = DeliveringHandler(), asyncio.Event(), asyncio.Event()
 
-    async def handler(request: web.Request) -> web.StreamResponse:
-        if answers.done.is_set():
+    async def handle_then_wait(request: web.Request) -> web.StreamResponse:
+        if handler.done.is_set():
             entered.set()
-            await never.wait()
+            await may_answer.wait()
             return web.Response()
-        return await answers.answer(request)
+        return await handler.handle(request)
 
-    async with caller_of(handler) as caller:
+    async with connect_to(handle_then_wait) as caller:
         await read_until(caller, b"an answer")
-        caller.sendall(ASK)
+        caller.sendall(REQUEST)
         await within(entered.wait())
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         caller.close()
 
-        assert not answers.was_reset()
-        never.set()
-    assert not answers.reset.is_set()
+        assert not handler.was_reset()
+        may_answer.set()
+    assert not handler.reset.is_set()

@@ -1,4 +1,4 @@
-"""Ending without losing anybody."""
+"""The end of the bridge: it waits for the requests that are in flight."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 
 from ibkr_bridge.server.drain import Drain
 
-LONG = 30.0  # seconds nobody waits unless something is broken
-AT_ONCE = 0.01  # seconds; for those whose time is meant to run out
+LONG_S = 30.0  # no test waits so long unless something is broken
+SHORT_S = 0.01  # for waits that are meant to time out
 
 
-async def test_nobody_inside_is_finished_at_once() -> None:
-    """An idle bridge restarts in a moment."""
-    assert await Drain().wait_finished(LONG, LONG) == 0
+async def test_an_idle_bridge_finishes_at_once() -> None:
+    """So a restart takes no time."""
+    assert await Drain().wait_finished(LONG_S, LONG_S) == 0
 
 
-def test_who_is_inside_is_counted() -> None:
-    """The log line of the end says how many there were."""
+def test_requests_in_flight_are_counted() -> None:
+    """The log line about the end has their number."""
     drain = Drain()
 
     with drain.request_counter, drain.request_counter, drain.order_counter:
@@ -28,8 +28,8 @@ def test_who_is_inside_is_counted() -> None:
     assert (drain.in_flight, drain.orders_in_flight) == (0, 0)
 
 
-def test_somebody_who_fails_has_left_as_well() -> None:
-    """One bug must not hold the end up for half a minute."""
+def test_a_request_that_fails_is_no_longer_counted() -> None:
+    """A bug must not delay the end by half a minute."""
     drain = Drain()
 
     with pytest.raises(ValueError, match="a bug"), drain.request_counter, drain.order_counter:
@@ -38,8 +38,8 @@ def test_somebody_who_fails_has_left_as_well() -> None:
     assert (drain.in_flight, drain.orders_in_flight) == (0, 0)
 
 
-def test_the_door_closes_once() -> None:
-    """Beginning again does no harm: two signals may come."""
+def test_draining_may_begin_twice() -> None:
+    """Two signals may come."""
     drain = Drain()
     before = drain.is_draining
 
@@ -49,44 +49,44 @@ def test_the_door_closes_once() -> None:
     assert (before, drain.is_draining) == (False, True)
 
 
-async def test_the_end_waits_for_those_inside() -> None:
-    """A request that was taken is answered."""
+async def test_the_end_waits_for_requests_in_flight() -> None:
+    """A request that was accepted is answered."""
     drain = Drain()
     with drain.request_counter:
         with drain.request_counter:
-            ending = asyncio.create_task(drain.wait_finished(LONG, LONG))
+            finish = asyncio.create_task(drain.wait_finished(LONG_S, LONG_S))
             await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-        assert not ending.done()
+        assert not finish.done()
 
-    assert await ending == 0
+    assert await finish == 0
 
 
-async def test_a_request_that_takes_too_long_is_left_behind_and_counted() -> None:
+async def test_a_request_that_takes_too_long_is_not_waited_for_but_counted() -> None:
     """A caller that never reads must not keep the bridge from ending."""
     drain = Drain()
 
     with drain.request_counter:
-        assert await drain.wait_finished(AT_ONCE, 2 * AT_ONCE) == 1
+        assert await drain.wait_finished(SHORT_S, 2 * SHORT_S) == 1
 
 
 async def test_an_order_is_waited_for_longer_than_a_read() -> None:
-    """Its outcome is worth the wait."""
+    """Its outcome matters more."""
     drain = Drain()
     with drain.request_counter:
         with drain.order_counter:
-            ending = asyncio.create_task(drain.wait_finished(AT_ONCE, LONG))
-            await asyncio.wait([ending], timeout=5 * AT_ONCE)
+            finish = asyncio.create_task(drain.wait_finished(SHORT_S, LONG_S))
+            await asyncio.wait([finish], timeout=5 * SHORT_S)
 
-            assert not ending.done()
+            assert not finish.done()
 
-        assert await ending == 1
+        assert await finish == 1
 
 
-async def test_an_order_without_an_answer_does_not_hold_the_end_up_for_ever() -> None:
-    """Systemd would kill us then, with everybody else's answers."""
+async def test_an_order_without_a_response_does_not_delay_the_end_without_limit() -> None:
+    """Otherwise systemd would kill the process, and the other requests with it."""
     drain = Drain()
 
     with drain.request_counter, drain.order_counter:
-        assert await drain.wait_finished(AT_ONCE, 2 * AT_ONCE) == 1
+        assert await drain.wait_finished(SHORT_S, 2 * SHORT_S) == 1

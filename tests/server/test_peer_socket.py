@@ -1,4 +1,4 @@
-"""What the system knows of a connection at this moment, asked without giving the event loop a turn."""
+"""The state of a connection in the kernel, read without running the event loop."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
 
 
 @asynccontextmanager
-async def connection() -> AsyncIterator[tuple[asyncio.Transport, socket.socket]]:
-    """The bridge's end of a connection, and the caller's as a plain socket."""
-    made: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
+async def connect() -> AsyncIterator[tuple[asyncio.Transport, socket.socket]]:
+    """Yield the transport of the bridge and the socket of the caller of one connection."""
+    accepted: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
 
-    class Door(asyncio.Protocol):
+    class ServerSide(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.Transport)
-            made.set_result(transport)
+            accepted.set_result(transport)
 
         def eof_received(self) -> bool:
-            return True  # the bridge's end stays open
+            return True  # the bridge's side stays open
 
-    server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(ServerSide, "127.0.0.1", 0)
     with socket.create_connection(server.sockets[0].getsockname()) as caller:
-        transport = await within(made)
+        transport = await within(accepted)
         yield transport, caller
         transport.abort()
         server.close()
 
 
-async def test_a_connection_that_stands_is_neither() -> None:
-    """What has not been read yet is no sign of leaving."""
-    async with connection() as (transport, caller):
+async def test_an_open_connection_is_neither_hung_up_nor_reset() -> None:
+    """Unread bytes do not mean that the caller has left."""
+    async with connect() as (transport, caller):
         caller.sendall(b"GET / HTTP/1.1\r\n")
 
         assert not has_hung_up(transport)
         assert not is_reset(transport)
 
 
-async def test_a_caller_who_has_closed_has_hung_up_without_a_reset() -> None:
-    """They took all that was said, and left in good order."""
-    async with connection() as (transport, caller):
+async def test_a_closed_connection_is_hung_up_but_not_reset() -> None:
+    """The caller has read everything before closing."""
+    async with connect() as (transport, caller):
         caller.close()
 
         assert has_hung_up(transport)
         assert not is_reset(transport)
 
 
-async def test_a_caller_who_only_says_no_more_counts_as_gone() -> None:
-    """Nobody closes half of a connection and waits for an order's answer on the other."""
-    async with connection() as (transport, caller):
+async def test_a_half_closed_connection_counts_as_hung_up() -> None:
+    """No client closes its sending side and then waits for the response to an order."""
+    async with connect() as (transport, caller):
         caller.shutdown(socket.SHUT_WR)
 
         assert has_hung_up(transport)
         assert not is_reset(transport)
 
 
-async def test_a_reset_is_seen_before_the_loop_hears_of_it() -> None:
-    """Between the two an order could be reported as told."""
-    async with connection() as (transport, caller):
+async def test_a_reset_is_noticed_before_the_loop_notices_it() -> None:
+    """In between, an order could be recorded as delivered."""
+    async with connect() as (transport, caller):
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         caller.close()
 
@@ -73,9 +73,9 @@ async def test_a_reset_is_seen_before_the_loop_hears_of_it() -> None:
         assert not transport.is_closing()
 
 
-async def test_closing_with_something_unread_is_a_reset() -> None:
-    """The answer came as far as the caller's machine and was never looked at."""
-    async with connection() as (transport, caller):
+async def test_closing_with_unread_bytes_is_a_reset() -> None:
+    """The response reached the caller's machine, but the caller did not read it."""
+    async with connect() as (transport, caller):
         transport.write(b"an answer")
         caller.recv(1, socket.MSG_PEEK)
         caller.close()
@@ -83,9 +83,9 @@ async def test_closing_with_something_unread_is_a_reset() -> None:
         assert is_reset(transport)
 
 
-async def test_what_is_written_after_they_hung_up_is_refused() -> None:
-    """Only the second look shows it: at the first they had just hung up."""
-    async with connection() as (transport, caller):
+async def test_a_write_after_a_hang_up_causes_a_reset() -> None:
+    """Only the second check shows it: before the write the caller had only hung up."""
+    async with connect() as (transport, caller):
         caller.close()
         before = is_reset(transport)
         transport.write(b"an answer")
@@ -93,9 +93,9 @@ async def test_what_is_written_after_they_hung_up_is_refused() -> None:
         assert (before, is_reset(transport)) == (False, True)
 
 
-async def test_a_socket_that_is_closed_on_our_side_is_asked_nothing() -> None:
-    """Its number may belong to another connection by now."""
-    async with connection() as (transport, _):
+async def test_a_socket_that_the_bridge_has_closed_is_not_read() -> None:
+    """Its descriptor may belong to another connection by now."""
+    async with connect() as (transport, _):
         transport.abort()
         while transport.get_extra_info("socket").fileno() >= 0:
             await asyncio.sleep(0)
