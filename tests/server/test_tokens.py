@@ -1,4 +1,4 @@
-"""Tokens as they are written and read, and what the keys make of them: no sockets, a clock moved by hand."""
+"""Tokens: how they are encoded and decoded, and which keys accept them. No sockets; a test moves the clock."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ JSON = st.recursive(
 
 
 def keys(**env: str) -> Settings:
-    """Settings with the full key and the one that reads, unless told otherwise."""
+    """Settings with a full key and a reading key; `env` replaces variables."""
     return settings_for("https://127.0.0.1:5000", Path("/nowhere"), **{"IBKR_BRIDGE_READONLY_KEY": READING, **env})
 
 
 @dataclass
 class Ring:
-    """A ring of keys in a time of its own."""
+    """A key ring with a clock of its own."""
 
     clock: ManualClock = field(default_factory=ManualClock)
 
@@ -58,38 +58,38 @@ class Ring:
         self.keys = KeyRing(keys(), self.clock.utc)
 
     def key(self, secret: str = KEY) -> Principal:
-        """What a key is to the ring."""
-        found = self.keys.find_key(secret.encode())
-        assert found is not None
-        return found
+        """The principal of a key."""
+        principal = self.keys.find_key(secret.encode())
+        assert principal is not None
+        return principal
 
     def token(self, secret: str = KEY, scope: TokenScope = TokenScope.READ, seconds: int = DEFAULT_TTL_S) -> bytes:
-        """A token that was asked for with a key."""
+        """Issue a token for a key."""
         return self.keys.issue(self.key(secret), TokenRequest(scope, seconds))[0].encode()
 
-    def opened(self, token: bytes) -> Principal:
-        """What a good token opens."""
-        found = self.keys.find_token(token)
-        assert found is not None
-        return found
+    def principal_of(self, token: bytes) -> Principal:
+        """The principal of a valid token."""
+        principal = self.keys.find_token(token)
+        assert principal is not None
+        return principal
 
 
 @pytest.fixture
 def ring() -> Ring:
-    """One for each test."""
+    """A key ring for one test."""
     return Ring()
 
 
-def forged(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -> bytes:
-    """A token as somebody would write it who knows a secret, with claims of their own; None leaves one out."""
+def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -> bytes:
+    """A token signed with a secret and with claims of the test's own; a claim of None is left out."""
     owner = Ring().key().owner
     times = {"iat": int(NOON.timestamp()), "exp": int(NOON.timestamp()) + 60}
     usual = {"iss": "ibkr-bridge", **times, "jti": "x", "scope": "read", "owner": owner, **claims}
-    told = {name: value for name, value in usual.items() if value is not None}
-    return jwt.PyJWS().encode(json.dumps(told).encode(), secret if algorithm != "none" else "", algorithm).encode()
+    present = {name: value for name, value in usual.items() if value is not None}
+    return jwt.PyJWS().encode(json.dumps(present).encode(), secret if algorithm != "none" else "", algorithm).encode()
 
 
-# -- what a token opens
+# -- what a token allows
 
 
 @pytest.mark.parametrize(
@@ -100,30 +100,30 @@ def forged(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -
         (READING, TokenScope.READ, "read-only token", {Effect.READ}),
     ],
 )
-def test_a_token_opens_what_its_scope_says(
+def test_a_token_allows_what_its_scope_says(
     ring: Ring, secret: str, scope: TokenScope, label: str, effects: set[Effect]
 ) -> None:
-    """In the name of the key that asked: orders belong to that key."""
-    found = ring.opened(ring.token(secret, scope))
+    """Its owner is the key that requested it: orders belong to that key."""
+    principal = ring.principal_of(ring.token(secret, scope))
 
-    assert (found.label, set(found.effects), found.owner) == (label, effects, ring.key(secret).owner)
-    assert found.expires == NOON + timedelta(seconds=DEFAULT_TTL_S)
+    assert (principal.label, set(principal.effects), principal.owner) == (label, effects, ring.key(secret).owner)
+    assert principal.expires == NOON + timedelta(seconds=DEFAULT_TTL_S)
 
 
-def test_a_key_that_reads_gives_no_token_that_trades(ring: Ring) -> None:
-    """A token is never worth more than its key."""
+def test_a_reading_key_gets_no_token_that_trades(ring: Ring) -> None:
+    """A token never allows more than its key."""
     with pytest.raises(InsufficientScope):
         ring.token(READING, TokenScope.TRADE)
 
 
-def test_a_token_gives_no_token(ring: Ring) -> None:
-    """Else one that is about to end would live for ever."""
+def test_a_token_cannot_request_a_token(ring: Ring) -> None:
+    """Otherwise it could be renewed without end."""
     with pytest.raises(InsufficientScope, match="token"):
-        ring.keys.issue(ring.opened(ring.token(scope=TokenScope.TRADE)), TokenRequest())
+        ring.keys.issue(ring.principal_of(ring.token(scope=TokenScope.TRADE)), TokenRequest())
 
 
-def test_a_key_that_has_just_been_replaced_gives_none(ring: Ring) -> None:
-    """It was shown with the head of a request whose body came late."""
+def test_a_key_that_was_just_replaced_gets_no_token(ring: Ring) -> None:
+    """The key was valid when the head came, but was replaced before the body came."""
     principal = ring.key(READING)
     ring.keys.replace(keys(IBKR_BRIDGE_READONLY_KEY=NEW))
 
@@ -131,46 +131,46 @@ def test_a_key_that_has_just_been_replaced_gives_none(ring: Ring) -> None:
         ring.keys.issue(principal, TokenRequest())
 
 
-def test_a_token_is_no_key_and_a_key_no_token(ring: Ring) -> None:
-    """Each has its places."""
+def test_a_token_is_not_a_key_and_a_key_is_not_a_token(ring: Ring) -> None:
+    """Each is accepted in its own place only."""
     assert ring.keys.find_key(ring.token()) is None
     assert ring.keys.find_token(KEY.encode()) is None
 
 
-def test_every_token_has_a_name_of_its_own(ring: Ring) -> None:
-    """By which the log tells it from the others."""
+def test_every_token_is_unique(ring: Ring) -> None:
+    """Each has an id of its own."""
     assert len({ring.token() for _ in range(20)}) == 20
 
 
-def test_a_token_says_no_more_than_it_must(ring: Ring) -> None:
-    """It lies open in a browser."""
-    told = jwt.decode(ring.token(), options={"verify_signature": False})
+def test_a_token_contains_only_the_needed_claims(ring: Ring) -> None:
+    """Everybody can read them in a browser."""
+    claims = jwt.decode(ring.token(), options={"verify_signature": False})
 
-    assert set(told) == {"iss", "iat", "exp", "jti", "scope", "owner"}
-    assert (told["iss"], told["scope"], told["exp"] - told["iat"]) == ("ibkr-bridge", "read", DEFAULT_TTL_S)
-    assert told["owner"] == ring.key().owner
+    assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner"}
+    assert (claims["iss"], claims["scope"], claims["exp"] - claims["iat"]) == ("ibkr-bridge", "read", DEFAULT_TTL_S)
+    assert claims["owner"] == ring.key().owner
 
 
-# -- when it ends
+# -- when a token ends
 
 
 @pytest.mark.parametrize("seconds", [1, DEFAULT_TTL_S, MAX_TTL_S])
-def test_a_token_is_good_until_its_second_and_not_in_it(ring: Ring, seconds: int) -> None:
-    """To the second, and without leeway."""
+def test_a_token_is_valid_until_the_second_of_its_end(ring: Ring, seconds: int) -> None:
+    """There is no leeway."""
     token = ring.token(seconds=seconds)
-    found = ring.opened(token)
+    principal = ring.principal_of(token)
 
     ring.clock.advance(seconds - 0.001)
-    before = ring.keys.find_token(token), ring.keys.is_still_valid(found)
+    before = ring.keys.find_token(token), ring.keys.is_still_valid(principal)
     ring.clock.advance(0.002)
-    after = ring.keys.find_token(token), ring.keys.is_still_valid(found)
+    after = ring.keys.find_token(token), ring.keys.is_still_valid(principal)
 
-    assert before == (found, True)
+    assert before == (principal, True)
     assert after == (None, False)
 
 
-def test_between_two_seconds_it_is_good_for_all_the_time_that_was_asked(ring: Ring) -> None:
-    """A token knows whole seconds, so it gets the rest of one on top."""
+def test_a_token_issued_between_two_seconds_is_valid_for_the_full_time(ring: Ring) -> None:
+    """A token has whole seconds, so its end is rounded up."""
     ring.clock.advance(0.7)
     token = ring.token(seconds=1)
 
@@ -180,7 +180,7 @@ def test_between_two_seconds_it_is_good_for_all_the_time_that_was_asked(ring: Ri
 
 
 def test_a_restart_ends_no_token(ring: Ring) -> None:
-    """What signs it is made of the keys, which are the same afterwards."""
+    """Its signing secret is derived from the keys, which are the same after the restart."""
     token = ring.token()
 
     ring.keys = KeyRing(keys(), ring.clock.utc)
@@ -191,52 +191,52 @@ def test_a_restart_ends_no_token(ring: Ring) -> None:
 ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
 
 
-@pytest.mark.parametrize("asking", [KEY, READING])
-def test_another_full_key_ends_every_token(ring: Ring, asking: str) -> None:
-    """At once, although the key that asked is still let in."""
-    token, principal = ring.token(asking), ring.key(asking)
-    found = ring.opened(token)
+@pytest.mark.parametrize("key", [KEY, READING])
+def test_another_full_key_ends_every_token(ring: Ring, key: str) -> None:
+    """At once, although the key that requested it is still valid."""
+    token, key_principal = ring.token(key), ring.key(key)
+    token_principal = ring.principal_of(token)
 
     ring.keys.replace(keys(**ROTATED))
 
     assert ring.keys.find_token(token) is None
-    assert not ring.keys.is_still_valid(found)
-    assert ring.keys.is_still_valid(principal)
+    assert not ring.keys.is_still_valid(token_principal)
+    assert ring.keys.is_still_valid(key_principal)
 
 
-def test_a_reading_key_that_is_taken_away_takes_its_tokens_along(ring: Ring) -> None:
-    """And nobody else's."""
-    reading, full = ring.opened(ring.token(READING)), ring.opened(ring.token())
+def test_removing_the_reading_key_ends_its_tokens(ring: Ring) -> None:
+    """Other tokens stay valid."""
+    reading, full = ring.principal_of(ring.token(READING)), ring.principal_of(ring.token())
 
     ring.keys.replace(replace(keys(), readonly_key=None))
 
     assert [ring.keys.is_still_valid(principal) for principal in (reading, full)] == [False, True]
 
 
-def test_reading_the_same_keys_again_ends_nothing(ring: Ring) -> None:
-    """A reload may have been about the log."""
-    token, principal = ring.token(), ring.key()
-    found = ring.opened(token)
+def test_reloading_the_same_keys_ends_no_token(ring: Ring) -> None:
+    """A reload may concern other settings only."""
+    token, key_principal = ring.token(), ring.key()
+    token_principal = ring.principal_of(token)
 
     ring.keys.replace(keys())
 
-    assert ring.keys.find_token(token) == found
-    assert ring.keys.is_still_valid(found)
-    assert ring.keys.is_still_valid(principal)
+    assert ring.keys.find_token(token) == token_principal
+    assert ring.keys.is_still_valid(token_principal)
+    assert ring.keys.is_still_valid(key_principal)
 
 
-def test_the_key_before_gives_tokens_while_keys_rotate(ring: Ring) -> None:
-    """They end with it."""
+def test_the_previous_key_gets_tokens_while_keys_rotate(ring: Ring) -> None:
+    """They end with that key."""
     ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS))
-    found = ring.opened(ring.token(PREVIOUS, TokenScope.TRADE))
+    principal = ring.principal_of(ring.token(PREVIOUS, TokenScope.TRADE))
 
     ring.keys.replace(keys())
 
-    assert not ring.keys.is_still_valid(found)
+    assert not ring.keys.is_still_valid(principal)
 
 
-def test_a_key_that_may_do_less_now_does_not_open_what_it_opened(ring: Ring) -> None:
-    """Somebody made the full key the one that only reads."""
+def test_a_full_key_that_becomes_the_reading_key_is_no_longer_valid_as_before(ring: Ring) -> None:
+    """Its former principal allowed more."""
     principal = ring.key()
 
     ring.keys.replace(keys(IBKR_BRIDGE_KEY=NEW, IBKR_BRIDGE_READONLY_KEY=KEY))
@@ -245,19 +245,19 @@ def test_a_key_that_may_do_less_now_does_not_open_what_it_opened(ring: Ring) -> 
     assert ring.keys.is_still_valid(ring.key())
 
 
-def test_who_watches_is_told_when_the_new_keys_are_in_force(ring: Ring) -> None:
-    """A stream asks then whether it may go on."""
-    found = ring.opened(ring.token())
-    heard: list[bool] = []
-    ring.keys.subscribe(lambda: heard.append(ring.keys.is_still_valid(found)))
+def test_subscribers_are_called_when_the_new_keys_are_valid(ring: Ring) -> None:
+    """A stream then checks whether it may continue."""
+    principal = ring.principal_of(ring.token())
+    results: list[bool] = []
+    ring.keys.subscribe(lambda: results.append(ring.keys.is_still_valid(principal)))
 
     ring.keys.replace(keys())
     ring.keys.replace(keys(**ROTATED))
 
-    assert heard == [True, False]
+    assert results == [True, False]
 
 
-# -- what is no token
+# -- invalid tokens
 
 
 @pytest.mark.parametrize(
@@ -280,36 +280,36 @@ def test_who_watches_is_told_when_the_new_keys_are_in_force(ring: Ring) -> None:
     ],
     ids=str,
 )
-def test_a_token_lacks_nothing(ring: Ring, claims: dict[str, Any]) -> None:
-    """Even one that our own secret has signed."""
-    assert ring.keys.find_token(forged()) is not None
-    assert ring.keys.find_token(forged(**claims)) is None
+def test_a_token_with_missing_or_wrong_claims_is_refused(ring: Ring, claims: dict[str, Any]) -> None:
+    """Even if it is signed with the right secret."""
+    assert ring.keys.find_token(forge_token()) is not None
+    assert ring.keys.find_token(forge_token(**claims)) is None
 
 
 @pytest.mark.parametrize(
     "secret",
     [b"x" * 32, KEY.encode(), derive_signing_secret(KEY, READING), derive_signing_secret(READING, KEY), b"\0" * 32],
 )
-def test_a_token_of_another_secret_opens_nothing(ring: Ring, secret: bytes) -> None:
-    """Not even one of ours for another key: each key's tokens are signed by a secret of their own."""
-    assert ring.keys.find_token(forged(secret)) is None
+def test_a_token_signed_with_another_secret_is_refused(ring: Ring, secret: bytes) -> None:
+    """Even if it is the secret of another key of the bridge: each key has a signing secret of its own."""
+    assert ring.keys.find_token(forge_token(secret)) is None
 
 
-def test_the_key_that_reads_cannot_sign_what_trades(ring: Ring) -> None:
-    """Whoever has it knows half of what its secret is made of; and its tokens never do more than it does."""
+def test_the_reading_key_cannot_sign_a_token_that_trades(ring: Ring) -> None:
+    """Its owner knows only one of the two keys of the secret, and its tokens never allow more than reads."""
     owner = ring.key(READING).owner
-    guess = forged(derive_signing_secret(READING, READING), owner=owner, scope="trade")
-    signed = forged(derive_signing_secret(KEY, READING), owner=owner, scope="trade")
+    guess = forge_token(derive_signing_secret(READING, READING), owner=owner, scope="trade")
+    signed = forge_token(derive_signing_secret(KEY, READING), owner=owner, scope="trade")
 
     assert ring.keys.find_token(guess) is None
-    assert ring.opened(signed).effects == {Effect.READ}
+    assert ring.principal_of(signed).effects == {Effect.READ}
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
-def test_one_algorithm_counts(ring: Ring, algorithm: str) -> None:
-    """A token does not get to choose."""
+def test_only_one_algorithm_is_accepted(ring: Ring, algorithm: str) -> None:
+    """A token cannot choose the algorithm."""
     secret = SECRET * 2  # long enough for either
-    assert ring.keys.find_token(forged(secret, algorithm)) is None
+    assert ring.keys.find_token(forge_token(secret, algorithm)) is None
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
 @given(st.dictionaries(st.sampled_from(["iss", "iat", "exp", "nbf", "jti", "scope", "owner", "aud", "sub"]), JSON))
 def test_no_claims_crash(claims: dict[str, Any]) -> None:
     """Whatever was signed, what is read is whole, or nothing."""
-    told = decode_token(forged(**claims), SECRET)
+    told = decode_token(forge_token(**claims), SECRET)
 
     assert told is None or isinstance(told.expires, datetime)
 
@@ -378,7 +378,7 @@ def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -
 
 def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
     """Objects end up in tracebacks."""
-    shown = f"{ring.keys!r} {ring.opened(ring.token())!r} {vars(ring.keys)!r}"
+    shown = f"{ring.keys!r} {ring.principal_of(ring.token())!r} {vars(ring.keys)!r}"
 
     assert SECRET.hex() not in shown
     assert repr(SECRET) not in shown
