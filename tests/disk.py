@@ -24,6 +24,8 @@ class Disk:
         self.threads: set[int] = set()
         self.failure: Exception | None = None
         """The next commits raise it before anything is on the disk."""
+        self.late_failures = 0
+        """So many of the next commits are on the disk and report an error all the same."""
         self._commit = store.commit
         self._is_free = threading.Event()
         self._is_free.set()
@@ -53,3 +55,6 @@ class Disk:
         if self.failure is not None:
             raise self.failure
         self._commit(file)
+        if self.late_failures:
+            self.late_failures -= 1
+            raise sqlite3.OperationalError("disk I/O error")

@@ -154,6 +154,7 @@ class CachedReads:
             )
         except asyncio.CancelledError:
             shared_call.leader_gone = True
+            shared_call.discard_result()  # it may have come in this very step, for nobody
             raise
 
     async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import RateLimited
 
@@ -63,6 +63,11 @@ class SharedCall:
     def is_done(self) -> bool:
         """Whether it has ended; its result belongs to the callers that waited."""
         return self.task is not None and self.task.done()
+
+    def discard_result(self) -> None:
+        """Close the stream of a large response that has come, if any; its first caller would have read it."""
+        if self.task is not None and self.task.done() and not self.task.cancelled() and not self.task.exception():
+            discard(self.task.result())
 
     def is_wanted(self) -> bool:
         """Whether any caller still waits for it."""

@@ -175,38 +175,28 @@ class Questions:
             "fingerprint": order_request.fingerprint,
         }
 
-        is_written = False
-
         async def write_entry() -> None:
-            nonlocal is_written
             if record.state is not OrderState.QUESTION:
                 raise ReplyNotFound("this question is over")
-            try:
-                await self._repository.append(
-                    record, OrderEvent.LOST if record.order_ids else OrderEvent.DECLINED, facts
-                )
-            finally:
-                is_written = record.state is not OrderState.QUESTION
+            # A decline places nothing, so it does not wait for the disk: a full disk must not keep a caller from it.
+            self._repository.append_eventually(
+                record, OrderEvent.LOST if record.order_ids else OrderEvent.DECLINED, facts
+            )
 
-        before_first_byte = FirstByteHook(write_entry)
         try:
             response = decompress(
                 await read_fully(
                     await order_request.send(
-                        order_request.call, order_request.facts, before_first_byte, order_request.is_connected, noop
+                        order_request.call,
+                        order_request.facts,
+                        FirstByteHook(write_entry),
+                        order_request.is_connected,
+                        noop,
                     )
                 )
             )
-        except (
-            OrderUnknown
-        ) as exc:  # only the response to the decline is lost: an order that was never confirmed is never placed
+        except OrderUnknown as exc:  # only the response to the decline is lost: nothing was ever confirmed
             raise declined_response(record) from exc
-        except BaseException as exc:
-            if is_written and not before_first_byte.has_left:
-                self.decline_later(order_request.path_id)  # the journal has the decline already; IBKR gets it later
-                if isinstance(exc, (BridgeError, CallerGone)):
-                    raise declined_response(record) from exc
-            raise
         record.sent_replies[order_request.path_id] = (order_request.fingerprint, StoredResponse.from_response(response))
         return response
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.orders.journal.store import open_read_only, read_rows
+from ibkr_bridge.orders.journal.transitions import verify
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from tests.conftest import Open
 from tests.disk import Disk
 from tests.harness import KEY, PATIENCE, Harness, Placed, Reply, within
-from tests.stories.test_orders import FAR, LIMIT, ORDER, order_of, place, sent, story
+from tests.stories.test_orders import FAR, ORDER, order_of, place, sent, story
 from tests.stream_clients import open_sse
 
 HEALTH_REQUESTS = 200
@@ -271,20 +275,17 @@ async def test_a_confirmation_beforehand_that_is_stopped_becomes_a_question(
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_refusal_that_is_stopped_is_sent_to_ibkr_later(harness: Harness, sim: Simulator, disk: Disk) -> None:
-    """The journal has it, so nothing is placed; but IBKR's question must not stay open."""
+async def test_a_no_does_not_wait_for_the_disk(harness: Harness, sim: Simulator, disk: Disk) -> None:
+    """It places nothing; its entry follows when the disk has time."""
     question = await place(harness, FAR)
-    refusal = await start_order(
-        harness, disk, harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": False})
-    )
-    await _cut_connections(harness, sim)
+    disk.hold()
 
-    declined = await release_disk(disk, refusal)
-    calls = await within(sim.wait_for_calls("/iserver/reply/"))
+    declined = await within(harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": False}))
+    disk.release()
 
-    assert (declined.code, order_of(declined)[1]) == ("order_not_placed", "not_placed")
-    assert [json.loads(call.body) for call in calls] == [{"confirmed": False}]
-    assert order_of(await place(harness, LIMIT))[1] == "placed"
+    assert order_of(declined)[1] == "not_placed"
+    assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
+    assert (await story(harness, order_of(question)[0]))[-1] == "declined"
 
 
 async def test_a_question_is_not_declined_while_its_confirmation_is_written(
@@ -309,3 +310,56 @@ async def test_a_question_is_not_declined_while_its_confirmation_is_written(
 
 async def _fail(*_: object) -> None:
     raise AssertionError("nothing may be declined")
+
+
+# -- a disk that stores an entry and reports an error
+
+
+def flaws(state: Path) -> list[str]:
+    """What `bridge.py orders verify` would find."""
+    with closing(open_read_only(state / "main.orders.db")) as file:
+        return [f"{flaw.number}: {flaw.reason}" for flaw in verify(read_rows(file))]
+
+
+async def test_an_order_whose_entry_is_stored_with_an_error_was_never_sent(
+    open_harness: Open, sim: Simulator, disk: Disk, tmp_path: Path
+) -> None:
+    """Its caller was told so, twice; after a restart it is not unknown, and no order waits for it."""
+    first = await open_harness()
+    for _ in range(2):
+        await first.bridge.profile.orders.repository.journal.read_all()
+        disk.late_failures = 1
+        refused = await place(first, Idempotency_Key="k", X_Bridge_Wait="0")
+        assert (refused.code, order_of(refused)[1]) == ("journal_unavailable", "refused")
+    await first.finish()
+    assert (sent(sim), flaws(tmp_path / "state")) == ([], [])
+
+    second = await open_harness()
+    replies = [
+        await place(second, Idempotency_Key="k", X_Bridge_Wait="0"),
+        await place(second, Placed(extra={"cOID": "other"}), X_Bridge_Wait="0"),
+    ]
+
+    assert [order_of(reply)[1] for reply in replies] == ["placed", "placed"]
+
+
+async def test_a_question_whose_confirmation_is_stored_with_an_error_stays_open(
+    open_harness: Open, sim: Simulator, disk: Disk, tmp_path: Path
+) -> None:
+    """Its caller may decline it afterwards, and the journal is what the bridge has done."""
+    harness = await open_harness()
+    question = await place(harness, FAR)
+    reply = f"/iserver/reply/{question.json[0]['id']}"
+    await harness.bridge.profile.orders.repository.journal.read_all()
+    disk.late_failures = 1
+
+    stopped = await harness.post(reply, {"confirmed": True})
+    declined = await harness.post(reply, {"confirmed": False})
+    events_of_order = await story(harness, order_of(question)[0])
+    await harness.finish()
+
+    assert (stopped.code, order_of(stopped)[1]) == ("journal_unavailable", "question")
+    assert order_of(declined)[1] == "not_placed"
+    assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
+    assert events_of_order[-3:] == ["confirmed", "held_back", "declined"]
+    assert flaws(tmp_path / "state") == []

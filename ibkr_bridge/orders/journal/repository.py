@@ -48,15 +48,15 @@ class OrderRepository:
         self.index = OrderIndex(utc)
         self._bus = bus
         self.utc = utc
-        self._watchers: list[Callable[[OrderRecord], None]] = []
+        self._on_change: events.Subscribers[OrderRecord] = events.Subscribers("order", bus)
         self._is_loaded = False
         self._behind: dict[str, list[tuple[OrderEvent, Mapping[str, object]]]] = {}
         """By id of an order whose entry is being written: the events since then, which follow that entry."""
         self._written = asyncio.Event()
 
-    def subscribe(self, watcher: Callable[[OrderRecord], None]) -> None:
-        """Call a function whenever an order changes its state."""
-        self._watchers.append(watcher)
+    def subscribe(self, subscriber: Callable[[OrderRecord], None]) -> None:
+        """Call a function whenever an order changes its state. One that raises is reported and stops no other."""
+        self._on_change.subscribe(subscriber)
 
     def new_id(self) -> str:
         """An unused id: the time in milliseconds and a random number, 20 hexadecimal digits."""
@@ -83,7 +83,7 @@ class OrderRepository:
         with_question = [record for record in self.index.open_records() if record.state is OrderState.QUESTION]
         for record in list(self.index.newest_first()):
             self._restore(record)
-            self._notify(record)
+            self._on_change.notify(record)
         return [reply for record in with_question for reply in record.reply_ids]
 
     def _restore(self, record: OrderRecord) -> None:
@@ -169,8 +169,4 @@ class OrderRepository:
             state = record.state.value if record.state else ""
             self._bus.publish(kind(record.id, record.request_id, record.operation.value, state, order_id, record.error))
         if what not in NON_TRANSITIONS:
-            self._notify(record)
-
-    def _notify(self, record: OrderRecord) -> None:
-        for watcher in self._watchers:
-            watcher(record)
+            self._on_change.notify(record)

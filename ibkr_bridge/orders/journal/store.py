@@ -20,12 +20,20 @@ from pathlib import Path
 
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event, StateUnavailable
-from ibkr_bridge.orders.journal.transitions import FIRST_SEAL, JournalEntry, OrderEvent, OrderState, seal
+from ibkr_bridge.orders.journal.transitions import (
+    FIRST_SEAL,
+    JournalEntry,
+    OrderEvent,
+    OrderState,
+    seal,
+    withdrawal_of,
+)
 from ibkr_bridge.state_file import WRITE_HINT
 
 APPLICATION_ID = 0x49424B4F  # "IBKO": SQLite's mark of the application that owns a file
 BUSY_TIMEOUT_S = 0.2  # seconds that another process, such as a backup, may hold the file
 NO_STATE_DIR = "there is no state directory"
+WRITTEN_LATE = "the disk reported an error for the entry of this order; nothing was sent"
 ORDERS_REFUSED_HINT = "orders are refused until the journal can be written"
 MIGRATIONS = (  # from each version of the file to the next; existing entries are never changed
     """
@@ -59,6 +67,9 @@ class JournalStore:
         self._lock: int | None = None
         self._last: tuple[int, str] = (0, FIRST_SEAL)
         self._pending: list[JournalEntry] = []
+        self._doubtful: list[JournalEntry] = []  # their commit failed; the file may have them all the same
+        self._was_attempted = False  # whether the last entries reached the file, so that it may have them
+        self._withdrawn: set[str] = set()  # orders whose refusal the store has written by itself
         self.problem: str | None = None
         """Why the journal cannot be written; None while it can."""
 
@@ -85,6 +96,15 @@ class JournalStore:
             JournalUnavailable: they cannot be written; nothing may be sent.
         """
         self._append(entries)
+
+    def withdraw_if_written(self, entry: JournalEntry) -> None:
+        """After `append` raised: nothing was sent. If the file has the entry all the same, a further one will say so.
+
+        A disk can store a commit and then report an error. Without the further entry, a later run would take the order
+        for one that may have been sent.
+        """
+        if self._was_attempted:
+            self._doubtful.append(entry)
 
     def append_eventually(self, new_entry: JournalEntry) -> None:
         """Write an entry about something that has happened, or keep it in memory until it can be written."""
@@ -140,10 +160,12 @@ class JournalStore:
             raise self._on_failure(exc) from exc
 
     def _append(self, entries: tuple[JournalEntry, ...]) -> None:
-        if not entries and not self._pending:
+        if not (entries or self._pending or self._doubtful):
             return
+        self._was_attempted = False
         file = self._open_file()
-        batch = [*self._pending, *entries]
+        self._was_attempted = True
+        batch = [*self._pending, *filter(self._is_not_withdrawn, entries)]
         try:
             last = _insert(file, self._last, batch)
         except Exception as exc:  # whatever it is, nothing may be sent, and no other code would report it
@@ -159,11 +181,26 @@ class JournalStore:
                 self._file = self._connect(self._path)
                 self._last = last_entry(self._file)
                 self._pending = [entry for entry in self._pending if not _is_written(self._file, entry)]
+                self._withdraw(self._file)
             except (sqlite3.Error, OSError, ValueError) as exc:
                 self._close_file()
                 raise self._on_failure(exc) from exc
             self.problem = None
         return self._file
+
+    def _withdraw(self, file: sqlite3.Connection) -> None:
+        """Write next, before anything else, that nothing was sent for the doubtful entries that are in the file."""
+        at = self._utc().isoformat(timespec="microseconds")
+        for entry in self._doubtful:
+            if _is_written(file, entry):
+                self._pending.append(withdrawal_of(entry, at, WRITTEN_LATE))
+                if entry.what is OrderEvent.SENT:
+                    self._withdrawn.add(entry.order_id)
+        self._doubtful = []
+
+    def _is_not_withdrawn(self, entry: JournalEntry) -> bool:
+        """Whether an entry is new to the file: the store may have written the refusal of this order already."""
+        return entry.what is not OrderEvent.REFUSED or entry.order_id not in self._withdrawn
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         """Open the file for writing; it is created if missing, and only its owner can read it."""

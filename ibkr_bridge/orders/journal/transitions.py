@@ -112,6 +112,26 @@ class JournalEntry:
         return json.dumps(parts, separators=(",", ":"), sort_keys=True)
 
 
+WITHDRAWALS: Mapping[OrderEvent, OrderEvent] = {
+    OrderEvent.SENT: OrderEvent.REFUSED,
+    OrderEvent.CONFIRMED: OrderEvent.HELD_BACK,
+}
+"""What follows an entry that is on disk although its write was reported as failed, so that nothing was sent."""
+
+
+def withdrawal_of(entry: JournalEntry, at: str, reason: str) -> JournalEntry:
+    """The entry that follows one of `WITHDRAWALS`: nothing was sent.
+
+    Args:
+        at: the time, as in `JournalEntry`.
+        reason: why nothing was sent.
+    """
+    what = WITHDRAWALS[entry.what]
+    reply = {"reply": entry.facts["reply"]} if "reply" in entry.facts else {}
+    facts = {"code": "journal_unavailable", "error": reason, "stopped": True, **reply}
+    return JournalEntry(entry.order_id, at, what, next_state(entry.state, what), facts)
+
+
 FIRST_SEAL = "0" * 64  # the seal before the first entry
 
 
@@ -140,6 +160,13 @@ def verify(entries: Iterable[tuple[int, JournalEntry, str]]) -> Iterator[Journal
             yield JournalFlaw(number, f"entry {expected} is missing")
         if seal(before, entry) != sealed:
             yield JournalFlaw(number, "its seal does not match: this entry or an earlier one was changed")
-        if TRANSITIONS.get((states.get(entry.order_id), entry.what), states.get(entry.order_id)) is not entry.state:
+        if not _may_follow(states.get(entry.order_id), entry):
             yield JournalFlaw(number, "this event cannot follow the state of the order")
         before, expected, states[entry.order_id] = sealed, number + 1, entry.state
+
+
+def _may_follow(state: OrderState | None, entry: JournalEntry) -> bool:
+    try:
+        return next_state(state, entry.what) is entry.state
+    except ImpossibleTransition:
+        return False

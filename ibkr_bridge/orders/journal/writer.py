@@ -119,14 +119,18 @@ class JournalWriter:
 
     def _commit_all(self) -> None:
         group = [self._queue.popleft() for _ in range(len(self._queue))]
-        problem = None
+        problem: str | None = None
         try:
             self._journal.append(*(queued.new_entry for queued in group))
         except JournalUnavailable as exc:
             problem = exc.detail
+        except Exception as exc:  # a bug of ours, or no memory: without this, the entries would count as written
+            problem = f"the journal of orders cannot be written: {type(exc).__name__}"
         for queued in group:
             queued.is_done, queued.problem = True, problem
-            if problem is not None and not queued.must_be_on_disk:
+            if problem is not None and queued.must_be_on_disk:
+                self._journal.withdraw_if_written(queued.new_entry)
+            elif problem is not None:
                 self._journal.keep_pending(queued.new_entry)
 
     def _publish_on_loop(self, event: Event) -> None:

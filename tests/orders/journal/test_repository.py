@@ -16,7 +16,7 @@ from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
 from ibkr_bridge.errors import JournalUnavailable, TradingPaused
-from ibkr_bridge.events import Bus
+from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
@@ -327,3 +327,23 @@ async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(
         await task
 
     assert (road.sent, await story(repository)) == (0, ["sent", "asked", "confirmed", "dropped"])
+
+
+async def test_a_subscriber_that_raises_stops_neither_the_others_nor_the_order(
+    tmp_path: Path, bus: Bus, events_seen: list[Event]
+) -> None:
+    """Else the caller of an order that IBKR has would get an error."""
+    repository = OrderRepository(JournalWriter(JournalStore(tmp_path / "x.db", bus, utc), bus), bus, utc)
+    changed: list[str] = []
+    repository.subscribe(_raise)
+    repository.subscribe(lambda record: changed.append(record.id))
+
+    await repository.append(order(repository), OrderEvent.SENT, SENT)
+    await repository.close()
+
+    assert changed == ["a"]
+    assert [event.event for event in events_seen if isinstance(event, ListenerFailed)] == ["bridge.listener_failed"]
+
+
+def _raise(_: object) -> None:
+    raise RuntimeError

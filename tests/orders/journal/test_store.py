@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -355,3 +356,74 @@ def test_a_file_that_cannot_be_prepared_is_closed(tmp_path: Path) -> None:
         prepare_schema(file)
     with pytest.raises(sqlite3.ProgrammingError):
         file.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "follows"),
+    [
+        (OrderEvent.SENT, OrderState.SENDING, (OrderEvent.REFUSED, OrderState.REFUSED)),
+        (OrderEvent.CONFIRMED, OrderState.SENDING, (OrderEvent.HELD_BACK, OrderState.QUESTION)),
+    ],
+)
+def test_an_entry_that_is_stored_with_an_error_is_withdrawn(
+    journal: JournalStore,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: OrderEvent,
+    state: OrderState,
+    follows: object,
+) -> None:
+    """Nothing was sent for it; the next entry in the file says so, before anything else."""
+    if what is OrderEvent.CONFIRMED:
+        journal.append(sent(journal, "a"), journal.new_entry("a", OrderEvent.ASKED, OrderState.QUESTION, {}))
+    commit = module.commit
+    monkeypatch.setattr(module, "commit", lambda file: _commit_and_fail(commit, file))
+    entry = journal.new_entry("a", what, state, {})
+    with pytest.raises(JournalUnavailable):
+        journal.append(entry)
+    journal.withdraw_if_written(entry)
+    monkeypatch.setattr(module, "commit", commit)
+
+    journal.append(sent(journal, "b"))
+
+    rows = journal.read_all()
+    assert [(row[1].what, row[1].state) for row in rows][-2] == follows
+    assert rows[-2][1].facts["stopped"] is True
+    assert flaws(path) == []
+
+
+def test_an_order_that_is_withdrawn_is_refused_once(
+    journal: JournalStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The submitter writes a refusal too; the file has one of them."""
+    commit, entry = module.commit, sent(journal, "a")
+    monkeypatch.setattr(module, "commit", lambda file: _commit_and_fail(commit, file))
+    with pytest.raises(JournalUnavailable):
+        journal.append(entry)
+    journal.withdraw_if_written(entry)
+    monkeypatch.setattr(module, "commit", commit)
+
+    journal.append_eventually(journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
+
+    assert [row[1].what for row in journal.read_all()] == [OrderEvent.SENT, OrderEvent.REFUSED]
+    assert flaws(path) == []
+
+
+def test_an_entry_that_never_reached_the_file_is_not_withdrawn(journal: JournalStore, path: Path) -> None:
+    """A disk that cannot be opened has nothing of it, and a loop of refusals must not fill the memory."""
+    path.mkdir()
+    entry = sent(journal, "a")
+    with pytest.raises(JournalUnavailable):
+        journal.append(entry)
+    journal.withdraw_if_written(entry)
+    path.rmdir()
+
+    journal.append(sent(journal, "b"))
+
+    assert [row[1].order_id for row in journal.read_all()] == ["b"]
+    assert journal._doubtful == []
+
+
+def _commit_and_fail(commit: Callable[[sqlite3.Connection], None], file: sqlite3.Connection) -> None:
+    commit(file)
+    raise sqlite3.OperationalError("disk I/O error")

@@ -112,3 +112,22 @@ def test_a_journal_written_anew_with_an_impossible_story_shows() -> None:
     one, two = seal(FIRST_SEAL, first), seal(seal(FIRST_SEAL, first), second)
 
     assert [flaw.number for flaw in verify([(1, first, one), (2, second, two)])] == [2]
+
+
+SENT, TAKEN = (OrderEvent.SENT, OrderState.SENDING), (OrderEvent.TAKEN, OrderState.PLACED)
+REFUSED = (OrderEvent.REFUSED, OrderState.REFUSED)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [[SENT, TAKEN, TAKEN], [SENT, TAKEN, (OrderEvent.SENT, OrderState.PLACED)], [SENT, SENT], [REFUSED, REFUSED]],
+)
+def test_an_event_that_changes_no_state_must_be_possible_too(story: list[tuple[OrderEvent, OrderState]]) -> None:
+    """Two placements in one order's story are a flaw, even if its state stays what it was."""
+    rows, before = [], FIRST_SEAL
+    for number, (what, state) in enumerate(story, start=1):
+        entry = JournalEntry("a", AT, what, state)
+        before = seal(before, entry)
+        rows.append((number, entry, before))
+
+    assert [flaw.number for flaw in verify(rows)] == [len(story)]

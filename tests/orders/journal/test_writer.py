@@ -187,3 +187,24 @@ async def test_work_is_waited_out_however_often_one_is_cancelled() -> None:
     work.set_result(None)
 
     assert await waiting is True
+
+
+async def test_an_error_that_nobody_expects_counts_as_not_written(
+    writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the order would leave without its entry."""
+    store = writer._journal
+    monkeypatch.setattr(store, "append", _no_memory)
+    entries = [writer.append(sent(writer, order)) for order in ("a", "b")]
+    writer.append_eventually(taken(writer, "c"))
+    await asyncio.wait(entries)
+    monkeypatch.undo()
+
+    assert [type(entry.exception()) for entry in entries] == [JournalUnavailable, JournalUnavailable]
+    assert [entry.order_id for _, entry, _ in await writer.read_all()] == []
+    await writer.append(sent(writer, "d"))
+    assert [entry.order_id for _, entry, _ in await writer.read_all()] == ["c", "d"]
+
+
+def _no_memory(*_: object) -> None:
+    raise MemoryError
