@@ -10,6 +10,7 @@ import pytest
 from ibkr_bridge.cache.singleflight import Fetch, SharedCall, SingleFlight
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import Busy, RateLimited
+from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 
 ANSWER = Response(200, {}, b"[]")
@@ -187,3 +188,15 @@ async def test_what_became_stale_on_its_way_is_not_joined(landing: asyncio.Futur
 
     assert (found is None) is departed
     await single_flight.close()
+
+
+async def test_a_large_response_that_came_for_nobody_is_closed(landing: asyncio.Future[Response]) -> None:
+    """Its first caller was cancelled in the step in which it came; its slot must not stay taken."""
+    shared_call = SingleFlight(ManualClock()).start("key", era, 5.0, flying(landing))
+    stream = FakeBodyStream()
+    landing.set_result(Response(200, {}, b"[", stream))
+    await asyncio.wait({shared_call.task} if shared_call.task else set())
+
+    shared_call.discard_result()
+
+    assert stream.close_count == 1
