@@ -79,7 +79,7 @@ class Bridge:
         self.loop_monitor = LoopMonitor()
         self.stop = asyncio.Event()
         self.failed = False
-        self.keys = KeyRing(settings, self.clock.utc)
+        self.keys = KeyRing(settings, self.clock.utc, bus)
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
@@ -132,7 +132,8 @@ class Bridge:
     async def _build(self) -> None:
         self._prepare_state_dir()
         self._profile = build_profile(MAIN, self.settings, self.clock, self.bus, self.redactor, self._options)
-        self.keys.subscribe(self._profile.streaming.hub.close_invalid)
+        hub = self._profile.streaming.hub
+        self.keys.subscribe(lambda _: hub.close_invalid())
         self._service = ServiceStatus(self._env, self._profile.keeper, self.loop_monitor)
         self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
         await self._runner.setup()

@@ -116,11 +116,10 @@ def build_profile(
     trading_pause = TradingPause(file("paused"), bus)
     guard = OrderGuard(lambda: _rule_context(settings, trading_pause, keeper), settings.max_order_value)
 
-    def reset_session() -> None:
-        cached_reads.reset_session()
-        completion.reset_session()
-
-    session_gate = SessionGate(keeper, reset_session)
+    session_ended: events.Subscribers[None] = events.Subscribers("session_end", bus)
+    session_ended.subscribe(lambda _: cached_reads.reset_session())
+    session_ended.subscribe(lambda _: completion.reset_session())
+    session_gate = SessionGate(keeper, lambda: session_ended.notify(None))
     repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
     streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
@@ -140,7 +139,7 @@ def build_profile(
         Dispatch(upstream, limits.slots, keeper, observers),
     )
     orders.connect(OrderRoads(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
-    keeper.on_change.subscribe(lambda ready: None if ready else reset_session())
+    keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
     return Profile(
         name=name,

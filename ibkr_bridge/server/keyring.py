@@ -18,6 +18,7 @@ from multidict import CIMultiDictProxy
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
+from ibkr_bridge.events import Bus, Subscribers
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.profiles.registry import MAIN
 from ibkr_bridge.server.tokens import (
@@ -85,13 +86,14 @@ class KeyRing:
     Args:
         settings: the keys.
         utc: returns the wall time, by which tokens expire; the system's clock if left out.
+        bus: gets an event for each subscriber that raised.
     """
 
-    def __init__(self, settings: Settings, utc: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, settings: Settings, utc: Callable[[], datetime] | None = None, bus: Bus | None = None) -> None:
         self._keys: tuple[_StoredKey, ...] = ()
         self._full_fingerprint = ""
         self._utc = utc or SystemClock().utc
-        self._subscribers: list[Callable[[], None]] = []
+        self._on_replaced: Subscribers[None] = Subscribers("keys", bus or Bus())
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
@@ -111,12 +113,11 @@ class KeyRing:
             for label, effects, key in rows
             if key
         )
-        for on_replaced in self._subscribers:
-            on_replaced()
+        self._on_replaced.notify(None)
 
-    def subscribe(self, on_replaced: Callable[[], None]) -> None:
-        """Call a function each time the keys were replaced. It must not raise."""
-        self._subscribers.append(on_replaced)
+    def subscribe(self, on_replaced: Callable[[None], None]) -> None:
+        """Call a function each time the keys were replaced. One that raises is reported and stops no other."""
+        self._on_replaced.subscribe(on_replaced)
 
     def __repr__(self) -> str:
         return f"<KeyRing {', '.join(stored.principal.label for stored in self._keys)}>"

@@ -141,12 +141,21 @@ class Hub:
         self.close_invalid()
 
     def close_invalid(self) -> None:
-        """Close subscribers whose credential was revoked, and those that accept no data any more."""
-        now = self._clock.now()
+        """Close subscribers whose credential was revoked, and those that accept no data any more.
+
+        Raises:
+            ExceptionGroup: some could not be closed; the others are.
+        """
+        now, failures = self._clock.now(), []
         for subscriber in self.subscribers:
             reason = subscriber.revocation_check() or (SLOW_CLIENT if subscriber.is_stuck(now) else None)
-            if reason is not None:
-                subscriber.close(reason)
+            try:
+                if reason is not None:
+                    subscriber.close(reason)
+            except Exception as exc:  # a revoked key must not read on because another stream cannot be closed
+                failures.append(exc)
+        if failures:
+            raise ExceptionGroup("subscribers that could not be closed", failures)
 
     def schedule_flush(self) -> None:
         """Schedule a round of writing."""

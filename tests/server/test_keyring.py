@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import KeyRing, key_from_headers
 from tests.harness import KEY, PREVIOUS, READING, settings_for
@@ -121,3 +122,20 @@ def test_no_guess_opens(guess: bytes) -> None:
     found = ring(**EVERY_KEY).find_key(guess)
 
     assert (found is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))
+
+
+def test_a_subscriber_that_raises_stops_no_other(bus: Bus, events_seen: list[Event]) -> None:
+    """Else a stream whose key was replaced would read on."""
+    settings = settings_for("https://127.0.0.1:5000", Path("/nowhere"))
+    keys, called = KeyRing(settings, bus=bus), []
+    keys.subscribe(_raise)
+    keys.subscribe(lambda _: called.append("second"))
+
+    keys.replace(settings)
+
+    assert called == ["second"]
+    assert [type(event) for event in events_seen] == [ListenerFailed]
+
+
+def _raise(_: None) -> None:
+    raise RuntimeError

@@ -249,7 +249,7 @@ def test_subscribers_are_called_when_the_new_keys_are_valid(ring: Ring) -> None:
     """A stream then checks whether it may continue."""
     principal = ring.principal_of(ring.token())
     results: list[bool] = []
-    ring.keys.subscribe(lambda: results.append(ring.keys.is_still_valid(principal)))
+    ring.keys.subscribe(lambda _: results.append(ring.keys.is_still_valid(principal)))
 
     ring.keys.replace(keys())
     ring.keys.replace(keys(**ROTATED))

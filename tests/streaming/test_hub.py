@@ -607,3 +607,31 @@ def no_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is flushed; the recorders have the events."""
     monkeypatch.setattr("ibkr_bridge.streaming.subscriber.FlushScheduler.schedule", lambda _: None)
     yield
+
+
+class RevokedStream:
+    """A subscriber whose credential was revoked; `failure` is raised when it is closed."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure, self.is_closed = failure, False
+
+    def revocation_check(self) -> str:
+        """See `Subscriber`."""
+        return "key_rotated"
+
+    def close(self, _: str) -> None:
+        """See `Subscriber`."""
+        self.is_closed = True
+        if self.failure is not None:
+            raise self.failure
+
+
+def test_a_revoked_stream_is_closed_even_if_another_cannot_be() -> None:
+    """Else its reader would read on with a key that was replaced."""
+    hub, broken, other = Hub(ManualClock()), RevokedStream(RuntimeError("broken")), RevokedStream()
+    hub._subscribers.update({broken: None, other: None})  # type: ignore[dict-item]  # as far as `close_invalid` needs
+
+    with pytest.raises(ExceptionGroup):
+        hub.close_invalid()
+
+    assert other.is_closed
