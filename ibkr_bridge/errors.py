@@ -318,7 +318,10 @@ class GatewayUnreachable(GatewayError):
 
 
 class GatewayTimeout(GatewayError):
-    """The Gateway received the call and did not answer in time."""
+    """The Gateway received the call and did not answer in time, or did not complete the TLS handshake.
+
+    For a change it means the second: nothing was sent. A change that was sent and not answered is `OrderUnknown`.
+    """
 
     status, code = 504, "gateway_timeout"
     hint = "the Gateway does not answer while IBKR is down or its five slots are stuck; restart it if this continues"
