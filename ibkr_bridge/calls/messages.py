@@ -119,8 +119,8 @@ OnReleased = Callable[[], None]
 """Called once, when the Gateway no longer works on a call and its slot is free again."""
 
 
-def noop() -> None:
-    """Does nothing."""
+def noop(*_: object) -> None:
+    """Does nothing, whatever it is called with: the default of callbacks that return nothing."""
 
 
 OnLateResponse = Callable[[Response], None]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
@@ -18,10 +19,6 @@ from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Li
 
 TOLERANCE = 1.05  # 5 % tolerance, so that a 5 s wait still fits a 1-per-5-s limit
 OnEstimate = Callable[[float], None]
-
-
-def noop(_: float) -> None:
-    """Ignores the expected wait."""
 
 
 def no_second_call_error() -> GatewayProtocolError:

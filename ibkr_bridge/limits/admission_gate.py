@@ -10,10 +10,10 @@ import functools
 import time
 
 from ibkr_bridge.calls.context import CallContext
-from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.calls.messages import Response, noop
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.ibkr.endpoint import Priority
-from ibkr_bridge.limits.admission import AdmissionController, Permit, no_second_call_error, noop
+from ibkr_bridge.limits.admission import AdmissionController, Permit, no_second_call_error
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 
 

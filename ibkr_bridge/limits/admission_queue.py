@@ -166,7 +166,7 @@ class AdmissionQueue:
         """End the call in its windows; if it was sent, it counts for the windows' length after that."""
         for window in self._windows(queued_call):
             for _ in range(queued_call.window_entries):
-                window.leave(now, sent=sent)
+                window.end_call(now, sent=sent)
 
     def next_change_at(self, now: float) -> float | None:
         """When a call may be admitted without a response; None if none waits, or a response is needed first."""
@@ -247,7 +247,7 @@ class AdmissionQueue:
     def _enter_windows(self, queued_call: QueuedCall) -> None:
         queued_call.window_entries += 1
         for window in self._windows(queued_call):
-            window.enter()
+            window.begin_call()
 
     def _earliest_start(self, queued_call: QueuedCall, now: float) -> float | None:
         times = [window.next_free_at(now) for window in self._windows(queued_call)]

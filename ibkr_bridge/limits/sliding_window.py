@@ -39,11 +39,11 @@ class SlidingWindow:
         """Whether a call may start now."""
         return self.used(now) < self._calls
 
-    def enter(self) -> None:
+    def begin_call(self) -> None:
         """Count a call that starts."""
         self._inside += 1
 
-    def leave(self, now: float, *, sent: bool) -> None:
+    def end_call(self, now: float, *, sent: bool) -> None:
         """Record the end of a call; one that was never sent frees its place at once."""
         self._inside -= 1
         if sent:

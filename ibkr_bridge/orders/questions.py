@@ -15,7 +15,7 @@ from dataclasses import replace
 from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallerGone, FirstByteHook
 from ibkr_bridge.calls.header_policy import request_headers
-from ibkr_bridge.calls.messages import Call, Response, read_fully
+from ibkr_bridge.calls.messages import Call, Response, noop, read_fully
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
 from ibkr_bridge.ibkr.catalogue import REPLY, api_path
@@ -183,18 +183,13 @@ class Questions:
                 record, OrderEvent.LOST if record.order_ids else OrderEvent.DECLINED, facts
             )
 
+        on_late_response = noop  # a late response to a decline changes nothing
         try:
-            response = decompress(
-                await read_fully(
-                    await order_request.send(
-                        order_request.call,
-                        order_request.facts,
-                        FirstByteHook(write_entry),
-                        order_request.is_connected,
-                        noop,
-                    )
-                )
+            response = await order_request.send(
+                *(order_request.call, order_request.facts, FirstByteHook(write_entry)),
+                *(order_request.is_connected, on_late_response),
             )
+            response = decompress(await read_fully(response))
         except OrderUnknown as exc:  # only the response to the decline is lost: nothing was ever confirmed
             raise declined_response(record) from exc
         record.sent_replies[order_request.path_id] = (order_request.fingerprint, StoredResponse.from_response(response))
@@ -283,7 +278,3 @@ def is_declining(reply: OrderTickets) -> bool:
 def declined_response(record: OrderRecord) -> OrderNotPlaced:
     """The error for a declined question whose response was lost, or was dropped by a restart."""
     return OrderNotPlaced(f"order {record.id} was declined, and is not placed")
-
-
-def noop(_: Response) -> None:
-    """Ignores the late response to a decline: it changes nothing."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -54,7 +55,7 @@ class OrderLock:
         self._holder: object | None = None
         self._waiting: deque[_Waiter] = deque()
         self.pending: PendingQuestion | None = None
-        self.on_question: Callable[[], None] = lambda: None
+        self.on_question: Callable[[], None] = noop
         """Called when a question is opened: its time begins to run."""
 
     def __repr__(self) -> str:

@@ -20,12 +20,12 @@ SETTINGS = web.AppKey("settings", Settings)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)
-REDACTOR = web.AppKey("scrubber", Redactor)
-KEYRING = web.AppKey("keys", KeyRing)
-LOOP_MONITOR = web.AppKey("pulse", LoopMonitor)
+REDACTOR = web.AppKey("redactor", Redactor)
+KEYRING = web.AppKey("keyring", KeyRing)
+LOOP_MONITOR = web.AppKey("loop_monitor", LoopMonitor)
 DRAIN = web.AppKey("drain", Drain)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
-REQUEST_CONTEXT = web.RequestKey("visit", RequestContext)
+REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 
 
 def profile_of(request: web.Request) -> Profile:

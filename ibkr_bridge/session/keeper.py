@@ -43,7 +43,7 @@ RECLAIMS_EXHAUSTED_HINT = (
 
 
 def exponential_backoff(first_s: float, times: int, max_s: float) -> float:
-    """A growing pause in seconds: `first` doubled `times` times, at most `most`; any number of times is safe."""
+    """A growing pause in seconds: `first_s` doubled `times` times, at most `max_s`; any number of times is safe."""
     return min(first_s * 2.0 ** min(times, 6), max_s)
 
 
@@ -263,8 +263,9 @@ class Keeper(SessionStatus):
     # -- publishing
 
     def _publish(self, session: Session, checked_at: float) -> None:
-        """Publish the result of a check; `seen` is the time of its response. A check that was refused with 429 shows
-        nothing.
+        """Publish the result of a check; `checked_at` is the time of its response.
+
+        A check that was refused with 429 shows nothing.
         """
         previous, self.session = self.session, session
         if session.observation is not Observation.RATE_LIMITED:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
@@ -46,7 +47,7 @@ class TrafficView:
     """Whether all slots are held by calls that the Gateway has not answered."""
     in_box: Callable[[], bool] = lambda: False
     """Whether IBKR refuses everything for a while."""
-    on_rate_limited: Callable[[], None] = lambda: None
+    on_rate_limited: Callable[[], None] = noop
     """Called when IBKR refused the keeper's own check with 429."""
 
 
@@ -192,7 +193,7 @@ class SessionStatus:
         return self.session
 
     async def wait_until_up(self, layer: Layer, seconds: float, is_leaving: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until a layer is up, at most so many seconds, or until `leave` returns true after a check. Returns
+        """Wait until a layer is up, at most so many seconds, or until `is_leaving` returns true after a check. Returns
         whether it is up.
         """
         await self._wait_until(lambda: self.is_up(layer) or is_leaving(), seconds)

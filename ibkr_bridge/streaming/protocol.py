@@ -98,7 +98,8 @@ class TopicSyntax:
     merge: Callable[[Iterable[Args]], dict[str, Any]]
 
 
-def noop(_: Iterable[Args]) -> dict[str, Any]:
+def merge_none(_: Iterable[Args]) -> dict[str, Any]:
+    """The merged arguments of a kind that has none."""
     return {}
 
 
@@ -135,10 +136,10 @@ def _take_first(wishes: Iterable[Args]) -> dict[str, Any]:
 SYNTAX: Mapping[TopicKind, TopicSyntax] = {
     TopicKind.QUOTES: TopicSyntax("umd", f"(?:{CONID}|{COMBO})", f"(?:{CONID}|{COMBO})", _merge_fields),
     TopicKind.HISTORY: TopicSyntax("umh", CONID, r"[A-Za-z0-9_.-]{1,64}", _take_first),
-    TopicKind.LADDER: TopicSyntax("ubd", rf"{ACCOUNT}\+[0-9]{{1,12}}(?:\+[A-Za-z0-9.]{{1,16}})?", ACCOUNT, noop),
-    TopicKind.ORDERS: TopicSyntax("uor", "", "", noop),
+    TopicKind.LADDER: TopicSyntax("ubd", rf"{ACCOUNT}\+[0-9]{{1,12}}(?:\+[A-Za-z0-9.]{{1,16}})?", ACCOUNT, merge_none),
+    TopicKind.ORDERS: TopicSyntax("uor", "", "", merge_none),
     TopicKind.TRADES: TopicSyntax("utr", "", "", _merge_days),
-    TopicKind.PNL: TopicSyntax("upl", "", "", noop),
+    TopicKind.PNL: TopicSyntax("upl", "", "", merge_none),
     TopicKind.SUMMARY: TopicSyntax("usd", ACCOUNT, ACCOUNT, _merge_rows),
     TopicKind.LEDGER: TopicSyntax("uld", ACCOUNT, ACCOUNT, _merge_rows),
 }

@@ -21,10 +21,10 @@ def window(calls: int = 2) -> SlidingWindow:
 def test_a_place_is_taken_from_the_start_of_a_call_until_its_answer_and_the_length_on_top() -> None:
     """Nobody here knows when in between the far side counts it."""
     made = window(1)
-    made.enter()
+    made.begin_call()
     assert not made.has_room(1_000_000.0)
 
-    made.leave(100.0, sent=True)
+    made.end_call(100.0, sent=True)
 
     assert not made.has_room(100.0 + AFTER - 0.001)
     assert made.has_room(100.0 + AFTER)
@@ -33,9 +33,9 @@ def test_a_place_is_taken_from_the_start_of_a_call_until_its_answer_and_the_leng
 def test_a_call_that_never_left_gives_its_place_back_at_once() -> None:
     """The far side never counted it."""
     made = window(1)
-    made.enter()
+    made.begin_call()
 
-    made.leave(100.0, sent=False)
+    made.end_call(100.0, sent=False)
 
     assert (made.has_room(100.0), made.used(100.0)) == (True, 0)
 
@@ -43,8 +43,8 @@ def test_a_call_that_never_left_gives_its_place_back_at_once() -> None:
 def test_a_place_of_an_earlier_life_is_taken_until_its_time() -> None:
     """However late it is told of it."""
     made = window()
-    made.enter()
-    made.leave(0.0, sent=True)
+    made.begin_call()
+    made.end_call(0.0, sent=True)
 
     made.occupy(5.0)
 
@@ -55,11 +55,11 @@ def test_time_alone_frees_a_place_only_where_a_call_was_answered() -> None:
     """Where all are inside, an answer is what helps."""
     made = window(2)
     assert made.next_free_at(1.0) == 1.0
-    made.enter()
-    made.enter()
+    made.begin_call()
+    made.begin_call()
     assert made.next_free_at(1.0) is None
 
-    made.leave(2.0, sent=True)
+    made.end_call(2.0, sent=True)
 
     assert made.next_free_at(3.0) == 2.0 + AFTER
 
@@ -67,8 +67,8 @@ def test_time_alone_frees_a_place_only_where_a_call_was_answered() -> None:
 def test_a_forecast_takes_the_latest_free_place_and_leaves_the_earlier_ones() -> None:
     """A call that starts late anyway must not take an early place from others."""
     made = window(2)
-    made.enter()
-    made.leave(0.0, sent=True)
+    made.begin_call()
+    made.end_call(0.0, sent=True)
     forecast = made.forecast(5.0, stay=1.0)
     assert forecast.first_start == 5.0
 
@@ -82,7 +82,7 @@ def test_a_forecast_takes_the_latest_free_place_and_leaves_the_earlier_ones() ->
 def test_a_call_inside_is_expected_to_free_its_place_a_length_from_now() -> None:
     """If it were answered now."""
     made = window(1)
-    made.enter()
+    made.begin_call()
 
     assert made.forecast(5.0, stay=1.0).first_start == 5.0 + AFTER
 
@@ -99,10 +99,10 @@ def test_the_far_side_never_counts_more_than_the_limit_in_any_window(
     for gap, takes, part in calls:
         now += gap
         if made.has_room(now):
-            made.enter()
+            made.begin_call()
             seen.append(now + takes * part)
             now += takes
-            made.leave(now, sent=True)
+            made.end_call(now, sent=True)
 
     seen.sort()
     assert all(later - earlier >= LENGTH for earlier, later in zip(seen, seen[places:], strict=False))
@@ -115,6 +115,6 @@ def test_a_fresh_window_has_all_its_places(calls: int) -> None:
 
     for _ in range(calls):
         assert made.has_room(0.0)
-        made.enter()
+        made.begin_call()
 
     assert not made.has_room(0.0)

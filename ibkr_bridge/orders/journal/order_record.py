@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.calls.messages import Response, noop
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OPEN_STATES, JournalEntry, OrderEvent, OrderState, next_state
@@ -163,7 +163,7 @@ class OrderRecord:
         facts = entry.facts
         self.created = self.created or entry.at
         self.updated, self.state = entry.at, entry.state
-        APPLY.get(entry.what, noop)(self, entry)
+        APPLY.get(entry.what, noop)(self, entry)  # an event without a row changes only the state
         if isinstance(ids := facts.get("order_ids"), list) and ids:
             self.order_ids = tuple(map(str, ids))
         self.ibkr_status = _text_or_none(facts.get("status")) or self.ibkr_status
@@ -176,10 +176,6 @@ class OrderRecord:
         for reply, (fingerprint, stored) in self.sent_replies.items():
             if stored is None:
                 self.sent_replies[reply] = (fingerprint, latest_response)
-
-
-def noop(record: OrderRecord, entry: JournalEntry) -> None:
-    """The state says it all."""
 
 
 def _on_sent(record: OrderRecord, entry: JournalEntry) -> None:

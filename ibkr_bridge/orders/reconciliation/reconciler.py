@@ -58,7 +58,7 @@ class Reconciler:
         """By order: how many checks found nothing, and when the last of them was, in monotonic time."""
         self._unresolvable: set[str] = set()
         """Orders whose outcome no further check can show."""
-        self.fetch_order_lists: FetchOrderLists = noop
+        self.fetch_order_lists: FetchOrderLists = fetch_no_lists
         repository.subscribe(self._on_order_change)
 
     def __repr__(self) -> str:
@@ -218,5 +218,6 @@ class Reconciler:
         self._unresolvable.add(record.id)
 
 
-async def noop(_: str | None) -> OrderListing | None:
+async def fetch_no_lists(_: str | None) -> OrderListing | None:
+    """The lists, until the profile says how they are fetched."""
     return None

@@ -208,7 +208,7 @@ class StreamedBody:
         self._closed = False
 
     async def read_start(self, max_bytes: int) -> bytes:
-        """Read the complete body, or its beginning once that is longer than `most` bytes.
+        """Read the complete body, or its beginning once that is longer than `max_bytes`.
 
         Raises:
             GatewayTimeout, GatewayProtocolError: see `BodyStream.chunks`.
