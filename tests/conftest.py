@@ -31,9 +31,10 @@ if (
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """After a failed run, print how to repeat it with the tests in the same order."""
-    if exitstatus:
-        terminalreporter.write_line(f"to repeat this order: ARGS=--randomly-seed={config.getoption('randomly_seed')}")
+    """After a failed run, print how to repeat its order. Without pytest-randomly the order is always the same."""
+    seed = config.getoption("randomly_seed", None)
+    if exitstatus and seed is not None:
+        terminalreporter.write_line(f"to repeat this order: ARGS=--randomly-seed={seed}")
 
 
 @pytest.fixture

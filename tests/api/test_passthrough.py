@@ -9,10 +9,11 @@ import json
 
 import pytest
 
+from ibkr_bridge import events
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import Open
-from tests.harness import KEY, Harness
+from tests.harness import KEY, Harness, within
 
 ACCOUNTS = "/v1/api/portfolio/accounts"
 
@@ -333,3 +334,21 @@ async def test_a_finished_call_is_freed_without_the_garbage_collector(harness: H
         gc.enable()
 
     assert ([reply.status for reply in replies], left) == ([200, 200], 0)
+
+
+async def test_a_change_that_was_answered_to_nobody_is_published(harness: Harness, sim: Simulator) -> None:
+    """Its caller cannot know that it happened, so the log says it."""
+    body = b'{"id":"1","name":"mine"}'
+    head = f"POST /iserver/watchlist HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nX-Request-ID: change-1\r\n"
+    sim.faults.add("delay", path="/iserver/watchlist", times=1, seconds=0.3)
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    await within(sim.wait_for_calls("/iserver/watchlist"))
+
+    writer.close()
+    published = await harness.wait_for_events(events.ChangeUnknown)
+
+    reason = "the Gateway answered 200, but the caller had disconnected"
+    assert published == [
+        events.ChangeUnknown("change-1", "POST", "/iserver/watchlist", reason, profile=harness.bridge.profile.name)
+    ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
 from ibkr_bridge.orders.journal.store import open_read_only, read_rows
@@ -58,6 +59,18 @@ async def release_disk(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
     """Release the disk and return the response to the order."""
     disk.release()
     return await within(order)
+
+
+def handler_of(path: str) -> asyncio.Task[Any]:
+    """The task in which the bridge's server handles the one request for a path."""
+
+    def handles(task: asyncio.Task[Any]) -> bool:
+        coroutine: Any = task.get_coro()
+        is_handler = coroutine.__qualname__ == RequestHandler._handle_request.__qualname__
+        return is_handler and bool(coroutine.cr_frame.f_locals["request"].path == path)
+
+    (task,) = filter(handles, asyncio.all_tasks())
+    return task
 
 
 # -- other calls while an order waits
@@ -190,13 +203,11 @@ async def test_an_order_that_is_cancelled_before_its_entry_frees_its_coid(
     question = await place(harness, FAR)
     order_with_coid = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
     lock = harness.bridge.profile.orders.submitter.lock
-    before = asyncio.all_tasks()
     order = asyncio.ensure_future(place(harness, order_with_coid))
     async with asyncio.timeout(PATIENCE):
         while not lock._waiting:
             await asyncio.sleep(0)
-    for task in asyncio.all_tasks() - before - {order}:
-        task.cancel()
+    handler_of(order_with_coid.target).cancel()
     refused: Any = await harness.wait_for_events(events.OrderRefused)
     await harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
 
@@ -240,6 +251,28 @@ async def test_a_cancel_that_is_stopped_ends_no_question(harness: Harness, sim: 
 
     assert (order_of(refused)[1], order_of(placed)[1]) == ("refused", "placed")
     assert sim.calls("/order/1") == []
+
+
+async def test_a_confirmation_is_not_sent_if_a_cancel_ends_its_question_meanwhile(
+    harness: Harness, sim: Simulator, disk: Disk
+) -> None:
+    """IBKR drops the question when it gets the cancel, so the order ends as not placed."""
+    question = await place(harness, FAR)
+    sim.faults.add("delay", path="/order/1$", times=1, seconds=0.6)
+    cancel = asyncio.ensure_future(harness.request("DELETE", "/iserver/account/DU1234567/order/1"))
+    await within(sim.wait_for_calls("/order/1"))
+    confirmation = await start_order(
+        harness, disk, harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
+    )
+    assert not cancel.done()
+    await within(cancel)
+
+    stopped = await release_disk(disk, confirmation)
+
+    assert order_of(stopped)[1] == "not_placed"
+    entries = [what for what in await story(harness, order_of(question)[0]) if what != "told"]
+    assert entries == ["sent", "asked", "confirmed", "dropped"]
+    assert sim.calls("/iserver/reply/") == []
 
 
 async def test_a_confirmation_that_is_stopped_may_be_repeated(harness: Harness, sim: Simulator, disk: Disk) -> None:

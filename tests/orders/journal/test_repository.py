@@ -23,7 +23,7 @@ from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore, open_read_only, read_rows
-from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState, verify
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState, verify
 from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import interpret_placement
@@ -282,6 +282,38 @@ async def test_the_end_waits_for_what_is_said_behind_an_entry(
         assert [entry.what for _, entry, _ in read_rows(file)] == [OrderEvent.SENT, OrderEvent.REFUSED]
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_closing_waits_for_entries_that_follow_one_being_written(
+    repository: OrderRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry may be on disk before the event loop knows it; those that follow must still be in the file."""
+    record, is_noticed, journal = order(repository), asyncio.Event(), repository.journal
+    write, close = journal.append, journal.close
+    was_writing: list[bool] = []
+
+    async def write_and_wait(entry: JournalEntry) -> None:
+        await write(entry)
+        await is_noticed.wait()
+
+    async def observed_close() -> None:
+        was_writing.append(repository.is_writing(record))
+        await close()
+
+    monkeypatch.setattr(journal, "append", lambda entry: asyncio.ensure_future(write_and_wait(entry)))
+    monkeypatch.setattr(journal, "close", observed_close)
+    writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
+    await asyncio.sleep(0)
+    repository.append_eventually(record, OrderEvent.TAKEN, {})
+
+    ending = asyncio.create_task(repository.close())
+    await asyncio.sleep(0)
+    is_noticed.set()
+    await within(asyncio.gather(writing, ending))
+
+    assert was_writing == [False]
+    with closing(open_read_only(tmp_path / "main.orders.db")) as file:
+        assert [entry.what for _, entry, _ in read_rows(file)] == [OrderEvent.SENT, OrderEvent.TAKEN]
 
 
 @pytest.mark.parametrize(

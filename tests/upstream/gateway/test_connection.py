@@ -14,7 +14,7 @@ from ibkr_bridge.errors import GatewayProtocolError, GatewayTimeout
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from ibkr_bridge.upstream.gateway.connection import MAX_HEAD_BYTES
+from ibkr_bridge.upstream.gateway.connection import MAX_HEAD_BYTES, GatewayConnection
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
 
@@ -239,12 +239,20 @@ async def test_an_empty_answer_with_bare_line_ends_is_one(stage: Stage, client: 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 204 No", b"\r\n", b"HTTP/1.1 100 Co"])
 async def test_a_head_without_an_end_is_not_kept(stage: Stage, client: GatewayClient, head: bytes) -> None:
     """What is held back has a limit; beyond it the parser judges."""
-    stage.script = saying(head + (b"\r\n" if head == b"\r\n" else b"x") * MAX_HEAD_BYTES)
+    say = saying(head + (b"\r\n" if head == b"\r\n" else b"x") * MAX_HEAD_BYTES)
+    connections: set[GatewayConnection] = set()  # the pool itself holds them weakly
+
+    async def script(heard: Heard, voice: Voice) -> None:
+        connections.update(client._pool._all)
+        await say(heard, voice)
+
+    stage.script = script
 
     with pytest.raises((GatewayProtocolError, GatewayTimeout)):
         await client.send(Call("GET", "/v1/api/x"), timeout_s=SHORT)
 
-    assert all(not connection._beginning for connection in client._pool._all)
+    assert connections
+    assert all(not connection._beginning for connection in connections)
 
 
 async def test_the_plain_script_is_plain(stage: Stage, client: GatewayClient) -> None:
