@@ -21,7 +21,7 @@ from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.profiles.registry import MAIN, ProfileRegistry
+from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
     BUS,
@@ -91,7 +91,7 @@ class Bridge:
 
     @property
     def profile(self) -> Profile:
-        """The main profile; it exists once the bridge has started."""
+        """The default profile; it exists once the bridge has started."""
         if self._profile is None:
             raise RuntimeError("the bridge has not been started")
         return self._profile
@@ -131,7 +131,8 @@ class Bridge:
 
     async def _build(self) -> None:
         self._prepare_state_dir()
-        self._profile = build_profile(MAIN, self.settings, self.clock, self.bus, self.redactor, self._options)
+        settings = self.settings
+        self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
         hub = self._profile.streaming.hub
         self.keys.subscribe(lambda _: hub.close_invalid())
         self._service = ServiceStatus(self._env, self._profile.keeper, self.loop_monitor)

@@ -101,7 +101,7 @@ class ListenerFailed(ProfileEvent):
 
 
 @dataclass(frozen=True)
-class RequestServed(Event):
+class RequestServed(ProfileEvent):
     """One request, one line in the log."""
 
     event = "request"
@@ -116,7 +116,7 @@ class RequestServed(Event):
 
 
 @dataclass(frozen=True)
-class RequestFailed(Event):
+class RequestFailed(ProfileEvent):
     """A bug of the bridge, with the places that the exception passed through."""
 
     event = "request.failed"
@@ -135,7 +135,7 @@ class RequestMalformed(Event):
 
 
 @dataclass(frozen=True)
-class TokenIssued(Event):
+class TokenIssued(ProfileEvent):
     """A token was issued for a key. `token` is its id (the claim `jti`), which gives no access."""
 
     event = "token.issued"

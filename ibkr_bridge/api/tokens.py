@@ -22,7 +22,8 @@ async def issue_token(request: web.Request) -> web.Response:
     expires, scope = utc_text(claims.expires), claims.scope.value
     request.app[BUS].publish(
         events.TokenIssued(
-            request_context.request_id, request_context.principal.label, claims.token_id, scope, str(expires)
+            *(request_context.request_id, request_context.principal.label, claims.token_id, scope, str(expires)),
+            profile=request_context.profile,
         )
     )
     return web.json_response(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 
 from ibkr_bridge.config.env_reader import TRUE, EnvReader
 from ibkr_bridge.config.sources import (
@@ -88,6 +89,8 @@ class Address:
 class Settings:
     """The settings of one process. Secrets are not in `repr`."""
 
+    profile: ClassVar[str] = "main"
+    """The profile of these settings, and of their keys; so far there is no other."""
     url: Address
     """Where to listen. An app uses the same setting as the bridge's address."""
     key: str = field(repr=False)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from ibkr_bridge.profiles.profile import Profile
 
-MAIN = "main"  # the profile of the environment's settings; so far there is no other
-
 
 class ProfileRegistry:
-    """The profiles of one bridge."""
+    """The profiles of one bridge.
+
+    Args:
+        profiles: all of them; the first is the default.
+    """
 
     def __init__(self, profiles: Iterable[Profile]) -> None:
         self._by_name = {profile.name: profile for profile in profiles}
@@ -30,6 +32,6 @@ class ProfileRegistry:
         return self._by_name[name]
 
     @property
-    def main(self) -> Profile:
+    def default(self) -> Profile:
         """The profile whose state the open routes report."""
-        return self._by_name[MAIN]
+        return next(iter(self))

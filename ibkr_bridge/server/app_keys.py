@@ -29,7 +29,7 @@ REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 
 
 def profile_of(request: web.Request) -> Profile:
-    """The profile that a request concerns: its key belongs to it. The open routes describe the main profile."""
+    """The profile that a request concerns: its key belongs to it. The open routes describe the default profile."""
     principal = request[REQUEST_CONTEXT].principal
     profiles = request.app[PROFILES]
-    return profiles.main if principal is None else profiles.get(principal.profile)
+    return profiles.default if principal is None else profiles.get(principal.profile)

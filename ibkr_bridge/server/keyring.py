@@ -20,7 +20,6 @@ from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Subscribers
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.profiles.registry import MAIN
 from ibkr_bridge.server.tokens import (
     TokenClaims,
     TokenRequest,
@@ -43,7 +42,7 @@ class Principal:
     """Identifies the key, also after a rotation has changed its label: the beginning of a digest."""
     expires: datetime | None = None
     """When the token expires; None for a key."""
-    profile: str = MAIN
+    profile: str = Settings.profile
     """The profile that the key belongs to."""
     issuer_key: str = ""
     """Fingerprint of the full key when the token was issued; changing the full key revokes the token."""
@@ -106,7 +105,7 @@ class KeyRing:
         self._full_fingerprint = _fingerprint(settings.key)
         self._keys = tuple(
             _StoredKey(
-                Principal(label, effects, _fingerprint(key)),
+                Principal(label, effects, _fingerprint(key), profile=settings.profile),
                 _digest(key.encode()),
                 derive_signing_secret(settings.key, key),
             )

@@ -65,6 +65,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
                 ms,
                 request_context.source,
                 request_context.code,
+                profile=request_context.profile,
             )
         )
 
@@ -85,6 +86,9 @@ async def check_and_map_errors(request: web.Request, handler: Handler) -> web.St
         raise  # the caller has disconnected, or its response was aborted on purpose
     except Exception as exc:  # a bug of ours: the caller gets the request id, the log gets the places
         request.app[BUS].publish(
-            events.RequestFailed(request_context.request_id, type(exc).__name__, events.traceback_places(exc))
+            events.RequestFailed(
+                *(request_context.request_id, type(exc).__name__, events.traceback_places(exc)),
+                profile=request_context.profile,
+            )
         )
         return problem_response(request, Internal("something went wrong inside the bridge"))

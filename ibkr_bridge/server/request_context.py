@@ -44,6 +44,11 @@ class RequestContext:
     """Whether the response has no content type, as the Gateway sent none; aiohttp would add octet-stream."""
 
     @property
+    def profile(self) -> str | None:
+        """The profile that it concerns, as its key says; None without a valid key."""
+        return self.principal.profile if self.principal else None
+
+    @property
     def spans(self) -> tuple[tuple[str, float | None], ...]:
         """Seconds by the names in Server-Timing: waiting for the session and for admission, and at the Gateway."""
         return ("wait", self.waited_s), ("gateway", self.upstream_s)

@@ -37,9 +37,6 @@ PREFLIGHT_INTERVAL_S = 5.0
 LOGIN_TYPE_INTERVAL_S = 61.0
 """Seconds at least between two /sso/validate: IBKR allows one a minute, and a login makes one."""
 RECLAIM_WATCH_S = 3.0  # seconds after a reclaim in which checks are more frequent
-RECLAIMS_EXHAUSTED_HINT = (
-    "the bridge took the session back three times this hour and now leaves it to the other program: sign out there"
-)
 
 
 def exponential_backoff(first_s: float, times: int, max_s: float) -> float:
@@ -66,7 +63,7 @@ class Keeper(SessionStatus):
         traffic: TrafficView | None = None,
         suppressed_call: Callable[[], Call | None] = lambda: None,
     ) -> None:
-        super().__init__(policy, clock)
+        super().__init__(policy, clock, session_api.hints)
         self._traffic = traffic or TrafficView()
         self._suppressed_call = suppressed_call
         self._name = name
@@ -94,7 +91,7 @@ class Keeper(SessionStatus):
         checked = session or self.session
         reclaims = checked.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM
         if reclaims and self._backoff.reclaims_exhausted(self._clock.now()):
-            return RECLAIMS_EXHAUSTED_HINT
+            return self._hints.reclaims_exhausted
         return self._api.problem_hint if checked.observation is Observation.NO_CONNECTION else super().hint(session)
 
     @property

@@ -28,6 +28,7 @@ from ibkr_bridge.session.preflight import (
     read_accounts,
     read_login,
 )
+from ibkr_bridge.session.session_status import SessionHints
 from ibkr_bridge.session.state_machine import Observation, observe_status
 
 CHECK_TIMEOUT_S = 5.0  # seconds; a healthy auth/status takes 0.1 s
@@ -39,6 +40,26 @@ OBSERVATION_OF_ERROR = {
     GatewayProtocolError: Observation.UNUSABLE_RESPONSE,
 }
 JSON_HEADERS = (("Content-Type", "application/json"),)
+GATEWAY_HINTS = SessionHints(
+    {
+        Observation.SESSION: "nothing to do",
+        Observation.ESTABLISHING: "wait a few seconds; IBKR is loading the accounts",
+        Observation.LOGIN_ONLY: "wait a few seconds; the bridge is reopening the brokerage session",
+        Observation.COMPETING: "sign out of TWS, IBKR Mobile or Client Portal with this user, or use another user",
+        Observation.NO_LOGIN: "sign in at the Gateway: open its address in a browser, or start IBeam",
+        Observation.NO_CONNECTION: "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
+        Observation.FORBIDDEN: "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it",
+        Observation.TIMEOUT: "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in",
+        Observation.SLOTS_EXHAUSTED: "all Gateway slots are held by calls that the Gateway has not answered; "
+        "restart the Gateway and sign in",
+        Observation.UNUSABLE_RESPONSE: "IBKR answers with errors; wait, and if it lasts, see its system status page",
+        Observation.RATE_LIMITED: "IBKR limits this user's calls; wait",
+    },
+    yielding="the bridge leaves the session to the other program; the Gateway then logs itself out within 30 s, and "
+    "IBeam, if it runs, signs in and competes: stop IBeam first, or set IBKR_COMPETE=reclaim",
+    reclaims_exhausted="the bridge took the session back three times this hour and now leaves it to the other "
+    "program: sign out there",
+)
 
 
 class SessionUpstream(Protocol):
@@ -54,6 +75,11 @@ class SessionApi(Protocol):
 
     on_late_check: Callable[[], None]
     """Called when a check that was given up is answered after all: time for another check."""
+
+    @property
+    def hints(self) -> SessionHints:
+        """What a person should do at this upstream."""
+        ...
 
     @property
     def status_body(self) -> Mapping[str, object]:
@@ -114,6 +140,8 @@ class GatewaySessionApi:
     Args:
         upstream: where to send calls.
     """
+
+    hints = GATEWAY_HINTS
 
     def __init__(self, upstream: SessionUpstream) -> None:
         self._upstream = upstream

@@ -23,10 +23,7 @@ MAX_AGE_S = 5.0  # seconds; an older status is refreshed before it is returned
 CHECK_TIMEOUT_S = 3.0  # seconds that a caller waits for that
 MAX_OVERDUE_S = 25.0  # seconds a round may be late; the longest, with no call answered, takes 21
 MAX_WAITERS = 64  # callers that wait for one check; more get the known status at once, so that they hold no connections
-YIELD_HINT = (
-    "the bridge leaves the session to the other program; the Gateway then logs itself out within 30 s, and IBeam, if "
-    "it runs, signs in and competes: stop IBeam first, or set IBKR_COMPETE=reclaim"
-)
+STARTING_HINT = "wait a moment"
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,17 @@ class Policy:
     compete: Compete
     region: Region
     maintenance: tuple[WeeklyWindow, ...]
+
+
+@dataclass(frozen=True)
+class SessionHints:
+    """What a person should do at one kind of upstream, in its own words."""
+
+    by_observation: Mapping[Observation, str]
+    yielding: str
+    """If the session is left to a competing program, as the settings say."""
+    reclaims_exhausted: str
+    """If the session is left to a competing program after it was taken back too often."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +82,17 @@ class KeeperStatus:
 
 
 class SessionStatus:
-    """What is known of the session, and since when."""
+    """What is known of the session, and since when.
 
-    def __init__(self, policy: Policy, clock: Clock) -> None:
+    Args:
+        policy: the settings of the keeper.
+        clock: the time.
+        hints: what a person should do, in the words of the upstream.
+    """
+
+    def __init__(self, policy: Policy, clock: Clock, hints: SessionHints) -> None:
         self._policy = policy
+        self._hints = hints
         self._clock = clock
         self._wake = asyncio.Event()
         self._round_over = asyncio.Event()
@@ -113,8 +128,9 @@ class SessionStatus:
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or about the given session."""
         checked = session or self.session
-        yielding = checked.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD
-        return YIELD_HINT if yielding else checked.hint
+        if checked.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD:
+            return self._hints.yielding
+        return STARTING_HINT if checked.observation is None else self._hints.by_observation[checked.observation]
 
     @property
     def summary(self) -> str:

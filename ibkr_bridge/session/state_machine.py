@@ -67,12 +67,7 @@ class Session:
     @property
     def reason(self) -> str:
         """A stable word for programs: why the state is what it is."""
-        return "starting" if self.observation is None else REASONS[self.observation].code
-
-    @property
-    def hint(self) -> str:
-        """What a person should do."""
-        return "wait a moment" if self.observation is None else REASONS[self.observation].hint
+        return "starting" if self.observation is None else REASONS[self.observation]
 
     @property
     def has_login(self) -> bool:
@@ -80,27 +75,19 @@ class Session:
         return self.state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING)
 
 
-@dataclass(frozen=True)
-class Reason:
-    """An observation as a code and a hint."""
-
-    code: str
-    hint: str
-
-
 # fmt: off
-REASONS: Mapping[Observation, Reason] = {
-    Observation.SESSION:      Reason("ready", "nothing to do"),
-    Observation.ESTABLISHING: Reason("establishing", "wait a few seconds; IBKR is loading the accounts"),
-    Observation.LOGIN_ONLY:   Reason("brokerage_lost", "wait a few seconds; the bridge is reopening the brokerage session"),
-    Observation.COMPETING:        Reason("competing", "sign out of TWS, IBKR Mobile or Client Portal with this user, or use a second one"),
-    Observation.NO_LOGIN:     Reason("signed_out", "sign in at the Gateway: open its address in a browser, or start IBeam"),
-    Observation.NO_CONNECTION:      Reason("gateway_unreachable", "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL"),
-    Observation.FORBIDDEN:       Reason("gateway_forbidden", "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it"),
-    Observation.TIMEOUT:      Reason("gateway_timeout", "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in"),
-    Observation.SLOTS_EXHAUSTED:      Reason("gateway_stuck", "all Gateway slots are held by calls that the Gateway has not answered; restart the Gateway and sign in"),
-    Observation.UNUSABLE_RESPONSE:      Reason("ibkr_unavailable", "IBKR answers with errors; wait, and if it lasts, see its system status page"),
-    Observation.RATE_LIMITED:        Reason("rate_limited", "IBKR limits this user's calls; wait"),
+REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints for people come from the `SessionApi`
+    Observation.SESSION:           "ready",
+    Observation.ESTABLISHING:      "establishing",
+    Observation.LOGIN_ONLY:        "brokerage_lost",
+    Observation.COMPETING:         "competing",
+    Observation.NO_LOGIN:          "signed_out",
+    Observation.NO_CONNECTION:     "gateway_unreachable",
+    Observation.FORBIDDEN:         "gateway_forbidden",
+    Observation.TIMEOUT:           "gateway_timeout",
+    Observation.SLOTS_EXHAUSTED:   "gateway_stuck",
+    Observation.UNUSABLE_RESPONSE: "ibkr_unavailable",
+    Observation.RATE_LIMITED:      "rate_limited",
 }
 
 S, A = SessionState, Action

@@ -206,7 +206,7 @@ async def test_an_error_of_the_bridge_in_the_last_message_is_raised(application:
 
 async def test_a_stream_uses_the_hub_of_its_profile(application: App) -> None:
     """Each profile has its own hub."""
-    assert hub_of(application.request(application.key())) is application.app[PROFILES].main.streaming.hub
+    assert hub_of(application.request(application.key())) is application.app[PROFILES].default.streaming.hub
 
 
 async def test_a_request_of_another_server_has_no_stream(application: App) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.profiles.registry import MAIN, ProfileRegistry
+from ibkr_bridge.profiles.registry import ProfileRegistry
 from tests.harness import Harness
 
 
@@ -12,7 +12,7 @@ def test_a_profile_is_found_by_its_name(harness: Harness) -> None:
     """Keys, events and file names have this name."""
     registry = ProfileRegistry((harness.bridge.profile,))
 
-    assert registry.get(MAIN) is registry.main is harness.bridge.profile
+    assert registry.get("main") is registry.default is harness.bridge.profile
     assert list(registry) == [harness.bridge.profile]
 
 
@@ -29,5 +29,5 @@ async def test_every_event_of_a_profile_has_its_name(harness: Harness) -> None:
 
     published = {event.event: getattr(event, "profile", None) for event in harness.events_seen}
 
-    assert published["trading.paused"] == published["limits.penalty_box_entered"] == MAIN
-    assert published["session.ready"] == published["session.prepared"] == MAIN
+    assert published["trading.paused"] == published["limits.penalty_box_entered"] == "main"
+    assert published["session.ready"] == published["session.prepared"] == "main"

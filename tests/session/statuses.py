@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
+from ibkr_bridge.session.session_api import GATEWAY_HINTS
 from ibkr_bridge.session.session_status import Policy, SessionStatus
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from tests.clocks import ManualClock
@@ -32,7 +33,7 @@ class KnownStatus(SessionStatus):
         maintenance: tuple[WeeklyWindow, ...] = (),
     ) -> None:
         self.clock = clock or ManualClock()
-        super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock)
+        super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock, GATEWAY_HINTS)
         self.rounds = 0
         self.set_state(state)
 

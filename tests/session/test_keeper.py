@@ -20,7 +20,7 @@ from ibkr_bridge.session import session_api, session_status
 from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
 from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, YIELD_HINT, TrafficView
+from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
@@ -286,7 +286,7 @@ async def test_a_yielding_keeper_never_takes_the_session_back(watch: Watch) -> N
 
     assert watched.keeper.session.state is SessionState.COMPETING
     assert watched.openings == []
-    assert watched.keeper.hint() == watched.changes[-1].hint == YIELD_HINT
+    assert watched.keeper.hint() == watched.changes[-1].hint == session_api.GATEWAY_HINTS.yielding
     assert "takes" not in watched.keeper.next_action
 
 
@@ -891,7 +891,9 @@ async def test_the_repr_of_a_keeper_shows_its_state(watch: Watch) -> None:
 async def test_a_keeper_whose_round_is_too_late_is_a_problem() -> None:
     """The limit is longer than the longest round; with the time of the watchdog it stays below a minute."""
     clock = ManualClock()
-    watched = session_status.SessionStatus(session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock)
+    watched = session_status.SessionStatus(
+        session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock, session_api.GATEWAY_HINTS
+    )
 
     clock.advance(25.0)
     in_time = watched.problem()

@@ -10,7 +10,8 @@ from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_status
-from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, MAX_WAITERS, YIELD_HINT
+from ibkr_bridge.session.session_api import GATEWAY_HINTS
+from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, MAX_WAITERS
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from tests.harness import within
 from tests.session.statuses import KnownStatus
@@ -36,8 +37,8 @@ def test_the_hint_of_a_rival_session_follows_the_policy() -> None:
     yielding = KnownStatus(SessionState.COMPETING, compete=Compete.YIELD)
     reclaiming = KnownStatus(SessionState.COMPETING)
 
-    assert yielding.hint() == YIELD_HINT
-    assert reclaiming.hint() == reclaiming.session.hint
+    assert yielding.hint() == GATEWAY_HINTS.yielding
+    assert reclaiming.hint() == GATEWAY_HINTS.by_observation[Observation.COMPETING]
 
 
 def test_a_keeper_that_is_too_late_is_a_problem() -> None:
