@@ -78,7 +78,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def asking(url: str, timeout_s: float = SHORT, ghost_for: float = 120.0) -> AsyncIterator[Caller]:
+async def asking(url: str, timeout_s: float = PATIENCE, ghost_for: float = 120.0) -> AsyncIterator[Caller]:
     """Somebody who asks the Gateway there; everything is closed in the end."""
     cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
     client = GatewayClient(url, cookies, timeout_s, tls=False, abandoned_for_s=ghost_for)
@@ -97,7 +97,7 @@ async def meet() -> AsyncIterator[Meet]:
     async with AsyncExitStack() as doors:
 
         async def met(
-            script: Script = answer, *, timeout_s: float = SHORT, ghost_for: float = 120.0
+            script: Script = answer, *, timeout_s: float = PATIENCE, ghost_for: float = 120.0
         ) -> tuple[Stage, Caller]:
             stage = await doors.enter_async_context(Stage(script))
             caller = await doors.enter_async_context(asking(stage.url, timeout_s, ghost_for))
@@ -321,7 +321,7 @@ async def test_no_connection_is_used_again_after_a_deadline(meet: Meet) -> None:
             await voice.say(OK.replace(b"{}", b"[]"))
         await voice.say(OK)
 
-    stage, caller = await meet(script)
+    stage, caller = await meet(script, timeout_s=SHORT)
     silent = await caller.trouble(Call("GET", "/v1/api/late"))
     late.set()
     await caller.until_left()
@@ -339,7 +339,7 @@ async def test_while_a_late_answer_is_out_the_next_call_takes_another_connection
     async def script(heard: Heard, voice: Voice) -> None:
         await (never() if heard.target.endswith("late") else voice.say(OK))
 
-    stage, caller = await meet(script)
+    stage, caller = await meet(script, timeout_s=SHORT)
     await caller.trouble(Call("GET", "/v1/api/late"))
 
     await caller.ask()
@@ -354,7 +354,7 @@ async def test_while_a_late_answer_is_out_the_next_call_takes_another_connection
 async def test_a_port_that_never_greets_is_silent_and_nothing_was_sent() -> None:
     """TCP is there, TLS is not: an order through it was never sent."""
     # the stage waits for a request in the clear, and so never greets
-    async with Stage() as stage, asking(f"https://127.0.0.1:{stage.port}") as caller:
+    async with Stage() as stage, asking(f"https://127.0.0.1:{stage.port}", timeout_s=SHORT) as caller:
         error = await caller.trouble(CHANGES[0])
 
     assert isinstance(error, GatewayTimeout)
@@ -363,7 +363,7 @@ async def test_a_port_that_never_greets_is_silent_and_nothing_was_sent() -> None
 
 async def test_no_head_in_time_is_silence(meet: Meet) -> None:
     """The Gateway itself would never give up; the call may be at work over there."""
-    _, caller = await meet(never)
+    _, caller = await meet(never, timeout_s=SHORT)
 
     error = await caller.trouble()
 
@@ -378,7 +378,7 @@ async def test_half_a_head_is_no_head(meet: Meet) -> None:
         await voice.say(b"HTTP/1.1 200 OK\r\nContent-")
         await never()
 
-    _, caller = await meet(script)
+    _, caller = await meet(script, timeout_s=SHORT)
 
     assert isinstance(await caller.trouble(), GatewayTimeout)
 
@@ -390,7 +390,7 @@ async def test_a_body_that_stops_is_silence(meet: Meet) -> None:
         await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
         await never()
 
-    _, caller = await meet(script)
+    _, caller = await meet(script, timeout_s=SHORT)
 
     assert isinstance(await caller.trouble(), GatewayTimeout)
 
@@ -582,7 +582,7 @@ async def test_a_late_ending_frees_its_slot_once(meet: Meet, ending: str) -> Non
             await voice.say(OK if ending == "answer" else b"no HTTP\r\n\r\n")
         await voice.hang_up()
 
-    _, caller = await meet(script)
+    _, caller = await meet(script, timeout_s=SHORT)
     await caller.trouble()
     meanwhile = (caller.left, caller.client.abandoned)
 
@@ -596,7 +596,7 @@ async def test_a_late_ending_frees_its_slot_once(meet: Meet, ending: str) -> Non
 
 async def test_a_call_without_any_ending_frees_its_slot_in_the_end(meet: Meet) -> None:
     """After two minutes nobody believes that the Gateway still works on it; the connection is closed."""
-    stage, caller = await meet(never, ghost_for=SHORT)
+    stage, caller = await meet(never, ghost_for=SHORT, timeout_s=SHORT)
     await caller.trouble()
     meanwhile = caller.left
 
@@ -666,7 +666,7 @@ async def test_a_large_answer_that_stops_is_told_and_frees_its_slot_in_the_end(m
         await voice.say(LARGE_HEAD, b"x" * (LARGE // 2))
         await never()
 
-    _, caller = await meet(script, ghost_for=SHORT)
+    _, caller = await meet(script, ghost_for=SHORT, timeout_s=SHORT)
     reply = await caller.ask()
     assert reply.body_stream is not None
 
@@ -718,7 +718,7 @@ async def test_a_large_answer_ends_for_a_slow_reader_too(meet: Meet) -> None:
 @pytest.mark.parametrize("moment", ["at once", "later"])
 async def test_closing_frees_the_slot_of_a_ghost_once(meet: Meet, moment: str) -> None:
     """The bridge ends while a call is still at work over there; nothing is left running, and nothing is warned of."""
-    stage, caller = await meet(never)
+    stage, caller = await meet(never, timeout_s=SHORT)
     await caller.trouble()
     if moment == "later":
         for _ in range(5):  # until the ghost has begun to wait
@@ -839,7 +839,7 @@ async def test_a_caller_cancelled_in_the_middle_frees_its_slot_once(meet: Meet) 
 
 async def test_ghosts_are_counted_and_shown(meet: Meet) -> None:
     """`/gateway/status` tells how many calls were given up."""
-    _, caller = await meet(never)
+    _, caller = await meet(never, timeout_s=SHORT)
 
     await caller.trouble()
     await caller.trouble()
