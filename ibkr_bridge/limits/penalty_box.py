@@ -15,12 +15,12 @@ from datetime import datetime
 from math import ceil
 from pathlib import Path
 
+from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus, EndpointRateLimited, PenaltyBoxEntered
 from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
 from ibkr_bridge.state_file import save_json
 
-BOX_S = 900.0  # by IBKR's page on pacing; another page of IBKR says ten minutes
 DEFAULT_CLOSED_S = 15.0  # seconds for which an endpoint without a known limit is closed
 MAX_RETRY_AFTER_S = 3600.0  # seconds; a longer Retry-After is not a rate limit
 
@@ -44,14 +44,14 @@ class PenaltyBox:
         path: the file that keeps it over a restart; None without a state directory.
         bus: where the events go.
         utc: returns the wall time: a restart must not shorten the penalty.
-        box_s: how long the penalty lasts if IBKR sends no Retry-After.
+        traits: the limits of the endpoints, and how long the penalty lasts if IBKR sends no Retry-After.
     """
 
-    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime], box_s: float = BOX_S) -> None:
+    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime], traits: UpstreamTraits) -> None:
         self._path = path
         self._bus = bus
         self._utc = utc
-        self._box_s = box_s
+        self._traits = traits
         self._closed_until: dict[str, float] = {}
         self._box_until = 0.0
 
@@ -108,10 +108,8 @@ class PenaltyBox:
             retry_after_s: the Retry-After of the response.
         """
         now, others = self._now(), {path for path in self.closed_endpoints if path != endpoint.path}
-        period = min(
-            retry_after_s or (endpoint.rate_limit.period_s if endpoint.rate_limit else DEFAULT_CLOSED_S),
-            MAX_RETRY_AFTER_S,
-        )
+        limit = self._traits.limit(endpoint)
+        period = min(retry_after_s or (limit.period_s if limit else DEFAULT_CLOSED_S), MAX_RETRY_AFTER_S)
         self._closed_until = {**{path: self._closed_until[path] for path in others}, endpoint.path: now + period}
         self._bus.publish(EndpointRateLimited(endpoint.path, round(period, 1)))
         if others:
@@ -123,7 +121,8 @@ class PenaltyBox:
     def enter(self, retry_after_s: float | None = None) -> None:
         """Enter the penalty box, or make the penalty longer."""
         is_new = not self.box_left_s
-        self._box_until = max(self._box_until, self._now() + min(retry_after_s or self._box_s, MAX_RETRY_AFTER_S))
+        penalty_s = min(retry_after_s or self._traits.penalty_s, MAX_RETRY_AFTER_S)
+        self._box_until = max(self._box_until, self._now() + penalty_s)
         if is_new:
             self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
         self._save()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.ibkr.endpoint import Endpoint
@@ -14,11 +15,6 @@ from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.state_file import save_json
 
 MIN_PERIOD_S = 60.0  # seconds; a shorter limit is over by the time that the session is open again
-LONG_LIMIT_ENDPOINTS = {
-    endpoint.path: endpoint
-    for endpoint in CATALOGUE
-    if endpoint.rate_limit is not None and endpoint.rate_limit.period_s >= MIN_PERIOD_S
-}
 
 
 class PersistentWindows:
@@ -26,14 +22,19 @@ class PersistentWindows:
 
     Args:
         path: the file; None if there is no state directory.
+        bus: where the events go.
         utc: returns the wall-clock time, since a restart must not shorten a period.
+        traits: the limits of the endpoints.
     """
 
-    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path | None, bus: Bus, utc: Callable[[], datetime], traits: UpstreamTraits) -> None:
         self._path = path
         self._bus = bus
         self._utc = utc
         self._until: dict[str, float] = {}
+        periods_s = {each.path: limit.period_s for each in CATALOGUE if (limit := traits.limit(each)) is not None}
+        self._periods_s = {path: period_s for path, period_s in periods_s.items() if period_s >= MIN_PERIOD_S}
+        """By path of the endpoints with long limits."""
 
     def __repr__(self) -> str:
         return f"<PersistentWindows {len(self._until)} rows>"
@@ -47,17 +48,17 @@ class PersistentWindows:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return
         now = self._utc().timestamp()
-        for path, endpoint in LONG_LIMIT_ENDPOINTS.items():
-            left_s = min(saved.get(path, 0.0) - now, endpoint.rate_limit.period_s if endpoint.rate_limit else 0.0)
-            if left_s > 0:
-                self._until[path] = now + left_s
+        for endpoint in CATALOGUE:
+            left_s = min(saved.get(endpoint.path, 0.0) - now, self._periods_s.get(endpoint.path, 0.0))
+            if left_s > 0 and endpoint.path not in self._until:
+                self._until[endpoint.path] = now + left_s
                 admission.occupy(endpoint, left_s)
 
     def record(self, endpoint: Endpoint) -> None:
         """Record that a call of this endpoint was sent, or answered."""
-        if endpoint.path not in LONG_LIMIT_ENDPOINTS or endpoint.rate_limit is None:
+        if endpoint.path not in self._periods_s:
             return
-        self._until[endpoint.path] = self._utc().timestamp() + endpoint.rate_limit.period_s
+        self._until[endpoint.path] = self._utc().timestamp() + self._periods_s[endpoint.path]
         save_json(
             self._path, self._until, self._bus, "the file of paces", "a limit of IBKR's will not outlive a restart"
         )

@@ -94,9 +94,9 @@ def build_profile(
         session_id=lambda: keeper.session_id(),  # noqa: PLW0108  # the keeper is built below
     )
     limits = options.limits or Limits.of(upstream.traits)
-    penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits.penalty_s)
-    persistent_windows = PersistentWindows(file("paces"), bus, clock.utc)
-    admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits.prerequisites)
+    penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits)
+    persistent_windows = PersistentWindows(file("paces"), bus, clock.utc, upstream.traits)
+    admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits)
     cached_reads = options.cached_reads(clock)
     suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
     keeper = Keeper(

@@ -14,21 +14,21 @@ from ibkr_bridge.calls.messages import Call, OnReleased, Precondition, Response,
 from ibkr_bridge.calls.upstream_port import Upstream
 from ibkr_bridge.errors import RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
-from ibkr_bridge.ibkr.endpoint import Endpoint
+from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
 from ibkr_bridge.limits.admission import AdmissionController, no_second_call_error
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 
 ObserverFactory = Callable[[], Callable[[Endpoint, Call, Response], None]]
 
 
-def _no_second_sending(endpoint: Endpoint) -> Precondition:
-    """Stops the second sending of a call if its limit has no room for it."""
+def _no_second_sending(limit: RateLimit | None) -> Precondition:
+    """Stops the second sending of a call that has a limit: the limit has no room for it."""
     checked = 0
 
     def check() -> None:
         nonlocal checked
         checked += 1
-        if checked > 1 and endpoint.rate_limit is not None:
+        if checked > 1 and limit is not None:
             raise no_second_call_error()
 
     return check
@@ -70,16 +70,14 @@ class KeeperUpstream:
             RateLimited: a caller sent this call so recently that IBKR would refuse it now; nothing was sent.
         """
         endpoint = endpoint_of(call.method, call.target)
+        limit = self._upstream.traits.limit(endpoint)
         if endpoint.satisfies or endpoint.composition:
             # Calls about the session are sent anyway: once a minute while IBKR's penalty lasts.
             self._penalty_box.check(endpoint)
         on_answered = self._admission.admit_out_of_band(endpoint)
         if on_answered is None:
             on_released()
-            raise RateLimited(
-                "this call was sent a moment ago",
-                retry_after=endpoint.rate_limit.period_s if endpoint.rate_limit else None,
-            )
+            raise RateLimited("this call was sent a moment ago", retry_after=limit.period_s if limit else None)
 
         def release() -> None:
             on_answered()
@@ -89,9 +87,9 @@ class KeeperUpstream:
         observe = self._observer_factory()
         cache_response = self._cached_reads.observer(endpoint, call) if endpoint.is_shareable else None
         response = await self._upstream.send(
-            call, timeout_s=timeout_s, preconditions=(_no_second_sending(endpoint),), on_released=release
+            call, timeout_s=timeout_s, preconditions=(_no_second_sending(limit),), on_released=release
         )
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS and endpoint.rate_limit is not None:
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS and limit is not None:
             self._penalty_box.on_429(endpoint, None)
         observe(endpoint, call, response)
         if cache_response is not None:

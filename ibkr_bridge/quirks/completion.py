@@ -8,7 +8,6 @@ comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard
 from ibkr_bridge.calls.reader import fetch
 from ibkr_bridge.calls.stage import Proceed
+from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError, TemporarilyUnavailable
 from ibkr_bridge.ibkr.bodies import demands_accounts_first, is_partial
@@ -31,11 +31,11 @@ class CompleteReads:
 
     Args:
         clock: time, for the pauses between two snapshots.
-        wanted: the prerequisites that this upstream has.
+        traits: the prerequisites and limits of this upstream.
     """
 
-    def __init__(self, clock: Clock, wanted: Set[Prerequisite] = frozenset(Prerequisite)) -> None:
-        self._wanted = wanted
+    def __init__(self, clock: Clock, traits: UpstreamTraits) -> None:
+        self._traits = traits
         self._prerequisites = Prerequisites()
         self._snapshots = SnapshotCompletion(clock)
 
@@ -54,7 +54,7 @@ class CompleteReads:
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         """See `Stage`."""
         send = _Sender(self._prerequisites, context, proceed)
-        if context.endpoint.prerequisites and not self._wanted.isdisjoint(context.endpoint.prerequisites):
+        if context.endpoint.prerequisites and not self._traits.prerequisites.isdisjoint(context.endpoint.prerequisites):
             await self._ensure_prerequisites(context)
         if not context.endpoint.is_read:
             return await send.change()
@@ -85,7 +85,7 @@ class CompleteReads:
     def _is_partial(self, context: CallContext, response: Response) -> bool:
         if response.status != 200 or response.body_stream is not None:
             return False
-        if context.endpoint.rate_limit is not None:
+        if self._traits.limit(context.endpoint) is not None:
             return is_partial(response.body)  # sending it again costs seconds: only if IBKR marks it as partial
         return self._prerequisites.is_first_request(context.call)
 
@@ -97,7 +97,7 @@ class CompleteReads:
 
     async def _fetch_again(self, context: CallContext, send: _Sender, first: Response) -> Response:
         """Send it once more, when its rate limit allows that; if it cannot be sent, the first response counts."""
-        limit = context.endpoint.rate_limit
+        limit = self._traits.limit(context.endpoint)
         try:
             return await send.read(limit.period_s if limit is not None else 0.0)
         except TemporarilyUnavailable:

@@ -15,6 +15,7 @@ from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_gate import AdmissionGate
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.calls.road import OK, Road, context_for
 from tests.clocks import ManualClock
 from tests.harness import within
@@ -37,7 +38,7 @@ class Windows(PersistentWindows):
     """Notes what it is told."""
 
     def __init__(self, recorded: list[Endpoint], clock: ManualClock) -> None:
-        super().__init__(None, Bus(), clock.utc)
+        super().__init__(None, Bus(), clock.utc, GATEWAY_TRAITS)
         self._recorded = recorded
 
     def record(self, endpoint: Endpoint) -> None:

@@ -10,7 +10,8 @@ import pytest
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus, EndpointRateLimited, Event, PenaltyBoxEntered, StateUnavailable
 from ibkr_bridge.ibkr.catalogue import match
-from ibkr_bridge.limits.penalty_box import BOX_S, MAX_RETRY_AFTER_S, PenaltyBox
+from ibkr_bridge.limits.penalty_box import MAX_RETRY_AFTER_S, PenaltyBox
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
 ORDERS = match("GET", ("iserver", "account", "orders"))
@@ -34,7 +35,7 @@ def box(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> Box:
     def opened() -> PenaltyBox:
         bus = Bus()
         bus.subscribe(events_seen.append)
-        penalty_box = PenaltyBox(tmp_path / "main.penalty.json", bus, clock.utc)
+        penalty_box = PenaltyBox(tmp_path / "main.penalty.json", bus, clock.utc, GATEWAY_TRAITS)
         penalty_box.load()
         return penalty_box
 
@@ -75,9 +76,9 @@ def test_a_second_row_is_the_box(box: Box, clock: ManualClock, events_seen: list
         with pytest.raises(InPenaltyBox):
             penalty_box.check(endpoint)
     penalty_box.check(CANCEL)
-    assert penalty_box.box_left_s == pytest.approx(BOX_S)
+    assert penalty_box.box_left_s == pytest.approx(GATEWAY_TRAITS.penalty_s)
     assert [event for event in events_seen if isinstance(event, PenaltyBoxEntered)] == [PenaltyBoxEntered(900)]
-    clock.advance(BOX_S)
+    clock.advance(GATEWAY_TRAITS.penalty_s)
     penalty_box.check(PLACE)
 
 
@@ -98,7 +99,7 @@ def test_it_outlives_a_restart(box: Box, clock: ManualClock) -> None:
 
     after = box()
 
-    assert after.box_left_s == pytest.approx(BOX_S - 100.0)
+    assert after.box_left_s == pytest.approx(GATEWAY_TRAITS.penalty_s - 100.0)
     assert repr(after) == "<PenaltyBox box 800 s, 1 rows>"
 
 
@@ -116,7 +117,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path, clock: ManualClock, events_
     """The box holds all the same."""
     bus = Bus()
     bus.subscribe(events_seen.append)
-    penalty_box = PenaltyBox(tmp_path / "missing" / "x.json", bus, clock.utc)
+    penalty_box = PenaltyBox(tmp_path / "missing" / "x.json", bus, clock.utc, GATEWAY_TRAITS)
 
     penalty_box.enter()
 

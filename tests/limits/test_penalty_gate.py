@@ -7,8 +7,9 @@ import pytest
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import InPenaltyBox, RateLimited, TemporarilyUnavailable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.limits.penalty_box import BOX_S, DEFAULT_CLOSED_S, PenaltyBox
+from ibkr_bridge.limits.penalty_box import DEFAULT_CLOSED_S, PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
 from tests.calls.road import OK, Road, context_for
 from tests.clocks import ManualClock
@@ -21,7 +22,7 @@ class Gate(PenaltyGate):
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.box = PenaltyBox(None, Bus(), self.clock.utc)
+        self.box = PenaltyBox(None, Bus(), self.clock.utc, GATEWAY_TRAITS)
         super().__init__(self.box)
 
     async def refused(self, path: str, response: Response) -> TemporarilyUnavailable:
@@ -69,7 +70,7 @@ async def test_a_second_endpoint_that_is_refused_shows_the_penalty_box() -> None
 
     error = await gate.refused(OTHER, Response(429, {}, b""))
 
-    assert (type(error), error.retry_after) == (InPenaltyBox, BOX_S)
+    assert (type(error), error.retry_after) == (InPenaltyBox, GATEWAY_TRAITS.penalty_s)
     with pytest.raises(InPenaltyBox):
         await gate(context_for("GET", "/portfolio/accounts"), Road())
     assert await gate(context_for("DELETE", CANCEL), Road()) is OK

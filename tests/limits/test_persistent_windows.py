@@ -11,7 +11,8 @@ from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_queue import Limits
-from ibkr_bridge.limits.persistent_windows import LONG_LIMIT_ENDPOINTS, MIN_PERIOD_S, PersistentWindows
+from ibkr_bridge.limits.persistent_windows import MIN_PERIOD_S, PersistentWindows
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
 LONG, SHORT = endpoint_of("POST", "/pa/performance"), endpoint_of("GET", "/portfolio/accounts")
@@ -26,7 +27,7 @@ class World:
         self.events: list[Event] = []
         bus = Bus()
         bus.subscribe(self.events.append)
-        self.windows = PersistentWindows(path, bus, self.clock.utc)
+        self.windows = PersistentWindows(path, bus, self.clock.utc, GATEWAY_TRAITS)
         limits = Limits(4, 1, None, {}, lambda endpoint: endpoint.rate_limit)
         self.admission = AdmissionController(limits, self.clock)
 
@@ -60,11 +61,10 @@ def test_a_short_limit_is_not_kept(path: Path) -> None:
     """It is over by the time that the session is open again; and every read would write a file."""
     World(path).windows.record(SHORT)
 
+    limit = GATEWAY_TRAITS.limit(SHORT)
+    assert limit is not None
+    assert limit.period_s < MIN_PERIOD_S
     assert not path.exists()
-    assert all(
-        endpoint.rate_limit and endpoint.rate_limit.period_s >= MIN_PERIOD_S
-        for endpoint in LONG_LIMIT_ENDPOINTS.values()
-    )
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "7", '{"/pa/performance":"soon"}', "[" * 100_000, "\udcff"])

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.orders.desk import Desk
+from tests.orders.submitter_setup import SubmitterSetup
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def setup(tmp_path: Path) -> AsyncIterator[SubmitterSetup]:
     """A submitter with a journal of its own."""
-    desk = Desk(tmp_path / "main.orders.db")
-    yield desk
-    await desk.repository.close()
+    setup = SubmitterSetup(tmp_path / "main.orders.db")
+    yield setup
+    await setup.repository.close()

@@ -24,22 +24,22 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_placement
 from tests.body_stream import FakeBodyStream
-from tests.orders.desk import QUESTION, TAKEN, Desk, answer
+from tests.orders.submitter_setup import QUESTION, TAKEN, SubmitterSetup, answer
 
 
 class Dealing:
     """An exchange of a new order."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, setup: SubmitterSetup) -> None:
+        self.setup = setup
         self.declined: list[str] = []
-        self.exchange = OrderExchange(desk.repository, self.declined.append)
+        self.exchange = OrderExchange(setup.repository, self.declined.append)
         self.record = OrderRecord("a", OrderOperation.PLACE, fingerprint="f", request_id="req")
-        desk.repository.index.add(self.record)
+        setup.repository.index.add(self.record)
 
     async def run(self) -> OrderOutcome:
         """Exchange."""
-        request = self.desk.request()
+        request = self.setup.request()
         step = ExchangeStep(
             request.call, request.facts, OrderEvent.SENT, {"kind": "place", "fingerprint": "f"}, interpret_placement
         )
@@ -53,13 +53,13 @@ class Dealing:
 
     async def story(self) -> list[str]:
         """What the journal tells."""
-        return await self.desk.story(self.record)
+        return await self.setup.story(self.record)
 
 
 @pytest.fixture
-def dealing(desk: Desk) -> Dealing:
+def dealing(setup: SubmitterSetup) -> Dealing:
     """An exchange of a new order."""
-    return Dealing(desk)
+    return Dealing(setup)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_an_answer_is_written_down_as_what_it_says(
     dealing: Dealing, body: bytes, status: int, story: str, state: OrderState
 ) -> None:
     """One that says nothing leaves the order unknown."""
-    dealing.desk.road.plan = [answer(body, status)]
+    dealing.setup.road.plan = [answer(body, status)]
 
     outcome = await dealing.run()
 
@@ -86,7 +86,7 @@ async def test_an_answer_is_written_down_as_what_it_says(
 @pytest.mark.parametrize("error", [RateLimited, UpstreamRefused, GatewayForbidden])
 async def test_a_refusal_at_the_door_is_no_loss(dealing: Dealing, error: type[BridgeError]) -> None:
     """Nobody has seen the order, so the same call may be sent again."""
-    dealing.desk.road.plan = [error("no")]
+    dealing.setup.road.plan = [error("no")]
 
     await dealing.fails(error)
 
@@ -98,7 +98,7 @@ async def test_an_answer_that_is_lost_is_told_as_unknown_with_the_orders_id(
     dealing: Dealing, error: BridgeError
 ) -> None:
     """Its caller can follow it there."""
-    dealing.desk.road.plan = [error]
+    dealing.setup.road.plan = [error]
 
     told = await dealing.fails(OrderUnknown)
 
@@ -108,7 +108,7 @@ async def test_an_answer_that_is_lost_is_told_as_unknown_with_the_orders_id(
 
 async def test_an_error_of_our_own_behind_the_first_byte_is_a_loss_too(dealing: Dealing) -> None:
     """It left, whatever went wrong then; the error itself is raised, so that it is seen."""
-    dealing.desk.road.plan = [KeyError("bug")]
+    dealing.setup.road.plan = [KeyError("bug")]
 
     await dealing.fails(KeyError)
 
@@ -116,8 +116,8 @@ async def test_an_error_of_our_own_behind_the_first_byte_is_a_loss_too(dealing: 
 
 
 async def test_an_error_before_the_entry_leaves_no_trace(dealing: Dealing) -> None:
-    """The desk writes the refusal."""
-    dealing.desk.road.stops = TradingPaused("paused")
+    """The setup writes the refusal."""
+    dealing.setup.road.stops = TradingPaused("paused")
 
     await dealing.fails(TradingPaused)
 
@@ -127,7 +127,7 @@ async def test_an_error_before_the_entry_leaves_no_trace(dealing: Dealing) -> No
 async def test_an_answer_that_is_too_long_is_none(dealing: Dealing) -> None:
     """It is let go of; half of an answer could say the opposite of the whole."""
     rest = FakeBodyStream()
-    dealing.desk.road.plan = [replace(answer(b" " * 5_000_000), body_stream=rest)]
+    dealing.setup.road.plan = [replace(answer(b" " * 5_000_000), body_stream=rest)]
 
     await dealing.fails(OrderUnknown)
 
@@ -137,7 +137,7 @@ async def test_an_answer_that_is_too_long_is_none(dealing: Dealing) -> None:
 async def test_an_answer_that_came_packed_is_read(dealing: Dealing) -> None:
     """An order must not be lost over that."""
     packed = answer(gzip.compress(TAKEN))
-    dealing.desk.road.plan = [replace(packed, headers={"Content-Encoding": "gzip"})]
+    dealing.setup.road.plan = [replace(packed, headers={"Content-Encoding": "gzip"})]
 
     assert (await dealing.run()).order_ids == ("77",)
 
@@ -155,21 +155,21 @@ async def test_a_late_answer_settles_an_order_that_was_given_up(
     dealing: Dealing, late: bytes, state: OrderState, declined: list[str]
 ) -> None:
     """The best evidence there is; a question that nobody waits for is declined."""
-    dealing.desk.road.plan = [GatewayTimeout("silence")]
+    dealing.setup.road.plan = [GatewayTimeout("silence")]
     await dealing.fails(OrderUnknown)
 
-    dealing.desk.road.late(answer(late))
+    dealing.setup.road.late(answer(late))
 
     assert (dealing.record.state, dealing.declined) == (state, declined)
 
 
 async def test_a_late_question_about_an_order_that_is_settled_is_not_declined(dealing: Dealing) -> None:
     """It was found meanwhile, so the question is no more."""
-    dealing.desk.road.plan = [GatewayTimeout("silence")]
+    dealing.setup.road.plan = [GatewayTimeout("silence")]
     await dealing.fails(OrderUnknown)
-    dealing.desk.repository.append_eventually(dealing.record, OrderEvent.FOUND, {})
+    dealing.setup.repository.append_eventually(dealing.record, OrderEvent.FOUND, {})
 
-    dealing.desk.road.late(answer(QUESTION))
+    dealing.setup.road.late(answer(QUESTION))
 
     assert (dealing.record.state, dealing.declined) == (OrderState.PLACED, [])
 

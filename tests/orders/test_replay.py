@@ -17,7 +17,7 @@ from ibkr_bridge.orders.replay import replay, stored_response, unknown_error
 from ibkr_bridge.orders.request import OrderRequest
 from tests.calls.road import context_for
 from tests.harness import within
-from tests.orders.desk import ORDERS, TICKET
+from tests.orders.submitter_setup import ORDERS, TICKET
 
 FIRST, LATEST = StoredResponse(200, "application/json", "[1]"), StoredResponse(200, "", "[2]")
 

@@ -1,4 +1,4 @@
-"""A request about an order, as the desk sees it."""
+"""A request about an order, as the setup sees it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ibkr_bridge.calls.context import FirstByteHook
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.request import OrderRequest
 from tests.calls.road import context_for
-from tests.orders.desk import ORDERS, TICKET
+from tests.orders.submitter_setup import ORDERS, TICKET
 
 
 def request(method: str = "POST", path: str = ORDERS, body: bytes = TICKET, **more: float) -> OrderRequest:

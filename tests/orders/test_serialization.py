@@ -34,7 +34,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def lock(clock: ManualClock) -> OrderLock:
-    """A desk nobody is at."""
+    """A setup nobody is at."""
     return OrderLock(clock)
 
 

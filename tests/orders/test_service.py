@@ -1,4 +1,4 @@
-"""The orders of a profile: what the desk sends takes all stages, and the bridge's own calls do too."""
+"""The orders of a profile: what the setup sends takes all stages, and the bridge's own calls do too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderRoads, OrderServic
 from tests.calls.road import context_for
 from tests.clocks import ManualClock
 from tests.harness import within
-from tests.orders.desk import NAMED, ORDERS, TAKEN, answer
+from tests.orders.submitter_setup import NAMED, ORDERS, TAKEN, answer
 
 LISTS = (answer(b"{}"), answer(b'{"orders":[{"orderId":7}],"snapshot":true}'), answer(b'[{"orderId":8}]'))
 
@@ -116,7 +116,7 @@ async def test_a_service_without_a_profile_cannot_send(tmp_path: Path) -> None:
 
 
 async def test_a_preview_has_the_desk_to_itself_and_gives_it_back(world: World) -> None:
-    """IBKR drops an open question because of it; an error gives the desk back, too."""
+    """IBKR drops an open question because of it; an error gives the setup back, too."""
     lock = world.service.submitter.lock
     preview = context_for("POST", f"{ORDERS}/whatif", b"{}")
     world.stops = [Busy("full")]

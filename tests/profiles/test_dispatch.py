@@ -24,7 +24,7 @@ from tests.session.statuses import KnownStatus
 READ, ORDER = ("GET", "/portfolio/accounts"), ("POST", "/iserver/account/DU1/orders")
 
 
-class Desk:
+class DispatchSetup:
     """A dispatch in front of an upstream in memory."""
 
     def __init__(self, scene: Scene) -> None:
@@ -42,10 +42,10 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def setup() -> AsyncIterator[DispatchSetup]:
     """A dispatch, and nothing wrong."""
     async with memory_scene() as scene:
-        yield Desk(scene)
+        yield DispatchSetup(scene)
 
 
 def quick(context: CallContext) -> CallContext:
@@ -54,141 +54,143 @@ def quick(context: CallContext) -> CallContext:
     return context
 
 
-async def test_a_response_is_shown_to_the_observers_as_it_came(desk: Desk) -> None:
+async def test_a_response_is_shown_to_the_observers_as_it_came(setup: DispatchSetup) -> None:
     """Before the stages further out see it; the time at the upstream is counted."""
     context = context_for(*READ)
 
-    response = await desk.send(context)
+    response = await setup.send(context)
 
-    assert desk.observed == [response]
-    assert (context.is_sent, context.timing.upstream_s > 0.0, desk.status.is_doubted) == (True, True, False)
+    assert setup.observed == [response]
+    assert (context.is_sent, context.timing.upstream_s > 0.0, setup.status.is_doubted) == (True, True, False)
 
 
-async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_over(desk: Desk) -> None:
+async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_over(setup: DispatchSetup) -> None:
     """In the order in which the stages appended them."""
     context, steps = context_for(*READ), list[str]()
     context.preconditions.append(lambda _: steps.append("check"))
     context.on_sent += [lambda _: steps.append("sent"), lambda _: steps.append("sent too")]
     context.on_released.append(lambda _: steps.append("released"))
 
-    await desk.send(context)
+    await setup.send(context)
 
     assert steps == ["check", "sent", "sent too", "released"]
 
 
 @pytest.mark.parametrize("call", [READ, ORDER], ids=["read", "order"])
-async def test_a_caller_who_has_gone_is_not_sent_for(desk: Desk, call: tuple[str, str]) -> None:
+async def test_a_caller_who_has_gone_is_not_sent_for(setup: DispatchSetup, call: tuple[str, str]) -> None:
     """Nobody is left to be told; this is looked at before all else."""
     context = context_for(*call, b"{}", is_connected=lambda: False)
 
     with pytest.raises(CallerGone):
-        await desk.send(context)
+        await setup.send(context)
 
-    assert (desk.scene.arrived_targets, context.is_sent) == ([], False)
+    assert (setup.scene.arrived_targets, context.is_sent) == ([], False)
 
 
-async def test_no_order_is_sent_while_every_slot_is_held_by_a_ghost(desk: Desk) -> None:
+async def test_no_order_is_sent_while_every_slot_is_held_by_a_ghost(setup: DispatchSetup) -> None:
     """It would wait in the Gateway, and go out when nobody expects it any more; a read does no harm late."""
-    await desk.ghost()
+    await setup.ghost()
 
     with pytest.raises(Busy, match="held by calls"):
-        await desk.send(context_for(*ORDER, b"{}"))
-    await desk.send(context_for(*READ))
+        await setup.send(context_for(*ORDER, b"{}"))
+    await setup.send(context_for(*READ))
 
-    assert [target.rpartition("/")[2] for target in desk.scene.arrived_targets] == ["accounts", "accounts"]
+    assert [target.rpartition("/")[2] for target in setup.scene.arrived_targets] == ["accounts", "accounts"]
 
 
 @pytest.mark.parametrize(("left_s", "is_sent"), [(60.0, True), (-1.0, False)])
-async def test_an_order_is_sent_before_its_deadline_or_not_at_all(desk: Desk, left_s: float, is_sent: bool) -> None:
+async def test_an_order_is_sent_before_its_deadline_or_not_at_all(
+    setup: DispatchSetup, left_s: float, is_sent: bool
+) -> None:
     """Its price was right a moment ago."""
     context = context_for(*ORDER, b"{}", deadline=time.monotonic() + left_s)
 
     if is_sent:
-        await desk.send(context)
+        await setup.send(context)
     else:
         with pytest.raises(Busy, match="before its deadline"):
-            await desk.send(context)
+            await setup.send(context)
 
-    assert bool(desk.scene.arrived_targets) is is_sent
+    assert bool(setup.scene.arrived_targets) is is_sent
 
 
-async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_that_left(desk: Desk) -> None:
+async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_that_left(setup: DispatchSetup) -> None:
     """The journal decides by it whether an order can be out."""
     seen: list[tuple[int, bool]] = []
 
     async def write() -> None:
-        seen.append((len(desk.scene.arrived_targets), hook.has_left))
+        seen.append((len(setup.scene.arrived_targets), hook.has_left))
 
     hook = FirstByteHook(write)
-    await desk.send(context_for(*ORDER, b"{}", before_first_byte=hook))
+    await setup.send(context_for(*ORDER, b"{}", before_first_byte=hook))
 
     assert (seen, hook.has_left) == ([(0, False)], True)
 
 
 @pytest.mark.parametrize("act", [Act.HOLD, Act.BREAK_OFF])
-async def test_a_change_that_was_sent_and_not_answered_is_unknown(desk: Desk, act: Act) -> None:
+async def test_a_change_that_was_sent_and_not_answered_is_unknown(setup: DispatchSetup, act: Act) -> None:
     """It may have happened; a time to ask again would invite a second order."""
-    desk.scene.plan = [act]
+    setup.scene.plan = [act]
 
     with pytest.raises(OrderUnknown) as caught:
-        await desk.send(quick(context_for(*ORDER, b"{}")))
+        await setup.send(quick(context_for(*ORDER, b"{}")))
 
-    assert (caught.value.retry_after, desk.status.is_doubted) == (None, True)
+    assert (caught.value.retry_after, setup.status.is_doubted) == (None, True)
 
 
-async def test_a_change_that_was_not_sent_fails_as_what_it_is(desk: Desk) -> None:
+async def test_a_change_that_was_not_sent_fails_as_what_it_is(setup: DispatchSetup) -> None:
     """Nothing happened."""
-    await desk.scene.upstream.close()
+    await setup.scene.upstream.close()
 
     with pytest.raises(Exception, match="closed") as caught:
-        await desk.send(context_for(*ORDER, b"{}"))
+        await setup.send(context_for(*ORDER, b"{}"))
 
     assert not isinstance(caught.value, OrderUnknown)
 
 
 @pytest.mark.parametrize(("act", "error"), [(Act.HOLD, GatewayTimeout), (Act.BREAK_OFF, GatewayProtocolError)])
-async def test_a_read_that_fails_may_be_asked_again(desk: Desk, act: Act, error: type[Exception]) -> None:
+async def test_a_read_that_fails_may_be_asked_again(setup: DispatchSetup, act: Act, error: type[Exception]) -> None:
     """And the session is doubted."""
-    desk.scene.plan = [act]
+    setup.scene.plan = [act]
 
     with pytest.raises(error) as caught:
-        await desk.send(quick(context_for(*READ)))
+        await setup.send(quick(context_for(*READ)))
 
     assert getattr(caught.value, "retry_after", None) == RETRY_AFTER_S
-    assert (desk.status.is_doubted, desk.observed) == (True, [])
+    assert (setup.status.is_doubted, setup.observed) == (True, [])
 
 
-async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(desk: Desk) -> None:
+async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(setup: DispatchSetup) -> None:
     """The keeper's look said that every slot is held."""
-    desk.status.set_state(SessionState.SILENT, Observation.SLOTS_EXHAUSTED)
+    setup.status.set_state(SessionState.SILENT, Observation.SLOTS_EXHAUSTED)
 
-    await desk.send(context_for(*READ))
+    await setup.send(context_for(*READ))
 
-    assert desk.status.is_doubted
+    assert setup.status.is_doubted
 
 
-async def test_a_late_response_reaches_who_asked_for_it(desk: Desk) -> None:
+async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) -> None:
     """The best evidence there is of what became of an order."""
-    desk.scene.plan, late = [Act.HOLD], asyncio.get_running_loop().create_future()
+    setup.scene.plan, late = [Act.HOLD], asyncio.get_running_loop().create_future()
 
     with pytest.raises(OrderUnknown):
-        await desk.send(quick(context_for(*ORDER, b"{}", on_late_response=late.set_result)))
-    desk.scene.release.set()
+        await setup.send(quick(context_for(*ORDER, b"{}", on_late_response=late.set_result)))
+    setup.scene.release.set()
 
     assert (await within(late)).body == b"{}"
 
 
-async def test_a_body_is_read_whole_only_for_those_who_need_it(desk: Desk) -> None:
+async def test_a_body_is_read_whole_only_for_those_who_need_it(setup: DispatchSetup) -> None:
     """Others get a large one as it comes."""
-    desk.scene.plan = [Act.LARGE]
-    streamed = await desk.send(context_for(*READ))
-    desk.scene.release.set()
+    setup.scene.plan = [Act.LARGE]
+    streamed = await setup.send(context_for(*READ))
+    setup.scene.release.set()
 
-    whole = await desk.send(context_for(*READ, needs_complete_body=True))
+    whole = await setup.send(context_for(*READ, needs_complete_body=True))
 
     assert streamed.body_stream is not None
     assert (whole.body_stream, len(whole.body)) == (None, 600_000)
-    assert desk.observed == [streamed, whole]
+    assert setup.observed == [streamed, whole]
 
 
 async def test_a_body_that_is_needed_is_unpacked() -> None:

@@ -16,6 +16,7 @@ from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 from tests.contract.upstreams import Act, Scene, memory_scene
 
@@ -30,7 +31,7 @@ class World:
         self.scene, self.clock = scene, ManualClock()
         limits = Limits(1, 0, RateLimit(100, 1.0, "ours"), {}, lambda endpoint: endpoint.rate_limit)
         self.admission = AdmissionController(limits, self.clock)
-        self.penalty_box = PenaltyBox(None, Bus(), self.clock.utc)
+        self.penalty_box = PenaltyBox(None, Bus(), self.clock.utc, GATEWAY_TRAITS)
         self.cached_reads = CachedReads(self.clock)
         self.observed: list[tuple[Endpoint, int]] = []
         self.sent: list[str] = []

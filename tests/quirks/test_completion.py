@@ -12,6 +12,7 @@ from ibkr_bridge.errors import GatewayTimeout, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.quirks.snapshot_completion import FILL_TIMEOUT_S, GIVEN_UP_TTL_S, MISSING_HEADER
+from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 from tests.harness import within
@@ -34,7 +35,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def completion(clock: ManualClock) -> CompleteReads:
     """A session in which the accounts have been asked for, as the keeper does."""
-    completion = CompleteReads(clock)
+    completion = CompleteReads(clock, GATEWAY_TRAITS)
     completion.observer()(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
     return completion
 

@@ -18,7 +18,7 @@ from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN
 from tests.harness import within
-from tests.orders.desk import Desk
+from tests.orders.submitter_setup import SubmitterSetup
 
 SCHEDULE = ReconcileSchedule()
 MINE = {"orderId": 7, "order_ref": "mine", "status": "Submitted", "conid": 8, "side": "BUY"}
@@ -28,12 +28,12 @@ NOTHING = OrderListing(is_complete=True)
 class World:
     """A reconciler, the lists it is shown, and lost orders."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.clock = desk, desk.clock
+    def __init__(self, setup: SubmitterSetup) -> None:
+        self.setup, self.clock = setup, setup.clock
         self.listing: OrderListing | None = NOTHING
         self.looked_at: list[float] = []
         self.accounts: list[str | None] = []
-        self.reconciler = Reconciler(desk.repository, desk.clock, SCHEDULE)
+        self.reconciler = Reconciler(setup.repository, setup.clock, SCHEDULE)
         self.reconciler.fetch_order_lists = self._fetch
         self.loop = asyncio.create_task(self.reconciler.run_loop())
 
@@ -46,9 +46,9 @@ class World:
         """An order whose answer is lost."""
         record = OrderRecord(name, OrderOperation.PLACE)
         told = {"kind": "place", "coids": ["mine"], "account": account, "own_name": True, **facts}
-        self.desk.repository.index.add(record)
-        await self.desk.repository.append(record, OrderEvent.SENT, told)
-        self.desk.repository.append_eventually(
+        self.setup.repository.index.add(record)
+        await self.setup.repository.append(record, OrderEvent.SENT, told)
+        self.setup.repository.append_eventually(
             record, OrderEvent.LOST, {"error": "silence", "restart": facts.get("restart")}
         )
         return record
@@ -69,12 +69,12 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Nothing is lost yet."""
-    made = World(Desk(tmp_path / "main.orders.db"))
+    made = World(SubmitterSetup(tmp_path / "main.orders.db"))
     yield made
     made.loop.cancel()
     with suppress(asyncio.CancelledError):
         await made.loop
-    await made.desk.repository.close()
+    await made.setup.repository.close()
 
 
 async def test_nothing_is_asked_while_nothing_is_lost(world: World) -> None:
@@ -103,7 +103,7 @@ async def test_an_order_is_believed_not_to_exist_only_after_a_while(world: World
     assert record.state is OrderState.UNKNOWN
     await world.live(SCHEDULE.interval_s + 1.0)
 
-    assert (await world.desk.story(record))[-1] == "missed"
+    assert (await world.setup.story(record))[-1] == "missed"
     assert all(b - a >= SCHEDULE.interval_s for a, b in zip(world.looked_at, world.looked_at[1:], strict=False))
 
 
@@ -128,7 +128,7 @@ async def test_an_order_that_was_only_late_is_found_after_the_verdict(world: Wor
     world.listing = OrderListing(orders=(MINE,))
     await world.live(SCHEDULE.late_checks_s[0])
 
-    assert (len(world.looked_at), (await world.desk.story(record))[-1]) == (looks + 1, "found")
+    assert (len(world.looked_at), (await world.setup.story(record))[-1]) == (looks + 1, "found")
 
 
 async def test_an_order_without_a_name_is_not_settled_where_others_are_like_it(world: World) -> None:
@@ -160,17 +160,17 @@ async def test_a_list_that_somebody_else_asked_for_is_as_good_a_proof(world: Wor
 
     world.reconciler.observe(OrderListing(orders=(MINE,)))
 
-    assert ((await world.desk.story(record))[-1], world.looked_at) == ("found", [])
+    assert ((await world.setup.story(record))[-1], world.looked_at) == ("found", [])
 
 
 async def test_a_new_order_waits_for_those_of_the_run_before(world: World) -> None:
     """In its account; it goes on as soon as they are found."""
     record = await world.lose(restart=True)
-    waiting = asyncio.create_task(world.reconciler.wait_for_unsettled(world.desk.request()))
+    waiting = asyncio.create_task(world.reconciler.wait_for_unsettled(world.setup.request()))
     await asyncio.sleep(0)
     assert not waiting.done()
 
-    world.desk.repository.append_eventually(record, OrderEvent.FOUND, {})
+    world.setup.repository.append_eventually(record, OrderEvent.FOUND, {})
 
     await within(waiting)
 
@@ -180,14 +180,14 @@ async def test_an_order_of_another_account_does_not_wait(world: World) -> None:
     await world.lose("a", "DU2", restart=True)
     await world.lose("b", "DU1")
 
-    await within(world.reconciler.wait_for_unsettled(world.desk.request()), 1.0)
+    await within(world.reconciler.wait_for_unsettled(world.setup.request()), 1.0)
 
 
 async def test_a_caller_may_choose_to_go_on_a_minute_after_the_start(world: World) -> None:
     """Not before: most are found by then."""
     await world.lose(restart=True)
     world.listing = None
-    chosen = world.desk.request(confirmations=frozenset({UNKNOWN_OPEN}))
+    chosen = world.setup.request(confirmations=frozenset({UNKNOWN_OPEN}))
     chosen.context.wait_s = 0.0
     with pytest.raises(OrderInProgress):
         await world.reconciler.wait_for_unsettled(chosen)
@@ -195,7 +195,7 @@ async def test_a_caller_may_choose_to_go_on_a_minute_after_the_start(world: Worl
     await world.live(SCHEDULE.startup_block_s)
 
     await within(world.reconciler.wait_for_unsettled(chosen), 1.0)
-    other = world.desk.request()
+    other = world.setup.request()
     other.context.wait_s = 0.0
     with pytest.raises(OrderInProgress):
         await world.reconciler.wait_for_unsettled(other)

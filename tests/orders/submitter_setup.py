@@ -78,7 +78,7 @@ class IbkrRoad:
         return [call.body for call in self.calls]
 
 
-class Desk:
+class SubmitterSetup:
     """An order submitter with its journal and a clock."""
 
     def __init__(self, path: Path, *, add_coids: bool = True) -> None:

@@ -135,4 +135,4 @@ async def test_a_loop_that_ends_takes_the_daemon_down(
     assert harness.bridge.failed
     assert harness.bridge.stop.is_set()
     assert isinstance(event, LoopDied)
-    assert (event.error, "test_ending.py" in event.places) == ("ZeroDivisionError", True)
+    assert (event.error, "test_shutdown.py" in event.places) == ("ZeroDivisionError", True)
