@@ -26,7 +26,7 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server import request_parsing, request_target
-from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.session.state_machine import REASONS, SessionState
 from ibkr_bridge.upstream.gateway import exchange
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -453,6 +453,7 @@ def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
     named = [*(error.code for error in error_classes()), *(state.value for state in SessionState)]
 
     assert [name for name in named if f"| `{name}` |" not in page] == []
+    assert [reason for reason in REASONS.values() if f"`{reason}`" not in page] == []
 
 
 def paths_named_in(package: str) -> set[str]:
@@ -498,6 +499,15 @@ def test_the_page_of_endpoints_is_the_table() -> None:
     from tools.endpoints import page
 
     assert page() == (ROOT / "docs" / "endpoints.md").read_text()
+
+
+async def test_the_table_of_stages_is_the_list() -> None:
+    """A reader follows a call by it, so a stage that is missing there is missing in their head."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` `", page, re.MULTILINE)
+    stages = [*(type(stage).__name__ for stage in profile_for_tests().pipeline.stages), "Dispatch"]
+
+    assert rows == [(str(number), stage) for number, stage in enumerate(stages, start=1)]
 
 
 async def test_every_loop_is_accounted_for() -> None:

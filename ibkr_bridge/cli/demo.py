@@ -90,7 +90,8 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         resources.push_async_callback(control.stop)
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
         has_own_key = "IBKR_BRIDGE_KEY" in os.environ  # that key may be a real one and is never printed
-        export = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        key = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        export = f"{key}  export IBKR_BRIDGE_URL={bridge.url}\n"
         print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()

@@ -99,6 +99,8 @@ class Log:
     def on_event(self, event: Event) -> None:
         """Write the line of an event. A line that cannot be written must not stop the bridge."""
         fields = {key: value for key, value in vars(event).items() if value is not None}
+        if (profile := fields.pop("profile", None)) is not None:
+            fields["profile"] = profile  # last: it is the same on nearly every line
         self._write(event.level, {"event": event.event, **fields})
 
     def log(self, level: str, event: str, **keys: object) -> None:

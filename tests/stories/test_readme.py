@@ -37,9 +37,8 @@ def demo(tmp_path: Path, unused_tcp_port: int) -> Iterator[dict[str, str]]:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        match = re.search(r"export IBKR_BRIDGE_KEY=(\S+)", line)
-        if match:
-            env |= {"IBKR_BRIDGE_KEY": match.group(1), "IBKR_BRIDGE_URL": url}
+        if match := re.search(r"export (IBKR_BRIDGE_KEY|IBKR_BRIDGE_URL)=(\S+)", line):
+            env[match.group(1)] = match.group(2)
         if "trigger --help" in line:
             break
     yield env
