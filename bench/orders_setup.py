@@ -139,10 +139,11 @@ class BridgeProcess:
             return 0
         self._listening.clear()
         self._ready.clear()
-        if process.returncode is None:
-            process.send_signal(stop_signal)
+        log_has_ended = self._log_reader is None or self._log_reader.done()
+        if process.returncode is not None or log_has_ended:
+            self.unexpected.append(b"the bridge ended by itself")  # a signal now would take its status from asyncio
         else:
-            self.unexpected.append(b"the bridge ended by itself")
+            process.send_signal(stop_signal)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
