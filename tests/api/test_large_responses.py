@@ -12,7 +12,14 @@ from ibkr_bridge.events import RequestServed
 from ibkr_bridge.session.state_machine import SessionState
 from tests.conftest import Open
 from tests.harness import KEY, Harness
-from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Script, Stage, Voice, never
+from tests.upstream.gateway.scripted_gateway import (
+    PATIENCE,
+    Connection,
+    Request,
+    Script,
+    ScriptedGateway,
+    never_respond,
+)
 
 LARGE = 1_000_000  # bytes; a response of more than 256 KiB is streamed
 HUGE = 50_000_000  # bytes; more than all buffers on the way can hold
@@ -36,9 +43,9 @@ def head_of(size: int, status: str = "200 OK") -> bytes:
 def respond_with(size: int, status: str = "200 OK") -> Script:
     """A script that sends this number of bytes, as fast as they are read."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        voice.write(head_of(size, status) + b"x" * size)
-        await voice.drained()
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(size, status) + b"x" * size)
+        await connection.wait_until_drained()
 
     return script
 
@@ -58,18 +65,18 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.large: Script = respond_with(LARGE)
-        self.voices: list[Voice] = []
+        self.connections: list[Connection] = []
 
-    async def __call__(self, heard: Heard, voice: Voice) -> None:
+    async def __call__(self, request: Request, connection: Connection) -> None:
         """Answer one request."""
-        body = KEEPER_RESPONSES.get(heard.target.removeprefix("/v1/api"))
+        body = KEEPER_RESPONSES.get(request.target.removeprefix("/v1/api"))
         if body is not None:
-            await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
             return
-        if heard.target.startswith("/v1/api/ws"):
+        if request.target.startswith("/v1/api/ws"):
             return  # this Gateway has no websocket
-        self.voices.append(voice)
-        await self.large(heard, voice)
+        self.connections.append(connection)
+        await self.large(request, connection)
 
 
 @pytest.fixture
@@ -79,16 +86,16 @@ def gateway() -> FakeGateway:
 
 
 @pytest.fixture
-async def stage(gateway: FakeGateway) -> AsyncIterator[Stage]:
+async def server(gateway: FakeGateway) -> AsyncIterator[ScriptedGateway]:
     """The server of the Gateway, without TLS."""
-    async with Stage(gateway) as running:
+    async with ScriptedGateway(gateway) as running:
         yield running
 
 
 @pytest.fixture
-async def harness(open_harness: Open, stage: Stage) -> Harness:
+async def harness(open_harness: Open, server: ScriptedGateway) -> Harness:
     """A bridge in front of it. The timeout is long, since large responses take time on a slow machine."""
-    return await open_harness(gateway=stage.url, IBKR_GATEWAY_TIMEOUT="10")
+    return await open_harness(gateway=server.url, IBKR_GATEWAY_TIMEOUT="10")
 
 
 async def read_until_closed(harness: Harness) -> bytes:
@@ -132,9 +139,9 @@ async def test_a_response_of_any_size_arrives_complete(harness: Harness, gateway
     """Also around the size from which on it is streamed."""
     body = bytes(range(256)) * (size // 256 + 1)
 
-    async def script(_: Heard, voice: Voice) -> None:
-        voice.write(head_of(size) + body[:size])
-        await voice.drained()
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(size) + body[:size])
+        await connection.wait_until_drained()
 
     gateway.large = script
 
@@ -175,12 +182,12 @@ async def test_a_truncated_large_response_is_truncated_for_the_caller(
 ) -> None:
     """Without the last chunk no client takes it for complete."""
 
-    async def script(_: Heard, voice: Voice) -> None:
+    async def script(_: Request, connection: Connection) -> None:
         half = b"x" * (LARGE // 2)
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + f"{len(half):x}\r\n".encode()
-        voice.write(head + half + b"\r\n" if chunked else head_of(LARGE) + half)
-        await voice.drained()
-        await voice.hang_up()
+        connection.write(head + half + b"\r\n" if chunked else head_of(LARGE) + half)
+        await connection.wait_until_drained()
+        await connection.close()
 
     gateway.large = script
 
@@ -192,14 +199,14 @@ async def test_a_truncated_large_response_is_truncated_for_the_caller(
 
 
 async def test_a_large_response_that_stops_is_truncated_for_the_caller(
-    open_harness: Open, stage: Stage, gateway: FakeGateway
+    open_harness: Open, server: ScriptedGateway, gateway: FakeGateway
 ) -> None:
     """The Gateway does not close the connection if IBKR fails; the bridge's own timeout ends it."""
-    harness = await open_harness(gateway=stage.url)
+    harness = await open_harness(gateway=server.url)
 
-    async def script(_: Heard, voice: Voice) -> None:
-        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
-        await never()
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
+        await never_respond()
 
     gateway.large = script
 
@@ -213,9 +220,9 @@ async def test_a_large_response_that_stops_is_truncated_for_the_caller(
 async def test_a_truncated_small_response_is_an_error_of_the_bridge(harness: Harness, gateway: FakeGateway) -> None:
     """It is buffered until it is complete, so an error can still be sent."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(head_of(1000) + b"x" * 500)
-        await voice.hang_up()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(head_of(1000) + b"x" * 500)
+        await connection.close()
 
     gateway.large = script
 
@@ -232,7 +239,7 @@ async def test_a_slow_caller_slows_the_gateway_down(harness: Harness, gateway: F
     head = await reader.readuntil(b"\r\n\r\n")
     for _ in range(2_000):  # time in which the bridge could read much more
         await asyncio.sleep(0)
-    unsent, taken = gateway.voices[0].unsent, harness.bridge.profile.admission.slots_taken
+    unsent, taken = gateway.connections[0].unsent_bytes, harness.bridge.profile.admission.slots_taken
 
     size = await read_chunked(reader)
 
@@ -287,11 +294,11 @@ async def test_the_slot_of_a_caller_that_disconnects_is_free_when_the_gateway_ha
     """The rest is read and dropped, since the Gateway sends it anyway."""
     go = asyncio.Event()
 
-    async def script(_: Heard, voice: Voice) -> None:
-        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
         await go.wait()
-        voice.write(b"x" * (LARGE - LARGE // 2))
-        await voice.drained()
+        connection.write(b"x" * (LARGE - LARGE // 2))
+        await connection.wait_until_drained()
 
     gateway.large = script
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
@@ -312,16 +319,16 @@ async def test_other_calls_are_served_meanwhile(harness: Harness, gateway: FakeG
     """A long response takes one slot."""
     go = asyncio.Event()
 
-    async def script(_: Heard, voice: Voice) -> None:
-        voice.write(head_of(LARGE) + b"x" * (LARGE // 2))
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
         await go.wait()
-        voice.write(b"x" * (LARGE - LARGE // 2))
-        await voice.drained()
+        connection.write(b"x" * (LARGE - LARGE // 2))
+        await connection.wait_until_drained()
 
     gateway.large = script
     slow = asyncio.create_task(harness.get(PATH))
     async with asyncio.timeout(PATIENCE):
-        while not gateway.voices:
+        while not gateway.connections:
             await asyncio.sleep(0)
 
     others = [(await harness.get("/portfolio/accounts")).status for _ in range(10)]

@@ -23,7 +23,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.harness import PATIENCE
-from tests.upstream.gateway.scripted_gateway import OK, Heard, Stage, Voice
+from tests.upstream.gateway.scripted_gateway import OK, Connection, Request, ScriptedGateway
 
 BEGINNING, REST = b"a" * 300_000, b"b" * 300_000
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
@@ -70,52 +70,52 @@ def next_act(plan: list[Act]) -> Act:
 class GatewayScene:
     """The Gateway's client in front of a scripted Gateway."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, gateway: ScriptedGateway) -> None:
         self.plan, self.release = [Act.ANSWER], asyncio.Event()
-        self._stage = stage
-        stage.script = self._play
+        self._gateway = gateway
+        gateway.script = self._play
         cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
-        self.upstream: Upstream = GatewayClient(stage.url, cookies, PATIENCE, tls=False)
+        self.upstream: Upstream = GatewayClient(gateway.url, cookies, PATIENCE, tls=False)
 
     @property
     def arrived_targets(self) -> list[str]:
         """See `Scene`."""
-        return [heard.target for heard in self._stage.heard]
+        return [request.target for request in self._gateway.requests]
 
     async def wait_for_calls(self, count: int) -> None:
         """See `Scene`."""
-        await self._stage.until_heard(count)
+        await self._gateway.wait_for_requests(count)
 
     async def wait_until_settled(self) -> None:
         """See `Scene`."""
-        stage = self._stage
-        await stage.until(lambda: stage.connections > 0 and not stage._open)
+        gateway = self._gateway
+        await gateway.wait_until(lambda: gateway.connection_count > 0 and not gateway._open_connections)
 
-    async def _play(self, heard: Heard, voice: Voice) -> None:
+    async def _play(self, request: Request, connection: Connection) -> None:
         act = next_act(self.plan)
-        if heard.header("Upgrade") and act is not Act.REFUSE:
-            await self._play_websocket(heard, voice)
+        if request.header("Upgrade") and act is not Act.REFUSE:
+            await self._play_websocket(request, connection)
         elif act is Act.BREAK_OFF:
-            await voice.hang_up()
+            await connection.close()
         elif act is Act.REFUSE:
-            await voice.say(OK.replace(b"200 OK", b"500 Broken"))
+            await connection.send(OK.replace(b"200 OK", b"500 Broken"))
         elif act is Act.LARGE:
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BEGINNING + REST)}\r\n\r\n".encode()
-            voice.write(head + BEGINNING)
+            connection.write(head + BEGINNING)
             await self.release.wait()
-            voice.write(REST)
+            connection.write(REST)
         else:
             if act is Act.HOLD:
                 await self.release.wait()
-            await voice.say(OK)
+            await connection.send(OK)
 
-    async def _play_websocket(self, heard: Heard, voice: Voice) -> None:
-        key = (heard.header("Sec-WebSocket-Key") or "").encode()
+    async def _play_websocket(self, request: Request, connection: Connection) -> None:
+        key = (request.header("Sec-WebSocket-Key") or "").encode()
         accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID, usedforsecurity=False).digest())
         head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        await voice.say(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n", b"\x81\x05hello")
+        await connection.send(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n", b"\x81\x05hello")
         await self.release.wait()
-        await voice.hang_up()
+        await connection.close()
 
 
 class MemoryUpstream:
@@ -345,9 +345,9 @@ class MemoryScene:
 @asynccontextmanager
 async def gateway_scene() -> AsyncIterator[Scene]:
     """Opens a `GatewayScene`, and closes it."""
-    async with AsyncExitStack() as doors:
-        scene = GatewayScene(await doors.enter_async_context(Stage()))
-        doors.push_async_callback(scene.upstream.close)
+    async with AsyncExitStack() as resources:
+        scene = GatewayScene(await resources.enter_async_context(ScriptedGateway()))
+        resources.push_async_callback(scene.upstream.close)
         yield scene
 
 

@@ -20,7 +20,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.body_stream import FakeBodyStream
-from tests.upstream.gateway.scripted_gateway import PATIENCE, Heard, Stage, Voice, never
+from tests.upstream.gateway.scripted_gateway import PATIENCE, Connection, Request, ScriptedGateway, never_respond
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
 
@@ -41,9 +41,9 @@ async def leading_to(url: str) -> AsyncIterator[GatewayClient]:
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def gateway() -> AsyncIterator[ScriptedGateway]:
     """A scripted Gateway."""
-    async with Stage() as playing:
+    async with ScriptedGateway() as playing:
         yield playing
 
 
@@ -54,9 +54,9 @@ def late() -> asyncio.Event:
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[GatewayClient]:
+async def client(gateway: ScriptedGateway) -> AsyncIterator[GatewayClient]:
     """The road to the scripted Gateway."""
-    async with leading_to(stage.url) as road:
+    async with leading_to(gateway.url) as road:
         yield road
 
 
@@ -68,19 +68,19 @@ async def session_api(client: GatewayClient, late: asyncio.Event) -> GatewaySess
     return session_api
 
 
-def playing(stage: Stage, *answers: bytes) -> None:
+def playing(gateway: ScriptedGateway, *answers: bytes) -> None:
     """Let the Gateway give these answers, the last one for ever."""
     left = list(answers)
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(left.pop(0) if len(left) > 1 else left[0])
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(left.pop(0) if len(left) > 1 else left[0])
 
-    stage.script = script
+    gateway.script = script
 
 
-def said(stage: Stage) -> list[tuple[str, str, bytes]]:
+def said(gateway: ScriptedGateway) -> list[tuple[str, str, bytes]]:
     """What was asked: method, target, body."""
-    return [(heard.method, heard.target, heard.body) for heard in stage.heard]
+    return [(request.method, request.target, request.body) for request in gateway.requests]
 
 
 # -- what goes out
@@ -88,23 +88,23 @@ def said(stage: Stage) -> list[tuple[str, str, bytes]]:
 
 @pytest.mark.parametrize(("compete", "word"), [(True, b"true"), (False, b"false")])
 async def test_the_session_is_asked_for_in_ibkrs_words(
-    stage: Stage, session_api: GatewaySessionApi, compete: bool, word: bytes
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, compete: bool, word: bytes
 ) -> None:
     """Without `publish` IBKR answers 500; `compete` decides whether somebody else is thrown out."""
-    playing(stage, answering(200, b"{}"))
+    playing(gateway, answering(200, b"{}"))
 
     status = await session_api.open_session(compete=compete)
 
     assert status == 200
-    assert said(stage) == [
+    assert said(gateway) == [
         ("POST", "/v1/api/iserver/auth/ssodh/init", b'{"publish": true, "compete": ' + word + b"}"),
     ]
-    assert stage.heard[0].header("Content-Type") == "application/json"
+    assert gateway.requests[0].header("Content-Type") == "application/json"
 
 
-async def test_the_other_calls_go_where_they_should(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_the_other_calls_go_where_they_should(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
     """Six calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
-    playing(stage, answering(200, SESSION.encode()))
+    playing(gateway, answering(200, SESSION.encode()))
 
     await session_api.check_status()
     await session_api.tickle()
@@ -112,7 +112,7 @@ async def test_the_other_calls_go_where_they_should(stage: Stage, session_api: G
     await session_api.login_is_paper()
     await session_api.log_out()
 
-    assert said(stage) == [
+    assert said(gateway) == [
         ("GET", "/v1/api/iserver/auth/status", b""),
         ("GET", "/v1/api/tickle", b""),
         ("GET", "/v1/api/iserver/accounts", b""),
@@ -120,7 +120,7 @@ async def test_the_other_calls_go_where_they_should(stage: Stage, session_api: G
         ("GET", "/v1/api/sso/validate", b""),
         ("POST", "/v1/api/logout", b"{}"),
     ]
-    assert all((heard.header("User-Agent") or "").startswith("ibkr-bridge/") for heard in stage.heard)
+    assert all((request.header("User-Agent") or "").startswith("ibkr-bridge/") for request in gateway.requests)
 
 
 # -- how answers are read
@@ -153,41 +153,47 @@ async def test_the_other_calls_go_where_they_should(stage: Stage, session_api: G
     ],
 )
 async def test_what_a_look_shows(
-    stage: Stage, session_api: GatewaySessionApi, status: int, body: str, saw: Observation
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, status: int, body: str, saw: Observation
 ) -> None:
     """One word for each answer there is."""
-    playing(stage, answering(status, body.encode()))
+    playing(gateway, answering(status, body.encode()))
 
     assert await session_api.check_status() is saw
 
 
-async def test_a_204_is_no_status(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_a_204_is_no_status(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
     """With the stray end of chunks behind it."""
-    playing(stage, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    playing(gateway, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 
     assert await session_api.check_status() is Observation.UNUSABLE_RESPONSE
 
 
-async def test_bytes_that_are_no_text_are_an_observation(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_bytes_that_are_no_text_are_an_observation(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
+) -> None:
     """JSON wants UTF-8; whatever else comes must not crash the keeper."""
-    playing(stage, answering(200, b"\xff\xfe\x00\x80{"), answering(200, b"\x80"), answering(200, b"{\xc3\x28}"))
+    playing(gateway, answering(200, b"\xff\xfe\x00\x80{"), answering(200, b"\x80"), answering(200, b"{\xc3\x28}"))
 
     assert [await session_api.check_status() for _ in range(3)] == [Observation.UNUSABLE_RESPONSE] * 3
 
 
 @pytest.mark.parametrize(
-    ("ending", "saw"), [("hang_up", Observation.UNUSABLE_RESPONSE), ("never", Observation.TIMEOUT)]
+    ("ending", "saw"), [("hang_up", Observation.UNUSABLE_RESPONSE), ("never_respond", Observation.TIMEOUT)]
 )
 async def test_no_answer_is_seen_too(
-    stage: Stage, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch, ending: str, saw: Observation
+    gateway: ScriptedGateway,
+    session_api: GatewaySessionApi,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+    saw: Observation,
 ) -> None:
     """Broken off is not the same as silent."""
     monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await (voice.hang_up() if ending == "hang_up" else never())
+    async def script(_: Request, connection: Connection) -> None:
+        await (connection.close() if ending == "hang_up" else never_respond())
 
-    stage.script = script
+    gateway.script = script
 
     assert await session_api.check_status() is saw
 
@@ -210,10 +216,12 @@ async def test_nobody_there_is_seen_too(unused_tcp_port: int, late: asyncio.Even
 
 
 async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(
-    stage: Stage, session_api: GatewaySessionApi
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
 ) -> None:
     """An error page in between does not replace it."""
-    playing(stage, answering(200, SESSION.encode()), answering(500, b'{"error":"x"}'), answering(429, b'{"error":"y"}'))
+    playing(
+        gateway, answering(200, SESSION.encode()), answering(500, b'{"error":"x"}'), answering(429, b'{"error":"y"}')
+    )
 
     for _ in range(3):
         await session_api.check_status()
@@ -225,17 +233,17 @@ async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(
 
 
 async def test_a_late_answer_is_told(
-    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It means that the Gateway answers again."""
     monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
     go = asyncio.Event()
 
-    async def script(_: Heard, voice: Voice) -> None:
+    async def script(_: Request, connection: Connection) -> None:
         await go.wait()
-        await voice.say(answering(200, SESSION.encode()))
+        await connection.send(answering(200, SESSION.encode()))
 
-    stage.script = script
+    gateway.script = script
     seen = await session_api.check_status()
     before = late.is_set()
 
@@ -248,10 +256,10 @@ async def test_a_late_answer_is_told(
 
 @pytest.mark.parametrize("status", [200, 401, 500])
 async def test_an_answer_in_time_wakes_nobody(
-    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event, status: int
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event, status: int
 ) -> None:
     """The keeper would look without end otherwise."""
-    playing(stage, answering(status, b"{}"))
+    playing(gateway, answering(status, b"{}"))
 
     await session_api.check_status()
 
@@ -259,23 +267,25 @@ async def test_an_answer_in_time_wakes_nobody(
 
 
 async def test_an_answer_that_breaks_off_wakes_nobody(
-    stage: Stage, session_api: GatewaySessionApi, late: asyncio.Event
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event
 ) -> None:
     """It was seen already."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.hang_up()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.close()
 
-    stage.script = script
+    gateway.script = script
 
     await session_api.check_status()
 
     assert not late.is_set()
 
 
-async def test_a_huge_answer_is_let_go(stage: Stage, session_api: GatewaySessionApi, client: GatewayClient) -> None:
+async def test_a_huge_answer_is_let_go(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, client: GatewayClient
+) -> None:
     """Nobody waits for its end, and the next look is a good one."""
-    playing(stage, answering(200, b'{"x":"' + b"x" * 400_000 + b'"}'), answering(200, SESSION.encode()))
+    playing(gateway, answering(200, b'{"x":"' + b"x" * 400_000 + b'"}'), answering(200, SESSION.encode()))
 
     seen = [await session_api.check_status(), await session_api.check_status()]
     async with asyncio.timeout(PATIENCE):
@@ -291,35 +301,44 @@ async def test_a_huge_answer_is_let_go(stage: Stage, session_api: GatewaySession
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{}", b"null", b'"session"', b'{"error":"no session"}', b"<html>", b"[" * 50_000]
 )
-async def test_a_tickle_without_a_session_is_none(stage: Stage, session_api: GatewaySessionApi, body: bytes) -> None:
+async def test_a_tickle_without_a_session_is_none(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, body: bytes
+) -> None:
     """Clients read its `session`; what has none is no tickle."""
-    playing(stage, answering(200, body))
+    playing(gateway, answering(200, body))
 
     assert await session_api.tickle() is None
 
 
-async def test_a_tickle_brings_the_session(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_a_tickle_brings_the_session(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
     """With everything else that stands in it."""
-    playing(stage, answering(200, b'{"session":"abc","ssoExpires":5}'))
+    playing(gateway, answering(200, b'{"session":"abc","ssoExpires":5}'))
 
     assert await session_api.tickle() == {"session": "abc", "ssoExpires": 5}
 
 
-async def test_a_tickle_that_was_refused_is_none_whatever_it_says(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_a_tickle_that_was_refused_is_none_whatever_it_says(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
+) -> None:
     """The body of an error may look like one."""
-    playing(stage, answering(500, b'{"session":"abc"}'))
+    playing(gateway, answering(500, b'{"session":"abc"}'))
 
     assert await session_api.tickle() is None
 
 
-async def test_the_preflight_goes_on_when_its_first_call_fails(stage: Stage, session_api: GatewaySessionApi) -> None:
+async def test_the_preflight_goes_on_when_its_first_call_fails(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
+) -> None:
     """Without the second the portfolio would stay empty."""
-    playing(stage, answering(500, b""), answering(200, b"[]"))
+    playing(gateway, answering(500, b""), answering(200, b"[]"))
 
     accounts = await session_api.run_preflight()
 
     assert accounts is None
-    assert [heard.target.rsplit("/api", 1)[1] for heard in stage.heard] == ["/iserver/accounts", "/portfolio/accounts"]
+    assert [request.target.rsplit("/api", 1)[1] for request in gateway.requests] == [
+        "/iserver/accounts",
+        "/portfolio/accounts",
+    ]
 
 
 async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Event) -> None:
@@ -342,21 +361,21 @@ async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) 
     [(401, b'{"RESULT":false}'), (500, b'{"LOGIN_TYPE":2}'), (429, b'{"LOGIN_TYPE":1}'), (200, b"<html>"), (200, b"")],
 )
 async def test_a_kind_of_login_that_is_not_told_is_unknown(
-    stage: Stage, session_api: GatewaySessionApi, status: int, body: bytes
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, status: int, body: bytes
 ) -> None:
     """A failure is no evidence, for either."""
-    playing(stage, answering(status, body))
+    playing(gateway, answering(status, body))
 
     assert await session_api.login_is_paper() is None
 
 
 async def test_the_kind_of_login_is_not_waited_for_long(
-    stage: Stage, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ready is said only after it: two seconds are all it may cost."""
     assert room.TICKLE_TIMEOUT_S == 2.0
     monkeypatch.setattr(room, "TICKLE_TIMEOUT_S", 0.1)
-    stage.script = never
+    gateway.script = never_respond
 
     async with asyncio.timeout(4.0):  # less than the five seconds of a look
         assert await session_api.login_is_paper() is None

@@ -1,4 +1,4 @@
-"""A Gateway that says exactly what a test's script says, byte for byte, where the simulator is too well-behaved."""
+"""A Gateway that sends exactly the bytes of a test's script, for responses that the simulator never sends."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-PATIENCE = 10.0  # seconds of real time after which a test gives up; nothing waits so long unless it is broken
+PATIENCE = 10.0  # seconds of real time after which a test gives up; only broken code takes so long
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One request as it came: on which connection, its head and its body byte for byte."""
+class Request:
+    """One request as it was received: the number of its connection, its head and its body, byte for byte."""
 
-    connection: int
+    connection_number: int
     head: bytes
     body: bytes
 
@@ -34,41 +34,41 @@ class Heard:
         return self.head.split(b" ", 2)[1].decode("latin-1")
 
     def header(self, name: str) -> str | None:
-        """The first header of that name."""
+        """The value of the first header with this name, in any letter case, or None."""
         pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
-        found = [value.strip().decode() for key, _, value in pairs if key.decode().lower() == name.lower()]
-        return found[0] if found else None
+        values = [value.strip().decode() for key, _, value in pairs if key.decode().lower() == name.lower()]
+        return values[0] if values else None
 
 
-class Voice:
-    """What a script can do to one connection."""
+class Connection:
+    """One connection to the scripted Gateway, as a script uses it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
-    async def say(self, *pieces: bytes) -> None:
-        """Send bytes; each piece as a segment of its own."""
-        for chunk in pieces:
-            self._writer.write(chunk)
+    async def send(self, *pieces: bytes) -> None:
+        """Send bytes, each piece as its own TCP segment."""
+        for piece in pieces:
+            self._writer.write(piece)
             await self._writer.drain()
-            for _ in range(5):  # the other side shares our loop: let it read this piece alone
+            for _ in range(5):  # the client runs in the same event loop; let it read this piece before the next one
                 await asyncio.sleep(0)
 
     @property
-    def unsent(self) -> int:
-        """Bytes that nobody has taken yet."""
+    def unsent_bytes(self) -> int:
+        """The size of the write buffer: what the client has not read yet."""
         return self._writer.transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
-        """Send bytes, whether they are taken or not."""
+        """Put bytes into the write buffer, without waiting for the client to read them."""
         self._writer.write(data)
 
-    async def drained(self) -> None:
-        """Wait until most of what was written is taken."""
+    async def wait_until_drained(self) -> None:
+        """Wait until the client has read most of what was written."""
         await self._writer.drain()
 
-    async def hang_up(self) -> None:
-        """End the connection in order."""
+    async def close(self) -> None:
+        """Close the connection in order."""
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
@@ -80,52 +80,53 @@ class Voice:
         self._writer.transport.abort()
 
 
-class Ear(asyncio.StreamReader):
-    """A reader that says when the other side ends, even while nobody reads."""
+class ObservedReader(asyncio.StreamReader):
+    """A reader that calls `on_end` when the client ends the connection, even while nothing reads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ended: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
 
     def feed_eof(self) -> None:
-        """In order."""
+        """The client closed the connection in order."""
         super().feed_eof()
-        self.ended()
+        self.on_end()
 
     def set_exception(self, exc: BaseException) -> None:
-        """With a reset."""
+        """The client reset the connection."""
         super().set_exception(exc)  # type: ignore[arg-type]  # as asyncio calls it
-        self.ended()
+        self.on_end()
 
 
-Script = Callable[[Heard, Voice], Awaitable[None]]
+Script = Callable[[Request, Connection], Awaitable[None]]
 
 
-async def answer(_: Heard, voice: Voice) -> None:
-    """The plainest script."""
-    await voice.say(OK)
+async def respond_ok(_: Request, connection: Connection) -> None:
+    """The default script: respond to each request with `OK`."""
+    await connection.send(OK)
 
 
-class Stage:
-    """A port on which a script plays the Gateway.
+class ScriptedGateway:
+    """A server on 127.0.0.1 that runs a script for each request.
 
     Args:
-        script: called for every request, in order on each connection.
-        tls: speaks TLS where given.
+        script: called for each request; on one connection in the order of the requests.
+        tls: the context for TLS; without it the server speaks plain HTTP.
     """
 
-    def __init__(self, script: Script = answer, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Script = respond_ok, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
-        self.heard: list[Heard] = []
-        self.connections = 0
-        self.greeting: Callable[[Voice], Awaitable[None]] | None = None
-        """What is done to each connection before a request has come."""
-        self.greeted = 0
+        self.requests: list[Request] = []
+        self.connection_count = 0
+        self.on_connect: Callable[[Connection], Awaitable[None]] | None = None
+        """Called for each connection, before a request has been received."""
+        self.on_connect_count = 0
+        """How many calls of `on_connect` have returned."""
         self._tls = tls
         self._changed = asyncio.Event()
-        self._talks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
-        self._open: set[int] = set()
+        self._open_connections: set[int] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -138,9 +139,9 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._talks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
             with suppress(OSError):
@@ -148,68 +149,68 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address of the server, without a path."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
-    def asked(self, part: str) -> list[Heard]:
-        """The requests whose target contains `part`."""
-        return [heard for heard in self.heard if part in heard.target]
+    def find_requests(self, part: str) -> list[Request]:
+        """Return the requests whose target contains `part`."""
+        return [request for request in self.requests if part in request.target]
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds; looked at whenever a request, a connection or an end of one comes."""
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition is true; it is checked after each request, new connection and end of a connection."""
         async with asyncio.timeout(PATIENCE):
-            while not holds():
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def until_heard(self, count: int, part: str = "") -> None:
-        """Wait until so many requests have come."""
-        await self.until(lambda: len(self.asked(part)) >= count)
+    async def wait_for_requests(self, count: int, part: str = "") -> None:
+        """Wait until at least `count` requests whose target contains `part` have been received."""
+        await self.wait_until(lambda: len(self.find_requests(part)) >= count)
 
-    async def until_closed(self, connection: int) -> None:
-        """Wait until the other side has closed a connection."""
-        await self.until(lambda: connection <= self.connections and connection not in self._open)
+    async def wait_until_closed(self, number: int) -> None:
+        """Wait until the client has closed the connection with this number; the first one is 1."""
+        await self.wait_until(lambda: number <= self.connection_count and number not in self._open_connections)
 
-    def is_open(self, connection: int) -> bool:
-        """Whether the other side still holds a connection open."""
-        return connection in self._open
+    def is_open(self, number: int) -> bool:
+        """True while the client has not closed the connection with this number."""
+        return number in self._open_connections
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
-        ear = Ear()
-        return asyncio.StreamReaderProtocol(ear, lambda _, writer: self._met(ear, writer))
+        reader = ObservedReader()
+        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._serve_connection(reader, writer))
 
-    async def _met(self, ear: Ear, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: ObservedReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._talks.add(task)
-        self.connections += 1
-        number = self.connections
-        self._open.add(number)
+            self._tasks.add(task)
+        self.connection_count += 1
+        number = self.connection_count
+        self._open_connections.add(number)
         self._writers.append(writer)
         self._changed.set()
-        ear.ended = lambda: self._ended(number)
-        if self.greeting is not None:
-            await self.greeting(Voice(writer))
-            self.greeted += 1
+        reader.on_end = lambda: self._mark_ended(number)
+        if self.on_connect is not None:
+            await self.on_connect(Connection(writer))
+            self.on_connect_count += 1
             self._changed.set()
         with suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
-                await self._one(number, ear, writer)
+                await self._serve_request(number, reader, writer)
 
-    def _ended(self, number: int) -> None:
-        self._open.discard(number)
+    def _mark_ended(self, number: int) -> None:
+        self._open_connections.discard(number)
         self._changed.set()
 
-    async def _one(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_request(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        heard = Heard(number, head, b"")
-        body = await reader.readexactly(int(heard.header("Content-Length") or 0))
-        heard = Heard(number, head, body)
-        self.heard.append(heard)
+        request = Request(number, head, b"")
+        body = await reader.readexactly(int(request.header("Content-Length") or 0))
+        request = Request(number, head, body)
+        self.requests.append(request)
         self._changed.set()
-        await self.script(heard, Voice(writer))
+        await self.script(request, Connection(writer))
 
 
-async def never(*_: object) -> None:
-    """A script that says nothing, as the Gateway does while IBKR is down."""
+async def never_respond(*_: object) -> None:
+    """A script that sends nothing and does not return, as the Gateway does while IBKR is down."""
     await asyncio.get_running_loop().create_future()

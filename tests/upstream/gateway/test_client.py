@@ -1,4 +1,4 @@
-"""The road to the Gateway: what goes out, what comes back, and that no call is lost, doubled or forgotten."""
+"""The client of the Gateway: what it sends, what it returns, and that it loses, doubles or forgets no call."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.connection_pool import MAX_IDLE_S
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
+from tests.upstream.gateway.scripted_gateway import (
+    OK,
+    PATIENCE,
+    Connection,
+    Request,
+    Script,
+    ScriptedGateway,
+    never_respond,
+    respond_ok,
+)
 
-SHORT = 0.15  # seconds of patience for silences that are meant
-LARGE = 1_000_000  # bytes of a body that is passed on as it comes
+SHORT_TIMEOUT_S = 0.15  # a timeout in seconds for tests in which the Gateway stays silent on purpose
+LARGE = 1_000_000  # the size in bytes of a body that is streamed to the caller
 LARGE_HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n".encode()
 READ = Call("GET", "/v1/api/x")
 CHANGES = [
@@ -31,126 +40,130 @@ CHANGES = [
 ]
 
 
-def way(call: Call) -> str:
-    """A name for a test's parameter."""
+def method_of(call: Call) -> str:
+    """The id of a test's parameter."""
     return call.method
 
 
 class Caller:
-    """Somebody who asks a Gateway and counts how often it is told that a call has left."""
+    """A client of the Gateway, with a count of the slots that it released."""
 
     def __init__(self, client: GatewayClient) -> None:
         self.client = client
-        self.left = 0
-        self.sent = False
+        self.released_count = 0
+        self.is_sent = False
         self._changed = asyncio.Event()
 
-    def _going(self) -> None:
-        self.sent = True
+    def _mark_sent(self) -> None:
+        self.is_sent = True
 
-    def one_left(self) -> None:
-        """What the slots would hear."""
-        self.left += 1
+    def count_release(self) -> None:
+        """The callback `on_released`."""
+        self.released_count += 1
         self._changed.set()
 
-    async def ask(self, call: Call = READ, timeout_s: float | None = None) -> Response:
-        """One call, counted; `sent` tells whether its bytes were let go."""
-        return await self.client.send(call, timeout_s=timeout_s, on_sent=self._going, on_released=self.one_left)
+    async def send(self, call: Call = READ, timeout_s: float | None = None) -> Response:
+        """Send one call; `is_sent` is set when its bytes may leave."""
+        return await self.client.send(
+            call, timeout_s=timeout_s, on_sent=self._mark_sent, on_released=self.count_release
+        )
 
-    async def trouble(self, call: Call = READ, timeout_s: float | None = None) -> BridgeError:
-        """One call that is meant to fail."""
+    async def send_and_fail(self, call: Call = READ, timeout_s: float | None = None) -> BridgeError:
+        """Send one call that must fail. Returns its error."""
         with pytest.raises(BridgeError) as caught:
-            await self.ask(call, timeout_s)
+            await self.send(call, timeout_s)
         return caught.value
 
-    async def until_left(self) -> None:
-        """Wait until the call has left the Gateway."""
+    async def wait_until_released(self) -> None:
+        """Wait until a slot has been released."""
         async with asyncio.timeout(PATIENCE):
-            while not self.left:
+            while not self.released_count:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def until_no_ghosts(self) -> None:
-        """Wait until nothing is read on any more."""
+    async def wait_until_no_ghosts(self) -> None:
+        """Wait until the client reads no late response any more."""
         async with asyncio.timeout(PATIENCE):
             while self.client.abandoned:
                 await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def asking(url: str, timeout_s: float = PATIENCE, ghost_for: float = 120.0) -> AsyncIterator[Caller]:
-    """Somebody who asks the Gateway there; everything is closed in the end."""
+async def open_caller(url: str, timeout_s: float = PATIENCE, abandoned_for_s: float = 120.0) -> AsyncIterator[Caller]:
+    """A caller of the Gateway at this address; its client is closed at the end."""
     cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
-    client = GatewayClient(url, cookies, timeout_s, tls=False, abandoned_for_s=ghost_for)
+    client = GatewayClient(url, cookies, timeout_s, tls=False, abandoned_for_s=abandoned_for_s)
     try:
         yield Caller(client)
     finally:
         await client.close()
 
 
-Meet = Callable[..., Awaitable[tuple[Stage, Caller]]]
+OpenGateway = Callable[..., Awaitable[tuple[ScriptedGateway, Caller]]]
 
 
 @pytest.fixture
-async def meet() -> AsyncIterator[Meet]:
-    """Opens a scripted Gateway and somebody who asks it."""
-    async with AsyncExitStack() as doors:
+async def open_gateway() -> AsyncIterator[OpenGateway]:
+    """A function that starts a scripted Gateway and a caller of it; both are closed at the end."""
+    async with AsyncExitStack() as resources:
 
-        async def met(
-            script: Script = answer, *, timeout_s: float = PATIENCE, ghost_for: float = 120.0
-        ) -> tuple[Stage, Caller]:
-            stage = await doors.enter_async_context(Stage(script))
-            caller = await doors.enter_async_context(asking(stage.url, timeout_s, ghost_for))
-            return stage, caller
+        async def open_both(
+            script: Script = respond_ok, *, timeout_s: float = PATIENCE, abandoned_for_s: float = 120.0
+        ) -> tuple[ScriptedGateway, Caller]:
+            gateway = await resources.enter_async_context(ScriptedGateway(script))
+            caller = await resources.enter_async_context(open_caller(gateway.url, timeout_s, abandoned_for_s))
+            return gateway, caller
 
-        yield met
-
-
-# -- before anything goes out
+        yield open_both
 
 
-@pytest.mark.parametrize("call", CHANGES, ids=way)
-async def test_a_connection_that_closes_during_the_last_look_carries_nothing(meet: Meet, call: Call) -> None:
-    """The look takes time, and is told when it asks; the call is known not to have left."""
-    stage, caller = await meet()
+# -- before the first byte
+
+
+@pytest.mark.parametrize("call", CHANGES, ids=method_of)
+async def test_a_connection_that_closes_before_the_first_byte_carries_nothing(
+    open_gateway: OpenGateway, call: Call
+) -> None:
+    """`before_first_byte` takes time, for example to write to the journal; the call is known not to have left."""
+    gateway, caller = await open_gateway()
 
     async def write_entry() -> None:
-        for writer in stage._writers:
+        for writer in gateway._writers:
             writer.transport.abort()
         async with asyncio.timeout(PATIENCE):
             while any(connection.is_clean for connection in caller.client._pool._all):
                 await asyncio.sleep(0)
 
     with pytest.raises(GatewayUnreachable, match="before anything was sent"):
-        await caller.client.send(call, before_first_byte=write_entry, on_released=caller.one_left)
+        await caller.client.send(call, before_first_byte=write_entry, on_released=caller.count_release)
 
-    assert (stage.heard, caller.left, caller.client.abandoned) == ([], 1, 0)
+    assert (gateway.requests, caller.released_count, caller.client.abandoned) == ([], 1, 0)
 
 
-async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(meet: Meet) -> None:
-    """Its connection is closed, and its slot is free."""
-    stage, caller = await meet()
-    looking = asyncio.Event()
+async def test_a_call_that_is_cancelled_before_the_first_byte_is_not_sent(open_gateway: OpenGateway) -> None:
+    """Its connection is closed and its slot is released."""
+    gateway, caller = await open_gateway()
+    is_writing = asyncio.Event()
 
     async def write_entry() -> None:
-        looking.set()
+        is_writing.set()
         await asyncio.get_running_loop().create_future()
 
-    asking = asyncio.create_task(
-        caller.client.send(CHANGES[0], before_first_byte=write_entry, on_released=caller.one_left)
+    send_task = asyncio.create_task(
+        caller.client.send(CHANGES[0], before_first_byte=write_entry, on_released=caller.count_release)
     )
     async with asyncio.timeout(PATIENCE):
-        await looking.wait()
-    asking.cancel()
+        await is_writing.wait()
+    send_task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asking
-    await stage.until_closed(1)
+        await send_task
+    await gateway.wait_until_closed(1)
 
-    assert (stage.heard, caller.left) == ([], 1)
+    assert (gateway.requests, caller.released_count) == ([], 1)
 
 
-# -- what goes out
+# -- the bytes of a request
 
 
 @pytest.mark.parametrize(
@@ -165,374 +178,381 @@ async def test_a_call_that_is_cancelled_during_the_last_look_carries_nothing(mee
         "/v1/api/x?a=b;c=d:@!$'()*,~",
     ],
 )
-async def test_targets_go_out_byte_for_byte(meet: Meet, target: str) -> None:
-    """What the rules saw is what IBKR gets."""
-    stage, caller = await meet()
+async def test_a_target_is_sent_byte_for_byte(open_gateway: OpenGateway, target: str) -> None:
+    """The order rules check the target, so IBKR must get exactly the one that they saw."""
+    gateway, caller = await open_gateway()
 
-    await caller.ask(Call("GET", target))
+    await caller.send(Call("GET", target))
 
-    assert stage.heard[0].head.startswith(f"GET {target} HTTP/1.1\r\n".encode())
+    assert gateway.requests[0].head.startswith(f"GET {target} HTTP/1.1\r\n".encode())
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_an_empty_body_says_its_length(meet: Meet, method: str) -> None:
-    """IBKR answers 411 otherwise."""
-    stage, caller = await meet()
+async def test_an_empty_body_is_sent_with_its_length(open_gateway: OpenGateway, method: str) -> None:
+    """IBKR answers 411 without a Content-Length."""
+    gateway, caller = await open_gateway()
 
-    await caller.ask(Call(method, "/v1/api/x"))
+    await caller.send(Call(method, "/v1/api/x"))
 
-    assert stage.heard[0].header("Content-Length") == "0"
-    assert stage.heard[0].header("Transfer-Encoding") is None
+    assert gateway.requests[0].header("Content-Length") == "0"
+    assert gateway.requests[0].header("Transfer-Encoding") is None
 
 
-async def test_only_the_headers_we_chose_go_out(meet: Meet) -> None:
-    """HTTP libraries add their own, and IBKR would see them."""
-    stage, caller = await meet()
+async def test_only_the_headers_of_the_call_are_sent(open_gateway: OpenGateway) -> None:
+    """HTTP libraries add headers of their own, and IBKR would see them."""
+    gateway, caller = await open_gateway()
 
-    await caller.ask(Call("GET", "/v1/api/x", (("Accept", "a/b"), ("User-Agent", "me"))))
+    await caller.send(Call("GET", "/v1/api/x", (("Accept", "a/b"), ("User-Agent", "me"))))
 
-    names = {line.split(b":")[0].lower() for line in stage.heard[0].head.split(b"\r\n")[1:] if line}
+    names = {line.split(b":")[0].lower() for line in gateway.requests[0].head.split(b"\r\n")[1:] if line}
     assert names == {b"host", b"accept", b"user-agent"}
 
 
-async def test_a_body_goes_out_whole(meet: Meet) -> None:
-    """A megabyte of it, with its length."""
-    stage, caller = await meet()
+async def test_a_large_body_is_sent_completely(open_gateway: OpenGateway) -> None:
+    """A megabyte, with its length and without chunks."""
+    gateway, caller = await open_gateway()
     body = b"[" + b" " * (1024 * 1024 - 2) + b"]"
 
-    await caller.ask(Call("POST", "/v1/api/x", body=body))
+    await caller.send(Call("POST", "/v1/api/x", body=body))
 
-    assert stage.heard[0].body == body
-    assert stage.heard[0].header("Transfer-Encoding") is None
+    assert gateway.requests[0].body == body
+    assert gateway.requests[0].header("Transfer-Encoding") is None
 
 
 # -- connections
 
 
-async def test_reads_share_a_connection(meet: Meet) -> None:
-    """TLS is agreed upon once, not for every quote."""
-    stage, caller = await meet()
+async def test_reads_share_a_connection(open_gateway: OpenGateway) -> None:
+    """The TLS handshake is made once, not for each quote."""
+    gateway, caller = await open_gateway()
 
     for _ in range(5):
-        await caller.ask()
+        await caller.send()
 
-    assert stage.connections == 1
-
-
-async def test_a_connection_that_has_rested_too_long_is_let_go(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was used in between stays; and when there are none left, the next read makes one."""
-    stage, caller = await meet()
-    loop, ahead = asyncio.get_running_loop(), [0.0]
-    now = loop.time
-    monkeypatch.setattr(loop, "time", lambda: now() + ahead[0])
-    await asyncio.gather(caller.ask(), caller.ask())
-    ahead[0] += MAX_IDLE_S * 2 / 3
-    await caller.ask()
-    used = stage.heard[-1].connection
-
-    ahead[0] += MAX_IDLE_S * 2 / 3
-    await stage.until_closed(3 - used)
-    assert stage.is_open(used)
-    ahead[0] += MAX_IDLE_S * 2 / 3
-    await stage.until_closed(used)
-    await caller.ask()
-
-    assert stage.heard[-1].connection == 3
+    assert gateway.connection_count == 1
 
 
-@pytest.mark.parametrize("more", [b"H", OK[:15], OK, OK[:-4]])
-@pytest.mark.parametrize("when", ["with the answer", "while it rests"])
-async def test_a_connection_that_says_more_than_it_was_asked_is_not_used_again(
-    meet: Meet, more: bytes, when: str
+async def test_a_connection_that_was_idle_too_long_is_closed(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes next on it would be taken for the answer to the next call."""
-    rested = asyncio.Event()
+    """A connection that was used in between stays open. Without an open connection, the next read opens one."""
+    gateway, caller = await open_gateway()
+    loop, offset_s = asyncio.get_running_loop(), [0.0]
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + offset_s[0])
+    await asyncio.gather(caller.send(), caller.send())
+    offset_s[0] += MAX_IDLE_S * 2 / 3
+    await caller.send()
+    used_number = gateway.requests[-1].connection_number
 
-    async def script(heard: Heard, voice: Voice) -> None:
-        unasked = more if heard.connection == 1 else b""
-        if when == "with the answer":
-            await voice.say(OK + unasked)
+    offset_s[0] += MAX_IDLE_S * 2 / 3
+    await gateway.wait_until_closed(3 - used_number)
+    assert gateway.is_open(used_number)
+    offset_s[0] += MAX_IDLE_S * 2 / 3
+    await gateway.wait_until_closed(used_number)
+    await caller.send()
+
+    assert gateway.requests[-1].connection_number == 3
+
+
+@pytest.mark.parametrize("extra", [b"H", OK[:15], OK, OK[:-4]])
+@pytest.mark.parametrize("when", ["with the response", "while idle"])
+async def test_a_connection_that_received_unrequested_bytes_is_not_used_again(
+    open_gateway: OpenGateway, extra: bytes, when: str
+) -> None:
+    """The client would take these bytes for the response to its next call."""
+    is_idle = asyncio.Event()
+
+    async def script(request: Request, connection: Connection) -> None:
+        unrequested = extra if request.connection_number == 1 else b""
+        if when == "with the response":
+            await connection.send(OK + unrequested)
         else:
-            await voice.say(OK)
-            await rested.wait()
-            await voice.say(unasked)
+            await connection.send(OK)
+            await is_idle.wait()
+            await connection.send(unrequested)
 
-    stage, caller = await meet(script)
-    first = await caller.ask()
-    rested.set()
-    if when == "while it rests":
-        for _ in range(20):  # the stage shares our loop: let it speak, and let us hear it
+    gateway, caller = await open_gateway(script)
+    first = await caller.send()
+    is_idle.set()
+    if when == "while idle":
+        for _ in range(20):  # the Gateway runs in the same event loop: let it send, and let the client receive
             await asyncio.sleep(0)
-    second = await caller.ask()
+    second = await caller.send()
 
     assert (first.body, second.body) == (b"{}", b"{}")
-    assert [heard.connection for heard in stage.heard] == [1, 2]
+    assert [request.connection_number for request in gateway.requests] == [1, 2]
 
 
-@pytest.mark.parametrize("call", [READ, *CHANGES], ids=way)
-@pytest.mark.parametrize("greeting", ["speaks", "hangs up"])
-async def test_a_connection_that_does_not_wait_to_be_asked_is_none(
-    meet: Meet, monkeypatch: pytest.MonkeyPatch, call: Call, greeting: str
+@pytest.mark.parametrize("call", [READ, *CHANGES], ids=method_of)
+@pytest.mark.parametrize("behaviour", ["sends", "closes"])
+async def test_a_connection_that_sends_or_closes_before_the_request_is_not_used(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch, call: Call, behaviour: str
 ) -> None:
-    """What it said would be taken for the answer, to an order too; where it has ended, no byte has left."""
-    stage, caller = await meet()
+    """The client would take the early bytes for the response, also to an order. No byte of the call has left."""
+    gateway, caller = await open_gateway()
     connections = caller.client._pool
-    opened = connections._open
+    open_now = connections._open
 
-    async def greet(voice: Voice) -> None:
-        await (voice.say(OK) if greeting == "speaks" else voice.hang_up())
+    async def on_connect(connection: Connection) -> None:
+        await (connection.send(OK) if behaviour == "sends" else connection.close())
 
-    async def opened_late() -> Any:
-        made = await opened()
-        await stage.until(lambda: stage.greeted > 0)
+    async def open_late() -> Any:
+        connection = await open_now()
+        await gateway.wait_until(lambda: gateway.on_connect_count > 0)
         for _ in range(10):
             await asyncio.sleep(0)
-        return made
+        return connection
 
-    stage.greeting = greet
-    monkeypatch.setattr(connections, "_open", opened_late)
+    gateway.on_connect = on_connect
+    monkeypatch.setattr(connections, "_open", open_late)
 
-    error = await caller.trouble(call)
+    error = await caller.send_and_fail(call)
 
     assert isinstance(error, GatewayUnreachable)
-    assert (caller.left, caller.sent, stage.heard) == (1, False, [])
+    assert (caller.released_count, caller.is_sent, gateway.requests) == (1, False, [])
 
 
-@pytest.mark.parametrize("call", CHANGES, ids=way)
-async def test_what_changes_something_travels_alone(meet: Meet, call: Call) -> None:
-    """An old connection that ends at the wrong moment would turn an order into an unknown one."""
-    stage, caller = await meet()
+@pytest.mark.parametrize("call", CHANGES, ids=method_of)
+async def test_each_change_is_sent_on_a_new_connection(open_gateway: OpenGateway, call: Call) -> None:
+    """If an old connection ended at the wrong moment, the result of an order would be unknown."""
+    gateway, caller = await open_gateway()
 
-    await caller.ask()
-    await caller.ask(call)
-    await caller.ask(call)
-    await caller.ask()
+    await caller.send()
+    await caller.send(call)
+    await caller.send(call)
+    await caller.send()
 
-    assert [heard.connection for heard in stage.heard] == [1, 2, 3, 1]
-
-
-async def test_no_connection_is_used_again_after_a_deadline(meet: Meet) -> None:
-    """Even when the late answer comes whole, the next caller must not get it."""
-    late = asyncio.Event()
-
-    async def script(heard: Heard, voice: Voice) -> None:
-        if heard.target.endswith("late"):
-            await late.wait()
-            await voice.say(OK.replace(b"{}", b"[]"))
-        await voice.say(OK)
-
-    stage, caller = await meet(script, timeout_s=SHORT)
-    silent = await caller.trouble(Call("GET", "/v1/api/late"))
-    late.set()
-    await caller.until_left()
-    await stage.until_closed(1)
-
-    reply = await caller.ask()
-
-    assert isinstance(silent, GatewayTimeout)
-    assert (reply.body, stage.heard[-1].connection) == (b"{}", 2)
+    assert [request.connection_number for request in gateway.requests] == [1, 2, 3, 1]
 
 
-async def test_while_a_late_answer_is_out_the_next_call_takes_another_connection(meet: Meet) -> None:
-    """Nobody waits behind a ghost."""
+async def test_a_connection_is_not_used_again_after_a_timeout(open_gateway: OpenGateway) -> None:
+    """Even if the late response comes completely, the next caller must not get it."""
+    may_respond_late = asyncio.Event()
 
-    async def script(heard: Heard, voice: Voice) -> None:
-        await (never() if heard.target.endswith("late") else voice.say(OK))
+    async def script(request: Request, connection: Connection) -> None:
+        if request.target.endswith("late"):
+            await may_respond_late.wait()
+            await connection.send(OK.replace(b"{}", b"[]"))
+        await connection.send(OK)
 
-    stage, caller = await meet(script, timeout_s=SHORT)
-    await caller.trouble(Call("GET", "/v1/api/late"))
+    gateway, caller = await open_gateway(script, timeout_s=SHORT_TIMEOUT_S)
+    error = await caller.send_and_fail(Call("GET", "/v1/api/late"))
+    may_respond_late.set()
+    await caller.wait_until_released()
+    await gateway.wait_until_closed(1)
 
-    await caller.ask()
-
-    assert [heard.connection for heard in stage.heard] == [1, 2]
-    assert stage.is_open(1)  # still read on: the call is at work over there
-
-
-# -- deadlines
-
-
-async def test_a_port_that_never_greets_is_silent_and_nothing_was_sent() -> None:
-    """TCP is there, TLS is not: an order through it was never sent."""
-    # the stage waits for a request in the clear, and so never greets
-    async with Stage() as stage, asking(f"https://127.0.0.1:{stage.port}", timeout_s=SHORT) as caller:
-        error = await caller.trouble(CHANGES[0])
+    response = await caller.send()
 
     assert isinstance(error, GatewayTimeout)
-    assert (caller.sent, caller.left, caller.client.abandoned) == (False, 1, 0)
+    assert (response.body, gateway.requests[-1].connection_number) == (b"{}", 2)
 
 
-async def test_no_head_in_time_is_silence(meet: Meet) -> None:
-    """The Gateway itself would never give up; the call may be at work over there."""
-    _, caller = await meet(never, timeout_s=SHORT)
+async def test_a_call_after_a_timeout_uses_another_connection(open_gateway: OpenGateway) -> None:
+    """No call waits behind a ghost call."""
 
-    error = await caller.trouble()
+    async def script(request: Request, connection: Connection) -> None:
+        await (never_respond() if request.target.endswith("late") else connection.send(OK))
+
+    gateway, caller = await open_gateway(script, timeout_s=SHORT_TIMEOUT_S)
+    await caller.send_and_fail(Call("GET", "/v1/api/late"))
+
+    await caller.send()
+
+    assert [request.connection_number for request in gateway.requests] == [1, 2]
+    assert gateway.is_open(1)  # the client reads on, since the Gateway still works on the call
+
+
+# -- timeouts
+
+
+async def test_without_a_tls_handshake_the_call_times_out_unsent() -> None:
+    """The TCP connection is open, but TLS is not: an order was never sent."""
+    # this server expects plain HTTP, and so does not answer the TLS handshake
+    async with (
+        ScriptedGateway() as gateway,
+        open_caller(f"https://127.0.0.1:{gateway.port}", timeout_s=SHORT_TIMEOUT_S) as caller,
+    ):
+        error = await caller.send_and_fail(CHANGES[0])
 
     assert isinstance(error, GatewayTimeout)
-    assert (caller.sent, caller.left, caller.client.abandoned) == (True, 0, 1)
+    assert (caller.is_sent, caller.released_count, caller.client.abandoned) == (False, 1, 0)
 
 
-async def test_half_a_head_is_no_head(meet: Meet) -> None:
-    """Bytes alone do not move the deadline."""
+async def test_a_response_without_a_head_in_time_is_a_timeout(open_gateway: OpenGateway) -> None:
+    """The Gateway itself would never give up. It may still work on the call, so the slot stays taken."""
+    _, caller = await open_gateway(never_respond, timeout_s=SHORT_TIMEOUT_S)
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(b"HTTP/1.1 200 OK\r\nContent-")
-        await never()
+    error = await caller.send_and_fail()
 
-    _, caller = await meet(script, timeout_s=SHORT)
-
-    assert isinstance(await caller.trouble(), GatewayTimeout)
+    assert isinstance(error, GatewayTimeout)
+    assert (caller.is_sent, caller.released_count, caller.client.abandoned) == (True, 0, 1)
 
 
-async def test_a_body_that_stops_is_silence(meet: Meet) -> None:
-    """IBKR died in the middle of its answer; the Gateway says nothing of it."""
+async def test_half_a_head_does_not_extend_the_timeout(open_gateway: OpenGateway) -> None:
+    """Only a complete head ends the wait."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-        await never()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-")
+        await never_respond()
 
-    _, caller = await meet(script, timeout_s=SHORT)
+    _, caller = await open_gateway(script, timeout_s=SHORT_TIMEOUT_S)
 
-    assert isinstance(await caller.trouble(), GatewayTimeout)
-
-
-async def test_a_call_may_bring_its_own_deadline(meet: Meet) -> None:
-    """The keeper's looks are shorter than a caller's patience."""
-    _, caller = await meet(never, timeout_s=PATIENCE * 10)
-
-    assert isinstance(await caller.trouble(timeout_s=SHORT), GatewayTimeout)
+    assert isinstance(await caller.send_and_fail(), GatewayTimeout)
 
 
-async def test_a_body_that_drips_for_ever_ends(meet: Meet) -> None:
+async def test_a_body_that_stops_is_a_timeout(open_gateway: OpenGateway) -> None:
+    """IBKR failed in the middle of its response, and the Gateway does not report it."""
+
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        await never_respond()
+
+    _, caller = await open_gateway(script, timeout_s=SHORT_TIMEOUT_S)
+
+    assert isinstance(await caller.send_and_fail(), GatewayTimeout)
+
+
+async def test_a_call_may_have_its_own_timeout(open_gateway: OpenGateway) -> None:
+    """The keeper's checks have a shorter timeout than a caller's calls."""
+    _, caller = await open_gateway(never_respond, timeout_s=PATIENCE * 10)
+
+    assert isinstance(await caller.send_and_fail(timeout_s=SHORT_TIMEOUT_S), GatewayTimeout)
+
+
+async def test_a_body_that_arrives_byte_by_byte_is_a_timeout(open_gateway: OpenGateway) -> None:
     """One byte before each deadline must not hold a caller without limit."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
         while True:
-            await voice.say(b"x")
-            await asyncio.sleep(0.05)  # how slowly it drips, not a wait for anything
+            await connection.send(b"x")
+            await asyncio.sleep(0.05)  # the rate of the bytes, not a wait for an event
 
-    _, caller = await meet(script)
+    _, caller = await open_gateway(script)
 
-    assert isinstance(await caller.trouble(timeout_s=0.15), GatewayTimeout)
+    assert isinstance(await caller.send_and_fail(timeout_s=0.15), GatewayTimeout)
 
 
-async def test_nobody_listening_is_unreachable(unused_tcp_port: int) -> None:
-    """Nothing was sent, and the hint says what to start."""
-    async with asking(f"https://127.0.0.1:{unused_tcp_port}") as caller:
-        error = await caller.trouble(CHANGES[0])
+async def test_a_port_without_a_listener_is_unreachable(unused_tcp_port: int) -> None:
+    """Nothing was sent, and the slot is released."""
+    async with open_caller(f"https://127.0.0.1:{unused_tcp_port}") as caller:
+        error = await caller.send_and_fail(CHANGES[0])
 
     assert isinstance(error, GatewayUnreachable)
-    assert (caller.sent, caller.left) == (False, 1)
+    assert (caller.is_sent, caller.released_count) == (False, 1)
 
 
-# -- repeats
+# -- retries
 
 
-async def test_a_read_whose_kept_connection_ends_is_sent_once_more(meet: Meet) -> None:
-    """Idle connections end at any time; the caller need not know."""
+async def test_a_read_is_retried_if_its_idle_connection_ends(open_gateway: OpenGateway) -> None:
+    """Idle connections end at any time; the caller sees only the response."""
 
-    async def script(heard: Heard, voice: Voice) -> None:
-        if len(stage.heard) == 2:
-            return await voice.hang_up()
-        return await voice.say(OK)
+    async def script(request: Request, connection: Connection) -> None:
+        if len(gateway.requests) == 2:
+            return await connection.close()
+        return await connection.send(OK)
 
-    stage, caller = await meet(script)
-    await caller.ask()
+    gateway, caller = await open_gateway(script)
+    await caller.send()
 
-    reply = await caller.ask()
+    response = await caller.send()
 
-    assert (reply.status, caller.left) == (200, 2)
-    assert [heard.connection for heard in stage.heard] == [1, 1, 2]
+    assert (response.status, caller.released_count) == (200, 2)
+    assert [request.connection_number for request in gateway.requests] == [1, 1, 2]
 
 
-@pytest.mark.parametrize("ending", ["hang_up", "reset"])
-async def test_a_read_cut_again_and_again_is_sent_twice_at_most(meet: Meet, ending: str) -> None:
-    """A Gateway that dies on a call is not hammered with it."""
+@pytest.mark.parametrize("ending", ["close", "reset"])
+async def test_a_read_is_sent_twice_at_most(open_gateway: OpenGateway, ending: str) -> None:
+    """A Gateway that fails on a call does not get it again and again."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await (voice.hang_up() if ending == "hang_up" else _reset(voice))
+    async def script(_: Request, connection: Connection) -> None:
+        await (connection.close() if ending == "close" else _reset(connection))
 
-    stage, caller = await meet(script)
+    gateway, caller = await open_gateway(script)
 
-    error = await caller.trouble()
+    error = await caller.send_and_fail()
 
     assert isinstance(error, GatewayProtocolError)
-    assert (len(stage.heard), caller.left) == (2, 1)
+    assert (len(gateway.requests), caller.released_count) == (2, 1)
 
 
-async def _reset(voice: Voice) -> None:
-    voice.reset()
+async def _reset(connection: Connection) -> None:
+    connection.reset()
 
 
-@pytest.mark.parametrize("ending", ["hang_up", "reset"])
+@pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("beginning", [b"H", b"HTTP/1.1 20", b"HTTP/1.1 204 No Con", b"HTTP/1.1 200 OK\r\nContent-"])
-async def test_a_read_is_not_repeated_once_a_byte_has_come(meet: Meet, beginning: bytes, ending: str) -> None:
-    """Something over there had begun to answer: only what met nothing at all is sent again."""
+async def test_a_read_is_not_retried_after_a_byte_of_its_response(
+    open_gateway: OpenGateway, beginning: bytes, ending: str
+) -> None:
+    """The Gateway has begun to respond. Only a read whose connection ended without any byte is retried."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(beginning)
-        await (voice.hang_up() if ending == "hang_up" else _reset(voice))
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(beginning)
+        await (connection.close() if ending == "close" else _reset(connection))
 
-    stage, caller = await meet(script)
+    gateway, caller = await open_gateway(script)
 
-    error = await caller.trouble()
+    error = await caller.send_and_fail()
 
     assert isinstance(error, GatewayProtocolError)
-    assert (len(stage.heard), caller.left) == (1, 1)
+    assert (len(gateway.requests), caller.released_count) == (1, 1)
 
 
-async def test_a_repeat_does_not_double_the_callers_time(meet: Meet) -> None:
-    """A read cut late and then met by silence still ends within about one deadline."""
+async def test_a_retry_does_not_extend_the_timeout(open_gateway: OpenGateway) -> None:
+    """A read that is cut late and then gets no response still ends within about one timeout."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        if len(stage.heard) == 1:
-            await asyncio.sleep(1.2)  # how late it is cut, not a wait for anything
-            await voice.hang_up()
-        await never()
+    async def script(_: Request, connection: Connection) -> None:
+        if len(gateway.requests) == 1:
+            await asyncio.sleep(1.2)  # how late the connection ends, not a wait for an event
+            await connection.close()
+        await never_respond()
 
-    stage, caller = await meet(script, timeout_s=2.0)
+    gateway, caller = await open_gateway(script, timeout_s=2.0)
 
-    out = asyncio.create_task(caller.trouble())
-    done, _ = await asyncio.wait({out}, timeout=3.0)
+    send_task = asyncio.create_task(caller.send_and_fail())
+    done, _ = await asyncio.wait({send_task}, timeout=3.0)
 
-    assert len(stage.heard) == 2
-    assert done, "the second attempt was given the whole patience again"
-    await out
+    assert len(gateway.requests) == 2
+    assert done, "the second attempt got the whole timeout again"
+    await send_task
 
 
-@pytest.mark.parametrize("call", CHANGES, ids=way)
-@pytest.mark.parametrize("ending", ["hang_up", "reset", "garble"])
-async def test_what_changes_something_is_never_repeated(meet: Meet, call: Call, ending: str) -> None:
-    """HTTP libraries repeat PUT and DELETE by themselves; an order goes out once."""
+@pytest.mark.parametrize("call", CHANGES, ids=method_of)
+@pytest.mark.parametrize("ending", ["close", "reset", "garble"])
+async def test_a_change_is_never_retried(open_gateway: OpenGateway, call: Call, ending: str) -> None:
+    """HTTP libraries retry PUT and DELETE by themselves; an order is sent once."""
 
-    async def script(_: Heard, voice: Voice) -> None:
+    async def script(_: Request, connection: Connection) -> None:
         if ending == "garble":
-            await voice.say(b"\x16\x03 no HTTP at all\r\n\r\n")
-        await (_reset(voice) if ending == "reset" else voice.hang_up())
+            await connection.send(b"\x16\x03 no HTTP at all\r\n\r\n")
+        await (_reset(connection) if ending == "reset" else connection.close())
 
-    stage, caller = await meet(script)
+    gateway, caller = await open_gateway(script)
 
-    error = await caller.trouble(call)
+    error = await caller.send_and_fail(call)
 
     assert isinstance(error, GatewayProtocolError)
-    assert (caller.sent, len(stage.heard), caller.left) == (True, 1, 1)
+    assert (caller.is_sent, len(gateway.requests), caller.released_count) == (True, 1, 1)
 
 
-# -- a call has left the Gateway: said exactly once, however it ends
+# -- each call releases its slot exactly once, however the call ends
 
 
-@pytest.mark.parametrize("call", [READ, *CHANGES], ids=way)
-async def test_an_answer_frees_its_slot_once(meet: Meet, call: Call) -> None:
-    """The slot would be given away twice otherwise."""
-    _, caller = await meet()
+@pytest.mark.parametrize("call", [READ, *CHANGES], ids=method_of)
+async def test_a_response_releases_its_slot_once(open_gateway: OpenGateway, call: Call) -> None:
+    """A slot that is released twice would be given away twice."""
+    _, caller = await open_gateway()
 
-    await caller.ask(call)
+    await caller.send(call)
 
-    assert caller.left == 1
+    assert caller.released_count == 1
 
 
 @pytest.mark.parametrize(
-    "answered",
+    "raw_response",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
@@ -543,314 +563,321 @@ async def test_an_answer_frees_its_slot_once(meet: Meet, call: Call) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
     ],
 )
-async def test_a_broken_answer_is_told_at_once_and_frees_its_slot_once(meet: Meet, answered: bytes) -> None:
-    """Half an answer is none, and bytes that are not HTTP are none either."""
+async def test_an_invalid_response_is_reported_at_once_and_releases_its_slot_once(
+    open_gateway: OpenGateway, raw_response: bytes
+) -> None:
+    """Half a response and bytes that are not HTTP are both protocol errors."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(answered)
-        await voice.hang_up()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(raw_response)
+        await connection.close()
 
-    _, caller = await meet(script, timeout_s=PATIENCE)
+    _, caller = await open_gateway(script, timeout_s=PATIENCE)
 
-    assert isinstance(await caller.trouble(), GatewayProtocolError)
-    assert (caller.left, caller.client.abandoned) == (1, 0)
-
-
-async def test_chunks_that_are_none_are_told_at_once(meet: Meet) -> None:
-    """The connection stays open, but what comes on it can never become an answer."""
-
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", b"zz\r\n")
-        await never()
-
-    _, caller = await meet(script)
-
-    assert isinstance(await caller.trouble(), GatewayProtocolError)
-    assert caller.left == 1
+    assert isinstance(await caller.send_and_fail(), GatewayProtocolError)
+    assert (caller.released_count, caller.client.abandoned) == (1, 0)
 
 
-@pytest.mark.parametrize("ending", ["answer", "cut", "garble", "large"])
-async def test_a_late_ending_frees_its_slot_once(meet: Meet, ending: str) -> None:
-    """A call given up here is at work over there until it ends there."""
-    go = asyncio.Event()
+async def test_an_invalid_chunk_is_reported_at_once(open_gateway: OpenGateway) -> None:
+    """The connection stays open, but no later byte can complete the response."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await go.wait()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", b"zz\r\n")
+        await never_respond()
+
+    _, caller = await open_gateway(script)
+
+    assert isinstance(await caller.send_and_fail(), GatewayProtocolError)
+    assert caller.released_count == 1
+
+
+@pytest.mark.parametrize("ending", ["response", "cut", "garble", "large"])
+async def test_a_late_end_releases_its_slot_once(open_gateway: OpenGateway, ending: str) -> None:
+    """After our timeout the Gateway works on the call until the call ends there."""
+    may_end = asyncio.Event()
+
+    async def script(_: Request, connection: Connection) -> None:
+        await may_end.wait()
         if ending == "large":
-            await voice.say(LARGE_HEAD, b"x" * LARGE)
+            await connection.send(LARGE_HEAD, b"x" * LARGE)
         elif ending != "cut":
-            await voice.say(OK if ending == "answer" else b"no HTTP\r\n\r\n")
-        await voice.hang_up()
+            await connection.send(OK if ending == "response" else b"no HTTP\r\n\r\n")
+        await connection.close()
 
-    _, caller = await meet(script, timeout_s=SHORT)
-    await caller.trouble()
-    meanwhile = (caller.left, caller.client.abandoned)
+    _, caller = await open_gateway(script, timeout_s=SHORT_TIMEOUT_S)
+    await caller.send_and_fail()
+    before = (caller.released_count, caller.client.abandoned)
 
-    go.set()
-    await caller.until_left()
-    await caller.until_no_ghosts()
+    may_end.set()
+    await caller.wait_until_released()
+    await caller.wait_until_no_ghosts()
 
-    assert meanwhile == (0, 1)
-    assert caller.left == 1
-
-
-async def test_a_call_without_any_ending_frees_its_slot_in_the_end(meet: Meet) -> None:
-    """After two minutes nobody believes that the Gateway still works on it; the connection is closed."""
-    stage, caller = await meet(never, ghost_for=SHORT, timeout_s=SHORT)
-    await caller.trouble()
-    meanwhile = caller.left
-
-    await caller.until_left()
-    await caller.until_no_ghosts()
-    await stage.until_closed(1)
-
-    assert (meanwhile, caller.left) == (0, 1)
+    assert before == (0, 1)
+    assert caller.released_count == 1
 
 
-async def test_a_large_answer_frees_its_slot_when_it_is_read(meet: Meet) -> None:
-    """Not at its beginning: the Gateway is still sending."""
-    _, caller = await meet(_large)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
-    before = caller.left
+async def test_a_call_that_never_ends_releases_its_slot_at_last(open_gateway: OpenGateway) -> None:
+    """After two minutes the Gateway no longer works on the call, and the connection is closed."""
+    gateway, caller = await open_gateway(never_respond, abandoned_for_s=SHORT_TIMEOUT_S, timeout_s=SHORT_TIMEOUT_S)
+    await caller.send_and_fail()
+    before = caller.released_count
 
-    rest = b"".join([chunk async for chunk in reply.body_stream.chunks()])
-    reply.body_stream.close()
-    reply.body_stream.close()
+    await caller.wait_until_released()
+    await caller.wait_until_no_ghosts()
+    await gateway.wait_until_closed(1)
 
-    assert (before, caller.left) == (0, 1)
-    assert len(reply.body) + len(rest) == LARGE
+    assert (before, caller.released_count) == (0, 1)
 
 
-async def _large(_: Heard, voice: Voice) -> None:
-    await voice.say(LARGE_HEAD, b"x" * LARGE)
+async def test_a_large_response_releases_its_slot_when_it_is_read(open_gateway: OpenGateway) -> None:
+    """Its first bytes do not release the slot, since the Gateway is still sending."""
+    _, caller = await open_gateway(send_large)
+    response = await caller.send()
+    assert response.body_stream is not None
+    before = caller.released_count
+
+    rest = b"".join([chunk async for chunk in response.body_stream.chunks()])
+    response.body_stream.close()
+    response.body_stream.close()
+
+    assert (before, caller.released_count) == (0, 1)
+    assert len(response.body) + len(rest) == LARGE
 
 
-async def test_a_large_answer_nobody_wants_is_read_on_and_frees_its_slot_once(meet: Meet) -> None:
-    """Whoever asked has gone; the Gateway has not."""
-    stage, caller = await meet(_large)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
-
-    reply.body_stream.close()
-    reply.body_stream.close()
-    await caller.until_left()
-    await caller.until_no_ghosts()
-    await stage.until_closed(1)
-
-    assert caller.left == 1
+async def send_large(_: Request, connection: Connection) -> None:
+    """A script that sends a large response at once."""
+    await connection.send(LARGE_HEAD, b"x" * LARGE)
 
 
-async def test_a_large_answer_that_is_cut_is_told_and_frees_its_slot_once(meet: Meet) -> None:
-    """Half of it must not pass for the whole."""
+async def test_a_large_response_without_a_reader_releases_its_slot_once(open_gateway: OpenGateway) -> None:
+    """The caller has left, but the Gateway is still sending, so the client reads to the end."""
+    gateway, caller = await open_gateway(send_large)
+    response = await caller.send()
+    assert response.body_stream is not None
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(LARGE_HEAD, b"x" * (LARGE // 2))
-        await voice.hang_up()
+    response.body_stream.close()
+    response.body_stream.close()
+    await caller.wait_until_released()
+    await caller.wait_until_no_ghosts()
+    await gateway.wait_until_closed(1)
 
-    _, caller = await meet(script)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
+    assert caller.released_count == 1
+
+
+async def test_a_truncated_large_response_is_an_error_and_releases_its_slot_once(open_gateway: OpenGateway) -> None:
+    """Half of a response must not pass for all of it."""
+
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(LARGE_HEAD, b"x" * (LARGE // 2))
+        await connection.close()
+
+    _, caller = await open_gateway(script)
+    response = await caller.send()
+    assert response.body_stream is not None
 
     with pytest.raises(GatewayProtocolError):
-        _ = [chunk async for chunk in reply.body_stream.chunks()]
-    reply.body_stream.close()
+        _ = [chunk async for chunk in response.body_stream.chunks()]
+    response.body_stream.close()
 
-    assert caller.left == 1
+    assert caller.released_count == 1
 
 
-async def test_a_large_answer_that_stops_is_told_and_frees_its_slot_in_the_end(meet: Meet) -> None:
-    """The Gateway says nothing when IBKR dies in the middle."""
+async def test_a_large_response_that_stops_is_a_timeout_and_releases_its_slot_at_last(
+    open_gateway: OpenGateway,
+) -> None:
+    """The Gateway reports nothing if IBKR fails in the middle of a response."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(LARGE_HEAD, b"x" * (LARGE // 2))
-        await never()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(LARGE_HEAD, b"x" * (LARGE // 2))
+        await never_respond()
 
-    _, caller = await meet(script, ghost_for=SHORT, timeout_s=SHORT)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
+    _, caller = await open_gateway(script, abandoned_for_s=SHORT_TIMEOUT_S, timeout_s=SHORT_TIMEOUT_S)
+    response = await caller.send()
+    assert response.body_stream is not None
 
     with pytest.raises(GatewayTimeout):
-        _ = [chunk async for chunk in reply.body_stream.chunks()]
-    reply.body_stream.close()
-    await caller.until_left()
-    await caller.until_no_ghosts()
+        _ = [chunk async for chunk in response.body_stream.chunks()]
+    response.body_stream.close()
+    await caller.wait_until_released()
+    await caller.wait_until_no_ghosts()
 
-    assert caller.left == 1
+    assert caller.released_count == 1
 
 
-async def test_a_large_answer_waits_for_its_reader(meet: Meet) -> None:
-    """What nobody has taken yet stays at the Gateway, not in our memory."""
+async def test_a_large_response_waits_for_its_reader(open_gateway: OpenGateway) -> None:
+    """Bytes that are not read yet stay at the Gateway, not in our memory."""
     size = 50_000_000
-    talking: list[Voice] = []
+    connections_seen: list[Connection] = []
 
-    async def script(_: Heard, voice: Voice) -> None:
-        talking.append(voice)
-        voice.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
-        await voice.drained()
+    async def script(_: Request, connection: Connection) -> None:
+        connections_seen.append(connection)
+        connection.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
+        await connection.wait_until_drained()
 
-    _, caller = await meet(script, timeout_s=PATIENCE)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
-    for _ in range(1_000):  # all the time our side would need to take much more
+    _, caller = await open_gateway(script, timeout_s=PATIENCE)
+    response = await caller.send()
+    assert response.body_stream is not None
+    for _ in range(1_000):  # more than enough turns of the loop for the client to read much more
         await asyncio.sleep(0)
 
-    assert talking[0].unsent > size // 2
-    assert sum([len(chunk) async for chunk in reply.body_stream.chunks()]) + len(reply.body) == size
-    reply.body_stream.close()
+    assert connections_seen[0].unsent_bytes > size // 2
+    assert sum([len(chunk) async for chunk in response.body_stream.chunks()]) + len(response.body) == size
+    response.body_stream.close()
 
 
-async def test_a_large_answer_ends_for_a_slow_reader_too(meet: Meet) -> None:
-    """All of it has come and lies in our buffers, full to the brim, before its reader goes on."""
-    _, caller = await meet(_large, timeout_s=1.0)
-    reply = await caller.ask()
-    assert reply.body_stream is not None
-    for _ in range(1_000):  # until all is here
+async def test_a_large_response_ends_for_a_slow_reader_too(open_gateway: OpenGateway) -> None:
+    """The whole response is in our buffers, which are full, before its reader goes on."""
+    _, caller = await open_gateway(send_large, timeout_s=1.0)
+    response = await caller.send()
+    assert response.body_stream is not None
+    for _ in range(1_000):  # until the whole response is here
         await asyncio.sleep(0)
 
-    rest = b"".join([chunk async for chunk in reply.body_stream.chunks()])
-    reply.body_stream.close()
+    rest = b"".join([chunk async for chunk in response.body_stream.chunks()])
+    response.body_stream.close()
 
-    assert len(reply.body) + len(rest) == LARGE
-    assert caller.left == 1
+    assert len(response.body) + len(rest) == LARGE
+    assert caller.released_count == 1
 
 
 @pytest.mark.parametrize("moment", ["at once", "later"])
-async def test_closing_frees_the_slot_of_a_ghost_once(meet: Meet, moment: str) -> None:
-    """The bridge ends while a call is still at work over there; nothing is left running, and nothing is warned of."""
-    stage, caller = await meet(never, timeout_s=SHORT)
-    await caller.trouble()
+async def test_close_releases_the_slot_of_a_ghost_call_once(open_gateway: OpenGateway, moment: str) -> None:
+    """The bridge stops while the Gateway works on a call. No task keeps running, and asyncio warns of nothing."""
+    gateway, caller = await open_gateway(never_respond, timeout_s=SHORT_TIMEOUT_S)
+    await caller.send_and_fail()
     if moment == "later":
-        for _ in range(5):  # until the ghost has begun to wait
+        for _ in range(5):  # until the ghost call has begun to wait
             await asyncio.sleep(0)
 
     await caller.client.close()
-    await stage.until_closed(1)
+    await gateway.wait_until_closed(1)
 
-    assert (caller.left, caller.client.abandoned) == (1, 0)
+    assert (caller.released_count, caller.client.abandoned) == (1, 0)
 
 
-async def test_closing_ends_a_call_that_is_out(meet: Meet) -> None:
-    """Whoever waits is told in our own words, and its slot is free."""
-    stage, caller = await meet(never, timeout_s=PATIENCE)
-    out = asyncio.create_task(caller.trouble())
-    await stage.until_heard(1)
+async def test_close_ends_a_call_in_flight(open_gateway: OpenGateway) -> None:
+    """Its caller gets one of our own errors, and its slot is released."""
+    gateway, caller = await open_gateway(never_respond, timeout_s=PATIENCE)
+    send_task = asyncio.create_task(caller.send_and_fail())
+    await gateway.wait_for_requests(1)
 
     await caller.client.close()
-    error = await out
+    error = await send_task
 
     assert isinstance(error, GatewayProtocolError)
-    assert caller.left == 1
+    assert caller.released_count == 1
 
 
-async def test_closing_tells_whoever_reads_a_body(meet: Meet) -> None:
-    """At once, not when its patience ends; and no ghost is made for it."""
+async def test_close_ends_the_reading_of_a_body(open_gateway: OpenGateway) -> None:
+    """Its caller gets the error at once, not after its timeout, and the call does not become a ghost call."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf")
-        await never(_, voice)
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf")
+        await never_respond(_, connection)
 
-    stage, caller = await meet(script, timeout_s=PATIENCE)
-    out = asyncio.create_task(caller.trouble())
-    await stage.until_heard(1)
+    gateway, caller = await open_gateway(script, timeout_s=PATIENCE)
+    send_task = asyncio.create_task(caller.send_and_fail())
+    await gateway.wait_for_requests(1)
     for _ in range(20):
         await asyncio.sleep(0)
 
     await caller.client.close()
     async with asyncio.timeout(PATIENCE / 2):
-        error = await out
+        error = await send_task
 
     assert isinstance(error, GatewayProtocolError)
-    assert (caller.left, caller.client.abandoned) == (1, 0)
+    assert (caller.released_count, caller.client.abandoned) == (1, 0)
 
 
-async def test_a_call_that_still_connects_when_all_is_closed_is_not_sent(
-    meet: Meet, monkeypatch: pytest.MonkeyPatch
+async def test_a_call_that_connects_during_close_is_not_sent(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing goes out after `close`."""
-    stage, caller = await meet()
+    """Nothing is sent after `close`."""
+    gateway, caller = await open_gateway()
     connections = caller.client._pool
-    opened, closed = connections._open, asyncio.Event()
+    open_now, is_closed = connections._open, asyncio.Event()
 
-    async def opened_late() -> Any:
-        made = await opened()
-        await closed.wait()
-        return made
+    async def open_late() -> Any:
+        connection = await open_now()
+        await is_closed.wait()
+        return connection
 
-    monkeypatch.setattr(connections, "_open", opened_late)
-    out = asyncio.create_task(caller.trouble(CHANGES[0]))
-    await stage.until(lambda: stage.connections == 1)
+    monkeypatch.setattr(connections, "_open", open_late)
+    send_task = asyncio.create_task(caller.send_and_fail(CHANGES[0]))
+    await gateway.wait_until(lambda: gateway.connection_count == 1)
 
     await caller.client.close()
-    closed.set()
-    error = await out
+    is_closed.set()
+    error = await send_task
 
     assert isinstance(error, GatewayUnreachable)
-    assert (caller.left, caller.sent, stage.heard) == (1, False, [])
+    assert (caller.released_count, caller.is_sent, gateway.requests) == (1, False, [])
 
 
 @pytest.mark.parametrize("value", ["\u20ac", "\u00e9", "a b"])
-async def test_a_cookie_of_any_bytes_goes_back_as_it_came(meet: Meet, value: str) -> None:
-    """It must not stand in the way of any later call, nor of a slot."""
+async def test_a_cookie_is_sent_back_byte_for_byte(open_gateway: OpenGateway, value: str) -> None:
+    """A cookie with unusual bytes must not fail a later call, nor hold a slot."""
     raw = value.encode("utf-8", "surrogateescape")
     heads: list[bytes] = []
 
-    async def script(heard: Heard, voice: Voice) -> None:
-        heads.append(heard.head)
-        await voice.say(OK.replace(b"Content-Type", b"Set-Cookie: x=" + raw + b"; Path=/\r\nContent-Type"))
+    async def script(request: Request, connection: Connection) -> None:
+        heads.append(request.head)
+        await connection.send(OK.replace(b"Content-Type", b"Set-Cookie: x=" + raw + b"; Path=/\r\nContent-Type"))
 
-    _, caller = await meet(script)
+    _, caller = await open_gateway(script)
 
-    await caller.ask()
-    await caller.ask(CHANGES[0])
+    await caller.send()
+    await caller.send(CHANGES[0])
 
     assert b"Cookie: x=" + raw + b"\r\n" in heads[1]
-    assert caller.left == 2
+    assert caller.released_count == 2
 
 
-async def test_our_own_bug_frees_its_slot(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the call is sent and after; four such and nobody would be served any more."""
-    _, caller = await meet()
+async def test_an_unexpected_error_releases_the_slot(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the call is sent and after it. With four slots, four such errors would stop all calls."""
+    _, caller = await open_gateway()
     cookies = caller.client._cookies
 
-    def broken(*_: object) -> str:
+    def raise_error(*_: object) -> str:
         raise ZeroDivisionError
 
     for name in ("header", "update"):
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-            patch.setattr(cookies, name, broken)
-            await caller.ask()
+            patch.setattr(cookies, name, raise_error)
+            await caller.send()
 
-    assert caller.left == 2
-
-
-async def test_a_caller_cancelled_in_the_middle_frees_its_slot_once(meet: Meet) -> None:
-    """The bridge ends: the call is let go, its connection with it."""
-    stage, caller = await meet(never, timeout_s=PATIENCE)
-    out = asyncio.create_task(caller.ask())
-    await stage.until_heard(1)
-
-    out.cancel()
-    await asyncio.gather(out, return_exceptions=True)
-    await stage.until_closed(1)
-
-    assert caller.left == 1
+    assert caller.released_count == 2
 
 
-async def test_ghosts_are_counted_and_shown(meet: Meet) -> None:
-    """`/gateway/status` tells how many calls were given up."""
-    _, caller = await meet(never, timeout_s=SHORT)
+async def test_a_cancelled_call_releases_its_slot_once(open_gateway: OpenGateway) -> None:
+    """The bridge stops: the call is cancelled and its connection is closed."""
+    gateway, caller = await open_gateway(never_respond, timeout_s=PATIENCE)
+    send_task = asyncio.create_task(caller.send())
+    await gateway.wait_for_requests(1)
 
-    await caller.trouble()
-    await caller.trouble()
+    send_task.cancel()
+    await asyncio.gather(send_task, return_exceptions=True)
+    await gateway.wait_until_closed(1)
+
+    assert caller.released_count == 1
+
+
+async def test_ghost_calls_are_counted_and_shown(open_gateway: OpenGateway) -> None:
+    """`/gateway/status` shows how many calls passed their deadline."""
+    _, caller = await open_gateway(never_respond, timeout_s=SHORT_TIMEOUT_S)
+
+    await caller.send_and_fail()
+    await caller.send_and_fail()
 
     assert caller.client.abandoned == 2
     assert repr(caller.client).endswith(", 2 ghost calls>")
 
 
-async def test_the_simulated_gateway_is_asked_over_tls(sim: Simulator) -> None:
-    """As shipped: expired, self-signed, TLS 1.2."""
-    async with asking(sim.url, timeout_s=PATIENCE) as caller:
-        reply = await caller.ask(Call("GET", "/v1/api/iserver/auth/status"))
+async def test_the_simulated_gateway_is_reached_over_tls(sim: Simulator) -> None:
+    """With the shipped certificate: expired, self-signed, TLS 1.2."""
+    async with open_caller(sim.url, timeout_s=PATIENCE) as caller:
+        response = await caller.send(Call("GET", "/v1/api/iserver/auth/status"))
 
-    assert reply.status == 200
+    assert response.status == 200

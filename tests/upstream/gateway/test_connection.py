@@ -1,4 +1,4 @@
-"""Answers without a body, with the end of chunks the Gateway sends behind them all the same."""
+"""Responses without a body, which the Gateway ends with the last chunk of a chunked body all the same."""
 
 from __future__ import annotations
 
@@ -16,57 +16,66 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.connection import MAX_HEAD_BYTES, GatewayConnection
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from tests.upstream.gateway.scripted_gateway import OK, PATIENCE, Heard, Script, Stage, Voice, answer, never
+from tests.upstream.gateway.scripted_gateway import (
+    OK,
+    PATIENCE,
+    Connection,
+    Request,
+    Script,
+    ScriptedGateway,
+    never_respond,
+    respond_ok,
+)
 
-STRAY = b"0\r\n\r\n"
+STRAY_CHUNK_END = b"0\r\n\r\n"
 HEADS = {
     204: b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n",
     304: b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n",
 }
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-SHORT = 0.3  # seconds of patience for silences that are meant
+SHORT_TIMEOUT_S = 0.3  # a timeout in seconds for tests in which the Gateway stays silent on purpose
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def gateway() -> AsyncIterator[ScriptedGateway]:
     """A scripted Gateway."""
-    async with Stage() as playing:
-        yield playing
+    async with ScriptedGateway() as running:
+        yield running
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[GatewayClient]:
-    """A client of it."""
-    client = GatewayClient(stage.url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
+async def client(gateway: ScriptedGateway) -> AsyncIterator[GatewayClient]:
+    """A client of the scripted Gateway."""
+    client = GatewayClient(gateway.url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
     yield client
     await client.close()
 
 
-async def ask(client: GatewayClient, target: str = "/v1/api/x", method: str = "GET") -> Response:
-    """One call."""
+async def send(client: GatewayClient, target: str = "/v1/api/x", method: str = "GET") -> Response:
+    """Send one call; every method but GET is a change."""
     return await client.send(Call(method, target, is_change=method != "GET"))
 
 
-def saying(*pieces: bytes) -> Script:
-    """A script for the first request; all others are answered plainly."""
-    first = itertools.chain([pieces], itertools.repeat((OK,)))
+def send_first(*pieces: bytes) -> Script:
+    """A script that sends these pieces for the first request, and `OK` for all others."""
+    responses = itertools.chain([pieces], itertools.repeat((OK,)))
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(*next(first))
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(*next(responses))
 
     return script
 
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_a_stray_end_of_chunks_in_the_same_segment(
-    stage: Stage, client: GatewayClient, status: int, method: str
+async def test_a_stray_chunk_end_in_the_same_segment_is_ignored(
+    gateway: ScriptedGateway, client: GatewayClient, status: int, method: str
 ) -> None:
-    """Read as an answer of its own it would hide the real one."""
-    stage.script = saying(HEADS[status] + STRAY)
+    """Read as a response, it would take the place of the real one."""
+    gateway.script = send_first(HEADS[status] + STRAY_CHUNK_END)
 
-    empty = await ask(client, method=method)
-    following = [(await ask(client)).status for _ in range(3)]
+    empty = await send(client, method=method)
+    following = [(await send(client)).status for _ in range(3)]
 
     assert (empty.status, empty.body, empty.headers["X-A"]) == (status, b"", "b")
     assert following == [200] * 3
@@ -74,190 +83,206 @@ async def test_a_stray_end_of_chunks_in_the_same_segment(
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_a_stray_end_of_chunks_in_a_segment_of_its_own(
-    stage: Stage, client: GatewayClient, status: int, method: str
+async def test_a_stray_chunk_end_in_its_own_segment_is_ignored(
+    gateway: ScriptedGateway, client: GatewayClient, status: int, method: str
 ) -> None:
-    """It may come while the connection is at rest, or with the next call on it: neither may notice."""
-    stage.script = saying(HEADS[status], STRAY)
+    """It may come while the connection is idle or with the next call on it. Neither may be affected."""
+    gateway.script = send_first(HEADS[status], STRAY_CHUNK_END)
 
-    empty = await ask(client, method=method)
-    following = [(await ask(client)).status for _ in range(3)]
+    empty = await send(client, method=method)
+    following = [(await send(client)).status for _ in range(3)]
 
     assert (empty.status, empty.body) == (status, b"")
     assert following == [200] * 3
 
 
-async def test_a_stray_end_that_comes_much_later_poisons_nobody(stage: Stage, client: GatewayClient) -> None:
-    """The next call is out already when it comes."""
-    late = asyncio.Event()
+async def test_a_late_stray_chunk_end_does_not_affect_the_next_call(
+    gateway: ScriptedGateway, client: GatewayClient
+) -> None:
+    """The next call is already in flight when the stray bytes come."""
+    may_send_stray = asyncio.Event()
 
-    async def script(heard: Heard, voice: Voice) -> None:
-        if heard.target.endswith("empty"):
-            await voice.say(HEADS[204])
-            await late.wait()
-            await voice.say(STRAY)
+    async def script(request: Request, connection: Connection) -> None:
+        if request.target.endswith("empty"):
+            await connection.send(HEADS[204])
+            await may_send_stray.wait()
+            await connection.send(STRAY_CHUNK_END)
         else:
-            late.set()
-            await voice.say(OK)
+            may_send_stray.set()
+            await connection.send(OK)
 
-    stage.script = script
+    gateway.script = script
 
-    empty = await ask(client, "/v1/api/empty")
-    following = await ask(client)
+    empty = await send(client, "/v1/api/empty")
+    following = await send(client)
 
     assert (empty.status, following.status, following.body) == (204, 200, b"{}")
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_its_connection_is_not_used_again(stage: Stage, client: GatewayClient, status: int) -> None:
-    """Whatever else the Gateway sends on it is nobody's answer."""
-    stage.script = saying(HEADS[status] + STRAY)
+async def test_the_connection_of_an_empty_response_is_not_used_again(
+    gateway: ScriptedGateway, client: GatewayClient, status: int
+) -> None:
+    """More bytes of the Gateway on it belong to no call."""
+    gateway.script = send_first(HEADS[status] + STRAY_CHUNK_END)
 
-    await ask(client)
-    await ask(client)
+    await send(client)
+    await send(client)
 
-    assert [heard.connection for heard in stage.heard] == [1, 2]
+    assert [request.connection_number for request in gateway.requests] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("cut", [1, 9, 10, 11, 12, 13, 20, -1])
-async def test_a_head_that_comes_in_two_pieces(stage: Stage, client: GatewayClient, status: int, cut: int) -> None:
-    """TCP cuts where it likes."""
+async def test_the_head_of_an_empty_response_may_come_in_two_pieces(
+    gateway: ScriptedGateway, client: GatewayClient, status: int, cut: int
+) -> None:
+    """TCP may cut it anywhere."""
     head = HEADS[status]
-    stage.script = saying(head[:cut], head[cut:] + STRAY)
+    gateway.script = send_first(head[:cut], head[cut:] + STRAY_CHUNK_END)
 
-    empty = await ask(client)
-    following = await ask(client)
+    empty = await send(client)
+    following = await send(client)
 
     assert (empty.status, following.status) == (status, 200)
 
 
-@pytest.mark.parametrize("whole", [CHUNKED, OK, HEADS[204] + STRAY, HEADS[304] + STRAY])
-async def test_an_answer_that_comes_byte_by_byte(stage: Stage, client: GatewayClient, whole: bytes) -> None:
-    """Each of the four sorts, told apart as late as can be."""
-    stage.script = saying(*(bytes([byte]) for byte in whole))
+@pytest.mark.parametrize("raw_response", [CHUNKED, OK, HEADS[204] + STRAY_CHUNK_END, HEADS[304] + STRAY_CHUNK_END])
+async def test_a_response_may_come_byte_by_byte(
+    gateway: ScriptedGateway, client: GatewayClient, raw_response: bytes
+) -> None:
+    """Each of the four kinds, which the client can then tell apart only at the last moment."""
+    gateway.script = send_first(*(bytes([byte]) for byte in raw_response))
 
-    reply = await ask(client)
-    following = await ask(client)
+    response = await send(client)
+    following = await send(client)
 
-    assert reply.body == (b"" if reply.status in (204, 304) else b"{}")
+    assert response.body == (b"" if response.status in (204, 304) else b"{}")
     assert following.status == 200
 
 
 @pytest.mark.parametrize("beginning", [b"HTTP/1.1 2", b"HTTP/1.1 20", b"HTTP/1.1 30", b"HTTP/1.0 20"])
-async def test_a_head_that_only_begins_like_an_empty_one(stage: Stage, client: GatewayClient, beginning: bytes) -> None:
+async def test_a_head_that_begins_like_an_empty_response_keeps_its_body(
+    gateway: ScriptedGateway, client: GatewayClient, beginning: bytes
+) -> None:
     """200, 201 and 302 have bodies, and are passed on with them."""
     rest = {b"2": b"01 Created", b"0": b"0 OK"}[b"2" if beginning.endswith(b"2") else b"0"]
     rest = b"2 Found" if beginning.endswith(b"30") else rest
-    stage.script = saying(beginning, rest + b"\r\nContent-Length: 2\r\n\r\n{}")
+    gateway.script = send_first(beginning, rest + b"\r\nContent-Length: 2\r\n\r\n{}")
 
-    reply = await ask(client)
+    response = await send(client)
 
-    assert reply.body == b"{}"
+    assert response.body == b"{}"
 
 
-async def test_an_ordinary_answer_keeps_its_connection(stage: Stage, client: GatewayClient) -> None:
-    """The corrections cost nothing where there is nothing to correct."""
-    stage.script = saying(CHUNKED)
+async def test_the_connection_of_an_ordinary_response_is_used_again(
+    gateway: ScriptedGateway, client: GatewayClient
+) -> None:
+    """Only an empty response costs a connection."""
+    gateway.script = send_first(CHUNKED)
 
     for _ in range(4):
-        await ask(client)
+        await send(client)
 
-    assert stage.connections == 1
+    assert gateway.connection_count == 1
 
 
-async def test_a_redirect_is_an_answer_not_an_order(stage: Stage, client: GatewayClient) -> None:
-    """The Gateway redirects strangers to IBKR's host; nobody follows."""
-    stage.script = saying(
-        b"HTTP/1.1 302 Found\r\nLocation: " + stage.url.encode() + b"/elsewhere\r\nTransfer-Encoding: chunked\r\n\r\n",
-        STRAY,
+async def test_a_redirect_is_not_followed(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """The Gateway redirects unknown callers to IBKR's host. The redirect is the response."""
+    gateway.script = send_first(
+        b"HTTP/1.1 302 Found\r\nLocation: "
+        + gateway.url.encode()
+        + b"/elsewhere\r\nTransfer-Encoding: chunked\r\n\r\n",
+        STRAY_CHUNK_END,
     )
 
-    reply = await ask(client)
+    response = await send(client)
 
-    assert (reply.status, len(stage.heard)) == (302, 1)
-
-
-async def test_a_compressed_body_is_left_as_it_is(stage: Stage, client: GatewayClient) -> None:
-    """Whoever asked unpacks it."""
-    stage.script = saying(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip")
-
-    assert (await ask(client)).body == b"no gzip"
+    assert (response.status, len(gateway.requests)) == (302, 1)
 
 
-async def test_a_204_whose_head_never_ends_is_silence(stage: Stage, client: GatewayClient) -> None:
-    """Held back bytes do not hold the caller back beyond its deadline."""
+async def test_a_compressed_body_is_not_decompressed(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """The caller decompresses it."""
+    gateway.script = send_first(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip")
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(HEADS[204][:-2])
-        await never()
+    assert (await send(client)).body == b"no gzip"
 
-    stage.script = script
+
+async def test_a_204_whose_head_never_ends_is_a_timeout(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """Bytes that are held back do not extend the caller's timeout."""
+
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(HEADS[204][:-2])
+        await never_respond()
+
+    gateway.script = script
 
     with pytest.raises(GatewayTimeout):
-        await client.send(Call("GET", "/v1/api/x"), timeout_s=SHORT)
+        await client.send(Call("GET", "/v1/api/x"), timeout_s=SHORT_TIMEOUT_S)
 
 
-async def test_a_204_whose_head_is_cut_off_is_garbled(stage: Stage, client: GatewayClient) -> None:
-    """A cancel answered so may have been carried out, and is not sent again."""
+async def test_a_204_whose_head_is_cut_off_is_a_protocol_error(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """The Gateway may have carried out the cancel, so the client does not send it again."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(HEADS[204][:-2])
-        await voice.hang_up()
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(HEADS[204][:-2])
+        await connection.close()
 
-    stage.script = script
+    gateway.script = script
 
     with pytest.raises(GatewayProtocolError):
-        await ask(client, method="DELETE")
+        await send(client, method="DELETE")
 
-    assert len(stage.heard) == 1
+    assert len(gateway.requests) == 1
 
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize(
     "before", [b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n", b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3]
 )
-async def test_what_comes_before_an_empty_answer_does_not_hide_it(
-    stage: Stage, client: GatewayClient, status: int, before: bytes
+async def test_bytes_before_an_empty_response_do_not_hide_it(
+    gateway: ScriptedGateway, client: GatewayClient, status: int, before: bytes
 ) -> None:
-    """In one segment with it, or byte by byte."""
-    stage.script = saying(before + HEADS[status] + STRAY)
-    whole = await ask(client, method="DELETE")
-    stage.script = saying(*(bytes([each]) for each in before + HEADS[status] + STRAY))
-    bytewise = await ask(client, method="DELETE")
+    """They come in one segment with it, or byte by byte."""
+    gateway.script = send_first(before + HEADS[status] + STRAY_CHUNK_END)
+    in_one_segment = await send(client, method="DELETE")
+    gateway.script = send_first(*(bytes([byte]) for byte in before + HEADS[status] + STRAY_CHUNK_END))
+    byte_by_byte = await send(client, method="DELETE")
 
-    assert [(reply.status, reply.body) for reply in (whole, bytewise)] == [(status, b"")] * 2
+    assert [(response.status, response.body) for response in (in_one_segment, byte_by_byte)] == [(status, b"")] * 2
 
 
-async def test_an_empty_answer_with_bare_line_ends_is_one(stage: Stage, client: GatewayClient) -> None:
-    """The parser takes them, so nobody may wait for more."""
-    stage.script = saying(b"HTTP/1.1 204 No Content\nX-A: b\n\n")
+async def test_an_empty_response_may_have_bare_line_feeds(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """The parser accepts them, so the client must not wait for more bytes."""
+    gateway.script = send_first(b"HTTP/1.1 204 No Content\nX-A: b\n\n")
 
-    assert (await ask(client)).status == 204
+    assert (await send(client)).status == 204
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 204 No", b"\r\n", b"HTTP/1.1 100 Co"])
-async def test_a_head_without_an_end_is_not_kept(stage: Stage, client: GatewayClient, head: bytes) -> None:
-    """What is held back has a limit; beyond it the parser judges."""
-    say = saying(head + (b"\r\n" if head == b"\r\n" else b"x") * MAX_HEAD_BYTES)
+async def test_a_head_without_an_end_is_held_back_up_to_a_limit(
+    gateway: ScriptedGateway, client: GatewayClient, head: bytes
+) -> None:
+    """Beyond the limit the parser gets the bytes and decides."""
+    send_head = send_first(head + (b"\r\n" if head == b"\r\n" else b"x") * MAX_HEAD_BYTES)
     connections: set[GatewayConnection] = set()  # the pool itself holds them weakly
 
-    async def script(heard: Heard, voice: Voice) -> None:
+    async def script(request: Request, connection: Connection) -> None:
         connections.update(client._pool._all)
-        await say(heard, voice)
+        await send_head(request, connection)
 
-    stage.script = script
+    gateway.script = script
 
     with pytest.raises((GatewayProtocolError, GatewayTimeout)):
-        await client.send(Call("GET", "/v1/api/x"), timeout_s=SHORT)
+        await client.send(Call("GET", "/v1/api/x"), timeout_s=SHORT_TIMEOUT_S)
 
     assert connections
     assert all(not connection._beginning for connection in connections)
 
 
-async def test_the_plain_script_is_plain(stage: Stage, client: GatewayClient) -> None:
-    """The stage itself tells the truth: a request in, an answer out."""
-    stage.script = answer
+async def test_the_default_script_responds_ok(gateway: ScriptedGateway, client: GatewayClient) -> None:
+    """The tests rely on it: one request in, one response out."""
+    gateway.script = respond_ok
 
-    assert (await ask(client)).body == b"{}"
-    assert stage.heard[0].method == "GET"
+    assert (await send(client)).body == b"{}"
+    assert gateway.requests[0].method == "GET"

@@ -1,6 +1,6 @@
-"""The cookies the Gateway sets: one private jar, kept over restarts, never shown."""
+"""The cookies that the Gateway sets: private to one profile, kept over restarts, never shown."""
 
-# a jar wants a running loop, and its files are a few bytes
+# The tests are coroutines, since aiohttp's cookie jar needs a running loop; the files hold a few bytes each.
 
 from __future__ import annotations
 
@@ -33,66 +33,66 @@ JSON = st.recursive(
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the cookies are kept."""
+    """The file of the cookies."""
     return tmp_path / "main.cookies.json"
 
 
-def new_jar(path: Path | None, bus: Bus | None = None, redactor: Redactor | None = None) -> CookieStore:
-    """A jar; needs a running loop."""
+def new_store(path: Path | None, bus: Bus | None = None, redactor: Redactor | None = None) -> CookieStore:
+    """A cookie store; it needs a running loop."""
     return CookieStore(path, bus or Bus(), redactor or Redactor(), ManualClock())
 
 
 def set_cookie(cookies: CookieStore, value: str, name: str = "x-sess-uuid") -> None:
-    """What the HTTP client does when an answer sets a cookie."""
+    """Set a cookie, as the HTTP client does when a response sets one."""
     cookies.cookies.update_cookies({name: value}, GATEWAY)
 
 
-def sent(cookies: CookieStore, url: URL = GATEWAY) -> dict[str, str]:
-    """The cookies a call to there carries."""
+def cookies_for(cookies: CookieStore, url: URL = GATEWAY) -> dict[str, str]:
+    """The cookies that a call to this address carries."""
     return {name: morsel.value for name, morsel in cookies.cookies.filter_cookies(url).items()}
 
 
-async def test_the_gateways_cookies_go_back_to_an_address_without_a_name(path: Path) -> None:
-    """127.0.0.1 is where the Gateway is; most jars refuse cookies of addresses."""
-    cookies = new_jar(path)
+async def test_a_cookie_of_an_ip_address_is_sent_back_to_it(path: Path) -> None:
+    """The Gateway listens on 127.0.0.1, and most cookie jars refuse cookies of IP addresses."""
+    cookies = new_store(path)
 
     set_cookie(cookies, "0.abc=/+def==")
 
-    assert sent(cookies) == {"x-sess-uuid": "0.abc=/+def=="}
-    assert sent(cookies, URL("https://127.0.0.2:5000/")) == {}
+    assert cookies_for(cookies) == {"x-sess-uuid": "0.abc=/+def=="}
+    assert cookies_for(cookies, URL("https://127.0.0.2:5000/")) == {}
 
 
-async def test_a_cookie_for_a_foreign_domain_is_ignored(path: Path) -> None:
-    """The Gateway passes on what IBKR's edge sets for itself."""
-    cookies = new_jar(path)
+async def test_a_cookie_for_another_domain_is_ignored(path: Path) -> None:
+    """The Gateway passes on the cookies that IBKR's edge sets for its own domain."""
+    cookies = new_store(path)
 
     cookies.cookies.update_cookies_from_headers(["a=1; Domain=ibkr.com", "b=2; Domain=example.org"], GATEWAY)
 
-    assert sent(cookies) == sent(cookies, URL("https://ibkr.com/")) == {}
+    assert cookies_for(cookies) == cookies_for(cookies, URL("https://ibkr.com/")) == {}
 
 
-async def test_cookies_outlive_a_restart_readable_by_us_alone(path: Path) -> None:
-    """The session at IBKR hangs on them, and whoever has them has it."""
-    cookies = new_jar(path)
+async def test_cookies_survive_a_restart_in_a_private_file(path: Path) -> None:
+    """IBKR's session depends on them, and whoever has them has the session."""
+    cookies = new_store(path)
     set_cookie(cookies, "secret-session-value")
     cookies.save()
 
     redactor = Redactor()
-    again = new_jar(path, redactor=redactor)
-    again.load()
+    restarted = new_store(path, redactor=redactor)
+    restarted.load()
 
-    assert sent(again) == {"x-sess-uuid": "secret-session-value"}
+    assert cookies_for(restarted) == {"x-sess-uuid": "secret-session-value"}
     assert redactor.contains_secret("secret-session-value")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
-async def test_a_file_left_open_to_all_is_closed_by_the_next_save(path: Path) -> None:
-    """However the file came there."""
+async def test_a_save_makes_a_readable_file_private(path: Path) -> None:
+    """It does not matter who left the file readable for others."""
     path.write_text("{}")
     path.chmod(0o644)
     path.with_suffix(".draft").write_text("left by a crash")
-    cookies = new_jar(path)
+    cookies = new_store(path)
     cookies.load()
     set_cookie(cookies, "secret-session-value")
 
@@ -101,25 +101,25 @@ async def test_a_file_left_open_to_all_is_closed_by_the_next_save(path: Path) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_cookies_that_were_taken_back_do_not_return_after_a_restart(path: Path) -> None:
-    """After a log-out the old ones would speak for a session that is gone."""
-    first = new_jar(path)
+async def test_deleted_cookies_do_not_return_after_a_restart(path: Path) -> None:
+    """After a log-out, the old cookies would belong to a session that has ended."""
+    first = new_store(path)
     set_cookie(first, "secret-session-value")
     first.save()
-    second = new_jar(path)
+    second = new_store(path)
     second.load()
 
     second.cookies.clear()
     second.save()
 
-    third = new_jar(path)
+    third = new_store(path)
     third.load()
-    assert sent(third) == {}
+    assert cookies_for(third) == {}
 
 
-async def test_nothing_is_written_while_nothing_changes(path: Path) -> None:
-    """IBKR sets the same cookie with nearly every answer."""
-    cookies = new_jar(path)
+async def test_unchanged_cookies_are_not_saved(path: Path) -> None:
+    """IBKR sets the same cookie with nearly every response."""
+    cookies = new_store(path)
     set_cookie(cookies, "the-same-value")
     cookies.save()
     path.unlink()
@@ -130,20 +130,20 @@ async def test_nothing_is_written_while_nothing_changes(path: Path) -> None:
     assert not path.exists()
 
 
-async def test_without_a_state_directory_the_jar_works_in_memory() -> None:
-    """It is only forgotten at the end."""
-    cookies = new_jar(None)
+async def test_without_a_state_directory_cookies_stay_in_memory() -> None:
+    """They are lost only when the bridge stops."""
+    cookies = new_store(None)
     cookies.load()
 
     set_cookie(cookies, "secret-session-value")
     cookies.save()
 
-    assert sent(cookies) == {"x-sess-uuid": "secret-session-value"}
+    assert cookies_for(cookies) == {"x-sess-uuid": "secret-session-value"}
 
 
-async def test_no_cookie_stands_in_the_repr(path: Path) -> None:
-    """Jars end up in tracebacks."""
-    cookies = new_jar(path)
+async def test_the_repr_shows_no_cookie(path: Path) -> None:
+    """Tracebacks contain the reprs of such objects."""
+    cookies = new_store(path)
     set_cookie(cookies, "secret-session-value")
 
     assert repr(cookies) == "<CookieStore 1 cookies>"
@@ -156,97 +156,97 @@ async def test_no_cookie_stands_in_the_repr(path: Path) -> None:
         *(b'{"h|/":{"a":{"key":1,"value":2,"coded_value":3}}}', b'{"h|/":[1]}', b"\x80\x04K\x01.", b"[" * 100_000),
     ],
 )
-async def test_a_file_that_cannot_be_read_is_set_aside_and_told(
+async def test_an_unreadable_file_is_set_aside_and_reported(
     content: bytes, path: Path, bus: Bus, events_seen: list[Event]
 ) -> None:
-    """The session lives in the Gateway: a broken file of ours is no reason not to start."""
+    """The session is in the Gateway, so a broken file of the bridge must not stop its start."""
     path.write_bytes(content)
-    cookies = new_jar(path, bus)
+    cookies = new_store(path, bus)
 
     cookies.load()
 
-    aside = path.with_suffix(".unreadable")
-    assert events_seen == [CookiesSetAside(str(aside))]
-    assert aside.read_bytes() == content
+    aside_path = path.with_suffix(".unreadable")
+    assert events_seen == [CookiesSetAside(str(aside_path))]
+    assert aside_path.read_bytes() == content
     assert not path.exists()
 
 
 @settings(deadline=None)
 @given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode())))
 @example(b'{"127.0.0.1|/": {"a b": {"key": "a b", "value": "x", "coded_value": "x", "expires_timestamp": 1e999}}}')
-def test_no_file_crashes_the_start(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    """Whatever it holds, the bridge starts, and its jar can be asked, saved and loaded again."""
+def test_no_file_prevents_the_start(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """Whatever the file holds, the bridge starts, and the cookies can be read, saved and loaded again."""
     path = tmp_path_factory.getbasetemp() / "any.cookies.json"
     path.write_bytes(content)
 
-    async def story() -> None:
-        cookies = new_jar(path)
+    async def load_and_save() -> None:
+        cookies = new_store(path)
         cookies.load()
-        sent(cookies)
+        cookies_for(cookies)
         cookies.save()
 
-    asyncio.run(story())
+    asyncio.run(load_and_save())
 
 
-async def test_a_place_that_cannot_be_written_is_told_once(tmp_path: Path, bus: Bus, events_seen: list[Event]) -> None:
-    """One line in the log, not one a second."""
+async def test_an_unwritable_directory_is_reported_once(tmp_path: Path, bus: Bus, events_seen: list[Event]) -> None:
+    """The log gets one line, not one a second."""
     (tmp_path / "state").write_text("a file stands here")
-    cookies = new_jar(tmp_path / "state" / "cookies.json", bus)
+    cookies = new_store(tmp_path / "state" / "cookies.json", bus)
 
     for value in ("first-value", "second-value"):
         set_cookie(cookies, value)
         cookies.save()
 
-    (trouble,) = events_seen
-    assert isinstance(trouble, StateUnavailable)
-    assert "value" not in trouble.hint + trouble.error
+    (event,) = events_seen
+    assert isinstance(event, StateUnavailable)
+    assert "value" not in event.hint + event.error
 
 
-async def test_a_cookie_is_a_secret_from_the_moment_it_is_set(path: Path) -> None:
-    """The log line of the very call that brought it must not show it."""
+async def test_a_cookie_is_redacted_as_soon_as_it_is_set(path: Path) -> None:
+    """The log line of the call that brought it must not show it."""
     redactor = Redactor()
-    cookies = new_jar(path, redactor=redactor)
+    cookies = new_store(path, redactor=redactor)
 
     cookies.update(["x-sess-uuid=secret-session-value"], GATEWAY)
 
     assert redactor.contains_secret("secret-session-value")
 
 
-async def test_what_changed_is_saved_soon_but_not_more_often_than_once_a_second(path: Path) -> None:
-    """A crash loses a second of cookies, and the disk is left in peace."""
+async def test_a_change_is_saved_within_a_second_but_not_more_often(path: Path) -> None:
+    """A crash loses the cookies of one second at most, and the disk is written once a second at most."""
     clock = ManualClock()
     cookies = CookieStore(path, Bus(), Redactor(), clock)
-    keeping = asyncio.create_task(cookies.run_loop())
+    save_loop = asyncio.create_task(cookies.run_loop())
     cookies.update(["a=first-value"], GATEWAY)
     await clock.asleep(1)
-    first = path.read_text()
+    first_content = path.read_text()
 
     cookies.update(["a=second-value"], GATEWAY)
-    meanwhile = path.read_text()
+    content_before_interval = path.read_text()
     clock.advance(SAVE_INTERVAL_S)
-    for _ in range(10):  # until the loop has gone round
+    for _ in range(10):  # until the loop has made a round
         await asyncio.sleep(0)
 
-    assert "first-value" in first
-    assert meanwhile == first
+    assert "first-value" in first_content
+    assert content_before_interval == first_content
     assert "second-value" in path.read_text()
-    keeping.cancel()
+    save_loop.cancel()
     with suppress(asyncio.CancelledError):
-        await keeping
+        await save_loop
 
 
-async def test_an_answer_without_cookies_costs_no_save(path: Path) -> None:
-    """Most answers set none."""
+async def test_a_response_without_cookies_causes_no_save(path: Path) -> None:
+    """Most responses set none."""
     clock = ManualClock()
     cookies = CookieStore(path, Bus(), Redactor(), clock)
-    keeping = asyncio.create_task(cookies.run_loop())
+    save_loop = asyncio.create_task(cookies.run_loop())
     set_cookie(cookies, "some-value")
 
     cookies.update((), GATEWAY)
-    for _ in range(10):  # until the loop has gone round
+    for _ in range(10):  # until the loop has made a round
         await asyncio.sleep(0)
 
     assert not path.exists()
-    keeping.cancel()
+    save_loop.cancel()
     with suppress(asyncio.CancelledError):
-        await keeping
+        await save_loop

@@ -1,4 +1,4 @@
-"""How a call is written to the wire."""
+"""The bytes that a call becomes."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.upstream.gateway.exchange import serialise
 
 
-def wire(call: Call, cookies: str = "") -> bytes:
-    """The bytes of a call."""
+def serialise_call(call: Call, cookies: str = "") -> bytes:
+    """The bytes of a call to `localhost:5000`."""
     return serialise(call, "localhost:5000", cookies)
 
 
-def test_a_call_is_written_as_its_parts_are() -> None:
-    """The target byte for byte, the headers in their order, and nothing else."""
+def test_a_call_is_serialised_without_additions() -> None:
+    """The target is written byte for byte, the headers in their order, and nothing else is added."""
     call = Call("POST", "/v1/api/x?a=%2F", (("Accept", "*/*"), ("X", "y")), b"{}")
 
-    assert wire(call, "a=b; c=d") == (
+    assert serialise_call(call, "a=b; c=d") == (
         b"POST /v1/api/x?a=%2F HTTP/1.1\r\nHost: localhost:5000\r\nAccept: */*\r\nX: y\r\n"
         b"Cookie: a=b; c=d\r\nContent-Length: 2\r\n\r\n{}"
     )
 
 
 @pytest.mark.parametrize(
-    ("method", "body", "says"),
+    ("method", "body", "has_length"),
     [("GET", b"", False), ("DELETE", b"", False), ("POST", b"", True), ("PUT", b"", True), ("DELETE", b"{}", True)],
 )
-def test_a_length_is_said_where_there_is_a_body_or_should_be_one(method: str, body: bytes, says: bool) -> None:
+def test_a_body_and_every_post_and_put_have_a_length(method: str, body: bytes, has_length: bool) -> None:
     """IBKR answers 411 to a POST without it."""
-    assert (b"Content-Length" in wire(Call(method, "/x", body=body))) is says
+    assert (b"Content-Length" in serialise_call(Call(method, "/x", body=body))) is has_length
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_a_length_is_said_where_there_is_a_body_or_should_be_one(method: str, bo
         Call("GET\r", "/x"),
     ],
 )
-def test_the_end_of_a_line_inside_a_line_is_never_written(call: Call) -> None:
-    """It would be a second header, or a second call."""
+def test_a_call_with_a_line_break_is_never_serialised(call: Call) -> None:
+    """A line break would start a second header, or a second call."""
     with pytest.raises(ValueError, match="line break"):
-        wire(call)
+        serialise_call(call)
 
 
-def test_a_cookie_with_the_end_of_a_line_is_never_written() -> None:
-    """Whoever set it."""
+def test_a_cookie_with_a_line_break_is_never_serialised() -> None:
+    """It does not matter who set the cookie."""
     with pytest.raises(ValueError, match="line break"):
-        wire(Call("GET", "/x"), "a=b\r\nX: y")
+        serialise_call(Call("GET", "/x"), "a=b\r\nX: y")
 
 
-def test_cookies_go_back_as_they_came() -> None:
-    """Bytes that are no UTF-8 too."""
-    assert b"Cookie: a=\xff\r\n" in wire(Call("GET", "/x"), "a=\udcff")
+def test_cookies_are_written_byte_for_byte() -> None:
+    """Bytes that are not UTF-8 are written unchanged too."""
+    assert b"Cookie: a=\xff\r\n" in serialise_call(Call("GET", "/x"), "a=\udcff")

@@ -1,4 +1,4 @@
-"""How the Gateway's certificate is judged: taken as it is, pinned, or vouched for by a file."""
+"""How the Gateway's certificate is checked: not at all, by its fingerprint, or with a CA file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import Tls, tls_policy
 from tests.conftest import Open
-from tests.upstream.gateway.scripted_gateway import PATIENCE, Stage
+from tests.upstream.gateway.scripted_gateway import PATIENCE, ScriptedGateway
 
 STATUS = Call("GET", "/v1/api/iserver/auth/status")
 ORDER = Call("POST", "/v1/api/iserver/account/DU1234567/orders", body=b"{}", is_change=True)
 
 
-def fingerprint(pem: Path) -> bytes:
+def fingerprint_of(pem: Path) -> bytes:
     """The SHA-256 of the certificate in a file."""
     text = pem.read_text()
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
@@ -37,8 +37,8 @@ def fingerprint(pem: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A valid certificate for 127.0.0.1 with its key, as careful people put one into their Gateway."""
+def own_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a valid certificate for 127.0.0.1 and its key, as an owner may install in the Gateway."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed, so no certificate can be made")
@@ -46,14 +46,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = pem.with_suffix(".key")
     subject = ["-subj", "/CN=A Gateway of my own", "-addext", "subjectAltName=IP:127.0.0.1"]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    made = [openssl, "req", "-x509", "-days", "2", *curve, *subject, "-keyout", str(key), "-out", str(pem)]
-    subprocess.run(made, check=True, capture_output=True)
+    command = [openssl, "req", "-x509", "-days", "2", *curve, *subject, "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(command, check=True, capture_output=True)
     pem.write_text(pem.read_text() + key.read_text())
     return pem
 
 
-def speaking(pem: Path) -> ssl.SSLContext:
-    """TLS 1.2 and nothing newer, as the Gateway's Java speaks it."""
+def tls_1_2_context(pem: Path) -> ssl.SSLContext:
+    """A server's context for TLS 1.2 only, as in the Gateway's Java."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pem)
@@ -61,14 +61,14 @@ def speaking(pem: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def vouched(own: Path) -> AsyncIterator[Stage]:
-    """A Gateway with a valid certificate."""
-    async with Stage(tls=speaking(own)) as stage:
-        yield stage
+async def gateway_with_own_certificate(own_certificate: Path) -> AsyncIterator[ScriptedGateway]:
+    """A scripted Gateway with a valid certificate."""
+    async with ScriptedGateway(tls=tls_1_2_context(own_certificate)) as gateway:
+        yield gateway
 
 
-async def status(url: str, tls: Tls, call: Call = STATUS) -> int:
-    """What one call brings."""
+async def fetch_status(url: str, tls: Tls, call: Call = STATUS) -> int:
+    """Send one call with this TLS policy. Returns the status of the response."""
     client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls)
     try:
         return (await client.send(call)).status
@@ -76,70 +76,74 @@ async def status(url: str, tls: Tls, call: Call = STATUS) -> int:
         await client.close()
 
 
-async def test_on_loopback_the_shipped_certificate_is_taken_as_it_is(sim: Simulator) -> None:
-    """Expired, self-signed, without a name, TLS 1.2: nobody could verify it."""
-    assert await status(sim.url, tls_policy(None, None)) == 200
+async def test_on_loopback_the_shipped_certificate_is_not_checked(sim: Simulator) -> None:
+    """It is expired, self-signed and without a name, so it cannot be verified."""
+    assert await fetch_status(sim.url, tls_policy(None, None)) == 200
 
 
-async def test_the_right_fingerprint_opens(sim: Simulator) -> None:
-    """The one meaningful check of the shipped certificate."""
-    assert await status(sim.url, tls_policy(fingerprint(CERTIFICATE), None)) == 200
+async def test_the_right_fingerprint_is_accepted(sim: Simulator) -> None:
+    """The fingerprint is the only meaningful check of the shipped certificate."""
+    assert await fetch_status(sim.url, tls_policy(fingerprint_of(CERTIFICATE), None)) == 200
 
 
 @pytest.mark.parametrize("call", [STATUS, ORDER])
-async def test_a_wrong_fingerprint_refuses_before_anything_is_sent(sim: Simulator, call: Call) -> None:
-    """Somebody else sits on the port: neither cookies nor orders reach them."""
+async def test_a_wrong_fingerprint_is_refused_before_anything_is_sent(sim: Simulator, call: Call) -> None:
+    """Another program listens on the port: it gets neither cookies nor orders."""
     with pytest.raises(GatewayUnreachable) as caught:
-        await status(sim.url, tls_policy(bytes(32), None), call)
+        await fetch_status(sim.url, tls_policy(bytes(32), None), call)
 
     assert "certificate" in caught.value.detail
     assert "IBKR_GATEWAY_FINGERPRINT" in caught.value.hint
     assert not sim.gateway_calls()
 
 
-async def test_a_file_that_vouches_for_the_certificate_opens(vouched: Stage, own: Path) -> None:
-    """For those who gave their Gateway a certificate of their own."""
-    assert await status(vouched.url, tls_policy(None, own)) == 200
+async def test_a_ca_file_with_the_right_certificate_is_accepted(
+    gateway_with_own_certificate: ScriptedGateway, own_certificate: Path
+) -> None:
+    """For owners who gave their Gateway a certificate of their own."""
+    assert await fetch_status(gateway_with_own_certificate.url, tls_policy(None, own_certificate)) == 200
 
 
-async def test_a_file_that_vouches_for_another_refuses_before_anything_is_sent(sim: Simulator, own: Path) -> None:
-    """And the hint names the setting."""
+async def test_a_ca_file_with_another_certificate_refuses_before_anything_is_sent(
+    sim: Simulator, own_certificate: Path
+) -> None:
+    """The hint names the setting."""
     with pytest.raises(GatewayUnreachable) as caught:
-        await status(sim.url, tls_policy(None, own))
+        await fetch_status(sim.url, tls_policy(None, own_certificate))
 
     assert "IBKR_GATEWAY_CA_FILE" in caught.value.hint
     assert not sim.gateway_calls()
 
 
-async def test_an_expired_certificate_cannot_be_vouched_for(sim: Simulator) -> None:
-    """The shipped one has no name and ended in 2019: only a fingerprint can pin it."""
+async def test_a_ca_file_cannot_make_an_expired_certificate_valid(sim: Simulator) -> None:
+    """The shipped one has no name and expired in 2019: only a fingerprint can pin it."""
     with pytest.raises(GatewayUnreachable):
-        await status(sim.url, tls_policy(None, CERTIFICATE))
+        await fetch_status(sim.url, tls_policy(None, CERTIFICATE))
 
 
-async def test_a_fingerprint_counts_where_both_are_given(sim: Simulator, own: Path) -> None:
+async def test_a_fingerprint_overrides_a_ca_file(sim: Simulator, own_certificate: Path) -> None:
     """It is the stricter of the two."""
-    assert await status(sim.url, tls_policy(fingerprint(CERTIFICATE), own)) == 200
+    assert await fetch_status(sim.url, tls_policy(fingerprint_of(CERTIFICATE), own_certificate)) == 200
 
 
-def test_a_file_without_certificates_is_said_at_the_start(tmp_path: Path) -> None:
-    """Rather than at the first call."""
-    nonsense = tmp_path / "ca.pem"
-    nonsense.write_text("no certificate")
+def test_a_ca_file_without_certificates_is_refused_at_the_start(tmp_path: Path) -> None:
+    """The error comes at the start, not at the first call."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
 
     with pytest.raises(OSError, match=r".+"):
-        tls_policy(None, nonsense)
+        tls_policy(None, ca_file)
 
 
-async def test_http_in_the_clear_is_spoken_where_it_is_asked_for() -> None:
-    """A Gateway behind something that ends TLS on the same machine."""
-    async with Stage() as stage:
-        assert await status(stage.url, tls_policy(None, None)) == 200
-        assert stage.url.startswith("http://")
+async def test_plain_http_is_used_for_an_http_address() -> None:
+    """For a Gateway behind a proxy on the same machine that ends TLS."""
+    async with ScriptedGateway() as gateway:
+        assert await fetch_status(gateway.url, tls_policy(None, None)) == 200
+        assert gateway.url.startswith("http://")
 
 
-async def test_a_bridge_with_a_wrong_pin_says_so(open_harness: Open) -> None:
-    """The person at the keyboard learns what to correct, and the open route that there is no session."""
+async def test_a_bridge_with_a_wrong_fingerprint_reports_it(open_harness: Open) -> None:
+    """The hint names the setting to correct, and the caller learns that there is no session."""
     harness = await open_harness(ready=False, IBKR_GATEWAY_FINGERPRINT="ab" * 32)
     await harness.wait_until(SessionState.UNREACHABLE)
 
@@ -149,10 +153,10 @@ async def test_a_bridge_with_a_wrong_pin_says_so(open_harness: Open) -> None:
     assert "IBKR_GATEWAY_FINGERPRINT" in reply.json["hint"]
 
 
-async def test_a_bridge_with_the_right_pin_serves(open_harness: Open) -> None:
-    """With colons, as openssl prints it."""
-    pin = ":".join(f"{byte:02X}" for byte in fingerprint(CERTIFICATE))
+async def test_a_bridge_with_the_right_fingerprint_serves(open_harness: Open) -> None:
+    """The fingerprint may have colons, as openssl prints it."""
+    pinned = ":".join(f"{byte:02X}" for byte in fingerprint_of(CERTIFICATE))
 
-    harness = await open_harness(IBKR_GATEWAY_FINGERPRINT=pin)
+    harness = await open_harness(IBKR_GATEWAY_FINGERPRINT=pinned)
 
     assert (await harness.get("/portfolio/accounts")).status == 200

@@ -1,4 +1,4 @@
-"""What is fixed for the Client Portal Gateway."""
+"""The traits of the Client Portal Gateway."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 
 
 def test_one_of_the_gateways_five_slots_stays_free() -> None:
-    """For IBeam and the Gateway's own tickle; one of ours no read may take."""
+    """IBeam and the Gateway's own tickle use it. One of our four slots is reserved for orders."""
     assert (GATEWAY_TRAITS.slots, GATEWAY_TRAITS.slots_for_orders) == (4, 1)
 
 
-def test_reads_and_orders_each_leave_something_of_the_whole() -> None:
-    """No number of orders starves the reads, and no order waits for reads to become old."""
+def test_reads_and_orders_each_leave_part_of_the_total_rate() -> None:
+    """No number of orders can stop the reads, and no order waits until the reads leave the window."""
     total = GATEWAY_TRAITS.total
 
     assert total is not None
@@ -23,7 +23,7 @@ def test_reads_and_orders_each_leave_something_of_the_whole() -> None:
 
 
 def test_the_limits_of_a_profile_follow_from_the_traits() -> None:
-    """Nothing is lost on the way."""
+    """`Limits.of` copies each of them."""
     limits = Limits.of(GATEWAY_TRAITS)
 
     assert (limits.slots, limits.slots_for_orders, limits.total, limits.by_priority) == (

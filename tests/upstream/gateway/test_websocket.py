@@ -1,4 +1,4 @@
-"""The Gateway's websocket: how it is opened, what goes along, and how it fails."""
+"""The Gateway's websocket: how it is opened, which cookies it sends, and how it fails."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.websocket import WEBSOCKET_PATH, WebSocketFactory
 from tests.contract.upstreams import GatewayScene
 from tests.harness import within
-from tests.upstream.gateway.scripted_gateway import Heard, Stage, Voice, never
+from tests.upstream.gateway.scripted_gateway import Connection, Request, ScriptedGateway, never_respond
 
 
-def factory(url: str, session: str = "") -> WebSocketFactory:
-    """Opens websockets to a Gateway."""
+def new_factory(url: str, session: str = "") -> WebSocketFactory:
+    """A factory of websockets to the Gateway at this address."""
     cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
     return WebSocketFactory(url, cookies, tls=False, session=lambda: session)
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    """A Gateway whose websocket says hello and ends when it is let."""
-    async with Stage() as opened:
-        yield opened
+async def gateway() -> AsyncIterator[ScriptedGateway]:
+    """A scripted Gateway; with a `GatewayScene` its websocket sends hello and ends when it is released."""
+    async with ScriptedGateway() as running:
+        yield running
 
 
 @pytest.mark.parametrize(("session", "cookie"), [("abc1", 'api={"session":"abc1"}'), ("", None), ('a"b', None)])
-async def test_the_session_of_the_last_tickle_goes_along(stage: Stage, session: str, cookie: str | None) -> None:
-    """One that is no plain word does not: it would end the cookie, or the line."""
-    scene = GatewayScene(stage)
+async def test_the_cookie_contains_the_session_of_the_last_tickle(
+    gateway: ScriptedGateway, session: str, cookie: str | None
+) -> None:
+    """A session id with special characters is not sent: it would end the cookie, or the line."""
+    scene = GatewayScene(gateway)
 
-    async with factory(stage.url, session).open() as socket:
+    async with new_factory(gateway.url, session).open() as socket:
         assert await within(socket.receive()) == b"hello"
         scene.release.set()
 
-    assert (stage.heard[0].target, stage.heard[0].header("Cookie")) == (WEBSOCKET_PATH, cookie)
+    assert (gateway.requests[0].target, gateway.requests[0].header("Cookie")) == (WEBSOCKET_PATH, cookie)
     await scene.upstream.close()
 
 
-async def test_nothing_is_sent_on_a_socket_that_has_ended(stage: Stage) -> None:
-    """The feed opens another one."""
-    scene = GatewayScene(stage)
+async def test_sending_on_a_websocket_that_has_ended_raises(gateway: ScriptedGateway) -> None:
+    """The feed then opens another one."""
+    scene = GatewayScene(gateway)
     scene.release.set()
 
-    async with factory(stage.url).open() as socket:
+    async with new_factory(gateway.url).open() as socket:
         while await within(socket.receive()) is not None:
             pass
         with pytest.raises(GatewayProtocolError, match="has ended"):
@@ -59,39 +61,39 @@ async def test_nothing_is_sent_on_a_socket_that_has_ended(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 302 Found\r\nLocation: http://localhost.invalid/\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_what_is_no_websocket_is_told_as_such(stage: Stage, answer: bytes) -> None:
-    """And nobody is followed anywhere: the cookies would go along."""
+async def test_a_response_other_than_an_upgrade_is_a_protocol_error(gateway: ScriptedGateway, response: bytes) -> None:
+    """A redirect is not followed, since the cookies would be sent to the other address."""
 
-    async def script(_: Heard, voice: Voice) -> None:
-        await voice.say(answer)
+    async def script(_: Request, connection: Connection) -> None:
+        await connection.send(response)
 
-    stage.script = script
+    gateway.script = script
 
     with pytest.raises(GatewayProtocolError):
-        async with factory(stage.url).open():
+        async with new_factory(gateway.url).open():
             pass
 
-    assert len(stage.heard) == 1
+    assert len(gateway.requests) == 1
 
 
-async def test_nothing_that_listens_is_unreachable(unused_tcp_port: int) -> None:
-    """As for any other call."""
+async def test_a_port_without_a_listener_is_unreachable(unused_tcp_port: int) -> None:
+    """The error is the same as for a call."""
     with pytest.raises(GatewayUnreachable):
-        async with factory(f"http://127.0.0.1:{unused_tcp_port}").open():
+        async with new_factory(f"http://127.0.0.1:{unused_tcp_port}").open():
             pass
 
 
-async def test_a_gateway_that_does_not_answer_is_given_up(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed must not hang in it."""
+async def test_opening_a_websocket_has_a_timeout(gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed must not wait without end for a Gateway that does not respond."""
     monkeypatch.setattr(module, "OPEN_TIMEOUT_S", 0.05)
-    stage.script = never
+    gateway.script = never_respond
 
     with pytest.raises(GatewayTimeout):
-        async with factory(stage.url).open():
+        async with new_factory(gateway.url).open():
             await asyncio.sleep(0)
