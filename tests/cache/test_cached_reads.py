@@ -1,4 +1,4 @@
-"""Reads as callers see them: the rest of an answer that is too large to be kept belongs to one of them."""
+"""Reads through the cache: the stream of a large body belongs to one of the callers that share the read."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 
 META, CALL = match("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
-ASKER = ReadOptions(5.0, None, lambda: True)
+OPTIONS = ReadOptions(5.0, None, lambda: True)
 
 
 class Gateway:
-    """Answers when a test says so, each time with a rest of its own."""
+    """Responds when `may_respond` is set, each time with a new body stream."""
 
     def __init__(self) -> None:
-        self.may = asyncio.Event()
-        self.rests: list[FakeBodyStream] = []
+        self.may_respond = asyncio.Event()
+        self.body_streams: list[FakeBodyStream] = []
 
-    async def fly(self, shared_call: SharedCall) -> Response:
-        """See `sharing.Fly`."""
+    async def fetch(self, shared_call: SharedCall) -> Response:
+        """See `Fetch`."""
         shared_call.mark_sent()
-        await self.may.wait()
-        self.rests.append(FakeBodyStream())
-        return Response(200, {}, b"[", self.rests[-1])
+        await self.may_respond.wait()
+        self.body_streams.append(FakeBodyStream())
+        return Response(200, {}, b"[", self.body_streams[-1])
 
 
-async def asked(reads: CachedReads, gateway: Gateway) -> asyncio.Task[ReadResult]:
-    """Somebody who waits."""
-    task = asyncio.create_task(reads.read(META, CALL, ASKER, gateway.fly))
+async def start_read(reads: CachedReads, gateway: Gateway) -> asyncio.Task[ReadResult]:
+    """Start a read, and return when it waits for the Gateway."""
+    task = asyncio.create_task(reads.read(META, CALL, OPTIONS, gateway.fetch))
     await asyncio.sleep(0)
     return task
 
 
-async def test_who_came_first_reads_the_rest_and_who_joined_asks_alone() -> None:
-    """It comes once, and can be read once."""
+async def test_the_first_caller_gets_the_body_stream_and_the_second_fetches_again() -> None:
+    """A stream can be read only once."""
     reads, gateway = CachedReads(ManualClock()), Gateway()
-    first, second = await asked(reads, gateway), await asked(reads, gateway)
+    first, second = await start_read(reads, gateway), await start_read(reads, gateway)
 
-    gateway.may.set()
-    answers = [(await task).response.body_stream for task in (first, second)]
+    gateway.may_respond.set()
+    streams_of_callers = [(await task).response.body_stream for task in (first, second)]
 
-    assert answers == gateway.rests
-    assert [body_stream.close_count for body_stream in gateway.rests] == [0, 0]
+    assert streams_of_callers == gateway.body_streams
+    assert [body_stream.close_count for body_stream in gateway.body_streams] == [0, 0]
 
 
-@pytest.mark.parametrize("joined", [False, True])
-async def test_the_rest_of_somebody_who_has_left_is_let_go(joined: bool) -> None:
-    """Whether or not others wait: theirs is another one."""
+@pytest.mark.parametrize("is_joined", [False, True])
+async def test_the_body_stream_of_a_cancelled_caller_is_closed(is_joined: bool) -> None:
+    """A caller that joined the read gets a stream of its own."""
     reads, gateway = CachedReads(ManualClock()), Gateway()
-    first = await asked(reads, gateway)
-    second = await asked(reads, gateway) if joined else None
+    first = await start_read(reads, gateway)
+    second = await start_read(reads, gateway) if is_joined else None
 
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
-    gateway.may.set()
+    gateway.may_respond.set()
     result = await second if second else None
     for _ in range(5):
         await asyncio.sleep(0)
 
-    assert gateway.rests[0].close_count == 1
-    assert result is None or result.response.body_stream is gateway.rests[1]
-    assert [body_stream.close_count for body_stream in gateway.rests[1:]] == [0] * joined
+    assert gateway.body_streams[0].close_count == 1
+    assert result is None or result.response.body_stream is gateway.body_streams[1]
+    assert [body_stream.close_count for body_stream in gateway.body_streams[1:]] == [0] * is_joined

@@ -1,4 +1,4 @@
-"""What was answered lately: fresh, bounded, and gone when something made it stale."""
+"""The cache of responses: each entry expires, the size is bounded, and a change invalidates its tags."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ PAIRS = match("GET", ("iserver", "currency", "pairs"))
 STATUS = match("GET", ("iserver", "account", "order", "status", "1"))
 
 
-def answer(body: bytes = b"[1]", status: int = 200) -> Response:
-    """An answer of IBKR's."""
+def new_response(body: bytes = b"[1]", status: int = 200) -> Response:
+    """A response of IBKR."""
     return Response(status, {}, body)
 
 
-def test_an_answer_is_told_again_while_it_is_fresh() -> None:
-    """Five seconds for the accounts, not a moment longer."""
+def test_a_response_is_returned_until_its_ttl_is_over() -> None:
+    """The TTL of the accounts is 5 s."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(), 100.0, 100.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), 0)
 
-    young, old = cache.get("key", 104.9, None), cache.get("key", 105.0, None)
+    fresh, expired = cache.get("key", 104.9, None), cache.get("key", 105.0, None)
 
-    assert young is not None
-    assert (young.response.body, young.received_at, old) == (b"[1]", 100.0, None)
+    assert fresh is not None
+    assert (fresh.response.body, fresh.received_at, expired) == (b"[1]", 100.0, None)
     assert (cache.lookups, cache.hits, cache.counts) == (2, 1, {"entries": 0, "bytes": 0})
 
 
-@pytest.mark.parametrize(("max_age", "told"), [(None, True), (3.0, True), (2.0, True), (1.9, False), (0.0, False)])
-def test_a_caller_may_want_it_fresher(max_age: float | None, told: bool) -> None:
-    """And leaves it to others who do not."""
+@pytest.mark.parametrize(("max_age_s", "is_hit"), [(None, True), (3.0, True), (2.0, True), (1.9, False), (0.0, False)])
+def test_a_caller_may_ask_for_a_younger_response(max_age_s: float | None, is_hit: bool) -> None:
+    """The entry stays for callers that accept its age."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(), 100.0, 100.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), 0)
 
-    assert (cache.get("key", 102.0, max_age) is not None) is told
+    assert (cache.get("key", 102.0, max_age_s) is not None) is is_hit
     assert cache.get("key", 102.0, None) is not None
 
 
-def test_a_caller_cannot_want_it_older() -> None:
-    """How long an answer is true, the catalogue says."""
+def test_a_caller_cannot_extend_the_ttl() -> None:
+    """The catalogue sets the TTL of each endpoint."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(), 100.0, 100.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), 0)
 
     assert cache.get("key", 106.0, 3600.0) is None
 
 
-def test_what_has_no_freshness_is_not_kept() -> None:
+def test_a_response_without_a_ttl_is_not_cached() -> None:
     """The status of an order may change at any moment."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(), 100.0, 100.0, STATUS), 0)
+    cache.put("key", CacheEntry(new_response(), 100.0, 100.0, STATUS), 0)
 
     assert cache.get("key", 100.0, None) is None
 
 
-def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
-    """The rest stays."""
+def test_an_invalidated_tag_drops_entries_and_reads_in_flight() -> None:
+    """Entries with other tags stay."""
     cache = ResponseCache()
-    cache.put("accounts", CacheEntry(answer(), 100.0, 100.0, ACCOUNTS), cache.generation(CacheTag.ACCOUNT))
-    cache.put("pairs", CacheEntry(answer(), 100.0, 100.0, PAIRS), cache.generation(CacheTag.WORLD))
-    on_its_way = cache.generation(CacheTag.ACCOUNT)
+    cache.put("accounts", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), cache.generation(CacheTag.ACCOUNT))
+    cache.put("pairs", CacheEntry(new_response(), 100.0, 100.0, PAIRS), cache.generation(CacheTag.WORLD))
+    generation_in_flight = cache.generation(CacheTag.ACCOUNT)
 
     cache.invalidate(CacheTag.ACCOUNT, CacheTag.MARKET)
-    cache.put("late", CacheEntry(answer(), 100.0, 100.0, ACCOUNTS), on_its_way)
+    cache.put("late", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), generation_in_flight)
 
     assert [cache.get(key, 100.0, None) is not None for key in ("accounts", "pairs", "late")] == [
         False,
@@ -76,22 +76,22 @@ def test_what_is_stale_is_forgotten_and_what_is_on_its_way_too() -> None:
     ]
 
 
-@pytest.mark.parametrize(("entries", "size"), [(2, 10**6), (100, 2 * (ENTRY_OVERHEAD_BYTES + 3))])
-def test_it_is_bounded_by_number_and_by_size(entries: int, size: int) -> None:
-    """Whoever was asked for the longest ago goes."""
-    cache = ResponseCache(entries, size)
-    cache.put("a", CacheEntry(answer(), 0.0, 0.0, PAIRS), 0)
-    cache.put("b", CacheEntry(answer(), 0.0, 0.0, PAIRS), 0)
+@pytest.mark.parametrize(("max_entries", "max_bytes"), [(2, 10**6), (100, 2 * (ENTRY_OVERHEAD_BYTES + 3))])
+def test_the_cache_is_bounded_by_entries_and_by_bytes(max_entries: int, max_bytes: int) -> None:
+    """The entry that was used longest ago is dropped."""
+    cache = ResponseCache(max_entries, max_bytes)
+    cache.put("a", CacheEntry(new_response(), 0.0, 0.0, PAIRS), 0)
+    cache.put("b", CacheEntry(new_response(), 0.0, 0.0, PAIRS), 0)
     cache.get("a", 1.0, None)
 
-    cache.put("c", CacheEntry(answer(), 1.0, 1.0, PAIRS), 0)
+    cache.put("c", CacheEntry(new_response(), 1.0, 1.0, PAIRS), 0)
 
     assert [cache.get(key, 1.0, None) is not None for key in "abc"] == [True, False, True]
     assert repr(cache) == f"<ResponseCache 2 responses, {2 * (ENTRY_OVERHEAD_BYTES + 3)} bytes>"
 
 
 @pytest.mark.parametrize(
-    ("body", "good"),
+    ("body", "cacheable"),
     [
         (b"[]", True),
         (b'{"a": 1}', True),
@@ -106,22 +106,22 @@ def test_it_is_bounded_by_number_and_by_size(entries: int, size: int) -> None:
         (b'{"error" broken', False),
     ],
 )
-def test_an_error_inside_a_200_is_never_remembered(body: bytes, good: bool) -> None:
-    """IBKR hides some of them there."""
-    assert is_cacheable(answer(body)) is good
+def test_an_error_inside_a_200_is_not_cached(body: bytes, cacheable: bool) -> None:
+    """IBKR sends some errors with status 200."""
+    assert is_cacheable(new_response(body)) is cacheable
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 404, 500, 503])
-def test_only_a_200_is(status: int) -> None:
-    """Anything else may be another answer in a moment."""
-    assert not is_cacheable(answer(status=status))
+def test_only_a_200_is_cached(status: int) -> None:
+    """The next response with another status may differ."""
+    assert not is_cacheable(new_response(status=status))
 
 
-def test_what_was_overtaken_on_its_way_is_not_told() -> None:
-    """Who was asked later knows better."""
+def test_an_earlier_read_does_not_replace_a_later_one() -> None:
+    """The response to the later call is newer, although the other one arrived after it."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(b'["new"]'), 101.0, 102.0, ACCOUNTS), 0)
-    cache.put("key", CacheEntry(answer(b'["old"]'), 100.0, 103.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(b'["new"]'), 101.0, 102.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(b'["old"]'), 100.0, 103.0, ACCOUNTS), 0)
 
     entry = cache.get("key", 103.0, None)
 
@@ -129,10 +129,10 @@ def test_what_was_overtaken_on_its_way_is_not_told() -> None:
     assert entry.response.body == b'["new"]'
 
 
-def test_an_answer_is_as_old_as_the_question() -> None:
-    """Nobody knows when on its way it was true."""
+def test_the_age_of_a_response_counts_from_the_sending_of_its_call() -> None:
+    """Its data may date from any moment after the call was sent."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(), 100.0, 103.0, ACCOUNTS), 0)
+    cache.put("key", CacheEntry(new_response(), 100.0, 103.0, ACCOUNTS), 0)
 
     assert cache.get("key", 104.0, 3.0) is None
     assert cache.get("key", 104.0, 5.0) is not None
@@ -141,20 +141,22 @@ def test_an_answer_is_as_old_as_the_question() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"call":[],"put":[]}', b" [ ] ", b"[{}, []]"])
-def test_what_is_empty_may_only_be_so_for_now(body: bytes) -> None:
-    """Contracts are told for hours, but not that there are none."""
+def test_an_empty_response_is_cached_for_five_seconds(body: bytes) -> None:
+    """Contracts are cached for hours, but a list that is empty now may soon have entries."""
     cache = ResponseCache()
-    cache.put("key", CacheEntry(answer(body), 0.0, 0.0, PAIRS), 0)
+    cache.put("key", CacheEntry(new_response(body), 0.0, 0.0, PAIRS), 0)
 
     assert (cache.get("key", 4.9, None) is not None, cache.get("key", 5.0, None)) == (True, None)
 
 
-@pytest.mark.parametrize("told", [answer(b""), answer(b"null"), answer(b"<html>"), answer(b"OK")])
-def test_what_does_not_look_like_an_answer_is_not_remembered(told: Response) -> None:
-    """Whatever its status."""
-    assert not is_cacheable(told)
+@pytest.mark.parametrize(
+    "response", [new_response(b""), new_response(b"null"), new_response(b"<html>"), new_response(b"OK")]
+)
+def test_a_response_that_is_not_an_object_or_a_list_is_not_cached(response: Response) -> None:
+    """The status 200 does not change that."""
+    assert not is_cacheable(response)
 
 
-def test_what_will_do_for_now_is_not_told_again() -> None:
-    """The next one may get a better one."""
-    assert not is_cacheable(replace(answer(), is_provisional=True))
+def test_a_provisional_response_is_not_cached() -> None:
+    """The next call may get a complete one."""
+    assert not is_cacheable(replace(new_response(), is_provisional=True))

@@ -1,4 +1,4 @@
-"""Flights: one call for all who ask the same, whoever of them leaves."""
+"""Shared calls: one call for all callers with the same request, whichever of them leaves."""
 
 from __future__ import annotations
 
@@ -13,188 +13,192 @@ from ibkr_bridge.errors import Busy, RateLimited
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 
-ANSWER = Response(200, {}, b"[]")
+RESPONSE = Response(200, {}, b"[]")
 
 
-def flying(landing: asyncio.Future[Response]) -> Fetch:
-    """A call that is answered when a test says so."""
+def fetch_from(arrival: asyncio.Future[Response]) -> Fetch:
+    """A call whose response a test sets."""
 
-    async def fly(_: SharedCall) -> Response:
-        return await landing
+    async def fetch(_: SharedCall) -> Response:
+        return await arrival
 
-    return fly
+    return fetch
 
 
-def era() -> int:
-    """Nothing makes anything stale."""
+def first_generation() -> int:
+    """The generation of a tag that is never invalidated."""
     return 0
 
 
-def there() -> bool:
-    """Somebody who stays."""
+def is_connected() -> bool:
+    """A caller that stays connected."""
     return True
 
 
 @pytest.fixture
-async def landing() -> asyncio.Future[Response]:
-    """When and how a flight lands."""
+async def arrival() -> asyncio.Future[Response]:
+    """The response of the shared call, or its error."""
     return asyncio.get_running_loop().create_future()
 
 
-async def test_all_who_wait_get_the_one_answer(landing: asyncio.Future[Response]) -> None:
-    """And then the flight is over: the next one is another."""
+async def test_all_waiting_callers_get_the_same_response(arrival: asyncio.Future[Response]) -> None:
+    """After that the shared call has ended, and the next request starts a new one."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    waiting = [asyncio.create_task(single_flight.join(shared_call, there, 5.0)) for _ in range(3)]
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    waiting = [asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0)) for _ in range(3)]
     await asyncio.sleep(0)
-    found = single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)
+    joinable = single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)
 
-    landing.set_result(ANSWER)
+    arrival.set_result(RESPONSE)
 
-    assert await asyncio.gather(*waiting) == [ANSWER] * 3
-    assert (found is shared_call, single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)) == (True, None)
+    assert await asyncio.gather(*waiting) == [RESPONSE] * 3
+    assert (joinable is shared_call, single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)) == (True, None)
     assert repr(single_flight) == "<SingleFlight 0 shared calls>"
 
 
 @pytest.mark.parametrize(
-    ("departed", "max_wait_s", "unsent", "joins"),
+    ("is_sent", "max_wait_s", "must_be_unsent", "joins"),
     [
         (True, 5.0, False, True),
-        (True, 60.0, False, True),  # what has left waits no more
+        (True, 60.0, False, True),  # a call that was sent waits no longer
         (True, 1.0, True, False),
         (False, 5.4, False, True),
         (False, 6.0, False, False),
         (False, 1.0, True, True),
     ],
 )
-async def test_who_has_other_wishes_flies_alone(
-    landing: asyncio.Future[Response], departed: bool, max_wait_s: float, unsent: bool, joins: bool
+async def test_a_caller_joins_only_a_call_that_meets_its_wishes(
+    arrival: asyncio.Future[Response], is_sent: bool, max_wait_s: float, must_be_unsent: bool, joins: bool
 ) -> None:
-    """More patience than it has, or an answer that is newer than the call that has left."""
+    """It does not join if it waits longer than the call may, or wants a response newer than the call."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    if departed:
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    if is_sent:
         shared_call.mark_sent()
 
-    assert (single_flight.find_joinable("key", max_wait_s=max_wait_s, unsent=unsent) is shared_call) is joins
+    assert (single_flight.find_joinable("key", max_wait_s=max_wait_s, unsent=must_be_unsent) is shared_call) is joins
     await single_flight.close()
 
 
-async def test_a_flight_goes_on_without_who_began_it(landing: asyncio.Future[Response]) -> None:
-    """It is wanted while anybody waits."""
+async def test_a_shared_call_survives_its_first_caller(arrival: asyncio.Future[Response]) -> None:
+    """The call is wanted while any caller waits."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    first, second = [asyncio.create_task(single_flight.join(shared_call, there, 5.0)) for _ in range(2)]
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    first, second = [asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
-    wanted = shared_call.is_wanted()
-    landing.set_result(ANSWER)
+    is_wanted = shared_call.is_wanted()
+    arrival.set_result(RESPONSE)
 
-    assert (wanted, await second) == (True, ANSWER)
+    assert (is_wanted, await second) == (True, RESPONSE)
 
 
-@pytest.mark.parametrize("sent", [False, True])
-async def test_the_last_one_who_leaves_ends_what_was_not_sent(landing: asyncio.Future[Response], sent: bool) -> None:
-    """What was sent lands all the same: its answer is worth remembering."""
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_a_call_without_callers_is_cancelled_unless_it_was_sent(
+    arrival: asyncio.Future[Response], is_sent: bool
+) -> None:
+    """A call that was sent completes, since its response can be cached."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    only = asyncio.create_task(single_flight.join(shared_call, there, 5.0))
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    only_caller = asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0))
     await asyncio.sleep(0)
-    if sent:
+    if is_sent:
         shared_call.mark_sent()
 
-    only.cancel()
+    only_caller.cancel()
     with suppress(asyncio.CancelledError):
-        await only
+        await only_caller
     await asyncio.sleep(0)
 
-    assert (shared_call.is_wanted(), shared_call.is_done) == (False, not sent)
+    assert (shared_call.is_wanted(), shared_call.is_done) == (False, not is_sent)
     await single_flight.close()
 
 
-async def test_trouble_is_told_to_all(landing: asyncio.Future[Response]) -> None:
-    """In the same words."""
+async def test_an_error_is_raised_for_all_waiting_callers(arrival: asyncio.Future[Response]) -> None:
+    """All get the same error."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    waiting = [asyncio.create_task(single_flight.join(shared_call, there, 5.0)) for _ in range(2)]
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    waiting = [asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0)) for _ in range(2)]
     await asyncio.sleep(0)
 
-    landing.set_exception(Busy("no place"))
-    told = await asyncio.gather(*waiting, return_exceptions=True)
+    arrival.set_exception(Busy("no place"))
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert [type(each) for each in told] == [Busy, Busy]
+    assert [type(error) for error in errors] == [Busy, Busy]
 
 
-async def test_the_end_calls_everything_off(landing: asyncio.Future[Response]) -> None:
-    """Nothing is left behind."""
+async def test_close_cancels_every_shared_call(arrival: asyncio.Future[Response]) -> None:
+    """No task is left running."""
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
 
     await asyncio.sleep(0)
     await single_flight.close()
 
     assert shared_call.is_done
-    assert landing.cancelled()
+    assert arrival.cancelled()
 
 
-async def test_who_has_less_patience_is_told_when_to_come_again(landing: asyncio.Future[Response]) -> None:
-    """The flight goes on for the others; where nobody is left it is called off."""
+async def test_a_caller_whose_wait_is_over_gets_the_remaining_wait(arrival: asyncio.Future[Response]) -> None:
+    """The shared call goes on for the other callers."""
     clock = ManualClock()
     single_flight = SingleFlight(clock)
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    patient = asyncio.create_task(single_flight.join(shared_call, there, 5.0))
-    hasty = asyncio.create_task(single_flight.join(shared_call, there, 1.0))
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    long_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0))
+    short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
     shared_call.on_estimate(4.0)
     await clock.asleep(1)
 
     clock.advance(1.0)
     with pytest.raises(RateLimited) as caught:
-        await hasty
-    landing.set_result(ANSWER)
+        await short_wait
+    arrival.set_result(RESPONSE)
 
     assert caught.value.retry_after == pytest.approx(3.0)
-    assert await patient == ANSWER
+    assert await long_wait == RESPONSE
 
 
-async def test_who_has_less_patience_waits_for_what_has_left(landing: asyncio.Future[Response]) -> None:
-    """Patience is for turns, not for answers."""
+async def test_a_caller_waits_for_a_call_that_was_sent(arrival: asyncio.Future[Response]) -> None:
+    """`max_wait_s` limits the wait for admission, not for the response."""
     clock = ManualClock()
     single_flight = SingleFlight(clock)
-    shared_call = single_flight.start("key", era, 5.0, flying(landing))
-    hasty = asyncio.create_task(single_flight.join(shared_call, there, 1.0))
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
     await clock.asleep(1)
 
     shared_call.mark_sent()
     clock.advance(2.0)
-    landing.set_result(ANSWER)
+    arrival.set_result(RESPONSE)
 
-    assert await hasty == ANSWER
+    assert await short_wait == RESPONSE
 
 
-@pytest.mark.parametrize("departed", [False, True])
-async def test_what_became_stale_on_its_way_is_not_joined(landing: asyncio.Future[Response], departed: bool) -> None:
-    """One that has not departed will bring what is new."""
-    eras = [0]
+@pytest.mark.parametrize("is_sent", [False, True])
+async def test_a_call_sent_in_an_earlier_generation_is_not_joined(
+    arrival: asyncio.Future[Response], is_sent: bool
+) -> None:
+    """A call that was not sent yet will bring the new data."""
+    generations = [0]
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", lambda: eras[0], 5.0, flying(landing))
-    if departed:
+    shared_call = single_flight.start("key", lambda: generations[0], 5.0, fetch_from(arrival))
+    if is_sent:
         shared_call.mark_sent()
 
-    eras[0] += 1
-    found = single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)
+    generations[0] += 1
+    joinable = single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)
 
-    assert (found is None) is departed
+    assert (joinable is None) is is_sent
     await single_flight.close()
 
 
-async def test_a_large_response_that_came_for_nobody_is_closed(landing: asyncio.Future[Response]) -> None:
+async def test_discarding_the_result_closes_a_large_response(arrival: asyncio.Future[Response]) -> None:
     """Its first caller was cancelled in the step in which it came; its slot must not stay taken."""
-    shared_call = SingleFlight(ManualClock()).start("key", era, 5.0, flying(landing))
+    shared_call = SingleFlight(ManualClock()).start("key", first_generation, 5.0, fetch_from(arrival))
     stream = FakeBodyStream()
-    landing.set_result(Response(200, {}, b"[", stream))
+    arrival.set_result(Response(200, {}, b"[", stream))
     await asyncio.wait({shared_call.task} if shared_call.task else set())
 
     shared_call.discard_result()
