@@ -1,4 +1,4 @@
-"""Turns: the room with futures and a clock; nobody is lost between waiting and being let in."""
+"""The admission controller: the queue with futures and a clock; no caller is lost between wait and admission."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ READS, ORDERS = Priority.READS, Priority.ORDERS
 PLAIN = match("GET", ("portfolio", "DU1", "meta"))
 ORDERS_LIST = match("GET", ("iserver", "account", "orders"))
 USUAL = Limits.of(GATEWAY_TRAITS)
-FEW = replace(USUAL, slots=2, slots_for_orders=1, total=None, by_priority={})
+TWO_SLOTS = replace(USUAL, slots=2, slots_for_orders=1, total=None, by_priority={})
 ONE_A_SECOND = replace(USUAL, total=RateLimit(1, 1.0, "test"), by_priority={})
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Time moved by hand."""
+    """A clock that the test moves."""
     return ManualClock()
 
 
 @pytest.fixture
-async def kept() -> AsyncIterator[list[asyncio.Task[object]]]:
-    """Loops that run while a test does."""
+async def loops() -> AsyncIterator[list[asyncio.Task[object]]]:
+    """Tasks that run until the test ends."""
     tasks: list[asyncio.Task[object]] = []
     yield tasks
     for task in tasks:
@@ -42,25 +42,25 @@ async def kept() -> AsyncIterator[list[asyncio.Task[object]]]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def take(
-    admission: AdmissionController, importance: Priority = READS, wait: float = 60.0, key: str = "app"
+async def acquire(
+    admission: AdmissionController, importance: Priority = READS, max_wait_s: float = 60.0, key: str = "app"
 ) -> Permit:
-    """A turn for a call without a pace of its own."""
-    return await admission.acquire(PLAIN, importance, key, wait)
+    """Acquire a permit for a call whose endpoint has no rate limit of its own."""
+    return await admission.acquire(PLAIN, importance, key, max_wait_s)
 
 
-async def soon() -> None:
-    """Let everybody who can go on go on."""
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def test_a_place_given_back_goes_to_who_waits(clock: ManualClock) -> None:
-    """At once, without a look at the clock; said twice it is given back once."""
-    admission = AdmissionController(FEW, clock)
-    first = await take(admission)
-    waiting = asyncio.create_task(take(admission))
-    await soon()
+async def test_a_released_slot_goes_to_the_next_waiting_call(clock: ManualClock) -> None:
+    """At once, without a timer. A second release of the same permit has no effect."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    first = await acquire(admission)
+    waiting = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
     before = waiting.done(), admission.waiting()[READS]
 
     first.release()
@@ -74,31 +74,33 @@ async def test_a_place_given_back_goes_to_who_waits(clock: ManualClock) -> None:
     assert repr(admission) == "<AdmissionController of <AdmissionQueue 0/2 taken, 0 waiting>>"
 
 
-async def test_an_order_takes_the_place_that_is_kept_for_it(clock: ManualClock) -> None:
-    """While reads wait."""
-    admission = AdmissionController(FEW, clock)
-    await take(admission)
-    reading = asyncio.create_task(take(admission))
-    await soon()
+async def test_an_order_takes_the_slot_that_is_reserved_for_orders(clock: ManualClock) -> None:
+    """It is admitted while a read waits."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    await acquire(admission)
+    waiting_read = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
 
-    await take(admission, ORDERS)
+    await acquire(admission, ORDERS)
 
-    assert (admission.slots_taken, reading.done()) == (2, False)
-    reading.cancel()
+    assert (admission.slots_taken, waiting_read.done()) == (2, False)
+    waiting_read.cancel()
 
 
-async def test_time_alone_lets_in(clock: ManualClock, kept: list[asyncio.Task[object]]) -> None:
-    """The window opens a second after the answer."""
+async def test_a_call_is_admitted_when_the_window_has_room_again(
+    clock: ManualClock, loops: list[asyncio.Task[object]]
+) -> None:
+    """One second after the response the window has room."""
     admission = AdmissionController(ONE_A_SECOND, clock)
-    kept.append(asyncio.create_task(admission.run_loop()))
-    first = await take(admission)
+    loops.append(asyncio.create_task(admission.run_loop()))
+    first = await acquire(admission)
     first.is_sent = True
     first.release()
-    waiting = asyncio.create_task(take(admission))
-    await clock.asleep(2)  # who waits, and the loop that will let them in
+    waiting = asyncio.create_task(acquire(admission))
+    await clock.asleep(2)  # the waiting call, and the loop that will admit it
 
     clock.advance(0.99)
-    await soon()
+    await run_ready_tasks()
     before = waiting.done()
     clock.advance(0.02)
     second = await waiting
@@ -108,8 +110,8 @@ async def test_time_alone_lets_in(clock: ManualClock, kept: list[asyncio.Task[ob
     assert admission.budget_used == 0
 
 
-async def test_who_would_wait_too_long_is_told_at_once(clock: ManualClock) -> None:
-    """And how long it would be."""
+async def test_a_call_that_would_wait_too_long_is_refused_at_once(clock: ManualClock) -> None:
+    """The error contains the wait."""
     admission = AdmissionController(USUAL, clock)
     (await admission.acquire(ORDERS_LIST, READS, "app", 5.0)).is_sent = True
 
@@ -120,11 +122,11 @@ async def test_who_would_wait_too_long_is_told_at_once(clock: ManualClock) -> No
     assert admission.waiting().total() == 0
 
 
-async def test_places_that_stay_taken_are_no_pace(clock: ManualClock) -> None:
-    """Calls that hang over there: then it is `busy`."""
-    admission = AdmissionController(FEW, clock)
-    await take(admission)
-    waiting = asyncio.create_task(take(admission, wait=3.0))
+async def test_a_call_that_gets_no_slot_in_time_is_busy(clock: ManualClock) -> None:
+    """Calls hang in the Gateway: this is not a rate limit, so the code is `busy`."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    await acquire(admission)
+    waiting = asyncio.create_task(acquire(admission, max_wait_s=3.0))
     await clock.asleep(1)
     clock.advance(4.0)
 
@@ -133,69 +135,69 @@ async def test_places_that_stay_taken_are_no_pace(clock: ManualClock) -> None:
     assert admission.waiting().total() == 0
 
 
-async def test_who_leaves_while_waiting_is_forgotten(clock: ManualClock) -> None:
-    """Their call is never sent, and the next one's turn comes."""
-    admission = AdmissionController(FEW, clock)
-    first = await take(admission)
-    gone, stays = asyncio.create_task(take(admission)), asyncio.create_task(take(admission))
-    await soon()
+async def test_a_cancelled_waiting_call_is_removed(clock: ManualClock) -> None:
+    """It is never sent, and the next call is admitted."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    first = await acquire(admission)
+    cancelled, remaining = asyncio.create_task(acquire(admission)), asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
 
-    gone.cancel()
+    cancelled.cancel()
     with suppress(asyncio.CancelledError):
-        await gone
+        await cancelled
     first.release()
 
-    assert (await stays) is not None
+    assert (await remaining) is not None
     assert admission.slots_taken == 1
 
 
-async def test_a_turn_that_comes_to_somebody_who_leaves_goes_on(clock: ManualClock) -> None:
-    """Both in the same moment."""
-    admission = AdmissionController(FEW, clock)
-    first = await take(admission)
-    gone, stays = asyncio.create_task(take(admission)), asyncio.create_task(take(admission))
-    await soon()
+async def test_a_permit_granted_to_a_cancelled_call_goes_to_the_next(clock: ManualClock) -> None:
+    """The grant and the cancellation happen in the same step of the loop."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    first = await acquire(admission)
+    cancelled, remaining = asyncio.create_task(acquire(admission)), asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
 
-    first.release()  # it is theirs now
-    gone.cancel()
+    first.release()  # grants the permit to the first waiting call
+    cancelled.cancel()
     with suppress(asyncio.CancelledError):
-        await gone
+        await cancelled
 
-    assert (await stays) is not None
+    assert (await remaining) is not None
     assert admission.slots_taken == 1
 
 
-async def test_one_sent_again_is_counted_again(clock: ManualClock) -> None:
-    """Where there is room for it."""
+async def test_a_retry_is_counted_if_there_is_room(clock: ManualClock) -> None:
+    """IBKR counts each sending."""
     admission = AdmissionController(replace(USUAL, total=RateLimit(2, 1.0, "test"), by_priority={}), clock)
-    permit = await take(admission)
+    permit = await acquire(admission)
     permit.is_sent = True
 
-    again = permit.readmit(), permit.readmit()
+    is_readmitted = permit.readmit(), permit.readmit()
     permit.release()
 
-    assert (again, admission.budget_used) == ((True, False), 2)
+    assert (is_readmitted, admission.budget_used) == ((True, False), 2)
 
 
-@pytest.mark.parametrize("queue", [2, 5])
-async def test_those_who_have_gone_do_not_fill_the_room(clock: ManualClock, queue: int) -> None:
-    """Nor is a turn given to one of them."""
-    admission = AdmissionController(dataclasses.replace(FEW, max_queued=queue), clock)
-    first = await take(admission)
-    there = [True, True]
-    gone = [
-        asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: there[0])),
-        asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: there[1])),
+@pytest.mark.parametrize("max_queued", [2, 5])
+async def test_disconnected_callers_do_not_fill_the_queue(clock: ManualClock, max_queued: int) -> None:
+    """None of them is admitted either."""
+    admission = AdmissionController(dataclasses.replace(TWO_SLOTS, max_queued=max_queued), clock)
+    first = await acquire(admission)
+    are_connected = [True, True]
+    disconnected = [
+        asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: are_connected[0])),
+        asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: are_connected[1])),
     ]
     await clock.asleep(2)
 
-    there[:] = [False, False]
-    last = asyncio.create_task(take(admission, wait=60.0))
+    are_connected[:] = [False, False]
+    last = asyncio.create_task(acquire(admission, max_wait_s=60.0))
     await clock.asleep(3)
     first.release()
 
     assert (await last) is not None
-    assert not any(task.done() for task in gone)
-    for task in gone:
+    assert not any(task.done() for task in disconnected)
+    for task in disconnected:
         task.cancel()
-    await asyncio.gather(*gone, return_exceptions=True)
+    await asyncio.gather(*disconnected, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The stage in which a call waits for its turn, and holds its permit until the upstream is done with it."""
+"""The stage in which a call waits for a permit, and holds it until the upstream no longer works on the call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ, ORDER = "/iserver/accounts", "/iserver/account/DU1/orders"
 
 
 class Gate(AdmissionGate):
-    """The stage, its limits, and time."""
+    """The stage with its limits and a clock that the test moves."""
 
     def __init__(self, slots: int = 2, total: RateLimit | None = None) -> None:
         self.clock = ManualClock()
@@ -35,7 +35,7 @@ class Gate(AdmissionGate):
 
 
 class Windows(PersistentWindows):
-    """Notes what it is told."""
+    """Lists the endpoints that are recorded."""
 
     def __init__(self, recorded: list[Endpoint], clock: ManualClock) -> None:
         super().__init__(None, Bus(), clock.utc, GATEWAY_TRAITS)
@@ -46,43 +46,43 @@ class Windows(PersistentWindows):
         self._recorded.append(endpoint)
 
 
-class Holding:
-    """A road on which calls stay until a test lets them go."""
+class HoldingStages:
+    """The stages behind the gate, which hold each call until the test sets `may_end`."""
 
     def __init__(self) -> None:
         self.inside = 0
-        self.let = asyncio.Event()
+        self.may_end = asyncio.Event()
 
     async def __call__(self, context: CallContext) -> Response:
         """See `Proceed`."""
         self.inside += 1
-        await self.let.wait()
+        await self.may_end.wait()
         for release in context.on_released:
             release(context)
         return OK
 
 
-async def turns() -> None:
-    """Let everything that is due happen."""
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def test_a_call_holds_a_slot_until_it_is_released() -> None:
-    """Not until its caller has left: the far side works on."""
-    gate, road = Gate(), Holding()
+    """The slot stays taken after its caller has left, since the Gateway still works on the call."""
+    gate, road = Gate(), HoldingStages()
     task = asyncio.create_task(gate(context_for("GET", READ), road))
-    await turns()
+    await run_ready_tasks()
     assert gate.admission.slots_taken == 1
 
-    road.let.set()
+    road.may_end.set()
     await within(task)
 
     assert gate.admission.slots_taken == 0
 
 
-async def test_a_call_that_never_left_gives_its_place_back_at_once() -> None:
-    """IBKR has not counted it."""
+async def test_a_call_that_was_not_sent_is_not_counted() -> None:
+    """IBKR has not counted it, so the window has room at once."""
     gate = Gate(total=RateLimit(1, 1.0, "ours"))
 
     with pytest.raises(Busy):
@@ -91,8 +91,8 @@ async def test_a_call_that_never_left_gives_its_place_back_at_once() -> None:
     assert await gate(context_for("GET", READ), Road()) is OK
 
 
-async def test_a_call_that_left_is_counted_for_its_windows_length() -> None:
-    """A caller who would not wait so long is told how long it would be."""
+async def test_a_sent_call_is_counted_for_the_period_of_its_window() -> None:
+    """The error tells a caller with a shorter `max_wait_s` how long it would wait."""
     gate = Gate(total=RateLimit(1, 10.0, "ours"))
     await gate(context_for("GET", READ), Road())
 
@@ -104,26 +104,26 @@ async def test_a_call_that_left_is_counted_for_its_windows_length() -> None:
     assert await gate(context_for("GET", READ), Road()) is OK
 
 
-async def test_an_order_takes_the_slot_that_no_read_may_take() -> None:
-    """Getting out must not wait for quotes."""
-    gate, road = Gate(), Holding()
-    reading = [asyncio.create_task(gate(context_for("GET", READ, max_wait_s=5.0), road)) for _ in range(2)]
-    await turns()
+async def test_an_order_takes_the_slot_that_is_reserved_for_orders() -> None:
+    """Closing a position must not wait for quotes."""
+    gate, road = Gate(), HoldingStages()
+    reads = [asyncio.create_task(gate(context_for("GET", READ, max_wait_s=5.0), road)) for _ in range(2)]
+    await run_ready_tasks()
     assert road.inside == 1
 
-    ordering = asyncio.create_task(gate(context_for("POST", ORDER, b"{}"), road))
-    await turns()
+    order = asyncio.create_task(gate(context_for("POST", ORDER, b"{}"), road))
+    await run_ready_tasks()
 
     assert (road.inside, gate.admission.waiting()[Priority.READS]) == (2, 1)
-    road.let.set()
-    await within(asyncio.gather(ordering, *reading))
+    road.may_end.set()
+    await within(asyncio.gather(order, *reads))
 
 
 async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
-    """It never entered the road, and no longer waits."""
-    gate, road = Gate(), Holding()
+    """It never reached the next stage, and it no longer waits."""
+    gate, road = Gate(), HoldingStages()
     first = asyncio.create_task(gate(context_for("GET", READ), road))
-    await turns()
+    await run_ready_tasks()
     second = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=1.0), road))
     await gate.clock.asleep(1)
 
@@ -132,14 +132,14 @@ async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
     with pytest.raises(Busy):
         await within(second)
     assert (road.inside, gate.admission.waiting()[Priority.READS]) == (1, 0)
-    road.let.set()
+    road.may_end.set()
     await within(first)
 
 
-@pytest.mark.parametrize(("places", "is_sent"), [(2, True), (1, False)])
-async def test_a_second_sending_needs_room_in_the_windows_again(places: int, is_sent: bool) -> None:
-    """IBKR counts both."""
-    gate, context = Gate(total=RateLimit(places, 10.0, "ours")), context_for("GET", READ)
+@pytest.mark.parametrize(("max_calls", "is_sent"), [(2, True), (1, False)])
+async def test_a_retry_needs_room_in_the_windows_again(max_calls: int, is_sent: bool) -> None:
+    """IBKR counts both sendings."""
+    gate, context = Gate(total=RateLimit(max_calls, 10.0, "ours")), context_for("GET", READ)
     sent = 0
 
     async def send_twice(part: CallContext) -> Response:
@@ -165,8 +165,8 @@ async def test_a_second_sending_needs_room_in_the_windows_again(places: int, is_
     assert sent == (2 if is_sent else 1)
 
 
-async def test_a_call_is_recorded_when_it_leaves_and_when_it_ends() -> None:
-    """IBKR counts a long call until it ends; one that never left is not counted at all."""
+async def test_a_call_is_recorded_when_it_is_sent_and_when_it_ends() -> None:
+    """IBKR counts a long call until it ends. A call that was not sent is not recorded."""
     gate = Gate()
 
     await gate(context_for("GET", READ), Road())
@@ -176,17 +176,17 @@ async def test_a_call_is_recorded_when_it_leaves_and_when_it_ends() -> None:
     assert [endpoint.path for endpoint in gate.recorded] == [READ, READ]
 
 
-async def test_a_shared_call_tells_those_who_wait_how_long_it_takes() -> None:
-    """A caller who joins it later may not want to wait so long."""
-    gate, told = Gate(total=RateLimit(1, 10.0, "ours")), list[float]()
+async def test_a_shared_call_gets_the_estimated_wait() -> None:
+    """A caller that joins it later may not want to wait so long."""
+    gate, estimates = Gate(total=RateLimit(1, 10.0, "ours")), list[float]()
 
     class Shared:
         def on_estimate(self, seconds: float) -> None:
-            told.append(seconds)
+            estimates.append(seconds)
 
     await gate(context_for("GET", READ), Road())
     task = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=20.0, shared_call=Shared()), Road()))
-    await turns()
+    await run_ready_tasks()
     task.cancel()
 
-    assert told == [pytest.approx(10.0, abs=0.2)]
+    assert estimates == [pytest.approx(10.0, abs=0.2)]

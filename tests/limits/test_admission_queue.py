@@ -1,4 +1,4 @@
-"""The waiting room: exact limits whatever happens, the important first, nobody forgotten, honest words."""
+"""The admission queue: limits that hold in every case, priorities, turns between keys and honest estimates."""
 
 from __future__ import annotations
 
@@ -14,76 +14,82 @@ from ibkr_bridge.ibkr.catalogue import CATALOGUE, match
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
 from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.limits.walked import Coming, by_row, walk
+from tests.limits.walked import Arrival, seen_by_endpoint, simulate
 
 SESSION, ORDERS, READS = Priority
 LIMITS = Limits.of(GATEWAY_TRAITS)
 PLAIN = match("GET", ("portfolio", "DU1", "meta"))
 ORDERS_LIST = match("GET", ("iserver", "account", "orders"))
 PLACE = match("POST", ("iserver", "account", "DU1", "orders"))
-SHORT = [endpoint for endpoint in CATALOGUE if endpoint.rate_limit is None or endpoint.rate_limit.period_s <= 5.0]
-LEARNING = 0.1  # seconds; how long answers take is only known approximately
+SHORT_LIMITS = [
+    endpoint for endpoint in CATALOGUE if endpoint.rate_limit is None or endpoint.rate_limit.period_s <= 5.0
+]
+ESTIMATE_TOLERANCE_S = 0.1  # the queue knows only approximately how long a response takes
 DELAYS = st.floats(0.0, 30.0)
 
 
 @st.composite
-def comings(draw: st.DrawFn) -> list[Coming]:
-    """Any crowd: bursts and trickles, all rows, slow answers and ghosts, calls that are never sent."""
-    crowd = []
+def arrivals(draw: st.DrawFn) -> list[Arrival]:
+    """Any calls: in bursts or one by one, to any endpoint, with slow responses, ghost calls and calls never sent."""
+    calls = []
     for _ in range(draw(st.integers(1, 40))):
-        seen, then = draw(DELAYS), draw(DELAYS)
-        crowd.append(
-            Coming(
+        seen_after, more = draw(DELAYS), draw(DELAYS)
+        calls.append(
+            Arrival(
                 draw(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0.0, 20.0)),
-                draw(st.sampled_from(SHORT)),
+                draw(st.sampled_from(SHORT_LIMITS)),
                 draw(st.sampled_from(Priority)),
                 draw(st.sampled_from(["one", "two", "three"])),
-                seen,
-                seen + then,
+                seen_after,
+                seen_after + more,
                 draw(st.booleans() | st.just(value=True)),
             )
         )
-    return crowd
+    return calls
 
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(comings())
-def test_no_window_at_the_far_side_ever_holds_more_than_its_limit(crowd: list[Coming]) -> None:
-    """Whenever calls come, whenever they are seen over there, whenever they are answered; and everybody is served."""
-    served = walk(LIMITS, crowd)
-    sent = [gone.seen for gone in served if gone.coming.sent]
+@given(arrivals())
+def test_no_schedule_exceeds_a_rate_limit_at_ibkr(calls: list[Arrival]) -> None:
+    """Calls may arrive, be counted and be answered at any time; all of them are served."""
+    served = simulate(LIMITS, calls)
+    sent = [call.seen_at for call in served if call.arrival.sent]
 
-    assert len(served) == len(crowd)
+    assert len(served) == len(calls)
     assert LIMITS.total is not None
     assert busiest(sent, LIMITS.total.period_s) <= LIMITS.total.calls
-    for endpoint, times in by_row(served).items():
+    for endpoint, times in seen_by_endpoint(served).items():
         assert endpoint.rate_limit is not None
         assert busiest(times, endpoint.rate_limit.period_s) <= endpoint.rate_limit.calls, endpoint.path
 
 
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
-@given(comings())
-def test_never_more_inside_than_there_are_places(crowd: list[Coming]) -> None:
-    """Ghosts included; and one place that no read takes."""
-    served = walk(LIMITS, crowd)
-    changes = [change for gone in served for change in ((gone.began, 1), (gone.began + gone.coming.answered_after, -1))]
+@given(arrivals())
+def test_no_schedule_takes_more_slots_than_there_are(calls: list[Arrival]) -> None:
+    """Ghost calls count, and reads never take the slot that is reserved for orders."""
+    served = simulate(LIMITS, calls)
+    changes = [
+        change
+        for call in served
+        for change in ((call.admitted_at, 1), (call.admitted_at + call.arrival.answered_after, -1))
+    ]
     reads = [
         change
-        for gone in served
-        if gone.coming.importance is not ORDERS
-        for change in ((gone.began, 1), (gone.began + gone.coming.answered_after, -1))
+        for call in served
+        if call.arrival.importance is not ORDERS
+        for change in ((call.admitted_at, 1), (call.admitted_at + call.arrival.answered_after, -1))
     ]
 
-    assert most(changes) <= LIMITS.slots
-    # an order may stand in a place of theirs, so that reads alone are told apart only where there are no orders
-    if not any(gone.coming.importance is ORDERS for gone in served):
-        assert most(reads) <= LIMITS.slots - LIMITS.slots_for_orders
+    assert max_inside(changes) <= LIMITS.slots
+    # an order may take one of the other slots, so the reads' share can be checked only in a schedule without orders
+    if not any(call.arrival.importance is ORDERS for call in served):
+        assert max_inside(reads) <= LIMITS.slots - LIMITS.slots_for_orders
 
 
-def most(changes: list[tuple[float, int]]) -> int:
-    """The most inside at once; who leaves in a moment leaves before who comes in it."""
+def max_inside(changes: list[tuple[float, int]]) -> int:
+    """The most calls inside at once; at the same time, releases count before admissions."""
     inside = highest = 0
     for _, change in sorted(changes):
         inside += change
@@ -93,63 +99,67 @@ def most(changes: list[tuple[float, int]]) -> int:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    rows=st.lists(st.sampled_from([PLAIN, ORDERS_LIST, match("POST", ("iserver", "scanner", "run"))]), max_size=30),
-    answered=st.floats(0.0, 0.1),
+    endpoints=st.lists(
+        st.sampled_from([PLAIN, ORDERS_LIST, match("POST", ("iserver", "scanner", "run"))]), max_size=30
+    ),
+    answered_after=st.floats(0.0, 0.1),
 )
-def test_the_time_that_is_told_is_within_one_period_of_the_truth(rows: list[Endpoint], answered: float) -> None:
-    """For a crowd of one importance that is answered as IBKR usually does."""
-    before = [Coming(n * 1.5, PLAIN, READS, "one", 0.0, answered) for n in range(12)]
+def test_an_estimated_wait_is_right_within_one_period(endpoints: list[Endpoint], answered_after: float) -> None:
+    """The calls have one priority, and IBKR responds as fast as usual."""
+    before = [Arrival(n * 1.5, PLAIN, READS, "one", 0.0, answered_after) for n in range(12)]
 
-    served = walk(LIMITS, [*before, *(Coming(30.0, endpoint, READS, "one", 0.0, answered) for endpoint in rows)])
+    served = simulate(
+        LIMITS, [*before, *(Arrival(30.0, endpoint, READS, "one", 0.0, answered_after) for endpoint in endpoints)]
+    )
 
-    for gone in served:
-        period = max(1.0, gone.coming.endpoint.rate_limit.period_s if gone.coming.endpoint.rate_limit else 0.0)
-        assert abs(gone.coming.at + gone.told - gone.began) <= period + LEARNING
+    for call in served:
+        period_s = max(1.0, call.arrival.endpoint.rate_limit.period_s if call.arrival.endpoint.rate_limit else 0.0)
+        assert abs(call.arrival.at + call.estimated_wait_s - call.admitted_at) <= period_s + ESTIMATE_TOLERANCE_S
 
 
 def test_orders_do_not_wait_for_reads() -> None:
-    """Reads at full speed leave them a place and a share of the budget."""
-    reads = [Coming(n / 100, PLAIN, READS, "app", 0.02, 0.04) for n in range(100)]
-    order = Coming(0.7, PLACE, ORDERS, "app", 0.02, 0.04)
+    """Reads at the highest rate leave orders a slot and a share of the rate."""
+    reads = [Arrival(n / 100, PLAIN, READS, "app", 0.02, 0.04) for n in range(100)]
+    order = Arrival(0.7, PLACE, ORDERS, "app", 0.02, 0.04)
 
-    served = walk(LIMITS, [*reads, order])
+    served = simulate(LIMITS, [*reads, order])
 
-    assert next(gone.began for gone in served if gone.coming is order) == pytest.approx(0.7)
-
-
-def test_orders_without_an_end_do_not_starve_reads() -> None:
-    """A share is theirs."""
-    orders = [Coming(n / 20, PLACE, ORDERS, "app", 0.0, 0.01) for n in range(100)]
-    read = Coming(1.0, PLAIN, READS, "app", 0.0, 0.01)
-
-    served = walk(LIMITS, [*orders, read])
-
-    assert next(gone.began for gone in served if gone.coming is read) <= 2.0
+    assert next(call.admitted_at for call in served if call.arrival is order) == pytest.approx(0.7)
 
 
-def test_a_row_that_has_to_wait_holds_nobody_else_up() -> None:
-    """The orders list every five seconds; everything else meanwhile."""
-    lists = [Coming(0.0, ORDERS_LIST, READS, "app", 0.0, 0.01) for _ in range(3)]
-    other = Coming(0.1, PLAIN, READS, "app", 0.0, 0.01)
+def test_a_flood_of_orders_does_not_stop_reads() -> None:
+    """A share of the rate is reserved for reads."""
+    orders = [Arrival(n / 20, PLACE, ORDERS, "app", 0.0, 0.01) for n in range(100)]
+    read = Arrival(1.0, PLAIN, READS, "app", 0.0, 0.01)
 
-    began = [(gone.coming.endpoint, round(gone.began, 2)) for gone in walk(LIMITS, [*lists, other])]
+    served = simulate(LIMITS, [*orders, read])
 
-    assert began == [(ORDERS_LIST, 0.0), (PLAIN, 0.1), (ORDERS_LIST, 5.01), (ORDERS_LIST, 10.02)]
+    assert next(call.admitted_at for call in served if call.arrival is read) <= 2.0
+
+
+def test_an_endpoint_that_must_wait_does_not_delay_others() -> None:
+    """The list of orders may be read every 5 s; other calls are sent meanwhile."""
+    lists = [Arrival(0.0, ORDERS_LIST, READS, "app", 0.0, 0.01) for _ in range(3)]
+    other = Arrival(0.1, PLAIN, READS, "app", 0.0, 0.01)
+
+    admissions = [(call.arrival.endpoint, round(call.admitted_at, 2)) for call in simulate(LIMITS, [*lists, other])]
+
+    assert admissions == [(ORDERS_LIST, 0.0), (PLAIN, 0.1), (ORDERS_LIST, 5.01), (ORDERS_LIST, 10.02)]
 
 
 def test_keys_take_turns() -> None:
-    """One that asks for everything leaves the other its half."""
-    crowd = [Coming(0.0, PLAIN, READS, "greedy", 0.0, 0.5) for _ in range(9)]
-    crowd += [Coming(0.0, PLAIN, READS, "modest", 0.0, 0.5) for _ in range(2)]
+    """A key with many calls leaves half of the turns to the other key."""
+    calls = [Arrival(0.0, PLAIN, READS, "greedy", 0.0, 0.5) for _ in range(9)]
+    calls += [Arrival(0.0, PLAIN, READS, "modest", 0.0, 0.5) for _ in range(2)]
 
-    keys = [gone.coming.key for gone in walk(LIMITS, crowd)]
+    keys = [call.arrival.key for call in simulate(LIMITS, calls)]
 
-    assert keys.index("modest") == 4  # three went in at once, and one came before
+    assert keys.index("modest") == 4  # three calls were admitted at once, and one greedy call has the next turn
     assert "modest" in keys[keys.index("modest") + 1 : keys.index("modest") + 3]
 
 
-def test_a_call_sent_again_is_counted_twice_or_not_sent() -> None:
-    """A connection that broke before an answer: IBKR may have counted the first one."""
+def test_a_retry_is_counted_as_a_second_call_or_not_sent() -> None:
+    """A connection broke before the response, and IBKR may have counted the first sending."""
     limits = replace(LIMITS, total=RateLimit(2, 1.0, "test"))
     queue, queued_call = AdmissionQueue(limits), QueuedCall(PLAIN, READS, "one")
     queue.enqueue(queued_call)
@@ -161,21 +171,21 @@ def test_a_call_sent_again_is_counted_twice_or_not_sent() -> None:
     assert (first, second, queue.budget_used(1.0), queue.budget_used(1.6)) == (True, False, 2, 0)
 
 
-def test_a_call_that_was_never_sent_costs_nothing() -> None:
-    """Its caller hung up: the place is free at once, the limit too."""
+def test_a_call_that_was_never_sent_is_not_counted() -> None:
+    """Its caller disconnected: the slot and the room in each window are free at once."""
     queue, queued_call = AdmissionQueue(LIMITS), QueuedCall(ORDERS_LIST, READS, "one")
     queue.enqueue(queued_call)
     queue.admit_next(0.0)
 
     queue.release(queued_call, 0.1, sent=False)
-    again = QueuedCall(ORDERS_LIST, READS, "two")
-    queue.enqueue(again)
+    next_call = QueuedCall(ORDERS_LIST, READS, "two")
+    queue.enqueue(next_call)
 
-    assert queue.admit_next(0.1) is again
+    assert queue.admit_next(0.1) is next_call
 
 
-def test_who_stops_waiting_is_forgotten() -> None:
-    """And was not waiting, once inside."""
+def test_a_removed_call_is_not_admitted() -> None:
+    """`remove` returns False for a call that no longer waits, also after its admission."""
     queue, one, two = AdmissionQueue(LIMITS), QueuedCall(PLAIN, READS, "one"), QueuedCall(PLAIN, READS, "one")
     queue.enqueue(one)
     queue.enqueue(two)
@@ -186,8 +196,8 @@ def test_who_stops_waiting_is_forgotten() -> None:
     assert queue.next_change_at(0.0) is None
 
 
-def test_a_queue_has_an_end_and_each_importance_its_own() -> None:
-    """Reads without number keep no cancel out."""
+def test_each_priority_has_a_queue_of_its_own_with_a_maximum() -> None:
+    """Any number of reads leaves room for a cancel."""
     queue = AdmissionQueue(replace(LIMITS, max_queued=2))
     for _ in range(2):
         queue.enqueue(QueuedCall(PLAIN, READS, "one"))

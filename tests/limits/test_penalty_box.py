@@ -1,4 +1,4 @@
-"""The penalty box: one row first, then everything but cancels; over a restart."""
+"""The penalty box: first one endpoint is closed, then all calls but cancels, also after a restart."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ HISTORY = match("GET", ("iserver", "marketdata", "history"))
 META = match("GET", ("portfolio", "DU1", "meta"))
 PLACE = match("POST", ("iserver", "account", "DU1", "orders"))
 CANCEL = match("DELETE", ("iserver", "account", "DU1", "order", "1"))
-Box = Callable[[], PenaltyBox]
+LoadBox = Callable[[], PenaltyBox]
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """The wall's time, moved by hand."""
+    """The wall clock, which the test moves."""
     return ManualClock()
 
 
 @pytest.fixture
-def box(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> Box:
-    """A box as a bridge that is started finds it."""
+def load_box(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> LoadBox:
+    """A function that loads the penalty box from its file, as a bridge does when it starts."""
 
-    def opened() -> PenaltyBox:
+    def load() -> PenaltyBox:
         bus = Bus()
         bus.subscribe(events_seen.append)
         penalty_box = PenaltyBox(tmp_path / "main.penalty.json", bus, clock.utc, GATEWAY_TRAITS)
         penalty_box.load()
         return penalty_box
 
-    return opened
+    return load
 
 
-def test_one_row_that_is_refused_waits_for_its_period(box: Box, clock: ManualClock, events_seen: list[Event]) -> None:
-    """The others go on."""
-    penalty_box = box()
+def test_a_429_closes_its_endpoint_for_one_period(
+    load_box: LoadBox, clock: ManualClock, events_seen: list[Event]
+) -> None:
+    """Other endpoints stay open."""
+    penalty_box = load_box()
     error = penalty_box.on_429(ORDERS, None)
 
     penalty_box.check(META)
@@ -58,15 +60,19 @@ def test_one_row_that_is_refused_waits_for_its_period(box: Box, clock: ManualClo
     assert events_seen == [EndpointRateLimited(ORDERS.path, 5.0)]
 
 
-@pytest.mark.parametrize(("said", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, MAX_RETRY_AFTER_S)])
-def test_how_long_is_what_ibkr_says_where_it_does(box: Box, said: float | None, seconds: float) -> None:
-    """Within reason; a row without a pace is left alone for a while."""
-    assert box().on_429(HISTORY, said).retry_after == seconds
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, MAX_RETRY_AFTER_S)])
+def test_the_retry_after_of_ibkr_counts_up_to_a_maximum(
+    load_box: LoadBox, retry_after: float | None, seconds: float
+) -> None:
+    """Without it, an endpoint without a rate limit is closed for 15 s."""
+    assert load_box().on_429(HISTORY, retry_after).retry_after == seconds
 
 
-def test_a_second_row_is_the_box(box: Box, clock: ManualClock, events_seen: list[Event]) -> None:
-    """For a quarter of an hour: reads and new orders wait, cancels are tried."""
-    penalty_box = box()
+def test_a_429_on_a_second_endpoint_enters_the_penalty_box(
+    load_box: LoadBox, clock: ManualClock, events_seen: list[Event]
+) -> None:
+    """For 15 minutes reads and new orders are refused; cancels are still sent."""
+    penalty_box = load_box()
     penalty_box.on_429(ORDERS, None)
 
     error = penalty_box.on_429(META, None)
@@ -82,22 +88,22 @@ def test_a_second_row_is_the_box(box: Box, clock: ManualClock, events_seen: list
     penalty_box.check(PLACE)
 
 
-def test_the_same_row_again_is_not(box: Box) -> None:
-    """A burst of one kind."""
-    penalty_box = box()
+def test_repeated_429s_of_one_endpoint_do_not_enter_the_penalty_box(load_box: LoadBox) -> None:
+    """They come from a burst of one kind of call."""
+    penalty_box = load_box()
 
     assert [type(penalty_box.on_429(HISTORY, None)) for _ in range(3)] == [RateLimited] * 3
     assert penalty_box.box_left_s == 0
 
 
-def test_it_outlives_a_restart(box: Box, clock: ManualClock) -> None:
-    """And a restart does not shorten it, nor make it longer."""
-    before = box()
+def test_the_penalty_box_survives_a_restart(load_box: LoadBox, clock: ManualClock) -> None:
+    """A restart makes it neither shorter nor longer."""
+    before = load_box()
     before.on_429(ORDERS, None)
     before.enter()
     clock.advance(100.0)
 
-    after = box()
+    after = load_box()
 
     assert after.box_left_s == pytest.approx(GATEWAY_TRAITS.penalty_s - 100.0)
     assert repr(after) == "<PenaltyBox box 800 s, 1 rows>"
@@ -106,15 +112,15 @@ def test_it_outlives_a_restart(box: Box, clock: ManualClock) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"box": "x"}', '{"box": 1}', '{"box": 1, "rows": 7}', '{"box": 1e99, "rows": {}}']
 )
-def test_a_file_that_makes_no_sense_closes_nothing_for_long(box: Box, tmp_path: Path, text: str) -> None:
-    """IBKR will say it again."""
+def test_an_invalid_file_closes_nothing_for_long(load_box: LoadBox, tmp_path: Path, text: str) -> None:
+    """If the penalty still lasts, IBKR answers 429 again."""
     (tmp_path / "main.penalty.json").write_text(text)
 
-    assert box().box_left_s <= MAX_RETRY_AFTER_S
+    assert load_box().box_left_s <= MAX_RETRY_AFTER_S
 
 
-def test_a_disk_that_is_full_is_told(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> None:
-    """The box holds all the same."""
+def test_a_failed_write_is_reported(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> None:
+    """The penalty box works without its file."""
     bus = Bus()
     bus.subscribe(events_seen.append)
     penalty_box = PenaltyBox(tmp_path / "missing" / "x.json", bus, clock.utc, GATEWAY_TRAITS)

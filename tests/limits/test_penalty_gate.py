@@ -18,28 +18,28 @@ READ, OTHER, CANCEL = "/iserver/accounts", "/iserver/watchlists", "/iserver/acco
 
 
 class Gate(PenaltyGate):
-    """The stage, its box, and time."""
+    """The stage with its penalty box and a clock that the test moves."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.box = PenaltyBox(None, Bus(), self.clock.utc, GATEWAY_TRAITS)
         super().__init__(self.box)
 
-    async def refused(self, path: str, response: Response) -> TemporarilyUnavailable:
-        """What a caller is told of a 429."""
+    async def receive_429(self, path: str, response: Response) -> TemporarilyUnavailable:
+        """Send a call that IBKR answers with 429. Returns the error for its caller."""
         with pytest.raises((RateLimited, InPenaltyBox)) as caught:
             await self(context_for("GET", path), Road(response))
         return caught.value
 
 
-async def test_a_call_passes_where_nothing_is_closed() -> None:
-    """Any status but 429 is the caller's."""
+async def test_a_call_passes_while_its_endpoint_is_open() -> None:
+    """Every status but 429 is passed on to the caller."""
     assert await Gate()(context_for("GET", READ), Road()) is OK
     assert (await Gate()(context_for("GET", READ), Road(Response(503, {}, b"")))).status == 503
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"),
+    ("retry_after", "seconds"),
     [
         ("7", 7.0),
         ("", DEFAULT_CLOSED_S),
@@ -48,13 +48,13 @@ async def test_a_call_passes_where_nothing_is_closed() -> None:
         ("\u0667", DEFAULT_CLOSED_S),
     ],
 )
-async def test_a_429_closes_its_endpoint_for_the_time_that_ibkr_says(said: str, seconds: float) -> None:
-    """Or for a time of ours where it says none in seconds."""
-    gate, rest = Gate(), FakeBodyStream()
+async def test_a_429_closes_its_endpoint_for_the_retry_after(retry_after: str, seconds: float) -> None:
+    """A Retry-After that is not a number of seconds is replaced by a default."""
+    gate, body_stream = Gate(), FakeBodyStream()
 
-    error = await gate.refused(READ, Response(429, {"Retry-After": said}, b"", rest))
+    error = await gate.receive_429(READ, Response(429, {"Retry-After": retry_after}, b"", body_stream))
 
-    assert (error.retry_after, rest.close_count) == (seconds, 1)
+    assert (error.retry_after, body_stream.close_count) == (seconds, 1)
     road = Road()
     with pytest.raises(RateLimited):
         await gate(context_for("GET", READ), road)
@@ -63,12 +63,12 @@ async def test_a_429_closes_its_endpoint_for_the_time_that_ibkr_says(said: str, 
     assert await gate(context_for("GET", READ), road) is OK
 
 
-async def test_a_second_endpoint_that_is_refused_shows_the_penalty_box() -> None:
-    """From then on everything is refused but cancels."""
+async def test_a_429_on_a_second_endpoint_enters_the_penalty_box() -> None:
+    """From then on all calls but cancels are refused."""
     gate = Gate()
-    await gate.refused(READ, Response(429, {}, b""))
+    await gate.receive_429(READ, Response(429, {}, b""))
 
-    error = await gate.refused(OTHER, Response(429, {}, b""))
+    error = await gate.receive_429(OTHER, Response(429, {}, b""))
 
     assert (type(error), error.retry_after) == (InPenaltyBox, GATEWAY_TRAITS.penalty_s)
     with pytest.raises(InPenaltyBox):
@@ -76,8 +76,8 @@ async def test_a_second_endpoint_that_is_refused_shows_the_penalty_box() -> None
     assert await gate(context_for("DELETE", CANCEL), Road()) is OK
 
 
-async def test_a_box_that_is_entered_while_a_call_waits_stops_it() -> None:
-    """What is asked in the box makes it longer."""
+async def test_entering_the_penalty_box_stops_a_call_that_waits() -> None:
+    """IBKR makes the penalty longer for each call that it gets meanwhile."""
     gate, road = Gate(), Road()
     road.while_connecting = gate.box.enter
 
@@ -88,7 +88,7 @@ async def test_a_box_that_is_entered_while_a_call_waits_stops_it() -> None:
 
 
 async def test_a_retry_after_of_any_length_does_no_harm() -> None:
-    """Its digits are cut, and its time has a bound."""
-    error = await Gate().refused(READ, Response(429, {"Retry-After": "9" * 5000}, b""))
+    """The digits are cut, and the time has a maximum."""
+    error = await Gate().receive_429(READ, Response(429, {"Retry-After": "9" * 5000}, b""))
 
     assert error.retry_after == 3600.0

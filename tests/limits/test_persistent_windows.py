@@ -1,4 +1,4 @@
-"""Long limits that outlive a restart."""
+"""Rate limits with a long period, which survive a restart."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ibkr_bridge.limits.persistent_windows import MIN_PERIOD_S, PersistentWindow
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
-LONG, SHORT = endpoint_of("POST", "/pa/performance"), endpoint_of("GET", "/portfolio/accounts")
-PERIOD = LONG.rate_limit.period_s if LONG.rate_limit else 0.0
+LONG_LIMIT, SHORT_LIMIT = endpoint_of("POST", "/pa/performance"), endpoint_of("GET", "/portfolio/accounts")
+PERIOD_S = LONG_LIMIT.rate_limit.period_s if LONG_LIMIT.rate_limit else 0.0
 
 
-class World:
-    """Windows on a file, and the limits that they fill."""
+class RestartedLimits:
+    """The windows of one run of the bridge, and the admission controller that they fill."""
 
     def __init__(self, path: Path | None, clock: ManualClock | None = None) -> None:
         self.clock = clock or ManualClock()
@@ -33,23 +33,23 @@ class World:
 
     @property
     def is_open(self) -> bool:
-        """Whether the long limit has room."""
-        return self.admission.admit_out_of_band(LONG) is not None
+        """True if the window of the long limit has room."""
+        return self.admission.admit_out_of_band(LONG_LIMIT) is not None
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where they are kept."""
+    """The file of the windows."""
     return tmp_path / "main.paces.json"
 
 
-def test_a_long_limit_is_still_spent_after_a_restart(path: Path) -> None:
-    """For what is left of it: IBKR does not forget with us that it was asked."""
-    before = World(path)
-    before.windows.record(LONG)
-    before.clock.advance(PERIOD - 10.0)
+def test_a_used_up_long_limit_stays_used_up_after_a_restart(path: Path) -> None:
+    """It lasts for the rest of its period, since IBKR still counts the call."""
+    before = RestartedLimits(path)
+    before.windows.record(LONG_LIMIT)
+    before.clock.advance(PERIOD_S - 10.0)
 
-    after = World(path, before.clock)
+    after = RestartedLimits(path, before.clock)
     after.windows.load(after.admission)
     assert not after.is_open
     after.clock.advance(10.1)
@@ -57,53 +57,53 @@ def test_a_long_limit_is_still_spent_after_a_restart(path: Path) -> None:
     assert after.is_open
 
 
-def test_a_short_limit_is_not_kept(path: Path) -> None:
-    """It is over by the time that the session is open again; and every read would write a file."""
-    World(path).windows.record(SHORT)
+def test_a_short_limit_is_not_saved(path: Path) -> None:
+    """It is over before the session is open again, and each read would write a file."""
+    RestartedLimits(path).windows.record(SHORT_LIMIT)
 
-    limit = GATEWAY_TRAITS.limit(SHORT)
+    limit = GATEWAY_TRAITS.limit(SHORT_LIMIT)
     assert limit is not None
     assert limit.period_s < MIN_PERIOD_S
     assert not path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "7", '{"/pa/performance":"soon"}', "[" * 100_000, "\udcff"])
-def test_a_file_that_cannot_be_read_counts_as_nothing(path: Path, text: str) -> None:
-    """IBKR says it again; the bridge starts all the same."""
+def test_an_unreadable_file_is_ignored(path: Path, text: str) -> None:
+    """The bridge starts all the same. If the limit is used up, IBKR answers 429."""
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    world = World(path)
+    limits = RestartedLimits(path)
 
-    world.windows.load(world.admission)
+    limits.windows.load(limits.admission)
 
-    assert world.is_open
-
-
-def test_a_wall_clock_that_was_wrong_closes_nothing_for_longer_than_the_limit(path: Path) -> None:
-    """A file from the year 2100 would close the endpoint for ever."""
-    path.write_text(json.dumps({LONG.path: 4e9}))
-    world = World(path)
-
-    world.windows.load(world.admission)
-    assert not world.is_open
-    world.clock.advance(PERIOD + 0.1)
-
-    assert world.is_open
+    assert limits.is_open
 
 
-def test_nothing_is_kept_without_a_state_directory() -> None:
-    """And nothing is complained about."""
-    world = World(None)
+def test_a_time_in_the_future_closes_an_endpoint_for_one_period_at_most(path: Path) -> None:
+    """A file from the year 2100 would otherwise close the endpoint without end."""
+    path.write_text(json.dumps({LONG_LIMIT.path: 4e9}))
+    limits = RestartedLimits(path)
 
-    world.windows.record(LONG)
-    world.windows.load(world.admission)
+    limits.windows.load(limits.admission)
+    assert not limits.is_open
+    limits.clock.advance(PERIOD_S + 0.1)
 
-    assert (world.is_open, world.events) == (True, [])
+    assert limits.is_open
 
 
-def test_a_file_that_cannot_be_written_is_announced(tmp_path: Path) -> None:
+def test_without_a_state_directory_nothing_is_saved() -> None:
+    """No event reports it."""
+    limits = RestartedLimits(None)
+
+    limits.windows.record(LONG_LIMIT)
+    limits.windows.load(limits.admission)
+
+    assert (limits.is_open, limits.events) == (True, [])
+
+
+def test_a_failed_write_is_reported(tmp_path: Path) -> None:
     """The call goes on."""
-    world = World(tmp_path / "missing" / "main.paces.json")
+    limits = RestartedLimits(tmp_path / "missing" / "main.paces.json")
 
-    world.windows.record(LONG)
+    limits.windows.record(LONG_LIMIT)
 
-    assert [type(event) for event in world.events] == [StateUnavailable]
+    assert [type(event) for event in limits.events] == [StateUnavailable]

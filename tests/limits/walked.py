@@ -1,4 +1,4 @@
-"""A waiting room and its far side, walked through event by event; no clock, no wire."""
+"""A simulation of the admission queue and of the Gateway behind it, event by event, without a clock or a socket."""
 
 from __future__ import annotations
 
@@ -12,60 +12,62 @@ from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCal
 
 
 @dataclass(frozen=True)
-class Coming:
-    """Somebody who will come: when, what for, and how their call fares (seconds until it is seen, and answered)."""
+class Arrival:
+    """A call that will arrive; the two delays count from its admission."""
 
     at: float
     endpoint: Endpoint
     importance: Priority
     key: str
     seen_after: float
+    """Seconds until IBKR counts it."""
     answered_after: float
+    """Seconds until its response has been read."""
     sent: bool = True
 
 
 @dataclass
-class Gone:
-    """Somebody who was served."""
+class ServedCall:
+    """A call that was admitted and answered."""
 
-    coming: Coming
-    told: float
-    """Seconds they were told to wait when they came."""
-    began: float
-    seen: float
+    arrival: Arrival
+    estimated_wait_s: float
+    """The wait that the queue estimated when the call arrived."""
+    admitted_at: float
+    seen_at: float
 
 
-def walk(limits: Limits, comings: Iterable[Coming]) -> list[Gone]:
-    """Let everybody come and be served; the log of it in the order they began."""
+def simulate(limits: Limits, arrivals: Iterable[Arrival]) -> list[ServedCall]:
+    """Run all calls through a queue. Returns them in the order of their admission."""
     queue, served, order = AdmissionQueue(limits), [], 0
-    told: dict[QueuedCall, tuple[Coming, float]] = {}
-    events: list[tuple[float, int, Coming | QueuedCall | None]] = []
-    for coming in comings:
+    estimates: dict[QueuedCall, tuple[Arrival, float]] = {}
+    events: list[tuple[float, int, Arrival | QueuedCall | None]] = []
+    for arrival in arrivals:
         order += 1
-        heapq.heappush(events, (coming.at, order, coming))
+        heapq.heappush(events, (arrival.at, order, arrival))
     while events:
         now, _, event = heapq.heappop(events)
-        if isinstance(event, Coming):
+        if isinstance(event, Arrival):
             queued_call = QueuedCall(event.endpoint, event.importance, event.key)
             queue.enqueue(queued_call)
-            told[queued_call] = (event, queue.estimate_wait(queued_call, now))
+            estimates[queued_call] = (event, queue.estimate_wait(queued_call, now))
         elif event is not None:
-            queue.release(event, now, sent=told[event][0].sent)
-        while guest_in := queue.admit_next(now):
-            coming, wait = told[guest_in]
-            served.append(Gone(coming, wait, now, now + coming.seen_after))
+            queue.release(event, now, sent=estimates[event][0].sent)
+        while admitted := queue.admit_next(now):
+            arrival, estimated_wait_s = estimates[admitted]
+            served.append(ServedCall(arrival, estimated_wait_s, now, now + arrival.seen_after))
             order += 1
-            heapq.heappush(events, (now + coming.answered_after, order, guest_in))
+            heapq.heappush(events, (now + arrival.answered_after, order, admitted))
         if (at := queue.next_change_at(now)) is not None:
             order += 1
             heapq.heappush(events, (at, order, None))
     return served
 
 
-def by_row(served: Iterable[Gone]) -> dict[Endpoint, list[float]]:
-    """When the far side saw the calls of each row that has a pace; only those that were sent."""
+def seen_by_endpoint(served: Iterable[ServedCall]) -> dict[Endpoint, list[float]]:
+    """The times at which IBKR counted the sent calls of each endpoint with a rate limit."""
     seen: dict[Endpoint, list[float]] = defaultdict(list)
-    for gone in served:
-        if gone.coming.sent and gone.coming.endpoint.rate_limit is not None:
-            seen[gone.coming.endpoint].append(gone.seen)
+    for call in served:
+        if call.arrival.sent and call.arrival.endpoint.rate_limit is not None:
+            seen[call.arrival.endpoint].append(call.seen_at)
     return seen
