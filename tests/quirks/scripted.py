@@ -1,4 +1,4 @@
-"""A Gateway that answers by a script, for what is made of several calls."""
+"""A Gateway with scripted responses, for reads that need several calls."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.quirks.completion import CompleteReads
 
 
-class Scripted:
-    """Answers each path by its list, the last one again and again; remembers what it was asked."""
+class ScriptedFetch:
+    """Responds to each path with its list of responses, the last one repeatedly; lists the targets of the calls."""
 
     def __init__(self, script: Mapping[str, list[Response | Exception]]) -> None:
-        self.asked: list[str] = []
+        self.targets: list[str] = []
         self._script = {path: list(responses) for path, responses in script.items()}
 
     async def send(self, call: Call) -> Response:
-        """The next answer of the call's path."""
+        """Return the next response for the path of the call."""
         path = call.target.partition("?")[0].removeprefix("/v1/api")
-        self.asked.append(call.target.removeprefix("/v1/api"))
+        self.targets.append(call.target.removeprefix("/v1/api"))
         responses = self._script[path]
         response = responses.pop(0) if len(responses) > 1 else responses[0]
         if isinstance(response, Exception):
@@ -29,7 +29,7 @@ class Scripted:
         return response
 
     async def complete(self, completion: CompleteReads, call: Call) -> Response:
-        """The response to a caller's call, sent through the stage."""
+        """Send a caller's call through the stage, and return its response."""
         context = context_of(self.send, call)
 
         async def proceed(part: CallContext) -> Response:
@@ -50,6 +50,6 @@ def context_of(fetch: FetchCall, call: Call) -> CallContext:
     return context
 
 
-def good(body: str) -> Response:
-    """An answer of 200."""
+def ok(body: str) -> Response:
+    """A JSON response with status 200."""
     return Response(200, {"Content-Type": "application/json"}, body.encode())

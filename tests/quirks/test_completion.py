@@ -1,4 +1,4 @@
-"""What IBKR wants to be asked first, twice, or until it is filled; on a clock moved by hand."""
+"""The stage that completes reads: prerequisites, second requests and snapshots that fill; the test moves the clock."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 from tests.harness import within
-from tests.quirks.scripted import Scripted, context_of, good
+from tests.quirks.scripted import ScriptedFetch, context_of, ok
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
 ACCOUNTS, PORTFOLIO, SUMMARY = "/iserver/accounts", "/portfolio/accounts", "/iserver/account/DU1/summary"
 QUOTES = Call("GET", f"/v1/api{SNAPSHOT}?conids=1,2&fields=31,84")
-EMPTY, HALF = good('[{"conid":1},{"conid":2}]'), good('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9"}]')
-FULL = good('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9","84":"10"}]')
-FIRST = Response(500, {}, b'{"error":"Please query /accounts first"}')
-STOCKS = good('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"A"},{"conid":2,"assetClass":"STK","ticker":"B"}]}')
+EMPTY, PARTIAL = ok('[{"conid":1},{"conid":2}]'), ok('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9"}]')
+FULL = ok('[{"conid":1,"31":"7","84":"8"},{"conid":2,"31":"9","84":"10"}]')
+ACCOUNTS_REQUIRED = Response(500, {}, b'{"error":"Please query /accounts first"}')
+STOCKS = ok('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"A"},{"conid":2,"assetClass":"STK","ticker":"B"}]}')
 
 
 @pytest.fixture
@@ -34,281 +34,291 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def completion(clock: ManualClock) -> CompleteReads:
-    """A session in which the accounts have been asked for, as the keeper does."""
+    """The stage in a session in which the accounts were fetched, as the keeper does."""
     completion = CompleteReads(clock, GATEWAY_TRAITS)
-    completion.observer()(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
+    completion.observer()(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), ok("{}"))
     return completion
 
 
-async def filled(
-    completion: CompleteReads, gateway: Scripted, clock: ManualClock, call: Call = QUOTES
+async def fill(
+    completion: CompleteReads, gateway: ScriptedFetch, clock: ManualClock, call: Call = QUOTES
 ) -> tuple[Response, float]:
-    """A snapshot, and how many seconds it took."""
-    began, task = clock.now(), asyncio.create_task(gateway.complete(completion, call))
+    """Fetch a snapshot. Returns it and the seconds that it took."""
+    started_at, task = clock.now(), asyncio.create_task(gateway.complete(completion, call))
     while not task.done():
-        waking = asyncio.create_task(clock.asleep(1))
-        await within(asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED))
-        waking.cancel()
+        alarm = asyncio.create_task(clock.asleep(1))
+        await within(asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED))
+        alarm.cancel()
         if not task.done():
             clock.advance(clock.next_alarm)
-    return await task, clock.now() - began
+    return await task, clock.now() - started_at
 
 
-async def test_a_snapshot_is_asked_again_until_it_is_filled(completion: CompleteReads, clock: ManualClock) -> None:
-    """Its answer is IBKR's, byte for byte, and has no note."""
-    gateway = Scripted({SNAPSHOT: [EMPTY, HALF, FULL, EMPTY]})
+async def test_a_snapshot_is_fetched_until_it_is_filled(completion: CompleteReads, clock: ManualClock) -> None:
+    """The response is IBKR's, byte for byte, without a header for missing fields."""
+    gateway = ScriptedFetch({SNAPSHOT: [EMPTY, PARTIAL, FULL, EMPTY]})
 
-    response, took = await filled(completion, gateway, clock)
+    response, took_s = await fill(completion, gateway, clock)
 
     assert (response.body, dict(response.bridge_headers)) == (FULL.body, {})
-    assert (len(gateway.asked), took < 1.0) == (3, True)
+    assert (len(gateway.targets), took_s < 1.0) == (3, True)
 
 
-async def test_what_never_comes_is_named_and_not_waited_for_again(
-    completion: CompleteReads, clock: ManualClock
-) -> None:
-    """For a minute; then it may have come."""
-    gateway = Scripted({SNAPSHOT: [EMPTY, HALF]})
+async def test_missing_fields_are_named_and_not_waited_for_again(completion: CompleteReads, clock: ManualClock) -> None:
+    """After a minute they are waited for again, since IBKR may have them by then."""
+    gateway = ScriptedFetch({SNAPSHOT: [EMPTY, PARTIAL]})
 
-    first, took = await filled(completion, gateway, clock)
-    second, at_once = await filled(completion, gateway, clock)
+    first, took_s = await fill(completion, gateway, clock)
+    second, second_took_s = await fill(completion, gateway, clock)
     clock.advance(GIVEN_UP_TTL_S)
-    third, again = await filled(completion, gateway, clock)
+    third, third_took_s = await fill(completion, gateway, clock)
 
     assert first.bridge_headers == second.bridge_headers == third.bridge_headers == {MISSING_HEADER: "2:84"}
-    assert (FILL_TIMEOUT_S - 0.5 <= took <= FILL_TIMEOUT_S, at_once, again > 3) == (True, 0.0, True)
+    assert (FILL_TIMEOUT_S - 0.5 <= took_s <= FILL_TIMEOUT_S, second_took_s, third_took_s > 3) == (True, 0.0, True)
 
 
-async def test_another_field_is_waited_for(completion: CompleteReads, clock: ManualClock) -> None:
-    """That one did not come says nothing of it."""
-    gateway = Scripted({SNAPSHOT: [EMPTY, HALF]})
-    await filled(completion, gateway, clock)
+async def test_another_field_is_waited_for_after_one_was_given_up(
+    completion: CompleteReads, clock: ManualClock
+) -> None:
+    """A missing field says nothing about other fields."""
+    gateway = ScriptedFetch({SNAPSHOT: [EMPTY, PARTIAL]})
+    await fill(completion, gateway, clock)
 
-    _, took = await filled(completion, gateway, clock, Call("GET", f"/v1/api{SNAPSHOT}?conids=1,2&fields=31,86"))
+    _, took_s = await fill(completion, gateway, clock, Call("GET", f"/v1/api{SNAPSHOT}?conids=1,2&fields=31,86"))
 
-    assert took > 3
+    assert took_s > 3
 
 
-async def test_another_session_begins_anew(completion: CompleteReads, clock: ManualClock) -> None:
-    """It may have what this one had not."""
-    gateway = Scripted({SNAPSHOT: [EMPTY, HALF], ACCOUNTS: [good("{}")]})
-    await filled(completion, gateway, clock)
+async def test_a_new_session_waits_for_missing_fields_again(completion: CompleteReads, clock: ManualClock) -> None:
+    """The new session may have what the former one lacked."""
+    gateway = ScriptedFetch({SNAPSHOT: [EMPTY, PARTIAL], ACCOUNTS: [ok("{}")]})
+    await fill(completion, gateway, clock)
 
     completion.reset_session()
-    _, took = await filled(completion, gateway, clock)
+    _, took_s = await fill(completion, gateway, clock)
 
-    assert took > 3
-    assert gateway.asked.count(ACCOUNTS) == 1
+    assert took_s > 3
+    assert gateway.targets.count(ACCOUNTS) == 1
 
 
 @pytest.mark.parametrize(
-    "then", [RateLimited("no"), GatewayTimeout("no"), good('{"error":"no"}'), Response(500, {}, b"[]")]
+    "refetched", [RateLimited("no"), GatewayTimeout("no"), ok('{"error":"no"}'), Response(500, {}, b"[]")]
 )
-async def test_where_it_cannot_be_asked_again_the_thin_answer_has_to_do(
-    completion: CompleteReads, clock: ManualClock, then: Response | Exception
+async def test_a_partial_snapshot_is_returned_if_the_refetch_fails(
+    completion: CompleteReads, clock: ManualClock, refetched: Response | Exception
 ) -> None:
-    """With its note."""
-    gateway = Scripted({SNAPSHOT: [HALF, then]})
+    """Its header names the missing fields."""
+    gateway = ScriptedFetch({SNAPSHOT: [PARTIAL, refetched]})
 
-    response, _ = await filled(completion, gateway, clock)
+    response, _ = await fill(completion, gateway, clock)
 
-    assert (response.body, response.bridge_headers) == (HALF.body, {MISSING_HEADER: "2:84"})
-    assert len(gateway.asked) == 2
+    assert (response.body, response.bridge_headers) == (PARTIAL.body, {MISSING_HEADER: "2:84"})
+    assert len(gateway.targets) == 2
 
 
-async def test_derivatives_without_quotes_are_searched_for(completion: CompleteReads, clock: ManualClock) -> None:
-    """Once in a session; shares are not."""
-    told = good(
+async def test_the_underlying_of_a_derivative_without_quotes_is_searched_for(
+    completion: CompleteReads, clock: ManualClock
+) -> None:
+    """Once in a session. Shares need no search."""
+    definitions = ok(
         '{"secdef":[{"conid":1,"assetClass":"OPT","ticker":"AAPL"},{"conid":2,"assetClass":"STK","ticker":"B"}]}'
     )
-    found = good('[{"conid":"7","symbol":"AAPL"}]')
-    gateway = Scripted({SNAPSHOT: [EMPTY, EMPTY, FULL, EMPTY, EMPTY, FULL], SECDEF: [told], SEARCH: [found]})
+    search_results = ok('[{"conid":"7","symbol":"AAPL"}]')
+    gateway = ScriptedFetch(
+        {SNAPSHOT: [EMPTY, EMPTY, FULL, EMPTY, EMPTY, FULL], SECDEF: [definitions], SEARCH: [search_results]}
+    )
 
-    first, _ = await filled(completion, gateway, clock)
-    await filled(completion, gateway, clock)
+    first, _ = await fill(completion, gateway, clock)
+    await fill(completion, gateway, clock)
 
     assert first.body == FULL.body
-    assert [path for path in gateway.asked if SNAPSHOT not in path] == [f"{SECDEF}?conids=1,2", f"{SEARCH}?symbol=AAPL"]
+    assert [path for path in gateway.targets if SNAPSHOT not in path] == [
+        f"{SECDEF}?conids=1,2",
+        f"{SEARCH}?symbol=AAPL",
+    ]
 
 
-async def test_strikes_are_asked_for_after_a_search_for_their_symbol(completion: CompleteReads) -> None:
-    """Once in a session, whoever made it."""
+async def test_strikes_are_fetched_after_a_search_for_their_symbol(completion: CompleteReads) -> None:
+    """Once in a session, no matter which call made the search."""
     strikes = "/iserver/secdef/strikes"
-    found = good('[{"conid":"1"},{"conid":"2"}]')
-    gateway = Scripted({strikes: [good('{"call":[1]}')], SECDEF: [STOCKS], SEARCH: [found]})
+    search_results = ok('[{"conid":"1"},{"conid":"2"}]')
+    gateway = ScriptedFetch({strikes: [ok('{"call":[1]}')], SECDEF: [STOCKS], SEARCH: [search_results]})
 
     def call(conid: int) -> Call:
         return Call("GET", f"/v1/api{strikes}?conid={conid}&sectype=OPT&month=SEP26")
 
     for _ in range(2):
         await gateway.complete(completion, (call(1)))
-    completion.observer()(endpoint_of("GET", SEARCH), Call("GET", SEARCH), found)
+    completion.observer()(endpoint_of("GET", SEARCH), Call("GET", SEARCH), search_results)
     await gateway.complete(completion, (call(2)))
 
-    assert gateway.asked[:3] == [f"{SECDEF}?conids=1", f"{SEARCH}?symbol=A", f"{SEARCH}?symbol=B"]
-    assert len([path for path in gateway.asked if strikes in path]) == 3
-    assert len(gateway.asked) == 6
+    assert gateway.targets[:3] == [f"{SECDEF}?conids=1", f"{SEARCH}?symbol=A", f"{SEARCH}?symbol=B"]
+    assert len([path for path in gateway.targets if strikes in path]) == 3
+    assert len(gateway.targets) == 6
 
 
-async def test_the_accounts_are_asked_for_again_where_ibkr_has_forgotten_them(completion: CompleteReads) -> None:
-    """And the call once more, once."""
-    gateway = Scripted({SUMMARY: [FIRST, good('{"a":1}')], ACCOUNTS: [good("{}")]})
-    hopeless = Scripted({SUMMARY: [FIRST], ACCOUNTS: [good("{}")]})
+async def test_the_accounts_are_fetched_again_if_ibkr_requires_them(completion: CompleteReads) -> None:
+    """Then the call is sent once more, but only once."""
+    gateway = ScriptedFetch({SUMMARY: [ACCOUNTS_REQUIRED, ok('{"a":1}')], ACCOUNTS: [ok("{}")]})
+    refusing_gateway = ScriptedFetch({SUMMARY: [ACCOUNTS_REQUIRED], ACCOUNTS: [ok("{}")]})
 
-    response = await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
-    refused = await hopeless.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
+    response = await gateway.complete(completion, Call("GET", f"/v1/api{SUMMARY}"))
+    refused = await refusing_gateway.complete(completion, Call("GET", f"/v1/api{SUMMARY}"))
 
-    assert (response.body, gateway.asked) == (b'{"a":1}', [SUMMARY, ACCOUNTS, SUMMARY])
-    assert (refused.status, hopeless.asked) == (500, [SUMMARY, ACCOUNTS, SUMMARY])
+    assert (response.body, gateway.targets) == (b'{"a":1}', [SUMMARY, ACCOUNTS, SUMMARY])
+    assert (refused.status, refusing_gateway.targets) == (500, [SUMMARY, ACCOUNTS, SUMMARY])
 
 
-async def test_what_changes_something_is_asked_once_whatever_comes(completion: CompleteReads) -> None:
-    """Its accounts are seen to before, where they can be."""
+async def test_a_change_is_sent_once(completion: CompleteReads) -> None:
+    """The accounts are fetched before it, if that is possible."""
     cancel = "/iserver/account/DU1/order/7"
-    gateway = Scripted({cancel: [FIRST], ACCOUNTS: [RateLimited("no")]})
+    gateway = ScriptedFetch({cancel: [ACCOUNTS_REQUIRED], ACCOUNTS: [RateLimited("no")]})
     completion.reset_session()
 
     response = await gateway.complete(completion, (Call("DELETE", f"/v1/api{cancel}", is_change=True)))
 
-    assert (response, gateway.asked) == (FIRST, [ACCOUNTS, cancel])
+    assert (response, gateway.targets) == (ACCOUNTS_REQUIRED, [ACCOUNTS, cancel])
 
 
-async def test_the_portfolio_is_asked_for_after_its_accounts(completion: CompleteReads) -> None:
-    """Without them it would be empty, without a word."""
+async def test_the_portfolio_is_fetched_after_its_accounts(completion: CompleteReads) -> None:
+    """Without them IBKR would answer with an empty portfolio and no error."""
     ledger = "/portfolio/DU1/ledger"
-    gateway = Scripted({ledger: [good('{"USD":{}}')], PORTFOLIO: [good("[]")]})
+    gateway = ScriptedFetch({ledger: [ok('{"USD":{}}')], PORTFOLIO: [ok("[]")]})
 
     for _ in range(2):
         await gateway.complete(completion, (Call("GET", f"/v1/api{ledger}")))
 
-    assert gateway.asked == [PORTFOLIO, ledger, ledger]
+    assert gateway.targets == [PORTFOLIO, ledger, ledger]
 
 
-async def test_the_history_farm_is_opened_first(completion: CompleteReads) -> None:
-    """Once."""
+async def test_the_history_farm_is_opened_before_the_first_history(completion: CompleteReads) -> None:
+    """Once in a session."""
     history, farm = "/hmds/history", "/hmds/auth/init"
-    gateway = Scripted({history: [good("{}")], farm: [good('{"authenticated":true}')]})
+    gateway = ScriptedFetch({history: [ok("{}")], farm: [ok('{"authenticated":true}')]})
 
     for _ in range(2):
         await gateway.complete(completion, (Call("GET", f"/v1/api{history}?conid=1")))
 
-    assert gateway.asked == [farm, f"{history}?conid=1", f"{history}?conid=1"]
+    assert gateway.targets == [farm, f"{history}?conid=1", f"{history}?conid=1"]
 
 
-async def test_a_preview_has_its_quotes_first(completion: CompleteReads) -> None:
-    """Also where they were asked for by somebody else."""
+async def test_quotes_are_fetched_before_a_preview(completion: CompleteReads) -> None:
+    """Quotes that another call fetched count as well."""
     preview = "/iserver/account/DU1/orders/whatif"
-    gateway = Scripted({preview: [good("{}")], SNAPSHOT: [FULL]})
+    gateway = ScriptedFetch({preview: [ok("{}")], SNAPSHOT: [FULL]})
 
-    async def previewed(*conids: int) -> None:
+    async def preview_order(*conids: int) -> None:
         body = '{"orders":[' + ",".join(f'{{"conid":{conid}}}' for conid in conids) + "]}"
         await gateway.complete(completion, (Call("POST", f"/v1/api{preview}", body=body.encode())))
 
-    await previewed(1, 2)
-    await previewed(2)
-    completion.observer()(endpoint_of("GET", SNAPSHOT), Call("GET", f"{SNAPSHOT}?conids=3@NYSE"), good("[]"))
-    await previewed(3)
+    await preview_order(1, 2)
+    await preview_order(2)
+    completion.observer()(endpoint_of("GET", SNAPSHOT), Call("GET", f"{SNAPSHOT}?conids=3@NYSE"), ok("[]"))
+    await preview_order(3)
 
-    assert gateway.asked == [f"{SNAPSHOT}?conids=1,2&fields=31,84,86", preview, preview, preview]
+    assert gateway.targets == [f"{SNAPSHOT}?conids=1,2&fields=31,84,86", preview, preview, preview]
 
 
-async def test_an_answer_counts_for_the_session_it_was_asked_in(completion: CompleteReads) -> None:
-    """One that comes late says nothing of the next."""
-    late = completion.observer()
+async def test_a_response_counts_for_the_session_of_its_call(completion: CompleteReads) -> None:
+    """A late response says nothing about the next session."""
+    observe = completion.observer()
     completion.reset_session()
-    gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
+    gateway = ScriptedFetch({SUMMARY: [ok("{}")], ACCOUNTS: [ok("{}")]})
 
-    late(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), good("{}"))
-    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
+    observe(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), ok("{}"))
+    await gateway.complete(completion, Call("GET", f"/v1/api{SUMMARY}"))
 
-    assert gateway.asked == [ACCOUNTS, SUMMARY]
+    assert gateway.targets == [ACCOUNTS, SUMMARY]
 
 
-async def test_what_was_refused_meets_no_need(completion: CompleteReads) -> None:
-    """It will be asked again."""
+async def test_a_refused_prerequisite_is_not_satisfied(completion: CompleteReads) -> None:
+    """It is fetched again."""
     completion.reset_session()
     completion.observer()(endpoint_of("GET", ACCOUNTS), Call("GET", ACCOUNTS), Response(500, {}, b""))
-    gateway = Scripted({SUMMARY: [good("{}")], ACCOUNTS: [good("{}")]})
+    gateway = ScriptedFetch({SUMMARY: [ok("{}")], ACCOUNTS: [ok("{}")]})
 
-    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
+    await gateway.complete(completion, Call("GET", f"/v1/api{SUMMARY}"))
 
-    assert gateway.asked == [ACCOUNTS, SUMMARY]
+    assert gateway.targets == [ACCOUNTS, SUMMARY]
 
 
 def large(status: int, body: str) -> tuple[Response, FakeBodyStream]:
-    """An answer of which only the beginning is here."""
+    """A response whose body has not arrived completely, and the stream of the rest."""
     body_stream = FakeBodyStream()
     return Response(status, {}, body.encode(), body_stream), body_stream
 
 
-async def test_what_is_left_of_large_answers_is_let_go(completion: CompleteReads, clock: ManualClock) -> None:
-    """Else each would hold a place at the Gateway for ever."""
-    refused, one = large(500, '{"error":"Please query /accounts first"}')
-    accounts, two = large(200, "{}")
-    gateway = Scripted({SUMMARY: [refused, good("{}")], ACCOUNTS: [accounts]})
-    await gateway.complete(completion, (Call("GET", f"/v1/api{SUMMARY}")))
-    look, three = large(200, "[")
-    await filled(completion, Scripted({SNAPSHOT: [HALF, look]}), clock)
-    farm, four = large(200, "{}")
-    gateway = Scripted({"/hmds/history": [good("{}")], "/hmds/auth/init": [farm]})
+async def test_the_body_streams_of_large_responses_are_closed(completion: CompleteReads, clock: ManualClock) -> None:
+    """Otherwise each would hold a slot in the Gateway for ever."""
+    refused, refused_stream = large(500, '{"error":"Please query /accounts first"}')
+    accounts, accounts_stream = large(200, "{}")
+    gateway = ScriptedFetch({SUMMARY: [refused, ok("{}")], ACCOUNTS: [accounts]})
+    await gateway.complete(completion, Call("GET", f"/v1/api{SUMMARY}"))
+    snapshot, snapshot_stream = large(200, "[")
+    await fill(completion, ScriptedFetch({SNAPSHOT: [PARTIAL, snapshot]}), clock)
+    farm, farm_stream = large(200, "{}")
+    gateway = ScriptedFetch({"/hmds/history": [ok("{}")], "/hmds/auth/init": [farm]})
     await gateway.complete(completion, (Call("GET", "/v1/api/hmds/history?conid=1")))
-    told, five = large(200, "{")
-    gateway = Scripted({"/iserver/secdef/strikes": [good("{}")], SECDEF: [told]})
+    definitions, definitions_stream = large(200, "{")
+    gateway = ScriptedFetch({"/iserver/secdef/strikes": [ok("{}")], SECDEF: [definitions]})
     await gateway.complete(completion, (Call("GET", "/v1/api/iserver/secdef/strikes?conid=1")))
 
-    assert [body_stream.close_count for body_stream in (one, two, three, four, five)] == [1] * 5
+    streams = (refused_stream, accounts_stream, snapshot_stream, farm_stream, definitions_stream)
+    assert [body_stream.close_count for body_stream in streams] == [1] * 5
 
 
-async def test_what_failed_is_asked_again_before_the_next_call(completion: CompleteReads) -> None:
-    """Once it was answered well it is not."""
+async def test_a_failed_prerequisite_is_fetched_again_before_the_next_call(completion: CompleteReads) -> None:
+    """After a successful response it is not fetched again."""
     strikes = "/iserver/secdef/strikes"
-    gateway = Scripted({strikes: [good("{}")], SECDEF: [STOCKS], SEARCH: [Response(503, {}, b""), good("[]")]})
+    gateway = ScriptedFetch({strikes: [ok("{}")], SECDEF: [STOCKS], SEARCH: [Response(503, {}, b""), ok("[]")]})
     call = Call("GET", f"/v1/api{strikes}?conid=1")
 
     for _ in range(4):
         await gateway.complete(completion, call)
 
-    assert len([path for path in gateway.asked if SEARCH in path]) == 4  # both symbols, and both again
+    assert len([path for path in gateway.targets if SEARCH in path]) == 4  # both symbols, each of them twice
 
 
-async def test_a_share_without_quotes_was_not_searched_for(completion: CompleteReads, clock: ManualClock) -> None:
-    """Its chain still needs that."""
+async def test_missing_quotes_of_a_share_do_not_count_as_a_search(
+    completion: CompleteReads, clock: ManualClock
+) -> None:
+    """The strikes of the share still need the search."""
     strikes = "/iserver/secdef/strikes"
-    gateway = Scripted({SNAPSHOT: [EMPTY], SECDEF: [STOCKS], SEARCH: [good("[]")], strikes: [good("{}")]})
-    await filled(completion, gateway, clock)
-    before = [path for path in gateway.asked if SEARCH in path]
+    gateway = ScriptedFetch({SNAPSHOT: [EMPTY], SECDEF: [STOCKS], SEARCH: [ok("[]")], strikes: [ok("{}")]})
+    await fill(completion, gateway, clock)
+    before = [path for path in gateway.targets if SEARCH in path]
 
     await gateway.complete(completion, (Call("GET", f"/v1/api{strikes}?conid=1")))
 
-    assert (before, f"{SEARCH}?symbol=A" in gateway.asked) == ([], True)
+    assert (before, f"{SEARCH}?symbol=A" in gateway.targets) == ([], True)
 
 
-async def test_a_symbol_with_a_space_is_searched_for_too(completion: CompleteReads) -> None:
-    """As it stands in a query."""
+async def test_a_symbol_with_a_space_is_escaped_in_the_search(completion: CompleteReads) -> None:
+    """It is written as a query requires."""
     strikes = "/iserver/secdef/strikes"
-    told = good('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"BRK B"}]}')
-    gateway = Scripted({strikes: [good("{}")], SECDEF: [told], SEARCH: [good("[]")]})
+    definitions = ok('{"secdef":[{"conid":1,"assetClass":"STK","ticker":"BRK B"}]}')
+    gateway = ScriptedFetch({strikes: [ok("{}")], SECDEF: [definitions], SEARCH: [ok("[]")]})
 
     await gateway.complete(completion, (Call("GET", f"/v1/api{strikes}?conid=1")))
 
-    assert f"{SEARCH}?symbol=BRK%20B" in gateway.asked
+    assert f"{SEARCH}?symbol=BRK%20B" in gateway.targets
 
 
-async def test_a_thin_answer_that_has_to_do_is_not_the_last_word(completion: CompleteReads) -> None:
-    """It is marked, and the next call counts as the first."""
+async def test_a_partial_response_is_provisional(completion: CompleteReads) -> None:
+    """It is marked, and the next call is treated as the first one."""
     algos = "/iserver/contract/1/algos"
-    gateway = Scripted({algos: [good('{"algos":[]}'), RateLimited("no"), good('{"algos":[]}'), good('{"algos":[1]}')]})
+    gateway = ScriptedFetch({algos: [ok('{"algos":[]}'), RateLimited("no"), ok('{"algos":[]}'), ok('{"algos":[1]}')]})
     call = Call("GET", f"/v1/api{algos}")
 
-    thin, whole = [await gateway.complete(completion, call) for _ in range(2)]
+    partial, complete = [await gateway.complete(completion, call) for _ in range(2)]
 
-    assert (thin.is_provisional, whole.is_provisional, whole.body) == (True, False, b'{"algos":[1]}')
+    assert (partial.is_provisional, complete.is_provisional, complete.body) == (True, False, b'{"algos":[1]}')
 
 
-async def test_a_cancel_does_not_wait_for_what_ibkr_wants_first(completion: CompleteReads) -> None:
-    """Half a second at most."""
+async def test_a_cancel_does_not_wait_for_prerequisites(completion: CompleteReads) -> None:
+    """It waits for half a second at most."""
     cancel = Call("DELETE", "/v1/api/iserver/account/DU1/order/7", is_change=True)
-    gateway = Scripted({"/iserver/account/DU1/order/7": [good("{}")]})
+    gateway = ScriptedFetch({"/iserver/account/DU1/order/7": [ok("{}")]})
     completion.reset_session()
 
     async def hang(_: Call) -> Response:

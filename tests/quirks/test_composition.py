@@ -1,4 +1,4 @@
-"""Answers made of parts of IBKR's: the orders somebody wants, all pages of positions; each part as IBKR wrote it."""
+"""Responses made of several parts of IBKR's: filtered orders, all pages of positions; each part as IBKR wrote it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 LIST = "/v1/api/iserver/account/orders"
-BOOK = (
+ORDERS_LIST = (
     b'{"orders":[{"orderId":1, "status":"PreSubmitted","price":1.10,"lastExecutionTime_r":100},'
     b'{"orderId":2,"status":"Filled","price":2e0,"lastExecutionTime_r":300},'
     b'{"orderId":3,"status":"Cancelled","lastExecutionTime_r":200}],"snapshot":true}'
@@ -34,41 +34,43 @@ BOOK = (
 
 
 @given(st.lists(VALUES), st.sampled_from([None, 1]), st.sampled_from([(",", ":"), (" ,\n", " : ")]))
-def test_an_array_is_its_parts(told: list[object], indent: int | None, separators: tuple[str, str]) -> None:
-    """Whatever stands in it, however it is spaced."""
-    text = json.dumps(told, indent=indent, separators=separators)
+def test_an_array_is_split_into_its_elements(
+    array: list[object], indent: int | None, separators: tuple[str, str]
+) -> None:
+    """For any elements and any white space."""
+    text = json.dumps(array, indent=indent, separators=separators)
 
     parts = elements(f" {text}\n")
 
-    assert [value for value, _ in parts] == told
-    assert json.loads(join_array([text for _, text in parts])) == told
+    assert [value for value, _ in parts] == array
+    assert json.loads(join_array([text for _, text in parts])) == array
 
 
 @given(st.dictionaries(st.text(), VALUES))
-def test_an_object_is_its_parts(told: dict[str, object]) -> None:
-    """By name."""
-    parts = members(json.dumps(told, indent=1))
+def test_an_object_is_split_into_its_members(obj: dict[str, object]) -> None:
+    """The members are found by their names."""
+    parts = members(json.dumps(obj, indent=1))
 
-    assert {name: value for name, (value, _) in parts.items()} == told
-    assert all(json.loads(text) == told[name] for name, (_, text) in parts.items())
+    assert {name: value for name, (value, _) in parts.items()} == obj
+    assert all(json.loads(text) == obj[name] for name, (_, text) in parts.items())
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1 2]", "[1", "[", "[1,", "7", '["a" "b"]', "nonsense"])
-def test_what_is_no_array_is_refused(text: str) -> None:
-    """Not guessed at."""
+def test_text_that_is_not_an_array_is_refused(text: str) -> None:
+    """Nothing is guessed."""
     with pytest.raises(ValueError, match=r".*"):
         elements(text)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a"}', '{"a":1', "{1:2}", '{"a":1 "b":2}', '{"a" 1}'])
-def test_what_is_no_object_is_refused(text: str) -> None:
-    """Neither."""
+def test_text_that_is_not_an_object_is_refused(text: str) -> None:
+    """Nothing is guessed."""
     with pytest.raises(ValueError, match=r".*"):
         members(text)
 
 
 @pytest.mark.parametrize(
-    ("query", "left", "wanted"),
+    ("query", "remaining_query", "filters"),
     [
         ("", "", set()),
         ("?force=true", "?force=true", set()),
@@ -78,12 +80,12 @@ def test_what_is_no_object_is_refused(text: str) -> None:
         ("?f%69lters=sort_by_time", "", {"sortbytime"}),
     ],
 )
-def test_filters_are_taken_out_and_everything_else_is_left(query: str, left: str, wanted: set[str]) -> None:
-    """Byte for byte."""
-    assert without_filters(LIST + query) == (LIST + left, frozenset(wanted))
+def test_filters_are_removed_from_the_query(query: str, remaining_query: str, filters: set[str]) -> None:
+    """The rest of the query stays byte for byte."""
+    assert without_filters(LIST + query) == (LIST + remaining_query, frozenset(filters))
 
 
-def test_a_filter_that_is_none_is_refused() -> None:
+def test_an_unknown_filter_is_refused() -> None:
     """IBKR would answer 500."""
     with pytest.raises(BadRequest) as caught:
         without_filters(f"{LIST}?filters=fileld")
@@ -92,136 +94,136 @@ def test_a_filter_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "orders"),
+    ("filters", "orders"),
     [
         ({"filled"}, b'{"orderId":2,"status":"Filled","price":2e0,"lastExecutionTime_r":300}'),
         ({"presubmitted"}, b'{"orderId":1, "status":"PreSubmitted","price":1.10,"lastExecutionTime_r":100}'),
         ({"inactive"}, b""),
     ],
 )
-def test_the_orders_that_are_wanted_are_told_as_ibkr_wrote_them(wanted: set[str], orders: bytes) -> None:
-    """Their numbers too."""
-    assert filter_orders(BOOK, frozenset(wanted)) == b'{"orders":[' + orders + b'],"snapshot":true}'
+def test_filtered_orders_are_written_as_ibkr_wrote_them(filters: set[str], orders: bytes) -> None:
+    """Numbers keep their form too."""
+    assert filter_orders(ORDERS_LIST, frozenset(filters)) == b'{"orders":[' + orders + b'],"snapshot":true}'
 
 
-def test_they_can_be_in_the_order_of_their_time() -> None:
-    """The latest first."""
-    told = json.loads(filter_orders(BOOK, frozenset({"sortbytime", "filled", "cancelled"})) or b"")
+def test_orders_can_be_sorted_by_time() -> None:
+    """The latest comes first."""
+    filtered = json.loads(filter_orders(ORDERS_LIST, frozenset({"sortbytime", "filled", "cancelled"})) or b"")
 
-    assert [order["orderId"] for order in told["orders"]] == [2, 3]
+    assert [order["orderId"] for order in filtered["orders"]] == [2, 3]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"orders":7}', b"\xff", b'{"error":"no"}'])
-def test_what_is_no_list_cannot_be_filtered(body: bytes) -> None:
-    """Nothing is made up of it."""
+def test_a_body_without_orders_cannot_be_filtered(body: bytes) -> None:
+    """The result is None, not an empty list."""
     assert filter_orders(body, frozenset({"filled"})) is None
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"orders":7}'])
-async def test_the_whole_list_is_never_told_as_a_filtered_one(body: bytes) -> None:
-    """Where it cannot be filtered, that is said; and nothing is left open."""
+async def test_a_list_that_cannot_be_filtered_is_an_error(body: bytes) -> None:
+    """The unfiltered list must not pass for a filtered one."""
     with pytest.raises(GatewayProtocolError):
-        await fetch_filtered_orders(Gateway(body).ask, Call("GET", f"{LIST}?filters=filled"))
+        await fetch_filtered_orders(Gateway(body).send, Call("GET", f"{LIST}?filters=filled"))
 
 
-async def test_ibkrs_own_no_is_passed_on() -> None:
-    """It says why."""
-    response = await fetch_filtered_orders(Gateway(b'{"error":"no"}').ask, Call("GET", f"{LIST}?filters=filled"))
+async def test_a_refusal_of_ibkr_is_passed_on() -> None:
+    """It contains the reason."""
+    response = await fetch_filtered_orders(Gateway(b'{"error":"no"}').send, Call("GET", f"{LIST}?filters=filled"))
 
     assert response.body == b'{"error":"no"}'
 
 
 @pytest.mark.parametrize("stamp", ["1" + "0" * 400, '"soon"', "null", "true"])
-def test_times_that_are_none_stand_last(stamp: str) -> None:
-    """However large."""
+def test_an_invalid_time_does_not_prevent_sorting(stamp: str) -> None:
+    """A number of any size is such a time too."""
     body = f'{{"orders":[{{"orderId":1}},{{"orderId":2,"lastExecutionTime_r":{stamp}}}]}}'
 
     assert filter_orders(body.encode(), frozenset({"sortbytime"})) is not None
 
 
 class Gateway:
-    """Answers by a script, and remembers what it was asked."""
+    """Responds with these bodies in order, the last one repeatedly; lists the targets of the calls."""
 
     def __init__(self, *bodies: bytes, status: int = 200) -> None:
-        self.asked: list[str] = []
+        self.targets: list[str] = []
         self._bodies = list(bodies)
         self._status = status
 
-    async def ask(self, call: Call) -> Response:
-        """The next of the script; the last one again and again."""
-        self.asked.append(call.target)
+    async def send(self, call: Call) -> Response:
+        """See `FetchCall`."""
+        self.targets.append(call.target)
         body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
         return Response(self._status, {"Content-Type": "application/json"}, body)
 
 
-async def test_ibkr_is_asked_without_filters() -> None:
-    """And the caller gets what they asked for."""
-    gateway = Gateway(BOOK)
+async def test_ibkr_gets_the_call_without_filters() -> None:
+    """The bridge filters the response."""
+    gateway = Gateway(ORDERS_LIST)
 
-    response = await fetch_filtered_orders(gateway.ask, Call("GET", f"{LIST}?filters=Filled"))
+    response = await fetch_filtered_orders(gateway.send, Call("GET", f"{LIST}?filters=Filled"))
 
-    assert gateway.asked == [LIST]
+    assert gateway.targets == [LIST]
     assert [order["orderId"] for order in json.loads(response.body)["orders"]] == [2]
 
 
-async def test_pages_are_joined_until_one_is_empty() -> None:
-    """Thirty or a hundred to a page, nobody knows."""
+async def test_pages_are_joined_up_to_the_first_empty_one() -> None:
+    """The size of a page is not documented: it may be 30 or 100."""
     gateway = Gateway(b'[{"a":1.10},{"b":2}]', b' [ {"c":3} ] ', b"[]")
 
-    response = await fetch_all_positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions/?sort=name"))
+    response = await fetch_all_positions(gateway.send, Call("GET", "/v1/api/portfolio/DU1/positions/?sort=name"))
 
     assert response.body == b'[{"a":1.10},{"b":2},{"c":3}]'
-    assert gateway.asked == [f"/v1/api/portfolio/DU1/positions/{page}?sort=name" for page in range(3)]
+    assert gateway.targets == [f"/v1/api/portfolio/DU1/positions/{page}?sort=name" for page in range(3)]
 
 
-async def test_a_page_that_cannot_be_read_is_no_end_of_the_list() -> None:
-    """A hundred of 233 positions are not all of them."""
+async def test_an_unreadable_page_is_an_error() -> None:
+    """A hundred of 233 positions must not pass for all of them."""
     with pytest.raises(GatewayProtocolError):
-        await fetch_all_positions(Gateway(b"[1]", b"<html>").ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
+        await fetch_all_positions(Gateway(b"[1]", b"<html>").send, Call("GET", "/v1/api/portfolio/DU1/positions"))
 
 
 @pytest.mark.parametrize(("body", "status"), [(b'{"error":"no"}', 200), (b"[]", 500), (b"<html>", 502)])
-async def test_what_is_no_page_is_the_answer(body: bytes, status: int) -> None:
-    """Half a list is never told as a whole one."""
+async def test_a_refusal_of_the_first_page_is_passed_on(body: bytes, status: int) -> None:
+    """Half a list never passes for a complete one."""
     response = await fetch_all_positions(
-        Gateway(body, status=status).ask, Call("GET", "/v1/api/portfolio/DU1/positions")
+        Gateway(body, status=status).send, Call("GET", "/v1/api/portfolio/DU1/positions")
     )
 
     assert (response.status, response.body) == (status, body)
 
 
-async def test_pages_without_an_end_are_given_up() -> None:
-    """A Gateway that has lost its way."""
+async def test_an_endless_list_of_pages_is_an_error() -> None:
+    """A faulty Gateway may send pages without end."""
     gateway = Gateway(b"[1]")
 
     with pytest.raises(GatewayProtocolError):
-        await fetch_all_positions(gateway.ask, Call("GET", "/v1/api/portfolio/DU1/positions"))
-    assert len(gateway.asked) == MAX_PAGES
+        await fetch_all_positions(gateway.send, Call("GET", "/v1/api/portfolio/DU1/positions"))
+    assert len(gateway.targets) == MAX_PAGES
 
 
 # -- the stage
 
 
 @pytest.mark.parametrize(
-    ("path", "asked"),
+    ("path", "targets"),
     [
         ("/iserver/account/orders?filters=filled", ["/iserver/account/orders"]),
         ("/portfolio/DU1/positions", ["/portfolio/DU1/positions/0"]),
         ("/portfolio/accounts", ["/portfolio/accounts"]),
     ],
 )
-async def test_a_call_is_replaced_by_those_its_response_is_made_of(path: str, asked: list[str]) -> None:
-    """Each takes the rest of the road as a call of its own endpoint."""
+async def test_a_call_is_replaced_by_the_calls_for_its_parts(path: str, targets: list[str]) -> None:
+    """Each part passes the following stages as a call to its own endpoint."""
     road = Road(Response(200, {}, b'{"orders":[]}' if "orders" in path else b"[]"))
 
     await ComposeReads(GATEWAY_TRAITS)(context_for("GET", path), road)
 
-    assert road.targets == asked
+    assert road.targets == targets
     assert all(part.endpoint is endpoint_of("GET", part.call.target) for part in road.came)
 
 
-async def test_an_upstream_without_the_trap_gets_the_call_as_it_is() -> None:
-    """Its own filters can be trusted."""
+async def test_an_upstream_without_the_quirk_gets_the_call_unchanged() -> None:
+    """Its own filters are reliable."""
     road, path = Road(), "/iserver/account/orders?filters=filled"
 
     await ComposeReads(replace(GATEWAY_TRAITS, compositions=frozenset()))(context_for("GET", path), road)
@@ -230,7 +232,7 @@ async def test_an_upstream_without_the_trap_gets_the_call_as_it_is() -> None:
 
 
 async def test_a_list_that_is_too_long_is_refused_before_anything_is_sent() -> None:
-    """By the limits of the endpoint, for every call."""
+    """The limits of the endpoint apply to each call."""
     road = Road()
     conids = ",".join(map(str, range(300)))
 
@@ -241,7 +243,7 @@ async def test_a_list_that_is_too_long_is_refused_before_anything_is_sent() -> N
 
 
 async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
-    """Whatever the other parts say."""
+    """The age tells how stale any part may be."""
     context, ages = context_for("GET", "/portfolio/DU1/positions"), [4.0, 1.0]
 
     async def proceed(part: CallContext) -> Response:
@@ -254,7 +256,7 @@ async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
 
 
 async def test_an_endpoint_that_the_upstream_lacks_is_refused_with_the_reason() -> None:
-    """Before anything else is done, and in the words of the upstream."""
+    """It is refused first of all, with the reason from the traits of the upstream."""
     traits, road = replace(GATEWAY_TRAITS, missing={"/portfolio/accounts": "no portfolio here"}), Road()
 
     with pytest.raises(NotSupported, match="no portfolio here"):

@@ -1,4 +1,4 @@
-"""Quote snapshots that are asked for again until their fields are there."""
+"""Quote snapshots that are fetched again until they have all requested fields."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from ibkr_bridge.quirks.snapshot_completion import (
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
 from tests.harness import within
-from tests.quirks.scripted import good
+from tests.quirks.scripted import ok
 
 CALL = Call("GET", "/v1/api/iserver/marketdata/snapshot?conids=8&fields=31,84")
-EMPTY, HALF = good('[{"conid":8}]'), good('[{"conid":8,"31":"1"}]')
-FULL = good('[{"conid":8,"31":"1","84":"2"}]')
+EMPTY, PARTIAL = ok('[{"conid":8}]'), ok('[{"conid":8,"31":"1"}]')
+FULL = ok('[{"conid":8,"31":"1","84":"2"}]')
 
 
-class World:
-    """A snapshot that is filled, and what is asked for meanwhile."""
+class FillHarness:
+    """Fills a snapshot, and lists when it was fetched again and which underlyings were searches for."""
 
-    def __init__(self, *later: Response | Exception) -> None:
+    def __init__(self, *refetched: Response | Exception) -> None:
         self.clock = ManualClock()
         self.completion = SnapshotCompletion(self.clock)
-        self.asked_at: list[float] = []
-        self.searched: list[list[str]] = []
-        self._later = list(later)
+        self.fetched_at: list[float] = []
+        self.searches: list[list[str]] = []
+        self._refetched = list(refetched)
 
-    async def again(self) -> Response:
+    async def refetch(self) -> Response:
         """See `Refetch`."""
-        self.asked_at.append(round(self.clock.now() - 1000.0, 3))
-        found = self._later.pop(0) if len(self._later) > 1 else self._later[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        self.fetched_at.append(round(self.clock.now() - 1000.0, 3))
+        result = self._refetched.pop(0) if len(self._refetched) > 1 else self._refetched[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def search(self, instruments: list[str]) -> None:
         """See `SearchUnderlyings`."""
-        self.searched.append(instruments)
+        self.searches.append(instruments)
 
     async def fill(self, first: Response) -> Response:
-        """Fill a snapshot, moving time on whenever it waits."""
-        task = asyncio.create_task(self.completion.fill(CALL, first, self.again, self.search))
+        """Fill a snapshot, and move the clock whenever the code waits."""
+        task = asyncio.create_task(self.completion.fill(CALL, first, self.refetch, self.search))
         while not task.done():
             await asyncio.sleep(0)
             if self.clock._alarms:
@@ -59,88 +59,88 @@ class World:
         return await within(task)
 
 
-async def test_a_snapshot_that_is_full_is_told_at_once() -> None:
-    """And without a note."""
-    world = World()
+async def test_a_complete_snapshot_is_returned_at_once() -> None:
+    """It has no header for missing fields."""
+    harness = FillHarness()
 
-    response = await world.fill(FULL)
+    response = await harness.fill(FULL)
 
-    assert (response, world.asked_at) == (FULL, [])
-
-
-async def test_a_snapshot_is_asked_for_until_its_fields_are_there() -> None:
-    """Soon at first, and then as often as IBKR has new quotes."""
-    world = World(HALF, FULL)
-
-    assert await world.fill(EMPTY) is FULL
-    assert world.asked_at == [FIRST_INTERVAL_S, FIRST_INTERVAL_S + INTERVAL_S]
+    assert (response, harness.fetched_at) == (FULL, [])
 
 
-async def test_what_never_comes_is_given_up_after_four_seconds_with_a_note() -> None:
-    """The caller is told which field is missing."""
-    world = World(HALF)
+async def test_a_snapshot_is_fetched_until_it_has_its_fields() -> None:
+    """The first interval is short; the others are those at which IBKR has new quotes."""
+    harness = FillHarness(PARTIAL, FULL)
 
-    response = await world.fill(EMPTY)
+    assert await harness.fill(EMPTY) is FULL
+    assert harness.fetched_at == [FIRST_INTERVAL_S, FIRST_INTERVAL_S + INTERVAL_S]
+
+
+async def test_missing_fields_are_given_up_after_four_seconds() -> None:
+    """The header names them for the caller."""
+    harness = FillHarness(PARTIAL)
+
+    response = await harness.fill(EMPTY)
 
     assert response.bridge_headers == {MISSING_HEADER: "8:84"}
-    assert FILL_TIMEOUT_S - INTERVAL_S < world.asked_at[-1] <= FILL_TIMEOUT_S
+    assert FILL_TIMEOUT_S - INTERVAL_S < harness.fetched_at[-1] <= FILL_TIMEOUT_S
 
 
-async def test_what_was_given_up_is_not_waited_for_again_for_a_minute() -> None:
-    """Some fields never come; the next caller must not lose four seconds, and is told all the same."""
-    world = World(HALF)
-    await world.fill(HALF)
-    asked = len(world.asked_at)
+async def test_missing_fields_are_not_waited_for_again_for_a_minute() -> None:
+    """Some fields never come. The next caller gets the header at once and does not lose four seconds."""
+    harness = FillHarness(PARTIAL)
+    await harness.fill(PARTIAL)
+    fetch_count = len(harness.fetched_at)
 
-    response = await world.fill(HALF)
-    assert (len(world.asked_at), response.bridge_headers) == (asked, {MISSING_HEADER: "8:84"})
-    world.clock.advance(GIVEN_UP_TTL_S)
-    await world.fill(HALF)
+    response = await harness.fill(PARTIAL)
+    assert (len(harness.fetched_at), response.bridge_headers) == (fetch_count, {MISSING_HEADER: "8:84"})
+    harness.clock.advance(GIVEN_UP_TTL_S)
+    await harness.fill(PARTIAL)
 
-    assert len(world.asked_at) > asked
-
-
-async def test_another_session_may_have_what_this_one_had_not() -> None:
-    """So it is waited for again."""
-    world = World(HALF)
-    await world.fill(HALF)
-    asked = len(world.asked_at)
-
-    world.completion.reset_session()
-    await world.fill(HALF)
-
-    assert len(world.asked_at) > asked
+    assert len(harness.fetched_at) > fetch_count
 
 
-async def test_what_is_still_empty_at_the_second_look_may_be_a_derivative() -> None:
-    """Its underlying is searched for, once."""
-    world = World(EMPTY, EMPTY, FULL)
+async def test_a_new_session_waits_for_missing_fields_again() -> None:
+    """The new session may have what the former one lacked."""
+    harness = FillHarness(PARTIAL)
+    await harness.fill(PARTIAL)
+    fetch_count = len(harness.fetched_at)
 
-    await world.fill(EMPTY)
+    harness.completion.reset_session()
+    await harness.fill(PARTIAL)
 
-    assert world.searched == [["8"]]
+    assert len(harness.fetched_at) > fetch_count
+
+
+async def test_the_underlying_is_searched_for_if_the_second_snapshot_is_empty() -> None:
+    """The contract may be a derivative. The search is made once."""
+    harness = FillHarness(EMPTY, EMPTY, FULL)
+
+    await harness.fill(EMPTY)
+
+    assert harness.searches == [["8"]]
 
 
 @pytest.mark.parametrize("error", [RateLimited("too often"), GatewayTimeout("silence")])
-async def test_an_answer_that_is_there_must_do_where_none_can_be_had(error: Exception) -> None:
-    """A thin answer is better than none."""
-    response = await World(error).fill(HALF)
+async def test_a_partial_snapshot_is_returned_if_the_refetch_fails(error: Exception) -> None:
+    """A partial snapshot is better than none."""
+    response = await FillHarness(error).fill(PARTIAL)
 
-    assert (response.body, response.bridge_headers) == (HALF.body, {MISSING_HEADER: "8:84"})
-
-
-async def test_an_answer_that_is_no_snapshot_is_let_go_of() -> None:
-    """The last good one is told."""
-    rest = FakeBodyStream()
-
-    response = await World(replace(good("["), body_stream=rest)).fill(HALF)
-
-    assert (response.body, rest.close_count) == (HALF.body, 1)
+    assert (response.body, response.bridge_headers) == (PARTIAL.body, {MISSING_HEADER: "8:84"})
 
 
-async def test_what_is_no_list_of_rows_is_passed_on() -> None:
-    """IBKR's refusal is the caller's answer."""
-    refusal, world = good('{"error":"no"}'), World()
+async def test_a_response_other_than_a_snapshot_is_closed() -> None:
+    """The last valid snapshot is returned."""
+    body_stream = FakeBodyStream()
 
-    assert await world.fill(refusal) is refusal
-    assert world.asked_at == []
+    response = await FillHarness(replace(ok("["), body_stream=body_stream)).fill(PARTIAL)
+
+    assert (response.body, body_stream.close_count) == (PARTIAL.body, 1)
+
+
+async def test_a_refusal_is_passed_on() -> None:
+    """IBKR's refusal is the response for the caller."""
+    refusal, harness = ok('{"error":"no"}'), FillHarness()
+
+    assert await harness.fill(refusal) is refusal
+    assert harness.fetched_at == []

@@ -17,7 +17,7 @@ from ibkr_bridge.errors import BridgeError, Busy, GatewayTimeout, RateLimited, S
 from ibkr_bridge.orders.rules.order_value import Quote
 from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values, read_quote
 from tests.body_stream import FakeBodyStream
-from tests.quirks.scripted import Scripted, context_of, good
+from tests.quirks.scripted import ScriptedFetch, context_of, ok
 
 ACCOUNT, NOW = "DU1234567", 1_750_000_000.0
 SECDEF, META, SNAPSHOT = "/trsrv/secdef", f"/portfolio/{ACCOUNT}/meta", "/iserver/marketdata/snapshot"
@@ -40,7 +40,7 @@ def told(body: Any, status: int = 200) -> Response:
     return Response(status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
-def gateway(**other: Any) -> Scripted:
+def gateway(**other: Any) -> ScriptedFetch:
     """A Gateway that knows all there is to know; `other` says what it tells instead."""
     script = {
         "secdef": {"secdef": [STOCK, FUTURE]},
@@ -53,7 +53,7 @@ def gateway(**other: Any) -> Scripted:
     responses = {
         name: [each if isinstance(each, Response | Exception) else told(each)] for name, each in script.items()
     }
-    return Scripted({paths[name]: answer for name, answer in responses.items()})
+    return ScriptedFetch({paths[name]: answer for name, answer in responses.items()})
 
 
 def order(*tickets: dict[str, Any]) -> Call:
@@ -62,7 +62,9 @@ def order(*tickets: dict[str, Any]) -> Call:
     return Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", (), body, is_change=True)
 
 
-async def weighed(scripted: Scripted, *tickets: dict[str, Any], account: str | None = ACCOUNT) -> list[Decimal | None]:
+async def weighed(
+    scripted: ScriptedFetch, *tickets: dict[str, Any], account: str | None = ACCOUNT
+) -> list[Decimal | None]:
     """What the tickets are worth."""
     return list(await estimate_order_values(context_of(scripted.send, order(*tickets)), account, lambda: NOW))
 
@@ -75,7 +77,7 @@ async def test_a_limit_to_buy_takes_two_reads() -> None:
     scripted = gateway()
 
     assert await weighed(scripted, LIMIT) == [Decimal(11805)]
-    assert scripted.asked == [f"{SECDEF}?conids=265598", META]
+    assert scripted.targets == [f"{SECDEF}?conids=265598", META]
 
 
 async def test_whatever_else_takes_a_quote() -> None:
@@ -83,7 +85,7 @@ async def test_whatever_else_takes_a_quote() -> None:
     scripted = gateway()
 
     assert await weighed(scripted, MARKET) == [Decimal(11900)]
-    assert scripted.asked[-1] == f"{SNAPSHOT}?conids=265598&fields=31,84,86,6509"
+    assert scripted.targets[-1] == f"{SNAPSHOT}?conids=265598&fields=31,84,86,6509"
 
 
 async def test_another_currency_takes_a_rate() -> None:
@@ -92,7 +94,7 @@ async def test_another_currency_takes_a_rate() -> None:
     future = {"conid": 495512563, "orderType": "LMT", "side": "BUY", "quantity": 2, "price": 5000}
 
     assert await weighed(scripted, future) == [Decimal(550_000)]
-    assert scripted.asked[-1] == f"{RATE}?source=EUR&target=USD"
+    assert scripted.targets[-1] == f"{RATE}?source=EUR&target=USD"
 
 
 async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
@@ -103,8 +105,8 @@ async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
     odd = {**LIMIT, "conid": 1}
 
     assert await weighed(scripted, LIMIT, profit, stop, odd) == [Decimal(11805), Decimal(13000), Decimal(11900), None]
-    assert len(scripted.asked) == 3
-    assert scripted.asked[0] == f"{SECDEF}?conids=265598,1"
+    assert len(scripted.targets) == 3
+    assert scripted.targets[0] == f"{SECDEF}?conids=265598,1"
 
 
 async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
@@ -133,7 +135,7 @@ async def test_nothing_is_asked_where_nothing_can_come_of_it(ticket: dict[str, A
     scripted = gateway()
 
     assert await weighed(scripted, ticket, account=account) == [None]
-    assert scripted.asked == []
+    assert scripted.targets == []
 
 
 async def test_the_account_a_ticket_repeats_is_fine() -> None:
@@ -247,7 +249,7 @@ async def test_the_base_currency_is_that_of_the_very_account(meta: dict[str, Any
 )
 async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> None:
     """To the last digit IBKR tells."""
-    scripted = gateway(secdef={"secdef": [{**STOCK, "currency": "EUR"}]}, rate=good(f'{{"rate":{rate}}}'))
+    scripted = gateway(secdef={"secdef": [{**STOCK, "currency": "EUR"}]}, rate=ok(f'{{"rate":{rate}}}'))
 
     assert await weighed(scripted, LIMIT) == [value]
 
