@@ -1,4 +1,4 @@
-"""Contexts of calls, and the rest of the road behind a stage under test."""
+"""Contexts of calls, and an upstream behind a stage under test."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from ibkr_bridge.ibkr.catalogue import decode_segments, endpoint_of
 OK = Response(200, {"Content-Type": "application/json"}, b"{}")
 
 
-def context_for(method: str, path: str, body: bytes = b"", **more: Any) -> CallContext:
-    """The context of a call of somebody's, its path below `/v1/api`."""
+def context_for(method: str, path: str, body: bytes = b"", **attributes: Any) -> CallContext:
+    """The context of a call to this path below `/v1/api`."""
     endpoint = endpoint_of(method, path)
-    where, _, query = path.partition("?")
-    facts = facts_of_call(endpoint, decode_segments(where), query, parse_order_tickets(body))
+    path_alone, _, query = path.partition("?")
+    facts = facts_of_call(endpoint, decode_segments(path_alone), query, parse_order_tickets(body))
     return CallContext(
-        Call(method, f"/v1/api{path}", body=body, is_change=not endpoint.is_read), endpoint, facts, **more
+        Call(method, f"/v1/api{path}", body=body, is_change=not endpoint.is_read), endpoint, facts, **attributes
     )
 
 
-class Road:
-    """What is behind a stage: it does with a call what an upstream does, and notes which came.
+class FakeUpstream:
+    """Stands in for all that is behind a stage: it runs a call's checks and callbacks as an upstream does.
 
     Args:
-        answers: in order, the last one again and again; an exception is raised before anything is sent.
+        responses: in order, the last one repeatedly; an exception is raised before anything is sent.
     """
 
-    def __init__(self, *answers: Response | BaseException) -> None:
-        self._answers = list(answers or (OK,))
-        self.came: list[CallContext] = []
+    def __init__(self, *responses: Response | BaseException) -> None:
+        self._responses = list(responses or (OK,))
+        self.contexts: list[CallContext] = []
         self.sent = 0
+        """How many calls were sent."""
         self.while_connecting: Callable[[], object] = lambda: None
-        """What happens between "connected" and "first byte"."""
+        """Called when the connection is open and no byte has been sent."""
 
     async def __call__(self, context: CallContext) -> Response:
         """See `Proceed`."""
-        self.came.append(context)
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        self.contexts.append(context)
+        response = self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
         try:
             self.while_connecting()
             for check in context.preconditions:
                 check(context)
-            if isinstance(answer, BaseException):
-                raise answer
+            if isinstance(response, BaseException):
+                raise response
             context.is_sent = True
             for notify in context.on_sent:
                 notify(context)
@@ -55,9 +56,9 @@ class Road:
         finally:
             for release in context.on_released:
                 release(context)
-        return answer
+        return response
 
     @property
     def targets(self) -> list[str]:
-        """What came, below `/v1/api`."""
-        return [context.call.target.removeprefix("/v1/api") for context in self.came]
+        """The targets of the calls that arrived, without `/v1/api`."""
+        return [context.call.target.removeprefix("/v1/api") for context in self.contexts]

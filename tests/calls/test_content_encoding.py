@@ -1,4 +1,4 @@
-"""Responses that came compressed."""
+"""Compressed responses."""
 
 from __future__ import annotations
 
@@ -13,57 +13,63 @@ from ibkr_bridge.calls.messages import Response
 from tests.body_stream import FakeBodyStream
 
 TEXT = b'{"a":1}'
-PACKED = gzip.compress(TEXT, mtime=0)
+COMPRESSED = gzip.compress(TEXT, mtime=0)
 
 
-def packed(body: bytes, how: str = "gzip") -> Response:
-    """A response that says how it is packed."""
-    return Response(200, {"Content-Type": "application/json", "Content-Encoding": how}, body)
+def compressed_response(body: bytes, encoding: str = "gzip") -> Response:
+    """A response with this Content-Encoding."""
+    return Response(200, {"Content-Type": "application/json", "Content-Encoding": encoding}, body)
 
 
 @pytest.mark.parametrize(
-    ("how", "body"),
-    [("gzip", PACKED), ("x-gzip", PACKED), (" GZIP ", PACKED), ("deflate", zlib.compress(TEXT)), ("deflate", PACKED)],
+    ("encoding", "body"),
+    [
+        ("gzip", COMPRESSED),
+        ("x-gzip", COMPRESSED),
+        (" GZIP ", COMPRESSED),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", COMPRESSED),
+    ],
 )
-def test_what_is_packed_in_a_known_way_is_unpacked(how: str, body: bytes) -> None:
-    """And no longer says that it is packed."""
-    response = decompress(packed(body, how))
+def test_a_body_in_a_known_encoding_is_decompressed(encoding: str, body: bytes) -> None:
+    """Its header Content-Encoding is removed."""
+    response = decompress(compressed_response(body, encoding))
 
     assert (response.body, dict(response.headers)) == (TEXT, {"Content-Type": "application/json"})
 
 
 @pytest.mark.parametrize(
-    ("how", "body"),
+    ("encoding", "body"),
     [
-        ("br", PACKED),
+        ("br", COMPRESSED),
         ("", TEXT),
         ("gzip", TEXT),
-        ("gzip", PACKED[:-1]),
-        ("gzip", PACKED + b"more"),
+        ("gzip", COMPRESSED[:-1]),
+        ("gzip", COMPRESSED + b"more"),
         ("gzip", b""),
     ],
 )
-def test_what_cannot_be_unpacked_to_its_end_stays_as_it_is(how: str, body: bytes) -> None:
-    """Half of a body is never told as a whole one, and nothing is lost."""
-    response = packed(body, how)
+def test_a_body_that_cannot_be_decompressed_completely_stays_unchanged(encoding: str, body: bytes) -> None:
+    """Half a body never passes for a complete one, and no byte is lost."""
+    response = compressed_response(body, encoding)
 
     assert decompress(response) is response
 
 
-def test_a_body_that_is_still_coming_stays_as_it_is() -> None:
-    """It passes as it comes."""
-    response = Response(200, {"Content-Encoding": "gzip"}, PACKED, FakeBodyStream())
+def test_a_streamed_body_stays_compressed() -> None:
+    """It is passed on to the caller as it arrives."""
+    response = Response(200, {"Content-Encoding": "gzip"}, COMPRESSED, FakeBodyStream())
 
     assert decompress(response) is response
 
 
-@pytest.mark.parametrize(("size", "is_unpacked"), [(1000, True), (1001, False)])
-def test_a_body_that_would_be_too_large_is_not_unpacked(
-    monkeypatch: pytest.MonkeyPatch, size: int, is_unpacked: bool
+@pytest.mark.parametrize(("size", "is_decompressed"), [(1000, True), (1001, False)])
+def test_a_body_that_would_be_too_large_is_not_decompressed(
+    monkeypatch: pytest.MonkeyPatch, size: int, is_decompressed: bool
 ) -> None:
-    """A few bytes can be packed gigabytes."""
+    """A few compressed bytes can become gigabytes."""
     monkeypatch.setattr(content_encoding, "MAX_KEPT_BYTES", 1000)
 
-    response = decompress(packed(gzip.compress(b" " * size, mtime=0)))
+    response = decompress(compressed_response(gzip.compress(b" " * size, mtime=0)))
 
-    assert (len(response.body) == size) is is_unpacked
+    assert (len(response.body) == size) is is_decompressed

@@ -14,7 +14,7 @@ PATH = "/portfolio/accounts"
 
 
 @pytest.mark.parametrize(
-    ("more", "left"),
+    ("attributes", "remaining"),
     [
         ({}, 0.0),
         ({"max_wait_s": 5.0}, 5.0),
@@ -23,13 +23,13 @@ PATH = "/portfolio/accounts"
         ({"max_wait_s": 5.0, "extra_wait_s": 3.0}, 8.0),
     ],
 )
-def test_what_the_request_says_of_waiting_counts_before_the_settings(more: dict[str, float], left: float) -> None:
-    """Zero is said, too: it does not mean that nothing is said."""
-    assert context_for("GET", PATH, b"", **more).remaining_wait() == left
+def test_the_wait_of_the_request_overrides_the_settings(attributes: dict[str, float], remaining: float) -> None:
+    """Zero is a value as well: the call may not wait at all."""
+    assert context_for("GET", PATH, b"", **attributes).remaining_wait() == remaining
 
 
-def test_what_a_call_has_waited_is_no_longer_left() -> None:
-    """It is never less than nothing, and a second sending has its own time on top."""
+def test_the_time_already_waited_is_subtracted() -> None:
+    """The result is never negative, and a retry gets its extra wait on top."""
     context = context_for("GET", PATH, max_wait_s=5.0, extra_wait_s=1.0)
 
     context.timing.waited_s = 9.0
@@ -38,7 +38,7 @@ def test_what_a_call_has_waited_is_no_longer_left() -> None:
 
 
 def test_an_attempt_has_preconditions_and_callbacks_of_its_own() -> None:
-    """What one sending appends must not be run for the next one."""
+    """What is appended for one attempt must not run for the next one."""
     context = context_for("GET", PATH)
     context.preconditions.append(lambda _: None)
     context.is_sent = True
@@ -53,17 +53,19 @@ def test_an_attempt_has_preconditions_and_callbacks_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("already", "asked", "needed"), [(False, False, False), (True, False, True), (False, True, True)]
+    ("context_needs", "attempt_needs", "expected"), [(False, False, False), (True, False, True), (False, True, True)]
 )
-def test_an_attempt_needs_the_complete_body_if_anybody_does(already: bool, asked: bool, needed: bool) -> None:
-    """A stage further out may read it."""
-    context = context_for("GET", PATH, needs_complete_body=already)
+def test_an_attempt_needs_the_complete_body_if_its_context_does(
+    context_needs: bool, attempt_needs: bool, expected: bool
+) -> None:
+    """An outer stage may read it."""
+    context = context_for("GET", PATH, needs_complete_body=context_needs)
 
-    assert context.attempt(needs_complete_body=asked).needs_complete_body is needed
+    assert context.attempt(needs_complete_body=attempt_needs).needs_complete_body is expected
 
 
-def test_all_parts_of_a_call_count_into_one_timing() -> None:
-    """The caller is told how long its call took, with all that was sent for it."""
+def test_all_parts_of_a_call_share_one_timing() -> None:
+    """The caller learns how long its call took, together with all calls that were sent for it."""
     context = context_for("GET", PATH)
     call = Call("GET", "/v1/api/portfolio/DU1/positions/0")
 
@@ -73,8 +75,8 @@ def test_all_parts_of_a_call_count_into_one_timing() -> None:
     assert context.timing.upstream_s == 2.0
 
 
-def test_a_part_begins_without_source_and_age() -> None:
-    """They are those of another response."""
+def test_a_part_has_no_source_and_age_of_its_context() -> None:
+    """They belong to another response."""
     context = context_for("GET", PATH, source="cache", age_s=3.0)
 
     part = context.part(context.call, context.endpoint)
@@ -94,7 +96,7 @@ def test_a_part_begins_without_source_and_age() -> None:
 def test_a_response_of_several_parts_is_as_old_as_the_oldest(
     parts: list[tuple[str, float | None]], source: str, age: float | None
 ) -> None:
-    """Age says how stale a response may be, so the worst part counts."""
+    """The age says how stale a response may be, so the oldest part counts."""
     context = context_for("GET", PATH)
 
     for part_source, part_age in parts:
@@ -103,8 +105,8 @@ def test_a_response_of_several_parts_is_as_old_as_the_oldest(
     assert (context.source, context.age_s) == (source, age)
 
 
-def test_a_read_beside_an_order_takes_nothing_of_the_order_along() -> None:
-    """Neither its deadline, nor its journal entry, nor its checks; else the read would carry them out."""
+def test_a_read_beside_an_order_does_not_inherit_its_checks() -> None:
+    """The deadline, the journal entry and the checks belong to the order; the read would run them."""
     context = context_for("POST", "/iserver/account/DU1/orders", b"{}", key_label="full", wait_s=2.0, deadline=1.0)
     context.preconditions.append(lambda _: None)
     context.on_released.append(lambda _: None)
@@ -118,8 +120,8 @@ def test_a_read_beside_an_order_takes_nothing_of_the_order_along() -> None:
 
 
 @pytest.mark.parametrize(("method", "is_shared"), [("GET", True), ("POST", False)])
-def test_the_time_of_a_read_beside_counts_for_a_read_alone(method: str, is_shared: bool) -> None:
-    """An order's waiting is measured from its request to its first byte; counted twice it would seem too long."""
+def test_only_a_read_shares_its_timing_with_a_read_beside(method: str, is_shared: bool) -> None:
+    """The wait of an order is measured from its request to its first byte, so it would be counted twice."""
     context: CallContext = (
         context_for("GET", PATH) if method == "GET" else context_for("POST", "/iserver/account/DU1/orders", b"{}")
     )

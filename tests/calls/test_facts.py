@@ -1,4 +1,4 @@
-"""What the rules are told of a call."""
+"""The facts of a call that the order rules check."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 ORDERS = "/iserver/account/DU1/orders"
 
 
-def facts(method: str, path: str, body: bytes = b"", **more: frozenset[str]) -> RequestFacts:
+def facts(method: str, path: str, body: bytes = b"", **attributes: frozenset[str]) -> RequestFacts:
     """The facts of a call."""
-    where, _, query = path.partition("?")
-    return facts_of_call(endpoint_of(method, path), decode_segments(where), query, parse_order_tickets(body), **more)
+    path_alone, _, query = path.partition("?")
+    return facts_of_call(
+        endpoint_of(method, path), decode_segments(path_alone), query, parse_order_tickets(body), **attributes
+    )
 
 
-def test_nothing_is_looked_for_in_a_read() -> None:
-    """No rule judges it, and its body may be anything."""
+def test_a_read_has_no_facts_from_its_body() -> None:
+    """No rule checks it, and its body may be anything."""
     read = facts("POST", "/pa/performance", b"no json: DU1")
 
     assert read == RequestFacts(Effect.READ, None)
 
 
-def test_an_order_is_told_with_every_account_and_size_in_it() -> None:
-    """Nobody knows which of two IBKR takes."""
+def test_the_facts_of_an_order_contain_every_account_and_size() -> None:
+    """It is unknown which of two values IBKR uses."""
     body = b'{"orders":[{"acctId":"DU2","quantity":5},{"acctId":"DU3","quantity":1.5,"cashQty":9}]}'
 
     order = facts("POST", f"{ORDERS}?accountId=DU4", body)
@@ -41,7 +43,7 @@ def test_an_order_is_told_with_every_account_and_size_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "may"),
+    ("method", "path", "may_concern_others"),
     [
         ("POST", ORDERS, False),
         ("POST", "/iserver/account/orders", True),
@@ -52,13 +54,13 @@ def test_an_order_is_told_with_every_account_and_size_in_it() -> None:
         ("DELETE", "/ccp/order?id=7", True),
     ],
 )
-def test_a_call_without_an_account_may_concern_any(method: str, path: str, may: bool) -> None:
-    """A list of allowed accounts cannot be kept where nobody knows the account."""
-    assert facts(method, path, b"{}").may_concern_other_accounts is may
+def test_a_call_without_an_account_may_concern_other_accounts(method: str, path: str, may_concern_others: bool) -> None:
+    """A list of allowed accounts cannot be enforced if the account is unknown."""
+    assert facts(method, path, b"{}").may_concern_other_accounts is may_concern_others
 
 
 @pytest.mark.parametrize(
-    ("body", "declines"),
+    ("body", "is_declining"),
     [
         (b'{"confirmed":false}', True),
         (b'{"confirmed":true}', False),
@@ -68,13 +70,13 @@ def test_a_call_without_an_account_may_concern_any(method: str, path: str, may: 
         (b'{"confirmed":true,"confirmed":false}', False),
     ],
 )
-def test_a_reply_declines_only_if_it_says_no_and_nothing_else(body: bytes, declines: bool) -> None:
-    """A no is let through where an order is not, so a yes must never pass for one."""
-    assert facts("POST", "/iserver/reply/abc", body).is_declining is declines
+def test_a_reply_declines_only_if_every_value_is_false(body: bytes, is_declining: bool) -> None:
+    """Rules that refuse an order let a decline pass, so a confirmation must never count as one."""
+    assert facts("POST", "/iserver/reply/abc", body).is_declining is is_declining
 
 
 @pytest.mark.parametrize(
-    ("path", "several"),
+    ("path", "may_cancel_several"),
     [
         ("/iserver/account/DU1/order/123", False),
         ("/iserver/account/DU1/order/-1", True),
@@ -87,19 +89,19 @@ def test_a_reply_declines_only_if_it_says_no_and_nothing_else(body: bytes, decli
         ("/ccp/order", True),
     ],
 )
-def test_a_cancel_may_cancel_several_unless_it_names_one_order(path: str, several: bool) -> None:
-    """IBKR takes -1 for every order of an account, and who knows what else."""
-    assert facts("DELETE", path).may_cancel_several is several
+def test_a_cancel_may_cancel_several_unless_it_names_one_order(path: str, may_cancel_several: bool) -> None:
+    """IBKR takes -1 for all orders of an account, and other values are undocumented."""
+    assert facts("DELETE", path).may_cancel_several is may_cancel_several
 
 
-def test_a_change_that_is_no_json_is_refused() -> None:
-    """The rules cannot see into it."""
+def test_a_change_that_is_not_json_is_refused() -> None:
+    """The rules cannot check it."""
     with pytest.raises(BadRequest):
         facts("POST", ORDERS, b"orders=1")
 
 
 def test_confirmations_are_passed_on() -> None:
-    """A rule asks for one of them."""
+    """A rule may require one of them."""
     order = facts("DELETE", "/iserver/account/DU1/order/-1", confirmations=frozenset({"cancel-all"}))
 
     assert order.confirmations == {"cancel-all"}

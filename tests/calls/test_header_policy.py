@@ -1,4 +1,4 @@
-"""Which headers cross the bridge, each way."""
+"""The headers that cross the bridge, in each direction."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from multidict import CIMultiDict
 from ibkr_bridge.calls.header_policy import MAX_HEADER_LENGTH, USER_AGENT, request_headers, response_headers
 
 
-def test_a_call_goes_up_with_type_and_taste_and_our_own_name() -> None:
+def test_a_call_has_content_type_accept_and_our_user_agent() -> None:
     """IBKR's edge answers 403 to calls without a User-Agent."""
-    up = request_headers(
+    headers = request_headers(
         [("content-type", "application/json"), ("ACCEPT", "application/json"), ("User-Agent", "curl/8")]
     )
 
-    assert up == (("Accept", "application/json"), ("Content-Type", "application/json"), ("User-Agent", USER_AGENT))
+    assert headers == (("Accept", "application/json"), ("Content-Type", "application/json"), ("User-Agent", USER_AGENT))
 
 
-def test_what_a_caller_leaves_out_is_put_in_where_it_is_needed() -> None:
-    """A bare call is a call like any other; a type is invented for nobody."""
+def test_missing_accept_and_user_agent_are_added() -> None:
+    """A Content-Type is never added."""
     assert request_headers(()) == (("Accept", "*/*"), ("User-Agent", USER_AGENT))
 
 
@@ -32,44 +32,44 @@ def test_what_a_caller_leaves_out_is_put_in_where_it_is_needed() -> None:
         *("Upgrade", "Via", "X-Request-ID", "X-Bridge-Confirm", "Idempotency-Key", "Range", "If-None-Match", "TE"),
     ],
 )
-def test_everything_else_about_a_caller_stays_below(name: str) -> None:
-    """Keys and cookies of callers are nobody's business at IBKR."""
+def test_other_headers_of_a_caller_are_not_sent(name: str) -> None:
+    """Keys and cookies of callers must not reach IBKR."""
     assert request_headers([(name, "a-secret")]) == request_headers(())
 
 
-def test_the_first_of_repeated_headers_counts() -> None:
-    """Only one goes on, so that nobody has to choose."""
-    up = dict(request_headers([("Accept", "text/csv"), ("accept", "image/png")]))
+def test_the_first_of_repeated_headers_is_sent() -> None:
+    """Only one is sent, so that IBKR need not choose."""
+    headers = dict(request_headers([("Accept", "text/csv"), ("accept", "image/png")]))
 
-    assert up["Accept"] == "text/csv"
+    assert headers["Accept"] == "text/csv"
 
 
 @pytest.mark.parametrize("value", ["ü", "\udcff", "x" * (MAX_HEADER_LENGTH + 1)])
-def test_a_value_the_gateway_could_stumble_over_is_left_out(value: str) -> None:
-    """It takes 8 kB of headers, and stays silent at more."""
+def test_a_value_that_the_gateway_may_not_answer_is_left_out(value: str) -> None:
+    """The Gateway accepts 8 kB of headers, and does not respond to more."""
     assert request_headers([("Accept", value), ("Content-Type", value)]) == request_headers(())
 
 
-def test_the_longest_value_passes() -> None:
-    """The limit that is written is the limit."""
+def test_a_value_of_the_maximum_length_passes() -> None:
+    """`MAX_HEADER_LENGTH` is the largest length, not the first that is too long."""
     assert dict(request_headers([("Content-Type", "x" * MAX_HEADER_LENGTH)]))["Content-Type"] == "x" * MAX_HEADER_LENGTH
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.text(), st.sampled_from(["accept", "Content-Type"])), st.text())))
-def test_whatever_is_sent_only_three_names_go_up(given: list[tuple[str, str]]) -> None:
-    """Each at most once, each short, each in ASCII: the Gateway stays silent at anything else."""
-    up = request_headers(given)
+def test_at_most_three_headers_are_sent(caller_headers: list[tuple[str, str]]) -> None:
+    """Each once, short and in ASCII: the Gateway does not respond to anything else."""
+    headers = request_headers(caller_headers)
 
-    names = [name for name, _ in up]
+    names = [name for name, _ in headers]
     assert set(names) <= {"Accept", "Content-Type", "User-Agent"}
     assert len(set(names)) == len(names)
-    assert all(value.isascii() and len(value) <= MAX_HEADER_LENGTH for _, value in up)
+    assert all(value.isascii() and len(value) <= MAX_HEADER_LENGTH for _, value in headers)
 
 
-def test_an_answer_comes_down_with_what_describes_its_body() -> None:
-    """Nothing about IBKR's edge, no cookie, no cache advice of theirs."""
-    given = CIMultiDict(
+def test_a_response_keeps_the_headers_that_describe_its_body() -> None:
+    """Cookies, cache headers and headers of IBKR's edge are removed."""
+    ibkr_headers = CIMultiDict(
         {
             "content-type": "application/json;charset=utf-8",
             "Content-Encoding": "gzip",
@@ -86,7 +86,7 @@ def test_an_answer_comes_down_with_what_describes_its_body() -> None:
         }
     )
 
-    assert response_headers(given) == {
+    assert response_headers(ibkr_headers) == {
         "Content-Type": "application/json;charset=utf-8",
         "Content-Encoding": "gzip",
         "Content-Language": "en",
@@ -94,6 +94,6 @@ def test_an_answer_comes_down_with_what_describes_its_body() -> None:
     }
 
 
-def test_an_answer_without_headers_gets_none() -> None:
-    """A type is invented for nobody."""
+def test_a_response_without_headers_gets_none() -> None:
+    """A Content-Type is never added."""
     assert response_headers(CIMultiDict()) == {}

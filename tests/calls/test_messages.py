@@ -1,4 +1,4 @@
-"""Calls and responses, and how a body is read or let go of."""
+"""Calls and responses, and how a body is read or closed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ibkr_bridge.errors import GatewayProtocolError, GatewayTimeout
 from tests.body_stream import FakeBodyStream
 
 
-class Chunks:
-    """The rest of a body: what comes, and how it ends."""
+class ScriptedBody:
+    """The stream of a body: these chunks, then an end, an error or silence."""
 
-    def __init__(self, *chunks: bytes, ends: Exception | None = None, hangs: bool = False) -> None:
-        self.closed = 0
+    def __init__(self, *chunks: bytes, error: Exception | None = None, hangs: bool = False) -> None:
+        self.close_count = 0
         self._chunks = chunks
-        self._ends = ends
+        self._error = error
         self._hangs = hangs
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -29,86 +29,86 @@ class Chunks:
             yield chunk
         if self._hangs:
             await asyncio.get_running_loop().create_future()
-        if self._ends is not None:
-            raise self._ends
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """See `BodyStream.close`."""
-        self.closed += 1
+        self.close_count += 1
 
 
-def large(rest: Chunks) -> Response:
-    """A response whose rest is to be read."""
-    return Response(200, {}, b"a", rest)
+def streamed_response(body_stream: ScriptedBody) -> Response:
+    """A response that begins with `a` and continues with this stream."""
+    return Response(200, {}, b"a", body_stream)
 
 
-async def test_a_response_that_is_whole_is_read_as_it_is() -> None:
-    """No copy is made of it."""
+async def test_a_complete_response_is_returned_unchanged() -> None:
+    """It is not copied."""
     response = Response(200, {}, b"a")
 
     assert await read_fully(response) is response
 
 
-async def test_the_rest_of_a_body_is_joined_and_let_go_of() -> None:
-    """The slot of the call is free then."""
-    rest = Chunks(b"b", b"c")
+async def test_a_body_stream_is_read_and_closed() -> None:
+    """Closing it releases the slot of the call."""
+    body_stream = ScriptedBody(b"b", b"c")
 
-    read = await read_fully(large(rest))
+    result = await read_fully(streamed_response(body_stream))
 
-    assert (read.body, read.body_stream, rest.closed) == (b"abc", None, 1)
-
-
-async def test_a_body_that_is_too_large_keeps_its_rest() -> None:
-    """What has been read of it stands in front; whoever has it must still let go of it."""
-    rest = Chunks(b"b" * 10, b"c" * 10)
-
-    read = await read_fully(large(rest), max_bytes=10)
-
-    assert (read.body, read.body_stream, rest.closed) == (b"a" + b"b" * 10, rest, 0)
+    assert (result.body, result.body_stream, body_stream.close_count) == (b"abc", None, 1)
 
 
-async def test_a_body_of_just_the_largest_size_is_read() -> None:
-    """The limit is the largest that is kept."""
-    read = await read_fully(large(Chunks(b"b" * 9)), max_bytes=10)
+async def test_a_body_that_is_too_large_keeps_its_stream() -> None:
+    """The part that was read stands in `body`; the holder of the response must still close the stream."""
+    body_stream = ScriptedBody(b"b" * 10, b"c" * 10)
 
-    assert (len(read.body), read.body_stream) == (10, None)
+    result = await read_fully(streamed_response(body_stream), max_bytes=10)
+
+    assert (result.body, result.body_stream, body_stream.close_count) == (b"a" + b"b" * 10, body_stream, 0)
 
 
-async def test_a_body_that_breaks_off_is_let_go_of() -> None:
-    """Half of a list is never told as a whole one."""
-    rest = Chunks(b"b", ends=GatewayProtocolError("it broke off"))
+async def test_a_body_of_the_maximum_size_is_read() -> None:
+    """`max_bytes` is the largest size, not the first that is too large."""
+    result = await read_fully(streamed_response(ScriptedBody(b"b" * 9)), max_bytes=10)
+
+    assert (len(result.body), result.body_stream) == (10, None)
+
+
+async def test_a_body_that_breaks_off_is_closed() -> None:
+    """Half a list never passes for a complete one."""
+    body_stream = ScriptedBody(b"b", error=GatewayProtocolError("it broke off"))
 
     with pytest.raises(GatewayProtocolError):
-        await read_fully(large(rest))
+        await read_fully(streamed_response(body_stream))
 
-    assert rest.closed == 1
+    assert body_stream.close_count == 1
 
 
-async def test_a_body_that_does_not_come_in_time_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece may come in time, and the whole never does."""
+async def test_a_body_that_does_not_arrive_in_time_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk may arrive in time, while the whole body never does."""
     monkeypatch.setattr(messages, "READ_FULLY_TIMEOUT_S", 0.01)
-    rest = Chunks(b"b", hangs=True)
+    body_stream = ScriptedBody(b"b", hangs=True)
 
     with pytest.raises(GatewayTimeout):
-        await read_fully(large(rest))
+        await read_fully(streamed_response(body_stream))
 
-    assert rest.closed == 1
+    assert body_stream.close_count == 1
 
 
-async def test_a_reader_that_is_cancelled_lets_go_of_the_body() -> None:
-    """Its slot would be taken for ever otherwise."""
-    rest = Chunks(hangs=True)
-    task = asyncio.create_task(read_fully(large(rest)))
+async def test_a_cancelled_reader_closes_the_body() -> None:
+    """Otherwise its slot would stay taken for ever."""
+    body_stream = ScriptedBody(hangs=True)
+    task = asyncio.create_task(read_fully(streamed_response(body_stream)))
     await asyncio.sleep(0)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert rest.closed == 1
+    assert body_stream.close_count == 1
 
 
-def test_only_a_body_that_is_still_to_come_is_let_go_of() -> None:
+def test_discard_closes_only_a_body_stream() -> None:
     """There may be no response at all."""
     body_stream = FakeBodyStream()
 
@@ -119,19 +119,19 @@ def test_only_a_body_that_is_still_to_come_is_let_go_of() -> None:
     assert body_stream.close_count == 1
 
 
-def test_what_is_called_once_is_harmless_when_it_is_called_again() -> None:
-    """A call ends in several ways; its slot is given back in one of them."""
-    told: list[str] = []
+def test_a_second_call_of_a_callback_has_no_effect() -> None:
+    """A call may end in several ways at once, but its slot is released once."""
+    releases: list[str] = []
 
-    release = call_once(lambda: told.append("released"))
+    release = call_once(lambda: releases.append("released"))
     release()
     release()
 
-    assert told == ["released"]
+    assert releases == ["released"]
 
 
 def test_a_callback_that_raises_is_not_called_again() -> None:
-    """It was called, whatever came of it."""
+    """It has been called, although it failed."""
 
     def fail() -> None:
         raise KeyError
@@ -144,7 +144,7 @@ def test_a_callback_that_raises_is_not_called_again() -> None:
 
 
 def test_our_own_json_is_as_compact_as_ibkrs() -> None:
-    """Clients take it for IBKR's."""
+    """Clients may expect IBKR's form."""
     response = json_response({"a": [1, None]})
 
     assert (response.status, response.body) == (200, b'{"a":[1,null]}')
@@ -153,7 +153,7 @@ def test_our_own_json_is_as_compact_as_ibkrs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "refuses"),
+    ("response", "expected"),
     [
         (Response(200, {}, b"[]"), False),
         (Response(200, {}, b'{"error":"no"}'), True),
@@ -162,12 +162,12 @@ def test_our_own_json_is_as_compact_as_ibkrs() -> None:
         (Response(200, {}, b'{"error":"no"}', FakeBodyStream()), False),
     ],
 )
-def test_a_refusal_is_a_status_or_an_error_inside_a_200(response: Response, refuses: bool) -> None:
-    """A body that is not whole cannot be judged."""
-    assert is_refusal(response) is refuses
+def test_a_refusal_is_a_status_or_an_error_inside_a_200(response: Response, expected: bool) -> None:
+    """An incomplete body cannot be checked."""
+    assert is_refusal(response) is expected
 
 
-def test_bodies_do_not_stand_in_a_repr() -> None:
-    """A traceback in the log would show an account."""
+def test_a_repr_contains_no_body() -> None:
+    """A traceback in the log would otherwise show an account."""
     assert "DU1" not in repr(Call("POST", "/x", body=b"DU1"))
     assert "DU1" not in repr(Response(200, {}, b"DU1"))

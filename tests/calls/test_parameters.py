@@ -1,4 +1,4 @@
-"""The lists in a call's query and body."""
+"""The lists in the query and in the body of a call."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ PATH = "/v1/api/iserver/marketdata/snapshot"
         ("?Conids=1", []),
     ],
 )
-def test_the_values_of_a_list_stand_between_its_commas(query: str, values: list[str]) -> None:
-    """Escaped or not, in one parameter or several, as IBKR reads them."""
+def test_the_values_of_a_list_are_separated_by_commas(query: str, values: list[str]) -> None:
+    """Escaped or not, in one parameter or in several, as IBKR reads them."""
     assert list_values(Call("GET", PATH + query), "conids") == values
 
 
-def test_a_list_can_stand_in_the_body_too() -> None:
-    """Some of IBKR's calls take it there; what is no list there has no values."""
+def test_a_list_may_be_in_the_body() -> None:
+    """Some of IBKR's calls expect it there. A member that is not a list has no values."""
     assert list_values(Call("POST", f"{PATH}?conids=1", body=b'{"conids":[2,"3"]}'), "conids") == ["1", "2", "3"]
     assert list_values(Call("POST", PATH, body=b'{"conids":"2"}'), "conids") == []
     assert list_values(Call("POST", PATH, body=b"no json"), "conids") == []
 
 
-def test_contract_ids_are_numbers_and_each_stands_once() -> None:
-    """Whatever else a caller writes is not asked for."""
+def test_contract_ids_are_distinct_numbers() -> None:
+    """Other values of a caller are ignored."""
     assert contract_ids(["8", 8, "x", "-1", "8@SMART", "1" * 13, "\u0663", "9"]) == ["8", "9"]
 
 
-def test_no_more_contract_ids_are_kept_than_ibkr_takes() -> None:
-    """In one call."""
+def test_contract_ids_are_limited_to_what_one_call_may_have() -> None:
+    """The limit is IBKR's."""
     assert len(contract_ids(range(500))) == MAX_CONTRACT_IDS
 
 
@@ -63,19 +63,19 @@ def test_no_more_contract_ids_are_kept_than_ibkr_takes() -> None:
         ([{"conid": 6}], []),
     ],
 )
-def test_the_contracts_of_an_order_stand_in_its_tickets(body: object, ids: list[str]) -> None:
-    """A quote is asked for before the order, where IBKR wants that."""
+def test_the_contract_ids_of_an_order_come_from_its_tickets(body: object, ids: list[str]) -> None:
+    """IBKR wants a quote for them before some orders."""
     assert order_contract_ids(Call("POST", "/x", body=json.dumps(body).encode())) == ids
 
 
-def test_a_list_may_be_as_long_as_ibkr_takes_it() -> None:
-    """And not one longer: IBKR would refuse it, or answer in part."""
+def test_a_list_may_have_the_maximum_length() -> None:
+    """IBKR would refuse a longer one, or answer only a part of it."""
     endpoint = endpoint_of("GET", "/trsrv/secdef")
-    (name, most) = endpoint.max_items[0]
-    values = list(map(str, range(most)))
+    (name, max_items) = endpoint.max_items[0]
+    values = list(map(str, range(max_items)))
 
     check_list_sizes(endpoint, Call("GET", f"/v1/api/trsrv/secdef?{name}={','.join(values)}"))
-    with pytest.raises(BadRequest, match=f"{most + 1} {name}") as caught:
+    with pytest.raises(BadRequest, match=f"{max_items + 1} {name}") as caught:
         check_list_sizes(endpoint, Call("GET", f"/v1/api/trsrv/secdef?{name}={','.join([*values, '1'])}"))
 
-    assert str(most) in caught.value.hint
+    assert str(max_items) in caught.value.hint

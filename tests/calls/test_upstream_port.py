@@ -1,4 +1,4 @@
-"""What every upstream runs between "connected" and "first byte", and what is fixed for a kind of upstream."""
+"""What every upstream runs between "connected" and "first byte", and the traits of a kind of upstream."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from ibkr_bridge.ibkr.catalogue import endpoint_of
 
 
 class Steps:
-    """Notes what is run; a step that is named in `fails` raises."""
+    """Records the steps that run; a step that is named in `errors` raises."""
 
-    def __init__(self, **fails: Exception) -> None:
-        self.run: list[str] = []
-        self._fails = fails
+    def __init__(self, **errors: Exception) -> None:
+        self.names: list[str] = []
+        self._errors = errors
 
-    def _do(self, name: str) -> None:
-        self.run.append(name)
-        if name in self._fails:
-            raise self._fails[name]
+    def _run_step(self, name: str) -> None:
+        self.names.append(name)
+        if name in self._errors:
+            raise self._errors[name]
 
     def first(self) -> None:
         """A precondition."""
-        self._do("first")
+        self._run_step("first")
 
     def second(self) -> None:
-        """Another one."""
-        self._do("second")
+        """Another precondition."""
+        self._run_step("second")
 
     async def write(self) -> None:
-        """What is awaited."""
-        self._do("write")
+        """The write of the journal entry, which is awaited."""
+        self._run_step("write")
 
     def connection(self) -> None:
-        """Whether the connection still stands."""
-        self._do("connection")
+        """The check that the connection is still open."""
+        self._run_step("connection")
 
     def sent(self) -> None:
-        """The first byte leaves."""
-        self._do("sent")
+        """The callback before the first byte."""
+        self._run_step("sent")
 
-    async def go(self, *, with_entry: bool = True) -> list[str]:
-        """Run all of it."""
+    async def run(self, *, with_entry: bool = True) -> list[str]:
+        """Run all steps. Returns their names."""
         entry = self.write if with_entry else None
         await BeforeSending((self.first, self.second), entry, self.sent).run(self.connection)
-        return self.run
+        return self.names
 
 
-async def test_everything_is_checked_again_after_the_entry() -> None:
-    """The connection too: it can have ended while the disk was at work."""
-    assert await Steps().go() == ["first", "second", "write", "first", "second", "connection", "sent"]
+async def test_all_checks_run_again_after_the_entry_is_written() -> None:
+    """The connection is checked too: it may have ended while the disk was written."""
+    assert await Steps().run() == ["first", "second", "write", "first", "second", "connection", "sent"]
 
 
-async def test_without_an_entry_nothing_takes_time_and_nothing_is_checked_twice() -> None:
-    """The connection was made in this very step."""
-    assert await Steps().go(with_entry=False) == ["first", "second", "sent"]
+async def test_without_an_entry_each_check_runs_once() -> None:
+    """The connection was opened in the same step of the loop."""
+    assert await Steps().run(with_entry=False) == ["first", "second", "sent"]
 
 
 @pytest.mark.parametrize(
-    ("step", "run"),
+    ("step", "names"),
     [
         ("first", ["first"]),
         ("second", ["first", "second"]),
@@ -67,50 +67,50 @@ async def test_without_an_entry_nothing_takes_time_and_nothing_is_checked_twice(
         ("connection", ["first", "second", "write", "first", "second", "connection"]),
     ],
 )
-async def test_the_first_step_that_raises_is_the_last(step: str, run: list[str]) -> None:
-    """`on_sent` is never called for a call that does not leave."""
+async def test_no_step_runs_after_one_that_raises(step: str, names: list[str]) -> None:
+    """`on_sent` is never called for a call that is not sent."""
     steps = Steps(**{step: TradingPaused("paused")})
 
     with pytest.raises(TradingPaused):
-        await steps.go()
+        await steps.run()
 
-    assert steps.run == run
+    assert steps.names == names
 
 
 async def test_a_check_that_fails_only_after_the_entry_stops_the_call() -> None:
-    """Trading was paused while the disk was at work."""
-    steps, paused = Steps(), False
+    """Trading was paused while the disk was written."""
+    steps, is_paused = Steps(), False
 
     def check() -> None:
-        if paused:
+        if is_paused:
             raise TradingPaused("paused")
 
     async def write() -> None:
-        nonlocal paused
-        paused = True
+        nonlocal is_paused
+        is_paused = True
 
     with pytest.raises(TradingPaused):
         await BeforeSending((check,), write, steps.sent).run(steps.connection)
 
-    assert steps.run == []
+    assert steps.names == []
 
 
-async def test_a_connection_that_ended_meanwhile_is_told_as_such() -> None:
+async def test_a_connection_that_ended_meanwhile_is_an_error() -> None:
     """Nothing was sent on it."""
     with pytest.raises(GatewayUnreachable):
-        await Steps(connection=GatewayUnreachable("it ended")).go()
+        await Steps(connection=GatewayUnreachable("it ended")).run()
 
 
-def test_an_upstream_lacks_exactly_what_it_names() -> None:
-    """Other methods of the same path are lacking with it."""
+def test_an_upstream_lacks_exactly_the_paths_in_its_traits() -> None:
+    """All methods of such a path are missing."""
     traits = UpstreamTraits("x", None, 0, None, {}, missing={"/iserver/reauthenticate": "no such thing"})
 
     assert not traits.has(endpoint_of("POST", "/iserver/reauthenticate"))
     assert traits.has(endpoint_of("GET", "/iserver/accounts"))
 
 
-def test_the_limit_of_an_endpoint_is_the_catalogues() -> None:
-    """An upstream with limits of its own says so in its own class."""
+def test_the_limit_of_an_endpoint_comes_from_the_catalogue() -> None:
+    """An upstream with its own limits overrides this in its own class."""
     endpoint = endpoint_of("GET", "/portfolio/accounts")
 
     assert UpstreamTraits("x", None, 0, None, {}).limit(endpoint) is endpoint.rate_limit

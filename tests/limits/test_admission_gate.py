@@ -16,7 +16,7 @@ from ibkr_bridge.limits.admission_gate import AdmissionGate
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
 from tests.harness import within
 
@@ -70,12 +70,12 @@ async def run_ready_tasks() -> None:
 
 async def test_a_call_holds_a_slot_until_it_is_released() -> None:
     """The slot stays taken after its caller has left, since the Gateway still works on the call."""
-    gate, road = Gate(), HoldingStages()
-    task = asyncio.create_task(gate(context_for("GET", READ), road))
+    gate, upstream = Gate(), HoldingStages()
+    task = asyncio.create_task(gate(context_for("GET", READ), upstream))
     await run_ready_tasks()
     assert gate.admission.slots_taken == 1
 
-    road.may_end.set()
+    upstream.may_end.set()
     await within(task)
 
     assert gate.admission.slots_taken == 0
@@ -86,53 +86,53 @@ async def test_a_call_that_was_not_sent_is_not_counted() -> None:
     gate = Gate(total=RateLimit(1, 1.0, "ours"))
 
     with pytest.raises(Busy):
-        await gate(context_for("GET", READ), Road(Busy("stopped")))
+        await gate(context_for("GET", READ), FakeUpstream(Busy("stopped")))
 
-    assert await gate(context_for("GET", READ), Road()) is OK
+    assert await gate(context_for("GET", READ), FakeUpstream()) is OK
 
 
 async def test_a_sent_call_is_counted_for_the_period_of_its_window() -> None:
     """The error tells a caller with a shorter `max_wait_s` how long it would wait."""
     gate = Gate(total=RateLimit(1, 10.0, "ours"))
-    await gate(context_for("GET", READ), Road())
+    await gate(context_for("GET", READ), FakeUpstream())
 
     with pytest.raises(RateLimited) as caught:
-        await gate(context_for("GET", READ), Road())
+        await gate(context_for("GET", READ), FakeUpstream())
 
     assert caught.value.retry_after == pytest.approx(10.0, abs=0.2)
     gate.clock.advance(10.1)
-    assert await gate(context_for("GET", READ), Road()) is OK
+    assert await gate(context_for("GET", READ), FakeUpstream()) is OK
 
 
 async def test_an_order_takes_the_slot_that_is_reserved_for_orders() -> None:
     """Closing a position must not wait for quotes."""
-    gate, road = Gate(), HoldingStages()
-    reads = [asyncio.create_task(gate(context_for("GET", READ, max_wait_s=5.0), road)) for _ in range(2)]
+    gate, upstream = Gate(), HoldingStages()
+    reads = [asyncio.create_task(gate(context_for("GET", READ, max_wait_s=5.0), upstream)) for _ in range(2)]
     await run_ready_tasks()
-    assert road.inside == 1
+    assert upstream.inside == 1
 
-    order = asyncio.create_task(gate(context_for("POST", ORDER, b"{}"), road))
+    order = asyncio.create_task(gate(context_for("POST", ORDER, b"{}"), upstream))
     await run_ready_tasks()
 
-    assert (road.inside, gate.admission.waiting()[Priority.READS]) == (2, 1)
-    road.may_end.set()
+    assert (upstream.inside, gate.admission.waiting()[Priority.READS]) == (2, 1)
+    upstream.may_end.set()
     await within(asyncio.gather(order, *reads))
 
 
 async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
     """It never reached the next stage, and it no longer waits."""
-    gate, road = Gate(), HoldingStages()
-    first = asyncio.create_task(gate(context_for("GET", READ), road))
+    gate, upstream = Gate(), HoldingStages()
+    first = asyncio.create_task(gate(context_for("GET", READ), upstream))
     await run_ready_tasks()
-    second = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=1.0), road))
+    second = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=1.0), upstream))
     await gate.clock.asleep(1)
 
     gate.clock.advance(2.0)
 
     with pytest.raises(Busy):
         await within(second)
-    assert (road.inside, gate.admission.waiting()[Priority.READS]) == (1, 0)
-    road.may_end.set()
+    assert (upstream.inside, gate.admission.waiting()[Priority.READS]) == (1, 0)
+    upstream.may_end.set()
     await within(first)
 
 
@@ -169,9 +169,9 @@ async def test_a_call_is_recorded_when_it_is_sent_and_when_it_ends() -> None:
     """IBKR counts a long call until it ends. A call that was not sent is not recorded."""
     gate = Gate()
 
-    await gate(context_for("GET", READ), Road())
+    await gate(context_for("GET", READ), FakeUpstream())
     with pytest.raises(Busy):
-        await gate(context_for("GET", "/portfolio/accounts"), Road(Busy("stopped")))
+        await gate(context_for("GET", "/portfolio/accounts"), FakeUpstream(Busy("stopped")))
 
     assert [endpoint.path for endpoint in gate.recorded] == [READ, READ]
 
@@ -184,8 +184,8 @@ async def test_a_shared_call_gets_the_estimated_wait() -> None:
         def on_estimate(self, seconds: float) -> None:
             estimates.append(seconds)
 
-    await gate(context_for("GET", READ), Road())
-    task = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=20.0, shared_call=Shared()), Road()))
+    await gate(context_for("GET", READ), FakeUpstream())
+    task = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=20.0, shared_call=Shared()), FakeUpstream()))
     await run_ready_tasks()
     task.cancel()
 

@@ -11,7 +11,7 @@ from ibkr_bridge.limits.penalty_box import DEFAULT_CLOSED_S, PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
 
 READ, OTHER, CANCEL = "/iserver/accounts", "/iserver/watchlists", "/iserver/account/DU1/order/7"
@@ -28,14 +28,14 @@ class Gate(PenaltyGate):
     async def receive_429(self, path: str, response: Response) -> TemporarilyUnavailable:
         """Send a call that IBKR answers with 429. Returns the error for its caller."""
         with pytest.raises((RateLimited, InPenaltyBox)) as caught:
-            await self(context_for("GET", path), Road(response))
+            await self(context_for("GET", path), FakeUpstream(response))
         return caught.value
 
 
 async def test_a_call_passes_while_its_endpoint_is_open() -> None:
     """Every status but 429 is passed on to the caller."""
-    assert await Gate()(context_for("GET", READ), Road()) is OK
-    assert (await Gate()(context_for("GET", READ), Road(Response(503, {}, b"")))).status == 503
+    assert await Gate()(context_for("GET", READ), FakeUpstream()) is OK
+    assert (await Gate()(context_for("GET", READ), FakeUpstream(Response(503, {}, b"")))).status == 503
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ async def test_a_429_closes_its_endpoint_for_the_retry_after(retry_after: str, s
     error = await gate.receive_429(READ, Response(429, {"Retry-After": retry_after}, b"", body_stream))
 
     assert (error.retry_after, body_stream.close_count) == (seconds, 1)
-    road = Road()
+    upstream = FakeUpstream()
     with pytest.raises(RateLimited):
-        await gate(context_for("GET", READ), road)
-    assert road.came == []
+        await gate(context_for("GET", READ), upstream)
+    assert upstream.contexts == []
     gate.clock.advance(seconds)
-    assert await gate(context_for("GET", READ), road) is OK
+    assert await gate(context_for("GET", READ), upstream) is OK
 
 
 async def test_a_429_on_a_second_endpoint_enters_the_penalty_box() -> None:
@@ -72,19 +72,19 @@ async def test_a_429_on_a_second_endpoint_enters_the_penalty_box() -> None:
 
     assert (type(error), error.retry_after) == (InPenaltyBox, GATEWAY_TRAITS.penalty_s)
     with pytest.raises(InPenaltyBox):
-        await gate(context_for("GET", "/portfolio/accounts"), Road())
-    assert await gate(context_for("DELETE", CANCEL), Road()) is OK
+        await gate(context_for("GET", "/portfolio/accounts"), FakeUpstream())
+    assert await gate(context_for("DELETE", CANCEL), FakeUpstream()) is OK
 
 
 async def test_entering_the_penalty_box_stops_a_call_that_waits() -> None:
     """IBKR makes the penalty longer for each call that it gets meanwhile."""
-    gate, road = Gate(), Road()
-    road.while_connecting = gate.box.enter
+    gate, upstream = Gate(), FakeUpstream()
+    upstream.while_connecting = gate.box.enter
 
     with pytest.raises(InPenaltyBox):
-        await gate(context_for("GET", READ), road)
+        await gate(context_for("GET", READ), upstream)
 
-    assert (len(road.came), road.sent) == (1, 0)
+    assert (len(upstream.contexts), upstream.sent) == (1, 0)
 
 
 async def test_a_retry_after_of_any_length_does_no_harm() -> None:

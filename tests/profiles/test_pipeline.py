@@ -6,7 +6,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.profiles.pipeline import Pipeline
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 
 
 class Outer:
@@ -27,16 +27,16 @@ class Inner:
 
 async def test_a_call_takes_every_stage_and_is_sent() -> None:
     """From the outermost in."""
-    road, context = Road(), context_for("GET", "/portfolio/accounts", source="")
+    upstream, context = FakeUpstream(), context_for("GET", "/portfolio/accounts", source="")
 
-    assert await Pipeline([Outer(), Inner()], road)(context) is OK
-    assert (context.source, len(road.came)) == (" outer inner", 1)
+    assert await Pipeline([Outer(), Inner()], upstream)(context) is OK
+    assert (context.source, len(upstream.contexts)) == (" outer inner", 1)
 
 
 async def test_other_reads_for_a_call_take_the_same_stages() -> None:
     """Session and limits hold for them, too."""
     context = context_for("GET", "/portfolio/accounts")
-    pipeline = Pipeline([], Road())
+    pipeline = Pipeline([], FakeUpstream())
 
     await pipeline(context)
 
@@ -45,8 +45,8 @@ async def test_other_reads_for_a_call_take_the_same_stages() -> None:
 
 async def test_without_some_stages_the_others_stay_in_order() -> None:
     """The pipeline it was made of has them still."""
-    road = Road()
-    whole = Pipeline([Outer(), Inner()], road)
+    upstream = FakeUpstream()
+    whole = Pipeline([Outer(), Inner()], upstream)
     context = context_for("GET", "/portfolio/accounts", source="")
 
     await whole.without(Outer)(context)
@@ -56,4 +56,4 @@ async def test_without_some_stages_the_others_stay_in_order() -> None:
 
 def test_a_pipeline_shows_its_stages_in_order() -> None:
     """For people who debug one."""
-    assert repr(Pipeline([Outer(), Inner()], Road())) == "<Pipeline Outer → Inner>"
+    assert repr(Pipeline([Outer(), Inner()], FakeUpstream())) == "<Pipeline Outer → Inner>"

@@ -18,7 +18,7 @@ from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, filter_orders, without_filters
 from ibkr_bridge.quirks.position_pages import MAX_PAGES, fetch_all_positions
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.calls.road import Road, context_for
+from tests.calls.road import FakeUpstream, context_for
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -214,32 +214,32 @@ async def test_an_endless_list_of_pages_is_an_error() -> None:
 )
 async def test_a_call_is_replaced_by_the_calls_for_its_parts(path: str, targets: list[str]) -> None:
     """Each part passes the following stages as a call to its own endpoint."""
-    road = Road(Response(200, {}, b'{"orders":[]}' if "orders" in path else b"[]"))
+    upstream = FakeUpstream(Response(200, {}, b'{"orders":[]}' if "orders" in path else b"[]"))
 
-    await ComposeReads(GATEWAY_TRAITS)(context_for("GET", path), road)
+    await ComposeReads(GATEWAY_TRAITS)(context_for("GET", path), upstream)
 
-    assert road.targets == targets
-    assert all(part.endpoint is endpoint_of("GET", part.call.target) for part in road.came)
+    assert upstream.targets == targets
+    assert all(part.endpoint is endpoint_of("GET", part.call.target) for part in upstream.contexts)
 
 
 async def test_an_upstream_without_the_quirk_gets_the_call_unchanged() -> None:
     """Its own filters are reliable."""
-    road, path = Road(), "/iserver/account/orders?filters=filled"
+    upstream, path = FakeUpstream(), "/iserver/account/orders?filters=filled"
 
-    await ComposeReads(replace(GATEWAY_TRAITS, compositions=frozenset()))(context_for("GET", path), road)
+    await ComposeReads(replace(GATEWAY_TRAITS, compositions=frozenset()))(context_for("GET", path), upstream)
 
-    assert road.targets == [path]
+    assert upstream.targets == [path]
 
 
 async def test_a_list_that_is_too_long_is_refused_before_anything_is_sent() -> None:
     """The limits of the endpoint apply to each call."""
-    road = Road()
+    upstream = FakeUpstream()
     conids = ",".join(map(str, range(300)))
 
     with pytest.raises(BadRequest):
-        await ComposeReads(GATEWAY_TRAITS)(context_for("GET", f"/trsrv/secdef?conids={conids}"), road)
+        await ComposeReads(GATEWAY_TRAITS)(context_for("GET", f"/trsrv/secdef?conids={conids}"), upstream)
 
-    assert road.came == []
+    assert upstream.contexts == []
 
 
 async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
@@ -257,9 +257,9 @@ async def test_a_composed_response_is_as_old_as_its_oldest_part() -> None:
 
 async def test_an_endpoint_that_the_upstream_lacks_is_refused_with_the_reason() -> None:
     """It is refused first of all, with the reason from the traits of the upstream."""
-    traits, road = replace(GATEWAY_TRAITS, missing={"/portfolio/accounts": "no portfolio here"}), Road()
+    traits, upstream = replace(GATEWAY_TRAITS, missing={"/portfolio/accounts": "no portfolio here"}), FakeUpstream()
 
     with pytest.raises(NotSupported, match="no portfolio here"):
-        await ComposeReads(traits)(context_for("GET", "/portfolio/accounts"), road)
+        await ComposeReads(traits)(context_for("GET", "/portfolio/accounts"), upstream)
 
-    assert road.came == []
+    assert upstream.contexts == []

@@ -19,7 +19,7 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.state_machine import SessionState
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 from tests.harness import within
 from tests.session.statuses import KnownStatus
 
@@ -49,7 +49,7 @@ async def test_a_call_passes_while_its_layer_is_up() -> None:
     """Nobody is asked for a look."""
     gate = Gate()
 
-    assert await gate(context_for("GET", BROKERAGE), Road()) is OK
+    assert await gate(context_for("GET", BROKERAGE), FakeUpstream()) is OK
     assert not gate.status.is_doubted
 
 
@@ -66,30 +66,30 @@ async def test_a_call_passes_while_its_layer_is_up() -> None:
 )
 async def test_a_call_needs_only_the_layer_of_its_endpoint(state: SessionState, path: str, is_sent: bool) -> None:
     """The portfolio can be read while the brokerage session is being opened."""
-    gate, road = Gate(state), Road()
+    gate, upstream = Gate(state), FakeUpstream()
 
     with contextlib.suppress(SessionUnavailable):
-        await gate(context_for("GET", path), road)
+        await gate(context_for("GET", path), upstream)
 
-    assert bool(road.came) is is_sent
+    assert bool(upstream.contexts) is is_sent
 
 
 @pytest.mark.parametrize("wait_s", [None, 0.0])
 async def test_a_call_that_would_not_wait_is_refused_at_once(wait_s: float | None) -> None:
     """Waiting is for those who ask for it."""
-    gate, road = Gate(SessionState.UNREACHABLE), Road()
+    gate, upstream = Gate(SessionState.UNREACHABLE), FakeUpstream()
 
     with pytest.raises(GatewayUnreachable):
-        await within(gate(context_for("GET", BROKERAGE, wait_s=wait_s), road), 1.0)
+        await within(gate(context_for("GET", BROKERAGE, wait_s=wait_s), upstream), 1.0)
 
-    assert road.came == []
+    assert upstream.contexts == []
 
 
 async def test_a_call_that_waits_leaves_when_the_session_is_up() -> None:
     """The time that it waited is no longer its own."""
-    gate, road = Gate(SessionState.OPENING), Road()
+    gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
     context = context_for("GET", BROKERAGE, wait_s=5.0)
-    task = asyncio.create_task(gate(context, road))
+    task = asyncio.create_task(gate(context, upstream))
     await turns()
     assert not task.done()
 
@@ -101,19 +101,19 @@ async def test_a_call_that_waits_leaves_when_the_session_is_up() -> None:
 
 async def test_a_call_that_waited_in_vain_is_told_why() -> None:
     """In the words for the state that the session is in then."""
-    gate, road = Gate(SessionState.OPENING), Road()
+    gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
 
     with pytest.raises(SessionUnavailable, match="being opened"):
-        await gate(context_for("GET", BROKERAGE, wait_s=0.01), road)
+        await gate(context_for("GET", BROKERAGE, wait_s=0.01), upstream)
 
-    assert road.came == []
+    assert upstream.contexts == []
 
 
 async def test_no_call_waits_for_a_session_while_the_bridge_ends() -> None:
     """It would keep the bridge from ending; the next look lets it go."""
     gate, stopping = Gate(SessionState.OPENING), False
     context = context_for("GET", BROKERAGE, wait_s=5.0, is_stopping=lambda: stopping)
-    task = asyncio.create_task(gate(context, Road()))
+    task = asyncio.create_task(gate(context, FakeUpstream()))
     await turns()
 
     stopping = True
@@ -127,7 +127,7 @@ async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
     """Nothing is known yet, and it is known in a moment."""
     gate = Gate(SessionState.STARTING)
     gate.status.checked_at = float("-inf")
-    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), Road()))
+    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream()))
     await turns()
     assert (task.done(), gate.status.is_doubted) == (False, True)
 
@@ -138,13 +138,13 @@ async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
 
 async def test_a_session_that_ends_while_a_call_waits_for_its_turn_stops_it() -> None:
     """Nothing is sent into a session that is known to be gone."""
-    gate, road = Gate(), Road()
-    road.while_connecting = lambda: gate.status.set_state(SessionState.SIGNED_OUT)
+    gate, upstream = Gate(), FakeUpstream()
+    upstream.while_connecting = lambda: gate.status.set_state(SessionState.SIGNED_OUT)
 
     with pytest.raises(SessionUnavailable, match="nobody is signed in"):
-        await gate(context_for("GET", BROKERAGE), road)
+        await gate(context_for("GET", BROKERAGE), upstream)
 
-    assert (len(road.came), road.sent) == (1, 0)
+    assert (len(upstream.contexts), upstream.sent) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_a_session_that_ends_while_a_call_waits_for_its_turn_stops_it() ->
 async def test_a_401_is_explained_by_a_look_that_begins_after_it(state: SessionState, error: type[Exception]) -> None:
     """With a session it is IBKR's refusal of this one call; without one, the session is gone."""
     gate, rest = Gate(), FakeBodyStream()
-    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), Road(Response(401, {}, b"", rest))))
+    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream(Response(401, {}, b"", rest))))
     await turns()
     assert not task.done()
 
@@ -169,7 +169,7 @@ async def test_access_denied_is_the_gateways_own_refusal() -> None:
     gate = Gate()
 
     with pytest.raises(GatewayForbidden):
-        await gate(context_for("GET", BROKERAGE), Road(Response(404, {}, b"Access Denied")))
+        await gate(context_for("GET", BROKERAGE), FakeUpstream(Response(404, {}, b"Access Denied")))
 
     assert gate.status.is_doubted
 
@@ -177,7 +177,7 @@ async def test_access_denied_is_the_gateways_own_refusal() -> None:
 @pytest.mark.parametrize("response", [Response(404, {}, b'{"error":"no such"}'), Response(403, {}, b""), OK])
 async def test_any_other_response_is_passed_on(response: Response) -> None:
     """IBKR's own words reach the caller."""
-    assert await Gate()(context_for("GET", BROKERAGE), Road(response)) is response
+    assert await Gate()(context_for("GET", BROKERAGE), FakeUpstream(response)) is response
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import UpstreamSubscriptions
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
 from tests.streaming.readers import RecordingEncoding, WritableSink
 
@@ -35,14 +35,14 @@ class Gate(MarketDataGate):
 
     async def look(self, conids: str, key: str = "one") -> None:
         """A caller takes a snapshot."""
-        await self(context_for("GET", SNAPSHOT + conids, key_label=key), Road())
+        await self(context_for("GET", SNAPSHOT + conids, key_label=key), FakeUpstream())
 
     async def say(self, path: str, body: bytes = b"{}", key: str = "one") -> object:
         """A caller gives something back; nothing of it is sent."""
-        road = Road()
+        upstream = FakeUpstream()
         context = context_for("GET" if path.endswith("all") else "POST", path, body, key_label=key)
-        response = await self(context, road)
-        assert (road.came, context.source) == ([], "bridge")
+        response = await self(context, upstream)
+        assert (upstream.contexts, context.source) == ([], "bridge")
         return json.loads(response.body)
 
     def stream(self, conid: str) -> None:
@@ -58,10 +58,10 @@ class Gate(MarketDataGate):
 
 async def test_other_calls_pass_without_being_counted() -> None:
     """They use no line."""
-    gate, road = Gate(), Road()
+    gate, upstream = Gate(), FakeUpstream()
 
-    assert await gate(context_for("GET", "/portfolio/accounts"), road) is OK
-    assert (len(road.came), gate.lines) == (1, 0)
+    assert await gate(context_for("GET", "/portfolio/accounts"), upstream) is OK
+    assert (len(upstream.contexts), gate.lines) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ async def test_other_calls_pass_without_being_counted() -> None:
 )
 async def test_a_snapshot_opens_a_line_for_each_contract(conids: str, lines: int) -> None:
     """It is sent all the same; what is no contract opens none."""
-    gate, road = Gate(), Road()
+    gate, upstream = Gate(), FakeUpstream()
 
-    await gate(context_for("GET", SNAPSHOT + conids, key_label="one"), road)
+    await gate(context_for("GET", SNAPSHOT + conids, key_label="one"), upstream)
 
-    assert (gate.lines, len(road.came)) == (lines, 1)
+    assert (gate.lines, len(upstream.contexts)) == (lines, 1)
 
 
 async def test_the_oldest_line_of_calls_makes_room_for_a_new_one() -> None:
@@ -90,14 +90,14 @@ async def test_the_oldest_line_of_calls_makes_room_for_a_new_one() -> None:
 
 async def test_a_snapshot_is_refused_where_streams_use_every_line() -> None:
     """Nothing is sent: IBKR would answer without quotes, or end somebody's stream."""
-    gate, road = Gate(), Road()
+    gate, upstream = Gate(), FakeUpstream()
     for conid in range(MAX_MARKET_DATA_LINES):
         gate.stream(str(conid + 1))
 
     with pytest.raises(MarketDataLimit):
-        await gate(context_for("GET", f"{SNAPSHOT}500", key_label="one"), road)
+        await gate(context_for("GET", f"{SNAPSHOT}500", key_label="one"), upstream)
 
-    assert road.came == []
+    assert upstream.contexts == []
 
 
 async def test_a_snapshot_of_what_is_streamed_needs_no_line_of_its_own() -> None:

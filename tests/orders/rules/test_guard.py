@@ -11,7 +11,7 @@ from ibkr_bridge.errors import OrderUnknown, ReadOnly, TradingPaused
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, Road, context_for
+from tests.calls.road import OK, FakeUpstream, context_for
 
 ORDERS, TICKET = "/iserver/account/DU1/orders", b'{"orders":[{"acctId":"DU1","conid":8,"quantity":1}]}'
 
@@ -48,40 +48,40 @@ def holding() -> Holding:
 
 async def test_an_order_that_no_rule_refuses_passes(holding: Holding) -> None:
     """It is checked when it enters, and once more before its first byte."""
-    road = Road()
+    upstream = FakeUpstream()
 
-    response = await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+    response = await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
 
-    assert (response, road.sent, holding.asked) == (OK, 1, 2)
+    assert (response, upstream.sent, holding.asked) == (OK, 1, 2)
 
 
 async def test_a_refused_order_does_not_enter_the_road(holding: Holding) -> None:
     """A refusal waits for nothing, and nothing is sent."""
-    holding.read_only, road = True, Road()
+    holding.read_only, upstream = True, FakeUpstream()
 
     with pytest.raises(ReadOnly):
-        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
 
-    assert road.came == []
+    assert upstream.contexts == []
 
 
 async def test_a_pause_that_comes_while_a_call_waits_stops_it(holding: Holding) -> None:
     """Its precondition sees what holds then."""
-    road = Road()
-    road.while_connecting = lambda: setattr(holding, "paused", True)
+    upstream = FakeUpstream()
+    upstream.while_connecting = lambda: setattr(holding, "paused", True)
 
     with pytest.raises(TradingPaused):
-        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), road)
+        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
 
-    assert (len(road.came), road.sent) == (1, 0)
+    assert (len(upstream.contexts), upstream.sent) == (1, 0)
 
 
 async def test_a_read_is_not_judged(holding: Holding) -> None:
     """It costs nothing and changes nothing."""
-    holding.read_only, road = True, Road()
+    holding.read_only, upstream = True, FakeUpstream()
     context = context_for("GET", "/portfolio/accounts")
 
-    assert await OrderGuard(holding, None)(context, road) is OK
+    assert await OrderGuard(holding, None)(context, upstream) is OK
     assert (holding.asked, context.preconditions) == (0, [])
 
 
@@ -91,7 +91,9 @@ async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body
     rest = FakeBodyStream()
 
     with pytest.raises(OrderUnknown):
-        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), Road(Response(503, {}, body, rest)))
+        await OrderGuard(holding, None)(
+            context_for("POST", ORDERS, TICKET), FakeUpstream(Response(503, {}, body, rest))
+        )
 
     assert rest.close_count == 1
 
@@ -107,7 +109,7 @@ async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body
 )
 async def test_any_other_response_is_passed_on(holding: Holding, method: str, path: str, response: Response) -> None:
     """Words in a 503 say what is wrong; and what changes nothing cannot have happened."""
-    assert await OrderGuard(holding, None)(context_for(method, path, TICKET), Road(response)) is response
+    assert await OrderGuard(holding, None)(context_for(method, path, TICKET), FakeUpstream(response)) is response
 
 
 def test_facts_are_checked_without_a_call(holding: Holding) -> None:
@@ -129,21 +131,21 @@ async def test_no_value_is_estimated_where_none_is_limited(
     holding: Holding, limit: Decimal | None, method: str, path: str
 ) -> None:
     """IBKR is asked for quotes and rates only for an order that has a value to be limited."""
-    context, road = context_for(method, path, TICKET if method == "POST" else b""), Road()
-    context.execute = road
+    context, upstream = context_for(method, path, TICKET if method == "POST" else b""), FakeUpstream()
+    context.execute = upstream
 
     facts = await OrderGuard(holding, limit).with_order_value(context, "DU1")
 
-    assert (facts is context.facts, road.came) == (True, [])
+    assert (facts is context.facts, upstream.contexts) == (True, [])
 
 
 async def test_the_value_of_an_order_is_estimated_for_the_limit(holding: Holding) -> None:
     """What cannot be bounded is None, which the rule refuses."""
-    context, road = context_for("POST", ORDERS, TICKET), Road()
-    context.execute = road
+    context, upstream = context_for("POST", ORDERS, TICKET), FakeUpstream()
+    context.execute = upstream
 
     facts = await OrderGuard(holding, Decimal(1000)).with_order_value(context, "DU1")
 
     assert facts.order_values == (None,)
-    assert road.came
+    assert upstream.contexts
     assert context.facts.order_values is None
