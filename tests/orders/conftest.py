@@ -12,7 +12,7 @@ from tests.orders.submitter_setup import SubmitterSetup
 
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[SubmitterSetup]:
-    """A submitter with a journal of its own."""
+    """An order submitter with a journal of its own; the journal is closed at the end."""
     setup = SubmitterSetup(tmp_path / "main.orders.db")
     yield setup
     await setup.repository.close()

@@ -23,32 +23,32 @@ from tests.clocks import ManualClock
 
 ORDERS = "/iserver/account/DU1/orders"
 TICKET = b'{"orders":[{"acctId":"DU1","conid":8,"side":"BUY","orderType":"MKT","quantity":1,"tif":"DAY"}]}'
-NAMED = TICKET.replace(b'"conid"', b'"cOID":"mine","conid"')
-TAKEN = b'[{"order_id":"77","order_status":"Submitted"}]'
+TICKET_WITH_COID = TICKET.replace(b'"conid"', b'"cOID":"mine","conid"')
+ACCEPTED = b'[{"order_id":"77","order_status":"Submitted"}]'
 QUESTION = b'[{"id":"r1","message":["sure?"],"messageIds":["o163"]}]'
 
 
-def answer(body: bytes, status: int = 200) -> Response:
+def ibkr_response(body: bytes, status: int = 200) -> Response:
     """A JSON response of IBKR."""
     return Response(status, {"Content-Type": "application/json"}, body)
 
 
-class IbkrRoad:
-    """Sends calls in place of IBKR: it writes the entry, counts the first byte as sent and returns planned responses.
+class FakeIbkr:
+    """Takes calls in place of IBKR: it writes the entry, counts the first byte as sent and returns planned responses.
 
     Args:
         plan: the responses in order; the last one is repeated. An exception is raised after the first byte.
     """
 
     def __init__(self, *plan: Response | BaseException) -> None:
-        self.plan = list(plan or (answer(TAKEN),))
+        self.plan = list(plan or (ibkr_response(ACCEPTED),))
         self.calls: list[Call] = []
-        self.stops: BaseException | None = None
-        """If set, it is raised before the entry is written."""
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
+        self.error_before_entry: BaseException | None = None
+        """If set, it is raised before the journal entry is written."""
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
         self.is_inside = asyncio.Event()
-        self.late: OnLateResponse = lambda _: None
+        self.on_late_response: OnLateResponse = lambda _: None
 
     async def __call__(
         self,
@@ -59,14 +59,14 @@ class IbkrRoad:
         on_late_response: OnLateResponse,
     ) -> Response:
         """See `SendOrderCall`."""
-        if self.stops is not None:
-            raise self.stops
+        if self.error_before_entry is not None:
+            raise self.error_before_entry
         await before_first_byte.write_entry()
         before_first_byte.has_left = True
         self.calls.append(call)
-        self.late = on_late_response
+        self.on_late_response = on_late_response
         self.is_inside.set()
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         response = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
         if isinstance(response, BaseException):
             raise response
@@ -87,13 +87,13 @@ class SubmitterSetup:
         self.repository = OrderRepository(
             JournalWriter(JournalStore(path, bus, self.clock.utc), bus), bus, self.clock.utc
         )
-        self.waits_for: BridgeError | None = None
+        self.wait_error: BridgeError | None = None
         self.submitter = OrderSubmitter(self.repository, self.clock, self._wait, add_coids=add_coids)
-        self.road = IbkrRoad()
+        self.ibkr = FakeIbkr()
 
     async def _wait(self, _: OrderRequest) -> None:
-        if self.waits_for is not None:
-            raise self.waits_for
+        if self.wait_error is not None:
+            raise self.wait_error
 
     def request(
         self,
@@ -103,9 +103,9 @@ class SubmitterSetup:
         method: str = "POST",
         path: str = ORDERS,
         owner: str = "one",
-        **more: object,
+        **attributes: object,
     ) -> OrderRequest:
-        """The request of a caller; `more` sets further attributes."""
+        """The request of a caller; `attributes` are set on it."""
         request = OrderRequest(
             context_for(method, path, body, key_label=owner, max_wait_s=5.0),
             operation,
@@ -113,9 +113,9 @@ class SubmitterSetup:
             "req",
             account="DU1",
             path_id=path.rpartition("/")[2],
-            send=self.road,
+            send=self.ibkr,
         )
-        for name, value in more.items():
+        for name, value in attributes.items():
             setattr(request, name, value)
         return request
 
@@ -129,8 +129,8 @@ class SubmitterSetup:
         path = f"/iserver/reply/{reply_id}"
         return await self.submit(self.request(body, OrderOperation.REPLY, path=path, owner=owner))
 
-    async def story(self, record: OrderRecord) -> list[str]:
-        """The events of an order in the journal."""
+    async def event_names(self, record: OrderRecord) -> list[str]:
+        """The names of an order's events in the journal."""
         rows = await self.repository.journal.read_all()
         return [entry.what.value for _, entry, _ in rows if entry.order_id == record.id]
 

@@ -1,4 +1,4 @@
-"""One exchange about an order: written before its first byte, and when its answer has come, however it ends."""
+"""One exchange about an order: it is journaled before its first byte and at its end, however it ends."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_placement
 from tests.body_stream import FakeBodyStream
-from tests.orders.submitter_setup import QUESTION, TAKEN, SubmitterSetup, answer
+from tests.orders.submitter_setup import ACCEPTED, QUESTION, SubmitterSetup, ibkr_response
 
 
-class Dealing:
+class ExchangeSetup:
     """An exchange of a new order."""
 
     def __init__(self, setup: SubmitterSetup) -> None:
@@ -38,140 +38,146 @@ class Dealing:
         setup.repository.index.add(self.record)
 
     async def run(self) -> OrderOutcome:
-        """Exchange."""
+        """Run the exchange."""
         request = self.setup.request()
         step = ExchangeStep(
             request.call, request.facts, OrderEvent.SENT, {"kind": "place", "fingerprint": "f"}, interpret_placement
         )
         return (await self.exchange.run(self.record, request, step))[1]
 
-    async def fails(self, error: type[BaseException]) -> BaseException:
-        """Exchange, and fail."""
+    async def run_and_fail(self, error: type[BaseException]) -> BaseException:
+        """Run the exchange, which must fail. Returns its error."""
         with pytest.raises(error) as caught:
             await self.run()
         return caught.value
 
-    async def story(self) -> list[str]:
-        """What the journal tells."""
-        return await self.setup.story(self.record)
+    async def event_names(self) -> list[str]:
+        """The names of the order's events in the journal."""
+        return await self.setup.event_names(self.record)
 
 
 @pytest.fixture
-def dealing(setup: SubmitterSetup) -> Dealing:
+def exchange_setup(setup: SubmitterSetup) -> ExchangeSetup:
     """An exchange of a new order."""
-    return Dealing(setup)
+    return ExchangeSetup(setup)
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "story", "state"),
+    ("body", "status", "event_name", "state"),
     [
-        (TAKEN, 200, "taken", OrderState.PLACED),
+        (ACCEPTED, 200, "taken", OrderState.PLACED),
         (QUESTION, 200, "asked", OrderState.QUESTION),
         (b'{"error":"no margin"}', 200, "turned_down", OrderState.REJECTED),
         (b"<html>", 200, "lost", OrderState.UNKNOWN),
         (b"", 502, "lost", OrderState.UNKNOWN),
     ],
 )
-async def test_an_answer_is_written_down_as_what_it_says(
-    dealing: Dealing, body: bytes, status: int, story: str, state: OrderState
+async def test_a_response_is_journaled_as_its_event(
+    exchange_setup: ExchangeSetup, body: bytes, status: int, event_name: str, state: OrderState
 ) -> None:
-    """One that says nothing leaves the order unknown."""
-    dealing.setup.road.plan = [answer(body, status)]
+    """A response without a clear meaning leaves the order unknown."""
+    exchange_setup.setup.ibkr.plan = [ibkr_response(body, status)]
 
-    outcome = await dealing.run()
+    outcome = await exchange_setup.run()
 
-    assert (outcome.event.value, dealing.record.state, await dealing.story()) == (story, state, ["sent", story])
+    assert (outcome.event.value, exchange_setup.record.state, await exchange_setup.event_names()) == (
+        event_name,
+        state,
+        ["sent", event_name],
+    )
 
 
 @pytest.mark.parametrize("error", [RateLimited, UpstreamRefused, GatewayForbidden])
-async def test_a_refusal_at_the_door_is_no_loss(dealing: Dealing, error: type[BridgeError]) -> None:
-    """Nobody has seen the order, so the same call may be sent again."""
-    dealing.setup.road.plan = [error("no")]
+async def test_a_call_that_ibkr_did_not_accept_is_rejected(
+    exchange_setup: ExchangeSetup, error: type[BridgeError]
+) -> None:
+    """IBKR has not processed the order, so the same call may be sent again."""
+    exchange_setup.setup.ibkr.plan = [error("no")]
 
-    await dealing.fails(error)
+    await exchange_setup.run_and_fail(error)
 
-    assert (dealing.record.state, dealing.record.may_be_sent_again) == (OrderState.REJECTED, True)
+    assert (exchange_setup.record.state, exchange_setup.record.may_be_sent_again) == (OrderState.REJECTED, True)
 
 
 @pytest.mark.parametrize("error", [GatewayTimeout("silence"), OrderUnknown("lost")])
-async def test_an_answer_that_is_lost_is_told_as_unknown_with_the_orders_id(
-    dealing: Dealing, error: BridgeError
+async def test_a_lost_response_is_reported_as_unknown_with_the_id_of_the_order(
+    exchange_setup: ExchangeSetup, error: BridgeError
 ) -> None:
-    """Its caller can follow it there."""
-    dealing.setup.road.plan = [error]
+    """With the id, the caller can follow the order."""
+    exchange_setup.setup.ibkr.plan = [error]
 
-    told = await dealing.fails(OrderUnknown)
+    unknown = await exchange_setup.run_and_fail(OrderUnknown)
 
-    assert "order a is being searched for" in str(told)
-    assert (dealing.record.lost_reason, await dealing.story()) == (error.detail, ["sent", "lost"])
-
-
-async def test_an_error_of_our_own_behind_the_first_byte_is_a_loss_too(dealing: Dealing) -> None:
-    """It left, whatever went wrong then; the error itself is raised, so that it is seen."""
-    dealing.setup.road.plan = [KeyError("bug")]
-
-    await dealing.fails(KeyError)
-
-    assert await dealing.story() == ["sent", "lost"]
+    assert "order a is being searched for" in str(unknown)
+    assert (exchange_setup.record.lost_reason, await exchange_setup.event_names()) == (error.detail, ["sent", "lost"])
 
 
-async def test_an_error_before_the_entry_leaves_no_trace(dealing: Dealing) -> None:
-    """The setup writes the refusal."""
-    dealing.setup.road.stops = TradingPaused("paused")
+async def test_an_unexpected_error_after_the_first_byte_is_a_lost_response(exchange_setup: ExchangeSetup) -> None:
+    """The order was sent. The error itself is raised, so that it is seen."""
+    exchange_setup.setup.ibkr.plan = [KeyError("bug")]
 
-    await dealing.fails(TradingPaused)
+    await exchange_setup.run_and_fail(KeyError)
 
-    assert (dealing.record.state, await dealing.story()) == (None, [])
-
-
-async def test_an_answer_that_is_too_long_is_none(dealing: Dealing) -> None:
-    """It is let go of; half of an answer could say the opposite of the whole."""
-    rest = FakeBodyStream()
-    dealing.setup.road.plan = [replace(answer(b" " * 5_000_000), body_stream=rest)]
-
-    await dealing.fails(OrderUnknown)
-
-    assert (rest.close_count, dealing.record.state) == (1, OrderState.UNKNOWN)
+    assert await exchange_setup.event_names() == ["sent", "lost"]
 
 
-async def test_an_answer_that_came_packed_is_read(dealing: Dealing) -> None:
-    """An order must not be lost over that."""
-    packed = answer(gzip.compress(TAKEN))
-    dealing.setup.road.plan = [replace(packed, headers={"Content-Encoding": "gzip"})]
+async def test_an_error_before_the_entry_leaves_the_journal_empty(exchange_setup: ExchangeSetup) -> None:
+    """The submitter writes the refusal."""
+    exchange_setup.setup.ibkr.error_before_entry = TradingPaused("paused")
 
-    assert (await dealing.run()).order_ids == ("77",)
+    await exchange_setup.run_and_fail(TradingPaused)
+
+    assert (exchange_setup.record.state, await exchange_setup.event_names()) == (None, [])
+
+
+async def test_a_response_that_is_too_large_counts_as_lost(exchange_setup: ExchangeSetup) -> None:
+    """It is closed unread: a part of it could say the opposite of the whole."""
+    body_stream = FakeBodyStream()
+    exchange_setup.setup.ibkr.plan = [replace(ibkr_response(b" " * 5_000_000), body_stream=body_stream)]
+
+    await exchange_setup.run_and_fail(OrderUnknown)
+
+    assert (body_stream.close_count, exchange_setup.record.state) == (1, OrderState.UNKNOWN)
+
+
+async def test_a_compressed_response_is_read(exchange_setup: ExchangeSetup) -> None:
+    """Compression must not make an order unknown."""
+    compressed = ibkr_response(gzip.compress(ACCEPTED))
+    exchange_setup.setup.ibkr.plan = [replace(compressed, headers={"Content-Encoding": "gzip"})]
+
+    assert (await exchange_setup.run()).order_ids == ("77",)
 
 
 @pytest.mark.parametrize(
-    ("late", "state", "declined"),
+    ("late_body", "state", "declined"),
     [
-        (TAKEN, OrderState.PLACED, []),
+        (ACCEPTED, OrderState.PLACED, []),
         (b'{"error":"no margin"}', OrderState.REJECTED, []),
         (QUESTION, OrderState.NOT_PLACED, ["r1"]),
         (b"<html>", OrderState.UNKNOWN, []),
     ],
 )
-async def test_a_late_answer_settles_an_order_that_was_given_up(
-    dealing: Dealing, late: bytes, state: OrderState, declined: list[str]
+async def test_a_late_response_settles_an_unknown_order(
+    exchange_setup: ExchangeSetup, late_body: bytes, state: OrderState, declined: list[str]
 ) -> None:
-    """The best evidence there is; a question that nobody waits for is declined."""
-    dealing.setup.road.plan = [GatewayTimeout("silence")]
-    await dealing.fails(OrderUnknown)
+    """It is the best evidence there is. A question in it is declined, since no caller waits for it."""
+    exchange_setup.setup.ibkr.plan = [GatewayTimeout("silence")]
+    await exchange_setup.run_and_fail(OrderUnknown)
 
-    dealing.setup.road.late(answer(late))
+    exchange_setup.setup.ibkr.on_late_response(ibkr_response(late_body))
 
-    assert (dealing.record.state, dealing.declined) == (state, declined)
+    assert (exchange_setup.record.state, exchange_setup.declined) == (state, declined)
 
 
-async def test_a_late_question_about_an_order_that_is_settled_is_not_declined(dealing: Dealing) -> None:
-    """It was found meanwhile, so the question is no more."""
-    dealing.setup.road.plan = [GatewayTimeout("silence")]
-    await dealing.fails(OrderUnknown)
-    dealing.setup.repository.append_eventually(dealing.record, OrderEvent.FOUND, {})
+async def test_a_late_question_about_a_settled_order_is_not_declined(exchange_setup: ExchangeSetup) -> None:
+    """The order was found meanwhile, so the question is no longer open."""
+    exchange_setup.setup.ibkr.plan = [GatewayTimeout("silence")]
+    await exchange_setup.run_and_fail(OrderUnknown)
+    exchange_setup.setup.repository.append_eventually(exchange_setup.record, OrderEvent.FOUND, {})
 
-    dealing.setup.road.late(answer(QUESTION))
+    exchange_setup.setup.ibkr.on_late_response(ibkr_response(QUESTION))
 
-    assert (dealing.record.state, dealing.declined) == (OrderState.PLACED, [])
+    assert (exchange_setup.record.state, exchange_setup.declined) == (OrderState.PLACED, [])
 
 
 @pytest.mark.parametrize(
@@ -182,25 +188,25 @@ async def test_a_late_question_about_an_order_that_is_settled_is_not_declined(de
         (CallerGone(), "caller_gone"),
     ],
 )
-def test_why_nothing_left_is_kept_as_a_code_and_words(exc: BaseException, code: str) -> None:
+def test_the_reason_for_not_sending_is_a_code_and_a_text(exc: BaseException, code: str) -> None:
     """Programs switch on the code."""
     assert refusal_of(exc)[0] == code
     assert refusal_of(exc)[1]
 
 
-def test_an_outcome_is_kept_without_what_it_does_not_say() -> None:
-    """The journal is read for years."""
+def test_the_facts_of_an_outcome_leave_out_empty_values() -> None:
+    """Journals are kept for years, so they must stay small."""
     assert outcome_facts(OrderOutcome(OrderEvent.TAKEN)) == {}
     assert outcome_facts(
         OrderOutcome(OrderEvent.ASKED, ("7",), "x", "y", Question(("r",), ("o",)), may_be_sent_again=True)
     ) == {"replies": ["r"], "messages": ["o"], "order_ids": ["7"], "status": "x", "error": "y", "again": True}
 
 
-def test_a_confirmation_needs_a_question_and_a_placement_a_fresh_order() -> None:
-    """The state that is required is looked at before the entry is written."""
-    of = {
+def test_a_confirmation_needs_a_question_and_a_placement_a_new_order() -> None:
+    """The required state is checked before the entry is written."""
+    required_states = {
         event: ExchangeStep(None, None, event, {}, interpret_placement).required_state  # type: ignore[arg-type]
         for event in (OrderEvent.SENT, OrderEvent.CONFIRMED)
     }
 
-    assert of == {OrderEvent.SENT: None, OrderEvent.CONFIRMED: OrderState.QUESTION}
+    assert required_states == {OrderEvent.SENT: None, OrderEvent.CONFIRMED: OrderState.QUESTION}

@@ -1,4 +1,4 @@
-"""IBKR's questions: handed to the caller, confirmed beforehand, declined after a minute."""
+"""IBKR's questions: passed on to the caller, confirmed by the request, or declined after a minute."""
 
 from __future__ import annotations
 
@@ -22,49 +22,53 @@ from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.questions import MAX_CONFIRMATIONS, build_reply_call, is_declining
 from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S
 from tests.harness import within
-from tests.orders.submitter_setup import QUESTION, TAKEN, SubmitterSetup, answer
+from tests.orders.submitter_setup import ACCEPTED, QUESTION, SubmitterSetup, ibkr_response
 
 
-async def asked(setup: SubmitterSetup) -> OrderRecord:
-    """An order about which IBKR asks."""
-    setup.road.plan = [answer(QUESTION), answer(TAKEN)]
+async def submit_with_question(setup: SubmitterSetup) -> OrderRecord:
+    """Submit an order about which IBKR asks a question; the response to the reply accepts it."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(ACCEPTED)]
     await setup.submit(setup.request())
     return setup.records[0]
 
 
 async def test_a_question_goes_to_its_caller_unchanged(setup: SubmitterSetup) -> None:
-    """The order stands still until it is answered."""
-    setup.road.plan = [answer(QUESTION)]
+    """The order waits until the question is answered."""
+    setup.ibkr.plan = [ibkr_response(QUESTION)]
 
     response = await setup.submit(setup.request())
 
-    assert (response.body, setup.records[0].state, len(setup.road.calls)) == (QUESTION, OrderState.QUESTION, 1)
+    assert (response.body, setup.records[0].state, len(setup.ibkr.calls)) == (QUESTION, OrderState.QUESTION, 1)
 
 
-async def test_a_yes_of_the_caller_places_the_order(setup: SubmitterSetup) -> None:
-    """And frees the setup."""
-    record = await asked(setup)
+async def test_a_confirmation_places_the_order(setup: SubmitterSetup) -> None:
+    """It also releases the lock."""
+    record = await submit_with_question(setup)
 
     response = await setup.reply("r1", confirmed=True)
 
-    assert (response.body, record.state, record.sent_replies["r1"][1] is not None) == (TAKEN, OrderState.PLACED, True)
-    assert await setup.story(record) == ["sent", "asked", "confirmed", "taken"]
+    assert (response.body, record.state, record.sent_replies["r1"][1] is not None) == (
+        ACCEPTED,
+        OrderState.PLACED,
+        True,
+    )
+    assert await setup.event_names(record) == ["sent", "asked", "confirmed", "taken"]
     assert setup.submitter.lock.pending is None
 
 
-async def test_a_no_of_the_caller_places_nothing(setup: SubmitterSetup) -> None:
-    """It is written down before it leaves: what was never confirmed is never placed."""
-    record = await asked(setup)
+async def test_a_decline_places_nothing(setup: SubmitterSetup) -> None:
+    """It is journaled before it is sent: an order that was never confirmed is never placed."""
+    record = await submit_with_question(setup)
 
     await setup.reply("r1", confirmed=False)
 
-    assert (record.state, await setup.story(record)) == (OrderState.NOT_PLACED, ["sent", "asked", "declined"])
+    assert (record.state, await setup.event_names(record)) == (OrderState.NOT_PLACED, ["sent", "asked", "declined"])
 
 
-async def test_the_answer_to_a_lost_no_is_certain(setup: SubmitterSetup) -> None:
-    """Whatever became of the no itself."""
-    record = await asked(setup)
-    setup.road.plan = [OrderUnknown("lost")]
+async def test_an_order_whose_decline_was_lost_is_not_placed(setup: SubmitterSetup) -> None:
+    """Whether the decline arrived does not matter."""
+    record = await submit_with_question(setup)
+    setup.ibkr.plan = [OrderUnknown("lost")]
 
     with pytest.raises(OrderNotPlaced):
         await setup.reply("r1", confirmed=False)
@@ -72,10 +76,10 @@ async def test_the_answer_to_a_lost_no_is_certain(setup: SubmitterSetup) -> None
     assert record.state is OrderState.NOT_PLACED
 
 
-async def test_a_lost_yes_leaves_the_order_unknown(setup: SubmitterSetup) -> None:
-    """It may have been placed."""
-    record = await asked(setup)
-    setup.road.plan = [GatewayTimeout("silence")]
+async def test_a_lost_confirmation_leaves_the_order_unknown(setup: SubmitterSetup) -> None:
+    """The order may have been placed."""
+    record = await submit_with_question(setup)
+    setup.ibkr.plan = [GatewayTimeout("silence")]
 
     with pytest.raises(OrderUnknown):
         await setup.reply("r1", confirmed=True)
@@ -83,76 +87,76 @@ async def test_a_lost_yes_leaves_the_order_unknown(setup: SubmitterSetup) -> Non
     assert record.state is OrderState.UNKNOWN
 
 
-async def test_a_reply_that_did_not_leave_can_be_sent_again(setup: SubmitterSetup) -> None:
-    """The question stands as before."""
-    record = await asked(setup)
-    setup.road.stops = SessionUnavailable("down")
+async def test_a_reply_that_was_not_sent_can_be_sent_again(setup: SubmitterSetup) -> None:
+    """The question is still open."""
+    record = await submit_with_question(setup)
+    setup.ibkr.error_before_entry = SessionUnavailable("down")
     with pytest.raises(SessionUnavailable):
         await setup.reply("r1", confirmed=True)
     assert record.state is OrderState.QUESTION
 
-    setup.road.stops = None
+    setup.ibkr.error_before_entry = None
     await setup.reply("r1", confirmed=True)
 
-    assert (await setup.story(record))[-2:] == ["confirmed", "taken"]
+    assert (await setup.event_names(record))[-2:] == ["confirmed", "taken"]
 
 
-async def test_the_same_reply_again_is_told_the_same(setup: SubmitterSetup) -> None:
-    """And another one is refused: a question is answered once."""
-    await asked(setup)
+async def test_a_repeated_reply_gets_the_same_response(setup: SubmitterSetup) -> None:
+    """A different reply is refused: a question is answered once."""
+    await submit_with_question(setup)
     first = await setup.reply("r1", confirmed=True)
 
     assert (await setup.reply("r1", confirmed=True)).body == first.body
     with pytest.raises(ReplyNotFound):
         await setup.reply("r1", confirmed=False)
 
-    assert len(setup.road.calls) == 2
+    assert len(setup.ibkr.calls) == 2
 
 
-async def test_a_question_belongs_to_the_key_that_was_asked(setup: SubmitterSetup) -> None:
-    """Another app must not place somebody's order."""
-    record = await asked(setup)
+async def test_a_question_belongs_to_the_key_of_its_order(setup: SubmitterSetup) -> None:
+    """Another program must not place the order."""
+    record = await submit_with_question(setup)
 
     with pytest.raises(OrderInProgress):
         await setup.reply("r1", confirmed=True, owner="other")
 
-    assert (record.state, len(setup.road.calls)) == (OrderState.QUESTION, 1)
+    assert (record.state, len(setup.ibkr.calls)) == (OrderState.QUESTION, 1)
 
 
-async def test_an_id_that_was_never_handed_out_is_not_found(setup: SubmitterSetup) -> None:
-    """Nothing is sent: it may be a question to somebody who trades elsewhere."""
-    await asked(setup)
+async def test_an_unknown_reply_id_is_not_found(setup: SubmitterSetup) -> None:
+    """Nothing is sent: the question may belong to another program that trades at IBKR."""
+    await submit_with_question(setup)
 
     with pytest.raises(ReplyNotFound):
         await setup.reply("r2", confirmed=True)
 
-    assert len(setup.road.calls) == 1
+    assert len(setup.ibkr.calls) == 1
 
 
 async def test_two_replies_at_once_are_not_both_sent(setup: SubmitterSetup) -> None:
-    """One says yes while the other says no."""
-    await asked(setup)
-    setup.road.may_answer.clear()
-    setup.road.is_inside.clear()
-    yes = asyncio.create_task(setup.reply("r1", confirmed=True))
-    await within(setup.road.is_inside.wait())
+    """One confirms while the other declines."""
+    await submit_with_question(setup)
+    setup.ibkr.may_respond.clear()
+    setup.ibkr.is_inside.clear()
+    confirmation = asyncio.create_task(setup.reply("r1", confirmed=True))
+    await within(setup.ibkr.is_inside.wait())
 
     with pytest.raises(ReplyNotFound):
         await setup.reply("r1", confirmed=False)
-    setup.road.may_answer.set()
+    setup.ibkr.may_respond.set()
 
-    await within(yes)
-    assert len(setup.road.calls) == 2
+    await within(confirmation)
+    assert len(setup.ibkr.calls) == 2
 
 
-async def test_what_the_caller_confirmed_beforehand_is_confirmed_for_it(setup: SubmitterSetup) -> None:
-    """One question after the other, as long as each names only such messages."""
-    setup.road.plan = [answer(QUESTION), answer(QUESTION.replace(b"r1", b"r2")), answer(TAKEN)]
+async def test_messages_that_the_request_confirms_are_confirmed(setup: SubmitterSetup) -> None:
+    """One question after the other is confirmed, as long as it has no other messages."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(QUESTION.replace(b"r1", b"r2")), ibkr_response(ACCEPTED)]
 
     response = await setup.submit(setup.request(confirmations=frozenset({"o163"})))
 
-    assert (response.body, setup.records[0].state) == (TAKEN, OrderState.PLACED)
-    assert [call.target for call in setup.road.calls[1:]] == ["/v1/api/iserver/reply/r1", "/v1/api/iserver/reply/r2"]
+    assert (response.body, setup.records[0].state) == (ACCEPTED, OrderState.PLACED)
+    assert [call.target for call in setup.ibkr.calls[1:]] == ["/v1/api/iserver/reply/r1", "/v1/api/iserver/reply/r2"]
 
 
 @pytest.mark.parametrize(
@@ -164,18 +168,18 @@ async def test_what_the_caller_confirmed_beforehand_is_confirmed_for_it(setup: S
         b'[{"id":"r1","message":["a"],"messageIds":["o163"]},{"id":"r2","message":["b"],"messageIds":["o163"]}]',
     ],
 )
-async def test_a_question_with_anything_else_in_it_goes_to_the_caller(setup: SubmitterSetup, question: bytes) -> None:
-    """Nobody has said yes to that."""
-    setup.road.plan = [answer(question)]
+async def test_a_question_with_other_messages_goes_to_the_caller(setup: SubmitterSetup, question: bytes) -> None:
+    """The request has not confirmed them."""
+    setup.ibkr.plan = [ibkr_response(question)]
 
     response = await setup.submit(setup.request(confirmations=frozenset({"o163"})))
 
-    assert (response.body, setup.records[0].state, len(setup.road.calls)) == (question, OrderState.QUESTION, 1)
+    assert (response.body, setup.records[0].state, len(setup.ibkr.calls)) == (question, OrderState.QUESTION, 1)
 
 
-async def test_nothing_is_confirmed_for_a_caller_who_has_gone(setup: SubmitterSetup) -> None:
-    """Nobody would hear that it was placed."""
-    setup.road.plan = [answer(QUESTION)]
+async def test_nothing_is_confirmed_for_a_disconnected_caller(setup: SubmitterSetup) -> None:
+    """The caller would not learn that the order was placed."""
+    setup.ibkr.plan = [ibkr_response(QUESTION)]
     request = setup.request(confirmations=frozenset({"o163"}))
     request.context.is_connected = lambda: False
 
@@ -184,18 +188,18 @@ async def test_nothing_is_confirmed_for_a_caller_who_has_gone(setup: SubmitterSe
     assert setup.records[0].state is OrderState.QUESTION
 
 
-async def test_questions_without_an_end_are_given_to_the_caller(setup: SubmitterSetup) -> None:
-    """A loop must end somewhere."""
-    setup.road.plan = [answer(QUESTION)]
+async def test_the_number_of_confirmations_is_limited(setup: SubmitterSetup) -> None:
+    """The question after the last confirmation goes to the caller."""
+    setup.ibkr.plan = [ibkr_response(QUESTION)]
 
     await setup.submit(setup.request(confirmations=frozenset({"o163"})))
 
-    assert (len(setup.road.calls), setup.records[0].state) == (MAX_CONFIRMATIONS + 1, OrderState.QUESTION)
+    assert (len(setup.ibkr.calls), setup.records[0].state) == (MAX_CONFIRMATIONS + 1, OrderState.QUESTION)
 
 
 async def test_a_question_is_declined_after_a_minute(setup: SubmitterSetup) -> None:
-    """It would keep everybody else from placing orders; a reply is too late then."""
-    record = await asked(setup)
+    """An open question keeps all other orders waiting. A later reply is refused."""
+    record = await submit_with_question(setup)
     declined: list[Call] = []
 
     async def send(call: Call, wait_s: float) -> None:
@@ -213,8 +217,8 @@ async def test_a_question_is_declined_after_a_minute(setup: SubmitterSetup) -> N
         await setup.reply("r1", confirmed=True)
 
 
-async def test_an_abandoned_question_is_declined_only_while_nobody_has_the_desk(setup: SubmitterSetup) -> None:
-    """A no of ours would end somebody's question; their own order ends the abandoned one."""
+async def test_an_abandoned_question_is_declined_only_while_the_lock_is_free(setup: SubmitterSetup) -> None:
+    """Our decline would end the question of the order that holds the lock; that order ends the abandoned one."""
     declined: list[Call] = []
 
     async def send(call: Call, wait_s: float) -> None:
@@ -233,10 +237,10 @@ async def test_an_abandoned_question_is_declined_only_while_nobody_has_the_desk(
     assert declined == [build_reply_call("r9", confirmed=False)]
 
 
-@pytest.mark.parametrize(("body", "declines"), [(b'{"confirmed":true}', False), (b'{"confirmed":false}', True)])
-def test_a_reply_says_yes_or_no(body: bytes, declines: bool) -> None:
-    """As a boolean."""
-    assert is_declining(parse_order_tickets(body)) is declines
+@pytest.mark.parametrize(("body", "is_decline"), [(b'{"confirmed":true}', False), (b'{"confirmed":false}', True)])
+def test_a_reply_confirms_or_declines(body: bytes, is_decline: bool) -> None:
+    """Its value is a boolean."""
+    assert is_declining(parse_order_tickets(body)) is is_decline
 
 
 @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ def test_a_reply_says_yes_or_no(body: bytes, declines: bool) -> None:
         b"[" * 100_000,
     ],
 )
-def test_a_reply_that_says_neither_or_both_is_refused(body: bytes) -> None:
-    """Nobody knows which of two IBKR takes."""
+def test_an_ambiguous_reply_is_refused(body: bytes) -> None:
+    """It is unknown which of two values IBKR uses."""
     with pytest.raises(BadRequest):
         is_declining(parse_order_tickets(body))

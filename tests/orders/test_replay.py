@@ -1,4 +1,4 @@
-"""The same order call once more, and what it is told."""
+"""A repeated order call, and the response that it gets."""
 
 from __future__ import annotations
 
@@ -19,69 +19,71 @@ from tests.calls.road import context_for
 from tests.harness import within
 from tests.orders.submitter_setup import ORDERS, TICKET
 
-FIRST, LATEST = StoredResponse(200, "application/json", "[1]"), StoredResponse(200, "", "[2]")
+FIRST_RESPONSE, LATEST_RESPONSE = StoredResponse(200, "application/json", "[1]"), StoredResponse(200, "", "[2]")
 
 
-def record(state: OrderState = OrderState.PLACED, **more: object) -> OrderRecord:
-    """An order that is known."""
-    made = OrderRecord("a", OrderOperation.PLACE, request_id="req", state=state)
-    for name, value in more.items():
-        setattr(made, name, value)
-    return made
+def record(state: OrderState = OrderState.PLACED, **attributes: object) -> OrderRecord:
+    """The record of an order."""
+    order_record = OrderRecord("a", OrderOperation.PLACE, request_id="req", state=state)
+    for name, value in attributes.items():
+        setattr(order_record, name, value)
+    return order_record
 
 
 def request(idempotency_key: str | None = None) -> OrderRequest:
-    """The same call once more."""
+    """A repeat of the order call."""
     return OrderRequest(context_for("POST", ORDERS, TICKET), OrderOperation.PLACE, idempotency_key=idempotency_key)
 
 
 @pytest.mark.parametrize(("key", "body"), [(None, b"[2]"), ("k", b"[1]")])
-async def test_a_key_promises_the_first_answer_to_the_byte(key: str | None, body: bytes) -> None:
-    """Without one the latest is told."""
-    again = request(key)
+async def test_an_idempotency_key_gets_the_first_response(key: str | None, body: bytes) -> None:
+    """Byte for byte. Without a key the latest response is returned."""
+    repeat = request(key)
 
-    response = await replay(record(first_response=FIRST, latest_response=LATEST), again)
+    response = await replay(record(first_response=FIRST_RESPONSE, latest_response=LATEST_RESPONSE), repeat)
 
-    assert (response.body, again.source) == (body, "cache")
+    assert (response.body, repeat.source) == (body, "cache")
 
 
-async def test_who_was_told_that_nobody_knows_is_told_that_again() -> None:
-    """Each time the same, to the byte, with the request it was first told to."""
-    known = record(first_response=FIRST, unknown_delivered=True, lost_reason="silence", lost_request_id="old")
+async def test_an_order_unknown_is_repeated_unchanged() -> None:
+    """Each repeat gets the same error, with the id of the request that got it first."""
+    unknown = record(
+        first_response=FIRST_RESPONSE, unknown_delivered=True, lost_reason="silence", lost_request_id="old"
+    )
 
     with pytest.raises(OrderUnknown) as caught:
-        await replay(known, request("k"))
+        await replay(unknown, request("k"))
 
     assert (caught.value.detail, caught.value.request_id) == ("silence; order a is being searched for", "old")
 
 
-async def test_an_order_that_was_found_is_told_in_ibkrs_shape() -> None:
-    """Its own answer never came."""
-    again = request()
+async def test_a_found_order_is_returned_in_the_form_of_ibkr() -> None:
+    """Its own response was lost."""
+    repeat = request()
 
-    response = await replay(record(order_ids=("7", "8"), coids=("mine",), ibkr_status="Filled"), again)
+    response = await replay(record(order_ids=("7", "8"), coids=("mine",), ibkr_status="Filled"), repeat)
 
     assert json.loads(response.body) == [
         {"order_id": "7", "order_status": "Filled", "local_order_id": "mine"},
         {"order_id": "8", "order_status": "Filled", "local_order_id": "mine"},
     ]
-    assert again.source == "bridge"
+    assert repeat.source == "bridge"
 
 
 @pytest.mark.parametrize(
     ("state", "error"), [(OrderState.NOT_PLACED, OrderNotPlaced), (OrderState.UNKNOWN, OrderUnknown)]
 )
-def test_an_order_without_an_answer_is_told_as_what_it_is(state: OrderState, error: type[Exception]) -> None:
-    """Looked for in vain, or still being searched for."""
+def test_an_order_without_a_response_is_reported_by_its_state(state: OrderState, error: type[Exception]) -> None:
+    """It was not found, or the search goes on."""
     with pytest.raises(error):
         stored_response(record(state))
 
 
-async def test_who_joins_is_told_what_the_first_is_told() -> None:
-    """And counts as one who waits: the first may leave meanwhile."""
+async def test_a_joined_call_gets_the_response_of_the_first() -> None:
+    """It counts as a waiting caller, since the first may disconnect meanwhile."""
     in_flight = InFlightOrder("f", [lambda: False])
-    again = request()
-    task = asyncio.create_task(replay(record(in_flight=in_flight), again))
+    repeat = request()
+    task = asyncio.create_task(replay(record(in_flight=in_flight), repeat))
     await asyncio.sleep(0)
     assert in_flight.is_wanted()
 
@@ -89,10 +91,10 @@ async def test_who_joins_is_told_what_the_first_is_told() -> None:
     in_flight.done.set()
 
     assert (await within(task)).body == b"[3]"
-    assert again.source == "shared"
+    assert repeat.source == "shared"
 
 
-async def test_who_joins_gets_an_error_of_its_own() -> None:
+async def test_a_joined_call_gets_a_copy_of_the_error() -> None:
     """The same object raised twice would carry two tracebacks."""
     in_flight = InFlightOrder("f", [])
     in_flight.result = ReadOnly("no")
@@ -107,16 +109,16 @@ async def test_who_joins_gets_an_error_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("lost_at", "error"), [(None, OrderInProgress), ("2026-06-17T16:00:00+00:00", OrderUnknown)])
-async def test_who_joins_is_not_kept_for_ever(
+async def test_a_joined_call_has_a_timeout(
     monkeypatch: pytest.MonkeyPatch, lost_at: str | None, error: type[Exception]
 ) -> None:
-    """An order's own deadlines are over long before."""
+    """The order's own deadlines end long before it."""
     monkeypatch.setattr(module, "MAX_JOIN_S", 0.01)
 
     with pytest.raises(error):
         await within(replay(record(in_flight=InFlightOrder("f", []), lost_at=lost_at), request()))
 
 
-def test_a_loss_without_a_request_of_its_own_bears_the_orders() -> None:
-    """The log is searched by it."""
+def test_a_lost_response_without_a_request_id_has_that_of_the_order() -> None:
+    """The log is searched by this id."""
     assert unknown_error(record(lost_reason="x")).request_id == "req"

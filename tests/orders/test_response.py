@@ -1,4 +1,4 @@
-"""What IBKR's answers say of an order; what says nothing leaves it open."""
+"""What IBKR's responses say about an order; a response without a clear meaning leaves it unknown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ibkr_bridge.orders.journal.transitions import OrderEvent
 from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
 
-ASKED = {"id": "a12dc9", "message": ["sure?"], "isSuppressed": False, "messageIds": ["o163"]}
+QUESTION = {"id": "a12dc9", "message": ["sure?"], "isSuppressed": False, "messageIds": ["o163"]}
 PLACED = {"order_id": "1234567890", "order_status": "Submitted", "encrypt_message": "1"}
 PROMPT = {
     "orderId": 5,
@@ -26,14 +26,14 @@ PROMPT = {
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "what"),
+    ("status", "body", "event"),
     [
         (200, [PLACED], OrderEvent.TAKEN),
         (200, PLACED, OrderEvent.TAKEN),
         (200, [PLACED, PLACED], OrderEvent.TAKEN),
-        (200, [ASKED], OrderEvent.ASKED),
-        (200, ASKED, OrderEvent.ASKED),
-        (200, [PLACED, ASKED], OrderEvent.ASKED),
+        (200, [QUESTION], OrderEvent.ASKED),
+        (200, QUESTION, OrderEvent.ASKED),
+        (200, [PLACED, QUESTION], OrderEvent.ASKED),
         (200, {"error": "no"}, OrderEvent.TURNED_DOWN),
         (200, [{"error": "no"}], OrderEvent.TURNED_DOWN),
         (200, {"error": "reply id not found: 'x'"}, OrderEvent.DROPPED),
@@ -59,45 +59,45 @@ PROMPT = {
         (200, "Success", OrderEvent.LOST),
         (200, {"order_id": ""}, OrderEvent.LOST),
         (200, {"order_id": True}, OrderEvent.TAKEN),
-        (200, [{**ASKED, "id": "../evil"}], OrderEvent.LOST),
+        (200, [{**QUESTION, "id": "../evil"}], OrderEvent.LOST),
         (204, None, OrderEvent.LOST),
         (302, None, OrderEvent.LOST),
     ],
 )
-def test_each_answer_says_one_thing(status: int, body: object, what: OrderEvent) -> None:
-    """And what says nothing is not taken for a yes or a no."""
-    assert interpret_placement(status, b"" if body is None else json.dumps(body).encode()).event is what
+def test_each_response_means_one_event(status: int, body: object, event: OrderEvent) -> None:
+    """A response without a clear meaning is neither an acceptance nor a rejection."""
+    assert interpret_placement(status, b"" if body is None else json.dumps(body).encode()).event is event
 
 
-def test_an_answer_tells_ids() -> None:
-    """Of all orders of a bracket."""
+def test_a_response_contains_the_ids_of_all_orders() -> None:
+    """A bracket has several."""
     outcome = interpret_placement(200, json.dumps([PLACED, {**PLACED, "order_id": 2}]).encode())
 
     assert (outcome.order_ids, outcome.status) == (("1234567890", "2"), "Submitted")
 
 
 @pytest.mark.parametrize(
-    ("asked", "can_be"),
+    ("questions", "can_be_confirmed"),
     [
-        ([ASKED], True),
-        ([{**ASKED, "messageIds": ["o163", "o354"]}], True),
-        ([ASKED, {**ASKED, "id": "b"}], False),
-        ([{**ASKED, "messageIds": []}], False),
-        ([{**ASKED, "messageIds": "o163"}], False),
-        ([{**ASKED, "messageIds": ["o163", 5]}], False),
-        ([{name: value for name, value in ASKED.items() if name != "messageIds"}], False),
+        ([QUESTION], True),
+        ([{**QUESTION, "messageIds": ["o163", "o354"]}], True),
+        ([QUESTION, {**QUESTION, "id": "b"}], False),
+        ([{**QUESTION, "messageIds": []}], False),
+        ([{**QUESTION, "messageIds": "o163"}], False),
+        ([{**QUESTION, "messageIds": ["o163", 5]}], False),
+        ([{name: value for name, value in QUESTION.items() if name != "messageIds"}], False),
     ],
 )
-def test_only_a_plain_question_can_be_confirmed(asked: list[object], can_be: bool) -> None:
-    """One reply, and every message with its name."""
-    question = interpret_placement(200, json.dumps(asked).encode()).question
+def test_only_a_simple_question_can_be_confirmed(questions: list[object], can_be_confirmed: bool) -> None:
+    """It has one reply id, and every message has an id."""
+    question = interpret_placement(200, json.dumps(questions).encode()).question
 
     assert question is not None
-    assert question.can_be_confirmed is can_be
+    assert question.can_be_confirmed is can_be_confirmed
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "what"),
+    ("status", "body", "event"),
     [
         (200, b'{"msg":"Request was submitted","order_id":602801486,"conid":-1,"account":null}', OrderEvent.TAKEN),
         (200, b'{"error":"OrderID 1 doesn\'t exist"}', OrderEvent.TURNED_DOWN),
@@ -109,9 +109,9 @@ def test_only_a_plain_question_can_be_confirmed(asked: list[object], can_be: boo
         (400, b"{}", OrderEvent.TURNED_DOWN),
     ],
 )
-def test_a_cancel_is_answered_in_other_words(status: int, body: bytes, what: OrderEvent) -> None:
-    """Any that is no error will do."""
-    assert interpret_cancel(status, body).event is what
+def test_a_cancel_has_responses_of_its_own(status: int, body: bytes, event: OrderEvent) -> None:
+    """Any text that is not an error counts as accepted."""
+    assert interpret_cancel(status, body).event is event
 
 
 @given(
@@ -129,13 +129,13 @@ def test_a_cancel_is_answered_in_other_words(status: int, body: bytes, what: Ord
                 ),
             ),
             max_leaves=9,
-        ).map(lambda told: json.dumps(told).encode()),
+        ).map(lambda value: json.dumps(value).encode()),
     ),
 )
-def test_no_answer_confuses_the_reader(status: int, body: bytes) -> None:
-    """Whatever comes over the wire is one of five things."""
-    for read in (interpret_placement, interpret_cancel):
-        outcome = read(status, body)
+def test_every_response_means_one_of_five_events(status: int, body: bytes) -> None:
+    """For any status and any bytes."""
+    for interpret in (interpret_placement, interpret_cancel):
+        outcome = interpret(status, body)
         assert outcome.event in (
             OrderEvent.TAKEN,
             OrderEvent.ASKED,
@@ -148,13 +148,13 @@ def test_no_answer_confuses_the_reader(status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "again"),
+    ("body", "may_be_sent_again"),
     [
         (b'{"error":"Bad Request: no bridge","statusCode":400}', True),
         (b'{"error":"Please query /accounts first"}', True),
         (b'{"error":"Insufficient funds"}', False),
     ],
 )
-def test_a_call_without_a_session_may_be_sent_again(body: bytes, again: bool) -> None:
-    """IBKR did not look at it: no name of it is taken."""
-    assert interpret_placement(400, body).may_be_sent_again is again
+def test_a_call_without_a_session_may_be_sent_again(body: bytes, may_be_sent_again: bool) -> None:
+    """IBKR has not processed it, so its cOID stays free."""
+    assert interpret_placement(400, body).may_be_sent_again is may_be_sent_again

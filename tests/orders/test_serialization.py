@@ -1,4 +1,4 @@
-"""One order at a time: who waits, who goes next, who is told that it takes too long."""
+"""The order lock: one order at a time, the others wait in order, and each has a maximum wait."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S, OrderLock
 from tests.clocks import ManualClock
 from tests.harness import within
 
-ASKED = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
+FACTS = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
 A, B, C = (OrderRecord(name, OrderOperation.PLACE) for name in "abc")
 
 
-def there() -> bool:
-    """Somebody still waits."""
+def is_connected() -> bool:
+    """A caller that stays connected."""
     return True
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Time, moved by hand."""
+    """A clock that the test moves."""
     return ManualClock()
 
 
 @pytest.fixture
 def lock(clock: ManualClock) -> OrderLock:
-    """A setup nobody is at."""
+    """A free order lock."""
     return OrderLock(clock)
 
 
-async def test_the_first_goes_at_once_and_others_in_their_order(lock: OrderLock, clock: ManualClock) -> None:
-    """Whoever came first."""
-    await lock.acquire(A, 0.0, there)
-    others = [asyncio.create_task(lock.acquire(each, 5.0, there)) for each in (B, C)]
+async def test_the_lock_is_acquired_in_the_order_of_arrival(lock: OrderLock, clock: ManualClock) -> None:
+    """The first order gets it at once."""
+    await lock.acquire(A, 0.0, is_connected)
+    others = [asyncio.create_task(lock.acquire(record, 5.0, is_connected)) for record in (B, C)]
     await clock.asleep(2)
 
     lock.release(A)
@@ -51,12 +51,12 @@ async def test_the_first_goes_at_once_and_others_in_their_order(lock: OrderLock,
     await within(others[1])
 
 
-async def test_whoever_would_wait_longer_is_told_what_is_in_the_way(lock: OrderLock, clock: ManualClock) -> None:
-    """And when it will be over at the latest."""
+async def test_the_error_after_the_maximum_wait_names_the_blocking_order(lock: OrderLock, clock: ManualClock) -> None:
+    """It also says when the question ends at the latest."""
     asking = OrderRecord("asking", OrderOperation.PLACE)
-    await lock.acquire(asking, 0.0, there)
-    lock.hold_for_question(asking, Question(("r",), ("o163",)), ASKED)
-    waiting = asyncio.create_task(lock.acquire(B, 5.0, there))
+    await lock.acquire(asking, 0.0, is_connected)
+    lock.hold_for_question(asking, Question(("r",), ("o163",)), FACTS)
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
     await clock.asleep(1)
 
     clock.advance(5.0)
@@ -66,25 +66,25 @@ async def test_whoever_would_wait_longer_is_told_what_is_in_the_way(lock: OrderL
     assert error.value.retry_after == REPLY_TIMEOUT_S - 5.0
 
 
-async def test_who_has_gone_is_passed_over_and_told_so(lock: OrderLock, clock: ManualClock) -> None:
-    """Nobody waits behind a caller who hung up."""
-    await lock.acquire(A, 0.0, there)
-    gone = asyncio.create_task(lock.acquire("gone", 5.0, lambda: False))
-    waiting = asyncio.create_task(lock.acquire(B, 5.0, there))
+async def test_a_disconnected_caller_is_skipped(lock: OrderLock, clock: ManualClock) -> None:
+    """No order waits behind a caller that disconnected."""
+    await lock.acquire(A, 0.0, is_connected)
+    disconnected = asyncio.create_task(lock.acquire("disconnected", 5.0, lambda: False))
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
     await clock.asleep(2)
 
     lock.release(A)
 
     await within(waiting)
     with pytest.raises(CallerGone):
-        await within(gone)
+        await within(disconnected)
 
 
-async def test_who_is_cancelled_leaves_the_turn_to_the_next(lock: OrderLock, clock: ManualClock) -> None:
-    """Even where it came in that very moment."""
-    await lock.acquire(A, 0.0, there)
-    cancelled = asyncio.create_task(lock.acquire(B, 5.0, there))
-    waiting = asyncio.create_task(lock.acquire(C, 5.0, there))
+async def test_a_cancelled_caller_leaves_the_lock_to_the_next(lock: OrderLock, clock: ManualClock) -> None:
+    """Also if it got the lock in the same step of the loop."""
+    await lock.acquire(A, 0.0, is_connected)
+    cancelled = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
+    waiting = asyncio.create_task(lock.acquire(C, 5.0, is_connected))
     await clock.asleep(2)
 
     lock.release(A)
@@ -95,11 +95,11 @@ async def test_who_is_cancelled_leaves_the_turn_to_the_next(lock: OrderLock, clo
         await cancelled
 
 
-async def test_only_who_holds_it_can_leave(lock: OrderLock, clock: ManualClock) -> None:
-    """A late word of somebody else changes nothing."""
-    await lock.acquire(A, 0.0, there)
+async def test_only_the_holder_can_release_the_lock(lock: OrderLock, clock: ManualClock) -> None:
+    """A late release of another order has no effect."""
+    await lock.acquire(A, 0.0, is_connected)
     lock.release(B)
-    waiting = asyncio.create_task(lock.acquire(C, 1.0, there))
+    waiting = asyncio.create_task(lock.acquire(C, 1.0, is_connected))
     await clock.asleep(1)
 
     clock.advance(1.0)

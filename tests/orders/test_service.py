@@ -1,4 +1,4 @@
-"""The orders of a profile: what the setup sends takes all stages, and the bridge's own calls do too."""
+"""The order service of a profile: its order calls and the bridge's own calls pass all stages."""
 
 from __future__ import annotations
 
@@ -26,88 +26,92 @@ from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderRoads, OrderServic
 from tests.calls.road import context_for
 from tests.clocks import ManualClock
 from tests.harness import within
-from tests.orders.submitter_setup import NAMED, ORDERS, TAKEN, answer
+from tests.orders.submitter_setup import ACCEPTED, ORDERS, TICKET_WITH_COID, ibkr_response
 
-LISTS = (answer(b"{}"), answer(b'{"orders":[{"orderId":7}],"snapshot":true}'), answer(b'[{"orderId":8}]'))
+LISTS = (
+    ibkr_response(b"{}"),
+    ibkr_response(b'{"orders":[{"orderId":7}],"snapshot":true}'),
+    ibkr_response(b'[{"orderId":8}]'),
+)
 
 
-class World:
+class ServiceSetup:
     """A service on a journal of its own, and a pipeline that does what an upstream does."""
 
     def __init__(self, path: Path) -> None:
-        self.clock, self.came, self.plan = ManualClock(), list[CallContext](), [answer(TAKEN)]
-        self.is_up, self.paused, self.stops = True, False, list[Exception]()
+        self.clock, self.contexts, self.plan = ManualClock(), list[CallContext](), [ibkr_response(ACCEPTED)]
+        self.is_up, self.is_paused, self.errors = True, False, list[Exception]()
         bus = Bus()
         repository = OrderRepository(JournalWriter(JournalStore(path, bus, self.clock.utc), bus), bus, self.clock.utc)
         self.service = OrderService(repository, self.clock, ReconcileSchedule(refresh_delay_s=0.0), add_coids=True)
-        guard = OrderGuard(lambda: RuleContext(paper_mode=False, paused=self.paused), None)
+        guard = OrderGuard(lambda: RuleContext(paper_mode=False, paused=self.is_paused), None)
         self.service.connect(OrderRoads(self.pipeline, self.pipeline, guard, lambda _: self.is_up))
 
     async def pipeline(self, context: CallContext) -> Response:
         """See `OrderRoads`."""
-        self.came.append(context)
-        if self.stops:
-            raise self.stops[0]
+        self.contexts.append(context)
+        if self.errors:
+            raise self.errors[0]
         if context.before_first_byte is not None:
             await context.before_first_byte.write_entry()
             context.before_first_byte.has_left = context.is_sent = True
         return self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
 
     async def fetch(self, account: str | None) -> OrderListing | None:
-        """Fetch the lists; the moment that IBKR takes for a fresh one passes."""
+        """Fetch the lists of orders and trades, and let the delay pass that IBKR needs for a new list."""
         task = asyncio.create_task(self.service.fetch_order_lists(account))
         for _ in range(20):
             await asyncio.sleep(0)
             self.clock.advance(0.0)
         return await within(task)
 
-    def request(self, body: bytes = NAMED) -> OrderRequest:
+    def request(self, body: bytes = TICKET_WITH_COID) -> OrderRequest:
         """A caller's order."""
         return OrderRequest(context_for("POST", ORDERS, body, key_label="one"), OrderOperation.PLACE, "one", "req")
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Nothing is wrong."""
-    made = World(tmp_path / "main.orders.db")
-    yield made
-    await made.service.repository.close()
+async def setup(tmp_path: Path) -> AsyncIterator[ServiceSetup]:
+    """A service with an open session and no pause."""
+    setup = ServiceSetup(tmp_path / "main.orders.db")
+    yield setup
+    await setup.service.repository.close()
 
 
-async def test_an_order_takes_the_stages_with_its_entry_and_deadline(world: World) -> None:
-    """The context of the request learns that it was sent."""
-    request = world.request()
+async def test_an_order_passes_the_stages_with_its_entry_and_deadline(setup: ServiceSetup) -> None:
+    """The context of the request shows that it was sent."""
+    request = setup.request()
 
-    response = await world.service.submit(request)
+    response = await setup.service.submit(request)
 
-    (part,) = world.came
-    assert (response.body, part.endpoint.operation, part.key_label) == (TAKEN, OrderOperation.PLACE, "one")
+    (part,) = setup.contexts
+    assert (response.body, part.endpoint.operation, part.key_label) == (ACCEPTED, OrderOperation.PLACE, "one")
     assert (part.deadline is not None, part.before_first_byte is not None) == (True, True)
     assert (request.context.is_sent, request.record is not None) == (True, True)
 
 
-async def test_a_rule_refuses_before_a_stage_is_entered(world: World) -> None:
-    """A refusal waits for nothing."""
-    world.paused = True
+async def test_a_rule_refuses_before_a_stage_is_entered(setup: ServiceSetup) -> None:
+    """A refusal does not wait."""
+    setup.is_paused = True
 
     with pytest.raises(TradingPaused):
-        await world.service.submit(world.request())
+        await setup.service.submit(setup.request())
 
-    assert world.came == []
+    assert setup.contexts == []
 
 
-async def test_an_order_that_is_told_again_says_where_its_answer_is_from(world: World) -> None:
-    """It did not come from IBKR this time."""
-    await world.service.submit(world.request())
-    again = world.request()
+async def test_a_replayed_order_has_the_source_of_its_response(setup: ServiceSetup) -> None:
+    """The response does not come from IBKR this time."""
+    await setup.service.submit(setup.request())
+    repeat = setup.request()
 
-    await world.service.submit(again)
+    await setup.service.submit(repeat)
 
-    assert (again.context.source, len(world.came)) == ("cache", 1)
+    assert (repeat.context.source, len(setup.contexts)) == ("cache", 1)
 
 
 async def test_a_service_without_a_profile_cannot_send(tmp_path: Path) -> None:
-    """A mistake of the program shows itself at once."""
+    """The error shows the mistake at once."""
     clock, bus = ManualClock(), Bus()
     repository = OrderRepository(JournalWriter(JournalStore(None, bus, clock.utc), bus), bus, clock.utc)
 
@@ -115,32 +119,32 @@ async def test_a_service_without_a_profile_cannot_send(tmp_path: Path) -> None:
         _ = OrderService(repository, clock, ReconcileSchedule(), add_coids=True).roads
 
 
-async def test_a_preview_has_the_desk_to_itself_and_gives_it_back(world: World) -> None:
-    """IBKR drops an open question because of it; an error gives the setup back, too."""
-    lock = world.service.submitter.lock
+async def test_a_preview_holds_the_order_lock_and_releases_it(setup: ServiceSetup) -> None:
+    """IBKR drops an open question when a preview comes. An error releases the lock as well."""
+    lock = setup.service.submitter.lock
     preview = context_for("POST", f"{ORDERS}/whatif", b"{}")
-    world.stops = [Busy("full")]
+    setup.errors = [Busy("full")]
     with pytest.raises(Busy):
-        await world.service.preview(preview)
+        await setup.service.preview(preview)
 
     lock.try_acquire("somebody")
-    waiting = asyncio.create_task(world.service.preview(preview))
-    await world.clock.asleep(1)
-    world.clock.advance(0.0)
+    waiting = asyncio.create_task(setup.service.preview(preview))
+    await setup.clock.asleep(1)
+    setup.clock.advance(0.0)
     with pytest.raises(OrderInProgress):
         await within(waiting)
     lock.release("somebody")
-    world.stops = []
+    setup.errors = []
 
-    assert (await world.service.preview(preview)).body == TAKEN
+    assert (await setup.service.preview(preview)).body == ACCEPTED
     assert lock.try_acquire("another")
 
 
-async def test_fresh_lists_are_fetched_for_the_search_never_from_the_cache(world: World) -> None:
-    """IBKR is told to make a new list, which is then read."""
-    world.plan = list(LISTS)
+async def test_the_search_fetches_new_lists_without_the_cache(setup: ServiceSetup) -> None:
+    """The first call makes IBKR build a new list, which the next one reads."""
+    setup.plan = list(LISTS)
 
-    listing = await world.fetch("DU1")
+    listing = await setup.fetch("DU1")
 
     assert listing is not None
     assert (listing.orders, listing.trades, listing.is_complete, listing.account) == (
@@ -149,40 +153,40 @@ async def test_fresh_lists_are_fetched_for_the_search_never_from_the_cache(world
         True,
         "DU1",
     )
-    assert [context.call.target for context in world.came] == [
+    assert [context.call.target for context in setup.contexts] == [
         "/v1/api/iserver/account/orders?force=true&accountId=DU1",
         "/v1/api/iserver/account/orders?accountId=DU1",
         "/v1/api/iserver/account/trades?days=2",
     ]
-    assert {(context.max_age_s, context.key_label) for context in world.came} == {(0.0, BRIDGE_KEY_LABEL)}
+    assert {(context.max_age_s, context.key_label) for context in setup.contexts} == {(0.0, BRIDGE_KEY_LABEL)}
 
 
-@pytest.mark.parametrize("fails", ["down", "error", "status"])
-async def test_lists_that_cannot_be_had_are_none(world: World, fails: str) -> None:
-    """An empty list would say that no order exists."""
-    world.plan = [LISTS[0], LISTS[1], answer(b"[]", 500)] if fails == "status" else list(LISTS)
-    world.is_up = fails != "down"
-    world.stops = [Busy("full")] if fails == "error" else []
+@pytest.mark.parametrize("failure", ["down", "error", "status"])
+async def test_lists_that_cannot_be_fetched_are_none(setup: ServiceSetup, failure: str) -> None:
+    """An empty list would mean that no order exists."""
+    setup.plan = [LISTS[0], LISTS[1], ibkr_response(b"[]", 500)] if failure == "status" else list(LISTS)
+    setup.is_up = failure != "down"
+    setup.errors = [Busy("full")] if failure == "error" else []
 
-    assert await world.fetch(None) is None
-    assert bool(world.came) is (fails != "down")
+    assert await setup.fetch(None) is None
+    assert bool(setup.contexts) is (failure != "down")
 
 
-async def test_a_list_that_a_caller_asked_for_settles_what_stands_in_it(world: World) -> None:
-    """Of orders or of trades; other responses are not read."""
-    await world.service.submit(world.request())
-    record = next(world.service.repository.index.newest_first())
-    lost = world.request(NAMED.replace(b"mine", b"lost"))
-    world.plan = [answer(b"<html>")]
-    await world.service.submit(lost)
+async def test_a_list_fetched_by_a_caller_settles_the_orders_in_it(setup: ServiceSetup) -> None:
+    """Lists of orders and of trades count; other responses are ignored."""
+    await setup.service.submit(setup.request())
+    record = next(setup.service.repository.index.newest_first())
+    lost = setup.request(TICKET_WITH_COID.replace(b"mine", b"lost"))
+    setup.plan = [ibkr_response(b"<html>")]
+    await setup.service.submit(lost)
     assert lost.record is not None
     assert lost.record.state is OrderState.UNKNOWN
-    body = answer(b'{"orders":[{"orderId":9,"order_ref":"lost"}]}')
+    body = ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"lost"}]}')
 
-    world.service.observe_list(context_for("GET", "/iserver/accounts"), body)
-    world.service.observe_list(context_for("GET", "/iserver/account/orders"), answer(b"{}", 500))
-    world.service.observe_list(context_for("GET", "/iserver/account/orders"), body)
+    setup.service.observe_list(context_for("GET", "/iserver/accounts"), body)
+    setup.service.observe_list(context_for("GET", "/iserver/account/orders"), ibkr_response(b"{}", 500))
+    setup.service.observe_list(context_for("GET", "/iserver/account/orders"), body)
 
-    rows = await world.service.repository.journal.read_all()
+    rows = await setup.service.repository.journal.read_all()
     assert [entry.what for _, entry, _ in rows if entry.order_id == lost.record.id][-1] is OrderEvent.FOUND
     assert record.order_ids == ("77",)

@@ -1,4 +1,4 @@
-"""A placement's tickets, and the names put into the caller's own text."""
+"""The tickets of a placement, and the cOIDs that are inserted into the caller's text."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def placement(body: bytes) -> Call:
     return Call("POST", "/v1/api/iserver/account/DU1/orders", (), body, is_change=True)
 
 
-def names(body: bytes) -> list[Any]:
-    """The names in a placement."""
+def coids_of(body: bytes) -> list[Any]:
+    """The cOID of each ticket in a placement."""
     return [ticket.members.get(COID) for ticket in check_tickets(parse_order_tickets(body))]
 
 
@@ -36,25 +36,25 @@ def names(body: bytes) -> list[Any]:
     "body",
     [b'{"orders":[{"a":1}]}', b'[{"a":1}]', b'{"a":1}', b' { "b" : 2 , "orders" : [ {"a":1} ] } ', b'\n[ {"a":1} ]\n'],
 )
-def test_every_shape_gets_a_name(body: bytes) -> None:
-    """IBKR's own pages show all of them."""
-    found = with_coids(placement(body), "fresh", add=True)
+def test_every_form_of_a_placement_gets_a_coid(body: bytes) -> None:
+    """IBKR's documentation shows all these forms."""
+    placed = with_coids(placement(body), "fresh", add=True)
 
-    assert (found.names, found.has_own_identity, names(found.body)) == (("fresh",), False, ["fresh"])
-    assert found.body.replace(b'"cOID":"fresh",', b"") == body
+    assert (placed.names, placed.has_own_identity, coids_of(placed.body)) == (("fresh",), False, ["fresh"])
+    assert placed.body.replace(b'"cOID":"fresh",', b"") == body
 
 
 @given(tickets=st.lists(members.filter(bool), min_size=1, max_size=4), indent=st.sampled_from([None, 1, 2]))
-def test_nothing_else_changes(tickets: list[dict[str, Any]], indent: int | None) -> None:
-    """Whatever a ticket holds, and however it is written."""
+def test_only_the_coid_is_added(tickets: list[dict[str, Any]], indent: int | None) -> None:
+    """For any members and any white space."""
     body = json.dumps({"orders": tickets}, indent=indent).encode()
 
-    found = with_coids(placement(body), "fresh", add=True)
+    placed = with_coids(placement(body), "fresh", add=True)
 
-    told = json.loads(found.body)["orders"]
-    assert [ticket.pop(COID) for ticket in told] == list(found.names)
-    assert told == tickets
-    assert len(set(found.names)) == len(tickets)
+    tickets_with_coids = json.loads(placed.body)["orders"]
+    assert [ticket.pop(COID) for ticket in tickets_with_coids] == list(placed.names)
+    assert tickets_with_coids == tickets
+    assert len(set(placed.names)) == len(tickets)
     assert with_coids(placement(body), "fresh", add=False).body == body
 
 
@@ -63,62 +63,62 @@ def test_nothing_else_changes(tickets: list[dict[str, Any]], indent: int | None)
         st.binary(max_size=60),
         st.recursive(
             scalars, lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(max_size=6), inner)), max_leaves=8
-        ).map(lambda told: json.dumps(told).encode()),
+        ).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_no_body_is_more_than_refused(body: bytes) -> None:
-    """Either it has tickets, or its sender is told so."""
+def test_every_body_has_tickets_or_is_refused(body: bytes) -> None:
+    """No body raises any other error."""
     try:
-        found = with_coids(placement(body), "fresh", add=True)
+        placed = with_coids(placement(body), "fresh", add=True)
     except BadRequest:
         return
-    assert check_tickets(parse_order_tickets(found.body))
+    assert check_tickets(parse_order_tickets(placed.body))
 
 
-@pytest.mark.parametrize("given_name", ["mine", 123])
-def test_a_given_name_is_the_callers(given_name: object) -> None:
-    """And the text stays as it is."""
-    body = json.dumps({"orders": [{COID: given_name, "a": 1}]}).encode()
+@pytest.mark.parametrize("coid", ["mine", 123])
+def test_a_coid_of_the_caller_is_kept(coid: object) -> None:
+    """The body stays unchanged."""
+    body = json.dumps({"orders": [{COID: coid, "a": 1}]}).encode()
 
-    found = with_coids(placement(body), "fresh", add=True)
+    placed = with_coids(placement(body), "fresh", add=True)
 
-    assert (found.body, found.names, found.has_own_identity) == (body, (str(given_name),), True)
+    assert (placed.body, placed.names, placed.has_own_identity) == (body, (str(coid),), True)
 
 
 @pytest.mark.parametrize("empty", ["", None])
-def test_an_empty_name_gives_way(empty: object) -> None:
-    """It stands once, not twice."""
-    found = with_coids(placement(json.dumps({"a": 1, COID: empty, "b": 2}).encode()), "fresh", add=True)
+def test_an_empty_coid_is_replaced(empty: object) -> None:
+    """The body then has one cOID, not two."""
+    placed = with_coids(placement(json.dumps({"a": 1, COID: empty, "b": 2}).encode()), "fresh", add=True)
 
-    assert json.loads(found.body) == {"a": 1, COID: "fresh", "b": 2}
-
-
-def test_in_a_bracket_the_parent_alone_has_a_name() -> None:
-    """The one its children call it by."""
-    found = with_coids(placement(b'[{"a":1},{"parentId":"P"},{"parentId":"P"}]'), "fresh", add=True)
-
-    assert (names(found.body), found.names, found.has_own_identity) == (["P", None, None], ("P",), True)
+    assert json.loads(placed.body) == {"a": 1, COID: "fresh", "b": 2}
 
 
-def test_a_bracket_whose_parent_has_a_name_stays() -> None:
-    """Children get none."""
+def test_only_the_parent_of_a_bracket_gets_a_coid() -> None:
+    """It is the `parentId` of its children."""
+    placed = with_coids(placement(b'[{"a":1},{"parentId":"P"},{"parentId":"P"}]'), "fresh", add=True)
+
+    assert (coids_of(placed.body), placed.names, placed.has_own_identity) == (["P", None, None], ("P",), True)
+
+
+def test_a_bracket_whose_parent_has_a_coid_stays_unchanged() -> None:
+    """Its children get none."""
     body = b'[{"cOID":"P"},{"parentId":"P"}]'
 
     assert with_coids(placement(body), "fresh", add=True).body == body
 
 
-def test_a_child_of_an_earlier_order_gets_no_name() -> None:
-    """IBKR wants none on a child."""
+def test_a_child_of_an_earlier_order_gets_no_coid() -> None:
+    """IBKR does not accept one on a child."""
     body = b'{"orders":[{"parentId":"earlier","a":1}]}'
 
     assert with_coids(placement(body), "fresh", add=True).names == ()
 
 
-def test_orders_of_a_group_each_have_their_own() -> None:
-    """One cancels the other: each can be found."""
-    found = with_coids(placement(b'[{"isSingleGroup":true},{"isSingleGroup":true}]'), "fresh", add=True)
+def test_each_order_of_a_group_gets_a_coid() -> None:
+    """One cancels the others, so each must be found on its own."""
+    placed = with_coids(placement(b'[{"isSingleGroup":true},{"isSingleGroup":true}]'), "fresh", add=True)
 
-    assert found.names == ("fresh", "fresh-2")
+    assert placed.names == ("fresh", "fresh-2")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_orders_of_a_group_each_have_their_own() -> None:
         b"{}",
     ],
 )
-def test_what_can_be_read_in_two_ways_is_refused(body: bytes) -> None:
-    """Nobody knows which of the two IBKR would take."""
+def test_an_ambiguous_placement_is_refused(body: bytes) -> None:
+    """It is unknown which of two values IBKR uses."""
     with pytest.raises(BadRequest):
         with_coids(placement(body), "fresh", add=True)

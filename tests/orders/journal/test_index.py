@@ -1,4 +1,4 @@
-"""Which order a new call is: a name's, its twin's, or a new one."""
+"""Which order a new call belongs to: the one with its identity, an identical one, or a new one."""
 
 from __future__ import annotations
 
@@ -14,153 +14,159 @@ from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, Ord
 from tests.clocks import NOON
 
 SENT, TAKEN, TOLD, LEFT = OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.TOLD, OrderEvent.LEFT
-ANSWER = {"answer": {"status": 200, "content_type": "application/json", "body": "[]"}}
+RESPONSE_FACTS = {"answer": {"status": 200, "content_type": "application/json", "body": "[]"}}
 
 
-class Day:
-    """A register, and a clock that is moved by hand."""
+class IndexSetup:
+    """An order index with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = NOON
         self.index = OrderIndex(lambda: self.now)
         self._next = 0
 
-    def fresh(
+    def new_record(
         self, body: str = "a", *, key: str | None = None, name: str | None = None, owner: str = "me"
     ) -> OrderRecord:
-        """A new call."""
+        """The record of a new order; it is not in the index yet."""
         self._next += 1
         names = (name or f"brdg-{self._next}",)
         record = OrderRecord(f"o{self._next}", OrderOperation.PLACE, "DU1", owner, "r", body, key, names)
         record.has_own_identity = key is not None or name is not None
         return record
 
-    def went(self, record: OrderRecord, *facts: OrderEvent) -> OrderRecord:
-        """An order goes through these."""
+    def add(self, record: OrderRecord, *events: OrderEvent) -> OrderRecord:
+        """Add a record to the index, and apply these events to it."""
         self.index.add(record)
-        for what in facts:
-            about = {"kind": "place", "fingerprint": record.fingerprint, "coids": list(record.coids)}
-            more = {
+        for what in events:
+            content = {"kind": "place", "fingerprint": record.fingerprint, "coids": list(record.coids)}
+            identity = {
                 "owner": record.owner,
                 "idempotency": record.idempotency_digest,
                 "own_name": record.has_own_identity,
             }
-            told = {**about, **more} if what in (SENT, OrderEvent.REFUSED) else ANSWER if what is TAKEN else {}
+            facts = (
+                {**content, **identity}
+                if what in (SENT, OrderEvent.REFUSED)
+                else RESPONSE_FACTS
+                if what is TAKEN
+                else {}
+            )
             state = record.next_state(what)
-            record.apply(JournalEntry(record.id, self.now.isoformat(timespec="microseconds"), what, state, told))
+            record.apply(JournalEntry(record.id, self.now.isoformat(timespec="microseconds"), what, state, facts))
             self.index.add_names(record)
         return record
 
-    def same(self, record: OrderRecord, *, unknown_open: bool = False) -> OrderRecord | None:
-        """See `Register.same`."""
+    def find_duplicate(self, record: OrderRecord, *, unknown_open: bool = False) -> OrderRecord | None:
+        """See `OrderIndex.find_duplicate`."""
         return self.index.find_duplicate(record, unknown_open=unknown_open)
 
 
 @pytest.fixture
-def day() -> Day:
-    """A day on which nothing happened yet."""
-    return Day()
+def orders() -> IndexSetup:
+    """An empty index."""
+    return IndexSetup()
 
 
-def refused(day: Day, record: OrderRecord) -> type[BridgeError]:
-    """Why a call is not taken."""
+def refusal(orders: IndexSetup, record: OrderRecord) -> type[BridgeError]:
+    """The error class with which a call is refused."""
     with pytest.raises(BridgeError) as error:
-        day.same(record)
+        orders.find_duplicate(record)
     return type(error.value)
 
 
-def test_an_equal_order_after_the_answer_is_a_new_one(day: Day) -> None:
-    """Its caller had the answer, and means it."""
-    day.went(day.fresh(), SENT, TAKEN, TOLD)
+def test_an_identical_order_after_delivery_is_a_new_one(orders: IndexSetup) -> None:
+    """Its caller got the response, so it wants a second order."""
+    orders.add(orders.new_record(), SENT, TAKEN, TOLD)
 
-    assert day.same(day.fresh()) is None
+    assert orders.find_duplicate(orders.new_record()) is None
 
 
-def test_an_equal_order_whose_answer_nobody_had_is_the_same(day: Day) -> None:
+def test_an_identical_order_without_delivery_is_a_duplicate(orders: IndexSetup) -> None:
     """For ten minutes."""
-    first = day.went(day.fresh(), SENT, TAKEN, LEFT)
+    first = orders.add(orders.new_record(), SENT, TAKEN, LEFT)
 
-    day.now += timedelta(seconds=ANONYMOUS_DUPLICATE_TTL_S)
-    assert day.same(day.fresh()) is first
-    day.now += timedelta(seconds=1)
-    assert day.same(day.fresh()) is None
-
-
-def test_an_answer_that_turns_out_to_be_unheard_counts_as_such(day: Day) -> None:
-    """The connection was reset with the reply unread."""
-    first = day.went(day.fresh(), SENT, TAKEN, TOLD, LEFT)
-
-    assert day.same(day.fresh()) is first
+    orders.now += timedelta(seconds=ANONYMOUS_DUPLICATE_TTL_S)
+    assert orders.find_duplicate(orders.new_record()) is first
+    orders.now += timedelta(seconds=1)
+    assert orders.find_duplicate(orders.new_record()) is None
 
 
-def test_an_equal_order_in_flight_is_the_same(day: Day) -> None:
-    """It has not even been sent."""
-    first = day.fresh()
+def test_a_delivery_that_proves_to_have_failed_does_not_count(orders: IndexSetup) -> None:
+    """The connection was reset with the response unread."""
+    first = orders.add(orders.new_record(), SENT, TAKEN, TOLD, LEFT)
+
+    assert orders.find_duplicate(orders.new_record()) is first
+
+
+def test_an_identical_order_in_flight_is_a_duplicate(orders: IndexSetup) -> None:
+    """Even if it has not been sent yet."""
+    first = orders.new_record()
     first.in_flight = InFlightOrder(first.fingerprint, [lambda: True])
-    day.index.add(first)
+    orders.index.add(first)
 
-    assert day.same(day.fresh()) is first
+    assert orders.find_duplicate(orders.new_record()) is first
 
 
 @pytest.mark.parametrize("other", [{"body": "b"}, {"owner": "you"}, {"key": "k"}, {"name": "n"}])
-def test_what_differs_is_no_twin(day: Day, other: dict[str, str]) -> None:
-    """Another body, another key, an identity of its own."""
-    day.went(day.fresh(), SENT, TAKEN, LEFT)
+def test_a_different_order_is_not_a_duplicate(orders: IndexSetup, other: dict[str, str]) -> None:
+    """Another body, another key, or an identity of its own."""
+    orders.add(orders.new_record(), SENT, TAKEN, LEFT)
 
-    assert day.same(day.fresh(**other)) is None
+    assert orders.find_duplicate(orders.new_record(**other)) is None
 
 
 @pytest.mark.parametrize("end", [(OrderEvent.REFUSED,), (SENT, OrderEvent.ASKED, LEFT, OrderEvent.DECLINED)])
-def test_an_order_that_never_was_has_no_twin(day: Day, end: tuple[OrderEvent, ...]) -> None:
+def test_an_order_that_was_never_placed_has_no_duplicate(orders: IndexSetup, end: tuple[OrderEvent, ...]) -> None:
     """There is nothing to repeat."""
-    day.went(day.fresh(), *end)
+    orders.add(orders.new_record(), *end)
 
-    assert day.same(day.fresh()) is None
-
-
-def test_an_unknown_twin_holds_until_its_caller_says_otherwise(day: Day) -> None:
-    """It was told that nobody knows; the same order again could be a second one."""
-    day.went(day.fresh(), SENT, OrderEvent.LOST, TOLD)
-
-    assert refused(day, day.fresh()) is OrderInProgress
-    assert day.same(day.fresh(), unknown_open=True) is None
+    assert orders.find_duplicate(orders.new_record()) is None
 
 
-def test_a_key_is_the_same_order_for_a_day(day: Day) -> None:
-    """Answered or not."""
-    first = day.went(day.fresh(key="k"), SENT, TAKEN, TOLD)
+def test_an_unknown_order_blocks_an_identical_one_until_the_caller_confirms(orders: IndexSetup) -> None:
+    """Its caller knows that its state is unknown; an identical order could be a second one."""
+    orders.add(orders.new_record(), SENT, OrderEvent.LOST, TOLD)
 
-    day.now += timedelta(seconds=IDENTITY_TTL_S)
-    assert day.same(day.fresh(key="k", owner="you")) is first
-    day.now += timedelta(seconds=1)
-    assert day.same(day.fresh(key="k")) is None
+    assert refusal(orders, orders.new_record()) is OrderInProgress
+    assert orders.find_duplicate(orders.new_record(), unknown_open=True) is None
 
 
-def test_a_key_with_another_call(day: Day) -> None:
-    """Is a mistake."""
-    day.went(day.fresh(key="k"), SENT, TAKEN, TOLD)
+def test_an_idempotency_key_identifies_its_order_for_a_day(orders: IndexSetup) -> None:
+    """Whether or not its response was delivered."""
+    first = orders.add(orders.new_record(key="k"), SENT, TAKEN, TOLD)
 
-    assert refused(day, day.fresh("b", key="k")) is IdempotencyMismatch
+    orders.now += timedelta(seconds=IDENTITY_TTL_S)
+    assert orders.find_duplicate(orders.new_record(key="k", owner="you")) is first
+    orders.now += timedelta(seconds=1)
+    assert orders.find_duplicate(orders.new_record(key="k")) is None
 
 
-def test_a_key_that_is_running(day: Day) -> None:
-    """Has no answer yet."""
-    first = day.fresh(key="k")
+def test_an_idempotency_key_with_another_body_is_refused(orders: IndexSetup) -> None:
+    """It is a mistake of the caller."""
+    orders.add(orders.new_record(key="k"), SENT, TAKEN, TOLD)
+
+    assert refusal(orders, orders.new_record("b", key="k")) is IdempotencyMismatch
+
+
+def test_an_idempotency_key_of_an_order_in_flight_is_refused(orders: IndexSetup) -> None:
+    """It has no response yet."""
+    first = orders.new_record(key="k")
     first.in_flight = InFlightOrder(first.fingerprint, [lambda: True])
-    day.index.add(first)
+    orders.index.add(first)
 
-    assert refused(day, day.fresh(key="k")) is OrderInProgress
+    assert refusal(orders, orders.new_record(key="k")) is OrderInProgress
 
 
-def test_a_key_of_what_was_refused_is_free(day: Day) -> None:
-    """Nothing left under it."""
-    day.went(day.fresh(key="k"), OrderEvent.REFUSED)
+def test_an_idempotency_key_of_a_refused_order_is_free(orders: IndexSetup) -> None:
+    """Nothing was sent with it."""
+    orders.add(orders.new_record(key="k"), OrderEvent.REFUSED)
 
-    assert day.same(day.fresh("b", key="k")) is None
+    assert orders.find_duplicate(orders.new_record("b", key="k")) is None
 
 
 @pytest.mark.parametrize(
-    ("end", "same_body", "other_body"),
+    ("events", "is_duplicate", "error_for_other_body"),
     [
         ((SENT,), True, DuplicateOrder),
         ((SENT, TAKEN, TOLD), True, DuplicateOrder),
@@ -172,54 +178,57 @@ def test_a_key_of_what_was_refused_is_free(day: Day) -> None:
         ((OrderEvent.REFUSED,), False, None),
     ],
 )
-def test_a_name_belongs_to_what_may_exist(
-    day: Day, end: tuple[OrderEvent, ...], same_body: bool, other_body: type[BridgeError] | None
+def test_a_coid_belongs_to_an_order_that_may_exist(
+    orders: IndexSetup,
+    events: tuple[OrderEvent, ...],
+    is_duplicate: bool,
+    error_for_other_body: type[BridgeError] | None,
 ) -> None:
-    """The same call is that order; another one is refused, until it is certain that nothing came of the first."""
-    first = day.went(day.fresh(name="mine"), *end)
+    """The same call is that order. Another body is refused until it is certain that the first was not placed."""
+    first = orders.add(orders.new_record(name="mine"), *events)
 
-    assert day.same(day.fresh(name="mine")) is (first if same_body else None)
-    other = day.fresh("b", name="mine")
-    assert (refused(day, other) if other_body else day.same(other)) is other_body
-
-
-def test_an_order_that_was_sent_anew_leaves_its_name_to_the_new_one(day: Day) -> None:
-    """What is found under the name is then not the old one."""
-    old = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
-    new = day.went(day.fresh(name="mine"), SENT, TAKEN)
-
-    assert (day.index.owns_names(old), day.index.owns_names(new)) == (False, True)
+    assert orders.find_duplicate(orders.new_record(name="mine")) is (first if is_duplicate else None)
+    other = orders.new_record("b", name="mine")
+    assert (refusal(orders, other) if error_for_other_body else orders.find_duplicate(other)) is error_for_other_body
 
 
-def test_a_refusal_leaves_those_before_it_their_names(day: Day) -> None:
-    """It never left, so it can neither replace nor free anything."""
-    unknown = day.went(day.fresh(), SENT, OrderEvent.LOST, TOLD)
-    missed = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
-    day.went(day.fresh(), OrderEvent.REFUSED)
-    day.went(day.fresh(name="mine"), OrderEvent.REFUSED)
+def test_a_second_sending_takes_over_the_coid(orders: IndexSetup) -> None:
+    """An order that is found by the cOID is then not the old one."""
+    old = orders.add(orders.new_record(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
+    new = orders.add(orders.new_record(name="mine"), SENT, TAKEN)
 
-    assert refused(day, day.fresh()) is OrderInProgress
-    assert refused(day, day.fresh("b", name="mine")) is DuplicateOrder
-    assert (day.index.owns_names(unknown), day.index.owns_names(missed)) == (True, True)
+    assert (orders.index.owns_names(old), orders.index.owns_names(new)) == (False, True)
 
 
-def test_an_order_that_ibkr_turned_down_does_not_take_the_name(day: Day) -> None:
-    """What stands under it is the earlier one, which was only late."""
-    late = day.went(day.fresh(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
-    again = day.went(day.fresh(name="mine"), SENT, OrderEvent.TURNED_DOWN)
+def test_a_refused_order_does_not_take_over_a_coid(orders: IndexSetup) -> None:
+    """It was not sent, so it can neither replace nor free an earlier order."""
+    unknown = orders.add(orders.new_record(), SENT, OrderEvent.LOST, TOLD)
+    missed = orders.add(orders.new_record(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
+    orders.add(orders.new_record(), OrderEvent.REFUSED)
+    orders.add(orders.new_record(name="mine"), OrderEvent.REFUSED)
 
-    assert day.index.owns_names(late)
-    assert list(day.index.earlier_with_coid(again)) == [late]
+    assert refusal(orders, orders.new_record()) is OrderInProgress
+    assert refusal(orders, orders.new_record("b", name="mine")) is DuplicateOrder
+    assert (orders.index.owns_names(unknown), orders.index.owns_names(missed)) == (True, True)
 
 
-def test_what_is_settled_is_forgotten_after_a_day(day: Day) -> None:
-    """What is open never is, and holds nobody else."""
-    day.went(day.fresh(), SENT, OrderEvent.LOST)
-    day.now += timedelta(seconds=1)
-    done = day.went(day.fresh("b"), SENT, TAKEN, TOLD)
-    day.now += timedelta(seconds=IDENTITY_TTL_S + 1)
-    day.went(day.fresh("c"), SENT)
+def test_a_rejected_order_does_not_take_over_a_coid(orders: IndexSetup) -> None:
+    """The cOID belongs to the earlier order, which was only late."""
+    late = orders.add(orders.new_record(name="mine"), SENT, OrderEvent.LOST, OrderEvent.MISSED)
+    rejected = orders.add(orders.new_record(name="mine"), SENT, OrderEvent.TURNED_DOWN)
 
-    assert [record.id for record in day.index.newest_first()] == ["o3", "o1"]
-    assert day.index.find(done.id) is None
-    assert day.index.counts() == {OrderState.UNKNOWN.value: 1, OrderState.SENDING.value: 1}
+    assert orders.index.owns_names(late)
+    assert list(orders.index.earlier_with_coid(rejected)) == [late]
+
+
+def test_settled_orders_are_dropped_after_a_day(orders: IndexSetup) -> None:
+    """Open orders never are, and do not keep others in the index."""
+    orders.add(orders.new_record(), SENT, OrderEvent.LOST)
+    orders.now += timedelta(seconds=1)
+    settled = orders.add(orders.new_record("b"), SENT, TAKEN, TOLD)
+    orders.now += timedelta(seconds=IDENTITY_TTL_S + 1)
+    orders.add(orders.new_record("c"), SENT)
+
+    assert [record.id for record in orders.index.newest_first()] == ["o3", "o1"]
+    assert orders.index.find(settled.id) is None
+    assert orders.index.counts() == {OrderState.UNKNOWN.value: 1, OrderState.SENDING.value: 1}

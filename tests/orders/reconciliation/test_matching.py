@@ -1,4 +1,4 @@
-"""How an order, a change and a cancel are recognised in IBKR's lists."""
+"""How a placement, a change and a cancel are found in IBKR's lists."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListin
 from ibkr_bridge.orders.reconciliation.matching import match, match_criteria
 
 
-def record(kind: OrderOperation, **known: Any) -> OrderRecord:
-    """An order that is looked for."""
-    made = OrderRecord("o", kind, "DU1", coids=tuple(known.pop("names", ())))
-    made.match_criteria = known
-    return made
+def record(kind: OrderOperation, **criteria: Any) -> OrderRecord:
+    """The record of an order that is searched for; the other arguments are its match criteria."""
+    order_record = OrderRecord("o", kind, "DU1", coids=tuple(criteria.pop("names", ())))
+    order_record.match_criteria = criteria
+    return order_record
 
 
-def row(**given: Any) -> dict[str, Any]:
+def row(**changes: Any) -> dict[str, Any]:
     """An order as IBKR lists it."""
     return {
         "orderId": 7,
@@ -32,18 +32,18 @@ def row(**given: Any) -> dict[str, Any]:
         "price": "187.50",
         "totalSize": 1.0,
         "timeInForce": "DAY",
-        **given,
+        **changes,
     }
 
 
-def looked(kind: OrderOperation, *rows: dict[str, Any], whole: bool = True, **known: Any) -> bool | None:
-    """Whether it is done; None where nobody can say yet."""
-    match_result = match(record(kind, **known), OrderListing(rows, (), whole))
+def is_done(kind: OrderOperation, *rows: dict[str, Any], is_complete: bool = True, **criteria: Any) -> bool | None:
+    """True if the rows show that the call was carried out, None if they show neither that nor the opposite."""
+    match_result = match(record(kind, **criteria), OrderListing(rows, (), is_complete))
     return match_result.is_done if match_result is not None else None
 
 
-def test_an_order_is_recognised_by_its_name() -> None:
-    """Among the orders or, when it is filled and gone, among the trades."""
+def test_a_placement_is_found_by_its_coid() -> None:
+    """Among the orders or, if it was filled and is no longer listed, among the trades."""
     placed = record(OrderOperation.PLACE, names=["mine", "mine-2"])
 
     assert match(placed, OrderListing((row(order_ref="mine"),))) == MatchResult(
@@ -57,7 +57,7 @@ def test_an_order_is_recognised_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "done"),
+    ("status", "expected"),
     [
         ("Submitted", None),
         ("PreSubmitted", None),
@@ -68,40 +68,40 @@ def test_an_order_is_recognised_by_its_name() -> None:
         ("Filled", False),
     ],
 )
-def test_a_cancel_is_recognised_by_the_orders_state(status: str, done: bool | None) -> None:
-    """Filled is never to be cancelled."""
-    assert looked(OrderOperation.CANCEL, row(status=status), order="7") is done
-    assert looked(OrderOperation.CANCEL, row(status=status, orderId=8), order="7") is None
+def test_a_cancel_is_recognised_by_the_status_of_the_order(status: str, expected: bool | None) -> None:
+    """A filled order can no longer be cancelled."""
+    assert is_done(OrderOperation.CANCEL, row(status=status), order="7") is expected
+    assert is_done(OrderOperation.CANCEL, row(status=status, orderId=8), order="7") is None
 
 
-def test_cancelling_all_is_recognised_by_none_being_left() -> None:
-    """In a list that is whole, and of this account."""
-    assert looked(OrderOperation.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
-    assert looked(OrderOperation.CANCEL, row(), order="-1") is None
-    assert looked(OrderOperation.CANCEL, order="-1", whole=False) is None
+def test_a_cancel_of_all_orders_is_done_if_none_is_open() -> None:
+    """The list must be complete, and only orders of the same account count."""
+    assert is_done(OrderOperation.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
+    assert is_done(OrderOperation.CANCEL, row(), order="-1") is None
+    assert is_done(OrderOperation.CANCEL, order="-1", is_complete=False) is None
 
 
-@pytest.mark.parametrize("when", [{"trade_time_r": 1_781_600_000_000}, {"trade_time": "20260616-16:00:00"}])
-def test_a_trade_of_the_day_before_is_another_orders(when: dict[str, Any]) -> None:
-    """IBKR takes the same cOID again after a day."""
+@pytest.mark.parametrize("trade_time", [{"trade_time_r": 1_781_600_000_000}, {"trade_time": "20260616-16:00:00"}])
+def test_a_trade_of_an_earlier_day_belongs_to_another_order(trade_time: dict[str, Any]) -> None:
+    """IBKR accepts the same cOID again after a day."""
     placed = record(OrderOperation.PLACE, names=["mine"])
     placed.created = "2026-06-17T16:00:00.000000+00:00"
 
-    assert match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, **when},))) is None
+    assert match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, **trade_time},))) is None
     assert (
         match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, "trade_time": "20260617-16:00:01"},)))
         is not None
     )
 
 
-def test_an_answered_notice_is_recognised_by_the_order_working() -> None:
-    """An order that stands still has not been answered."""
-    assert looked(OrderOperation.ANSWER, row(), order="7") is True
-    assert looked(OrderOperation.ANSWER, row(status="Inactive"), order="7") is None
+def test_an_answered_notice_is_recognised_by_an_active_order() -> None:
+    """An inactive order still waits for the answer."""
+    assert is_done(OrderOperation.ANSWER, row(), order="7") is True
+    assert is_done(OrderOperation.ANSWER, row(status="Inactive"), order="7") is None
 
 
-def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
-    """Of a change its figures, of a cancel its order; nothing that is not needed."""
+def test_the_match_criteria_are_recorded_when_a_call_is_sent() -> None:
+    """The figures of a change, the order of a cancel, and nothing that is not needed."""
     figures = {"price": 187.5, "quantity": 2, "tif": "GTC", "auxPrice": ""}
     ticket = json.dumps({"conid": 1, "orderType": "LMT", **figures}).encode()
 
@@ -117,7 +117,7 @@ def test_what_will_be_recognised_is_noted_when_it_is_sent() -> None:
     assert match_criteria(OrderOperation.PLACE, "orders", parse_order_tickets(ticket)) == {}
 
 
-def test_a_list_tells_whether_it_is_whole() -> None:
+def test_a_list_shows_whether_it_is_complete() -> None:
     """The first one of a session is not."""
     assert read_orders(b'{"orders":[{"orderId":1},5],"snapshot":true}') == (({"orderId": 1},), True)
     assert read_orders(b'{"orders":[],"snapshot":false}') == ((), False)
@@ -125,7 +125,7 @@ def test_a_list_tells_whether_it_is_whole() -> None:
     assert read_trades(b'[{"order_id":1}]') == ({"order_id": 1},)
 
 
-anything = st.recursive(
+json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
@@ -140,13 +140,13 @@ anything = st.recursive(
 
 
 @given(
-    told=anything,
+    value=json_values,
     kind=st.sampled_from([OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.CANCEL, OrderOperation.ANSWER]),
 )
-def test_no_list_confuses_the_search(told: object, kind: OrderOperation) -> None:
-    """Whatever IBKR sends."""
-    body = json.dumps(told).encode()
-    rows, is_whole = read_orders(body)
+def test_no_list_makes_the_search_raise(value: object, kind: OrderOperation) -> None:
+    """IBKR may send any JSON."""
+    body = json.dumps(value).encode()
+    rows, is_complete = read_orders(body)
     sought = record(kind, names=["mine"], order="7", figures={"price": "1", "tif": "x"})
 
-    match(sought, OrderListing(rows, read_trades(body), is_whole))
+    match(sought, OrderListing(rows, read_trades(body), is_complete))
