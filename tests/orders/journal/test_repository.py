@@ -1,4 +1,4 @@
-"""The book: memory and disk say the same, whatever happens while the disk is at work."""
+"""The order repository: memory and disk agree, whatever happens while the disk is written."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ from tests.harness import within
 from tests.orders.journal.test_store import utc
 
 PLACE = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b"{}", is_change=True)
-ASKED = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
+FACTS = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
 SENT = {"kind": "place", "fingerprint": "f", "coids": ["mine"]}
-FULL = sqlite3.OperationalError("database or disk is full")
+DISK_FULL = sqlite3.OperationalError("database or disk is full")
 
 
-def opened(path: Path) -> OrderRepository:
-    """A book on a file."""
+def open_repository(path: Path) -> OrderRepository:
+    """Open a repository on a file."""
     bus = Bus()
     return OrderRepository(JournalWriter(JournalStore(path, bus, utc), bus), bus, utc)
 
 
 @pytest.fixture
 async def repository(tmp_path: Path, disk: Disk) -> AsyncIterator[OrderRepository]:
-    """A book on a file that nobody else has."""
-    repository = opened(tmp_path / "main.orders.db")
+    """A repository on a file of its own; it is closed at the end."""
+    repository = open_repository(tmp_path / "main.orders.db")
     yield repository
     await repository.close()
 
 
 def order(repository: OrderRepository, name: str = "a") -> OrderRecord:
-    """A new order of which nothing is written yet."""
+    """Add a new order, which has no journal entry yet."""
     record = OrderRecord(name, OrderOperation.PLACE, fingerprint="f", coids=("mine",), has_own_identity=True)
     repository.index.add(record)
     return record
 
 
-async def story(repository: OrderRepository, name: str = "a") -> list[str]:
-    """What the disk tells of an order; it is whole, and says in the end what the memory says."""
+async def event_names(repository: OrderRepository, name: str = "a") -> list[str]:
+    """The names of an order's events on disk. Checks the journal, and its last state against the memory."""
     rows = await repository.journal.read_all()
-    mine = [entry for _, entry, _ in rows if entry.order_id == name]
+    entries = [entry for _, entry, _ in rows if entry.order_id == name]
     assert list(verify(rows)) == []
     record = repository.index.find(name)
-    assert record is None or not mine or record.state is mine[-1].state
-    return [entry.what.value for entry in mine]
+    assert record is None or not entries or record.state is entries[-1].state
+    return [entry.what.value for entry in entries]
 
 
-async def test_memory_changes_when_the_disk_has_it(repository: OrderRepository, disk: Disk) -> None:
-    """What has not stood yet is not told as if it did; other orders' facts are."""
+async def test_memory_changes_only_after_the_disk(repository: OrderRepository, disk: Disk) -> None:
+    """A state that is not on disk yet is not shown. Events of other orders are."""
     record, other = order(repository), order(repository, "b")
     await repository.append(other, OrderEvent.SENT, SENT)
     disk.hold()
@@ -82,11 +82,11 @@ async def test_memory_changes_when_the_disk_has_it(repository: OrderRepository, 
     await writing
 
     assert (record.state, repository.is_writing(record)) == (OrderState.SENDING, False)
-    assert (await story(repository), await story(repository, "b")) == (["sent"], ["sent", "taken"])
+    assert (await event_names(repository), await event_names(repository, "b")) == (["sent"], ["sent", "taken"])
 
 
-async def test_what_happens_while_an_entry_is_written_follows_it(repository: OrderRepository, disk: Disk) -> None:
-    """Its caller has the question, and a cancel ends it, in the moment in which a yes is written."""
+async def test_events_during_a_write_follow_its_entry(repository: OrderRepository, disk: Disk) -> None:
+    """The question is delivered, and a cancel ends it, while a confirmation is written."""
     record = order(repository)
     await repository.append(record, OrderEvent.SENT, SENT)
     repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
@@ -103,16 +103,16 @@ async def test_what_happens_while_an_entry_is_written_follows_it(repository: Ord
     disk.release()
     await writing
 
-    assert await story(repository) == ["sent", "asked", "confirmed", "told", "dropped"]
+    assert await event_names(repository) == ["sent", "asked", "confirmed", "told", "dropped"]
 
 
-async def test_a_disk_that_refuses_leaves_the_memory_as_it_was(repository: OrderRepository, disk: Disk) -> None:
-    """What happened meanwhile is kept."""
+async def test_a_failed_write_leaves_the_memory_unchanged(repository: OrderRepository, disk: Disk) -> None:
+    """Events that happened meanwhile are kept."""
     record = order(repository)
     await repository.append(record, OrderEvent.SENT, SENT)
     repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
     disk.hold()
-    disk.failure = FULL
+    disk.failure = DISK_FULL
     writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
     await disk.wait_until_holding()
     repository.append_eventually(record, OrderEvent.TOLD, {})
@@ -124,15 +124,15 @@ async def test_a_disk_that_refuses_leaves_the_memory_as_it_was(repository: Order
 
     assert (record.state, record.sent_replies) == (OrderState.QUESTION, {})
     await repository.journal.close()
-    assert await story(repository) == ["sent", "asked", "told"]
+    assert await event_names(repository) == ["sent", "asked", "told"]
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_who_is_cancelled_waits_for_the_disk(repository: OrderRepository, disk: Disk, fails: bool) -> None:
-    """Only then is known what stands there."""
+async def test_a_cancelled_append_waits_for_the_disk(repository: OrderRepository, disk: Disk, fails: bool) -> None:
+    """Only then is it known whether the entry is on disk."""
     record = order(repository)
     disk.hold()
-    disk.failure = FULL if fails else None
+    disk.failure = DISK_FULL if fails else None
     writing = asyncio.create_task(repository.append(record, OrderEvent.SENT, SENT))
     await disk.wait_until_holding()
     writing.cancel()
@@ -147,37 +147,38 @@ async def test_who_is_cancelled_waits_for_the_disk(repository: OrderRepository, 
     assert record.state is (None if fails else OrderState.SENDING)
 
 
-async def test_a_kill_while_an_entry_is_written_leaves_its_order_unknown(
+async def test_a_kill_during_a_write_leaves_the_order_unknown(
     repository: OrderRepository, disk: Disk, tmp_path: Path
 ) -> None:
-    """It stands on disk, and nobody knows whether it left."""
+    """The entry is on disk, and it is unknown whether the call was sent."""
     record = order(repository)
     await repository.append(record, OrderEvent.SENT, SENT)
     after = tmp_path / "after"
     after.mkdir()
     for file in tmp_path.glob("main.orders.db*"):
         shutil.copy(file, after / file.name)
-    again = opened(after / "main.orders.db")
+    restarted = open_repository(after / "main.orders.db")
 
-    await asyncio.gather(again.load(), again.load())  # two orders at once, after a start without a disk
+    # two orders come at the same time, after a start without a disk
+    await asyncio.gather(restarted.load(), restarted.load())
 
-    found = again.index.find("a")
-    assert found is not None
-    assert (found.state, found.interrupted_by_restart) == (OrderState.UNKNOWN, True)
-    assert await story(again) == ["sent", "lost", "left"]
-    await again.journal.close()
-
-
-# -- an exchange, stopped wherever it waits
+    record_after = restarted.index.find("a")
+    assert record_after is not None
+    assert (record_after.state, record_after.interrupted_by_restart) == (OrderState.UNKNOWN, True)
+    assert await event_names(restarted) == ["sent", "lost", "left"]
+    await restarted.journal.close()
 
 
-class Road:
-    """The line, as a dealing sees it: stops where a test says so."""
+# -- an exchange that is stopped at each place where it waits
+
+
+class SteppedIbkr:
+    """Takes calls in place of IBKR, and waits before and after the first byte until the test continues."""
 
     def __init__(self) -> None:
-        self.before, self.behind, self.left = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.stops: BaseException | None = None
-        self.sent = 0
+        self.may_write, self.may_respond, self.is_sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.error_after_entry: BaseException | None = None
+        self.sent_count = 0
 
     async def __call__(
         self,
@@ -187,54 +188,54 @@ class Road:
         is_connected: Callable[[], bool],
         on_late_response: OnLateResponse,
     ) -> Response:
-        await self.before.wait()
+        await self.may_write.wait()
         await before_first_byte.write_entry()
-        if self.stops is not None:
-            raise self.stops
+        if self.error_after_entry is not None:
+            raise self.error_after_entry
         before_first_byte.has_left = True
-        self.sent += 1
-        self.left.set()
-        await self.behind.wait()
+        self.sent_count += 1
+        self.is_sent.set()
+        await self.may_respond.wait()
         return Response(200, {}, b'[{"order_id":"1"}]')
 
 
 def exchange(
-    repository: OrderRepository, record: OrderRecord, road: Road, what: OrderEvent = OrderEvent.SENT
+    repository: OrderRepository, record: OrderRecord, ibkr: SteppedIbkr, what: OrderEvent = OrderEvent.SENT
 ) -> asyncio.Task[Any]:
-    """An exchange under way."""
+    """Start an exchange."""
     order_request = OrderRequest(
-        CallContext(PLACE, endpoint_of(PLACE.method, PLACE.target), ASKED), OrderOperation.PLACE, send=road
+        CallContext(PLACE, endpoint_of(PLACE.method, PLACE.target), FACTS), OrderOperation.PLACE, send=ibkr
     )
     facts = SENT if what is OrderEvent.SENT else {"reply": "r"}
-    step = ExchangeStep(PLACE, ASKED, what, facts, interpret_placement)
+    step = ExchangeStep(PLACE, FACTS, what, facts, interpret_placement)
     return asyncio.create_task(OrderExchange(repository, lambda _: None).run(record, order_request, step))
 
 
-async def test_an_exchange_that_is_cancelled_before_its_entry_has_not_begun(repository: OrderRepository) -> None:
-    """Nothing is written."""
-    record, road = order(repository), Road()
-    task = exchange(repository, record, road)
+async def test_an_exchange_cancelled_before_its_entry_writes_nothing(repository: OrderRepository) -> None:
+    """The order has no state."""
+    record, ibkr = order(repository), SteppedIbkr()
+    task = exchange(repository, record, ibkr)
     await asyncio.sleep(0)
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert (record.state, road.sent, await story(repository)) == (None, 0, [])
+    assert (record.state, ibkr.sent_count, await event_names(repository)) == (None, 0, [])
 
 
-@pytest.mark.parametrize(("what", "ends"), [(OrderEvent.SENT, "refused"), (OrderEvent.CONFIRMED, "held_back")])
-async def test_an_exchange_that_is_cancelled_while_its_entry_is_written(
-    repository: OrderRepository, disk: Disk, what: OrderEvent, ends: str
+@pytest.mark.parametrize(("what", "last_event"), [(OrderEvent.SENT, "refused"), (OrderEvent.CONFIRMED, "held_back")])
+async def test_an_exchange_cancelled_while_its_entry_is_written_is_not_sent(
+    repository: OrderRepository, disk: Disk, what: OrderEvent, last_event: str
 ) -> None:
-    """The entry stands, and so does another one that says that nothing left."""
-    record, road = order(repository), Road()
+    """The entry is on disk, followed by one that says that nothing was sent."""
+    record, ibkr = order(repository), SteppedIbkr()
     if what is OrderEvent.CONFIRMED:
         await repository.append(record, OrderEvent.SENT, SENT)
         repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
-    road.before.set()
+    ibkr.may_write.set()
     disk.hold()
-    task = exchange(repository, record, road, what)
+    task = exchange(repository, record, ibkr, what)
     await disk.wait_until_holding()
     task.cancel()
     await asyncio.sleep(0)
@@ -243,33 +244,33 @@ async def test_an_exchange_that_is_cancelled_while_its_entry_is_written(
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert road.sent == 0
-    assert (await story(repository))[-2:] == [what.value, ends]
+    assert ibkr.sent_count == 0
+    assert (await event_names(repository))[-2:] == [what.value, last_event]
     assert record.sent_replies == {}
 
 
-async def test_an_exchange_that_is_cancelled_when_it_has_left_is_unknown(repository: OrderRepository) -> None:
-    """As ever."""
-    record, road = order(repository), Road()
-    road.before.set()
-    task = exchange(repository, record, road)
-    await within(road.left.wait())
+async def test_an_exchange_cancelled_after_the_first_byte_is_unknown(repository: OrderRepository) -> None:
+    """IBKR may have the order."""
+    record, ibkr = order(repository), SteppedIbkr()
+    ibkr.may_write.set()
+    task = exchange(repository, record, ibkr)
+    await within(ibkr.is_sent.wait())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert await story(repository) == ["sent", "lost"]
+    assert await event_names(repository) == ["sent", "lost"]
 
 
-async def test_the_end_waits_for_what_is_said_behind_an_entry(
+async def test_close_waits_for_the_event_after_an_entry(
     repository: OrderRepository, disk: Disk, tmp_path: Path
 ) -> None:
-    """The call was ended while the disk was at work, and the bridge ends in the same moment."""
-    record, road = order(repository), Road()
-    road.before.set()
+    """The call was cancelled while the disk was written, and the bridge stops at the same time."""
+    record, ibkr = order(repository), SteppedIbkr()
+    ibkr.may_write.set()
     disk.hold()
-    task = exchange(repository, record, road)
+    task = exchange(repository, record, ibkr)
     await disk.wait_until_holding()
     task.cancel()
     ending = asyncio.create_task(repository.close())
@@ -284,7 +285,7 @@ async def test_the_end_waits_for_what_is_said_behind_an_entry(
         await task
 
 
-async def test_closing_waits_for_entries_that_follow_one_being_written(
+async def test_close_waits_for_entries_that_follow_one_being_written(
     repository: OrderRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry may be on disk before the event loop knows it; those that follow must still be in the file."""
@@ -317,22 +318,22 @@ async def test_closing_waits_for_entries_that_follow_one_being_written(
 
 
 @pytest.mark.parametrize(
-    ("stops", "code"),
+    ("error", "code"),
     [(TradingPaused("it is paused"), "trading_paused"), (CallerGone(), "caller_gone"), (KeyError(), "caller_gone")],
 )
-async def test_an_order_that_is_stopped_behind_its_entry_frees_its_names(
-    repository: OrderRepository, stops: Exception, code: str
+async def test_an_order_stopped_after_its_entry_frees_its_coids(
+    repository: OrderRepository, error: Exception, code: str
 ) -> None:
-    """It ends as refused, in words, and the same call is a new order."""
-    record, road = order(repository), Road()
-    road.before.set()
-    road.stops = stops
+    """It is refused with a reason, and the same call is a new order."""
+    record, ibkr = order(repository), SteppedIbkr()
+    ibkr.may_write.set()
+    ibkr.error_after_entry = error
 
-    with pytest.raises(type(stops)):
-        await exchange(repository, record, road)
+    with pytest.raises(type(error)):
+        await exchange(repository, record, ibkr)
 
     _, entry, _ = (await repository.journal.read_all())[-1]
-    assert (road.sent, await story(repository), entry.facts["code"]) == (0, ["sent", "refused"], code)
+    assert (ibkr.sent_count, await event_names(repository), entry.facts["code"]) == (0, ["sent", "refused"], code)
     assert (
         repository.index.find_duplicate(
             OrderRecord("b", OrderOperation.PLACE, fingerprint="f", coids=("mine",)), unknown_open=False
@@ -341,16 +342,14 @@ async def test_an_order_that_is_stopped_behind_its_entry_frees_its_names(
     )
 
 
-async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(
-    repository: OrderRepository, disk: Disk
-) -> None:
-    """A cancel went out in between: IBKR has forgotten what it asked."""
-    record, road = order(repository), Road()
+async def test_a_question_that_ends_during_a_confirmation_stops_it(repository: OrderRepository, disk: Disk) -> None:
+    """A cancel was sent in between, so IBKR has dropped its question."""
+    record, ibkr = order(repository), SteppedIbkr()
     await repository.append(record, OrderEvent.SENT, SENT)
     repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
-    road.before.set()
+    ibkr.may_write.set()
     disk.hold()
-    task = exchange(repository, record, road, OrderEvent.CONFIRMED)
+    task = exchange(repository, record, ibkr, OrderEvent.CONFIRMED)
     await disk.wait_until_holding()
     repository.end_question(record, OrderEvent.DROPPED, {"error": "a cancel"})
     disk.release()
@@ -358,13 +357,13 @@ async def test_a_question_that_ends_while_a_yes_is_written_stops_the_yes(
     with pytest.raises(Exception, match="is over"):
         await task
 
-    assert (road.sent, await story(repository)) == (0, ["sent", "asked", "confirmed", "dropped"])
+    assert (ibkr.sent_count, await event_names(repository)) == (0, ["sent", "asked", "confirmed", "dropped"])
 
 
 async def test_a_subscriber_that_raises_stops_neither_the_others_nor_the_order(
     tmp_path: Path, bus: Bus, events_seen: list[Event]
 ) -> None:
-    """Else the caller of an order that IBKR has would get an error."""
+    """Otherwise the caller of an order that IBKR has would get an error."""
     repository = OrderRepository(JournalWriter(JournalStore(tmp_path / "x.db", bus, utc), bus), bus, utc)
     changed: list[str] = []
     repository.subscribe(_raise)

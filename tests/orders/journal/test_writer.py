@@ -1,4 +1,4 @@
-"""The journal's own thread: the order in which entries come, the disk that fails in between, and the end."""
+"""The journal's own thread: the order of the entries, a disk that fails, and the close."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 from tests.disk import Disk
 from tests.orders.journal.test_store import utc
 
-FULL = sqlite3.OperationalError("database or disk is full")
+DISK_FULL = sqlite3.OperationalError("database or disk is full")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal is."""
+    """The file of the journal."""
     return tmp_path / "main.orders.db"
 
 
@@ -39,24 +39,24 @@ def bus() -> Bus:
 
 @pytest.fixture
 async def writer(path: Path, bus: Bus) -> AsyncIterator[JournalWriter]:
-    """A journal with its thread."""
+    """A journal with its thread; it is closed at the end."""
     writer = JournalWriter(JournalStore(path, bus, utc), bus)
     yield writer
     await writer.close()
 
 
-def sent(writer: JournalWriter, order: str) -> JournalEntry:
-    """An order that leaves."""
+def sent_entry(writer: JournalWriter, order: str) -> JournalEntry:
+    """An entry for an order that is sent."""
     return writer.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {})
 
 
-def taken(writer: JournalWriter, order: str) -> JournalEntry:
-    """An order that IBKR has."""
+def accepted_entry(writer: JournalWriter, order: str) -> JournalEntry:
+    """An entry for an order that IBKR accepted."""
     return writer.new_entry(order, OrderEvent.TAKEN, OrderState.PLACED, {})
 
 
-def kept(path: Path) -> list[str]:
-    """The orders of a file's entries, one after the other; its seals hold."""
+def order_ids_in(path: Path) -> list[str]:
+    """The order id of each entry in a file, whose seals are checked."""
     with closing(open_read_only(path)) as file:
         rows = list(read_rows(file))
     assert [flaw for flaw in verify(rows) if "seal" in flaw.reason or "missing" in flaw.reason] == []
@@ -65,40 +65,40 @@ def kept(path: Path) -> list[str]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(st.booleans(), max_size=6), min_size=1, max_size=5))
-def test_entries_stand_in_the_order_in_which_they_were_handed_in(plans: list[list[bool]]) -> None:
-    """Whoever hands them in, and whether or not anybody waits for them."""
-    asyncio.run(_handed_in_order(plans))
+def test_entries_are_written_in_the_order_in_which_they_were_appended(plans: list[list[bool]]) -> None:
+    """From any task, with or without a wait for the disk."""
+    asyncio.run(_append_and_compare(plans))
 
 
-async def _handed_in_order(plans: list[list[bool]]) -> None:
-    handed: list[str] = []
-    with TemporaryDirectory() as place:
-        path = Path(place) / "main.orders.db"
+async def _append_and_compare(plans: list[list[bool]]) -> None:
+    appended: list[str] = []
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "main.orders.db"
         writer = JournalWriter(JournalStore(path, Bus(), utc), Bus())
-        await asyncio.gather(*(_hand_in(writer, f"t{number}", plan, handed) for number, plan in enumerate(plans)))
+        await asyncio.gather(*(_append_plan(writer, f"t{number}", plan, appended) for number, plan in enumerate(plans)))
         await writer.close()
 
-        assert (kept(path) if path.exists() else []) == handed
+        assert (order_ids_in(path) if path.exists() else []) == appended
 
 
-async def _hand_in(writer: JournalWriter, name: str, plan: list[bool], handed: list[str]) -> None:
+async def _append_plan(writer: JournalWriter, name: str, plan: list[bool], appended: list[str]) -> None:
     for number, waits in enumerate(plan):
-        handed.append(f"{name}-{number}")
+        appended.append(f"{name}-{number}")
         if waits:
-            await writer.append(sent(writer, handed[-1]))
+            await writer.append(sent_entry(writer, appended[-1]))
         else:
-            writer.append_eventually(sent(writer, handed[-1]))
+            writer.append_eventually(sent_entry(writer, appended[-1]))
             await asyncio.sleep(0)
 
 
-async def test_what_waits_together_is_committed_together(writer: JournalWriter, disk: Disk, path: Path) -> None:
-    """One transaction for all that came while the disk was at work; never on the loop's thread."""
+async def test_entries_that_wait_together_are_committed_together(writer: JournalWriter, disk: Disk, path: Path) -> None:
+    """All entries that came during a write are one transaction, which never runs on the loop's thread."""
     disk.hold()
-    first = writer.append(sent(writer, "a"))
+    first = writer.append(sent_entry(writer, "a"))
     await disk.wait_until_holding()
-    others = [writer.append(sent(writer, name)) for name in "bcd"]
-    writer.append_eventually(taken(writer, "e"))
-    assert not any(each.done() for each in (first, *others))
+    others = [writer.append(sent_entry(writer, name)) for name in "bcd"]
+    writer.append_eventually(accepted_entry(writer, "e"))
+    assert not any(append.done() for append in (first, *others))
 
     disk.release()
     await asyncio.gather(first, *others)
@@ -108,52 +108,56 @@ async def test_what_waits_together_is_committed_together(writer: JournalWriter, 
     assert threading.get_ident() not in disk.threads
 
 
-async def test_a_disk_that_fails_in_the_middle(writer: JournalWriter, disk: Disk, bus: Bus, path: Path) -> None:
-    """Who waits is told, each with an error of its own; what has happened is kept, and stands before anything new."""
-    told: list[tuple[Event, int]] = []
-    bus.subscribe(lambda event: told.append((event, threading.get_ident())))
-    await writer.append(sent(writer, "a"))
+async def test_a_failed_write_fails_every_waiting_append(
+    writer: JournalWriter, disk: Disk, bus: Bus, path: Path
+) -> None:
+    """Each gets an error of its own. Events that happened are written before any new entry."""
+    events: list[tuple[Event, int]] = []
+    bus.subscribe(lambda event: events.append((event, threading.get_ident())))
+    await writer.append(sent_entry(writer, "a"))
     disk.hold()
-    disk.failure = FULL
-    first = writer.append(sent(writer, "b"))
+    disk.failure = DISK_FULL
+    first = writer.append(sent_entry(writer, "b"))
     await disk.wait_until_holding()
-    writer.append_eventually(taken(writer, "a"))
+    writer.append_eventually(accepted_entry(writer, "a"))
     writer.append_eventually(writer.new_entry("x", OrderEvent.REFUSED, OrderState.REFUSED, {}))
-    others = [writer.append(sent(writer, name)) for name in "cd"]
+    others = [writer.append(sent_entry(writer, name)) for name in "cd"]
     disk.release()
 
     failures = await asyncio.gather(first, *others, return_exceptions=True)
     assert writer.problem == "database or disk is full"
     disk.failure = None
-    await writer.append(sent(writer, "e"))
+    await writer.append(sent_entry(writer, "e"))
 
     assert [type(failure) for failure in failures] == [JournalUnavailable] * 3
     assert len({id(failure) for failure in failures}) == 3
-    assert kept(path) == ["a", "a", "e"]
+    assert order_ids_in(path) == ["a", "a", "e"]
     assert writer.problem is None
-    assert {(type(event), thread) for event, thread in told} == {(StateUnavailable, threading.get_ident())}
+    assert {(type(event), thread) for event, thread in events} == {(StateUnavailable, threading.get_ident())}
 
 
-async def test_a_stopped_order_is_kept_while_the_disk_fails(writer: JournalWriter, disk: Disk, path: Path) -> None:
-    """Its `sent` stands on disk: what became of it must, too."""
-    await writer.append(sent(writer, "a"))
-    disk.failure = FULL
+async def test_the_refusal_of_a_journaled_order_is_kept_while_the_disk_fails(
+    writer: JournalWriter, disk: Disk, path: Path
+) -> None:
+    """Its `sent` is on disk, so its end must be written too."""
+    await writer.append(sent_entry(writer, "a"))
+    disk.failure = DISK_FULL
     writer.append_eventually(writer.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {"stopped": True}))
     with pytest.raises(JournalUnavailable):
-        await writer.append(sent(writer, "b"))
+        await writer.append(sent_entry(writer, "b"))
     disk.failure = None
 
     await writer.close()
 
-    assert kept(path) == ["a", "a"]
+    assert order_ids_in(path) == ["a", "a"]
 
 
-async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, disk: Disk, path: Path) -> None:
-    """Also for what somebody says who was told only then; a later use starts anew."""
+async def test_close_waits_for_all_appended_entries(writer: JournalWriter, disk: Disk, path: Path) -> None:
+    """Also for those that a callback of the last entry appends. A later append opens the journal again."""
     disk.hold()
-    first = writer.append(sent(writer, "a"))
+    first = writer.append(sent_entry(writer, "a"))
     await disk.wait_until_holding()
-    first.add_done_callback(lambda _: writer.append_eventually(taken(writer, "a")))
+    first.add_done_callback(lambda _: writer.append_eventually(accepted_entry(writer, "a")))
     ending = asyncio.create_task(writer.close())
     await asyncio.sleep(0)
     assert not ending.done()
@@ -161,21 +165,21 @@ async def test_the_end_waits_for_all_that_was_handed_in(writer: JournalWriter, d
     disk.release()
     await ending
 
-    assert kept(path) == ["a", "a"]
-    writer.append_eventually(sent(writer, "b"))
+    assert order_ids_in(path) == ["a", "a"]
+    writer.append_eventually(sent_entry(writer, "b"))
     await writer.close()
-    assert kept(path) == ["a", "a", "b"]
+    assert order_ids_in(path) == ["a", "a", "b"]
 
 
-async def test_reads_show_what_was_handed_in_before(writer: JournalWriter) -> None:
-    """Even where nobody waited for it."""
-    writer.append_eventually(sent(writer, "a"))
+async def test_reads_contain_entries_appended_before(writer: JournalWriter) -> None:
+    """Even if nothing waited for them."""
+    writer.append_eventually(sent_entry(writer, "a"))
 
     assert [entry.order_id for _, entry, _ in await writer.read_all("a")] == ["a"]
 
 
-async def test_work_is_waited_out_however_often_one_is_cancelled() -> None:
-    """And whoever waited hears that it was."""
+async def test_work_is_completed_however_often_the_waiter_is_cancelled() -> None:
+    """The result tells whether the waiter was cancelled."""
     work = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(wait_until_done(work))
     for _ in range(3):
@@ -189,22 +193,22 @@ async def test_work_is_waited_out_however_often_one_is_cancelled() -> None:
     assert await waiting is True
 
 
-async def test_an_error_that_nobody_expects_counts_as_not_written(
+async def test_an_unexpected_error_counts_as_not_written(
     writer: JournalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the order would leave without its entry."""
+    """Otherwise the order would be sent without its entry."""
     store = writer._journal
-    monkeypatch.setattr(store, "append", _no_memory)
-    entries = [writer.append(sent(writer, order)) for order in ("a", "b")]
-    writer.append_eventually(taken(writer, "c"))
+    monkeypatch.setattr(store, "append", _raise_memory_error)
+    entries = [writer.append(sent_entry(writer, order)) for order in ("a", "b")]
+    writer.append_eventually(accepted_entry(writer, "c"))
     await asyncio.wait(entries)
     monkeypatch.undo()
 
     assert [type(entry.exception()) for entry in entries] == [JournalUnavailable, JournalUnavailable]
     assert [entry.order_id for _, entry, _ in await writer.read_all()] == []
-    await writer.append(sent(writer, "d"))
+    await writer.append(sent_entry(writer, "d"))
     assert [entry.order_id for _, entry, _ in await writer.read_all()] == ["c", "d"]
 
 
-def _no_memory(*_: object) -> None:
+def _raise_memory_error(*_: object) -> None:
     raise MemoryError

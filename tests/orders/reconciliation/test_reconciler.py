@@ -43,7 +43,7 @@ class ReconcilerSetup:
         return self.listing
 
     async def lose(self, name: str = "a", account: str = "DU1", **facts: object) -> OrderRecord:
-        """An order whose response is lost."""
+        """Add an order whose response was lost."""
         record = OrderRecord(name, OrderOperation.PLACE)
         entry_facts = {"kind": "place", "coids": ["mine"], "account": account, "own_name": True, **facts}
         self.setup.repository.index.add(record)
