@@ -24,29 +24,29 @@ from tests.harness import within
 from tests.session.statuses import KnownStatus
 
 BROKERAGE, LOGIN = "/iserver/accounts", "/portfolio/accounts"
-ACCOUNTS_FIRST = b'{"error":"Please query /accounts first"}'
+ACCOUNTS_REQUIRED = b'{"error":"Please query /accounts first"}'
 
 
 class Gate(SessionGate):
-    """The stage, and what it was told of other sessions."""
+    """The stage, and how often it noticed another session at IBKR."""
 
     def __init__(self, state: SessionState = SessionState.READY) -> None:
         self.status = KnownStatus(state)
-        self.other_sessions = 0
+        self.other_session_count = 0
         super().__init__(self.status, self._count)
 
     def _count(self) -> None:
-        self.other_sessions += 1
+        self.other_session_count += 1
 
 
-async def turns() -> None:
-    """Let everything that is due happen."""
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def test_a_call_passes_while_its_layer_is_up() -> None:
-    """Nobody is asked for a look."""
+    """No check is requested."""
     gate = Gate()
 
     assert await gate(context_for("GET", BROKERAGE), FakeUpstream()) is OK
@@ -76,7 +76,7 @@ async def test_a_call_needs_only_the_layer_of_its_endpoint(state: SessionState, 
 
 @pytest.mark.parametrize("wait_s", [None, 0.0])
 async def test_a_call_that_would_not_wait_is_refused_at_once(wait_s: float | None) -> None:
-    """Waiting is for those who ask for it."""
+    """Only a call with a positive `wait_s` waits for the session."""
     gate, upstream = Gate(SessionState.UNREACHABLE), FakeUpstream()
 
     with pytest.raises(GatewayUnreachable):
@@ -85,12 +85,12 @@ async def test_a_call_that_would_not_wait_is_refused_at_once(wait_s: float | Non
     assert upstream.contexts == []
 
 
-async def test_a_call_that_waits_leaves_when_the_session_is_up() -> None:
-    """The time that it waited is no longer its own."""
+async def test_a_waiting_call_is_sent_when_the_session_is_up() -> None:
+    """Its wait is subtracted from the time that it may still wait."""
     gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
     context = context_for("GET", BROKERAGE, wait_s=5.0)
     task = asyncio.create_task(gate(context, upstream))
-    await turns()
+    await run_ready_tasks()
     assert not task.done()
 
     gate.status.set_state(SessionState.READY)
@@ -99,8 +99,8 @@ async def test_a_call_that_waits_leaves_when_the_session_is_up() -> None:
     assert 0.0 < context.timing.waited_s < 5.0
 
 
-async def test_a_call_that_waited_in_vain_is_told_why() -> None:
-    """In the words for the state that the session is in then."""
+async def test_a_call_that_waited_in_vain_gets_the_reason() -> None:
+    """The detail describes the state at the end of its wait."""
     gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
 
     with pytest.raises(SessionUnavailable, match="being opened"):
@@ -109,26 +109,26 @@ async def test_a_call_that_waited_in_vain_is_told_why() -> None:
     assert upstream.contexts == []
 
 
-async def test_no_call_waits_for_a_session_while_the_bridge_ends() -> None:
-    """It would keep the bridge from ending; the next look lets it go."""
-    gate, stopping = Gate(SessionState.OPENING), False
-    context = context_for("GET", BROKERAGE, wait_s=5.0, is_stopping=lambda: stopping)
+async def test_no_call_waits_for_a_session_while_the_bridge_stops() -> None:
+    """It would delay the stop; the end of the next round releases it."""
+    gate, is_stopping = Gate(SessionState.OPENING), False
+    context = context_for("GET", BROKERAGE, wait_s=5.0, is_stopping=lambda: is_stopping)
     task = asyncio.create_task(gate(context, FakeUpstream()))
-    await turns()
+    await run_ready_tasks()
 
-    stopping = True
+    is_stopping = True
     gate.status.end_round()
 
     with pytest.raises(ShuttingDown):
         await within(task)
 
 
-async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
-    """Nothing is known yet, and it is known in a moment."""
+async def test_the_first_call_after_a_start_waits_for_the_first_check() -> None:
+    """The state is unknown until then, and the check takes only a moment."""
     gate = Gate(SessionState.STARTING)
     gate.status.checked_at = float("-inf")
     task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream()))
-    await turns()
+    await run_ready_tasks()
     assert (task.done(), gate.status.is_doubted) == (False, True)
 
     gate.status.set_state(SessionState.READY)
@@ -136,8 +136,8 @@ async def test_the_first_call_after_a_start_waits_for_the_first_look() -> None:
     assert await within(task) is OK
 
 
-async def test_a_session_that_ends_while_a_call_waits_for_its_turn_stops_it() -> None:
-    """Nothing is sent into a session that is known to be gone."""
+async def test_a_session_that_ends_while_a_call_waits_stops_the_call() -> None:
+    """Nothing is sent if the session is known to be lost."""
     gate, upstream = Gate(), FakeUpstream()
     upstream.while_connecting = lambda: gate.status.set_state(SessionState.SIGNED_OUT)
 
@@ -150,22 +150,22 @@ async def test_a_session_that_ends_while_a_call_waits_for_its_turn_stops_it() ->
 @pytest.mark.parametrize(
     ("state", "error"), [(SessionState.READY, UpstreamRefused), (SessionState.SIGNED_OUT, SessionUnavailable)]
 )
-async def test_a_401_is_explained_by_a_look_that_begins_after_it(state: SessionState, error: type[Exception]) -> None:
-    """With a session it is IBKR's refusal of this one call; without one, the session is gone."""
-    gate, rest = Gate(), FakeBodyStream()
-    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream(Response(401, {}, b"", rest))))
-    await turns()
+async def test_a_401_is_explained_by_a_check_that_begins_after_it(state: SessionState, error: type[Exception]) -> None:
+    """With a session, IBKR refused this one call; without one, the session is lost."""
+    gate, body_stream = Gate(), FakeBodyStream()
+    task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream(Response(401, {}, b"", body_stream))))
+    await run_ready_tasks()
     assert not task.done()
 
     gate.status.set_state(state)
 
     with pytest.raises(error):
         await within(task)
-    assert rest.close_count == 1
+    assert body_stream.close_count == 1
 
 
-async def test_access_denied_is_the_gateways_own_refusal() -> None:
-    """It comes as a 404, and the keeper must look at once."""
+async def test_access_denied_is_a_refusal_of_the_gateway_itself() -> None:
+    """It is a 404, and the keeper must check at once."""
     gate = Gate()
 
     with pytest.raises(GatewayForbidden):
@@ -176,32 +176,34 @@ async def test_access_denied_is_the_gateways_own_refusal() -> None:
 
 @pytest.mark.parametrize("response", [Response(404, {}, b'{"error":"no such"}'), Response(403, {}, b""), OK])
 async def test_any_other_response_is_passed_on(response: Response) -> None:
-    """IBKR's own words reach the caller."""
+    """IBKR's own text reaches the caller."""
     assert await Gate()(context_for("GET", BROKERAGE), FakeUpstream(response)) is response
 
 
 @pytest.mark.parametrize(
-    ("response", "is_doubted", "others"),
+    ("response", "is_doubted", "other_session_count"),
     [
         (OK, False, 0),
         (Response(401, {}, b""), True, 0),
-        (Response(500, {}, ACCOUNTS_FIRST), True, 1),
-        (replace(OK, body=ACCOUNTS_FIRST), True, 0),
+        (Response(500, {}, ACCOUNTS_REQUIRED), True, 1),
+        (replace(OK, body=ACCOUNTS_REQUIRED), True, 0),
         (Response(400, {}, b'{"error":"no bridge"}'), True, 0),
         (Response(500, {}, b'{"error":"no such contract"}'), False, 0),
     ],
 )
-def test_what_a_response_says_of_the_session_is_noticed(response: Response, is_doubted: bool, others: int) -> None:
-    """Accounts that have to be asked again mean that IBKR has another session than the one we know."""
+def test_a_response_that_hints_at_a_session_loss_requests_a_check(
+    response: Response, is_doubted: bool, other_session_count: int
+) -> None:
+    """If IBKR requires the accounts again, it has another session than the one we know."""
     gate = Gate()
 
     gate.observe(context_for("GET", BROKERAGE), response)
 
-    assert (gate.status.is_doubted, gate.other_sessions) == (is_doubted, others)
+    assert (gate.status.is_doubted, gate.other_session_count) == (is_doubted, other_session_count)
 
 
-async def test_a_login_is_required_by_a_fresh_look() -> None:
-    """A page that shows whether somebody is signed in must not show what was known a minute ago."""
+async def test_require_login_makes_a_new_check() -> None:
+    """A page that shows the login must not use a state that is a minute old."""
     gate = Gate()
     await gate.require_login()
     gate.status.set_state(SessionState.SIGNED_OUT)

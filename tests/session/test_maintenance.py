@@ -1,4 +1,4 @@
-"""IBKR's known windows."""
+"""The maintenance windows of IBKR."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WINDOWS = st.sampled_from(
 
 
 def at(text: str, zone: str = "America/New_York") -> datetime:
-    """A moment by the clock on a wall there, in UTC."""
+    """A local time of this zone, in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
@@ -43,13 +43,13 @@ def at(text: str, zone: str = "America/New_York") -> datetime:
         ("2026-12-16 01:05", "2026-12-16 01:15"),
     ],
 )
-def test_the_published_windows_are_known(moment: str, end: str | None) -> None:
-    """A session lost at midnight is no alarm; one lost at noon is."""
+def test_the_default_windows_are_those_that_ibkr_publishes(moment: str, end: str | None) -> None:
+    """A session that is lost at midnight raises no alarm; one that is lost at noon does."""
     assert window_end(at(moment), Region.AMERICA, PUBLISHED) == (at(end) if end else None)
 
 
 @pytest.mark.parametrize("region", Region)
-def test_windows_are_in_the_regions_own_time(region: Region) -> None:
+def test_windows_are_in_the_local_time_of_their_region(region: Region) -> None:
     """Midnight in Zug is afternoon in New York."""
     midnight = at("2026-06-17 00:05", ZONES[region])
 
@@ -57,15 +57,15 @@ def test_windows_are_in_the_regions_own_time(region: Region) -> None:
     assert not [other for other in Region if other is not region and window_end(midnight, other, PUBLISHED)]
 
 
-def test_the_latest_of_overlapping_windows_counts() -> None:
-    """Callers are told to come back once, not twice."""
+def test_overlapping_windows_end_with_the_last_one() -> None:
+    """Callers get one Retry-After for all of them."""
     windows = (WeeklyWindow.parse("daily 12:00-12:30"), WeeklyWindow.parse("wed 11:00-13:00"))
 
     assert window_end(NOON, Region.AMERICA, windows) == NOON + timedelta(hours=1)
 
 
 def test_without_windows_there_is_no_maintenance() -> None:
-    """Somebody who says `none` is alarmed at every hour."""
+    """With the setting `none`, a loss raises an alarm at every hour."""
     assert window_end(at("2026-06-17 00:05"), Region.AMERICA, ()) is None
 
 
@@ -80,8 +80,8 @@ def test_without_windows_there_is_no_maintenance() -> None:
         ("2026-11-01 00:30", "2026-11-02 00:00"),
     ],
 )
-def test_the_next_reset_is_the_regions_next_midnight(moment: str, reset: str) -> None:
-    """Days of 23 and 25 hours included."""
+def test_the_next_reset_is_the_next_midnight_of_the_region(moment: str, reset: str) -> None:
+    """Also on days of 23 and 25 hours."""
     assert next_reset(at(moment), Region.AMERICA) == at(reset)
 
 
@@ -89,10 +89,10 @@ def test_the_next_reset_is_the_regions_next_midnight(moment: str, reset: str) ->
 @given(MOMENTS, st.sampled_from(Region), st.lists(WINDOWS, max_size=3))
 @example(datetime(2026, 11, 1, 6, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
 @example(datetime(2026, 11, 1, 5, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
-def test_a_window_always_ends_in_the_future_and_soon(
+def test_a_window_ends_in_the_future_within_25_hours(
     moment: datetime, region: Region, windows: list[WeeklyWindow]
 ) -> None:
-    """Retry-After is counted from it: a past end would tell everybody to come back at once."""
+    """Retry-After is counted from it: an end in the past would let all callers return at once."""
     end = window_end(moment, region, windows)
 
     assert end is None or moment < end <= moment + timedelta(hours=25)
@@ -100,7 +100,7 @@ def test_a_window_always_ends_in_the_future_and_soon(
 
 @settings(deadline=None)
 @given(MOMENTS, st.sampled_from(Region))
-def test_the_next_reset_is_ahead_and_within_a_day(moment: datetime, region: Region) -> None:
+def test_the_next_reset_is_in_the_future_within_25_hours(moment: datetime, region: Region) -> None:
     """The longest day of the year has 25 hours."""
     reset = next_reset(moment, region)
 

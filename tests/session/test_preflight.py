@@ -1,4 +1,4 @@
-"""What IBKR wants to be asked first, and what its answers tell."""
+"""The calls of the preflight, and what is read from their responses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ JSON = st.recursive(
 )
 
 
-def test_both_lists_of_accounts_are_asked_for() -> None:
-    """Without the first orders answer 500, without the second the portfolio is empty."""
+def test_the_preflight_fetches_both_lists_of_accounts() -> None:
+    """Without the first one orders answer 500; without the second one the portfolio is empty."""
     assert PREFLIGHT_PATHS == ("/v1/api/iserver/accounts", "/v1/api/portfolio/accounts")
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "accounts"),
     [
         ({"accounts": ["DU1", "DU2"], "isPaper": True}, Accounts(frozenset({"DU1", "DU2"}), True)),
         ({"accounts": ["U1"], "isPaper": False, "selectedAccount": "U1"}, Accounts(frozenset({"U1"}), False)),
@@ -40,19 +40,19 @@ def test_both_lists_of_accounts_are_asked_for() -> None:
         ("U1", Accounts()),
     ],
 )
-def test_accounts_are_what_ibkr_plainly_says(body: object, told: Accounts) -> None:
-    """Paper is a plain yes; anything else leaves the doubt, and a doubtful account is not traded."""
-    assert read_accounts(body) == told
+def test_accounts_are_read_only_from_exact_values(body: object, accounts: Accounts) -> None:
+    """Only `true` means paper. Any other value leaves it unknown, and an unknown account is not traded."""
+    assert read_accounts(body) == accounts
 
 
 @settings(deadline=None)
 @given(JSON)
-def test_no_body_crashes_the_reader(body: object) -> None:
-    """What is unexpected tells nothing, and stops nothing."""
-    told = read_accounts(body)
+def test_no_body_makes_the_readers_raise(body: object) -> None:
+    """An unexpected body contains nothing."""
+    accounts = read_accounts(body)
 
-    assert told.paper in (True, False, None)
-    assert all(isinstance(number, str) for number in told.numbers)
+    assert accounts.paper in (True, False, None)
+    assert all(isinstance(number, str) for number in accounts.numbers)
     assert read_login(body) in (True, False, None)
 
 
@@ -84,8 +84,8 @@ def test_no_body_crashes_the_reader(body: object) -> None:
         (None, None),
     ],
 )
-def test_a_login_is_paper_only_where_ibkr_says_so_and_nothing_else(body: object, is_paper: bool | None) -> None:
-    """One word for live outweighs; what is no word leaves it open."""
+def test_a_login_is_paper_only_if_no_value_says_live(body: object, is_paper: bool | None) -> None:
+    """One value for live decides; an unknown value leaves it open."""
     assert read_login(body) is is_paper
 
 
@@ -101,8 +101,8 @@ def test_a_login_is_paper_only_where_ibkr_says_so_and_nothing_else(body: object,
         (500, b'{"Error":"NOT AUTHENTICATED"}'),
     ],
 )
-def test_an_answer_that_speaks_of_a_lost_session_is_a_reason_to_look(status: int, body: bytes) -> None:
-    """A loss is noticed by the call that met it, not at the next round."""
+def test_a_response_about_a_lost_session_is_a_reason_to_check(status: int, body: bytes) -> None:
+    """The call that meets the loss makes it known, not the next round."""
     assert hints_session_loss(status, body)
 
 
@@ -118,13 +118,13 @@ def test_an_answer_that_speaks_of_a_lost_session_is_a_reason_to_look(status: int
         (200, b"x" * 400 + b'{"error":"no session"}'),
     ],
 )
-def test_other_answers_leave_the_keeper_in_peace(status: int, body: bytes) -> None:
-    """Every doubt costs a call to IBKR."""
+def test_other_responses_cause_no_check(status: int, body: bytes) -> None:
+    """Each check costs a call to IBKR."""
     assert not hints_session_loss(status, body)
 
 
 @settings(deadline=None)
 @given(st.integers(100, 999), st.binary())
-def test_no_answer_crashes_the_question(status: int, body: bytes) -> None:
-    """It is asked of every answer that passes."""
+def test_no_response_makes_the_hint_raise(status: int, body: bytes) -> None:
+    """It is computed for every response that passes."""
     assert hints_session_loss(status, body) in (True, False)

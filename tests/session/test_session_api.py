@@ -25,86 +25,86 @@ from tests.upstream.gateway.scripted_gateway import PATIENCE, Connection, Reques
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
 
 
-def answering(status: int, body: bytes, kind: str = "application/json") -> bytes:
-    """An answer as it stands on the wire."""
+def raw_response(status: int, body: bytes, kind: str = "application/json") -> bytes:
+    """The bytes of a response."""
     return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 @asynccontextmanager
-async def leading_to(url: str) -> AsyncIterator[GatewayClient]:
-    """A road, closed in the end."""
-    road = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
+async def open_client(url: str) -> AsyncIterator[GatewayClient]:
+    """A client of the Gateway at this address; it is closed at the end."""
+    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
     try:
-        yield road
+        yield client
     finally:
-        await road.close()
+        await client.close()
 
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[ScriptedGateway]:
     """A scripted Gateway."""
-    async with ScriptedGateway() as playing:
-        yield playing
+    async with ScriptedGateway() as running:
+        yield running
 
 
 @pytest.fixture
-def late() -> asyncio.Event:
-    """Set when a look that was given up was answered after all."""
+def late_check() -> asyncio.Event:
+    """Set when a check that timed out gets a late response."""
     return asyncio.Event()
 
 
 @pytest.fixture
 async def client(gateway: ScriptedGateway) -> AsyncIterator[GatewayClient]:
-    """The road to the scripted Gateway."""
-    async with leading_to(gateway.url) as road:
-        yield road
+    """A client of the scripted Gateway."""
+    async with open_client(gateway.url) as client:
+        yield client
 
 
 @pytest.fixture
-async def session_api(client: GatewayClient, late: asyncio.Event) -> GatewaySessionApi:
-    """Somebody who goes there."""
+async def session_api(client: GatewayClient, late_check: asyncio.Event) -> GatewaySessionApi:
+    """The session's calls, sent to the scripted Gateway."""
     session_api = GatewaySessionApi(client)
-    session_api.on_late_check = late.set
+    session_api.on_late_check = late_check.set
     return session_api
 
 
-def playing(gateway: ScriptedGateway, *answers: bytes) -> None:
-    """Let the Gateway give these answers, the last one for ever."""
-    left = list(answers)
+def script_responses(gateway: ScriptedGateway, *responses: bytes) -> None:
+    """Let the Gateway send these responses in order, the last one repeatedly."""
+    remaining = list(responses)
 
     async def script(_: Request, connection: Connection) -> None:
-        await connection.send(left.pop(0) if len(left) > 1 else left[0])
+        await connection.send(remaining.pop(0) if len(remaining) > 1 else remaining[0])
 
     gateway.script = script
 
 
-def said(gateway: ScriptedGateway) -> list[tuple[str, str, bytes]]:
-    """What was asked: method, target, body."""
+def sent_calls(gateway: ScriptedGateway) -> list[tuple[str, str, bytes]]:
+    """The method, target and body of each call that the Gateway received."""
     return [(request.method, request.target, request.body) for request in gateway.requests]
 
 
-# -- what goes out
+# -- the calls
 
 
-@pytest.mark.parametrize(("compete", "word"), [(True, b"true"), (False, b"false")])
-async def test_the_session_is_asked_for_in_ibkrs_words(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi, compete: bool, word: bytes
+@pytest.mark.parametrize(("compete", "json_value"), [(True, b"true"), (False, b"false")])
+async def test_the_session_is_opened_with_the_body_that_ibkr_expects(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, compete: bool, json_value: bytes
 ) -> None:
-    """Without `publish` IBKR answers 500; `compete` decides whether somebody else is thrown out."""
-    playing(gateway, answering(200, b"{}"))
+    """Without `publish` IBKR answers 500; `compete` decides whether another program loses its session."""
+    script_responses(gateway, raw_response(200, b"{}"))
 
     status = await session_api.open_session(compete=compete)
 
     assert status == 200
-    assert said(gateway) == [
-        ("POST", "/v1/api/iserver/auth/ssodh/init", b'{"publish": true, "compete": ' + word + b"}"),
+    assert sent_calls(gateway) == [
+        ("POST", "/v1/api/iserver/auth/ssodh/init", b'{"publish": true, "compete": ' + json_value + b"}"),
     ]
     assert gateway.requests[0].header("Content-Type") == "application/json"
 
 
-async def test_the_other_calls_go_where_they_should(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
-    """Six calls, no more; each under our own name, as IBKR's edge refuses the nameless."""
-    playing(gateway, answering(200, SESSION.encode()))
+async def test_each_method_sends_its_calls(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
+    """Six calls, all with our own User-Agent, since IBKR's edge refuses calls without one."""
+    script_responses(gateway, raw_response(200, SESSION.encode()))
 
     await session_api.check_status()
     await session_api.tickle()
@@ -112,7 +112,7 @@ async def test_the_other_calls_go_where_they_should(gateway: ScriptedGateway, se
     await session_api.login_is_paper()
     await session_api.log_out()
 
-    assert said(gateway) == [
+    assert sent_calls(gateway) == [
         ("GET", "/v1/api/iserver/auth/status", b""),
         ("GET", "/v1/api/tickle", b""),
         ("GET", "/v1/api/iserver/accounts", b""),
@@ -123,11 +123,11 @@ async def test_the_other_calls_go_where_they_should(gateway: ScriptedGateway, se
     assert all((request.header("User-Agent") or "").startswith("ibkr-bridge/") for request in gateway.requests)
 
 
-# -- how answers are read
+# -- how responses are read
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "saw"),
+    ("status", "body", "observation"),
     [
         (200, SESSION, Observation.SESSION),
         (200, SESSION.replace("}", ',"established":true}'), Observation.SESSION),
@@ -152,75 +152,80 @@ async def test_the_other_calls_go_where_they_should(gateway: ScriptedGateway, se
         (200, '{"a":' + '"' + "x" * 300_000 + '"}', Observation.UNUSABLE_RESPONSE),
     ],
 )
-async def test_what_a_look_shows(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi, status: int, body: str, saw: Observation
+async def test_each_response_to_a_check_is_an_observation(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, status: int, body: str, observation: Observation
 ) -> None:
-    """One word for each answer there is."""
-    playing(gateway, answering(status, body.encode()))
+    """Every kind of response has one."""
+    script_responses(gateway, raw_response(status, body.encode()))
 
-    assert await session_api.check_status() is saw
+    assert await session_api.check_status() is observation
 
 
-async def test_a_204_is_no_status(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
-    """With the stray end of chunks behind it."""
-    playing(gateway, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+async def test_a_204_is_an_unusable_response(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
+    """The Gateway sends the end of a chunked body after it."""
+    script_responses(gateway, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 
     assert await session_api.check_status() is Observation.UNUSABLE_RESPONSE
 
 
-async def test_bytes_that_are_no_text_are_an_observation(
+async def test_a_body_that_is_not_utf_8_is_an_unusable_response(
     gateway: ScriptedGateway, session_api: GatewaySessionApi
 ) -> None:
-    """JSON wants UTF-8; whatever else comes must not crash the keeper."""
-    playing(gateway, answering(200, b"\xff\xfe\x00\x80{"), answering(200, b"\x80"), answering(200, b"{\xc3\x28}"))
+    """JSON must be UTF-8; other bytes must not crash the keeper."""
+    script_responses(
+        gateway, raw_response(200, b"\xff\xfe\x00\x80{"), raw_response(200, b"\x80"), raw_response(200, b"{\xc3\x28}")
+    )
 
     assert [await session_api.check_status() for _ in range(3)] == [Observation.UNUSABLE_RESPONSE] * 3
 
 
 @pytest.mark.parametrize(
-    ("ending", "saw"), [("hang_up", Observation.UNUSABLE_RESPONSE), ("never_respond", Observation.TIMEOUT)]
+    ("ending", "observation"), [("close", Observation.UNUSABLE_RESPONSE), ("never_respond", Observation.TIMEOUT)]
 )
-async def test_no_answer_is_seen_too(
+async def test_a_check_without_a_response_is_an_observation(
     gateway: ScriptedGateway,
     session_api: GatewaySessionApi,
     monkeypatch: pytest.MonkeyPatch,
     ending: str,
-    saw: Observation,
+    observation: Observation,
 ) -> None:
-    """Broken off is not the same as silent."""
+    """A closed connection and silence are different observations."""
     monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
 
     async def script(_: Request, connection: Connection) -> None:
-        await (connection.close() if ending == "hang_up" else never_respond())
+        await (connection.close() if ending == "close" else never_respond())
 
     gateway.script = script
 
-    assert await session_api.check_status() is saw
+    assert await session_api.check_status() is observation
 
 
-async def test_nobody_there_is_seen_too(unused_tcp_port: int, late: asyncio.Event) -> None:
-    """No connection is a fact about the Gateway, not about the session."""
-    async with leading_to(f"https://127.0.0.1:{unused_tcp_port}") as road:
-        session_api = GatewaySessionApi(road)
+async def test_a_port_without_a_listener_is_an_observation(unused_tcp_port: int, late_check: asyncio.Event) -> None:
+    """It is a fact about the Gateway, not about the session."""
+    async with open_client(f"https://127.0.0.1:{unused_tcp_port}") as client:
+        session_api = GatewaySessionApi(client)
 
-        seen = await session_api.check_status()
+        observation = await session_api.check_status()
 
-        assert seen is Observation.NO_CONNECTION
+        assert observation is Observation.NO_CONNECTION
         assert (
             await session_api.open_session(compete=True),
             await session_api.tickle(),
             await session_api.log_out(),
         ) == (0, None, 0)
         assert await session_api.run_preflight() is None
-        assert not late.is_set()
+        assert not late_check.is_set()
 
 
-async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(
+async def test_the_last_status_is_kept_in_the_form_of_ibkr(
     gateway: ScriptedGateway, session_api: GatewaySessionApi
 ) -> None:
-    """An error page in between does not replace it."""
-    playing(
-        gateway, answering(200, SESSION.encode()), answering(500, b'{"error":"x"}'), answering(429, b'{"error":"y"}')
+    """An error in between does not replace it."""
+    script_responses(
+        gateway,
+        raw_response(200, SESSION.encode()),
+        raw_response(500, b'{"error":"x"}'),
+        raw_response(429, b'{"error":"y"}'),
     )
 
     for _ in range(3):
@@ -229,47 +234,47 @@ async def test_the_last_status_is_kept_for_those_who_ask_in_ibkrs_shape(
     assert session_api.status_body == {"authenticated": True, "connected": True, "competing": False}
 
 
-# -- a look that was given up
+# -- a check that timed out
 
 
-async def test_a_late_answer_is_told(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+async def test_a_late_response_to_a_check_is_reported(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It means that the Gateway answers again."""
+    """It means that the Gateway responds again."""
     monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
-    go = asyncio.Event()
+    may_respond = asyncio.Event()
 
     async def script(_: Request, connection: Connection) -> None:
-        await go.wait()
-        await connection.send(answering(200, SESSION.encode()))
+        await may_respond.wait()
+        await connection.send(raw_response(200, SESSION.encode()))
 
     gateway.script = script
-    seen = await session_api.check_status()
-    before = late.is_set()
+    observation = await session_api.check_status()
+    is_set_before = late_check.is_set()
 
-    go.set()
+    may_respond.set()
     async with asyncio.timeout(PATIENCE):
-        await late.wait()
+        await late_check.wait()
 
-    assert (seen, before) == (Observation.TIMEOUT, False)
+    assert (observation, is_set_before) == (Observation.TIMEOUT, False)
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
-async def test_an_answer_in_time_wakes_nobody(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event, status: int
+async def test_a_response_in_time_is_not_reported_as_late(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event, status: int
 ) -> None:
-    """The keeper would look without end otherwise."""
-    playing(gateway, answering(status, b"{}"))
+    """Otherwise the keeper would check without end."""
+    script_responses(gateway, raw_response(status, b"{}"))
 
     await session_api.check_status()
 
-    assert not late.is_set()
+    assert not late_check.is_set()
 
 
-async def test_an_answer_that_breaks_off_wakes_nobody(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi, late: asyncio.Event
+async def test_a_closed_connection_is_not_reported_as_late(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event
 ) -> None:
-    """It was seen already."""
+    """The check has already shown it."""
 
     async def script(_: Request, connection: Connection) -> None:
         await connection.close()
@@ -278,24 +283,26 @@ async def test_an_answer_that_breaks_off_wakes_nobody(
 
     await session_api.check_status()
 
-    assert not late.is_set()
+    assert not late_check.is_set()
 
 
-async def test_a_huge_answer_is_let_go(
+async def test_a_large_response_to_a_check_is_closed(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, client: GatewayClient
 ) -> None:
-    """Nobody waits for its end, and the next look is a good one."""
-    playing(gateway, answering(200, b'{"x":"' + b"x" * 400_000 + b'"}'), answering(200, SESSION.encode()))
+    """The check does not wait for its end, and the next check succeeds."""
+    script_responses(
+        gateway, raw_response(200, b'{"x":"' + b"x" * 400_000 + b'"}'), raw_response(200, SESSION.encode())
+    )
 
-    seen = [await session_api.check_status(), await session_api.check_status()]
+    observations = [await session_api.check_status(), await session_api.check_status()]
     async with asyncio.timeout(PATIENCE):
         while client.abandoned:
             await asyncio.sleep(0)
 
-    assert seen == [Observation.UNUSABLE_RESPONSE, Observation.SESSION]
+    assert observations == [Observation.UNUSABLE_RESPONSE, Observation.SESSION]
 
 
-# -- the rest
+# -- the other calls
 
 
 @pytest.mark.parametrize(
@@ -304,24 +311,22 @@ async def test_a_huge_answer_is_let_go(
 async def test_a_tickle_without_a_session_is_none(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, body: bytes
 ) -> None:
-    """Clients read its `session`; what has none is no tickle."""
-    playing(gateway, answering(200, body))
+    """Clients read its `session`, so a response without one is useless."""
+    script_responses(gateway, raw_response(200, body))
 
     assert await session_api.tickle() is None
 
 
-async def test_a_tickle_brings_the_session(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
-    """With everything else that stands in it."""
-    playing(gateway, answering(200, b'{"session":"abc","ssoExpires":5}'))
+async def test_a_tickle_returns_the_session(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
+    """With all other members of the response."""
+    script_responses(gateway, raw_response(200, b'{"session":"abc","ssoExpires":5}'))
 
     assert await session_api.tickle() == {"session": "abc", "ssoExpires": 5}
 
 
-async def test_a_tickle_that_was_refused_is_none_whatever_it_says(
-    gateway: ScriptedGateway, session_api: GatewaySessionApi
-) -> None:
-    """The body of an error may look like one."""
-    playing(gateway, answering(500, b'{"session":"abc"}'))
+async def test_a_refused_tickle_is_none(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
+    """The body of an error may look like a tickle."""
+    script_responses(gateway, raw_response(500, b'{"session":"abc"}'))
 
     assert await session_api.tickle() is None
 
@@ -329,8 +334,8 @@ async def test_a_tickle_that_was_refused_is_none_whatever_it_says(
 async def test_the_preflight_goes_on_when_its_first_call_fails(
     gateway: ScriptedGateway, session_api: GatewaySessionApi
 ) -> None:
-    """Without the second the portfolio would stay empty."""
-    playing(gateway, answering(500, b""), answering(200, b"[]"))
+    """Without the second call the portfolio would stay empty."""
+    script_responses(gateway, raw_response(500, b""), raw_response(200, b"[]"))
 
     accounts = await session_api.run_preflight()
 
@@ -341,43 +346,43 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(
     ]
 
 
-async def test_the_preflight_reads_the_accounts(sim: Simulator, late: asyncio.Event) -> None:
-    """And whether IBKR calls them paper."""
-    async with leading_to(sim.url) as road:
-        accounts = await GatewaySessionApi(road).run_preflight()
+async def test_the_preflight_reads_the_accounts(sim: Simulator, late_check: asyncio.Event) -> None:
+    """It also reads whether IBKR calls them paper accounts."""
+    async with open_client(sim.url) as client:
+        accounts = await GatewaySessionApi(client).run_preflight()
 
     assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
 
 
 @pytest.mark.parametrize("live", [True, False])
-async def test_the_login_tells_what_kind_it_is(late: asyncio.Event, live: bool) -> None:
-    """Whatever its accounts are called."""
-    async with Simulator(live=live) as sim, leading_to(sim.url) as road:
-        assert await GatewaySessionApi(road).login_is_paper() is not live
+async def test_the_login_shows_whether_it_is_paper(late_check: asyncio.Event, live: bool) -> None:
+    """The names of its accounts do not matter."""
+    async with Simulator(live=live) as sim, open_client(sim.url) as client:
+        assert await GatewaySessionApi(client).login_is_paper() is not live
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [(401, b'{"RESULT":false}'), (500, b'{"LOGIN_TYPE":2}'), (429, b'{"LOGIN_TYPE":1}'), (200, b"<html>"), (200, b"")],
 )
-async def test_a_kind_of_login_that_is_not_told_is_unknown(
+async def test_a_login_without_a_type_is_unknown(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, status: int, body: bytes
 ) -> None:
-    """A failure is no evidence, for either."""
-    playing(gateway, answering(status, body))
+    """A failed call is evidence for neither kind."""
+    script_responses(gateway, raw_response(status, body))
 
     assert await session_api.login_is_paper() is None
 
 
-async def test_the_kind_of_login_is_not_waited_for_long(
+async def test_reading_the_kind_of_login_has_a_short_timeout(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ready is said only after it: two seconds are all it may cost."""
+    """The session is ready only after it, so it may take two seconds at most."""
     assert room.TICKLE_TIMEOUT_S == 2.0
     monkeypatch.setattr(room, "TICKLE_TIMEOUT_S", 0.1)
     gateway.script = never_respond
 
-    async with asyncio.timeout(4.0):  # less than the five seconds of a look
+    async with asyncio.timeout(4.0):  # less than the timeout of a check, which is 5 s
         assert await session_api.login_is_paper() is None
 
 
@@ -390,33 +395,33 @@ async def test_the_kind_of_login_is_not_waited_for_long(
         (404, b"", False),
     ],
 )
-def test_the_gateways_own_refusal_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
-    """Not the 403 that people look for."""
+def test_the_refusal_of_the_gateway_itself_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
+    """People expect a 403."""
     assert is_access_denied(status, body) is is_denied
 
 
-async def test_large_answers_are_let_go() -> None:
-    """Whatever was asked: until then they would hold the Gateway's places."""
-    given: list[FakeBodyStream] = []
+async def test_large_responses_are_closed() -> None:
+    """Each call closes them, since they would hold slots of the Gateway."""
+    body_streams: list[FakeBodyStream] = []
 
-    class Talkative:
+    class LargeResponses:
         async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
-            given.append(FakeBodyStream())
-            return Response(200, {}, b'{"accounts":["DU1"', given[-1])
+            body_streams.append(FakeBodyStream())
+            return Response(200, {}, b'{"accounts":["DU1"', body_streams[-1])
 
-    session_api = GatewaySessionApi(Talkative())
+    session_api = GatewaySessionApi(LargeResponses())
     await session_api.check_status()
-    told = (await session_api.tickle(), await session_api.run_preflight(), await session_api.login_is_paper())
+    results = (await session_api.tickle(), await session_api.run_preflight(), await session_api.login_is_paper())
     await session_api.warm_up_orders()
 
-    assert told == (None, None, None)
-    assert [(body_stream.read_count, body_stream.close_count) for body_stream in given] == [(0, 1)] * 6
+    assert results == (None, None, None)
+    assert [(body_stream.read_count, body_stream.close_count) for body_stream in body_streams] == [(0, 1)] * 6
 
 
 async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
     """Their first list is empty, and says so."""
-    async with leading_to(sim.url) as road:
-        session_api = GatewaySessionApi(road)
+    async with open_client(sim.url) as client:
+        session_api = GatewaySessionApi(client)
         await session_api.warm_up_orders()
 
     assert [seen.target for seen in sim.gateway_calls("orders")] == ["/v1/api/iserver/account/orders"]

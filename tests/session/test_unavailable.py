@@ -1,4 +1,4 @@
-"""What a caller is told when a call makes no sense now."""
+"""The error that a caller gets if the session does not allow its call now."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ibkr_bridge.session.unavailable import (
 )
 from tests.session.statuses import KnownStatus
 
-NOW = (WeeklyWindow.parse("wed 11:00-13:00"),)
+MAINTENANCE_NOW = (WeeklyWindow.parse("wed 11:00-13:00"),)
 
 
 @pytest.mark.parametrize("state", SessionState)
-def test_every_state_has_words_of_its_own(state: SessionState) -> None:
-    """With what a person should do, and when asking again makes sense."""
+def test_every_state_has_a_detail_of_its_own(state: SessionState) -> None:
+    """With a hint for a person, and the seconds after which another try makes sense."""
     status = KnownStatus(state)
 
     error = unavailable_error(status)
@@ -33,16 +33,16 @@ def test_every_state_has_words_of_its_own(state: SessionState) -> None:
 
 
 @pytest.mark.parametrize("state", SessionState)
-def test_a_state_that_ends_soon_is_asked_again_soon(state: SessionState) -> None:
-    """While the session is opened or looked at for the first time."""
-    soon = state in (SessionState.OPENING, SessionState.STARTING)
+def test_a_state_that_ends_soon_has_a_short_retry_after(state: SessionState) -> None:
+    """While the session is opened, or checked for the first time."""
+    ends_soon = state in (SessionState.OPENING, SessionState.STARTING)
 
-    assert unavailable_error(KnownStatus(state)).retry_after == (OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S)
+    assert unavailable_error(KnownStatus(state)).retry_after == (OPENING_RETRY_AFTER_S if ends_soon else RETRY_AFTER_S)
 
 
 @pytest.mark.parametrize("state", [SessionState.UNREACHABLE, SessionState.SILENT])
-def test_an_address_that_is_shut_out_is_told_as_such(state: SessionState) -> None:
-    """Whatever the state: the hint is about the Gateway's own file."""
+def test_a_forbidden_address_is_reported_in_every_state(state: SessionState) -> None:
+    """The hint names the Gateway's own configuration file."""
     status = KnownStatus(state)
     status.set_state(state, Observation.FORBIDDEN)
 
@@ -50,9 +50,9 @@ def test_an_address_that_is_shut_out_is_told_as_such(state: SessionState) -> Non
 
 
 @pytest.mark.parametrize("state", SessionState)
-def test_maintenance_explains_what_ends_with_it(state: SessionState) -> None:
-    """A login does not come back by itself, so its loss is told as it is."""
-    error = unavailable_error(KnownStatus(state, maintenance=NOW))
+def test_maintenance_explains_states_that_end_with_it(state: SessionState) -> None:
+    """A login does not return by itself, so its loss is reported as it is."""
+    error = unavailable_error(KnownStatus(state, maintenance=MAINTENANCE_NOW))
 
     expected = state in SELF_HEALING and state is not SessionState.UNREACHABLE
     assert isinstance(error, Maintenance) is expected
@@ -60,10 +60,10 @@ def test_maintenance_explains_what_ends_with_it(state: SessionState) -> None:
         assert (error.retry_after, "until 17:00 UTC" in error.detail) == (3600.0, True)
 
 
-def test_a_session_that_was_looked_at_for_this_call_counts_before_the_known_one() -> None:
-    """A ready session that could not be looked at again is told as silent."""
-    told = Session(SessionState.SILENT, Observation.TIMEOUT, 0.0)
+def test_a_session_checked_for_this_call_overrides_the_known_one() -> None:
+    """A ready session whose new check got no response is reported as silent."""
+    checked_session = Session(SessionState.SILENT, Observation.TIMEOUT, 0.0)
 
-    error: BridgeError = unavailable_error(KnownStatus(), told)
+    error: BridgeError = unavailable_error(KnownStatus(), checked_session)
 
     assert error.detail == STATE_DETAILS[SessionState.SILENT]
