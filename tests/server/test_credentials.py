@@ -1,4 +1,4 @@
-"""What a request shows at the door, and which of several places is believed."""
+"""The credential of a request, and which of several places counts."""
 
 from __future__ import annotations
 
@@ -24,90 +24,96 @@ ROUTES = OwnRoutes(
 
 
 @pytest.fixture
-def ring() -> KeyRing:
-    """A ring of two keys."""
+def keyring() -> KeyRing:
+    """A key ring of two keys."""
     return KeyRing(settings_for("https://127.0.0.1:1", Path("/unused"), IBKR_BRIDGE_READONLY_KEY=READING))
 
 
-def token_of(ring: KeyRing, key: str = KEY) -> str:
-    """A good token."""
-    principal = ring.find_key(key.encode())
+def token_of(keyring: KeyRing, key: str = KEY) -> str:
+    """A valid token that was issued for this key."""
+    principal = keyring.find_key(key.encode())
     assert principal is not None
-    return ring.issue(principal, TokenRequest())[0]
+    return keyring.issue(principal, TokenRequest())[0]
 
 
-def shown(target: str | None, *headers: tuple[str, str]) -> Credential | None:
-    """What a request with these headers shows; without a target that could be read, too."""
-    sent = CIMultiDictProxy(CIMultiDict(headers))
-    return extract(sent, read_target(target) if target is not None else None, ROUTES)
+def extract_credential(target: str | None, *headers: tuple[str, str]) -> Credential | None:
+    """The credential of a request with these headers; `None` stands for a target that cannot be parsed."""
+    header_map = CIMultiDictProxy(CIMultiDict(headers))
+    return extract(header_map, read_target(target) if target is not None else None, ROUTES)
 
 
-def test_a_key_in_its_header_is_a_key_and_no_token() -> None:
-    """The header is for keys: a token there would be understood by nobody else."""
-    assert shown("/plain", ("X-Bridge-Key", "abc")) == Credential(b"abc", may_be_key=True, may_be_token=False)
+def test_the_key_header_carries_a_key_but_no_token() -> None:
+    """The header is for keys only."""
+    assert extract_credential("/plain", ("X-Bridge-Key", "abc")) == Credential(
+        b"abc", may_be_key=True, may_be_token=False
+    )
 
 
-def test_a_bearer_may_be_either() -> None:
-    """Libraries that know only this header have both."""
-    assert shown("/plain", ("Authorization", "Bearer abc")) == Credential(b"abc", may_be_key=True, may_be_token=True)
+def test_a_bearer_may_be_a_key_or_a_token() -> None:
+    """Some libraries can send only this header."""
+    assert extract_credential("/plain", ("Authorization", "Bearer abc")) == Credential(
+        b"abc", may_be_key=True, may_be_token=True
+    )
 
 
-def test_the_query_of_a_stream_may_hold_a_token_and_never_a_key() -> None:
-    """Addresses are written down everywhere; a key must not work there, or somebody would put it there."""
-    assert shown("/feed?token=abc") == Credential(b"abc", may_be_key=False, may_be_token=True)
+def test_the_query_of_a_stream_may_have_a_token_but_no_key() -> None:
+    """URLs are logged in many places, so a key must not work there."""
+    assert extract_credential("/feed?token=abc") == Credential(b"abc", may_be_key=False, may_be_token=True)
 
 
 @pytest.mark.parametrize("target", ["/plain?token=abc", "/feed", "/feed?tok=abc", "/feed?Token=abc", None])
-def test_elsewhere_a_query_shows_nothing(target: str | None) -> None:
-    """Only the paths that browsers open without headers take one there."""
-    assert shown(target) is None
+def test_other_queries_carry_no_credential(target: str | None) -> None:
+    """Only the paths that browsers open without headers accept a token in the query."""
+    assert extract_credential(target) is None
 
 
-def test_the_same_token_twice_is_one_and_two_that_differ_are_none() -> None:
-    """Programs on the way may pick different ones."""
-    assert shown("/feed?token=abc&a=1&token=abc") == Credential(b"abc", may_be_key=False, may_be_token=True)
-    assert shown("/feed?token=abc&token=abd") is None
-    assert shown("/feed?token=abc&token=") is None
+def test_different_tokens_in_one_query_are_no_credential() -> None:
+    """Programs on the way may use different ones. The same token twice counts once."""
+    assert extract_credential("/feed?token=abc&a=1&token=abc") == Credential(
+        b"abc", may_be_key=False, may_be_token=True
+    )
+    assert extract_credential("/feed?token=abc&token=abd") is None
+    assert extract_credential("/feed?token=abc&token=") is None
 
 
-def test_a_token_in_the_query_is_read_decoded() -> None:
-    """A careful client escapes more than it must."""
-    found = shown("/feed?token=%61b%2Ec")
+def test_a_token_in_the_query_is_percent_decoded() -> None:
+    """A client may escape more characters than it must."""
+    credential = extract_credential("/feed?token=%61b%2Ec")
 
-    assert found is not None
-    assert found.value == b"ab.c"
+    assert credential is not None
+    assert credential.value == b"ab.c"
 
 
 @pytest.mark.parametrize(
     "header", [("X-Bridge-Key", "wrong"), ("Authorization", "Bearer wrong"), ("Authorization", "Basic abc")]
 )
-def test_whoever_sends_a_header_is_judged_by_it(ring: KeyRing, header: tuple[str, str]) -> None:
-    """A good token in the query does not mend a bad header: one place decides."""
-    found = shown(f"/feed?token={token_of(ring)}", header)
+def test_a_header_overrides_a_token_in_the_query(keyring: KeyRing, header: tuple[str, str]) -> None:
+    """A valid token in the query does not replace an invalid header."""
+    credential = extract_credential(f"/feed?token={token_of(keyring)}", header)
 
-    assert found is None or found.authenticate(ring) is None
-
-
-def test_an_empty_header_hides_the_bearer_beside_it() -> None:
-    """It was sent, so it decides, and it says nothing."""
-    assert shown("/plain", ("X-Bridge-Key", ""), ("Authorization", f"Bearer {KEY}")) is None
+    assert credential is None or credential.authenticate(keyring) is None
 
 
-def test_a_key_opens_as_a_key_where_it_may_be_one(ring: KeyRing) -> None:
-    """The same bytes are worth nothing in the query."""
-    as_header = Credential(KEY.encode(), may_be_key=True, may_be_token=False).authenticate(ring)
-    as_query = Credential(KEY.encode(), may_be_key=False, may_be_token=True).authenticate(ring)
+def test_an_empty_key_header_overrides_a_bearer() -> None:
+    """It was sent, so it decides, and it is empty."""
+    assert extract_credential("/plain", ("X-Bridge-Key", ""), ("Authorization", f"Bearer {KEY}")) is None
+
+
+def test_a_key_authenticates_only_where_keys_are_allowed(keyring: KeyRing) -> None:
+    """The same bytes in the query are refused."""
+    as_header = Credential(KEY.encode(), may_be_key=True, may_be_token=False).authenticate(keyring)
+    as_query = Credential(KEY.encode(), may_be_key=False, may_be_token=True).authenticate(keyring)
 
     assert as_header is not None
     assert (as_header.label, as_query) == ("full", None)
 
 
-def test_a_token_opens_as_a_token_where_it_may_be_one(ring: KeyRing) -> None:
-    """It opens no more than the key that asked for it."""
-    token = token_of(ring, READING).encode()
+def test_a_token_authenticates_only_where_tokens_are_allowed(keyring: KeyRing) -> None:
+    """It has no more rights than the key that it was issued for."""
+    token = token_of(keyring, READING).encode()
 
-    as_bearer = Credential(token, may_be_key=True, may_be_token=True).authenticate(ring)
-    as_key = Credential(token, may_be_key=True, may_be_token=False).authenticate(ring)
+    as_bearer = Credential(token, may_be_key=True, may_be_token=True).authenticate(keyring)
+    as_key = Credential(token, may_be_key=True, may_be_token=False).authenticate(keyring)
 
     assert as_bearer is not None
     assert as_bearer.is_token
@@ -115,15 +121,15 @@ def test_a_token_opens_as_a_token_where_it_may_be_one(ring: KeyRing) -> None:
     assert as_key is None
 
 
-def test_looks_make_a_token_only_where_one_may_stand(ring: KeyRing) -> None:
-    """By its looks a page of the app is told from a stranger's before the token is judged."""
-    token = token_of(ring).encode()
+def test_a_credential_is_like_a_token_only_where_tokens_are_allowed(keyring: KeyRing) -> None:
+    """The form tells a page of the user's program from another page before the token is checked."""
+    token = token_of(keyring).encode()
 
     assert Credential(token, may_be_key=False, may_be_token=True).is_like_token
     assert not Credential(token, may_be_key=True, may_be_token=False).is_like_token
     assert not Credential(KEY.encode(), may_be_key=True, may_be_token=True).is_like_token
 
 
-def test_what_was_shown_does_not_stand_in_its_own_description() -> None:
-    """Descriptions end up in tracebacks."""
+def test_the_repr_of_a_credential_does_not_contain_it() -> None:
+    """Tracebacks contain such reprs."""
     assert "secret" not in repr(Credential(b"secret", may_be_key=True, may_be_token=False))

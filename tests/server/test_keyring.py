@@ -1,4 +1,4 @@
-"""Who is calling: keys, and where a request carries them."""
+"""The keys of a bridge, and the headers in which a request carries one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ibkr_bridge.server.keyring import KeyRing, key_from_headers
 from tests.harness import KEY, PREVIOUS, READING, settings_for
 
 
-def ring(**env: str) -> KeyRing:
-    """The keys of a bridge."""
+def new_keyring(**env: str) -> KeyRing:
+    """The key ring of a bridge with these settings."""
     return KeyRing(settings_for("https://127.0.0.1:5000", Path("/nowhere"), **env))
 
 
-def carried(*headers: tuple[str, str]) -> bytes | None:
-    """The key a request with such headers carries."""
+def key_in(*headers: tuple[str, str]) -> bytes | None:
+    """The key of a request with these headers."""
     return key_from_headers(CIMultiDictProxy(CIMultiDict(headers)))
 
 
@@ -29,17 +29,17 @@ EVERY_KEY = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": R
 
 
 @pytest.mark.parametrize(("key", "label"), [(KEY, "full"), (PREVIOUS, "previous"), (READING, "read-only")])
-def test_each_key_is_known_by_its_name(key: str, label: str) -> None:
-    """The log says which key called, never the key."""
-    found = ring(**EVERY_KEY).find_key(key.encode())
+def test_each_key_has_a_label(key: str, label: str) -> None:
+    """The log shows the label of the key, never the key."""
+    principal = new_keyring(**EVERY_KEY).find_key(key.encode())
 
-    assert found is not None
-    assert found.label == label
+    assert principal is not None
+    assert principal.label == label
 
 
-def test_the_reading_key_may_read_and_nothing_else() -> None:
-    """Not even ask for the session: that would cost the ration."""
-    keys = ring(**EVERY_KEY)
+def test_the_read_only_key_may_only_read() -> None:
+    """It may not open the session either, since IBKR limits how often that is done."""
+    keys = new_keyring(**EVERY_KEY)
     reading, full, previous = (keys.find_key(key.encode()) for key in (READING, KEY, PREVIOUS))
 
     assert reading is not None
@@ -50,22 +50,22 @@ def test_the_reading_key_may_read_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b" ", KEY[:-1].encode(), KEY.encode() + b"\0", KEY.upper().encode(), b"\xff"])
-def test_almost_a_key_is_none(key: bytes) -> None:
-    """There is no nearly."""
-    assert ring(**EVERY_KEY).find_key(key) is None
+def test_a_similar_key_is_refused(key: bytes) -> None:
+    """Keys are compared byte for byte."""
+    assert new_keyring(**EVERY_KEY).find_key(key) is None
 
 
-def test_keys_that_were_not_set_open_nothing() -> None:
-    """An absent key must not become the empty one."""
-    keys = ring()
+def test_keys_that_are_not_set_authenticate_nobody() -> None:
+    """A missing key must not become the empty key."""
+    keys = new_keyring()
 
     assert [keys.find_key(key.encode()) for key in (PREVIOUS, READING, "", "None")] == [None] * 4
     assert repr(keys) == "<KeyRing full>"
 
 
-def test_no_key_stands_in_the_repr() -> None:
-    """Rings end up in tracebacks."""
-    assert repr(ring(**EVERY_KEY)) == "<KeyRing full, previous, read-only>"
+def test_the_repr_shows_no_key() -> None:
+    """Tracebacks contain such reprs."""
+    assert repr(new_keyring(**EVERY_KEY)) == "<KeyRing full, previous, read-only>"
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_no_key_stands_in_the_repr() -> None:
         ([("Authorization", f"Bearer {KEY}"), ("Authorization", f"Bearer {KEY}")], KEY),
     ],
 )
-def test_a_key_is_found_where_it_was_sent(headers: list[tuple[str, str]], key: str) -> None:
-    """Our own header first, Bearer where it is absent."""
-    assert carried(*headers) == key.encode()
+def test_a_key_is_read_from_its_header_or_from_bearer(headers: list[tuple[str, str]], key: str) -> None:
+    """Bearer counts only if our own header is absent."""
+    assert key_in(*headers) == key.encode()
 
 
 @pytest.mark.parametrize(
@@ -103,29 +103,29 @@ def test_a_key_is_found_where_it_was_sent(headers: list[tuple[str, str]], key: s
         [("Cookie", f"X-Bridge-Key={KEY}")],
     ],
 )
-def test_no_key_and_keys_that_differ_are_the_same_nothing(headers: list[tuple[str, str]]) -> None:
-    """Programs on the way could pick different ones; nobody gets to choose."""
-    assert carried(*headers) is None
+def test_missing_or_different_keys_are_no_key(headers: list[tuple[str, str]]) -> None:
+    """Programs on the way could use different ones, so none of them counts."""
+    assert key_in(*headers) is None
 
 
 @settings(deadline=None)
 @given(st.binary(min_size=1))
-def test_the_bytes_that_were_sent_are_the_bytes_that_are_compared(raw: bytes) -> None:
-    """Whatever is no UTF-8 is wrong, not a crash."""
-    assert carried(("X-Bridge-Key", raw.decode("utf-8", "surrogateescape"))) == raw
+def test_a_key_is_compared_as_the_bytes_that_were_sent(raw: bytes) -> None:
+    """Bytes that are not UTF-8 are a wrong key, not an error."""
+    assert key_in(("X-Bridge-Key", raw.decode("utf-8", "surrogateescape"))) == raw
 
 
 @settings(deadline=None)
 @given(st.binary())
-def test_no_guess_opens(guess: bytes) -> None:
-    """The three keys, and nothing else in the world."""
-    found = ring(**EVERY_KEY).find_key(guess)
+def test_no_other_bytes_authenticate(guess: bytes) -> None:
+    """Only the three keys do."""
+    principal = new_keyring(**EVERY_KEY).find_key(guess)
 
-    assert (found is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))
+    assert (principal is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))
 
 
-def test_a_subscriber_that_raises_stops_no_other(bus: Bus, events_seen: list[Event]) -> None:
-    """Else a stream whose key was replaced would read on."""
+def test_a_subscriber_that_raises_does_not_stop_the_others(bus: Bus, events_seen: list[Event]) -> None:
+    """Otherwise a stream would stay open after its key was replaced."""
     settings = settings_for("https://127.0.0.1:5000", Path("/nowhere"))
     keys, called = KeyRing(settings, bus=bus), []
     keys.subscribe(_raise)

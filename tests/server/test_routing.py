@@ -1,4 +1,4 @@
-"""Which route or endpoint a target meets; the table of routes is made up here, as the server gets it handed in."""
+"""The route or endpoint of a target, with a table of routes that is made for these tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE = OwnRoutes(
 
 @pytest.fixture
 def context() -> RequestContext:
-    """A request of which nothing is known yet."""
+    """The context of a request that has not been resolved."""
     return RequestContext("id", 0.0)
 
 
@@ -45,8 +45,8 @@ def context() -> RequestContext:
         *[("/things/last", "/things/last"), ("/things/7/8", None), ("/thing", None), ("/", None), ("/Things", None)],
     ],
 )
-def test_a_path_meets_one_row(path: str, pattern: str | None) -> None:
-    """A row without variables comes before one with."""
+def test_a_path_matches_one_route(path: str, pattern: str | None) -> None:
+    """A route without variables comes before one with variables."""
     assert TABLE.match(read_target(path).segments) == pattern
 
 
@@ -57,48 +57,50 @@ def test_a_path_meets_one_row(path: str, pattern: str | None) -> None:
         *[("GET", "/up/", False), ("GET", "/%75p", False), ("GET", "/things", False)],
     ],
 )
-def test_open_means_exactly_these_bytes(method: str, path: str, is_open: bool) -> None:
-    """Neither another spelling nor another method."""
+def test_an_open_path_must_match_byte_for_byte(method: str, path: str, is_open: bool) -> None:
+    """Another spelling or another method is not open."""
     assert TABLE.is_open(method, read_target(path).path) is is_open
 
 
 @pytest.mark.parametrize(
-    ("path", "may"),
+    ("path", "may_carry_token"),
     [
         *[("/feed/prices", True), ("/feed/prices/", True), ("/feed", False), ("/feed/other", False)],
         *[("/pages", True), ("/pages/", True), ("/pages/a/b", True), ("/pagesx", False), ("/", False)],
     ],
 )
-def test_a_token_may_stand_in_few_queries(path: str, may: bool) -> None:
-    """A star stands for everything below."""
-    assert TABLE.may_carry_token(read_target(path).segments) is may
+def test_only_some_paths_may_carry_a_token_in_the_query(path: str, may_carry_token: bool) -> None:
+    """A star stands for all paths below."""
+    assert TABLE.may_carry_token(read_target(path).segments) is may_carry_token
 
 
-def test_a_page_may_open_websockets_alone() -> None:
-    """By the table, not by the form of the path."""
+def test_only_the_table_decides_what_is_a_websocket() -> None:
+    """The form of the path does not matter."""
     paths = ["/feed/prices", "/feed/prices/", "/feed", "/things"]
 
     assert [TABLE.is_websocket(read_target(path).segments) for path in paths] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("method", "effect"), [("GET", Effect.READ), ("POST", Effect.TRADE), ("DELETE", Effect.READ)])
-def test_the_effect_is_that_of_the_method(context: RequestContext, tmp_path: Path, method: str, effect: Effect) -> None:
-    """A method that is not answered does nothing, and so needs nothing."""
+def test_the_effect_of_a_route_depends_on_the_method(
+    context: RequestContext, tmp_path: Path, method: str, effect: Effect
+) -> None:
+    """A method without a handler has no effect, so it needs no more than a read."""
     resolve(context, method, read_target("/things/?x=1"), TABLE, settings_for("https://127.0.0.1:1", tmp_path))
 
     assert context.endpoint is not None
     assert (context.route, context.endpoint.effect, context.upstream_target) == ("/things", effect, None)
 
 
-def test_the_log_shows_a_variable_as_the_table_does(context: RequestContext, tmp_path: Path) -> None:
-    """An id may be an account number."""
+def test_the_log_shows_the_pattern_of_a_route(context: RequestContext, tmp_path: Path) -> None:
+    """The value of a variable may be an account number."""
     resolve(context, "GET", read_target("/things/DU1234567"), TABLE, settings_for("https://127.0.0.1:1", tmp_path))
 
     assert context.route == "/things/{id}"
 
 
-def test_everything_else_is_looked_up_in_the_catalogue(context: RequestContext, tmp_path: Path) -> None:
-    """Below one of the bridged prefixes."""
+def test_other_paths_are_found_in_the_catalogue(context: RequestContext, tmp_path: Path) -> None:
+    """If they begin with one of the bridged prefixes."""
     target = read_target("/iserver/account/DU1234567/orders")
     resolve(context, "POST", target, TABLE, settings_for("https://127.0.0.1:1", tmp_path))
 
@@ -108,8 +110,8 @@ def test_everything_else_is_looked_up_in_the_catalogue(context: RequestContext, 
     assert context.upstream_target.raw_path == "/v1/api/iserver/account/DU1234567/orders"
 
 
-def test_a_path_outside_the_prefixes_leads_nowhere(context: RequestContext, tmp_path: Path) -> None:
-    """The key is asked for first: only the handler says that there is nothing."""
+def test_a_path_outside_the_prefixes_has_no_endpoint(context: RequestContext, tmp_path: Path) -> None:
+    """The key is checked first; only the handler reports that the path is not bridged."""
     settings = settings_for("https://127.0.0.1:1", tmp_path)
     resolve(context, "GET", read_target("/nowhere/at/all"), TABLE, settings)
 
