@@ -21,10 +21,10 @@ COMMIT_S = 2.0
 class OnSlowDisk(JournalStore):
     """Sleeps before each commit."""
 
-    def _append(self, entries: tuple[JournalEntry, ...]) -> None:
+    def append(self, *entries: JournalEntry) -> None:
         if entries or self._pending:
             time.sleep(COMMIT_S)
-        super()._append(entries)
+        super().append(*entries)
 
 
 if __name__ == "__main__":

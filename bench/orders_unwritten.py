@@ -30,7 +30,7 @@ class InMemory(JournalStore):
 class Nothing(InMemory):
     """Stores no entries."""
 
-    def _append(self, entries: tuple[JournalEntry, ...]) -> None:
+    def append(self, *entries: JournalEntry) -> None:
         pass
 
 

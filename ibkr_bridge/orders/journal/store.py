@@ -79,7 +79,7 @@ class JournalStore:
     def close(self) -> None:
         """Close the file, after another attempt to write the entries that wait in memory."""
         with suppress(JournalUnavailable):
-            self._append(())
+            self.append()
         self._close_file()
         if self._lock is not None:
             os.close(self._lock)
@@ -95,7 +95,18 @@ class JournalStore:
         Raises:
             JournalUnavailable: they cannot be written; nothing may be sent.
         """
-        self._append(entries)
+        if not (entries or self._pending or self._doubtful):
+            return
+        self._was_attempted = False
+        file = self._open_file()
+        self._was_attempted = True
+        batch = [*self._pending, *filter(self._is_not_withdrawn, entries)]
+        try:
+            last = _insert(file, self._last, batch)
+        except Exception as exc:  # whatever it is, nothing may be sent, and no other code would report it
+            raise self._on_failure(exc) from exc
+        self._last, self._pending = last, []
+        self.problem = None
 
     def withdraw_if_written(self, entry: JournalEntry) -> None:
         """After `append` raised: nothing was sent. If the file has the entry all the same, a further one will say so.
@@ -109,7 +120,7 @@ class JournalStore:
     def append_eventually(self, new_entry: JournalEntry) -> None:
         """Write an entry about something that has happened, or keep it in memory until it can be written."""
         try:
-            self._append((new_entry,))
+            self.append(new_entry)
         except JournalUnavailable:
             self.keep_pending(new_entry)
 
@@ -150,28 +161,9 @@ class JournalStore:
         file = self._open_file()
         try:
             return list(read_rows(file, condition, parameters))
-        except (
-            sqlite3.Error,
-            ValueError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as exc:  # a damaged page or an invalid entry
+        # A damaged page, or an invalid entry.
+        except (sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:
             raise self._on_failure(exc) from exc
-
-    def _append(self, entries: tuple[JournalEntry, ...]) -> None:
-        if not (entries or self._pending or self._doubtful):
-            return
-        self._was_attempted = False
-        file = self._open_file()
-        self._was_attempted = True
-        batch = [*self._pending, *filter(self._is_not_withdrawn, entries)]
-        try:
-            last = _insert(file, self._last, batch)
-        except Exception as exc:  # whatever it is, nothing may be sent, and no other code would report it
-            raise self._on_failure(exc) from exc
-        self._last, self._pending = last, []
-        self.problem = None
 
     def _open_file(self) -> sqlite3.Connection:
         if self._file is None:

@@ -213,8 +213,6 @@ class StreamedBody:
         Raises:
             GatewayTimeout, GatewayProtocolError: see `BodyStream.chunks`.
         """
-        if self._body.is_eof():  # a small body, which came with the head: there is nothing to wait for
-            return await self._next_chunk(self._timeout_s)
         chunks, size = [], 0
         deadline = time.monotonic() + self._timeout_s * BODY_FACTOR
         while size <= max_bytes and not self._body.at_eof():
