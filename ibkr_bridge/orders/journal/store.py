@@ -1,8 +1,8 @@
 """The journal of orders on disk: an append-only SQLite file with sealed entries; it survives a kill at any instruction.
 
 An entry that must be on disk before a byte is sent is written with `append`, which raises if the disk fails. An entry
-about something that has happened is written with `append_eventually`: a full disk cannot undo it, so it waits in memory
-until there is room, and no order is sent before it is written. Which event may follow which state is in
+about something that has happened is kept with `keep_pending` if `append` raised: a full disk cannot undo it, so it
+waits in memory until there is room, and no order is sent before it is written. Which event may follow which state is in
 `transitions.py`. Calls here block on the disk: while the bridge serves, they run on a thread of their own
 (`writer.py`).
 """
@@ -116,13 +116,6 @@ class JournalStore:
         """
         if self._was_attempted:
             self._doubtful.append(entry)
-
-    def append_eventually(self, new_entry: JournalEntry) -> None:
-        """Write an entry about something that has happened, or keep it in memory until it can be written."""
-        try:
-            self.append(new_entry)
-        except JournalUnavailable:
-            self.keep_pending(new_entry)
 
     def keep_pending(self, new_entry: JournalEntry) -> None:
         """Keep an entry in memory until it can be written.

@@ -71,7 +71,7 @@ class JournalWriter:
         return self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=True))
 
     def append_eventually(self, new_entry: JournalEntry) -> None:
-        """Write an entry after all that were enqueued before. See `JournalStore.append_eventually`."""
+        """Write an entry after all that were enqueued before, or keep it in memory until it can be written."""
         self._enqueue(_QueuedEntry(new_entry, must_be_on_disk=False))
 
     async def read_all(self, order: str | None = None) -> list[JournalRow]:

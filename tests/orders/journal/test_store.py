@@ -53,6 +53,14 @@ def sent(journal: JournalStore, order: str) -> JournalEntry:
     return journal.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {"kind": "place"})
 
 
+def append_or_keep(journal: JournalStore, entry: JournalEntry) -> None:
+    """Write an entry about something that has happened, as the journal's thread does."""
+    try:
+        journal.append(entry)
+    except JournalUnavailable:
+        journal.keep_pending(entry)
+
+
 def flaws(path: Path) -> list[str]:
     """What is wrong with a file."""
     with closing(open_read_only(path)) as file:
@@ -120,7 +128,7 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
     file.execute(f"PRAGMA max_page_count = {file.execute('PRAGMA page_count').fetchone()[0]}")
     large = {"error": "x" * 100_000}
 
-    journal.append_eventually(journal.new_entry("a", OrderEvent.LOST, OrderState.UNKNOWN, large))
+    append_or_keep(journal, journal.new_entry("a", OrderEvent.LOST, OrderState.UNKNOWN, large))
     assert journal.problem is not None
     assert [type(event) for event in events_seen] == [StateUnavailable]
     room = JournalStore._connect
@@ -275,8 +283,8 @@ def test_what_is_refused_does_not_wait_for_a_disk(bus: Bus) -> None:
     """A caller in a loop must not fill the memory while the journal cannot be written."""
     journal = JournalStore(None, bus, utc)
 
-    journal.append_eventually(journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
-    journal.append_eventually(journal.new_entry("b", OrderEvent.TAKEN, OrderState.PLACED, {}))
+    append_or_keep(journal, journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
+    append_or_keep(journal, journal.new_entry("b", OrderEvent.TAKEN, OrderState.PLACED, {}))
 
     assert [entry.order_id for entry in journal._pending] == ["b"]
 
@@ -403,7 +411,7 @@ def test_an_order_that_is_withdrawn_is_refused_once(
     journal.withdraw_if_written(entry)
     monkeypatch.setattr(module, "commit", commit)
 
-    journal.append_eventually(journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
+    append_or_keep(journal, journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
 
     assert [row[1].what for row in journal.read_all()] == [OrderEvent.SENT, OrderEvent.REFUSED]
     assert flaws(path) == []
