@@ -53,7 +53,7 @@ class ManualClock:
             await asyncio.gather(*tasks, return_exceptions=True)
         return event.is_set()
 
-    async def asleep(self, count: int) -> None:
+    async def wait_for_sleepers(self, count: int) -> None:
         """Wait until at least `count` tasks sleep: if these are all, time may be moved."""
         while len(self._alarms) < count:
             self._changed.clear()

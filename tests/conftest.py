@@ -18,7 +18,7 @@ from tests.disk import Disk
 from tests.harness import Harness, settings_for
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
-Open = Callable[..., Awaitable[Harness]]
+OpenHarness = Callable[..., Awaitable[Harness]]
 
 # Hypothesis measures real time for these two, and both fail on a machine that is busy with other work.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -74,7 +74,7 @@ async def sim() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
+async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarness]:
     """A function that starts a bridge in front of the simulated Gateway; its arguments are settings."""
     async with AsyncExitStack() as stack:
 
@@ -90,6 +90,6 @@ async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def harness(open_harness: Open) -> Harness:
+async def harness(open_harness: OpenHarness) -> Harness:
     """A bridge in paper mode with a ready session; its Gateway timeout is one second, to keep tests short."""
     return await open_harness()

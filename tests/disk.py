@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from ibkr_bridge.orders.journal import store
-from tests.harness import PATIENCE, within
+from tests.harness import TEST_TIMEOUT_S, with_timeout
 
 
 class Disk:
@@ -44,14 +44,14 @@ class Disk:
 
     async def wait_until_holding(self) -> None:
         """Wait until a commit is held."""
-        await within(self._is_holding.wait())
+        await with_timeout(self._is_holding.wait())
 
     def _hold_commit(self, file: sqlite3.Connection) -> None:
         self.threads.add(threading.get_ident())
         self.commits += 1
         if not self._is_free.is_set():
             self._loop.call_soon_threadsafe(self._is_holding.set)
-            self._is_free.wait(PATIENCE)
+            self._is_free.wait(TEST_TIMEOUT_S)
         if self.failure is not None:
             raise self.failure
         self._commit(file)

@@ -26,8 +26,8 @@ from ibkr_bridge.session.state_machine import SessionState
 from tests.unlimited import UNLIMITED
 
 KEY = "full-key-for-tests-0123456789-abcdef"
-PREVIOUS = "previous-key-for-tests-0123456789-ab"
-READING = "reading-key-for-tests-0123456789-abc"
+PREVIOUS_KEY = "previous-key-for-tests-0123456789-ab"
+READONLY_KEY = "reading-key-for-tests-0123456789-abc"
 FAST_RECONCILIATION = ReconcileSchedule(
     give_up_after_s=1.0,
     first_delay_s=0.05,
@@ -39,12 +39,12 @@ FAST_RECONCILIATION = ReconcileSchedule(
 """Lost orders are searched for during one second instead of five minutes."""
 FAST_OPTIONS = dataclasses.replace(UNLIMITED, reconcile_schedule=FAST_RECONCILIATION)
 T = TypeVar("T")
-PATIENCE = 10.0  # real seconds; nothing takes so long unless it is broken
+TEST_TIMEOUT_S = 10.0  # real seconds; only broken code takes so long
 
 
-async def within(work: Awaitable[T], seconds: float = PATIENCE) -> T:
+async def with_timeout(work: Awaitable[T], timeout_s: float = TEST_TIMEOUT_S) -> T:
     """Await something with a timeout, so that a test that waits in vain fails instead of hanging."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(timeout_s):
         return await work
 
 
@@ -146,7 +146,7 @@ class Harness:
             all_headers.setdefault("Content-Type", "application/json")
         url = URL.build(scheme="http", host="127.0.0.1", port=self.port, path=target, encoded=True)
         request = self._client.request(method, url, headers=all_headers, data=data)
-        async with asyncio.timeout(PATIENCE), request as response:
+        async with asyncio.timeout(TEST_TIMEOUT_S), request as response:
             return Reply(response.status, response.headers, await response.read())
 
     async def get(self, target: str, **kwargs: Any) -> Reply:
@@ -168,14 +168,14 @@ class Harness:
             for chunk in chunks:
                 writer.write(chunk)
                 await writer.drain()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TEST_TIMEOUT_S):
                 return await reader.read() if until_closed else await reader.read(65536)
         finally:
             writer.close()
 
     async def wait_until(self, state: SessionState) -> None:
         """Wait until the session is in a state."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while self.bridge.profile.keeper.session.state is not state:
                 self._changed.clear()
                 await self._changed.wait()
@@ -183,7 +183,7 @@ class Harness:
     async def wait_until_settled(self, order: str, *states: str) -> str:
         """Wait until an order is in one of these states, or in any settled state, and return the state."""
         awaited_states = states or ("placed", "rejected", "refused", "not_placed")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while (state := self.state_of(order)) not in awaited_states:
                 self._changed.clear()
                 await self._changed.wait()
@@ -196,7 +196,7 @@ class Harness:
 
     async def wait_for_events(self, kind: type[Event], count: int = 1) -> list[Event]:
         """Wait until at least `count` events of a kind have been published, and return all of them."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while len(matches := [event for event in self.events_seen if isinstance(event, kind)]) < count:
                 self._changed.clear()
                 await self._changed.wait()
@@ -209,8 +209,8 @@ class Harness:
 
 
 @dataclass
-class Placed:
-    """The placement of one market order."""
+class Placement:
+    """A request that places one order: a market order, unless `extra` replaces members of the ticket."""
 
     account: str = "DU1234567"
     quantity: int = 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.harness import KEY, PATIENCE
+from tests.harness import KEY, TEST_TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDOVER = """
@@ -37,7 +37,7 @@ class Daemon:
 
     async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Read the log until an event appears, and return its line."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while True:
                 line = json.loads(await self.process.stderr.readline())  # type: ignore[union-attr]
                 self.lines.append(line)

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.harness import KEY, Harness, within
+from tests.harness import KEY, Harness, with_timeout
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SseReader:
     async def receive(self, name: str | None = None) -> StreamEvent:
         """Return the next event, or the next with that name; those before it are skipped."""
         while True:
-            event = await within(self._read_event())
+            event = await with_timeout(self._read_event())
             if name in (None, event.name):
                 return event
 
@@ -94,7 +94,7 @@ class WebsocketReader:
             EOFError: the socket has ended before.
         """
         while True:
-            message = await within(self.websocket.receive())
+            message = await with_timeout(self.websocket.receive())
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise EOFError(f"{message.type.name} {message.data} {message.extra}")
             data = json.loads(message.data) if message.data.startswith("{") else message.data

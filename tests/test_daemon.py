@@ -15,7 +15,7 @@ from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, PREVIOUS, Harness, settings_for, within
+from tests.harness import KEY, PREVIOUS_KEY, Harness, settings_for, with_timeout
 
 OTHER = "another-key-for-tests-0123456789-abcd"
 
@@ -71,9 +71,9 @@ async def test_it_tells_the_port_that_it_really_got(harness: Harness) -> None:
 
 async def test_every_secret_of_the_settings_is_kept_from_the_log(sim: Simulator, tmp_path: Path) -> None:
     """From the first line on."""
-    async with Harness(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)) as harness:
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY)) as harness:
         assert harness.bridge.redactor.contains_secret(KEY)
-        assert harness.bridge.redactor.contains_secret(PREVIOUS)
+        assert harness.bridge.redactor.contains_secret(PREVIOUS_KEY)
 
 
 async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(
 
     monkeypatch.setattr(harness.bridge.loop_monitor, "run_loop", die)
     async with harness:
-        await within(harness.bridge.stop.wait())
+        await with_timeout(harness.bridge.stop.wait())
         alive = await harness.get("/livez", key=None)
 
     (died,) = await harness.wait_for_events(events.LoopDied)

@@ -16,8 +16,8 @@ from ibkr_bridge.session.session_status import MAX_AGE_S
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
-from tests.conftest import Open
-from tests.harness import KEY, READING, Harness, Placed, settings_for
+from tests.conftest import OpenHarness
+from tests.harness import KEY, READONLY_KEY, Harness, Placement, settings_for
 
 INIT = "/iserver/auth/ssodh/init"
 UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -115,7 +115,7 @@ async def test_the_status_after_a_lost_login(harness: Harness, sim: Simulator) -
     assert status["last_good"] <= status["since"]
 
 
-async def test_a_competing_session_is_reported(open_harness: Open, sim: Simulator) -> None:
+async def test_a_competing_session_is_reported(open_harness: OpenHarness, sim: Simulator) -> None:
     """It is no longer reported once the login has ended."""
     harness = await open_harness(IBKR_COMPETE="yield")
     sim.start_competing()
@@ -139,7 +139,7 @@ async def test_an_old_check_is_not_reported_as_the_present_state(
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await clock.asleep(2)  # the keeper, and the cookies that were saved
+        await clock.wait_for_sleepers(2)  # the keeper, and the cookies that were saved
         sim.faults.add("silence", path="/auth/status")
         clock.advance(2 * MAX_AGE_S)
 
@@ -160,7 +160,7 @@ async def test_abandoned_calls_are_counted(harness: Harness, sim: Simulator) -> 
     assert status["slots"] == {"total": 4, "taken": 2, "waiting": 0, "ghost_calls": 2}
 
 
-async def test_a_maintenance_window_is_reported(sim: Simulator, open_harness: Open) -> None:
+async def test_a_maintenance_window_is_reported(sim: Simulator, open_harness: OpenHarness) -> None:
     """With its end. The session may be open nevertheless."""
     harness = await open_harness(IBKR_BRIDGE_MAINTENANCE="daily 00:00-24:00")
 
@@ -170,11 +170,11 @@ async def test_a_maintenance_window_is_reported(sim: Simulator, open_harness: Op
     assert status["authenticated"] is True
 
 
-async def test_the_read_only_key_may_read_it(open_harness: Open) -> None:
+async def test_the_read_only_key_may_read_it(open_harness: OpenHarness) -> None:
     """Dashboards show it."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert (await harness.get("/gateway/status", key=READING)).status == 200
+    assert (await harness.get("/gateway/status", key=READONLY_KEY)).status == 200
     assert (await harness.get("/gateway/status", key=None)).status == 401
 
 
@@ -229,10 +229,10 @@ async def test_reconnect_with_nobody_signed_in_says_what_to_do(harness: Harness,
 
 async def test_a_pause_stops_orders_but_not_cancels_and_reads(harness: Harness, sim: Simulator) -> None:
     """A person can always cancel an order."""
-    placed = await harness.post(Placed().target, Placed().body)
+    placed = await harness.post(Placement().target, Placement().body)
     paused = await harness.post("/gateway/pause")
 
-    order = await harness.post(Placed().target, Placed().body)
+    order = await harness.post(Placement().target, Placement().body)
     cancel = await harness.request("DELETE", CANCEL.format(placed.json[0]["order_id"]))
     read = await harness.get("/portfolio/accounts")
 
@@ -242,7 +242,7 @@ async def test_a_pause_stops_orders_but_not_cancels_and_reads(harness: Harness, 
     assert "/gateway/resume" in order.json["hint"]
     assert (cancel.code, read.status) == (None, 200)  # IBKR's own response, whatever it is
     assert [call.method for call in sim.gateway_calls("/order/")] == ["DELETE"]
-    assert len([call for call in sim.gateway_calls(Placed().target) if call.method == "POST"]) == 1
+    assert len([call for call in sim.gateway_calls(Placement().target) if call.method == "POST"]) == 1
     assert [event.by for event in harness.events_seen if isinstance(event, PauseSet)] == ["full key"]
 
 
@@ -252,7 +252,7 @@ async def test_after_a_resume_orders_are_sent_again(harness: Harness) -> None:
     during = (await harness.get("/gateway/status")).json["paused"]
 
     resumed = await harness.post("/gateway/resume")
-    order = await harness.post(Placed().target, Placed().body)
+    order = await harness.post(Placement().target, Placement().body)
 
     assert (during["by"], bool(during["since"])) == ("full key", True)
     assert resumed.json == {"paused": False, "kept": True}
@@ -268,13 +268,13 @@ async def test_a_pause_survives_a_restart(sim: Simulator, tmp_path: Path) -> Non
         paused = (await first.post("/gateway/pause")).json
     async with Harness(settings_for(sim.url, tmp_path)) as second:
         await second.wait_until(SessionState.READY)
-        order = await second.post(Placed().target, Placed().body)
+        order = await second.post(Placement().target, Placement().body)
         pause = (await second.get("/gateway/status")).json["paused"]
         ready = (await second.get("/readyz", key=None)).status
         await second.post("/gateway/resume")
     async with Harness(settings_for(sim.url, tmp_path)) as third:
         await third.wait_until(SessionState.READY)
-        after = await third.post(Placed().target, Placed().body)
+        after = await third.post(Placement().target, Placement().body)
 
     assert (order.code, ready, after.status) == ("trading_paused", 503, 200)
     assert pause == {"by": paused["by"], "since": paused["since"]}
@@ -287,7 +287,7 @@ async def test_a_pause_that_cannot_be_saved_says_so(sim: Simulator, tmp_path: Pa
         await harness.wait_until(SessionState.READY)
 
         paused = (await harness.post("/gateway/pause")).json
-        order = await harness.post(Placed().target, Placed().body)
+        order = await harness.post(Placement().target, Placement().body)
 
     assert (paused["paused"], paused["kept"], order.code) == (True, False, "journal_unavailable")
 

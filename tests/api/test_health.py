@@ -7,7 +7,7 @@ import pytest
 from ibkr_bridge.api.routes import ROUTES, Auth
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
+from tests.conftest import OpenHarness
 from tests.harness import Harness
 
 OPEN = sorted(route.path for route in ROUTES if route.auth is Auth.OPEN)
@@ -103,7 +103,7 @@ async def test_other_spellings_of_them_are_not_open(harness: Harness, path: str)
     assert (await harness.get(path, key=None)).status in (400, 401)
 
 
-async def test_they_answer_while_the_gateway_is_gone(open_harness: Open, unused_tcp_port: int) -> None:
+async def test_they_answer_while_the_gateway_is_gone(open_harness: OpenHarness, unused_tcp_port: int) -> None:
     """Health is about the bridge only; the others give the reason."""
     harness = await open_harness(ready=False, gateway=f"https://127.0.0.1:{unused_tcp_port}")
 

@@ -10,10 +10,10 @@ import pytest
 from ibkr_bridge.api import passthrough
 from ibkr_bridge.events import RequestServed
 from ibkr_bridge.session.state_machine import SessionState
-from tests.conftest import Open
+from tests.conftest import OpenHarness
 from tests.harness import KEY, Harness
 from tests.upstream.gateway.scripted_gateway import (
-    PATIENCE,
+    TEST_TIMEOUT_S,
     Connection,
     Request,
     Script,
@@ -53,7 +53,7 @@ def respond_with(size: int, status: str = "200 OK") -> Script:
 async def read_chunked(reader: asyncio.StreamReader) -> int:
     """Read a chunked body to its end. Returns its length."""
     size = 0
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while length := int(await reader.readuntil(b"\r\n"), 16):
             await reader.readexactly(length + 2)
             size += length
@@ -93,7 +93,7 @@ async def server(gateway: FakeGateway) -> AsyncIterator[ScriptedGateway]:
 
 
 @pytest.fixture
-async def harness(open_harness: Open, server: ScriptedGateway) -> Harness:
+async def harness(open_harness: OpenHarness, server: ScriptedGateway) -> Harness:
     """A bridge in front of it. The timeout is long, since large responses take time on a slow machine."""
     return await open_harness(gateway=server.url, IBKR_GATEWAY_TIMEOUT="10")
 
@@ -108,14 +108,14 @@ async def read_until_closed(harness: Harness) -> bytes:
 
 async def wait_until_free(harness: Harness) -> None:
     """Wait until every slot is free again."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while harness.bridge.profile.admission.slots_taken:
             await asyncio.sleep(0)
 
 
 async def wait_for_log_line(harness: Harness) -> RequestServed:
     """Wait for the event of the large call."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while True:
             for event in harness.events_seen:
                 if isinstance(event, RequestServed) and event.route.startswith("/portfolio"):
@@ -199,7 +199,7 @@ async def test_a_truncated_large_response_is_truncated_for_the_caller(
 
 
 async def test_a_large_response_that_stops_is_truncated_for_the_caller(
-    open_harness: Open, server: ScriptedGateway, gateway: FakeGateway
+    open_harness: OpenHarness, server: ScriptedGateway, gateway: FakeGateway
 ) -> None:
     """The Gateway does not close the connection if IBKR fails; the bridge's own timeout ends it."""
     harness = await open_harness(gateway=server.url)
@@ -327,7 +327,7 @@ async def test_other_calls_are_served_meanwhile(harness: Harness, gateway: FakeG
 
     gateway.large = script
     slow = asyncio.create_task(harness.get(PATH))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while not gateway.connections:
             await asyncio.sleep(0)
 

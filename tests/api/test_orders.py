@@ -8,14 +8,14 @@ import pytest
 
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, READING, Harness, Placed, Reply
+from tests.conftest import OpenHarness
+from tests.harness import KEY, READONLY_KEY, Harness, Placement, Reply
 
 
 async def place(harness: Harness, **extra: Any) -> Reply:
     """Place a market order."""
-    placed = Placed(extra=extra)
-    return await harness.post(placed.target, placed.body)
+    placement = Placement(extra=extra)
+    return await harness.post(placement.target, placement.body)
 
 
 async def test_an_empty_journal_has_no_orders(harness: Harness) -> None:
@@ -133,13 +133,13 @@ async def test_an_unknown_order_is_not_found(harness: Harness, name: str) -> Non
     assert reply.code in ("bad_path", "not_bridged")
 
 
-async def test_the_read_only_key_may_list_orders(open_harness: Open, sim: Simulator) -> None:
+async def test_the_read_only_key_may_list_orders(open_harness: OpenHarness, sim: Simulator) -> None:
     """The list comes from the journal; no call goes to IBKR."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
     await place(harness)
     before = len(sim.calls())
 
-    reply = await harness.get("/orders", key=READING)
+    reply = await harness.get("/orders", key=READONLY_KEY)
 
     assert reply.status == 200
     assert len(reply.json["orders"]) == 1

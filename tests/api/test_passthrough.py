@@ -12,8 +12,8 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, Harness, within
+from tests.conftest import OpenHarness
+from tests.harness import KEY, Harness, with_timeout
 
 ACCOUNTS = "/v1/api/portfolio/accounts"
 
@@ -43,7 +43,7 @@ async def test_targets_are_sent_byte_for_byte(harness: Harness, sim: Simulator, 
     assert sim.gateway_calls()[-1].target == sent
 
 
-async def test_other_prefixes_need_a_setting(open_harness: Open, sim: Simulator) -> None:
+async def test_other_prefixes_need_a_setting(open_harness: OpenHarness, sim: Simulator) -> None:
     """The error of another prefix names the setting."""
     harness = await open_harness(IBKR_BRIDGE_EXTRA_PREFIXES="trsrv")
 
@@ -295,7 +295,7 @@ async def test_at_most_three_reads_are_inside_the_gateway_at_once(harness: Harne
     assert sim.max_calls_in_slots <= 4  # three reads and a check of the keeper
 
 
-async def test_a_call_that_waits_too_long_is_busy(open_harness: Open, sim: Simulator) -> None:
+async def test_a_call_that_waits_too_long_is_busy(open_harness: OpenHarness, sim: Simulator) -> None:
     """Nothing is sent, and the response says when to retry."""
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="2")
     sim.faults.add("silence", path="/portfolio", times=3)
@@ -343,7 +343,7 @@ async def test_a_change_that_was_answered_to_nobody_is_published(harness: Harnes
     sim.faults.add("delay", path="/iserver/watchlist", times=1, seconds=0.3)
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-    await within(sim.wait_for_calls("/iserver/watchlist"))
+    await with_timeout(sim.wait_for_calls("/iserver/watchlist"))
 
     writer.close()
     published = await harness.wait_for_events(events.ChangeUnknown)

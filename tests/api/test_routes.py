@@ -12,8 +12,8 @@ from ibkr_bridge.daemon import add_routes
 from ibkr_bridge.errors import InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import READ_ONLY
-from tests.conftest import Open
-from tests.harness import READING, Harness
+from tests.conftest import OpenHarness
+from tests.harness import READONLY_KEY, Harness
 from tools.status_fields import members
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
@@ -89,11 +89,11 @@ async def test_without_a_key_they_are_refused(harness: Harness, route: Route) ->
 
 
 @pytest.mark.parametrize("route", CHANGING, ids=name_of)
-async def test_the_read_only_key_changes_nothing(open_harness: Open, route: Route) -> None:
+async def test_the_read_only_key_changes_nothing(open_harness: OpenHarness, route: Route) -> None:
     """The effect of the row decides."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert (await harness.request(route.method, route.path, key=READING)).code == "insufficient_scope"
+    assert (await harness.request(route.method, route.path, key=READONLY_KEY)).code == "insufficient_scope"
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)

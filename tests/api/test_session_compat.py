@@ -13,8 +13,8 @@ from ibkr_bridge.session.session_status import MAX_AGE_S
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
-from tests.conftest import Open
-from tests.harness import READING, Harness, settings_for, within
+from tests.conftest import OpenHarness
+from tests.harness import READONLY_KEY, Harness, settings_for, with_timeout
 
 STATUS = "/iserver/auth/status"
 INIT = "/iserver/auth/ssodh/init"
@@ -60,7 +60,7 @@ async def test_the_remaining_time_decreases(sim: Simulator, tmp_path: Path) -> N
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await within(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
+        await with_timeout(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
         first = await harness.get("/tickle")
         clock._now += MAX_AGE_S - 1.0  # the time passes without a check
 
@@ -75,7 +75,7 @@ async def test_a_hundred_calls_send_nothing_to_ibkr(sim: Simulator, tmp_path: Pa
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await within(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
+        await with_timeout(sim.wait_for_calls("/iserver/account/orders"))  # the last call of the keeper's round
         before = len(sim.gateway_calls())
 
         replies = [
@@ -115,7 +115,7 @@ async def test_the_status_of_a_lost_brokerage_session(harness: Harness, sim: Sim
     assert (reply.status, reply.json["authenticated"], reply.json["connected"]) == (200, False, True)
 
 
-async def test_the_status_of_a_competing_session(open_harness: Open, sim: Simulator) -> None:
+async def test_the_status_of_a_competing_session(open_harness: OpenHarness, sim: Simulator) -> None:
     """IBKR's format has a flag for it."""
     harness = await open_harness(IBKR_COMPETE="yield")
     sim.start_competing()
@@ -133,7 +133,7 @@ async def test_an_old_check_is_not_reported_as_the_present_state(
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
         await harness.wait_until(SessionState.READY)
-        await clock.asleep(2)  # the keeper, and the cookies that were saved
+        await clock.wait_for_sleepers(2)  # the keeper, and the cookies that were saved
         sim.faults.add("silence", path=STATUS)
         clock.advance(2 * MAX_AGE_S)
 
@@ -142,7 +142,9 @@ async def test_an_old_check_is_not_reported_as_the_present_state(
     assert (reply.status, reply.code) == (503, "session_unavailable")
 
 
-async def test_a_failed_tickle_is_repeated(open_harness: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_tickle_is_repeated(
+    open_harness: OpenHarness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the `session` of a tickle a client could not open its websocket for a minute."""
     monkeypatch.setattr(keeper, "TICKLE_RETRY_S", 0.2)
     sim.faults.add("status", path="/tickle", times=1, status=500)
@@ -155,7 +157,7 @@ async def test_a_failed_tickle_is_repeated(open_harness: Open, sim: Simulator, m
 
 
 async def test_failing_tickles_do_not_cause_a_check_for_each_caller(
-    open_harness: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_harness: OpenHarness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers may send them as often as they like, even while IBKR fails."""
     monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.15)
@@ -189,7 +191,7 @@ async def test_a_request_for_an_open_session_sends_nothing_to_ibkr(harness: Harn
 
 
 async def test_many_requests_for_the_session_are_limited(
-    open_harness: Open, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_harness: OpenHarness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While IBKR refuses, twenty requests cause a few attempts, not twenty."""
     monkeypatch.setattr(keeper, "CHECK_TIMEOUT_S", 0.2)
@@ -237,13 +239,13 @@ async def test_other_methods_are_refused(harness: Harness, sim: Simulator, path:
     assert not [call for call in sim.gateway_calls(path)[before:] if call.method in others and path != STATUS]
 
 
-async def test_the_read_only_key_may_send_them(open_harness: Open) -> None:
+async def test_the_read_only_key_may_send_them(open_harness: OpenHarness) -> None:
     """They change nothing."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
     for path in ("/tickle", STATUS):
         for method in ("GET", "POST"):
-            assert (await harness.request(method, path, key=READING)).status == 200
+            assert (await harness.request(method, path, key=READONLY_KEY)).status == 200
 
 
 async def test_the_session_id_is_not_in_the_log(harness: Harness) -> None:

@@ -31,7 +31,7 @@ from ibkr_bridge.server.keyring import KeyRing, Principal
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.tokens import TokenRequest
 from tests.clocks import ManualClock
-from tests.harness import KEY, READING, settings_for
+from tests.harness import KEY, READONLY_KEY, settings_for
 from tests.profiles.built import build
 
 OTHER = "another-key-for-tests-0123456789-abcd"
@@ -52,10 +52,10 @@ class App:
         self.app[BUS], self.app[CLOCK], self.app[DRAIN] = bus, self.clock, self.drain
         self.app[KEYRING], self.app[PROFILES] = self.ring, ProfileRegistry((build(place).profile,))
 
-    def _settings(self, key: str, reading: str = READING) -> Settings:
+    def _settings(self, key: str, reading: str = READONLY_KEY) -> Settings:
         return settings_for("https://127.0.0.1:1", self.place, IBKR_BRIDGE_KEY=key, IBKR_BRIDGE_READONLY_KEY=reading)
 
-    def rotate(self, key: str, reading: str = READING) -> None:
+    def rotate(self, key: str, reading: str = READONLY_KEY) -> None:
         """Replace the keys."""
         self.ring.replace(self._settings(key, reading))
 
@@ -116,7 +116,7 @@ async def advance(clock: ManualClock, seconds: float) -> None:
 )
 async def test_a_token_ends_with_either_of_its_keys(application: App, rotate: Callable[[App], None]) -> None:
     """A change of the key that issued the token ends it, and so does a change of the full key."""
-    check_revocation = revocation_check(application.request(application.token(60, READING)))
+    check_revocation = revocation_check(application.request(application.token(60, READONLY_KEY)))
 
     rotate(application)
 

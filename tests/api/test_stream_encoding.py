@@ -22,7 +22,7 @@ from ibkr_bridge.api.stream_encoding import (
 from ibkr_bridge.events import Bus
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.streaming.subscriber import StreamEvent
-from tests.harness import within
+from tests.harness import with_timeout
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_bytes_are_written_unchanged_or_as_a_chunk(peers: Peers) -> None:
     ConnectionSink(peers.connection, lambda _: None, chunked=False).write(b"plain")
     ConnectionSink(peers.connection, lambda _: None, chunked=True).write(b"x" * 26)
 
-    assert await within(peers.reader.readexactly(5 + 32)) == b"plain1a\r\n" + b"x" * 26 + b"\r\n"
+    assert await with_timeout(peers.reader.readexactly(5 + 32)) == b"plain1a\r\n" + b"x" * 26 + b"\r\n"
 
 
 async def test_a_sink_is_writable_only_between_head_and_end(peers: Peers) -> None:

@@ -12,7 +12,7 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import MAX_FIELDS
-from tests.harness import KEY, Harness, within
+from tests.harness import KEY, Harness, with_timeout
 from tests.stream_clients import open_sse
 
 AAPL, IBM = 265598, 8314
@@ -63,7 +63,7 @@ async def test_without_fields_the_default_ones_are_requested(harness: Harness, s
     """Last price, bid and ask with their sizes."""
     async with open_sse(await with_feed(harness), f"/stream/quotes?conids={AAPL}"):
         fields = ",".join(f'"{field}"' for field in DEFAULT_FIELDS)
-        await within(sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
+        await with_timeout(sim.market.stream.wait_for_message(f'smd+{AAPL}+{{"fields":[{fields}]}}'))
 
 
 async def test_a_stream_of_the_session_has_the_state_and_each_change(harness: Harness, sim: Simulator) -> None:
@@ -84,8 +84,8 @@ async def test_an_older_client_gets_a_stream_without_chunks(harness: Harness) ->
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"GET /stream/session HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n".encode())
 
-    head = await within(reader.readuntil(b"\r\n\r\n"))
-    body = await within(reader.readuntil(b"data: "))
+    head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
+    body = await with_timeout(reader.readuntil(b"data: "))
     writer.close()
 
     assert b"chunked" not in head.lower()
@@ -101,7 +101,7 @@ async def test_a_stopping_bridge_says_why_the_stream_ends(harness: Harness) -> N
         last = await session.receive("end")
         with pytest.raises(EOFError):
             await session.receive()
-        await within(ending)
+        await with_timeout(ending)
 
     assert last.data == {"reason": "shutting_down"}
     (closed,) = await harness.wait_for_events(events.StreamClosed)

@@ -10,7 +10,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.api.stream_websocket import MAX_BURST, MAX_MESSAGE_BYTES
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import Harness, within
+from tests.harness import Harness, with_timeout
 from tests.stream_clients import WebsocketReader, open_websocket
 
 AAPL = 265598
@@ -85,7 +85,7 @@ async def test_quotes_come_until_they_are_unsubscribed(harness: Harness, sim: Si
         await websocket.send(f'smd+{AAPL}+{{"fields":["31"]}}')
         message = await websocket.receive(f"smd+{AAPL}")
         await websocket.send(f"umd+{AAPL}+{{}}")
-        await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
+        await with_timeout(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
     assert message["conid"] == AAPL
 
@@ -123,7 +123,7 @@ async def test_a_message_above_the_limit_of_the_gateway_closes_the_socket(harnes
 async def close_code_of(websocket: WebsocketReader) -> int | None:
     """The code with which the socket is closed; text messages before it are skipped."""
     while True:
-        message = await within(websocket.websocket.receive())
+        message = await with_timeout(websocket.websocket.receive())
         if message.type is not aiohttp.WSMsgType.TEXT:
             return websocket.websocket.close_code
 
@@ -136,7 +136,7 @@ async def test_a_stopping_bridge_closes_the_socket_with_a_code(harness: Harness)
         ending = asyncio.create_task(harness.finish())
 
         assert await close_code_of(websocket) == aiohttp.WSCloseCode.GOING_AWAY
-        await within(ending)
+        await with_timeout(ending)
 
     (closed,) = await harness.wait_for_events(events.StreamClosed)
     assert isinstance(closed, events.StreamClosed)

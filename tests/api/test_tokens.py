@@ -22,8 +22,8 @@ from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
-from tests.conftest import Open
-from tests.harness import KEY, READING, Harness, Placed, Reply, settings_for
+from tests.conftest import OpenHarness
+from tests.harness import KEY, READONLY_KEY, Harness, Placement, Reply, settings_for
 from tests.unlimited import UNLIMITED
 
 ROUTE = "/auth/token"
@@ -66,9 +66,9 @@ async def is_admitted(harness: Harness, target: str, headers: dict[str, str] | N
 
 
 @pytest.fixture
-async def reading_harness(open_harness: Open) -> Harness:
+async def reading_harness(open_harness: OpenHarness) -> Harness:
     """A bridge with a read-only key."""
-    return await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    return await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
 
 # -- issuing tokens
@@ -105,8 +105,8 @@ async def test_a_wrong_request_is_refused(harness: Harness, body: Any) -> None:
 
 async def test_the_read_only_key_gets_read_only_tokens(reading_harness: Harness) -> None:
     """It gets no others."""
-    trade_request = await reading_harness.post(ROUTE, {"scope": "trade"}, key=READING)
-    text = await issue_token(reading_harness, READING)
+    trade_request = await reading_harness.post(ROUTE, {"scope": "trade"}, key=READONLY_KEY)
+    text = await issue_token(reading_harness, READONLY_KEY)
 
     assert (trade_request.status, trade_request.code) == (403, "insufficient_scope")
     assert (await fetch(reading_harness, "/portfolio/accounts", bearer(text))).status == 200
@@ -155,7 +155,7 @@ async def test_a_read_only_token_changes_nothing(harness: Harness, sim: Simulato
     """A thief of the token cannot trade."""
     headers = bearer(await issue_token(harness))
 
-    order = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
+    order = await harness.post(Placement().target, Placement().body, key=None, headers=headers)
     pause = await harness.post("/gateway/pause", key=None, headers=headers)
 
     assert [(reply.status, reply.code) for reply in (order, pause)] == [(403, "insufficient_scope")] * 2
@@ -167,8 +167,8 @@ async def test_orders_of_a_token_belong_to_the_key_that_issued_it(harness: Harne
     """So the same order, sent once with the token and once with the key, is one order."""
     headers = {**bearer(await issue_token(harness, scope="trade")), "Idempotency-Key": "mine"}
 
-    first = await harness.post(Placed().target, Placed().body, key=None, headers=headers)
-    again = await harness.post(Placed().target, Placed().body, headers={"Idempotency-Key": "mine"})
+    first = await harness.post(Placement().target, Placement().body, key=None, headers=headers)
+    again = await harness.post(Placement().target, Placement().body, headers={"Idempotency-Key": "mine"})
 
     assert (first.status, again.status) == (200, 200)
     assert first.headers["X-Bridge-Order"] == again.headers["X-Bridge-Order"]
@@ -213,7 +213,7 @@ async def test_a_token_in_a_query_issues_no_token(harness: Harness) -> None:
     assert (await harness.post(f"{ROUTE}?token={text}", key=None)).code == "invalid_key"
 
 
-@pytest.mark.parametrize("key", [KEY, READING])
+@pytest.mark.parametrize("key", [KEY, READONLY_KEY])
 async def test_a_key_in_the_query_is_refused(reading_harness: Harness, key: str) -> None:
     """Only a secret that expires soon may be in a URL."""
     assert (await fetch(reading_harness, f"/stream/quotes?token={key}")).code == "invalid_key"
@@ -288,13 +288,13 @@ async def test_a_token_expires(sim: Simulator, tmp_path: Path) -> None:
 async def test_a_new_full_key_ends_every_token(reading_harness: Harness, sim: Simulator, tmp_path: Path) -> None:
     """A reload is enough, even while the previous key is still accepted."""
     harness = reading_harness
-    texts = [await issue_token(harness), await issue_token(harness, READING)]
-    rotated = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY, "IBKR_BRIDGE_READONLY_KEY": READING}
+    texts = [await issue_token(harness), await issue_token(harness, READONLY_KEY)]
+    rotated = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY, "IBKR_BRIDGE_READONLY_KEY": READONLY_KEY}
 
     harness.bridge.reload(lambda: settings_for(sim.url, tmp_path / "state", **rotated))
 
     assert [(await fetch(harness, "/orders", bearer(text))).code for text in texts] == ["invalid_key"] * 2
-    assert [(await harness.get("/orders", key=key)).status for key in (NEW, KEY, READING)] == [200] * 3
+    assert [(await harness.get("/orders", key=key)).status for key in (NEW, KEY, READONLY_KEY)] == [200] * 3
     assert (await fetch(harness, "/orders", bearer(await issue_token(harness, KEY)))).status == 200
 
 
@@ -371,7 +371,7 @@ async def test_other_pages_are_refused_with_any_token(harness: Harness, origin: 
     assert not [name for name in right.headers if name.lower().startswith("access-control")]
 
 
-async def test_a_page_of_an_allowed_host_is_accepted(open_harness: Open) -> None:
+async def test_a_page_of_an_allowed_host_is_accepted(open_harness: OpenHarness) -> None:
     """An app in a container has its own host name."""
     harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="app")
     text = await issue_token(harness)

@@ -150,7 +150,7 @@ async def test_a_caller_whose_wait_is_over_gets_the_remaining_wait(arrival: asyn
     long_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 5.0))
     short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
     shared_call.on_estimate(4.0)
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
 
     clock.advance(1.0)
     with pytest.raises(RateLimited) as caught:
@@ -167,7 +167,7 @@ async def test_a_caller_waits_for_a_call_that_was_sent(arrival: asyncio.Future[R
     single_flight = SingleFlight(clock)
     shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
     short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
 
     shared_call.mark_sent()
     clock.advance(2.0)

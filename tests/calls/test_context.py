@@ -8,7 +8,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect
-from tests.calls.road import context_for
+from tests.calls.stage_setup import context_for
 
 PATH = "/portfolio/accounts"
 

@@ -11,7 +11,7 @@ from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.calls.reader import fetch, read
 from ibkr_bridge.errors import SessionUnavailable
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 
 
 def order_context(upstream: FakeUpstream) -> CallContext:

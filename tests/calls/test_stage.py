@@ -8,7 +8,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.calls.stage import Proceed, Stage, fold
 from ibkr_bridge.errors import Busy
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 
 
 class RecordingStage:

@@ -31,10 +31,10 @@ from ibkr_bridge.client.responses import FAMILY_BY_CODE
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.client.stranger import SleepClock, response, scripted_server
-from tests.conftest import Open
-from tests.harness import KEY, READING, Harness, Placed
+from tests.conftest import OpenHarness
+from tests.harness import KEY, READONLY_KEY, Harness, Placement
 
-ORDER = Placed()
+ORDER = Placement()
 
 
 async def run_with_client(harness: Harness, use: Callable[[BridgeClient], Any], key: str = KEY, **options: Any) -> Any:
@@ -94,7 +94,7 @@ async def test_request_returns_the_response_as_it_came(harness: Harness) -> None
     ("method", "path", "key", "kind", "code", "status"),
     [
         ("GET", "/portfolio/accounts", KEY[::-1], AccessDenied, "invalid_key", 401),
-        ("POST", ORDER.target, READING, AccessDenied, "insufficient_scope", 403),
+        ("POST", ORDER.target, READONLY_KEY, AccessDenied, "insufficient_scope", 403),
         ("GET", "/nowhere", KEY, InvalidRequest, "not_bridged", 404),
         ("GET", "/trsrv/stocks", KEY, InvalidRequest, "not_bridged", 404),
         ("DELETE", "/gateway/status", KEY, InvalidRequest, "method_not_allowed", 405),
@@ -102,10 +102,10 @@ async def test_request_returns_the_response_as_it_came(harness: Harness) -> None
     ],
 )
 async def test_a_refusal_is_a_typed_error(
-    open_harness: Open, method: str, path: str, key: str, kind: type[ClientError], code: str, status: int
+    open_harness: OpenHarness, method: str, path: str, key: str, kind: type[ClientError], code: str, status: int
 ) -> None:
     """The class says who has to act, the code why, the hint what to do; the id finds it in the log."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
     error = await error_from(harness, lambda client: client.request(method, path, request_id="mine-2"), key)
 
@@ -403,9 +403,9 @@ def test_the_key_is_searched_in_the_daemons_order(
 ) -> None:
     """Argument, environment, `.env`, secret file; the full key before the read-only one."""
     (tmp_path / "key").write_text(f"{'f' * 40}\n")
-    at("IBKR_BRIDGE_KEY=", f"IBKR_BRIDGE_READONLY_KEY={READING}")
-    assert key_sent() == READING
-    at(f"IBKR_BRIDGE_KEY_FILE={tmp_path / 'key'}", f"IBKR_BRIDGE_READONLY_KEY={READING}")
+    at("IBKR_BRIDGE_KEY=", f"IBKR_BRIDGE_READONLY_KEY={READONLY_KEY}")
+    assert key_sent() == READONLY_KEY
+    at(f"IBKR_BRIDGE_KEY_FILE={tmp_path / 'key'}", f"IBKR_BRIDGE_READONLY_KEY={READONLY_KEY}")
     assert key_sent() == "f" * 40
     at(f"IBKR_BRIDGE_KEY={'d' * 40}")
     assert key_sent() == "d" * 40

@@ -113,7 +113,7 @@ async def test_contracts_and_quotes(bridge: Harness) -> None:
 
 
 async def test_an_orders_life(bridge: Harness, sim: Simulator) -> None:
-    """Placed after two questions, read, changed, read again and cancelled. Each step is sent to IBKR once."""
+    """Placement after two questions, read, changed, read again and cancelled. Each step is sent to IBKR once."""
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()

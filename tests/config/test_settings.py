@@ -22,7 +22,7 @@ from ibkr_bridge.config.settings import (
 )
 from ibkr_bridge.config.sources import PROJECT_ROOT, lines_systemd_reads_differently, read_dotenv
 from ibkr_bridge.config.value_types import Problem
-from tests.harness import KEY, PREVIOUS, READING
+from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY
 
 CANARY = "CaNaRy_Key_0123456789-abcdefGHIJKL-xyz"  # upper and lower case, so that a lower-cased text is found too
 PIN = "ab" * 32
@@ -112,8 +112,8 @@ def test_every_value_is_used(tmp_path: Path) -> None:
     """No setting is read and then dropped."""
     loaded = settings_with(
         IBKR_BRIDGE_URL="http://[::1]:8123",
-        IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS,
-        IBKR_BRIDGE_READONLY_KEY=READING,
+        IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY,
+        IBKR_BRIDGE_READONLY_KEY=READONLY_KEY,
         IBKR_TRADING_MODE="LIVE",
         IBKR_ALLOWED_ACCOUNTS=" u1234567, DU7654321 ,",
         IBKR_MAX_ORDER_QUANTITY="0.5",
@@ -125,7 +125,7 @@ def test_every_value_is_used(tmp_path: Path) -> None:
     )
 
     assert str(loaded.url) == "http://[::1]:8123"
-    assert loaded.secrets == (KEY, PREVIOUS, READING)
+    assert loaded.secrets == (KEY, PREVIOUS_KEY, READONLY_KEY)
     assert loaded.trading_mode is Mode.LIVE
     assert loaded.allowed_accounts == {"U1234567", "DU7654321"}
     assert loaded.max_order_quantity == Decimal("0.5")
@@ -400,9 +400,9 @@ def test_no_message_has_a_refused_key(secret: str, value: str) -> None:
 
 def test_the_repr_has_no_key() -> None:
     """Settings may be logged."""
-    loaded = settings_with(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
+    loaded = settings_with(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY, IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert not [key for key in (KEY, PREVIOUS, READING) if key in repr(loaded) or key in str(loaded)]
+    assert not [key for key in (KEY, PREVIOUS_KEY, READONLY_KEY) if key in repr(loaded) or key in str(loaded)]
 
 
 # -- sources
@@ -411,14 +411,14 @@ def test_the_repr_has_no_key() -> None:
 def test_the_environment_precedes_the_file_and_the_file_precedes_secret_files(tmp_path: Path) -> None:
     """The source closest to the process wins."""
     dotenv, secret = tmp_path / ".env", tmp_path / "secret"
-    dotenv.write_text(f"IBKR_BRIDGE_KEY={PREVIOUS}\nIBKR_TRADING_MODE=live\n")
-    secret.write_text(f"{READING}\n")
+    dotenv.write_text(f"IBKR_BRIDGE_KEY={PREVIOUS_KEY}\nIBKR_TRADING_MODE=live\n")
+    secret.write_text(f"{READONLY_KEY}\n")
     env = {"IBKR_BRIDGE_KEY_FILE": str(secret)}
 
     assert load_settings({**env, "IBKR_BRIDGE_KEY": KEY}, dotenv).key == KEY
-    assert load_settings({**env, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS
+    assert load_settings({**env, "IBKR_TRADING_MODE": "paper"}, dotenv).key == PREVIOUS_KEY
     assert load_settings({**env, "IBKR_TRADING_MODE": "paper"}, dotenv).trading_mode is Mode.PAPER
-    assert load_settings(env, None).key == READING
+    assert load_settings(env, None).key == READONLY_KEY
 
 
 @pytest.mark.parametrize("line", ["IBKR_BRIDGE_KEY={} # mine", "\ufeffIBKR_BRIDGE_KEY={}", "IBKR_BRIDGE_KEY={}\\"])
@@ -460,12 +460,12 @@ def test_an_empty_value_in_the_environment_precedes_the_file(tmp_path: Path) -> 
 
 def test_systemd_passes_keys_as_credentials(tmp_path: Path) -> None:
     """So neither the unit file nor the environment has a key."""
-    for name, value in zip(SECRET_NAMES, (KEY, PREVIOUS, READING), strict=True):
+    for name, value in zip(SECRET_NAMES, (KEY, PREVIOUS_KEY, READONLY_KEY), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
 
     loaded = load_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}, None)
 
-    assert loaded.secrets == (KEY, PREVIOUS, READING)
+    assert loaded.secrets == (KEY, PREVIOUS_KEY, READONLY_KEY)
 
 
 def test_a_secret_file_may_be_named_in_the_env_file(tmp_path: Path) -> None:

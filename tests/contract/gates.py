@@ -13,7 +13,7 @@ import pytest
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.real import Certificates, RealGateway, missing_for_real_gateway
-from tests.harness import within
+from tests.harness import with_timeout
 
 SIMULATED, REAL = "simulated", "real"
 SIMULATED_TICKLE_INTERVAL_S = 0.5  # the real Gateway's interval cannot be shortened
@@ -59,5 +59,5 @@ async def sign_in(gate: MarketStage) -> None:
     """Sign in through the login pages, wait for the end of the Gateway's login chain, and clear the log."""
     gate.market.log.clear()
     await gate.log_in_by_browser()
-    await within(gate.wait_for_calls("/iserver/accounts"))
+    await with_timeout(gate.wait_for_calls("/iserver/accounts"))
     gate.market.log.clear()

@@ -9,7 +9,7 @@ from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import OpenGate
 from tests.deploy.conftest import DEPLOY
 from tests.deploy.plain import read_plain
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.sim.wire import connect
 
 STATUS = "/v1/api/iserver/auth/status"
@@ -28,7 +28,7 @@ async def test_it_accepts_the_listed_addresses(gate: MarketStage, source: str, s
     """A person signs in from loopback."""
     wire = await connect(gate, source)
 
-    response = await within(wire.call("GET", STATUS))
+    response = await with_timeout(wire.call("GET", STATUS))
     wire.abort()
 
     assert response.status == status
@@ -41,7 +41,7 @@ async def test_it_serves_only_its_own_login_page(gate: MarketStage, origin: str,
     """The form of that page sends the Gateway's own origin, which must pass."""
     wire = await connect(gate)
 
-    response = await within(wire.call("GET", STATUS, headers={"Origin": origin}))
+    response = await with_timeout(wire.call("GET", STATUS, headers={"Origin": origin}))
     wire.abort()
 
     assert response.status == status

@@ -11,7 +11,7 @@ from ibkr_bridge.sim.market_stage import MarketStage
 from tests.clocks import ManualClock
 from tests.contract.conftest import Dial, OpenGate
 from tests.contract.gates import SIMULATED, sign_in
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.sim.wire import Wire, connect
 
 STATUS = "/v1/api/iserver/auth/status"
@@ -38,7 +38,7 @@ def tickle_timeout_s(tickle_interval_s: float) -> float:
 async def advance_clock(clock: ManualClock) -> None:
     """Move time to each alarm as soon as it is set, for ever."""
     while True:
-        await clock.asleep(1)
+        await clock.wait_for_sleepers(1)
         clock.advance(clock.next_alarm)
 
 
@@ -46,7 +46,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(open_gate: 
     """Validation comes first and the brokerage session last; independent calls come in any order."""
     gate = await open_gate(signed_in=False)
     await gate.log_in_by_browser()
-    await within(gate.wait_for_calls("/iserver/accounts"))
+    await with_timeout(gate.wait_for_calls("/iserver/accounts"))
 
     own = [logged.path for logged in gate.calls() if logged.is_own_call]
 
@@ -59,7 +59,7 @@ async def test_it_always_takes_the_session_over(open_gate: OpenGate) -> None:
     gate = await open_gate(signed_in=False)
     gate.start_competing()
     await gate.log_in_by_browser()
-    await within(gate.wait_for_calls("/iserver/accounts"))
+    await with_timeout(gate.wait_for_calls("/iserver/accounts"))
 
     form = gate.calls(INIT)[0].json()
 
@@ -73,7 +73,7 @@ async def test_the_success_text_proves_nothing(open_gate: OpenGate) -> None:
     gate = await open_gate(signed_in=False)
     gate.faults.add("status", path="/sso/validate", status=401, own=True)
     wire = await connect(gate)
-    response = await within(wire.call("GET", "/sso/Dispatcher"))
+    response = await with_timeout(wire.call("GET", "/sso/Dispatcher"))
     wire.abort()
 
     assert (response.status, response.body) == (200, b"Client login succeeds")
@@ -85,7 +85,7 @@ async def test_a_redirect_with_a_body_keeps_its_status(gate: MarketStage, wire: 
     """The Gateway's text follows that body."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=302, body="moved")
 
-    response = await within(wire.call("GET", "/sso/Dispatcher"))
+    response = await with_timeout(wire.call("GET", "/sso/Dispatcher"))
 
     assert (response.status, response.body) == (302, b"movedClient login succeeds")
 
@@ -94,7 +94,7 @@ async def test_a_refused_login_is_no_login(gate: MarketStage, wire: Wire) -> Non
     """A response with any other status passes unchanged."""
     gate.faults.add("status", path="/sso/Dispatcher", times=1, status=200, body="wrong password")
 
-    response = await within(wire.call("GET", "/sso/Dispatcher"))
+    response = await with_timeout(wire.call("GET", "/sso/Dispatcher"))
 
     assert (response.status, response.body) == (200, b"wrong password")
     assert not gate.calls("/sso/validate")
@@ -108,7 +108,7 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
     moving = asyncio.create_task(advance_clock(clock))
     await gate.log_in_by_browser()
 
-    tries = await within(gate.wait_for_calls("/sso/validate", 5), 30)
+    tries = await with_timeout(gate.wait_for_calls("/sso/validate", 5), 30)
     moving.cancel()
 
     gaps = [after.at - before.at for before, after in itertools.pairwise(tries)]
@@ -118,7 +118,7 @@ async def test_five_failed_validations_end_a_login(open_gate: OpenGate, kind: st
 
 async def test_the_gateway_tickles_by_itself(gate: MarketStage, tickle_timeout_s: float) -> None:
     """It uses GET."""
-    [logged, *_] = await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
+    [logged, *_] = await with_timeout(gate.wait_for_calls("/tickle"), tickle_timeout_s)
 
     assert (logged.method, logged.is_own_call) == ("GET", True)
 
@@ -130,29 +130,29 @@ async def test_a_lost_brokerage_session_makes_the_gateway_log_out(
     """Its own tickle shows "connected, but not authenticated", so it ends the login."""
     gate.faults.add(lost)
 
-    [logged, *_] = await within(gate.wait_for_calls("/logout"), tickle_timeout_s)
+    [logged, *_] = await with_timeout(gate.wait_for_calls("/logout"), tickle_timeout_s)
 
     assert (logged.method, logged.path, logged.is_own_call) == ("GET", "/v1/api/logout", True)
-    assert (await within(wire.call("GET", STATUS))).status == 401
+    assert (await with_timeout(wire.call("GET", STATUS))).status == 401
 
 
 async def test_a_session_reopened_in_time_stays(gate: MarketStage, wire: Wire, tickle_timeout_s: float) -> None:
     """A client's ssodh/init must reach IBKR before the Gateway's next tickle."""
     gate.lose_brokerage()
-    await within(wire.call("POST", INIT, {"publish": True, "compete": True}))
+    await with_timeout(wire.call("POST", INIT, {"publish": True, "compete": True}))
 
-    await within(gate.wait_for_calls("/tickle", 1 if tickle_timeout_s > 30 else 3), tickle_timeout_s)
+    await with_timeout(gate.wait_for_calls("/tickle", 1 if tickle_timeout_s > 30 else 3), tickle_timeout_s)
 
     assert not gate.calls("/logout")
-    assert (await within(wire.call("GET", STATUS))).json()["authenticated"] is True
+    assert (await with_timeout(wire.call("GET", STATUS))).json()["authenticated"] is True
 
 
 async def test_a_failed_tickle_restarts_the_chain(gate: MarketStage, tickle_timeout_s: float) -> None:
     """The chain begins with the validation."""
     gate.faults.add("empty-503", path="/tickle", times=1, own=True)
 
-    await within(gate.wait_for_calls("/tickle"), tickle_timeout_s)
-    await within(gate.wait_for_calls("/iserver/accounts"), tickle_timeout_s)
+    await with_timeout(gate.wait_for_calls("/tickle"), tickle_timeout_s)
+    await with_timeout(gate.wait_for_calls("/iserver/accounts"), tickle_timeout_s)
 
     own = [logged.path for logged in gate.calls() if logged.is_own_call]
     assert own[:2] == ["/v1/api/tickle", "/v1/api/sso/validate"]
@@ -167,10 +167,10 @@ async def test_the_tickle_needs_a_slot_too(
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.send_request("GET", "/v1/api/one/user")
-    held = await within(gate.wait_for_calls("/v1/api/one/user", 5))
+    held = await with_timeout(gate.wait_for_calls("/v1/api/one/user", 5))
     before = len(gate.calls("/tickle"))  # those that came before all five were stuck
 
-    logged = (await within(gate.wait_for_calls("/tickle", before + 1), stuck + tickle_timeout_s))[before]
+    logged = (await with_timeout(gate.wait_for_calls("/tickle", before + 1), stuck + tickle_timeout_s))[before]
 
     assert logged.at - held[0].at >= stuck
 
@@ -182,7 +182,7 @@ async def test_a_second_login_replaces_the_first(open_gate: OpenGate, kind: str)
 
     await sign_in(gate)
     wire = await connect(gate)
-    response = await within(wire.call("GET", STATUS))
+    response = await with_timeout(wire.call("GET", STATUS))
     wire.abort()
 
     assert response.json()["authenticated"] is True

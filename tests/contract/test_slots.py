@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.sim.wire import Wire
 
 STATUS = "/v1/api/iserver/auth/status"
@@ -17,7 +17,7 @@ async def fill(gate: MarketStage, dial: Dial, count: int = 5) -> list[Wire]:
     wires = [await dial() for _ in range(count)]
     for wire in wires:
         wire.send_request("GET", USER)
-    await within(gate.wait_for_calls(USER, count))
+    await with_timeout(gate.wait_for_calls(USER, count))
     return wires
 
 
@@ -50,7 +50,7 @@ async def test_the_queue_has_no_limit_and_keeps_its_order(gate: MarketStage, dia
 
     for number, wire in enumerate(queued):
         wire.send_request("GET", f"{STATUS}?{number}")
-    answers = [await within(wire.receive_response()) for wire in queued]
+    answers = [await with_timeout(wire.receive_response()) for wire in queued]
 
     assert {response.status for response in answers} == {200}
 
@@ -80,7 +80,7 @@ async def test_a_queued_order_is_sent_although_its_client_has_disconnected(
     sender.abort()
     assert not gate.calls(ORDERS)
 
-    [logged] = await within(gate.wait_for_calls(ORDERS))
+    [logged] = await with_timeout(gate.wait_for_calls(ORDERS))
 
     assert logged.body == order
 
@@ -91,14 +91,14 @@ async def test_a_response_frees_its_slot(gate: MarketStage, dial: Dial) -> None:
     gate.faults.add("delay", path=USER, seconds=0.1, times=1)
     await fill(gate, dial)
 
-    assert (await within((await dial()).call("GET", STATUS))).status == 200
+    assert (await with_timeout((await dial()).call("GET", STATUS))).status == 200
 
 
 async def test_an_incomplete_body_holds_a_slot(gate: MarketStage, dial: Dial) -> None:
     """A client that stops in the middle of its body keeps its slot until IBKR closes the connection."""
     for wire in [await dial() for _ in range(5)]:
         wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
-    await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
+    await with_timeout(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     late = await dial()
 
     late.send_request("GET", STATUS)
@@ -112,7 +112,7 @@ async def test_an_incomplete_body_holds_a_slot_after_its_client_has_disconnected
     wires = [await dial() for _ in range(5)]
     for wire in wires:
         wire.send(f"POST {USER} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
-    await within(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
+    await with_timeout(gate.market.changes.wait_until(lambda: gate.market.calls_in_service() == 5))
     for wire in wires:
         wire.abort()
     late = await dial()
@@ -128,7 +128,7 @@ async def test_silence_of_ibkr_is_passed_on(gate: MarketStage, wire: Wire) -> No
     gate.faults.add("silence", path=STATUS)
 
     wire.send_request("GET", STATUS)
-    await within(gate.wait_for_calls(STATUS))
+    await with_timeout(gate.wait_for_calls(STATUS))
 
     assert await wire.is_silent()
     assert gate.market.calls_in_service() == 1
@@ -139,10 +139,10 @@ async def test_a_connection_that_ibkr_ends_leads_to_silence_too(gate: MarketStag
     gate.faults.add("drop", path=USER)
     await fill(gate, dial)
     wire.send_request("GET", USER)
-    await within(gate.wait_for_calls(USER, 6))
+    await with_timeout(gate.wait_for_calls(USER, 6))
 
     assert await wire.is_silent()
-    assert (await within((await dial()).call("GET", STATUS))).status == 200
+    assert (await with_timeout((await dial()).call("GET", STATUS))).status == 200
 
 
 async def test_refused_connections_lead_to_silence_too(gate: MarketStage, wire: Wire, dial: Dial) -> None:
@@ -152,7 +152,7 @@ async def test_refused_connections_lead_to_silence_too(gate: MarketStage, wire: 
 
     assert await wire.is_silent()
     await gate.reconnect_ibkr()
-    assert (await within((await dial()).call("GET", STATUS))).status == 200
+    assert (await with_timeout((await dial()).call("GET", STATUS))).status == 200
 
 
 async def test_a_body_that_stops_in_the_middle_never_ends(gate: MarketStage, wire: Wire) -> None:
@@ -177,9 +177,9 @@ async def test_a_body_that_breaks_off_never_ends(gate: MarketStage, wire: Wire) 
 async def read_first_chunk(wire: Wire) -> None:
     """Send a request, and read the head and the first chunk, since no more will come."""
     wire.send_request("GET", STATUS)
-    head = await within(wire.read_until(b"\r\n\r\n"))
-    size = int(await within(wire.read_until(b"\r\n")), 16)
-    await within(wire.read_exactly(size + 2))
+    head = await with_timeout(wire.read_until(b"\r\n\r\n"))
+    size = int(await with_timeout(wire.read_until(b"\r\n")), 16)
+    await with_timeout(wire.read_exactly(size + 2))
     assert b"200" in head
 
 
@@ -188,7 +188,7 @@ async def test_a_response_with_headers_beyond_8_kilobytes_never_arrives(gate: Ma
     gate.faults.add("status", path=STATUS, status=200, headers={"X-Long": "y" * 8200})
 
     wire.send_request("GET", STATUS)
-    await within(gate.wait_for_calls(STATUS))
+    await with_timeout(gate.wait_for_calls(STATUS))
 
     assert await wire.is_silent()
 
@@ -199,4 +199,4 @@ async def test_a_slow_response_is_waited_for(gate: MarketStage, wire: Wire, sile
     wire.send_request("GET", STATUS)
 
     assert await wire.is_silent()
-    assert (await within(wire.receive_response())).status == 200
+    assert (await with_timeout(wire.receive_response())).status == 200

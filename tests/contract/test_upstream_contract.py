@@ -12,7 +12,7 @@ from ibkr_bridge.errors import GatewayError, GatewayProtocolError, GatewayTimeou
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.ibkr.endpoint import Composition, Prerequisite
 from tests.contract.upstreams import BEGINNING, REST, SCENES, Act, Scene
-from tests.harness import within
+from tests.harness import with_timeout
 
 SHORT = 0.05  # seconds of patience for a silence that is meant
 READ = Call("GET", "/v1/api/read")
@@ -180,7 +180,7 @@ async def test_a_call_that_is_cancelled_while_its_entry_is_written_is_never_sent
             on_released=lambda: callbacks.record("released"),
         )
     )
-    await within(writing.wait())
+    await with_timeout(writing.wait())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -236,7 +236,7 @@ async def test_a_call_is_released_once_when_its_response_is_complete(
     assert callbacks.released_count == 0
 
     scene.release.set()
-    await within(task)
+    await with_timeout(task)
     await run_pending()
 
     assert (callbacks.released_count, callbacks.late_responses, scene.upstream.abandoned) == (1, [], 0)
@@ -290,7 +290,7 @@ async def test_a_call_that_is_cancelled_on_its_way_is_released_once(scene: Scene
 async def test_a_large_body_is_released_when_it_was_read_and_closed(scene: Scene, callbacks: RecordedCallbacks) -> None:
     """Until then the far side works on it."""
     scene.plan = [Act.LARGE]
-    response = await within(callbacks.send())
+    response = await with_timeout(callbacks.send())
     assert response.body_stream is not None
     assert callbacks.released_count == 0
     scene.release.set()
@@ -309,7 +309,7 @@ async def test_a_large_body_that_is_not_read_holds_its_slot_until_it_has_arrived
 ) -> None:
     """The bridge has closed it, but the far side goes on sending."""
     scene.plan = [Act.LARGE]
-    response = await within(callbacks.send())
+    response = await with_timeout(callbacks.send())
 
     discard(response)
     discard(response)
@@ -419,10 +419,10 @@ async def test_missing_endpoints_are_in_the_catalogue_and_have_a_reason(scene: S
 async def test_a_stream_returns_messages_and_then_its_end(scene: Scene) -> None:
     """The end is None, whichever side ended it: the feed then opens another stream."""
     async with scene.upstream.open_stream() as socket:
-        first = await within(socket.receive())
+        first = await with_timeout(socket.receive())
         await socket.send("tic")
         scene.release.set()
-        last = await within(socket.receive())
+        last = await with_timeout(socket.receive())
 
     assert (first, last) == (b"hello", None)
 
@@ -470,5 +470,5 @@ async def test_closing_ends_a_call_on_its_way(scene: Scene, callbacks: RecordedC
     await scene.upstream.close()
 
     with pytest.raises(GatewayError):
-        await within(task)
+        await with_timeout(task)
     assert (scene.arrived_targets, callbacks.released_count) == ([READ.target], 1)

@@ -22,7 +22,7 @@ from ibkr_bridge.ibkr.endpoint import Priority, RateLimit
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from tests.harness import PATIENCE
+from tests.harness import TEST_TIMEOUT_S
 from tests.upstream.gateway.scripted_gateway import OK, Connection, Request, ScriptedGateway
 
 BEGINNING, REST = b"a" * 300_000, b"b" * 300_000
@@ -75,7 +75,7 @@ class GatewayScene:
         self._gateway = gateway
         gateway.script = self._play
         cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
-        self.upstream: Upstream = GatewayClient(gateway.url, cookies, PATIENCE, tls=False)
+        self.upstream: Upstream = GatewayClient(gateway.url, cookies, TEST_TIMEOUT_S, tls=False)
 
     @property
     def arrived_targets(self) -> list[str]:
@@ -160,7 +160,7 @@ class MemoryUpstream:
         while True:
             work = await self._begin(call, before_sending, release)
             try:
-                async with asyncio.timeout(timeout_s or PATIENCE):
+                async with asyncio.timeout(timeout_s or TEST_TIMEOUT_S):
                     response = await asyncio.shield(work)
             except TimeoutError as exc:
                 self._detach(work, release, on_late_response)
@@ -333,7 +333,7 @@ class MemoryScene:
 
     async def wait_for_calls(self, count: int) -> None:
         """See `Scene`."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while len(self.arrived_targets) < count:
                 self._changed.clear()
                 await self._changed.wait()

@@ -97,7 +97,7 @@ async def test_a_call_is_admitted_when_the_window_has_room_again(
     first.is_sent = True
     first.release()
     waiting = asyncio.create_task(acquire(admission))
-    await clock.asleep(2)  # the waiting call, and the loop that will admit it
+    await clock.wait_for_sleepers(2)  # the waiting call, and the loop that will admit it
 
     clock.advance(0.99)
     await run_ready_tasks()
@@ -127,7 +127,7 @@ async def test_a_call_that_gets_no_slot_in_time_is_busy(clock: ManualClock) -> N
     admission = AdmissionController(TWO_SLOTS, clock)
     await acquire(admission)
     waiting = asyncio.create_task(acquire(admission, max_wait_s=3.0))
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
     clock.advance(4.0)
 
     with pytest.raises(Busy):
@@ -189,11 +189,11 @@ async def test_disconnected_callers_do_not_fill_the_queue(clock: ManualClock, ma
         asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: are_connected[0])),
         asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: are_connected[1])),
     ]
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     are_connected[:] = [False, False]
     last = asyncio.create_task(acquire(admission, max_wait_s=60.0))
-    await clock.asleep(3)
+    await clock.wait_for_sleepers(3)
     first.release()
 
     assert (await last) is not None

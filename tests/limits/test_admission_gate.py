@@ -16,9 +16,9 @@ from ibkr_bridge.limits.admission_gate import AdmissionGate
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 
 READ, ORDER = "/iserver/accounts", "/iserver/account/DU1/orders"
 
@@ -76,7 +76,7 @@ async def test_a_call_holds_a_slot_until_it_is_released() -> None:
     assert gate.admission.slots_taken == 1
 
     upstream.may_end.set()
-    await within(task)
+    await with_timeout(task)
 
     assert gate.admission.slots_taken == 0
 
@@ -116,7 +116,7 @@ async def test_an_order_takes_the_slot_that_is_reserved_for_orders() -> None:
 
     assert (upstream.inside, gate.admission.waiting()[Priority.READS]) == (2, 1)
     upstream.may_end.set()
-    await within(asyncio.gather(order, *reads))
+    await with_timeout(asyncio.gather(order, *reads))
 
 
 async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
@@ -125,15 +125,15 @@ async def test_a_call_that_gets_no_slot_in_time_is_busy() -> None:
     first = asyncio.create_task(gate(context_for("GET", READ), upstream))
     await run_ready_tasks()
     second = asyncio.create_task(gate(context_for("GET", READ, max_wait_s=1.0), upstream))
-    await gate.clock.asleep(1)
+    await gate.clock.wait_for_sleepers(1)
 
     gate.clock.advance(2.0)
 
     with pytest.raises(Busy):
-        await within(second)
+        await with_timeout(second)
     assert (upstream.inside, gate.admission.waiting()[Priority.READS]) == (1, 0)
     upstream.may_end.set()
-    await within(first)
+    await with_timeout(first)
 
 
 @pytest.mark.parametrize(("max_calls", "is_sent"), [(2, True), (1, False)])

@@ -14,7 +14,7 @@ from ibkr_bridge.ibkr.catalogue import CATALOGUE, match
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
 from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.limits.walked import Arrival, seen_by_endpoint, simulate
+from tests.limits.queue_simulation import Arrival, seen_by_endpoint, simulate
 
 SESSION, ORDERS, READS = Priority
 LIMITS = Limits.of(GATEWAY_TRAITS)

@@ -11,7 +11,7 @@ from ibkr_bridge.limits.penalty_box import DEFAULT_CLOSED_S, PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
 
 READ, OTHER, CANCEL = "/iserver/accounts", "/iserver/watchlists", "/iserver/account/DU1/order/7"

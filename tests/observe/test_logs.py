@@ -17,8 +17,8 @@ from ibkr_bridge.observe.logs import Log, leads_to_journal, resolve_format
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, PREVIOUS, READING, Harness, Placed
+from tests.conftest import OpenHarness
+from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, Harness, Placement
 
 CANARY = "canary7391"
 
@@ -63,9 +63,9 @@ async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Sim
     assert all(line["hint"] and "next check" in str(line["next_act"]) for line in changes)
 
 
-async def test_no_secret_is_written_wherever_it_comes_from(open_harness: Open, sim: Simulator) -> None:
+async def test_no_secret_is_written_wherever_it_comes_from(open_harness: OpenHarness, sim: Simulator) -> None:
     """Keys, cookies, session ids, account numbers and query values, in every part of a request or response."""
-    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS, IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY, IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
     cookie = {"Set-Cookie": f"x-sess-uuid={CANARY}-cookie; Path=/", "X-Secret": f"{CANARY}-header"}
     sim.faults.add("status", path="/portfolio", times=2, status=500, body=f"{CANARY}-body", headers=cookie)
     sim.faults.add("garble", path="/garble")
@@ -89,11 +89,11 @@ async def test_no_secret_is_written_wherever_it_comes_from(open_harness: Open, s
         f"/portfolio/accounts?{'a' * 4000}{CANARY}",
     )
     replies = []
-    for key in (KEY, PREVIOUS, READING, f"{CANARY}-wrong-key-0123456789-0123456789", None):
+    for key in (KEY, PREVIOUS_KEY, READONLY_KEY, f"{CANARY}-wrong-key-0123456789-0123456789", None):
         for target in targets:
             replies.append(await harness.get(target, key=key, headers=secret_headers))
             replies.append(await harness.get(target, key=key))
-        replies.append(await harness.post(Placed("U7654321").target, Placed("U7654321").body, key=key))
+        replies.append(await harness.post(Placement("U7654321").target, Placement("U7654321").body, key=key))
         replies.append(await harness.post("/iserver/secdef/search", f'{{"symbol":"{CANARY}'.encode(), key=key))
     replies.append(await harness.get("/gateway/status"))
     replies.append(await harness.get("/health", key=None, headers={"Host": CANARY}))
@@ -104,7 +104,7 @@ async def test_no_secret_is_written_wherever_it_comes_from(open_harness: Open, s
     own_bodies = b"".join(reply.body for reply in replies if reply.headers["X-Bridge-Source"] == "bridge").decode()
     header_lines = "".join(f"{name}: {value}\n" for reply in replies for name, value in reply.headers.items())
 
-    for secret in (CANARY, KEY, PREVIOUS, READING, session, "U7654321", "DU1234567", "param1="):
+    for secret in (CANARY, KEY, PREVIOUS_KEY, READONLY_KEY, session, "U7654321", "DU1234567", "param1="):
         assert secret not in written
         assert secret not in own_bodies
         assert secret not in header_lines

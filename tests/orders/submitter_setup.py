@@ -18,7 +18,7 @@ from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.submission import OrderSubmitter
-from tests.calls.road import context_for
+from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
 
 ORDERS = "/iserver/account/DU1/orders"

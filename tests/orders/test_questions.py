@@ -21,7 +21,7 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.questions import MAX_CONFIRMATIONS, build_reply_call, is_declining
 from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import ACCEPTED, QUESTION, SubmitterSetup, ibkr_response
 
 
@@ -139,13 +139,13 @@ async def test_two_replies_at_once_are_not_both_sent(setup: SubmitterSetup) -> N
     setup.ibkr.may_respond.clear()
     setup.ibkr.is_inside.clear()
     confirmation = asyncio.create_task(setup.reply("r1", confirmed=True))
-    await within(setup.ibkr.is_inside.wait())
+    await with_timeout(setup.ibkr.is_inside.wait())
 
     with pytest.raises(ReplyNotFound):
         await setup.reply("r1", confirmed=False)
     setup.ibkr.may_respond.set()
 
-    await within(confirmation)
+    await with_timeout(confirmation)
     assert len(setup.ibkr.calls) == 2
 
 

@@ -15,8 +15,8 @@ from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, 
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.replay import replay, stored_response, unknown_error
 from ibkr_bridge.orders.request import OrderRequest
-from tests.calls.road import context_for
-from tests.harness import within
+from tests.calls.stage_setup import context_for
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import ORDERS, TICKET
 
 FIRST_RESPONSE, LATEST_RESPONSE = StoredResponse(200, "application/json", "[1]"), StoredResponse(200, "", "[2]")
@@ -90,7 +90,7 @@ async def test_a_joined_call_gets_the_response_of_the_first() -> None:
     in_flight.result = Response(200, {}, b"[3]")
     in_flight.done.set()
 
-    assert (await within(task)).body == b"[3]"
+    assert (await with_timeout(task)).body == b"[3]"
     assert repeat.source == "shared"
 
 
@@ -103,7 +103,7 @@ async def test_a_joined_call_gets_a_copy_of_the_error() -> None:
     in_flight.done.set()
 
     with pytest.raises(ReadOnly) as caught:
-        await within(task)
+        await with_timeout(task)
 
     assert caught.value is not in_flight.result
 
@@ -116,7 +116,7 @@ async def test_a_joined_call_has_a_timeout(
     monkeypatch.setattr(module, "MAX_JOIN_S", 0.01)
 
     with pytest.raises(error):
-        await within(replay(record(in_flight=InFlightOrder("f", []), lost_at=lost_at), request()))
+        await with_timeout(replay(record(in_flight=InFlightOrder("f", []), lost_at=lost_at), request()))
 
 
 def test_a_lost_response_without_a_request_id_has_that_of_the_order() -> None:

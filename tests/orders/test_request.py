@@ -7,7 +7,7 @@ import pytest
 from ibkr_bridge.calls.context import FirstByteHook
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.request import OrderRequest
-from tests.calls.road import context_for
+from tests.calls.stage_setup import context_for
 from tests.orders.submitter_setup import ORDERS, TICKET
 
 

@@ -15,7 +15,7 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.response import Question
 from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S, OrderLock
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 
 FACTS = RequestFacts(Effect.TRADE, OrderOperation.PLACE)
 A, B, C = (OrderRecord(name, OrderOperation.PLACE) for name in "abc")
@@ -42,13 +42,13 @@ async def test_the_lock_is_acquired_in_the_order_of_arrival(lock: OrderLock, clo
     """The first order gets it at once."""
     await lock.acquire(A, 0.0, is_connected)
     others = [asyncio.create_task(lock.acquire(record, 5.0, is_connected)) for record in (B, C)]
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     lock.release(A)
-    await within(others[0])
+    await with_timeout(others[0])
     lock.release(B)
 
-    await within(others[1])
+    await with_timeout(others[1])
 
 
 async def test_the_error_after_the_maximum_wait_names_the_blocking_order(lock: OrderLock, clock: ManualClock) -> None:
@@ -57,12 +57,12 @@ async def test_the_error_after_the_maximum_wait_names_the_blocking_order(lock: O
     await lock.acquire(asking, 0.0, is_connected)
     lock.hold_for_question(asking, Question(("r",), ("o163",)), FACTS)
     waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
 
     clock.advance(5.0)
 
     with pytest.raises(OrderInProgress, match="asking") as error:
-        await within(waiting)
+        await with_timeout(waiting)
     assert error.value.retry_after == REPLY_TIMEOUT_S - 5.0
 
 
@@ -71,13 +71,13 @@ async def test_a_disconnected_caller_is_skipped(lock: OrderLock, clock: ManualCl
     await lock.acquire(A, 0.0, is_connected)
     disconnected = asyncio.create_task(lock.acquire("disconnected", 5.0, lambda: False))
     waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     lock.release(A)
 
-    await within(waiting)
+    await with_timeout(waiting)
     with pytest.raises(CallerGone):
-        await within(disconnected)
+        await with_timeout(disconnected)
 
 
 async def test_a_cancelled_caller_leaves_the_lock_to_the_next(lock: OrderLock, clock: ManualClock) -> None:
@@ -85,12 +85,12 @@ async def test_a_cancelled_caller_leaves_the_lock_to_the_next(lock: OrderLock, c
     await lock.acquire(A, 0.0, is_connected)
     cancelled = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
     waiting = asyncio.create_task(lock.acquire(C, 5.0, is_connected))
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     lock.release(A)
     cancelled.cancel()
 
-    await within(waiting)
+    await with_timeout(waiting)
     with suppress(asyncio.CancelledError):
         await cancelled
 
@@ -100,9 +100,9 @@ async def test_only_the_holder_can_release_the_lock(lock: OrderLock, clock: Manu
     await lock.acquire(A, 0.0, is_connected)
     lock.release(B)
     waiting = asyncio.create_task(lock.acquire(C, 1.0, is_connected))
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
 
     clock.advance(1.0)
 
     with pytest.raises(OrderInProgress):
-        await within(waiting)
+        await with_timeout(waiting)

@@ -23,9 +23,9 @@ from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
 from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderRoads, OrderService
-from tests.calls.road import context_for
+from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import ACCEPTED, ORDERS, TICKET_WITH_COID, ibkr_response
 
 LISTS = (
@@ -63,7 +63,7 @@ class ServiceSetup:
         for _ in range(20):
             await asyncio.sleep(0)
             self.clock.advance(0.0)
-        return await within(task)
+        return await with_timeout(task)
 
     def request(self, body: bytes = TICKET_WITH_COID) -> OrderRequest:
         """A caller's order."""
@@ -129,10 +129,10 @@ async def test_a_preview_holds_the_order_lock_and_releases_it(setup: ServiceSetu
 
     lock.try_acquire("somebody")
     waiting = asyncio.create_task(setup.service.preview(preview))
-    await setup.clock.asleep(1)
+    await setup.clock.wait_for_sleepers(1)
     setup.clock.advance(0.0)
     with pytest.raises(OrderInProgress):
-        await within(waiting)
+        await with_timeout(waiting)
     lock.release("somebody")
     setup.errors = []
 

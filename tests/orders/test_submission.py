@@ -19,7 +19,7 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.submission import SAME_REFUSAL_S
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import QUESTION, TICKET, TICKET_WITH_COID, SubmitterSetup, ibkr_response
 
 
@@ -84,12 +84,12 @@ async def test_a_repeat_during_the_first_call_waits_for_its_response(setup: Subm
     setup.ibkr.may_respond.clear()
     first, second = setup.request(TICKET_WITH_COID), setup.request(TICKET_WITH_COID)
     tasks = [asyncio.create_task(setup.submit(first))]
-    await within(setup.ibkr.is_inside.wait())
+    await with_timeout(setup.ibkr.is_inside.wait())
     tasks.append(asyncio.create_task(setup.submit(second)))
     await asyncio.sleep(0)
 
     setup.ibkr.may_respond.set()
-    responses = await within(asyncio.gather(*tasks))
+    responses = await with_timeout(asyncio.gather(*tasks))
 
     assert responses[0] is responses[1]
     assert (second.source, len(setup.ibkr.calls)) == ("shared", 1)
@@ -165,7 +165,7 @@ async def test_a_cancel_does_not_wait_for_an_order_and_ends_its_question(setup: 
     questioned = setup.records[0]
     assert questioned.state is OrderState.QUESTION
 
-    await within(
+    await with_timeout(
         setup.submit(setup.request(b"", OrderOperation.CANCEL, method="DELETE", path="/iserver/account/DU1/order/5"))
     )
 
@@ -177,12 +177,12 @@ async def test_another_order_waits_until_a_question_is_answered(setup: Submitter
     setup.ibkr.plan = [ibkr_response(QUESTION)]
     await setup.submit(setup.request())
     second = asyncio.create_task(setup.submit(setup.request(TICKET_WITH_COID)))
-    await setup.clock.asleep(1)
+    await setup.clock.wait_for_sleepers(1)
 
     setup.clock.advance(6.0)
 
     with pytest.raises(OrderInProgress, match="waits for the reply to a question"):
-        await within(second)
+        await with_timeout(second)
     assert len(setup.ibkr.calls) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.orders.suppressed_questions import MAX_MESSAGE_IDS, SuppressedQuestions
-from tests.calls.road import OK, context_for
+from tests.calls.stage_setup import OK, context_for
 
 SUPPRESS, RESET = "/iserver/questions/suppress", "/iserver/questions/suppress/reset"
 

@@ -16,9 +16,9 @@ from ibkr_bridge.errors import Busy, GatewayProtocolError, GatewayTimeout, Order
 from ibkr_bridge.profiles.dispatch import Dispatch
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S
-from tests.calls.road import context_for
+from tests.calls.stage_setup import context_for
 from tests.contract.upstreams import Act, Scene, memory_scene
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.session.statuses import KnownStatus
 
 READ, ORDER = ("GET", "/portfolio/accounts"), ("POST", "/iserver/account/DU1/orders")
@@ -177,7 +177,7 @@ async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) ->
         await setup.send(quick(context_for(*ORDER, b"{}", on_late_response=late.set_result)))
     setup.scene.release.set()
 
-    assert (await within(late)).body == b"{}"
+    assert (await with_timeout(late)).body == b"{}"
 
 
 async def test_a_body_is_read_whole_only_for_those_who_need_it(setup: DispatchSetup) -> None:

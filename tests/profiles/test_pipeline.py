@@ -6,7 +6,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.profiles.pipeline import Pipeline
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 
 
 class Outer:

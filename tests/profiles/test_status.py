@@ -19,7 +19,7 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.status import ProfileStatus, profile_status, to_json
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import Harness, Placed, settings_for
+from tests.harness import Harness, Placement, settings_for
 from tools.status_fields import Member, members
 
 DOCUMENTED = {member.name: member for member in members()}
@@ -68,7 +68,7 @@ async def test_the_json_of_a_running_bridge_has_the_documented_members(limited_h
     """Exactly these, each with its type: developers of dashboards rely on the page."""
     profile = limited_harness.bridge.profile
     await asyncio.gather(*(limited_harness.get("/portfolio/accounts") for _ in range(3)))
-    await limited_harness.post(Placed().target, Placed().body)
+    await limited_harness.post(Placement().target, Placement().body)
     await limited_harness.post("/gateway/pause")
     profile.penalty_box.on_429(endpoint_of("GET", "/v1/api/iserver/account/trades"), 7.5)
 

@@ -15,7 +15,7 @@ from ibkr_bridge.quirks.snapshot_completion import FILL_TIMEOUT_S, GIVEN_UP_TTL_
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.quirks.scripted import ScriptedFetch, context_of, ok
 
 SNAPSHOT, SEARCH, SECDEF = "/iserver/marketdata/snapshot", "/iserver/secdef/search", "/trsrv/secdef"
@@ -46,8 +46,8 @@ async def fill(
     """Fetch a snapshot. Returns it and the seconds that it took."""
     started_at, task = clock.now(), asyncio.create_task(gateway.complete(completion, call))
     while not task.done():
-        alarm = asyncio.create_task(clock.asleep(1))
-        await within(asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED))
+        alarm = asyncio.create_task(clock.wait_for_sleepers(1))
+        await with_timeout(asyncio.wait({task, alarm}, return_when=asyncio.FIRST_COMPLETED))
         alarm.cancel()
         if not task.done():
             clock.advance(clock.next_alarm)
@@ -328,4 +328,4 @@ async def test_a_cancel_does_not_wait_for_prerequisites(completion: CompleteRead
     async def proceed(_: CallContext) -> Response:
         return await gateway.send(cancel)
 
-    assert (await within(completion(context_of(hang, cancel), proceed), 3)).status == 200
+    assert (await with_timeout(completion(context_of(hang, cancel), proceed), 3)).status == 200

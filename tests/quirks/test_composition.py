@@ -18,7 +18,7 @@ from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders, filter_orders, without_filters
 from ibkr_bridge.quirks.position_pages import MAX_PAGES, fetch_all_positions
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from tests.calls.road import FakeUpstream, context_for
+from tests.calls.stage_setup import FakeUpstream, context_for
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

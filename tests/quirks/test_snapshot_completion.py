@@ -19,7 +19,7 @@ from ibkr_bridge.quirks.snapshot_completion import (
 )
 from tests.body_stream import FakeBodyStream
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.quirks.scripted import ok
 
 CALL = Call("GET", "/v1/api/iserver/marketdata/snapshot?conids=8&fields=31,84")
@@ -56,7 +56,7 @@ class FillHarness:
             await asyncio.sleep(0)
             if self.clock._alarms:
                 self.clock.advance(self.clock.next_alarm)
-        return await within(task)
+        return await with_timeout(task)
 
 
 async def test_a_complete_snapshot_is_returned_at_once() -> None:

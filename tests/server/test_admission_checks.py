@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, PREVIOUS, READING, Harness, Placed
+from tests.conftest import OpenHarness
+from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, Harness, Placement
 
 SECOND_KEY_HEADER = (
     b"GET /portfolio/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -58,22 +58,22 @@ async def test_two_key_headers_that_differ_are_refused(harness: Harness) -> None
     assert (await harness.send_raw(SECOND_KEY_HEADER % KEY.encode())).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_previous_key_is_accepted_while_keys_rotate(open_harness: Open) -> None:
+async def test_the_previous_key_is_accepted_while_keys_rotate(open_harness: OpenHarness) -> None:
     """No caller is refused in between."""
-    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
+    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY)
 
-    assert (await harness.get("/portfolio/accounts", key=PREVIOUS)).status == 200
-    assert (await harness.post(Placed().target, Placed().body, key=PREVIOUS)).status == 200
+    assert (await harness.get("/portfolio/accounts", key=PREVIOUS_KEY)).status == 200
+    assert (await harness.post(Placement().target, Placement().body, key=PREVIOUS_KEY)).status == 200
 
 
-async def test_the_reading_key_allows_only_reads(open_harness: Open, sim: Simulator) -> None:
+async def test_the_reading_key_allows_only_reads(open_harness: OpenHarness, sim: Simulator) -> None:
     """The key of a dashboard cannot place orders."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    read = await harness.get("/portfolio/accounts", key=READING)
-    order = await harness.post(Placed().target, Placed().body, key=READING)
-    cancel = await harness.request("DELETE", "/iserver/account/DU1234567/order/1", key=READING)
-    whatif = await harness.post(f"{Placed().target}/whatif", Placed().body, key=READING)
+    read = await harness.get("/portfolio/accounts", key=READONLY_KEY)
+    order = await harness.post(Placement().target, Placement().body, key=READONLY_KEY)
+    cancel = await harness.request("DELETE", "/iserver/account/DU1234567/order/1", key=READONLY_KEY)
+    whatif = await harness.post(f"{Placement().target}/whatif", Placement().body, key=READONLY_KEY)
 
     assert (read.status, whatif.status) == (200, 200)
     assert [(reply.status, reply.code) for reply in (order, cancel)] == [(403, "insufficient_scope")] * 2
@@ -81,20 +81,20 @@ async def test_the_reading_key_allows_only_reads(open_harness: Open, sim: Simula
 
 
 @pytest.mark.parametrize("route", ["pause", "resume", "reconnect", "logout"])
-async def test_the_reading_key_does_not_change_the_session(open_harness: Open, route: str) -> None:
+async def test_the_reading_key_does_not_change_the_session(open_harness: OpenHarness, route: str) -> None:
     """These routes need the full key."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert (await harness.post(f"/gateway/{route}", key=READING)).code == "insufficient_scope"
+    assert (await harness.post(f"/gateway/{route}", key=READONLY_KEY)).code == "insufficient_scope"
     assert (await harness.get(f"/gateway/{route}")).code == "method_not_allowed"
 
 
 @pytest.mark.parametrize("path", ["/iserver/auth/ssodh/init", "/iserver/reauthenticate"])
-async def test_opening_the_session_needs_the_full_key(open_harness: Open, path: str) -> None:
+async def test_opening_the_session_needs_the_full_key(open_harness: OpenHarness, path: str) -> None:
     """It may displace another session of the user."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert (await harness.post(path, {}, key=READING)).code == "insufficient_scope"
+    assert (await harness.post(path, {}, key=READONLY_KEY)).code == "insufficient_scope"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:3000", "[::1]:8000", "127.0.0.1:9999"])
@@ -114,7 +114,7 @@ async def test_other_names_are_refused(harness: Harness, host: str) -> None:
     assert (reply.status, reply.code) == (403, "host_not_allowed")
 
 
-async def test_a_name_in_the_settings_is_accepted(open_harness: Open) -> None:
+async def test_a_name_in_the_settings_is_accepted(open_harness: OpenHarness) -> None:
     """Containers call each other by name."""
     harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="bridge,other:8000")
 

@@ -13,7 +13,7 @@ from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.server.tokens import TokenRequest
-from tests.harness import KEY, READING, settings_for
+from tests.harness import KEY, READONLY_KEY, settings_for
 
 ROUTES = OwnRoutes(
     {"/feed": {"GET": Effect.READ}, "/plain": {"GET": Effect.READ}},
@@ -26,7 +26,7 @@ ROUTES = OwnRoutes(
 @pytest.fixture
 def keyring() -> KeyRing:
     """A key ring of two keys."""
-    return KeyRing(settings_for("https://127.0.0.1:1", Path("/unused"), IBKR_BRIDGE_READONLY_KEY=READING))
+    return KeyRing(settings_for("https://127.0.0.1:1", Path("/unused"), IBKR_BRIDGE_READONLY_KEY=READONLY_KEY))
 
 
 def token_of(keyring: KeyRing, key: str = KEY) -> str:
@@ -110,7 +110,7 @@ def test_a_key_authenticates_only_where_keys_are_allowed(keyring: KeyRing) -> No
 
 def test_a_token_authenticates_only_where_tokens_are_allowed(keyring: KeyRing) -> None:
     """It has no more rights than the key that it was issued for."""
-    token = token_of(keyring, READING).encode()
+    token = token_of(keyring, READONLY_KEY).encode()
 
     as_bearer = Credential(token, may_be_key=True, may_be_token=True).authenticate(keyring)
     as_key = Credential(token, may_be_key=True, may_be_token=False).authenticate(keyring)

@@ -14,7 +14,7 @@ from aiohttp import web
 from ibkr_bridge import events
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.delivery import deliver, is_connected, unread_check, watch_reset
-from tests.harness import within
+from tests.harness import with_timeout
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
@@ -62,7 +62,7 @@ async def read_until(caller: socket.socket, end: bytes) -> bytes:
     """Read until the bytes end with `end`, and return them all."""
     data = b""
     while not data.endswith(end):
-        chunk = await within(asyncio.get_running_loop().sock_recv(caller, 65536))
+        chunk = await with_timeout(asyncio.get_running_loop().sock_recv(caller, 65536))
         assert chunk, data
         data += chunk
     return data
@@ -94,7 +94,7 @@ async def test_a_caller_that_left_before_the_response_is_not_written_to() -> Non
         return response
 
     async with connect_to(handler) as caller:
-        await within(entered.wait())
+        await with_timeout(entered.wait())
         caller.close()
         has_left.set()
         while not results:
@@ -143,13 +143,13 @@ async def test_an_unread_response_is_noticed_before_the_loop_notices_the_reset()
     handler = DeliveringHandler()
 
     async with connect_to(handler.handle) as caller:
-        await within(handler.done.wait())
+        await with_timeout(handler.done.wait())
         before = handler.was_reset()
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         caller.close()
 
         assert (before, handler.was_reset(), handler.reset.is_set()) == (False, True, False)
-        await within(handler.reset.wait())
+        await with_timeout(handler.reset.wait())
 
 
 async def test_a_response_is_delivered_if_the_caller_reads_it_and_closes() -> None:
@@ -178,7 +178,7 @@ async def test_a_caller_that_sends_another_request_has_read_the_response() -> No
     async with connect_to(handle_then_wait) as caller:
         await read_until(caller, b"an answer")
         caller.sendall(REQUEST)
-        await within(entered.wait())
+        await with_timeout(entered.wait())
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         caller.close()
 

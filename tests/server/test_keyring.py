@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import KeyRing, key_from_headers
-from tests.harness import KEY, PREVIOUS, READING, settings_for
+from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, settings_for
 
 
 def new_keyring(**env: str) -> KeyRing:
@@ -25,10 +25,10 @@ def key_in(*headers: tuple[str, str]) -> bytes | None:
     return key_from_headers(CIMultiDictProxy(CIMultiDict(headers)))
 
 
-EVERY_KEY = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS, "IBKR_BRIDGE_READONLY_KEY": READING}
+EVERY_KEY = {"IBKR_BRIDGE_KEY_PREVIOUS": PREVIOUS_KEY, "IBKR_BRIDGE_READONLY_KEY": READONLY_KEY}
 
 
-@pytest.mark.parametrize(("key", "label"), [(KEY, "full"), (PREVIOUS, "previous"), (READING, "read-only")])
+@pytest.mark.parametrize(("key", "label"), [(KEY, "full"), (PREVIOUS_KEY, "previous"), (READONLY_KEY, "read-only")])
 def test_each_key_has_a_label(key: str, label: str) -> None:
     """The log shows the label of the key, never the key."""
     principal = new_keyring(**EVERY_KEY).find_key(key.encode())
@@ -40,7 +40,7 @@ def test_each_key_has_a_label(key: str, label: str) -> None:
 def test_the_read_only_key_may_only_read() -> None:
     """It may not open the session either, since IBKR limits how often that is done."""
     keys = new_keyring(**EVERY_KEY)
-    reading, full, previous = (keys.find_key(key.encode()) for key in (READING, KEY, PREVIOUS))
+    reading, full, previous = (keys.find_key(key.encode()) for key in (READONLY_KEY, KEY, PREVIOUS_KEY))
 
     assert reading is not None
     assert full is not None
@@ -59,7 +59,7 @@ def test_keys_that_are_not_set_authenticate_nobody() -> None:
     """A missing key must not become the empty key."""
     keys = new_keyring()
 
-    assert [keys.find_key(key.encode()) for key in (PREVIOUS, READING, "", "None")] == [None] * 4
+    assert [keys.find_key(key.encode()) for key in (PREVIOUS_KEY, READONLY_KEY, "", "None")] == [None] * 4
     assert repr(keys) == "<KeyRing full>"
 
 
@@ -121,7 +121,7 @@ def test_no_other_bytes_authenticate(guess: bytes) -> None:
     """Only the three keys do."""
     principal = new_keyring(**EVERY_KEY).find_key(guess)
 
-    assert (principal is not None) == (guess in (KEY.encode(), PREVIOUS.encode(), READING.encode()))
+    assert (principal is not None) == (guess in (KEY.encode(), PREVIOUS_KEY.encode(), READONLY_KEY.encode()))
 
 
 def test_a_subscriber_that_raises_does_not_stop_the_others(bus: Bus, events_seen: list[Event]) -> None:

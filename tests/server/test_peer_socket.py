@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ibkr_bridge.server.peer_socket import has_hung_up, is_reset
-from tests.harness import within
+from tests.harness import with_timeout
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
 
@@ -29,7 +29,7 @@ async def connect() -> AsyncIterator[tuple[asyncio.Transport, socket.socket]]:
 
     server = await asyncio.get_running_loop().create_server(ServerSide, "127.0.0.1", 0)
     with socket.create_connection(server.sockets[0].getsockname()) as caller:
-        transport = await within(accepted)
+        transport = await with_timeout(accepted)
         yield transport, caller
         transport.abort()
         server.close()

@@ -23,7 +23,7 @@ from ibkr_bridge.server.request_parsing import (
     idempotency_key,
     read_body,
 )
-from tests.harness import within
+from tests.harness import with_timeout
 
 WORDS, SECONDS, KEY = "X-Bridge-Confirm", "X-Bridge-Wait", "Idempotency-Key"
 
@@ -152,9 +152,9 @@ async def ask(port: int, headers: bytes, body: bytes = b"") -> tuple[bytes, byte
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + headers + b"\r\n" + body)
-        head = await within(reader.readuntil(b"\r\n\r\n"))
+        head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
         length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-        return head.partition(b"\r\n")[0], await within(reader.readexactly(length))
+        return head.partition(b"\r\n")[0], await with_timeout(reader.readexactly(length))
     finally:
         writer.close()
 
@@ -211,9 +211,9 @@ async def test_a_caller_who_waits_for_leave_to_send_gets_it(port: int) -> None:
         b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n"
     )
 
-    leave = await within(reader.readuntil(b"\r\n\r\n"))
+    leave = await with_timeout(reader.readuntil(b"\r\n\r\n"))
     writer.write(b"ok")
-    rest = await within(reader.read())
+    rest = await with_timeout(reader.read())
     writer.close()
 
     assert leave == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -32,7 +32,7 @@ from ibkr_bridge.server.tokens import (
     parse_token_request,
 )
 from tests.clocks import NOON, ManualClock
-from tests.harness import KEY, PREVIOUS, READING, settings_for
+from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, settings_for
 
 NEW = "new-key-for-tests-0123456789-abcdefg"
 SECRET = derive_signing_secret(KEY, KEY)
@@ -45,7 +45,7 @@ JSON = st.recursive(
 
 def keys(**env: str) -> Settings:
     """Settings with a full key and a reading key; `env` replaces variables."""
-    return settings_for("https://127.0.0.1:5000", Path("/nowhere"), **{"IBKR_BRIDGE_READONLY_KEY": READING, **env})
+    return settings_for("https://127.0.0.1:5000", Path("/nowhere"), **{"IBKR_BRIDGE_READONLY_KEY": READONLY_KEY, **env})
 
 
 @dataclass
@@ -97,7 +97,7 @@ def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: obje
     [
         (KEY, TokenScope.READ, "read-only token", {Effect.READ}),
         (KEY, TokenScope.TRADE, "full token", set(Effect)),
-        (READING, TokenScope.READ, "read-only token", {Effect.READ}),
+        (READONLY_KEY, TokenScope.READ, "read-only token", {Effect.READ}),
     ],
 )
 def test_a_token_allows_what_its_scope_says(
@@ -113,7 +113,7 @@ def test_a_token_allows_what_its_scope_says(
 def test_a_reading_key_gets_no_token_that_trades(ring: Ring) -> None:
     """A token never allows more than its key."""
     with pytest.raises(InsufficientScope):
-        ring.token(READING, TokenScope.TRADE)
+        ring.token(READONLY_KEY, TokenScope.TRADE)
 
 
 def test_a_token_cannot_request_a_token(ring: Ring) -> None:
@@ -124,7 +124,7 @@ def test_a_token_cannot_request_a_token(ring: Ring) -> None:
 
 def test_a_key_that_was_just_replaced_gets_no_token(ring: Ring) -> None:
     """The key was valid when the head came, but was replaced before the body came."""
-    principal = ring.key(READING)
+    principal = ring.key(READONLY_KEY)
     ring.keys.replace(keys(IBKR_BRIDGE_READONLY_KEY=NEW))
 
     with pytest.raises(InvalidKey):
@@ -191,7 +191,7 @@ def test_a_restart_ends_no_token(ring: Ring) -> None:
 ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
 
 
-@pytest.mark.parametrize("key", [KEY, READING])
+@pytest.mark.parametrize("key", [KEY, READONLY_KEY])
 def test_another_full_key_ends_every_token(ring: Ring, key: str) -> None:
     """At once, although the key that requested it is still valid."""
     token, key_principal = ring.token(key), ring.key(key)
@@ -206,7 +206,7 @@ def test_another_full_key_ends_every_token(ring: Ring, key: str) -> None:
 
 def test_removing_the_reading_key_ends_its_tokens(ring: Ring) -> None:
     """Other tokens stay valid."""
-    reading, full = ring.principal_of(ring.token(READING)), ring.principal_of(ring.token())
+    reading, full = ring.principal_of(ring.token(READONLY_KEY)), ring.principal_of(ring.token())
 
     ring.keys.replace(replace(keys(), readonly_key=None))
 
@@ -227,8 +227,8 @@ def test_reloading_the_same_keys_ends_no_token(ring: Ring) -> None:
 
 def test_the_previous_key_gets_tokens_while_keys_rotate(ring: Ring) -> None:
     """They end with that key."""
-    ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS))
-    principal = ring.principal_of(ring.token(PREVIOUS, TokenScope.TRADE))
+    ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY))
+    principal = ring.principal_of(ring.token(PREVIOUS_KEY, TokenScope.TRADE))
 
     ring.keys.replace(keys())
 
@@ -288,7 +288,13 @@ def test_a_token_with_missing_or_wrong_claims_is_refused(ring: Ring, claims: dic
 
 @pytest.mark.parametrize(
     "secret",
-    [b"x" * 32, KEY.encode(), derive_signing_secret(KEY, READING), derive_signing_secret(READING, KEY), b"\0" * 32],
+    [
+        b"x" * 32,
+        KEY.encode(),
+        derive_signing_secret(KEY, READONLY_KEY),
+        derive_signing_secret(READONLY_KEY, KEY),
+        b"\0" * 32,
+    ],
 )
 def test_a_token_signed_with_another_secret_is_refused(ring: Ring, secret: bytes) -> None:
     """Even if it is the secret of another key of the bridge: each key has a signing secret of its own."""
@@ -297,9 +303,9 @@ def test_a_token_signed_with_another_secret_is_refused(ring: Ring, secret: bytes
 
 def test_the_reading_key_cannot_sign_a_token_that_trades(ring: Ring) -> None:
     """Its owner knows only one of the two keys of the secret, and its tokens never allow more than reads."""
-    owner = ring.key(READING).owner
-    guess = forge_token(derive_signing_secret(READING, READING), owner=owner, scope="trade")
-    signed = forge_token(derive_signing_secret(KEY, READING), owner=owner, scope="trade")
+    owner = ring.key(READONLY_KEY).owner
+    guess = forge_token(derive_signing_secret(READONLY_KEY, READONLY_KEY), owner=owner, scope="trade")
+    signed = forge_token(derive_signing_secret(KEY, READONLY_KEY), owner=owner, scope="trade")
 
     assert ring.keys.find_token(guess) is None
     assert ring.principal_of(signed).effects == {Effect.READ}
@@ -373,7 +379,7 @@ def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -
     claims = TokenClaims("0123456789ab", scope, at, at + timedelta(seconds=seconds), "0123456789abcdef")
 
     assert decode_token(encode_token(claims, SECRET).encode(), SECRET) == claims
-    assert decode_token(encode_token(claims, SECRET).encode(), derive_signing_secret(KEY, READING)) is None
+    assert decode_token(encode_token(claims, SECRET).encode(), derive_signing_secret(KEY, READONLY_KEY)) is None
 
 
 def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
@@ -388,7 +394,7 @@ def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
 def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
     """The journal has the owner of a key, and a token too: neither leads to the secret, nor one secret to another."""
     ring = Ring()
-    secrets = [derive_signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READING)]
+    secrets = [derive_signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READONLY_KEY)]
 
     assert len(set(secrets)) == 4
     assert {len(secret) for secret in secrets} == {32}

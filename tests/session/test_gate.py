@@ -19,8 +19,8 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.state_machine import SessionState
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, FakeUpstream, context_for
-from tests.harness import within
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
+from tests.harness import with_timeout
 from tests.session.statuses import KnownStatus
 
 BROKERAGE, LOGIN = "/iserver/accounts", "/portfolio/accounts"
@@ -80,7 +80,7 @@ async def test_a_call_that_would_not_wait_is_refused_at_once(wait_s: float | Non
     gate, upstream = Gate(SessionState.UNREACHABLE), FakeUpstream()
 
     with pytest.raises(GatewayUnreachable):
-        await within(gate(context_for("GET", BROKERAGE, wait_s=wait_s), upstream), 1.0)
+        await with_timeout(gate(context_for("GET", BROKERAGE, wait_s=wait_s), upstream), 1.0)
 
     assert upstream.contexts == []
 
@@ -95,7 +95,7 @@ async def test_a_waiting_call_is_sent_when_the_session_is_up() -> None:
 
     gate.status.set_state(SessionState.READY)
 
-    assert await within(task) is OK
+    assert await with_timeout(task) is OK
     assert 0.0 < context.timing.waited_s < 5.0
 
 
@@ -120,7 +120,7 @@ async def test_no_call_waits_for_a_session_while_the_bridge_stops() -> None:
     gate.status.end_round()
 
     with pytest.raises(ShuttingDown):
-        await within(task)
+        await with_timeout(task)
 
 
 async def test_the_first_call_after_a_start_waits_for_the_first_check() -> None:
@@ -133,7 +133,7 @@ async def test_the_first_call_after_a_start_waits_for_the_first_check() -> None:
 
     gate.status.set_state(SessionState.READY)
 
-    assert await within(task) is OK
+    assert await with_timeout(task) is OK
 
 
 async def test_a_session_that_ends_while_a_call_waits_stops_the_call() -> None:
@@ -160,7 +160,7 @@ async def test_a_401_is_explained_by_a_check_that_begins_after_it(state: Session
     gate.status.set_state(state)
 
     with pytest.raises(error):
-        await within(task)
+        await with_timeout(task)
     assert body_stream.close_count == 1
 
 

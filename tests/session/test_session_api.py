@@ -20,7 +20,7 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.body_stream import FakeBodyStream
-from tests.upstream.gateway.scripted_gateway import PATIENCE, Connection, Request, ScriptedGateway, never_respond
+from tests.upstream.gateway.scripted_gateway import TEST_TIMEOUT_S, Connection, Request, ScriptedGateway, never_respond
 
 SESSION = '{"authenticated":true,"connected":true,"competing":false}'
 
@@ -33,7 +33,7 @@ def raw_response(status: int, body: bytes, kind: str = "application/json") -> by
 @asynccontextmanager
 async def open_client(url: str) -> AsyncIterator[GatewayClient]:
     """A client of the Gateway at this address; it is closed at the end."""
-    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
+    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), TEST_TIMEOUT_S, tls=False)
     try:
         yield client
     finally:
@@ -253,7 +253,7 @@ async def test_a_late_response_to_a_check_is_reported(
     is_set_before = late_check.is_set()
 
     may_respond.set()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         await late_check.wait()
 
     assert (observation, is_set_before) == (Observation.TIMEOUT, False)
@@ -295,7 +295,7 @@ async def test_a_large_response_to_a_check_is_closed(
     )
 
     observations = [await session_api.check_status(), await session_api.check_status()]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while client.abandoned:
             await asyncio.sleep(0)
 

@@ -13,7 +13,7 @@ from ibkr_bridge.session import session_status
 from ibkr_bridge.session.session_api import GATEWAY_HINTS
 from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, MAX_WAITERS
 from ibkr_bridge.session.state_machine import Observation, SessionState
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.session.statuses import KnownStatus
 
 
@@ -77,7 +77,7 @@ async def test_a_fresh_view_is_told_at_once() -> None:
     status = KnownStatus()
     status.clock.advance(MAX_AGE_S)
 
-    assert await within(status.current(), 1.0) is status.session
+    assert await with_timeout(status.current(), 1.0) is status.session
     assert not status.is_doubted
 
 
@@ -91,7 +91,7 @@ async def test_an_old_view_is_refreshed_before_it_is_told() -> None:
 
     status.set_state(SessionState.OPENING)
 
-    assert {(await within(task)).state for task in asking} == {SessionState.OPENING}
+    assert {(await with_timeout(task)).state for task in asking} == {SessionState.OPENING}
 
 
 async def test_a_ready_session_that_cannot_be_looked_at_is_told_as_silent(
@@ -116,7 +116,7 @@ async def test_a_keeper_that_ibkr_paces_is_not_asked_for_more() -> None:
     status.set_state(SessionState.READY, Observation.RATE_LIMITED)
     status.clock.advance(MAX_AGE_S + 1.0)
 
-    told = await within(status.current(), 1.0)
+    told = await with_timeout(status.current(), 1.0)
 
     assert (told.observation, status.is_doubted) == (Observation.RATE_LIMITED, False)
 
@@ -128,7 +128,7 @@ async def test_no_more_callers_wait_for_one_look_than_there_is_room_for() -> Non
     waiting = [asyncio.create_task(status.current()) for _ in range(MAX_WAITERS)]
     await turns()
 
-    told = await within(status.current(), 1.0)
+    told = await with_timeout(status.current(), 1.0)
 
     assert told is status.session
     assert not any(task.done() for task in waiting)
@@ -148,14 +148,14 @@ async def test_a_look_that_has_begun_already_does_not_count() -> None:
     assert not task.done()
     status.end_round()
 
-    assert (await within(task)).state is SessionState.READY
+    assert (await with_timeout(task)).state is SessionState.READY
 
 
 async def test_a_look_that_does_not_come_is_not_waited_for_for_ever() -> None:
     """What is known is told."""
     status = KnownStatus(SessionState.OPENING)
 
-    assert (await within(status.check_now(0.01))).state is SessionState.OPENING
+    assert (await with_timeout(status.check_now(0.01))).state is SessionState.OPENING
 
 
 async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
@@ -169,12 +169,12 @@ async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
 
     status.set_state(SessionState.OPENING)
 
-    assert await within(task) is True
+    assert await with_timeout(task) is True
 
 
 async def test_waiting_for_a_layer_ends_with_its_time() -> None:
     """And says that it is not up."""
-    assert await within(KnownStatus(SessionState.OPENING).wait_until_up(Layer.BROKERAGE, 0.01)) is False
+    assert await with_timeout(KnownStatus(SessionState.OPENING).wait_until_up(Layer.BROKERAGE, 0.01)) is False
 
 
 @pytest.mark.parametrize("reason", ["a tickle was answered", "it fails again", "the login is gone"])
@@ -193,7 +193,7 @@ async def test_waiting_for_a_tickle_ends_when_there_is_none_to_come(reason: str)
         status.set_state(SessionState.SIGNED_OUT)
     status.end_round()
 
-    await within(task)
+    await with_timeout(task)
 
 
 def test_a_doubt_asks_for_a_look() -> None:

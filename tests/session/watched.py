@@ -19,7 +19,7 @@ from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.clocks import ManualClock
 
 WATCH_INTERVAL_S = 3.0  # the default of IBKR_GATEWAY_WATCH
-PATIENCE = 10.0  # real seconds; nothing takes so long unless it is broken
+TEST_TIMEOUT_S = 10.0  # real seconds; only broken code takes so long
 STEP_S = 300.0  # IBKR ends a login that is not used for ten minutes
 SLEEPERS = 3  # the keeper, the Gateway's own tickle and its ping: when all three sleep, all work is done
 STATUS, INIT, ACCOUNTS = "/iserver/auth/status", "/ssodh/init", "/iserver/accounts"
@@ -46,7 +46,9 @@ class WatchedKeeper:
         self.events_seen: list[Event] = []
         self.bus, self.redactor = Bus(), Redactor()
         self.bus.subscribe(self.events_seen.append)
-        self.client = GatewayClient(sim.url, CookieStore(None, self.bus, self.redactor, clock), PATIENCE, tls=False)
+        self.client = GatewayClient(
+            sim.url, CookieStore(None, self.bus, self.redactor, clock), TEST_TIMEOUT_S, tls=False
+        )
         policy = Policy(WATCH_INTERVAL_S, compete, Region.AMERICA, ())
         self.keeper = Keeper(
             "main",
@@ -76,8 +78,8 @@ class WatchedKeeper:
 
     async def wait_until_idle(self) -> None:
         """Wait until all work is done."""
-        async with asyncio.timeout(PATIENCE):
-            await self.clock.asleep(self.sleepers)
+        async with asyncio.timeout(TEST_TIMEOUT_S):
+            await self.clock.wait_for_sleepers(self.sleepers)
 
     async def advance(self, seconds: float) -> None:
         """Move the clock by so many seconds, alarm by alarm, and finish the work of each alarm."""
@@ -113,7 +115,7 @@ class WatchedKeeper:
     async def wait_for_requested_check(self) -> None:
         """Wait until a check that no alarm caused has begun and ended."""
         count = len(self.checks)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             await self.sim.wait_for_gateway_calls(STATUS, count + 1)
         await self.wait_until_idle()
 
@@ -127,7 +129,7 @@ class WatchedKeeper:
 
     async def wait_for_state(self, state: SessionState) -> None:
         """Wait for a state that the session reaches without an alarm; the clock stands still."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while self.keeper.session.state is not state:
                 await asyncio.sleep(0)
         await self.wait_until_idle()

@@ -62,7 +62,7 @@ async def test_a_fault_can_apply_to_some_requests_only(sim: Simulator, wire: Wir
 async def test_a_fault_does_not_apply_to_the_gateways_own_calls_by_default(sim: Simulator, clock: ManualClock) -> None:
     """A fault for one request waits for a client's request."""
     sim.faults.add("empty-503", path="/tickle", times=1)
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     clock.advance(30)
     await sim.wait_for_calls("/tickle")
@@ -101,7 +101,7 @@ async def test_pages_come_instead_of_json(sim: Simulator, wire: Wire) -> None:
 async def test_maintenance_applies_to_every_call(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """The Gateway's own tickle gets it too, so the Gateway runs its chain again."""
     sim.faults.add("maintenance")
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
 
     clock.advance(30)
     await sim.wait_for_calls("/sso/validate")
@@ -114,7 +114,7 @@ async def test_a_response_can_be_late(sim: Simulator, wire: Wire, clock: ManualC
     sim.faults.add("delay", path="/logout", seconds=30)
     wire.send_request("POST", "/v1/api/logout", body=b"{}")
     await sim.wait_for_calls("/logout")
-    await clock.asleep(3)
+    await clock.wait_for_sleepers(3)
     assert not sim.market.world.sessions.is_authenticated(clock.now())
 
     clock.advance(30)
@@ -162,7 +162,7 @@ async def test_a_response_can_be_lost_whether_or_not_the_order_was_placed(
     wire.send_request("POST", PLACE, body=ORDER)
     await sim.wait_for_gateway_calls(PLACE)
     if "503" in kind or kind == "lost-during":
-        await clock.asleep(3)
+        await clock.wait_for_sleepers(3)
         clock.advance(10)
         response = await wire.receive_response()
         assert (response.status, response.body) == (503, b"")
@@ -186,7 +186,7 @@ async def test_a_queued_call_is_sent_after_its_client_has_disconnected(
     sim.faults.add("late", path=PLACE, times=1)
     wire.send_request("POST", PLACE, body=ORDER)
     await sim.wait_for_gateway_calls(PLACE)
-    await clock.asleep(3)
+    await clock.wait_for_sleepers(3)
     wire.abort()
 
     before = sim.market.world.book.orders(clock.now())
@@ -202,10 +202,10 @@ async def test_a_silence_can_end(sim: Simulator, wire: Wire, clock: ManualClock)
     sim.faults.add("silence", path=STATUS, times=1, seconds=30)
     wire.send_request("GET", STATUS)
     await sim.wait_for_calls(STATUS)
-    await clock.asleep(3)
+    await clock.wait_for_sleepers(3)
     during = sim.calls_in_slots()
     clock.advance(29.99)
-    await clock.asleep(3)
+    await clock.wait_for_sleepers(3)
 
     clock.advance(0.01)
 

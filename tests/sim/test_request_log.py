@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ibkr_bridge.sim.request_log import OWN_AGENT, ChangeSignal, LoggedRequest, RequestLog
-from tests.harness import within
+from tests.harness import with_timeout
 
 
 def logged_request(target: str = "/tickle", *headers: tuple[str, str], body: bytes = b"") -> LoggedRequest:
@@ -77,7 +77,7 @@ async def test_a_waiting_task_wakes_when_enough_requests_have_arrived() -> None:
     early = waiting.done()
     log.add(logged_request("/a?2"))
 
-    assert [call.target for call in await within(waiting)] == ["/a?1", "/a?2"]
+    assert [call.target for call in await with_timeout(waiting)] == ["/a?1", "/a?2"]
     assert not early
 
 
@@ -101,10 +101,10 @@ async def test_a_change_wakes_all_tasks_and_each_checks_its_own_condition() -> N
 
     woken.add("a")
     bell.fire()
-    await within(one)
+    await with_timeout(one)
     early = other.done()
     woken.add("b")
     bell.fire()
-    await within(other)
+    await with_timeout(other)
 
     assert not early

@@ -46,7 +46,7 @@ async def test_the_largest_number_of_calls_in_slots_is_recorded(sim: Simulator, 
     for wire in wires:
         wire.send_request("GET", STATUS)
     await sim.wait_for_calls(STATUS, 3)
-    await clock.asleep(5)
+    await clock.wait_for_sleepers(5)
     assert sim.calls_in_slots() == 3
 
     clock.advance(1)

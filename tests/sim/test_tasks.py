@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ibkr_bridge.sim.tasks import Tasks
-from tests.harness import within
+from tests.harness import with_timeout
 
 
 async def test_work_runs_and_is_waited_for() -> None:
@@ -22,7 +22,7 @@ async def test_work_runs_and_is_waited_for() -> None:
         steps.append("first")
 
     tasks.start(first())
-    await within(tasks.wait_until_idle())
+    await with_timeout(tasks.wait_until_idle())
 
     assert steps == ["first", "second"]
 
@@ -31,8 +31,8 @@ async def test_with_nothing_running_nothing_is_waited_for() -> None:
     """And stopping does nothing."""
     tasks = Tasks()
 
-    await within(tasks.wait_until_idle())
-    await within(tasks.stop())
+    await with_timeout(tasks.wait_until_idle())
+    await with_timeout(tasks.stop())
 
 
 async def test_stopping_cancels_tasks_and_waits_for_their_end() -> None:
@@ -48,7 +48,7 @@ async def test_stopping_cancels_tasks_and_waits_for_their_end() -> None:
 
     task = tasks.start(long(), "long")
     await asyncio.sleep(0)
-    await within(tasks.stop())
+    await with_timeout(tasks.stop())
 
     assert cleared == [True]
     assert task.cancelled()
@@ -70,7 +70,7 @@ async def test_a_task_that_starts_during_a_stop_is_stopped_too() -> None:
 
     tasks.start(parting())
     await asyncio.sleep(0)
-    await within(tasks.stop())
+    await with_timeout(tasks.stop())
 
     assert [task.cancelled() for task in started] == [True]
 
@@ -83,7 +83,7 @@ async def test_an_exception_is_raised_once_at_the_end() -> None:
         raise ZeroDivisionError
 
     tasks.start(fail())
-    await within(tasks.wait_until_idle())
+    await with_timeout(tasks.wait_until_idle())
 
     with pytest.raises(ZeroDivisionError):
         await tasks.stop()
@@ -96,5 +96,5 @@ async def test_a_task_that_calls_stop_does_not_wait_for_itself() -> None:
 
     task = tasks.start(tasks.stop())
 
-    await within(task)
+    await with_timeout(task)
     assert not task.cancelled()

@@ -14,10 +14,10 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.upstream.gateway import exchange
 from tests.clocks import ManualClock
-from tests.conftest import Open
-from tests.harness import PATIENCE, Harness, Placed, Reply, settings_for, within
+from tests.conftest import OpenHarness
+from tests.harness import TEST_TIMEOUT_S, Harness, Placement, Reply, settings_for, with_timeout
 
-ORDER = Placed()
+ORDER = Placement()
 
 
 def error_of(reply: Reply) -> tuple[int, str | None]:
@@ -25,7 +25,7 @@ def error_of(reply: Reply) -> tuple[int, str | None]:
     return reply.status, reply.code
 
 
-async def test_a_gateway_that_is_not_running(open_harness: Open, unused_tcp_port: int) -> None:
+async def test_a_gateway_that_is_not_running(open_harness: OpenHarness, unused_tcp_port: int) -> None:
     """Nothing is sent; the hint says what to start."""
     harness = await open_harness(ready=False, gateway=f"https://127.0.0.1:{unused_tcp_port}")
 
@@ -59,7 +59,9 @@ async def test_a_gateway_that_starts_again(harness: Harness, sim: MarketStage) -
     assert (await harness.get("/portfolio/accounts")).status == 200
 
 
-async def test_a_port_that_accepts_and_sends_nothing(open_harness: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_port_that_accepts_and_sends_nothing(
+    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The TLS handshake gets no answer: the timeout is reported within the deadline for connecting."""
     monkeypatch.setattr(exchange, "CONNECT_TIMEOUT_S", 0.5)
     writers: list[asyncio.StreamWriter] = []
@@ -74,7 +76,7 @@ async def test_a_port_that_accepts_and_sends_nothing(open_harness: Open, monkeyp
         writer.close()
 
 
-async def test_a_port_without_tls(open_harness: Open) -> None:
+async def test_a_port_without_tls(open_harness: OpenHarness) -> None:
     """The hint names the setting."""
 
     async def send_plain_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -255,7 +257,7 @@ async def test_a_caller_may_wait_for_the_session(harness: Harness, sim: MarketSt
     assert len(sim.calls(ORDER.target)) == 1
 
 
-async def test_the_portfolio_needs_only_the_login(open_harness: Open, sim: MarketStage) -> None:
+async def test_the_portfolio_needs_only_the_login(open_harness: OpenHarness, sim: MarketStage) -> None:
     """While another session competes, positions can still be read; quotes cannot."""
     harness = await open_harness(IBKR_COMPETE="yield")
     sim.start_competing()
@@ -315,15 +317,17 @@ async def test_a_bug_is_reported_to_the_caller_by_its_id_alone(
     assert (failed[0].error, "admission_gate.py" in failed[0].places) == ("ZeroDivisionError", True)
 
 
-async def test_an_order_whose_caller_hangs_up_in_the_queue_is_not_sent(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_order_whose_caller_hangs_up_in_the_queue_is_not_sent(
+    open_harness: OpenHarness, sim: MarketStage
+) -> None:
     """Its outcome would reach nobody."""
     harness = await open_harness(IBKR_GATEWAY_TIMEOUT="2")
     cancel = "/iserver/account/DU1234567/order/{}"
     sim.faults.add("silence", path="/DU1234567/order/", times=4)
     silent_calls = [asyncio.create_task(harness.request("DELETE", cancel.format(number))) for number in range(1, 5)]
-    await within(sim.wait_for_calls("/DU1234567/order/", 4))
-    queued = asyncio.create_task(harness.post("/iserver/account/DU7654321/orders", Placed("DU7654321").body))
-    async with asyncio.timeout(PATIENCE):
+    await with_timeout(sim.wait_for_calls("/DU1234567/order/", 4))
+    queued = asyncio.create_task(harness.post("/iserver/account/DU7654321/orders", Placement("DU7654321").body))
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while not harness.bridge.profile.admission.waiting().total():
             await asyncio.sleep(0)
 

@@ -10,8 +10,8 @@ import pytest
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import READING, Harness, Placed, settings_for
+from tests.conftest import OpenHarness
+from tests.harness import READONLY_KEY, Harness, Placement, settings_for
 
 CANCEL = "/iserver/account/DU1234567/order/1"
 CHANGES = (
@@ -41,22 +41,22 @@ def changes_sent(sim: MarketStage) -> list[str]:
 
 @pytest.mark.parametrize(("method", "target"), CHANGES)
 async def test_a_read_only_bridge_changes_nothing(
-    open_harness: Open, sim: MarketStage, method: str, target: str
+    open_harness: OpenHarness, sim: MarketStage, method: str, target: str
 ) -> None:
     """The full key makes no difference."""
     harness = await open_harness(IBKR_READ_ONLY="yes")
 
-    reply = await harness.request(method, target.format("DU1234567"), body=Placed().body)
+    reply = await harness.request(method, target.format("DU1234567"), body=Placement().body)
 
     assert (reply.status, reply.code) == (403, "read_only")
     assert changes_sent(sim) == []
 
 
-async def test_a_read_only_bridge_still_previews(open_harness: Open) -> None:
+async def test_a_read_only_bridge_still_previews(open_harness: OpenHarness) -> None:
     """A what-if changes nothing."""
     harness = await open_harness(IBKR_READ_ONLY="yes")
 
-    assert (await harness.post(f"{Placed().target}/whatif", Placed().body)).status == 200
+    assert (await harness.post(f"{Placement().target}/whatif", Placement().body)).status == 200
 
 
 @pytest.mark.parametrize(("method", "target"), CHANGES)
@@ -65,7 +65,7 @@ async def test_paper_mode_refuses_a_live_account(live_sim: Simulator, tmp_path: 
     async with Harness(settings_for(live_sim.url, tmp_path)) as harness:
         await harness.wait_until(SessionState.READY)
 
-        reply = await harness.request(method, target.format("U1234567"), body=Placed("U1234567").body)
+        reply = await harness.request(method, target.format("U1234567"), body=Placement("U1234567").body)
 
     assert (reply.status, reply.code) == (403, "paper_only")
     assert changes_sent(live_sim) == []
@@ -76,7 +76,7 @@ async def test_a_paper_account_number_on_a_live_login_counts_as_live(live_sim: S
     async with Harness(settings_for(live_sim.url, tmp_path)) as harness:
         await harness.wait_until(SessionState.READY)
 
-        reply = await harness.post(Placed().target, Placed().body)
+        reply = await harness.post(Placement().target, Placement().body)
 
     assert reply.code == "paper_only"
     assert changes_sent(live_sim) == []
@@ -87,7 +87,7 @@ async def test_live_mode_must_be_set(live_sim: Simulator, tmp_path: Path) -> Non
     async with Harness(settings_for(live_sim.url, tmp_path, IBKR_TRADING_MODE="live")) as harness:
         await harness.wait_until(SessionState.READY)
 
-        reply = await harness.post(Placed("U1234567").target, Placed("U1234567").body)
+        reply = await harness.post(Placement("U1234567").target, Placement("U1234567").body)
 
     assert (reply.status, reply.headers["X-Bridge-Mode"]) == (200, "live")
 
@@ -95,12 +95,12 @@ async def test_live_mode_must_be_set(live_sim: Simulator, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("target", "body"),
     [
-        ("/iserver/account/DU7654321/orders", Placed("DU7654321").body),
+        ("/iserver/account/DU7654321/orders", Placement("DU7654321").body),
         (
             "/iserver/account/DU1234567/orders",
-            Placed("DU7654321").body,
+            Placement("DU7654321").body,
         ),  # the ticket names another account than the path
-        ("/iserver/account/DU1234567/orders?acctId=DU7654321", Placed().body),
+        ("/iserver/account/DU1234567/orders?acctId=DU7654321", Placement().body),
         ("/iserver/account/%44U7654321/orders", {"orders": []}),
         ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU1234567","acctId":"DU7654321"}]}'),
         ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU7654321","acctId":"DU1234567"}]}'),
@@ -110,15 +110,15 @@ async def test_live_mode_must_be_set(live_sim: Simulator, tmp_path: Path) -> Non
             "/iserver/account/orders/group",
             {"orders": [{"acctId": "DU1234567", "conid": 1}]},
         ),  # a group may trade other accounts
-        ("/iserver/Account/DU7654321/orders", Placed().body),  # it is unknown how IBKR reads this spelling
+        ("/iserver/Account/DU7654321/orders", Placement().body),  # it is unknown how IBKR reads this spelling
         ("/iserver/account/DU7654321/orderz", {}),
         ("/iserver/account/DU1234567/orders", {"orders": [{"acctId": "DU1234567", "acct": "DU7654321"}]}),
-        ("/iserver/account/DU1234567/orders?acct=DU7654321", Placed().body),
+        ("/iserver/account/DU1234567/orders?acct=DU7654321", Placement().body),
         ("/iserver/something", {"x": 1}),
     ],
 )
 async def test_accounts_outside_the_list_are_refused(
-    open_harness: Open, sim: MarketStage, target: str, body: object
+    open_harness: OpenHarness, sim: MarketStage, target: str, body: object
 ) -> None:
     """The account may be named in the path, the query or the body."""
     harness = await open_harness(IBKR_ALLOWED_ACCOUNTS="DU1234567")
@@ -129,49 +129,49 @@ async def test_accounts_outside_the_list_are_refused(
     assert changes_sent(sim) == []
 
 
-async def test_an_account_on_the_list_trades(open_harness: Open) -> None:
+async def test_an_account_on_the_list_trades(open_harness: OpenHarness) -> None:
     """The list refuses other accounts only."""
     harness = await open_harness(IBKR_ALLOWED_ACCOUNTS="DU1234567")
 
-    assert (await harness.post(Placed().target, Placed().body)).status == 200
+    assert (await harness.post(Placement().target, Placement().body)).status == 200
 
 
 @pytest.mark.parametrize("quantity", [11, "11", 1e9])
 async def test_an_order_above_the_quantity_limit_is_refused(
-    open_harness: Open, sim: MarketStage, quantity: object
+    open_harness: OpenHarness, sim: MarketStage, quantity: object
 ) -> None:
     """A typing error of one zero is not sent."""
     harness = await open_harness(IBKR_MAX_ORDER_QUANTITY="10")
 
-    over = await harness.post(Placed().target, Placed(extra={"quantity": quantity}).body)
-    at = await harness.post(Placed().target, Placed(quantity=10).body)
+    over = await harness.post(Placement().target, Placement(extra={"quantity": quantity}).body)
+    at = await harness.post(Placement().target, Placement(quantity=10).body)
 
     assert ((over.status, over.code), at.status) == ((403, "order_limit_exceeded"), 200)
-    assert len(sim.calls(Placed().target)) == 1
+    assert len(sim.calls(Placement().target)) == 1
 
 
-async def test_an_order_above_the_value_limit_is_refused(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_order_above_the_value_limit_is_refused(open_harness: OpenHarness, sim: MarketStage) -> None:
     """The value is in the account's base currency, from the market price or the limit price of the order."""
     harness = await open_harness(IBKR_MAX_ORDER_VALUE="1000")
     limit = {"orderType": "LMT", "price": 187.5}
 
-    allowed = [await harness.post(Placed().target, Placed(quantity=5, extra=extra).body) for extra in ({}, limit)]
-    refused = [await harness.post(Placed().target, Placed(quantity=6, extra=extra).body) for extra in ({}, limit)]
+    allowed = [await harness.post(Placement().target, Placement(quantity=5, extra=extra).body) for extra in ({}, limit)]
+    refused = [await harness.post(Placement().target, Placement(quantity=6, extra=extra).body) for extra in ({}, limit)]
 
     assert [reply.status for reply in allowed] == [200, 200]
     assert [(reply.status, reply.code) for reply in refused] == [(403, "order_limit_exceeded")] * 2
     assert "IBKR_MAX_ORDER_VALUE" in refused[0].json["hint"]
-    assert len(sim.calls(Placed().target)) == 2
+    assert len(sim.calls(Placement().target)) == 2
 
 
 @pytest.mark.parametrize("extra", [{"conid": 1}, {"cashQty": "x"}, {"conidex": "28812380;;;1/1,2/-1"}])
 async def test_an_order_of_unknown_value_is_refused(
-    open_harness: Open, sim: MarketStage, extra: dict[str, object]
+    open_harness: OpenHarness, sim: MarketStage, extra: dict[str, object]
 ) -> None:
     """No order may exceed the limit that the user has set."""
     harness = await open_harness(IBKR_MAX_ORDER_VALUE="1000000000")
 
-    reply = await harness.post(Placed().target, Placed(extra=extra).body)
+    reply = await harness.post(Placement().target, Placement(extra=extra).body)
 
     assert (reply.status, reply.code) == (403, "order_limit_exceeded")
     assert changes_sent(sim) == []
@@ -198,14 +198,14 @@ async def test_cancelling_all_orders_must_be_confirmed(harness: Harness, sim: Ma
     ],
 )
 async def test_a_pause_stops_only_orders(
-    open_harness: Open, sim: MarketStage, method: str, target: str, body: object
+    open_harness: OpenHarness, sim: MarketStage, method: str, target: str, body: object
 ) -> None:
     """Watchlists, alerts and the selected account place no order; they still need the full key."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
     await harness.post("/gateway/pause")
 
     with_reading_key, with_full_key = (
-        await harness.request(method, target, body=body, key=READING),
+        await harness.request(method, target, body=body, key=READONLY_KEY),
         await harness.request(method, target, body=body),
     )
 
@@ -213,24 +213,24 @@ async def test_a_pause_stops_only_orders(
     assert with_full_key.code is None
 
 
-async def test_a_preview_needs_only_the_reading_key(open_harness: Open) -> None:
+async def test_a_preview_needs_only_the_reading_key(open_harness: OpenHarness) -> None:
     """It changes nothing."""
-    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READING)
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
 
-    assert (await harness.post(f"{Placed().target}/whatif", Placed().body, key=READING)).status == 200
+    assert (await harness.post(f"{Placement().target}/whatif", Placement().body, key=READONLY_KEY)).status == 200
 
 
-async def test_a_pause_allows_cancels(open_harness: Open, sim: MarketStage) -> None:
+async def test_a_pause_allows_cancels(open_harness: OpenHarness, sim: MarketStage) -> None:
     """Open orders can always be cancelled; the pause outlives a restart."""
     harness = await open_harness()
     await harness.post("/gateway/pause")
     await harness.finish()
     restarted = await open_harness(IBKR_MAX_ORDER_QUANTITY="1")
 
-    order = await restarted.post(Placed().target, Placed().body)
+    order = await restarted.post(Placement().target, Placement().body)
     cancel = await restarted.request("DELETE", CANCEL)
     await restarted.post("/gateway/resume")
-    after = await restarted.post(Placed().target, Placed().body)
+    after = await restarted.post(Placement().target, Placement().body)
 
     assert (order.status, order.code) == (403, "trading_paused")
     assert (cancel.status, after.status) == (200, 200)
@@ -238,13 +238,15 @@ async def test_a_pause_allows_cancels(open_harness: Open, sim: MarketStage) -> N
 
 async def test_a_body_that_the_rules_cannot_read_is_refused(harness: Harness, sim: MarketStage) -> None:
     """An order that cannot be checked is not sent."""
-    reply = await harness.post(Placed().target, b'{"orders":[{"acctId":', headers={"Content-Type": "application/json"})
+    reply = await harness.post(
+        Placement().target, b'{"orders":[{"acctId":', headers={"Content-Type": "application/json"}
+    )
 
     assert (reply.status, reply.code) == (400, "bad_request")
     assert changes_sent(sim) == []
 
 
-async def test_paid_calls_must_be_allowed_by_a_setting(open_harness: Open, sim: MarketStage) -> None:
+async def test_paid_calls_must_be_allowed_by_a_setting(open_harness: OpenHarness, sim: MarketStage) -> None:
     """IBKR charges for each call."""
     harness = await open_harness(IBKR_BRIDGE_EXTRA_PREFIXES="md")
 

@@ -14,11 +14,11 @@ from ibkr_bridge.events import RequestServed
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, READING, Harness, Placed, settings_for, within
+from tests.harness import KEY, READONLY_KEY, Harness, Placement, settings_for, with_timeout
 from tests.unlimited import UNLIMITED
 
 META, LIST, LEDGER = "/portfolio/DU1234567/meta", "/iserver/account/orders", "/portfolio/DU1234567/ledger"
-ORDER = Placed()
+ORDER = Placement()
 
 
 def head(path: str, *lines: str, key: str = KEY) -> bytes:
@@ -38,10 +38,14 @@ class Connection:
 
     async def receive(self) -> tuple[bytes, dict[str, str], bytes]:
         """Receive one response: status line, headers, body."""
-        raw = await within(self._reader.readuntil(b"\r\n\r\n"))
+        raw = await with_timeout(self._reader.readuntil(b"\r\n\r\n"))
         status_line, *lines = raw.decode().split("\r\n")[:-2]
         headers = dict(line.split(": ", 1) for line in lines)
-        return status_line.encode(), headers, await within(self._reader.readexactly(int(headers["Content-Length"])))
+        return (
+            status_line.encode(),
+            headers,
+            await with_timeout(self._reader.readexactly(int(headers["Content-Length"]))),
+        )
 
     async def request(self, *parts: bytes) -> tuple[bytes, dict[str, str], bytes]:
         """Send a request and receive its response."""
@@ -62,7 +66,7 @@ async def connect(harness: Harness) -> AsyncIterator[Connection]:
 @pytest.fixture
 async def harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
     """A bridge with a cache and two keys."""
-    settings = settings_for(sim.url, tmp_path / "state", IBKR_BRIDGE_READONLY_KEY=READING)
+    settings = settings_for(sim.url, tmp_path / "state", IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
     async with Harness(settings, options=ProfileOptions(UNLIMITED.limits)) as harness:
         await harness.wait_until(SessionState.READY)
         yield harness
@@ -109,7 +113,7 @@ async def test_a_key_that_was_removed_is_refused(harness: Harness, sim: Simulato
 async def test_each_key_is_logged_under_its_own_name(harness: Harness) -> None:
     """Both keys may read."""
     async with connect(harness) as connection:
-        for key in (KEY, READING, KEY, READING):
+        for key in (KEY, READONLY_KEY, KEY, READONLY_KEY):
             await connection.request(head(META, key=key))
         wrong, _, _ = await connection.request(head(META, key="x" * 40))
 
@@ -267,6 +271,6 @@ async def test_a_request_that_the_parser_refuses_is_refused_each_time(harness: H
     """Nothing of it is cached."""
     async with connect(harness) as connection:
         connection.send(head(META, "content-length : 3"))
-        refused = await within(connection._reader.read())
+        refused = await with_timeout(connection._reader.read())
 
     assert re.match(rb"HTTP/1.[01] 400", refused)

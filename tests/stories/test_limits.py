@@ -16,11 +16,11 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from tests.harness import KEY, Harness, Placed, Reply, settings_for, within
+from tests.harness import KEY, Harness, Placement, Reply, settings_for, with_timeout
 from tests.unlimited import UNLIMITED
 
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
-LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placed()
+LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placement()
 WITH_CACHE = ProfileOptions(UNLIMITED.limits)
 WITH_LIMITS = ProfileOptions()
 OpenBridge = Callable[..., Awaitable[Harness]]
@@ -250,7 +250,7 @@ async def test_a_gateway_whose_slots_all_hold_ghost_calls_is_stuck(open_bridge: 
     await asyncio.gather(*(harness.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
     await harness.post(ORDER.target, ORDER.body)
     await harness.wait_until(SessionState.SILENT)
-    refused = await harness.post(ORDER.target, Placed(quantity=2).body)
+    refused = await harness.post(ORDER.target, Placement(quantity=2).body)
     status = (await harness.get("/gateway/auth-status", key=None)).json
 
     assert (refused.status, refused.json["code"]) == (503, "session_unavailable")
@@ -304,7 +304,7 @@ async def test_an_order_whose_response_comes_late_invalidates_responses_then(
     before = await harness.get(SUMMARY)
     upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
-    await within(asyncio.gather(*upstream._ghosts))
+    await with_timeout(asyncio.gather(*upstream._ghosts))
 
     after = await harness.get(SUMMARY)
 

@@ -46,7 +46,7 @@ class KeeperWithGateway:
     async def advance_to_next_alarm(self, max_time: float) -> None:
         """Move the clock to the next alarm, but not beyond `max_time`, and wait until all work is done."""
         self.clock.advance(min(self.clock.next_alarm, max_time - self.clock.now()))
-        await self.clock.asleep(SLEEPERS)
+        await self.clock.wait_for_sleepers(SLEEPERS)
 
     async def advance_to(self, time: float) -> None:
         """Move the clock to a time, alarm by alarm."""
@@ -75,7 +75,7 @@ class KeeperWithGateway:
         """Log in after so many seconds and wait until the keeper has noticed it; the tickles begin anew."""
         await self.advance_to(self.clock.now() + delay_s)
         self.sim.log_in()
-        await self.clock.asleep(SLEEPERS)
+        await self.clock.wait_for_sleepers(SLEEPERS)
         while self.keeper.session.state is not SessionState.READY:
             await self.advance_to_next_alarm(self.clock.now() + TICKLE_INTERVAL_S)
 
@@ -87,7 +87,7 @@ async def pair() -> AsyncIterator[KeeperWithGateway]:
     async with Simulator(clock=clock, tickle_interval_s=TICKLE_INTERVAL_S) as sim:
         pair = KeeperWithGateway(sim, clock)
         task = asyncio.create_task(pair.keeper.run_loop())
-        await clock.asleep(SLEEPERS)
+        await clock.wait_for_sleepers(SLEEPERS)
         yield pair
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

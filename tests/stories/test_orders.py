@@ -14,13 +14,13 @@ from ibkr_bridge import events
 from ibkr_bridge.server import delivery
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.conftest import Open
-from tests.harness import KEY, PATIENCE, PREVIOUS, Harness, Placed, Reply, within
+from tests.conftest import OpenHarness
+from tests.harness import KEY, PREVIOUS_KEY, TEST_TIMEOUT_S, Harness, Placement, Reply, with_timeout
 
-ORDER = Placed()
-LIMIT = Placed(extra={"orderType": "LMT", "price": 187.5})  # IBKR asks no question and does not fill it
-FAR = Placed(extra={"orderType": "LMT", "price": 100})  # IBKR asks o163
-FAR_AND_LARGE = Placed(quantity=501, extra={"orderType": "LMT", "price": 100})  # IBKR asks o163, then o383
+ORDER = Placement()
+LIMIT = Placement(extra={"orderType": "LMT", "price": 187.5})  # IBKR asks no question and does not fill it
+FAR = Placement(extra={"orderType": "LMT", "price": 100})  # IBKR asks o163
+FAR_AND_LARGE = Placement(quantity=501, extra={"orderType": "LMT", "price": 100})  # IBKR asks o163, then o383
 ORDERS = "/DU1234567/orders$"  # placements, not the list
 
 
@@ -34,9 +34,11 @@ def sent(sim: MarketStage, part: str = ORDER.target) -> list[Any]:
     return [json.loads(call.body) for call in sim.calls(part) if call.method == "POST" and "whatif" not in call.target]
 
 
-async def place(harness: Harness, placed: Placed = ORDER, **headers: str) -> Reply:
+async def place(harness: Harness, placement: Placement = ORDER, **headers: str) -> Reply:
     """Place an order."""
-    return await harness.post(placed.target, placed.body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    return await harness.post(
+        placement.target, placement.body, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
 async def story(harness: Harness, order: str) -> list[str]:
@@ -44,15 +46,15 @@ async def story(harness: Harness, order: str) -> list[str]:
     return [event["what"] for event in (await harness.get(f"/orders/{order}")).json["events"]]
 
 
-async def place_and_hang_up(harness: Harness, placed: Placed, sim: MarketStage, **headers: str) -> None:
+async def place_and_hang_up(harness: Harness, placement: Placement, sim: MarketStage, **headers: str) -> None:
     """Place an order and hang up when it has reached IBKR."""
-    body = json.dumps(placed.body).encode()
+    body = json.dumps(placement.body).encode()
     all_headers = {"Host": "localhost", "X-Bridge-Key": KEY, "Content-Type": "application/json", **headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
     count_before = len(sent(sim))
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
-    writer.write(f"POST {placed.target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    await within(sim.wait_for_calls(placed.target, count_before + 1))
+    writer.write(f"POST {placement.target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    await with_timeout(sim.wait_for_calls(placement.target, count_before + 1))
     writer.close()
 
 
@@ -81,7 +83,7 @@ async def test_the_callers_bytes_are_sent_unchanged(harness: Harness, sim: Marke
     assert sim.calls(ORDER.target)[0].body == body.replace(b'{"acctId"', b"{" + name + b'"acctId"')
 
 
-async def test_added_coids_can_be_turned_off(open_harness: Open, sim: MarketStage) -> None:
+async def test_added_coids_can_be_turned_off(open_harness: OpenHarness, sim: MarketStage) -> None:
     """Then the body is exactly the caller's."""
     harness = await open_harness(IBKR_BRIDGE_ADD_COID="no")
 
@@ -92,12 +94,12 @@ async def test_added_coids_can_be_turned_off(open_harness: Open, sim: MarketStag
 
 async def test_an_error_in_a_200_of_ibkr_is_a_rejection(harness: Harness) -> None:
     """The caller gets the response unchanged."""
-    first = await place(harness, Placed(extra={"cOID": "mine"}))
+    first = await place(harness, Placement(extra={"cOID": "mine"}))
     harness.bridge.profile.orders.repository.index.remove(
         harness.bridge.profile.orders.repository.index.find(order_of(first)[0])  # type: ignore[arg-type]  # the index has it
     )
 
-    reply = await place(harness, Placed(extra={"cOID": "mine"}))
+    reply = await place(harness, Placement(extra={"cOID": "mine"}))
 
     assert (reply.status, order_of(reply)[1]) == (200, "rejected")
     assert "already registered" in reply.json["error"]
@@ -223,14 +225,14 @@ async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: Mar
     order, _ = order_of(await place(harness, FAR))
 
     assert await harness.wait_until_settled(order) == "not_placed"
-    await within(sim.wait_for_calls("/iserver/reply/"))
+    await with_timeout(sim.wait_for_calls("/iserver/reply/"))
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
 
 
 async def test_an_order_that_is_found_after_it_was_given_up_raises_an_alarm(harness: Harness, sim: MarketStage) -> None:
     """A list of orders that a caller requested is evidence too."""
     sim.faults.add("drop", path=ORDERS, times=1)
-    order, _ = order_of(await place(harness, Placed(extra={"cOID": "late-one"})))
+    order, _ = order_of(await place(harness, Placement(extra={"cOID": "late-one"})))
     await harness.wait_until_settled(order, "not_placed")
 
     await add_to_book(sim, "late-one")
@@ -253,17 +255,19 @@ async def _fetch_nothing(_: str | None) -> None:
     return None
 
 
-async def test_an_order_without_a_coid_is_compared_with_similar_orders(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_order_without_a_coid_is_compared_with_similar_orders(
+    open_harness: OpenHarness, sim: MarketStage
+) -> None:
     """That can prove only that it does not exist. If a similar order exists, the state stays open, with the reason."""
     harness = await open_harness(IBKR_BRIDGE_ADD_COID="no")
     sim.faults.add("cut-before", path=ORDERS, times=1, done=False)
     not_sent = order_of(await place(harness, LIMIT))[0]
     assert await harness.wait_until_settled(not_sent) == "not_placed"
-    await place(harness, Placed(extra={"side": "SELL", "orderType": "LMT", "price": 193}))
+    await place(harness, Placement(extra={"side": "SELL", "orderType": "LMT", "price": 193}))
     sim.faults.add("cut-before", path=ORDERS, times=1, done=True)
 
     order = order_of(await place(harness))[0]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while "similar orders exist" not in str((await harness.get(f"/orders/{order}")).json["error"]):
             pass  # each request lets the loop run
 
@@ -323,7 +327,7 @@ async def test_an_idempotency_key_repeats_even_the_error_of_a_lost_response(harn
 
 async def test_an_idempotency_key_repeats_a_question(harness: Harness, sim: MarketStage) -> None:
     """The key repeats the first response although the question was answered since; the cOID gets the latest one."""
-    order = Placed(extra={"orderType": "LMT", "price": 100, "cOID": "mine"})
+    order = Placement(extra={"orderType": "LMT", "price": 100, "cOID": "mine"})
     first = await place(harness, order, Idempotency_Key="k")
     reply = await harness.post(f"/iserver/reply/{first.json[0]['id']}", {"confirmed": True})
 
@@ -347,7 +351,7 @@ async def test_an_idempotency_key_of_a_call_in_flight_is_refused(harness: Harnes
     """No second order is sent, and there is no response to repeat yet."""
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.5)
     first = asyncio.create_task(place(harness, Idempotency_Key="k"))
-    await within(sim.wait_for_calls(ORDER.target))
+    await with_timeout(sim.wait_for_calls(ORDER.target))
 
     reply = await place(harness, Idempotency_Key="k")
 
@@ -356,7 +360,7 @@ async def test_an_idempotency_key_of_a_call_in_flight_is_refused(harness: Harnes
     assert len(sent(sim)) == 1
 
 
-async def test_an_idempotency_key_outlives_a_restart(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_idempotency_key_outlives_a_restart(open_harness: OpenHarness, sim: MarketStage) -> None:
     """It is valid for a day."""
     harness = await open_harness()
     first = await place(harness, Idempotency_Key="k")
@@ -391,7 +395,7 @@ async def test_an_invalid_idempotency_key_is_refused(harness: Harness, sim: Mark
 
 async def test_the_same_coid_twice_is_one_order(harness: Harness, sim: MarketStage) -> None:
     """The second call gets the response of the first."""
-    mine = Placed(extra={"cOID": "mine-1"})
+    mine = Placement(extra={"cOID": "mine-1"})
 
     first, second = await place(harness, mine), await place(harness, mine)
 
@@ -401,9 +405,9 @@ async def test_the_same_coid_twice_is_one_order(harness: Harness, sim: MarketSta
 
 async def test_the_same_coid_for_another_order_is_refused(harness: Harness, sim: MarketStage) -> None:
     """The bridge refuses it before IBKR would."""
-    await place(harness, Placed(extra={"cOID": "mine-1"}))
+    await place(harness, Placement(extra={"cOID": "mine-1"}))
 
-    reply = await place(harness, Placed(quantity=2, extra={"cOID": "mine-1"}))
+    reply = await place(harness, Placement(quantity=2, extra={"cOID": "mine-1"}))
 
     assert (reply.status, reply.code, order_of(reply)[1]) == (409, "duplicate_order", "refused")
     assert len(sent(sim)) == 1
@@ -549,20 +553,20 @@ async def test_unknown_reply_ids_are_refused(harness: Harness, sim: MarketStage)
     assert sim.calls("/iserver/reply/") == []
 
 
-async def test_a_question_belongs_to_the_key_of_its_order(open_harness: Open, sim: MarketStage) -> None:
+async def test_a_question_belongs_to_the_key_of_its_order(open_harness: OpenHarness, sim: MarketStage) -> None:
     """Another key can neither confirm nor decline it."""
-    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS)
+    harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY)
     question = await place(harness, FAR)
     target = f"/iserver/reply/{question.json[0]['id']}"
 
-    foreign = await harness.post(target, {"confirmed": True}, key=PREVIOUS)
+    foreign = await harness.post(target, {"confirmed": True}, key=PREVIOUS_KEY)
     own = await harness.post(target, {"confirmed": True})
 
     assert (foreign.status, foreign.code) == (409, "order_in_progress")
     assert order_of(own)[1] == "placed"
 
 
-async def test_other_orders_wait_while_a_question_is_open(open_harness: Open, sim: MarketStage) -> None:
+async def test_other_orders_wait_while_a_question_is_open(open_harness: OpenHarness, sim: MarketStage) -> None:
     """After their waiting time the error names the order of the question. The question stays open."""
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2")
     question = await place(harness, FAR)
@@ -643,7 +647,7 @@ async def test_suppressed_questions_stay_suppressed(harness: Harness, sim: Marke
 
 
 async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(
-    open_harness: Open, sim: MarketStage
+    open_harness: OpenHarness, sim: MarketStage
 ) -> None:
     """The latest list is stored; so is a reset."""
     harness = await open_harness()
@@ -661,7 +665,9 @@ async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(
 # -- restarts
 
 
-async def test_an_order_in_flight_at_a_kill_is_found_after_the_start(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_order_in_flight_at_a_kill_is_found_after_the_start(
+    open_harness: OpenHarness, sim: MarketStage
+) -> None:
     """The order exists at IBKR, and its caller gets its state by repeating the call."""
     harness = await open_harness()
     sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
@@ -713,14 +719,14 @@ async def test_a_question_without_a_reply_is_declined(
     assert (late.status, late.code) == (404, "reply_not_found")
 
 
-async def test_a_question_of_the_former_process_is_declined(open_harness: Open, sim: MarketStage) -> None:
+async def test_a_question_of_the_former_process_is_declined(open_harness: OpenHarness, sim: MarketStage) -> None:
     """The new process does not have the question, and the order was never confirmed."""
     harness = await open_harness()
     question = await place(harness, FAR)
     await harness.finish()
 
     restarted = await open_harness()
-    await within(sim.wait_for_calls("/iserver/reply/"))
+    await with_timeout(sim.wait_for_calls("/iserver/reply/"))
 
     assert restarted.state_of(order_of(question)[0]) == "not_placed"
     assert order_of(await place(restarted))[1] == "placed"
@@ -729,7 +735,7 @@ async def test_a_question_of_the_former_process_is_declined(open_harness: Open, 
 # -- orders that must not be sent
 
 
-async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: Open, sim: MarketStage) -> None:
+async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: OpenHarness, sim: MarketStage) -> None:
     """It waited behind a question when its caller hung up."""
     harness = await open_harness()
     question = await place(harness, FAR)
@@ -750,7 +756,7 @@ async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: Open, sim
     assert len(sent(sim)) == 1
 
 
-async def test_no_order_is_sent_while_ghost_calls_hold_all_slots(open_harness: Open, sim: MarketStage) -> None:
+async def test_no_order_is_sent_while_ghost_calls_hold_all_slots(open_harness: OpenHarness, sim: MarketStage) -> None:
     """An order or a cancel would wait in the Gateway's queue and reach IBKR at an unknown time."""
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2")
     sim.faults.add("silence", path="/portfolio/")
@@ -783,7 +789,7 @@ async def test_an_order_is_not_sent_without_a_journal(harness: Harness, sim: Mar
     assert "directory" in (await harness.get("/gateway/status")).json["journal"]["problem"].lower()
 
 
-async def test_no_order_is_sent_without_a_state_directory(open_harness: Open, sim: MarketStage) -> None:
+async def test_no_order_is_sent_without_a_state_directory(open_harness: OpenHarness, sim: MarketStage) -> None:
     """Such an order could not be recorded."""
     harness = await open_harness(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
 
@@ -794,7 +800,7 @@ async def test_no_order_is_sent_without_a_state_directory(open_harness: Open, si
 
 
 async def test_a_journal_that_cannot_be_read_at_the_start_is_read_before_the_first_order(
-    open_harness: Open, sim: MarketStage, tmp_path: Path
+    open_harness: OpenHarness, sim: MarketStage, tmp_path: Path
 ) -> None:
     """Otherwise an order of the former process could be sent a second time."""
     first = await open_harness()
@@ -833,7 +839,7 @@ async def test_a_loop_of_refusals_does_not_fill_the_memory(harness: Harness) -> 
     index = harness.bridge.profile.orders.repository.index
 
     for quantity in range(1, 1101):
-        await place(harness, Placed(quantity=quantity))
+        await place(harness, Placement(quantity=quantity))
 
     assert len(list(index.newest_first())) == 1000
 
@@ -877,7 +883,7 @@ async def test_a_question_is_declined_in_time_although_its_reply_waits(
     reply = asyncio.create_task(harness.post(target, {"confirmed": True}, headers=wait))
 
     assert await harness.wait_until_settled(order_of(question)[0]) == "not_placed"
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while harness.bridge.profile.orders.submitter.lock.pending is not None:
             await asyncio.sleep(0)
     reply.cancel()
@@ -887,7 +893,7 @@ async def test_a_question_is_declined_in_time_although_its_reply_waits(
 async def test_an_order_that_was_late_and_repeated_is_found(harness: Harness, sim: MarketStage) -> None:
     """IBKR knows the cOID, so it rejects the second order; the first one is placed and an alarm is raised."""
     sim.faults.add("drop", path=ORDERS, times=1)
-    mine = Placed(extra={"cOID": "late-two", "orderType": "LMT", "price": 187.5})
+    mine = Placement(extra={"cOID": "late-two", "orderType": "LMT", "price": 187.5})
     first, _ = order_of(await place(harness, mine))
     await harness.wait_until_settled(first, "not_placed")
     await add_to_book(sim, "late-two")
@@ -925,7 +931,7 @@ async def test_a_change_that_does_not_show_is_not_recorded_as_made(harness: Harn
     reply = await harness.post(
         f"/iserver/account/DU1234567/order/{number}", {**LIMIT.body["orders"][0], "outsideRTH": True}
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while "does not show" not in str((await harness.get(f"/orders/{order_of(reply)[0]}")).json["error"]):
             pass  # each request lets the loop run
 
@@ -968,7 +974,7 @@ async def test_a_call_that_only_resembles_an_order_call_is_not_bridged(
 
 
 async def test_a_question_that_could_not_be_confirmed_is_declined_in_time(
-    open_harness: Open, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+    open_harness: OpenHarness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IBKR asked so late that the confirmation would have been sent after the caller's deadline."""
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 0.5)

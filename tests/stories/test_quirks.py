@@ -12,18 +12,18 @@ from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.quirks import snapshot_completion
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import READING, Harness, Placed, settings_for
+from tests.harness import READONLY_KEY, Harness, Placement, settings_for
 from tests.unlimited import UNLIMITED
 
 SNAPSHOT, ES, AAPL = "/iserver/marketdata/snapshot", 495512563, 265598
 LIST, ACCOUNTS = "/iserver/account/orders", "/iserver/accounts"
-ORDER = Placed()
+ORDER = Placement()
 
 
 @pytest.fixture
 async def harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harness]:
     """A bridge with cache and shared calls, with a second key that may only read; its session is ready."""
-    env = {"IBKR_BRIDGE_READONLY_KEY": READING, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
+    env = {"IBKR_BRIDGE_READONLY_KEY": READONLY_KEY, "IBKR_BRIDGE_EXTRA_PREFIXES": "trsrv,hmds"}
     async with Harness(
         settings_for(sim.url, tmp_path / "state", **env), options=ProfileOptions(UNLIMITED.limits)
     ) as harness:
@@ -93,7 +93,7 @@ async def test_the_history_farm_is_opened_for_callers(harness: Harness, sim: Sim
 
 async def test_a_preview_is_made_with_quotes_and_by_keys_that_only_read(harness: Harness, sim: Simulator) -> None:
     """Without quotes its numbers would mean nothing."""
-    reply = await harness.post(f"{ORDER.target}/whatif", ORDER.body, key=READING)
+    reply = await harness.post(f"{ORDER.target}/whatif", ORDER.body, key=READONLY_KEY)
 
     assert (reply.status, reply.json["warn"]) == (200, None)
     assert sim.market.world.book.orders(sim.clock.now()) == []

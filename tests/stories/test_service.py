@@ -16,8 +16,8 @@ from ibkr_bridge.server import connection
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, PATIENCE
+from tests.conftest import OpenHarness
+from tests.harness import KEY, TEST_TIMEOUT_S
 from tests.process import Daemon, daemon
 
 NEW_KEY = "the-key-after-this-one-0123456789abcdef"
@@ -57,7 +57,7 @@ class Callers:
     async def wait_for_responses(self, count: int) -> None:
         """Wait until so many more responses have come."""
         total = len(self.statuses) + count
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while len(self.statuses) < total:
                 await asyncio.sleep(0)
 
@@ -90,7 +90,7 @@ async def test_a_call_in_flight_when_the_process_changes_is_answered(sim: Market
         async with daemon(sim.url, tmp_path, handover_from=sock) as running:
             sim.faults.add("delay", path="/portfolio/accounts", seconds=0.5, times=1)
             in_flight = asyncio.create_task(running.get("/portfolio/accounts"))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TEST_TIMEOUT_S):
                 while json.loads((await running.get("/gateway/status"))[1])["slots"]["taken"] < 1:
                     pass
             running.signal(signal.SIGTERM)
@@ -149,7 +149,7 @@ async def test_a_key_is_changed_without_a_restart(sim: MarketStage, tmp_path: Pa
         both = [(await running.get("/portfolio/accounts", **{"X-Bridge-Key": key}))[0] for key in (KEY, NEW_KEY)]
         directory.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\nIBKR_BRIDGE_LOG_LEVEL=warning\n")
         running.signal(signal.SIGHUP)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while (await running.get("/portfolio/accounts"))[0] != 401:
                 pass
         new = (await running.get("/portfolio/accounts", **{"X-Bridge-Key": NEW_KEY}))[0]
@@ -210,7 +210,7 @@ async def test_a_reload_does_not_disturb_calls_in_flight(sim: MarketStage, tmp_p
     async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(directory.path)) as running:
         sim.faults.add("delay", path="/portfolio/accounts", seconds=0.5, times=1)
         in_flight = asyncio.create_task(running.get("/portfolio/accounts"))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while json.loads((await running.get("/gateway/status"))[1])["slots"]["taken"] < 1:
                 pass
         await reload(running, "bridge.reloaded")
@@ -238,7 +238,9 @@ async def test_without_systemd_the_dotenv_file_is_reloaded(sim: MarketStage, tmp
 # -- a Gateway behind a Unix socket
 
 
-async def test_a_gateway_is_reached_through_a_unix_socket(open_harness: Open, sim: Simulator, tmp_path: Path) -> None:
+async def test_a_gateway_is_reached_through_a_unix_socket(
+    open_harness: OpenHarness, sim: Simulator, tmp_path: Path
+) -> None:
     """A bridge without a network reaches the Gateway through a proxy; TLS ends at the Gateway."""
     port = int(sim.url.rpartition(":")[2])
 
@@ -268,7 +270,9 @@ async def copy_bytes(source: asyncio.StreamReader, target: asyncio.StreamWriter)
         target.close()
 
 
-async def test_a_connection_that_was_accepted_is_served_although_its_request_comes_late(open_harness: Open) -> None:
+async def test_a_connection_that_was_accepted_is_served_although_its_request_comes_late(
+    open_harness: OpenHarness,
+) -> None:
     """A busy caller needs a moment between connecting and sending, in which the bridge may be told to stop."""
     harness = await open_harness()
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
@@ -285,7 +289,7 @@ async def test_a_connection_that_was_accepted_is_served_although_its_request_com
 
 
 async def test_a_connection_without_a_request_does_not_delay_the_end(
-    open_harness: Open, monkeypatch: pytest.MonkeyPatch
+    open_harness: OpenHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some clients open a connection in advance."""
     monkeypatch.setattr(connection, "PENDING_HEADS_TIMEOUT_S", HEAD_DELAY_S)

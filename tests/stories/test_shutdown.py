@@ -14,7 +14,7 @@ from ibkr_bridge.events import LoopDied
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from tests.harness import KEY, Harness, Placed, settings_for
+from tests.harness import KEY, Harness, Placement, settings_for
 from tests.process import Daemon, daemon
 
 CALLERS = 50
@@ -56,12 +56,12 @@ async def test_no_call_in_flight_is_lost(sim: MarketStage, tmp_path: Path, signu
 async def test_an_order_in_flight_is_waited_for_longer(sim: MarketStage, tmp_path: Path) -> None:
     """Its outcome matters more than a quick end: twelve seconds are more than the drain gives to reads."""
     async with daemon(sim.url, tmp_path) as running:
-        sim.faults.add("delay", path=Placed().target, seconds=12)
+        sim.faults.add("delay", path=Placement().target, seconds=12)
         headers = {"X-Bridge-Key": KEY}
         order = asyncio.create_task(
-            running.client.post(running.url + Placed().target, json=Placed().body, headers=headers)
+            running.client.post(running.url + Placement().target, json=Placement().body, headers=headers)
         )
-        await sim.wait_for_calls(Placed().target, 1)
+        await sim.wait_for_calls(Placement().target, 1)
 
         running.signal(signal.SIGTERM)
         response = await order

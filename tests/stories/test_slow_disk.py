@@ -22,9 +22,9 @@ from ibkr_bridge.orders.journal.transitions import verify
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from tests.conftest import Open
+from tests.conftest import OpenHarness
 from tests.disk import Disk
-from tests.harness import KEY, PATIENCE, Harness, Placed, Reply, within
+from tests.harness import KEY, TEST_TIMEOUT_S, Harness, Placement, Reply, with_timeout
 from tests.stories.test_orders import FAR, ORDER, order_of, place, sent, story
 from tests.stream_clients import open_sse
 
@@ -50,7 +50,7 @@ async def start_order(harness: Harness, disk: Disk, request: Awaitable[Reply]) -
 async def wait_for_pending_entry(harness: Harness, disk: Disk) -> None:
     """Wait until an entry that must be on disk before the call waits for the disk, which is held."""
     await disk.wait_until_holding()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while not harness.bridge.profile.orders.repository._behind:
             await asyncio.sleep(0)
 
@@ -58,7 +58,7 @@ async def wait_for_pending_entry(harness: Harness, disk: Disk) -> None:
 async def release_disk(disk: Disk, order: asyncio.Task[Reply]) -> Reply:
     """Release the disk and return the response to the order."""
     disk.release()
-    return await within(order)
+    return await with_timeout(order)
 
 
 def handler_of(path: str) -> asyncio.Task[Any]:
@@ -103,17 +103,17 @@ async def test_a_response_of_ibkr_does_not_wait_for_its_entry(harness: Harness, 
     disk.release()
     await harness.wait_for_events(events.OrderSent)
     disk.hold()
-    placed = await within(order)
+    placed = await with_timeout(order)
     history = asyncio.ensure_future(harness.get(f"/orders/{order_of(placed)[0]}"))
     await disk.wait_until_holding()
     assert not history.done()
 
     disk.release()
 
-    assert [event["what"] for event in (await within(history)).json["events"]][:2] == ["sent", "taken"]
+    assert [event["what"] for event in (await with_timeout(history)).json["events"]][:2] == ["sent", "taken"]
 
 
-async def test_the_end_of_the_bridge_waits_for_the_disk(open_harness: Open, sim: Simulator, disk: Disk) -> None:
+async def test_the_end_of_the_bridge_waits_for_the_disk(open_harness: OpenHarness, sim: Simulator, disk: Disk) -> None:
     """An order whose entry is being written is sent, and its caller gets the response."""
     harness = await open_harness()
     order = await start_order(harness, disk, place(harness))
@@ -124,7 +124,7 @@ async def test_the_end_of_the_bridge_waits_for_the_disk(open_harness: Open, sim:
     placed = await release_disk(disk, order)
 
     assert order_of(placed)[1] == "placed"
-    assert await within(ending) == 0
+    assert await with_timeout(ending) == 0
 
 
 # -- what changes while an order waits for the disk
@@ -137,7 +137,7 @@ async def _pause(harness: Harness, _: Simulator) -> None:
 async def _lose_session(harness: Harness, sim: Simulator) -> None:
     sim.log_out()
     harness.bridge.profile.keeper.request_check()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while harness.bridge.profile.keeper.session.state is SessionState.READY:
             await harness.wait_for_events(events.SessionChanged, len(harness.session_changes) + 1)
 
@@ -153,7 +153,7 @@ async def _cut_connections(harness: Harness, sim: Simulator) -> None:
     connected = [connection for connection in connections if connection.is_connected()]
     sim.gateway.close_port()
     sim.gateway.reopen_port()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while any(connection.is_connected() for connection in connected):
             await asyncio.sleep(0)
 
@@ -184,7 +184,7 @@ async def test_an_order_is_checked_again_after_its_entry_is_written(
 
 async def test_the_same_order_may_be_sent_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
     """It may have the idempotency key and the cOID of the stopped order."""
-    order_with_coid = Placed(extra={"cOID": "mine"})
+    order_with_coid = Placement(extra={"cOID": "mine"})
     order = await start_order(harness, disk, place(harness, order_with_coid, Idempotency_Key="k"))
     await _pause(harness, sim)
     refused = await release_disk(disk, order)
@@ -201,10 +201,10 @@ async def test_an_order_that_is_cancelled_before_its_entry_frees_its_coid(
 ) -> None:
     """It waits behind a question; the journal contains only that it was refused."""
     question = await place(harness, FAR)
-    order_with_coid = Placed(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
+    order_with_coid = Placement(extra={"cOID": "mine", "orderType": "LMT", "price": 187.5})
     lock = harness.bridge.profile.orders.submitter.lock
     order = asyncio.ensure_future(place(harness, order_with_coid))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         while not lock._waiting:
             await asyncio.sleep(0)
     handler_of(order_with_coid.target).cancel()
@@ -260,12 +260,12 @@ async def test_a_confirmation_is_not_sent_if_a_cancel_ends_its_question_meanwhil
     question = await place(harness, FAR)
     sim.faults.add("delay", path="/order/1$", times=1, seconds=0.6)
     cancel = asyncio.ensure_future(harness.request("DELETE", "/iserver/account/DU1234567/order/1"))
-    await within(sim.wait_for_calls("/order/1"))
+    await with_timeout(sim.wait_for_calls("/order/1"))
     confirmation = await start_order(
         harness, disk, harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
     )
     assert not cancel.done()
-    await within(cancel)
+    await with_timeout(cancel)
 
     stopped = await release_disk(disk, confirmation)
 
@@ -313,7 +313,7 @@ async def test_a_no_does_not_wait_for_the_disk(harness: Harness, sim: Simulator,
     question = await place(harness, FAR)
     disk.hold()
 
-    declined = await within(harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": False}))
+    declined = await with_timeout(harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": False}))
     disk.release()
 
     assert order_of(declined)[1] == "not_placed"
@@ -355,7 +355,7 @@ def flaws(state: Path) -> list[str]:
 
 
 async def test_an_order_whose_entry_is_stored_with_an_error_was_never_sent(
-    open_harness: Open, sim: Simulator, disk: Disk, tmp_path: Path
+    open_harness: OpenHarness, sim: Simulator, disk: Disk, tmp_path: Path
 ) -> None:
     """Its caller was told so, twice; after a restart it is not unknown, and no order waits for it."""
     first = await open_harness()
@@ -370,14 +370,14 @@ async def test_an_order_whose_entry_is_stored_with_an_error_was_never_sent(
     second = await open_harness()
     replies = [
         await place(second, Idempotency_Key="k", X_Bridge_Wait="0"),
-        await place(second, Placed(extra={"cOID": "other"}), X_Bridge_Wait="0"),
+        await place(second, Placement(extra={"cOID": "other"}), X_Bridge_Wait="0"),
     ]
 
     assert [order_of(reply)[1] for reply in replies] == ["placed", "placed"]
 
 
 async def test_a_question_whose_confirmation_is_stored_with_an_error_stays_open(
-    open_harness: Open, sim: Simulator, disk: Disk, tmp_path: Path
+    open_harness: OpenHarness, sim: Simulator, disk: Disk, tmp_path: Path
 ) -> None:
     """Its caller may decline it afterwards, and the journal is what the bridge has done."""
     harness = await open_harness()

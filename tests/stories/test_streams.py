@@ -14,8 +14,8 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.conftest import Open
-from tests.harness import KEY, READING, Harness, Placed, within
+from tests.conftest import OpenHarness
+from tests.harness import KEY, READONLY_KEY, Harness, Placement, with_timeout
 from tests.stream_clients import StreamEvent, open_sse, open_websocket
 
 AAPL, IBM, MSFT = 265598, 8314, 272093
@@ -90,13 +90,13 @@ async def test_a_subscription_without_subscribers_ends_after_a_grace_period(harn
         async with open_sse(harness, QUOTES) as second:
             await second.receive()
     hub = harness.bridge.profile.streaming.hub
-    await within(_wait_until_unused(hub))
+    await with_timeout(_wait_until_unused(hub))
     assert f"umd+{AAPL}+{{}}" not in commands_received(sim)
 
     for subscription in hub.upstream_subscriptions:
         subscription.unused_since = float("-inf")  # the grace period is over
 
-    await within(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
+    await with_timeout(sim.market.stream.wait_for_message(f"umd+{AAPL}+{{}}"))
 
 
 async def _wait_until_unused(hub: Any) -> None:
@@ -150,13 +150,13 @@ async def test_a_stream_with_an_invalid_query_is_refused(harness: Harness, query
     assert (refused.status, refused.code) == (400, "bad_request")
 
 
-async def test_unsubscribing_concerns_the_caller_only(open_harness: Open, sim: Simulator) -> None:
+async def test_unsubscribing_concerns_the_caller_only(open_harness: OpenHarness, sim: Simulator) -> None:
     """IBKR would end the quotes of all callers. A market data line that nobody else uses is released on the socket."""
-    harness = await with_feed(await open_harness(IBKR_BRIDGE_READONLY_KEY=READING))
+    harness = await with_feed(await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY))
     async with open_sse(harness, QUOTES) as quotes:
         await quotes.receive()
         await harness.get(f"/iserver/marketdata/snapshot?conids={AAPL},{IBM},{MSFT}&fields=31")
-        await harness.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READING)
+        await harness.get(f"/iserver/marketdata/snapshot?conids={IBM}&fields=31", key=READONLY_KEY)
 
         streamed = await harness.post("/iserver/marketdata/unsubscribe", {"conid": AAPL})
         shared = await harness.post("/iserver/marketdata/unsubscribe", {"conid": IBM})
@@ -210,7 +210,7 @@ async def test_a_lost_brokerage_session_is_noticed_at_once(harness: Harness, sim
     assert [sorted(message.keys() - {"topic"})[0] for message in messages] == ["success", "stale", "fresh"]
 
 
-async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness: Open, sim: Simulator) -> None:
+async def test_a_client_that_subscribes_before_the_session_is_ready(open_harness: OpenHarness, sim: Simulator) -> None:
     """Its commands are not lost: it is told to wait, and gets its quotes later."""
     sim.lose_brokerage()
     sim.start_competing()
@@ -304,8 +304,8 @@ async def test_orders_are_streamed_with_all_known_fields(harness: Harness, sim: 
     """IBKR sends only the fields that changed; a subscriber gets the complete order."""
     await with_feed(harness)
     async with open_sse(harness, "/stream/orders") as orders, open_sse(harness, "/stream/trades") as trades:
-        await within(sim.market.stream.wait_for_message("sor+{}"))
-        await harness.post(Placed().target, Placed().body)
+        await with_timeout(sim.market.stream.wait_for_message("sor+{}"))
+        await harness.post(Placement().target, Placement().body)
         order = (await orders.receive_until(lambda event: event.data.get("status") == "Filled"))[-1]
         trade = await trades.receive()
 
@@ -317,11 +317,11 @@ async def test_missed_events_are_replayed(harness: Harness, sim: Simulator) -> N
     """From `Last-Event-ID` on. For an id of another process the stream sends `gap` and the complete state."""
     await with_feed(harness)
     async with open_sse(harness, "/stream/orders") as orders:
-        await within(sim.market.stream.wait_for_message("sor+{}"))
-        await harness.post(Placed().target, Placed().body)
+        await with_timeout(sim.market.stream.wait_for_message("sor+{}"))
+        await harness.post(Placement().target, Placement().body)
         last = (await orders.receive_until(lambda event: event.data.get("status") == "Filled"))[-1]
         async with open_sse(harness, "/stream/orders") as meanwhile:
-            second = await harness.post(Placed().target, Placed(quantity=2).body)
+            second = await harness.post(Placement().target, Placement(quantity=2).body)
             await meanwhile.receive_until(
                 lambda event: _is_about(event, second) and event.data.get("status") == "Filled"
             )
@@ -505,14 +505,14 @@ async def test_a_token_opens_streams_until_its_key_is_rotated(harness: Harness, 
     assert token not in harness.written.getvalue()
 
 
-async def test_streams_end_when_the_bridge_ends(open_harness: Open, sim: Simulator) -> None:
+async def test_streams_end_when_the_bridge_ends(open_harness: OpenHarness, sim: Simulator) -> None:
     """At once, with the reason; the end does not wait for them."""
     harness = await with_feed(await open_harness())
     async with open_sse(harness, QUOTES) as quotes, open_websocket(harness) as client:
         await quotes.receive()
         await client.receive()
 
-        unfinished = await within(harness.finish())
+        unfinished = await with_timeout(harness.finish())
         end = await quotes.receive("end")
 
     assert end.data == {"reason": "shutting_down"}

@@ -22,8 +22,8 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
-from tests.conftest import Open
-from tests.harness import KEY, PATIENCE, Harness, Placed, settings_for, within
+from tests.conftest import OpenHarness
+from tests.harness import KEY, TEST_TIMEOUT_S, Harness, Placement, settings_for, with_timeout
 from tests.stream_clients import open_sse, open_websocket
 
 AAPL = 265598
@@ -109,7 +109,7 @@ async def test_a_comment_keeps_an_idle_stream_open(tmp_path: Path) -> None:
     async with run_fast(tmp_path, 100.0) as (harness, _), open_sse(harness, "/stream/session") as session:
         await session.receive()
         reading = asyncio.ensure_future(session.receive())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while session.comments < 3:
                 await asyncio.sleep(0)
         reading.cancel()
@@ -126,7 +126,7 @@ async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
 async def test_the_feed_sends_keep_alives(tmp_path: Path) -> None:
     """IBKR wants one at least once a minute."""
     async with run_fast(tmp_path, 100.0) as (_, sim):
-        await within(sim.market.stream.wait_for_message("tic"))
+        await with_timeout(sim.market.stream.wait_for_message("tic"))
         assert upstream_feed.TIC_INTERVAL_S < 60
 
 
@@ -199,7 +199,7 @@ async def test_a_subscriber_that_stops_reading_delays_no_other(harness: Harness,
 
 
 def _read_until(sock: sockets.socket, end: bytes) -> bytes:
-    sock.settimeout(PATIENCE)
+    sock.settimeout(TEST_TIMEOUT_S)
     data = b""
     while end not in data:
         chunk = sock.recv(65536)
@@ -217,7 +217,7 @@ async def test_orders_are_never_dropped_unreported(
     monkeypatch.setattr(subscriber, "MAX_EVENTS", 50)
     with open_unread(harness, "/stream/orders"):
         async with open_sse(harness, "/stream/orders") as orders:
-            await within(sim.market.stream.wait_for_message("sor+{}"))
+            await with_timeout(sim.market.stream.wait_for_message("sor+{}"))
             for number in range(1200):
                 row = {"orderId": number, "acct": "DU1234567", "status": "Submitted", "note": "x" * 2000}
                 await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
@@ -233,7 +233,7 @@ async def test_a_subscriber_that_reads_nothing_for_a_minute_is_disconnected(tmp_
     """Even if little data waits for it."""
     async with run_fast(tmp_path, 50.0) as (harness, sim):
         with open_unread(harness, f"/stream/quotes?conids={UNKNOWN_CONID}&fields=31,7051"):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TEST_TIMEOUT_S):
                 number = 0
                 while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
@@ -249,7 +249,7 @@ async def test_an_order_reaches_sockets_and_streams(harness: Harness, sim: Simul
     async with open_websocket(harness) as client, open_sse(harness, "/stream/orders") as orders:
         await client.send("sor+{}")
         await client.receive("sor")
-        placed = await harness.post(Placed().target, Placed().body)
+        placed = await harness.post(Placement().target, Placement().body)
         number = int(placed.json[0]["order_id"])
         update = await client.receive_until(
             lambda message: any(row["orderId"] == number for row in message.get("args", ()) if isinstance(row, dict))
@@ -260,21 +260,21 @@ async def test_an_order_reaches_sockets_and_streams(harness: Harness, sim: Simul
     assert event[-1].data["acct"] == "DU1234567"
 
 
-async def test_subscribers_that_do_not_read_do_not_delay_the_end(open_harness: Open, sim: Simulator) -> None:
+async def test_subscribers_that_do_not_read_do_not_delay_the_end(open_harness: OpenHarness, sim: Simulator) -> None:
     """The last event of a stream may take half a second, but not longer when the bridge ends."""
     harness = await open_harness()
     await harness.wait_for_events(events.FeedUp)
     with open_unread(harness, "/stream/orders"):
         async with open_sse(harness, "/stream/orders"):
-            await within(sim.market.stream.wait_for_message("sor+{}"))
-            async with asyncio.timeout(PATIENCE):
+            await with_timeout(sim.market.stream.wait_for_message("sor+{}"))
+            async with asyncio.timeout(TEST_TIMEOUT_S):
                 number = 0
                 while not harness.bridge.profile.streaming.hub.counts["behind"]:
                     number += 1
                     row = {"orderId": number, "acct": "DU1234567", "note": "x" * 50_000}
                     await sim.market.stream.send_to_all(json.dumps({"topic": "sor", "args": [row]}))
         began = asyncio.get_running_loop().time()
-        unfinished = await within(harness.finish())
+        unfinished = await with_timeout(harness.finish())
 
     assert unfinished == 0
     assert asyncio.get_running_loop().time() - began < stream_sse.CLOSING_TIMEOUT_S
@@ -323,9 +323,9 @@ async def test_an_http_1_0_stream_ends_with_its_connection(harness: Harness, sim
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     head = f"Host: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\nConnection: keep-alive\r\n\r\n"
     writer.write(f"GET /stream/session HTTP/1.0\r\n{head}".encode())
-    await within(reader.readuntil(b'"ready"'))
+    await with_timeout(reader.readuntil(b'"ready"'))
     harness.bridge.profile.streaming.hub.close_all("shutting_down")
-    rest = await within(reader.read())
+    rest = await with_timeout(reader.read())
     writer.close()
 
     assert b"event: end" in rest

@@ -12,7 +12,7 @@ from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import UpstreamSubscriptions
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 from tests.clocks import ManualClock
 from tests.streaming.readers import RecordingEncoding, WritableSink
 

@@ -86,9 +86,9 @@ async def test_readers_are_told_a_heartbeat_every_ten_seconds() -> None:
     loop = asyncio.create_task(world.service.housekeeping_loop())
 
     for _ in range(int(2 * HEARTBEAT_INTERVAL_S / HOUSEKEEPING_INTERVAL_S)):
-        await world.clock.asleep(1)
+        await world.clock.wait_for_sleepers(1)
         world.clock.advance(HOUSEKEEPING_INTERVAL_S)
-    await world.clock.asleep(1)
+    await world.clock.wait_for_sleepers(1)
     loop.cancel()
     with suppress(asyncio.CancelledError):
         await loop
@@ -102,9 +102,9 @@ async def test_those_who_may_read_no_more_are_closed_by_housekeeping() -> None:
     world.service.hub.add_subscriber(Subscriber(paper, RecordingEncoding(), lambda: "key_rotated"))
     loop = asyncio.create_task(world.service.housekeeping_loop())
 
-    await world.clock.asleep(1)
+    await world.clock.wait_for_sleepers(1)
     world.clock.advance(HOUSEKEEPING_INTERVAL_S)
-    await world.clock.asleep(1)
+    await world.clock.wait_for_sleepers(1)
     loop.cancel()
     with suppress(asyncio.CancelledError):
         await loop

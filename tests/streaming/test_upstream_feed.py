@@ -21,7 +21,7 @@ from ibkr_bridge.streaming.upstream_feed import (
     UpstreamFeed,
 )
 from tests.clocks import ManualClock
-from tests.harness import PATIENCE
+from tests.harness import TEST_TIMEOUT_S
 
 
 class Line:
@@ -80,7 +80,7 @@ class World:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let everybody work, in no time at all, until this holds."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while not holds():
                 await asyncio.sleep(0)
 

@@ -28,7 +28,7 @@ from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.response import interpret_placement
 from tests.disk import Disk
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.orders.journal.test_store import utc
 
 PLACE = Call("POST", "/v1/api/iserver/account/DU1/orders", body=b"{}", is_change=True)
@@ -254,7 +254,7 @@ async def test_an_exchange_cancelled_after_the_first_byte_is_unknown(repository:
     record, ibkr = order(repository), SteppedIbkr()
     ibkr.may_write.set()
     task = exchange(repository, record, ibkr)
-    await within(ibkr.is_sent.wait())
+    await with_timeout(ibkr.is_sent.wait())
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -310,7 +310,7 @@ async def test_close_waits_for_entries_that_follow_one_being_written(
     ending = asyncio.create_task(repository.close())
     await asyncio.sleep(0)
     is_noticed.set()
-    await within(asyncio.gather(writing, ending))
+    await with_timeout(asyncio.gather(writing, ending))
 
     assert was_writing == [False]
     with closing(open_read_only(tmp_path / "main.orders.db")) as file:

@@ -17,7 +17,7 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing
 from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import SubmitterSetup
 
 SCHEDULE = ReconcileSchedule()
@@ -59,7 +59,7 @@ class ReconcilerSetup:
         while True:
             for _ in range(5):
                 await asyncio.sleep(0)
-            await self.clock.asleep(1)
+            await self.clock.wait_for_sleepers(1)
             remaining_s = end - self.clock.now()
             if remaining_s <= 1e-6:
                 return
@@ -181,7 +181,7 @@ async def test_a_new_order_waits_for_unsettled_orders_of_the_last_run(reconcilin
 
     reconciling.setup.repository.append_eventually(record, OrderEvent.FOUND, {})
 
-    await within(waiting)
+    await with_timeout(waiting)
 
 
 async def test_an_order_of_another_account_does_not_wait(reconciling: ReconcilerSetup) -> None:
@@ -189,7 +189,7 @@ async def test_an_order_of_another_account_does_not_wait(reconciling: Reconciler
     await reconciling.lose("a", "DU2", restart=True)
     await reconciling.lose("b", "DU1")
 
-    await within(reconciling.reconciler.wait_for_unsettled(reconciling.setup.request()), 1.0)
+    await with_timeout(reconciling.reconciler.wait_for_unsettled(reconciling.setup.request()), 1.0)
 
 
 async def test_a_caller_may_skip_the_wait_a_minute_after_the_start(reconciling: ReconcilerSetup) -> None:
@@ -203,7 +203,7 @@ async def test_a_caller_may_skip_the_wait_a_minute_after_the_start(reconciling: 
 
     await reconciling.advance(SCHEDULE.startup_block_s)
 
-    await within(reconciling.reconciler.wait_for_unsettled(confirmed_request), 1.0)
+    await with_timeout(reconciling.reconciler.wait_for_unsettled(confirmed_request), 1.0)
     other_request = reconciling.setup.request()
     other_request.context.wait_s = 0.0
     with pytest.raises(OrderInProgress):

@@ -11,7 +11,7 @@ from ibkr_bridge.errors import OrderUnknown, ReadOnly, TradingPaused
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
 from tests.body_stream import FakeBodyStream
-from tests.calls.road import OK, FakeUpstream, context_for
+from tests.calls.stage_setup import OK, FakeUpstream, context_for
 
 ORDERS, TICKET = "/iserver/account/DU1/orders", b'{"orders":[{"acctId":"DU1","conid":8,"quantity":1}]}'
 

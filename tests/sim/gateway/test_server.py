@@ -18,7 +18,7 @@ from ibkr_bridge.sim.gateway.server import Gateway
 from ibkr_bridge.sim.market_stage import browser_tls, fetch_page
 from ibkr_bridge.sim.tasks import Tasks
 from tests.clocks import ManualClock
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.sim.wire import connect
 
 SERVER_HELLO_DONE = b"\x0e\x00\x00\x00"  # the last bytes of the server's first flight (RFC 5246, 7.4.5)
@@ -40,7 +40,7 @@ async def test_a_connection_accepted_in_the_moment_of_a_stop_is_closed(
 
     wire = await connect(sim)
 
-    assert await within(wire.read_to_end()) == b""
+    assert await with_timeout(wire.read_to_end()) == b""
     wire.abort()
 
 
@@ -53,14 +53,14 @@ async def test_a_handshake_that_ends_after_the_port_was_closed_is_dropped(sim: S
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     writer.write(outgoing.read())
-    incoming.write(await within(reader.readuntil(SERVER_HELLO_DONE)))
+    incoming.write(await with_timeout(reader.readuntil(SERVER_HELLO_DONE)))
     sim.faults.add("refuse")
     with pytest.raises(ssl.SSLWantReadError):
         tls.do_handshake()
     writer.write(outgoing.read())
 
     with suppress(ConnectionResetError):
-        while await within(reader.read(65536)):
+        while await with_timeout(reader.read(65536)):
             pass  # the end of the handshake
     writer.transport.abort()
 
@@ -75,7 +75,7 @@ async def test_a_port_closed_while_it_is_being_opened_can_be_opened_again(sim: S
 
     sim.gateway.reopen_port()
 
-    assert (await within(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
+    assert (await with_timeout(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
 
 
 async def test_a_refusal_that_is_cleared_during_a_restart_does_not_break_the_restart(sim: Simulator) -> None:
@@ -85,9 +85,9 @@ async def test_a_refusal_that_is_cleared_during_a_restart_does_not_break_the_res
     await asyncio.sleep(0)  # the restart has begun to stop the Gateway
 
     sim.faults.clear("refuse")
-    await within(sim.wait_for_events())
+    await with_timeout(sim.wait_for_events())
 
-    assert (await within(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
+    assert (await with_timeout(fetch_page(sim.port, "/clear"))).endswith(b"cleared")
 
 
 async def test_a_refusal_that_is_cleared_after_a_stop_leaves_the_port_closed(sim: Simulator) -> None:

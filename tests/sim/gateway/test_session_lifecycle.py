@@ -17,7 +17,7 @@ CHAIN = [
     "/v1/api/iserver/auth/ssodh/response",
     "/v1/api/iserver/accounts",
 ]
-ASLEEP = 2
+SLEEPERS = 2
 """Sleepers of a Gateway that is logged in: its tickle and its ping."""
 
 
@@ -25,7 +25,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: Manu
     """It authenticates `auth_delay_s` after the login, with a call that always competes."""
     async with Simulator(clock=clock, logged_in=False) as sim:
         await sim.log_in_by_browser()
-        await clock.asleep(1)
+        await clock.wait_for_sleepers(1)
         assert clock.next_alarm == 3.0
         clock.advance(3)
         await sim.wait_for_calls("/iserver/accounts")
@@ -39,7 +39,7 @@ async def test_a_browser_login_is_followed_by_the_gateways_own_chain(clock: Manu
 async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: ManualClock) -> None:
     """It does so by itself, with GET."""
     for count in (1, 2, 3):
-        await clock.asleep(ASLEEP)
+        await clock.wait_for_sleepers(SLEEPERS)
         clock.advance(30)
         calls = await sim.wait_for_calls("/tickle", count)
 
@@ -48,7 +48,7 @@ async def test_the_gateway_tickles_every_thirty_seconds(sim: Simulator, clock: M
 
 async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: ManualClock) -> None:
     """The pings come in addition to the tickles."""
-    await clock.asleep(ASLEEP)
+    await clock.wait_for_sleepers(SLEEPERS)
 
     clock.advance(300)
 
@@ -58,11 +58,11 @@ async def test_the_login_is_pinged_every_five_minutes(sim: Simulator, clock: Man
 async def test_after_five_failed_validations_it_stops(sim: Simulator, clock: ManualClock) -> None:
     """There is no message, and no tickle is sent any more."""
     sim.log_out()
-    await clock.asleep(ASLEEP)
+    await clock.wait_for_sleepers(SLEEPERS)
     clock.advance(30)
     for count in range(1, 5):
         await sim.wait_for_calls("/sso/validate", count)
-        await clock.asleep(ASLEEP)
+        await clock.wait_for_sleepers(SLEEPERS)
         clock.advance(3)
     await sim.wait_for_calls("/sso/validate", 5)
     await sim.gateway.lifecycle.wait_for_chain()

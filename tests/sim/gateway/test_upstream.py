@@ -27,7 +27,7 @@ async def test_the_gateways_own_tickle_needs_a_slot_too(sim: Simulator, dial: Di
     await _fill(sim, dial)
     witness = await dial()
 
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
     clock.advance(30)
 
     assert await witness.is_silent()

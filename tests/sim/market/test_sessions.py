@@ -113,7 +113,7 @@ async def test_accounts_must_be_requested_once_in_every_brokerage_session(
 async def test_a_login_ends_after_ten_idle_minutes(sim: Simulator, wire: Wire, clock: ManualClock) -> None:
     """This happens only if the Gateway's own tickle does not arrive either."""
     sim.faults.add("silence", path="/tickle", own=True)
-    await clock.asleep(2)
+    await clock.wait_for_sleepers(2)
     clock.advance(299)
     await sim.wait_for_calls("/tickle")
 

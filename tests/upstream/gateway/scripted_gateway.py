@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-PATIENCE = 10.0  # seconds of real time after which a test gives up; only broken code takes so long
+TEST_TIMEOUT_S = 10.0  # seconds of real time after which a test gives up; only broken code takes so long
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -158,7 +158,7 @@ class ScriptedGateway:
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition is true; it is checked after each request, new connection and end of a connection."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

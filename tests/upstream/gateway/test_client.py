@@ -20,7 +20,7 @@ from ibkr_bridge.upstream.gateway.connection_pool import MAX_IDLE_S
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.upstream.gateway.scripted_gateway import (
     OK,
-    PATIENCE,
+    TEST_TIMEOUT_S,
     Connection,
     Request,
     Script,
@@ -76,20 +76,22 @@ class Caller:
 
     async def wait_until_released(self) -> None:
         """Wait until a slot has been released."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while not self.released_count:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def wait_until_no_ghosts(self) -> None:
         """Wait until the client reads no late response any more."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while self.client.abandoned:
                 await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def open_caller(url: str, timeout_s: float = PATIENCE, abandoned_for_s: float = 120.0) -> AsyncIterator[Caller]:
+async def open_caller(
+    url: str, timeout_s: float = TEST_TIMEOUT_S, abandoned_for_s: float = 120.0
+) -> AsyncIterator[Caller]:
     """A caller of the Gateway at this address; its client is closed at the end."""
     cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
     client = GatewayClient(url, cookies, timeout_s, tls=False, abandoned_for_s=abandoned_for_s)
@@ -108,7 +110,7 @@ async def open_gateway() -> AsyncIterator[OpenGateway]:
     async with AsyncExitStack() as resources:
 
         async def open_both(
-            script: Script = respond_ok, *, timeout_s: float = PATIENCE, abandoned_for_s: float = 120.0
+            script: Script = respond_ok, *, timeout_s: float = TEST_TIMEOUT_S, abandoned_for_s: float = 120.0
         ) -> tuple[ScriptedGateway, Caller]:
             gateway = await resources.enter_async_context(ScriptedGateway(script))
             caller = await resources.enter_async_context(open_caller(gateway.url, timeout_s, abandoned_for_s))
@@ -130,7 +132,7 @@ async def test_a_connection_that_closes_before_the_first_byte_carries_nothing(
     async def write_entry() -> None:
         for writer in gateway._writers:
             writer.transport.abort()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TEST_TIMEOUT_S):
             while any(connection.is_clean for connection in caller.client._pool._all):
                 await asyncio.sleep(0)
 
@@ -152,7 +154,7 @@ async def test_a_call_that_is_cancelled_before_the_first_byte_is_not_sent(open_g
     send_task = asyncio.create_task(
         caller.client.send(CHANGES[0], before_first_byte=write_entry, on_released=caller.count_release)
     )
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TEST_TIMEOUT_S):
         await is_writing.wait()
     send_task.cancel()
 
@@ -415,7 +417,7 @@ async def test_a_body_that_stops_is_a_timeout(open_gateway: OpenGateway) -> None
 
 async def test_a_call_may_have_its_own_timeout(open_gateway: OpenGateway) -> None:
     """The keeper's checks have a shorter timeout than a caller's calls."""
-    _, caller = await open_gateway(never_respond, timeout_s=PATIENCE * 10)
+    _, caller = await open_gateway(never_respond, timeout_s=TEST_TIMEOUT_S * 10)
 
     assert isinstance(await caller.send_and_fail(timeout_s=SHORT_TIMEOUT_S), GatewayTimeout)
 
@@ -572,7 +574,7 @@ async def test_an_invalid_response_is_reported_at_once_and_releases_its_slot_onc
         await connection.send(raw_response)
         await connection.close()
 
-    _, caller = await open_gateway(script, timeout_s=PATIENCE)
+    _, caller = await open_gateway(script, timeout_s=TEST_TIMEOUT_S)
 
     assert isinstance(await caller.send_and_fail(), GatewayProtocolError)
     assert (caller.released_count, caller.client.abandoned) == (1, 0)
@@ -714,7 +716,7 @@ async def test_a_large_response_waits_for_its_reader(open_gateway: OpenGateway) 
         connection.write(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size)
         await connection.wait_until_drained()
 
-    _, caller = await open_gateway(script, timeout_s=PATIENCE)
+    _, caller = await open_gateway(script, timeout_s=TEST_TIMEOUT_S)
     response = await caller.send()
     assert response.body_stream is not None
     for _ in range(1_000):  # more than enough turns of the loop for the client to read much more
@@ -757,7 +759,7 @@ async def test_close_releases_the_slot_of_a_ghost_call_once(open_gateway: OpenGa
 
 async def test_close_ends_a_call_in_flight(open_gateway: OpenGateway) -> None:
     """Its caller gets one of our own errors, and its slot is released."""
-    gateway, caller = await open_gateway(never_respond, timeout_s=PATIENCE)
+    gateway, caller = await open_gateway(never_respond, timeout_s=TEST_TIMEOUT_S)
     send_task = asyncio.create_task(caller.send_and_fail())
     await gateway.wait_for_requests(1)
 
@@ -775,14 +777,14 @@ async def test_close_ends_the_reading_of_a_body(open_gateway: OpenGateway) -> No
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf")
         await never_respond(_, connection)
 
-    gateway, caller = await open_gateway(script, timeout_s=PATIENCE)
+    gateway, caller = await open_gateway(script, timeout_s=TEST_TIMEOUT_S)
     send_task = asyncio.create_task(caller.send_and_fail())
     await gateway.wait_for_requests(1)
     for _ in range(20):
         await asyncio.sleep(0)
 
     await caller.client.close()
-    async with asyncio.timeout(PATIENCE / 2):
+    async with asyncio.timeout(TEST_TIMEOUT_S / 2):
         error = await send_task
 
     assert isinstance(error, GatewayProtocolError)
@@ -853,7 +855,7 @@ async def test_an_unexpected_error_releases_the_slot(
 
 async def test_a_cancelled_call_releases_its_slot_once(open_gateway: OpenGateway) -> None:
     """The bridge stops: the call is cancelled and its connection is closed."""
-    gateway, caller = await open_gateway(never_respond, timeout_s=PATIENCE)
+    gateway, caller = await open_gateway(never_respond, timeout_s=TEST_TIMEOUT_S)
     send_task = asyncio.create_task(caller.send())
     await gateway.wait_for_requests(1)
 
@@ -877,7 +879,7 @@ async def test_ghost_calls_are_counted_and_shown(open_gateway: OpenGateway) -> N
 
 async def test_the_simulated_gateway_is_reached_over_tls(sim: Simulator) -> None:
     """With the shipped certificate: expired, self-signed, TLS 1.2."""
-    async with open_caller(sim.url, timeout_s=PATIENCE) as caller:
+    async with open_caller(sim.url, timeout_s=TEST_TIMEOUT_S) as caller:
         response = await caller.send(Call("GET", "/v1/api/iserver/auth/status"))
 
     assert response.status == 200

@@ -18,7 +18,7 @@ from ibkr_bridge.upstream.gateway.connection import MAX_HEAD_BYTES, GatewayConne
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.upstream.gateway.scripted_gateway import (
     OK,
-    PATIENCE,
+    TEST_TIMEOUT_S,
     Connection,
     Request,
     Script,
@@ -46,7 +46,7 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
 @pytest.fixture
 async def client(gateway: ScriptedGateway) -> AsyncIterator[GatewayClient]:
     """A client of the scripted Gateway."""
-    client = GatewayClient(gateway.url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls=False)
+    client = GatewayClient(gateway.url, CookieStore(None, Bus(), Redactor(), SystemClock()), TEST_TIMEOUT_S, tls=False)
     yield client
     await client.close()
 

@@ -218,7 +218,7 @@ async def test_a_change_is_saved_within_a_second_but_not_more_often(path: Path) 
     cookies = CookieStore(path, Bus(), Redactor(), clock)
     save_loop = asyncio.create_task(cookies.run_loop())
     cookies.update(["a=first-value"], GATEWAY)
-    await clock.asleep(1)
+    await clock.wait_for_sleepers(1)
     first_content = path.read_text()
 
     cookies.update(["a=second-value"], GATEWAY)

@@ -22,8 +22,8 @@ from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import Tls, tls_policy
-from tests.conftest import Open
-from tests.upstream.gateway.scripted_gateway import PATIENCE, ScriptedGateway
+from tests.conftest import OpenHarness
+from tests.upstream.gateway.scripted_gateway import TEST_TIMEOUT_S, ScriptedGateway
 
 STATUS = Call("GET", "/v1/api/iserver/auth/status")
 ORDER = Call("POST", "/v1/api/iserver/account/DU1234567/orders", body=b"{}", is_change=True)
@@ -69,7 +69,7 @@ async def gateway_with_own_certificate(own_certificate: Path) -> AsyncIterator[S
 
 async def fetch_status(url: str, tls: Tls, call: Call = STATUS) -> int:
     """Send one call with this TLS policy. Returns the status of the response."""
-    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), PATIENCE, tls)
+    client = GatewayClient(url, CookieStore(None, Bus(), Redactor(), SystemClock()), TEST_TIMEOUT_S, tls)
     try:
         return (await client.send(call)).status
     finally:
@@ -142,7 +142,7 @@ async def test_plain_http_is_used_for_an_http_address() -> None:
         assert gateway.url.startswith("http://")
 
 
-async def test_a_bridge_with_a_wrong_fingerprint_reports_it(open_harness: Open) -> None:
+async def test_a_bridge_with_a_wrong_fingerprint_reports_it(open_harness: OpenHarness) -> None:
     """The hint names the setting to correct, and the caller learns that there is no session."""
     harness = await open_harness(ready=False, IBKR_GATEWAY_FINGERPRINT="ab" * 32)
     await harness.wait_until(SessionState.UNREACHABLE)
@@ -153,7 +153,7 @@ async def test_a_bridge_with_a_wrong_fingerprint_reports_it(open_harness: Open) 
     assert "IBKR_GATEWAY_FINGERPRINT" in reply.json["hint"]
 
 
-async def test_a_bridge_with_the_right_fingerprint_serves(open_harness: Open) -> None:
+async def test_a_bridge_with_the_right_fingerprint_serves(open_harness: OpenHarness) -> None:
     """The fingerprint may have colons, as openssl prints it."""
     pinned = ":".join(f"{byte:02X}" for byte in fingerprint_of(CERTIFICATE))
 

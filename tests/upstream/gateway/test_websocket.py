@@ -15,7 +15,7 @@ from ibkr_bridge.upstream.gateway import websocket as module
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.websocket import WEBSOCKET_PATH, WebSocketFactory
 from tests.contract.upstreams import GatewayScene
-from tests.harness import within
+from tests.harness import with_timeout
 from tests.upstream.gateway.scripted_gateway import Connection, Request, ScriptedGateway, never_respond
 
 
@@ -40,7 +40,7 @@ async def test_the_cookie_contains_the_session_of_the_last_tickle(
     scene = GatewayScene(gateway)
 
     async with new_factory(gateway.url, session).open() as socket:
-        assert await within(socket.receive()) == b"hello"
+        assert await with_timeout(socket.receive()) == b"hello"
         scene.release.set()
 
     assert (gateway.requests[0].target, gateway.requests[0].header("Cookie")) == (WEBSOCKET_PATH, cookie)
@@ -53,7 +53,7 @@ async def test_sending_on_a_websocket_that_has_ended_raises(gateway: ScriptedGat
     scene.release.set()
 
     async with new_factory(gateway.url).open() as socket:
-        while await within(socket.receive()) is not None:
+        while await with_timeout(socket.receive()) is not None:
             pass
         with pytest.raises(GatewayProtocolError, match="has ended"):
             await socket.send("tic")
