@@ -1,4 +1,4 @@
-"""The stage that counts market data lines, and answers what would close them for everybody."""
+"""The stage that counts market data lines, and answers the calls that would close them for all callers."""
 
 from __future__ import annotations
 
@@ -20,44 +20,42 @@ SNAPSHOT = "/iserver/marketdata/snapshot?fields=31&conids="
 
 
 class Gate(MarketDataGate):
-    """The stage, what IBKR is told, and a caller."""
+    """The stage, the commands that it sends to IBKR, and the calls of its callers."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.commands: list[str] = []
         self.subscriptions = UpstreamSubscriptions(ManualClock())
-        self.subscriptions.on_socket_open(self.told.append)
+        self.subscriptions.on_socket_open(self.commands.append)
         super().__init__(self.subscriptions)
 
     @property
     def lines(self) -> int:
-        """How many lines calls use."""
+        """How many market data lines the calls use."""
         return len(self.subscriptions.line_usage)
 
-    async def look(self, conids: str, key: str = "one") -> None:
-        """A caller takes a snapshot."""
+    async def fetch_snapshot(self, conids: str, key: str = "one") -> None:
+        """Fetch a quote snapshot as the caller with this key."""
         await self(context_for("GET", SNAPSHOT + conids, key_label=key), FakeUpstream())
 
-    async def say(self, path: str, body: bytes = b"{}", key: str = "one") -> object:
-        """A caller gives something back; nothing of it is sent."""
+    async def unsubscribe(self, path: str, body: bytes = b"{}", key: str = "one") -> object:
+        """Send an unsubscribe call as the caller with this key, and check that it is not sent to IBKR."""
         upstream = FakeUpstream()
         context = context_for("GET" if path.endswith("all") else "POST", path, body, key_label=key)
         response = await self(context, upstream)
         assert (upstream.contexts, context.source) == ([], "bridge")
         return json.loads(response.body)
 
-    def stream(self, conid: str) -> None:
-        """Somebody reads the quotes of a contract."""
-        subscribe, reader = (
-            Subscribe(Topic(TopicKind.QUOTES, conid), {"fields": ["31"]}),
-            Subscriber(WritableSink(), RecordingEncoding()),
-        )
-        subscription = self.subscriptions.get_or_create(subscribe, reader)
-        subscription.add(reader, subscribe, 0)
+    def add_stream(self, conid: str) -> None:
+        """Subscribe a subscriber to the quotes of a contract."""
+        subscribe = Subscribe(Topic(TopicKind.QUOTES, conid), {"fields": ["31"]})
+        subscriber = Subscriber(WritableSink(), RecordingEncoding())
+        subscription = self.subscriptions.get_or_create(subscribe, subscriber)
+        subscription.add(subscriber, subscribe, 0)
         self.subscriptions.ensure(subscription)
 
 
 async def test_other_calls_pass_without_being_counted() -> None:
-    """They use no line."""
+    """Only quote snapshots use market data lines."""
     gate, upstream = Gate(), FakeUpstream()
 
     assert await gate(context_for("GET", "/portfolio/accounts"), upstream) is OK
@@ -67,8 +65,8 @@ async def test_other_calls_pass_without_being_counted() -> None:
 @pytest.mark.parametrize(
     ("conids", "lines"), [("8", 1), ("8,9", 2), ("8@SMART,8", 1), ("8,x,", 1), ("", 0), ("8%2C9", 2)]
 )
-async def test_a_snapshot_opens_a_line_for_each_contract(conids: str, lines: int) -> None:
-    """It is sent all the same; what is no contract opens none."""
+async def test_a_quote_snapshot_opens_a_line_for_each_contract(conids: str, lines: int) -> None:
+    """A text that is not a contract opens no line. The call is sent in every case."""
     gate, upstream = Gate(), FakeUpstream()
 
     await gate(context_for("GET", SNAPSHOT + conids, key_label="one"), upstream)
@@ -76,23 +74,23 @@ async def test_a_snapshot_opens_a_line_for_each_contract(conids: str, lines: int
     assert (gate.lines, len(upstream.contexts)) == (lines, 1)
 
 
-async def test_the_oldest_line_of_calls_makes_room_for_a_new_one() -> None:
-    """IBKR sends a hundred contracts at a time, whoever asked for them."""
+async def test_the_least_recently_used_line_is_closed_for_a_new_one() -> None:
+    """IBKR sends at most a hundred contracts at a time to all callers together."""
     gate = Gate()
     for conid in range(MAX_MARKET_DATA_LINES):
-        await gate.look(str(conid + 1))
+        await gate.fetch_snapshot(str(conid + 1))
 
-    await gate.look("1")
-    await gate.look("500")
+    await gate.fetch_snapshot("1")
+    await gate.fetch_snapshot("500")
 
-    assert (gate.told, gate.lines) == (["umd+2+{}"], MAX_MARKET_DATA_LINES)
+    assert (gate.commands, gate.lines) == (["umd+2+{}"], MAX_MARKET_DATA_LINES)
 
 
-async def test_a_snapshot_is_refused_where_streams_use_every_line() -> None:
-    """Nothing is sent: IBKR would answer without quotes, or end somebody's stream."""
+async def test_a_quote_snapshot_is_refused_while_streams_use_every_line() -> None:
+    """IBKR would answer without quotes, or end the quotes of a stream. So the call is not sent."""
     gate, upstream = Gate(), FakeUpstream()
     for conid in range(MAX_MARKET_DATA_LINES):
-        gate.stream(str(conid + 1))
+        gate.add_stream(str(conid + 1))
 
     with pytest.raises(MarketDataLimit):
         await gate(context_for("GET", f"{SNAPSHOT}500", key_label="one"), upstream)
@@ -100,57 +98,57 @@ async def test_a_snapshot_is_refused_where_streams_use_every_line() -> None:
     assert upstream.contexts == []
 
 
-async def test_a_snapshot_of_what_is_streamed_needs_no_line_of_its_own() -> None:
-    """The contract is open already."""
+async def test_a_quote_snapshot_of_a_streamed_contract_needs_no_further_line() -> None:
+    """The contract is open already, so the call is allowed although all lines are used."""
     gate = Gate()
     for conid in range(MAX_MARKET_DATA_LINES):
-        gate.stream(str(conid + 1))
+        gate.add_stream(str(conid + 1))
 
-    await gate.look("7")
+    await gate.fetch_snapshot("7")
 
     assert gate.lines == 1
 
 
-async def test_unsubscribe_closes_a_contract_for_its_caller_alone() -> None:
-    """IBKR's own call would close it for everybody who looks at it."""
+async def test_unsubscribe_gives_up_a_contract_for_its_caller_only() -> None:
+    """IBKR's own call would close the contract for all other callers too."""
     gate = Gate()
-    await gate.look("8", "one")
-    await gate.look("8", "other")
+    await gate.fetch_snapshot("8", "one")
+    await gate.fetch_snapshot("8", "other")
 
-    assert await gate.say("/iserver/marketdata/unsubscribe", b'{"conid":8}', "one") == {"success": True}
-    assert gate.told == []
-    await gate.say("/iserver/marketdata/unsubscribe", b'{"conid":"8"}', "other")
+    assert await gate.unsubscribe("/iserver/marketdata/unsubscribe", b'{"conid":8}', "one") == {"success": True}
+    assert gate.commands == []
+    await gate.unsubscribe("/iserver/marketdata/unsubscribe", b'{"conid":"8"}', "other")
 
-    assert gate.told == ["umd+8+{}"]
+    assert gate.commands == ["umd+8+{}"]
 
 
-async def test_unsubscribe_all_closes_what_its_caller_opened() -> None:
-    """And leaves the rest."""
+async def test_unsubscribe_all_gives_up_the_contracts_of_its_caller_only() -> None:
+    """Contracts that another caller uses stay open."""
     gate = Gate()
-    await gate.look("8,9", "one")
-    await gate.look("9,10", "other")
+    await gate.fetch_snapshot("8,9", "one")
+    await gate.fetch_snapshot("9,10", "other")
 
-    assert await gate.say("/iserver/marketdata/unsubscribeall", key="one") == {"unsubscribed": True}
+    assert await gate.unsubscribe("/iserver/marketdata/unsubscribeall", key="one") == {"unsubscribed": True}
 
-    assert (gate.told, gate.lines) == (["umd+8+{}"], 2)
+    assert (gate.commands, gate.lines) == (["umd+8+{}"], 2)
 
 
-async def test_a_contract_that_is_streamed_stays_open() -> None:
-    """Its readers would go without quotes."""
+async def test_a_streamed_contract_stays_open_after_unsubscribe() -> None:
+    """The subscribers of the stream would get no more quotes."""
     gate = Gate()
-    gate.stream("8")
-    gate.told.clear()
-    await gate.look("8")
+    gate.add_stream("8")
+    gate.commands.clear()
+    await gate.fetch_snapshot("8")
 
-    await gate.say("/iserver/marketdata/unsubscribe", b'{"conid":8}')
+    await gate.unsubscribe("/iserver/marketdata/unsubscribe", b'{"conid":8}')
 
-    assert gate.told == []
+    assert gate.commands == []
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"conid":null}', b'{"conid":77}'])
-async def test_what_nobody_opened_is_given_back_without_a_word(body: bytes) -> None:
-    """The caller is told yes, as IBKR tells it."""
+async def test_unsubscribe_succeeds_for_a_contract_that_is_not_open(body: bytes) -> None:
+    """IBKR answers such a call with success too."""
     gate = Gate()
 
-    assert await gate.say("/iserver/marketdata/unsubscribe", body) == {"success": True}
-    assert gate.told == []
+    assert await gate.unsubscribe("/iserver/marketdata/unsubscribe", body) == {"success": True}
+    assert gate.commands == []

@@ -1,4 +1,4 @@
-"""IBKR's hundred lines of market data, shared by streams and snapshots."""
+"""IBKR's hundred market data lines, which streams and quote snapshots share."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from ibkr_bridge.errors import MarketDataLimit
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES, MarketDataLineUsage
 
 
-def names(first: int, count: int) -> list[str]:
-    """So many contracts."""
+def conids(first: int, count: int) -> list[str]:
+    """The ids of `count` contracts."""
     return [str(number) for number in range(first, first + count)]
 
 
-def test_the_line_nobody_looked_at_for_the_longest_time_is_given_back() -> None:
-    """One for each that is needed, and none that is streamed."""
+def test_the_least_recently_used_lines_are_closed_first() -> None:
+    """One line is closed for each one that is needed. Lines of streamed contracts are not closed."""
     freed: list[str] = []
     lines = MarketDataLineUsage(freed.append)
-    lines.opened_by_call("me", names(0, MAX_MARKET_DATA_LINES), frozenset())
+    lines.opened_by_call("me", conids(0, MAX_MARKET_DATA_LINES), frozenset())
     lines.opened_by_call("me", ["0"], frozenset())
 
     lines.opened_by_call("me", ["1000"], frozenset())
     lines.reserve_for_streams(frozenset({"2000", "2"}))
 
     assert freed == ["1", "3"]
-    assert len(lines) == MAX_MARKET_DATA_LINES - 1  # one line is a stream's alone
+    assert len(lines) == MAX_MARKET_DATA_LINES - 1  # one line belongs to a stream only
 
 
-def test_streams_leave_no_room_for_more_than_there_is() -> None:
-    """Whoever comes last is refused; what is streamed anyway needs no room."""
+def test_a_new_contract_is_refused_while_streams_use_all_lines() -> None:
+    """IBKR would silently send no quotes for it. A call for a contract that is streamed needs no further line."""
     lines = MarketDataLineUsage(lambda _: None)
-    streamed = frozenset(names(0, MAX_MARKET_DATA_LINES))
+    streamed = frozenset(conids(0, MAX_MARKET_DATA_LINES))
 
     lines.opened_by_call("me", ["5"], streamed)
     with pytest.raises(MarketDataLimit):
@@ -39,8 +39,8 @@ def test_streams_leave_no_room_for_more_than_there_is() -> None:
         lines.reserve_for_streams(streamed | {"1000"})
 
 
-def test_a_contract_is_given_back_when_its_last_caller_does() -> None:
-    """Each for itself."""
+def test_a_contract_is_closed_when_its_last_caller_releases_it() -> None:
+    """A caller must not close the contracts of another caller."""
     lines = MarketDataLineUsage(lambda _: None)
     lines.opened_by_call("me", ["1", "2"], frozenset())
     lines.opened_by_call("you", ["2"], frozenset())

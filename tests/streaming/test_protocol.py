@@ -1,4 +1,4 @@
-"""IBKR's text protocol, read and written."""
+"""IBKR's text protocol: commands of clients are parsed, and commands for IBKR are written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ibkr_bridge.streaming.protocol import (
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("text", "command"),
     [
         ('smd+265598+{"fields":["31"]}', Subscribe(Topic(TopicKind.QUOTES, "265598"), {"fields": ["31"]})),
         ("smd+265598@ARCA+{}", Subscribe(Topic(TopicKind.QUOTES, "265598@ARCA"), {})),
@@ -53,13 +53,13 @@ from ibkr_bridge.streaming.protocol import (
         (" ech+hb\n", Heartbeat("ech+hb")),
     ],
 )
-def test_what_is_said_is_understood(said: str, meant: object) -> None:
-    """With and without arguments, as clients write it."""
-    assert read_command(said) == meant
+def test_a_command_is_parsed(text: str, command: object) -> None:
+    """Clients of IBKR write commands with and without arguments."""
+    assert read_command(text) == command
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         *("", "smd", "smd+", "smd+AAPL+{}", "smd+1+2+{}", "smd+1+{", "smd+1+{} {}", "smd+1+[]", "sor+1", "SMD+1+{}"),
         *(
@@ -77,37 +77,37 @@ def test_what_is_said_is_understood(said: str, meant: object) -> None:
         *("shs+exercise", "inp+exercise", "sbd+DU1", "ssd+{}", "smd+1+{}" + " " * 9000, "smd+" + "1" * 13 + "+{}"),
     ],
 )
-def test_what_is_no_command_is_refused(said: str) -> None:
-    """In words that repeat nothing of it."""
+def test_a_text_that_is_not_a_command_is_refused(text: str) -> None:
+    """The bridge never sends a text to IBKR that it could not parse."""
     with pytest.raises(BadRequest):
-        read_command(said)
+        read_command(text)
 
 
 @given(st.text() | st.from_regex(r"[su][a-z]{2}\+.{0,40}(\+\{.{0,40}\})?"))
-def test_no_text_is_more_than_a_command_or_a_refusal(said: str) -> None:
-    """And what was understood can be said to IBKR without a character that it could read otherwise."""
+def test_every_text_is_parsed_or_refused(text: str) -> None:
+    """A parsed command is written again for IBKR, and IBKR must read the topic that the bridge read."""
     try:
-        meant = read_command(said)
+        command = read_command(text)
     except BadRequest:
         return
-    if isinstance(meant, Subscribe):
-        text = subscribe_text(meant.topic, merge_args(meant.topic.kind, [meant.args]))
-        assert read_command(text).topic == meant.topic  # type: ignore[union-attr]
+    if isinstance(command, Subscribe):
+        ibkr_text = subscribe_text(command.topic, merge_args(command.topic.kind, [command.args]))
+        assert read_command(ibkr_text).topic == command.topic  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", SYNTAX)
-def test_every_kind_can_be_ended(kind: TopicKind) -> None:
-    """By the word that its clients use, too."""
+def test_the_unsubscribe_command_of_every_kind_can_be_parsed(kind: TopicKind) -> None:
+    """Clients send the same commands to the bridge that the bridge sends to IBKR."""
     target = {TopicKind.LADDER: "DU1+2", TopicKind.SUMMARY: "DU1", TopicKind.LEDGER: "DU1"}.get(kind, "7")
     target = "" if not SYNTAX[kind].target else target
 
-    meant = read_command(unsubscribe_text(Topic(kind, target), server="9"))
+    command = read_command(unsubscribe_text(Topic(kind, target), server="9"))
 
-    assert isinstance(meant, Unsubscribe) and meant.kind is kind
+    assert isinstance(command, Unsubscribe) and command.kind is kind
 
 
-def test_ibkr_is_asked_for_what_anybody_wants() -> None:
-    """Fields are joined; an empty list of keys means all of them."""
+def test_the_arguments_of_all_subscribers_are_merged() -> None:
+    """IBKR gets one subscription for all of them. An empty list of keys means all keys."""
     assert merge_args(TopicKind.QUOTES, [{"fields": ["84", "31"]}, {}, {"fields": ["7295"]}]) == {
         "fields": ["31", "84", "7295"]
     }
@@ -120,11 +120,11 @@ def test_ibkr_is_asked_for_what_anybody_wants() -> None:
         "realtimeUpdatesOnly": False,
         "days": 2,
     }
-    assert merge_args(TopicKind.ORDERS, [{"filters": ["filled"]}]) == {}  # they would silence IBKR's stream
+    assert merge_args(TopicKind.ORDERS, [{"filters": ["filled"]}]) == {}  # a filter stops IBKR's stream of orders
 
 
-def test_what_ibkr_is_told() -> None:
-    """As its reference has it."""
+def test_commands_are_written_as_in_ibkrs_reference() -> None:
+    """The expected texts are those of IBKR's reference."""
     assert subscribe_text(Topic(TopicKind.QUOTES, "7"), {"fields": ["31"]}) == 'smd+7+{"fields":["31"]}'
     assert subscribe_text(Topic(TopicKind.ORDERS), {}) == "sor+{}"
     assert subscribe_text(Topic(TopicKind.LADDER, "DU1+7"), {}) == "sbd+DU1+7"
@@ -135,7 +135,7 @@ def test_what_ibkr_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leave", "told"),
+    ("unsubscribe", "reply"),
     [
         (Unsubscribe(TopicKind.SUMMARY, "DU1"), {"result": "unsubscribed from summary"}),
         (Unsubscribe(TopicKind.LEDGER, "DU1"), {"result": "unsubscribed from ledger"}),
@@ -143,7 +143,9 @@ def test_what_ibkr_is_told() -> None:
         (Unsubscribe(TopicKind.QUOTES, "7"), None),
     ],
 )
-def test_some_goodbyes_are_answered(leave: Unsubscribe, told: dict[str, Any] | None) -> None:
-    """Those that IBKR answers."""
-    assert unsubscribe_reply(leave) == told
-    assert json.dumps(told)
+def test_the_unsubscribe_commands_that_ibkr_answers_are_answered(
+    unsubscribe: Unsubscribe, reply: dict[str, Any] | None
+) -> None:
+    """Clients wait for the message that they know from IBKR."""
+    assert unsubscribe_reply(unsubscribe) == reply
+    assert json.dumps(reply)

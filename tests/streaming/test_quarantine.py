@@ -1,4 +1,4 @@
-"""Which topic ends IBKR's socket: suspicion, trial, acquittal."""
+"""Which topic ends the feed: a topic is suspected, requested alone, and cleared or put in quarantine."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ NOW = 100.0
 
 
 def topic(
-    *, asked_at: float | None = NOW, answered: bool = False, suspicion: int = 0, is_read: bool = True
+    *, requested_at: float | None = NOW, is_answered: bool = False, suspicion: int = 0, has_subscriber: bool = True
 ) -> Subscription:
-    """A topic that somebody wants, as far as suspicion looks at it."""
-    made = Subscription(Topic(TopicKind.HISTORY, "8"))
-    if is_read:
-        made.add(Subscriber(WritableSink(), RecordingEncoding()), Subscribe(made.topic), 0)
-    if asked_at is not None:
-        made.requested_args, made.requested_at = {}, asked_at
-    made.is_answered, made.suspicion = answered, suspicion
-    return made
+    """A topic with the attributes that decide about its suspicion."""
+    subscription = Subscription(Topic(TopicKind.HISTORY, "8"))
+    if has_subscriber:
+        subscription.add(Subscriber(WritableSink(), RecordingEncoding()), Subscribe(subscription.topic), 0)
+    if requested_at is not None:
+        subscription.requested_args, subscription.requested_at = {}, requested_at
+    subscription.is_answered, subscription.suspicion = is_answered, suspicion
+    return subscription
 
 
 @pytest.mark.parametrize(
-    ("made", "suspicion"),
+    ("subscription", "suspicion"),
     [
         (topic(), 1),
-        (topic(asked_at=NOW - SUSPECT_WINDOW_S), 1),
-        (topic(asked_at=NOW - SUSPECT_WINDOW_S - 0.1), 0),
-        (topic(answered=True), 0),
-        (topic(asked_at=None), 0),
+        (topic(requested_at=NOW - SUSPECT_WINDOW_S), 1),
+        (topic(requested_at=NOW - SUSPECT_WINDOW_S - 0.1), 0),
+        (topic(is_answered=True), 0),
+        (topic(requested_at=None), 0),
         (topic(suspicion=1), 2),
     ],
 )
-def test_what_was_asked_for_just_before_and_not_answered_is_suspected(made: Subscription, suspicion: int) -> None:
-    """Its answer may be the message that is too long."""
-    suspect_recent([made], NOW)
+def test_a_topic_that_was_requested_just_before_the_cut_is_suspected(
+    subscription: Subscription, suspicion: int
+) -> None:
+    """Its answer, which did not arrive, may be the message that is too long for the Gateway."""
+    suspect_recent([subscription], NOW)
 
-    assert made.suspicion == suspicion
+    assert subscription.suspicion == suspicion
 
 
-def test_suspects_are_tried_one_at_a_time() -> None:
-    """Two at once would not tell which of them it was."""
-    first, second = topic(asked_at=None, suspicion=1), topic(asked_at=None, suspicion=1)
+def test_suspected_topics_are_requested_one_at_a_time() -> None:
+    """After two at once it would be unknown which of them ended the feed."""
+    first, second = topic(requested_at=None, suspicion=1), topic(requested_at=None, suspicion=1)
     assert next_to_retry([first, second], NOW) is first
 
     first.requested_args, first.requested_at = {}, NOW
@@ -60,30 +62,33 @@ def test_suspects_are_tried_one_at_a_time() -> None:
     assert next_to_retry([first, second], NOW) is None
 
 
-@pytest.mark.parametrize(("answered", "at"), [(True, NOW), (False, NOW - SUSPECT_WINDOW_S - 0.1)])
-def test_a_suspect_that_ended_nothing_is_free_again(answered: bool, at: float) -> None:
-    """The next one is tried then."""
-    tried, waiting = topic(suspicion=2, answered=answered, asked_at=at), topic(asked_at=None, suspicion=1)
+@pytest.mark.parametrize(("is_answered", "at"), [(True, NOW), (False, NOW - SUSPECT_WINDOW_S - 0.1)])
+def test_a_suspected_topic_that_did_not_end_the_feed_is_cleared(is_answered: bool, at: float) -> None:
+    """Only then the next suspected topic may be requested."""
+    requested = topic(suspicion=2, is_answered=is_answered, requested_at=at)
+    waiting = topic(requested_at=None, suspicion=1)
 
-    assert next_to_retry([tried, waiting], NOW) is waiting
-    assert tried.suspicion == 0
+    assert next_to_retry([requested, waiting], NOW) is waiting
+    assert requested.suspicion == 0
 
 
 @pytest.mark.parametrize(
-    "made",
+    "subscription",
     [
-        topic(asked_at=None),
-        topic(asked_at=None, suspicion=MAX_SUSPICION),
-        topic(asked_at=None, suspicion=1, is_read=False),
+        topic(requested_at=None),
+        topic(requested_at=None, suspicion=MAX_SUSPICION),
+        topic(requested_at=None, suspicion=1, has_subscriber=False),
     ],
 )
-def test_what_is_not_suspected_not_wanted_or_beyond_doubt_is_not_tried(made: Subscription) -> None:
-    """Three times is proof enough."""
-    assert next_to_retry([made], NOW) is None
+def test_a_topic_is_not_retried_without_a_suspicion_or_a_subscriber_or_after_three_cuts(
+    subscription: Subscription,
+) -> None:
+    """After three cuts the topic is in quarantine: another request would cut the feed once more."""
+    assert next_to_retry([subscription], NOW) is None
 
 
-def test_what_ended_the_socket_three_times_is_in_quarantine() -> None:
-    """Its readers have to be told."""
-    guilty = topic(suspicion=MAX_SUSPICION)
+def test_a_topic_that_ended_the_feed_three_times_is_in_quarantine() -> None:
+    """The hub ends the topic and sends its subscribers an error."""
+    harmful = topic(suspicion=MAX_SUSPICION)
 
-    assert quarantined([topic(suspicion=MAX_SUSPICION - 1), guilty]) == [guilty]
+    assert quarantined([topic(suspicion=MAX_SUSPICION - 1), harmful]) == [harmful]

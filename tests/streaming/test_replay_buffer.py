@@ -1,4 +1,4 @@
-"""What is told again to one who was away."""
+"""The events that a subscriber gets again when it reconnects."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from ibkr_bridge.streaming.protocol import TopicKind
 from ibkr_bridge.streaming.replay_buffer import REPLAYED_KINDS, ReplayBuffer
 
 
-def ring(*rows: TopicKind, most: int = 100) -> ReplayBuffer:
-    """One in which these happened, each row telling its number."""
-    made = ReplayBuffer("run", most)
-    for kind in rows:
-        made.next_id()
+def filled_buffer(*kinds: TopicKind, max_rows: int = 100) -> ReplayBuffer:
+    """A buffer after one event of each of these kinds; each row carries the number of its event."""
+    buffer = ReplayBuffer("run", max_rows)
+    for kind in kinds:
+        buffer.next_id()
         if kind in REPLAYED_KINDS:
-            made.append(kind, [{"n": made.number}])
-    return made
+            buffer.append(kind, [{"n": buffer.number}])
+    return buffer
 
 
-def test_what_came_later_is_told_again() -> None:
-    """Of the kind that is read, with its own ids."""
-    made = ring(TopicKind.ORDERS, TopicKind.TRADES, TopicKind.ORDERS, TopicKind.QUOTES, TopicKind.ORDERS)
+def test_the_rows_after_an_id_are_replayed() -> None:
+    """A subscriber gets the rows of its kind with the ids that they had, so that it can reconnect once more."""
+    buffer = filled_buffer(TopicKind.ORDERS, TopicKind.TRADES, TopicKind.ORDERS, TopicKind.QUOTES, TopicKind.ORDERS)
 
-    assert made.since(TopicKind.ORDERS, "run-1") == [("run-3", {"n": 3}), ("run-5", {"n": 5})]
-    assert made.since(TopicKind.TRADES, "run-2") == []
-    assert made.since(TopicKind.ORDERS, made.last_id) == []
+    assert buffer.since(TopicKind.ORDERS, "run-1") == [("run-3", {"n": 3}), ("run-5", {"n": 5})]
+    assert buffer.since(TopicKind.TRADES, "run-2") == []
+    assert buffer.since(TopicKind.ORDERS, buffer.last_id) == []
 
 
-def test_an_event_of_several_rows_has_its_id_at_the_last() -> None:
-    """So that no half of it is taken for the whole."""
-    made = ReplayBuffer("run")
-    made.next_id()
-    made.append(TopicKind.ORDERS, [{"n": 1}, {"n": 2}, {"n": 3}])
-    made.next_id()
-    made.append(TopicKind.ORDERS, [{"n": 4}])
+def test_only_the_last_row_of_an_event_carries_the_id() -> None:
+    """A subscriber that got a part of the rows must get all of them again."""
+    buffer = ReplayBuffer("run")
+    buffer.next_id()
+    buffer.append(TopicKind.ORDERS, [{"n": 1}, {"n": 2}, {"n": 3}])
+    buffer.next_id()
+    buffer.append(TopicKind.ORDERS, [{"n": 4}])
 
-    assert made.since(TopicKind.ORDERS, "run-0") == [
+    assert buffer.since(TopicKind.ORDERS, "run-0") == [
         ("", {"n": 1}),
         ("", {"n": 2}),
         ("run-1", {"n": 3}),
@@ -45,37 +45,37 @@ def test_an_event_of_several_rows_has_its_id_at_the_last() -> None:
     ]
 
 
-def test_what_was_let_go_is_not_made_up() -> None:
-    """Nobody can say what came after an id that is too old."""
-    made = ring(*[TopicKind.ORDERS] * 5, most=2)
+def test_nothing_is_replayed_after_an_id_that_is_too_old() -> None:
+    """Some rows after it have been dropped, and the subscriber must learn that rows are missing."""
+    buffer = filled_buffer(*[TopicKind.ORDERS] * 5, max_rows=2)
 
-    assert made.since(TopicKind.ORDERS, "run-2") is None
-    assert made.since(TopicKind.ORDERS, "run-3") == [("run-4", {"n": 4}), ("run-5", {"n": 5})]
+    assert buffer.since(TopicKind.ORDERS, "run-2") is None
+    assert buffer.since(TopicKind.ORDERS, "run-3") == [("run-4", {"n": 4}), ("run-5", {"n": 5})]
 
 
 @pytest.mark.parametrize(
-    "last", ["", "run", "run-", "other-1", "run--1", "run-x", "run-6", "run-٣", "run-1.0", "run-" + "9" * 5000]
+    "last_id", ["", "run", "run-", "other-1", "run--1", "run-x", "run-6", "run-٣", "run-1.0", "run-" + "9" * 5000]
 )
-def test_strange_ids_are_of_another_run(last: str) -> None:
-    """Whatever a browser, or somebody else, sends."""
-    assert ring(*[TopicKind.ORDERS] * 5).since(TopicKind.ORDERS, last) is None
+def test_an_id_that_this_run_did_not_give_is_unknown(last_id: str) -> None:
+    """The id comes from the client, so it can be any text."""
+    assert filled_buffer(*[TopicKind.ORDERS] * 5).since(TopicKind.ORDERS, last_id) is None
 
 
-def test_quotes_are_never_told_again() -> None:
-    """Their newest picture is what counts."""
-    assert ring(TopicKind.QUOTES).since(TopicKind.QUOTES, "run-0") is None
+def test_quotes_are_never_replayed() -> None:
+    """A subscriber gets the latest quote when it reconnects."""
+    assert filled_buffer(TopicKind.QUOTES).since(TopicKind.QUOTES, "run-0") is None
 
 
 @given(
     st.lists(st.sampled_from([TopicKind.ORDERS, TopicKind.TRADES]), max_size=30), st.integers(1, 8), st.integers(0, 30)
 )
-def test_either_all_that_was_missed_or_the_word_that_it_is_not(kinds: list[TopicKind], most: int, seen: int) -> None:
-    """Whenever the connection broke."""
-    made = ring(*kinds, most=most)
-    told = made.since(TopicKind.ORDERS, f"run-{seen}")
-    missed = [number for number, kind in enumerate(kinds, 1) if kind is TopicKind.ORDERS and number > seen]
+def test_either_all_missed_rows_are_replayed_or_none(kinds: list[TopicKind], max_rows: int, last_number: int) -> None:
+    """A gap in the rows would stay unnoticed. None means that the subscriber has to read the complete list."""
+    buffer = filled_buffer(*kinds, max_rows=max_rows)
+    replayed = buffer.since(TopicKind.ORDERS, f"run-{last_number}")
+    missed = [number for number, kind in enumerate(kinds, 1) if kind is TopicKind.ORDERS and number > last_number]
 
-    if told is not None:
-        assert [row["n"] for _, row in told] == missed
+    if replayed is not None:
+        assert [row["n"] for _, row in replayed] == missed
     else:
-        assert seen > len(kinds) or len(missed) > most
+        assert last_number > len(kinds) or len(missed) > max_rows

@@ -1,4 +1,4 @@
-"""The last full picture of a topic."""
+"""Topic snapshots: the full state of a topic, merged from IBKR's partial updates."""
 
 from __future__ import annotations
 
@@ -19,129 +19,131 @@ ANYTHING = st.recursive(
 )
 
 
-def picture(kind: TopicKind, *messages: dict[str, Any]) -> TopicSnapshot:
-    """What is known after these messages."""
-    made = TopicSnapshot(kind)
+def snapshot_after(kind: TopicKind, *messages: dict[str, Any]) -> TopicSnapshot:
+    """The snapshot after these messages, which arrive one second apart."""
+    snapshot = TopicSnapshot(kind)
     for number, message in enumerate(messages):
-        made.add(message, float(number))
-    return made
+        snapshot.add(message, float(number))
+    return snapshot
 
 
-def test_a_quote_is_put_together_from_its_changes() -> None:
-    """The newest of each field."""
-    made = picture(
+def test_a_quote_has_the_latest_value_of_each_field() -> None:
+    """IBKR sends only the fields that changed."""
+    snapshot = snapshot_after(
         TopicKind.QUOTES, {"topic": "smd+7", "31": "1", "84": "2"}, {"topic": "smd+7"}, {"topic": "smd+7", "31": "3"}
     )
 
-    assert made.as_message() == {"topic": "smd+7", "31": "3", "84": "2"}
-    assert made.at == 2.0
+    assert snapshot.as_message() == {"topic": "smd+7", "31": "3", "84": "2"}
+    assert snapshot.at == 2.0
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["31", "84", "86"]), st.text(max_size=3))))
-def test_a_picture_is_what_all_changes_add_up_to(changes: list[dict[str, str]]) -> None:
-    """Whatever came in whichever order."""
-    whole: dict[str, str] = {}
+def test_a_snapshot_of_a_quote_is_the_sum_of_all_changes(changes: list[dict[str, str]]) -> None:
+    """A subscriber that comes later must have the same quote as one that got every change."""
+    complete: dict[str, str] = {}
     for change in changes:
-        whole |= change
+        complete |= change
 
-    assert picture(TopicKind.QUOTES, *changes).as_message() == whole
+    assert snapshot_after(TopicKind.QUOTES, *changes).as_message() == complete
 
 
-def test_after_an_outage_the_picture_starts_over() -> None:
-    """With the next message; until then the old one is what there is."""
-    made = picture(TopicKind.QUOTES, {"31": "1", "84": "2"})
-    made.mark_stale()
-    before = made.as_message()
-    made.add({"31": "9"}, 5.0)
+def test_after_an_outage_the_snapshot_starts_over_with_the_next_message() -> None:
+    """Older values may be wrong by then. Until the next message the old snapshot is the only one there is."""
+    snapshot = snapshot_after(TopicKind.QUOTES, {"31": "1", "84": "2"})
+    snapshot.mark_stale()
+    before = snapshot.as_message()
+    snapshot.add({"31": "9"}, 5.0)
 
-    assert (before, made.as_message()) == ({"31": "1", "84": "2"}, {"31": "9"})
+    assert (before, snapshot.as_message()) == ({"31": "1", "84": "2"}, {"31": "9"})
 
 
 def test_orders_are_merged_row_by_row() -> None:
-    """Updates carry what changed, and the order's number."""
-    made = picture(
+    """An update carries the id of the order and only the members that changed."""
+    snapshot = snapshot_after(
         TopicKind.ORDERS,
         {"topic": "sor", "args": [{"orderId": 1, "status": "Submitted", "price": "5"}, {"orderId": 2}]},
         {"topic": "sor", "args": [{"orderId": 1, "status": "Filled"}]},
         {"topic": "sor", "args": "nonsense"},
-        {"topic": "sor", "args": [5, None, {"status": "without a number"}]},
+        {"topic": "sor", "args": [5, None, {"status": "without an id"}]},
     )
 
-    assert made.row(1) == {"orderId": 1, "status": "Filled", "price": "5"}
-    assert {"orderId": 2} in made.as_message()["args"]
+    assert snapshot.row(1) == {"orderId": 1, "status": "Filled", "price": "5"}
+    assert {"orderId": 2} in snapshot.as_message()["args"]
 
 
 def test_profit_and_loss_keeps_ibkrs_shape() -> None:
-    """An object of named rows."""
-    made = picture(
+    """IBKR sends an object of named rows here, not a list, and clients expect that."""
+    snapshot = snapshot_after(
         TopicKind.PNL,
         {"topic": "spl", "args": {"DU1.Core": {"dpl": 1, "nl": 2}}},
         {"topic": "spl", "args": {"DU1.Core": {"dpl": 3}}},
     )
 
-    assert made.as_message() == {"topic": "spl", "args": {"DU1.Core": {"dpl": 3, "nl": 2}}}
-    assert made.row("DU1.Core") == {"key": "DU1.Core", "dpl": 3, "nl": 2}
+    assert snapshot.as_message() == {"topic": "spl", "args": {"DU1.Core": {"dpl": 3, "nl": 2}}}
+    assert snapshot.row("DU1.Core") == {"key": "DU1.Core", "dpl": 3, "nl": 2}
 
 
-def test_a_ledger_remembers_what_did_not_change() -> None:
-    """IBKR tells such a currency by its key alone."""
-    made = picture(
+def test_a_ledger_keeps_the_values_that_did_not_change() -> None:
+    """For a currency without a change IBKR sends only its key and the time."""
+    snapshot = snapshot_after(
         TopicKind.LEDGER,
         {"topic": "sld+DU1", "result": [{"key": "LedgerListUSD", "timestamp": 1, "cashbalance": 5}]},
         {"topic": "sld+DU1", "result": [{"key": "LedgerListUSD", "timestamp": 2}]},
     )
 
-    assert made.as_message()["result"] == [{"key": "LedgerListUSD", "timestamp": 2, "cashbalance": 5}]
+    assert snapshot.as_message()["result"] == [{"key": "LedgerListUSD", "timestamp": 2, "cashbalance": 5}]
 
 
-def test_a_chart_is_its_first_message() -> None:
-    """Follow-ups tell a candle or two."""
+def test_the_snapshot_of_a_chart_is_its_first_message() -> None:
+    """Later messages contain only its last candles."""
     chart = {"topic": "smh+7", "serverId": "20477", "data": [1, 2, 3]}
 
-    assert picture(TopicKind.HISTORY, chart, {"topic": "smh+7", "data": [3]}).as_message() == chart
+    assert snapshot_after(TopicKind.HISTORY, chart, {"topic": "smh+7", "data": [3]}).as_message() == chart
 
 
-def test_rows_do_not_gather_for_ever() -> None:
-    """The oldest go."""
-    made = picture(TopicKind.TRADES, {"args": [{"execution_id": str(number)} for number in range(MAX_ROWS + 5)]})
+def test_the_number_of_rows_is_limited() -> None:
+    """The oldest rows are dropped, so that the memory does not grow without end."""
+    snapshot = snapshot_after(
+        TopicKind.TRADES, {"args": [{"execution_id": str(number)} for number in range(MAX_ROWS + 5)]}
+    )
 
-    assert len(made.as_message()["args"]) == MAX_ROWS
-    assert made.row("0") == {}
-
-
-def test_what_ibkr_is_not_asked_for_any_more_is_forgotten() -> None:
-    """It would get old unseen."""
-    made = picture(TopicKind.QUOTES, {"topic": "smd+7", "conid": 7, "31": "1", "86": "2"})
-    made.set_fields(["31", "84"])
-
-    assert made.as_message() == {"topic": "smd+7", "conid": 7, "31": "1"}
+    assert len(snapshot.as_message()["args"]) == MAX_ROWS
+    assert snapshot.row("0") == {}
 
 
-def test_an_update_may_come_before_the_whole_list() -> None:
-    """What is known of the order from before stays with it."""
-    made = picture(TopicKind.ORDERS, {"args": [{"orderId": 1, "ticker": "A", "status": "Submitted"}]})
-    made.mark_stale()
-    made.add({"args": [{"orderId": 1, "status": "Filled"}]}, 1.0)
+def test_a_field_that_is_no_longer_requested_is_dropped() -> None:
+    """IBKR sends no more changes of it, so its value would become outdated without a sign."""
+    snapshot = snapshot_after(TopicKind.QUOTES, {"topic": "smd+7", "conid": 7, "31": "1", "86": "2"})
+    snapshot.set_fields(["31", "84"])
 
-    assert made.as_message()["args"] == [{"orderId": 1, "ticker": "A", "status": "Filled"}]
+    assert snapshot.as_message() == {"topic": "smd+7", "conid": 7, "31": "1"}
+
+
+def test_an_update_before_the_complete_list_keeps_what_was_known_of_the_order() -> None:
+    """After an outage IBKR may send an update first, and it carries only what changed."""
+    snapshot = snapshot_after(TopicKind.ORDERS, {"args": [{"orderId": 1, "ticker": "A", "status": "Submitted"}]})
+    snapshot.mark_stale()
+    snapshot.add({"args": [{"orderId": 1, "status": "Filled"}]}, 1.0)
+
+    assert snapshot.as_message()["args"] == [{"orderId": 1, "ticker": "A", "status": "Filled"}]
 
 
 @pytest.mark.parametrize("kind", list(ROW_LAYOUT))
-@given(told=ANYTHING)
-def test_no_message_confuses_a_picture(kind: TopicKind, told: Any) -> None:
-    """Whatever IBKR says, the picture is one."""
-    made = TopicSnapshot(kind)
-    for message in ({"args": told, "result": told}, {"args": [told, {"key": "a"}], "result": [told]}):
-        made.add(message, 0.0)
-        assert isinstance(made.as_message(), dict)
+@given(content=ANYTHING)
+def test_no_message_breaks_a_snapshot(kind: TopicKind, content: Any) -> None:
+    """A message in an unknown form must not end the feed of all other topics."""
+    snapshot = TopicSnapshot(kind)
+    for message in ({"args": content, "result": content}, {"args": [content, {"key": "a"}], "result": [content]}):
+        snapshot.add(message, 0.0)
+        assert isinstance(snapshot.as_message(), dict)
 
 
-def test_a_scrap_of_a_chart_is_no_chart() -> None:
-    """Even one that bears the chart's id."""
+def test_a_message_with_a_few_candles_does_not_replace_a_chart() -> None:
+    """It carries the id of the chart, but a new subscriber needs all candles."""
     chart = {"topic": "smh+7", "serverId": "1", "timePeriod": "1d", "data": [1, 2, 3]}
-    made = picture(TopicKind.HISTORY, chart, {"topic": "smh+7", "serverId": "1", "data": [{"c": 5}]})
+    snapshot = snapshot_after(TopicKind.HISTORY, chart, {"topic": "smh+7", "serverId": "1", "data": [{"c": 5}]})
 
-    assert made.as_message() == chart
+    assert snapshot.as_message() == chart
 
 
 QUOTE = {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1", "84": "2"}
@@ -156,37 +158,37 @@ TRADES = {
 }
 
 
-def seen(topic: Topic, message: dict[str, Any], **args: Any) -> dict[str, Any] | None:
-    """What somebody gets of a message who came at noon and wished for this."""
+def part_for(topic: Topic, message: dict[str, Any], **args: Any) -> dict[str, Any] | None:
+    """The part of a message for a subscriber that subscribed at noon with these arguments."""
     return project(topic.kind, view_of(Subscribe(topic, args), NOON), message)
 
 
-def test_a_reader_gets_what_was_asked_for() -> None:
-    """And nothing at all where nothing of that changed."""
+def test_a_subscriber_gets_the_part_that_it_requested() -> None:
+    """A message without any of it is not sent: it would be an event in which nothing changed."""
     quotes, orders, summary = Topic(TopicKind.QUOTES, "7"), Topic(TopicKind.ORDERS), Topic(TopicKind.SUMMARY, "DU1")
 
-    assert seen(quotes, QUOTE, fields=["31"]) == {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1"}
-    assert seen(quotes, QUOTE, fields=["86"]) is None
-    assert seen(quotes, QUOTE) == QUOTE
-    assert seen(orders, ORDERS, filters=["pre_submitted"]) == {"topic": "sor", "args": [ORDERS["args"][1]]}
-    assert seen(orders, ORDERS, filters=["cancelled"]) is None
-    assert seen(orders, ORDERS, filters=["sort_by_time"]) == ORDERS
-    assert seen(summary, SUMMARY, keys=["a"], fields=["currency"]) == {
+    assert part_for(quotes, QUOTE, fields=["31"]) == {"topic": "smd+7", "conid": 7, "_updated": 1, "31": "1"}
+    assert part_for(quotes, QUOTE, fields=["86"]) is None
+    assert part_for(quotes, QUOTE) == QUOTE
+    assert part_for(orders, ORDERS, filters=["pre_submitted"]) == {"topic": "sor", "args": [ORDERS["args"][1]]}
+    assert part_for(orders, ORDERS, filters=["cancelled"]) is None
+    assert part_for(orders, ORDERS, filters=["sort_by_time"]) == ORDERS
+    assert part_for(summary, SUMMARY, keys=["a"], fields=["currency"]) == {
         "result": [{"key": "a", "timestamp": 1, "currency": "USD"}]
     }
-    assert seen(summary, {"result": "unsubscribed"}, keys=["a"]) == {"result": "unsubscribed"}
-    assert seen(summary, {"result": [{"key": ["x"]}, {"key": None}]}, keys=["a"]) is None
+    assert part_for(summary, {"result": "unsubscribed"}, keys=["a"]) == {"result": "unsubscribed"}
+    assert part_for(summary, {"result": [{"key": ["x"]}, {"key": None}]}, keys=["a"]) is None
 
 
-def test_trades_are_of_as_many_days_as_were_asked_for() -> None:
-    """Another reader may have asked for more; who wants only new ones gets no others."""
+def test_a_subscriber_gets_the_trades_of_the_requested_days() -> None:
+    """IBKR sends the days that any subscriber requested. With `realtimeUpdatesOnly` there are only new trades."""
     trades = Topic(TopicKind.TRADES)
 
-    def told(**args: Any) -> list[str]:
-        message = seen(trades, TRADES, **args)
+    def execution_ids(**args: Any) -> list[str]:
+        message = part_for(trades, TRADES, **args)
         return [row["execution_id"] for row in message["args"]] if message else []
 
-    assert told() == ["new"]
-    assert told(days=2) == ["old", "new"]
-    assert told(days=7, realtimeUpdatesOnly=True) == ["new"]
-    assert seen(trades, {"args": []}, days=1) == {"args": []}
+    assert execution_ids() == ["new"]
+    assert execution_ids(days=2) == ["old", "new"]
+    assert execution_ids(days=7, realtimeUpdatesOnly=True) == ["new"]
+    assert part_for(trades, {"args": []}, days=1) == {"args": []}

@@ -1,4 +1,4 @@
-"""One topic: who wants it, what IBKR has to be asked for, and what each group of readers is told."""
+"""One topic: its subscribers, the arguments that IBKR gets, and the events for each group of subscribers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.streaming.readers import RecordingEncoding, WritableSink
 QUOTES, ORDERS = Topic(TopicKind.QUOTES, "8"), Topic(TopicKind.ORDERS)
 
 
-def reader(encoding: RecordingEncoding | None = None) -> Subscriber:
-    """Somebody who reads."""
+def new_subscriber(encoding: RecordingEncoding | None = None) -> Subscriber:
+    """A subscriber on a connection of its own."""
     return Subscriber(WritableSink(), encoding or RecordingEncoding())
 
 
-def wanted(subscription: Subscription, args: dict[str, Any], subscriber: Subscriber | None = None) -> Subscriber:
-    """Somebody wants it with these arguments."""
-    made = subscriber or reader()
-    subscription.add(made, Subscribe(subscription.topic, args), 0)
-    return made
+def subscribe(subscription: Subscription, args: dict[str, Any], subscriber: Subscriber | None = None) -> Subscriber:
+    """Add a subscriber with these arguments."""
+    subscriber = subscriber or new_subscriber()
+    subscription.add(subscriber, Subscribe(subscription.topic, args), 0)
+    return subscriber
 
 
-def test_a_topic_is_unused_from_the_moment_its_last_reader_leaves() -> None:
-    """IBKR goes on sending it for a moment; whoever left before changes nothing by leaving again."""
+def test_a_topic_is_unused_from_the_time_at_which_its_last_subscriber_is_removed() -> None:
+    """IBKR is unsubscribed some seconds after that. Removing a subscriber twice must not move the time."""
     subscription = Subscription(QUOTES)
-    one, other = wanted(subscription, {}), wanted(subscription, {})
+    one, other = subscribe(subscription, {}), subscribe(subscription, {})
 
     subscription.drop(one, 5.0)
     subscription.drop(one, 6.0)
@@ -35,47 +35,47 @@ def test_a_topic_is_unused_from_the_moment_its_last_reader_leaves() -> None:
     subscription.drop(other, 7.0)
     subscription.drop(other, 8.0)
     assert subscription.unused_since == 7.0
-    wanted(subscription, {})
+    subscribe(subscription, {})
 
     assert subscription.unused_since is None
 
 
-def test_ibkr_is_asked_for_the_fields_of_all_readers_and_those_it_was_asked_for() -> None:
-    """Else every coming and going would make us ask again."""
+def test_the_merged_fields_include_those_of_the_last_request() -> None:
+    """Otherwise each subscriber that comes or goes would cause a new request to IBKR."""
     subscription = Subscription(QUOTES)
-    wanted(subscription, {"fields": ["31"]})
-    wanted(subscription, {"fields": ["84"]})
+    subscribe(subscription, {"fields": ["31"]})
+    subscribe(subscription, {"fields": ["84"]})
     subscription.requested_args = {"fields": ["7"]}
 
     assert subscription.merged_args(anew=False)["fields"] == ["7", "31", "84"]
     assert subscription.merged_args(anew=True)["fields"] == ["31", "84"]
 
 
-def test_old_fields_are_forgotten_where_they_would_be_too_many() -> None:
-    """IBKR takes so many in one call."""
+def test_the_fields_of_the_last_request_are_left_out_if_they_are_too_many() -> None:
+    """IBKR accepts a limited number of fields in one request."""
     subscription = Subscription(QUOTES)
-    wanted(subscription, {"fields": ["9999"]})
+    subscribe(subscription, {"fields": ["9999"]})
     subscription.requested_args = {"fields": [str(number) for number in range(MAX_FIELDS)]}
 
     assert subscription.merged_args(anew=False)["fields"] == ["9999"]
 
 
-def test_readers_of_one_view_and_encoding_share_an_event() -> None:
-    """A message is written once for all of them."""
+def test_subscribers_with_the_same_view_and_encoding_share_an_event() -> None:
+    """A message is encoded once for all of them."""
     subscription, encoding = Subscription(QUOTES), RecordingEncoding()
-    same = [wanted(subscription, {"fields": ["31"]}, reader(encoding)) for _ in range(2)]
-    other = wanted(subscription, {"fields": ["84"]}, reader(encoding))
+    same = [subscribe(subscription, {"fields": ["31"]}, new_subscriber(encoding)) for _ in range(2)]
+    other = subscribe(subscription, {"fields": ["84"]}, new_subscriber(encoding))
 
-    told = list(subscription.events_by_group({"topic": "smd+8", "31": "1"}, "e-1"))
+    events = list(subscription.events_by_group({"topic": "smd+8", "31": "1"}, "e-1"))
 
-    assert [(event.message, readers) for event, readers in told] == [({"topic": "smd+8", "31": "1"}, same)]
-    assert all(other not in readers for _, readers in told)
+    assert [(event.message, group) for event, group in events] == [({"topic": "smd+8", "31": "1"}, same)]
+    assert all(other not in group for _, group in events)
 
 
-def test_the_last_row_of_a_message_alone_has_its_number() -> None:
-    """A reader who had half of the rows must not take the message for told."""
+def test_only_the_last_row_of_a_message_has_the_id_of_the_event() -> None:
+    """A subscriber that got a part of the rows must get all of them again after it reconnects."""
     subscription = Subscription(ORDERS)
-    wanted(subscription, {})
+    subscribe(subscription, {})
     message = {"topic": "sor", "args": [{"orderId": 1}, {"orderId": 2}]}
     subscription.on_message(message, 1, 0.0)
 
@@ -84,8 +84,8 @@ def test_the_last_row_of_a_message_alone_has_its_number() -> None:
     assert event.rows == (("", {"orderId": 1}), ("e-1", {"orderId": 2}))
 
 
-def test_an_update_of_an_order_is_told_with_all_that_is_known_of_it() -> None:
-    """In rows; IBKR sends only what changed."""
+def test_the_rows_of_an_update_are_merged_with_the_earlier_state() -> None:
+    """IBKR sends only what changed; subscribers that read rows get complete ones."""
     subscription = Subscription(ORDERS)
     subscription.on_message({"topic": "sor", "args": [{"orderId": 1, "status": "Submitted"}]}, 1, 0.0)
     update = {"topic": "sor", "args": [{"orderId": 1, "filledQuantity": 5}]}
@@ -94,49 +94,49 @@ def test_an_update_of_an_order_is_told_with_all_that_is_known_of_it() -> None:
     assert subscription.merged_rows(update) == [{"orderId": 1, "status": "Submitted", "filledQuantity": 5}]
 
 
-def test_an_order_without_its_state_is_told_to_those_who_want_that_state() -> None:
-    """The state is known from before."""
+def test_an_update_without_a_state_is_filtered_by_the_last_known_state() -> None:
+    """IBKR sends the state of an order only if it changed, and a filter needs it."""
     subscription = Subscription(ORDERS)
-    submitted = wanted(subscription, {"filters": ["submitted"]})
-    filled = wanted(subscription, {"filters": ["filled"]})
+    submitted = subscribe(subscription, {"filters": ["submitted"]})
+    filled = subscribe(subscription, {"filters": ["filled"]})
     subscription.on_message({"topic": "sor", "args": [{"orderId": 1, "status": "Submitted"}]}, 1, 0.0)
     update = {"topic": "sor", "args": [{"orderId": 1, "filledQuantity": 5}]}
     subscription.on_message(update, 2, 0.0)
 
-    told = list(subscription.events_by_group(update, "e-2"))
+    events = list(subscription.events_by_group(update, "e-2"))
 
-    assert [readers for _, readers in told] == [[submitted]]
+    assert [group for _, group in events] == [[submitted]]
     assert filled in subscription.subscribers
 
 
-def test_a_newcomer_is_told_quotes_with_their_age() -> None:
-    """And nothing where nothing is known."""
+def test_a_new_subscriber_gets_the_quote_with_its_age() -> None:
+    """It must be able to see that the quote is old. Before the first message of IBKR it gets nothing."""
     subscription = Subscription(QUOTES)
-    newcomer = wanted(subscription, {"fields": ["31"]})
-    assert subscription.full_event(newcomer, "e-0", 0.0) is None
+    subscriber = subscribe(subscription, {"fields": ["31"]})
+    assert subscription.full_event(subscriber, "e-0", 0.0) is None
     subscription.on_message({"topic": "smd+8", "31": "1", "84": "2"}, 1, 10.0)
 
-    event = subscription.full_event(newcomer, "e-1", 12.5)
+    event = subscription.full_event(subscriber, "e-1", 12.5)
 
     assert event is not None
     assert event.message == {"topic": "smd+8", "31": "1", "_age": 2.5}
 
 
-def test_a_newcomer_is_not_told_an_old_list_of_orders_while_the_new_one_comes() -> None:
-    """An order that ended meanwhile would stand in it."""
+def test_a_new_subscriber_does_not_get_an_old_list_of_orders_while_a_new_one_is_requested() -> None:
+    """The old list may contain orders that have ended meanwhile."""
     subscription = Subscription(ORDERS)
-    newcomer = wanted(subscription, {})
+    subscriber = subscribe(subscription, {})
     subscription.on_message({"topic": "sor", "args": [{"orderId": 1}]}, 1, 0.0)
     subscription.topic_snapshot.mark_stale()
-    assert subscription.full_event(newcomer, "e-1", 0.0) is not None
+    assert subscription.full_event(subscriber, "e-1", 0.0) is not None
 
     subscription.requested_args = {}
 
-    assert subscription.full_event(newcomer, "e-1", 0.0) is None
+    assert subscription.full_event(subscriber, "e-1", 0.0) is None
 
 
-def test_a_chart_is_known_by_the_ids_of_its_last_sockets() -> None:
-    """A reader ends it by the id it was told, perhaps on a socket before; old ones are forgotten."""
+def test_a_chart_keeps_its_ids_of_earlier_websockets() -> None:
+    """A subscriber ends a chart with the id that it got, perhaps before the feed reconnected. Old ids are dropped."""
     subscription = Subscription(Topic(TopicKind.HISTORY, "8"))
 
     for number in range(MAX_CHART_IDS + 5):

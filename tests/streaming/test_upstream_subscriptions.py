@@ -1,4 +1,4 @@
-"""What IBKR is asked for: once for all readers, renewed, given back, and never more than it sends."""
+"""The subscriptions at IBKR: requested once for all subscribers, renewed, ended, and within IBKR's limits."""
 
 from __future__ import annotations
 
@@ -26,271 +26,275 @@ K = TopicKind
 FIELDS = {"fields": ["31"]}
 
 
-class World:
-    """The topics, and what IBKR is told."""
+class SubscriptionsHarness:
+    """The subscriptions, their subscribers, and the commands that IBKR gets."""
 
-    def __init__(self, *, up: bool = True) -> None:
+    def __init__(self, *, is_connected: bool = True) -> None:
         self.clock = ManualClock()
         self.topics = UpstreamSubscriptions(self.clock)
-        self.told: list[str] = []
-        if up:
-            self.topics.on_socket_open(self.told.append)
+        self.commands: list[str] = []
+        if is_connected:
+            self.topics.on_socket_open(self.commands.append)
 
-    def want(
-        self, kind: TopicKind, target: str = "", args: dict[str, Any] | None = None, by: Subscriber | None = None
+    def subscribe(
+        self,
+        kind: TopicKind,
+        target: str = "",
+        args: dict[str, Any] | None = None,
+        subscriber: Subscriber | None = None,
     ) -> tuple[Subscription, Subscriber]:
-        """Somebody wants a topic."""
-        subscriber = by or Subscriber(WritableSink(), RecordingEncoding())
+        """Subscribe to a topic as a new subscriber, or as the given one."""
+        subscriber = subscriber or Subscriber(WritableSink(), RecordingEncoding())
         subscribe = Subscribe(Topic(kind, target), args if args is not None else {})
         subscription = self.topics.get_or_create(subscribe, subscriber)
         subscription.add(subscriber, subscribe, 0)
         self.topics.ensure(subscription)
         return subscription, subscriber
 
-    def leave(self, subscription: Subscription, subscriber: Subscriber) -> None:
-        """Somebody wants it no more."""
+    def unsubscribe(self, subscription: Subscription, subscriber: Subscriber) -> None:
+        """Remove a subscriber from a topic."""
         subscription.drop(subscriber, self.clock.now())
 
-    def later(self, seconds: float) -> list[Subscription]:
-        """Time passes."""
+    def advance(self, seconds: float) -> list[Subscription]:
+        """Move the clock and run the housekeeping once; return the quarantined topics."""
         self.clock.advance(seconds)
         return self.topics.housekeep()
 
-    def new(self) -> list[str]:
-        """What IBKR was told since the last look."""
-        told, self.told[:] = list(self.told), []
-        return told
+    def take_commands(self) -> list[str]:
+        """The commands that IBKR got since the last call."""
+        commands, self.commands[:] = list(self.commands), []
+        return commands
 
 
-def test_ibkr_is_asked_once_for_all_readers_of_a_topic() -> None:
-    """The second one wants what comes already."""
-    world = World()
+def test_a_topic_is_requested_once_for_all_its_subscribers() -> None:
+    """IBKR sends it already when the second subscriber comes."""
+    harness = SubscriptionsHarness()
 
-    world.want(K.QUOTES, "8", FIELDS)
-    world.want(K.QUOTES, "8", FIELDS)
+    harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.subscribe(K.QUOTES, "8", FIELDS)
 
-    assert world.told == ['smd+8+{"fields":["31"]}']
-
-
-def test_ibkr_is_told_after_a_grace_that_nobody_reads_any_more() -> None:
-    """A page that is reloaded finds its topic as it was."""
-    world = World()
-    subscription, reader = world.want(K.QUOTES, "8", FIELDS)
-    world.leave(subscription, reader)
-    world.new()
-
-    world.later(UNUSED_GRACE_S - 0.1)
-    assert world.new() == []
-    world.later(0.1)
-
-    assert (world.new(), len(world.topics)) == (["umd+8+{}"], 0)
+    assert harness.commands == ['smd+8+{"fields":["31"]}']
 
 
-def test_a_reader_who_comes_back_in_time_changes_nothing() -> None:
-    """IBKR hears neither of the leaving nor of the coming."""
-    world = World()
-    subscription, reader = world.want(K.QUOTES, "8", FIELDS)
-    world.leave(subscription, reader)
-    world.later(UNUSED_GRACE_S / 2)
-    world.want(K.QUOTES, "8", FIELDS)
+def test_a_topic_without_subscribers_is_ended_after_some_seconds() -> None:
+    """A page that is reloaded within this time finds its topic unchanged."""
+    harness = SubscriptionsHarness()
+    subscription, subscriber = harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.unsubscribe(subscription, subscriber)
+    harness.take_commands()
 
-    world.later(UNUSED_GRACE_S)
+    harness.advance(UNUSED_GRACE_S - 0.1)
+    assert harness.take_commands() == []
+    harness.advance(0.1)
 
-    assert world.told == ['smd+8+{"fields":["31"]}']
-
-
-def test_quotes_are_asked_for_again_before_ibkr_forgets_them() -> None:
-    """Other topics are not: IBKR does not forget those."""
-    world = World()
-    world.want(K.QUOTES, "8", FIELDS)
-    world.want(K.ORDERS)
-    world.new()
-
-    world.later(RENEW_AFTER_S - 1.0)
-    assert world.new() == []
-    world.later(1.0)
-
-    assert world.new() == ['smd+8+{"fields":["31"]}']
+    assert (harness.take_commands(), len(harness.topics)) == (["umd+8+{}"], 0)
 
 
-def test_a_new_socket_is_asked_for_everything_that_is_read() -> None:
-    """It knows of nothing; what nobody reads is left out."""
-    world = World(up=False)
-    world.want(K.QUOTES, "8", FIELDS)
-    idle, reader = world.want(K.QUOTES, "9", FIELDS)
-    world.leave(idle, reader)
+def test_a_subscriber_that_comes_back_in_time_causes_no_command() -> None:
+    """IBKR gets neither an unsubscribe nor a second subscribe."""
+    harness = SubscriptionsHarness()
+    subscription, subscriber = harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.unsubscribe(subscription, subscriber)
+    harness.advance(UNUSED_GRACE_S / 2)
+    harness.subscribe(K.QUOTES, "8", FIELDS)
 
-    world.topics.on_socket_open(world.told.append)
+    harness.advance(UNUSED_GRACE_S)
 
-    assert (world.told, len(world.topics)) == (['smd+8+{"fields":["31"]}'], 1)
-
-
-def test_nothing_is_said_while_there_is_no_socket() -> None:
-    """It would be lost; a line that was to be given back is given back on the next socket."""
-    world = World()
-    subscription, reader = world.want(K.QUOTES, "8", FIELDS)
-    world.topics.on_socket_closed(was_cut=False)
-    world.leave(subscription, reader)
-    world.new()
-
-    world.later(UNUSED_GRACE_S)
-    assert world.new() == []
-    world.topics.on_socket_open(world.told.append)
-
-    assert world.new() == ["umd+8+{}"]
+    assert harness.commands == ['smd+8+{"fields":["31"]}']
 
 
-def test_another_session_has_no_lines_to_give_back() -> None:
-    """IBKR forgot them with the session."""
-    world = World()
-    subscription, reader = world.want(K.QUOTES, "8", FIELDS)
-    world.topics.on_socket_closed(was_cut=False)
-    world.leave(subscription, reader)
-    world.later(UNUSED_GRACE_S)
-    world.new()
+def test_quotes_are_requested_again_before_ibkr_drops_them() -> None:
+    """IBKR drops quotes after some minutes, and keeps all other topics."""
+    harness = SubscriptionsHarness()
+    harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.subscribe(K.ORDERS)
+    harness.take_commands()
 
-    world.topics.reset_session()
-    world.topics.on_socket_open(world.told.append)
+    harness.advance(RENEW_AFTER_S - 1.0)
+    assert harness.take_commands() == []
+    harness.advance(1.0)
 
-    assert world.new() == []
+    assert harness.take_commands() == ['smd+8+{"fields":["31"]}']
+
+
+def test_all_topics_with_subscribers_are_requested_on_a_new_websocket() -> None:
+    """IBKR keeps no subscriptions of the last websocket. Topics without subscribers are dropped."""
+    harness = SubscriptionsHarness(is_connected=False)
+    harness.subscribe(K.QUOTES, "8", FIELDS)
+    idle, subscriber = harness.subscribe(K.QUOTES, "9", FIELDS)
+    harness.unsubscribe(idle, subscriber)
+
+    harness.topics.on_socket_open(harness.commands.append)
+
+    assert (harness.commands, len(harness.topics)) == (['smd+8+{"fields":["31"]}'], 1)
+
+
+def test_no_command_is_sent_without_a_websocket() -> None:
+    """A market data line that had to be released meanwhile is released on the next websocket."""
+    harness = SubscriptionsHarness()
+    subscription, subscriber = harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.topics.on_socket_closed(was_cut=False)
+    harness.unsubscribe(subscription, subscriber)
+    harness.take_commands()
+
+    harness.advance(UNUSED_GRACE_S)
+    assert harness.take_commands() == []
+    harness.topics.on_socket_open(harness.commands.append)
+
+    assert harness.take_commands() == ["umd+8+{}"]
+
+
+def test_in_a_new_session_no_market_data_line_has_to_be_released() -> None:
+    """IBKR dropped all lines together with the last session."""
+    harness = SubscriptionsHarness()
+    subscription, subscriber = harness.subscribe(K.QUOTES, "8", FIELDS)
+    harness.topics.on_socket_closed(was_cut=False)
+    harness.unsubscribe(subscription, subscriber)
+    harness.advance(UNUSED_GRACE_S)
+    harness.take_commands()
+
+    harness.topics.reset_session()
+    harness.topics.on_socket_open(harness.commands.append)
+
+    assert harness.take_commands() == []
 
 
 def test_more_contracts_than_ibkr_sends_are_refused() -> None:
-    """One that nobody reads makes room; where all are read, nothing is opened."""
-    world = World()
-    first, reader = world.want(K.QUOTES, "1", FIELDS)
+    """IBKR would silently send no quotes for them. A contract without subscribers is closed for a new one."""
+    harness = SubscriptionsHarness()
+    first, subscriber = harness.subscribe(K.QUOTES, "1", FIELDS)
     for conid in range(2, MAX_MARKET_DATA_LINES + 1):
-        world.want(K.QUOTES, str(conid), FIELDS)
+        harness.subscribe(K.QUOTES, str(conid), FIELDS)
     with pytest.raises(MarketDataLimit):
-        world.want(K.QUOTES, "500", FIELDS)
+        harness.subscribe(K.QUOTES, "500", FIELDS)
     with pytest.raises(MarketDataLimit):
-        world.topics.check_capacity([Subscribe(Topic(K.QUOTES, "500"), FIELDS)])
-    world.leave(first, reader)
-    world.new()
+        harness.topics.check_capacity([Subscribe(Topic(K.QUOTES, "500"), FIELDS)])
+    harness.unsubscribe(first, subscriber)
+    harness.take_commands()
 
-    world.want(K.QUOTES, "500", FIELDS)
+    harness.subscribe(K.QUOTES, "500", FIELDS)
 
-    assert world.new() == ["umd+1+{}", 'smd+500+{"fields":["31"]}']
+    assert harness.take_commands() == ["umd+1+{}", 'smd+500+{"fields":["31"]}']
 
 
 def test_more_fields_than_ibkr_sends_are_refused() -> None:
-    """All readers of a contract together; a reader's own older wish does not count."""
-    world, many = World(), {"fields": [str(number) for number in range(MAX_FIELDS)]}
-    _, reader = world.want(K.QUOTES, "8", many)
+    """The limit is for all subscribers of a contract together. Fields that a subscriber replaces do not count."""
+    harness, all_fields = SubscriptionsHarness(), {"fields": [str(number) for number in range(MAX_FIELDS)]}
+    _, subscriber = harness.subscribe(K.QUOTES, "8", all_fields)
 
     with pytest.raises(MarketDataLimit):
-        world.want(K.QUOTES, "8", {"fields": ["9999"]})
-    world.want(K.QUOTES, "8", {"fields": ["9999"]}, by=reader)
+        harness.subscribe(K.QUOTES, "8", {"fields": ["9999"]})
+    harness.subscribe(K.QUOTES, "8", {"fields": ["9999"]}, subscriber=subscriber)
 
 
 def test_a_sixth_chart_is_refused() -> None:
-    """IBKR's own limit."""
-    world, most = World(), MAX_BY_KIND[K.HISTORY]
-    for conid in range(most):
-        world.want(K.HISTORY, str(conid))
+    """IBKR sends five charts at a time."""
+    harness, max_charts = SubscriptionsHarness(), MAX_BY_KIND[K.HISTORY]
+    for conid in range(max_charts):
+        harness.subscribe(K.HISTORY, str(conid))
 
     with pytest.raises(MarketDataLimit):
-        world.want(K.HISTORY, "500")
+        harness.subscribe(K.HISTORY, "500")
 
-    assert len(world.topics.of_kind(K.HISTORY)) == most
+    assert len(harness.topics.of_kind(K.HISTORY)) == max_charts
 
 
-def test_a_second_chart_of_a_contract_replaces_its_readers_own_alone() -> None:
-    """IBKR tells two charts by their contract alone."""
-    world = World()
-    chart, reader = world.want(K.HISTORY, "8", {"period": "1d"})
+def test_a_second_chart_of_a_contract_replaces_only_a_chart_of_the_same_subscriber() -> None:
+    """IBKR identifies a chart by its contract, so two subscribers cannot have different charts of it."""
+    harness = SubscriptionsHarness()
+    chart, subscriber = harness.subscribe(K.HISTORY, "8", {"period": "1d"})
     chart.on_message({"topic": "smh+8", "serverId": "s1"}, 1, 0.0)
     with pytest.raises(MarketDataLimit):
-        world.want(K.HISTORY, "8", {"period": "2d"})
-    world.new()
+        harness.subscribe(K.HISTORY, "8", {"period": "2d"})
+    harness.take_commands()
 
-    replaced, _ = world.want(K.HISTORY, "8", {"period": "2d"}, by=reader)
+    replaced, _ = harness.subscribe(K.HISTORY, "8", {"period": "2d"}, subscriber=subscriber)
 
     assert replaced is not chart
-    assert world.new() == ["umh+s1", 'smh+8+{"period":"2d"}']
+    assert harness.take_commands() == ["umh+s1", 'smh+8+{"period":"2d"}']
 
 
-def test_a_chart_whose_id_comes_too_late_is_ended_then() -> None:
-    """It would take one of five places for ever."""
-    world = World()
-    chart, reader = world.want(K.HISTORY, "8", {"period": "1d"})
-    world.leave(chart, reader)
-    world.later(UNUSED_GRACE_S)
-    world.new()
+def test_a_chart_that_was_closed_before_its_id_arrived_is_ended_when_it_arrives() -> None:
+    """Without the id it cannot be ended, and it would use one of the five charts for ever."""
+    harness = SubscriptionsHarness()
+    chart, subscriber = harness.subscribe(K.HISTORY, "8", {"period": "1d"})
+    harness.unsubscribe(chart, subscriber)
+    harness.advance(UNUSED_GRACE_S)
+    harness.take_commands()
 
-    world.topics.end_unknown_chart({"topic": "smh+8", "serverId": "s1"})
-    world.topics.end_unknown_chart({"topic": "other", "serverId": "s1"})
+    harness.topics.end_unknown_chart({"topic": "smh+8", "serverId": "s1"})
+    harness.topics.end_unknown_chart({"topic": "other", "serverId": "s1"})
 
-    assert world.new() == ["umh+s1"]
-
-
-def test_what_ibkr_ends_together_is_asked_for_again() -> None:
-    """A leave of one ladder ends all ladders of its account."""
-    world = World()
-    one, reader = world.want(K.LADDER, "DU1+8")
-    world.want(K.LADDER, "DU1+9")
-    world.want(K.LADDER, "DU2+9")
-    world.leave(one, reader)
-    world.new()
-
-    world.later(UNUSED_GRACE_S)
-
-    assert world.new() == ["ubd+DU1", "sbd+DU1+9"]
+    assert harness.take_commands() == ["umh+s1"]
 
 
-def test_a_topic_that_ends_the_socket_three_times_is_refused_for_a_while() -> None:
-    """Its readers are told, and everybody else goes on reading."""
-    world = World()
-    guilty, reader = world.want(K.HISTORY, "8", {"period": "1y"})
+def test_the_other_ladders_of_an_account_are_requested_again() -> None:
+    """The command that ends one ladder ends all ladders of its account."""
+    harness = SubscriptionsHarness()
+    one, subscriber = harness.subscribe(K.LADDER, "DU1+8")
+    harness.subscribe(K.LADDER, "DU1+9")
+    harness.subscribe(K.LADDER, "DU2+9")
+    harness.unsubscribe(one, subscriber)
+    harness.take_commands()
+
+    harness.advance(UNUSED_GRACE_S)
+
+    assert harness.take_commands() == ["ubd+DU1", "sbd+DU1+9"]
+
+
+def test_a_topic_that_ends_the_feed_three_times_is_refused_for_ten_minutes() -> None:
+    """Otherwise it would interrupt all other topics again and again."""
+    harness = SubscriptionsHarness()
+    harmful, subscriber = harness.subscribe(K.HISTORY, "8", {"period": "1y"})
     for _ in range(MAX_SUSPICION):
-        world.topics.on_socket_closed(was_cut=True)
-        world.topics.on_socket_open(world.told.append)
-        found = world.later(1.0)
-    assert found == [guilty]
+        harness.topics.on_socket_closed(was_cut=True)
+        harness.topics.on_socket_open(harness.commands.append)
+        quarantined = harness.advance(1.0)
+    assert quarantined == [harmful]
 
-    world.topics.on_refusal(guilty)
+    harness.topics.on_refusal(harmful)
 
-    assert len(world.topics) == 0
+    assert len(harness.topics) == 0
     with pytest.raises(BadRequest):
-        world.want(K.HISTORY, "8", {"period": "1y"}, by=reader)
-    world.clock.advance(QUARANTINE_S)
-    world.want(K.HISTORY, "8", {"period": "1y"}, by=reader)
+        harness.subscribe(K.HISTORY, "8", {"period": "1y"}, subscriber=subscriber)
+    harness.clock.advance(QUARANTINE_S)
+    harness.subscribe(K.HISTORY, "8", {"period": "1y"}, subscriber=subscriber)
 
 
-def test_a_socket_that_ends_in_order_brings_nobody_under_suspicion() -> None:
-    """The Gateway was restarted."""
-    world = World()
-    subscription, _ = world.want(K.QUOTES, "8", FIELDS)
+def test_no_topic_is_suspected_after_a_websocket_that_was_closed_in_order() -> None:
+    """The Gateway was restarted, for example; no message was too long."""
+    harness = SubscriptionsHarness()
+    subscription, _ = harness.subscribe(K.QUOTES, "8", FIELDS)
 
-    world.topics.on_socket_closed(was_cut=False)
+    harness.topics.on_socket_closed(was_cut=False)
 
     assert subscription.suspicion == 0
 
 
-def test_topics_are_found_by_name_kind_and_by_what_a_leave_names() -> None:
-    """A ladder is left by its account, a chart by its id."""
-    world = World()
-    ladder, _ = world.want(K.LADDER, "DU1+8")
-    chart, _ = world.want(K.HISTORY, "8", {"period": "1d"})
+def test_topics_are_found_by_their_name_and_by_an_unsubscribe_command() -> None:
+    """The command names the account of a ladder, and the id of a chart."""
+    harness = SubscriptionsHarness()
+    ladder, _ = harness.subscribe(K.LADDER, "DU1+8")
+    chart, _ = harness.subscribe(K.HISTORY, "8", {"period": "1d"})
     chart.on_message({"topic": "smh+8", "serverId": "s1"}, 1, 0.0)
 
-    assert world.topics.by_name("sbd+DU1+8") is ladder
-    assert world.topics.by_name(None) is None
-    assert world.topics.matching(Unsubscribe(K.LADDER, "DU1")) == [ladder]
-    assert world.topics.matching(Unsubscribe(K.HISTORY, "s1")) == [chart]
-    assert world.topics.matching(Unsubscribe(K.HISTORY, "8")) == []
+    assert harness.topics.by_name("sbd+DU1+8") is ladder
+    assert harness.topics.by_name(None) is None
+    assert harness.topics.matching(Unsubscribe(K.LADDER, "DU1")) == [ladder]
+    assert harness.topics.matching(Unsubscribe(K.HISTORY, "s1")) == [chart]
+    assert harness.topics.matching(Unsubscribe(K.HISTORY, "8")) == []
 
 
-def test_idle_quotes_are_ended_where_calls_need_their_lines() -> None:
-    """Those that are wanted, and those that are read, stay."""
-    world = World()
-    idle, reader = world.want(K.QUOTES, "1", FIELDS)
+def test_quotes_without_subscribers_are_ended_if_calls_need_their_lines() -> None:
+    """A contract that the calls themselves need stays open, and so does one with subscribers."""
+    harness = SubscriptionsHarness()
+    idle, subscriber = harness.subscribe(K.QUOTES, "1", FIELDS)
     for conid in range(2, MAX_MARKET_DATA_LINES + 1):
-        world.want(K.QUOTES, str(conid), FIELDS)
-    world.leave(idle, reader)
-    world.topics.free_market_data_lines(["1", "2"])
-    assert "1" in world.topics.streamed_conids
+        harness.subscribe(K.QUOTES, str(conid), FIELDS)
+    harness.unsubscribe(idle, subscriber)
+    harness.topics.free_market_data_lines(["1", "2"])
+    assert "1" in harness.topics.streamed_conids
 
-    world.topics.free_market_data_lines(["500"])
+    harness.topics.free_market_data_lines(["500"])
 
-    assert "1" not in world.topics.streamed_conids
+    assert "1" not in harness.topics.streamed_conids

@@ -1,4 +1,4 @@
-"""Which part of a message is for whom."""
+"""Views: the part of a message that a subscriber gets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ K = TopicKind
 
 
 def view(kind: TopicKind, args: dict[str, Any]) -> View:
-    """What somebody is to get."""
+    """The view of a subscriber with these arguments."""
     return view_of(Subscribe(Topic(kind, "8"), args), NOW_MS)
 
 
 @pytest.mark.parametrize("kind", [K.QUOTES, K.ORDERS, K.SUMMARY, K.LEDGER, K.PNL, K.HISTORY, K.SESSION])
-def test_who_names_nothing_gets_everything(kind: TopicKind) -> None:
-    """The message passes as it is."""
+def test_a_subscriber_without_arguments_gets_the_complete_message(kind: TopicKind) -> None:
+    """Nothing has to be filtered, so the message is not copied either."""
     message = {"topic": "x", "31": "1"}
 
     assert view(kind, {}) == FULL_VIEW
@@ -28,21 +28,21 @@ def test_who_names_nothing_gets_everything(kind: TopicKind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "part"),
     [
         ({"topic": "t", "conid": 8, "31": "1", "84": "2"}, {"topic": "t", "conid": 8, "31": "1"}),
         ({"topic": "t", "conid": 8, "84": "2"}, None),
         ({"topic": "t", "conid": 8, "_updated": 5}, None),
     ],
 )
-def test_a_quote_is_told_with_the_fields_that_were_asked_for(message: dict[str, Any], told: object) -> None:
-    """A message with none of them is not told at all."""
-    assert project(K.QUOTES, view(K.QUOTES, {"fields": ["31"]}), message) == told
+def test_a_quote_is_sent_with_the_requested_fields(message: dict[str, Any], part: object) -> None:
+    """A message with none of them is not sent: nothing that was requested has changed."""
+    assert project(K.QUOTES, view(K.QUOTES, {"fields": ["31"]}), message) == part
 
 
 @pytest.mark.parametrize("kind", [K.SUMMARY, K.LEDGER])
-def test_rows_are_told_by_their_keys_and_members(kind: TopicKind) -> None:
-    """What names a row stays in it."""
+def test_rows_are_filtered_by_their_keys_and_members(kind: TopicKind) -> None:
+    """The members that identify a row stay in it, whatever was requested."""
     message = {"result": [{"key": "A", "x": 1, "y": 2, "timestamp": 3}, {"key": "B", "x": 4}, 7]}
 
     assert project(kind, view(kind, {"keys": ["A"], "fields": ["x"]}), message) == {
@@ -51,38 +51,38 @@ def test_rows_are_told_by_their_keys_and_members(kind: TopicKind) -> None:
     assert project(kind, view(kind, {"keys": ["C"]}), message) is None
 
 
-def test_orders_are_told_by_their_states_however_those_are_written() -> None:
-    """IBKR's own filters would silence its stream; the order of time is no state."""
-    wanted = view(K.ORDERS, {"filters": ["pre_submitted", "sort_by_time"]})
+def test_orders_are_filtered_by_state_in_every_spelling() -> None:
+    """IBKR's own filters stop its stream, so the bridge filters. `sort_by_time` is not a state and filters nothing."""
+    orders_view = view(K.ORDERS, {"filters": ["pre_submitted", "sort_by_time"]})
     message = {"args": [{"orderId": 1, "status": "PreSubmitted"}, {"orderId": 2, "status": "Filled"}, None]}
 
-    assert project(K.ORDERS, wanted, message) == {"args": [{"orderId": 1, "status": "PreSubmitted"}]}
+    assert project(K.ORDERS, orders_view, message) == {"args": [{"orderId": 1, "status": "PreSubmitted"}]}
     assert view(K.ORDERS, {"filters": ["sort_by_time"]}) == FULL_VIEW
 
 
-def test_a_message_without_rows_is_told_to_everybody() -> None:
-    """That a list is empty is news."""
-    wanted = view(K.ORDERS, {"filters": ["filled"]})
+def test_a_message_without_rows_is_sent_to_all_subscribers() -> None:
+    """An empty list is information: there are no orders."""
+    orders_view = view(K.ORDERS, {"filters": ["filled"]})
 
-    assert project(K.ORDERS, wanted, {"args": []}) == {"args": []}
-    assert project(K.ORDERS, wanted, {"args": "x"}) == {"args": "x"}
+    assert project(K.ORDERS, orders_view, {"args": []}) == {"args": []}
+    assert project(K.ORDERS, orders_view, {"args": "x"}) == {"args": "x"}
 
 
 @pytest.mark.parametrize(
     ("args", "days"), [({}, 1), ({"days": 3}, 3), ({"days": 99}, 7), ({"days": 3, "realtimeUpdatesOnly": True}, 0)]
 )
-def test_trades_are_told_of_as_many_days_as_were_asked_for(args: dict[str, Any], days: int) -> None:
-    """And of a minute more, since IBKR's clock may be behind ours."""
-    wanted = view(K.TRADES, args)
+def test_trades_of_the_requested_days_and_one_more_minute_are_sent(args: dict[str, Any], days: int) -> None:
+    """IBKR's clock may be behind ours, and an extra trade is better than a missing one."""
+    trades_view = view(K.TRADES, args)
 
-    behind = NOW_MS - days * DAY_MS - wanted.since_ms
+    behind = NOW_MS - days * DAY_MS - trades_view.since_ms
 
     assert MINUTE_MS <= behind < 2 * MINUTE_MS
 
 
-def test_a_trade_is_judged_by_its_time_in_seconds_or_milliseconds() -> None:
-    """One that says no time is told: too many is better than too few."""
-    wanted = View(since_ms=NOW_MS)
+def test_the_time_of_a_trade_may_be_in_seconds_or_milliseconds() -> None:
+    """The name of the member does not say the unit. A trade without a time is sent: better one too many than a gap."""
+    trades_view = View(since_ms=NOW_MS)
     rows = [
         {"n": 1, "trade_time_r": NOW_MS},
         {"n": 2, "trade_time_r": NOW_MS - 1},
@@ -93,14 +93,14 @@ def test_a_trade_is_judged_by_its_time_in_seconds_or_milliseconds() -> None:
         {"n": 7, "trade_time_r": float("nan")},
     ]
 
-    told = project(K.TRADES, wanted, {"args": rows})
+    part = project(K.TRADES, trades_view, {"args": rows})
 
-    assert told is not None
-    assert [row["n"] for row in told["args"]] == [1, 3, 5, 6, 7]
+    assert part is not None
+    assert [row["n"] for row in part["args"]] == [1, 3, 5, 6, 7]
 
 
 @pytest.mark.parametrize(
-    ("asked", "wanted", "covered"),
+    ("requested", "needed", "covered"),
     [
         ({"fields": ["31", "84"]}, {"fields": ["31"]}, True),
         ({"fields": ["31"]}, {"fields": ["31", "84"]}, False),
@@ -112,8 +112,8 @@ def test_a_trade_is_judged_by_its_time_in_seconds_or_milliseconds() -> None:
         ({}, {"days": 3}, False),
     ],
 )
-def test_ibkr_is_asked_again_only_for_what_it_does_not_bring(
-    asked: dict[str, Any], wanted: dict[str, Any], covered: bool
+def test_a_new_request_is_needed_only_if_the_last_one_does_not_cover_it(
+    requested: dict[str, Any], needed: dict[str, Any], covered: bool
 ) -> None:
-    """An empty list stands for everything, and so is covered by itself alone."""
-    assert is_covered(asked, wanted) is covered
+    """An empty list means everything, so only another empty list covers it."""
+    assert is_covered(requested, needed) is covered
