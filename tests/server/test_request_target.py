@@ -1,4 +1,4 @@
-"""The request's target: one way to read it, or none."""
+"""The request target: one that can be read in exactly one way passes, any other is refused."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("raw", HARMLESS)
-def test_a_harmless_target_passes_byte_for_byte(raw: str) -> None:
-    """Clients write all of these, and IBKR understands them as they are."""
+def test_a_harmless_target_is_passed_on_byte_for_byte(raw: str) -> None:
+    """Clients write all of these forms, and IBKR reads them as they are."""
     target = read_target(raw)
 
     assert target.path + target.query == raw
@@ -83,7 +83,7 @@ FORBIDDEN_IN_PATHS = {
     "raw", [pytest.param(raw, id=f"{reason}: {raw!r}") for reason, raws in FORBIDDEN_IN_PATHS.items() for raw in raws]
 )
 def test_a_path_that_can_be_read_in_two_ways_is_refused(raw: str) -> None:
-    """What the rules saw must be what IBKR gets."""
+    """The rules for orders must read the same path as IBKR does."""
     with pytest.raises(BadPath):
         read_target(raw)
 
@@ -99,14 +99,14 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused(raw: str) -> None:
         *((query, BadPath) for query in ("a=é", "a=\udcff", "a=1#b", "a=\x00", "a= b", "a=\x7f", "a=\t")),
     ],
 )
-def test_a_query_the_gateway_chokes_on_is_refused(query: str, kind: type[BridgeError]) -> None:
-    """Some of these hang it for good, one of them sends the call elsewhere."""
+def test_a_query_that_the_gateway_cannot_handle_is_refused(query: str, kind: type[BridgeError]) -> None:
+    """On some of these the Gateway never answers, and on one it sends the call to another path."""
     with pytest.raises(kind):
         read_target(f"/iserver/accounts?{query}")
 
 
-def test_the_longest_target_passes_and_the_next_does_not() -> None:
-    """The Gateway takes request lines of 4096 bytes, and stays silent at longer ones."""
+def test_the_longest_target_is_accepted_and_a_longer_one_is_refused() -> None:
+    """The Gateway accepts request lines of up to 4096 bytes, and does not answer longer ones."""
     longest = "/iserver/marketdata/snapshot?conids=".ljust(MAX_TARGET_BYTES, "1")
 
     assert len(read_target(longest).query) > 3900
@@ -124,12 +124,12 @@ def test_the_longest_target_passes_and_the_next_does_not() -> None:
     ],
 )
 def test_the_rules_read_the_path_decoded_and_without_its_trailing_slash(raw: str, segments: tuple[str, ...]) -> None:
-    """However an order's path is written, it is the same order."""
+    """However a client writes the path of an order, the rules must see the same order."""
     assert read_target(raw).segments == segments
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
-    """Keys end up in addresses; refusals end up in logs."""
+def test_an_error_does_not_repeat_the_target() -> None:
+    """Some users write a key into the address, and errors are written to logs."""
     with pytest.raises(BadPath) as caught:
         read_target("/a-secret-in-the-path/..")
 
@@ -147,8 +147,8 @@ TEXTS = st.one_of(
 @given(TEXTS)
 @example("/%c0%ae%c0%ae/x")
 @example("/x/%ff%2e%2e")
-def test_no_target_crashes_the_reader_and_what_passes_is_plain(raw: str) -> None:
-    """Either a refusal of the family, or a path with one meaning, unchanged."""
+def test_every_target_is_refused_or_passes_unchanged_with_one_meaning(raw: str) -> None:
+    """The target comes from the caller. No other exception may be raised, and nothing ambiguous may pass."""
     try:
         target = read_target(raw)
     except BridgeError:
