@@ -61,7 +61,7 @@ async def test_a_response_is_shown_to_the_observers_as_it_came(setup: DispatchSe
     response = await setup.send(context)
 
     assert setup.observed == [response]
-    assert (context.is_sent, context.timing.upstream_s > 0.0, setup.status.is_doubted) == (True, True, False)
+    assert (context.is_sent, context.timing.upstream_s > 0.0, setup.status.has_check_request) == (True, True, False)
 
 
 async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_over(setup: DispatchSetup) -> None:
@@ -135,7 +135,7 @@ async def test_a_change_that_was_sent_and_not_answered_is_unknown(setup: Dispatc
     with pytest.raises(OrderUnknown) as caught:
         await setup.send(quick(context_for(*ORDER, b"{}")))
 
-    assert (caught.value.retry_after, setup.status.is_doubted) == (None, True)
+    assert (caught.value.retry_after, setup.status.has_check_request) == (None, True)
 
 
 async def test_a_change_that_was_not_sent_fails_as_what_it_is(setup: DispatchSetup) -> None:
@@ -157,7 +157,7 @@ async def test_a_read_that_fails_may_be_asked_again(setup: DispatchSetup, act: A
         await setup.send(quick(context_for(*READ)))
 
     assert getattr(caught.value, "retry_after", None) == RETRY_AFTER_S
-    assert (setup.status.is_doubted, setup.observed) == (True, [])
+    assert (setup.status.has_check_request, setup.observed) == (True, [])
 
 
 async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(setup: DispatchSetup) -> None:
@@ -166,7 +166,7 @@ async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(setup
 
     await setup.send(context_for(*READ))
 
-    assert setup.status.is_doubted
+    assert setup.status.has_check_request
 
 
 async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) -> None:

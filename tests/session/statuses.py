@@ -52,6 +52,6 @@ class KnownStatus(SessionStatus):
         self._round_over.clear()
 
     @property
-    def is_doubted(self) -> bool:
+    def has_check_request(self) -> bool:
         """Whether a check was requested."""
         return self._wake.is_set()

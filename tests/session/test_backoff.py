@@ -1,4 +1,4 @@
-"""How often the brokerage session may be asked for."""
+"""How often the brokerage session may be requested."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from ibkr_bridge.session.backoff import (
 )
 
 
-def waited_out(backoff: ReopenBackoff, now: float) -> float:
-    """The moment of the next try, when each is made as soon as it may be."""
+def next_attempt_at(backoff: ReopenBackoff, now: float) -> float:
+    """The earliest time of the next attempt."""
     return now + backoff.wait_to_open(now, maintenance=False)
 
 
-def test_the_first_try_goes_out_at_once() -> None:
-    """A lost session is lost for good within 30 seconds."""
+def test_the_first_attempt_is_made_at_once() -> None:
+    """The Gateway ends the login within 30 seconds after the session was lost."""
     assert ReopenBackoff().wait_to_open(1000.0, maintenance=False) == 0
     assert ReopenBackoff().wait_to_open(1000.0, maintenance=True) == 0
     assert ReopenBackoff().wait_to_reclaim(1000.0) == 0
 
 
-def test_failing_tries_come_ever_more_slowly() -> None:
-    """1, 5, 15, 30, 60 seconds, then a minute each: quick at first, polite in the long run."""
+def test_the_gaps_between_failed_attempts_grow() -> None:
+    """Most losses end after seconds. In a long one, frequent attempts only use up the number that IBKR allows."""
     backoff, now, gaps = ReopenBackoff(), 1000.0, []
 
     for _ in range(7):
         backoff.record_attempt(now, reclaim=False)
-        was, now = now, waited_out(backoff, now)
-        gaps.append(now - was)
+        before, now = now, next_attempt_at(backoff, now)
+        gaps.append(now - before)
 
     assert gaps == [1, 5, 15, 30, 60, 60, 60]
 
 
-def test_tries_in_a_row_are_counted() -> None:
-    """The log says which attempt it was."""
+def test_attempts_in_a_row_are_counted() -> None:
+    """The log contains the number of each attempt."""
     backoff = ReopenBackoff()
 
     assert [backoff.record_attempt(float(at), reclaim=False) for at in (0, 1, 6)] == [1, 2, 3]
 
 
-def test_after_twenty_failures_the_hour_is_waited_out() -> None:
-    """IBKR counts openings; a storm helps nobody."""
-    backoff, now, tries = ReopenBackoff(), 1000.0, []
+def test_after_twenty_failed_attempts_the_next_one_waits_for_the_end_of_the_hour() -> None:
+    """IBKR counts the attempts, and many of them do not help."""
+    backoff, now, attempts = ReopenBackoff(), 1000.0, []
     for _ in range(MAX_FAILED_PER_HOUR):
-        now = waited_out(backoff, now)
+        now = next_attempt_at(backoff, now)
         backoff.record_attempt(now, reclaim=False)
-        tries.append(now)
+        attempts.append(now)
 
-    following = waited_out(backoff, now)
+    following = next_attempt_at(backoff, now)
 
-    assert following == tries[0] + HOUR_S
+    assert following == attempts[0] + HOUR_S
 
 
-def test_success_lets_the_next_loss_be_repaired_at_once() -> None:
-    """And the try that succeeded is no failure."""
+def test_after_a_success_the_first_attempt_of_the_next_loss_is_made_at_once() -> None:
+    """The gaps belong to one loss; a new loss has to be repaired quickly."""
     backoff = ReopenBackoff()
     for at in (0.0, 1.0, 6.0):
         backoff.record_attempt(at, reclaim=False)
@@ -72,11 +72,11 @@ def test_success_lets_the_next_loss_be_repaired_at_once() -> None:
     assert backoff.wait_to_open(6.0, maintenance=False) == 0
 
 
-def test_success_without_a_try_changes_nothing() -> None:
-    """The Gateway, or a person, opened the session: earlier failures still count."""
+def test_a_success_without_an_attempt_changes_nothing() -> None:
+    """The Gateway or a person opened the session, so the failed attempts of the last hour still count."""
     backoff, now = ReopenBackoff(), 0.0
     for _ in range(MAX_FAILED_PER_HOUR):
-        now = waited_out(backoff, now)
+        now = next_attempt_at(backoff, now)
         backoff.record_attempt(now, reclaim=False)
     backoff.record_success()
     backoff.record_success()
@@ -87,8 +87,8 @@ def test_success_without_a_try_changes_nothing() -> None:
     assert backoff.wait_to_open(now, maintenance=False) > 1000
 
 
-def test_a_fresh_login_is_left_to_the_gateway_for_a_moment() -> None:
-    """It opens the session by itself within three to four seconds."""
+def test_after_a_fresh_login_the_attempt_waits_for_the_gateway() -> None:
+    """The Gateway opens the session itself within three to four seconds."""
     backoff = ReopenBackoff()
 
     backoff.grant_grace(100.0)
@@ -97,8 +97,8 @@ def test_a_fresh_login_is_left_to_the_gateway_for_a_moment() -> None:
     assert backoff.wait_to_open(100.0 + GRACE_S, maintenance=False) == 0
 
 
-def test_in_a_known_window_only_the_first_try_hurries() -> None:
-    """While IBKR maintains itself nothing is gained by asking often."""
+def test_in_a_maintenance_window_the_gaps_after_the_first_attempt_are_a_minute() -> None:
+    """More attempts do not help before IBKR's maintenance is over."""
     backoff = ReopenBackoff()
 
     backoff.record_attempt(0.0, reclaim=False)
@@ -107,8 +107,8 @@ def test_in_a_known_window_only_the_first_try_hurries() -> None:
     assert backoff.wait_to_open(0.0, maintenance=False) == 1
 
 
-def test_after_three_reclaims_the_rival_keeps_the_session() -> None:
-    """Two machines that both take it back would kick each other for ever."""
+def test_after_three_reclaims_in_an_hour_the_session_is_left_to_the_competing_program() -> None:
+    """Two programs that both take the session back would end each other's session for ever."""
     backoff, now = ReopenBackoff(), 0.0
     for _ in range(MAX_RECLAIMS_PER_HOUR):
         assert not backoff.reclaims_exhausted(now)
@@ -122,47 +122,47 @@ def test_after_three_reclaims_the_rival_keeps_the_session() -> None:
     assert not backoff.reclaims_exhausted(HOUR_S)
 
 
-ACTS = st.tuples(
+STEPS = st.tuples(
     st.sampled_from([0, 1, 2, 5, 15, 30, 60, 200, 900, 3599, 3600]),  # whole seconds: floats stay exact
-    st.sampled_from(["open", "open", "open", "reclaim", "succeeded", "hold back"]),
+    st.sampled_from(["open", "open", "open", "reclaim", "succeed", "grant grace"]),
     st.booleans(),
 )
 
 
-class Diary:
-    """A ration used as the keeper uses it, and everything that came of it."""
+class CheckedBackoff:
+    """A backoff that is used as the keeper uses it. Each attempt is checked against the documented limits."""
 
     def __init__(self) -> None:
         self.backoff = ReopenBackoff()
         self.failed: list[float] = []
         self.reclaims: list[float] = []
-        self.row: list[float] = []
-        self.held_until = 0.0
+        self.in_a_row: list[float] = []
+        self.grace_until = 0.0
 
-    def act(self, what: str, now: float, *, maintenance: bool) -> None:
-        """Do it if it may be done, and hold the promises against it."""
-        if what == "succeeded":
+    def apply(self, step: str, now: float, *, maintenance: bool) -> None:
+        """Apply one step; an attempt is made only if the backoff allows it now."""
+        if step == "succeed":
             self.backoff.record_success()
-            if self.row:
+            if self.in_a_row:
                 self.failed.pop()
-            self.row, self.held_until = [], 0.0
-        elif what == "hold back":
+            self.in_a_row, self.grace_until = [], 0.0
+        elif step == "grant grace":
             self.backoff.grant_grace(now)
-            self.held_until = now + GRACE_S
-        elif self._wait(what, now, maintenance=maintenance) <= 0:
-            self._try(now, reclaim=what == "reclaim", maintenance=maintenance and what == "open")
+            self.grace_until = now + GRACE_S
+        elif self._wait_before(step, now, maintenance=maintenance) <= 0:
+            self._attempt(now, reclaim=step == "reclaim", maintenance=maintenance and step == "open")
 
-    def _wait(self, what: str, now: float, *, maintenance: bool) -> float:
-        if what == "reclaim":
+    def _wait_before(self, step: str, now: float, *, maintenance: bool) -> float:
+        if step == "reclaim":
             return self.backoff.wait_to_reclaim(now)
         return self.backoff.wait_to_open(now, maintenance=maintenance)
 
-    def _try(self, now: float, *, reclaim: bool, maintenance: bool) -> None:
-        least = max(GAPS_S[min(len(self.row), len(GAPS_S) - 1)], MAINTENANCE_GAP_S if maintenance else 0.0)
-        assert not self.row or now - self.row[-1] >= least
-        assert now >= self.held_until
+    def _attempt(self, now: float, *, reclaim: bool, maintenance: bool) -> None:
+        min_gap_s = max(GAPS_S[min(len(self.in_a_row), len(GAPS_S) - 1)], MAINTENANCE_GAP_S if maintenance else 0.0)
+        assert not self.in_a_row or now - self.in_a_row[-1] >= min_gap_s
+        assert now >= self.grace_until
         self.backoff.record_attempt(now, reclaim=reclaim)
-        self.row.append(now)
+        self.in_a_row.append(now)
         self.failed.append(now)
         self.reclaims += [now] if reclaim else []
         assert sum(now - at < HOUR_S for at in self.failed) <= MAX_FAILED_PER_HOUR
@@ -170,35 +170,33 @@ class Diary:
 
 
 @settings(deadline=None)
-@given(st.lists(ACTS, max_size=120))
-def test_no_history_exceeds_the_ration(acts: list[tuple[int, str, bool]]) -> None:
-    """Never more than 20 failures or 3 reclaims in any hour, never closer than the gaps."""
-    diary, now = Diary(), 0.0
+@given(st.lists(STEPS, max_size=120))
+def test_no_history_exceeds_the_limits(steps: list[tuple[int, str, bool]]) -> None:
+    """No hour has more than 20 failed attempts or 3 reclaims, and no two attempts are closer than the gaps."""
+    checked, now = CheckedBackoff(), 0.0
 
-    for passed, what, maintenance in acts:
-        now += passed
-        diary.act(what, now, maintenance=maintenance)
+    for passed_s, step, maintenance in steps:
+        now += passed_s
+        checked.apply(step, now, maintenance=maintenance)
 
 
 @settings(deadline=None)
-@given(st.lists(ACTS, max_size=60), st.booleans())
-def test_the_wait_that_is_told_is_long_enough_and_never_endless(
-    acts: list[tuple[int, str, bool]], maintenance: bool
-) -> None:
-    """Whoever waits as long as was said may go, and nobody waits longer than the hour."""
-    diary, now = Diary(), 0.0
-    for passed, what, quiet in acts:
-        now += passed
-        diary.act(what, now, maintenance=quiet)
+@given(st.lists(STEPS, max_size=60), st.booleans())
+def test_after_the_returned_wait_an_attempt_is_allowed(steps: list[tuple[int, str, bool]], maintenance: bool) -> None:
+    """The keeper sleeps as long as this wait, so it must be long enough, and never longer than an hour."""
+    checked, now = CheckedBackoff(), 0.0
+    for passed_s, step, is_maintenance in steps:
+        now += passed_s
+        checked.apply(step, now, maintenance=is_maintenance)
 
-    wait = diary.backoff.wait_to_open(now, maintenance=maintenance)
+    wait = checked.backoff.wait_to_open(now, maintenance=maintenance)
 
     assert 0 <= wait <= HOUR_S
-    assert diary.backoff.wait_to_open(now + wait, maintenance=maintenance) == 0
-    assert diary.backoff.wait_to_reclaim(now) >= diary.backoff.wait_to_open(now, maintenance=False)
+    assert checked.backoff.wait_to_open(now + wait, maintenance=maintenance) == 0
+    assert checked.backoff.wait_to_reclaim(now) >= checked.backoff.wait_to_open(now, maintenance=False)
 
 
 @pytest.mark.parametrize("now", [0.0, 0.25, 1e6])
-def test_a_ration_begins_at_any_time_of_the_clock(now: float) -> None:
-    """Monotonic clocks start anywhere, zero included."""
+def test_a_new_backoff_allows_an_attempt_at_any_time_of_the_clock(now: float) -> None:
+    """A monotonic clock may start at any value, also at zero."""
     assert ReopenBackoff().wait_to_open(now, maintenance=True) == 0

@@ -50,7 +50,7 @@ async def test_a_call_passes_while_its_layer_is_up() -> None:
     gate = Gate()
 
     assert await gate(context_for("GET", BROKERAGE), FakeUpstream()) is OK
-    assert not gate.status.is_doubted
+    assert not gate.status.has_check_request
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_the_first_call_after_a_start_waits_for_the_first_check() -> None:
     gate.status.checked_at = float("-inf")
     task = asyncio.create_task(gate(context_for("GET", BROKERAGE), FakeUpstream()))
     await run_ready_tasks()
-    assert (task.done(), gate.status.is_doubted) == (False, True)
+    assert (task.done(), gate.status.has_check_request) == (False, True)
 
     gate.status.set_state(SessionState.READY)
 
@@ -171,7 +171,7 @@ async def test_access_denied_is_a_refusal_of_the_gateway_itself() -> None:
     with pytest.raises(GatewayForbidden):
         await gate(context_for("GET", BROKERAGE), FakeUpstream(Response(404, {}, b"Access Denied")))
 
-    assert gate.status.is_doubted
+    assert gate.status.has_check_request
 
 
 @pytest.mark.parametrize("response", [Response(404, {}, b'{"error":"no such"}'), Response(403, {}, b""), OK])
@@ -181,7 +181,7 @@ async def test_any_other_response_is_passed_on(response: Response) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "is_doubted", "other_session_count"),
+    ("response", "has_check_request", "other_session_count"),
     [
         (OK, False, 0),
         (Response(401, {}, b""), True, 0),
@@ -192,14 +192,14 @@ async def test_any_other_response_is_passed_on(response: Response) -> None:
     ],
 )
 def test_a_response_that_hints_at_a_session_loss_requests_a_check(
-    response: Response, is_doubted: bool, other_session_count: int
+    response: Response, has_check_request: bool, other_session_count: int
 ) -> None:
     """If IBKR requires the accounts again, it has another session than the one we know."""
     gate = Gate()
 
     gate.observe(context_for("GET", BROKERAGE), response)
 
-    assert (gate.status.is_doubted, gate.other_session_count) == (is_doubted, other_session_count)
+    assert (gate.status.has_check_request, gate.other_session_count) == (has_check_request, other_session_count)
 
 
 async def test_require_login_makes_a_new_check() -> None:

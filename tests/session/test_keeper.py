@@ -24,7 +24,7 @@ from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, Traffic
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.clocks import ManualClock
-from tests.session.watched import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_S, WatchedKeeper
+from tests.session.watched_keeper import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_S, WatchedKeeper
 
 Watch = Callable[..., Awaitable[WatchedKeeper]]
 NEVER = 1e9  # seconds; a Gateway that does not tickle by itself does not log itself out

@@ -1,4 +1,4 @@
-"""What is known of the session: how others ask for it, wait for it, and give a reason to doubt."""
+"""The status of the session: how other parts read it, wait for a check, and request one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tests.harness import with_timeout
 from tests.session.statuses import KnownStatus
 
 
-async def turns() -> None:
-    """Let everything that is due happen."""
+async def run_pending_tasks() -> None:
+    """Let all tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("state", SessionState)
 def test_a_layer_is_up_in_the_states_that_have_it(state: SessionState) -> None:
-    """The brokerage session in one of them, the login in three."""
+    """The brokerage session is up in one state only, and the login in three."""
     status = KnownStatus(state)
 
     assert status.is_up(Layer.BROKERAGE) is (state is SessionState.READY)
     assert status.is_up(Layer.LOGIN) is (state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING))
 
 
-def test_the_hint_of_a_rival_session_follows_the_policy() -> None:
-    """Who leaves it to the other side must know what the Gateway does then."""
+def test_the_hint_about_a_competing_session_follows_the_policy() -> None:
+    """A person whose settings leave the session to the other program must know how to get it back."""
     yielding = KnownStatus(SessionState.COMPETING, compete=Compete.YIELD)
     reclaiming = KnownStatus(SessionState.COMPETING)
 
@@ -41,8 +41,8 @@ def test_the_hint_of_a_rival_session_follows_the_policy() -> None:
     assert reclaiming.hint() == GATEWAY_HINTS.by_observation[Observation.COMPETING]
 
 
-def test_a_keeper_that_is_too_late_is_a_problem() -> None:
-    """The longest round takes 21 s; later than that, the loop is stuck."""
+def test_a_keeper_that_is_late_is_reported_as_a_problem() -> None:
+    """The longest round takes 21 s, so after 25 s the loop of the keeper is stuck."""
     status = KnownStatus()
     status.clock.advance(MAX_OVERDUE_S)
     assert status.problem() is None
@@ -52,8 +52,8 @@ def test_a_keeper_that_is_too_late_is_a_problem() -> None:
     assert status.problem() == "the keeper is 26 s late"
 
 
-def test_the_session_id_is_the_last_tickles() -> None:
-    """Empty while there is none."""
+def test_the_session_id_comes_from_the_last_tickle() -> None:
+    """Before the first tickle IBKR has given no id, so it is empty."""
     status = KnownStatus()
     assert status.session_id() == ""
 
@@ -62,8 +62,8 @@ def test_the_session_id_is_the_last_tickles() -> None:
     assert status.session_id() == "abc"
 
 
-def test_the_end_of_a_maintenance_window_is_known_only_inside_of_it() -> None:
-    """It is noon in New York on a Wednesday."""
+def test_the_end_of_a_maintenance_window_is_known_only_during_the_window() -> None:
+    """The manual clock starts on a Wednesday at noon in New York."""
     inside = KnownStatus(maintenance=(WeeklyWindow.parse("wed 11:00-13:00"),))
     outside = KnownStatus(maintenance=(WeeklyWindow.parse("thu 11:00-13:00"),))
 
@@ -72,99 +72,99 @@ def test_the_end_of_a_maintenance_window_is_known_only_inside_of_it() -> None:
     assert outside.maintenance_end is None
 
 
-async def test_a_fresh_view_is_told_at_once() -> None:
-    """Nobody waits, and no look is asked for."""
+async def test_a_fresh_status_is_returned_at_once() -> None:
+    """The caller does not wait, and no check is requested."""
     status = KnownStatus()
     status.clock.advance(MAX_AGE_S)
 
     assert await with_timeout(status.current(), 1.0) is status.session
-    assert not status.is_doubted
+    assert not status.has_check_request
 
 
-async def test_an_old_view_is_refreshed_before_it_is_told() -> None:
-    """All who ask share one look."""
+async def test_an_old_status_is_refreshed_before_it_is_returned() -> None:
+    """Three callers that wait for it share one check."""
     status = KnownStatus()
     status.clock.advance(MAX_AGE_S + 0.1)
-    asking = [asyncio.create_task(status.current()) for _ in range(3)]
-    await turns()
-    assert (status.is_doubted, [task.done() for task in asking]) == (True, [False] * 3)
+    tasks = [asyncio.create_task(status.current()) for _ in range(3)]
+    await run_pending_tasks()
+    assert (status.has_check_request, [task.done() for task in tasks]) == (True, [False] * 3)
 
     status.set_state(SessionState.OPENING)
 
-    assert {(await with_timeout(task)).state for task in asking} == {SessionState.OPENING}
+    assert {(await with_timeout(task)).state for task in tasks} == {SessionState.OPENING}
 
 
-async def test_a_ready_session_that_cannot_be_looked_at_is_told_as_silent(
+async def test_a_ready_session_that_cannot_be_checked_is_returned_as_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody knows whether it is ready still; any other state is told as it was."""
+    """It may have been lost meanwhile. Any other state is returned as it was."""
     monkeypatch.setattr(session_status, "CHECK_TIMEOUT_S", 0.01)
     ready, opening = KnownStatus(), KnownStatus(SessionState.OPENING)
     for status in (ready, opening):
         status.clock.advance(MAX_AGE_S + 1.0)
 
-    told = await ready.current()
+    session = await ready.current()
 
-    assert (told.state, told.observation) == (SessionState.SILENT, Observation.TIMEOUT)
+    assert (session.state, session.observation) == (SessionState.SILENT, Observation.TIMEOUT)
     assert ready.session.state is SessionState.READY
     assert (await opening.current()).state is SessionState.OPENING
 
 
-async def test_a_keeper_that_ibkr_paces_is_not_asked_for_more() -> None:
-    """Asking again would make it longer."""
+async def test_no_check_is_requested_while_ibkr_limits_the_keeper() -> None:
+    """Another check would be refused too, and would extend the limit."""
     status = KnownStatus()
     status.set_state(SessionState.READY, Observation.RATE_LIMITED)
     status.clock.advance(MAX_AGE_S + 1.0)
 
-    told = await with_timeout(status.current(), 1.0)
+    session = await with_timeout(status.current(), 1.0)
 
-    assert (told.observation, status.is_doubted) == (Observation.RATE_LIMITED, False)
+    assert (session.observation, status.has_check_request) == (Observation.RATE_LIMITED, False)
 
 
-async def test_no_more_callers_wait_for_one_look_than_there_is_room_for() -> None:
-    """More are told what is known, so that they hold no connections."""
+async def test_the_number_of_callers_that_wait_for_a_check_is_limited() -> None:
+    """Further callers get the known status at once, so that they do not hold their connections."""
     status = KnownStatus(SessionState.OPENING)
     status.clock.advance(MAX_AGE_S + 1.0)
     waiting = [asyncio.create_task(status.current()) for _ in range(MAX_WAITERS)]
-    await turns()
+    await run_pending_tasks()
 
-    told = await with_timeout(status.current(), 1.0)
+    session = await with_timeout(status.current(), 1.0)
 
-    assert told is status.session
+    assert session is status.session
     assert not any(task.done() for task in waiting)
     status.end_round()
     await asyncio.gather(*waiting)
 
 
-async def test_a_look_that_has_begun_already_does_not_count() -> None:
-    """It may have asked before what is doubted now happened."""
+async def test_a_check_that_began_earlier_is_not_enough() -> None:
+    """It may have been sent before the change because of which the caller wants a check."""
     status = KnownStatus()
     status._is_checking = True
     task = asyncio.create_task(status.check_now())
-    await turns()
+    await run_pending_tasks()
 
     status.end_round()
-    await turns()
+    await run_pending_tasks()
     assert not task.done()
     status.end_round()
 
     assert (await with_timeout(task)).state is SessionState.READY
 
 
-async def test_a_look_that_does_not_come_is_not_waited_for_for_ever() -> None:
-    """What is known is told."""
+async def test_the_wait_for_a_check_ends_with_a_timeout() -> None:
+    """The caller then gets the known status."""
     status = KnownStatus(SessionState.OPENING)
 
     assert (await with_timeout(status.check_now(0.01))).state is SessionState.OPENING
 
 
 async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
-    """A look that shows something else does not end it."""
+    """A check that shows another state does not end the wait."""
     status = KnownStatus(SessionState.SIGNED_OUT)
     task = asyncio.create_task(status.wait_until_up(Layer.LOGIN, 5.0))
-    await turns()
+    await run_pending_tasks()
     status.set_state(SessionState.SILENT)
-    await turns()
+    await run_pending_tasks()
     assert not task.done()
 
     status.set_state(SessionState.OPENING)
@@ -172,22 +172,22 @@ async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
     assert await with_timeout(task) is True
 
 
-async def test_waiting_for_a_layer_ends_with_its_time() -> None:
-    """And says that it is not up."""
+async def test_waiting_for_a_layer_ends_with_a_timeout() -> None:
+    """The result says that the layer is not up."""
     assert await with_timeout(KnownStatus(SessionState.OPENING).wait_until_up(Layer.BROKERAGE, 0.01)) is False
 
 
-@pytest.mark.parametrize("reason", ["a tickle was answered", "it fails again", "the login is gone"])
-async def test_waiting_for_a_tickle_ends_when_there_is_none_to_come(reason: str) -> None:
-    """A caller who asks for it would only lose time."""
+@pytest.mark.parametrize("reason", ["a tickle was answered", "a second tickle failed", "the login was lost"])
+async def test_waiting_for_a_tickle_ends_if_it_was_answered_or_will_not_be(reason: str) -> None:
+    """A caller must not wait for a response that cannot come."""
     status = KnownStatus()
     task = asyncio.create_task(status.wait_until_tickled())
-    await turns()
+    await run_pending_tasks()
     assert not task.done()
 
     if reason == "a tickle was answered":
         status.tickle = {"session": "abc"}
-    elif reason == "it fails again":
+    elif reason == "a second tickle failed":
         status._tickle_failures = 2
     else:
         status.set_state(SessionState.SIGNED_OUT)
@@ -196,11 +196,11 @@ async def test_waiting_for_a_tickle_ends_when_there_is_none_to_come(reason: str)
     await with_timeout(task)
 
 
-def test_a_doubt_asks_for_a_look() -> None:
-    """And for IBKR's first calls, where they have to be made again; a later doubt does not take that back."""
+def test_a_requested_check_wakes_the_keeper() -> None:
+    """If the preflight was requested too, a later request without it must not cancel that."""
     status = KnownStatus()
 
     status.request_check(prepare=True)
     status.request_check()
 
-    assert (status.is_doubted, status._prepare_again) == (True, True)
+    assert (status.has_check_request, status._prepare_again) == (True, True)

@@ -1,4 +1,4 @@
-"""The session's rules: every state answers every observation, and no history confuses them."""
+"""The session's state machine: it has a row for every pair, and its rules hold after every history."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ JSON = st.recursive(
 FLAGS = st.dictionaries(st.sampled_from(["authenticated", "connected", "competing", "established", "error"]), JSON)
 
 
-def walked(history: list[tuple[Observation, float]]) -> list[tuple[Session, Session, tuple[Action, ...], float]]:
-    """Each step of a history: before, after, what it asks for, when."""
+def steps_of(history: list[tuple[Observation, float]]) -> list[tuple[Session, Session, tuple[Action, ...], float]]:
+    """Each step of a history: the session before and after it, the required actions, and the time."""
     now, session, steps = 0.0, initial_session(0.0), []
-    for saw, passed in history:
-        now += passed
-        after, acts = step(session, saw, now)
-        steps.append((session, after, acts, now))
+    for observation, passed_s in history:
+        now += passed_s
+        after, actions = step(session, observation, now)
+        steps.append((session, after, actions, now))
         session = after
     return steps
 
 
-def test_every_state_answers_every_observation() -> None:
-    """There is nothing the keeper could see and not know what to do."""
+def test_the_table_has_every_pair_of_state_and_observation() -> None:
+    """An observation without a row would end a round of the keeper with an error."""
     assert set(TRANSITIONS) == set(itertools.product(SessionState, Observation))
 
 
-def test_every_observation_has_words_for_programs_and_people() -> None:
-    """A code of its own each, and a hint that can be followed."""
+def test_every_observation_has_a_reason_and_a_hint_of_its_own() -> None:
+    """Programs switch on the reason, and a person follows the hint."""
     hints = GATEWAY_HINTS.by_observation
     assert set(REASONS) == set(hints) == set(Observation)
     assert len(set(REASONS.values())) == len(set(hints.values())) == len(Observation)
 
 
-def test_before_anything_was_seen_it_says_so() -> None:
-    """Nobody is told a state that nobody has looked at."""
+def test_before_the_first_check_the_state_is_starting() -> None:
+    """A state that no check has shown must not be reported."""
     session = initial_session(5.0)
 
     assert (session.state, session.reason, session.since, session.has_login) == (
@@ -65,87 +65,87 @@ def test_before_anything_was_seen_it_says_so() -> None:
     )
 
 
-@pytest.mark.parametrize("saw", Observation)
-def test_nothing_leads_back_to_starting(saw: Observation) -> None:
-    """Once something was seen, something is known."""
+@pytest.mark.parametrize("observation", Observation)
+def test_no_transition_leads_back_to_starting(observation: Observation) -> None:
+    """STARTING means that there was no check yet."""
     assert not [
         state
         for state in SessionState
-        if state is not SessionState.STARTING and TRANSITIONS[state, saw][0] is SessionState.STARTING
+        if state is not SessionState.STARTING and TRANSITIONS[state, observation][0] is SessionState.STARTING
     ]
 
 
 @settings(deadline=None)
 @given(HISTORIES)
-def test_ready_means_that_the_last_look_showed_a_session(history: list[tuple[Observation, float]]) -> None:
-    """The one truth: no way leads to READY but seeing it, and nothing but losing it leads away.
+def test_ready_means_that_the_last_check_showed_a_session(history: list[tuple[Observation, float]]) -> None:
+    """Only a check that shows the session leads to READY, and any check that does not show it leads away.
 
-    A 429 says nothing about the session, so it neither gives nor takes.
+    A 429 shows nothing of the session, so it changes nothing here.
     """
-    told = [saw for saw, _ in history if saw is not Observation.RATE_LIMITED]
-    steps = walked(history)
+    observations = [each for each, _ in history if each is not Observation.RATE_LIMITED]
+    steps = steps_of(history)
 
     ready = bool(steps) and steps[-1][1].state is SessionState.READY
 
-    assert ready == (bool(told) and told[-1] is Observation.SESSION)
+    assert ready == (bool(observations) and observations[-1] is Observation.SESSION)
 
 
 @settings(deadline=None)
 @given(HISTORIES)
-def test_acts_are_asked_for_where_they_help_and_nowhere_else(history: list[tuple[Observation, float]]) -> None:
-    """Openings are rationed: each must be worth it. A lost one left alone costs the login within 30 s."""
-    for before, after, acts, _ in walked(history):
-        assert ({Action.OPEN, Action.GRACE} & set(acts) != set()) == (after.observation is Observation.LOGIN_ONLY)
-        assert (Action.GRACE in acts) == (
+def test_each_action_is_required_exactly_where_it_helps(history: list[tuple[Observation, float]]) -> None:
+    """A missing OPEN costs the login within 30 s, and a useless one counts against the limit of attempts."""
+    for before, after, actions, _ in steps_of(history):
+        assert ({Action.OPEN, Action.GRACE} & set(actions) != set()) == (after.observation is Observation.LOGIN_ONLY)
+        assert (Action.GRACE in actions) == (
             after.observation is Observation.LOGIN_ONLY and before.state is SessionState.SIGNED_OUT
         )
-        assert (Action.RECLAIM in acts) == (after.observation is Observation.COMPETING)
-        assert (Action.PREPARE in acts) == (
+        assert (Action.RECLAIM in actions) == (after.observation is Observation.COMPETING)
+        assert (Action.PREPARE in actions) == (
             after.state is SessionState.READY and before.state is not SessionState.READY
         )
 
 
 @settings(deadline=None)
 @given(HISTORIES)
-def test_since_is_the_moment_the_state_began(history: list[tuple[Observation, float]]) -> None:
-    """A person reads from it how long the trouble has lasted."""
-    for before, after, _, now in walked(history):
+def test_since_is_the_time_at_which_the_state_began(history: list[tuple[Observation, float]]) -> None:
+    """A person reads from it how long a loss has lasted."""
+    for before, after, _, now in steps_of(history):
         assert after.since == (before.since if after.state is before.state else now)
 
 
 @settings(deadline=None)
 @given(HISTORIES)
-def test_the_login_counts_where_somebody_is_signed_in(history: list[tuple[Observation, float]]) -> None:
-    """Portfolio reads pass while the brokerage session is reopened, and never while nobody is signed in."""
+def test_has_login_means_that_the_last_check_showed_a_login(history: list[tuple[Observation, float]]) -> None:
+    """Reads of the portfolio are sent while the brokerage session is reopened, and never without a login."""
     signed_in = (Observation.SESSION, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.COMPETING)
-    told = [saw for saw, _ in history if saw is not Observation.RATE_LIMITED]
-    steps = walked(history)
+    observations = [each for each, _ in history if each is not Observation.RATE_LIMITED]
+    steps = steps_of(history)
 
-    login = bool(steps) and steps[-1][1].has_login
+    has_login = bool(steps) and steps[-1][1].has_login
 
-    assert login == (bool(told) and told[-1] in signed_in)
+    assert has_login == (bool(observations) and observations[-1] in signed_in)
 
 
-def test_a_lost_brokerage_session_is_asked_for_at_once() -> None:
-    """The Gateway logs itself out at its next tickle: every second counts."""
-    session, acts = step(Session(SessionState.READY, Observation.SESSION, 0.0), Observation.LOGIN_ONLY, 7.0)
+def test_a_lost_brokerage_session_is_requested_at_once() -> None:
+    """The Gateway logs itself out at its next tickle, at most 30 s later."""
+    session, actions = step(Session(SessionState.READY, Observation.SESSION, 0.0), Observation.LOGIN_ONLY, 7.0)
 
-    assert (session, acts) == (Session(SessionState.OPENING, Observation.LOGIN_ONLY, 7.0), (Action.OPEN,))
+    assert (session, actions) == (Session(SessionState.OPENING, Observation.LOGIN_ONLY, 7.0), (Action.OPEN,))
     assert session.reason == "brokerage_lost"
 
 
-def test_a_fresh_login_is_left_to_the_gateway_first() -> None:
-    """It opens the brokerage session by itself; two openings would kick each other."""
-    _, acts = step(Session(SessionState.SIGNED_OUT, Observation.NO_LOGIN, 0.0), Observation.LOGIN_ONLY, 7.0)
+def test_after_a_fresh_login_the_gateway_opens_the_session_first() -> None:
+    """It does so by itself, and two attempts at the same time would end each other's session."""
+    _, actions = step(Session(SessionState.SIGNED_OUT, Observation.NO_LOGIN, 0.0), Observation.LOGIN_ONLY, 7.0)
 
-    assert acts == (Action.GRACE,)
+    assert actions == (Action.GRACE,)
 
 
 UP = {"authenticated": True, "connected": True, "competing": False}
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "saw"),
+    ("status", "body", "observation"),
     [
         (200, UP, Observation.SESSION),
         (200, {**UP, "established": True}, Observation.SESSION),
@@ -174,18 +174,18 @@ UP = {"authenticated": True, "connected": True, "competing": False}
         (404, None, Observation.UNUSABLE_RESPONSE),
     ],
 )
-def test_what_an_answer_shows(status: int, body: object, saw: Observation) -> None:
-    """Only a plain yes is a yes; what says nothing is trouble, never a session."""
-    assert observe_status(status, body) is saw
+def test_each_response_of_auth_status_is_one_observation(status: int, body: object, observation: Observation) -> None:
+    """Only a response that clearly shows a session counts as one; an unclear response never does."""
+    assert observe_status(status, body) is observation
 
 
 @settings(deadline=None)
 @given(st.one_of(st.integers(), st.sampled_from([200, 401, 429, 500])), st.one_of(JSON, FLAGS))
-def test_no_answer_crashes_the_reader(status: int, body: object) -> None:
-    """Whatever IBKR sends is an observation, and a session is only what says so in every word."""
-    saw = observe_status(status, body)
+def test_every_response_is_an_observation(status: int, body: object) -> None:
+    """No response may raise an error, and a session is reported only if every flag of the response shows it."""
+    observation = observe_status(status, body)
 
-    if saw is Observation.SESSION:
+    if observation is Observation.SESSION:
         assert status == 200
         assert isinstance(body, dict)
         assert (body["authenticated"], body["connected"]) == (True, True)
