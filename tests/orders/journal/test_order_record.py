@@ -1,4 +1,4 @@
-"""What the entries of one order add up to."""
+"""The record of one order, computed from its journal entries."""
 
 from __future__ import annotations
 
@@ -38,69 +38,79 @@ SENT = {
 ANSWER = {"status": 200, "content_type": "application/json", "body": "[1]"}
 
 
-def record_of(*told: tuple[OrderEvent, Mapping[str, Any]]) -> OrderRecord:
-    """An order to which this happened, one second after the other."""
+def record_of(*events: tuple[OrderEvent, Mapping[str, Any]]) -> OrderRecord:
+    """The record of an order with these events, one second after the other."""
     entries, state = list[JournalEntry](), None
-    for second, (what, facts) in enumerate(told):
+    for second, (what, facts) in enumerate(events):
         state = next_state(state, what)
         entries.append(JournalEntry("a", f"2026-06-17T16:00:{second:02d}.000000+00:00", what, state, facts))
-    made = OrderRecord.from_entries(entries)
-    assert made is not None
-    return made
+    record = OrderRecord.from_entries(entries)
+    assert record is not None
+    return record
 
 
-def test_no_entries_are_no_order() -> None:
-    """There is nothing to tell."""
+def test_without_entries_there_is_no_record() -> None:
+    """An order exists for the bridge only if its first entry is on disk."""
     assert OrderRecord.from_entries([]) is None
 
 
-def test_its_first_entry_tells_all_that_a_later_run_has_to_know() -> None:
-    """Whose it is, what it is known by, and what it was to do."""
-    made = record_of((W.SENT, SENT))
+def test_the_first_entry_contains_all_that_a_later_run_has_to_know() -> None:
+    """After a restart the bridge recognises a repeated call, and can search for the order at IBKR."""
+    record = record_of((W.SENT, SENT))
 
-    assert (made.operation, made.account, made.owner, made.request_id) == (OrderOperation.MODIFY, "DU1", "one", "req")
-    assert (made.fingerprint, made.idempotency_digest, made.has_own_identity) == ("f", "k", True)
-    assert (made.coids, made.match_criteria, made.state) == (("mine",), {"order": "7"}, OrderState.SENDING)
-    assert made.created == made.updated
-
-
-def test_a_refusal_tells_the_same_and_frees_its_names() -> None:
-    """Nothing left."""
-    made = record_of((W.REFUSED, {**SENT, "error": "paused"}))
-
-    assert (made.coids, made.error, made.may_be_sent_again, made.may_exist) == (("mine",), "paused", True, False)
+    assert (record.operation, record.account, record.owner, record.request_id) == (
+        OrderOperation.MODIFY,
+        "DU1",
+        "one",
+        "req",
+    )
+    assert (record.fingerprint, record.idempotency_digest, record.has_own_identity) == ("f", "k", True)
+    assert (record.coids, record.match_criteria, record.state) == (("mine",), {"order": "7"}, OrderState.SENDING)
+    assert record.created == record.updated
 
 
-def test_an_answer_is_kept_and_the_first_one_apart_from_later_ones() -> None:
-    """An Idempotency-Key promises the first; a reply's answer is not it."""
-    made = record_of(
+def test_after_a_refusal_the_order_may_be_sent_again_with_the_same_coid() -> None:
+    """Nothing was sent, so the order cannot exist at IBKR."""
+    record = record_of((W.REFUSED, {**SENT, "error": "paused"}))
+
+    assert (record.coids, record.error, record.may_be_sent_again, record.may_exist) == (
+        ("mine",),
+        "paused",
+        True,
+        False,
+    )
+
+
+def test_the_first_response_and_the_latest_one_are_stored_separately() -> None:
+    """A repeated call with the same Idempotency-Key gets the first one, not the response to a later reply."""
+    record = record_of(
         (W.SENT, SENT),
         (W.ASKED, {"replies": ["r"], "answer": ANSWER, "own": True}),
         (W.CONFIRMED, {"reply": "r", "fingerprint": "g"}),
         (W.TAKEN, {"order_ids": [7], "status": "Submitted", "answer": {**ANSWER, "body": "[2]"}, "own": False}),
     )
 
-    assert made.first_response == StoredResponse(200, "application/json", "[1]")
-    assert made.latest_response == StoredResponse(200, "application/json", "[2]")
-    assert made.sent_replies == {"r": ("g", made.latest_response)}
-    assert (made.order_ids, made.ibkr_status, made.reply_ids) == (("7",), "Submitted", ("r",))
+    assert record.first_response == StoredResponse(200, "application/json", "[1]")
+    assert record.latest_response == StoredResponse(200, "application/json", "[2]")
+    assert record.sent_replies == {"r": ("g", record.latest_response)}
+    assert (record.order_ids, record.ibkr_status, record.reply_ids) == (("7",), "Submitted", ("r",))
 
 
-def test_a_reply_that_was_held_back_may_be_sent_once_more() -> None:
-    """The question stands as before."""
-    made = record_of(
+def test_a_reply_that_was_held_back_may_be_sent_again() -> None:
+    """No byte of it was sent, so IBKR's question is still open."""
+    record = record_of(
         (W.SENT, SENT),
         (W.ASKED, {"replies": ["r"]}),
         (W.CONFIRMED, {"reply": "r"}),
         (W.HELD_BACK, {"reply": "r", "error": "down"}),
     )
 
-    assert (made.state, made.sent_replies, made.error) == (OrderState.QUESTION, {}, "down")
+    assert (record.state, record.sent_replies, record.error) == (OrderState.QUESTION, {}, "down")
 
 
-def test_a_lost_answer_takes_the_earlier_one_with_it() -> None:
-    """What was told before is not what became of it."""
-    made = record_of(
+def test_after_a_lost_response_there_is_no_latest_response() -> None:
+    """The earlier response, a question, does not show the outcome of the order."""
+    record = record_of(
         (W.SENT, SENT),
         (W.ASKED, {"replies": ["r"], "answer": ANSWER}),
         (W.TOLD, {}),
@@ -108,13 +118,13 @@ def test_a_lost_answer_takes_the_earlier_one_with_it() -> None:
         (W.LOST, {"error": "silence", "request": "req2"}),
     )
 
-    assert (made.latest_response, made.is_delivered, made.lost_reason, made.lost_request_id) == (
+    assert (record.latest_response, record.is_delivered, record.lost_reason, record.lost_request_id) == (
         None,
         False,
         "silence",
         "req2",
     )
-    assert made.lost_at == made.updated
+    assert record.lost_at == record.updated
 
 
 @pytest.mark.parametrize(
@@ -126,24 +136,24 @@ def test_a_lost_answer_takes_the_earlier_one_with_it() -> None:
         ([W.LEFT, W.TOLD], True, True),
     ],
 )
-def test_that_nobody_knows_counts_as_told_only_when_its_caller_had_it(
+def test_order_unknown_counts_as_delivered_only_if_the_caller_received_it(
     deliveries: list[OrderEvent], delivered: bool, unknown_delivered: bool
 ) -> None:
-    """Who had it is told the same ever after; who left may be told what was found."""
-    made = record_of((W.SENT, SENT), (W.LOST, {"error": "silence"}), *((what, {}) for what in deliveries))
+    """A caller that received it gets the same error again later. One that disconnected may get the outcome."""
+    record = record_of((W.SENT, SENT), (W.LOST, {"error": "silence"}), *((what, {}) for what in deliveries))
 
-    assert (made.is_delivered, made.unknown_delivered) == (delivered, unknown_delivered)
-    assert (made.disconnected_at is None) is delivered
+    assert (record.is_delivered, record.unknown_delivered) == (delivered, unknown_delivered)
+    assert (record.disconnected_at is None) is delivered
 
 
 @pytest.mark.parametrize(
     ("what", "state", "error"), [(W.FOUND, OrderState.PLACED, None), (W.MISSED, OrderState.NOT_PLACED, "not there")]
 )
-def test_what_the_search_found_settles_it(what: OrderEvent, state: OrderState, error: str | None) -> None:
-    """And is told apart from what IBKR answered."""
-    made = record_of((W.SENT, SENT), (W.LOST, {"error": "silence"}), (what, {"error": "not there"}))
+def test_reconciliation_settles_an_unknown_order(what: OrderEvent, state: OrderState, error: str | None) -> None:
+    """The record shows that the outcome does not come from a response of IBKR to the call."""
+    record = record_of((W.SENT, SENT), (W.LOST, {"error": "silence"}), (what, {"error": "not there"}))
 
-    assert (made.state, made.settled_by_reconciliation, made.error) == (state, True, error)
+    assert (record.state, record.settled_by_reconciliation, record.error) == (state, True, error)
 
 
 @pytest.mark.parametrize(
@@ -159,30 +169,31 @@ def test_what_the_search_found_settles_it(what: OrderEvent, state: OrderState, e
         (OrderState.NOT_PLACED, False, False),
     ],
 )
-def test_a_state_says_whether_it_is_settled_and_whether_it_may_exist(
+def test_each_state_says_whether_the_order_is_open_and_whether_it_may_exist(
     state: OrderState | None, is_open: bool, may_exist: bool
 ) -> None:
-    """One that has not begun may: somebody is about to send it."""
-    made = OrderRecord("a", OrderOperation.PLACE, state=state)
+    """A record without entries belongs to an order that is about to be sent, so it may exist."""
+    record = OrderRecord("a", OrderOperation.PLACE, state=state)
 
-    assert (made.is_open, made.may_exist) == (is_open, may_exist)
+    assert (record.is_open, record.may_exist) == (is_open, may_exist)
 
 
 @given(st.binary(max_size=200), st.integers(200, 599))
-def test_an_answer_is_told_again_byte_for_byte(body: bytes, status: int) -> None:
-    """Whatever bytes they are."""
-    kept = StoredResponse.from_response(Response(status, {"Content-Type": "x/y"}, body))
+def test_a_stored_response_is_replayed_byte_for_byte(body: bytes, status: int) -> None:
+    """The journal stores text, and a body may have bytes that are not valid UTF-8."""
+    stored = StoredResponse.from_response(Response(status, {"Content-Type": "x/y"}, body))
 
-    again = StoredResponse(**{"ibkr_status" if name == "status" else name: value for name, value in kept.facts.items()})  # type: ignore[arg-type]
+    members = {"ibkr_status" if name == "status" else name: value for name, value in stored.facts.items()}
+    loaded = StoredResponse(**members)  # type: ignore[arg-type]
 
-    assert again.as_response == Response(status, {"Content-Type": "x/y"}, body)
+    assert loaded.as_response == Response(status, {"Content-Type": "x/y"}, body)
 
 
-async def test_all_who_wait_are_told_what_came_of_it() -> None:
-    """An answer, or an error of which each gets a copy."""
+async def test_all_waiting_callers_get_the_result_of_an_exchange() -> None:
+    """An error is copied, so that the callers do not raise one shared object."""
 
     async def work() -> Response:
-        raise ReadOnly("no")
+        raise ReadOnly("the key may not trade")
 
     in_flight = InFlightOrder("f", [lambda: False, lambda: True])
     assert in_flight.is_wanted()
@@ -195,8 +206,8 @@ async def test_all_who_wait_are_told_what_came_of_it() -> None:
     assert in_flight.result is not caught.value
 
 
-async def test_who_waits_is_told_when_the_first_is_cancelled() -> None:
-    """There is no result, and yet it is over."""
+async def test_waiting_callers_are_woken_if_the_exchange_is_cancelled() -> None:
+    """There will be no result, and without this they would wait for ever."""
     in_flight = InFlightOrder("f", [])
     task = asyncio.create_task(in_flight.run(asyncio.get_running_loop().create_future()))
     await asyncio.sleep(0)
@@ -208,14 +219,14 @@ async def test_who_waits_is_told_when_the_first_is_cancelled() -> None:
     assert (in_flight.done.is_set(), in_flight.result) == (True, None)
 
 
-def test_a_digest_tells_where_its_parts_end() -> None:
-    """Else one part could go over into the next."""
+def test_a_digest_depends_on_where_its_parts_end() -> None:
+    """Otherwise two different calls could have the same fingerprint."""
     assert digest(b"a", b"bc") != digest(b"ab", b"c")
     assert digest(b"a") == digest(b"a") != digest(b"a", b"")
 
 
-def test_seconds_are_counted_between_two_times_of_any_zone() -> None:
-    """The journal is in UTC."""
+def test_seconds_between_two_times_do_not_depend_on_their_time_zones() -> None:
+    """A journal may contain times of another zone than UTC."""
     now = datetime(2026, 6, 17, 16, 0, 1, tzinfo=UTC)
 
     assert seconds_since("2026-06-17T18:00:00+02:00", now) == 1.0

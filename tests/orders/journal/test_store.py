@@ -1,4 +1,4 @@
-"""The journal on disk: whole after a kill, closed to other eyes, and honest about a disk that fails."""
+"""The journal on disk: complete after a kill, readable only by its owner, and correct after an error of the disk."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def utc() -> datetime:
-    """The wall's time."""
+    """The wall-clock time."""
     return datetime.now(UTC)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal is."""
+    """The file of the journal."""
     return tmp_path / "main.orders.db"
 
 
 @pytest.fixture
 def journal(path: Path, bus: Bus) -> JournalStore:
-    """A fresh journal."""
+    """An empty journal."""
     return JournalStore(path, bus, utc)
 
 
-def sent(journal: JournalStore, order: str) -> JournalEntry:
-    """An order that leaves."""
+def sent_entry(journal: JournalStore, order: str) -> JournalEntry:
+    """The entry of an order that is about to be sent."""
     return journal.new_entry(order, OrderEvent.SENT, OrderState.SENDING, {"kind": "place"})
 
 
@@ -62,42 +62,42 @@ def append_or_keep(journal: JournalStore, entry: JournalEntry) -> None:
 
 
 def flaws(path: Path) -> list[str]:
-    """What is wrong with a file."""
+    """The reasons of all flaws that the verification of a file finds."""
     with closing(open_read_only(path)) as file:
         return [flaw.reason for flaw in verify(read_rows(file))]
 
 
-def test_what_was_written_is_there(journal: JournalStore, path: Path, bus: Bus) -> None:
-    """In order, sealed, over a restart."""
+def test_entries_are_read_back_in_order_after_a_restart(journal: JournalStore, path: Path, bus: Bus) -> None:
+    """A later run has to know all orders of the earlier ones, and its entries continue the chain of seals."""
     entries = [
-        sent(journal, "a"),
+        sent_entry(journal, "a"),
         journal.new_entry("a", OrderEvent.TAKEN, OrderState.PLACED, {"order_ids": ["1"]}),
-        sent(journal, "b"),
+        sent_entry(journal, "b"),
     ]
     for entry in entries:
         journal.append(entry)
     journal.close()
-    again = JournalStore(path, bus, utc)
-    again.append(sent(again, "c"))
+    reopened = JournalStore(path, bus, utc)
+    reopened.append(sent_entry(reopened, "c"))
 
-    assert [entry for _, entry, _ in again.read_all()][:3] == entries
-    assert [entry.order_id for _, entry, _ in again.read_all("a")] == ["a", "a"]
+    assert [entry for _, entry, _ in reopened.read_all()][:3] == entries
+    assert [entry.order_id for _, entry, _ in reopened.read_all("a")] == ["a", "a"]
     assert flaws(path) == []
 
 
-def test_every_commit_reaches_the_disk(journal: JournalStore, path: Path) -> None:
-    """WAL, and FULL on the connection that writes."""
-    journal.append(sent(journal, "a"))
-    file = journal._file  # the pragma is the connection's own
+def test_every_commit_is_synchronous(journal: JournalStore, path: Path) -> None:
+    """Only with WAL and `synchronous = FULL` an entry is on disk when `append` returns."""
+    journal.append(sent_entry(journal, "a"))
+    file = journal._file  # the pragma belongs to one connection
     assert file is not None
 
     assert file.execute("PRAGMA synchronous").fetchone() == (2,)
     assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_nobody_else_can_read_it(journal: JournalStore, path: Path) -> None:
-    """Nor its two companions, whatever the umask; an open file of an earlier day is closed."""
-    journal.append(sent(journal, "a"))
+def test_only_the_owner_can_read_the_files(journal: JournalStore, path: Path) -> None:
+    """This includes the lock and SQLite's two companion files. The mode of an existing file is corrected."""
+    journal.append(sent_entry(journal, "a"))
 
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     journal.close()
@@ -109,21 +109,21 @@ def test_nobody_else_can_read_it(journal: JournalStore, path: Path) -> None:
 @pytest.mark.parametrize(
     "change", ["UPDATE entry SET facts = '{}'", "DELETE FROM entry", "REPLACE INTO entry SELECT * FROM entry"]
 )
-def test_entries_are_only_ever_added(journal: JournalStore, path: Path, change: str) -> None:
-    """The file itself refuses anything else, also to somebody with a shell."""
-    journal.append(sent(journal, "a"))
+def test_entries_cannot_be_changed_or_removed(journal: JournalStore, path: Path, change: str) -> None:
+    """Triggers in the file refuse it to other programs too, such as the shell of SQLite."""
+    journal.append(sent_entry(journal, "a"))
 
     with closing(sqlite3.connect(path)) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute("PRAGMA recursive_triggers = ON")
         other.execute(change)
 
 
-def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
+def test_on_a_full_disk_orders_are_refused_and_entries_about_sent_orders_are_kept(
     journal: JournalStore, path: Path, events_seen: list[Event]
 ) -> None:
-    """Orders wait for room; facts wait in memory, and are written first when there is some."""
-    journal.append(sent(journal, "a"))
-    file = journal._file  # as a disk that has no room for another page
+    """What has happened to a sent order cannot be undone: its entry waits in memory, and is written first later."""
+    journal.append(sent_entry(journal, "a"))
+    file = journal._file  # so the file has no room for another page, as on a full disk
     assert file is not None
     file.execute(f"PRAGMA max_page_count = {file.execute('PRAGMA page_count').fetchone()[0]}")
     large = {"error": "x" * 100_000}
@@ -131,19 +131,19 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
     append_or_keep(journal, journal.new_entry("a", OrderEvent.LOST, OrderState.UNKNOWN, large))
     assert journal.problem is not None
     assert [type(event) for event in events_seen] == [StateUnavailable]
-    room = JournalStore._connect
+    connect = JournalStore._connect
 
-    def no_room(self: JournalStore, where: Path) -> sqlite3.Connection:
-        found = room(self, where)
-        found.execute(f"PRAGMA max_page_count = {found.execute('PRAGMA page_count').fetchone()[0]}")
-        return found
+    def connect_to_full_disk(self: JournalStore, path: Path) -> sqlite3.Connection:
+        connection = connect(self, path)
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        return connection
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JournalStore, "_connect", no_room)
+        patch.setattr(JournalStore, "_connect", connect_to_full_disk)
         with pytest.raises(JournalUnavailable) as refused:
-            journal.append(sent(journal, "b"))
+            journal.append(sent_entry(journal, "b"))
     journal.close()
-    journal.append(sent(journal, "c"))
+    journal.append(sent_entry(journal, "c"))
 
     assert "full" in refused.value.detail
     assert [(entry.order_id, entry.what) for _, entry, _ in journal.read_all()] == [
@@ -155,81 +155,79 @@ def test_a_full_disk_refuses_what_has_not_left_and_keeps_what_has(
     assert flaws(path) == []
 
 
-def test_no_state_directory_is_no_journal(bus: Bus) -> None:
-    """And so no order."""
+def test_without_a_state_directory_the_journal_is_unavailable(bus: Bus) -> None:
+    """The bridge then refuses orders, as a lost response could not be searched for after a restart."""
     journal = JournalStore(None, bus, utc)
 
     with pytest.raises(JournalUnavailable):
-        journal.append(sent(journal, "a"))
+        journal.append(sent_entry(journal, "a"))
     with pytest.raises(JournalUnavailable):
         journal.read_all()
 
 
-def test_a_directory_that_is_not_there_yet(tmp_path: Path, bus: Bus) -> None:
-    """Is tried again at the next order."""
+def test_a_missing_directory_is_tried_again_at_the_next_order(tmp_path: Path, bus: Bus) -> None:
+    """It may be on a disk that is mounted later. No restart is needed."""
     journal = JournalStore(tmp_path / "later" / "main.orders.db", bus, utc)
     with pytest.raises(JournalUnavailable):
         journal.read_all()
     assert journal.problem is not None
 
     (tmp_path / "later").mkdir()
-    journal.append(sent(journal, "a"))
+    journal.append(sent_entry(journal, "a"))
 
     assert journal.problem is None
 
 
-def test_garbage_is_left_as_it_is(path: Path, bus: Bus) -> None:
-    """A file that is no journal is neither written to nor moved: a person has to look."""
+def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path, bus: Bus) -> None:
+    """It is neither written to nor moved: a person has to find out what it is."""
     path.write_bytes(b"not a database at all" * 100)
     journal = JournalStore(path, bus, utc)
 
     with pytest.raises(JournalUnavailable):
-        journal.append(sent(journal, "a"))
+        journal.append(sent_entry(journal, "a"))
     assert path.read_bytes() == b"not a database at all" * 100
 
 
-def test_a_database_of_something_else_is_left_as_it_is(path: Path, bus: Bus) -> None:
-    """However much it looks like one of ours."""
+def test_a_database_of_another_program_is_refused(path: Path, bus: Bus) -> None:
+    """Even one with a table of the same name has not the mark of the bridge."""
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE entry (number INTEGER)")
     journal = JournalStore(path, bus, utc)
 
     with pytest.raises(JournalUnavailable, match="another program"):
-        journal.append(sent(journal, "a"))
+        journal.append(sent_entry(journal, "a"))
 
 
-def test_a_link_is_not_written_through(path: Path, tmp_path: Path, bus: Bus) -> None:
-    """Whatever it points at is not ours."""
+def test_a_symbolic_link_is_not_followed(path: Path, tmp_path: Path, bus: Bus) -> None:
+    """The file to which it points may belong to another program."""
     path.symlink_to(tmp_path / "elsewhere")
     journal = JournalStore(path, bus, utc)
 
     with pytest.raises(JournalUnavailable):
-        journal.append(sent(journal, "a"))
+        journal.append(sent_entry(journal, "a"))
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_journal_of_a_later_bridge_is_left_as_it_is(journal: JournalStore, path: Path, bus: Bus) -> None:
-    """After a step back to an older version, orders are refused rather than written wrongly."""
+def test_a_journal_of_a_later_version_is_refused(journal: JournalStore, path: Path, bus: Bus) -> None:
+    """After a downgrade orders are refused, as this version could write wrong entries."""
     journal.close()
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     later = JournalStore(path, bus, utc)
 
     with pytest.raises(JournalUnavailable, match="later version"):
-        later.append(sent(later, "a"))
+        later.append(sent_entry(later, "a"))
 
 
-def test_a_journal_of_an_earlier_bridge_is_brought_up_to_date(
-    path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each version of the file leads to the next, and what stands in it stays."""
+def test_a_journal_of_an_earlier_version_is_migrated(path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update of the bridge must not lose the orders in the journal: existing entries are not changed."""
     with monkeypatch.context() as patch:
         patch.setattr(module, "MIGRATIONS", MIGRATIONS[:1])
         first = JournalStore(path, bus, utc)
-        first.append(sent(first, "a"))
+        first.append(sent_entry(first, "a"))
         first.close()
     journal = JournalStore(path, bus, utc)
-    journal.append(sent(journal, "b"))
+    journal.append(sent_entry(journal, "b"))
 
     with closing(sqlite3.connect(path)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
@@ -238,49 +236,49 @@ def test_a_journal_of_an_earlier_bridge_is_brought_up_to_date(
     assert flaws(path) == []
 
 
-def test_two_bridges_cannot_share_a_file(journal: JournalStore, path: Path, bus: Bus) -> None:
-    """Each would be blind to the other's orders. The second may when the first has ended, however it ended."""
+def test_two_bridges_cannot_share_a_journal(journal: JournalStore, path: Path, bus: Bus) -> None:
+    """Neither of them would know the orders of the other. When the first one has ended, the second one may write."""
     other = JournalStore(path, bus, utc)
-    journal.append(sent(journal, "a"))
+    journal.append(sent_entry(journal, "a"))
 
     with pytest.raises(JournalUnavailable, match="another bridge"):
-        other.append(sent(other, "b"))
+        other.append(sent_entry(other, "b"))
     journal.close()
-    other.append(sent(other, "c"))
+    other.append(sent_entry(other, "c"))
 
     assert [entry.order_id for _, entry, _ in other.read_all()] == ["a", "c"]
     assert flaws(path) == []
 
 
-def test_an_entry_the_disk_took_and_denied_is_not_written_twice(journal: JournalStore, path: Path) -> None:
-    """An error after the commit leaves it there; it is looked for before it is written again."""
-    journal.append(sent(journal, "a"))
-    taken = journal.new_entry("a", OrderEvent.TAKEN, OrderState.PLACED, {})
-    journal.append(taken)
-    journal._pending.append(taken)  # as the error left it
+def test_an_entry_that_was_stored_with_an_error_is_not_written_twice(journal: JournalStore, path: Path) -> None:
+    """The disk may report an error after the commit, so a pending entry is searched for before it is written."""
+    journal.append(sent_entry(journal, "a"))
+    entry = journal.new_entry("a", OrderEvent.TAKEN, OrderState.PLACED, {})
+    journal.append(entry)
+    journal._pending.append(entry)  # as after an error of the disk
     journal._close_file()
 
-    journal.append(sent(journal, "b"))
+    journal.append(sent_entry(journal, "b"))
 
     assert [entry.what for _, entry, _ in journal.read_all()] == [OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.SENT]
 
 
-def test_the_recent_ones_and_the_open_ones_are_taken_up(journal: JournalStore) -> None:
-    """Whole stories only; what ended long ago stays on disk."""
+def test_recent_orders_and_open_orders_are_read_with_all_their_entries(journal: JournalStore) -> None:
+    """Orders that were settled long ago are not loaded, so that the memory stays small."""
     old = JournalEntry("old", "2020-01-01T00:00:00.000000+00:00", OrderEvent.SENT, OrderState.SENDING, {})
     for entry in (
         old,
         JournalEntry("old", old.at, OrderEvent.TAKEN, OrderState.PLACED, {}),
         JournalEntry("open", old.at, OrderEvent.SENT, OrderState.SENDING, {}),
-        sent(journal, "new"),
+        sent_entry(journal, "new"),
     ):
         journal.append(entry)
 
     assert [entry.order_id for _, entry, _ in journal.read_recent("2026-01-01")] == ["open", "new"]
 
 
-def test_what_is_refused_does_not_wait_for_a_disk(bus: Bus) -> None:
-    """A caller in a loop must not fill the memory while the journal cannot be written."""
+def test_a_refusal_is_not_kept_in_memory_while_the_disk_fails(bus: Bus) -> None:
+    """A caller that repeats refused orders in a loop must not fill the memory."""
     journal = JournalStore(None, bus, utc)
 
     append_or_keep(journal, journal.new_entry("a", OrderEvent.REFUSED, OrderState.REFUSED, {}))
@@ -289,9 +287,9 @@ def test_what_is_refused_does_not_wait_for_a_disk(bus: Bus) -> None:
     assert [entry.order_id for entry in journal._pending] == ["b"]
 
 
-def test_a_spoilt_entry_stops_orders_and_nothing_else(journal: JournalStore, path: Path) -> None:
-    """What is not understood is no reason to begin as if nothing had been."""
-    journal.append(sent(journal, "a"))
+def test_an_invalid_entry_makes_the_journal_unavailable(journal: JournalStore, path: Path) -> None:
+    """If it were skipped, the bridge would not know an order that may exist."""
+    journal.append(sent_entry(journal, "a"))
     journal.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("DROP TRIGGER entry_stays")
@@ -319,8 +317,8 @@ for number in range(100_000):
 
 
 @pytest.mark.parametrize("after", [0, 7, 60, 333])
-def test_a_kill_at_any_moment_loses_nothing_that_was_written(path: Path, after: int) -> None:
-    """Whatever was reported as written is there, and the file is whole."""
+def test_a_kill_at_any_time_loses_no_written_entry(path: Path, after: int) -> None:
+    """Every entry that was reported as written is in the file, and the chain of seals is complete."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)],
         cwd=ROOT,
@@ -344,8 +342,8 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_written(path: Path, after: 
     assert flaws(path) == []
 
 
-def test_the_first_seal_is_known() -> None:
-    """So that others can check a journal without this program."""
+def test_the_form_of_a_sealed_entry_does_not_change() -> None:
+    """Other programs can verify a journal without the bridge, and old journals stay valid."""
     entry = JournalEntry(
         "a", "2026-06-17T16:00:00.000000+00:00", OrderEvent.SENT, OrderState.SENDING, {"kind": "place"}
     )
@@ -355,7 +353,7 @@ def test_the_first_seal_is_known() -> None:
 
 
 def test_a_file_that_cannot_be_prepared_is_closed(tmp_path: Path) -> None:
-    """Nothing is left open behind an error."""
+    """After an error no connection to the file stays open."""
     path = tmp_path / "x"
     path.write_bytes(b"x" * 5000)
     file = sqlite3.connect(path)
@@ -367,7 +365,7 @@ def test_a_file_that_cannot_be_prepared_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "state", "follows"),
+    ("what", "state", "withdrawal"),
     [
         (OrderEvent.SENT, OrderState.SENDING, (OrderEvent.REFUSED, OrderState.REFUSED)),
         (OrderEvent.CONFIRMED, OrderState.SENDING, (OrderEvent.HELD_BACK, OrderState.QUESTION)),
@@ -379,11 +377,11 @@ def test_an_entry_that_is_stored_with_an_error_is_withdrawn(
     monkeypatch: pytest.MonkeyPatch,
     what: OrderEvent,
     state: OrderState,
-    follows: object,
+    withdrawal: object,
 ) -> None:
-    """Nothing was sent for it; the next entry in the file says so, before anything else."""
+    """Nothing was sent for it. The next entry in the file records that, before any other entry."""
     if what is OrderEvent.CONFIRMED:
-        journal.append(sent(journal, "a"), journal.new_entry("a", OrderEvent.ASKED, OrderState.QUESTION, {}))
+        journal.append(sent_entry(journal, "a"), journal.new_entry("a", OrderEvent.ASKED, OrderState.QUESTION, {}))
     commit = module.commit
     monkeypatch.setattr(module, "commit", lambda file: _commit_and_fail(commit, file))
     entry = journal.new_entry("a", what, state, {})
@@ -392,19 +390,19 @@ def test_an_entry_that_is_stored_with_an_error_is_withdrawn(
     journal.withdraw_if_written(entry)
     monkeypatch.setattr(module, "commit", commit)
 
-    journal.append(sent(journal, "b"))
+    journal.append(sent_entry(journal, "b"))
 
     rows = journal.read_all()
-    assert [(row[1].what, row[1].state) for row in rows][-2] == follows
+    assert [(row[1].what, row[1].state) for row in rows][-2] == withdrawal
     assert rows[-2][1].facts["stopped"] is True
     assert flaws(path) == []
 
 
-def test_an_order_that_is_withdrawn_is_refused_once(
+def test_a_withdrawn_order_has_one_refusal_in_the_file(
     journal: JournalStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The submitter writes a refusal too; the file has one of them."""
-    commit, entry = module.commit, sent(journal, "a")
+    """The store writes the refusal itself, and the submitter appends a second one, which would be a flaw."""
+    commit, entry = module.commit, sent_entry(journal, "a")
     monkeypatch.setattr(module, "commit", lambda file: _commit_and_fail(commit, file))
     with pytest.raises(JournalUnavailable):
         journal.append(entry)
@@ -418,15 +416,15 @@ def test_an_order_that_is_withdrawn_is_refused_once(
 
 
 def test_an_entry_that_never_reached_the_file_is_not_withdrawn(journal: JournalStore, path: Path) -> None:
-    """A disk that cannot be opened has nothing of it, and a loop of refusals must not fill the memory."""
+    """The file could not be opened, so it cannot have the entry. A loop of refusals must not fill the memory."""
     path.mkdir()
-    entry = sent(journal, "a")
+    entry = sent_entry(journal, "a")
     with pytest.raises(JournalUnavailable):
         journal.append(entry)
     journal.withdraw_if_written(entry)
     path.rmdir()
 
-    journal.append(sent(journal, "b"))
+    journal.append(sent_entry(journal, "b"))
 
     assert [row[1].order_id for row in journal.read_all()] == ["b"]
     assert journal._doubtful == []

@@ -1,4 +1,4 @@
-"""The life of an order: which fact may follow which state, and how a journal that was changed gives itself away."""
+"""The table of an order's states, and the verification that finds changes in a journal."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ PLAIN = [
 PLAIN += [(OrderEvent.TAKEN, OrderState.PLACED), (OrderEvent.TOLD, OrderState.PLACED)]
 
 
-def journal(*orders: str) -> list[tuple[int, JournalEntry, str]]:
-    """Some orders, one after the other, each through the whole of a plain life."""
+def journal_rows(*orders: str) -> list[tuple[int, JournalEntry, str]]:
+    """The rows of a valid journal, in which each order passes all events of `PLAIN`."""
     rows: list[tuple[int, JournalEntry, str]] = []
     before = FIRST_SEAL
     for order in orders:
@@ -43,8 +43,8 @@ def journal(*orders: str) -> list[tuple[int, JournalEntry, str]]:
     return rows
 
 
-def test_every_state_can_be_reached_and_only_by_the_table() -> None:
-    """And whoever tells what cannot be is stopped."""
+def test_every_state_can_be_reached_and_only_through_the_table() -> None:
+    """An event that is not in the table is an error of the bridge, and must not change an order."""
     assert set(TRANSITIONS.values()) == set(OrderState)
     for state in (None, *OrderState):
         for what in set(OrderEvent) - NON_TRANSITIONS:
@@ -55,34 +55,34 @@ def test_every_state_can_be_reached_and_only_by_the_table() -> None:
                     next_state(state, what)
 
 
-def test_nothing_leaves_what_was_never_sent() -> None:
-    """An order that was refused stays refused; one that is placed stays placed."""
+def test_a_refused_order_and_a_placed_one_keep_their_states() -> None:
+    """Both outcomes are certain, so no event can change them."""
     assert [what for state, what in TRANSITIONS if state in (OrderState.REFUSED, OrderState.PLACED)] == []
 
 
-def test_what_is_settled_only_ever_turns_out_to_be_placed() -> None:
-    """A late sighting is the one thing that can come after the end."""
+def test_a_settled_order_can_only_become_placed() -> None:
+    """A late response, or a late row in IBKR's lists, can show that the order exists after all."""
     settled = set(OrderState) - OPEN_STATES
     assert {to for (state, _), to in TRANSITIONS.items() if state in settled} == {OrderState.PLACED}
 
 
-def test_told_and_left_move_nothing() -> None:
-    """They concern the caller, not the order."""
+def test_the_events_told_and_left_do_not_change_the_state() -> None:
+    """They are about the caller and not about the order."""
     assert all(next_state(state, what) is state for state in OrderState for what in NON_TRANSITIONS)
     with pytest.raises(ImpossibleTransition):
         next_state(None, OrderEvent.TOLD)
 
 
-def test_a_journal_as_it_was_written_has_no_flaw() -> None:
-    """However many orders."""
-    assert list(verify(journal("a", "b", "c"))) == []
+def test_a_journal_that_was_not_changed_has_no_flaw() -> None:
+    """A false alarm would make an operator doubt a correct journal."""
+    assert list(verify(journal_rows("a", "b", "c"))) == []
     assert list(verify([])) == []
 
 
 @given(at=st.integers(0, 9), kind=st.sampled_from(["fact", "state", "order", "at", "seal", "cut", "swap", "twice"]))
-def test_whatever_is_done_to_a_journal_shows(at: int, kind: str) -> None:
-    """Changed, removed, moved, repeated."""
-    rows = journal("a", "b")
+def test_every_change_of_a_journal_is_found(at: int, kind: str) -> None:
+    """An entry may have been altered, removed, reordered or repeated."""
+    rows = journal_rows("a", "b")
     number, entry, sealed = rows[at]
     if kind == "cut":
         del rows[at if at < len(rows) - 1 else at - 1]
@@ -105,8 +105,8 @@ def test_whatever_is_done_to_a_journal_shows(at: int, kind: str) -> None:
     assert list(verify(rows)) != []
 
 
-def test_a_journal_written_anew_with_an_impossible_story_shows() -> None:
-    """Seals can be made by whoever has the file; the story must fit too."""
+def test_an_impossible_transition_with_valid_seals_is_found() -> None:
+    """A person with the file can compute new seals, so the order of the events is verified too."""
     first = JournalEntry("a", AT, OrderEvent.SENT, OrderState.SENDING)
     second = JournalEntry("a", AT, OrderEvent.FOUND, OrderState.PLACED)
     one, two = seal(FIRST_SEAL, first), seal(seal(FIRST_SEAL, first), second)
@@ -119,15 +119,17 @@ REFUSED = (OrderEvent.REFUSED, OrderState.REFUSED)
 
 
 @pytest.mark.parametrize(
-    "story",
+    "events",
     [[SENT, TAKEN, TAKEN], [SENT, TAKEN, (OrderEvent.SENT, OrderState.PLACED)], [SENT, SENT], [REFUSED, REFUSED]],
 )
-def test_an_event_that_changes_no_state_must_be_possible_too(story: list[tuple[OrderEvent, OrderState]]) -> None:
-    """Two placements in one order's story are a flaw, even if its state stays what it was."""
+def test_an_impossible_event_is_found_even_if_the_state_stays_the_same(
+    events: list[tuple[OrderEvent, OrderState]],
+) -> None:
+    """An order that was placed twice according to its entries is a flaw."""
     rows, before = [], FIRST_SEAL
-    for number, (what, state) in enumerate(story, start=1):
+    for number, (what, state) in enumerate(events, start=1):
         entry = JournalEntry("a", AT, what, state)
         before = seal(before, entry)
         rows.append((number, entry, before))
 
-    assert [flaw.number for flaw in verify(rows)] == [len(story)]
+    assert [flaw.number for flaw in verify(rows)] == [len(events)]
