@@ -27,10 +27,10 @@ class Stage(Protocol):
 
 def fold(stages: Sequence[Stage], last: Proceed) -> Proceed:
     """Join stages, the outermost first, and the last step into one function."""
-    road = last
+    following = last
     for stage in reversed(stages):
-        road = _before(stage, road)
-    return road
+        following = _before(stage, following)
+    return following
 
 
 def _before(stage: Stage, proceed: Proceed) -> Proceed:

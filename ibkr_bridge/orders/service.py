@@ -41,13 +41,13 @@ MIN_INTERVAL_S = 0.5  # seconds between two rounds at least, if nothing changes
 
 
 @dataclass(frozen=True)
-class OrderRoads:
-    """How the order service sends calls and checks the session; the profile passes it in."""
+class OrderDependencies:
+    """The parts of the profile that the order service uses: they are built after it, so `connect` passes them in."""
 
     pipeline: Pipeline
     """All stages."""
     uncached: Pipeline
-    """The same without the cache."""
+    """All stages except those of the cache."""
     guard: OrderGuard
     is_up: Callable[[Layer], bool]
 
@@ -84,7 +84,7 @@ class OrderService:
         self.reconciler = Reconciler(repository, clock, schedule)
         self.submitter = OrderSubmitter(repository, clock, self.reconciler.wait_for_unsettled, add_coids=add_coids)
         self._wake = asyncio.Event()
-        self._roads: OrderRoads | None = None
+        self._dependencies: OrderDependencies | None = None
         repository.subscribe(lambda _: self._wake.set())
         self.submitter.lock.on_question = self._wake.set
 
@@ -100,15 +100,15 @@ class OrderService:
         return JournalStatus(self.repository.journal.problem, dict(self.repository.index.counts()), question)
 
     @property
-    def roads(self) -> OrderRoads:
-        """How calls are sent."""
-        if self._roads is None:
+    def dependencies(self) -> OrderDependencies:
+        """What the service uses of the rest of the profile."""
+        if self._dependencies is None:
             raise RuntimeError("the profile has not been built")
-        return self._roads
+        return self._dependencies
 
-    def connect(self, roads: OrderRoads) -> None:
-        """Send calls through these stages from now on."""
-        self._roads = roads
+    def connect(self, dependencies: OrderDependencies) -> None:
+        """Use these parts of the profile from now on."""
+        self._dependencies = dependencies
         self.reconciler.fetch_order_lists = self.fetch_order_lists
 
     async def load(self) -> None:
@@ -129,7 +129,7 @@ class OrderService:
         """
         await self.load()  # if that failed before; until it succeeds no order may be sent
         context = order_request.context
-        context.execute = self.roads.pipeline
+        context.execute = self.dependencies.pipeline
         context.deadline = time.monotonic() + context.remaining_wait() + SEND_GRACE_S
         order_request.send = self._make_sender(order_request)
         order_request.check_rules = lambda: self._check_rules(order_request)
@@ -146,7 +146,7 @@ class OrderService:
         """
         await self.submitter.lock.acquire(context, context.remaining_wait(), context.is_connected)
         try:
-            return await self.roads.pipeline(context)
+            return await self.dependencies.pipeline(context)
         finally:
             self.submitter.lock.release(context)
 
@@ -155,8 +155,8 @@ class OrderService:
         in_flight = order_request.record.in_flight if order_request.record is not None else None
         is_connected = in_flight.is_wanted if in_flight is not None else order_request.is_connected
         valued = replace(order_request.context, facts=order_request.facts, is_connected=is_connected)
-        order_request.facts = await self.roads.guard.with_order_value(valued, order_request.account)
-        self.roads.guard.check(order_request.facts)
+        order_request.facts = await self.dependencies.guard.with_order_value(valued, order_request.account)
+        self.dependencies.guard.check(order_request.facts)
 
     def _make_sender(self, order_request: OrderRequest) -> SendOrderCall:
         """Returns the function that sends each call of a request; the time before its first call counts as waiting."""
@@ -176,7 +176,7 @@ class OrderService:
             part.facts, part.is_connected, part.is_sent = facts, is_connected, False
             part.before_first_byte, part.on_late_response = before_first_byte, on_late_response
             try:
-                return await self.roads.pipeline(part)
+                return await self.dependencies.pipeline(part)
             finally:
                 context.is_sent = context.is_sent or part.is_sent
 
@@ -198,20 +198,22 @@ class OrderService:
         endpoint = endpoint_of(call.method, call.target)
         facts = RequestFacts(Effect.READ, None)  # no rule applies to a decline of the bridge's own
         with suppress(BridgeError, CallerGone):  # IBKR also drops its question by itself
-            discard(await self.roads.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s)))
+            discard(await self.dependencies.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s)))
 
     async def fetch_order_lists(self, account: str | None) -> OrderListing | None:
         """Fetch the lists of orders and trades anew; None if that is not possible now."""
-        if not self.roads.is_up(Layer.BROKERAGE):
+        if not self.dependencies.is_up(Layer.BROKERAGE):
             return None
         account_query = f"accountId={quote(account, safe='')}" if account else ""
         try:
-            discard(await self.roads.uncached(_uncached_read(ORDERS_LIST, "force=true", account_query)))
+            discard(await self.dependencies.uncached(_uncached_read(ORDERS_LIST, "force=true", account_query)))
             await self._clock.wait(asyncio.Event(), self._refresh_delay_s)
             orders = await read_fully(
-                await self.roads.pipeline(_uncached_read(ORDERS_LIST, account_query)), MAX_LIST_BYTES
+                await self.dependencies.pipeline(_uncached_read(ORDERS_LIST, account_query)), MAX_LIST_BYTES
             )
-            trades = await read_fully(await self.roads.pipeline(_uncached_read(TRADES, "days=2")), MAX_LIST_BYTES)
+            trades = await read_fully(
+                await self.dependencies.pipeline(_uncached_read(TRADES, "days=2")), MAX_LIST_BYTES
+            )
         except (BridgeError, CallerGone):
             return None
         if orders.status != 200 or trades.status != 200 or orders.body_stream or trades.body_stream:

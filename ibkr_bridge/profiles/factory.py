@@ -22,7 +22,7 @@ from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
 from ibkr_bridge.orders.rules.trading_pause import TradingPause
-from ibkr_bridge.orders.service import OrderRoads, OrderService
+from ibkr_bridge.orders.service import OrderDependencies, OrderService
 from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
 from ibkr_bridge.profiles.dispatch import Dispatch
 from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
@@ -60,7 +60,7 @@ def gateway_stages(
 ) -> tuple[Stage, ...]:
     """What happens to every call, outermost first; on the way back in reverse. `Dispatch` follows and sends."""
     return (
-        ComposeReads(upstream.traits),  # first, since each part takes the rest of the road by itself
+        ComposeReads(upstream.traits),  # first, since each part then passes the other stages on its own
         guard,  # before anything is waited for: a refusal must be immediate
         session_gate,  # no cached response is given out while the session is down
         MarketDataGate(streaming.hub.upstream_subscriptions),
@@ -138,7 +138,7 @@ def build_profile(
         ),
         Dispatch(upstream, limits.slots, keeper, observers),
     )
-    orders.connect(OrderRoads(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
+    orders.connect(OrderDependencies(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
     return Profile(

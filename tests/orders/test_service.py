@@ -22,7 +22,7 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
-from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderRoads, OrderService
+from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderDependencies, OrderService
 from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
 from tests.harness import with_timeout
@@ -45,10 +45,10 @@ class ServiceSetup:
         repository = OrderRepository(JournalWriter(JournalStore(path, bus, self.clock.utc), bus), bus, self.clock.utc)
         self.service = OrderService(repository, self.clock, ReconcileSchedule(refresh_delay_s=0.0), add_coids=True)
         guard = OrderGuard(lambda: RuleContext(paper_mode=False, paused=self.is_paused), None)
-        self.service.connect(OrderRoads(self.pipeline, self.pipeline, guard, lambda _: self.is_up))
+        self.service.connect(OrderDependencies(self.pipeline, self.pipeline, guard, lambda _: self.is_up))
 
     async def pipeline(self, context: CallContext) -> Response:
-        """See `OrderRoads`."""
+        """See `OrderDependencies`."""
         self.contexts.append(context)
         if self.errors:
             raise self.errors[0]
@@ -116,7 +116,7 @@ async def test_a_service_without_a_profile_cannot_send(tmp_path: Path) -> None:
     repository = OrderRepository(JournalWriter(JournalStore(None, bus, clock.utc), bus), bus, clock.utc)
 
     with pytest.raises(RuntimeError, match="has not been built"):
-        _ = OrderService(repository, clock, ReconcileSchedule(), add_coids=True).roads
+        _ = OrderService(repository, clock, ReconcileSchedule(), add_coids=True).dependencies
 
 
 async def test_a_preview_holds_the_order_lock_and_releases_it(setup: ServiceSetup) -> None:

@@ -49,10 +49,10 @@ async def test_the_stages_stand_in_their_order(built: Built) -> None:
 
 async def test_the_orders_lists_are_fetched_without_the_cache_and_with_every_other_stage(built: Built) -> None:
     """What a lost order is searched for in must be IBKR's own; the rules, limits and session hold for it."""
-    roads = built.profile.orders.roads
+    dependencies = built.profile.orders.dependencies
 
-    assert roads.pipeline is built.profile.pipeline
-    assert repr(roads.uncached) == (
+    assert dependencies.pipeline is built.profile.pipeline
+    assert repr(dependencies.uncached) == (
         "<Pipeline ComposeReads → OrderGuard → SessionGate → MarketDataGate → PenaltyGate → AdmissionGate>"
     )
 
@@ -64,7 +64,7 @@ async def test_a_stage_and_the_profile_share_each_part(built: Built) -> None:
     assert profile.session_gate in profile.pipeline.stages
     assert profile.cached_reads in profile.pipeline.stages
     assert profile.completion in profile.pipeline.stages
-    assert profile.orders.roads.guard in profile.pipeline.stages
+    assert profile.orders.dependencies.guard in profile.pipeline.stages
 
 
 async def test_the_limits_are_the_upstreams_unless_told_otherwise(tmp_path: Path, built: Built) -> None:
