@@ -1,7 +1,7 @@
 """A Debian that really boots, with systemd as its first process, in a container of `systemd-nspawn`.
 
-It has a network of its own (loopback alone), so nothing inside is in anybody's way, and nothing leaves. What is made
-once is kept in `.system/` beside the README: the root as a tar file, and the packages Python needs.
+It has a network of its own with the loopback device only, so it disturbs no other program and cannot send anything out.
+The directory `.system/` beside the README is a cache: the root file system as a tar file, and the Python packages.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Self
 from tests.system.cgroup import Cgroup
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT = ROOT / ".system"
+CACHE = ROOT / ".system"
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 PYTHONS = {BOOKWORM: "3.11", TRIXIE: "3.13"}
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,curl,ca-certificates,iproute2"
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "ip", "tar", "git")
-WITHIN = 60.0  # seconds for anything the machine does
-INSIDE = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
-OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+TIMEOUT_S = 60.0  # for each step of a machine; only broken code takes so long
+INSIDE_ENV = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+OFFLINE_ENV = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
 GATEWAY = """[Unit]
 Description=A simulated Gateway
 StartLimitIntervalSec=0
@@ -42,73 +42,76 @@ WantedBy=multi-user.target
 """
 
 
-def lacking() -> str | None:
-    """Why no machine can be booted here; None where one can."""
+def missing_requirement() -> str | None:
+    """Why no machine can be booted here; None if one can be booted."""
     if os.geteuid() != 0:
-        return "it takes root"
+        return "the tests must run as root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"{', '.join(missing)} is missing: apt install debootstrap systemd-container iproute2 git"
-    apart = subprocess.run(("unshare", "--mount", "--net", "--pid", "--fork", "true"), check=False, capture_output=True)
-    if apart.returncode:
-        return "namespaces of one's own are not permitted here"
+    unshare = ("unshare", "--mount", "--net", "--pid", "--fork", "true")
+    if subprocess.run(unshare, check=False, capture_output=True).returncode:
+        return "new namespaces are not permitted here"
     try:
         Cgroup().remove()
     except OSError:
-        return "no control group of one's own can be made here"
+        return "new control groups are not permitted here"
     try:
-        prepared(BOOKWORM)
+        prepare_files(BOOKWORM)
     except subprocess.CalledProcessError as exc:
-        return f"`{exc.cmd[0]}` could not fetch what it needs"
+        return f"`{exc.cmd[0]}` could not download its files"
     return None
 
 
-def prepared(suite: str) -> tuple[Path, Path]:
-    """The root of a release of Debian as a tar file and the packages, made where they are not there yet.
+def prepare_files(suite: str) -> tuple[Path, Path]:
+    """Make or download the files of a release of Debian that the cache does not have.
+
+    Returns:
+        The tar file of the root, and the directory of the Python packages.
 
     Raises:
-        subprocess.CalledProcessError: neither could be fetched.
+        subprocess.CalledProcessError: a download failed.
     """
-    KEPT.mkdir(exist_ok=True)
-    tar, wheels = KEPT / f"{suite}.tar", KEPT / f"wheels-{PYTHONS[suite]}"
+    CACHE.mkdir(exist_ok=True)
+    tar, wheels = CACHE / f"{suite}.tar", CACHE / f"wheels-{PYTHONS[suite]}"
     if not tar.exists():
-        fresh = KEPT / suite
+        fresh = CACHE / suite
         shutil.rmtree(fresh, ignore_errors=True)
         command = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(fresh))
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(("tar", "-C", str(fresh), "-cf", f"{tar}.new", "."), check=True)
         Path(f"{tar}.new").replace(tar)
         shutil.rmtree(fresh)
-    _fetch(wheels, PYTHONS[suite])
+    _download_packages(wheels, PYTHONS[suite])
     return tar, wheels
 
 
-def _fetch(wheels: Path, python: str) -> None:
-    """The packages for a Python of Debian, by their hashes."""
+def _download_packages(wheels: Path, python: str) -> None:
+    """Download the packages for a Python version of Debian, and check their hashes."""
     machine = platform.machine()
     kinds = [f"--platform={kind}_{machine}" for kind in ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "linux")]
-    which = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *kinds]
-    words = ["download", "--quiet", "--require-hashes", "-r", str(ROOT / "requirements.txt"), "-d", str(wheels)]
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words, *which], check=True)
+    target = ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *kinds]
+    arguments = ["download", "--quiet", "--require-hashes", "-r", str(ROOT / "requirements.txt"), "-d", str(wheels)]
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments, *target], check=True)
 
 
 class Machine:
-    """One machine, booted and shut down.
+    """A machine that is booted at the start of a `with` block and shut down at its end.
 
     Args:
-        place: an empty directory for its files.
-        source: what it sees as `/src`, the checkout to install from.
+        directory: an empty directory for its files.
+        source: the checkout to install from; it is mounted as `/src`.
         suite: the release of Debian.
     """
 
-    def __init__(self, place: Path, source: Path, suite: str = BOOKWORM) -> None:
-        self.root = place / "root"
+    def __init__(self, directory: Path, source: Path, suite: str = BOOKWORM) -> None:
+        self.root = directory / "root"
         self.source = source
-        self._log = place / "boot.log"
+        self._log = directory / "boot.log"
         self._nspawn: subprocess.Popen[bytes] | None = None
-        self._first = 0
+        self._init_pid = 0
         self._cgroup: Cgroup | None = None
-        tar, self._wheels = prepared(suite)
+        tar, self._wheels = prepare_files(suite)
         self.root.mkdir()
         subprocess.run(("tar", "-C", str(self.root), "-xf", str(tar)), check=True)
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
@@ -122,133 +125,135 @@ class Machine:
         self.shut_down()
 
     def boot(self) -> None:
-        """Switch it on, and wait until systemd has started everything."""
+        """Boot it, and wait until systemd has started all units."""
         command = (
             *("systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network"),
             *("--console=passive", f"--bind-ro={self.source}:/src", f"--bind-ro={self._wheels}:/wheels"),
-            # else the filters of IPAddressDeny= are silently left out
+            # without these, systemd silently ignores IPAddressDeny=
             *("--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf", "-b"),
         )
         env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         self._cgroup = Cgroup()
         with self._log.open("wb") as log:
             self._nspawn = subprocess.Popen(
-                self._cgroup.entered_by(command),
+                self._cgroup.command_inside(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=env,
                 start_new_session=True,
             )
-        self.until(self._has_booted, "the machine does not boot")
+        self.wait_until(self._has_booted, "the machine does not boot")
 
     def _has_booted(self) -> bool:
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children") if self._nspawn else None
-        found = children.read_text().split() if children else []
-        self._first = int(found[0]) if found else 0
-        return self._first != 0 and self.run("systemctl", "is-system-running", check=False).stdout.strip() in (
+        pids = children.read_text().split() if children else []
+        self._init_pid = int(pids[0]) if pids else 0
+        return self._init_pid != 0 and self.run("systemctl", "is-system-running", check=False).stdout.strip() in (
             "running",
             "degraded",
         )
 
     def shut_down(self) -> None:
-        """As a power button does: systemd ends everything in order."""
+        """Shut it down as a power button does: systemd stops all units in order."""
         if self._nspawn is not None:
             self._nspawn.send_signal(signal.SIGTERM)
-            self._nspawn.wait(WITHIN)
+            self._nspawn.wait(TIMEOUT_S)
             self._nspawn = None
         if self._cgroup is not None:
             self._cgroup.remove()
             self._cgroup = None
 
-    def run(self, *words: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        """A command inside.
+    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the machine.
 
         Raises:
-            AssertionError: it failed; its words are in the message.
+            AssertionError: it failed; its output is in the message.
         """
         done = subprocess.run(
-            ("nsenter", "-t", str(self._first), "-a", *words),
-            env={**INSIDE, **env},
+            ("nsenter", "-t", str(self._init_pid), "-a", *command),
+            env={**INSIDE_ENV, **env},
             capture_output=True,
             text=True,
-            timeout=WITHIN * 3,
+            timeout=TIMEOUT_S * 3,
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def outside(self, *words: str) -> None:
-        """A tool of the host in the machine's network."""
-        subprocess.run(("nsenter", "-t", str(self._first), "-n", *words), check=True)
+    def run_from_host(self, *command: str) -> None:
+        """Run a program of the host in the network of the machine."""
+        subprocess.run(("nsenter", "-t", str(self._init_pid), "-n", *command), check=True)
 
     def sh(self, script: str, *, check: bool = True) -> str:
-        """A line of shell inside; what it prints."""
+        """Run a shell script in the machine. Returns what it prints."""
         return self.run("/bin/sh", "-c", script, check=check).stdout
 
-    def install(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The installer, from the checkout."""
-        return self.run("/bin/sh", "/src/deploy/install.sh", *words, check=check, **OFFLINE)
+    def install(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the installer of the checkout with these arguments."""
+        return self.run("/bin/sh", "/src/deploy/install.sh", *arguments, check=check, **OFFLINE_ENV)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """A file inside."""
+        """Write a file of the machine."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(mode)
 
     def read(self, path: str) -> str:
-        """A file inside."""
+        """Read a file of the machine."""
         return (self.root / path.lstrip("/")).read_text()
 
-    def until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until something holds.
+    def wait_until(self, holds: Callable[[], bool], failure: str) -> None:
+        """Wait until a condition holds.
 
         Raises:
-            AssertionError: it does not, after a minute.
+            AssertionError: it does not hold after a minute; the message is `failure`.
         """
-        end = time.monotonic() + WITHIN
+        end = time.monotonic() + TIMEOUT_S
         while not holds():
-            assert time.monotonic() < end, what
+            assert time.monotonic() < end, failure
             time.sleep(0.05)
 
     # -- the bridge inside
 
     @property
     def key(self) -> str:
-        """The key the installer made."""
+        """The key that the installer made."""
         lines = self.read("/opt/ibkr-bridge/.env").splitlines()
         return next(line.partition("=")[2] for line in lines if line.startswith("IBKR_BRIDGE_KEY="))
 
-    def curl(self, path: str, *words: str, port: int = 8000) -> str:
-        """What the bridge says; the status stands in the last line."""
-        written = ("-s", "-m", "20", "-w", "\n%{http_code}", *words, f"http://127.0.0.1:{port}{path}")
-        return self.run("curl", *written, check=False).stdout
+    def curl(self, path: str, *options: str, port: int = 8000) -> str:
+        """Send a GET request to the bridge. Returns the body, and the status in a last line."""
+        arguments = ("-s", "-m", "20", "-w", "\n%{http_code}", *options, f"http://127.0.0.1:{port}{path}")
+        return self.run("curl", *arguments, check=False).stdout
 
-    def keyed(self, path: str, key: str | None = None) -> str:
-        """The same with the key."""
+    def curl_with_key(self, path: str, key: str | None = None) -> str:
+        """Send a GET request with a key, by default the one of the installer. Returns the same as `curl`."""
         return self.curl(path, "-H", f"X-Bridge-Key: {key or self.key}")
 
-    def until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until the brokerage session is open."""
-        self.until(lambda: '"authenticated": true' in self.curl("/gateway/auth-status"), "no session")
+        self.wait_until(
+            lambda: '"authenticated": true' in self.curl("/gateway/auth-status"), "the session is not ready"
+        )
 
     def seal(self) -> None:
-        """Take the bridge's network away, by the drop-in of the docs."""
+        """Install the drop-in of the documentation that takes the network away from the bridge."""
         examples, units = "/opt/ibkr-bridge/current/deploy/systemd/examples", "/etc/systemd/system"
         self.sh(
             f"install -D -m 644 {examples}/sealed.conf {units}/ibkr-bridge.service.d/sealed.conf;"
             f"cp {examples}/ibkr-gateway-proxy.* {units}/; systemctl daemon-reload;"
             "systemctl enable --now ibkr-gateway-proxy.socket; systemctl restart ibkr-bridge"
         )
-        self.until_ready()
+        self.wait_until_ready()
 
-    def shown(self, name: str, unit: str = "ibkr-bridge.service") -> str:
-        """A property of a unit."""
+    def unit_property(self, name: str, unit: str = "ibkr-bridge.service") -> str:
+        """A property of a unit, as `systemctl show` prints it."""
         return self.run("systemctl", "show", "-p", name, "--value", unit).stdout.strip()
 
-    def score(self, unit: str = "ibkr-bridge.service") -> float:
-        """What `systemd-analyze security` says of the running unit; 0 is best."""
+    def exposure_level(self, unit: str = "ibkr-bridge.service") -> float:
+        """The exposure level of the unit according to `systemd-analyze security`: 0 is best, 10 is worst."""
         last = self.sh(f"systemd-analyze security --no-pager {unit} | tail -n 1")
         return float(last.partition(": ")[2].split()[0])

@@ -1,4 +1,4 @@
-"""Every command of the operator's pages, run on an installed bridge."""
+"""Every command in the documentation for operators, run on an installed bridge."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ import pytest
 from tests.system.machine import ROOT, Machine
 
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-LOOK = re.compile(r"^\|[^|]*\| `([^`]+)` \|", re.MULTILINE)
+TABLE_COMMAND = re.compile(r"^\|[^|]*\| `([^`]+)` \|", re.MULTILINE)
 
 
 def commands(page: str) -> list[str]:
-    """What a person would type: the lines of the blocks, and the middle column of the tables."""
+    """The commands of a page: the lines of its code blocks, and the middle column of its tables."""
     text = (ROOT / "docs" / page).read_text()
     blocks = [line for block in BLOCK.findall(text) for line in block.splitlines()]
-    typed = [line for line in blocks if line.strip() and "git clone" not in line and "install.sh" not in line]
-    looked = LOOK.findall(text) if page == "troubleshooting.md" else []
-    return [*typed, *looked]
+    from_blocks = [line for line in blocks if line.strip() and "git clone" not in line and "install.sh" not in line]
+    from_tables = TABLE_COMMAND.findall(text) if page == "troubleshooting.md" else []
+    return [*from_blocks, *from_tables]
 
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine) -> Machine:
-    """A bridge with a Gateway in front of which somebody is signed in."""
+    """A machine with an installed bridge and a simulated Gateway that has a login."""
     machine.run("systemctl", "enable", "--now", "--no-block", "gateway.service")
     machine.install()
-    machine.until_ready()
+    machine.wait_until_ready()
     return machine
 
 
 @pytest.mark.parametrize("command", commands("troubleshooting.md"))
-def test_a_command_of_the_page_for_trouble_works(installed: Machine, command: str) -> None:
-    """Whatever there is to be found, it finds out."""
+def test_a_command_of_the_troubleshooting_page_succeeds(installed: Machine, command: str) -> None:
+    """An operator types these commands while the bridge has a problem, so they must be correct."""
     done = installed.run("/bin/sh", "-c", command, check=False)
 
     assert (done.returncode, "invalid" in done.stderr.lower()) == (0, False), done.stderr
 
 
-def test_the_page_for_the_service_works_line_by_line(installed: Machine) -> None:
-    """In its order; in the end the bridge is sealed, and serves."""
+def test_the_commands_of_the_systemd_page_succeed_in_their_order(installed: Machine) -> None:
+    """After the last one the bridge has no network of its own and still serves calls."""
     script = "set -e\n" + "\n".join(commands("systemd.md"))
 
     installed.sh(script)
-    installed.until_ready()
+    installed.wait_until_ready()
 
-    assert installed.score() <= 0.2
+    assert installed.exposure_level() <= 0.2
 
 
-def test_an_event_is_found_by_the_field_the_page_names(installed: Machine) -> None:
-    """A refusal by its code."""
+def test_an_event_is_found_by_the_field_that_the_page_names(installed: Machine) -> None:
+    """The example of the page finds a refused call by its error code."""
     installed.curl("/portfolio/accounts", "-H", "X-Bridge-Key: not-the-key")
 
     found = installed.sh("journalctl -u ibkr-bridge CODE=invalid_key -n 5 --no-pager -o cat")

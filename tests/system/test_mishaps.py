@@ -1,39 +1,39 @@
-"""What goes wrong on the way in: each time a clear word, and nothing half done that a second run would not mend."""
+"""Installations that fail: each prints a clear error, and a second run completes what the first one left unfinished."""
 
 from __future__ import annotations
 
-from tests.system.machine import OFFLINE, Machine
+from tests.system.machine import OFFLINE_ENV, Machine
 
 HOME = "/opt/ibkr-bridge"
 ENSUREPIP = "/usr/lib/python3.11/ensurepip"
-IN_THE_WAY = "import socket, time; door = socket.create_server(('127.0.0.1', 8000)); time.sleep(3600)"
+PORT_USER = "import socket, time; server = socket.create_server(('127.0.0.1', 8000)); time.sleep(3600)"
 
 
 def releases(machine: Machine) -> list[str]:
-    """What lies there, whole or not."""
+    """The directories of all releases, complete or not."""
     return machine.sh(f"ls {HOME}/releases 2>/dev/null", check=False).split()
 
 
 def test_a_dry_run_on_an_empty_machine_does_nothing(machine: Machine) -> None:
-    """And is readable: one step in a line."""
+    """It prints one step in each line, so that a person can read it."""
     machine.sh("touch /tmp/mark")
 
-    said = [machine.install("--dry-run").stdout, machine.install("--uninstall", "--dry-run").stdout]
+    output = [machine.install("--dry-run").stdout, machine.install("--uninstall", "--dry-run").stdout]
 
-    assert all(line.startswith(("would run: ", "Building ", "Making ")) for line in "".join(said).splitlines())
-    assert "would run: write_settings" in said[0]
+    assert all(line.startswith(("would run: ", "Building ", "Making ")) for line in "".join(output).splitlines())
+    assert "would run: write_settings" in output[0]
     assert machine.sh("find / -xdev -newer /tmp/mark -iname '*ibkr*' -not -path '/proc/*'") == ""
 
 
-def test_an_upgrade_of_nothing_is_refused(machine: Machine) -> None:
-    """`--upgrade` is for a bridge that is there."""
+def test_an_upgrade_without_an_installed_bridge_is_refused(machine: Machine) -> None:
+    """`--upgrade` must not install a bridge on a machine that was chosen by mistake."""
     refused = machine.install("--upgrade", check=False)
 
     assert (refused.returncode, "not installed here" in refused.stderr) == (1, True)
 
 
-def test_what_is_missing_is_named(machine: Machine) -> None:
-    """Python, a Python that is old enough, its venv, root: before anything is made."""
+def test_a_missing_requirement_is_named(machine: Machine) -> None:
+    """The requirements are Python, a new enough version, its venv, and root. Nothing is created before the check."""
     machine.write("/usr/local/bin/python3.9", '#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.1\nexit 1\n', 0o755)
     absent = machine.run("/bin/sh", "/src/deploy/install.sh", check=False, PYTHON="python9")
     old = machine.run("/bin/sh", "/src/deploy/install.sh", check=False, PYTHON="python3.9")
@@ -41,33 +41,33 @@ def test_what_is_missing_is_named(machine: Machine) -> None:
     no_venv = machine.install(check=False)
     machine.sh(f"mv {ENSUREPIP}.away {ENSUREPIP}")
     machine.sh("install -D -m 644 /src/deploy/install.sh /srv/deploy/install.sh")
-    nobody = machine.run("setpriv", "--reuid=65534", "/bin/sh", "/srv/deploy/install.sh", check=False)
+    without_root = machine.run("setpriv", "--reuid=65534", "/bin/sh", "/srv/deploy/install.sh", check=False)
 
-    assert [done.returncode for done in (absent, old, no_venv, nobody)] == [1, 1, 1, 1]
+    assert [done.returncode for done in (absent, old, no_venv, without_root)] == [1, 1, 1, 1]
     assert "apt install python3 python3-venv" in absent.stderr
     assert "Python 3.11 or later is needed, python3.9 is Python 3.9.1" in old.stderr
     assert "apt install python3-venv" in no_venv.stderr
-    assert "as root" in nobody.stderr
+    assert "as root" in without_root.stderr
     assert releases(machine) == []
 
 
-def test_a_full_disk_leaves_nothing_half_built(machine: Machine) -> None:
-    """Nor does a machine without a way to the packages."""
+def test_a_failed_build_leaves_no_release(machine: Machine) -> None:
+    """The build fails on a full disk, and on a machine that cannot download the packages."""
     machine.sh(f"mkdir {HOME} && mount -t tmpfs -o size=2M tmpfs {HOME}")
     full = machine.install(check=False)
-    left = releases(machine)
+    releases_left = releases(machine)
     machine.sh(f"umount {HOME}")
-    alone = machine.run("/bin/sh", "/src/deploy/install.sh", check=False, PIP_RETRIES="0", PIP_TIMEOUT="1")
+    no_packages = machine.run("/bin/sh", "/src/deploy/install.sh", check=False, PIP_RETRIES="0", PIP_TIMEOUT="1")
 
-    assert (full.returncode, alone.returncode) == (1, 1)
+    assert (full.returncode, no_packages.returncode) == (1, 1)
     assert "MB are free" in full.stderr
     assert full.stderr.endswith("nothing was changed\n")
-    assert alone.stderr.endswith("nothing was changed\n")
-    assert (left, releases(machine)) == ([], [])
+    assert no_packages.stderr.endswith("nothing was changed\n")
+    assert (releases_left, releases(machine)) == ([], [])
 
 
-def test_the_place_of_the_service_is_no_checkout(machine: Machine) -> None:
-    """The bridge is built there; a checkout in it would be in its own way."""
+def test_a_checkout_in_the_directory_of_the_service_is_refused(machine: Machine) -> None:
+    """The installer builds the bridge in this directory, and would overwrite the files of the checkout."""
     machine.sh(f"cp -r /src/. {HOME}/")
 
     refused = machine.run("/bin/sh", f"{HOME}/deploy/install.sh", check=False)
@@ -76,65 +76,69 @@ def test_the_place_of_the_service_is_no_checkout(machine: Machine) -> None:
     assert "clone it elsewhere" in refused.stderr
 
 
-def test_two_at_once_do_not_build_into_one_place(machine: Machine) -> None:
-    """The second one says so, and ends."""
-    held = machine.run(
-        *("flock", "/run/ibkr-bridge-install.lock", "/bin/sh", "/src/deploy/install.sh"), check=False, **OFFLINE
+def test_a_second_installer_at_the_same_time_is_refused(machine: Machine) -> None:
+    """Both would build into the same directory."""
+    second = machine.run(
+        *("flock", "/run/ibkr-bridge-install.lock", "/bin/sh", "/src/deploy/install.sh"), check=False, **OFFLINE_ENV
     )
 
-    assert (held.returncode, "another install.sh is running" in held.stderr) == (1, True)
+    assert (second.returncode, "another install.sh is running" in second.stderr) == (1, True)
 
 
-def test_a_taken_port_is_told_and_leaves_all_as_it_was(machine: Machine) -> None:
-    """Somebody else listens at 8000."""
-    machine.run("systemd-run", "--unit=in-the-way", "/usr/bin/python3", "-c", IN_THE_WAY)
-    machine.until(lambda: ":8000" in machine.sh("ss -ltn"), "nobody is in the way")
+def test_a_port_in_use_is_reported_and_the_installation_is_undone(machine: Machine) -> None:
+    """Another program listens on port 8000, so the bridge cannot start."""
+    machine.run("systemd-run", "--unit=port-user", "/usr/bin/python3", "-c", PORT_USER)
+    machine.wait_until(lambda: ":8000" in machine.sh("ss -ltn"), "the other program does not listen")
 
     failed = machine.install(check=False)
-    machine.run("systemctl", "stop", "in-the-way")
+    machine.run("systemctl", "stop", "port-user")
 
     assert failed.returncode == 1
     assert "Address already in use" in failed.stderr
     assert "what ran before runs as before" in failed.stderr
-    assert machine.shown("LoadState") == "not-found"
+    assert machine.unit_property("LoadState") == "not-found"
 
 
-def test_a_build_that_was_killed_is_done_again(machine: Machine) -> None:
-    """`kill -9` in the midst of it; the second run does not take the rest for a whole."""
+def test_a_build_that_was_killed_is_repeated(machine: Machine) -> None:
+    """After `kill -9` the release is incomplete, and the second run must not use it as it is."""
     machine.sh(f"rm -rf {HOME}/releases")
-    words = [f"--setenv={name}={value}" for name, value in OFFLINE.items()]
-    machine.run("systemd-run", "--unit=installing", *words, "/bin/sh", "/src/deploy/install.sh")
-    machine.until(lambda: "bridge.py" in machine.sh(f"ls {HOME}/releases/*", check=False), "nothing is built")
+    environment = [f"--setenv={name}={value}" for name, value in OFFLINE_ENV.items()]
+    machine.run("systemd-run", "--unit=installing", *environment, "/bin/sh", "/src/deploy/install.sh")
+    machine.wait_until(
+        lambda: "bridge.py" in machine.sh(f"ls {HOME}/releases/*", check=False), "the build does not start"
+    )
     machine.run("systemctl", "kill", "-s", "KILL", "installing")
-    machine.until(lambda: machine.shown("ActiveState", "installing.service") != "active", "it lives on")
-    (half,) = releases(machine)
-    whole = machine.sh(f"ls -A {HOME}/releases/{half}").split()
+    machine.wait_until(
+        lambda: machine.unit_property("ActiveState", "installing.service") != "active", "the installer was not killed"
+    )
+    (release,) = releases(machine)
+    files_after_kill = machine.sh(f"ls -A {HOME}/releases/{release}").split()
 
     machine.run("systemctl", "enable", "--now", "--no-block", "gateway.service")
     machine.install()
-    machine.until_ready()
+    machine.wait_until_ready()
 
-    assert ".whole" not in whole
-    assert releases(machine) == [half]
+    assert ".whole" not in files_after_kill
+    assert releases(machine) == [release]
 
 
-def test_a_switch_that_was_killed_is_finished(machine: Machine) -> None:
-    """The new release is the current one, and the old one still runs: the second run starts the new one."""
-    before = machine.shown("MainPID")
+def test_a_switch_to_a_release_that_was_killed_is_finished(machine: Machine) -> None:
+    """The new release is the current one, but the old one still runs. The second run starts the new one."""
+    before = machine.unit_property("MainPID")
     machine.sh(f"rm {HOME}/started")
 
     machine.install()
 
-    assert machine.shown("MainPID") != before
+    assert machine.unit_property("MainPID") != before
     assert machine.curl("/health").endswith("\n200")
 
 
-def test_nobody_but_root_can_change_what_root_runs(machine: Machine) -> None:
-    """Whoever made the directory, whatever the umask, whoever owns the checkout."""
+def test_only_root_can_change_the_files_that_root_runs(machine: Machine) -> None:
+    """This holds if another user owns the directory or the checkout, and with any umask."""
     machine.sh(f"chown 1000 {HOME} {HOME}/releases; chmod 777 {HOME}")
     machine.sh("cp -r /src /srv/theirs; chown -R 1000 /srv/theirs; echo >> /srv/theirs/LICENSE")
 
-    machine.run("/bin/sh", "-c", "umask 007; cd /; sh /srv/theirs/deploy/install.sh", check=True, **OFFLINE)
+    machine.run("/bin/sh", "-c", "umask 007; cd /; sh /srv/theirs/deploy/install.sh", check=True, **OFFLINE_ENV)
 
     places = f"{HOME} /usr/local/bin/ibkr-bridge /etc/systemd/system"
     others = f"find {places} -not -type l \\( -not -user root -o -perm /022 \\)"
@@ -144,23 +148,23 @@ def test_nobody_but_root_can_change_what_root_runs(machine: Machine) -> None:
     assert machine.curl("/health").endswith("\n200")
 
 
-def test_an_address_without_a_port_and_of_ipv6_is_understood(machine: Machine) -> None:
-    """The installer reads it as the bridge does."""
+def test_an_ipv6_address_without_a_port_is_accepted(machine: Machine) -> None:
+    """The installer reads the setting in the same way as the bridge."""
     settings, key = machine.read(f"{HOME}/.env"), machine.key
     machine.write(f"{HOME}/.env", f"IBKR_BRIDGE_URL=http://[::1]\nIBKR_BRIDGE_KEY={key}\n", 0o600)
 
-    said = machine.install().stdout
-    answer = machine.run("curl", "-s", "-m", "5", "http://[::1]:8000/health").stdout
+    output = machine.install().stdout
+    response = machine.run("curl", "-s", "-m", "5", "http://[::1]:8000/health").stdout
     machine.write(f"{HOME}/.env", settings, 0o600)
     machine.install()
 
-    assert "http://[::1]:8000/health" in said
-    assert answer == '{"status":"ok","bridge":"running"}'
+    assert "http://[::1]:8000/health" in output
+    assert response == '{"status":"ok","bridge":"running"}'
     assert machine.curl("/health").endswith("\n200")
 
 
-def test_the_command_line_knows_a_key_that_is_a_credential(machine: Machine) -> None:
-    """`status` and `doctor` use it as the service does."""
+def test_the_command_line_finds_a_key_in_a_credential(machine: Machine) -> None:
+    """`status` and `doctor` need the same key as the service, and must not print it."""
     key = machine.key
     machine.sh(f"sed -i '/^IBKR_BRIDGE_KEY=/d' {HOME}/.env")
     machine.write("/etc/ibkr-bridge/credentials/IBKR_BRIDGE_KEY", key, 0o600)
@@ -169,7 +173,7 @@ def test_the_command_line_knows_a_key_that_is_a_credential(machine: Machine) -> 
         " /etc/systemd/system/ibkr-bridge.service.d/credential.conf; systemctl daemon-reload;"
         " systemctl restart ibkr-bridge"
     )
-    machine.until_ready()
+    machine.wait_until_ready()
 
     doctor = machine.run("ibkr-bridge", "doctor", check=False)
     status = machine.run("ibkr-bridge", "status", check=False)
@@ -178,40 +182,40 @@ def test_the_command_line_knows_a_key_that_is_a_credential(machine: Machine) -> 
     assert key not in doctor.stdout + doctor.stderr + status.stdout + status.stderr
 
 
-def test_a_key_taken_away_stays_away(machine: Machine) -> None:
-    """It is not revived by a reload after the restart that forgot it."""
+def test_a_removed_key_stays_invalid(machine: Machine) -> None:
+    """A reload after the restart must not accept the old key again."""
     keys = "/etc/ibkr-bridge/credentials"
     old = machine.read(f"{keys}/IBKR_BRIDGE_KEY").strip()
     machine.write(f"{keys}/IBKR_BRIDGE_KEY", old[::-1], 0o600)
 
     machine.run("systemctl", "restart", "ibkr-bridge")
-    machine.until_ready()
+    machine.wait_until_ready()
     machine.run("systemctl", "kill", "-s", "HUP", "ibkr-bridge")
     machine.run("systemctl", "reload", "ibkr-bridge")
 
-    assert machine.keyed("/portfolio/accounts", old).endswith("\n401")
-    assert machine.keyed("/portfolio/accounts", old[::-1]).endswith("\n200")
+    assert machine.curl_with_key("/portfolio/accounts", old).endswith("\n401")
+    assert machine.curl_with_key("/portfolio/accounts", old[::-1]).endswith("\n200")
 
 
-def test_a_journal_that_takes_nothing_holds_nobody_up(machine: Machine) -> None:
-    """Its reader is frozen until the socket is full; calls are answered, and the watchdog stays quiet."""
-    before = machine.shown("MainPID")
+def test_a_blocked_systemd_journal_does_not_block_calls(machine: Machine) -> None:
+    """journald is stopped until its socket is full. Calls are answered, and the watchdog does not end the bridge."""
+    before = machine.unit_property("MainPID")
     machine.run("systemctl", "kill", "--kill-who=main", "-s", "STOP", "systemd-journald.service")
 
-    answers = [machine.curl("/health", "-A", "x" * 3000).rpartition("\n")[2] for _ in range(300)]
+    statuses = [machine.curl("/health", "-A", "x" * 3000).rpartition("\n")[2] for _ in range(300)]
     machine.run("systemctl", "kill", "--kill-who=main", "-s", "CONT", "systemd-journald.service")
 
-    assert set(answers) == {"200"}
-    assert machine.shown("MainPID") == before
+    assert set(statuses) == {"200"}
+    assert machine.unit_property("MainPID") == before
 
 
-def test_a_bridge_of_the_same_name_is_kept_aside(machine: Machine) -> None:
-    """A unit called ibkr-bridge.service that is not ours, and of a form we do not know, is not lost."""
-    theirs = "[Service]\nExecStart=/bin/sh -c 'exec sleep infinity'\n"
+def test_a_unit_of_the_same_name_is_moved_aside(machine: Machine) -> None:
+    """A unit called ibkr-bridge.service may come from the user; it is replaced, but a copy is kept."""
+    unit = "[Service]\nExecStart=/bin/sh -c 'exec sleep infinity'\n"
     machine.install("--uninstall")
-    machine.write("/etc/systemd/system/ibkr-bridge.service", theirs)
+    machine.write("/etc/systemd/system/ibkr-bridge.service", unit)
 
     machine.install()
 
-    assert machine.sh(f"cat {HOME}/before/*/ibkr-bridge.service") == theirs
+    assert machine.sh(f"cat {HOME}/before/*/ibkr-bridge.service") == unit
     assert machine.sh(f"stat -c '%a %U' {HOME}/before/*").split() == ["700", "root"]

@@ -1,4 +1,4 @@
-"""Whatever ends an installation too early, what ran before runs again; and settings mean what they say."""
+"""Interrupted installations, after which the earlier bridge runs again, and settings that systemd reads differently."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.config.sources import lines_systemd_reads_differently, read_dotenv
-from tests.system.machine import OFFLINE, Machine
+from tests.system.machine import OFFLINE_ENV, Machine
 from tests.system.test_other_ways import KEY, OLD_BRIDGE, OLD_SETTINGS, OLD_UNIT
 
 HOME, UNITS, CREDENTIALS = "/opt/ibkr-bridge", "/etc/systemd/system", "/etc/ibkr-bridge/credentials"
-AFTER_A_CHANGE = (
+RESTART_WITH_SOCKET = (
     "systemctl daemon-reload; systemctl stop ibkr-bridge.socket ibkr-bridge.service; systemctl start ibkr-bridge"
 )
 ELSEWHERE, CALLER = "10.9.9.2", "10.9.9.3"
-WAYS_TO_START_IT = (
+OLD_UNIT_LINES = (
     "WorkingDirectory=/opt/ibkr-bridge\nExecStart=/usr/bin/env python3 bridge.py",
     "WorkingDirectory=/opt/ibkr-bridge/\nExecStart = /usr/bin/python3 ./bridge.py",
     "WorkingDirectory=/opt/ibkr-bridge\nExecStart=/usr/bin/python3 bridge.py serve",
     "ExecStart=/bin/sh -c 'cd /opt/ibkr-bridge; exec python3 bridge.py'",
     "ExecStart=/opt/ibkr-bridge/venv/bin/python -u /opt/ibkr-bridge/bridge.py",
 )
-OTHERS = (
+OTHER_UNIT_LINES = (
     "WorkingDirectory=/srv/other\nExecStart=/usr/bin/python3 bridge.py",
     "WorkingDirectory=/opt/ibkr-bridge\nExecStart=/usr/bin/python3 report.py",
 )
@@ -57,45 +57,47 @@ NAMES = (
 
 
 def start_old_setup(machine: Machine) -> None:
-    """A bridge of earlier days, at work."""
+    """Start a bridge that was set up without the installer."""
     machine.write(f"{UNITS}/my-bridge.service", OLD_UNIT)
     machine.write(f"{HOME}/bridge.py", OLD_BRIDGE)
     machine.write(f"{HOME}/.env", OLD_SETTINGS, 0o600)
     machine.run("systemctl", "enable", "--now", "my-bridge.service")
 
 
-def old_setup_works(machine: Machine) -> bool:
-    """All of it."""
+def is_old_setup_running(machine: Machine) -> bool:
+    """Whether its service is active and enabled, and its program is unchanged."""
     return (
-        machine.shown("ActiveState", "my-bridge.service") == "active"
+        machine.unit_property("ActiveState", "my-bridge.service") == "active"
         and machine.sh("systemctl is-enabled my-bridge", check=False).strip() == "enabled"
         and machine.read(f"{HOME}/bridge.py") == OLD_BRIDGE
     )
 
 
-@pytest.mark.parametrize(("unit", "retired"), [*((u, True) for u in WAYS_TO_START_IT), *((u, False) for u in OTHERS)])
-def test_an_old_unit_is_known_however_it_is_written(machine: Machine, unit: str, retired: bool) -> None:
-    """And what only looks like one is not touched."""
+@pytest.mark.parametrize(
+    ("unit", "is_removed"), [*((u, True) for u in OLD_UNIT_LINES), *((u, False) for u in OTHER_UNIT_LINES)]
+)
+def test_a_unit_that_runs_an_old_bridge_is_recognised(machine: Machine, unit: str, is_removed: bool) -> None:
+    """Users wrote such units in many forms. A unit that only looks similar must not be removed."""
     machine.write(f"{UNITS}/some.service", f"[Service]\n{unit}\n")
 
-    said = machine.install("--dry-run").stdout
+    output = machine.install("--dry-run").stdout
     machine.sh(f"rm {UNITS}/some.service")
 
-    assert ("Removing" in said) is retired
+    assert ("Removing" in output) is is_removed
 
 
-def test_a_template_of_earlier_days_is_left_to_its_owner(machine: Machine) -> None:
-    """Which of its instances there are, only they know."""
-    machine.write(f"{UNITS}/bridge@.service", f"[Service]\n{WAYS_TO_START_IT[0]}\n")
+def test_an_old_template_unit_is_reported_and_left_unchanged(machine: Machine) -> None:
+    """The installer cannot know which instances of the template are in use."""
+    machine.write(f"{UNITS}/bridge@.service", f"[Service]\n{OLD_UNIT_LINES[0]}\n")
 
-    said = machine.install(check=False).stderr
+    output = machine.install(check=False).stderr
     machine.sh(f"rm {UNITS}/bridge@.service")
 
-    assert "bridge@.service runs a bridge that this script did not install" in said
+    assert "bridge@.service runs a bridge that this script did not install" in output
 
 
-def test_a_step_that_fails_gives_the_old_setup_back(machine: Machine) -> None:
-    """A directory that cannot be written, after the old one was stopped."""
+def test_after_a_failed_step_the_old_setup_runs_again(machine: Machine) -> None:
+    """The old bridge was stopped already when a directory turns out to be read-only."""
     start_old_setup(machine)
     machine.sh("mount --bind /usr/local/bin /usr/local/bin && mount -o remount,ro,bind /usr/local/bin")
 
@@ -103,14 +105,14 @@ def test_a_step_that_fails_gives_the_old_setup_back(machine: Machine) -> None:
     machine.sh("umount /usr/local/bin")
 
     assert (failed.returncode, "what ran before runs as before" in failed.stderr) == (1, True)
-    assert old_setup_works(machine)
+    assert is_old_setup_running(machine)
 
 
-def test_a_takeover_that_was_killed_is_remembered(machine: Machine) -> None:
-    """`kill -9` when the old one has just been stopped; the second run fails, and knows what to put back."""
+def test_a_second_run_can_restore_the_old_setup_after_the_first_was_killed(machine: Machine) -> None:
+    """The first run is killed just after it stopped the old bridge. The second one fails, and starts it again."""
     machine.write("/srv/deadly/ln", "#!/bin/sh\nkill -9 $PPID\n", 0o755)
-    machine.run("/bin/sh", "-c", "PATH=/srv/deadly:$PATH /bin/sh /src/deploy/install.sh", check=False, **OFFLINE)
-    stopped = machine.shown("ActiveState", "my-bridge.service")
+    machine.run("/bin/sh", "-c", "PATH=/srv/deadly:$PATH /bin/sh /src/deploy/install.sh", check=False, **OFFLINE_ENV)
+    state_after_kill = machine.unit_property("ActiveState", "my-bridge.service")
     broken = machine.source / "ibkr_bridge/cli/serve.py"
     text = broken.read_text()
     broken.write_text(text + "\nraise SystemExit(3)\n")
@@ -118,12 +120,12 @@ def test_a_takeover_that_was_killed_is_remembered(machine: Machine) -> None:
     failed = machine.install(check=False)
     broken.write_text(text)
 
-    assert (stopped, failed.returncode) == ("inactive", 1)
-    assert old_setup_works(machine)
+    assert (state_after_kill, failed.returncode) == ("inactive", 1)
+    assert is_old_setup_running(machine)
 
 
-def test_what_bound_the_old_unit_does_not_bind_the_new_one(machine: Machine) -> None:
-    """Its drop-ins are put aside with it; one of a name of ours too."""
+def test_drop_ins_of_the_old_unit_do_not_change_the_new_one(machine: Machine) -> None:
+    """They are moved aside with the old unit, even if it has the name of the new one."""
     machine.write(f"{UNITS}/ibkr-bridge.service.d/override.conf", "[Service]\nUser=root\n")
     machine.sh(
         f"systemctl disable --now my-bridge; mv {UNITS}/my-bridge.service {UNITS}/ibkr-bridge.service;"
@@ -132,68 +134,70 @@ def test_what_bound_the_old_unit_does_not_bind_the_new_one(machine: Machine) -> 
     machine.run("systemctl", "enable", "--now", "--no-block", "gateway.service")
 
     machine.install()
-    machine.until_ready()
+    machine.wait_until_ready()
 
-    assert machine.shown("User") == "ibkr-bridge"
-    assert machine.keyed("/portfolio/accounts", KEY).endswith("\n200")
+    assert machine.unit_property("User") == "ibkr-bridge"
+    assert machine.curl_with_key("/portfolio/accounts", KEY).endswith("\n200")
     assert "User=root" in machine.sh(f"cat {HOME}/before/*/ibkr-bridge.service.d/override.conf")
 
 
-def test_an_upgrade_that_is_interrupted_goes_back(machine: Machine) -> None:
-    """Ctrl-C while a version that hangs is being started."""
+def test_after_an_interrupted_upgrade_the_old_version_runs_again(machine: Machine) -> None:
+    """A person presses Ctrl-C while the new version hangs at its start."""
     before = machine.sh(f"readlink {HOME}/current")
     hanging = machine.source / "ibkr_bridge/cli/serve.py"
     text = hanging.read_text()
     hanging.write_text(text + "\nimport time\ntime.sleep(600)\n")
 
     command = "trap - INT; exec timeout -s INT 12 /bin/sh /src/deploy/install.sh --upgrade"
-    machine.run("/bin/sh", "-c", command, check=False, **OFFLINE)
+    machine.run("/bin/sh", "-c", command, check=False, **OFFLINE_ENV)
     hanging.write_text(text)
-    machine.until_ready()
+    machine.wait_until_ready()
 
     assert machine.sh(f"readlink {HOME}/current") == before
 
 
 @pytest.mark.parametrize("line", ["\ufeffIBKR_BRIDGE_KEY={}", "IBKR_BRIDGE_KEY={} # mine", "IBKR-BRIDGE-KEY={}"])
 def test_a_line_systemd_reads_differently_is_refused(machine: Machine, line: str) -> None:
-    """Before anything is changed, and by a restart too: a brake nobody hears is worse than no bridge."""
-    before, running = machine.read(f"{HOME}/.env"), machine.shown("MainPID")
+    """The installer and the start refuse it. Otherwise a limit in this line would be ignored without a warning."""
+    before, running = machine.read(f"{HOME}/.env"), machine.unit_property("MainPID")
     machine.write(f"{HOME}/.env", line.format(KEY) + "\n", 0o600)
 
     refused = machine.install(check=False)
-    still = machine.shown("MainPID")
+    after_install = machine.unit_property("MainPID")
     machine.run("systemctl", "restart", "ibkr-bridge", check=False)
-    status = machine.shown("ExecMainStatus")
+    status = machine.unit_property("ExecMainStatus")
     machine.write(f"{HOME}/.env", before, 0o600)
     machine.run("systemctl", "restart", "ibkr-bridge")
 
     assert (refused.returncode, "nothing was changed" in refused.stderr) == (1, True)
-    assert (still, status) == (running, "78")
+    assert (after_install, status) == (running, "78")
     assert KEY not in refused.stderr + refused.stdout
     assert machine.run("test", "-e", CREDENTIALS, check=False).returncode == 1
 
 
-def test_what_is_accepted_is_read_alike(machine: Machine, tmp_path: Path) -> None:
-    """Many ways to write a line: those that pass mean the same to systemd and to us."""
-    ways = [f"{name.format(f'X{n}')}{value}" for n, (name, value) in enumerate(itertools.product(NAMES, VALUES))]
-    each = tmp_path / "each"
+def test_the_bridge_and_systemd_read_accepted_lines_in_the_same_way(machine: Machine, tmp_path: Path) -> None:
+    """The service and the command line must have the same settings, however a line is written."""
+    lines = [f"{name.format(f'X{n}')}{value}" for n, (name, value) in enumerate(itertools.product(NAMES, VALUES))]
+    dotenv = tmp_path / "dotenv"
     accepted = []
-    for way in ways:
-        each.write_text(way)
-        if not lines_systemd_reads_differently(each):
-            accepted.append(way)
-    each.write_text("\n".join(accepted))
-    machine.write("/srv/settings", each.read_text())
+    for line in lines:
+        dotenv.write_text(line)
+        if not lines_systemd_reads_differently(dotenv):
+            accepted.append(line)
+    dotenv.write_text("\n".join(accepted))
+    machine.write("/srv/settings", dotenv.read_text())
 
-    told = machine.run("systemd-run", "--wait", "--pipe", "-q", "-p", "EnvironmentFile=/srv/settings", "/usr/bin/env")
+    environment = machine.run(
+        "systemd-run", "--wait", "--pipe", "-q", "-p", "EnvironmentFile=/srv/settings", "/usr/bin/env"
+    )
 
-    theirs = dict(line.split("=", 1) for line in told.stdout.splitlines() if line.startswith("IBKR"))
-    assert theirs == read_dotenv(each, [])
-    assert len(accepted) > len(ways) // 4
+    settings = dict(line.split("=", 1) for line in environment.stdout.splitlines() if line.startswith("IBKR"))
+    assert settings == read_dotenv(dotenv, [])
+    assert len(accepted) > len(lines) // 4
 
 
-def test_settings_are_roots_alone(machine: Machine) -> None:
-    """A `.env` the bridge's own user writes where it may is no setting."""
+def test_only_root_can_change_the_settings(machine: Machine) -> None:
+    """The user of the bridge can write a `.env` into the state directory, and the bridge must ignore it."""
     machine.write("/var/lib/ibkr-bridge/.env", "IBKR_TRADING_MODE=live\n")
     machine.sh("ln -sf /srv/precious /var/lib/ibkr-bridge/.probe; echo precious > /srv/precious")
 
@@ -206,8 +210,8 @@ def test_settings_are_roots_alone(machine: Machine) -> None:
 
 
 def test_nothing_outside_the_state_can_be_written(machine: Machine) -> None:
-    """Tried from inside, where the bridge is."""
-    inside = f"nsenter -t {machine.shown('MainPID')} -m setpriv --reuid=ibkr-bridge --clear-groups"
+    """The test tries it as the user of the bridge, in the file system that the bridge sees."""
+    inside = f"nsenter -t {machine.unit_property('MainPID')} -m setpriv --reuid=ibkr-bridge --clear-groups"
     places = ("/tmp", "/run/lock", "/dev/shm", "/var/lock", "/opt/ibkr-bridge", "/etc")  # noqa: S108
 
     for place in places:
@@ -217,31 +221,31 @@ def test_nothing_outside_the_state_can_be_written(machine: Machine) -> None:
     assert machine.run("sh", "-c", f"{inside} test -S /run/dbus/system_bus_socket", check=False).returncode != 0
 
 
-def test_another_address_on_the_same_port_is_taken_and_left(machine: Machine) -> None:
-    """As for a tunnel; and there only those come in whom the socket's own lines allow."""
+def test_the_address_can_be_changed_and_changed_back(machine: Machine) -> None:
+    """The other address may be that of a tunnel. Only clients that a drop-in of the socket unit allows can connect."""
     for address in (ELSEWHERE, CALLER):
-        machine.outside("ip", "addr", "add", f"{address}/32", "dev", "lo")
+        machine.run_from_host("ip", "addr", "add", f"{address}/32", "dev", "lo")
     before = machine.read(f"{HOME}/.env")
     remote = f"IBKR_BRIDGE_URL=http://{ELSEWHERE}:8000\nIBKR_BRIDGE_ALLOW_REMOTE=yes\n"
     machine.write(f"{HOME}/.env", f"{remote}IBKR_BRIDGE_KEY={KEY}\n", 0o600)
-    called = ("curl", "-s", "-m", "2", "--interface", CALLER, f"http://{ELSEWHERE}:8000/health")
+    command = ("curl", "-s", "-m", "2", "--interface", CALLER, f"http://{ELSEWHERE}:8000/health")
 
     machine.install()
-    refused = machine.run(*called, check=False).stdout
+    refused = machine.run(*command, check=False).stdout
     machine.write(f"{UNITS}/ibkr-bridge.socket.d/callers.conf", f"[Socket]\nIPAddressAllow={CALLER}\n")
-    machine.sh(AFTER_A_CHANGE)
-    answered = machine.run(*called, check=False).stdout
+    machine.sh(RESTART_WITH_SOCKET)
+    response = machine.run(*command, check=False).stdout
     machine.write(f"{HOME}/.env", before, 0o600)
     machine.install()
 
     assert refused == ""
-    assert answered == '{"status":"ok","bridge":"running"}'
+    assert response == '{"status":"ok","bridge":"running"}'
     assert machine.curl("/health").endswith("\n200")
-    assert machine.run(*called, check=False).stdout == ""
+    assert machine.run(*command, check=False).stdout == ""
 
 
-def test_a_key_the_operator_keeps_elsewhere_is_enough(machine: Machine) -> None:
-    """By a drop-in of one's own; no second one is made."""
+def test_no_key_is_made_if_a_drop_in_loads_one(machine: Machine) -> None:
+    """The operator stores the key in a file of their own."""
     machine.write("/root/secret/key", KEY, 0o600)
     load = "[Service]\nLoadCredential=IBKR_BRIDGE_KEY:/root/secret/key\n"
     machine.write(f"{UNITS}/ibkr-bridge.service.d/override.conf", load)
@@ -251,12 +255,12 @@ def test_a_key_the_operator_keeps_elsewhere_is_enough(machine: Machine) -> None:
     machine.install()
     machine.run("systemctl", "reload", "ibkr-bridge")
 
-    assert machine.keyed("/portfolio/accounts", KEY).endswith("\n200")
+    assert machine.curl_with_key("/portfolio/accounts", KEY).endswith("\n200")
     assert machine.run("test", "-e", CREDENTIALS, check=False).returncode == 1
 
 
 def test_a_failed_reload_leaves_no_copy_of_a_key(machine: Machine) -> None:
-    """A credential that cannot be decrypted; the bridge goes on with what it has."""
+    """The new credential cannot be decrypted. The bridge continues with the old key."""
     machine.write(f"{CREDENTIALS}.encrypted/IBKR_BRIDGE_KEY", "junk", 0o600)
 
     failed = machine.run("systemctl", "reload", "ibkr-bridge", check=False)
@@ -264,32 +268,35 @@ def test_a_failed_reload_leaves_no_copy_of_a_key(machine: Machine) -> None:
 
     assert failed.returncode != 0
     assert machine.run("test", "-e", "/run/ibkr-bridge-reload.new", check=False).returncode == 1
-    assert machine.keyed("/portfolio/accounts", KEY).endswith("\n200")
+    assert machine.curl_with_key("/portfolio/accounts", KEY).endswith("\n200")
 
 
 def test_a_console_log_has_priorities_too(machine: Machine) -> None:
-    """Where the operator wants lines for the eye and the journal's own socket is gone."""
-    # on Saturday evening in New York a lost session is no warning
+    """`journalctl -p warning` must find events although the log is plain text."""
+    # in a maintenance window, such as on Saturday evening in New York, a lost session is not logged as a warning
     machine.write(f"{HOME}/.env", "IBKR_BRIDGE_LOG_FORMAT=console\nIBKR_BRIDGE_MAINTENANCE=none\n", 0o600)
     machine.run("systemctl", "restart", "ibkr-bridge")
-    machine.until_ready()
+    machine.wait_until_ready()
     machine.run("systemctl", "stop", "gateway.service")
-    machine.until(lambda: '"authenticated": false' in machine.curl("/gateway/auth-status"), "it is still there")
+    machine.wait_until(
+        lambda: '"authenticated": false' in machine.curl("/gateway/auth-status"), "the session is not lost"
+    )
     machine.run("systemctl", "start", "gateway.service")
 
     assert "session.lost" in machine.run("journalctl", "-u", "ibkr-bridge", "-p", "warning", "--no-pager").stdout
 
 
-def test_it_works_where_opt_is_a_link_and_without_sbin(machine: Machine) -> None:
-    """A second run changes nothing there, and what cannot be found in PATH is found."""
+def test_the_installer_works_with_a_linked_opt_and_a_short_path(machine: Machine) -> None:
+    """The installer compares resolved paths, and finds the programs in sbin that are not in PATH."""
     machine.install("--uninstall")
     machine.sh("mv /opt /srv/opt; ln -s /srv/opt /opt")
 
+    script = "PATH=/usr/bin:/bin; CDPATH=/srv; cd /src; sh deploy/install.sh"
     for _ in range(2):
-        said = machine.run("/bin/sh", "-c", "PATH=/usr/bin:/bin; CDPATH=/srv; cd /src; sh deploy/install.sh", **OFFLINE)  # type: ignore[arg-type]
-    machine.until_ready()
+        output = machine.run("/bin/sh", "-c", script, **OFFLINE_ENV)  # type: ignore[arg-type]
+    machine.wait_until_ready()
     machine.install("--uninstall")
 
-    assert "runs already" in said.stdout
+    assert "runs already" in output.stdout
     assert machine.sh("stat -c %U /var/lib/ibkr-bridge").strip() == "root"
     assert machine.sh("ls -d /run/ibkr* 2>/dev/null", check=False) == ""
