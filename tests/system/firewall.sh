@@ -1,40 +1,40 @@
 #!/usr/bin/env bash
-# Who reaches the Gateway once deploy/nftables/ibkr-gateway.nft is loaded: tried by real users in namespaces of their
-# own, so that nothing of this machine's network is touched. Needs root; a listener stands in for the Gateway.
+# Which users can reach the Gateway after deploy/nftables/ibkr-gateway.nft is loaded. Processes of real users try it in
+# new namespaces, so that this machine's network is not changed. Needs root; a listener is used instead of the Gateway.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 RULES=$HERE/../../deploy/nftables/ibkr-gateway.nft
-# shellcheck source=tests/system/saying.sh
-source "$HERE/saying.sh"
+# shellcheck source=tests/system/checks.sh
+source "$HERE/checks.sh"
 
 BRIDGE=64001 # users of the rule set
 IBEAM=64002
-STRANGER=64003
+OTHER_USER=64003
 
-# main: skip, or go on in namespaces of our own; what runs in them ends with them.
+# main: skip the test, or continue in new namespaces; the processes in them end together with the namespaces.
 main() {
-    [[ $EUID == 0 ]] || skip "the firewall's test needs root"
+    [[ $EUID == 0 ]] || skip "the test of the firewall needs root"
     needs nft ip unshare setpriv python3 timeout
-    unshare --net --mount nft list ruleset >/dev/null 2>&1 || skip "this kernel lends no network namespace with nftables"
+    unshare --net --mount nft list ruleset >/dev/null 2>&1 || skip "this machine permits no network namespace with nftables"
     exec unshare --net --mount --pid --fork --kill-child --mount-proc "$BASH" "$HERE/firewall.sh" inside
 }
 
 inside() {
     ip link set lo up
-    two_users
-    another_machine
+    add_users
+    add_other_machine
     listen here 5000 5001
 
-    without_rules
+    check_without_rules
     nft -f "$RULES"
-    with_rules
-    loaded_twice
-    removed
+    check_with_rules
+    load_twice
+    remove_rules
     sum_up
 }
 
-# two_users: known by name in this mount namespace alone.
-two_users() {
+# add_users: the two users of the rules have names in this mount namespace only.
+add_users() {
     PASSWD=$(mktemp)
     cat /etc/passwd - >"$PASSWD" <<END
 ibkr-bridge:x:$BRIDGE:$BRIDGE::/:/usr/sbin/nologin
@@ -45,11 +45,12 @@ END
     rm "$PASSWD"
 }
 
-# another_machine: one with the container's address, 10.214.50.2; this one gets the host's, 10.214.50.1.
-another_machine() {
+# add_other_machine: a second network namespace with the address of the container, 10.214.50.2. This one gets the
+# address of the host, 10.214.50.1.
+add_other_machine() {
     unshare --net sleep 600 &
     OTHER=$!
-    until_so apart
+    wait_until has_own_network
     ip link add near type veth peer name far netns "$OTHER" || skip "this kernel has no veth devices"
     ip addr add 10.214.50.1/29 dev near
     ip link set near up
@@ -59,11 +60,11 @@ another_machine() {
     listen there 5000
 }
 
-apart() { [[ $(readlink "/proc/$OTHER/ns/net") != "$(readlink /proc/self/ns/net)" ]]; }
+has_own_network() { [[ $(readlink "/proc/$OTHER/ns/net") != "$(readlink /proc/self/ns/net)" ]]; }
 here() { "$@"; }
 there() { nsenter --target "$OTHER" --net "$@"; }
 
-# listen WHERE PORT...: take connections on every address, IPv4 and IPv6.
+# listen WHERE PORT...: accept connections on all addresses, IPv4 and IPv6.
 listen() {
     local where=$1 port
     shift
@@ -78,11 +79,11 @@ while True:
         key.fileobj.accept()[0].close()
 END
     for port in "$@"; do
-        until_so "$where" "$BASH" -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+        wait_until "$where" "$BASH" -c "exec 3<>/dev/tcp/127.0.0.1/$port"
     done
 }
 
-# reach UID HOST PORT: say what a user's connection comes to: "connected", "refused" at once, or "silence".
+# reach UID HOST PORT: connect as this user, and print "connected", "refused", or "silence" after three seconds.
 reach() {
     local status=0
     timeout 3 setpriv --reuid "$1" --regid "$1" --clear-groups "$BASH" -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null \
@@ -94,41 +95,41 @@ reach() {
     esac
 }
 
-# reach_from_there HOST PORT: the same from the other machine, as its root.
-reach_from_there() {
+# reach_from_other HOST PORT: connect as root of the other machine, and print "connected" or "refused".
+reach_from_other() {
     there timeout 3 "$BASH" -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo connected || echo refused
 }
 
-without_rules() {
-    check "without the rules a stranger reaches the Gateway" is connected reach $STRANGER 127.0.0.1 5000
-    check "  and its container" is connected reach $STRANGER 10.214.50.2 5000
-    check "  and another machine does" is connected reach_from_there 10.214.50.1 5000
+check_without_rules() {
+    check "without the rules another user reaches the Gateway" is connected reach $OTHER_USER 127.0.0.1 5000
+    check "  and the Gateway in the container" is connected reach $OTHER_USER 10.214.50.2 5000
+    check "  and so does another machine" is connected reach_from_other 10.214.50.1 5000
 }
 
-with_rules() {
-    local host who
+check_with_rules() {
+    local host user
     for host in 127.0.0.1 ::1 10.214.50.1 10.214.50.2; do
-        for who in 0 $BRIDGE $IBEAM; do
-            check "user $who reaches $host port 5000" is connected reach "$who" $host 5000
+        for user in 0 $BRIDGE $IBEAM; do
+            check "user $user reaches $host port 5000" is connected reach "$user" $host 5000
         done
-        check "a stranger is refused at once at $host port 5000" is refused reach $STRANGER $host 5000
+        check "another user is refused at once at $host port 5000" is refused reach $OTHER_USER $host 5000
     done
-    check "a stranger reaches other ports" is connected reach $STRANGER 127.0.0.1 5001
-    check "another machine is refused" is refused reach_from_there 10.214.50.1 5000
-    check "  and reaches other ports" is connected reach_from_there 10.214.50.1 5001
+    check "another user reaches other ports" is connected reach $OTHER_USER 127.0.0.1 5001
+    check "another machine is refused" is refused reach_from_other 10.214.50.1 5000
+    check "  and reaches other ports" is connected reach_from_other 10.214.50.1 5001
 }
 
-loaded_twice() {
+load_twice() {
     local once
     once=$(nft list ruleset)
     nft -f "$RULES"
-    check "loading it twice is loading it once" is "$once" nft list ruleset
+    check "loading the rules twice gives the same rules as loading them once" is "$once" nft list ruleset
 }
 
-removed() {
+remove_rules() {
     nft delete table inet ibkr_gateway
-    check "removed, it leaves nothing" is "" nft list ruleset
-    check "  and a stranger reaches the Gateway again" is connected reach $STRANGER 127.0.0.1 5000
+    check "after the removal no rule is left" is "" nft list ruleset
+    check "  and another user reaches the Gateway again" is connected reach $OTHER_USER 127.0.0.1 5000
 }
 
 case ${1:-} in
