@@ -25,11 +25,11 @@ def bridge_of(settings: Settings) -> Bridge:
     return Bridge(settings, Bus(), Redactor())
 
 
-@pytest.mark.parametrize("ask", [lambda bridge: bridge.profile, lambda bridge: bridge.service_status])
-async def test_before_the_start_there_is_nothing_to_ask(tmp_path: Path, ask: Callable[[Bridge], object]) -> None:
-    """A part that is used too early says so, instead of being None somewhere later."""
+@pytest.mark.parametrize("read_part", [lambda bridge: bridge.profile, lambda bridge: bridge.service_status])
+async def test_a_part_cannot_be_used_before_the_start(tmp_path: Path, read_part: Callable[[Bridge], object]) -> None:
+    """A clear error at the first use is better than a None that fails somewhere later."""
     with pytest.raises(RuntimeError):
-        ask(bridge_of(settings_for("https://127.0.0.1:1", tmp_path)))
+        read_part(bridge_of(settings_for("https://127.0.0.1:1", tmp_path)))
 
 
 async def test_a_taken_port_is_an_error_that_leaves_no_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small files of the state directory: whole or not at all, and readable by nobody else."""
+"""Small files of the state directory: written completely or not at all, and readable only by their owner."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.state_file import check_writable, save_json, write_atomic
 
 
-def saved(path: Path | None, told: object) -> tuple[bool, list[Event]]:
-    """Save something; whether it will be there, and what was announced."""
+def save(path: Path | None, value: object) -> tuple[bool, list[Event]]:
+    """Save a value. Returns whether it was saved, and the published events."""
     bus, events = Bus(), list[Event]()
     bus.subscribe(events.append)
-    return save_json(path, told, bus, "the file", "it will be gone"), events
+    return save_json(path, value, bus, "the file", "it will be gone"), events
 
 
-def test_a_file_is_written_anew_for_its_owner_alone(tmp_path: Path) -> None:
-    """No draft stays beside it."""
+def test_a_file_is_replaced_and_readable_only_by_its_owner(tmp_path: Path) -> None:
+    """It may contain cookies or keys. No temporary file stays in the directory."""
     path = tmp_path / "a.json"
 
-    assert saved(path, {"a": 1}) == (True, [])
-    assert saved(path, {"a": 2}) == (True, [])
+    assert save(path, {"a": 1}) == (True, [])
+    assert save(path, {"a": 2}) == (True, [])
 
     assert json.loads(path.read_text()) == {"a": 2}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nothing_to_keep_removes_the_file(tmp_path: Path) -> None:
-    """Whether or not there is one."""
+def test_saving_none_removes_the_file(tmp_path: Path) -> None:
+    """A second removal does no harm."""
     path = tmp_path / "a.json"
-    saved(path, 1)
+    save(path, 1)
 
-    assert saved(path, None) == (True, [])
-    assert saved(path, None) == (True, [])
+    assert save(path, None) == (True, [])
+    assert save(path, None) == (True, [])
     assert not path.exists()
 
 
-def test_without_a_state_directory_nothing_is_kept_or_announced() -> None:
-    """That is what was asked for."""
-    assert saved(None, {"a": 1}) == (False, [])
+def test_without_a_state_directory_nothing_is_saved_or_reported() -> None:
+    """The settings say that there is none, so it is not an error."""
+    assert save(None, {"a": 1}) == (False, [])
 
 
-def test_a_file_that_cannot_be_written_is_announced_with_what_follows(tmp_path: Path) -> None:
-    """And with what to do."""
-    is_kept, events = saved(tmp_path / "no" / "a.json", 1)
+def test_a_file_that_cannot_be_written_is_reported_with_the_consequence(tmp_path: Path) -> None:
+    """An operator must know what will be lost at the next restart."""
+    is_saved, events = save(tmp_path / "no" / "a.json", 1)
 
-    assert not is_kept
+    assert not is_saved
     (event,) = events
     assert isinstance(event, StateUnavailable)
     assert "it will be gone" in repr(event)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is full in the last moment; no draft stays either."""
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may be full in the last step. The temporary file is removed too."""
     path = tmp_path / "a.json"
     write_atomic(path, "old")
 
@@ -72,8 +72,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_is_tried_without_a_trace(tmp_path: Path) -> None:
-    """What a broken run left is removed; a link is not written through."""
+def test_checking_a_directory_leaves_no_file_in_it(tmp_path: Path) -> None:
+    """A test file of an interrupted run is removed. A symbolic link of its name is not followed."""
     target = tmp_path / "target"
     target.write_text("mine")
     (tmp_path / ".probe").symlink_to(target)

@@ -48,13 +48,13 @@ def test_a_problem_has_the_members_of_its_standard_and_ours(request_: web.Reques
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.0, "1"), (0.01, "1"), (1.0, "1"), (1.01, "2"), (899.5, "900"), (-3.0, "1")]
+    ("seconds", "header"), [(0.0, "1"), (0.01, "1"), (1.0, "1"), (1.01, "2"), (899.5, "900"), (-3.0, "1")]
 )
-def test_retry_after_is_whole_seconds_rounded_up(request_: web.Request, seconds: float, told: str) -> None:
+def test_retry_after_is_whole_seconds_rounded_up(request_: web.Request, seconds: float, header: str) -> None:
     """Who comes a moment too early is refused again, and zero would mean at once."""
     response = problem_response(request_, RateLimited("too often", retry_after=seconds))
 
-    assert response.headers["Retry-After"] == told
+    assert response.headers["Retry-After"] == header
 
 
 def test_nothing_is_said_of_time_where_waiting_does_not_help(request_: web.Request) -> None:

@@ -366,9 +366,9 @@ def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
 @given(st.dictionaries(st.sampled_from(["iss", "iat", "exp", "nbf", "jti", "scope", "owner", "aud", "sub"]), JSON))
 def test_no_claims_crash(claims: dict[str, Any]) -> None:
     """Whatever was signed, what is read is whole, or nothing."""
-    told = decode_token(forge_token(**claims), SECRET)
+    token_claims = decode_token(forge_token(**claims), SECRET)
 
-    assert told is None or isinstance(told.expires, datetime)
+    assert token_claims is None or isinstance(token_claims.expires, datetime)
 
 
 @quick(deadline=None)

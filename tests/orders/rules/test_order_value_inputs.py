@@ -35,8 +35,8 @@ def unambiguous(body: bytes) -> list[Any]:
     return list(parse_order_tickets(body).unambiguous)
 
 
-def told(body: Any, status: int = 200) -> Response:
-    """An answer of IBKR; text as it is."""
+def response_of(body: Any, status: int = 200) -> Response:
+    """A response of IBKR with this body; a text is sent as it is, anything else as JSON."""
     return Response(status, {}, (body if isinstance(body, str) else json.dumps(body)).encode())
 
 
@@ -51,7 +51,7 @@ def gateway(**other: Any) -> ScriptedFetch:
     }
     paths = {"secdef": SECDEF, "meta": META, "snapshot": SNAPSHOT, "rate": RATE}
     responses = {
-        name: [each if isinstance(each, Response | Exception) else told(each)] for name, each in script.items()
+        name: [each if isinstance(each, Response | Exception) else response_of(each)] for name, each in script.items()
     }
     return ScriptedFetch({paths[name]: answer for name, answer in responses.items()})
 
@@ -143,14 +143,28 @@ async def test_the_account_a_ticket_repeats_is_fine() -> None:
     assert await weighed(gateway(), {**LIMIT, "acctId": ACCOUNT}) == [Decimal(11805)]
 
 
-# -- what is told instead
+# -- other responses of IBKR
 
 ODD = [
     *(RateLimited("x"), Busy("x"), GatewayTimeout("x"), SessionUnavailable("x")),
-    *(told("", 500), told({"error": "x"}, 503), told({"rate": 1}, 204), told({"error": "x"})),
-    *(told(""), told("<html>"), told("[" * 100_000), told("null"), told("[]"), told("{}"), told("[null]"), told("7")),
-    told('{"secdef":{},"rate":1e99999999999999999999}'),
-    told("9" * 5000),
+    *(
+        response_of("", 500),
+        response_of({"error": "x"}, 503),
+        response_of({"rate": 1}, 204),
+        response_of({"error": "x"}),
+    ),
+    *(
+        response_of(""),
+        response_of("<html>"),
+        response_of("[" * 100_000),
+        response_of("null"),
+        response_of("[]"),
+        response_of("{}"),
+        response_of("[null]"),
+        response_of("7"),
+    ),
+    response_of('{"secdef":{},"rate":1e99999999999999999999}'),
+    response_of("9" * 5000),
 ]
 
 
@@ -297,9 +311,9 @@ async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> 
 )
 def test_a_quote_is_the_highest_price_of_now(row: dict[str, Any], price: str | None) -> None:
     """Thousands separators, a C before yesterday's close, an H before a halted market's last price."""
-    told = read_quote({**QUOTED, **row}, NOW)
+    quote = read_quote({**QUOTED, **row}, NOW)
 
-    assert told == (Quote(Decimal(price), 0.5) if price else None)
+    assert quote == (Quote(Decimal(price), 0.5) if price else None)
 
 
 @pytest.mark.parametrize(
