@@ -9,7 +9,7 @@ import pytest
 
 from ibkr_bridge.config.sources import lines_systemd_reads_differently, read_dotenv
 from tests.system.machine import OFFLINE_ENV, Machine
-from tests.system.test_other_ways import KEY, OLD_BRIDGE, OLD_SETTINGS, OLD_UNIT
+from tests.system.test_other_setups import KEY, OLD_BRIDGE, OLD_SETTINGS, OLD_UNIT
 
 HOME, UNITS, CREDENTIALS = "/opt/ibkr-bridge", "/etc/systemd/system", "/etc/ibkr-bridge/credentials"
 RESTART_WITH_SOCKET = (
