@@ -46,6 +46,14 @@ KINDS: Mapping[str, Kind] = {
     "sso-lost": Kind(Side.EVENT, "IBKR ends the login"),
     "brokerage-lost": Kind(Side.EVENT, "IBKR ends the brokerage session; the login stays"),
     "competing": Kind(Side.EVENT, "another program takes the brokerage session"),
+    "no-bridge": Kind(
+        Side.EVENT, "brokerage calls answer `no bridge` while the status shows a session, until it is requested again"
+    ),
+    "disconnected": Kind(
+        Side.EVENT, "the status shows `connected: false` while the login lives, until the session is requested again"
+    ),
+    "never-established": Kind(Side.EVENT, "`established` stays false until the session is requested again"),
+    "selection-lost": Kind(Side.EVENT, "until cleared, IBKR forgets the selected account with the brokerage session"),
     "ibkr-down": Kind(Side.EVENT, "IBKR cannot be reached: calls hang in their slots until cleared, unanswered"),
     "stream-silent": Kind(Side.EVENT, "nothing is sent on any websocket, not even a heartbeat, until cleared"),
     "stream-cut": Kind(Side.EVENT, "IBKR closes every socket of the stream"),

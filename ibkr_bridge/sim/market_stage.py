@@ -15,6 +15,7 @@ from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
+from ibkr_bridge.sim.market.sessions import Contradiction
 from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S
 from ibkr_bridge.sim.market.world import make_world
 from ibkr_bridge.sim.request_log import LoggedRequest
@@ -144,13 +145,29 @@ class MarketStage:
             "sso-lost": self.log_out,
             "brokerage-lost": self.lose_brokerage,
             "competing": self.start_competing,
+            "no-bridge": lambda: self._contradict(Contradiction.NO_BRIDGE),
+            "disconnected": lambda: self._contradict(Contradiction.DISCONNECTED),
+            "never-established": lambda: self._contradict(Contradiction.NEVER_ESTABLISHED),
+            "selection-lost": lambda: self._forget_selections(forgets=True),
             "stream-silent": self.market.stream.mute,
             "stream-cut": lambda: self._tasks.start(self.market.stream.close_all(), name="cut"),
         }
 
     @property
     def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
-        return {"stream-silent": self.market.stream.unmute}
+        return {
+            "stream-silent": self.market.stream.unmute,
+            "no-bridge": lambda: self._contradict(None),
+            "disconnected": lambda: self._contradict(None),
+            "never-established": lambda: self._contradict(None),
+            "selection-lost": lambda: self._forget_selections(forgets=False),
+        }
+
+    def _contradict(self, contradiction: Contradiction | None) -> None:
+        self.market.world.sessions.contradiction = contradiction
+
+    def _forget_selections(self, *, forgets: bool) -> None:
+        self.market.world.forgets_selection = forgets
 
 
 async def fetch_page(port: int, target: str) -> bytes:

@@ -59,7 +59,7 @@ def select_account(world: World, request: MarketRequest) -> MarketResponse:
         return error_response(500, "Account not found")
     if account == world.selected:
         return ok_response({"success": "Account already set"})
-    world.selected = account
+    world.select(account)
     return ok_response({"set": True, "acctId": account})
 
 

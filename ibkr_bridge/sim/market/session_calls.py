@@ -17,6 +17,7 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
+from ibkr_bridge.sim.market.sessions import Contradiction
 from ibkr_bridge.sim.market.world import World
 
 USER = 123456789
@@ -30,10 +31,10 @@ def describe_session(world: World, now: float) -> dict[str, Any]:
     """The brokerage session as IBKR describes it."""
     sessions = world.sessions
     return {
-        "authenticated": sessions.is_authenticated(now),
+        "authenticated": sessions.shows_authenticated(now),
         "established": sessions.is_established(now),
         "competing": sessions.is_competing,
-        "connected": True,
+        "connected": sessions.contradiction is not Contradiction.DISCONNECTED,
         "message": "",
         "MAC": "98:F2:B3:23:BF:A0",
         "serverInfo": SERVER,

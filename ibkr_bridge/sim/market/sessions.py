@@ -23,6 +23,14 @@ LOGIN_IDLE_TTL_S = 600.0
 NEW_YORK = ZoneInfo("America/New_York")
 
 
+class Contradiction(Enum):
+    """Ways in which IBKR's status of the session has been seen to differ from what its calls do."""
+
+    NO_BRIDGE = "the status shows a session, every brokerage call answers `no bridge`"
+    DISCONNECTED = "the status shows `connected: false`, the login lives"
+    NEVER_ESTABLISHED = "`established` stays false"
+
+
 class SessionChange(Enum):
     """What happened to the brokerage session."""
 
@@ -79,6 +87,8 @@ class Sessions:
         self.establish_delay_s = establish_delay_s
         self.brokerage: Brokerage | None = None
         self.is_competing = False
+        self.contradiction: Contradiction | None = None
+        """Ends with the next request for the brokerage session."""
         self.on_change: Callable[[SessionChange], None] = lambda news: None
         """Called at each change of the brokerage session."""
         self._logins: dict[str, Login] = {}
@@ -118,6 +128,9 @@ class Sessions:
         """
         if self.is_competing and not compete:
             return
+        if self.contradiction is not None:
+            self.contradiction = None
+            self.lose_brokerage()
         self.is_competing = False
         if self.brokerage is None:
             ready_at = now if at_once or is_established else now + self.reopen_delay_s
@@ -139,11 +152,20 @@ class Sessions:
 
     def is_authenticated(self, now: float) -> bool:
         """Whether brokerage calls are served."""
+        is_refusing = self.contradiction in (Contradiction.NO_BRIDGE, Contradiction.DISCONNECTED)
+        return not is_refusing and self.shows_authenticated(now)
+
+    def shows_authenticated(self, now: float) -> bool:
+        """Whether the status says `authenticated`."""
         return self.brokerage is not None and not self.is_competing and now >= self.brokerage.ready_at
 
     def is_established(self, now: float) -> bool:
         """Whether the accounts have arrived as well."""
-        return self.is_authenticated(now) and self.brokerage is not None and now >= self.brokerage.established_at
+        is_late = self.contradiction is Contradiction.NEVER_ESTABLISHED
+        return not is_late and self.shows_authenticated(now) and self._is_past_establishing(now)
+
+    def _is_past_establishing(self, now: float) -> bool:
+        return self.brokerage is not None and now >= self.brokerage.established_at
 
     def _end_login(self, login: Login | None) -> None:
         if login is not None:

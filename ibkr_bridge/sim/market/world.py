@@ -9,7 +9,7 @@ from ibkr_bridge.sim.clock import Calendar
 from ibkr_bridge.sim.market.book import Book
 from ibkr_bridge.sim.market.questions import QuestionDesk
 from ibkr_bridge.sim.market.quotes import Quotes
-from ibkr_bridge.sim.market.sessions import Sessions
+from ibkr_bridge.sim.market.sessions import Brokerage, Sessions
 
 PAPER = ("DU1234567", "DU7654321")
 LIVE = ("U1234567", "U7654321")
@@ -25,7 +25,11 @@ class World:
     quotes: Quotes
     book: Book
     questions: QuestionDesk = field(default_factory=QuestionDesk)
-    selected: str = ""
+    forgets_selection: bool = False
+    """Whether the selected account is forgotten with the brokerage session."""
+    last_selected: str = ""
+    selected_in: Brokerage | None = None
+    """The brokerage session in which it was selected."""
     list_load_delay_s: float = 0.0
     """How long the list of orders stays empty after its first request, or after it was cleared."""
     list_lag_s: float = 0.0
@@ -35,8 +39,18 @@ class World:
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """The account numbers, the selected one first; those of paper accounts begin with D."""
+        """The account numbers; those of paper accounts begin with D."""
         return LIVE if self.live else PAPER
+
+    @property
+    def selected(self) -> str:
+        """The account that calls apply to if they name none: the one selected last, else the first one."""
+        is_forgotten = self.forgets_selection and self.selected_in is not self.sessions.brokerage
+        return self.accounts[0] if is_forgotten else self.last_selected or self.accounts[0]
+
+    def select(self, account: str) -> None:
+        """Select an account."""
+        self.last_selected, self.selected_in = account, self.sessions.brokerage
 
     def is_first_request(self, subject: str) -> bool:
         """Whether this is the first request for `subject` in this brokerage session; its response is then partial."""
@@ -60,7 +74,6 @@ def make_world(
     """A new market: nobody is signed in, and there are no orders."""
     quotes = Quotes(seed)
     sessions = Sessions(calendar, reopen_delay_s, establish_delay_s)
-    selected = (LIVE if live else PAPER)[0]
-    world = World(live, calendar, sessions, quotes, Book(quotes), selected=selected)
+    world = World(live, calendar, sessions, quotes, Book(quotes))
     world.list_load_delay_s, world.list_lag_s = list_load_delay_s, list_lag_s
     return world
