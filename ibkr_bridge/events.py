@@ -167,6 +167,7 @@ class SessionChanged(ProfileEvent):
     hint: str
     after_s: float
     next_act: str
+    ibkr_message: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,17 @@ class SessionOpening(ProfileEvent):
     attempt: int
     status: int
     next_try_s: float
+    ibkr_message: str = ""
+
+
+@dataclass(frozen=True)
+class AccountNotSelected(ProfileEvent):
+    """IBKR refuses to select the account again that a caller had selected. The selection is forgotten."""
+
+    event = "session.account_not_selected"
+    level = "error"
+    status: int
+    ibkr_message: str
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ibkr_bridge.errors import GatewayProtocolError, SessionUnavailable
-from ibkr_bridge.profiles.status import profile_status, to_json
+from ibkr_bridge.profiles.status import ReconnectStatus, profile_status, to_json
 from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, profile_of
 
 
@@ -18,9 +18,10 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def reconnect(request: web.Request) -> web.Response:
-    """Check the session now, and reopen it if it is lost, as the backoff allows."""
-    profile = profile_of(request)
-    return web.json_response(to_json(profile.keeper.status(await profile.keeper.reopen())))
+    """Check the session now, and request it where calls fail, as the backoff allows; the answer says what was done."""
+    keeper = profile_of(request).keeper
+    report = await keeper.reopen()
+    return web.json_response(to_json(ReconnectStatus(keeper.status(), report)))
 
 
 async def pause(request: web.Request) -> web.Response:

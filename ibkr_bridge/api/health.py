@@ -51,15 +51,23 @@ def _not_ready(request: web.Request, profile: Profile, session: Session) -> str 
 
 
 async def auth_status(request: web.Request) -> web.Response:
-    """Whether the brokerage session is open, as of a check that is at most five seconds old."""
+    """Whether the brokerage session is open, as of a check that is at most five seconds old.
+
+    With `?verbose=1` the answer has IBKR's own words as well, redacted.
+    """
     keeper = profile_of(request).keeper
     session = await keeper.current()
-    if session.state is SessionState.READY:
+    is_verbose = request.query.get("verbose") == "1"
+    if session.state is SessionState.READY and not is_verbose:
         return web.Response(text='{"authenticated": true}', content_type="application/json")
+    if session.state is SessionState.READY:
+        return web.json_response({"authenticated": True, "ibkr_message": keeper.ibkr_message})
     body = {
         "authenticated": False,
         "reason": session.reason,
         "hint": keeper.hint(session),
         "since": utc_text(keeper.since if session is keeper.session else keeper.utc()),
     }
+    if is_verbose:
+        body["ibkr_message"] = keeper.ibkr_message
     return web.Response(text=json.dumps(body), content_type="application/json")

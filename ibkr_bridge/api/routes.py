@@ -23,7 +23,7 @@ from ibkr_bridge.errors import (
     ShuttingDown,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.profiles.status import ProfileStatus
+from ibkr_bridge.profiles.status import ProfileStatus, ReconnectStatus
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.server.tokens import TokenRequest
 from ibkr_bridge.session.session_status import KeeperStatus
@@ -123,8 +123,8 @@ ROUTES: tuple[Route, ...] = (
         "/gateway/reconnect",
         SESSION,
         gateway_routes.reconnect,
-        "Checks the session now and reopens it if it is lost.",
-        response=KeeperStatus,
+        "Checks the session now and requests it where calls fail.",
+        response=ReconnectStatus,
     ),
     _keyed(
         "POST",

@@ -13,6 +13,7 @@ from aiohttp import web
 from ibkr_bridge.errors import MethodNotAllowed
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.status import to_json
 
 SessionHandler = Callable[[web.Request, Profile], Awaitable[web.StreamResponse]]
 
@@ -43,11 +44,14 @@ async def auth_status(request: web.Request, profile: Profile) -> web.Response:
 
 
 async def open_session(request: web.Request, profile: Profile) -> web.Response:
-    """Open the brokerage session. The keeper checks it and opens it at IBKR only if it is lost."""
+    """Open the brokerage session. The keeper checks it and requests it at IBKR only where calls fail.
+
+    The member `reopening`, which IBKR does not have, says whether it was requested, and why not.
+    """
     _check_method(request, "POST")
-    await profile.keeper.reopen()
+    report = await profile.keeper.reopen()
     await profile.session_gate.require_login()
-    return web.json_response(dict(profile.keeper.status_body))
+    return web.json_response({**profile.keeper.status_body, "reopening": to_json(report)})
 
 
 async def reauthenticate(request: web.Request, profile: Profile) -> web.Response:

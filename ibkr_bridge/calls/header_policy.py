@@ -16,6 +16,7 @@ from ibkr_bridge.calls.messages import Headers
 REQUEST_HEADERS = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type", "")}
 RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
+JSON_HEADERS: Headers = (("Content-Type", "application/json"),)
 VISIBLE_ASCII = re.compile(r"[ -~]*")
 MAX_HEADER_LENGTH = 1024  # the Gateway accepts 8 kB of headers in all, and these must leave room for the cookies
 

@@ -22,6 +22,7 @@ STATE_TEXT = {
     "silent": "SILENT: the Gateway gives no usable response",
     "signed_out": "SIGNED OUT: nobody is signed in at the Gateway",
     "opening": "OPENING: signed in, the brokerage session is being opened",
+    "unusable": "UNUSABLE: signed in, IBKR reports a session but refuses brokerage calls",
     "competing": "COMPETING: another program uses the session of the same user",
     "ready": "READY: signed in, brokerage calls work",
 }
@@ -140,6 +141,7 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _since),
     ("why", lambda status, _: str(status["reason"])),
     ("to do", lambda status, _: str(status["hint"])),
+    ("IBKR says", lambda status, _: str(status["ibkr_message"])),
     ("next", lambda status, _: str(status["next"])),
     ("mode", _mode),
     ("accounts", _accounts),

@@ -200,6 +200,7 @@ SSODH_INIT, REAUTHENTICATE = ("iserver", "auth", "ssodh", "init"), ("iserver", "
 ACCOUNTS, PORTFOLIO_ACCOUNTS, LOGOUT = ("iserver", "accounts"), ("portfolio", "accounts"), ("logout",)
 VALIDATE, PORTFOLIO, EXCHANGE_RATE = ("sso", "validate"), ("portfolio",), ("iserver", "exchangerate")
 ORDERS_LIST, SNAPSHOT = ("iserver", "account", "orders"), ("iserver", "marketdata", "snapshot")
+SELECT_ACCOUNT = ("iserver", "account")
 TRADES, REPLY = ("iserver", "account", "trades"), ("iserver", "reply")
 UNSUBSCRIBE, UNSUBSCRIBE_ALL = (
     ("iserver", "marketdata", "unsubscribe"),

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallerGone, FirstByteHook
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, Response, noop, read_fully
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest, BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown, ReplyNotFound
@@ -34,7 +34,6 @@ LOCKED_DECLINE_WAIT_S = 1.0
 """Seconds; other orders wait for the lock meanwhile, and IBKR drops its question with the session anyhow."""
 DECLINE_WAIT_S = 10.0  # seconds; longer than the keeper needs to find the session ready after a start
 MAX_CONFIRMATIONS = 20  # questions the bridge confirms for one call; clients that loop allow as many
-JSON_HEADERS = (("Content-Type", "application/json"),)
 NO_REPLY = "no reply came in time"
 DECLINED_BY_CALLER = "its caller declined"
 ENDED_BY_CANCEL = "a cancel was sent in between, which ends IBKR's question"

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from ibkr_bridge.calls.context import CallContext
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
@@ -17,7 +17,6 @@ from ibkr_bridge.orders.response import MESSAGE_ID
 from ibkr_bridge.state_file import save_json
 
 MAX_MESSAGE_IDS = 51  # message ids that IBKR accepts in one call
-JSON_HEADERS = (("Content-Type", "application/json"),)
 
 
 class SuppressedQuestions:

@@ -34,6 +34,7 @@ from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import SessionState
@@ -99,6 +100,7 @@ def build_profile(
     admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits)
     cached_reads = options.cached_reads(clock)
     suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
+    selected_account = SelectedAccount(file("selected_account"), bus)
     keeper = Keeper(
         name,
         GatewaySessionApi(
@@ -112,6 +114,7 @@ def build_profile(
         redactor,
         TrafficView(lambda: upstream.abandoned >= limits.slots, lambda: penalty_box.box_left_s > 0, penalty_box.enter),
         (lambda: None) if settings.read_only else suppressed_questions.resend_call,
+        selected_account,
     )
     trading_pause = TradingPause(file("paused"), bus)
     guard = OrderGuard(lambda: _rule_context(settings, trading_pause, keeper), settings.max_order_value)
@@ -119,11 +122,11 @@ def build_profile(
     session_ended: events.Subscribers[None] = events.Subscribers("session_end", bus)
     session_ended.subscribe(lambda _: cached_reads.reset_session())
     session_ended.subscribe(lambda _: completion.reset_session())
-    session_gate = SessionGate(keeper, lambda: session_ended.notify(None))
+    session_gate = SessionGate(keeper, lambda: session_ended.notify(None), redactor.redact)
     repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
     streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
-    observers = (session_gate.observe, orders.observe_list, suppressed_questions.observe)
+    observers = (session_gate.observe, selected_account.observe, orders.observe_list, suppressed_questions.observe)
     pipeline = Pipeline(
         gateway_stages(
             upstream,
@@ -156,6 +159,7 @@ def build_profile(
         cached_reads=cached_reads,
         orders=orders,
         suppressed_questions=suppressed_questions,
+        selected_account=selected_account,
         streaming=streaming,
         pipeline=pipeline,
     )

@@ -22,6 +22,7 @@ from ibkr_bridge.profiles.pipeline import Pipeline
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.streaming.service import StreamService
 from ibkr_bridge.supervision import Loop
 
@@ -44,6 +45,7 @@ class Profile:
     cached_reads: CachedReads
     orders: OrderService
     suppressed_questions: SuppressedQuestions
+    selected_account: SelectedAccount
     streaming: StreamService
     pipeline: Pipeline
 
@@ -65,6 +67,7 @@ class Profile:
         self.penalty_box.load()
         self.persistent_windows.load(self.admission)
         self.suppressed_questions.load()
+        self.selected_account.load()
         with suppress(JournalUnavailable):  # published; every order tries again
             await self.orders.load()
 

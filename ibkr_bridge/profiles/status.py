@@ -20,6 +20,7 @@ from ibkr_bridge.orders.rules.trading_pause import PauseStatus
 from ibkr_bridge.orders.service import JournalStatus
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import mask_account
+from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_status import KeeperStatus
 from ibkr_bridge.session.state_machine import Session
@@ -73,6 +74,14 @@ class ProfileStatus:
         """The status as `GET /gateway/status` sends it."""
         members: dict[str, Any] = to_json(self)
         return members
+
+
+@dataclass(frozen=True)
+class ReconnectStatus:
+    """The session after a request to reopen it."""
+
+    session: KeeperStatus = field(metadata={JOINED: True})
+    reopening: OpeningReport = field(metadata={"doc": "What the request led to."})
 
 
 def profile_status(profile: Profile, *, is_draining: bool, session: Session | None = None) -> ProfileStatus:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import quote
 
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, FetchCall, Response
 from ibkr_bridge.calls.parameters import contract_ids, list_values, order_contract_ids
 from ibkr_bridge.ibkr.bodies import parse_object, parse_rows
@@ -29,7 +29,6 @@ MAX_REMEMBERED = 20_000  # prerequisites of one session; a caller could request 
 PRICE_FIELDS = "31,84,86"  # last, bid, ask
 DERIVATIVE_TYPES = frozenset({"OPT", "FOP", "FUT", "WAR", "IOPT", "CFD"})
 MAX_SYMBOL_LENGTH = 40  # characters
-JSON_HEADERS = (("Content-Type", "application/json"),)
 
 REQUIRED_FOR: Mapping[Prerequisite, Callable[[Call], Iterable[str]]] = {  # the subjects of each prerequisite of a call
     Prerequisite.ACCOUNTS: lambda call: WHOLE_SESSION,

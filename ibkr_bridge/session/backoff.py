@@ -26,6 +26,11 @@ class ReopenBackoff:
     _reclaims: list[float] = field(default_factory=list)
     _not_before: float = 0.0
 
+    @property
+    def failed_in_a_row(self) -> int:
+        """Requests since the session was last open."""
+        return self._in_a_row
+
     def record_success(self) -> None:
         """The session is open: the last attempt does not count as failed, and after the next loss the first one is made
         at once.

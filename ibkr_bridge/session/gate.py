@@ -14,10 +14,15 @@ from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused
 from ibkr_bridge.ibkr.bodies import demands_accounts_first
-from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied
+from ibkr_bridge.ibkr.endpoint import Layer
+from ibkr_bridge.session.ibkr_message import message_of
+from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied, refuses_for_session
 from ibkr_bridge.session.session_status import SessionStatus
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S, unavailable_error
+
+WORKING_STATUSES = range(200, 300)
+"""Statuses of a brokerage call that show an open brokerage session, unless the words of a lost one are in the body."""
 
 
 class SessionGate:
@@ -26,10 +31,14 @@ class SessionGate:
     Args:
         status: what is known of the session.
         on_other_session: called when a response shows that IBKR has a new session.
+        redact: removes secrets from IBKR's words.
     """
 
-    def __init__(self, status: SessionStatus, on_other_session: Callable[[], None]) -> None:
+    def __init__(
+        self, status: SessionStatus, on_other_session: Callable[[], None], redact: Callable[[str], str]
+    ) -> None:
         self._status = status
+        self._redact = redact
         self._on_other_session = on_other_session
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
@@ -55,14 +64,21 @@ class SessionGate:
         discard(response)
         raise error
 
-    def observe(self, _: CallContext, response: Response) -> None:
+    def observe(self, context: CallContext, response: Response) -> None:
         """Learn from a response of IBKR, before the stages above the upstream see it."""
+        if context.endpoint.layer is Layer.BROKERAGE:
+            self._report(response)
         if not hints_session_loss(response.status, response.body):
             return
         wants_accounts = demands_accounts_first(response.body)
         self._status.request_check(prepare=wants_accounts)
         if wants_accounts and response.status != 200:
             self._on_other_session()
+
+    def _report(self, response: Response) -> None:
+        is_refused = refuses_for_session(response)
+        if is_refused or response.status in WORKING_STATUSES:
+            self._status.report_call(is_refused=is_refused)
 
     async def require_login(self) -> None:
         """Check that somebody is signed in, with a fresh check of the session.
@@ -87,11 +103,14 @@ class SessionGate:
         if not up:
             raise unavailable_error(self._status)
 
-    async def _on_401(self, context: CallContext, _: Response) -> BridgeError:
+    async def _on_401(self, context: CallContext, response: Response) -> BridgeError:
         await self._status.check_now()
         if not self._status.is_up(context.endpoint.layer):
             return unavailable_error(self._status)
-        return UpstreamRefused("IBKR refuses this call to the user who is signed in")
+        words = self._redact(message_of(response.body))
+        return UpstreamRefused(
+            "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else "")
+        )
 
     async def _on_404(self, _: CallContext, response: Response) -> BridgeError | None:
         if not is_access_denied(response.status, response.body):

@@ -11,16 +11,21 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from http import HTTPStatus
 from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
+from ibkr_bridge.ibkr.bodies import has_embedded_error
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.session.backoff import ReopenBackoff
-from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.ibkr_message import message_of
+from ibkr_bridge.session.login_proof import LoginProof
+from ibkr_bridge.session.opener import OpeningReport, SessionOpener
+from ibkr_bridge.session.preflight import Accounts, PreflightOutcome
+from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import SessionApi
 from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, KeeperStatus, Policy, SessionStatus, TrafficView
 from ibkr_bridge.session.state_machine import Action, Observation, Session, SessionState, step
@@ -39,6 +44,15 @@ LOGIN_TYPE_INTERVAL_S = 61.0
 RECLAIM_WATCH_S = 3.0  # seconds after a reclaim in which checks are more frequent
 
 
+OPEN_ALREADY = "the brokerage session is open, and no brokerage call was refused since one last worked"
+REQUESTING_STATES = (SessionState.OPENING, SessionState.UNUSABLE)
+"""States in which the keeper requests the brokerage session."""
+LOGIN_OBSERVATIONS = {True: Observation.DISCONNECTED, False: Observation.NO_LOGIN, None: Observation.UNCLEAR}
+"""What an unclear check means, by whether the login is alive."""
+SHOWING_NOTHING = (Observation.RATE_LIMITED, Observation.TIMEOUT, Observation.UNUSABLE_RESPONSE)
+"""Observations that explain no refusal of a brokerage call."""
+
+
 def exponential_backoff(first_s: float, times: int, max_s: float) -> float:
     """A growing pause in seconds: `first_s` doubled `times` times, at most `max_s`; any number of times is safe."""
     return min(first_s * 2.0 ** min(times, 6), max_s)
@@ -50,6 +64,7 @@ class Keeper(SessionStatus):
     Args:
         suppressed_call: returns the call that suppresses questions again, as IBKR drops the list with each brokerage
             session; None if nothing is suppressed.
+        selected_account: the account that a caller selected; IBKR forgets it with each brokerage session.
     """
 
     def __init__(
@@ -62,10 +77,12 @@ class Keeper(SessionStatus):
         redactor: Redactor,
         traffic: TrafficView | None = None,
         suppressed_call: Callable[[], Call | None] = lambda: None,
+        selected_account: SelectedAccount | None = None,
     ) -> None:
         super().__init__(policy, clock, session_api.hints)
         self._traffic = traffic or TrafficView()
         self._suppressed_call = suppressed_call
+        self._selected_account = selected_account or SelectedAccount(None, bus)
         self._name = name
         self._bus = bus
         self._redactor = redactor
@@ -75,11 +92,15 @@ class Keeper(SessionStatus):
         """Subscribers are called with whether the session is ready, whenever its state or reason changed; before the
         event.
         """
-        self._backoff = ReopenBackoff()
+        self._opener = SessionOpener(
+            session_api, policy.compete, clock, bus, lambda: self.maintenance_end is not None, redactor.redact
+        )
+        self._login_proof = LoginProof(session_api, clock)
+        self._is_reopen_requested = self._is_reopening = False
         self._rounds_in_state = 0
         self._false_alarms = 0
         self._login_type_is_due = False
-        self._repeated_at = self._tickle_at = self._requested_at = self._login_type_at = float("-inf")
+        self._repeated_at = self._tickle_at = self._login_type_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Keeper {self._name} {self.session.state.value}: {self.session.reason}>"
@@ -90,19 +111,20 @@ class Keeper(SessionStatus):
         """
         checked = session or self.session
         reclaims = checked.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM
-        if reclaims and self._backoff.reclaims_exhausted(self._clock.now()):
+        if reclaims and self._opener.are_reclaims_exhausted:
             return self._hints.reclaims_exhausted
+        if checked.state in REQUESTING_STATES and self._opener.keeps_failing:
+            return self._hints.openings_fail
         return self._api.problem_hint if checked.observation is Observation.NO_CONNECTION else super().hint(session)
 
     @property
     def next_action(self) -> str:
         """What the keeper does next by itself, and when."""
         next_check = f"next check in {max(0.0, self.next_check_at - self._clock.now()):.1f} s"
-        if self.session.state is SessionState.OPENING:
-            return f"{next_check}, next attempt to open the session in {self._wait_to_open():.0f} s"
+        if self.session.state in REQUESTING_STATES:
+            return f"{next_check}, next attempt to open the session in {self._opener.wait_s:.0f} s"
         if self.session.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM:
-            wait_s = self._backoff.wait_to_reclaim(self._clock.now())
-            return f"{next_check}, next attempt to take the session back in {wait_s:.0f} s"
+            return f"{next_check}, next attempt to take the session back in {self._opener.reclaim_wait_s:.0f} s"
         return next_check
 
     def status(self, session: Session | None = None) -> KeeperStatus:
@@ -118,17 +140,26 @@ class Keeper(SessionStatus):
             since=self.since if checked is self.session else self.utc(),
             checked=self.checked_utc,
             last_good=self.last_good_utc,
+            ibkr_message=self.ibkr_message,
             next=self.next_action,
             login_expires=self.login_expires,
             next_reset=self.next_reset,
         )
 
-    async def reopen(self) -> Session:
-        """Check the session on request, and open it if it is lost, as the backoff allows."""
+    async def reopen(self) -> OpeningReport:
+        """Check the session on request, and request the brokerage session where calls fail, as the backoff allows."""
+        earlier_count = self._opener.request_count
+        self._is_reopen_requested = True
         await self.check_now()
         if self.session.has_login:
             await self.wait_until_up(Layer.BROKERAGE, CHECK_TIMEOUT_S)
-        return self.session
+        if not self.session.has_login:
+            return OpeningReport(requested=False, why=self.hint())
+        if self.session.state is SessionState.READY and self._opener.request_count == earlier_count:
+            return OpeningReport(requested=False, why=OPEN_ALREADY)
+        if self.session.state is SessionState.COMPETING and self._opener.request_count == earlier_count:
+            return OpeningReport(requested=False, why=self.hint())
+        return self._opener.report_of(earlier_count)
 
     async def log_out(self) -> int:
         """End the login at IBKR; only a person or IBeam can make a new one."""
@@ -150,9 +181,7 @@ class Keeper(SessionStatus):
 
     async def _round(self) -> None:
         was_requested = self._begin_round()
-        observation = await self._api.check_status()
-        if observation is Observation.SESSION and self._traffic.is_clogged():
-            observation = Observation.SLOTS_EXHAUSTED
+        observation = await self._observe()
         if observation is Observation.RATE_LIMITED:
             self._traffic.on_rate_limited()
         checked_at = self._clock.now()
@@ -161,9 +190,9 @@ class Keeper(SessionStatus):
         session, actions = step(self.session, observation, checked_at)
         if session.has_login and self.session.state in (SessionState.SIGNED_OUT, SessionState.UNREACHABLE):
             self._login_type_at = checked_at  # the Gateway made such a call itself during the login
+        if session.state is SessionState.READY and (doubt := await self._prepare_if_due(actions)) is not None:
+            session, actions = step(self.session, doubt, checked_at)
         if session.state is SessionState.READY:
-            actions = (*actions, *self._repeated_preflight())
-            await self._perform(actions)
             await self._check_login_type()
             self._publish(session, checked_at)
         else:
@@ -174,6 +203,34 @@ class Keeper(SessionStatus):
         if Action.PREPARE in actions:
             await self._api.warm_up_orders()
 
+    async def _observe(self) -> Observation:
+        """One check of the session, corrected by what calls and the login show."""
+        observation = await self._api.check_status()
+        if observation is Observation.UNCLEAR:
+            return LOGIN_OBSERVATIONS[await self._login_proof.is_alive()]
+        if observation is not Observation.SESSION:
+            if observation not in SHOWING_NOTHING:
+                self.refused_calls.forget()
+            return observation
+        self.refused_calls.confirm()
+        is_refuted = self.refused_calls.contradicts_status or (self._is_reopening and self.refused_calls.has_refusals)
+        if is_refuted and self.session.state is SessionState.READY:
+            self.refused_calls.on_contradicted(self._clock.now())
+            return Observation.SESSION_UNUSABLE
+        return Observation.SLOTS_EXHAUSTED if self._traffic.is_clogged() else observation
+
+    async def _prepare_if_due(self, actions: tuple[Action, ...]) -> Observation | None:
+        """Make the preflight if the session has just opened or IBKR demands it.
+
+        Returns:
+            What it shows instead of a session; None if the session is good.
+        """
+        if Action.PREPARE in (*actions, *self._repeated_preflight()):
+            return await self._prepare()
+        if self.refused_calls.is_settled(self._clock.now()):
+            self._opener.record_success()
+        return None
+
     @property
     def _tickle_pause(self) -> float:
         failures = self._tickle_failures
@@ -183,6 +240,8 @@ class Keeper(SessionStatus):
         """Returns whether a check was requested since the last one."""
         self._wake.clear()
         self._is_checking = True
+        self.refused_calls.begin_check()
+        self._is_reopening, self._is_reopen_requested = self._is_reopen_requested, False
         was_requested, self._is_check_requested = self._is_check_requested, False
         return was_requested
 
@@ -201,39 +260,56 @@ class Keeper(SessionStatus):
     async def _perform(self, actions: tuple[Action, ...]) -> None:
         for action in dict.fromkeys(actions):
             await self._PERFORM[action](self)
+        self.ibkr_message = self._joined_messages()
 
-    async def _open(self) -> None:
-        if self._wait_to_open() <= 0 and not self._api.is_opening:
-            await self._request_session(reclaim=False)
-
-    async def _grace(self) -> None:
-        self._backoff.grant_grace(self._clock.now())
-
-    async def _reclaim(self) -> None:
-        may = self._policy.compete is Compete.RECLAIM and not self._api.is_opening
-        if may and self._backoff.wait_to_reclaim(self._clock.now()) <= 0:
-            await self._request_session(reclaim=True)
-
-    async def _request_session(self, *, reclaim: bool) -> None:
-        self._requested_at = self._clock.now()
-        attempt = self._backoff.record_attempt(self._requested_at, reclaim=reclaim)
-        compete = self._policy.compete is Compete.RECLAIM
-        status = await self._api.open_session(compete=compete)
-        self._bus.publish(events.SessionOpening(compete, attempt, status, round(self._wait_to_open(), 1)))
-
-    async def _prepare(self) -> None:
-        self._backoff.record_success()
+    async def _prepare(self) -> Observation | None:
+        """The preflight, and what IBKR forgets with each brokerage session."""
         self._prepare_again = False
+        result = await self._api.run_preflight()
+        if result.outcome is PreflightOutcome.REFUSED or (
+            result.outcome is PreflightOutcome.FAILED and self.session.state is SessionState.UNUSABLE
+        ):
+            self.refused_calls.on_contradicted(self._clock.now())
+            return Observation.SESSION_UNUSABLE
+        if result.outcome is PreflightOutcome.WORKED:
+            self.refused_calls.forget()
+        if result.accounts is not None:  # a failure shows nothing; the preflight is repeated
+            self.accounts = replace(result.accounts, login_is_paper=self.accounts.login_is_paper)
+        if not await self._select_account():
+            return Observation.ESTABLISHING
         self._login_type_is_due = True
-        accounts = await self._api.run_preflight()
-        if accounts is not None:  # a failure shows nothing; the preflight is repeated
-            self.accounts = replace(accounts, login_is_paper=self.accounts.login_is_paper)
         if (call := self._suppressed_call()) is not None:
-            await self._api.send(call)
+            await self._api.send(call)  # if it fails, IBKR asks its questions again, which is safe
+        if self.refused_calls.is_settled(self._clock.now()):
+            self._opener.record_success()
         kind = {True: "yes", False: "no", None: "unknown"}[self.accounts.paper]
         self._bus.publish(events.PreflightDone(len(self.accounts.numbers), kind))
+        return None
 
-    _PERFORM: ClassVar = {Action.OPEN: _open, Action.GRACE: _grace, Action.RECLAIM: _reclaim, Action.PREPARE: _prepare}
+    async def _select_account(self) -> bool:
+        """Select the account again that a caller selected.
+
+        Returns:
+            Whether IBKR decided. If not, the session is not ready yet: an order that names no account would go to
+            another one.
+        """
+        call = self._selected_account.call_to_select(self.accounts)
+        if call is None:
+            return True
+        response = await self._api.send(call)
+        if response is None or (response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not response.body):
+            return False
+        if response.status != HTTPStatus.OK or has_embedded_error(response.body):
+            self._selected_account.forget()
+            words = self._redactor.redact(message_of(response.body))
+            self._bus.publish(events.AccountNotSelected(response.status, words))
+        return True
+
+    _PERFORM: ClassVar = {
+        Action.OPEN: lambda keeper: keeper._opener.open(),
+        Action.GRACE: lambda keeper: keeper._opener.grant_grace(),
+        Action.RECLAIM: lambda keeper: keeper._opener.reclaim(),
+    }
 
     async def _check_login_type(self) -> None:
         """Fetch the type of the login once after each preflight, as soon as the rate limit allows it."""
@@ -269,6 +345,7 @@ class Keeper(SessionStatus):
             self.checked_at, self.checked_utc = checked_at, self._clock.utc()
         if session.observation is Observation.SESSION:
             self.last_good_utc = self.checked_utc
+        self.ibkr_message = self._joined_messages()
         self._rounds_in_state += 1  # this one included, so that the published pause is the one that follows
         if session.state is not previous.state:
             self.since = self._clock.utc()
@@ -288,7 +365,11 @@ class Keeper(SessionStatus):
         after = round(session.since - previous.since, 1)
         names = (previous.state.value, session.state.value, session.reason)
         self.on_change.notify(session.state is SessionState.READY)
-        self._bus.publish(kind(*names, self.hint(), after, self.next_action))
+        self._bus.publish(kind(*names, self.hint(), after, self.next_action, self.ibkr_message))
+
+    def _joined_messages(self) -> str:
+        status_message = self._redactor.redact(self._api.status_message)
+        return "; ".join(dict.fromkeys(filter(None, (status_message, self._opener.message))))
 
     def _end_round(self) -> None:
         self._is_checking = False
@@ -297,9 +378,6 @@ class Keeper(SessionStatus):
         round_over.set()
 
     # -- intervals
-
-    def _wait_to_open(self) -> float:
-        return self._backoff.wait_to_open(self._clock.now(), maintenance=self.maintenance_end is not None)
 
     async def _wait_for_next_round(self) -> None:
         """Wait until the next round is due or a check is requested; after false alarms a requested check has to wait
@@ -320,9 +398,9 @@ class Keeper(SessionStatus):
     def _interval_after(self, session: Session) -> float:
         if self._is_to_slow_down(session):
             return RATE_LIMITED_INTERVAL_S
-        if session.state is SessionState.OPENING and self._rounds_in_state < EAGER_ROUNDS:
-            return min(OPENING_INTERVAL_S, max(MIN_INTERVAL_S, self._wait_to_open()))
-        if session.state is SessionState.COMPETING and self._clock.now() - self._requested_at < RECLAIM_WATCH_S:
+        if session.state in REQUESTING_STATES and self._rounds_in_state < EAGER_ROUNDS:
+            return min(OPENING_INTERVAL_S, max(MIN_INTERVAL_S, self._opener.wait_s))
+        if session.state is SessionState.COMPETING and self._clock.now() - self._opener.requested_at < RECLAIM_WATCH_S:
             return OPENING_INTERVAL_S
         if session.state is SessionState.SILENT:
             return exponential_backoff(self._policy.watch, self._rounds_in_state, MAX_INTERVAL_S)

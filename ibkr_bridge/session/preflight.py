@@ -10,12 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
 
-from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE
+from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE, demands_accounts_first
 from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, api_path
+from ibkr_bridge.session.state_machine import NO_SESSION_STATUSES
 
 PREFLIGHT_PATHS = (api_path(ACCOUNTS), api_path(PORTFOLIO_ACCOUNTS))
 ORDERS_WARM_UP = api_path(ORDERS_LIST)
+
+
+class PreflightOutcome(Enum):
+    """What the first brokerage call of the preflight showed."""
+
+    WORKED = "worked"
+    REFUSED = "refused"  # with the words of a lost session
+    FAILED = "failed"  # nothing usable came, which shows nothing
+
+
 LOGIN_TYPES: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
 LOGIN_TYPE_MEMBERS = ("LOGIN_TYPE", "loginType")  # IBKR's examples have the first name, its schemas the second
 
@@ -29,6 +43,8 @@ class Accounts:
     """By `isPaper` of `/iserver/accounts`."""
     login_is_paper: bool | None = None
     """By the type of the login in `/sso/validate`."""
+    selected: str = ""
+    """The account that later calls apply to if they name none."""
 
 
 def read_accounts(body: object) -> Accounts:
@@ -38,7 +54,12 @@ def read_accounts(body: object) -> Accounts:
     paper = body.get("isPaper")
     numbers = body.get("accounts")
     account_numbers = frozenset(str(number) for number in numbers) if isinstance(numbers, list) else frozenset()
-    return Accounts(account_numbers, paper if isinstance(paper, bool) else None)
+    selected = body.get("selectedAccount")
+    return Accounts(
+        account_numbers,
+        paper if isinstance(paper, bool) else None,
+        selected=selected if isinstance(selected, str) else "",
+    )
 
 
 def read_login(body: object) -> bool | None:
@@ -50,6 +71,20 @@ def read_login(body: object) -> bool | None:
         return None
     types = [_login_type(body[name]) for name in LOGIN_TYPE_MEMBERS if name in body]
     return None if types.count(None) == len(types) else False not in types
+
+
+def shows_login(status: int, body: object) -> bool | None:
+    """Whether a response of `tickle` or `/sso/validate` shows a living login; None if it shows nothing.
+
+    `RESULT` false means nothing: IBKR sends it for valid logins too.
+    """
+    if status in NO_SESSION_STATUSES:
+        return False
+    if status != HTTPStatus.OK or not isinstance(body, dict):
+        return None
+    if body.get("error") == "no session":
+        return False
+    return True if body.get("RESULT") is True or body.get("session") else None
 
 
 def _login_type(value: object) -> bool | None:
@@ -64,6 +99,20 @@ LOST_SESSION_PHRASES = (
     "no session",
     "not authenticated",
 )
+
+
+def refuses_for_session(response: Response) -> bool:
+    """Whether a brokerage call was answered with the words of a lost session, which contradicts a good `auth/status`.
+
+    A 401 may mean that this user may not make this call, and IBKR's demand for `/iserver/accounts` is met by the
+    preflight: neither counts.
+    """
+    beginning = response.body
+    return (
+        response.status != HTTPStatus.UNAUTHORIZED
+        and not demands_accounts_first(beginning)
+        and hints_session_loss(response.status, beginning)
+    )
 
 
 def hints_session_loss(status: int, beginning: bytes) -> bool:

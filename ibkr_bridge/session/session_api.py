@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, OnReleased, Response, discard, noop
 from ibkr_bridge.errors import (
     GatewayError,
@@ -20,13 +22,17 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, LOGOUT, SSODH_INIT, TICKLE, VALIDATE, api_path
+from ibkr_bridge.session.ibkr_message import message_of
 from ibkr_bridge.session.preflight import (
     ORDERS_WARM_UP,
     PREFLIGHT_PATHS,
     Accounts,
+    PreflightOutcome,
     is_access_denied,
     read_accounts,
     read_login,
+    refuses_for_session,
+    shows_login,
 )
 from ibkr_bridge.session.session_status import SessionHints
 from ibkr_bridge.session.state_machine import Observation, observe_status
@@ -39,12 +45,16 @@ OBSERVATION_OF_ERROR = {
     GatewayTimeout: Observation.TIMEOUT,
     GatewayProtocolError: Observation.UNUSABLE_RESPONSE,
 }
-JSON_HEADERS = (("Content-Type", "application/json"),)
 GATEWAY_HINTS = SessionHints(
     {
         Observation.SESSION: "nothing to do",
         Observation.ESTABLISHING: "wait a few seconds; IBKR is loading the accounts",
         Observation.LOGIN_ONLY: "wait a few seconds; the bridge is reopening the brokerage session",
+        Observation.SESSION_UNUSABLE: "wait; IBKR reports a session but refuses brokerage calls, and the bridge "
+        "requests the session again; if it lasts, sign in again at the Gateway",
+        Observation.DISCONNECTED: "wait a few seconds; IBKR disconnected the brokerage session, and the bridge is "
+        "reopening it; the login is alive",
+        Observation.UNCLEAR: "wait; IBKR does not show whether the login is alive; if it lasts, sign in again",
         Observation.COMPETING: "sign out of TWS, IBKR Mobile or Client Portal with this user, or use another user",
         Observation.NO_LOGIN: "sign in at the Gateway: open its address in a browser, or start IBeam",
         Observation.NO_CONNECTION: "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
@@ -59,7 +69,29 @@ GATEWAY_HINTS = SessionHints(
     "IBeam, if it runs, signs in and competes: stop IBeam first, or set IBKR_COMPETE=reclaim",
     reclaims_exhausted="the bridge took the session back three times this hour and now leaves it to the other "
     "program: sign out there",
+    openings_fail="the brokerage session did not open after several requests; usual causes: the login waits for an "
+    "approval (look at IBKR Mobile), another login of this user is active (sign out there), or a permission or an "
+    "agreement is missing (look at Client Portal); then sign in again at the Gateway",
 )
+
+
+@dataclass(frozen=True)
+class OpeningResponse:
+    """What IBKR answered to a request for the brokerage session."""
+
+    status: int
+    """The HTTP status; 0 if nothing came."""
+    message: str = ""
+    """IBKR's words, not redacted; empty if the session is opening."""
+
+
+@dataclass(frozen=True)
+class PreflightResult:
+    """What the calls showed that IBKR wants first."""
+
+    outcome: PreflightOutcome
+    accounts: Accounts | None = None
+    """None if IBKR listed none."""
 
 
 class SessionUpstream(Protocol):
@@ -87,6 +119,11 @@ class SessionApi(Protocol):
         ...
 
     @property
+    def status_message(self) -> str:
+        """IBKR's words in the last response of `auth/status`, not redacted."""
+        ...
+
+    @property
     def problem_hint(self) -> str:
         """What a person should do about the problem that the last check met."""
         ...
@@ -105,24 +142,28 @@ class SessionApi(Protocol):
         """Check the session."""
         ...
 
-    async def open_session(self, *, compete: bool) -> int:
-        """Request the brokerage session. Returns the HTTP status, 0 for none; the next check shows the effect."""
+    async def is_login_alive(self) -> bool | None:
+        """Whether somebody is still signed in; None if no response shows it."""
+        ...
+
+    async def open_session(self, *, compete: bool) -> OpeningResponse:
+        """Request the brokerage session; the next check shows the effect."""
         ...
 
     async def tickle(self) -> dict[str, object] | None:
         """Keep the login awake; the response has the session id and the time left."""
         ...
 
-    async def run_preflight(self) -> Accounts | None:
-        """Make the calls that IBKR wants first. Returns the accounts that they list, None if they list none."""
+    async def run_preflight(self) -> PreflightResult:
+        """Make the calls that IBKR wants first."""
         ...
 
     async def login_is_paper(self) -> bool | None:
         """Whether it is a paper login; None if IBKR does not say."""
         ...
 
-    async def send(self, call: Call) -> None:
-        """Send a call whose response does not matter."""
+    async def send(self, call: Call) -> Response | None:
+        """Send a call; None if no response came."""
         ...
 
     async def warm_up_orders(self) -> None:
@@ -148,6 +189,8 @@ class GatewaySessionApi:
         self.on_late_check: Callable[[], None] = noop
         self.status_body: dict[str, object] = {}
         """The last usable response of `auth/status`."""
+        self.status_message = ""
+        """IBKR's words in the last response of `auth/status`, not redacted."""
         self.problem_hint = ""
         """What to do about the problem of the last check, if it had one."""
         self.unanswered = 0
@@ -170,9 +213,10 @@ class GatewaySessionApi:
             response = await self._upstream.send(call, timeout_s=CHECK_TIMEOUT_S, on_released=answered)
         except GatewayError as exc:
             given_up = True
-            self.problem_hint = exc.hint
+            self.problem_hint, self.status_message = exc.hint, ""
             return OBSERVATION_OF_ERROR[type(exc)]
         body = _parse_whole(response)
+        self.status_message = message_of(response.body)
         if is_access_denied(response.status, response.body):
             return Observation.FORBIDDEN
         observation = observe_status(response.status, body)
@@ -183,33 +227,51 @@ class GatewaySessionApi:
     def _on_opened(self) -> None:
         self.is_opening = False
 
-    async def open_session(self, *, compete: bool) -> int:
-        """Request the brokerage session; the next check shows the effect. Returns the HTTP status, 0 for none."""
+    async def is_login_alive(self) -> bool | None:
+        """Ask by `tickle`, which costs nothing, then by `/sso/validate`, which IBKR allows once a minute."""
+        for path in (TICKLE, VALIDATE):
+            response = await self._send_or_none(Call("GET", api_path(path), request_headers(())), TICKLE_TIMEOUT_S)
+            is_alive = shows_login(response.status, _parse_whole(response)) if response else None
+            if is_alive is not None:
+                return is_alive
+        return None
+
+    async def open_session(self, *, compete: bool) -> OpeningResponse:
+        """Request the brokerage session; the next check shows the effect."""
         self.is_opening = True
         body = json.dumps({"publish": True, "compete": compete}).encode()  # IBKR answers 500 if publish is not true
         call = Call("POST", api_path(SSODH_INIT), request_headers(JSON_HEADERS), body, is_change=True)
         response = await self._send_or_none(call, OPEN_TIMEOUT_S, self._on_opened)
         discard(response)
-        return response.status if response else 0
+        return OpeningResponse(response.status, message_of(response.body)) if response else OpeningResponse(0)
 
     async def tickle(self) -> dict[str, object] | None:
         """Keep the login awake; the response has the session id and the time left."""
         body = await self._get_json(api_path(TICKLE), TICKLE_TIMEOUT_S)
         return body if isinstance(body, dict) and "session" in body else None
 
-    async def run_preflight(self) -> Accounts | None:
-        """Make the calls that IBKR wants first. Returns the accounts that they list, None if they list none."""
-        bodies = [await self._get_json(path, CHECK_TIMEOUT_S) for path in PREFLIGHT_PATHS]
-        accounts = read_accounts(bodies[0])
-        return accounts if accounts.numbers else None
+    async def run_preflight(self) -> PreflightResult:
+        """Make the calls that IBKR wants first; the second one only if the first one was not refused."""
+        first, second = (Call("GET", path, request_headers(())) for path in PREFLIGHT_PATHS)
+        response = await self._send_or_none(first, CHECK_TIMEOUT_S)
+        body = _parse_whole(response) if response else None
+        if response is not None and refuses_for_session(response):
+            return PreflightResult(PreflightOutcome.REFUSED)
+        discard(await self._send_or_none(second, CHECK_TIMEOUT_S))
+        if response is None or response.status != HTTPStatus.OK or not isinstance(body, dict) or "error" in body:
+            return PreflightResult(PreflightOutcome.FAILED)
+        accounts = read_accounts(body)
+        return PreflightResult(PreflightOutcome.WORKED, accounts if accounts.numbers else None)
 
     async def login_is_paper(self) -> bool | None:
         """Fetch the type of the login; None if IBKR does not say."""
         return read_login(await self._get_json(api_path(VALIDATE), TICKLE_TIMEOUT_S))
 
-    async def send(self, call: Call) -> None:
-        """Send a call and ignore its response; if it fails, IBKR asks its questions again, which is safe."""
-        discard(await self._send_or_none(call, TICKLE_TIMEOUT_S))
+    async def send(self, call: Call) -> Response | None:
+        """Send a call; None if no response came in time."""
+        response = await self._send_or_none(call, TICKLE_TIMEOUT_S)
+        discard(response)
+        return response
 
     async def warm_up_orders(self) -> None:
         """Request the list of orders once, as IBKR answers the first request with an empty list."""

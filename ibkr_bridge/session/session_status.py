@@ -17,6 +17,7 @@ from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import maintenance
 from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.refused_calls import RefusedCalls
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState, initial_session
 
 MAX_AGE_S = 5.0  # seconds; an older status is refreshed before it is returned
@@ -45,6 +46,8 @@ class SessionHints:
     """If the session is left to a competing program, as the settings say."""
     reclaims_exhausted: str
     """If the session is left to a competing program after it was taken back too often."""
+    openings_fail: str
+    """If the brokerage session does not open, however often it is requested."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class KeeperStatus:
     last_good: datetime | None = field(
         metadata={"doc": "When a check last found the brokerage session open; null if none did."}
     )
+    ibkr_message: str = field(
+        metadata={"doc": "What IBKR itself says of the session, redacted; empty if it says nothing."}
+    )
     next: str = field(metadata={"doc": "What the keeper does next by itself, and when."})
     login_expires: datetime | None = field(
         metadata={"doc": "When IBKR ends the login unless it is kept awake; null while nobody knows."}
@@ -102,6 +108,10 @@ class SessionStatus:
         self._is_check_requested = False
         self._waiter_count = 0
         self._tickle_failures = 0
+        self.refused_calls = RefusedCalls()
+        """What brokerage calls showed of the session."""
+        self.ibkr_message = ""
+        """IBKR's own words about the session, redacted; empty if it says nothing."""
         self.session: Session = initial_session(clock.now())
         self.since: datetime = clock.utc()
         self.checked_at = float("-inf")
@@ -159,6 +169,13 @@ class SessionStatus:
     def is_up(self, layer: Layer) -> bool:
         """Whether a call that needs this layer can succeed now."""
         return self.session.state is SessionState.READY or (layer is Layer.LOGIN and self.session.has_login)
+
+    def report_call(self, *, is_refused: bool) -> None:
+        """Report that a brokerage call worked, or was answered with the words of a lost session."""
+        if is_refused:
+            self.refused_calls.on_refused()
+        else:
+            self.refused_calls.on_worked()
 
     def request_check(self, *, prepare: bool = False) -> None:
         """Request a check at once, as the session may be lost; `prepare`: IBKR demands the preflight again."""

@@ -4,12 +4,13 @@ No clock, no socket, no log. `keeper.py` observes and acts; this file decides. T
 only a person or IBeam can make, and the *brokerage session* on top of it, which the bridge can reopen. Once the
 brokerage session is lost, the Gateway logs itself out at its next tickle (every 30 s), so OPEN must follow at once.
 
-    STARTING ──▶ READY ◀──▶ OPENING ◀──▶ COMPETING        the login is fine in these three
+    STARTING ──▶ READY ◀──▶ OPENING ◀──▶ COMPETING · UNUSABLE    the login is fine in the last four
        │           │ ▲          │ ▲
        ▼           ▼ │          ▼ │
-    UNREACHABLE · SILENT · SIGNED_OUT                     no call can succeed in these
+    UNREACHABLE · SILENT · SIGNED_OUT                            no call can succeed in these
 
-Only a response of `auth/status` changes the state; everything else only makes the keeper check sooner.
+A response of `auth/status` changes the state, together with what brokerage calls showed (`refused_calls.py`) and whether the
+login lives, where the flags leave it open. Everything else only makes the keeper check sooner.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class SessionState(Enum):
     SIGNED_OUT = "signed_out"  # nobody is signed in
     OPENING = "opening"  # the login is fine, the brokerage session is being opened
     COMPETING = "competing"  # the same user trades somewhere else
+    UNUSABLE = "unusable"  # auth/status shows a session, but IBKR refuses brokerage calls
     READY = "ready"  # a brokerage call would work now
 
 
@@ -36,9 +38,12 @@ class Observation(Enum):
 
     SESSION = "session"  # authenticated, connected, not competing, established if IBKR says so
     ESTABLISHING = "establishing"  # authenticated, but accounts are not loaded yet: calls would come back empty
+    SESSION_UNUSABLE = "session_unusable"  # the flags of a session, but brokerage calls answer "no bridge"
     LOGIN_ONLY = "login_only"  # connected, not authenticated: the brokerage session is lost
+    DISCONNECTED = "disconnected"  # not connected, but the login lives: the brokerage session is lost
+    UNCLEAR = "unclear"  # not connected, and nothing shows whether the login lives
     COMPETING = "competing"  # another session of the same user
-    NO_LOGIN = "no_login"  # 401, "no session", or not even connected
+    NO_LOGIN = "no_login"  # 401, "no session", or not connected and the login has ended
     NO_CONNECTION = "no_connection"  # no connection
     FORBIDDEN = "forbidden"  # the Gateway's address rules
     TIMEOUT = "timeout"  # no response in time
@@ -58,11 +63,12 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Session:
-    """The state, the last observation, and since when (seconds of the keeper's clock) the session is in this state."""
+    """The state, the last observation, and since when (seconds of the keeper's clock) each of them is the same."""
 
     state: SessionState
     observation: Observation | None
     since: float
+    observed_since: float = 0.0
 
     @property
     def reason(self) -> str:
@@ -72,14 +78,21 @@ class Session:
     @property
     def has_login(self) -> bool:
         """Whether calls that need only the login can succeed."""
-        return self.state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING)
+        return self.state in LOGIN_STATES
 
+
+LOGIN_STATES = frozenset({SessionState.READY, SessionState.OPENING, SessionState.COMPETING, SessionState.UNUSABLE})
+MAX_ESTABLISHING_S = 20.0
+"""Seconds that IBKR may take to load the accounts before the session is requested again; usually it takes under 5."""
 
 # fmt: off
 REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints for people come from the `SessionApi`
     Observation.SESSION:           "ready",
     Observation.ESTABLISHING:      "establishing",
+    Observation.SESSION_UNUSABLE:  "brokerage_unusable",
     Observation.LOGIN_ONLY:        "brokerage_lost",
+    Observation.DISCONNECTED:      "brokerage_disconnected",
+    Observation.UNCLEAR:           "login_unclear",
     Observation.COMPETING:         "competing",
     Observation.NO_LOGIN:          "signed_out",
     Observation.NO_CONNECTION:     "gateway_unreachable",
@@ -93,21 +106,23 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
 S, A = SessionState, Action
 # Every pair of the two enums, no more, no less. Rows: the state; columns: the observation.
 _COLUMNS = (
-    Observation.SESSION, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.COMPETING, Observation.NO_LOGIN,
-    Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT, Observation.SLOTS_EXHAUSTED, Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
+    Observation.SESSION, Observation.SESSION_UNUSABLE, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.DISCONNECTED,
+    Observation.COMPETING, Observation.UNCLEAR, Observation.NO_LOGIN, Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT,
+    Observation.SLOTS_EXHAUSTED, Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
 )
-_UP, _WAIT, _OPEN, _COMPETING = (S.READY, (A.PREPARE,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
+_UP, _BAD, _WAIT, _OPEN, _RIVAL = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
-_OUT, _GONE, _SILENT = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
+_OUT, _GONE, _MUTE = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]] = {
-    #                session  establ.  login   competing  none   no conn. forbid. timeout   slots     unusable  limited
-    S.STARTING:    (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  (S.STARTING, ())),
-    S.UNREACHABLE: (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _SILENT),
-    S.SILENT:      (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _SILENT),
-    S.SIGNED_OUT:  (_UP,     _WAIT,   _FRESH,  _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _OUT),
-    S.OPENING:     (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _WAIT),
-    S.COMPETING:   (_UP,     _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  (S.COMPETING, ())),
-    S.READY:       (_STAY,   _WAIT,   _OPEN,   _COMPETING, _OUT,  _GONE,  _GONE, _SILENT,  _SILENT,  _SILENT,  _STAY),
+    #                session refused establ. login   disconn. compet. unclear none   no conn. forbid. timeout slots  useless limited
+    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.STARTING, ())),
+    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _MUTE),
+    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _MUTE),
+    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _RIVAL, _OUT,   _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _OUT),
+    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _WAIT),
+    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.COMPETING, ())),
+    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.UNUSABLE, ())),
+    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _STAY),
 }
 # fmt: on
 TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple[Action, ...]]] = {
@@ -117,13 +132,16 @@ TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple
 
 def initial_session(now: float) -> Session:
     """The session before the first check."""
-    return Session(SessionState.STARTING, None, now)
+    return Session(SessionState.STARTING, None, now, now)
 
 
 def step(session: Session, observation: Observation, now: float) -> tuple[Session, tuple[Action, ...]]:
     """Return where one observation leads and which actions it requires, in order."""
     state, actions = TRANSITIONS[session.state, observation]
-    return Session(state, observation, session.since if state is session.state else now), actions
+    observed_since = session.observed_since if observation is session.observation else now
+    if observation is Observation.ESTABLISHING and now - observed_since >= MAX_ESTABLISHING_S:
+        actions = (Action.OPEN,)  # seen in the field: `established` stays false until the session is requested again
+    return Session(state, observation, session.since if state is session.state else now, observed_since), actions
 
 
 def observe_status(status: int, body: object) -> Observation:
@@ -151,4 +169,4 @@ def _observe_flags(body: Mapping[str, object]) -> Observation:
         return Observation.COMPETING
     if authenticated and connected:
         return Observation.ESTABLISHING if body.get("established") is False else Observation.SESSION
-    return Observation.LOGIN_ONLY if connected else Observation.NO_LOGIN
+    return Observation.LOGIN_ONLY if connected else Observation.UNCLEAR

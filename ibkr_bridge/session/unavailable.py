@@ -15,9 +15,16 @@ STATE_DETAILS = {
     SessionState.SIGNED_OUT: "nobody is signed in at the Gateway",
     SessionState.OPENING: "the brokerage session is being opened",
     SessionState.COMPETING: "another session of the same user holds the brokerage session",
+    SessionState.UNUSABLE: "IBKR refuses brokerage calls although it reports a brokerage session",
     SessionState.READY: "the session was lost",  # in the moment between a 401 and the check that explains it
 }
-SELF_HEALING = (SessionState.STARTING, SessionState.SILENT, SessionState.OPENING, SessionState.UNREACHABLE)
+SELF_HEALING = (
+    SessionState.STARTING,
+    SessionState.SILENT,
+    SessionState.OPENING,
+    SessionState.UNUSABLE,
+    SessionState.UNREACHABLE,
+)
 """States that end by themselves after a maintenance window; a lost login does not come back by itself."""
 
 
@@ -40,7 +47,8 @@ def unavailable_error(session_status: SessionStatus, checked: Session | None = N
         return Maintenance(
             f"IBKR maintenance until {end:%H:%M} UTC: {STATE_DETAILS[session.state]}", retry_after=remaining_s
         )
-    soon = session.state in (SessionState.OPENING, SessionState.STARTING)
+    soon = session.state in (SessionState.OPENING, SessionState.UNUSABLE, SessionState.STARTING)
+    words = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
     return SessionUnavailable(
-        STATE_DETAILS[session.state], hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S
+        STATE_DETAILS[session.state] + words, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S
     )

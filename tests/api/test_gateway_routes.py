@@ -41,7 +41,7 @@ async def test_the_status_has_every_member(harness: Harness, sim: Simulator) -> 
     assert reply.status == 200
     assert list(status) == [
         *("state", "authenticated", "login", "competing", "reason", "hint", "since", "checked", "last_good"),
-        *("next", "login_expires", "next_reset"),
+        *("ibkr_message", "next", "login_expires", "next_reset"),
         *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
         *("accounts", "slots", "waiting", "budget", "penalty", "cache", "journal", "stream"),
     ]

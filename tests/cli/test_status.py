@@ -25,7 +25,9 @@ from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo
 
 AT = datetime(2026, 6, 17, 16, 0, 0, tzinfo=UTC)
 STATUS_WITH_PROBLEMS = ProfileStatus(
-    KeeperStatus("opening", False, True, False, "lost", "wait", AT, AT, None, "next check in 1.0 s", AT, AT),
+    KeeperStatus(
+        "opening", False, True, False, "lost", "wait", AT, AT, None, "approve it", "next check in 1.0 s", AT, AT
+    ),
     FlagsStatus(
         "paper", True, PauseStatus("full key", "2026-06-17T16:00:00+00:00"), AT, True, "https://127.0.0.1:5000"
     ),
@@ -100,6 +102,7 @@ def test_every_part_of_the_status_is_printed() -> None:
         "  since       2026-06-17 16:00:00 UTC, 0 seconds",
         "  why         lost",
         "  to do       wait",
+        "  IBKR says   approve it",
         "  next        next check in 1.0 s",
         "  mode        paper, read-only, paused by full key, maintenance until 2026-06-17T16:00:00Z, draining",
         "  accounts    DU*****67 (paper)",

@@ -16,6 +16,7 @@ OBSERVED = {
     SessionState.SIGNED_OUT: Observation.NO_LOGIN,
     SessionState.OPENING: Observation.LOGIN_ONLY,
     SessionState.COMPETING: Observation.COMPETING,
+    SessionState.UNUSABLE: Observation.SESSION_UNUSABLE,
     SessionState.READY: Observation.SESSION,
 }
 """The usual observation in each state."""

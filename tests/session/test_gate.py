@@ -33,7 +33,7 @@ class Gate(SessionGate):
     def __init__(self, state: SessionState = SessionState.READY) -> None:
         self.status = KnownStatus(state)
         self.other_session_count = 0
-        super().__init__(self.status, self._count)
+        super().__init__(self.status, self._count, str)
 
     def _count(self) -> None:
         self.other_session_count += 1

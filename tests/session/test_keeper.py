@@ -237,6 +237,50 @@ async def test_no_more_than_twenty_attempts_fail_in_an_hour(watch: Watch) -> Non
     assert attempts[-1] - attempts[0] >= HOUR
 
 
+async def test_accounts_that_never_load_make_the_keeper_request_the_session(watch: Watch) -> None:
+    """After twenty seconds, and not before; the request mends it."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("never-established")
+    await watched.run_round()
+    began = watched.clock.now()
+
+    await watched.advance(19.0)
+    early = len(watched.openings)
+    await watched.advance_until(SessionState.READY, timeout_s=10.0)
+
+    assert (early, len(watched.openings)) == (0, 1)
+    assert 20.0 <= watched.openings[0].at - began <= 20.0 + WATCH_INTERVAL_S
+
+
+async def test_an_unusable_session_is_requested_no_more_often_than_a_lost_one(watch: Watch) -> None:
+    """Calls keep failing, whatever is requested: the limits of the backoff hold, also where the preflight works."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    end = watched.clock.now() + 300.0
+
+    while watched.clock.now() < end:
+        watched.keeper.report_call(is_refused=True)
+        await watched.run_round()
+
+    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
+    assert 5 <= len(watched.openings) <= 9
+    for gap, min_gap in zip(gaps, (1, 5, 15, 30, 60, 60, 60), strict=False):
+        assert round(gap, 6) >= min_gap
+
+
+async def test_tickles_go_on_while_the_session_is_disconnected(watch: Watch) -> None:
+    """Without them IBKR would end the login."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("status", path=INIT, status=500)
+    watched.sim.faults.add("disconnected")
+    tickle_count = len(watched.tickles)
+
+    await watched.advance(10 * 60.0)
+
+    assert watched.keeper.session.observation is Observation.DISCONNECTED
+    assert watched.keeper.session.has_login
+    assert len(watched.tickles) - tickle_count >= 10
+
+
 # -- another session of the same user
 
 
@@ -841,7 +885,9 @@ async def test_a_request_to_reopen_waits_for_a_check_that_begins_afterwards(watc
     for _ in range(20):
         await watched.advance(0.1)
 
-    assert (await reopening).state is SessionState.READY
+    report = await reopening
+    assert (report.requested, report.why) == (True, "IBKR answered 200")
+    assert watched.keeper.session.state is SessionState.READY
     assert len(watched.openings) == 1
 
 

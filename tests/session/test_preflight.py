@@ -28,7 +28,11 @@ def test_the_preflight_fetches_both_lists_of_accounts() -> None:
     ("body", "accounts"),
     [
         ({"accounts": ["DU1", "DU2"], "isPaper": True}, Accounts(frozenset({"DU1", "DU2"}), True)),
-        ({"accounts": ["U1"], "isPaper": False, "selectedAccount": "U1"}, Accounts(frozenset({"U1"}), False)),
+        (
+            {"accounts": ["U1"], "isPaper": False, "selectedAccount": "U1"},
+            Accounts(frozenset({"U1"}), False, selected="U1"),
+        ),
+        ({"accounts": ["U1"], "selectedAccount": ["U1"]}, Accounts(frozenset({"U1"}))),
         ({"accounts": ["U1"]}, Accounts(frozenset({"U1"}), None)),
         ({"accounts": ["U1"], "isPaper": "true"}, Accounts(frozenset({"U1"}), None)),
         ({"accounts": ["U1"], "isPaper": 1}, Accounts(frozenset({"U1"}), None)),

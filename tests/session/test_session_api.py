@@ -13,8 +13,8 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session import session_api as room
-from ibkr_bridge.session.preflight import Accounts, is_access_denied
-from ibkr_bridge.session.session_api import GatewaySessionApi
+from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, is_access_denied
+from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse, PreflightResult
 from ibkr_bridge.session.state_machine import Observation
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
@@ -93,9 +93,9 @@ async def test_the_session_is_opened_with_the_body_that_ibkr_expects(
     """Without `publish` IBKR answers 500; `compete` decides whether another program loses its session."""
     script_responses(gateway, raw_response(200, b"{}"))
 
-    status = await session_api.open_session(compete=compete)
+    response = await session_api.open_session(compete=compete)
 
-    assert status == 200
+    assert response == OpeningResponse(200)
     assert sent_calls(gateway) == [
         ("POST", "/v1/api/iserver/auth/ssodh/init", b'{"publish": true, "compete": ' + json_value + b"}"),
     ]
@@ -134,7 +134,7 @@ async def test_each_method_sends_its_calls(gateway: ScriptedGateway, session_api
         (200, SESSION.replace("}", ',"established":false}'), Observation.ESTABLISHING),
         (200, SESSION.replace('"competing":false', '"competing":true'), Observation.COMPETING),
         (200, '{"authenticated":false,"connected":true}', Observation.LOGIN_ONLY),
-        (200, '{"authenticated":false,"connected":false}', Observation.NO_LOGIN),
+        (200, '{"authenticated":false,"connected":false}', Observation.UNCLEAR),
         (200, '{"error":"no session"}', Observation.NO_LOGIN),
         (401, "", Observation.NO_LOGIN),
         (401, "Unauthorized", Observation.NO_LOGIN),
@@ -212,8 +212,9 @@ async def test_a_port_without_a_listener_is_an_observation(unused_tcp_port: int,
             await session_api.open_session(compete=True),
             await session_api.tickle(),
             await session_api.log_out(),
-        ) == (0, None, 0)
-        assert await session_api.run_preflight() is None
+        ) == (OpeningResponse(0), None, 0)
+        assert (await session_api.run_preflight()).outcome is PreflightOutcome.FAILED
+        assert await session_api.is_login_alive() is None
         assert not late_check.is_set()
 
 
@@ -337,9 +338,9 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(
     """Without the second call the portfolio would stay empty."""
     script_responses(gateway, raw_response(500, b""), raw_response(200, b"[]"))
 
-    accounts = await session_api.run_preflight()
+    result = await session_api.run_preflight()
 
-    assert accounts is None
+    assert result == PreflightResult(PreflightOutcome.FAILED)
     assert [request.target.rsplit("/api", 1)[1] for request in gateway.requests] == [
         "/iserver/accounts",
         "/portfolio/accounts",
@@ -349,9 +350,10 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(
 async def test_the_preflight_reads_the_accounts(sim: Simulator, late_check: asyncio.Event) -> None:
     """It also reads whether IBKR calls them paper accounts."""
     async with open_client(sim.url) as client:
-        accounts = await GatewaySessionApi(client).run_preflight()
+        result = await GatewaySessionApi(client).run_preflight()
 
-    assert accounts == Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True)
+    accounts = Accounts(frozenset({"DU1234567", "DU7654321"}), paper=True, selected="DU1234567")
+    assert result == PreflightResult(PreflightOutcome.WORKED, accounts)
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -411,7 +413,8 @@ async def test_large_responses_are_closed() -> None:
 
     session_api = GatewaySessionApi(LargeResponses())
     await session_api.check_status()
-    results = (await session_api.tickle(), await session_api.run_preflight(), await session_api.login_is_paper())
+    preflight = await session_api.run_preflight()
+    results = (await session_api.tickle(), preflight.accounts, await session_api.login_is_paper())
     await session_api.warm_up_orders()
 
     assert results == (None, None, None)

@@ -25,11 +25,13 @@ async def run_pending_tasks() -> None:
 
 @pytest.mark.parametrize("state", SessionState)
 def test_a_layer_is_up_in_the_states_that_have_it(state: SessionState) -> None:
-    """The brokerage session is up in one state only, and the login in three."""
+    """The brokerage session is up in one state only, and the login in four."""
     status = KnownStatus(state)
 
     assert status.is_up(Layer.BROKERAGE) is (state is SessionState.READY)
-    assert status.is_up(Layer.LOGIN) is (state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING))
+    assert status.is_up(Layer.LOGIN) is (
+        state in (SessionState.READY, SessionState.OPENING, SessionState.COMPETING, SessionState.UNUSABLE)
+    )
 
 
 def test_the_hint_about_a_competing_session_follows_the_policy() -> None:

@@ -21,6 +21,14 @@ from ibkr_bridge.session.state_machine import (
     step,
 )
 
+WITH_LOGIN = (
+    Observation.SESSION,
+    Observation.SESSION_UNUSABLE,
+    Observation.ESTABLISHING,
+    Observation.LOGIN_ONLY,
+    Observation.DISCONNECTED,
+    Observation.COMPETING,
+)
 HISTORIES = st.lists(st.tuples(st.sampled_from(Observation), st.floats(0, 1000)), max_size=40)
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
@@ -94,11 +102,14 @@ def test_ready_means_that_the_last_check_showed_a_session(history: list[tuple[Ob
 @given(HISTORIES)
 def test_each_action_is_required_exactly_where_it_helps(history: list[tuple[Observation, float]]) -> None:
     """A missing OPEN costs the login within 30 s, and a useless one counts against the limit of attempts."""
-    for before, after, actions, _ in steps_of(history):
-        assert ({Action.OPEN, Action.GRACE} & set(actions) != set()) == (after.observation is Observation.LOGIN_ONLY)
-        assert (Action.GRACE in actions) == (
-            after.observation is Observation.LOGIN_ONLY and before.state is SessionState.SIGNED_OUT
-        )
+    for before, after, actions, now in steps_of(history):
+        is_lost = after.observation in (Observation.LOGIN_ONLY, Observation.DISCONNECTED)
+        is_stuck = after.observation is Observation.ESTABLISHING and now - after.observed_since >= 20.0
+        is_doubtful = after.observation is Observation.UNCLEAR and before.has_login
+        is_refused = after.observation is Observation.SESSION_UNUSABLE
+        opens = {Action.OPEN, Action.GRACE} & set(actions) != set()
+        assert opens == (is_lost or is_stuck or is_doubtful or is_refused)
+        assert (Action.GRACE in actions) == (is_lost and before.state is SessionState.SIGNED_OUT)
         assert (Action.RECLAIM in actions) == (after.observation is Observation.COMPETING)
         assert (Action.PREPARE in actions) == (
             after.state is SessionState.READY and before.state is not SessionState.READY
@@ -117,20 +128,40 @@ def test_since_is_the_time_at_which_the_state_began(history: list[tuple[Observat
 @given(HISTORIES)
 def test_has_login_means_that_the_last_check_showed_a_login(history: list[tuple[Observation, float]]) -> None:
     """Reads of the portfolio are sent while the brokerage session is reopened, and never without a login."""
-    signed_in = (Observation.SESSION, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.COMPETING)
-    observations = [each for each, _ in history if each is not Observation.RATE_LIMITED]
-    steps = steps_of(history)
+    unclear = (Observation.RATE_LIMITED, Observation.UNCLEAR)
+    for before, after, _, _ in steps_of(history):
+        expected = before.has_login if after.observation in unclear else after.observation in WITH_LOGIN
 
-    has_login = bool(steps) and steps[-1][1].has_login
+        assert after.has_login == expected
 
-    assert has_login == (bool(observations) and observations[-1] in signed_in)
+
+def test_accounts_that_do_not_load_are_waited_for_only_twenty_seconds() -> None:
+    """Seen in the field: `established` stays false until the session is requested again."""
+    session, _ = step(Session(SessionState.READY, Observation.SESSION, 0.0, 0.0), Observation.ESTABLISHING, 100.0)
+
+    actions_at = {}
+    for now in (100.5, 119.9, 120.0, 123.0):
+        session, actions_at[now] = step(session, Observation.ESTABLISHING, now)
+
+    assert actions_at == {100.5: (), 119.9: (), 120.0: (Action.OPEN,), 123.0: (Action.OPEN,)}
+    assert session.state is SessionState.OPENING
+
+
+def test_another_observation_starts_the_twenty_seconds_anew() -> None:
+    """IBKR loads the accounts of each brokerage session anew."""
+    session = Session(SessionState.OPENING, Observation.ESTABLISHING, 0.0, 0.0)
+    session, _ = step(session, Observation.LOGIN_ONLY, 19.0)
+    session, _ = step(session, Observation.ESTABLISHING, 21.0)
+
+    assert step(session, Observation.ESTABLISHING, 40.9)[1] == ()
+    assert step(session, Observation.ESTABLISHING, 41.0)[1] == (Action.OPEN,)
 
 
 def test_a_lost_brokerage_session_is_requested_at_once() -> None:
     """The Gateway logs itself out at its next tickle, at most 30 s later."""
     session, actions = step(Session(SessionState.READY, Observation.SESSION, 0.0), Observation.LOGIN_ONLY, 7.0)
 
-    assert (session, actions) == (Session(SessionState.OPENING, Observation.LOGIN_ONLY, 7.0), (Action.OPEN,))
+    assert (session, actions) == (Session(SessionState.OPENING, Observation.LOGIN_ONLY, 7.0, 7.0), (Action.OPEN,))
     assert session.reason == "brokerage_lost"
 
 
@@ -153,10 +184,10 @@ UP = {"authenticated": True, "connected": True, "competing": False}
         (200, {**UP, "competing": True}, Observation.COMPETING),
         (200, {"authenticated": False, "connected": True, "competing": True}, Observation.COMPETING),
         (200, {"authenticated": False, "connected": True, "competing": False}, Observation.LOGIN_ONLY),
-        (200, {"authenticated": False, "connected": False, "competing": False}, Observation.NO_LOGIN),
-        (200, {"authenticated": True, "connected": False}, Observation.NO_LOGIN),
+        (200, {"authenticated": False, "connected": False, "competing": False}, Observation.UNCLEAR),
+        (200, {"authenticated": True, "connected": False}, Observation.UNCLEAR),
         (200, {"authenticated": "true", "connected": True}, Observation.LOGIN_ONLY),
-        (200, {"authenticated": 1, "connected": 1}, Observation.NO_LOGIN),
+        (200, {"authenticated": 1, "connected": 1}, Observation.UNCLEAR),
         (200, {"error": "no session"}, Observation.NO_LOGIN),
         (500, {"error": "no session"}, Observation.NO_LOGIN),
         (401, None, Observation.NO_LOGIN),

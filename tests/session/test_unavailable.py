@@ -35,7 +35,7 @@ def test_every_state_has_a_detail_of_its_own(state: SessionState) -> None:
 @pytest.mark.parametrize("state", SessionState)
 def test_a_state_that_ends_soon_has_a_short_retry_after(state: SessionState) -> None:
     """While the session is opened, or checked for the first time."""
-    ends_soon = state in (SessionState.OPENING, SessionState.STARTING)
+    ends_soon = state in (SessionState.OPENING, SessionState.UNUSABLE, SessionState.STARTING)
 
     assert unavailable_error(KnownStatus(state)).retry_after == (OPENING_RETRY_AFTER_S if ends_soon else RETRY_AFTER_S)
 

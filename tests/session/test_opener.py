@@ -1,0 +1,125 @@
+"""Requests for the brokerage session: how often they are sent, and what is said about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ibkr_bridge.config.settings import Compete
+from ibkr_bridge.events import Bus, Event, SessionOpening
+from ibkr_bridge.session.opener import SessionOpener
+from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse
+from tests.clocks import ManualClock
+
+
+class ScriptedApi(GatewaySessionApi):
+    """Records the requests, and answers all of them alike."""
+
+    def __init__(self, response: OpeningResponse) -> None:
+        self.response = response
+        self.is_opening = False
+        self.requests: list[bool] = []
+
+    async def open_session(self, *, compete: bool) -> OpeningResponse:
+        """Record the request."""
+        self.requests.append(compete)
+        return self.response
+
+
+class Opener(SessionOpener):
+    """An opener with its scripted parts."""
+
+    def __init__(self, status: int = 500, message: str = "", **options: Any) -> None:
+        self.api, self.clock = ScriptedApi(OpeningResponse(status, message)), ManualClock()
+        self.events_seen: list[Event] = []
+        bus = Bus()
+        bus.subscribe(self.events_seen.append)
+        compete = options.get("compete", Compete.RECLAIM)
+        super().__init__(self.api, compete, self.clock, bus, lambda: False, lambda text: text.replace("DU1", "DU*"))
+
+
+async def test_requests_are_spaced() -> None:
+    """After a failed request the next one waits a second, then five."""
+    opener = Opener()
+
+    for _ in range(7):
+        await opener.open()
+        opener.clock.advance(1.0)
+
+    assert len(opener.api.requests) == 3  # at 0, 1 and 6 s
+
+
+async def test_no_request_is_sent_while_the_last_one_is_unanswered() -> None:
+    """Two openings at a time end each other's session."""
+    opener = Opener()
+    opener.api.is_opening = True
+
+    await opener.open()
+    await opener.reclaim()
+
+    assert not opener.api.requests
+    assert opener.report_of(0).why == "IBKR has not answered the last request yet"
+
+
+async def test_a_session_that_is_left_to_the_other_program_is_not_reclaimed() -> None:
+    """IBKR_COMPETE=yield."""
+    opener = Opener(compete=Compete.YIELD)
+
+    await opener.reclaim()
+
+    assert not opener.api.requests
+
+
+async def test_three_failures_in_a_row_call_for_another_hint() -> None:
+    """A success ends the row."""
+    opener = Opener()
+    seen = []
+    for _ in range(3):
+        seen.append(opener.keeps_failing)
+        await opener.open()
+        opener.clock.advance(60.0)
+
+    failing = opener.keeps_failing
+    opener.record_success()
+
+    assert (seen, failing, opener.keeps_failing) == ([False, False, False], True, False)
+
+
+async def test_ibkrs_words_are_kept_without_secrets_until_the_session_opens() -> None:
+    """They are shown in the status and in the event."""
+    opener = Opener(message="DU1 awaits approval")
+
+    await opener.open()
+    (event,) = opener.events_seen
+    kept = opener.message
+    opener.record_success()
+
+    assert isinstance(event, SessionOpening)
+    assert (event.status, event.ibkr_message, kept, opener.message) == (
+        500,
+        "DU* awaits approval",
+        "DU* awaits approval",
+        "",
+    )
+
+
+@pytest.mark.parametrize(("status", "why"), [(200, "IBKR answered 200"), (0, "IBKR answered nothing in time")])
+async def test_the_report_of_a_request_has_its_outcome(status: int, why: str) -> None:
+    """A person reads what the request led to."""
+    opener = Opener(status)
+
+    await opener.open()
+
+    report = opener.report_of(0)
+    assert (report.requested, report.why) == (True, why)
+
+
+async def test_the_report_without_a_request_says_when_the_next_one_may_go() -> None:
+    """Repeating the call at once would change nothing."""
+    opener = Opener()
+    await opener.open()
+
+    report = opener.report_of(opener.request_count)
+
+    assert (report.requested, report.why) == (False, "requested too often; the next time is in 1 s")

@@ -1,0 +1,82 @@
+"""The refusals of brokerage calls that a good `auth/status` contradicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.session.refused_calls import RefusedCalls
+
+
+def check(refused_calls: RefusedCalls) -> None:
+    """A check that begins now and shows a session."""
+    refused_calls.begin_check()
+    refused_calls.confirm()
+
+
+def test_two_confirmed_refusals_contradict_the_status() -> None:
+    """One refusal may come from a session that was lost and found again in between."""
+    refused_calls = RefusedCalls()
+
+    refused_calls.on_refused()
+    check(refused_calls)
+    after_one = refused_calls.contradicts_status
+    refused_calls.on_refused()
+    unchecked = refused_calls.contradicts_status
+    check(refused_calls)
+
+    assert (after_one, unchecked, refused_calls.contradicts_status) == (False, False, True)
+
+
+def test_a_check_confirms_no_refusal_that_came_after_its_beginning() -> None:
+    """Its response may be older than the refusal."""
+    refused_calls = RefusedCalls()
+    refused_calls.on_refused()
+    refused_calls.begin_check()
+    refused_calls.on_refused()
+
+    refused_calls.confirm()
+    after_first = refused_calls.contradicts_status
+    check(refused_calls)
+
+    assert (after_first, refused_calls.contradicts_status) == (False, True)
+
+
+def test_refusals_wait_for_a_check_that_shows_something() -> None:
+    """A check without a response confirms nothing, and the refusal is not lost."""
+    refused_calls = RefusedCalls()
+    refused_calls.on_refused()
+    refused_calls.on_refused()
+    refused_calls.begin_check()  # no response comes
+
+    check(refused_calls)
+
+    assert refused_calls.contradicts_status
+
+
+@pytest.mark.parametrize("ends", [RefusedCalls.on_worked, RefusedCalls.forget])
+def test_a_working_call_or_a_lost_session_explains_the_refusals(ends: object) -> None:
+    """A single endpoint that is refused now and then is no lost session."""
+    refused_calls = RefusedCalls()
+    refused_calls.on_refused()
+    check(refused_calls)
+
+    ends(refused_calls)  # type: ignore[operator]  # one of the two methods above
+    refused_calls.on_refused()
+    check(refused_calls)
+
+    assert refused_calls.has_refusals
+    assert not refused_calls.contradicts_status
+
+
+def test_a_contradiction_is_settled_by_a_working_call_or_a_minute() -> None:
+    """Until then further openings are spaced as if the last one had failed."""
+    refused_calls = RefusedCalls()
+    assert refused_calls.is_settled(0.0)
+
+    refused_calls.on_contradicted(100.0)
+    refused_calls.forget()  # the keeper's own call works
+    settled_at = [refused_calls.is_settled(now) for now in (100.0, 159.9, 160.0)]
+    refused_calls.on_worked()
+
+    assert settled_at == [False, False, True]
+    assert refused_calls.is_settled(101.0)

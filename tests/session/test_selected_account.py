@@ -1,0 +1,87 @@
+"""The account that a caller selected, and how it is selected again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.events import Bus
+from ibkr_bridge.session.preflight import Accounts
+from ibkr_bridge.session.selected_account import SelectedAccount
+from tests.calls.stage_setup import context_for
+
+TARGET = "/iserver/account"
+
+
+def observe(selected: SelectedAccount, body: bytes, status: int = 200, answer: bytes = b'{"set":true}') -> None:
+    """Let it see one call to select an account, and IBKR's response."""
+    context = context_for("POST", TARGET)
+    context.call = context.call.__class__("POST", context.call.target, (), body, is_change=True)
+    selected.observe(context, Response(status, {}, answer))
+
+
+def selection_in(tmp_path: Path) -> SelectedAccount:
+    """The selection of this state directory, as a new run reads it."""
+    selected = SelectedAccount(tmp_path / "main.selected_account.json", Bus())
+    selected.load()
+    return selected
+
+
+def test_the_selection_survives_a_restart(tmp_path: Path) -> None:
+    """An order that names no account must not go to another account after a restart."""
+    observe(selection_in(tmp_path), b'{"acctId":"DU7654321"}')
+
+    call = selection_in(tmp_path).call_to_select(Accounts(selected="DU1234567"))
+
+    assert call is not None
+    assert (call.method, call.target, call.body) == ("POST", "/v1/api/iserver/account", b'{"acctId":"DU7654321"}')
+    assert (tmp_path / "main.selected_account.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "answer"),
+    [
+        (b'{"acctId":"DU7654321"}', 500, b'{"error":"Account not found"}'),
+        (b'{"acctId":"DU7654321"}', 200, b'{"error":"Account not found"}'),
+        (b'{"acctId":7}', 200, b"{}"),
+        (b'{"acctId":""}', 200, b"{}"),
+        (b'{"acctId":"DU7654321\\u0007"}', 200, b"{}"),
+        (b"not JSON", 200, b"{}"),
+    ],
+)
+def test_what_ibkr_did_not_accept_is_no_selection(body: bytes, status: int, answer: bytes) -> None:
+    """Nor is a body that names no account."""
+    selected = SelectedAccount(None, Bus())
+
+    observe(selected, body, status, answer)
+
+    assert selected.call_to_select(Accounts(selected="DU1234567")) is None
+
+
+def test_nothing_is_sent_while_ibkr_has_the_selection() -> None:
+    """The list of accounts shows it."""
+    selected = SelectedAccount(None, Bus())
+    observe(selected, b'{"acctId":"DU7654321"}')
+
+    assert selected.call_to_select(Accounts(selected="DU7654321")) is None
+
+
+def test_a_forgotten_selection_is_forgotten_on_disk(tmp_path: Path) -> None:
+    """The login has no such account any more."""
+    selected = selection_in(tmp_path)
+    observe(selected, b'{"acctId":"DU7654321"}')
+
+    selected.forget()
+
+    assert selection_in(tmp_path).call_to_select(Accounts()) is None
+    assert not (tmp_path / "main.selected_account.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a":1}', b"\xff"])
+def test_an_unreadable_file_counts_as_no_selection(tmp_path: Path, content: bytes) -> None:
+    """The bridge starts all the same."""
+    (tmp_path / "main.selected_account.json").write_bytes(content)
+
+    assert selection_in(tmp_path).number == ""
