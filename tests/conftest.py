@@ -79,7 +79,7 @@ async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarn
     async with AsyncExitStack() as stack:
 
         async def open_bridge(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
-            env.setdefault("IBKR_GATEWAY_TIMEOUT", "1")
+            env.setdefault("IBKR_GATEWAY_TIMEOUT", "2")
             harness = Harness(settings_for(gateway or sim.url, tmp_path / "state", **env))
             await stack.enter_async_context(harness)
             if ready:
@@ -91,5 +91,5 @@ async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarn
 
 @pytest.fixture
 async def harness(open_harness: OpenHarness) -> Harness:
-    """A bridge in paper mode with a ready session; its Gateway timeout is one second, to keep tests short."""
+    """A bridge in paper mode with a ready session. Its Gateway timeout is 2 s: a busy machine may pause for 1 s."""
     return await open_harness()

@@ -45,8 +45,6 @@ def _not_ready(request: web.Request, profile: Profile, session: Session) -> str 
         return f"{session.reason}: {profile.keeper.hint(session)}"
     if profile.penalty_box.box_left_s:
         return f"penalty_box: IBKR refuses everything for another {profile.penalty_box.box_left_s:.0f} s"
-    if profile.upstream.abandoned >= profile.admission.limits.slots - profile.admission.limits.slots_for_orders:
-        return "busy: the Gateway's slots are held by calls that it never answered; restart it if this lasts"
     return "paused: POST /gateway/resume allows new orders again" if profile.trading_pause.is_on else None
 
 

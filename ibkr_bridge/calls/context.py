@@ -91,6 +91,8 @@ class CallContext:
     """Called in the step in which the first byte leaves; cannot fail."""
     on_released: list[ContextHook] = field(default_factory=list)
     """Called when the upstream no longer works on the call, however it ended."""
+    on_given_up: list[ContextHook] = field(default_factory=list)
+    """Called when the call passes its deadline and the upstream may still work on it."""
     on_late_response: OnLateResponse | None = None
     execute: Callable[[CallContext], Awaitable[Response]] | None = None
     """Sends another call for this one, through all stages; set by the pipeline."""
@@ -140,4 +142,5 @@ class CallContext:
         copied.__dict__.update(self.__dict__, **changes)
         copied.preconditions = list(self.preconditions)
         copied.on_sent, copied.on_released = list(self.on_sent), list(self.on_released)
+        copied.on_given_up = list(self.on_given_up)
         return copied

@@ -114,6 +114,7 @@ class Upstream(Protocol):
         before_first_byte: Callable[[], Awaitable[None]] | None = None,
         on_sent: Callable[[], None] = noop,
         on_released: OnReleased = noop,
+        on_given_up: Callable[[], None] = noop,
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
         """Send one call and return its response.
@@ -125,6 +126,7 @@ class Upstream(Protocol):
             before_first_byte: awaited after the preconditions; if it raises, nothing is sent.
             on_sent: called in the step in which the first byte leaves.
             on_released: called exactly once, when the upstream no longer works on the call.
+            on_given_up: called before it, if the call passes a deadline and the upstream may still work on it.
             on_late_response: receives a response that comes after the deadline.
 
         Raises:

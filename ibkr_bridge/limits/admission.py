@@ -15,7 +15,7 @@ from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
-from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits, QueuedCall
+from ibkr_bridge.limits.admission_queue import PROMPT_S, RETRY_AFTER_S, AdmissionQueue, Limits, QueuedCall
 
 TOLERANCE = 1.05  # 5 % tolerance, so that a 5 s wait still fits a 1-per-5-s limit
 OnEstimate = Callable[[float], None]
@@ -74,8 +74,24 @@ class Permit:
         self._admission = admission
         self._queued_call = queued_call
         self._is_released = False
-        self.is_sent = False
+
+    @property
+    def is_sent(self) -> bool:
         """Whether its first byte may have been sent, so that IBKR may have counted it."""
+        return self._queued_call.sent_at is not None
+
+    def mark_sent(self) -> None:
+        """Its first byte leaves now."""
+        self._admission.mark_sent(self._queued_call)
+
+    def on_given_up(self) -> None:
+        """Its caller got an error, but the Gateway may still work on it."""
+        if not self._is_released:
+            self._admission.on_given_up(self._queued_call)
+
+    def on_answered(self) -> None:
+        """Its response has come."""
+        self._admission.on_answer(self._queued_call.sent_at)
 
     def readmit(self) -> bool:
         """Whether the call may be sent once more now; if so, it is counted twice."""
@@ -135,6 +151,8 @@ class AdmissionController:
         priority: Priority,
         key_label: str,
         max_wait_s: float,
+        *,
+        needs_slot: bool = True,
         on_estimate: OnEstimate = noop,
         is_connected: Callable[[], bool] = lambda: True,
     ) -> Permit:
@@ -145,6 +163,7 @@ class AdmissionController:
             priority: the highest that waits is admitted first.
             key_label: which key the call came with; keys alternate.
             max_wait_s: seconds to wait, with a tolerance of 5 %.
+            needs_slot: whether it waits for a free slot.
             on_estimate: called with the expected seconds, if the call is not admitted at once.
             is_connected: whether the caller still waits; a call without a caller is not admitted.
 
@@ -152,7 +171,7 @@ class AdmissionController:
             RateLimited: IBKR's limits make the wait longer; `retry_after` gives the seconds.
             Busy: too many calls wait already, or no slot became free in time.
         """
-        queued_call = QueuedCall(endpoint, priority, key_label, is_connected)
+        queued_call = QueuedCall(endpoint, priority, key_label, is_connected, needs_slot)
         if not self._queue.try_admit(queued_call, self._clock.now()):
             self._queue.enqueue(queued_call)
             self._admit_ready()
@@ -202,9 +221,36 @@ class AdmissionController:
         """See `Permit`."""
         return self._queue.readmit(queued_call, self._clock.now())
 
+    def now(self) -> float:
+        """The time of the windows, in seconds."""
+        return self._clock.now()
+
+    def mark_sent(self, queued_call: QueuedCall) -> None:
+        """See `Permit`."""
+        queued_call.sent_at = self._clock.now()
+
+    def on_given_up(self, queued_call: QueuedCall) -> None:
+        """See `Permit`."""
+        self._queue.on_given_up(queued_call)
+        self._admit_waiting()
+
+    def on_answer(self, sent_at: float | None) -> None:
+        """A call was answered; if promptly, it shows that the Gateway has a free slot."""
+        now = self._clock.now()
+        if sent_at is not None and now - sent_at <= PROMPT_S:
+            self._queue.on_prompt_answer(sent_at, now)
+            self._admit_waiting()
+
+    def on_silence(self) -> None:
+        """A check of the session was not answered."""
+        self._queue.on_silence()
+
     def release(self, queued_call: QueuedCall, *, sent: bool) -> None:
         """See `Permit`."""
         self._queue.release(queued_call, self._clock.now(), sent=sent)
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
         if self._waiting:
             self._admit_ready()
             self._changed.set()

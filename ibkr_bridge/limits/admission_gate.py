@@ -12,7 +12,7 @@ import time
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response, noop
 from ibkr_bridge.calls.stage import Proceed
-from ibkr_bridge.ibkr.endpoint import Priority
+from ibkr_bridge.ibkr.endpoint import OrderOperation, Priority
 from ibkr_bridge.limits.admission import AdmissionController, Permit, no_second_call_error
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 
@@ -40,7 +40,10 @@ class AdmissionGate:
         context.preconditions.append(functools.partial(_check_second_sending, permit))
         context.on_sent.append(functools.partial(self._mark_sent, permit))
         context.on_released.append(functools.partial(self._release, permit))
-        return await proceed(context)
+        context.on_given_up.append(functools.partial(_give_up, permit))
+        response = await proceed(context)
+        permit.on_answered()
+        return response
 
     async def _acquire(self, context: CallContext) -> Permit:
         priority = Priority.ORDERS if context.endpoint.operation else Priority.READS
@@ -52,20 +55,25 @@ class AdmissionGate:
                 priority,
                 context.key_label,
                 context.remaining_wait(),
-                on_estimate,
-                context.is_connected,
+                needs_slot=context.endpoint.operation is not OrderOperation.CANCEL,
+                on_estimate=on_estimate,
+                is_connected=context.is_connected,
             )
         finally:
             context.timing.waited_s += time.monotonic() - began
 
     def _mark_sent(self, permit: Permit, context: CallContext) -> None:
-        permit.is_sent = True
+        permit.mark_sent()
         self._persistent_windows.record(context.endpoint)
 
     def _release(self, permit: Permit, context: CallContext) -> None:
         permit.release()
         if context.is_sent:
             self._persistent_windows.record(context.endpoint)  # IBKR counts a long call until it ends
+
+
+def _give_up(permit: Permit, _: CallContext) -> None:
+    permit.on_given_up()
 
 
 def _check_second_sending(permit: Permit, context: CallContext) -> None:

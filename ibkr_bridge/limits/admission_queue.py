@@ -1,9 +1,10 @@
 """The admission queue: which call is next, and how long it waits. Pure; the time is passed in.
 
 Three things must be free at once: a slot in the Gateway, room in the windows of all calls and of this priority, and
-room in the window of the call's endpoint. Among the calls that could go, the higher priority goes first; calls of one
-key keep their order, and keys alternate. The window of each priority leaves a part of the limit to the others: no order
-waits for reads to leave their window, and no number of orders starves the reads.
+room in the window of the call's endpoint. A ghost call keeps its slot here, as it may keep one in the Gateway, until
+answers to other calls show that it does not (`on_prompt_answer`). Among the calls that could go, the higher priority
+goes first; calls of one key keep their order, and keys alternate. The window of each priority leaves a part of the
+limit to the others: no order waits for reads to leave their window, and no number of orders starves the reads.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ibkr_bridge.limits.sliding_window import SlidingWindow, WindowForecast
 
 RETRY_AFTER_S = 1.0  # seconds
 UNLIMITED_SLOTS = 1000  # for an upstream that has no limit of its own
+PROMPT_S = 2.0
+"""Seconds within which an answer shows that the Gateway had a free slot for the call. A healthy one takes 0.1 s."""
 SMOOTHING = 0.3  # weight of the latest call in the mean duration
 
 
@@ -55,8 +58,15 @@ class QueuedCall:
     key_label: str
     is_connected: Callable[[], bool] = lambda: True
     """Whether its caller still waits."""
+    needs_slot: bool = True
+    """Whether it waits for a slot. A cancel does not: it is tried in any case."""
+    holds_slot: bool = False
+    sent_at: float | None = None
+    """When its first byte left."""
     window_entries: int = 0
     """How often it is counted in its windows: once, and once more if it had to be sent again."""
+    open_entries: int = 0
+    """How many of these have not ended yet."""
     admitted_at: float = 0.0
     """When it was admitted."""
     windows: tuple[SlidingWindow, ...] | None = None
@@ -69,6 +79,9 @@ class AdmissionQueue:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._taken = 0
+        self._ghosts: list[QueuedCall] = []
+        """Calls that were given up and are still counted here, the oldest first."""
+        self._is_answering = True
         self._queues: dict[Priority, dict[str, deque[QueuedCall]]] = {each: {} for each in Priority}
         self._total = SlidingWindow(limits.total) if limits.total else None
         self._shares = {each: SlidingWindow(limit) for each, limit in limits.by_priority.items()}
@@ -106,7 +119,7 @@ class AdmissionQueue:
 
     def try_admit(self, queued_call: QueuedCall, now: float) -> bool:
         """Admit a call at once if no other waits and everything is free. Returns whether it was admitted."""
-        if any(self._queues.values()) or self._taken >= self._slots_for(queued_call.priority):
+        if any(self._queues.values()) or not self._has_slot(queued_call):
             return False
         if not self._windows_have_room(queued_call, now):
             return False
@@ -143,10 +156,36 @@ class AdmissionQueue:
 
     def release(self, queued_call: QueuedCall, now: float, *, sent: bool) -> None:
         """The Gateway no longer works on a call."""
-        self._taken -= 1
-        if sent:
+        if queued_call in self._ghosts:
+            self._ghosts.remove(queued_call)
+        elif sent:
             self._mean_service_s += SMOOTHING * (now - queued_call.admitted_at - self._mean_service_s)
+        self._free_slot(queued_call)
         self.on_answered(queued_call, now, sent=sent)
+
+    # -- ghost calls
+
+    def on_given_up(self, queued_call: QueuedCall) -> None:
+        """A call passed its deadline: it may occupy its slot in the Gateway until it is released."""
+        self._ghosts.append(queued_call)
+
+    def on_silence(self) -> None:
+        """A check of the session was not answered: nothing shows any more that the Gateway has a free slot."""
+        self._is_answering = False
+
+    def on_prompt_answer(self, sent_at: float, now: float) -> None:
+        """Another call was answered promptly, which shows two things about the ghost calls that were sent before it.
+
+        The Gateway had a free slot: one ghost call gives its own back. (If IBKR refuses or resets a connection, the
+        Gateway frees the slot at once and never answers.) And the Gateway's queue is first in, first out, so no ghost
+        call is still in it: what IBKR has received it has counted by now, and the windows end accordingly.
+        """
+        self._is_answering = True
+        earlier = [ghost for ghost in self._ghosts if ghost.sent_at is not None and ghost.sent_at < sent_at]
+        for ghost in earlier:
+            self.on_answered(ghost, now)
+        if held := next((ghost for ghost in earlier if ghost.holds_slot), None):
+            self._free_slot(held)
 
     def admit_out_of_band(self, endpoint: Endpoint, now: float) -> QueuedCall | None:
         """Count a call that needs no slot and does not wait. None if the endpoint's window is full."""
@@ -164,8 +203,9 @@ class AdmissionQueue:
 
     def on_answered(self, queued_call: QueuedCall, now: float, *, sent: bool = True) -> None:
         """End the call in its windows; if it was sent, it counts for the windows' length after that."""
+        entries, queued_call.open_entries = queued_call.open_entries, 0
         for window in self._windows(queued_call):
-            for _ in range(queued_call.window_entries):
+            for _ in range(entries):
                 window.end_call(now, sent=sent)
 
     def next_change_at(self, now: float) -> float | None:
@@ -204,14 +244,26 @@ class AdmissionQueue:
         """The calls that could be admitted now, in order."""
         for priority, keys in self._queues.items():
             share = self._shares.get(priority)
-            if self._taken >= self._slots_for(priority) or (share and not share.has_room(now)):
+            if share and not share.has_room(now):
                 continue
             for queue in list(keys.values()):
                 yield from (
                     queued_call
                     for queued_call in list(queue)
-                    if self._endpoint_has_room(queued_call, now) and queued_call.is_connected()
+                    if self._has_slot(queued_call)
+                    and self._endpoint_has_room(queued_call, now)
+                    and queued_call.is_connected()
                 )
+
+    def _has_slot(self, queued_call: QueuedCall) -> bool:
+        """Whether there is a slot; while the Gateway answers, one call at a time is let in beside ghost calls."""
+        if not queued_call.needs_slot or self._taken < self._slots_for(queued_call.priority):
+            return True
+        return self._is_answering and self._taken == sum(ghost.holds_slot for ghost in self._ghosts)
+
+    def _free_slot(self, queued_call: QueuedCall) -> None:
+        self._taken -= queued_call.holds_slot
+        queued_call.holds_slot = False
 
     def _slots_for(self, priority: Priority) -> int:
         return self._limits.slots - (0 if priority is Priority.ORDERS else self._limits.slots_for_orders)
@@ -240,12 +292,14 @@ class AdmissionQueue:
         return queued_call.windows
 
     def _admit(self, queued_call: QueuedCall, now: float) -> None:
-        self._taken += 1
+        queued_call.holds_slot = queued_call.needs_slot
+        self._taken += queued_call.holds_slot
         queued_call.admitted_at = now
         self._enter_windows(queued_call)
 
     def _enter_windows(self, queued_call: QueuedCall) -> None:
         queued_call.window_entries += 1
+        queued_call.open_entries += 1
         for window in self._windows(queued_call):
             window.begin_call()
 

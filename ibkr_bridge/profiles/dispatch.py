@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ibkr_bridge.calls.content_encoding import decompress
-from ibkr_bridge.calls.context import CallContext, CallerGone
+from ibkr_bridge.calls.context import CallContext, CallerGone, ContextHook
 from ibkr_bridge.calls.messages import Response, read_fully
 from ibkr_bridge.calls.upstream_port import Upstream
 from ibkr_bridge.errors import Busy, GatewayError, OrderUnknown
 from ibkr_bridge.session.session_status import SessionStatus
-from ibkr_bridge.session.state_machine import Observation
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S
 
 ObserveResponse = Callable[[CallContext, Response], None]
@@ -22,16 +21,12 @@ class Dispatch:
 
     Args:
         upstream: the way to IBKR.
-        slots: how many calls may be inside it at a time.
         status: gets a request for a check when a failure makes the session doubtful.
         observers: see each response as it came from IBKR.
     """
 
-    def __init__(
-        self, upstream: Upstream, slots: int, status: SessionStatus, observers: Sequence[ObserveResponse]
-    ) -> None:
+    def __init__(self, upstream: Upstream, status: SessionStatus, observers: Sequence[ObserveResponse]) -> None:
         self._upstream = upstream
-        self._slots = slots
         self._status = status
         self._observers = observers
 
@@ -52,7 +47,7 @@ class Dispatch:
 
     async def _send(self, context: CallContext) -> Response:
         if context.endpoint.operation:
-            context.preconditions.append(self._check_order)
+            context.preconditions.append(_check_deadline)
         began = time.monotonic()
         try:
             return await self._upstream.send(
@@ -61,7 +56,8 @@ class Dispatch:
                 preconditions=(lambda: _check_preconditions(context),),
                 before_first_byte=context.before_first_byte.write_entry if context.before_first_byte else None,
                 on_sent=lambda: _mark_sent(context),
-                on_released=lambda: self._release(context),
+                on_released=lambda: _call_hooks(context.on_released, context),
+                on_given_up=lambda: _call_hooks(context.on_given_up, context),
                 on_late_response=context.on_late_response,
             )
         except GatewayError as exc:
@@ -70,21 +66,6 @@ class Dispatch:
         finally:
             context.timing.upstream_s += time.monotonic() - began
 
-    def _check_order(self, context: CallContext) -> None:
-        """Check that the order can be sent at once."""
-        if self._upstream.abandoned >= self._slots:
-            raise Busy(
-                "all Gateway slots are held by calls that the Gateway has not answered", retry_after=RETRY_AFTER_S
-            )
-        if context.deadline is not None and time.monotonic() > context.deadline:
-            raise Busy("the order could not be sent before its deadline", retry_after=1.0)
-
-    def _release(self, context: CallContext) -> None:
-        for release in context.on_released:
-            release(context)
-        if self._status.session.observation is Observation.SLOTS_EXHAUSTED:
-            self._status.request_check()  # a slot is free again
-
     def _on_failure(self, context: CallContext, exc: GatewayError) -> None:
         """A failure makes the session doubtful. A change that was sent may have happened."""
         self._status.request_check()
@@ -92,6 +73,17 @@ class Dispatch:
             exc.retry_after = RETRY_AFTER_S
         elif context.is_sent:
             raise OrderUnknown(f"{exc.detail}; what was requested may have happened") from exc
+
+
+def _check_deadline(context: CallContext) -> None:
+    """Check that an order can still be sent in its caller's time."""
+    if context.deadline is not None and time.monotonic() > context.deadline:
+        raise Busy("the order could not be sent before its deadline", retry_after=1.0)
+
+
+def _call_hooks(hooks: Sequence[ContextHook], context: CallContext) -> None:
+    for hook in hooks:
+        hook(context)
 
 
 def _check_preconditions(context: CallContext) -> None:
@@ -107,5 +99,4 @@ def _mark_sent(context: CallContext) -> None:
     if context.before_first_byte is not None:
         context.before_first_byte.has_left = True
     context.is_sent = True
-    for notify in context.on_sent:
-        notify(context)
+    _call_hooks(context.on_sent, context)

@@ -37,7 +37,7 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy, TrafficView
-from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.streaming.market_data_gate import MarketDataGate
 from ibkr_bridge.streaming.service import StreamService, StreamSession
 from ibkr_bridge.upstream.gateway.client import GatewayClient
@@ -112,7 +112,7 @@ def build_profile(
         clock,
         bus,
         redactor,
-        TrafficView(lambda: upstream.abandoned >= limits.slots, lambda: penalty_box.box_left_s > 0, penalty_box.enter),
+        TrafficView(lambda: penalty_box.box_left_s > 0, penalty_box.enter),
         (lambda: None) if settings.read_only else suppressed_questions.resend_call,
         selected_account,
     )
@@ -139,7 +139,7 @@ def build_profile(
             admission,
             persistent_windows,
         ),
-        Dispatch(upstream, limits.slots, keeper, observers),
+        Dispatch(upstream, keeper, observers),
     )
     orders.connect(OrderDependencies(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
@@ -192,4 +192,10 @@ def _stream_session(keeper: Keeper) -> StreamSession:
         "hint": keeper.hint(session),
         "since": utc_text(keeper.since),
     }
-    return StreamSession(message, session.reason, ready, session.state in STATES_WITHOUT_SESSION)
+    return StreamSession(
+        message,
+        session.reason,
+        ready,
+        is_lost=session.state in STATES_WITHOUT_SESSION,
+        is_silent=session.observation is Observation.TIMEOUT,
+    )

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from ibkr_bridge.cache.cached_reads import CachedReads
 from ibkr_bridge.calls.messages import Call, OnReleased, Precondition, Response, noop
 from ibkr_bridge.calls.upstream_port import Upstream
-from ibkr_bridge.errors import RateLimited
+from ibkr_bridge.errors import GatewayTimeout, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
 from ibkr_bridge.limits.admission import AdmissionController, no_second_call_error
@@ -84,11 +84,17 @@ class KeeperUpstream:
             on_released()
 
         self._on_sent(endpoint)
+        sent_at = self._admission.now()
         observe = self._observer_factory()
         cache_response = self._cached_reads.observer(endpoint, call) if endpoint.is_shareable else None
-        response = await self._upstream.send(
-            call, timeout_s=timeout_s, preconditions=(_no_second_sending(limit),), on_released=release
-        )
+        try:
+            response = await self._upstream.send(
+                call, timeout_s=timeout_s, preconditions=(_no_second_sending(limit),), on_released=release
+            )
+        except GatewayTimeout:
+            self._admission.on_silence()
+            raise
+        self._admission.on_answer(sent_at)
         if response.status == HTTPStatus.TOO_MANY_REQUESTS and limit is not None:
             self._penalty_box.on_429(endpoint, None)
         observe(endpoint, call, response)

@@ -81,6 +81,7 @@ class Profile:
             self.orders.reconciler.run_loop,
             self.streaming.feed.run_loop,
             self.streaming.housekeeping_loop,
+            self.streaming.return_probe.run_loop,
         )
 
     async def close(self) -> None:

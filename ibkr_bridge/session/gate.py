@@ -14,7 +14,7 @@ from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused
 from ibkr_bridge.ibkr.bodies import demands_accounts_first
-from ibkr_bridge.ibkr.endpoint import Layer
+from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
 from ibkr_bridge.session.ibkr_message import message_of
 from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied, refuses_for_session
 from ibkr_bridge.session.session_status import SessionStatus
@@ -53,7 +53,7 @@ class SessionGate:
         """
         if self._status.session.state is SessionState.STARTING:
             await self._status.current()
-        if not self._status.is_up(context.endpoint.layer):
+        if not self._may_pass(context):
             await self._wait_until_up(context)
         context.preconditions.append(self._check_up)
         response = await proceed(context)
@@ -90,8 +90,16 @@ class SessionGate:
         if not session.has_login:
             raise unavailable_error(self._status, session)
 
+    def _may_pass(self, context: CallContext) -> bool:
+        """Whether a call may be sent now. A cancel is tried even while the Gateway is silent: getting out comes first,
+        and a cancel that is carried out late does what was wanted.
+        """
+        is_doubtful = self._status.session.state is SessionState.SILENT
+        is_cancel = context.endpoint.operation is OrderOperation.CANCEL
+        return self._status.is_up(context.endpoint.layer) or (is_cancel and is_doubtful)
+
     def _check_up(self, context: CallContext) -> None:
-        if not self._status.is_up(context.endpoint.layer):
+        if not self._may_pass(context):
             raise unavailable_error(self._status)
 
     async def _wait_until_up(self, context: CallContext) -> None:

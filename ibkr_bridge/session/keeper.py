@@ -217,7 +217,7 @@ class Keeper(SessionStatus):
         if is_refuted and self.session.state is SessionState.READY:
             self.refused_calls.on_contradicted(self._clock.now())
             return Observation.SESSION_UNUSABLE
-        return Observation.SLOTS_EXHAUSTED if self._traffic.is_clogged() else observation
+        return observation
 
     async def _prepare_if_due(self, actions: tuple[Action, ...]) -> Observation | None:
         """Make the preflight if the session has just opened or IBKR demands it.

@@ -60,8 +60,6 @@ GATEWAY_HINTS = SessionHints(
         Observation.NO_CONNECTION: "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
         Observation.FORBIDDEN: "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it",
         Observation.TIMEOUT: "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in",
-        Observation.SLOTS_EXHAUSTED: "all Gateway slots are held by calls that the Gateway has not answered; "
-        "restart the Gateway and sign in",
         Observation.UNUSABLE_RESPONSE: "IBKR answers with errors; wait, and if it lasts, see its system status page",
         Observation.RATE_LIMITED: "IBKR limits this user's calls; wait",
     },

@@ -54,8 +54,6 @@ class SessionHints:
 class TrafficView:
     """What the keeper learns of the callers' traffic, and reports of its own."""
 
-    is_clogged: Callable[[], bool] = lambda: False
-    """Whether all slots are held by calls that the Gateway has not answered."""
     in_box: Callable[[], bool] = lambda: False
     """Whether IBKR refuses everything for a while."""
     on_rate_limited: Callable[[], None] = noop

@@ -48,7 +48,6 @@ class Observation(Enum):
     FORBIDDEN = "forbidden"  # the Gateway's address rules
     TIMEOUT = "timeout"  # no response in time
     UNUSABLE_RESPONSE = "unusable_response"  # a response that shows nothing: 5xx, HTML, cut off
-    SLOTS_EXHAUSTED = "slots_exhausted"  # a session, but all slots are held by calls that the Gateway has not answered
     RATE_LIMITED = "rate_limited"  # 429: too many calls, which shows nothing of the session
 
 
@@ -98,7 +97,6 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
     Observation.NO_CONNECTION:     "gateway_unreachable",
     Observation.FORBIDDEN:         "gateway_forbidden",
     Observation.TIMEOUT:           "gateway_timeout",
-    Observation.SLOTS_EXHAUSTED:   "gateway_stuck",
     Observation.UNUSABLE_RESPONSE: "ibkr_unavailable",
     Observation.RATE_LIMITED:      "rate_limited",
 }
@@ -108,21 +106,21 @@ S, A = SessionState, Action
 _COLUMNS = (
     Observation.SESSION, Observation.SESSION_UNUSABLE, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.DISCONNECTED,
     Observation.COMPETING, Observation.UNCLEAR, Observation.NO_LOGIN, Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT,
-    Observation.SLOTS_EXHAUSTED, Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
+    Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
 )
 _UP, _BAD, _WAIT, _OPEN, _RIVAL = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
 _OUT, _GONE, _MUTE = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]] = {
-    #                session refused establ. login   disconn. compet. unclear none   no conn. forbid. timeout slots  useless limited
-    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.STARTING, ())),
-    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _MUTE),
-    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _MUTE),
-    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _RIVAL, _OUT,   _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _OUT),
-    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _WAIT),
-    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.COMPETING, ())),
-    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  (S.UNUSABLE, ())),
-    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE, _MUTE,  _STAY),
+    #                session refused establ. login   disconn. compet. unclear none   no conn. forbid. timeout useless limited
+    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.STARTING, ())),
+    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _MUTE),
+    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _MUTE),
+    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _RIVAL, _OUT,   _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _OUT),
+    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _WAIT),
+    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.COMPETING, ())),
+    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.UNUSABLE, ())),
+    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _STAY),
 }
 # fmt: on
 TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple[Action, ...]]] = {

@@ -69,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
     "stall-in": Kind(Side.MARKET, "half of the body, then nothing; the connection stays open", {"done": True}),
     "die-in": Kind(Side.MARKET, "IBKR's connection breaks in the middle of the body", {"done": True}),
     "drop": Kind(Side.MARKET, "IBKR's connection breaks before the response: the Gateway never answers"),
+    "reset": Kind(Side.MARKET, "IBKR resets the connection: the Gateway frees the slot and never answers"),
     "status": Kind(Side.MARKET, "this `status`, `body`, `content_type`, `headers` instead of IBKR's"),
     "empty-503": Kind(Side.MARKET, "503 with an empty body", EMPTY_503),
     "timeout-503": Kind(Side.MARKET, "503 with an empty body after ten `seconds`; not carried out", SLOW_EMPTY_503),

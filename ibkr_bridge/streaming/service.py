@@ -12,6 +12,7 @@ from ibkr_bridge import events
 from ibkr_bridge.calls.upstream_port import StreamSocket
 from ibkr_bridge.clock import Clock, utc_ms
 from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.return_probe import ReturnProbe
 from ibkr_bridge.streaming.upstream_feed import SessionChecker, UpstreamFeed
 
 HEARTBEAT_INTERVAL_S = 10.0  # between two heartbeats on our own websockets, as on IBKR's
@@ -28,6 +29,8 @@ class StreamSession:
     is_ready: bool
     is_lost: bool
     """Whether IBKR has no session of this profile, and so no market data line."""
+    is_silent: bool = False
+    """Whether the Gateway answers no check of the session."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class StreamService:
     ) -> None:
         self._clock = clock
         self.hub = Hub(clock)
+        self.return_probe = ReturnProbe(open_socket, checker, clock)
         self.feed = UpstreamFeed(profile, open_socket, self.hub, checker, clock, bus)
         self.hub.on_session_change(session.message)
 
@@ -76,6 +80,7 @@ class StreamService:
         """Follow the session with the feed, and tell the subscribers of its topic."""
         if session.is_lost:
             self.hub.upstream_subscriptions.reset_session()
+        self.return_probe.on_session_change(is_silent=session.is_silent)
         self.feed.on_session_change(session.reason, ready=session.is_ready)
         self.hub.on_session_change(session.message)
 

@@ -239,6 +239,12 @@ class UpstreamFeed:
             raise FeedClosed(SESSION_LOST)
 
 
+def is_greeting(data: bytes) -> bool:
+    """Whether a message is IBKR's own, which shows that the websocket is connected to IBKR."""
+    message = _parse_message(data)
+    return message is not None and message.get("topic") == "system" and "success" in message
+
+
 def _parse_message(data: bytes) -> dict[str, Any] | None:
     try:
         message = json.loads(data, parse_constant=lambda _: None)  # NaN is not JSON, and does not equal itself

@@ -62,6 +62,7 @@ class RecordedCallbacks:
             before_first_byte=self.write,
             on_sent=lambda: self.record("sent"),
             on_released=lambda: self.record("released"),
+            on_given_up=lambda: self.record("given up"),
             on_late_response=self.on_late_response,
         )
 
@@ -240,6 +241,7 @@ async def test_a_call_is_released_once_when_its_response_is_complete(
     await run_pending()
 
     assert (callbacks.released_count, callbacks.late_responses, scene.upstream.abandoned) == (1, [], 0)
+    assert "given up" not in callbacks.steps
 
 
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
@@ -252,6 +254,7 @@ async def test_a_call_that_times_out_is_a_ghost_until_its_late_response(
     with pytest.raises(GatewayTimeout):
         await callbacks.send(call, SHORT)
     assert (callbacks.released_count, scene.upstream.abandoned, scene.arrived_targets) == (0, 1, [call.target])
+    assert callbacks.steps[-1] == "given up"
     scene.release.set()
     await callbacks.wait_for_step("released")
     await run_pending()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -151,6 +152,7 @@ class MemoryUpstream:
         before_first_byte: Callable[[], Awaitable[None]] | None = None,
         on_sent: Callable[[], None] = noop,
         on_released: OnReleased = noop,
+        on_given_up: Callable[[], None] = noop,
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
         """See `Upstream.send`."""
@@ -163,6 +165,7 @@ class MemoryUpstream:
                 async with asyncio.timeout(timeout_s or TEST_TIMEOUT_S):
                     response = await asyncio.shield(work)
             except TimeoutError as exc:
+                on_given_up()
                 self._detach(work, release, on_late_response)
                 raise GatewayTimeout("no response in time") from exc
             except ConnectionError as exc:
@@ -181,7 +184,8 @@ class MemoryUpstream:
             if response.body_stream is None:
                 release()
                 return response
-            body = MemoryBody(response.body_stream, lambda left: self._detach(left, release, None), release)
+            detach = functools.partial(self._give_up_body, on_given_up, release)
+            body = MemoryBody(response.body_stream, detach, release)
             return Response(response.status, response.headers, response.body, body)
 
     async def _begin(self, call: Call, before_sending: BeforeSending, release: OnReleased) -> asyncio.Future[Response]:
@@ -199,6 +203,12 @@ class MemoryUpstream:
     def _check_connection(self) -> None:
         if self._is_closed:
             raise GatewayUnreachable("it is closed")
+
+    def _give_up_body(
+        self, on_given_up: Callable[[], None], release: OnReleased, work: asyncio.Future[Response]
+    ) -> None:
+        on_given_up()
+        self._detach(work, release, None)
 
     def _detach(
         self, work: asyncio.Future[Response], release: OnReleased, on_late_response: OnLateResponse | None

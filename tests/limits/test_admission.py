@@ -94,7 +94,7 @@ async def test_a_call_is_admitted_when_the_window_has_room_again(
     admission = AdmissionController(ONE_A_SECOND, clock)
     loops.append(asyncio.create_task(admission.run_loop()))
     first = await acquire(admission)
-    first.is_sent = True
+    first.mark_sent()
     first.release()
     waiting = asyncio.create_task(acquire(admission))
     await clock.wait_for_sleepers(2)  # the waiting call, and the loop that will admit it
@@ -113,7 +113,7 @@ async def test_a_call_is_admitted_when_the_window_has_room_again(
 async def test_a_call_that_would_wait_too_long_is_refused_at_once(clock: ManualClock) -> None:
     """The error contains the wait."""
     admission = AdmissionController(USUAL, clock)
-    (await admission.acquire(ORDERS_LIST, READS, "app", 5.0)).is_sent = True
+    (await admission.acquire(ORDERS_LIST, READS, "app", 5.0)).mark_sent()
 
     with pytest.raises(RateLimited) as caught:
         await admission.acquire(ORDERS_LIST, READS, "app", 4.0)
@@ -171,7 +171,7 @@ async def test_a_retry_is_counted_if_there_is_room(clock: ManualClock) -> None:
     """IBKR counts each sending."""
     admission = AdmissionController(replace(USUAL, total=RateLimit(2, 1.0, "test"), by_priority={}), clock)
     permit = await acquire(admission)
-    permit.is_sent = True
+    permit.mark_sent()
 
     is_readmitted = permit.readmit(), permit.readmit()
     permit.release()
@@ -201,3 +201,134 @@ async def test_disconnected_callers_do_not_fill_the_queue(clock: ManualClock, ma
     for task in disconnected:
         task.cancel()
     await asyncio.gather(*disconnected, return_exceptions=True)
+
+
+# -- ghost calls
+
+
+async def give_up(
+    admission: AdmissionController, clock: ManualClock, count: int, kind: Priority = READS
+) -> list[Permit]:
+    """So many calls that were sent and are given up fifteen seconds later."""
+    permits = [await acquire(admission, kind) for _ in range(count)]
+    for permit in permits:
+        permit.mark_sent()
+    clock.advance(15.0)
+    for permit in permits:
+        permit.on_given_up()
+    return permits
+
+
+FOUR_SLOTS = replace(USUAL, total=None, by_priority={})
+
+
+async def test_while_checks_hang_ghost_calls_keep_their_slots(clock: ManualClock) -> None:
+    """The Gateway may have no free slot at all: a call would wait in its queue and be sent at an unknown time."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    await give_up(admission, clock, 3)
+    await give_up(admission, clock, 1, ORDERS)
+    admission.on_silence()
+
+    order = asyncio.create_task(acquire(admission, ORDERS))
+    read = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
+
+    assert (order.done(), read.done(), admission.slots_taken) == (False, False, 4)
+    order.cancel()
+    read.cancel()
+
+
+async def test_a_cancel_needs_no_slot(clock: ManualClock) -> None:
+    """It is tried in any case, and holds no slot of the others."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    await give_up(admission, clock, 3)
+    await give_up(admission, clock, 1, ORDERS)
+    admission.on_silence()
+
+    permit = await admission.acquire(PLAIN, ORDERS, "app", 0.0, needs_slot=False)
+
+    assert admission.slots_taken == 4
+    permit.release()
+    assert admission.slots_taken == 4
+
+
+async def test_an_answered_check_lets_in_one_call_at_a_time_orders_first(clock: ManualClock) -> None:
+    """The answer proves one free slot, and takes it back from one ghost call; the calls that wait share it."""
+    admission = AdmissionController(replace(FOUR_SLOTS, slots=1, slots_for_orders=0), clock)
+    await give_up(admission, clock, 1)
+    admission.on_silence()
+    read, order = asyncio.create_task(acquire(admission)), asyncio.create_task(acquire(admission, ORDERS))
+    await run_ready_tasks()
+    before = read.done(), order.done()
+
+    admission.on_answer(clock.now())
+    await run_ready_tasks()
+    first = read.done(), order.done()
+    (await order).release()
+    await run_ready_tasks()
+
+    assert (before, first, read.done()) == ((False, False), (False, True), True)
+
+
+async def test_a_read_is_let_in_beside_three_ghost_calls(clock: ManualClock) -> None:
+    """They hold all slots of the reads, and checks are answered."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    await give_up(admission, clock, 3)
+
+    first = await acquire(admission)
+    second = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
+
+    assert (second.done(), admission.slots_taken) == (False, 4)
+    first.release()
+    await second
+
+
+async def test_each_prompt_answer_frees_one_slot(clock: ManualClock) -> None:
+    """Late answers, and answers to calls that were sent before the ghost call, show nothing."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    earlier = clock.now()
+    ghosts = await give_up(admission, clock, 3)
+    taken = []
+    sent_at = clock.now()
+
+    admission.on_answer(earlier)
+    taken.append(admission.slots_taken)
+    for _ in range(4):
+        admission.on_answer(sent_at)
+        taken.append(admission.slots_taken)
+    clock.advance(2.1)
+    for ghost in ghosts:
+        ghost.release()
+
+    assert (taken, admission.slots_taken) == ([3, 2, 1, 0, 0], 0)
+
+
+async def test_a_late_answer_shows_no_free_slot(clock: ManualClock) -> None:
+    """A Gateway with a free slot answers in a tenth of a second."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    await give_up(admission, clock, 3)
+    sent_at = clock.now()
+    clock.advance(2.1)
+
+    admission.on_answer(sent_at)
+
+    assert admission.slots_taken == 3
+
+
+async def test_a_prompt_answer_ends_the_limits_of_earlier_ghost_calls(clock: ManualClock) -> None:
+    """What is in the Gateway's queue before an answered call has left it, so that IBKR has counted it by now."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    permit = await admission.acquire(ORDERS_LIST, READS, "app", 0.0)
+    permit.mark_sent()
+    clock.advance(3.0)
+    permit.on_given_up()
+    with pytest.raises(RateLimited):
+        await admission.acquire(ORDERS_LIST, READS, "app", 4.0)
+
+    admission.on_answer(clock.now())
+    clock.advance(5.1)  # its period: one in five seconds
+    (await admission.acquire(ORDERS_LIST, READS, "app", 0.0)).release()
+    permit.release()  # the late end of the ghost call is not counted a second time
+
+    assert admission.slots_taken == 0

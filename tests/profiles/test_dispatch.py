@@ -14,7 +14,6 @@ from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import Busy, GatewayProtocolError, GatewayTimeout, OrderUnknown
 from ibkr_bridge.profiles.dispatch import Dispatch
-from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S
 from tests.calls.stage_setup import context_for
 from tests.contract.upstreams import Act, Scene, memory_scene
@@ -31,14 +30,7 @@ class DispatchSetup:
         self.scene = scene
         self.status = KnownStatus()
         self.observed: list[Response] = []
-        self.send = Dispatch(scene.upstream, 1, self.status, [lambda context, response: self.observed.append(response)])
-
-    async def ghost(self) -> None:
-        """One call is given up."""
-        self.scene.plan = [Act.HOLD]
-        with pytest.raises(GatewayTimeout):
-            await self.scene.upstream.send(context_for(*READ).call, timeout_s=0.01)
-        self.scene.plan = [Act.ANSWER]
+        self.send = Dispatch(scene.upstream, self.status, [lambda context, response: self.observed.append(response)])
 
 
 @pytest.fixture
@@ -85,17 +77,6 @@ async def test_a_caller_who_has_gone_is_not_sent_for(setup: DispatchSetup, call:
         await setup.send(context)
 
     assert (setup.scene.arrived_targets, context.is_sent) == ([], False)
-
-
-async def test_no_order_is_sent_while_every_slot_is_held_by_a_ghost(setup: DispatchSetup) -> None:
-    """It would wait in the Gateway, and go out when nobody expects it any more; a read does no harm late."""
-    await setup.ghost()
-
-    with pytest.raises(Busy, match="held by calls"):
-        await setup.send(context_for(*ORDER, b"{}"))
-    await setup.send(context_for(*READ))
-
-    assert [target.rpartition("/")[2] for target in setup.scene.arrived_targets] == ["accounts", "accounts"]
 
 
 @pytest.mark.parametrize(("left_s", "is_sent"), [(60.0, True), (-1.0, False)])
@@ -160,13 +141,21 @@ async def test_a_read_that_fails_may_be_asked_again(setup: DispatchSetup, act: A
     assert (setup.status.has_check_request, setup.observed) == (True, [])
 
 
-async def test_a_slot_that_becomes_free_is_a_reason_to_look_where_none_was(setup: DispatchSetup) -> None:
-    """The keeper's look said that every slot is held."""
-    setup.status.set_state(SessionState.SILENT, Observation.SLOTS_EXHAUSTED)
+async def test_a_call_that_is_given_up_is_reported_before_it_is_released(setup: DispatchSetup) -> None:
+    """Admission then knows that the slot may be occupied by a ghost call."""
+    setup.scene.plan = [Act.HOLD]
+    context, steps = quick(context_for(*READ)), list[str]()
+    context.on_given_up.append(lambda _: steps.append("given up"))
+    context.on_released.append(lambda _: steps.append("released"))
 
-    await setup.send(context_for(*READ))
+    with pytest.raises(GatewayTimeout):
+        await setup.send(context)
+    at_deadline = list(steps)
+    setup.scene.release.set()
+    while len(steps) < 2:
+        await asyncio.sleep(0)
 
-    assert setup.status.has_check_request
+    assert (at_deadline, steps) == (["given up"], ["given up", "released"])
 
 
 async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) -> None:
@@ -200,7 +189,7 @@ async def test_a_body_that_is_needed_is_unpacked() -> None:
         async def send(self, *_: object, **__: object) -> Response:
             return Response(200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]"))
 
-    send = Dispatch(Packing(), 1, KnownStatus(), ())  # type: ignore[arg-type]  # as much of one as is used
+    send = Dispatch(Packing(), KnownStatus(), ())  # type: ignore[arg-type]  # as much of one as is used
 
     assert (await send(context_for(*READ, needs_complete_body=True))).body == b"[]"
     assert (await send(context_for(*READ))).headers == {"Content-Encoding": "gzip"}

@@ -35,6 +35,7 @@ async def test_every_loop_that_must_run_is_named(built: Built) -> None:
         "Reconciler.run_loop",
         "UpstreamFeed.run_loop",
         "StreamService.housekeeping_loop",
+        "ReturnProbe.run_loop",
     ]
 
 

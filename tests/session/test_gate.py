@@ -202,6 +202,41 @@ def test_a_response_that_hints_at_a_session_loss_requests_a_check(
     assert (gate.status.has_check_request, gate.other_session_count) == (has_check_request, other_session_count)
 
 
+@pytest.mark.parametrize(
+    ("response", "refusal_count"),
+    [
+        (Response(400, {}, b'{"error":"Bad Request: no bridge"}'), 1),
+        (Response(500, {}, b'{"error":"Init session first"}'), 1),
+        (Response(200, {}, b'{"error":"no session"}'), 1),
+        (Response(500, {}, ACCOUNTS_REQUIRED), 0),  # the preflight meets this demand
+        (Response(401, {}, b'{"error":"not authenticated"}'), 0),  # may concern this one call
+        (Response(500, {}, b'{"error":"no such contract"}'), 0),
+    ],
+)
+def test_a_refusal_with_the_words_of_a_lost_session_is_counted(response: Response, refusal_count: int) -> None:
+    """Enough of them make the session unusable, whatever its flags say."""
+    gate = Gate()
+
+    gate.observe(context_for("GET", BROKERAGE), response)
+    gate.observe(context_for("GET", LOGIN), response)  # no brokerage call: it shows nothing
+
+    assert gate.status.refused_calls._unchecked == refusal_count
+
+
+@pytest.mark.parametrize(
+    ("state", "is_sent"),
+    [(SessionState.SILENT, True), (SessionState.OPENING, False), (SessionState.SIGNED_OUT, False)],
+)
+async def test_a_cancel_is_tried_while_the_gateway_is_silent(state: SessionState, is_sent: bool) -> None:
+    """Getting out comes first. Without a session it could not succeed."""
+    gate, upstream = Gate(state), FakeUpstream()
+
+    with contextlib.suppress(SessionUnavailable):
+        await gate(context_for("DELETE", "/iserver/account/DU1/order/7"), upstream)
+
+    assert bool(upstream.contexts) is is_sent
+
+
 async def test_require_login_makes_a_new_check() -> None:
     """A page that shows the login must not use a state that is a minute old."""
     gate = Gate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from ibkr_bridge.sim.market_stage import MarketStage
 from ibkr_bridge.upstream.gateway import exchange
 from tests.clocks import ManualClock
 from tests.conftest import OpenHarness
-from tests.harness import TEST_TIMEOUT_S, Harness, Placement, Reply, settings_for, with_timeout
+from tests.harness import FAST_OPTIONS, TEST_TIMEOUT_S, Harness, Placement, Reply, settings_for, with_timeout
 
 ORDER = Placement()
 
@@ -128,7 +129,7 @@ async def test_a_change_without_a_response_is_unknown_too(harness: Harness, sim:
 
 async def test_a_late_response_frees_its_slot_and_reaches_no_other_caller(harness: Harness, sim: MarketStage) -> None:
     """Its connection is never used again."""
-    sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=1.6)
+    sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=3.0)
 
     late_calls = await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(3)))
     slots_taken = harness.bridge.profile.admission.slots_taken
@@ -317,27 +318,27 @@ async def test_a_bug_is_reported_to_the_caller_by_its_id_alone(
     assert (failed[0].error, "admission_gate.py" in failed[0].places) == ("ZeroDivisionError", True)
 
 
-async def test_an_order_whose_caller_hangs_up_in_the_queue_is_not_sent(
-    open_harness: OpenHarness, sim: MarketStage
-) -> None:
+async def test_an_order_whose_caller_hangs_up_in_the_queue_is_not_sent(sim: MarketStage, tmp_path: Path) -> None:
     """Its outcome would reach nobody."""
-    harness = await open_harness(IBKR_GATEWAY_TIMEOUT="2")
-    cancel = "/iserver/account/DU1234567/order/{}"
-    sim.faults.add("silence", path="/DU1234567/order/", times=4)
-    silent_calls = [asyncio.create_task(harness.request("DELETE", cancel.format(number))) for number in range(1, 5)]
-    await with_timeout(sim.wait_for_calls("/DU1234567/order/", 4))
-    queued = asyncio.create_task(harness.post("/iserver/account/DU7654321/orders", Placement("DU7654321").body))
-    async with asyncio.timeout(TEST_TIMEOUT_S):
-        while not harness.bridge.profile.admission.waiting().total():
-            await asyncio.sleep(0)
+    assert FAST_OPTIONS.limits is not None
+    one_slot = dataclasses.replace(FAST_OPTIONS.limits, slots=1, slots_for_orders=0)
+    options = dataclasses.replace(FAST_OPTIONS, limits=one_slot)
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="2"), options=options) as harness:
+        await harness.wait_until(SessionState.READY)
+        sim.faults.add("silence", path="/portfolio/DU1234567/meta")
+        silent_call = asyncio.create_task(harness.get("/portfolio/DU1234567/meta"))
+        await with_timeout(sim.wait_for_calls("/portfolio/DU1234567/meta"))
+        queued = asyncio.create_task(harness.post("/iserver/account/DU7654321/orders", Placement("DU7654321").body))
+        async with asyncio.timeout(TEST_TIMEOUT_S):
+            while not harness.bridge.profile.admission.waiting().total():
+                await asyncio.sleep(0)
 
-    queued.cancel()
-    await asyncio.gather(queued, return_exceptions=True)
-    sim.faults.clear()
-    await asyncio.gather(*silent_calls)
-    await harness.wait_for_events(events.RequestServed, 5)
+        queued.cancel()
+        await asyncio.gather(queued, return_exceptions=True)
+        await silent_call
+        await harness.wait_for_events(events.RequestServed, 2)
 
-    assert not sim.calls("DU7654321/orders")
+        assert not sim.calls("DU7654321/orders")
 
 
 @pytest.mark.parametrize("directory", ["/proc/self/nowhere", "file"])
@@ -456,17 +457,6 @@ async def test_a_caller_that_waits_for_the_session_is_refused_when_the_bridge_en
     await harness.finish()
 
     assert error_of(await queued) == (503, "shutting_down")
-
-
-async def test_a_bridge_whose_slots_are_all_held_is_not_ready(harness: Harness, sim: MarketStage) -> None:
-    """There is a login, but no call can be sent."""
-    sim.faults.add("silence", path="/portfolio", times=3)
-    await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(3)))
-
-    reply = await harness.get("/readyz", key=None)
-
-    assert reply.status == 503
-    assert reply.body.startswith(b"busy: ")
 
 
 async def test_a_rate_limited_check_is_not_taken_for_an_open_session(harness: Harness, sim: MarketStage) -> None:

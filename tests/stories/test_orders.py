@@ -208,7 +208,7 @@ async def test_an_html_page_is_passed_on_and_the_order_is_searched_for(harness: 
 async def test_a_response_that_comes_late_settles_the_order(harness: Harness, sim: MarketStage) -> None:
     """The bridge reads on after the deadline, as IBKR's own response is the best evidence."""
     harness.bridge.profile.orders.reconciler.fetch_order_lists = _fetch_nothing
-    sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=3.0)
 
     order, state = order_of(await place(harness))
 
@@ -220,7 +220,7 @@ async def test_a_response_that_comes_late_settles_the_order(harness: Harness, si
 async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: MarketStage) -> None:
     """Its caller has left, so nobody can answer it."""
     harness.bridge.profile.orders.reconciler.fetch_order_lists = _fetch_nothing
-    sim.faults.add("delay", path=ORDERS, times=1, seconds=1.3)
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=3.0)
 
     order, _ = order_of(await place(harness, FAR))
 
@@ -756,18 +756,19 @@ async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: OpenHarne
     assert len(sent(sim)) == 1
 
 
-async def test_no_order_is_sent_while_ghost_calls_hold_all_slots(open_harness: OpenHarness, sim: MarketStage) -> None:
-    """An order or a cancel would wait in the Gateway's queue and reach IBKR at an unknown time."""
-    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2")
-    sim.faults.add("silence", path="/portfolio/")
-    await asyncio.gather(*(harness.get(f"/portfolio/DU1234567/positions/{page}") for page in range(3)))
-    sim.faults.add("silence", path=ORDERS)
-    await place(harness)
+async def test_while_checks_hang_no_order_is_sent_but_a_cancel_is(open_harness: OpenHarness, sim: MarketStage) -> None:
+    """An order would reach IBKR at an unknown time. A cancel that is carried out late does what was wanted."""
+    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2", IBKR_GATEWAY_TIMEOUT="1")
+    placed = (await place(harness)).json[0]["order_id"]
+    sim.faults.add("silence", path="/auth/status")
+    harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.SILENT)
 
-    order, cancel = await place(harness, LIMIT), await harness.request("DELETE", "/iserver/account/DU1234567/order/1")
+    order = await place(harness, LIMIT)
+    cancel = await harness.request("DELETE", f"/iserver/account/DU1234567/order/{placed}")
 
-    assert {order.code, cancel.code} <= {"busy", "session_unavailable"}
+    assert (order.status, order.code) == (503, "session_unavailable")
+    assert cancel.status == 200
     assert len(sent(sim)) == 1
 
 

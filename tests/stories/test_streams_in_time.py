@@ -20,6 +20,7 @@ from ibkr_bridge.api import stream_sse
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
+from ibkr_bridge.sim.market import sessions
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
 from tests.conftest import OpenHarness
@@ -52,11 +53,22 @@ class FastBridgeClock(FastClock):
         return True
 
 
+@pytest.fixture
+def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No login ends and no websocket is given up because this machine pauses for a moment."""
+    monkeypatch.setattr(sessions, "LOGIN_IDLE_TTL_S", 1e6)
+    monkeypatch.setattr(upstream_feed, "CONNECT_TIMEOUT_S", 3600.0)
+
+
 @contextlib.asynccontextmanager
 async def run_fast(tmp_path: Path, rate: float, **options: Any) -> AsyncIterator[tuple[Harness, Simulator]]:
-    """A bridge and a simulator whose clock is `rate` times as fast as real time."""
+    """A bridge and a simulator whose clock is `rate` times as fast as real time.
+
+    On a busy machine a pause of this process is a long time: the deadlines that are not tested here are out of reach.
+    """
     clock = FastBridgeClock(rate, NOON_IN_NEW_YORK)  # far from the midnight that ends every session
     async with (
+        asyncio.timeout(4 * TEST_TIMEOUT_S),  # a lost session would let the stream go on without what is waited for
         Simulator(clock=clock, **options) as sim,
         Harness(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as harness,
     ):
@@ -65,11 +77,10 @@ async def run_fast(tmp_path: Path, rate: float, **options: Any) -> AsyncIterator
         yield harness, sim
 
 
+@pytest.mark.usefixtures("patient_connections")
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """IBKR ends them then without a message; the bridge subscribes again before that."""
-    monkeypatch.setattr(
-        upstream_feed, "SILENCE_TIMEOUT_S", 3600.0
-    )  # otherwise a short pause of this machine would count as silence of IBKR
+    monkeypatch.setattr(upstream_feed, "SILENCE_TIMEOUT_S", 3600.0)
     async with run_fast(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
         first = await quotes.receive()
         received = await quotes.receive_until(lambda event: _minutes(event) - _minutes(first) > 20)
@@ -104,6 +115,7 @@ async def test_a_silent_feed_is_closed_and_opened_again(tmp_path: Path) -> None:
     )  # the session was ready all the time
 
 
+@pytest.mark.usefixtures("patient_connections")
 async def test_a_comment_keeps_an_idle_stream_open(tmp_path: Path) -> None:
     """It is sent every fifteen seconds."""
     async with run_fast(tmp_path, 100.0) as (harness, _), open_sse(harness, "/stream/session") as session:
@@ -115,6 +127,7 @@ async def test_a_comment_keeps_an_idle_stream_open(tmp_path: Path) -> None:
         reading.cancel()
 
 
+@pytest.mark.usefixtures("patient_connections")
 async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
     """IBKR's sockets have one, whatever is subscribed."""
     async with run_fast(tmp_path, 100.0) as (harness, _), open_websocket(harness) as client:
@@ -123,6 +136,7 @@ async def test_sockets_have_a_heartbeat_of_their_own(tmp_path: Path) -> None:
     assert 9_000 <= beats[1]["hb"] - beats[0]["hb"] <= 20_000
 
 
+@pytest.mark.usefixtures("patient_connections")
 async def test_the_feed_sends_keep_alives(tmp_path: Path) -> None:
     """IBKR wants one at least once a minute."""
     async with run_fast(tmp_path, 100.0) as (_, sim):
@@ -229,6 +243,7 @@ async def test_orders_are_never_dropped_unreported(
     assert closed.reason == "slow_client"  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("patient_connections")
 async def test_a_subscriber_that_reads_nothing_for_a_minute_is_disconnected(tmp_path: Path) -> None:
     """Even if little data waits for it."""
     async with run_fast(tmp_path, 50.0) as (harness, sim):

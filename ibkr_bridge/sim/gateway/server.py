@@ -49,7 +49,7 @@ class Gateway:
         self._client_tasks = Tasks()
         self.upstream = Upstream(clock, self._call_tasks)
         self.lifecycle = SessionLifecycle(clock, self.upstream, self.jar, tickle_interval_s, auth_delay_s)
-        self._sockets = Sockets(self._call_tasks, self.jar.cookie_header)
+        self._sockets = Sockets(self._call_tasks, self.jar.cookie_header, lambda: self.upstream.is_reachable)
         self._responder = Responder(
             clock, faults, settings or Settings(), self.jar, self.upstream, self._sockets, self.lifecycle
         )

@@ -38,11 +38,14 @@ NORMAL_CLOSURE = 1000
 class Sockets:
     """All websockets of one Gateway."""
 
-    def __init__(self, tasks: Tasks, cookie_header: Callable[[str], str]) -> None:
+    def __init__(
+        self, tasks: Tasks, cookie_header: Callable[[str], str], is_reachable: Callable[[], bool] = lambda: True
+    ) -> None:
         self.market_port = 0
         """The port of the simulated IBKR."""
         self._tasks = tasks
         self._cookie_header = cookie_header
+        self._is_reachable = is_reachable
         self._connected = 0
 
     async def serve(self, head: Head, client: SimConnection) -> None:
@@ -64,7 +67,7 @@ class Sockets:
 
     async def _connect_to_ibkr(self, target: str, socket: Socket) -> None:
         """Relay one socket to IBKR, if one of the five is free and IBKR accepts it. A target must be a path."""
-        if self._connected >= MAX_CONNECTED or not target.startswith("/"):
+        if self._connected >= MAX_CONNECTED or not target.startswith("/") or not self._is_reachable():
             return
         self._connected += 1
         try:
@@ -82,7 +85,7 @@ class Sockets:
                 return  # refused or down: the client gets no message
             async with upstream:
                 socket.upstream = upstream
-                await socket.relay_from_ibkr(upstream)
+                await socket.relay_from_ibkr(upstream, self._is_reachable)
 
 
 class Socket:
@@ -107,9 +110,16 @@ class Socket:
             elif frame.kind == CLOSE:  # the Gateway does not answer it
                 return
 
-    async def relay_from_ibkr(self, upstream: aiohttp.ClientWebSocketResponse) -> None:
-        """Relay IBKR's messages, always in binary frames; close the client's socket when IBKR closes its own."""
+    async def relay_from_ibkr(
+        self, upstream: aiohttp.ClientWebSocketResponse, is_reachable: Callable[[], bool]
+    ) -> None:
+        """Relay IBKR's messages, always in binary frames; close the client's socket when IBKR closes its own.
+
+        What IBKR sends while it cannot be reached is lost.
+        """
         async for message in upstream:
+            if not is_reachable():
+                continue
             data = message.data.encode() if isinstance(message.data, str) else message.data
             if not isinstance(data, bytes) or len(data) > MAX_FRAME_BYTES:  # an error ends it too
                 self._client.close()

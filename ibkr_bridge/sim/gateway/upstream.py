@@ -76,6 +76,11 @@ class Upstream:
         self._is_reachable = asyncio.Event()
         self._is_reachable.set()
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether IBKR can be reached."""
+        return self._is_reachable.is_set()
+
     def calls_in_slots(self) -> int:
         """The number of clients' calls in a slot now."""
         return sum(not call.is_own_call for call in self._in_slots)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -104,6 +106,15 @@ async def _close_connection(call: FaultyCall) -> web.StreamResponse:
     return await _wait_forever()
 
 
+async def _reset_connection(call: FaultyCall) -> web.StreamResponse:
+    """Close with RST instead of FIN: the kernel sends one if a socket is closed without lingering."""
+    transport = call.request.transport
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return await _wait_forever()
+
+
 async def _restart_gateway(call: FaultyCall) -> web.StreamResponse:
     call.trigger_event(Fault("restart"))
     return await _wait_forever()
@@ -121,6 +132,7 @@ FAULT_HANDLERS: Mapping[str, Callable[[FaultyCall], Awaitable[web.StreamResponse
     "stall-in": _stall_in_body,
     "die-in": _die_in_body,
     "drop": _close_connection,
+    "reset": _reset_connection,
     "status": _respond_instead,
     "empty-503": _respond_instead,
     "timeout-503": _respond_instead,

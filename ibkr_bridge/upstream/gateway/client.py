@@ -9,6 +9,7 @@ over, and only then calls `on_released`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -21,7 +22,7 @@ from ibkr_bridge.calls.upstream_port import BeforeSending, StreamSocket
 from ibkr_bridge.errors import BridgeError, GatewayProtocolError
 from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.exchange import ConnectionLost, Exchange, Work
+from ibkr_bridge.upstream.gateway.exchange import ConnectionLost, Detach, Exchange, Work
 from ibkr_bridge.upstream.gateway.tls import Tls
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from ibkr_bridge.upstream.gateway.websocket import WebSocketFactory
@@ -90,20 +91,23 @@ class GatewayClient:
         before_first_byte: Callable[[], Awaitable[None]] | None = None,
         on_sent: Callable[[], None] = noop,
         on_released: OnReleased = noop,
+        on_given_up: Callable[[], None] = noop,
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
         """See `Upstream.send`. A read is sent once more if its connection ends before the first byte of a response."""
         on_released = call_once(on_released)
+        detach = functools.partial(self._detach, call_once(on_given_up))
         deadline = time.monotonic() + (timeout_s or self._timeout_s)
         before_sending = BeforeSending(preconditions, before_first_byte, on_sent)
         try:
-            first = self._exchange(on_released, timeout_s or self._timeout_s, on_late_response)
+            first = self._exchange(on_released, timeout_s or self._timeout_s, detach, on_late_response)
             return await first.run(call, before_sending)
         except ConnectionLost as exc:
             if call.is_change or not exc.before_response or self._closed:
                 raise self._connection_lost_error(on_released) from exc
         try:
-            second = self._exchange(on_released, max(0.0, deadline - time.monotonic()), on_late_response)
+            remaining_s = max(0.0, deadline - time.monotonic())
+            second = self._exchange(on_released, remaining_s, detach, on_late_response)
             return await second.run(call, before_sending)
         except ConnectionLost as exc:
             raise self._connection_lost_error(on_released) from exc
@@ -113,15 +117,16 @@ class GatewayClient:
         return GatewayProtocolError("the Gateway closed the connection before it answered")
 
     def _exchange(
-        self, on_released: OnReleased, timeout_s: float, on_late_response: OnLateResponse | None = None
+        self, on_released: OnReleased, timeout_s: float, detach: Detach, on_late_response: OnLateResponse | None
     ) -> Exchange:
-        return Exchange(self._pool, self._base, self._cookies, timeout_s, on_released, self._detach, on_late_response)
+        return Exchange(self._pool, self._base, self._cookies, timeout_s, on_released, detach, on_late_response)
 
-    def _detach(self, work: Work, on_released: OnReleased) -> None:
+    def _detach(self, on_given_up: Callable[[], None], work: Work, on_released: OnReleased) -> None:
         """Run the reading of a ghost call's response in a task of its own; the end of the task releases the slot."""
         if self._closed:
             on_released()
             return
+        on_given_up()
         ghost = asyncio.create_task(self._with_time_limit(work), name="ghost")  # outlives the deadline of its caller
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)

@@ -1,0 +1,82 @@
+"""IBKR cannot be reached for a while, in three ways. When it is back, reads, orders and cancels work again at once.
+
+The Gateway never answers a call whose connection IBKR refused or reset, and frees its slot; a silent IBKR keeps the
+slot. The bridge cannot tell the cases apart by the call itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market_stage import MarketStage
+from tests.harness import Harness, Placement, Reply, settings_for
+
+READS = ("/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta", "/iserver/account/orders", "/portfolio/accounts")
+ORDER = Placement(extra={"orderType": "LMT", "price": 187.5})  # IBKR asks no question and does not fill it
+ANOTHER_ORDER = Placement(quantity=2, extra=ORDER.extra)
+Outage = Callable[[MarketStage, float], Coroutine[object, object, None]]
+
+
+async def refuse(sim: MarketStage, seconds: float) -> None:
+    """IBKR's address refuses connections, and present ones end."""
+    await sim.disconnect_ibkr()
+    await asyncio.sleep(seconds)  # the outage itself
+    await sim.reconnect_ibkr()
+
+
+async def reset(sim: MarketStage, seconds: float) -> None:
+    """IBKR resets every connection."""
+    sim.faults.add("reset", own=True)
+    sim.faults.add("stream-cut")
+    await asyncio.sleep(seconds)
+    sim.faults.clear()
+
+
+async def silence(sim: MarketStage, seconds: float) -> None:
+    """IBKR accepts connections and does not answer; in the end it drops them."""
+    sim.faults.add("silence", own=True, seconds=seconds)
+    sim.faults.add("stream-silent")
+    await asyncio.sleep(seconds)
+    sim.faults.clear()
+
+
+async def call_during(harness: Harness, outage: asyncio.Task[None]) -> None:
+    """Callers go on while IBKR is away: reads that hang, and reads that are refused."""
+    while not outage.done():
+        await asyncio.gather(*(harness.get(path) for path in READS))
+        await asyncio.sleep(0.2)  # a caller's own pause, so that refusals do not fill the log
+
+
+async def repeat_until_200(call: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Repeat a call as a patient caller does."""
+    while (reply := await call()).status != 200:
+        await asyncio.sleep(0.1)
+    return reply
+
+
+@pytest.mark.parametrize("seconds", [7.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("outage", [refuse, reset, silence])
+async def test_service_is_back_with_ibkr(sim: MarketStage, tmp_path: Path, outage: Outage, seconds: float) -> None:
+    """Long before the 120 s after which a ghost call is forgotten."""
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="3")) as harness:
+        await harness.wait_until(SessionState.READY)
+        placed = await harness.post(ORDER.target, ORDER.body)
+        away: asyncio.Task[None] = asyncio.create_task(outage(sim, seconds))
+        await call_during(harness, away)
+        returned_at = asyncio.get_running_loop().time()
+
+        async with asyncio.timeout(30.0):
+            await harness.wait_until(SessionState.READY)
+            reads = [await repeat_until_200(lambda path=path: harness.get(path)) for path in READS]  # type: ignore[misc]
+            order = await repeat_until_200(
+                lambda: harness.post(ORDER.target, Placement(quantity=2, extra=ORDER.extra).body)
+            )
+            cancel = await harness.request("DELETE", f"/iserver/account/DU1234567/order/{placed.json[0]['order_id']}")
+        print(f"{outage.__name__}: back {asyncio.get_running_loop().time() - returned_at:.1f} s after IBKR's return")
+
+    assert [reply.status for reply in (*reads, order, cancel)] == [200] * 6
