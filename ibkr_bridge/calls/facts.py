@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from ibkr_bridge.calls.body_scan import ScannedFields, scan_fields
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.ibkr.catalogue import FA_GROUP, account_from_path
-from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, OrderOperation
+from ibkr_bridge.ibkr.endpoint import Concern, Effect, Endpoint, OrderOperation
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
 
 ORDER_ID = "{orderId}"
@@ -28,13 +28,17 @@ class RequestFacts:
     accounts: frozenset[str] = frozenset()
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
-    """Sizes named in query and body; None for a value that is not a plain number of shares."""
+    """Sizes named in query and body, of a combination that of its largest leg; None for a value that is not a plain
+    number of shares.
+    """
     order_values: tuple[Decimal | None, ...] | None = None
     """The largest value of each ticket in the account's base currency; None if it cannot be bounded."""
     may_concern_other_accounts: bool = False
-    """Whether it may concern accounts that it does not name: an allocation group, or an order or unlisted call without
+    """Whether it may concern accounts that it does not name: an allocation group, or a call that trades and names no
     account.
     """
+    concerns_login: bool = False
+    """Whether it names no account and concerns every account of the login."""
     is_declining: bool = False
     """Whether it declines a question, and so places nothing."""
     may_cancel_several: bool = False
@@ -70,20 +74,15 @@ def facts_of_call(
         scanned.accounts.add(path_account)
     if not endpoint.is_listed:
         scanned.accounts.update(segment for segment in segments if ACCOUNT_PATTERN.fullmatch(segment))
+    concern = endpoint.concern if endpoint.effect is Effect.TRADE and not scanned.accounts else None
     return RequestFacts(
         *(endpoint.effect, endpoint.operation, frozenset(scanned.accounts), tuple(scanned.sizes)),
-        may_concern_other_accounts=FA_GROUP in endpoint.segments or (_needs_account(endpoint) and not scanned.accounts),
+        may_concern_other_accounts=FA_GROUP in endpoint.segments or concern is Concern.ANY_ACCOUNT,
+        concerns_login=concern is Concern.LOGIN,
         is_declining=endpoint.operation is OrderOperation.REPLY and _is_declining(tickets, scanned),
         may_cancel_several=endpoint.operation is OrderOperation.CANCEL
         and not _names_one_order(endpoint, segments, query),
         confirmations=confirmations,
-    )
-
-
-def _needs_account(endpoint: Endpoint) -> bool:
-    """Whether a call of this endpoint concerns an account: an order, or any unlisted call."""
-    return endpoint.operation in (OrderOperation.PLACE, OrderOperation.MODIFY, OrderOperation.CANCEL) or (
-        endpoint.effect is Effect.TRADE and not endpoint.is_listed
     )
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 Members = Mapping[str, Any]
@@ -25,6 +26,8 @@ class OrderTickets:
     """The members of the body itself, if it is an object."""
     fields: tuple[tuple[str, object], ...] = ()
     """Every member at any depth, repeated names included: nobody knows which of two IBKR takes."""
+    objects: tuple[tuple[tuple[str, object], ...], ...] = ()
+    """The same members, each object by itself."""
     has_repeated_names: bool = False
     """Whether an object contains a name twice."""
     is_json: bool = True
@@ -39,11 +42,11 @@ def parse_order_tickets(body: bytes) -> OrderTickets:
     """Parse the body of an order call. `is_json` is False if it is not JSON; an empty body has no tickets."""
     if not body.strip():
         return OrderTickets()
-    fields: list[tuple[str, object]] = []
+    objects: list[tuple[tuple[str, object], ...]] = []
     repeated: list[bool] = []
 
     def collect(members: list[tuple[str, object]]) -> dict[str, object]:
-        fields.extend(members)
+        objects.append(tuple(members))
         parsed = dict(members)
         repeated.append(len(parsed) < len(members))
         return parsed
@@ -53,7 +56,8 @@ def parse_order_tickets(body: bytes) -> OrderTickets:
     except (ValueError, ArithmeticError, RecursionError):  # Decimal takes no exponent of twenty digits
         return OrderTickets(is_json=False)
     top = parsed if isinstance(parsed, dict) else {}
-    return OrderTickets(_tickets_of(parsed), top, tuple(fields), any(repeated))
+    fields = tuple(chain.from_iterable(objects))
+    return OrderTickets(_tickets_of(parsed), top, fields, tuple(objects), any(repeated))
 
 
 def _tickets_of(parsed: object) -> tuple[Members, ...]:

@@ -3,9 +3,10 @@
 A row says what a call does (`effect`), what it needs (`layer`), which order operation it is (`operation`), how often IBKR
 accepts it (`rate_limit`), how long its response may be used again (`ttl_s`) and what makes that stale (`cache_tag`). It
 also has the calls that IBKR wants first (`prerequisites`) and the prerequisite that the endpoint itself satisfies
-(`satisfies`), the limit for the head of its response (`timeout_s`), how the bridge builds that response (`composition`)
-and how long its lists may be (`max_items`). Access checks, order rules, the session gate, admission, the cache, the
-preflight and the log use the rows. An unknown path gets a cautious row: a GET reads and is never cached; every other
+(`satisfies`), the limit for the head of its response (`timeout_s`), how the bridge builds that response (`composition`),
+how long its lists may be (`max_items`) and what it concerns if it names no account (`concern`). Access checks, order
+rules, the session gate, admission, the cache, the preflight and the log use the rows. An unknown path gets a cautious
+row: a GET reads and is never cached, unless a row of another method at the same path does more than read; every other
 method trades. Pure: paths in, rows out.
 
 Sources of the rows: OAS is IBKR's OpenAPI document 2.28.0. SW2 is the older Swagger document of the Gateway. JAR stands
@@ -25,6 +26,7 @@ from ibkr_bridge.ibkr.endpoint import (
     UNKNOWN,
     CacheTag,
     Composition,
+    Concern,
     Effect,
     Endpoint,
     Layer,
@@ -65,10 +67,10 @@ CATALOGUE: tuple[Endpoint, ...] = (  # the first match wins, so literal segments
     Endpoint("POST",  "/iserver/account/orders/{faGroup}",                   TRADE,   BROKERAGE, "SW2", OrderOperation.PLACE),
     Endpoint("POST",  "/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", OrderOperation.MODIFY, prerequisites=(Prerequisite.ACCOUNTS,)),
     Endpoint("DELETE","/iserver/account/{accountId}/order/{orderId}",        TRADE,   BROKERAGE, "OAS", OrderOperation.CANCEL, prerequisites=(Prerequisite.ACCOUNTS,)),
-    Endpoint("POST",  "/iserver/reply/{replyId}",                            TRADE,   BROKERAGE, "OAS", OrderOperation.REPLY),
-    Endpoint("POST",  "/iserver/notification",                               TRADE,   BROKERAGE, "OAS", OrderOperation.ANSWER),
-    Endpoint("POST",  "/iserver/questions/suppress",                         TRADE,   BROKERAGE, "OAS"),
-    Endpoint("POST",  "/iserver/questions/suppress/reset",                   TRADE,   BROKERAGE, "OAS"),
+    Endpoint("POST",  "/iserver/reply/{replyId}",                            TRADE,   BROKERAGE, "OAS", OrderOperation.REPLY, concern=Concern.KNOWN_ORDER),
+    Endpoint("POST",  "/iserver/notification",                               TRADE,   BROKERAGE, "OAS", OrderOperation.ANSWER, concern=Concern.LOGIN),
+    Endpoint("POST",  "/iserver/questions/suppress",                         TRADE,   BROKERAGE, "OAS", concern=Concern.LOGIN),
+    Endpoint("POST",  "/iserver/questions/suppress/reset",                   TRADE,   BROKERAGE, "OAS", concern=Concern.LOGIN),
     # -- accounts
     Endpoint("GET",   "/iserver/accounts",                                   READ,    BROKERAGE, "OAS", ttl_s=5.0, cache_tag=ACCOUNT, satisfies=Prerequisite.ACCOUNTS),
     Endpoint("POST",  "/iserver/account",                                    CHANGE,  BROKERAGE, "OAS"),
@@ -223,6 +225,7 @@ def _index() -> dict[tuple[str, int], list[tuple[tuple[str, ...], Endpoint]]]:
 
 
 _INDEX = _index()
+OTHER_METHODS = tuple({endpoint.method: None for endpoint in CATALOGUE if endpoint.method != "GET"})
 
 
 @lru_cache(maxsize=1024)
@@ -233,13 +236,19 @@ def match(method: str, segments: tuple[str, ...]) -> Endpoint:
         method: in upper case.
         segments: the path below `/v1/api`, decoded, without an empty segment at its end.
     """
-    for pattern, endpoint in _INDEX.get((method, len(segments)), ()):
-        if all(part == segment or part[0] == "{" for part, segment in zip(pattern, segments, strict=True)):
-            return endpoint
+    if (listed := _listed_endpoint(method, segments)) is not None:
+        return listed
     lower = tuple(segment.lower() for segment in segments)
     if lower != segments and not (endpoint := match(method, lower)).is_read:
         return endpoint  # IBKR may ignore the case, and then the call trades or costs money
-    return _unlisted_endpoint(method, segments[0] if segments else "")
+    return _unlisted_endpoint(method, segments)
+
+
+def _listed_endpoint(method: str, segments: tuple[str, ...]) -> Endpoint | None:
+    for pattern, endpoint in _INDEX.get((method, len(segments)), ()):
+        if all(part == segment or part[0] == "{" for part, segment in zip(pattern, segments, strict=True)):
+            return endpoint
+    return None
 
 
 def endpoint_of(method: str, path: str) -> Endpoint:
@@ -250,11 +259,18 @@ def endpoint_of(method: str, path: str) -> Endpoint:
     return match(method, ("iserver", *segments) if segments[:1] == (MARKETDATA,) else segments)
 
 
-def _unlisted_endpoint(method: str, prefix: str) -> Endpoint:
+def _unlisted_endpoint(method: str, segments: tuple[str, ...]) -> Endpoint:
     # The path appears in logs and must not contain text of a caller.
+    prefix = segments[0] if segments else ""
     printable = prefix if prefix in BRIDGED_PREFIXES + KNOWN_PREFIXES else "?"
-    effect = READ if method == "GET" else TRADE
+    effect = READ if method == "GET" and not _does_more_by_another_method(segments) else TRADE
     return Endpoint(method, f"/{printable}/*", effect, BROKERAGE if prefix == "iserver" else LOGIN, UNKNOWN)
+
+
+def _does_more_by_another_method(segments: tuple[str, ...]) -> bool:
+    """Whether IBKR changes, trades or charges at this path; nobody knows whether it looks at the method there."""
+    others = (_listed_endpoint(method, segments) for method in OTHER_METHODS)
+    return any(other is not None and other.effect is not READ for other in others)
 
 
 def account_from_path(endpoint: Endpoint, segments: tuple[str, ...]) -> str | None:

@@ -35,6 +35,14 @@ class OrderOperation(Enum):
     PREVIEW = "preview"  # changes nothing, but it cancels a pending question, as every order call does
 
 
+class Concern(Enum):
+    """What a call that names no account concerns, if it trades."""
+
+    ANY_ACCOUNT = "any_account"  # a model or a group may trade in accounts that IBKR does not list for the login
+    LOGIN = "login"  # the login's accounts and no others
+    KNOWN_ORDER = "known_order"  # one order that the bridge has placed; the bridge knows its account
+
+
 class CacheTag(Enum):
     """What a response is about, and so which events make it stale."""
 
@@ -105,6 +113,8 @@ class Endpoint:
     """The prerequisite that a successful response to this endpoint satisfies."""
     max_items: tuple[tuple[str, int], ...] = ()
     """Lists in its query or body, each with the number of values that IBKR accepts."""
+    concern: Concern = Concern.ANY_ACCOUNT
+    """What it concerns if it names no account."""
 
     @cached_property
     def is_listed(self) -> bool:

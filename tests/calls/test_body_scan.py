@@ -71,6 +71,57 @@ def test_a_size_in_money_is_none(name: str) -> None:
     assert scan("", f'{{"{name}":100}}'.encode()).sizes == [None]
 
 
+COMBINATION = '"conidex":"28812380;;;265598/2,8314/-7"'
+UNREADABLE = '"conidex":"28812380;;;265598/many"'
+
+
+@pytest.mark.parametrize(
+    ("body", "sizes"),
+    [
+        (f'{{"quantity":3,{COMBINATION}}}', [Decimal(21)]),
+        (f'{{{COMBINATION},"Quantity":"1.5"}}', [Decimal("10.5")]),
+        ('{"quantity":3,"ConIdEx":"28812380;;;265598/1,8314/40"}', [Decimal(120)]),
+        ('{"quantity":3,"conid":"28812380;;;265598/1,8314/40"}', [Decimal(120)]),
+        ('{"quantity":3,"conid":"28812380","conidex":"28812380;;;265598/4"}', [Decimal(12)]),
+        ('{"quantity":3,"conidex":"265598@SMART"}', [Decimal(3)]),
+        ('{"quantity":3,"conidex":null,"conid":265598,"secType":"265598:STK"}', [Decimal(3)]),
+        (f'{{"quantity":3,{UNREADABLE}}}', [None]),
+        ('{"quantity":3,"conidex":{"legs":[1]}}', [None]),
+        ('{"quantity":3,"secType":"28812380;;;265598/9:BAG"}', [None]),
+        (f'{{"orders":[{{"quantity":1,{COMBINATION}}},{{"quantity":5}}]}}', [Decimal(7), Decimal(5)]),
+        (f'{{"orders":[{{"quantity":1,{UNREADABLE}}},{{"quantity":5}}]}}', [None, Decimal(5)]),
+        (f'{{{COMBINATION},"legs":[{{"quantity":3}}]}}', [Decimal(21)]),
+        ('{"quantity":3,"conidex":"28812380;;;265598/2","conidex":"28812380;;;265598/5"}', [Decimal(15)]),
+        (f'{{"quantity":9e999999,{COMBINATION}}}', [None]),
+    ],
+)
+def test_the_size_of_a_combination_is_that_of_its_largest_leg(body: str, sizes: list[Decimal | None]) -> None:
+    """One combination of ratio 500 is an order for 500 shares; one that cannot be read has no known size."""
+    assert scan("", body.encode()).sizes == sizes
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("conidex=28812380;;;265598/20&qty=2", ""),
+        ("qty=2;conidex=28812380%3B%3B%3B265598/20", ""),
+        ("conidex=28812380;;;265598/20", '{"quantity":2}'),
+        ("qty=2", '{"quantity":1,"conidex":"28812380;;;265598/20"}'),
+    ],
+)
+def test_a_combination_in_the_query_counts_for_all_sizes(query: str, body: str) -> None:
+    """It is unknown which size IBKR takes with it."""
+    sizes = scan(query, body.encode()).sizes
+
+    assert Decimal(40) in sizes or None in sizes
+
+
+def test_one_of_several_tickets_without_a_size_is_found() -> None:
+    """The size of another ticket says nothing about it."""
+    assert scan("", b'{"orders":[{"quantity":1},{"isClose":true}]}').sizes == [Decimal(1), None]
+    assert scan("", b'{"orders":[{"conid":1},{"conid":2}]}').sizes == []
+
+
 def test_every_reply_to_a_question_is_found() -> None:
     """IBKR may use any of them."""
     assert scan("confirmed=true", b'{"confirmed":false,"a":{"Confirmed":1}}').answers.count(False) == 1

@@ -52,11 +52,32 @@ def test_the_facts_of_an_order_contain_every_account_and_size() -> None:
         ("POST", "/iserver/something/new", True),
         ("POST", "/iserver/something/new/DU1234567", False),
         ("DELETE", "/ccp/order?id=7", True),
+        ("POST", "/fa/model/invest-divest-positions", True),
+        ("POST", "/iserver/account/allocation/group/delete", True),
+        ("PUT", "/iserver/account/allocation/group", True),
+        ("POST", "/iserver/reply/abc", False),
+        ("POST", "/iserver/notification", False),
+        ("POST", "/iserver/watchlist", False),
     ],
 )
 def test_a_call_without_an_account_may_concern_other_accounts(method: str, path: str, may_concern_others: bool) -> None:
     """A list of allowed accounts cannot be enforced if the account is unknown."""
     assert facts(method, path, b"{}").may_concern_other_accounts is may_concern_others
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "concerns_login"),
+    [
+        ("/iserver/notification", b'{"orderId":7}', True),
+        ("/iserver/notification", b'{"orderId":7,"acctId":"DU1"}', False),
+        ("/iserver/questions/suppress", b"{}", True),
+        ("/iserver/reply/abc", b'{"confirmed":true}', False),
+        ("/iserver/watchlist", b"{}", False),
+    ],
+)
+def test_some_calls_without_an_account_concern_the_login(path: str, body: bytes, concerns_login: bool) -> None:
+    """They reach all accounts of the login and no other; a reply concerns the order that was asked about."""
+    assert facts("POST", path, body).concerns_login is concerns_login
 
 
 @pytest.mark.parametrize(

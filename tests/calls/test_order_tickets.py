@@ -46,6 +46,13 @@ def test_a_repeated_name_is_found_at_any_depth() -> None:
     assert [value for name, value in parsed.fields if name == "quantity"] == [1, 900]
 
 
+def test_the_members_of_each_object_stay_together() -> None:
+    """A size belongs to the contract beside it."""
+    parsed = parse_order_tickets(b'{"orders":[{"conid":1,"quantity":2},{"conid":3}]}')
+
+    assert parsed.objects[:2] == ((("conid", 1), ("quantity", 2)), (("conid", 3),))
+
+
 def test_is_json_is_false_for_a_body_that_is_not_json() -> None:
     """The rules refuse such a body, since they cannot check it. An empty body counts as JSON."""
     assert [parse_order_tickets(body).is_json for body in (b"{", b"[" * 100_000, b"", b" \n")] == [

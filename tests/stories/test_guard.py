@@ -150,6 +150,73 @@ async def test_an_order_above_the_quantity_limit_is_refused(
     assert len(sim.calls(Placement().target)) == 1
 
 
+@pytest.mark.parametrize(
+    "conidex", ["28812380;;;265598/3,8314/-1", "28812380;;;265598/1,8314/-11", "28812380;;265598/1"]
+)
+async def test_a_combination_counts_with_its_largest_leg(open_harness: OpenHarness, sim: MarketStage, conidex: str) -> None:
+    """Four combinations of three shares each are twelve shares, and an unreadable combination has any size."""
+    harness = await open_harness(IBKR_MAX_ORDER_QUANTITY="10")
+
+    reply = await harness.post(Placement().target, Placement(quantity=4, extra={"conidex": conidex}).body)
+
+    assert (reply.status, reply.code) == (403, "order_limit_exceeded")
+    assert changes_sent(sim) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/fa/model/save", {"model": "growth", "positionTargets": []}),
+        ("POST", "/iserver/account/allocation/group/delete", {"name": "family"}),
+        ("PUT", "/iserver/account/allocation/group", {"name": "family"}),
+        ("POST", "/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}),
+        ("POST", "/iserver/questions/suppress", {"messageIds": ["o163"]}),
+    ],
+)
+async def test_a_trade_that_names_no_account_is_refused_beside_a_list(
+    open_harness: OpenHarness, sim: MarketStage, method: str, target: str, body: object
+) -> None:
+    """The login has a second account, which is not on the list."""
+    harness = await open_harness(IBKR_ALLOWED_ACCOUNTS="DU1234567", IBKR_BRIDGE_EXTRA_PREFIXES="fa")
+
+    reply = await harness.request(method, target, body=body)
+
+    assert (reply.status, reply.code) == (403, "account_not_allowed")
+    assert changes_sent(sim) == []
+
+
+async def test_suppressing_questions_passes_if_the_whole_login_is_on_the_list(open_harness: OpenHarness) -> None:
+    """No other account can be concerned."""
+    harness = await open_harness(IBKR_ALLOWED_ACCOUNTS="DU1234567,DU7654321")
+
+    assert (await harness.post("/iserver/questions/suppress", {"messageIds": ["o163"]})).status == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/iserver/account/DU1234567/orders",
+        "/iserver/account/DU1234567/order/7/",
+        "/v1/api/iserver/Account/DU1234567/orders",
+        "/iserver/reply/abc",
+        "/iserver/notification",
+        "/iserver/questions/suppress",
+        "/iserver/account/DU1234567/alert/activate",
+        "/iserver/auth/ssodh/init",
+    ],
+)
+async def test_a_path_that_trades_by_another_method_is_no_read(
+    open_harness: OpenHarness, sim: MarketStage, target: str
+) -> None:
+    """It is unknown whether IBKR looks at the method, so the reading key does not suffice."""
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
+
+    reply = await harness.get(target, key=READONLY_KEY)
+
+    assert (reply.status, reply.code) == (403, "insufficient_scope")
+    assert not [call for call in sim.gateway_calls() if call.target.endswith(target.rpartition("iserver")[2])]
+
+
 async def test_an_order_above_the_value_limit_is_refused(open_harness: OpenHarness, sim: MarketStage) -> None:
     """The value is in the account's base currency, from the market price or the limit price of the order."""
     harness = await open_harness(IBKR_MAX_ORDER_VALUE="1000")

@@ -83,9 +83,16 @@ def _is_paper(account: str, rule_context: RuleContext) -> bool:
 
 
 def _account_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
-    if not rule_context.allowed or (facts.accounts <= rule_context.allowed and not facts.may_concern_other_accounts):
+    if not rule_context.allowed:
         return None
-    return Refusal(errors.AccountNotAllowed, "an account in this call is not in IBKR_ALLOWED_ACCOUNTS")
+    if facts.may_concern_other_accounts or (facts.concerns_login and not rule_context.session_accounts):
+        detail = "this call may concern accounts that it does not name, and IBKR_ALLOWED_ACCOUNTS is set"
+        return Refusal(errors.AccountNotAllowed, detail, "name the account in the call")
+    concerned = facts.accounts | (rule_context.session_accounts if facts.concerns_login else frozenset())
+    if concerned <= rule_context.allowed:
+        return None
+    whose = "the login" if facts.concerns_login else "this call"
+    return Refusal(errors.AccountNotAllowed, f"an account of {whose} is not in IBKR_ALLOWED_ACCOUNTS")
 
 
 def _not_paused(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:

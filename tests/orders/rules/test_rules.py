@@ -44,6 +44,7 @@ ASKED = st.builds(
     sizes=st.lists(NUMBERS, max_size=3).map(tuple),
     order_values=st.one_of(st.none(), st.lists(NUMBERS, max_size=3).map(tuple)),
     may_concern_other_accounts=st.booleans(),
+    concerns_login=st.booleans(),
     is_declining=st.booleans(),
     may_cancel_several=st.booleans(),
     confirmations=st.frozensets(st.sampled_from(["cancel-all", "o163"])),
@@ -210,6 +211,49 @@ def test_an_order_that_names_no_account_is_not_among_the_allowed() -> None:
     facts = read("/iserver/account/orders/everybody", {"orders": [{"conid": 1, "quantity": 1}]})
 
     assert verdict(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/fa/model/submit-transfers", {"fpOrderId": 3}),
+        ("POST", "/fa/model/invest-divest", {"model": "growth", "accountList": []}),
+        ("POST", "/fa/fa-preset/save", {"presets": {}}),
+        ("POST", "/iserver/account/allocation/group/delete", {"name": "family"}),
+        ("POST", "/iserver/account/allocation/presets", {"default_method": "E"}),
+        ("PUT", "/iserver/account/allocation/group", {"name": "a", "prev_name": "b"}),
+    ],
+)
+def test_a_call_for_models_or_groups_is_not_among_the_allowed(method: str, target: str, body: Any) -> None:
+    """A model may hold accounts that IBKR does not list for the login, so even the login's own do not settle it."""
+    rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset({PAPER}))
+
+    assert verdict(read(target, body, method), rule_context) == "account_not_allowed"
+
+
+def test_a_group_whose_accounts_are_all_named_and_allowed_passes() -> None:
+    """A list of accounts is no reason to refuse what stays inside it."""
+    rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER, LIVE}))
+    group = {"name": "mine", "accounts": [{"name": PAPER, "amount": 1}, {"name": LIVE, "amount": 2}]}
+
+    assert verdict(read("/iserver/account/allocation/group", group), rule_context) is None
+    assert verdict(read("/iserver/account/allocation/group", group), replace(rule_context, allowed=frozenset({LIVE})))
+
+
+@pytest.mark.parametrize(
+    ("session_accounts", "code"),
+    [((PAPER,), None), ((PAPER, LIVE), "account_not_allowed"), ((), "account_not_allowed")],
+)
+@pytest.mark.parametrize("target", ["/iserver/notification", "/iserver/questions/suppress"])
+def test_a_call_for_the_whole_login_passes_if_all_its_accounts_are_allowed(
+    target: str, session_accounts: tuple[str, ...], code: str | None
+) -> None:
+    """It names no account, and the login has no other ones."""
+    rule_context = RuleContext(
+        paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset(session_accounts)
+    )
+
+    assert verdict(read(target, {"orderId": 7, "text": "Yes"}), rule_context) == code
 
 
 TRADES = [
@@ -461,6 +505,10 @@ def test_a_size_is_capped_and_what_is_no_size_is_too_large(quantity: Any, code: 
         b'{"quantity":1,"fxQty":50}',
         b'{"orders":[{"quantity":1},{"quantity":11,"parentId":"x"}]}',
         b'{"orders":[{"quantity":1,"legs":[{"quantity":11}]}]}',
+        b'{"orders":[{"quantity":1},{"isClose":true}]}',
+        b'{"quantity":2,"conidex":"28812380;;;265598/1,8314/-6"}',
+        b'{"orders":[{"quantity":1,"conidex":"28812380;;;265598/11"},{"quantity":1}]}',
+        b'{"quantity":1,"conidex":"28812380;;;265598/x"}',
         b'{"orders":[{"conid":1}]}',
         b"{}",
         b"[]",
