@@ -128,6 +128,8 @@ class Bridge:
     def _register_secrets(self, settings: Settings) -> None:
         for secret in settings.secrets:
             self.redactor.add_secret(secret, permanent=True)
+        for number in settings.allowed_accounts:
+            self.redactor.add_account(number)
 
     async def _build(self) -> None:
         self._prepare_state_dir()

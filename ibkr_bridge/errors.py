@@ -181,7 +181,7 @@ class PaperOnly(Refused):
 
 
 class AccountNotAllowed(Refused):
-    """The account is not in IBKR_ALLOWED_ACCOUNTS."""
+    """The account is not in IBKR_ALLOWED_ACCOUNTS, or the login does not have it."""
 
     code = "account_not_allowed"
     hint = "add the account to IBKR_ALLOWED_ACCOUNTS"

@@ -1,6 +1,7 @@
 """Redaction: removes secrets from text before anybody sees it.
 
-Keys, cookies and session ids are registered when they appear; account numbers and tokens are recognised by their form.
+Keys, cookies and session ids are registered when they appear, and so are the account numbers that IBKR names. Account
+numbers and tokens are recognised by their form as well.
 Every log text passes a `Redactor` as a last line of defence: the first is that no code writes such things at all.
 """
 
@@ -10,7 +11,11 @@ import re
 from collections import OrderedDict
 
 # The lookbehind comes after the first letter: this makes the search twice as fast.
-ACCOUNT_PATTERN = re.compile(r"[DUFIdufi](?<![A-Za-z0-9].)[A-Za-z]{0,2}\d{5,12}(?![A-Za-z0-9])")
+# Some numbers end in a letter, such as those of an advisor's clients.
+ACCOUNT_PATTERN = re.compile(r"[DUFIdufi](?<![A-Za-z0-9].)[A-Za-z]{0,2}\d{5,12}[A-Za-z]?(?![A-Za-z0-9])")
+NAMED_ACCOUNT_PATTERN = re.compile(r"(?=.{5,20}$)[A-Za-z][A-Za-z0-9]*\d[A-Za-z0-9]*")
+"""An account number as IBKR names it; anything else, such as `All` or a plain number, would redact ordinary words."""
+LEADING_LETTERS = re.compile(r"[A-Za-z]{0,2}")
 UUID_PATTERN = re.compile(r"(?<![A-Za-z0-9-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![A-Za-z0-9-])")
 UUID_LAST_PART_AT = 24  # characters before a UUID's last part
 JWT_PREFIX = "eyJ"  # of a JSON Web Token: `{"` in base64
@@ -19,13 +24,14 @@ JWT_PREFIX = "eyJ"  # of a JSON Web Token: `{"` in base64
 JWT_PATTERN = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)?")
 REDACTED = "[hidden]"
 MAX_CHANGING_SECRETS = 512  # cookies change all the time; only the newest can still be used
+MAX_ACCOUNTS = 512  # an advisor may have more; their numbers still have the usual form
 MIN_SECRET_LENGTH = 6  # a shorter secret would redact ordinary words
 
 
 def mask_account(account: str) -> str:
     """An account number that a person can recognise but not use: `DU*****67`."""
-    letters = account.rstrip("0123456789")[:2]
-    return f"{letters}*****{account[-2:]}"
+    letters = LEADING_LETTERS.match(account)
+    return f"{letters.group() if letters else ''}*****{account[-2:]}"
 
 
 class Redactor:
@@ -35,6 +41,7 @@ class Redactor:
         self._keys: set[str] = set()
         self._passing: OrderedDict[str, None] = OrderedDict()
         self._longest_first: list[str] = []
+        self._accounts: OrderedDict[str, re.Pattern[str]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Redactor {len(self._longest_first)} secrets>"
@@ -52,6 +59,14 @@ class Redactor:
             self._passing.popitem(last=False)
         self._longest_first = sorted({*self._keys, *self._passing}, key=len, reverse=True)
 
+    def add_account(self, number: str) -> None:
+        """Register an account number that IBKR names, whatever its form; only the latest are kept."""
+        if NAMED_ACCOUNT_PATTERN.fullmatch(number):
+            self._accounts[number] = re.compile(rf"(?<![A-Za-z0-9]){number}(?![A-Za-z0-9])")
+            self._accounts.move_to_end(number)
+        while len(self._accounts) > MAX_ACCOUNTS:
+            self._accounts.popitem(last=False)
+
     def contains_secret(self, text: str) -> bool:
         """Whether the text contains a known secret or an account number."""
         return self.redact(text) != text
@@ -63,6 +78,9 @@ class Redactor:
                 text = text.replace(secret, REDACTED)
         if JWT_PREFIX in text:  # hardly any line has one, and this test is faster than a pattern
             text = JWT_PATTERN.sub(_redact_token, text)
+        for number, pattern in self._accounts.items():
+            if number in text:
+                text = pattern.sub(mask_account(number), text)
         return ACCOUNT_PATTERN.sub(_mask_match, text)
 
 

@@ -8,14 +8,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.redaction import MAX_CHANGING_SECRETS, REDACTED, Redactor, mask_account
+from ibkr_bridge.redaction import MAX_ACCOUNTS, MAX_CHANGING_SECRETS, REDACTED, Redactor, mask_account
 from tests.harness import KEY
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)
 
 
 @pytest.mark.parametrize(
-    ("account", "shown"), [("DU1234567", "DU*****67"), ("U7654321", "U*****21"), ("DFI123456", "DF*****56")]
+    ("account", "shown"),
+    [
+        ("DU1234567", "DU*****67"),
+        ("U7654321", "U*****21"),
+        ("DFI123456", "DF*****56"),
+        ("U7654321F", "U*****1F"),
+        ("DU1234567A", "DU*****7A"),
+        ("XX90", "XX*****90"),
+    ],
 )
 def test_an_account_can_be_recognised_and_not_used(account: str, shown: str) -> None:
     """Two letters and two digits tell one's own accounts apart."""
@@ -25,7 +33,10 @@ def test_an_account_can_be_recognised_and_not_used(account: str, shown: str) -> 
 @pytest.mark.parametrize(
     "text", ["/portfolio/{}/summary", '{{"acctId":"{}"}}', "account={}&x", "{}", "{}.", "acct_{}", "({})"]
 )
-@pytest.mark.parametrize("account", ["U1234567", "DU1234567", "F123456", "DF123456", "I1234567", "DI1234567"])
+@pytest.mark.parametrize(
+    "account",
+    ["U1234567", "DU1234567", "F123456", "DF123456", "I1234567", "DI1234567", "DU1234567A", "U1234567F", "df9876543c"],
+)
 def test_an_account_number_is_masked_wherever_it_stands(text: str, account: str) -> None:
     """Paths, bodies and queries are where accounts slip into log lines."""
     written = text.format(account)
@@ -36,7 +47,9 @@ def test_an_account_number_is_masked_wherever_it_stands(text: str, account: str)
     assert Redactor().contains_secret(written)
 
 
-@pytest.mark.parametrize("text", ["order 1234567", "conid 265598", "UTC2026", "DU12", "request 0f3DU1234567", "USD100"])
+@pytest.mark.parametrize(
+    "text", ["order 1234567", "DU1234567AB", "conid 265598", "UTC2026", "DU12", "request 0f3DU1234567", "USD100"]
+)
 def test_ordinary_words_stay(text: str) -> None:
     """A log that is masked beyond reading helps nobody."""
     assert Redactor().redact(text) == text
@@ -70,6 +83,34 @@ def test_a_uuid_is_no_account_number(name: str) -> None:
 def test_only_a_whole_uuid_is_none(name: str) -> None:
     """U and I are no hexadecimal digits, and each part has its length."""
     assert Redactor().contains_secret(f"request {name} x")
+
+
+def test_an_account_that_ibkr_names_is_masked_whatever_its_form() -> None:
+    """The form is a guess from outside; what IBKR calls an account is one."""
+    redactor = Redactor()
+    redactor.add_account("QX77Z123B")
+
+    assert redactor.redact("acct=QX77Z123B, xQX77Z123B") == "acct=QX*****3B, xQX77Z123B"
+    assert redactor.contains_secret("/portfolio/QX77Z123B/meta")
+
+
+@pytest.mark.parametrize("name", ["All", "Family", "265598", "A1", "", "a.b*c12345", "A" * 20 + "1"])
+def test_what_is_no_account_number_is_not_learnt(name: str) -> None:
+    """A group's name or a plain number would mask half of the log."""
+    redactor = Redactor()
+    redactor.add_account(name)
+
+    assert not redactor.contains_secret(f"x {name} y")
+
+
+def test_only_so_many_accounts_are_learnt() -> None:
+    """The latest stay."""
+    redactor = Redactor()
+    for number in range(MAX_ACCOUNTS + 1):
+        redactor.add_account(f"QX{number:04}Z")
+
+    assert not redactor.contains_secret("QX0000Z")
+    assert redactor.contains_secret(f"QX{MAX_ACCOUNTS:04}Z")
 
 
 def test_a_learned_secret_is_hidden() -> None:

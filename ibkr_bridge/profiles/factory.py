@@ -34,6 +34,7 @@ from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.preflight import ALL_ACCOUNTS
 from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy, TrafficView
@@ -126,7 +127,13 @@ def build_profile(
     repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
     streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
-    observers = (session_gate.observe, selected_account.observe, orders.observe_list, suppressed_questions.observe)
+    observers = (
+        session_gate.observe,
+        selected_account.observe,
+        keeper.observe,
+        orders.observe_list,
+        suppressed_questions.observe,
+    )
     pipeline = Pipeline(
         gateway_stages(
             upstream,
@@ -176,6 +183,8 @@ def _rule_context(settings: Settings, trading_pause: TradingPause, keeper: Keepe
         max_value=settings.max_order_value,
         paid_snapshots=settings.allow_paid_snapshots,
         session_accounts=keeper.accounts.numbers,
+        session_groups=keeper.accounts.groups | {ALL_ACCOUNTS},
+        login_accounts=keeper.accounts.known,
         session_is_paper=keeper.accounts.paper,
         login_is_paper=keeper.accounts.login_is_paper,
     )

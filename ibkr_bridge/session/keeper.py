@@ -8,23 +8,24 @@ the next round starts as usual.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import ClassVar, NoReturn
 
 from ibkr_bridge import events
-from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
-from ibkr_bridge.ibkr.bodies import has_embedded_error
-from ibkr_bridge.ibkr.endpoint import Layer
+from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_json
+from ibkr_bridge.ibkr.endpoint import Layer, Prerequisite
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.ibkr_message import message_of
 from ibkr_bridge.session.login_proof import LoginProof
 from ibkr_bridge.session.opener import OpeningReport, SessionOpener
-from ibkr_bridge.session.preflight import Accounts, PreflightOutcome
+from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, named_accounts
 from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import SessionApi
 from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, KeeperStatus, Policy, SessionStatus, TrafficView
@@ -275,6 +276,7 @@ class Keeper(SessionStatus):
             self.refused_calls.forget()
         if result.accounts is not None:  # a failure shows nothing; the preflight is repeated
             self.accounts = replace(result.accounts, login_is_paper=self.accounts.login_is_paper)
+            self._register_accounts(result.accounts.numbers | result.accounts.others)
         if not await self._select_account():
             return Observation.ESTABLISHING
         self._login_type_is_due = True
@@ -304,6 +306,16 @@ class Keeper(SessionStatus):
             words = self._redactor.redact(message_of(response.body))
             self._bus.publish(events.AccountNotSelected(response.status, words))
         return True
+
+    def observe(self, context: CallContext, response: Response) -> None:
+        """Learn the account numbers in a list of accounts that a caller fetched, so that they are redacted."""
+        is_list = context.endpoint.satisfies in (Prerequisite.ACCOUNTS, Prerequisite.PORTFOLIO)
+        if is_list and response.status == HTTPStatus.OK and response.body_stream is None:
+            self._register_accounts(named_accounts(parse_json(response.body)))
+
+    def _register_accounts(self, numbers: Iterable[str]) -> None:
+        for number in numbers:
+            self._redactor.add_account(number)
 
     _PERFORM: ClassVar = {
         Action.OPEN: lambda keeper: keeper._opener.open(),

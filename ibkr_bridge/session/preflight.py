@@ -16,6 +16,7 @@ from http import HTTPStatus
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE, demands_accounts_first
 from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, api_path
+from ibkr_bridge.redaction import ACCOUNT_PATTERN
 from ibkr_bridge.session.state_machine import NO_SESSION_STATUSES
 
 PREFLIGHT_PATHS = (api_path(ACCOUNTS), api_path(PORTFOLIO_ACCOUNTS))
@@ -31,6 +32,9 @@ class PreflightOutcome(Enum):
 
 
 LOGIN_TYPES: Mapping[object, bool] = {1: False, "1": False, 2: True, "2": True}  # 1 live, 2 paper (OAS, SW2)
+ALL_ACCOUNTS = "All"  # IBKR's own group of all accounts of the login
+SEARCH_FEATURES = ("allowDynAccount", "allowFA")
+"""Logins whose accounts are searched for, or held in models; IBKR's lists do not show all of them."""
 LOGIN_TYPE_MEMBERS = ("LOGIN_TYPE", "loginType")  # IBKR's examples have the first name, its schemas the second
 
 
@@ -39,27 +43,61 @@ class Accounts:
     """The accounts of the login; `paper` and `login_is_paper` come from IBKR, None if it does not say."""
 
     numbers: frozenset[str] = frozenset()
+    """The accounts that may trade, without groups."""
     paper: bool | None = None
     """By `isPaper` of `/iserver/accounts`."""
     login_is_paper: bool | None = None
     """By the type of the login in `/sso/validate`."""
+    groups: frozenset[str] = frozenset()
+    """Names that stand for several of these accounts; `All` always does and is left out."""
+    others: frozenset[str] = frozenset()
+    """Further accounts of the login, by `/portfolio/accounts`."""
+    is_complete: bool = True
+    """Whether IBKR lists all accounts of the login."""
     selected: str = ""
     """The account that later calls apply to if they name none."""
 
+    @property
+    def known(self) -> frozenset[str]:
+        """Every account and group of the login; empty if IBKR does not list all of them."""
+        return (
+            self.numbers | self.others | self.groups | {ALL_ACCOUNTS}
+            if self.numbers and self.is_complete
+            else frozenset()
+        )
 
-def read_accounts(body: object) -> Accounts:
-    """Read the response of `/iserver/accounts`; an unexpected body counts as empty."""
+
+def read_accounts(body: object, portfolio: object = None) -> Accounts:
+    """Read the responses of `/iserver/accounts` and `/portfolio/accounts`; an unexpected body counts as empty."""
     if not isinstance(body, dict):
         return Accounts()
-    paper = body.get("isPaper")
-    numbers = body.get("accounts")
-    account_numbers = frozenset(str(number) for number in numbers) if isinstance(numbers, list) else frozenset()
-    selected = body.get("selectedAccount")
+    paper, features, selected = body.get("isPaper"), body.get("allowFeatures"), body.get("selectedAccount")
+    listed = _texts(body.get("accounts"))
+    groups = {ALL_ACCOUNTS, *_texts(body.get("groups")), *_texts(body.get("profiles"))}
+    # IBKR lists groups among the accounts. A group that is named like an account stays an account.
+    numbers = frozenset(name for name in listed if name not in groups or ACCOUNT_PATTERN.fullmatch(name))
     return Accounts(
-        account_numbers,
+        numbers,
         paper if isinstance(paper, bool) else None,
+        groups=frozenset(groups) - numbers - {ALL_ACCOUNTS},
+        others=named_accounts(portfolio) - numbers - groups,
         selected=selected if isinstance(selected, str) else "",
+        is_complete=not (isinstance(features, dict) and any(features.get(name) is True for name in SEARCH_FEATURES)),
     )
+
+
+def named_accounts(body: object) -> frozenset[str]:
+    """The account numbers in a list of accounts, whichever call returned it."""
+    if isinstance(body, dict):
+        return _texts(body.get("accounts")) | named_accounts(body.get("subaccounts"))
+    rows = body if isinstance(body, list) else []
+    return frozenset(
+        str(row[name]) for row in rows if isinstance(row, dict) for name in ("id", "accountId") if row.get(name)
+    )
+
+
+def _texts(listed: object) -> frozenset[str]:
+    return frozenset(str(each) for each in listed) if isinstance(listed, list) else frozenset()
 
 
 def read_login(body: object) -> bool | None:

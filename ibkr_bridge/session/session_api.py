@@ -250,15 +250,15 @@ class GatewaySessionApi:
 
     async def run_preflight(self) -> PreflightResult:
         """Make the calls that IBKR wants first; the second one only if the first one was not refused."""
-        first, second = (Call("GET", path, request_headers(())) for path in PREFLIGHT_PATHS)
-        response = await self._send_or_none(first, CHECK_TIMEOUT_S)
+        first, second = PREFLIGHT_PATHS
+        response = await self._send_or_none(Call("GET", first, request_headers(())), CHECK_TIMEOUT_S)
         body = _parse_whole(response) if response else None
         if response is not None and refuses_for_session(response):
             return PreflightResult(PreflightOutcome.REFUSED)
-        discard(await self._send_or_none(second, CHECK_TIMEOUT_S))
+        portfolio = await self._get_json(second, CHECK_TIMEOUT_S)
         if response is None or response.status != HTTPStatus.OK or not isinstance(body, dict) or "error" in body:
             return PreflightResult(PreflightOutcome.FAILED)
-        accounts = read_accounts(body)
+        accounts = read_accounts(body, portfolio)
         return PreflightResult(PreflightOutcome.WORKED, accounts if accounts.numbers else None)
 
     async def login_is_paper(self) -> bool | None:

@@ -41,6 +41,8 @@ class MarketStage:
         list_load_delay_s: float = 0.0,
         list_lag_s: float = 0.0,
         quote_interval_s: float = QUOTE_INTERVAL_S,
+        accounts: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
@@ -48,7 +50,7 @@ class MarketStage:
         self.faults.trigger_event, self.faults.undo_event = self._trigger_event, self._undo_event
         delays = {"reopen_delay_s": reopen_delay_s, "establish_delay_s": establish_delay_s}
         delays |= {"list_load_delay_s": list_load_delay_s, "list_lag_s": list_lag_s}
-        world = make_world(Calendar(self.clock), live=live, seed=seed, **delays)
+        world = make_world(Calendar(self.clock), live=live, seed=seed, accounts=accounts, groups=groups, **delays)
         self.market = Market(world, self.clock, self.faults, Pacing(pacing), quote_interval_s)
         self._tasks = Tasks()
 

@@ -23,6 +23,7 @@ from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
 from tests.session.watched_keeper import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_S, WatchedKeeper
 
@@ -90,6 +91,17 @@ async def test_ready_is_published_after_the_preflight(watch: Watch) -> None:
         type(event) for event in watched.events_seen if isinstance(event, PreflightDone | SessionReady | SessionOpening)
     ]
     assert kinds == [PreflightDone, SessionReady, SessionOpening, PreflightDone, SessionReady]
+
+
+async def test_the_accounts_in_a_list_that_a_caller_fetched_are_masked_from_then_on(watch: Watch) -> None:
+    """An advisor's sub-accounts are not in the preflight."""
+    watched = await watch()
+    listed, other = Response(200, {}, b'[{"id":"QX4711ZA"}]'), Response(200, {}, b'[{"id":"QX4712ZA"}]')
+
+    watched.keeper.observe(context_for("GET", "/portfolio/subaccounts"), listed)
+    watched.keeper.observe(context_for("GET", "/trsrv/secdef"), other)
+
+    assert watched.redactor.redact("QX4711ZA QX4712ZA DU1234567") == "QX*****ZA QX4712ZA DU*****67"
 
 
 async def test_the_accounts_are_known_when_the_session_is_ready(watch: Watch) -> None:

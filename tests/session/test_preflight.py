@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.session.preflight import PREFLIGHT_PATHS, Accounts, hints_session_loss, read_accounts, read_login
+from ibkr_bridge.session.preflight import (
+    PREFLIGHT_PATHS,
+    Accounts,
+    hints_session_loss,
+    named_accounts,
+    read_accounts,
+    read_login,
+)
 
 NAMES = ["accounts", "isPaper", "LOGIN_TYPE", "loginType", "RESULT"]
 JSON = st.recursive(
@@ -39,6 +46,19 @@ def test_the_preflight_fetches_both_lists_of_accounts() -> None:
         ({"accounts": "U1", "isPaper": True}, Accounts(frozenset(), True)),
         ({"accounts": None}, Accounts()),
         ({}, Accounts()),
+        (
+            {"accounts": ["All", "Family", "DU1234567A"], "groups": ["All", "Family"], "profiles": ["Thirds"]},
+            Accounts(frozenset({"DU1234567A"}), groups=frozenset({"Family", "Thirds"})),
+        ),
+        (
+            {"accounts": ["U7654321"], "groups": ["U7654321"]},  # a group that hides a live account from paper mode
+            Accounts(frozenset({"U7654321"})),
+        ),
+        (
+            {"accounts": ["U1"], "allowFeatures": {"allowDynAccount": True}},
+            Accounts(frozenset({"U1"}), is_complete=False),
+        ),
+        ({"accounts": ["U1"], "allowFeatures": {"allowFA": False}}, Accounts(frozenset({"U1"}))),
         (["U1"], Accounts()),
         (None, Accounts()),
         ("U1", Accounts()),
@@ -47,6 +67,36 @@ def test_the_preflight_fetches_both_lists_of_accounts() -> None:
 def test_accounts_are_read_only_from_exact_values(body: object, accounts: Accounts) -> None:
     """Only `true` means paper. Any other value leaves it unknown, and an unknown account is not traded."""
     assert read_accounts(body) == accounts
+
+
+def test_the_accounts_of_the_portfolio_are_known_too() -> None:
+    """An account that may only be read is an account of the login, but it does not trade."""
+    accounts = read_accounts({"accounts": ["U1"], "groups": ["G"]}, [{"id": "U1"}, {"accountId": "U2"}, "U3", None])
+
+    assert accounts.numbers == {"U1"}
+    assert accounts.others == {"U2"}
+    assert accounts.known == {"U1", "U2", "G", "All"}
+
+
+@pytest.mark.parametrize("body", [{}, {"accounts": ["U1"], "allowFeatures": {"allowFA": True}}])
+def test_without_a_complete_list_no_account_is_unknown(body: object) -> None:
+    """Nothing can be concluded from a list that lacks some."""
+    assert read_accounts(body).known == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        ([{"id": "U1", "accountId": "U1"}, {"accountId": "U2"}], {"U1", "U2"}),
+        ({"accounts": ["U1", "All"]}, {"U1", "All"}),
+        ({"metadata": {}, "subaccounts": [{"id": "U3"}]}, {"U3"}),
+        ("U1", set()),
+        (None, set()),
+    ],
+)
+def test_accounts_are_found_in_every_list_of_them(body: object, numbers: set[str]) -> None:
+    """They are redacted from then on."""
+    assert named_accounts(body) == numbers
 
 
 @settings(deadline=None)

@@ -92,6 +92,50 @@ async def test_live_mode_must_be_set(live_sim: Simulator, tmp_path: Path) -> Non
     assert (reply.status, reply.headers["X-Bridge-Mode"]) == (200, "live")
 
 
+@pytest.fixture
+async def advised_sim() -> AsyncIterator[Simulator]:
+    """A simulated Gateway whose paper accounts end in letters and form a group."""
+    async with Simulator(accounts=("DU1234567A", "DU7654321B"), groups=("All", "Family")) as simulator:
+        yield simulator
+
+
+@pytest.mark.parametrize("account", ["DU1234567A", "All", "Family"])
+async def test_paper_mode_trades_all_that_stands_for_paper_accounts(
+    advised_sim: Simulator, tmp_path: Path, account: str
+) -> None:
+    """A letter at the end, or the name of a group, makes no account a live one."""
+    async with Harness(settings_for(advised_sim.url, tmp_path)) as harness:
+        await harness.wait_until(SessionState.READY)
+
+        reply = await harness.post(Placement(account).target, Placement(account).body)
+        status = await harness.get("/gateway/status")
+
+    assert (reply.status, reply.headers["X-Bridge-Order-State"]) == (200, "placed")
+    assert [each["account"] for each in status.json["accounts"]] == ["DU*****7A", "DU*****1B"]
+
+
+async def test_an_account_that_the_login_does_not_have_is_refused(harness: Harness, sim: MarketStage) -> None:
+    """The answer names those that there are."""
+    reply = await harness.post(Placement("DU1234576").target, Placement("DU1234576").body)
+
+    assert (reply.status, reply.code) == (403, "account_not_allowed")
+    assert "DU*****67, DU*****21" in reply.json["hint"] or "DU*****21, DU*****67" in reply.json["hint"]
+    assert changes_sent(sim) == []
+
+
+async def test_the_numbers_that_ibkr_names_are_in_no_log_line(tmp_path: Path) -> None:
+    """Whatever form they have."""
+    async with (
+        Simulator(accounts=("QX12345Z", "DU7654321B")) as sim,
+        Harness(settings_for(sim.url, tmp_path)) as harness,
+    ):
+        await harness.wait_until(SessionState.READY)
+        await harness.get("/health", headers={"X-Request-ID": "asked-by-QX12345Z"})
+
+        assert "QX12345Z" not in harness.written.getvalue()
+        assert harness.bridge.redactor.redact("QX12345Z and DU7654321B") == "QX*****5Z and DU*****1B"
+
+
 @pytest.mark.parametrize(
     ("target", "body"),
     [
@@ -153,7 +197,9 @@ async def test_an_order_above_the_quantity_limit_is_refused(
 @pytest.mark.parametrize(
     "conidex", ["28812380;;;265598/3,8314/-1", "28812380;;;265598/1,8314/-11", "28812380;;265598/1"]
 )
-async def test_a_combination_counts_with_its_largest_leg(open_harness: OpenHarness, sim: MarketStage, conidex: str) -> None:
+async def test_a_combination_counts_with_its_largest_leg(
+    open_harness: OpenHarness, sim: MarketStage, conidex: str
+) -> None:
     """Four combinations of three shares each are twelve shares, and an unreadable combination has any size."""
     harness = await open_harness(IBKR_MAX_ORDER_QUANTITY="10")
 

@@ -16,9 +16,12 @@ from decimal import Decimal
 from ibkr_bridge import errors
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
+from ibkr_bridge.redaction import mask_account
 
-PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+", re.ASCII)  # IBKR's paper accounts: DU, DF, DI, DUM … and a number
+PAPER_ACCOUNT = re.compile(r"D[A-Z]{1,2}\d+[A-Z]?", re.ASCII)
+"""IBKR's paper accounts: DU, DF, DI, DUM … and a number, to which a letter may be added."""
 CANCEL_ALL = "cancel-all"
+MAX_ACCOUNTS_IN_HINT = 10
 UNBOUNDED_HINT = (
     "IBKR_MAX_ORDER_VALUE is set: send a size and a price; a limit order to buy needs no more, other orders need a "
     "real-time quote; combinations, bonds and groups of accounts have no value that is known beforehand"
@@ -37,6 +40,11 @@ class RuleContext:
     max_value: Decimal | None = None
     paid_snapshots: bool = False
     session_accounts: frozenset[str] = frozenset()
+    """The accounts of the login that may trade; empty while they are unknown."""
+    session_groups: frozenset[str] = frozenset()
+    """Names that stand for accounts of the login, such as `All`."""
+    login_accounts: frozenset[str] = frozenset()
+    """Every account and group that the login has; empty if that is not known completely."""
     session_is_paper: bool | None = None
     """What IBKR says of the brokerage session (`isPaper`); None while it is unknown."""
     login_is_paper: bool | None = None
@@ -66,10 +74,12 @@ def _read_only(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
 def _paper_only(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
     if not rule_context.paper_mode:
         return None
-    concerned = facts.accounts | (
-        rule_context.session_accounts if facts.may_concern_other_accounts or not facts.accounts else frozenset()
-    )
-    if concerned and all(_is_paper(account, rule_context) for account in concerned):
+    named = facts.accounts - rule_context.session_groups
+    concerns_more = facts.may_concern_other_accounts or named != facts.accounts or not named
+    if concerns_more and not rule_context.session_accounts:
+        return Refusal(errors.PaperOnly, "paper mode, and the accounts of the login are not known")
+    concerned = named | (rule_context.session_accounts if concerns_more else frozenset())
+    if all(_is_paper(account, rule_context) for account in concerned):
         return None
     return Refusal(errors.PaperOnly, "paper mode, and the account is not known to be a paper account")
 
@@ -93,6 +103,17 @@ def _account_allowed(facts: RequestFacts, rule_context: RuleContext) -> Refusal 
         return None
     whose = "the login" if facts.concerns_login else "this call"
     return Refusal(errors.AccountNotAllowed, f"an account of {whose} is not in IBKR_ALLOWED_ACCOUNTS")
+
+
+def _has_account(facts: RequestFacts, rule_context: RuleContext) -> Refusal | None:
+    if not rule_context.login_accounts or facts.operation not in (OrderOperation.PLACE, OrderOperation.MODIFY):
+        return None
+    if facts.accounts <= rule_context.login_accounts:
+        return None
+    masked = sorted(mask_account(account) for account in rule_context.session_accounts)
+    more = ", …" if len(masked) > MAX_ACCOUNTS_IN_HINT else ""
+    hint = f"it has {', '.join(masked[:MAX_ACCOUNTS_IN_HINT])}{more}; GET /iserver/accounts lists them"
+    return Refusal(errors.AccountNotAllowed, "the login does not have an account that this call names", hint)
 
 
 def _not_paused(_: RequestFacts, rule_context: RuleContext) -> Refusal | None:
@@ -150,7 +171,7 @@ RULES_BY_EFFECT: Mapping[Effect, tuple[Rule, ...]] = {
     Effect.SESSION: (),
     Effect.COSTS_MONEY: (_paid_allowed,),
     Effect.CHANGE: ALWAYS_APPLY,
-    Effect.TRADE: (*ALWAYS_APPLY, _not_paused, _quantity_allowed, _value_allowed),
+    Effect.TRADE: (*ALWAYS_APPLY, _has_account, _not_paused, _quantity_allowed, _value_allowed),
 }
 RULES_BY_OPERATION: Mapping[
     OrderOperation | None, tuple[Rule, ...]

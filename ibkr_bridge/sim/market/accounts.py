@@ -37,12 +37,12 @@ def describe_accounts(world: World) -> dict[str, Any]:
     """The accounts, their permissions, and the selected one; the stream sends the same when it opens."""
     properties = {"hasChildAccounts": False, "supportsCashQty": True, "supportsFractions": True}
     return {
-        "accounts": list(world.accounts),
+        "accounts": [*world.groups, *world.accounts],
         "acctProps": dict.fromkeys(world.accounts, properties),
         "aliases": {name: name for name in world.accounts},
         "allowFeatures": {"showGFIS": True, "allowFXConv": True, "snapshotRefreshTimeout": 30, "allowCrypto": False},
         "chartPeriods": {"STK": ["*"], "FUT": ["*"], "CASH": ["*"]},
-        "groups": [],
+        "groups": list(world.groups),
         "profiles": [],
         "selectedAccount": world.selected,
         "serverInfo": SERVER,

@@ -34,13 +34,17 @@ class World:
     """How long the list of orders stays empty after its first request, or after it was cleared."""
     list_lag_s: float = 0.0
     """How old that list may be, until it is cleared."""
+    numbers: tuple[str, ...] = ()
+    """The account numbers; none for the usual ones."""
+    groups: tuple[str, ...] = ()
+    """Names that an order may give instead of an account; IBKR lists them among the accounts."""
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What users store: watchlists, alerts, read notifications; by kind, then by id."""
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """The account numbers; those of paper accounts begin with D."""
-        return LIVE if self.live else PAPER
+        return self.numbers or (LIVE if self.live else PAPER)
 
     @property
     def selected(self) -> str:
@@ -70,10 +74,12 @@ def make_world(
     establish_delay_s: float = 0.1,
     list_load_delay_s: float = 0.0,
     list_lag_s: float = 0.0,
+    accounts: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
 ) -> World:
     """A new market: nobody is signed in, and there are no orders."""
     quotes = Quotes(seed)
     sessions = Sessions(calendar, reopen_delay_s, establish_delay_s)
-    world = World(live, calendar, sessions, quotes, Book(quotes))
+    world = World(live, calendar, sessions, quotes, Book(quotes), numbers=accounts, groups=groups)
     world.list_load_delay_s, world.list_lag_s = list_load_delay_s, list_lag_s
     return world

@@ -89,6 +89,12 @@ def verdict(facts: RequestFacts, rule_context: RuleContext) -> str | None:
         ("DU", (), None, "paper_only"),
         ("DU\u0661\u0662\u0663", (), None, "paper_only"),
         ("DU1234567U7654321", (), None, "paper_only"),
+        ("DU1234567A", (), None, None),
+        ("DF7654321C", (), True, None),
+        ("DU1234567A", (), False, "paper_only"),
+        ("U1234567A", (), None, "paper_only"),
+        ("DU1234567AB", (), None, "paper_only"),
+        ("DU1234567a", (), None, "paper_only"),
         ("du1234567", (), None, "paper_only"),
         ("All", (), None, "paper_only"),
         ("", (), None, "paper_only"),
@@ -139,6 +145,76 @@ def test_a_group_concerns_more_than_the_account_it_names() -> None:
 
     assert verdict(facts, RuleContext(session_accounts=frozenset({PAPER}))) is None
     assert verdict(facts, RuleContext(session_accounts=frozenset({PAPER, LIVE}))) == "paper_only"
+
+
+@pytest.mark.parametrize("name", ["All", "Family"])
+@pytest.mark.parametrize(
+    ("listed", "said", "code"),
+    [
+        ((PAPER, "DU7654321B"), True, None),
+        ((PAPER,), False, "paper_only"),
+        ((PAPER, LIVE), True, "paper_only"),
+        ((), True, "paper_only"),
+    ],
+)
+def test_a_group_stands_for_the_accounts_of_the_login(
+    name: str, listed: tuple[str, ...], said: bool, code: str | None
+) -> None:
+    """A paper login has no other accounts; a list that is not known settles nothing."""
+    groups = frozenset({"All", "Family"})
+    rule_context = RuleContext(session_accounts=frozenset(listed), session_groups=groups, session_is_paper=said)
+
+    assert verdict(placed(account=name), rule_context) == code
+    assert verdict(placed(account=name, acctId=PAPER), rule_context) == code
+    assert verdict(placed(account=PAPER, acctId=name), rule_context) == code
+
+
+def test_a_group_of_somebody_else_stands_for_nothing() -> None:
+    """Its name is no paper account."""
+    rule_context = RuleContext(session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}))
+
+    assert verdict(placed(account="Others"), rule_context) == "paper_only"
+
+
+def test_a_group_is_not_among_the_allowed_accounts() -> None:
+    """It may hold accounts that nobody listed."""
+    rule_context = RuleContext(
+        session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}), allowed=frozenset({PAPER})
+    )
+
+    assert verdict(placed(account="All"), rule_context) == "account_not_allowed"
+
+
+LOGIN = replace(
+    LIVE_MONEY, session_accounts=frozenset({PAPER}), login_accounts=frozenset({PAPER, "U7777777", "All", "Family"})
+)
+
+
+@pytest.mark.parametrize(
+    ("account", "code"),
+    [(PAPER, None), ("U7777777", None), ("All", None), ("Family", None)]
+    + [(other, "account_not_allowed") for other in (LIVE, PAPER.lower(), "DU1234568", "Others", "")],
+)
+def test_an_order_for_an_account_that_the_login_does_not_have_is_refused(account: str, code: str | None) -> None:
+    """IBKR would refuse it as well, in words that say nothing; a slip of a digit is told apart from a fault."""
+    assert verdict(placed(account=account), LOGIN) == code
+    assert verdict(read(f"/iserver/account/{account or '%20'}/order/7", {"quantity": 1}), LOGIN) == code
+    assert verdict(placed(account=account), replace(LOGIN, login_accounts=frozenset())) is None
+
+
+def test_the_refusal_names_the_accounts_that_there_are() -> None:
+    """Masked, as everywhere."""
+    many = frozenset(f"DU12345{number:02}" for number in range(12))
+    for accounts, shown in ((frozenset({PAPER}), "it has DU*****67;"), (many, "DU*****09, …;")):
+        refusal = first_refusal(placed(account=LIVE), replace(LOGIN, session_accounts=accounts))
+
+        assert refusal is not None
+        assert shown in (refusal.hint or "")
+
+
+def test_a_way_out_is_open_in_every_account() -> None:
+    """A list that is out of date must not keep an order alive."""
+    assert verdict(read(f"/iserver/account/{LIVE}/order/77", b"", "DELETE"), LOGIN) is None
 
 
 def test_live_mode_trades_a_live_account() -> None:
