@@ -16,7 +16,7 @@ from ibkr_bridge import VERSION, events
 from ibkr_bridge.api.passthrough import proxy
 from ibkr_bridge.api.routes import ROUTES, own_routes
 from ibkr_bridge.clock import Clock, SystemClock
-from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
@@ -33,6 +33,7 @@ from ibkr_bridge.server.app_keys import (
     PROFILES,
     REDACTOR,
     SETTINGS,
+    UNAPPLIED,
 )
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
@@ -80,6 +81,7 @@ class Bridge:
         self.stop = asyncio.Event()
         self.failed = False
         self.keys = KeyRing(settings, self.clock.utc, bus)
+        self.unapplied = UnappliedSettings()
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
@@ -145,6 +147,7 @@ class Bridge:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
+        app[UNAPPLIED] = self.unapplied
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
@@ -169,11 +172,12 @@ class Bridge:
         self.service_status.notify_ready()
         self.bus.subscribe(self.service_status.on_event)
 
-    def reload(self, read: Callable[[], Settings]) -> Settings | None:
+    def reload(self, read: Callable[[], Settings], read_all: Callable[[], Settings] | None = None) -> Settings | None:
         """Read the settings again and replace the keys; requests are not interrupted. Returns the new settings.
 
         Args:
             read: reads the settings; if it raises, nothing changes, and the log says what is wrong.
+            read_all: reads the settings as a restart would, to report those that are not applied; `read` if left out.
         """
         with self.service_status.reloading():
             try:
@@ -184,7 +188,17 @@ class Bridge:
             self._register_secrets(settings)
             self.keys.replace(settings)
             self.bus.publish(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
+            self._report_unapplied(read_all or (lambda: settings))
             return settings
+
+    def _report_unapplied(self, read_all: Callable[[], Settings]) -> None:
+        try:
+            names = names_needing_restart(self.settings, read_all())
+        except SettingsError as exc:  # a restart would be refused because of these
+            names = tuple(problem.name for problem in exc.problems)
+        self.unapplied.names = names
+        if names:
+            self.bus.publish(events.RestartNeeded(", ".join(names)))
 
     def _prepare_state_dir(self) -> None:
         path = self.settings.state_dir

@@ -69,6 +69,15 @@ class BridgeReloaded(Event):
 
 
 @dataclass(frozen=True)
+class RestartNeeded(Event):
+    """A reload has read settings that it does not apply; a restart applies them."""
+
+    event = "bridge.restart_needed"
+    level = "warning"
+    settings: str
+
+
+@dataclass(frozen=True)
 class ReloadRefused(Event):
     """The reloaded settings are invalid; nothing changes."""
 

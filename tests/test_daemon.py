@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,6 +89,32 @@ async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tm
     assert not harness.bridge.settings.read_only
     assert harness.bridge.redactor.contains_secret(OTHER)
     assert await harness.wait_for_events(events.BridgeReloaded)
+    (needed,) = await harness.wait_for_events(events.RestartNeeded)
+    assert "IBKR_READ_ONLY" in str(needed)
+
+
+async def test_a_reload_names_what_it_does_not_apply_until_it_is_taken_back(harness: Harness) -> None:
+    """Nobody believes in a brake that does not hold yet."""
+    running = harness.bridge.settings
+    changed = dataclasses.replace(running, max_order_quantity=Decimal(7), read_only=True)
+
+    harness.bridge.reload(lambda: changed)
+    named = (await harness.get("/gateway/status")).json["restart_needed"]
+    harness.bridge.reload(lambda: running)
+
+    assert named == ["IBKR_READ_ONLY", "IBKR_MAX_ORDER_QUANTITY"]
+    assert (await harness.get("/gateway/status")).json["restart_needed"] == []
+    assert len(await harness.wait_for_events(events.RestartNeeded)) == 1
+
+
+async def test_a_reload_names_what_would_stop_a_restart(harness: Harness) -> None:
+    """The keys are applied all the same: taking one away must not wait for another line."""
+
+    def refuse() -> Settings:
+        return Settings.from_env({"IBKR_BRIDGE_KEY": KEY, "IBKR_READONLY": "yes"})
+
+    assert harness.bridge.reload(lambda: harness.bridge.settings, refuse) is not None
+    assert (await harness.get("/gateway/status")).json["restart_needed"] == ["IBKR_READONLY"]
 
 
 async def test_a_reload_that_is_refused_leaves_everything_as_it_was(harness: Harness) -> None:

@@ -53,7 +53,7 @@ def _expand(declared: Field[Any], hint: Any, prefix: str) -> Iterator[Member]:
     json_type, name = _json_type(plain), prefix + declared.name
     unit = declared.metadata.get("unit", DEFAULT_UNITS.get(json_type, ""))
     yield Member(name, json_type, is_nullable, unit, declared.metadata["doc"])
-    if json_type == "list":
+    if json_type == "list" and is_dataclass(get_args(plain)[0]):
         yield from members(get_args(plain)[0], f"{name}[].")
     elif json_type == "object":
         yield from members(plain, f"{name}.")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.config.settings import Settings, SettingsError, load_settings
-from ibkr_bridge.config.sources import dotenv_path, environment_at_reload
+from ibkr_bridge.config.sources import dotenv_path, environment_at_reload, environment_at_restart
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.observe.logs import Log, open_log
@@ -75,6 +75,9 @@ async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
 
 
 def _reload(bridge: Bridge, log: Log) -> None:
-    """Read keys and log level again. All other settings need a restart."""
-    settings = bridge.reload(lambda: load_settings(environment_at_reload(os.environ), dotenv_path()))
+    """Read keys and log level again. All other settings need a restart; those that changed are reported."""
+    settings = bridge.reload(
+        lambda: load_settings(environment_at_reload(os.environ), dotenv_path()),
+        lambda: load_settings(environment_at_restart(os.environ), dotenv_path()),
+    )
     log.level = settings.log_level if settings else log.level

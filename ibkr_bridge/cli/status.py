@@ -88,6 +88,11 @@ def _mode(status: dict[str, Any], _: datetime) -> str:
     return ", ".join((status["mode"], *filter(None, restrictions)))
 
 
+def _restart(status: dict[str, Any], _: datetime) -> str:
+    names = ", ".join(status.get("restart_needed") or ())
+    return f"needed for {names}, which changed and which a reload does not apply" if names else ""
+
+
 def _accounts(status: dict[str, Any], _: datetime) -> str:
     return ", ".join(f"{each['account']} ({each['kind']})" for each in status["accounts"])
 
@@ -144,6 +149,7 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("IBKR says", lambda status, _: str(status["ibkr_message"])),
     ("next", lambda status, _: str(status["next"])),
     ("mode", _mode),
+    ("restart", _restart),
     ("accounts", _accounts),
     ("login", _login),
     ("Gateway", _gateway),

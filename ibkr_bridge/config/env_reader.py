@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from ibkr_bridge.config.near_misses import misspelt_brake
 from ibkr_bridge.config.value_types import Problem, WeeklyWindow, is_file, is_loopback
 
 E = TypeVar("E", bound=Enum)
@@ -276,15 +277,22 @@ class EnvReader:
             )
         return address or ("https", "127.0.0.1", 5000)
 
+    @property
+    def names_read(self) -> tuple[str, ...]:
+        """The names of all settings that were read, in this order."""
+        return tuple(dict.fromkeys(self._names_read))
+
     def problems(self) -> list[Problem]:
         """All problems: those of the sources, then in the order of reading, then unknown names."""
         all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
-        unknown = sorted(name for name in self._env if name.startswith(OWN_PREFIXES) and name not in all_names)
+        meant = {name: misspelt_brake(name, all_names) for name in self._env if name not in all_names}
+        unknown = sorted(name for name, brake in meant.items() if brake or name.startswith(OWN_PREFIXES))
         for name in unknown:
             # With `NAME:key` the key is part of the name.
-            printable = name if re.fullmatch("[A-Z_]+", name) else "a name"
-            similar = difflib.get_close_matches(name, all_names, n=1)
-            advice = f"did you mean {similar[0]}?" if similar else "see .env.example"
+            is_plain = re.fullmatch("[A-Za-z_-]{1,40}" if meant[name] else "[A-Z_]+", name)
+            printable = name if is_plain else "a name"
+            similar = meant[name] or next(iter(difflib.get_close_matches(name, all_names, n=1)), None)
+            advice = f"did you mean {similar}?" if similar else "see .env.example"
             self._problems.setdefault(name, []).append(Problem(printable, "unknown setting", advice))
         order = [*dict.fromkeys(self._names_read), *unknown]
         return [*self._source_problems, *(problem for name in order for problem in self._problems.get(name, []))]

@@ -8,9 +8,10 @@ becomes a value is in `config/env_reader.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -169,9 +170,17 @@ class Settings:
             SettingsError: one problem for each thing to correct, in the order of the example file.
         """
         read = EnvReader(env, secrets=SECRET_NAMES, problems=problems or [])
+        settings = cls._read(read)
+        if all_problems := read.problems():
+            raise SettingsError(all_problems)
+        return settings
+
+    @classmethod
+    def _read(cls, read: EnvReader) -> Settings:
+        """Read every setting, in the order of the fields."""
         remote = read.peek("IBKR_BRIDGE_ALLOW_REMOTE") in TRUE
         pinned = bool(read.peek("IBKR_GATEWAY_FINGERPRINT") or read.peek("IBKR_GATEWAY_CA_FILE"))
-        settings = cls(
+        return cls(
             url=Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote)),
             key=read.key("IBKR_BRIDGE_KEY", is_required=True),
             key_previous=read.key("IBKR_BRIDGE_KEY_PREVIOUS") or None,
@@ -202,9 +211,35 @@ class Settings:
             allow_remote=read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False),
             allowed_hosts=frozenset(read.hosts("IBKR_BRIDGE_ALLOWED_HOSTS")),
         )
-        if all_problems := read.problems():
-            raise SettingsError(all_problems)
-        return settings
+
+
+@cache
+def setting_names() -> tuple[str, ...]:
+    """The names of all settings, in the order of the fields of `Settings`."""
+    read = EnvReader({}, secrets=SECRET_NAMES, problems=[])
+    Settings._read(read)
+    return read.names_read
+
+
+RELOADED_NAMES = (*SECRET_NAMES, "IBKR_BRIDGE_LOG_LEVEL")
+"""The settings that a reload applies; all others need a restart."""
+
+
+def names_needing_restart(running: Settings, latest: Settings) -> tuple[str, ...]:
+    """The settings that differ and that a reload does not apply."""
+    names = zip(setting_names(), fields(Settings), strict=True)
+    return tuple(
+        name
+        for name, each in names
+        if name not in RELOADED_NAMES and getattr(running, each.name) != getattr(latest, each.name)
+    )
+
+
+@dataclass
+class UnappliedSettings:
+    """What the last reload has read and has not applied."""
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,19 @@ def environment_at_reload(env: Mapping[str, str]) -> dict[str, str]:
     return {**unchanged, **files, **{name: value for name, value in at_reload.items() if name in names}}
 
 
+def environment_at_restart(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a restart would find, as far as the copies of `.env` show it.
+
+    A setting of `env.began` whose value the environment still has came from there; it is what `env` says now.
+    """
+    if not env.get(RELOAD_DIRECTORY_VARIABLE) or not (Path(env[RELOAD_DIRECTORY_VARIABLE]) / "env").exists():
+        return dict(env)
+    directory = Path(env[RELOAD_DIRECTORY_VARIABLE])
+    at_start, at_reload = (read_dotenv(directory / name, []) for name in ("env.began", "env"))
+    elsewhere = {name: value for name, value in env.items() if name not in at_start or at_start[name] != value}
+    return {**at_reload, **elsewhere}
+
+
 def systemd_env_copy(env: Mapping[str, str]) -> Path | None:
     """The copy of the `.env` that systemd read: that of a reload, else that of the start; None outside systemd."""
     if not env.get(RELOAD_DIRECTORY_VARIABLE):

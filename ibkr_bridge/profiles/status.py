@@ -43,6 +43,9 @@ class FlagsStatus:
     )
     draining: bool = field(metadata={"doc": "Whether the bridge is stopping and accepts no new calls."})
     gateway: str = field(metadata={"doc": "Address of the Gateway."})
+    restart_needed: tuple[str, ...] = field(
+        default=(), metadata={"doc": "Settings that the last reload has read and that only a restart applies."}
+    )
 
 
 @dataclass(frozen=True)
@@ -84,18 +87,21 @@ class ReconnectStatus:
     reopening: OpeningReport = field(metadata={"doc": "What the request led to."})
 
 
-def profile_status(profile: Profile, *, is_draining: bool, session: Session | None = None) -> ProfileStatus:
+def profile_status(
+    profile: Profile, *, is_draining: bool, session: Session | None = None, unapplied: tuple[str, ...] = ()
+) -> ProfileStatus:
     """Join the status of all parts.
 
     Args:
         profile: its parts report their status.
         is_draining: whether the process accepts no new calls; the profile does not know it.
         session: the result of `Keeper.current`; None means the state of the keeper's last check.
+        unapplied: the settings that a restart would change.
     """
     admission = profile.admission.status(profile.upstream.abandoned)
     return ProfileStatus(
         session=profile.keeper.status(session),
-        flags=_flags(profile, is_draining=is_draining),
+        flags=_flags(profile, unapplied, is_draining=is_draining),
         accounts=_accounts(profile.keeper.accounts),
         slots=admission.slots,
         waiting=admission.waiting,
@@ -107,7 +113,7 @@ def profile_status(profile: Profile, *, is_draining: bool, session: Session | No
     )
 
 
-def _flags(profile: Profile, *, is_draining: bool) -> FlagsStatus:
+def _flags(profile: Profile, unapplied: tuple[str, ...], *, is_draining: bool) -> FlagsStatus:
     settings = profile.settings
     return FlagsStatus(
         mode=settings.trading_mode.value,
@@ -116,6 +122,7 @@ def _flags(profile: Profile, *, is_draining: bool) -> FlagsStatus:
         maintenance_until=profile.keeper.maintenance_end,
         draining=is_draining,
         gateway=str(settings.gateway_url),
+        restart_needed=unapplied,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.config.settings import Settings, UnappliedSettings
 from ibkr_bridge.events import Bus
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
@@ -17,6 +17,7 @@ from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.supervision import LoopMonitor
 
 SETTINGS = web.AppKey("settings", Settings)
+UNAPPLIED = web.AppKey("unapplied", UnappliedSettings)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)

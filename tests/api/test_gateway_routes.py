@@ -42,7 +42,7 @@ async def test_the_status_has_every_member(harness: Harness, sim: Simulator) -> 
     assert list(status) == [
         *("state", "authenticated", "login", "competing", "reason", "hint", "since", "checked", "last_good"),
         *("ibkr_message", "next", "login_expires", "next_reset"),
-        *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway"),
+        *("mode", "read_only", "paused", "maintenance_until", "draining", "gateway", "restart_needed"),
         *("accounts", "slots", "waiting", "budget", "penalty", "cache", "journal", "stream"),
     ]
     assert (status["state"], status["authenticated"], status["login"], status["competing"]) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import json
 import signal
@@ -91,6 +92,14 @@ def test_a_ready_session_is_printed_as_text(place: Place, running: Demo) -> None
     assert "DU*****67 (paper)" in result.stdout
     assert "DU1234567" not in result.stdout
     assert running.key not in result.stdout
+
+
+def test_what_needs_a_restart_is_printed() -> None:
+    """Only if there is something."""
+    changed = dataclasses.replace(STATUS_WITH_PROBLEMS.flags, restart_needed=("IBKR_READ_ONLY", "IBKR_COMPETE"))
+    status = dataclasses.replace(STATUS_WITH_PROBLEMS, flags=changed).as_json()
+
+    assert "\n  restart     needed for IBKR_READ_ONLY, IBKR_COMPETE, which changed" in format_status(status, AT)
 
 
 def test_every_part_of_the_status_is_printed() -> None:

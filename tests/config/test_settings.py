@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from ibkr_bridge.config.settings import (
     Settings,
     SettingsError,
     load_settings,
+    names_needing_restart,
+    setting_names,
 )
 from ibkr_bridge.config.sources import PROJECT_ROOT, lines_systemd_reads_differently, read_dotenv
 from ibkr_bridge.config.value_types import Problem
@@ -351,6 +354,46 @@ def test_a_misspelt_name_is_reported_with_the_right_one(name: str, meant: str) -
 def test_names_of_other_programs_are_ignored(name: str) -> None:
     """An app may have its own IBKR_* settings in the same file."""
     assert problems_of({"IBKR_BRIDGE_KEY": KEY, name: "anything"}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("IBKR_READONLY_MODE", "IBKR_READ_ONLY"),
+        ("ibkr_max_order_value", "IBKR_MAX_ORDER_VALUE"),
+        ("IBKR_ALLOWED_ACCTS", "IBKR_ALLOWED_ACCOUNTS"),
+        ("IKBR_MAX_ORDER_QUANTITY", "IBKR_MAX_ORDER_QUANTITY"),
+        ("IBKR_BRIDGE_READ_ONLY", "IBKR_READ_ONLY"),
+    ],
+)
+def test_a_misspelt_brake_stops_the_start_from_either_source(name: str, meant: str, tmp_path: Path) -> None:
+    """Trading without a limit that its owner believes in is worse than not starting."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"IBKR_BRIDGE_KEY={KEY}\n{name}=1\n")
+
+    assert (only_problem(**{name: "1"}).name, only_problem(**{name: "1"}).allowed) == (name, f"did you mean {meant}?")
+    with pytest.raises(SettingsError, match=meant):
+        load_settings({}, dotenv)
+
+
+def test_every_field_has_the_name_of_its_setting() -> None:
+    """A reload names the settings that it does not apply, and must name the right ones."""
+    names = dict(zip((each.name for each in fields(Settings)), setting_names(), strict=True))
+
+    assert all(name.removesuffix("_s").upper() in setting for name, setting in names.items())
+
+
+def test_a_change_that_needs_a_restart_is_named() -> None:
+    """Keys and log level do not."""
+    latest = settings_with(
+        IBKR_MAX_ORDER_VALUE="5",
+        IBKR_READ_ONLY="yes",
+        IBKR_BRIDGE_READONLY_KEY=READONLY_KEY,
+        IBKR_BRIDGE_LOG_LEVEL="debug",
+    )
+
+    assert names_needing_restart(settings_with(), latest) == ("IBKR_READ_ONLY", "IBKR_MAX_ORDER_VALUE")
+    assert names_needing_restart(latest, latest) == ()
 
 
 # -- secrets

@@ -8,6 +8,7 @@ import pytest
 
 from ibkr_bridge.config.sources import (
     environment_at_reload,
+    environment_at_restart,
     lines_systemd_reads_differently,
     read_dotenv,
     read_secret_files,
@@ -75,6 +76,18 @@ def test_a_reload_without_copies_sees_the_environment_as_it_was(tmp_path: Path) 
     """There is no other source."""
     assert environment_at_reload({"A": "1"}) == {"A": "1"}
     assert environment_at_reload({"A": "1", "RELOAD_DIRECTORY": str(tmp_path)})["A"] == "1"
+
+
+def test_a_restart_finds_what_the_new_copy_says(tmp_path: Path) -> None:
+    """What came from elsewhere, such as a drop-in, stays; a line that was removed is gone."""
+    (tmp_path / "env.began").write_text("A=1\nB=1\nC=1\n")
+    (tmp_path / "env").write_text("A=2\nC=2\nE=2\n")
+
+    values = environment_at_restart({"A": "1", "B": "1", "C": "other", "D": "1", "RELOAD_DIRECTORY": str(tmp_path)})
+
+    assert values == {"A": "2", "C": "other", "D": "1", "E": "2", "RELOAD_DIRECTORY": str(tmp_path)}
+    assert environment_at_restart({"A": "1"}) == {"A": "1"}
+    assert environment_at_restart({"A": "1", "RELOAD_DIRECTORY": str(tmp_path / "none")})["A"] == "1"
 
 
 def test_a_reload_takes_keys_from_the_new_copy_and_nothing_else(tmp_path: Path) -> None:

@@ -220,6 +220,25 @@ async def test_a_reload_does_not_disturb_calls_in_flight(sim: MarketStage, tmp_p
     assert status == 200
 
 
+@pytest.mark.parametrize("is_service", [True, False])
+async def test_a_setting_that_a_reload_does_not_apply_is_named(
+    sim: MarketStage, tmp_path: Path, is_service: bool
+) -> None:
+    """In the log, in the status and by the command that prints it."""
+    directory = SettingsDirectory(tmp_path / "reload")
+    where = str(directory.path) if is_service else ""
+    async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=where) as running:
+        text = f"IBKR_BRIDGE_KEY={KEY}\nIBKR_READ_ONLY=yes\nIBKR_ALLOWED_ACCOUNTS=DU77777\n"
+        directory.write(text)
+        (tmp_path / ".env").write_text("" if is_service else text)
+        line = await reload(running, "bridge.restart_needed")
+        status = json.loads((await running.get("/gateway/status"))[1])
+
+    assert line["settings"] == "IBKR_READ_ONLY, IBKR_ALLOWED_ACCOUNTS"
+    assert status["restart_needed"] == ["IBKR_READ_ONLY", "IBKR_ALLOWED_ACCOUNTS"]
+    assert status["read_only"] is False
+
+
 async def test_without_systemd_the_dotenv_file_is_reloaded(sim: MarketStage, tmp_path: Path) -> None:
     """SIGHUP reloads it; the environment still has priority over the file."""
     (tmp_path / ".env").write_text(f"IBKR_BRIDGE_READONLY_KEY={NEW_KEY}\n")

@@ -1,0 +1,106 @@
+"""Misspelt brakes, and the names of other programs that only look a little like them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibkr_bridge.config.env_reader import EnvReader
+from ibkr_bridge.config.near_misses import BRAKES, misspelt_brake
+from ibkr_bridge.config.settings import setting_names
+
+READ_ONLY = (
+    *(
+        "IBKR_READONLY",
+        "ibkr_read_only",
+        "IBKR_READ_ONLY_MODE",
+        "IBKR_READONLY_MODE",
+        "IBKR_READ_ONY",
+        "IKBR_READ_ONLY",
+    ),
+    *("IBRK_READ_ONLY", "IB_READ_ONLY", "IBKRREADONLY", "IBKR_READ-ONLY", "IBKR_BRIDGE_READ_ONLY", "IBKR_ONLY_READ"),
+    *(
+        "IBKR_GATEWAY_READ_ONLY",
+        "IBKR_READ_ONLYY",
+        "IBKR_RO",
+        "IBKR_REED_ONLY",
+        "IBKR__READ_ONLY",
+        "IBKR_READ_ONLY_FILE",
+    ),
+    *("IBKR_IS_READ_ONLY", "IBKR_REDONLY"),
+)
+ACCOUNTS = (
+    *("IBKR_ALLOWED_ACCOUNT", "IBKR_ALLOW_ACCOUNTS", "IBKR_ALLOWED_ACCTS", "IBKR_ACCOUNTS_ALLOWED"),
+    *("IBKR_ALOWED_ACCOUNTS", "IBKR_ALLOWEDACCOUNTS", "IBKR_ACCOUNT_WHITELIST", "IBKR_BRIDGE_ALLOWED_ACCOUNTS"),
+    *("IBKR_ALLOWED_ACCOUNT_IDS", "IBKR_PERMITTED_ACCOUNTS", "Ibkr_Allowed_Accounts"),
+)
+QUANTITY = (
+    *("IBKR_MAX_ORDER_QTY", "IBKR_MAX_QTY", "IBKR_MAX_QUANTITY", "IBKR_MAX_ORDER_SIZE", "IBKR_MAXORDERQUANTITY"),
+    *("IBKR_MAXIMUM_ORDER_QUANTITY", "IBKR_ORDER_MAX_QUANTITY", "IBKR_MAX_ODER_QUANTITY", "IBKR_MAX_ORDER_QUANTITIES"),
+    *("IBKR_LIMIT_QUANTITY", "IBKR_MAX_ORDERS_QUANTITY", "IBKR_MX_ORDER_QUANTITY"),
+)
+VALUE = (
+    *("IBKR_MAX_ORDERVALUE", "IBKR_MAX_VALUE", "IBKR_MAX_ORDER_AMOUNT", "IBKR_ORDER_LIMIT_VALUE", "IBKR_MAX_ORDER_VAL"),
+    *("IBKR_MAX_ORDER_NOTIONAL", "IBKR_MAX_ORDERS_VALUE", "IBKR_MAX_ORDR_VALUE"),
+)
+MISSPELT = [
+    (name, brake) for brake, names in zip(BRAKES, (READ_ONLY, ACCOUNTS, QUANTITY, VALUE), strict=True) for name in names
+]
+INNOCENT = (
+    *("IBKR_ACCOUNT", "IBKR_ACCOUNTS", "IBKR_ACCOUNT_ID", "IBKR_DEFAULT_ACCOUNT", "IBKR_PAPER_ACCOUNT", "IBKR_X"),
+    *("IBKR_HOST", "IBKR_PORT", "IBKR_CLIENT_ID", "IBKR_USERNAME", "IBKR_PASSWORD", "IBKR_API_URL", "IBKR_TIMEOUT"),
+    *("IBKR_MODE", "IBKR_PAPER", "IBKR_LIVE", "IBKR_DRY_RUN", "IBKR_TRADING_ENABLED", "IBKR_TRADING_MODES"),
+    *(
+        "IBKR_MAX_RETRIES",
+        "IBKR_MAX_CONNECTIONS",
+        "IBKR_MAX_POSITIONS",
+        "IBKR_MAX_DAILY_LOSS",
+        "IBKR_MAX_ORDERS_PER_DAY",
+    ),
+    *("IBKR_ORDER_SIZE", "IBKR_ORDER_QUANTITY", "IBKR_DEFAULT_QUANTITY", "IBKR_ORDER_TYPE", "IBKR_ORDER_TIMEOUT"),
+    *(
+        "IBKR_READ_TIMEOUT",
+        "IBKR_READONLY_KEY",
+        "IBKR_READ_ONLY_KEY",
+        "IBKR_READ_KEY",
+        "IBKR_LOG_LEVEL",
+        "IBKR_MAX_WAIT",
+    ),
+    *("IBKR_ALLOWED_HOSTS", "IBKR_ALLOWED_SYMBOLS", "IBKR_FLEX_TOKEN", "IBKR_SNAPSHOTS", "IBKR_MARKET_DATA_TYPE"),
+    *("IBEAM_ACCOUNT", "READ_ONLY", "DB_READ_ONLY", "MAX_ORDER_VALUE", "ALLOWED_ACCOUNTS", "PATH", "_", "", "\u00e4"),
+)
+
+
+@pytest.mark.parametrize(("name", "brake"), MISSPELT)
+def test_a_misspelt_brake_is_found(name: str, brake: str) -> None:
+    """However people write it."""
+    assert misspelt_brake(name, setting_names()) == brake
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_the_name_of_another_program_is_not_taken_for_a_brake(name: str) -> None:
+    """A bridge that does not start because of the app's own settings helps nobody."""
+    assert misspelt_brake(name, setting_names()) is None
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_a_setting_is_no_misspelt_one(name: str) -> None:
+    """Each has its own name."""
+    assert misspelt_brake(name, setting_names()) is None
+    assert set(setting_names()) >= set(BRAKES)
+
+
+@given(st.text(max_size=60))
+def test_no_name_raises(name: str) -> None:
+    """The environment has names of every form."""
+    assert misspelt_brake(name, setting_names()) in (None, *BRAKES)
+
+
+def test_the_reader_reports_it() -> None:
+    """As a problem like every other."""
+    reader = EnvReader({"IBKR_READONLY": "yes"}, secrets=(), problems=[])
+    reader.flag("IBKR_READ_ONLY", default=False)
+
+    (problem,) = reader.problems()
+    assert str(problem) == "IBKR_READONLY: unknown setting; did you mean IBKR_READ_ONLY?"
