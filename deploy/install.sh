@@ -2,8 +2,15 @@
 # Installs IBKR Bridge as a systemd service into /opt/ibkr-bridge, with its own Python environment.
 # Run it as root from a checkout, and again for an upgrade. It keeps existing settings, keys and state.
 # If it fails or is interrupted, it starts again what ran before.
+# It runs as root and may be started in a directory that others can write, such as /tmp. So it leaves that directory before
+# it runs any program, and Python runs isolated (-I): it imports nothing from the directory it is started in.
 set -eu
 unset CDPATH
+case $0 in */*) beside=${0%/*} ;; *) beside=. ;; esac
+source=$(cd "$beside/.." && pwd)
+python=${PYTHON:-python3}
+case $python in */*) python=$(cd "${python%/*}" && pwd)/${python##*/} ;; esac
+cd /
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 trap '' PIPE # the reader of the output may close the pipe; the installation goes on
 
@@ -14,7 +21,6 @@ USAGE="usage: deploy/install.sh [--upgrade | --uninstall] [--dry-run]
   --dry-run    print what would be done, and do nothing
 PYTHON=python3.12 chooses another Python; it must be 3.11 or later."
 
-source=$(cd "$(dirname "$0")/.." && pwd)
 home=$(readlink -m /opt/ibkr-bridge) # resolved, so that it can be compared with other paths
 settings=$home/.env
 credentials=/etc/ibkr-bridge/credentials
@@ -22,7 +28,6 @@ state=/var/lib/ibkr-bridge
 units=/etc/systemd/system
 command=/usr/local/bin/ibkr-bridge
 user=ibkr-bridge
-python=${PYTHON:-python3}
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
 old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of an earlier set-up without this script
 address=127.0.0.1:8000                                        # unless the settings name another one
@@ -52,10 +57,10 @@ check_machine() {
 
 check_python() {
     command -v "$python" >/dev/null || die "$python is missing: apt install python3 python3-venv"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         die "Python 3.11 or later is needed, $python is $("$python" -V); name one: PYTHON=python3.12 deploy/install.sh"
-    "$python" -c 'import venv, ensurepip' 2>/dev/null || die "venv is missing: apt install python3-venv"
-    "$python" -c 'import sys; sys.exit(sys.base_prefix.startswith(("/root", "/home", "/run", "/tmp", "/var/tmp")))' ||
+    "$python" -I -c 'import venv, ensurepip' 2>/dev/null || die "venv is missing: apt install python3-venv"
+    "$python" -I -c 'import sys; sys.exit(sys.base_prefix.startswith(("/root", "/home", "/run", "/tmp", "/var/tmp")))' ||
         die "$python is in a directory that the service may not read; choose a Python of the whole machine"
 }
 
@@ -85,7 +90,7 @@ release_name() {
     cd "$source"
     # shellcheck disable=SC2086 # a list of names
     sum=$({
-        "$python" -c 'import sys; print(sys.version, sys.base_prefix)'
+        "$python" -I -c 'import sys; print(sys.version, sys.base_prefix)'
         find $shipped -type f ! -path '*/__pycache__/*' -exec sha256sum {} + | sort
     } | sha256sum)
     printf '%s-%.12s' "$(sed -n 's/^VERSION = "\(.*\)"$/\1/p' ibkr_bridge/__init__.py)" "$sum"
@@ -102,10 +107,10 @@ build() {
     run rm -rf "$1" && run mkdir -p "$1" &&
         run copy_program "$1" &&
         run chmod -R u=rwX,go=rX "$1" &&
-        run "$python" -m venv "$1/.venv" &&
-        run "$1/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        run "$python" -I -m venv "$1/.venv" &&
+        run "$1/.venv/bin/python" -I -m pip install --quiet --disable-pip-version-check --require-hashes \
             -r "$1/requirements.txt" &&
-        run "$1/.venv/bin/python" -m compileall -q "$1/ibkr_bridge" "$1/bridge.py" &&
+        run "$1/.venv/bin/python" -I -m compileall -q "$1/ibkr_bridge" "$1/bridge.py" &&
         run touch "$1/.whole"
 }
 
@@ -146,9 +151,9 @@ make_user() {
 # Check the settings as the bridge will, before anything is changed. Also find the address and whether there is a key.
 check_settings() {
     [ -e "$settings" ] && [ $dry = no ] || return 0
-    result=$(cd "$home" && PYTHONPATH=$release CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=$state \
+    result=$(cd "$home" && CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=$state \
         KEY_ELSEWHERE=$(has_key_elsewhere && printf yes) \
-        "$release/.venv/bin/python" -B "$release/deploy/installing.py" settings) ||
+        "$release/.venv/bin/python" -I -B "$release/deploy/installing.py" settings) ||
         die "the settings cannot be used, see above; nothing was changed"
     address=${result% *}
     has_key=${result#* }
@@ -163,7 +168,7 @@ has_key_elsewhere() {
     return 1
 }
 
-new_key() { "$release/.venv/bin/python" "$release/bridge.py" genkey; }
+new_key() { "$release/.venv/bin/python" -I "$release/bridge.py" genkey; }
 
 # The key goes through a pipe, since everybody can read command lines.
 write_settings() (
@@ -294,7 +299,7 @@ restore_unit() {
 
 # -- switching to another version
 
-check_port() { "$python" -B "$source/deploy/installing.py" "$1" "$address"; }
+check_port() { "$python" -I -B "$source/deploy/installing.py" "$1" "$address"; }
 
 start_units() {
     systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service || return 1

@@ -18,6 +18,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # isolated Python does not find the program
 SETTINGS = Path(".env")
 HEALTH_TIMEOUT_S = 40.0  # for a new version to answer
 SYSTEMD_FILES = Path("/proc/1/fd")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from aiohttp import web
 
@@ -42,7 +44,7 @@ from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.response_headers import add_headers
-from ibkr_bridge.state_file import check_writable
+from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
 STATE_DIR_HINT = (
@@ -134,8 +136,7 @@ class Bridge:
             self.redactor.add_account(number)
 
     async def _build(self) -> None:
-        self._prepare_state_dir()
-        settings = self.settings
+        settings = self.settings if self._prepare_state_dir() else dataclasses.replace(self.settings, state_dir=None)
         self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
         hub = self._profile.streaming.hub
         self.keys.subscribe(lambda _: hub.close_invalid())
@@ -200,17 +201,21 @@ class Bridge:
         if names:
             self.bus.publish(events.RestartNeeded(", ".join(names)))
 
-    def _prepare_state_dir(self) -> None:
+    def _prepare_state_dir(self) -> bool:
+        """Make and check the state directory. Returns whether it may be used, now or when it has been repaired."""
         path = self.settings.state_dir
         if path is None:
             self.bus.publish(events.StateUnavailable("the state directory", "there is none", STATE_DIR_HINT))
-            return
+            return False
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_private(path)
             check_writable(path)
         except OSError as exc:
-            reason = os.strerror(exc.errno) if exc.errno else type(exc).__name__
+            reason = exc.strerror or type(exc).__name__
             self.bus.publish(events.StateUnavailable("the state directory", reason, STATE_DIR_HINT))
+            return not os.path.lexists(path) or _is_private(path)
+        return True
 
     async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
         """Load the state of an earlier run; at the end save it again."""
@@ -261,6 +266,14 @@ class Bridge:
             await self._runner.cleanup()
         self.bus.publish(events.BridgeStopped(unfinished))
         return unfinished
+
+
+def _is_private(path: Path) -> bool:
+    try:
+        check_private(path)
+    except OSError:
+        return False
+    return True
 
 
 def add_routes(router: web.UrlDispatcher) -> None:

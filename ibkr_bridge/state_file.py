@@ -1,12 +1,18 @@
-"""Small files of the state directory: written completely or not at all, and readable only by their owner."""
+"""Small files of the state directory: written completely or not at all, and readable only by their owner.
+
+No link is followed, neither to the directory nor to a file in it.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, StateUnavailable
+from ibkr_bridge.file_trust import distrust
 
 WRITE_HINT = "make the state directory writable and see that it is not full"
 
@@ -33,6 +39,17 @@ def save_json(path: Path | None, content: object, bus: Bus, what: str, otherwise
     return True
 
 
+def load_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is a link.
+        ValueError: it is not UTF-8.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="utf-8") as file:
+        return file.read()
+
+
 def write_atomic(path: Path, text: str | None) -> None:
     """Replace a file, or remove it if the text is None.
 
@@ -43,12 +60,29 @@ def write_atomic(path: Path, text: str | None) -> None:
         path.unlink(missing_ok=True)
         return
     draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)  # of a run that was killed, or a link
     try:
-        draft.write_text(text, "utf-8")
-        draft.chmod(0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_private(path: Path) -> None:
+    """Check that a directory is ours and that nobody else can put files into it.
+
+    Raises:
+        OSError: it is not; `strerror` is for people.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link; name the directory itself")
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
+    if reason := distrust(status):
+        raise PermissionError(errno.EPERM, f"it {reason}; chown it to this user, and chmod 700")
 
 
 def check_writable(path: Path) -> None:

@@ -16,8 +16,9 @@ from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.harness import KEY, PREVIOUS_KEY, Harness, settings_for, with_timeout
+from tests.harness import KEY, PREVIOUS_KEY, Harness, Placement, settings_for, with_timeout
 
 OTHER = "another-key-for-tests-0123456789-abcd"
 
@@ -140,6 +141,29 @@ async def test_a_state_directory_that_cannot_be_had_is_told_and_the_bridge_serve
     async with Harness(settings_for(sim.url, tmp_path / "file" / "state")) as harness:
         assert (await harness.get("/health", key=None)).status == 200
         assert await harness.wait_for_events(events.StateUnavailable)
+
+
+@pytest.mark.parametrize("kind", ["link", "open"])
+async def test_a_state_directory_that_others_could_change_is_not_used(
+    sim: Simulator, tmp_path: Path, kind: str
+) -> None:
+    """Not a file is written there, and orders are refused, as without a journal."""
+    real, path = tmp_path / "real", tmp_path / "state"
+    real.mkdir(mode=0o700)
+    if kind == "link":
+        path.symlink_to(real)
+    else:
+        path.mkdir()
+        path.chmod(0o1777)
+
+    async with Harness(settings_for(sim.url, path)) as harness:
+        await harness.wait_until(SessionState.READY)
+        order = await harness.post(Placement().target, Placement().body)
+        unavailable = next(each for each in harness.events_seen if "the state directory" in repr(each))
+
+    assert (order.status, order.code) == (503, "journal_unavailable")
+    assert ("link" if kind == "link" else "other users") in repr(unavailable)
+    assert [*real.iterdir(), *path.iterdir()] == []
 
 
 async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(

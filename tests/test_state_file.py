@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from ibkr_bridge.events import Bus, Event, StateUnavailable
-from ibkr_bridge.state_file import check_writable, save_json, write_atomic
+from ibkr_bridge.state_file import check_private, check_writable, load_text, save_json, write_atomic
 
 
 def save(path: Path | None, value: object) -> tuple[bool, list[Event]]:
@@ -83,3 +84,59 @@ def test_checking_a_directory_leaves_no_file_in_it(tmp_path: Path) -> None:
     assert (list(tmp_path.iterdir()), target.read_text()) == ([target], "mine")
     with pytest.raises(OSError, match=r".*"):
         check_writable(tmp_path / "no")
+
+
+def test_a_link_is_neither_read_nor_written_through(tmp_path: Path) -> None:
+    """Whoever could plant one would choose what is read or overwritten."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    path = tmp_path / "a.json"
+    path.symlink_to(mine)
+    path.with_suffix(".draft").symlink_to(mine)
+
+    with pytest.raises(OSError, match=r".*"):
+        load_text(path)
+    write_atomic(path, "new")
+
+    assert (mine.read_text(), load_text(path), path.is_symlink()) == ("mine", "new", False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "reason"),
+    [
+        (0o700, None, None),
+        (0o755, None, None),
+        (0o777, None, "can be written by other users"),
+        (0o1777, None, "can be written by other users"),
+        (0o770, None, "can be written by other users"),
+        (0o700, 54321, "belongs to another user"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_only_a_directory_of_our_own_keeps_state(
+    tmp_path: Path, mode: int, uid: int | None, reason: str | None
+) -> None:
+    """In any other one somebody could replace the journal."""
+    path = tmp_path / "state"
+    path.mkdir()
+    path.chmod(mode)
+    if uid is not None:
+        os.chown(path, uid, uid)
+
+    if reason is None:
+        check_private(path)
+    else:
+        with pytest.raises(OSError, match=reason):
+            check_private(path)
+
+
+def test_a_link_or_a_file_is_no_state_directory(tmp_path: Path) -> None:
+    """Not even one that leads to a good directory."""
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OSError, match="it is a link"):
+        check_private(tmp_path / "link")
+    with pytest.raises(OSError, match="no directory"):
+        check_private(tmp_path / "file")

@@ -40,7 +40,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("orders", "session", "cache", "limits", "quirks", "streaming", "upstream"),
     ("calls",),
     ("config", "ibkr", "supervision", "state_file"),
-    ("errors", "events", "clock", "redaction"),
+    ("errors", "events", "clock", "redaction", "file_trust"),
     ("__init__",),
 )
 BESIDE = {  # packages on no floor, what they may import besides themselves, and who may import them

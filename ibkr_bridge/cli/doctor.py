@@ -21,6 +21,7 @@ from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.config.value_types import is_file
+from ibkr_bridge.state_file import check_private
 
 TIMEOUT_S = 5.0  # for the connection to the Gateway and its TLS handshake
 
@@ -80,11 +81,22 @@ def _state(settings: Settings) -> Iterator[Finding]:
     if path is None:
         yield Finding("state", "no state directory", "set IBKR_BRIDGE_STATE_DIR to a directory the bridge can write")
         return
+    if path.exists() and os.geteuid() != 0 and (reason := _privacy_problem(path)):  # root looks at others' directories
+        yield Finding("state", f"{path}: {reason}", f"make it your own: chown $USER {path} && chmod 700 {path}")
+        return
     nearest = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
     if os.access(nearest, os.W_OK | os.X_OK):
         yield Finding("state", str(path))
     else:
         yield Finding("state", f"{nearest} cannot be written", f"make it writable for this user: chown $USER {nearest}")
+
+
+def _privacy_problem(path: Path) -> str | None:
+    try:
+        check_private(path)
+    except OSError as exc:
+        return exc.strerror
+    return None
 
 
 def _orders(settings: Settings) -> Iterator[Finding]:

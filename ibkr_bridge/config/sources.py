@@ -6,13 +6,16 @@ The readers never raise. They append a `Problem`, which is reported together wit
 from __future__ import annotations
 
 import io
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
 from ibkr_bridge.config.value_types import Problem, is_file
+from ibkr_bridge.file_trust import distrust
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,13 +23,22 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 def dotenv_path() -> Path:
     """The path of `.env`: in the working directory, else beside `bridge.py`."""
     here = Path.cwd() / ".env"
-    return here if here.exists() else PROJECT_ROOT / ".env"
+    return here if os.path.lexists(here) else PROJECT_ROOT / ".env"
 
 
 def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
-    """Read a `.env` file; values are taken literally. A missing file counts as an empty one."""
+    """Read a `.env` file; values are taken literally. A missing file counts as an empty one.
+
+    A file that somebody else owns or may write is a problem and not read. It is not skipped in silence either: with it
+    a brake would be skipped that its owner believes in.
+    """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            if reason := _distrust(path, os.fstat(file.fileno())):
+                fix = "it must belong to this user or to root, and nobody else may write it: chown, and chmod 600"
+                problems.append(Problem(".env", f"{path} {reason}", fix))
+                return {}
+            text = file.read().decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as exc:
@@ -37,6 +49,16 @@ def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
     malformed = (_first_line_of(binding) for binding in bindings if binding.error)
     problems.extend(Problem(".env", f"line {line} is not a setting", "write NAME=value") for line in malformed)
     return {binding.key: binding.value or "" for binding in bindings if binding.key is not None}
+
+
+def _distrust(path: Path, status: os.stat_result) -> str | None:
+    """Why a `.env` file is not trusted. A link counts with its target: whoever made it has chosen the file."""
+    link = path.lstat()
+    is_strangers_link = stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid())
+    is_beside_program = path.parent == PROJECT_ROOT != Path.cwd()
+    if is_beside_program and status.st_uid == Path(__file__).stat().st_uid:
+        return None  # whoever owns the program could change it as well
+    return "is a link of another user" if is_strangers_link else distrust(status)
 
 
 def _first_line_of(binding: Binding) -> int:

@@ -19,7 +19,7 @@ from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus, EndpointRateLimited, PenaltyBoxEntered
 from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
-from ibkr_bridge.state_file import save_json
+from ibkr_bridge.state_file import load_text, save_json
 
 DEFAULT_CLOSED_S = 15.0  # seconds for which an endpoint without a known limit is closed
 MAX_RETRY_AFTER_S = 3600.0  # seconds; a longer Retry-After is not a rate limit
@@ -63,7 +63,7 @@ class PenaltyBox:
         if self._path is None:
             return
         try:
-            saved = json.loads(self._path.read_text("utf-8"))
+            saved = json.loads(load_text(self._path))
             latest = self._now() + MAX_RETRY_AFTER_S
             self._box_until = min(float(saved["box"]), latest)
             self._closed_until = {str(row)[:200]: min(float(until), latest) for row, until in saved["rows"].items()}

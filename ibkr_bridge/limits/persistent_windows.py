@@ -12,7 +12,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.limits.admission import AdmissionController
-from ibkr_bridge.state_file import save_json
+from ibkr_bridge.state_file import load_text, save_json
 
 MIN_PERIOD_S = 60.0  # seconds; a shorter limit is over by the time that the session is open again
 
@@ -44,7 +44,7 @@ class PersistentWindows:
         if self._path is None:
             return
         try:
-            saved = {str(path): float(until) for path, until in json.loads(self._path.read_text("utf-8")).items()}
+            saved = {str(path): float(until) for path, until in json.loads(load_text(self._path)).items()}
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return
         now = self._utc().timestamp()

@@ -14,7 +14,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
 from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, api_path
 from ibkr_bridge.orders.response import MESSAGE_ID
-from ibkr_bridge.state_file import save_json
+from ibkr_bridge.state_file import load_text, save_json
 
 MAX_MESSAGE_IDS = 51  # message ids that IBKR accepts in one call
 
@@ -36,7 +36,7 @@ class SuppressedQuestions:
         if self._path is None:
             return
         try:
-            self.ids = _message_ids(json.loads(self._path.read_text("utf-8")))
+            self.ids = _message_ids(json.loads(load_text(self._path)))
         except (OSError, ValueError, RecursionError):
             return
 

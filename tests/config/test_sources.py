@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from ibkr_bridge.config import sources
 from ibkr_bridge.config.sources import (
+    dotenv_path,
     environment_at_reload,
     environment_at_restart,
     lines_systemd_reads_differently,
@@ -98,3 +101,70 @@ def test_a_reload_takes_keys_from_the_new_copy_and_nothing_else(tmp_path: Path) 
     values = environment_at_reload({KEY: "old", "IBKR_READ_ONLY": "yes", "RELOAD_DIRECTORY": str(tmp_path)})
 
     assert (values[KEY], values["IBKR_READ_ONLY"]) == ("new", "yes")
+
+
+STRANGER = 54321
+only_root_gives_away = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+def planted(directory: Path, how: str) -> Path:
+    """A `.env` that somebody else has written or can write."""
+    path, target = directory / ".env", directory / "target"
+    (target if how.startswith("link") else path).write_text("IBKR_READ_ONLY=no\nIBKR_TRADING_MODE=live\n")
+    if how.startswith("link"):
+        path.symlink_to(target)
+    if how in ("owner", "link"):
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    if how == "link to a stranger's file":
+        os.chown(target, STRANGER, STRANGER)
+    if how in ("group", "all"):
+        path.chmod(0o660 if how == "group" else 0o606)
+    return path
+
+
+@only_root_gives_away
+@pytest.mark.parametrize("how", ["owner", "group", "all", "link", "link to a stranger's file"])
+def test_a_file_of_somebody_else_is_a_problem_and_not_read(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory that everybody writes, such as /tmp, anybody could switch to live trading."""
+    tmp_path.chmod(0o1777)
+    monkeypatch.chdir(tmp_path)
+    path, problems = planted(tmp_path, how), list[Problem]()
+
+    assert (dotenv_path(), read_dotenv(path, problems)) == (path, {})
+    (problem,) = problems
+    assert str(path) in problem.found
+    assert "chmod 600" in problem.allowed
+
+
+@only_root_gives_away
+def test_a_link_of_our_own_is_followed(tmp_path: Path) -> None:
+    """We have chosen its target."""
+    problems: list[Problem] = []
+
+    assert read_dotenv(planted(tmp_path, "link of our own"), problems)["IBKR_TRADING_MODE"] == "live"
+    assert problems == []
+
+
+def test_a_link_to_nothing_is_not_replaced_by_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory has a `.env`, even if it is broken."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").symlink_to(tmp_path / "none")
+
+    assert dotenv_path() == tmp_path / ".env"
+
+
+@only_root_gives_away
+def test_the_file_beside_the_program_may_belong_to_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the program can do more than change its settings; in the working directory it is a stranger's."""
+    path, problems = planted(tmp_path, "owner"), list[Problem]()
+    (tmp_path / "sources.py").touch()
+    os.chown(tmp_path / "sources.py", STRANGER, STRANGER)
+    monkeypatch.setattr(sources, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
+
+    assert read_dotenv(path, problems) != {}
+    monkeypatch.chdir(tmp_path)
+    assert read_dotenv(path, problems) == {}
+    assert len(problems) == 1

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, PauseCleared, PauseSet
-from ibkr_bridge.state_file import save_json
+from ibkr_bridge.state_file import load_text, save_json
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TradingPause:
         if self._path is None:
             return
         try:
-            saved = json.loads(self._path.read_text("utf-8"))
+            saved = json.loads(load_text(self._path))
             self.by, self.since = str(saved["by"])[:40], str(saved["since"])[:40]
         except (FileNotFoundError, NotADirectoryError):
             return

@@ -22,13 +22,13 @@ from yarl import URL
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Bus, CookiesSetAside, StateUnavailable
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.state_file import load_text
 
 MAX_COOKIE_BYTES = (
     4096  # bytes of cookies in a request; the Gateway answers 400 to headers of more than 8192 bytes in all
 )
 UNSENDABLE = re.compile("[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")  # not allowed in a header, or not encodable
 SAVE_INTERVAL_S = 1.0  # seconds; IBKR sets a cookie with nearly every response
-
 
 _ANYWHERE = URL()
 
@@ -74,7 +74,7 @@ class CookieStore:
         if self._path is None:
             return
         try:
-            json.loads(self._path.read_text("utf-8"))  # checked first, as aiohttp would try to read it as a pickle
+            json.loads(load_text(self._path))  # checked first, as aiohttp would try to read it as a pickle
             self.cookies.load(self._path)
             self._saved = self._register_secrets()
         except FileNotFoundError:
