@@ -1,7 +1,8 @@
 """`bridge.py orders`: the orders of the journal with their states. `orders verify`: whether the journal is unchanged.
 
 The list comes from the running bridge. `verify` reads the file itself, whether the bridge runs or not. It checks every
-entry from the first to the last: its seal, its number, and whether it may follow the entry before.
+entry from the first to the last: its seal, its number, and whether it may follow the entry before. The file beside the
+journal, whose name ends in `-last`, shows whether entries are missing at its end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
 
@@ -102,9 +104,12 @@ def verify_file(path: Path | None) -> tuple[int, list[str]]:
     if path is None:
         return 0, ["there is no journal, since there is no state directory: set IBKR_BRIDGE_STATE_DIR"]
     try:
+        mark = read_mark(path)  # first: a running bridge goes on writing the journal, and then the mark
         with closing(open_read_only(path)) as file:
             flaws = [f"entry {flaw.number}: {flaw.reason}" for flaw in islice(verify(read_rows(file)), MAX_FLAWS)]
-            return last_entry(file)[0], flaws
+            count = last_entry(file)[0]
+            missing = missing_end(file, count, mark)
+            return count, [*flaws[: MAX_FLAWS - 1], missing] if missing else flaws
     except FileNotFoundError:
         return 0, [f"there is no journal at {path}: no order has been placed yet, or it is elsewhere (give the file)"]
     except (OSError, sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event, StateUnavailable
+from ibkr_bridge.orders.journal.end_mark import EndMark
 from ibkr_bridge.orders.journal.transitions import (
     FIRST_SEAL,
     JournalEntry,
@@ -35,6 +36,7 @@ BUSY_TIMEOUT_S = 0.2  # seconds that another process, such as a backup, may hold
 NO_STATE_DIR = "there is no state directory"
 WRITTEN_LATE = "the disk reported an error for the entry of this order; nothing was sent"
 ORDERS_REFUSED_HINT = "orders are refused until the journal can be written"
+NEW_JOURNAL_HINT = "orders of earlier runs are not known any more; look for open ones at IBKR"
 MIGRATIONS = (  # from each version of the file to the next; existing entries are never changed
     """
     CREATE TABLE entry (
@@ -66,6 +68,7 @@ class JournalStore:
         self._file: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._last: tuple[int, str] = (0, FIRST_SEAL)
+        self._end_mark = EndMark(path) if path is not None else None
         self._pending: list[JournalEntry] = []
         self._doubtful: list[JournalEntry] = []  # their commit failed; the file may have them all the same
         self._was_attempted = False  # whether the last entries reached the file, so that it may have them
@@ -81,6 +84,8 @@ class JournalStore:
         with suppress(JournalUnavailable):
             self.append()
         self._close_file()
+        if self._end_mark is not None:
+            self._end_mark.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -107,6 +112,8 @@ class JournalStore:
             raise self._on_failure(exc) from exc
         self._last, self._pending = last, []
         self.problem = None
+        if self._end_mark is not None:
+            self._end_mark.write(last)
 
     def withdraw_if_written(self, entry: JournalEntry) -> None:
         """After `append` raised: nothing was sent. If the file has the entry all the same, a further one will say so.
@@ -165,6 +172,8 @@ class JournalStore:
             try:
                 self._file = self._connect(self._path)
                 self._last = last_entry(self._file)
+                if self._end_mark is not None:
+                    self._end_mark.check(self._file, self._last)
                 self._pending = [entry for entry in self._pending if not _is_written(self._file, entry)]
                 self._withdraw(self._file)
             except (sqlite3.Error, OSError, ValueError) as exc:
@@ -191,11 +200,20 @@ class JournalStore:
         """Open the file for writing; it is created if missing, and only its owner can read it."""
         if self._lock is None:
             self._lock = acquire_lock(path.with_suffix(".lock"))
+        if not os.path.lexists(path):
+            self._begin_anew()
         os.close(_open_private(path))
         path.chmod(0o600)  # SQLite creates its two companion files with the same mode
         return prepare_schema(
             sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         )
+
+    def _begin_anew(self) -> None:
+        """The journal is gone. If it had entries, say that the orders in it are not known any more."""
+        mark = self._end_mark.forget() if self._end_mark is not None else None
+        if mark is not None and mark[0] > 0:
+            reason = f"the file with {mark[0]} entries is gone, and a new one begins"
+            self.publish(StateUnavailable("the journal of orders", reason, NEW_JOURNAL_HINT))
 
     def _close_file(self) -> None:
         if self._file is not None:
