@@ -17,7 +17,7 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
-from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, digest, seconds_since
+from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, digest
 from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
@@ -213,7 +213,8 @@ class OrderSubmitter:
         code, reason = refusal
         which = record.owner, record.fingerprint, code
         earlier = self._refusals.get(which)
-        if earlier is not None and seconds_since(earlier.updated, self.repository.utc()) < SAME_REFUSAL_S:
+        ages = self.repository.index.ages
+        if earlier is not None and ages.seconds_since(earlier.updated, earlier.updated_mark) < SAME_REFUSAL_S:
             self.repository.index.remove(record)
             order_request.record = earlier
             return

@@ -124,7 +124,8 @@ def build_profile(
     session_ended.subscribe(lambda _: cached_reads.reset_session())
     session_ended.subscribe(lambda _: completion.reset_session())
     session_gate = SessionGate(keeper, lambda: session_ended.notify(None), redactor.redact)
-    repository = OrderRepository(JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus), bus, clock.utc)
+    journal = JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus)
+    repository = OrderRepository(journal, bus, clock.utc, clock.now)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
     streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
     observers = (

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.server import delivery
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.conftest import OpenHarness
-from tests.harness import KEY, PREVIOUS_KEY, TEST_TIMEOUT_S, Harness, Placement, Reply, with_timeout
+from tests.harness import KEY, PREVIOUS_KEY, TEST_TIMEOUT_S, Harness, Placement, Reply, settings_for, with_timeout
 
 ORDER = Placement()
 LIMIT = Placement(extra={"orderType": "LMT", "price": 187.5})  # IBKR asks no question and does not fill it
@@ -663,6 +665,32 @@ async def test_suppressed_questions_outlive_a_restart_until_they_are_reset(
 
 
 # -- restarts
+
+
+class JumpingClock(SystemClock):
+    """A clock whose wall time a test moves."""
+
+    jump = timedelta()
+
+    def utc(self) -> datetime:
+        """The wall-clock time."""
+        return super().utc() + self.jump
+
+
+async def test_a_jump_of_the_wall_clock_places_no_order_twice(sim: MarketStage, tmp_path: Path) -> None:
+    """A machine that gets its time from the network may set its clock while a caller tries again."""
+    clock = JumpingClock()
+    async with Harness(settings_for(sim.url, tmp_path), clock) as harness:
+        await harness.wait_until(SessionState.READY)
+        sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
+        await place_and_hang_up(harness, ORDER, sim)
+        await harness.wait_for_events(events.OrderPlaced)
+        clock.jump = timedelta(days=2)
+
+        again = await place(harness)
+
+    assert again.status == 200
+    assert len(sent(sim)) == 1
 
 
 async def test_an_order_in_flight_at_a_kill_is_found_after_the_start(

@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
-from ibkr_bridge.orders.journal.order_record import OrderRecord, seconds_since
+from ibkr_bridge.orders.journal.ages import RunAges
+from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 
 IDENTITY_TTL_S = 24 * 3600.0  # seconds that an identity is valid; IBKR requires unique cOIDs for as long
@@ -28,10 +29,11 @@ class OrderIndex:
 
     Args:
         utc: returns the wall-clock time.
+        now: returns monotonic seconds; without it, ages come from the wall clock.
     """
 
-    def __init__(self, utc: Callable[[], datetime]) -> None:
-        self._utc = utc
+    def __init__(self, utc: Callable[[], datetime], now: Callable[[], float] | None = None) -> None:
+        self.ages = RunAges(utc, now)
         self._records: OrderedDict[str, OrderRecord] = OrderedDict()
         self._by_key: NameIndex[str] = NameIndex()
         self._by_name: NameIndex[str] = NameIndex()
@@ -173,7 +175,7 @@ class OrderIndex:
             return earlier
         if not earlier.is_delivered and (
             earlier.disconnected_at is None
-            or seconds_since(earlier.disconnected_at, self._utc()) <= ANONYMOUS_DUPLICATE_TTL_S
+            or self.ages.seconds_since(earlier.disconnected_at, earlier.disconnected_mark) <= ANONYMOUS_DUPLICATE_TTL_S
         ):
             return earlier
         if earlier.state is OrderState.UNKNOWN and not unknown_open:
@@ -184,7 +186,7 @@ class OrderIndex:
         return record if record and (record.is_open or self._is_recent(record)) else None
 
     def _is_recent(self, record: OrderRecord) -> bool:
-        return not record.created or seconds_since(record.created, self._utc()) <= IDENTITY_TTL_S
+        return not record.created or self.ages.seconds_since(record.created, record.created_mark) <= IDENTITY_TTL_S
 
     def _evict_old(self) -> None:
         """Remove orders that are settled and older than a day."""

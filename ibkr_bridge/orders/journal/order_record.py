@@ -129,6 +129,10 @@ class OrderRecord:
     sent_replies: dict[str, tuple[str, StoredResponse | None]] = field(default_factory=dict)
     """Replies that were sent: by reply id, the fingerprint of the reply and IBKR's response."""
     in_flight: InFlightOrder | None = None
+    created_mark: float | None = None
+    updated_mark: float | None = None
+    disconnected_mark: float | None = None
+    """The marks of these three times (see `RunAges`); None if an earlier run has written them."""
     was_unread: Callable[[], bool] = lambda: False
     """Returns whether the client closed the connection without reading the response."""
 
@@ -158,11 +162,13 @@ class OrderRecord:
         """See `transitions.next_state`."""
         return next_state(self.state, what)
 
-    def apply(self, entry: JournalEntry) -> None:
-        """Apply an entry; entries come in the journal's order."""
+    def apply(self, entry: JournalEntry, mark: float | None = None) -> None:
+        """Apply an entry; entries come in the journal's order. `mark` is that of its time; None for an earlier run."""
         facts = entry.facts
+        self.created_mark = self.created_mark if self.created else mark
         self.created = self.created or entry.at
-        self.updated, self.state = entry.at, entry.state
+        self.updated, self.state, self.updated_mark = entry.at, entry.state, mark
+        self.disconnected_mark = mark if entry.what is OrderEvent.LEFT else self.disconnected_mark
         APPLY.get(entry.what, noop)(self, entry)  # an event without a row changes only the state
         if isinstance(ids := facts.get("order_ids"), list) and ids:
             self.order_ids = tuple(map(str, ids))

@@ -43,9 +43,15 @@ NOT_PLACED_STATES = frozenset({OrderState.NOT_PLACED, OrderState.REJECTED})
 class OrderRepository:
     """The orders of one profile, on disk and in memory."""
 
-    def __init__(self, journal: JournalWriter, bus: events.Bus, utc: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        journal: JournalWriter,
+        bus: events.Bus,
+        utc: Callable[[], datetime],
+        now: Callable[[], float] | None = None,
+    ) -> None:
         self.journal = journal
-        self.index = OrderIndex(utc)
+        self.index = OrderIndex(utc, now)
         self._bus = bus
         self.utc = utc
         self._on_change: events.Subscribers[OrderRecord] = events.Subscribers("order", bus)
@@ -122,7 +128,7 @@ class OrderRepository:
         queued, failure = self._behind.pop(record.id), writing.exception()
         self._written.set()
         if failure is None:
-            record.apply(entry)
+            record.apply(entry, self.index.ages.mark())
             self._publish(record, what, None)
         for later in queued:
             self.append_eventually(record, *later)
@@ -156,7 +162,7 @@ class OrderRepository:
         except ImpossibleTransition:
             return False
         self.journal.append_eventually(entry)
-        record.apply(entry)
+        record.apply(entry, self.index.ages.mark())
         self._publish(record, what, previous_state)
         return True
 

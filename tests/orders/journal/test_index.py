@@ -232,3 +232,32 @@ def test_settled_orders_are_dropped_after_a_day(orders: IndexSetup) -> None:
     assert [record.id for record in orders.index.newest_first()] == ["o3", "o1"]
     assert orders.index.find(settled.id) is None
     assert orders.index.counts() == {OrderState.UNKNOWN.value: 1, OrderState.SENDING.value: 1}
+
+
+@pytest.mark.parametrize("jump_s", [86400.0 * 3, -86400.0 * 3])
+def test_a_jump_of_the_wall_clock_neither_ends_nor_extends_an_identity(jump_s: float) -> None:
+    """The order of a caller that hung up would be placed a second time, or never again."""
+    wall, elapsed = [0.0], [0.0]
+    setup = IndexSetup()
+    setup.index = OrderIndex(lambda: NOON + timedelta(seconds=wall[0]), lambda: elapsed[0])
+    anonymous, named = setup.new_record(), setup.new_record("b", name="mine")
+    for record in (anonymous, named):
+        setup.index.add(record)
+        for what in (SENT, TAKEN, LEFT):
+            facts: dict[str, object] = {
+                "kind": "place",
+                "fingerprint": record.fingerprint,
+                "owner": "me",
+                "coids": list(record.coids),
+            }
+            facts |= {"own_name": record is named, **(RESPONSE_FACTS if what is TAKEN else {})}
+            record.apply(JournalEntry(record.id, NOON.isoformat(), what, record.next_state(what), facts), elapsed[0])
+        setup.index.add_names(record)
+
+    wall[0], elapsed[0] = jump_s, ANONYMOUS_DUPLICATE_TTL_S
+    assert setup.find_duplicate(setup.new_record()) is anonymous
+    assert setup.find_duplicate(setup.new_record("b", name="mine")) is named
+    elapsed[0] = ANONYMOUS_DUPLICATE_TTL_S + 1
+    assert setup.find_duplicate(setup.new_record()) is None
+    elapsed[0] = IDENTITY_TTL_S + 1
+    assert setup.find_duplicate(setup.new_record("b", name="mine")) is None

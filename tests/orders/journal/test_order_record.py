@@ -225,6 +225,17 @@ def test_a_digest_depends_on_where_its_parts_end() -> None:
     assert digest(b"a") == digest(b"a") != digest(b"a", b"")
 
 
+def test_an_entry_of_this_run_has_a_mark_and_one_of_an_earlier_run_none() -> None:
+    """The mark is the monotonic time beside the journal's."""
+    record = OrderRecord("a", OrderOperation.PLACE)
+    sent = JournalEntry("a", "2026-01-01T00:00:00+00:00", OrderEvent.SENT, OrderState.SENDING, {"kind": "place"})
+    record.apply(sent)
+    record.apply(JournalEntry("a", sent.at, OrderEvent.LOST, OrderState.UNKNOWN, {}), 5.0)
+    record.apply(JournalEntry("a", sent.at, OrderEvent.LEFT, OrderState.UNKNOWN, {}), 7.0)
+
+    assert (record.created_mark, record.updated_mark, record.disconnected_mark) == (None, 7.0, 7.0)
+
+
 def test_seconds_between_two_times_do_not_depend_on_their_time_zones() -> None:
     """A journal may contain times of another zone than UTC."""
     now = datetime(2026, 6, 17, 16, 0, 1, tzinfo=UTC)
