@@ -3,6 +3,7 @@
 Keys, cookies and session ids are registered when they appear, and so are the account numbers that IBKR names. Account
 numbers and tokens are recognised by their form as well.
 Every log text passes a `Redactor` as a last line of defence: the first is that no code writes such things at all.
+Characters that a terminal would obey are escaped here as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,21 @@ REDACTED = "[hidden]"
 MAX_CHANGING_SECRETS = 512  # cookies change all the time; only the newest can still be used
 MAX_ACCOUNTS = 512  # an advisor may have more; their numbers still have the usual form
 MIN_SECRET_LENGTH = 6  # a shorter secret would redact ordinary words
+
+
+def escape_unprintable(text: str, *, exempt: str = "") -> str:
+    """The text with every character escaped that could move a terminal's cursor, hide text or end a line.
+
+    Words of IBKR and of callers reach people in the log and in the output of commands. `isprintable` is False for
+    control characters, for marks of the writing direction, and for surrogates. `exempt` are characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in exempt else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def mask_account(account: str) -> str:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ibkr_bridge.redaction import MAX_ACCOUNTS, MAX_CHANGING_SECRETS, REDACTED, Redactor, mask_account
+from ibkr_bridge.redaction import (
+    MAX_ACCOUNTS,
+    MAX_CHANGING_SECRETS,
+    REDACTED,
+    Redactor,
+    escape_unprintable,
+    mask_account,
+)
 from tests.harness import KEY
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=6, max_size=20)
@@ -213,3 +220,26 @@ def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject)
     scrubbed = redactor.redact(" ".join(pieces))
 
     assert not [secret for secret in secrets if secret in scrubbed]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, Z\u00fcrich \u00a5 \u6771", "plain text, Z\u00fcrich \u00a5 \u6771"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("a\nforged line\r", "a\\nforged line\\r"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\u202eb\u2028", "a\\u202eb\\u2028"),
+        ("\ud800\x7f\0", "\\ud800\\x7f\\x00"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+    """Control characters, line ends and marks of the writing direction; letters of all languages stay."""
+    assert escape_unprintable(text) == shown
+
+
+@given(st.text())
+def test_an_escaped_text_is_printable(text: str) -> None:
+    """Whatever it was."""
+    assert escape_unprintable(text).isprintable()
+    assert escape_unprintable("a\n\tb", exempt="\n\t") == "a\n\tb"

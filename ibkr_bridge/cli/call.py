@@ -19,6 +19,7 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_
 from ibkr_bridge.cli.bridge_access import summarise
 from ibkr_bridge.client import BridgeClient, ClientError, IbkrError, NotJson, Reply
 from ibkr_bridge.config.settings import SettingsError
+from ibkr_bridge.redaction import escape_unprintable
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
 EXIT_OUTPUT_FAILED = 74
@@ -176,11 +177,14 @@ def _error_text(error: ClientError) -> list[str]:
         ("request id", error.request_id),
     )
     status = f" ({error.status})" if error.status else ""
-    return [f"{error.code}{status}: {detail}", *(line for name, text in rows for line in _row(name, text))]
+    return [
+        escape_unprintable(f"{error.code}{status}: {detail}"),
+        *(line for name, text in rows for line in _row(name, text)),
+    ]
 
 
 def _row(name: str, text: str | None) -> list[str]:
-    return [f"  {name:<11} {text}"] if text else []
+    return [f"  {name:<11} {escape_unprintable(text)}"] if text else []
 
 
 def _print(reply: Reply, *, as_json: bool) -> None:
@@ -190,9 +194,19 @@ def _print(reply: Reply, *, as_json: bool) -> None:
     try:
         text = json.dumps(reply.json(), indent=2, ensure_ascii=False) + "\n"
     except (NotJson, RecursionError):
-        _write_bytes(reply.body)
+        _write_bytes(_for_terminal(reply) if sys.stdout is not None and sys.stdout.isatty() else reply.body)
     else:
-        _write_bytes(text.encode("utf-8", "backslashreplace") if reply.body.strip() else b"")
+        _write_bytes(_escape_json(text).encode() if reply.body.strip() else b"")
+
+
+def _for_terminal(reply: Reply) -> bytes:
+    """A body that is not JSON, such as a page of IBKR, without characters that the terminal would obey."""
+    return escape_unprintable(reply.text, exempt="\n\t").encode()
+
+
+def _escape_json(text: str) -> str:
+    """JSON for people: letters of all languages stay, and what a terminal would obey becomes a `\\u` escape."""
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 
 
 def _body_as_json(reply: Reply) -> Any:

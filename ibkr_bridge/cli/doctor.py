@@ -21,6 +21,7 @@ from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.config.value_types import is_file
+from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.state_file import check_private
 
 TIMEOUT_S = 5.0  # for the connection to the Gateway and its TLS handshake
@@ -57,9 +58,9 @@ def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         print(json.dumps([asdict(finding) for finding in findings]))
         return
     for finding in findings:
-        print(f"{'!!' if finding.fix else 'ok'}  {finding.check:<12} {finding.found}")
+        print(f"{'!!' if finding.fix else 'ok'}  {finding.check:<12} {escape_unprintable(finding.found)}")
         if finding.fix:
-            print(f"                 fix: {finding.fix}")
+            print(f"                 fix: {escape_unprintable(finding.fix)}")
 
 
 def _python(_: Settings) -> Iterator[Finding]:

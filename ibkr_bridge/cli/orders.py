@@ -24,6 +24,7 @@ from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
+from ibkr_bridge.redaction import escape_unprintable
 
 FILE = "main.orders.db"
 MAX_ORDERS = 1000  # the most that one list of the bridge has
@@ -66,7 +67,7 @@ def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
             rows = client.orders("unknown" if args.unknown else None, args.limit)
     except ClientError as exc:
         text = ": ".join(summarise(exc))
-        print(json.dumps({"orders": None, "error": text}) if args.json else text)
+        print(json.dumps({"orders": None, "error": text}) if args.json else escape_unprintable(text))
         return EXIT_FAILURE
     print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
     return EXIT_FAILURE if any(row.get("state") == "unknown" for row in rows) else EXIT_OK
@@ -95,7 +96,7 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
     else:
-        print("\n".join(flaws) if flaws else f"{count} entries, all unchanged")
+        print("\n".join(map(escape_unprintable, flaws)) if flaws else f"{count} entries, all unchanged")
     return EXIT_FAILURE if flaws else EXIT_OK
 
 

@@ -14,6 +14,7 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.config.settings import SettingsError
+from ibkr_bridge.redaction import escape_unprintable
 
 WATCH_INTERVAL_S = 2.0
 STATE_TEXT = {
@@ -52,7 +53,7 @@ def _print_once(client: BridgeClient, *, as_json: bool) -> int:
         status = client.status()
     except ClientError as exc:
         text = ": ".join(summarise(exc))
-        print(json.dumps({"state": None, "error": text}) if as_json else text, flush=True)
+        print(json.dumps({"state": None, "error": text}) if as_json else escape_unprintable(text), flush=True)
         return EXIT_FAILURE
     print(json.dumps(status) if as_json else format_status(status, datetime.now(UTC)), flush=True)
     return EXIT_OK if status["authenticated"] else EXIT_FAILURE
@@ -60,7 +61,7 @@ def _print_once(client: BridgeClient, *, as_json: bool) -> int:
 
 def format_status(status: dict[str, Any], now: datetime) -> str:
     """The status as lines of text. A row without text is left out."""
-    rows = ((name, format_row(status, now)) for name, format_row in ROWS)
+    rows = ((name, escape_unprintable(format_row(status, now))) for name, format_row in ROWS)
     return "\n".join((STATE_TEXT[status["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
 
 

@@ -24,7 +24,7 @@ import structlog
 from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import Bus, Event, traceback_places
 from ibkr_bridge.observe.journald import JournaldSocket
-from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.redaction import Redactor, escape_unprintable
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog, which the journal uses
 LEVELS = {name: getattr(logging, name.upper()) for name in PRIORITY}
@@ -53,7 +53,8 @@ def processors(form: LogFormat, stream: TextIO, *, journal: bool) -> list[struct
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if is_console else _add_timestamp
     text = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if is_console else _as_json
     last_steps: list[structlog.typing.Processor] = [text, _with_priority] if journal else [stamp, text]
-    return [structlog.processors.add_log_level, *last_steps]
+    first_steps: list[structlog.typing.Processor] = [_escape_values] if is_console else []  # JSON escapes by itself
+    return [*first_steps, structlog.processors.add_log_level, *last_steps]
 
 
 class Log:
@@ -119,7 +120,7 @@ class Log:
 
         If the queue of the journal is full, the line is lost: the bridge does not wait for the journal.
         """
-        fields = {**line, "lost": self._lost} if self._lost else line
+        fields = _escape_values(None, level, {**line, "lost": self._lost} if self._lost else line)
         try:
             journal.send(str(CONSOLE_RENDERER(None, level, dict(fields))), PRIORITY[level], fields)
         except BlockingIOError:
@@ -153,6 +154,12 @@ def _add_timestamp(_: object, __: str, line: EventDict) -> EventDict:
     """Add the time in UTC. structlog's own stamper takes several times as long for every line."""
     line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return line
+
+
+def _escape_values(_: object, __: str, line: EventDict) -> EventDict:
+    """Escape what a terminal would obey, also when `journalctl` shows the line."""
+    plain = (bool, int, float)
+    return {key: value if isinstance(value, plain) else escape_unprintable(str(value)) for key, value in line.items()}
 
 
 def _as_json(_: object, __: str, line: EventDict) -> str:

@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 
 from ibkr_bridge.events import Event, SessionChanged
 from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, SystemdNotifier, watchdog_interval
+from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.supervision import LoopMonitor
 
 NO_WATCHDOG_INTERVAL_S = 3600.0  # without a watchdog nobody waits for the next round
@@ -80,4 +81,4 @@ class ServiceStatus:
             was_stuck = problem is not None
 
     def _status_text(self) -> str:
-        return f"STATUS={self._session.summary}"
+        return f"STATUS={escape_unprintable(self._session.summary)}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,11 @@ def test_a_body_that_is_not_json_is_printed_unchanged(place: Place) -> None:
         (b"", "", "null\n"),
         (b'{"a":"\\ud800"}', '{\n  "a": "\\ud800"\n}\n', '{"a":"\\ud800"}\n'),
         ('{"a":"é"}'.encode(), '{\n  "a": "é"\n}\n', '{"a":"\\u00e9"}\n'),
+        (
+            '{"a":"\x7f\x9b\u202e"}'.encode(),
+            '{\n  "a": "\\u007f\\u009b\\u202e"\n}\n',
+            '{"a":"\\u007f\\u009b\\u202e"}\n',
+        ),
     ],
 )
 def test_unusual_json_is_printed(place: Place, body: bytes, words: str, data: str) -> None:
@@ -118,6 +125,30 @@ def test_unusual_json_is_printed(place: Place, body: bytes, words: str, data: st
 
     assert [each.returncode for each in result] == [EXIT_OK, EXIT_OK]
     assert [each.stdout for each in result] == [words, data]
+
+
+def test_a_terminal_gets_no_control_character_of_a_page(place: Place) -> None:
+    """A pipe gets the page unchanged (see above); on a terminal it could hide what was printed before."""
+    ours, theirs = pty.openpty()
+    with scripted_server(response("200 OK", b"<p>\x1b[2J\xc2\x9b31m\n\tend")) as server:
+        words = [sys.executable, str(BRIDGE), "call", "GET", "/portfolio/accounts"]
+        env = {**place.env, "IBKR_BRIDGE_URL": server.url, "IBKR_BRIDGE_KEY": KEY}
+        subprocess.run(words, cwd=place.home, env=env, stdout=theirs, timeout=20, check=True)
+    shown = os.read(ours, 1000)
+    os.close(ours)
+    os.close(theirs)
+
+    assert shown == b"<p>\\x1b[2J\\x9b31m\r\n\tend"
+
+
+def test_the_words_of_a_refusal_have_no_control_character(place: Place) -> None:
+    """They come from the other side, whoever that is."""
+    body = json.dumps({"code": "busy", "detail": "no\x1b[2J\nforged", "hint": "wait\x9b"}).encode()
+    with scripted_server(response("503 Service Unavailable", body, "Content-Type: application/problem+json")) as server:
+        result = place.run("call", "GET", "/portfolio/accounts", IBKR_BRIDGE_URL=server.url, IBKR_BRIDGE_KEY=KEY)
+
+    assert all(line.isprintable() for line in (result.stdout + result.stderr).splitlines())
+    assert result.returncode == EXIT_FAILURE
 
 
 @pytest.mark.parametrize("depth", [600, 930, 960, 975, 5000])

@@ -102,6 +102,15 @@ def test_what_needs_a_restart_is_printed() -> None:
     assert "\n  restart     needed for IBKR_READ_ONLY, IBKR_COMPETE, which changed" in format_status(status, AT)
 
 
+def test_no_control_character_reaches_the_terminal() -> None:
+    """A hint may repeat words of IBKR, and a line end in it would look like another row."""
+    session = dataclasses.replace(STATUS_WITH_PROBLEMS.session, hint="sign in\x1b]0;x\x07\n  mode        live")
+    text = format_status(dataclasses.replace(STATUS_WITH_PROBLEMS, session=session).as_json(), AT)
+
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "sign in\\x1b]0;x\\x07\\n  mode" in text
+
+
 def test_every_part_of_the_status_is_printed() -> None:
     """The bridge's own status is formatted here, so a member renamed on one side alone makes this fail."""
     lines = format_status(STATUS_WITH_PROBLEMS.as_json(), AT).splitlines()

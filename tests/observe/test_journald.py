@@ -93,6 +93,16 @@ def test_a_lost_session_is_found_by_its_event(journal: FakeJournal) -> None:
     assert (line["BRIDGE_EVENT"], line["PRIORITY"], line["HINT"]) == ("session.lost", "4", LOST.hint)
 
 
+def test_no_field_has_a_control_character(journal: FakeJournal) -> None:
+    """IBKR's words stand in errors, and `journalctl` writes to a terminal."""
+    journal.log().log("warning", "order.rejected", error="no\x1b[2J\nforged\x9b", places=Path("a\x07"))
+
+    line = journal.next()
+
+    assert all(value.isprintable() for value in line.values())
+    assert (line["ERROR"], line["PLACES"]) == ("no\\x1b[2J\\nforged\\x9b", "a\\x07")
+
+
 def test_no_field_has_an_account_number(journal: FakeJournal) -> None:
     """Neither the message nor the other fields."""
     journal.log().on_event(KeeperFailed("ValueError", "account DU1234567"))

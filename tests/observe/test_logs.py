@@ -210,3 +210,29 @@ def test_every_event_can_be_logged() -> None:
 
     assert not fields & {"level", "timestamp", "event"}
     assert {kind.level for kind in kinds} <= {"info", "warning", "error", "critical"}
+
+
+HOSTILE = "no\x1b[2J\x9b1m\nforged \u202eline"
+
+
+def test_the_console_gets_no_control_character_of_ibkr() -> None:
+    """Its words stand in errors; on a terminal they could hide lines or type into it."""
+    stream = io.StringIO()
+    log = Log(stream, LogFormat.CONSOLE, LogLevel.INFO, Redactor())
+
+    log.log("warning", "order.rejected", error=HOSTILE, places=Path(HOSTILE), codes=[HOSTILE])
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert "forged" in line
+
+
+def test_json_escapes_by_itself_and_loses_nothing() -> None:
+    """Programs read it."""
+    stream = io.StringIO()
+
+    Log(stream, LogFormat.JSON, LogLevel.INFO, Redactor()).log("warning", "order.rejected", error=HOSTILE)
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["error"] == HOSTILE
