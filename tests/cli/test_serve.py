@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from ibkr_bridge.cli.serve import run, start_failure
 from ibkr_bridge.sim.simulator import Simulator
-from tests.cli.typed import EXIT_MISCONFIGURED, Place
+from tests.cli.typed import EXIT_MISCONFIGURED, Place, free_port
 from tests.harness import KEY, settings_for
 from tests.process import daemon
 
@@ -82,3 +83,30 @@ async def test_a_reload_keeps_the_key_that_has_not_changed(sim: Simulator, tmp_p
 
     assert "full" in str(line)
     assert status == 200
+
+
+@pytest.mark.parametrize("source", ["environment", "file"])
+def test_a_misspelt_brake_stops_the_start(place: Place, source: str) -> None:
+    """Nobody trades without a limit that they believe in; the right name is in the message."""
+    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_URL": f"http://127.0.0.1:{free_port()}"}
+    if source == "file":
+        place.write_dotenv("IBKR_MAX_ORDERS_QTY=5\n")
+    else:
+        env["IBKR_MAX_ORDERS_QTY"] = "5"
+
+    result = place.run("serve", **env)
+
+    assert result.returncode == EXIT_MISCONFIGURED
+    assert "IBKR_MAX_ORDERS_QTY: unknown setting; did you mean IBKR_MAX_ORDER_QUANTITY?" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_in_the_working_directory_stops_the_start(place: Place) -> None:
+    """In /tmp anybody could have put it there."""
+    place.write_dotenv("IBKR_TRADING_MODE=live\n")
+    os.chown(place.dotenv, 54321, 54321)
+
+    result = place.run("serve", IBKR_BRIDGE_KEY=KEY, IBKR_BRIDGE_URL=f"http://127.0.0.1:{free_port()}")
+
+    assert result.returncode == EXIT_MISCONFIGURED
+    assert f"{place.dotenv} belongs to another user" in result.stderr
