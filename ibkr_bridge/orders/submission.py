@@ -21,8 +21,9 @@ from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, 
 from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
-from ibkr_bridge.orders.reconciliation.matching import match_criteria, similarity
+from ibkr_bridge.orders.reconciliation.matching import match_criteria
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket
+from ibkr_bridge.orders.reconciliation.twins import similarity
 from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
@@ -149,10 +150,8 @@ class OrderSubmitter:
             raise
         record.coids, record.has_own_identity = placement.names, record.has_own_identity or placement.has_own_identity
         tickets = order_request.call.tickets.tickets
-        if not placement.names:
-            record.match_criteria = similarity(tickets)
-        elif len(tickets) == 1:
-            record.match_criteria = {"figures": figures_of_ticket(tickets[0])}
+        figures = {"figures": figures_of_ticket(tickets[0])} if placement.names and len(tickets) == 1 else {}
+        record.match_criteria = {**similarity(tickets), **figures}
         return replace(order_request.call, body=placement.body)
 
     async def _check_and_send(self, order_request: OrderRequest, record: OrderRecord, call: Call) -> Response:

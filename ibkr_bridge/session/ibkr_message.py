@@ -15,7 +15,6 @@ MAX_MESSAGE_LENGTH = 300
 MAX_PARSED_BYTES = 4096  # what comes later in a body is not read: no explanation is so long
 MEMBERS = ("error", "message", "fail", "prompts")
 MARKUP = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 def message_of(body: bytes) -> str:
@@ -33,7 +32,7 @@ def message_in(parsed: dict[str, object]) -> str:
 
 def one_line(text: str) -> str:
     """A text without line breaks and control characters, at most `MAX_MESSAGE_LENGTH` characters long."""
-    line = UNPRINTABLE.sub(" ", text).strip()
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 1] + "…"
 
 

@@ -22,6 +22,9 @@ from ibkr_bridge.orders.journal.transitions import OPEN_STATES, JournalEntry, Or
 SETTLES = frozenset({OrderEvent.TAKEN, OrderEvent.ASKED, OrderEvent.TURNED_DOWN, OrderEvent.DROPPED, OrderEvent.LOST})
 """The events that end an exchange with IBKR."""
 
+SENDINGS = frozenset({OrderEvent.SENT, OrderEvent.CONFIRMED})
+"""The events of calls that can place an order."""
+
 
 @dataclass(frozen=True)
 class StoredResponse:
@@ -129,10 +132,13 @@ class OrderRecord:
     sent_replies: dict[str, tuple[str, StoredResponse | None]] = field(default_factory=dict)
     """Replies that were sent: by reply id, the fingerprint of the reply and IBKR's response."""
     in_flight: InFlightOrder | None = None
+    sent_at: str = ""
+    """When the last call was sent that could place it: its own, or the confirmation of a question."""
     created_mark: float | None = None
+    sent_mark: float | None = None
     updated_mark: float | None = None
     disconnected_mark: float | None = None
-    """The marks of these three times (see `RunAges`); None if an earlier run has written them."""
+    """The marks of these four times (see `RunAges`); None if an earlier run has written them."""
     was_unread: Callable[[], bool] = lambda: False
     """Returns whether the client closed the connection without reading the response."""
 
@@ -169,6 +175,8 @@ class OrderRecord:
         self.created = self.created or entry.at
         self.updated, self.state, self.updated_mark = entry.at, entry.state, mark
         self.disconnected_mark = mark if entry.what is OrderEvent.LEFT else self.disconnected_mark
+        if entry.what in SENDINGS:
+            self.sent_at, self.sent_mark = entry.at, mark
         APPLY.get(entry.what, noop)(self, entry)  # an event without a row changes only the state
         if isinstance(ids := facts.get("order_ids"), list) and ids:
             self.order_ids = tuple(map(str, ids))

@@ -6,7 +6,7 @@ its figures, see `modify_matching.py`. A match is proof at once; the lack of one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,11 +24,11 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import (
     status_of,
 )
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket, match_pending, visible_order_type
+from ibkr_bridge.orders.reconciliation.twins import LEG_SEPARATOR, templates_of
 
 ALL_ORDERS = "-1"  # as an order's id: every order of the account
 COID_MEMBERS = ("order_ref", "cOID", "local_order_id", "orderRef")
 CLOCK_TOLERANCE_S = 120.0  # seconds by which IBKR's clock and ours may differ
-SIMILARITY_MEMBERS = ("conid", "side")
 
 
 def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) -> dict[str, Any]:
@@ -41,15 +41,9 @@ def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) ->
     return {"order": subject} if kind is OrderOperation.CANCEL else {}
 
 
-def similarity(tickets: Iterable[IbkrRow]) -> dict[str, Any]:
-    """How to recognise a placement without a cOID, though never with certainty."""
-    return {"alike": [{name: str(ticket.get(name, "")) for name in SIMILARITY_MEMBERS} for ticket in tickets]}
-
-
 def has_similar(record: OrderRecord, listing: OrderListing) -> bool:
     """Whether any row could be an order without a cOID; if none could, the order does not exist."""
-    templates = record.match_criteria.get("alike")
-    similar_tickets = [each for each in templates if isinstance(each, dict)] if isinstance(templates, list) else []
+    similar_tickets = templates_of(record)
     rows = (*listing.orders, *listing.trades)
     return not similar_tickets or any(_is_similar(row, likeness) for row in rows for likeness in similar_tickets)
 
@@ -57,7 +51,9 @@ def has_similar(record: OrderRecord, listing: OrderListing) -> bool:
 def _is_similar(row: IbkrRow, likeness: IbkrRow) -> bool:
     conid = str(likeness.get("conid", "")).partition("@")[0]
     side = str(likeness.get("side", ""))[:1].upper()
-    return str(row.get("conid", "")) == conid and str(row.get("side", ""))[:1].upper() == side
+    # IBKR lists a combination under a contract number of its own.
+    is_same_contract = LEG_SEPARATOR in conid or str(row.get("conid", "")) == conid
+    return is_same_contract and str(row.get("side", ""))[:1].upper() == side
 
 
 def match(record: OrderRecord, listing: OrderListing) -> MatchResult | None:

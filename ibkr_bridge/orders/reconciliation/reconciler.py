@@ -23,6 +23,7 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListin
 from ibkr_bridge.orders.reconciliation.matching import has_similar, match
 from ibkr_bridge.orders.reconciliation.modify_matching import is_visible_change, matches_finally
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
+from ibkr_bridge.orders.reconciliation.twins import may_be_twin
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 
 NOT_FOUND = "searched for, and found neither in IBKR's orders nor in its trades"
@@ -53,7 +54,9 @@ class Reconciler:
         self._moved = asyncio.Event()
         self._unsettled: dict[str, OrderRecord] = {}
         self._since: dict[str, float] = {}
-        """By order: when this run learned that it was lost, in monotonic time, since the wall clock may jump."""
+        """By order: when it was sent, in monotonic time. A restart does not begin the five minutes anew."""
+        self._searched_accounts: set[str | None] = set()
+        """Accounts of which this run has seen IBKR's complete lists."""
         self._checks: dict[str, tuple[int, float]] = {}
         """By order: how many checks found nothing, and when the last of them was, in monotonic time."""
         self._unresolvable: set[str] = set()
@@ -100,13 +103,18 @@ class Reconciler:
             if remaining_s <= 0:
                 raise OrderInProgress(
                     f"order {blocking.id} of the bridge's last run is being searched for",
-                    hint="wait, or send X-Bridge-Confirm: unknown-open a minute after the bridge's start",
+                    hint=self._wait_hint(blocking),
                     retry_after=5.0,
                 )
             self._moved.clear()
             await self._clock.wait(self._moved, remaining_s)
 
     # -- internals
+
+    def _wait_hint(self, record: OrderRecord) -> str:
+        if record.account in self._searched_accounts:
+            return "wait until it is settled, or send X-Bridge-Confirm: unknown-open if this is another order"
+        return "wait, or send X-Bridge-Confirm: unknown-open a minute after the bridge's start"
 
     def _on_order_change(self, record: OrderRecord) -> None:
         """An order changed: begin or end the search for it."""
@@ -115,12 +123,17 @@ class Reconciler:
         is_late = record.state in LATE_STATES and record.operation is OrderOperation.PLACE
         if record.lost_at and (record.state is OrderState.UNKNOWN or is_late):
             self._unsettled[record.id] = record
-            self._since.setdefault(record.id, self._clock.now())
+            self._since.setdefault(record.id, self._clock.now() - self._age_s(record))
             self._wake.set()
         else:
             self._remove(record)
         if record.state is OrderState.REJECTED and COID_TAKEN_PHRASE in (record.error or ""):
             self._reconcile_now(record)
+
+    def _age_s(self, record: OrderRecord) -> float:
+        """Seconds since it was sent; 0 if the wall clock has been set back since."""
+        since_sent_s = self._repository.index.ages.seconds_since(record.sent_at or record.created, record.sent_mark)
+        return max(0.0, since_sent_s)
 
     def _reconcile_now(self, record: OrderRecord) -> None:
         """IBKR has this cOID already: an earlier order that counted as not placed exists after all."""
@@ -143,27 +156,29 @@ class Reconciler:
                 self._remove(record)
 
     def _lost_for_s(self, record: OrderRecord) -> float:
-        """Seconds since this run learned that it was lost."""
+        """Seconds since it was sent."""
         return self._clock.now() - self._since[record.id]
 
     def _blocking_record(self, order_request: OrderRequest) -> OrderRecord | None:
-        """An order of the run before that a new one must wait for; 60 s after the start the caller may skip the
-        wait.
-        """
-        chosen = UNKNOWN_OPEN in order_request.confirmations
-        if chosen and self._clock.now() - self._started >= self._search.startup_block_s:
-            return None
-        unknown = [
+        """An order of the run before that a new one must wait for."""
+        unknown = (
             each
             for each in self._unsettled.values()
             if each.interrupted_by_restart and each.state is OrderState.UNKNOWN
-        ]
-        of_account = (
-            each
-            for each in unknown
-            if None in (order_request.account, each.account) or order_request.account == each.account
         )
-        return next(of_account, None)
+        return next((each for each in unknown if self._blocks(each, order_request)), None)
+
+    def _blocks(self, record: OrderRecord, order_request: OrderRequest) -> bool:
+        """Before IBKR's lists have been seen, every order of the account waits, for a minute at most if its caller
+        confirms. After that only those that could be the same order.
+        """
+        if None not in (order_request.account, record.account) and order_request.account != record.account:
+            return False
+        is_confirmed = UNKNOWN_OPEN in order_request.confirmations
+        if record.account not in self._searched_accounts:
+            return not (is_confirmed and self._clock.now() - self._started >= self._search.startup_block_s)
+        is_placement = record.operation is OrderOperation.PLACE
+        return is_placement and not is_confirmed and may_be_twin(record, order_request.call.tickets.unambiguous)
 
     def _due_in_s(self, record: OrderRecord) -> float:
         """Seconds until the next check; `IDLE_S` if none is needed."""
@@ -178,6 +193,9 @@ class Reconciler:
         for account in dict.fromkeys(record.account for record in due):
             began = self._clock.now()
             listing = await self.fetch_order_lists(account)
+            if listing is not None and listing.is_complete:
+                self._searched_accounts.add(account)
+                self._moved.set()
             for record in due:
                 if record.account == account and record.id in self._unsettled:
                     looks, _ = self._checks.get(record.id, (0, 0.0))
@@ -186,7 +204,7 @@ class Reconciler:
                         self._settle_if_certain(record, listing, began - self._since[record.id])
 
     def _settle_if_certain(self, record: OrderRecord, listing: OrderListing, age: float) -> None:
-        """Settle what the lists show; `age` is in seconds from the loss to the check."""
+        """Settle what the lists show; `age` is in seconds from the sending to the check."""
         match_result = match(record, listing) if self._repository.index.owns_names(record) else None
         if match_result is not None:
             self._settle(record, match_result)

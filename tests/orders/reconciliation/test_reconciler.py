@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
-from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
+from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing
 from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
@@ -44,7 +45,7 @@ class ReconcilerSetup:
 
     async def lose(self, name: str = "a", account: str = "DU1", **facts: object) -> OrderRecord:
         """Add an order whose response was lost."""
-        record = OrderRecord(name, OrderOperation.PLACE)
+        record = OrderRecord(name, OrderOperation(facts.get("kind", "place")))
         entry_facts = {"kind": "place", "coids": ["mine"], "account": account, "own_name": True, **facts}
         self.setup.repository.index.add(record)
         await self.setup.repository.append(record, OrderEvent.SENT, entry_facts)
@@ -64,6 +65,12 @@ class ReconcilerSetup:
             if remaining_s <= 1e-6:
                 return
             self.clock.advance(min(self.clock.next_alarm, remaining_s))
+
+
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -190,6 +197,134 @@ async def test_an_order_of_another_account_does_not_wait(reconciling: Reconciler
     await reconciling.lose("b", "DU1")
 
     await with_timeout(reconciling.reconciler.wait_for_unsettled(reconciling.setup.request()), 1.0)
+
+
+TWIN = {"alike": [{"conid": "8", "side": "BUY"}]}  # as `SubmitterSetup.request` places it
+OTHER_SIDE = {"alike": [{"conid": "8", "side": "SELL"}]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "waits"),
+    [
+        ({"wanted": TWIN}, True),
+        ({"wanted": OTHER_SIDE}, False),
+        ({"wanted": {}}, True),  # nothing is known of it
+        ({"kind": "cancel", "wanted": {"order": "7"}}, False),
+        ({"kind": "modify", "wanted": {"order": "7", "figures": {}}}, False),
+    ],
+)
+async def test_after_the_first_complete_lists_only_twins_wait(
+    reconciling: ReconcilerSetup, facts: dict[str, object], waits: bool
+) -> None:
+    """Trading goes on seconds after a start; two minutes earlier every order of the account would wait."""
+    await reconciling.lose("a", "DU1", restart=True, **facts)
+    request = reconciling.setup.request()
+    waiting = asyncio.create_task(reconciling.reconciler.wait_for_unsettled(request))
+    await run_ready_tasks()
+    waits_before = not waiting.done()
+
+    await reconciling.advance(SCHEDULE.first_delay_s + 0.1)
+    await run_ready_tasks()
+
+    assert (waits_before, not waiting.done()) == (True, waits)
+    waiting.cancel()
+
+
+@pytest.mark.parametrize("listing", [None, OrderListing(is_complete=False), OrderListing(orders=(MINE,))])
+async def test_incomplete_lists_let_no_order_pass(reconciling: ReconcilerSetup, listing: OrderListing | None) -> None:
+    """An order that is not in them may exist."""
+    await reconciling.lose(restart=True, wanted=OTHER_SIDE, coids=["other"])
+    reconciling.listing = listing
+    request = reconciling.setup.request()
+    request.context.wait_s = 0.0
+
+    await reconciling.advance(SCHEDULE.interval_s)
+
+    with pytest.raises(OrderInProgress, match="last run"):
+        await reconciling.reconciler.wait_for_unsettled(request)
+
+
+async def test_the_lists_of_one_account_say_nothing_of_another(reconciling: ReconcilerSetup) -> None:
+    """Each account is searched by itself."""
+    await reconciling.lose("a", "DU2", restart=True, wanted=OTHER_SIDE)
+    await reconciling.advance(SCHEDULE.first_delay_s)
+    await reconciling.lose("b", "DU1", restart=True, wanted=OTHER_SIDE, coids=["other"])
+    request = reconciling.setup.request()
+    request.context.wait_s = 0.0
+
+    with pytest.raises(OrderInProgress):
+        await reconciling.reconciler.wait_for_unsettled(request)
+
+
+async def test_a_twin_passes_if_its_caller_confirms_it(reconciling: ReconcilerSetup) -> None:
+    """The hint names the header; a minute need not have passed once the lists have been seen."""
+    await reconciling.lose(restart=True, wanted=TWIN)
+    await reconciling.advance(SCHEDULE.first_delay_s)
+    plain, confirmed = reconciling.setup.request(), reconciling.setup.request(confirmations=frozenset({UNKNOWN_OPEN}))
+    plain.context.wait_s = confirmed.context.wait_s = 0.0
+
+    with pytest.raises(OrderInProgress) as refusal:
+        await reconciling.reconciler.wait_for_unsettled(plain)
+    await reconciling.reconciler.wait_for_unsettled(confirmed)
+
+    assert "X-Bridge-Confirm: unknown-open" in refusal.value.hint
+    assert "a minute after" not in refusal.value.hint
+
+
+async def test_the_five_minutes_count_from_the_sending_over_restarts(reconciling: ReconcilerSetup) -> None:
+    """An order of four minutes ago that is found nowhere is settled one minute after the restart, not five."""
+    sent_at = (reconciling.clock.utc() - timedelta(seconds=240.0)).isoformat()
+    lost_at = reconciling.clock.utc().isoformat()
+    record = OrderRecord("a", OrderOperation.PLACE)
+    facts = {"kind": "place", "coids": ["mine"], "account": "DU1", "own_name": True}
+    record.apply(JournalEntry("a", sent_at, OrderEvent.SENT, OrderState.SENDING, facts))
+    record.apply(JournalEntry("a", lost_at, OrderEvent.LOST, OrderState.UNKNOWN, {"error": "e", "restart": True}))
+    reconciling.setup.repository.index.add(record)
+    reconciling.reconciler._on_order_change(record)
+
+    await reconciling.advance(59.0)
+    state_before = record.state
+    await reconciling.advance(SCHEDULE.interval_s)
+
+    assert (state_before, record.state) == (OrderState.UNKNOWN, OrderState.NOT_PLACED)
+
+
+async def test_the_confirmation_of_a_question_counts_as_its_sending(reconciling: ReconcilerSetup) -> None:
+    """It is the call that places the order; the question may be a minute old by then."""
+    record = OrderRecord("a", OrderOperation.PLACE)
+    now = reconciling.clock.utc()
+    for seconds_ago, what, state in (
+        (280.0, OrderEvent.SENT, OrderState.SENDING),
+        (270.0, OrderEvent.ASKED, OrderState.QUESTION),
+        (220.0, OrderEvent.CONFIRMED, OrderState.SENDING),
+        (0.0, OrderEvent.LOST, OrderState.UNKNOWN),
+    ):
+        at = (now - timedelta(seconds=seconds_ago)).isoformat()
+        record.apply(JournalEntry("a", at, what, state, {"kind": "place", "coids": ["mine"], "account": "DU1"}))
+    reconciling.setup.repository.index.add(record)
+    reconciling.reconciler._on_order_change(record)
+
+    await reconciling.advance(79.0)
+    state_before = record.state
+    await reconciling.advance(SCHEDULE.interval_s)
+
+    assert (state_before, record.state) == (OrderState.UNKNOWN, OrderState.NOT_PLACED)
+
+
+async def test_a_wall_clock_that_was_set_back_makes_no_order_younger_than_it_is(
+    reconciling: ReconcilerSetup,
+) -> None:
+    """Its sending then lies in the future: the five minutes begin at the start."""
+    record = OrderRecord("a", OrderOperation.PLACE)
+    at = (reconciling.clock.utc() + timedelta(hours=3)).isoformat()
+    for what, state in ((OrderEvent.SENT, OrderState.SENDING), (OrderEvent.LOST, OrderState.UNKNOWN)):
+        record.apply(JournalEntry("a", at, what, state, {"kind": "place", "coids": ["mine"], "account": "DU1"}))
+    reconciling.setup.repository.index.add(record)
+    reconciling.reconciler._on_order_change(record)
+
+    await reconciling.advance(SCHEDULE.give_up_after_s + SCHEDULE.interval_s)
+
+    assert record.state is OrderState.NOT_PLACED
 
 
 async def test_a_caller_may_skip_the_wait_a_minute_after_the_start(reconciling: ReconcilerSetup) -> None:
