@@ -437,6 +437,18 @@ class FeedMessageFailed(ProfileEvent):
 
 
 @dataclass(frozen=True)
+class TopicSilent(ProfileEvent):
+    """IBKR has not answered the request for a topic of its stream in time."""
+
+    event = "feed.topic_silent"
+    level = "warning"
+    topic: str
+    """IBKR's word for the kind of topic, such as `sor`; its target may be an account."""
+    has_second_source: bool
+    """Whether it is read by calls instead."""
+
+
+@dataclass(frozen=True)
 class StreamOpened(ProfileEvent):
     """A caller's stream begins; its request is logged when it ends."""
 

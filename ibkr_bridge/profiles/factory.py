@@ -29,6 +29,7 @@ from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.pipeline import Pipeline
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.topic_reads import topic_reads
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.redaction import Redactor
@@ -127,7 +128,15 @@ def build_profile(
     journal = JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus)
     repository = OrderRepository(journal, bus, clock.utc, clock.now)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
-    streaming = StreamService(name, upstream.open_stream, keeper, _stream_session(keeper), clock, bus)
+    streaming = StreamService(
+        name,
+        upstream.open_stream,
+        keeper,
+        _stream_session(keeper),
+        clock,
+        bus,
+        topic_reads(lambda context: pipeline(context)),  # noqa: PLW0108  # the pipeline is built below
+    )
     observers = (
         session_gate.observe,
         selected_account.observe,

@@ -82,6 +82,7 @@ class Profile:
             self.streaming.feed.run_loop,
             self.streaming.housekeeping_loop,
             self.streaming.return_probe.run_loop,
+            self.streaming.second_source.run_loop,
         )
 
     async def close(self) -> None:

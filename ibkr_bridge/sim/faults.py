@@ -1,8 +1,9 @@
 """Scripted faults: every known way in which the way to IBKR fails, each with a name.
 
-A fault is added by name. Options limit it to some targets or to a number of requests, or set its figures. Three places
-carry faults out: the Gateway's socket, the market behind it, and the simulator as a whole for faults that are an event
-and not a spoilt response. This file knows only the names, their options, and which fault applies to a request.
+A fault is added by name. Options limit it to some targets or to a number of requests, or set its figures. Four places
+carry faults out: the Gateway's socket, the market behind it, IBKR's end of the websockets, and the simulator as a whole
+for faults that are an event and not a spoilt response. This file knows only the names, their options, and which fault
+applies to a request.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Side(Enum):
 
     SOCKET = "the Gateway's socket"
     MARKET = "IBKR's answer"
+    STREAM = "a topic of the stream; `path` is a part of its name, such as sor"
     EVENT = "an event, once, undone when cleared if that is possible"
 
 
@@ -57,6 +59,9 @@ KINDS: Mapping[str, Kind] = {
     "ibkr-down": Kind(Side.EVENT, "IBKR cannot be reached: calls hang in their slots until cleared, unanswered"),
     "stream-silent": Kind(Side.EVENT, "nothing is sent on any websocket, not even a heartbeat, until cleared"),
     "stream-cut": Kind(Side.EVENT, "IBKR closes every socket of the stream"),
+    "topic-silent": Kind(
+        Side.STREAM, "IBKR sends nothing on a topic of the stream, or on all if no `path` names one; a request is lost"
+    ),
     "late": Kind(Side.SOCKET, "waits in the Gateway's queue for `seconds`, then is sent even without its client", LATE),
     "denied": Kind(Side.SOCKET, "404 Access Denied, as for an address without access"),
     "cut-before": Kind(Side.SOCKET, "not carried out; the connection is cut before the first byte of the response"),
@@ -165,11 +170,15 @@ class Faults:
 
     def use_fault(self, side: Side, target: str, own: bool) -> Fault | None:
         """Return the first fault that applies to this request, and count one use of it."""
-        for fault in self._active:
-            if KINDS[fault.kind].side is side and fault.matches(target, own):
-                self._count_use(fault)
-                return fault
-        return None
+        fault = self.find_fault(side, target, own)
+        if fault is not None:
+            self._count_use(fault)
+        return fault
+
+    def find_fault(self, side: Side, target: str, own: bool) -> Fault | None:
+        """Return the first fault that applies to this request, without counting a use of it."""
+        applying = (fault for fault in self._active if KINDS[fault.kind].side is side and fault.matches(target, own))
+        return next(applying, None)
 
     def _count_use(self, fault: Fault) -> None:
         if fault.times is not None:

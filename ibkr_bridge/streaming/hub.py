@@ -16,6 +16,7 @@ from ibkr_bridge.errors import Busy
 from ibkr_bridge.streaming.deduplication import SeenRows
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind, Unsubscribe
 from ibkr_bridge.streaming.replay_buffer import REPLAYED_KINDS, ReplayBuffer, Row
+from ibkr_bridge.streaming.stale_reasons import TOPIC_SILENT, stale_text
 from ibkr_bridge.streaming.subscriber import SLOW_CLIENT, Encoding, FlushScheduler, StreamEvent, Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINED_DETAIL, UpstreamSubscriptions
@@ -41,6 +42,11 @@ class SourceStatus:
     def as_row(self) -> Row:
         """As subscribers get it."""
         return {"reason": self.reason, "since": self.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+    @property
+    def as_event_row(self) -> Row:
+        """As an event shows it: if it is stale, with a text for a person."""
+        return self.as_row if self.is_fresh else {**self.as_row, "detail": stale_text(self.reason)}
 
 
 class Hub:
@@ -68,13 +74,14 @@ class Hub:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The numbers of subscribers, of those that lag behind, of topics, and of contracts among them."""
+        """The numbers of subscribers, of those that lag behind, of topics, and of silent ones and contracts."""
         behind = sum(subscriber.is_lagging for subscriber in self._subscribers)
         quotes = len(self.upstream_subscriptions.of_kind(TopicKind.QUOTES))
         return {
             "readers": len(self._subscribers),
             "behind": behind,
             "topics": len(self.upstream_subscriptions),
+            "silent_topics": len(self.upstream_subscriptions.overdue()),
             "quotes": quotes,
         }
 
@@ -113,6 +120,8 @@ class Hub:
         subscription.add(subscriber, subscribe, utc_ms(self._clock.utc()))
         if not is_ours:
             self.upstream_subscriptions.ensure(subscription)
+        if subscriber.wants_source_events and (since := subscription.silence.stale_since) is not None:
+            self._enqueue(subscriber, _topic_event(subscription, SourceStatus(False, TOPIC_SILENT, since)))
         self._send_initial(subscriber, subscription, last)
 
     def unsubscribe(self, subscriber: Subscriber, unsubscribe: Unsubscribe) -> None:
@@ -182,6 +191,21 @@ class Hub:
         else:
             self.source = SourceStatus(False, reason, self.source.since)
 
+    def mark_topic_stale(self, subscription: Subscription) -> None:
+        """Mark one topic stale, as IBKR does not answer it; all others are as fresh as before."""
+        subscription.silence.stale_since = self._clock.utc()
+        self._send_topic_status(subscription, SourceStatus(False, TOPIC_SILENT, subscription.silence.stale_since))
+
+    def _mark_topic_fresh(self, subscription: Subscription) -> None:
+        """Notify the subscribers of a stale topic that data comes again."""
+        if subscription.silence.stale_since is not None:
+            subscription.silence.stale_since = None
+            self._send_topic_status(subscription, SourceStatus(True, "ready", self._clock.utc()))
+
+    def _send_topic_status(self, subscription: Subscription, status: SourceStatus) -> None:
+        listeners = (subscriber for subscriber in subscription.subscribers if subscriber.wants_source_events)
+        self._send_to(_topic_event(subscription, status), listeners)
+
     def _set_source(self, source: SourceStatus) -> None:
         self.source = source
         self._send_to(
@@ -193,7 +217,7 @@ class Hub:
         """The event about the source; websockets get IBKR's own connect message when it is back."""
         source = self.source
         name, more = ("fresh", {"success": self._user}) if source.is_fresh else ("stale", {})
-        return StreamEvent({"topic": "system", **more, name: source.as_row}, (("", source.as_row),), name)
+        return StreamEvent({"topic": "system", **more, name: source.as_event_row}, (("", source.as_event_row),), name)
 
     def greeting(self) -> list[Message]:
         """The first messages on a new websocket, as IBKR sends them."""
@@ -211,6 +235,8 @@ class Hub:
         if "error" in message:
             self._on_refusal(subscription, message)
         elif subscription is not None:
+            subscription.silence.on_answer()
+            self._mark_topic_fresh(subscription)
             self._send_message(subscription, message)
         elif isinstance(topic, str) and topic in BROADCAST_TOPICS:
             if topic in REPEATED_TOPICS:
@@ -219,11 +245,19 @@ class Hub:
         else:
             self.upstream_subscriptions.end_unknown_chart(message)
 
+    def on_rows_read(self, subscription: Subscription, rows: list[Row]) -> None:
+        """Take all rows of a topic that IBKR does not answer from another source, and send those that are new."""
+        self._mark_topic_fresh(subscription)
+        new_rows = [row for row in rows if subscription.topic_snapshot.lacks(row)]
+        if new_rows or subscription.topic_snapshot.is_over or subscription.topic_snapshot.is_empty:
+            self._send_message(subscription, {"topic": subscription.topic.name, "args": new_rows})
+
     def _on_refusal(self, subscription: Subscription | None, message: Message) -> None:
         """IBKR refused something: tell the subscribers of the topic, or all if the topic is unknown."""
         if subscription is None:
             self.broadcast(message)
             return
+        subscription.silence.on_answer()
         content = {name: value for name, value in message.items() if name != "topic"}
         self._send_to(StreamEvent(message, (("", content),), "problem"), subscription.subscribers)
         self.upstream_subscriptions.on_refusal(subscription)
@@ -295,6 +329,13 @@ class Hub:
                 if event is not None:
                     _fan_out(event, [subscriber], may_skip=True)
         return subscriber.flush(now)
+
+
+def _topic_event(subscription: Subscription, status: SourceStatus) -> StreamEvent:
+    """The event about one topic; its name in `topic` tells it from an event about the whole source."""
+    row = {**status.as_event_row, "topic": subscription.topic.name}
+    name = "fresh" if status.is_fresh else "stale"
+    return StreamEvent({"topic": "system", name: row}, (("", row),), name)
 
 
 def _fan_out(event: StreamEvent, subscribers: list[Subscriber], *, may_skip: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -12,7 +12,9 @@ from ibkr_bridge import events
 from ibkr_bridge.calls.upstream_port import StreamSocket
 from ibkr_bridge.clock import Clock, utc_ms
 from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.protocol import TopicKind
 from ibkr_bridge.streaming.return_probe import ReturnProbe
+from ibkr_bridge.streaming.second_source import ReadRows, SecondSource
 from ibkr_bridge.streaming.upstream_feed import SessionChecker, UpstreamFeed
 
 HEARTBEAT_INTERVAL_S = 10.0  # between two heartbeats on our own websockets, as on IBKR's
@@ -48,6 +50,9 @@ class StreamStatus:
         metadata={"doc": "Of these, those that read too slowly to get every change.", "unit": "connections"}
     )
     topics: int = field(metadata={"doc": "Topics that IBKR is asked to send.", "unit": "topics"})
+    silent_topics: int = field(
+        metadata={"doc": "Of these, topics that IBKR has not answered in time.", "unit": "topics"}
+    )
     quotes: int = field(metadata={"doc": "Of these, contracts whose quotes are streamed.", "unit": "contracts"})
 
 
@@ -59,6 +64,7 @@ class StreamService:
         open_socket: opens IBKR's websocket.
         checker: checks the session when the feed shows a loss.
         session: what is known of the session now.
+        reads: reads the rows of a kind of topic by a call, for when IBKR's stream does not answer.
     """
 
     def __init__(
@@ -69,11 +75,13 @@ class StreamService:
         session: StreamSession,
         clock: Clock,
         bus: events.Bus,
+        reads: Mapping[TopicKind, ReadRows],
     ) -> None:
         self._clock = clock
         self.hub = Hub(clock)
         self.return_probe = ReturnProbe(open_socket, checker, clock)
         self.feed = UpstreamFeed(profile, open_socket, self.hub, checker, clock, bus)
+        self.second_source = SecondSource(self.hub, reads, clock, bus)
         self.hub.on_session_change(session.message)
 
     def on_session_change(self, session: StreamSession) -> None:
@@ -90,6 +98,7 @@ class StreamService:
         while True:
             await self._clock.wait(asyncio.Event(), HOUSEKEEPING_INTERVAL_S)
             self.hub.housekeep()
+            self.second_source.report_silence()
             if self._clock.now() - beat >= HEARTBEAT_INTERVAL_S:
                 beat = self._clock.now()
                 self.hub.broadcast({"topic": "system", "hb": utc_ms(self._clock.utc())})

@@ -70,12 +70,19 @@ class TopicSnapshot:
 
     def _add_rows(self, rows: list[Row], key: str) -> None:
         for row in rows:
-            name = str(row[key]) if key in row else f"?{json.dumps(row, sort_keys=True)}"
+            name = _row_name(row, key)
             state = self._rows.pop(name, None) or self._before.get(name, {})
             self._rows[name] = {**state, **row}  # the latest last
         for stored in (self._rows, self._before):
             while len(stored) > MAX_ROWS:
                 del stored[next(iter(stored))]
+
+    def lacks(self, row: Row) -> bool:
+        """Whether a complete row from another source says more than, or other than, what is known."""
+        if self.is_over or self._keys is None:
+            return True
+        state = self._rows.get(_row_name(row, self._keys[1]))
+        return state is None or {**state, **row} != state
 
     def row(self, name: object) -> Row:
         """The merged state of one row."""
@@ -88,6 +95,11 @@ class TopicSnapshot:
         places, _ = self._keys
         rows = list(self._rows.values())
         return {**self._head, places: SHAPES.get(self._kind, _list_shape)(rows)}
+
+
+def _row_name(row: Row, key: str) -> str:
+    """What a row is stored under."""
+    return str(row[key]) if key in row else f"?{json.dumps(row, sort_keys=True)}"
 
 
 def rows_of(as_message: object) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 from ibkr_bridge.streaming.protocol import MAX_FIELDS, Args, Subscribe, Topic, TopicKind, merge_args
 from ibkr_bridge.streaming.snapshot import ROW_LAYOUT, Row, TopicSnapshot, rows_of
 from ibkr_bridge.streaming.subscriber import Encoding, StreamEvent, Subscriber
+from ibkr_bridge.streaming.topic_silence import TopicSilence
 from ibkr_bridge.streaming.views import Message, View, project, view_of
 
 MAX_CHART_IDS = 20  # ids of a chart, one for each websocket so far
@@ -29,6 +30,8 @@ class Subscription:
         self.requested_at = 0.0
         self.is_answered = False
         """Whether IBKR has sent a message since the request."""
+        self.silence = TopicSilence(topic.kind)
+        """Whether IBKR has answered on the present websocket."""
         self.suspicion = 0
         """How often the feed ended just after the request."""
         self.holds_market_data_line = False

@@ -21,6 +21,7 @@ from ibkr_bridge.calls.upstream_port import StreamSocket
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayError
 from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.stale_reasons import SESSION_LOST, STREAM_DISCONNECTED, STREAM_TIMEOUT
 
 CONNECT_TIMEOUT_S = 10.0  # seconds from the opening of a websocket to IBKR's message that it is connected
 SILENCE_TIMEOUT_S = 25.0  # seconds without a message; IBKR sends a heartbeat every 10 s
@@ -30,7 +31,6 @@ MIN_INTERVAL_S = 0.05  # seconds between two checks of the watchdog
 STABLE_AFTER_S = 60.0  # seconds after which the end of a websocket does not count as a failed attempt
 RECONNECT_DELAYS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds after the first failure, the second, and all from the sixth on."""
-TIMED_OUT, DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected", "brokerage_lost"
 
 
 class SessionChecker(Protocol):
@@ -136,7 +136,7 @@ class UpstreamFeed:
         self._opened_at = self._received_at = self._clock.now()
         self._frames = asyncio.Queue()
         self._session_of_socket = self._session_losses
-        reason = DISCONNECTED
+        reason = STREAM_DISCONNECTED
         try:
             async with self._open_socket() as socket:
                 await self._run_parts(socket)
@@ -154,7 +154,7 @@ class UpstreamFeed:
                 for part in (self._receive_loop(socket), self._send_loop(socket), self._watchdog()):
                     parts.create_task(part)
         except* FeedClosed as ended:
-            was_cut = _first_error(ended).reason == DISCONNECTED
+            was_cut = _first_error(ended).reason == STREAM_DISCONNECTED
             raise
         finally:
             self._hub.on_socket_closed(was_cut=was_cut)
@@ -163,7 +163,7 @@ class UpstreamFeed:
         for number in itertools.count(1):
             data = await socket.receive()
             if data is None:
-                raise FeedClosed(DISCONNECTED)
+                raise FeedClosed(STREAM_DISCONNECTED)
             self._received_at = self._clock.now()
             self._handle(data)
             if number % BURST == 0:
@@ -184,7 +184,7 @@ class UpstreamFeed:
             try:
                 await socket.send(await self._frames.get())
             except GatewayError as exc:
-                raise FeedClosed(DISCONNECTED) from exc
+                raise FeedClosed(STREAM_DISCONNECTED) from exc
 
     async def _watchdog(self) -> NoReturn:
         """Close the websocket when IBKR has sent nothing for too long, or the session is a new one; else send `tic`."""
@@ -195,7 +195,7 @@ class UpstreamFeed:
             since = self._received_at if self._is_up else self._opened_at
             self._check_session()
             if now - since >= max_wait_s:
-                raise FeedClosed(TIMED_OUT)
+                raise FeedClosed(STREAM_TIMEOUT)
             if self._is_up and now - tic_sent_at >= TIC_INTERVAL_S:
                 tic_sent_at = now
                 self._frames.put_nowait("tic")

@@ -27,6 +27,7 @@ from ibkr_bridge.streaming.replay_buffer import REPLAYED_KINDS
 from ibkr_bridge.streaming.snapshot import TopicSnapshot
 from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
+from ibkr_bridge.streaming.topic_silence import TopicSilence
 from ibkr_bridge.streaming.views import is_covered
 
 UNUSED_GRACE_S = 5.0  # how long a topic without subscribers is kept: pages are reloaded, programs restarted
@@ -87,6 +88,16 @@ class UpstreamSubscriptions:
     def streamed_conids(self) -> frozenset[str]:
         """The contracts whose quotes IBKR sends."""
         return frozenset(each.topic.conid for each in self.of_kind(TopicKind.QUOTES))
+
+    def overdue(self) -> list[Subscription]:
+        """The topics that IBKR has not answered in time."""
+        now = self._clock.now()
+        return [each for each in self if each.silence.is_overdue(now)]
+
+    def repeat_request(self, subscription: Subscription) -> None:
+        """Send the request for a silent topic once more, if that is due."""
+        if subscription.silence.is_repeat_due(self._clock.now(), subscription.requested_at):
+            self._subscribe(subscription)
 
     # -- limits
 
@@ -193,6 +204,7 @@ class UpstreamSubscriptions:
         for subscription in self:
             subscription.topic_snapshot.mark_stale()
             subscription.requested_args, subscription.chart_id = None, ""
+            subscription.silence = TopicSilence(subscription.topic.kind)
             if not subscription.subscribers:
                 self._close(subscription)
             elif not subscription.suspicion:
@@ -201,6 +213,8 @@ class UpstreamSubscriptions:
     def on_socket_closed(self, *, was_cut: bool) -> None:
         """The websocket has ended; if it was cut, a topic that was just requested may be the reason."""
         is_end, self._send_text = self._send_text is not None, None
+        for subscription in self:
+            subscription.silence = TopicSilence(subscription.topic.kind)  # from now on the whole source is stale
         if is_end and was_cut:
             quarantine.suspect_recent(self, self._clock.now())
 
@@ -261,6 +275,7 @@ class UpstreamSubscriptions:
             return
         subscription.requested_args, subscription.requested_at = subscription.merged_args(anew=anew), self._clock.now()
         subscription.is_answered, subscription.holds_market_data_line = False, True
+        subscription.silence.on_request(self._clock.now())
         if fields := subscription.requested_args.get("fields") if subscription.topic.kind is TopicKind.QUOTES else None:
             subscription.topic_snapshot.set_fields(fields)
         self._send_text(subscribe_text(subscription.topic, subscription.requested_args))

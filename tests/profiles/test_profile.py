@@ -36,6 +36,7 @@ async def test_every_loop_that_must_run_is_named(built: Built) -> None:
         "UpstreamFeed.run_loop",
         "StreamService.housekeeping_loop",
         "ReturnProbe.run_loop",
+        "SecondSource.run_loop",
     ]
 
 

@@ -18,13 +18,14 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.api import stream_sse
 from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.market import sessions
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.streaming import subscriber, upstream_feed
 from tests.conftest import OpenHarness
-from tests.harness import KEY, TEST_TIMEOUT_S, Harness, Placement, settings_for, with_timeout
+from tests.harness import FAST_OPTIONS, KEY, TEST_TIMEOUT_S, Harness, Placement, settings_for, with_timeout
 from tests.stream_clients import open_sse, open_websocket
 
 AAPL = 265598
@@ -61,7 +62,9 @@ def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def run_fast(tmp_path: Path, rate: float, **options: Any) -> AsyncIterator[tuple[Harness, Simulator]]:
+async def run_fast(
+    tmp_path: Path, rate: float, profile_options: ProfileOptions = FAST_OPTIONS, **options: Any
+) -> AsyncIterator[tuple[Harness, Simulator]]:
     """A bridge and a simulator whose clock is `rate` times as fast as real time.
 
     On a busy machine a pause of this process is a long time: the deadlines that are not tested here are out of reach.
@@ -70,7 +73,9 @@ async def run_fast(tmp_path: Path, rate: float, **options: Any) -> AsyncIterator
     async with (
         asyncio.timeout(4 * TEST_TIMEOUT_S),  # a lost session would let the stream go on without what is waited for
         Simulator(clock=clock, **options) as sim,
-        Harness(settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock) as harness,
+        Harness(
+            settings_for(sim.url, tmp_path / "state", IBKR_GATEWAY_TIMEOUT="5"), clock, options=profile_options
+        ) as harness,
     ):
         await harness.wait_until(SessionState.READY)
         await harness.wait_for_events(events.FeedUp)
@@ -345,3 +350,69 @@ async def test_an_http_1_0_stream_ends_with_its_connection(harness: Harness, sim
 
     assert b"event: end" in rest
     assert b"keep-alive" not in rest.lower()
+
+
+async def test_orders_and_trades_come_from_calls_when_their_topics_are_silent(tmp_path: Path) -> None:
+    """IBKR's socket is healthy and quotes come, but `sor` and `str` are never answered: an empty stream would say that
+    nothing happened.
+    """
+    async with run_fast(tmp_path, 40.0) as (harness, sim):
+        sim.faults.add("topic-silent", path="^s[ot]r")
+        async with open_sse(harness, "/stream/orders") as orders, open_sse(harness, "/stream/trades") as trades:
+            placement = Placement(quantity=3)
+            await harness.post(placement.target, placement.body)
+            order, trade = await orders.receive(), await trades.receive()
+
+    assert (order.name, order.data["acct"], order.data["totalSize"]) == ("message", "DU1234567", 3)
+    assert (trade.name, trade.data["size"]) == ("message", 3)
+
+
+async def test_a_silent_topic_is_stale_for_streams_and_websockets(tmp_path: Path) -> None:
+    """Only for those that read it. It is fresh again when IBKR answers a repeated request."""
+    async with run_fast(tmp_path, 40.0) as (harness, sim):
+        sim.faults.add("topic-silent", path="spl")
+        async with open_sse(harness, "/stream/pnl") as pnl, open_websocket(harness, "/ws") as websocket:
+            await websocket.send("spl+{}")
+            stale = await pnl.receive("stale")
+            message = await websocket.receive_until(lambda data: isinstance(data, dict) and "stale" in data)
+            async with open_sse(harness, "/stream/pnl") as later:
+                first = await later.receive()
+            sim.faults.clear("topic-silent")
+            fresh, row = await pnl.receive("fresh"), await pnl.receive()
+
+    assert (stale.data["reason"], stale.data["topic"]) == ("topic_silent", "spl")
+    assert message["stale"]["reason"] == "topic_silent"
+    assert (first.name, first.data) == ("stale", stale.data)
+    assert (fresh.data["topic"], row.name) == ("spl", "message")
+
+
+async def test_orders_are_stale_when_the_calls_fail_as_well(tmp_path: Path) -> None:
+    """Neither source knows what has happened."""
+    async with run_fast(tmp_path, 40.0) as (harness, sim):
+        sim.faults.add("topic-silent", path="sor")
+        sim.faults.add("status", path="/iserver/account/orders", status=500, body='{"error":"x"}')
+        async with open_sse(harness, "/stream/orders") as orders:
+            stale = await orders.receive()
+
+    assert (stale.name, stale.data["reason"], stale.data["topic"]) == ("stale", "topic_silent", "sor")
+
+
+async def test_the_second_source_keeps_ibkrs_limits_and_shares_its_calls_with_callers(tmp_path: Path) -> None:
+    """One call in five seconds for each list, however many streams and callers there are; callers are answered."""
+    async with run_fast(tmp_path, 20.0, ProfileOptions(), pacing=True) as (harness, sim):
+        sim.faults.add("topic-silent")
+        clock = sim.clock
+        async with contextlib.AsyncExitStack() as stack:
+            for target in ("/stream/orders", "/stream/trades") * 3:
+                await stack.enter_async_context(open_sse(harness, target))
+            begun, statuses = clock.now(), set()
+            while clock.now() - begun < 60.0:
+                statuses.add((await harness.get("/iserver/account/orders")).status)
+                await clock.sleep(2.5)
+            lasted = clock.now() - begun
+        counts = {path: len(sim.calls(f"/iserver/account/{path}")) for path in ("orders", "trades")}
+
+    assert statuses == {200}
+    assert sim.market.pacing.refused_count == 0
+    assert counts["trades"] >= 4
+    assert max(counts.values()) <= lasted / 5.0 + 3

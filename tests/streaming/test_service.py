@@ -37,7 +37,7 @@ class ServiceHarness:
 
     def __init__(self, first: StreamSession) -> None:
         self.clock = ManualClock()
-        self.service = StreamService("main", no_socket, KnownStatus(clock=self.clock), first, self.clock, Bus())
+        self.service = StreamService("main", no_socket, KnownStatus(clock=self.clock), first, self.clock, Bus(), {})
         self.encoding = RecordingEncoding()
         self.subscriber = Subscriber(WritableSink(), self.encoding, wants_source_events=False)
         self.service.hub.add_subscriber(self.subscriber)

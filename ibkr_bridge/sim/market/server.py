@@ -61,7 +61,7 @@ class Market:
     ) -> None:
         self.world = world
         self.log = RequestLog()
-        self.stream = Stream(world, clock, quote_interval_s)
+        self.stream = Stream(world, clock, faults, quote_interval_s)
         self.port = 0
         self._clock = clock
         self._faults = faults

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from aiohttp import WSMessage, WSMsgType, web
 
 from ibkr_bridge.sim.clock import SimClock
+from ibkr_bridge.sim.faults import Faults, Side
 from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, RefusedError
 from ibkr_bridge.sim.market.feeds.greetings import (
     SESSION_LOST,
@@ -44,11 +45,14 @@ def is_socket(request: web.BaseRequest) -> bool:
 class Stream:
     """All open sockets, and the messages received on them."""
 
-    def __init__(self, world: World, clock: SimClock, quote_interval_s: float = QUOTE_INTERVAL_S) -> None:
+    def __init__(
+        self, world: World, clock: SimClock, faults: Faults, quote_interval_s: float = QUOTE_INTERVAL_S
+    ) -> None:
         self.received: list[str] = []
         """Text messages in the order of their arrival; a message of another kind has its kind in front."""
         self._world = world
         self._clock = clock
+        self._faults = faults
         self._listeners: list[Listener] = []
         self._context = FeedContext(world, quote_interval_s, self._feeds)
         self._is_muted = False
@@ -139,8 +143,14 @@ class Stream:
         now, closed = self._clock.now(), False
         for listener in self._listeners:
             closed |= bool(listener.remove_ended_feeds(now))
-            messages = [message for feed in listener.feeds.values() for message in feed.messages_after_call()]
-            self._send_soon(listener, messages)
+            self._send_soon(
+                listener,
+                [
+                    message
+                    for feed in listener.feeds.values()
+                    for message in self._unless_silent(feed, feed.messages_after_call())
+                ],
+            )
         if closed:
             self._on_change()
 
@@ -181,8 +191,16 @@ class Stream:
                     listener.remove_feed(key)
             end.extra_action(self._context, command)
             await listener.send(*end.messages(command))
-        elif (begin := BEGINS.get(command.topic)) is not None:
+        elif (begin := BEGINS.get(command.topic)) is not None and not self._is_request_lost(command):
             await listener.send(*self._begin_feed(listener, begin, command, now))
+
+    def _is_request_lost(self, command: FeedRequest) -> bool:
+        """Whether a fault lets a request for a topic vanish: it stays lost when the fault has ended."""
+        return self._faults.use_fault(Side.STREAM, command.name, own=False) is not None
+
+    def _unless_silent(self, feed: Feed, messages: Iterable[Message]) -> Iterable[Message]:
+        """The messages of a running feed; none while a fault silences its topic. They are not sent later."""
+        return () if self._faults.find_fault(Side.STREAM, feed.request.name, own=False) else messages
 
     def _begin_feed(self, listener: Listener, begin: Begin, command: FeedRequest, now: float) -> list[Message]:
         try:
@@ -207,7 +225,7 @@ class Stream:
                 listener.remove_feed(feed.key)
                 self._on_change()
                 return
-            await listener.send(*feed.next_messages(now))
+            await listener.send(*self._unless_silent(feed, feed.next_messages(now)))
 
     async def _run_heartbeat(self, listener: Listener) -> None:
         while True:

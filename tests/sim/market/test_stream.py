@@ -329,3 +329,40 @@ async def test_nothing_is_left_running(clock: ManualClock) -> None:
 
     assert len(asyncio.all_tasks()) == 1
     socket.wire.abort()
+
+
+async def test_a_silent_topic_is_never_answered_and_all_others_are(
+    sim: Simulator, client: StreamClient, stream: Stream
+) -> None:
+    """A request that came meanwhile is lost: it is not answered when the fault has ended, only a new one is."""
+    sim.faults.add("topic-silent", path="spl")
+    client.send("spl+{}", "sor+{}")
+    during = await client.receive_pending()
+
+    sim.faults.clear("topic-silent")
+    after = await client.receive_pending()
+    again = await client.request("spl+{}")
+
+    assert [message["topic"] for message in during] == ["sor"]
+    assert (after, again["topic"]) == ([], "spl")
+
+
+async def test_without_a_path_every_topic_is_silent(sim: Simulator, client: StreamClient) -> None:
+    """Heartbeats go on: the socket itself looks healthy."""
+    sim.faults.add("topic-silent")
+    client.send(*ASKED, "tic")
+
+    assert [message["topic"] for message in await client.receive_pending()] == ["tic"]
+
+
+async def test_a_running_topic_becomes_silent(sim: Simulator, client: StreamClient, clock: ManualClock) -> None:
+    """What happens meanwhile is not sent later."""
+    await client.request(f'smd+{AAPL}+{{"fields":["31"]}}')
+    sim.faults.add("topic-silent", path=f"smd+{AAPL}")
+    clock.advance(0.5)
+    silent = await client.receive_pending()
+    sim.faults.clear("topic-silent")
+    clock.advance(0.5)
+
+    assert silent == []
+    assert [message["topic"] for message in await client.receive_pending()] == [f"smd+{AAPL}"]

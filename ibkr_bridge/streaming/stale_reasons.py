@@ -1,0 +1,43 @@
+"""All reasons of the event `stale`, each with a text for a person. Pure.
+
+A reason is a code, which programs switch on. Some are the feed's own, some are codes of the session or of a websocket
+that could not be opened; those are repeated here, since the text says what they mean for a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STREAM_TIMEOUT, STREAM_DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected", "brokerage_lost"
+TOPIC_SILENT = "topic_silent"
+UNKNOWN_REASON_TEXT = "The source is lost. The data is old until `fresh` comes."
+
+# fmt: off
+STALE_REASONS: Mapping[str, str] = {
+    # the feed and its topics
+    TOPIC_SILENT:             "IBKR does not answer the request for this one topic. All other topics go on.",
+    STREAM_TIMEOUT:           "IBKR sends nothing on the websocket. The bridge opens another one.",
+    STREAM_DISCONNECTED:      "The websocket to IBKR ended. The bridge opens another one.",
+    # the session
+    "starting":               "The bridge has just started and has not checked the session yet.",
+    "establishing":           "IBKR is still opening the brokerage session.",
+    SESSION_LOST:             "The brokerage session is lost. The bridge requests it again.",
+    "brokerage_disconnected": "IBKR disconnected the brokerage session. The bridge requests it again.",
+    "brokerage_unusable":     "IBKR reports a session but refuses its calls. The bridge requests it again.",
+    "login_unclear":          "IBKR does not show whether the login lives.",
+    "competing":              "Another program uses the same IBKR username and has the brokerage session.",
+    "signed_out":             "Nobody is signed in at the Gateway. A person or IBeam must sign in.",
+    "ibkr_unavailable":       "IBKR answers the check of the session with an error, as in its maintenance.",
+    "rate_limited":           "IBKR refuses the check of the session for now, since there were too many calls.",
+    # the way to IBKR: of the session, and of a websocket that cannot be opened
+    "gateway_unreachable":    "No connection to the Gateway is possible. It may not run.",
+    "gateway_forbidden":      "The Gateway does not accept connections from the bridge's address.",
+    "gateway_timeout":        "The Gateway accepts connections and does not answer.",
+    "gateway_protocol_error": "The Gateway's answer is not what the protocol demands.",
+}
+# fmt: on
+
+
+def stale_text(reason: str) -> str:
+    """The text for a person."""
+    return STALE_REASONS.get(reason, UNKNOWN_REASON_TEXT)
