@@ -3,22 +3,28 @@
 Some of IBKR's calls have side effects or are incomplete: `filters` on the list of orders stops its order stream, and
 positions come in pages of unknown length. The bridge sends other calls instead and makes the response of them. Each
 part passes the following stages by itself.
+
+How long a caller waits counts for each part anew: thirty pages at IBKR's rate take longer than the five seconds that
+callers usually wait for one call. All parts together have a minute.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.calls.context import CallContext, CallTiming
 from ibkr_bridge.calls.messages import Call, FetchCall, Response
 from ibkr_bridge.calls.parameters import check_list_sizes
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
-from ibkr_bridge.errors import NotSupported
+from ibkr_bridge.errors import NotSupported, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Composition
 from ibkr_bridge.quirks.order_filters import fetch_filtered_orders
 from ibkr_bridge.quirks.position_pages import fetch_all_positions
+
+MAX_TOTAL_S = 60.0  # for all parts of a response; also the longest that a caller can wait for one call
 
 Composer = Callable[[FetchCall, Call], Awaitable[Response]]
 COMPOSERS: Mapping[Composition, Composer] = {
@@ -32,10 +38,12 @@ class ComposeReads:
 
     Args:
         traits: which endpoints the upstream has, and which of its responses are made of several calls.
+        now: the monotonic time in seconds.
     """
 
-    def __init__(self, traits: UpstreamTraits) -> None:
+    def __init__(self, traits: UpstreamTraits, now: Callable[[], float] = time.monotonic) -> None:
         self._traits = traits
+        self._now = now
         self._composers = {each: composer for each, composer in COMPOSERS.items() if each in traits.compositions}
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
@@ -52,17 +60,27 @@ class ComposeReads:
         composer = self._composers.get(composition) if composition is not None else None
         if composer is None:
             return await proceed(context)
-        return await composer(_part_sender(context, proceed), context.call)
+        return await composer(self._part_sender(context, proceed), context.call)
 
+    def _part_sender(self, context: CallContext, proceed: Proceed) -> FetchCall:
+        """Sends one of the calls that the response is made of.
 
-def _part_sender(context: CallContext, proceed: Proceed) -> FetchCall:
-    """Sends one of the calls that the response is made of."""
+        Raises:
+            RateLimited: the parts took longer than a minute.
+        """
+        max_wait_s, deadline = context.remaining_wait(), self._now() + MAX_TOTAL_S
 
-    async def send(call: Call) -> Response:
-        part = context.part(call, endpoint_of(call.method, call.target))
-        try:
-            return await proceed(part)
-        finally:
-            context.merge_part(part)
+        async def send(call: Call) -> Response:
+            remaining_s = deadline - self._now()
+            if remaining_s <= 0:
+                raise RateLimited("the calls for this response took longer than a minute", retry_after=MAX_TOTAL_S)
+            part = context.part(call, endpoint_of(call.method, call.target))
+            part.timing, part.wait_s = CallTiming(), min(max_wait_s, remaining_s)
+            try:
+                return await proceed(part)
+            finally:
+                context.merge_part(part)
+                context.timing.waited_s += part.timing.waited_s
+                context.timing.upstream_s += part.timing.upstream_s
 
-    return send
+        return send

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
-from ibkr_bridge.errors import BadRequest, GatewayProtocolError, NotSupported
+from ibkr_bridge.errors import BadRequest, GatewayProtocolError, NotSupported, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.json_spans import elements, join_array, members
 from ibkr_bridge.quirks.composition import ComposeReads
@@ -193,10 +193,10 @@ async def test_a_refusal_of_the_first_page_is_passed_on(body: bytes, status: int
 
 
 async def test_an_endless_list_of_pages_is_an_error() -> None:
-    """A faulty Gateway may send pages without end."""
-    gateway = Gateway(b"[1]")
+    """A faulty Gateway may send new pages without end."""
+    gateway = Gateway(*(b'[{"conid":%d}]' % number for number in range(MAX_PAGES + 1)))
 
-    with pytest.raises(GatewayProtocolError):
+    with pytest.raises(GatewayProtocolError, match="hundred pages"):
         await fetch_all_positions(gateway.send, Call("GET", "/v1/api/portfolio/DU1/positions"))
     assert len(gateway.targets) == MAX_PAGES
 
@@ -263,3 +263,47 @@ async def test_an_endpoint_that_the_upstream_lacks_is_refused_with_the_reason() 
         await ComposeReads(traits)(context_for("GET", "/portfolio/accounts"), upstream)
 
     assert upstream.contexts == []
+
+
+class PagesInTime:
+    """A way to IBKR on which each page takes some seconds, on a clock of its own."""
+
+    def __init__(self, count: int, waiting_s: float) -> None:
+        self.now = 100.0
+        self.max_waits: list[float] = []
+        self._count, self._waiting_s = count, waiting_s
+
+    async def proceed(self, context: CallContext) -> Response:
+        """Answer one page after its time in the queue."""
+        self.max_waits.append(context.remaining_wait())
+        self.now += self._waiting_s
+        context.timing.waited_s += self._waiting_s
+        page = int(context.call.target.rpartition("/")[2])
+        return Response(200, {}, b'[{"conid":%d}]' % page if page < self._count else b"[]")
+
+    async def read_all(self, wait_s: float) -> CallContext:
+        """Read all pages for a caller that waits so long for a call; return its context."""
+        context = context_for("GET", "/portfolio/DU1/positions")
+        context.wait_s = wait_s
+        await ComposeReads(GATEWAY_TRAITS, lambda: self.now)(context, self.proceed)
+        return context
+
+
+async def test_each_part_may_wait_as_long_as_a_call() -> None:
+    """Forty pages at six a second take longer than the five seconds that a caller waits for one."""
+    pages = PagesInTime(40, 0.5)
+    context = await pages.read_all(5.0)
+
+    assert pages.max_waits == [5.0] * 41
+    assert context.timing.waited_s == pytest.approx(20.5)
+
+
+async def test_all_parts_together_have_a_minute() -> None:
+    """The last of them may wait only for what is left of it."""
+    pages = PagesInTime(90, 7.0)
+
+    with pytest.raises(RateLimited, match="longer than a minute") as caught:
+        await pages.read_all(20.0)
+
+    assert pages.max_waits[-3:] == [18.0, 11.0, 4.0]
+    assert "9 complete pages with 9 positions" in caught.value.detail

@@ -14,6 +14,7 @@ from bench.counting import busiest
 from ibkr_bridge.events import PenaltyBoxEntered
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.market import portfolio
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from tests.harness import KEY, Harness, Placement, Reply, settings_for, with_timeout
@@ -185,6 +186,32 @@ async def test_all_positions_are_one_response(open_bridge: OpenBridge, sim: Simu
 
     assert len([page for page in pages if page]) > 1
     assert response.json == [position for page in pages for position in page]
+
+
+async def test_a_page_of_positions_that_repeats_is_fetched_once(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """IBKR may answer a page after the last one with the last one again."""
+    harness = await open_bridge()
+    last = (await harness.get("/portfolio/DU1234567/positions/2")).body.decode()
+    sim.faults.add("status", path="/positions/([3-9]|[1-9][0-9])$", status=200, body=last)
+
+    response = await harness.get("/portfolio/DU1234567/positions")
+
+    assert len(response.json) == len({row["conid"] for row in response.json}) == 233
+    assert len(sim.gateway_calls("/positions/3")) == 1
+    assert sim.gateway_calls("/positions/4") == []
+
+
+@pytest.mark.slow
+async def test_more_than_thirty_pages_of_positions_are_read_within_ibkrs_limits(
+    open_bridge: OpenBridge, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At six reads a second they take longer than a caller waits for one call, and no other call is going on."""
+    monkeypatch.setattr(portfolio, "PAGE_ROWS", 6)
+    harness = await open_bridge(ProfileOptions(), IBKR_BRIDGE_MAX_WAIT="2")
+
+    response = await harness.get("/portfolio/DU1234567/positions")
+
+    assert (response.status, len(response.json)) == (200, 233)
 
 
 async def test_a_call_that_ibkr_wants_twice_is_sent_twice_once_in_a_session(
