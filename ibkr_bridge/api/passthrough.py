@@ -52,13 +52,19 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     if upstream_target is None:  # the path is a route of the bridge or is not bridged; both raise
         _check_own_route(target, request.app[OWN_ROUTES])
         upstream_target = resolve_upstream(target, request.app[SETTINGS])
-    if request.method not in METHODS:
+    if request.method not in METHODS and not _is_head_of_read(request):
         raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)
     session_handler = SESSION_ROUTES.get(upstream_target.segments)
     if session_handler is not None:
         return await session_handler(request, profile)
     return await _forward(request, profile, upstream_target)
+
+
+def _is_head_of_read(request: web.Request) -> bool:
+    """Whether HEAD describes a read; as a GET, another call would do what nobody expects of HEAD."""
+    endpoint = request[REQUEST_CONTEXT].endpoint
+    return request.method == hdrs.METH_HEAD and endpoint is not None and endpoint.effect is Effect.READ
 
 
 def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:
@@ -185,6 +191,8 @@ async def _stream(
     request[REQUEST_CONTEXT].no_content_type = hdrs.CONTENT_TYPE not in headers
     response = web.StreamResponse(status=status, headers=headers)
     await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response  # the caller closes the body's stream
     try:
         await _write_chunk(response, beginning)
         async for chunk in body_stream.chunks():

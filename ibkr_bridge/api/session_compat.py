@@ -14,18 +14,19 @@ from ibkr_bridge.errors import MethodNotAllowed
 from ibkr_bridge.ibkr.catalogue import AUTH_STATUS, REAUTHENTICATE, SSODH_INIT, TICKLE
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.status import to_json
+from ibkr_bridge.server.routing import method_at_ibkr
 
 SessionHandler = Callable[[web.Request, Profile], Awaitable[web.StreamResponse]]
 
 
-def _check_method(request: web.Request, *methods: str) -> None:
-    if request.method not in methods:
+def _check_method(request: web.Request, *methods: str, is_read: bool = False) -> None:
+    if method_at_ibkr(request.method) not in methods or (request.method == "HEAD" and not is_read):
         raise MethodNotAllowed("this call does not use this method", ", ".join(methods))
 
 
 async def tickle(request: web.Request, profile: Profile) -> web.Response:
     """The response of IBKR's tickle, with the session id that clients need for their websocket."""
-    _check_method(request, "GET", "POST")
+    _check_method(request, "GET", "POST", is_read=True)
     await profile.session_gate.require_login()
     keeper = profile.keeper
     await keeper.wait_until_tickled()  # the session may have opened a moment ago
@@ -38,7 +39,7 @@ async def tickle(request: web.Request, profile: Profile) -> web.Response:
 
 async def auth_status(request: web.Request, profile: Profile) -> web.Response:
     """IBKR's status of the brokerage session."""
-    _check_method(request, "GET", "POST")
+    _check_method(request, "GET", "POST", is_read=True)
     await profile.session_gate.require_login()
     return web.json_response(dict(profile.keeper.status_body))
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
 from ibkr_bridge import events
 from ibkr_bridge.api.stream_access import (
@@ -27,7 +27,14 @@ from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.server.app_keys import BUS, CLOCK, REQUEST_CONTEXT
 from ibkr_bridge.streaming.hub import Hub
-from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, Unsubscribe, read_command, unsubscribe_reply
+from ibkr_bridge.streaming.protocol import (
+    Heartbeat,
+    SessionMessage,
+    Subscribe,
+    Unsubscribe,
+    read_command,
+    unsubscribe_reply,
+)
 from ibkr_bridge.streaming.subscriber import SLOW_CLIENT, StreamEvent, Subscriber
 
 MAX_MESSAGE_BYTES = 64 * 1024  # of one message of a client, as at the Gateway
@@ -110,7 +117,7 @@ class WebSocketSession:
         self._hub.schedule_flush()
         count = 0
         async for received in socket:
-            self._handle_text(received.data if received.type is WSMsgType.TEXT else "")
+            self._handle_text(_text_of(received))
             self._hub.schedule_flush()
             count += 1
             if count % MAX_BURST == 0:
@@ -137,12 +144,23 @@ class WebSocketSession:
         else:
             self._subscriber.enqueue_bytes(websocket_frame(heartbeat.word.encode()))
 
+    def _accept_session(self, _: SessionMessage) -> None:
+        """The key or token of the handshake has identified the client; as at the Gateway there is no answer to this."""
+
     def _send(self, message: dict[str, object]) -> None:
         self._subscriber.enqueue(StreamEvent(message))
+
+
+def _text_of(received: WSMessage) -> str:
+    """The text of a message, in a text frame or, as many clients of the Gateway send it, in a binary one."""
+    if received.type is WSMsgType.TEXT:
+        return str(received.data)
+    return bytes(received.data).decode(errors="replace") if received.type is WSMsgType.BINARY else ""
 
 
 HANDLERS: dict[type, Callable[..., None]] = {
     Subscribe: WebSocketSession._subscribe,
     Unsubscribe: WebSocketSession._unsubscribe,
     Heartbeat: WebSocketSession._heartbeat,
+    SessionMessage: WebSocketSession._accept_session,
 }

@@ -27,6 +27,7 @@ MAX_KEY_LENGTH = 512  # far below the 8 kB that the server accepts for a header 
 MAX_SOCKET_PATH_BYTES = 107  # the limit of Linux, `sun_path` without its final zero byte
 GENKEY_HINT = "make one with: python bridge.py genkey"
 OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # an app may share the file, and other IBKR_* names may be its own
+HOST_PATTERN = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 TRUE, FALSE = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 # Logins, log-outs and tokens: no caller reaches them through the bridge.
@@ -81,10 +82,14 @@ class EnvReader:
 
     def _printable_value(self, value: str) -> str:
         """The value as it was typed, or only its length if it may be a key in the wrong line."""
-        keys = [self._env.get(name, "").strip().lower() for name in self._secrets]
-        if KEY_LIKE.search(value) or any(key and key in value.lower() for key in keys):
+        if KEY_LIKE.search(value) or self._has_secret(value):
             return f"found what looks like a key ({len(value)} characters)"
         return f"found {value[:80]!r}"
+
+    def _has_secret(self, value: str) -> bool:
+        """Whether the value of a secret setting stands in it."""
+        keys = [self._env.get(name, "").strip().lower() for name in self._secrets]
+        return any(key and key in value.lower() for key in keys)
 
     def parse(self, name: str, parse: Callable[[str], T], default: T | None) -> T | None:
         """The value that `parse` makes of the text; the default if it raises ValueError or if nothing is set."""
@@ -195,9 +200,9 @@ class EnvReader:
         return prefixes
 
     def hosts(self, name: str) -> list[str]:
-        """Host names with or without a port, separated by commas."""
+        """Host names with or without a port, separated by commas; Docker's names may have `_`, and so may keys."""
         hosts = [host.lower() for host in self._list(name)]
-        if any(not re.fullmatch(r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?", host) for host in hosts):
+        if any(HOST_PATTERN.fullmatch(host) is None or self._has_secret(host) for host in hosts):
             self._add_problem(
                 name, self._printable_value(",".join(hosts)), "allowed: host names, with or without a port, no scheme"
             )

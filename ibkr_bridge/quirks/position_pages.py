@@ -27,7 +27,7 @@ async def fetch_all_positions(ask: FetchCall, call: Call) -> Response:
     """
     path, mark, query = call.target.partition("?")
     texts: list[str] = []
-    seen: set[Hashable] = set()
+    read_so_far: set[Hashable] = set()
     for page in range(MAX_PAGES):
         try:
             response = await ask(replace(call, target=f"{path.removesuffix('/')}/{page}{mark}{query}"))
@@ -37,9 +37,9 @@ async def fetch_all_positions(ask: FetchCall, call: Call) -> Response:
         if parts is None:
             return response
         identities = {_identity(part) for part in parts}
-        if identities <= seen:  # an empty page, or one that repeats what came before
+        if identities <= read_so_far:  # an empty page, or one that repeats what came before
             return replace(response, body=join_array(texts).encode())
-        seen |= identities
+        read_so_far |= identities
         texts += [text for _, text in parts]
     raise _with_progress(GatewayProtocolError("the Gateway has more than a hundred pages"), MAX_PAGES, len(texts))
 

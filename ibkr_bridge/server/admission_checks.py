@@ -25,6 +25,7 @@ from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import resolve
 
+HOST_PATTERN = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")  # the group is the name or address; one port
 ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # the group is the host
 RESTART_RETRY_AFTER_S = 5.0  # a restart takes at most this long
 
@@ -40,7 +41,10 @@ def check_host(request: web.Request, _: RequestContext) -> None:
 
 def is_known_host(host: str, settings: Settings) -> bool:
     """Whether a Host header names this bridge: loopback with any port, its address, or a listed name."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    match = HOST_PATTERN.fullmatch(host)
+    if match is None:
+        return False
+    name = match.group(1)
     return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
 
 

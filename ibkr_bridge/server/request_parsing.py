@@ -19,6 +19,7 @@ from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT
 from ibkr_bridge.server.delivery import is_connected
 from ibkr_bridge.server.request_target import UpstreamTarget
+from ibkr_bridge.server.routing import method_at_ibkr
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_TIMEOUT_S = 15.0  # for a caller to send the complete body
@@ -51,7 +52,7 @@ async def read_call(
     request_context, drain = request[REQUEST_CONTEXT], request.app[DRAIN]
     query = request_context.target.query if request_context.target else ""
     call = Call(
-        request.method,
+        method_at_ibkr(request.method),
         upstream_target.raw_path + query,
         request_headers(request.headers.items()),
         body,

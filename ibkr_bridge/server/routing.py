@@ -29,6 +29,11 @@ from ibkr_bridge.server.request_target import Target, UpstreamTarget
 METHODS = ("GET", "POST", "PUT", "DELETE")  # of calls to IBKR
 
 
+def method_at_ibkr(method: str) -> str:
+    """The method with which a request is sent on: HEAD as the GET whose response it describes."""
+    return "GET" if method == "HEAD" else method
+
+
 @dataclass(frozen=True)
 class OwnRoutes:
     """Our own routes, as the checks look them up. The application passes them in; the server names none."""
@@ -130,5 +135,5 @@ def resolve(
         request_context.upstream_target = resolve_upstream(target, settings)
     except NotBridged:
         return  # the handler raises it, after the key was checked
-    request_context.endpoint = match(method, request_context.upstream_target.segments)
+    request_context.endpoint = match(method_at_ibkr(method), request_context.upstream_target.segments)
     request_context.route = request_context.endpoint.path

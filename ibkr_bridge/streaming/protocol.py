@@ -88,6 +88,11 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
+class SessionMessage:
+    """`{"session":…}`: the first message of a client whose websocket has no cookie."""
+
+
+@dataclass(frozen=True)
 class TopicSyntax:
     """The syntax of a kind's commands, and how the arguments of several subscribers are merged."""
 
@@ -154,7 +159,7 @@ MAX_VALUE_LENGTH = 100  # characters of any other argument
 COMMAND_HINT = 'send for example smd+265598+{"fields":["31","84","86"]}, and umd+265598+{} to end it'
 
 
-def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat:
+def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat | SessionMessage:
     """Parse a command of a client.
 
     Raises:
@@ -165,6 +170,8 @@ def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat:
     command = text.strip()
     if command in HEARTBEATS:
         return Heartbeat(command)
+    if _is_session_message(command):
+        return SessionMessage()
     word, target, args = _split_command(command)
     if word in KIND_BY_WORD:
         return _check_subscribe(
@@ -177,6 +184,16 @@ def read_command(text: str) -> Subscribe | Unsubscribe | Heartbeat:
             KIND_BY_UNSUBSCRIBE_WORD[word], _check_target(SYNTAX[KIND_BY_UNSUBSCRIBE_WORD[word]].leave_target, target)
         )
     raise BadRequest("unknown command", hint=COMMAND_HINT)
+
+
+def _is_session_message(command: str) -> bool:
+    if not command.startswith("{"):
+        return False
+    try:
+        message = json.loads(command)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(message, dict) and isinstance(message.get("session"), str)
 
 
 def _split_command(command: str) -> tuple[str, str, str]:

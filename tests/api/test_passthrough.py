@@ -72,13 +72,63 @@ async def test_everything_else_is_not_bridged(harness: Harness, sim: Simulator, 
     assert not sim.gateway_calls("/logout") + sim.gateway_calls("/clear")
 
 
-@pytest.mark.parametrize("method", ["HEAD", "PATCH", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "TRACE"])
 async def test_other_methods_are_refused(harness: Harness, sim: Simulator, method: str) -> None:
     """IBKR's API has four methods."""
     reply = await harness.request(method, "/portfolio/accounts")
 
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, POST, PUT, DELETE")
     assert not [call for call in sim.gateway_calls() if call.method == method]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/portfolio/accounts",
+        "/v1/api/portfolio/DU1234567/summary",
+        "/iserver/secdef/search?symbol=AAPL",
+        "/portfolio/DU1234567/positions",
+        "/iserver/auth/status",
+        "/v1/api/tickle",
+        "/iserver/contract/1/unknown",
+    ],
+)
+async def test_head_is_answered_like_get_without_the_body(harness: Harness, sim: Simulator, path: str) -> None:
+    """Monitors and proxies send it; IBKR gets the GET, and the connection goes on with the next request."""
+    whole = await harness.get(path)
+
+    head = await harness.request("HEAD", path)
+
+    names = ("Content-Type", "X-Bridge-Mode", "Cache-Control")
+    assert (head.status, head.body) == (whole.status, b"")
+    assert [head.headers.get(name) for name in names] == [whole.headers.get(name) for name in names]
+    assert (await harness.get(path)).body[:1] == whole.body[:1]
+    assert not [call for call in sim.gateway_calls() if call.method == "HEAD"]
+
+
+async def test_head_of_a_large_response_has_no_body(harness: Harness, sim: Simulator) -> None:
+    """A streamed response is not sent either, and nothing of it is left on the connection."""
+    sim.faults.add("big", path="/trades")
+    head = f"HEAD /iserver/account/trades HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: {KEY}\r\n\r\n"
+    following = "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+
+    received = await harness.send_raw(head.encode(), following.encode())
+
+    first, _, rest = received.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert rest.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/iserver/reauthenticate", "/iserver/marketdata/unsubscribeall", "/iserver/account/DU1234567/orders"]
+)
+async def test_head_of_what_is_no_read_is_refused_or_described(harness: Harness, sim: Simulator, path: str) -> None:
+    """It never does what only another method, or a GET that changes something, may do."""
+    before = len(sim.gateway_calls(path))
+    await harness.request("HEAD", path)
+
+    assert [call for call in sim.gateway_calls(path)[before:] if call.method != "GET"] == []
+    assert "reauthenticate" not in path or sim.gateway_calls(path)[before:] == []
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -63,10 +65,49 @@ async def test_an_unknown_command_is_an_error_and_the_socket_stays_open(harness:
     assert message["hint"]
 
 
-async def test_a_binary_message_is_an_error(harness: Harness) -> None:
-    """The protocol uses text messages only."""
+async def test_text_in_a_binary_frame_is_a_command(harness: Harness) -> None:
+    """The Gateway itself sends binary frames, and its clients answer in kind."""
     async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.websocket.send_bytes(b"sor+{}")
         await websocket.websocket.send_bytes(b"tic")
+
+        assert (await websocket.receive("tic"))["alive"] is True
+
+
+async def test_bytes_that_are_not_text_are_an_error(harness: Harness) -> None:
+    """The socket stays open."""
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.websocket.send_bytes(b"\xff\xfe\x00")
+
+        assert (await websocket.receive("error"))["code"] == "bad_request"
+        await websocket.send("tic")
+        await websocket.receive("tic")
+
+
+@pytest.mark.parametrize("frame", ["text", "binary"])
+async def test_the_session_is_accepted_as_a_first_message(harness: Harness, frame: str) -> None:
+    """Clients without cookies introduce themselves so to the Gateway. It has no answer, and no error."""
+    text = '{"session": "0af3c2b1d4"}'
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await (websocket.send(text) if frame == "text" else websocket.websocket.send_bytes(text.encode()))
+        await websocket.send("tic")
+        topics = [message.get("topic") async for message in _until_tic(websocket)]
+
+    assert "error" not in topics
+
+
+async def _until_tic(websocket: WebsocketReader) -> AsyncIterator[dict[str, Any]]:
+    while (message := await websocket.receive()).get("topic") != "tic":
+        yield message
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"session":', '{"session":7}', '{"session":null}', '["session"]', '{"sessio":"x"}']
+)
+async def test_other_json_is_not_a_command(harness: Harness, text: str) -> None:
+    """Only the session is known in this form."""
+    async with open_websocket(await with_feed(harness)) as websocket:
+        await websocket.send(text)
 
         assert (await websocket.receive("error"))["code"] == "bad_request"
 

@@ -295,11 +295,12 @@ async def test_a_reused_connection_has_the_deadline_of_its_new_call(harness: Har
 
 
 async def test_a_response_to_head_has_no_body(harness: Harness) -> None:
-    """Some routes accept HEAD; the refusal of the others has no body either."""
+    """Open routes and reads accept HEAD; the refusal of the others has no body either."""
     reply = await run_with_client(harness, lambda client: client.request("HEAD", "/health"))
-    error = await error_from(harness, lambda client: client.request("HEAD", "/portfolio/accounts"))
+    read = await run_with_client(harness, lambda client: client.request("HEAD", "/portfolio/accounts"))
+    error = await error_from(harness, lambda client: client.request("HEAD", "/gateway/status"))
 
-    assert (reply.status, reply.body) == (200, b"")
+    assert (reply.status, reply.body) == (read.status, read.body) == (200, b"")
     assert (type(error), error.status, error.code) == (BridgeRefused, 405, "refused")
     assert error.detail == "the bridge answered 405"
 

@@ -124,7 +124,7 @@ def test_every_value_is_used(tmp_path: Path) -> None:
         IBKR_BRIDGE_STATE_DIR=str(tmp_path),
         IBKR_BRIDGE_MAX_WAIT="0",
         IBKR_GATEWAY_TIMEOUT="20s",
-        IBKR_BRIDGE_ALLOWED_HOSTS="Bridge.Local:8000,bridge",
+        IBKR_BRIDGE_ALLOWED_HOSTS="Bridge.Local:8000,bridge,app_bridge_1:80",
     )
 
     assert str(loaded.url) == "http://[::1]:8123"
@@ -134,7 +134,7 @@ def test_every_value_is_used(tmp_path: Path) -> None:
     assert loaded.max_order_quantity == Decimal("0.5")
     assert (loaded.extra_prefixes, loaded.state_dir) == (("trsrv", "pa"), tmp_path)
     assert (loaded.max_wait_s, loaded.gateway_timeout_s) == (0.0, 20.0)
-    assert loaded.allowed_hosts == {"bridge.local:8000", "bridge"}
+    assert loaded.allowed_hosts == {"bridge.local:8000", "bridge", "app_bridge_1:80"}
 
 
 # -- problems

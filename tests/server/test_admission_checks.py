@@ -105,7 +105,19 @@ async def test_loopback_names_are_accepted_with_any_port(harness: Harness, host:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "a b", ""],
+    [
+        *(
+            "evil.example",
+            "evil.example:8000",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "a b",
+            "",
+        ),
+        *("127.0.0.1:8000:1", "localhost:1:2", "127.0.0.1:0:0:0", "[::1]:8000:1", "[::1]x:8000", "127.0.0.1:80²"),
+        *("[127.0.0.1:8000]:1", "127.0.0.1:123456", "evil.example:127.0.0.1"),
+    ],
 )
 async def test_other_names_are_refused(harness: Harness, host: str) -> None:
     """A page whose name resolves to the bridge (DNS rebinding) is refused, even for /health."""
@@ -116,13 +128,21 @@ async def test_other_names_are_refused(harness: Harness, host: str) -> None:
 
 async def test_a_name_in_the_settings_is_accepted(open_harness: OpenHarness) -> None:
     """Containers call each other by name."""
-    harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="bridge,other:8000")
+    harness = await open_harness(IBKR_BRIDGE_ALLOWED_HOSTS="bridge,other:8000,my_app_bridge_1")
+    names = ("bridge:8000", "bridge", "my_app_bridge_1:8000", "other", "other:8000", "other:8000:1", "bridge:1:2")
 
-    statuses = [
-        (await harness.get("/health", headers={"Host": name})).status for name in ("bridge:8000", "bridge", "other")
-    ]
+    statuses = [(await harness.get("/health", headers={"Host": name})).status for name in names]
 
-    assert statuses == [200, 200, 403]
+    assert statuses == [200, 200, 200, 403, 200, 403, 403]
+
+
+async def test_the_bridges_own_address_has_one_port(harness: Harness) -> None:
+    """The address with its port is a listed name; a second port behind it makes another name of it."""
+    own = harness.bridge.url.removeprefix("http://")
+
+    statuses = [(await harness.get("/health", headers={"Host": name})).status for name in (own, f"{own}:1")]
+
+    assert statuses == [200, 403]
 
 
 async def test_no_host_at_all_is_a_bad_request(harness: Harness) -> None:

@@ -145,7 +145,6 @@ async def test_the_numbers_that_ibkr_names_are_in_no_log_line(tmp_path: Path) ->
             Placement("DU7654321").body,
         ),  # the ticket names another account than the path
         ("/iserver/account/DU1234567/orders?acctId=DU7654321", Placement().body),
-        ("/iserver/account/%44U7654321/orders", {"orders": []}),
         ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU1234567","acctId":"DU7654321"}]}'),
         ("/iserver/account/DU1234567/orders", b'{"orders":[{"acctId":"DU7654321","acctId":"DU1234567"}]}'),
         ("/iserver/account", {"acctId": "DU7654321"}),
@@ -368,3 +367,17 @@ async def test_paid_calls_must_be_allowed_by_a_setting(open_harness: OpenHarness
     assert (reply.status, reply.code) == (403, "insufficient_scope")
     assert "IBKR_ALLOW_PAID_SNAPSHOTS" in reply.json["hint"]
     assert not sim.gateway_calls("/md/")
+
+
+@pytest.mark.parametrize("account", ["%44U7654321", "DU%37654321", "D%557654321"])
+async def test_an_account_in_escaped_letters_is_a_bad_path(
+    open_harness: OpenHarness, sim: MarketStage, account: str
+) -> None:
+    """Whichever account a program reads in it, nothing is sent."""
+    harness = await open_harness(IBKR_ALLOWED_ACCOUNTS="DU1234567")
+    before = len(sim.calls("/orders"))
+
+    reply = await harness.post(f"/iserver/account/{account}/orders", {"orders": []})
+
+    assert (reply.status, reply.code) == (400, "bad_path")
+    assert len(sim.calls("/orders")) == before
