@@ -48,12 +48,21 @@ def control_path(port: int) -> Path:
     Raises:
         OSError: the folder of the socket cannot be made, or belongs to another user.
     """
+    return runtime_folder() / f"{port}.sock"
+
+
+def runtime_folder() -> Path:
+    """The folder of the sockets and of the files that demos leave for other commands. Only this user can open it.
+
+    Raises:
+        OSError: it cannot be made, or belongs to another user.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     folder = Path(base) / f"ibkr-bridge-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
         raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
-    return folder / f"{port}.sock"
+    return folder
 
 
 def port(text: str) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from ibkr_bridge.cli.demo_file import DemoFile, find_demo
 from ibkr_bridge.client import BridgeClient, BridgeRefused, ClientError
-from ibkr_bridge.config.settings import Settings, load_settings
-from ibkr_bridge.config.sources import dotenv_path
+from ibkr_bridge.config.settings import Settings, load_settings, merge_sources
+from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path
 
 TIMEOUT_S = 10.0  # a person waits no longer; the client's own default would be minutes
 # The bridge's own hint names the header that programs send.
@@ -14,12 +15,22 @@ WRONG_KEY = "the bridge does not accept this key", "use the IBKR_BRIDGE_KEY that
 
 
 def client_settings() -> Settings:
-    """The settings that a daemon would have if it were started here.
+    """The settings that a daemon would have if it were started here; without any, those of a running demo.
 
     Raises:
         SettingsError: the settings cannot be used.
     """
-    return load_settings(os.environ, dotenv_path())
+    demo = demo_without_settings()
+    return load_settings({**os.environ, **(demo.settings if demo is not None else {})}, dotenv_path())
+
+
+def demo_without_settings() -> DemoFile | None:
+    """The running demo, if no settings name another bridge; None if there is none, or if they do."""
+    settings = merge_sources(os.environ, dotenv_path())
+    if any(settings.get(name, "").strip() for name in SECRET_NAMES):
+        return None
+    url, demo = settings.get("IBKR_BRIDGE_URL", "").strip(), find_demo()
+    return demo if demo is not None and url in ("", demo.url) else None
 
 
 def open_client(settings: Settings) -> BridgeClient:

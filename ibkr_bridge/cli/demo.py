@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, port, settings_message
+from ibkr_bridge.cli.demo_file import DemoFile
 from ibkr_bridge.cli.serve import start_failure
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
@@ -36,6 +37,7 @@ Try, in another terminal:
   curl {url}/gateway/auth-status
   curl -H "X-Bridge-Key: $IBKR_BRIDGE_KEY" {url}/portfolio/accounts
 
+Or without any setting: python bridge.py status (doctor, orders)
 Make something go wrong: python bridge.py trigger --help
 """
 
@@ -91,6 +93,9 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
         has_own_key = "IBKR_BRIDGE_KEY" in os.environ  # that key may be a real one and is never printed
         key = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        if not has_own_key:
+            demo_file = DemoFile(bridge.url, simulator.url, str(settings.state_dir), settings.key).write()
+            resources.callback(demo_file.unlink, missing_ok=True)
         export = f"{key}  export IBKR_BRIDGE_URL={bridge.url}\n"
         print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
         await bridge.stop.wait()

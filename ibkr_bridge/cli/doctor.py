@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
-from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
+from ibkr_bridge.cli.bridge_access import client_settings, demo_without_settings, open_client, summarise
 from ibkr_bridge.cli.orders import FILE, verify_file
 from ibkr_bridge.cli.status import STATE_TEXT
 from ibkr_bridge.client import ClientError
@@ -68,8 +68,10 @@ def _python(_: Settings) -> Iterator[Finding]:
 
 
 def _dotenv(_: Settings) -> Iterator[Finding]:
-    path = dotenv_path()
-    if not path.exists():
+    path, demo = dotenv_path(), demo_without_settings()
+    if demo is not None:
+        yield Finding("settings", f"none name a bridge; those of the running demo at {demo.url} are used")
+    elif not path.exists():
         yield Finding("settings", "from the environment; there is no .env file")
     elif path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         yield Finding("settings", f"{path} can be read by other users, and the key with it", f"chmod 600 {path}")

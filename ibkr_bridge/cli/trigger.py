@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path
+from ibkr_bridge.cli.demo_file import find_demo
 from ibkr_bridge.sim.control import ControlError, send
 from ibkr_bridge.sim.faults import KINDS
 
@@ -25,7 +26,8 @@ def run(argv: Sequence[str]) -> int:
     body = {"kind": args.fault, **options}
     method, target = COMMANDS.get(args.fault, ("POST", "/faults"))
     try:
-        response = asyncio.run(send(control_path(args.port), method, target, body if method == "POST" else None))
+        path = control_path(args.port or _default_port())
+        response = asyncio.run(send(path, method, target, body if method == "POST" else None))
     except ControlError as exc:
         print(exc, file=sys.stderr)
         return EXIT_FAILURE
@@ -34,12 +36,17 @@ def run(argv: Sequence[str]) -> int:
 
 
 COMMANDS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}
+COMMAND_TEXTS = {
+    LOGIN: "somebody signs in",
+    CLEAR: "end all faults",
+    LIST: "list the active faults",
+}
 FAULT_OPTIONS = ("path", "times", "seconds", "status")
 
 
 def _parser() -> argparse.ArgumentParser:
     kinds = "\n".join(f"  {name:15} {kind.description}" for name, kind in KINDS.items())
-    commands = f"  {LOGIN:15} somebody signs in\n  {CLEAR:15} end all faults\n  {LIST:15} list the active faults"
+    commands = "\n".join(f"  {name:15} {text}" for name, text in COMMAND_TEXTS.items())
     parser = argparse.ArgumentParser(
         prog="bridge.py trigger",
         description="Make something go wrong in a running demo or sim.",
@@ -53,14 +60,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", type=int, help="number of calls (default: until cleared)")
     parser.add_argument("--seconds", type=float, help="length of `delay`")
     parser.add_argument("--status", type=int, help="HTTP status of `status`")
-    parser.add_argument("--port", type=int, default=_default_port(), help="port of the demo's bridge, or of the sim")
+    parser.add_argument(
+        "--port",
+        type=int,
+        help="port of the demo's bridge, or of the sim (default: of IBKR_BRIDGE_URL or of a demo)",
+    )
     parser.add_argument("--json", action="store_true", help="print the active faults as JSON")
     return parser
 
 
 def _default_port() -> int:
+    demo = find_demo()
+    url = os.environ.get("IBKR_BRIDGE_URL") or (demo.url if demo is not None else "")
     try:
-        return urlsplit(os.environ.get("IBKR_BRIDGE_URL", "")).port or 8000
+        return urlsplit(url).port or 8000
     except ValueError:
         return 8000
 

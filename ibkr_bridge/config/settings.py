@@ -301,6 +301,11 @@ def load_client_settings(env: Mapping[str, str], dotenv: Path | None) -> ClientS
     return ClientSettings.from_env(*_merge_sources(env, dotenv))
 
 
+def merge_sources(env: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
+    """All settings by name, as they were written; sources that cannot be read count as empty."""
+    return _merge_sources(env, dotenv)[0]
+
+
 def _merge_sources(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
     copy = systemd_env_copy(env)
     problems = lines_systemd_reads_differently(copy) if copy else []

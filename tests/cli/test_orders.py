@@ -85,7 +85,7 @@ def test_a_missing_bridge_is_reported_in_one_line(place: Place) -> None:
 
 def test_settings_that_cannot_be_used(place: Place) -> None:
     """As for every command."""
-    assert place.run("orders").returncode == EXIT_MISCONFIGURED
+    assert place.run("orders", IBKR_BRIDGE_KEY="short").returncode == EXIT_MISCONFIGURED
 
 
 @pytest.mark.parametrize("words", [["--limit", "0"], ["--limit", "1001"], ["nonsense"], ["--what"]])
