@@ -21,6 +21,7 @@ from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log
+from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.simulator import Simulator
@@ -87,7 +88,9 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
-        control = Control(simulator, control_path(int(bridge.url.rpartition(":")[2])))
+        control = Control(
+            simulator, control_path(int(bridge.url.rpartition(":")[2])), lambda: _forget_faults(bridge.profile)
+        )
         await control.start()
         resources.push_async_callback(control.stop)
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
@@ -101,3 +104,9 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK
+
+
+async def _forget_faults(profile: Profile) -> None:
+    """Make the bridge forget what faults have taught it, and check the session."""
+    profile.penalty_box.leave()
+    await profile.keeper.reopen()

@@ -32,13 +32,15 @@ def run(argv: Sequence[str]) -> int:
         print(exc, file=sys.stderr)
         return EXIT_FAILURE
     print(json.dumps(response["active"]) if args.json else _format_result(response))
+    for text in response["not_restored"]:
+        print(f"Not restored: {text}.", file=sys.stderr if args.json else sys.stdout)
     return EXIT_OK
 
 
 COMMANDS = {LOGIN: ("POST", "/login"), CLEAR: ("DELETE", "/faults"), LIST: ("GET", "/faults")}
 COMMAND_TEXTS = {
     LOGIN: "somebody signs in",
-    CLEAR: "end all faults",
+    CLEAR: "end all faults, and undo what they have left behind",
     LIST: "list the active faults",
 }
 FAULT_OPTIONS = ("path", "times", "seconds", "status")

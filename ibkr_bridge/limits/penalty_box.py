@@ -127,6 +127,11 @@ class PenaltyBox:
             self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
         self._save()
 
+    def leave(self) -> None:
+        """Forget all penalties, as after a simulated one: IBKR itself would refuse calls until the time is over."""
+        self._closed_until, self._box_until = {}, 0.0
+        self._save()
+
     def _now(self) -> float:
         return self._utc().timestamp()
 

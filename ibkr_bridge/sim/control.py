@@ -1,14 +1,16 @@
 """Controls the simulator from another process, through a Unix socket that only its owner can open.
 
 `POST /faults` adds a fault. `GET /faults` shows the active faults and all kinds. `DELETE /faults` ends all faults, or
-with `?kind=` those of one kind. `POST /login` signs in as after the login pages. None of this exists on the Gateway's
-own port.
+with `?kind=` those of one kind, undoes what they have left behind, and says what it cannot undo. `POST /login` signs in
+as after the login pages. None of this exists on the Gateway's own port.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ import aiohttp
 from aiohttp import web
 
 from ibkr_bridge.sim.faults import KINDS, UnknownFaultError
+from ibkr_bridge.sim.market_stage import SESSION_ENDING_KINDS
 from ibkr_bridge.sim.simulator import Simulator
+
+RESTORE_TIMEOUT_S = 5.0  # for the bridge to check its session
+ORDERS_STAY = "an order that IBKR carried out in spite of a fault stays, as at IBKR"
+GHOSTS_STAY = "a call that the Gateway never answers holds one of the bridge's slots for up to two minutes"
+BRIDGE_STAYS = "a bridge in front of this simulator keeps its penalty box and its ghost calls until their time ends"
 
 
 class ControlError(Exception):
@@ -24,11 +32,18 @@ class ControlError(Exception):
 
 
 class Control:
-    """Listens for another process at `path`. The folder of `path` should be private as well."""
+    """Listens for another process at `path`. The folder of `path` should be private as well.
 
-    def __init__(self, simulator: Simulator, path: Path) -> None:
+    Args:
+        restore_bridge: makes the bridge of a demo forget what faults have taught it; None if there is no such bridge.
+    """
+
+    def __init__(
+        self, simulator: Simulator, path: Path, restore_bridge: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._simulator = simulator
         self._path = path
+        self._restore_bridge = restore_bridge
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -69,17 +84,47 @@ class Control:
         if kind is not None and kind not in KINDS:
             return _refuse(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
         self._simulator.faults.clear(kind)
-        return self._state()
+        return self._state(await self._restore(self._simulator.faults.pop_used_kinds(kind)))
+
+    async def _restore(self, kinds: Collection[str]) -> list[str]:
+        """Undo what these kinds of faults have left behind. Returns what cannot be undone, in words."""
+        if not kinds:
+            return []
+        await self._simulator.wait_for_events()  # a restart that is under way would end the new login
+        self._simulator.restore(kinds)
+        if self._restore_bridge is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESTORE_TIMEOUT_S):
+                    await self._restore_bridge()
+        return list(not_restored(kinds, has_bridge=self._restore_bridge is not None))
 
     async def _login(self, request: web.Request) -> web.Response:
         for kind in ("sso-lost", "brokerage-lost", "competing"):
             self._simulator.faults.clear(kind)
+        for kind in SESSION_ENDING_KINDS:
+            self._simulator.faults.pop_used_kinds(kind)
         self._simulator.log_in()
         return self._state()
 
-    def _state(self) -> web.Response:
+    def _state(self, remains: Collection[str] = ()) -> web.Response:
         kinds = {name: kind.description for name, kind in KINDS.items()}
-        return web.json_response({"active": self._simulator.faults.describe_active(), "kinds": kinds})
+        active = self._simulator.faults.describe_active()
+        return web.json_response({"active": active, "kinds": kinds, "not_restored": list(remains)})
+
+
+def not_restored(kinds: Collection[str], *, has_bridge: bool) -> Iterator[str]:
+    """What these kinds of faults leave behind for good, or for a while."""
+    if any(KINDS[kind].defaults.get("done") and kind not in HARMLESS_KINDS for kind in kinds):
+        yield ORDERS_STAY
+    if not UNANSWERED_KINDS.isdisjoint(kinds):
+        yield GHOSTS_STAY
+    if not has_bridge and not TEACHING_KINDS.isdisjoint(kinds):
+        yield BRIDGE_STAYS
+
+
+HARMLESS_KINDS = frozenset({"delay", "gzip", "prompt", "stall-in"})  # the caller gets the response, or its rest
+UNANSWERED_KINDS = frozenset({"drop", "die-in", "ibkr-down", "restart-during", "done-restart-during", "cut-in"})
+TEACHING_KINDS = frozenset({"429", "competing", "silence", "done-silence", "denied"})
 
 
 async def send(path: Path, method: str, target: str, fault: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -92,7 +137,8 @@ async def send(path: Path, method: str, target: str, fault: Mapping[str, Any] | 
         fault: the fault's JSON members, `kind` among them.
 
     Returns:
-        The faults that are active now (`active`), and all kinds with their descriptions (`kinds`).
+        The faults that are active now (`active`), all kinds with their descriptions (`kinds`), and what the faults that
+        were ended have left behind (`not_restored`).
 
     Raises:
         ControlError: no simulator listens there, or it refused; the message says which and why.

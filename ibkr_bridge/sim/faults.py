@@ -141,6 +141,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
+        self._used_kinds: set[str] = set()
+        """Kinds of faults that were added since they were last taken: some are used up and leave traces."""
         self.trigger_event: Callable[[Fault], None] = lambda fault: None
         self.undo_event: Callable[[Fault], None] = lambda fault: None
 
@@ -154,6 +156,7 @@ class Faults:
         if KINDS[kind].side is Side.EVENT:
             self.trigger_event(fault)
         self._active.append(fault)
+        self._used_kinds.add(kind)
         return fault
 
     def clear(self, kind: str | None = None) -> None:
@@ -163,6 +166,12 @@ class Faults:
         for fault in ended:
             if KINDS[fault.kind].side is Side.EVENT:
                 self.undo_event(fault)
+
+    def pop_used_kinds(self, kind: str | None = None) -> set[str]:
+        """All kinds that were added since the last call, or this one if it was; also those that are used up."""
+        kinds = self._used_kinds if kind is None else self._used_kinds & {kind}
+        self._used_kinds = self._used_kinds - kinds
+        return kinds
 
     def describe_active(self) -> list[dict[str, Any]]:
         """The active faults with their options, for people."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +20,14 @@ from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S
 from ibkr_bridge.sim.market.world import make_world
 from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.tasks import Tasks
+
+RESTARTING_KINDS = frozenset({"restart", "restart-during", "done-restart-during"})
+"""Kinds of faults after which the Gateway has no login, although IBKR still has its session."""
+SESSION_ENDING_KINDS = RESTARTING_KINDS | {
+    *("sso-lost", "brokerage-lost", "competing", "lost-during", "done-lost-during"),
+    *("ibkr-down", "refuse", "maintenance"),
+}
+"""Kinds of faults after which nobody may be signed in, or another program may hold the brokerage session."""
 
 
 class MarketStage:
@@ -129,6 +137,15 @@ class MarketStage:
         """Request the login pages as a browser does; the Gateway then runs its own login chain."""
         await fetch_page(self.port, "/sso/Login?forwardTo=22&RL=1&ip2loc=US")
         await fetch_page(self.port, "/sso/Dispatcher")
+
+    def restore(self, kinds: Collection[str]) -> None:
+        """Undo what ended faults of these kinds have left behind: held calls, the penalty, a lost or taken session."""
+        self.market.release_held_calls()
+        self.market.pacing.reset()
+        sessions = self.market.world.sessions
+        is_over = sessions.is_competing or not sessions.is_authenticated(self.clock.now())
+        if not RESTARTING_KINDS.isdisjoint(kinds) or (is_over and not SESSION_ENDING_KINDS.isdisjoint(kinds)):
+            self.log_in()
 
     async def wait_for_events(self) -> None:
         """Wait until scripted events that take time, such as a restart, have ended."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from ibkr_bridge.sim.faults import KINDS
-from tests.cli.typed import EXIT_FAILURE, EXIT_OK, Demo, Place, demo, free_port
+from tests.cli.typed import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Demo, Place, demo, free_port
 
 # one test alone reads each path, and the bridge reads neither, since responses are cached
 LEDGER, META = "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta"
@@ -109,3 +112,60 @@ def test_a_socket_left_by_a_dead_demo_is_no_demo(place: Place, tmp_path: Path) -
     assert [path for path in tmp_path.rglob(f"{port}.sock") if path.is_socket()]
     assert result.returncode == EXIT_FAILURE
     assert "bridge.py demo" in result.stderr
+
+
+def test_clear_ends_the_penalty_box_of_the_demo(place: Place, running: Demo) -> None:
+    """It would last fifteen minutes. The bridge works at once."""
+    place.run("trigger", "429", "--path", "/portfolio/", "--port", running.port)
+    running.get("/portfolio/DU1234567/allocation")
+    running.get("/portfolio/DU1234567/performance")
+    boxed = running.get("/gateway/status").json()["penalty"]["box_s"]
+
+    cleared = place.run("trigger", "clear", "--port", running.port)
+
+    assert boxed > 0
+    assert cleared.stdout == "No fault is active.\n"
+    assert running.get("/gateway/status").json()["penalty"] == {"box_s": 0, "endpoints": {}}
+    assert running.get("/portfolio/DU1234567/allocation").status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["competing", "sso-lost", "restart", "brokerage-lost"])
+def test_clear_brings_the_session_back(place: Place, running: Demo, fault: str) -> None:
+    """Nobody has to guess which other command does."""
+    place.run("trigger", fault, "--port", running.port)
+    running.post("/gateway/reconnect")
+
+    place.run("trigger", "clear", "--port", running.port)
+
+    assert running.get("/gateway/status").json()["state"] == "ready"
+
+
+def test_clear_releases_calls_that_are_held(place: Place, running: Demo) -> None:
+    """Each would hold one of the bridge's four slots for two minutes."""
+    held = [f"/iserver/contract/{number}/info" for number in (265598, 8314)]
+    place.run("trigger", "silence", "--path", "/contract/", "--port", running.port)
+    with ThreadPoolExecutor(2) as pool:
+        replies = [pool.submit(running.get, path) for path in held]
+        while running.get("/gateway/status").json()["slots"]["taken"] < 2:
+            pass
+        place.run("trigger", "clear", "--port", running.port)
+        [reply.result(TIMEOUT_S) for reply in replies]
+
+    assert running.get("/gateway/status").json()["slots"] | {"total": 0} == {
+        "total": 0,
+        "taken": 0,
+        "waiting": 0,
+        "ghost_calls": 0,
+    }
+
+
+def test_clear_says_what_it_cannot_undo(place: Place, running: Demo) -> None:
+    """An order that IBKR carried out exists, also if the fault is used up."""
+    path = ["--path", "/DU1234567/orders$", "--times", "1"]
+    place.run("trigger", "done-cut-before", *path, "--port", running.port)
+
+    cleared = place.run("trigger", "clear", "--port", running.port)
+    again = place.run("trigger", "clear", "--port", running.port)
+
+    assert "Not restored: an order that IBKR carried out" in cleared.stdout
+    assert again.stdout == "No fault is active.\n"

@@ -129,3 +129,16 @@ def test_a_failed_write_is_reported(tmp_path: Path, clock: ManualClock, events_s
 
     assert penalty_box.box_left_s > 0
     assert [type(event) for event in events_seen] == [PenaltyBoxEntered, StateUnavailable]
+
+
+def test_a_simulated_penalty_can_be_left(load_box: LoadBox) -> None:
+    """Also for the next run: a demo has no IBKR that would refuse calls until the time is over."""
+    penalty_box = load_box()
+    penalty_box.on_429(ORDERS, None)
+    penalty_box.on_429(META, None)
+
+    penalty_box.leave()
+
+    for box in (penalty_box, load_box()):
+        assert (box.box_left_s, box.closed_endpoints) == (0.0, {})
+        box.check(META)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.sim import Simulator
-from ibkr_bridge.sim.control import Control, ControlError, send
+from ibkr_bridge.sim.control import BRIDGE_STAYS, GHOSTS_STAY, ORDERS_STAY, Control, ControlError, not_restored, send
 from tests.sim.wire import Wire
 
 STATUS = "/v1/api/iserver/auth/status"
@@ -68,3 +69,50 @@ async def test_a_missing_simulator_is_reported(tmp_path: Path) -> None:
     """The message says what to do."""
     with pytest.raises(ControlError, match="no simulator listens"):
         await send(tmp_path / "nothing", "GET", "/faults")
+
+
+async def test_ended_faults_leave_nothing_behind_at_ibkr(path: Path, sim: Simulator, wire: Wire) -> None:
+    """The penalty, a session that another program has taken, and calls that are held."""
+    await send(path, "POST", "/faults", {"kind": "competing"})
+    await send(path, "POST", "/faults", {"kind": "done-silence", "path": "/portfolio/accounts"})
+    sim.market.pacing.in_penalty_until = sim.clock.now() + 900
+    held = asyncio.create_task(wire.call("GET", "/v1/api/portfolio/accounts"))
+    await sim.wait_for_calls("/portfolio/accounts")
+
+    await send(path, "DELETE", "/faults")
+
+    assert (await asyncio.wait_for(held, 5)).status == 200
+    assert (sim.market.pacing.in_penalty_until, sim.calls_in_slots()) == (0.0, 0)
+    assert (await wire.call("GET", STATUS)).json()["competing"] is False
+
+
+async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, tmp_path: Path) -> None:
+    """Only if there was a fault; what only it knows is then not named as left behind."""
+    restored: list[None] = []
+
+    async def restore() -> None:
+        restored.append(None)
+
+    control = Control(sim, tmp_path / "demo", restore)
+    await control.start()
+    untouched = await send(tmp_path / "demo", "DELETE", "/faults")
+    await send(tmp_path / "demo", "POST", "/faults", {"kind": "429"})
+    cleared = await send(tmp_path / "demo", "DELETE", "/faults")
+    await control.stop()
+
+    assert (untouched["not_restored"], cleared["not_restored"], restored) == ([], [], [None])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "texts"),
+    [
+        ({"status", "delay", "gzip"}, []),
+        ({"done-cut-before"}, [ORDERS_STAY]),
+        ({"drop"}, [GHOSTS_STAY]),
+        ({"429"}, [BRIDGE_STAYS]),
+        ({"429", "done-restart-during"}, [ORDERS_STAY, GHOSTS_STAY, BRIDGE_STAYS]),
+    ],
+)
+def test_what_cannot_be_undone_is_named(kinds: set[str], texts: list[str]) -> None:
+    """For a simulator without a bridge of its own."""
+    assert list(not_restored(kinds, has_bridge=False)) == texts

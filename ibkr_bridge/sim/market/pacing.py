@@ -59,6 +59,11 @@ class Pacing:
         self.refused_count += is_refused
         return is_refused
 
+    def reset(self) -> None:
+        """End the penalty, and forget all calls."""
+        self.in_penalty_until = 0.0
+        self._times.clear()
+
     def _is_too_many(self, path: str, now: float) -> bool:
         if now < self.in_penalty_until:
             return True

@@ -70,6 +70,7 @@ class Market:
         self._address: tuple[str, int, ssl.SSLContext | None] = ("127.0.0.1", 0, None)
         self.changes = ChangeSignal()
         """Fires when a call arrives or ends."""
+        self._released: asyncio.Future[None] | None = None
         self._serving: dict[asyncio.Task[Any], web.BaseRequest] = {}
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
@@ -122,8 +123,18 @@ class Market:
             return web_response(self.respond(logged))
         right = self.respond(logged, fault.kind) if fault.done else NOT_FOUND
         return await FAULT_HANDLERS[fault.kind](
-            FaultyCall(fault, request, right, self._clock, self._faults.trigger_event)
+            FaultyCall(fault, request, right, self._clock, self._faults.trigger_event, self._held_until())
         )
+
+    def release_held_calls(self) -> None:
+        """Answer the calls that a fault holds, as far as they were carried out, so that their slots become free."""
+        if self._released is not None and not self._released.done():
+            self._released.set_result(None)
+
+    def _held_until(self) -> asyncio.Future[None]:
+        if self._released is None or self._released.done():
+            self._released = asyncio.get_running_loop().create_future()
+        return self._released
 
     def calls_in_service(self) -> int:
         """The number of clients' calls being served. Calls whose connection is gone do not count."""

@@ -18,6 +18,8 @@ from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Fault
 from ibkr_bridge.sim.market.dispatch import MarketResponse
 
+NOT_CARRIED_OUT = MarketResponse(503, b"")
+
 
 @dataclass(frozen=True)
 class FaultyCall:
@@ -29,6 +31,8 @@ class FaultyCall:
     clock: SimClock
     trigger_event: Callable[[Fault], None]
     """Causes the event that a fault names."""
+    released: asyncio.Future[None]
+    """Is done when the calls that are held are to end."""
 
 
 def web_response(market_response: MarketResponse) -> web.Response:
@@ -44,7 +48,8 @@ async def _hold_without_answer(call: FaultyCall) -> web.StreamResponse:
     if call.fault.seconds:
         await call.clock.sleep(call.fault.seconds)
         return await _close_connection(call)
-    return await _wait_forever()
+    await asyncio.shield(call.released)
+    return web_response(call.response if call.fault.done else NOT_CARRIED_OUT)
 
 
 async def _wait_forever() -> web.StreamResponse:
@@ -91,8 +96,10 @@ async def _send_half(call: FaultyCall) -> web.StreamResponse:
 
 
 async def _stall_in_body(call: FaultyCall) -> web.StreamResponse:
-    await _send_half(call)
-    return await _wait_forever()
+    response = await _send_half(call)
+    await asyncio.shield(call.released)
+    await response.write(call.response.body[len(call.response.body) // 2 :])
+    return response
 
 
 async def _die_in_body(call: FaultyCall) -> web.StreamResponse:
