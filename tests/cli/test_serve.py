@@ -101,8 +101,9 @@ def test_a_misspelt_brake_stops_the_start(place: Place, source: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_in_the_working_directory_stops_the_start(place: Place) -> None:
+def test_a_file_of_another_user_in_the_working_directory_stops_the_start(tmp_path: Path) -> None:
     """In /tmp anybody could have put it there."""
+    place = Place(tmp_path)
     place.write_dotenv("IBKR_TRADING_MODE=live\n")
     os.chown(place.dotenv, 54321, 54321)
 
