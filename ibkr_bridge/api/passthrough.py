@@ -17,8 +17,8 @@ from ibkr_bridge import events
 from ibkr_bridge.api.session_compat import SESSION_ROUTES
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import response_headers
-from ibkr_bridge.calls.messages import BodyStream, Response
-from ibkr_bridge.errors import GatewayError, MethodNotAllowed, NotBridged, OrderUnknown
+from ibkr_bridge.calls.messages import BodyStream, Response, discard
+from ibkr_bridge.errors import GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -33,7 +33,7 @@ from ibkr_bridge.server.app_keys import (
     profile_of,
 )
 from ibkr_bridge.server.delivery import is_connected, unread_check
-from ibkr_bridge.server.request_parsing import idempotency_key, read_call
+from ibkr_bridge.server.request_parsing import check_still_valid, idempotency_key, read_call
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
@@ -149,6 +149,8 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
     """Execute a call. If a change was sent and its caller does not get the response, an event says so."""
     try:
         response = await profile.execute(context)
+        if not context.call.is_change:
+            _check_may_read(request, response)
     except CallerGone as exc:
         raise ConnectionResetError("the caller disconnected before anything was sent") from exc
     except OrderUnknown as exc:
@@ -162,6 +164,14 @@ async def _execute(request: web.Request, profile: Profile, context: CallContext)
             request, context, f"the Gateway answered {response.status}, but the caller had disconnected"
         )
     return response
+
+
+def _check_may_read(request: web.Request, response: Response) -> None:
+    try:
+        check_still_valid(request)
+    except InvalidKey:
+        discard(response)
+        raise
 
 
 def _publish_unknown_change(request: web.Request, context: CallContext, reason: str) -> None:

@@ -14,9 +14,9 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.facts import facts_of_call
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call
-from ibkr_bridge.errors import BadRequest, PayloadTooLarge
+from ibkr_bridge.errors import BadRequest, InvalidKey, PayloadTooLarge
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
-from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import DRAIN, KEYRING, REQUEST_CONTEXT
 from ibkr_bridge.server.delivery import is_connected
 from ibkr_bridge.server.request_target import UpstreamTarget
 from ibkr_bridge.server.routing import method_at_ibkr
@@ -65,7 +65,22 @@ async def read_call(
         is_connected=lambda: is_connected(request),
         is_stopping=lambda: drain.is_ending,
         max_age_s=max_age_s,
+        preconditions=[lambda _: check_still_valid(request)] if call.is_change else [],
     )
+
+
+def check_still_valid(request: web.Request) -> None:
+    """Check that the key or token was not replaced and has not expired while the call waited.
+
+    A change is checked before its first byte. A read is checked when its response has come: several callers may share
+    it, and only those whose key is gone must not get it.
+
+    Raises:
+        InvalidKey: it opens nothing any more.
+    """
+    principal = request[REQUEST_CONTEXT].principal
+    if principal is not None and not request.app[KEYRING].is_still_valid(principal):
+        raise InvalidKey("the key was replaced or has expired while the call waited")
 
 
 def header_words(request: web.Request, header: str) -> frozenset[str]:
