@@ -28,6 +28,11 @@ def looks_like_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[")
 
 
+def looks_like_page(body: bytes) -> bool:
+    """Whether a body begins like a page for people, or has no content at all, as IBKR's edge answers."""
+    return body.lstrip()[:1] in (b"<", b"")
+
+
 def is_empty(body: bytes) -> bool:
     """Whether a short body has no content: an empty list, or an object of empty lists."""
     return len(body) <= MAX_EMPTY_BYTES and _is_empty_value(parse_json(body))

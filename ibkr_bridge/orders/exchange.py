@@ -103,19 +103,19 @@ class OrderExchange:
             if error is exc:
                 raise
             raise error from exc
-        return response, self._record_response(record, order_request, step.read, response)
+        outcome = self._record_response(record, order_request, step.read, response)
+        if outcome.event is OrderEvent.LOST:
+            raise unknown_error(record)  # whatever the journal calls unknown, the caller must not take for an answer
+        return response, outcome
 
     def _record_response(
         self, record: OrderRecord, order_request: OrderRequest, read: InterpretResponse, response: Response
     ) -> OrderOutcome:
         outcome = read(response.status, response.body)
         own = order_request.operation is not OrderOperation.REPLY
-        facts = {
-            **outcome_facts(outcome),
-            "request": order_request.request_id,
-            "own": own,
-            "answer": StoredResponse.from_response(response).facts,
-        }
+        facts = {**outcome_facts(outcome), "request": order_request.request_id, "own": own}
+        if outcome.event is not OrderEvent.LOST:
+            facts["answer"] = StoredResponse.from_response(response).facts
         self._repository.append_eventually(record, outcome.event, facts)
         return outcome
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from ibkr_bridge.ibkr.bodies import parse_json
@@ -23,6 +24,15 @@ NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no se
 """IBKR's texts for a call without a session: it did not process the call."""
 MALFORMED = (*NO_SESSION, "bad request", "invalid")
 """Texts of a status 500 that IBKR sends before it does anything, for malformed tickets for example."""
+ORDER_GONE = re.compile(
+    r"\bno such order\b|\border\w*\b.*\b(not found|not exist|doesn.?t exist|cancell?ed|expired|inactive|not active)\b"
+    r"|\b(cannot|can.?t|can not|unable to) (be )?(cancel|modif)|\btoo late to (cancel|modif)"
+    r"|\bnot (cancell?able|modifiable)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""IBKR's texts for an order that is over or that it does not have: it did nothing, whatever the status."""
+ORDER_EXECUTED = re.compile(r"\border\w*\b.*\b(filled|executed|completed)\b", re.IGNORECASE | re.DOTALL)
+"""Likewise, but only as an answer to a cancel or a change: about a placement it could mean that it was carried out."""
 UNCLEAR = "IBKR's response does not show whether the order was placed"
 
 
@@ -68,6 +78,13 @@ def interpret_placement(status: int, body: bytes) -> OrderOutcome:
     return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
 
 
+def interpret_modification(status: int, body: bytes) -> OrderOutcome:
+    """Interpret the response to a modification: as that to a placement, but the order may be over."""
+    if status != HTTPStatus.OK and (gone := _as_executed(parse_json(body))):
+        return gone
+    return interpret_placement(status, body)
+
+
 def interpret_partial_reply(status: int, body: bytes, rest: tuple[str, ...]) -> OrderOutcome:
     """Interpret the response to one of several replies: the questions of the others stay open."""
     outcome = interpret_placement(status, body)
@@ -81,8 +98,8 @@ def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     counts.
     """
     parsed = parse_json(body)
-    if status != 200:
-        return _as_error_status(status, parsed)
+    if status != HTTPStatus.OK:
+        return _as_executed(parsed) or _as_error_status(status, parsed)
     parts = [part for part in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(part, dict)]
     refusal = _as_embedded_error(parts)
     if refusal is not None:
@@ -148,11 +165,22 @@ def _as_turned_down(text: str) -> OrderOutcome:
 
 def _as_error_status(status: int, parsed: object) -> OrderOutcome:
     """Another status than 200. A failing server may have passed the order on before it failed."""
-    text = parsed.get("error") if isinstance(parsed, dict) else None
-    error_text = str(text or f"IBKR answered {status}")
-    if 400 <= status < 500 or (status == 500 and any(word in error_text.lower() for word in MALFORMED)):
+    error_text = _error_text(parsed) or f"IBKR answered {status}"
+    is_malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and any(word in error_text.lower() for word in MALFORMED)
+    if 400 <= status < 500 or is_malformed or ORDER_GONE.search(_error_text(parsed)):
         return _as_turned_down(error_text)
     return OrderOutcome(OrderEvent.LOST, error=error_text[:MAX_ERROR_LENGTH])
+
+
+def _as_executed(parsed: object) -> OrderOutcome | None:
+    """A refusal because the order was carried out already; None if the words say nothing of that."""
+    text = _error_text(parsed)
+    return _as_turned_down(text) if ORDER_EXECUTED.search(text) else None
+
+
+def _error_text(parsed: object) -> str:
+    text = parsed.get("error") if isinstance(parsed, dict) else None
+    return str(text)[:MAX_ERROR_LENGTH] if text else ""
 
 
 def _order_ids(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -26,13 +26,13 @@ from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket
 from ibkr_bridge.orders.reconciliation.twins import similarity
 from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
-from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
+from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock
 from ibkr_bridge.orders.tickets import with_coids
 
 LOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.PLACE: interpret_placement,
-    OrderOperation.MODIFY: interpret_placement,
+    OrderOperation.MODIFY: interpret_modification,
 }
 UNLOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.CANCEL: interpret_cancel,

@@ -13,7 +13,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused
-from ibkr_bridge.ibkr.bodies import demands_accounts_first
+from ibkr_bridge.ibkr.bodies import demands_accounts_first, looks_like_page
 from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
 from ibkr_bridge.session.ibkr_message import message_of
 from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied, refuses_for_session
@@ -120,6 +120,16 @@ class SessionGate:
             "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else "")
         )
 
+    async def _on_page(self, context: CallContext, response: Response) -> BridgeError | None:
+        """IBKR's maintenance begins with pages for people: if the session is gone, a caller gets the reason instead.
+
+        What was to change something may have happened: its page stays an unknown outcome.
+        """
+        if context.call.is_change or not looks_like_page(response.body):
+            return None
+        await self._status.check_now()
+        return None if self._status.is_up(context.endpoint.layer) else unavailable_error(self._status)
+
     async def _on_404(self, _: CallContext, response: Response) -> BridgeError | None:
         if not is_access_denied(response.status, response.body):
             return None
@@ -128,5 +138,12 @@ class SessionGate:
 
 
 Explain = Callable[[SessionGate, CallContext, Response], Awaitable[BridgeError | None]]
-ERRORS: Mapping[int, Explain] = {401: SessionGate._on_401, 404: SessionGate._on_404}
+ERRORS: Mapping[int, Explain] = {
+    401: SessionGate._on_401,
+    404: SessionGate._on_404,
+    500: SessionGate._on_page,
+    502: SessionGate._on_page,
+    503: SessionGate._on_page,
+    504: SessionGate._on_page,
+}
 """Which responses become an error of the bridge."""

@@ -68,14 +68,12 @@ def exchange_setup(setup: SubmitterSetup) -> ExchangeSetup:
         (ACCEPTED, 200, "taken", OrderState.PLACED),
         (QUESTION, 200, "asked", OrderState.QUESTION),
         (b'{"error":"no margin"}', 200, "turned_down", OrderState.REJECTED),
-        (b"<html>", 200, "lost", OrderState.UNKNOWN),
-        (b"", 502, "lost", OrderState.UNKNOWN),
     ],
 )
 async def test_a_response_is_journaled_as_its_event(
     exchange_setup: ExchangeSetup, body: bytes, status: int, event_name: str, state: OrderState
 ) -> None:
-    """A response without a clear meaning leaves the order unknown."""
+    """Each of IBKR's clear responses has one."""
     exchange_setup.setup.ibkr.plan = [ibkr_response(body, status)]
 
     outcome = await exchange_setup.run()
@@ -85,6 +83,32 @@ async def test_a_response_is_journaled_as_its_event(
         state,
         ["sent", event_name],
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"<html>", 200),
+        (b"<html>Internal Server Error</html>", 500),
+        (b"", 502),
+        (b"", 503),
+        (b'{"order":', 200),
+        (b'{"error":"held","order_id":"9"}', 200),
+        (b'{"error":"try later"}', 503),
+    ],
+)
+async def test_what_the_journal_calls_unknown_is_an_error_for_the_caller(
+    exchange_setup: ExchangeSetup, body: bytes, status: int
+) -> None:
+    """IBKR's response would look like an answer, and invite the caller to send the order again."""
+    exchange_setup.setup.ibkr.plan = [ibkr_response(body, status)]
+
+    with pytest.raises(OrderUnknown, match="is being searched for"):
+        await exchange_setup.run()
+
+    assert exchange_setup.record.state is OrderState.UNKNOWN
+    assert await exchange_setup.event_names() == ["sent", "lost"]
+    assert exchange_setup.record.latest_response is None  # a repetition gets the same error, not this response
 
 
 @pytest.mark.parametrize("error", [RateLimited, UpstreamRefused, GatewayForbidden])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.orders.journal.transitions import OrderEvent
-from ibkr_bridge.orders.response import interpret_cancel, interpret_placement
+from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement
 
 QUESTION = {"id": "a12dc9", "message": ["sure?"], "isSuppressed": False, "messageIds": ["o163"]}
 PLACED = {"order_id": "1234567890", "order_status": "Submitted", "encrypt_message": "1"}
@@ -158,3 +158,55 @@ def test_every_response_means_one_of_five_events(status: int, body: bytes) -> No
 def test_a_call_without_a_session_may_be_sent_again(body: bytes, may_be_sent_again: bool) -> None:
     """IBKR has not processed it, so its cOID stays free."""
     assert interpret_placement(400, body).may_be_sent_again is may_be_sent_again
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OrderID 1234 doesn't exist",
+        "Order 77 not found",
+        "No such order",
+        "Order has been cancelled",
+        "Order #5 is expired",
+        "order is not active",
+        "Cannot cancel order in its state",
+        "Can't modify: order inactive",
+        "Too late to cancel",
+    ],
+)
+def test_an_order_that_is_over_or_missing_is_a_refusal_at_any_status(status: int, text: str) -> None:
+    """IBKR did nothing; searching for five minutes would only keep the caller waiting."""
+    body = json.dumps({"error": text}).encode()
+
+    for interpret in (interpret_placement, interpret_modification, interpret_cancel):
+        assert interpret(status, body).event in (OrderEvent.TURNED_DOWN, OrderEvent.DROPPED)
+
+
+@pytest.mark.parametrize("text", ["Order already filled", "order was executed", "Order 5 is completed"])
+def test_an_executed_order_refuses_a_cancel_or_a_change_and_says_nothing_of_a_placement(text: str) -> None:
+    """As the answer to a placement it could mean that the placement was carried out."""
+    body = json.dumps({"error": text}).encode()
+
+    assert interpret_cancel(500, body).event is OrderEvent.TURNED_DOWN
+    assert interpret_modification(503, body).event is OrderEvent.TURNED_DOWN
+    assert interpret_placement(503, body).event is OrderEvent.LOST
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>order not found</html>",
+        b'"order not found"',
+        b'["order not found"]',
+        b'{"message":"order not found"}',
+        b'{"error":"internal error"}',
+        b'{"error":"Order already submitted"}',
+        b'{"error":"order not found"',
+    ],
+)
+def test_pages_and_other_words_leave_the_outcome_unknown(body: bytes) -> None:
+    """Only an error in JSON, with words that are clear, is IBKR's own decision."""
+    for interpret in (interpret_placement, interpret_modification, interpret_cancel):
+        assert interpret(503, body).event is OrderEvent.LOST

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
-from ibkr_bridge.errors import Busy, OrderInProgress, TradingPaused
+from ibkr_bridge.errors import Busy, OrderInProgress, OrderUnknown, TradingPaused
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.repository import OrderRepository
@@ -178,7 +178,8 @@ async def test_a_list_fetched_by_a_caller_settles_the_orders_in_it(setup: Servic
     record = next(setup.service.repository.index.newest_first())
     lost = setup.request(TICKET_WITH_COID.replace(b"mine", b"lost"))
     setup.plan = [ibkr_response(b"<html>")]
-    await setup.service.submit(lost)
+    with pytest.raises(OrderUnknown):
+        await setup.service.submit(lost)
     assert lost.record is not None
     assert lost.record.state is OrderState.UNKNOWN
     body = ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"lost"}]}')

@@ -459,6 +459,29 @@ async def test_a_caller_that_waits_for_the_session_is_refused_when_the_bridge_en
     assert error_of(await queued) == (503, "shutting_down")
 
 
+@pytest.mark.parametrize("windows", ["none", "daily 00:00-24:00"])
+async def test_the_first_refusals_of_a_maintenance_are_no_pages(
+    open_harness: OpenHarness, sim: MarketStage, windows: str
+) -> None:
+    """IBKR answers all with a page before any check has noticed it; a program cannot read that."""
+    harness = await open_harness(IBKR_BRIDGE_MAINTENANCE=windows)
+    sim.faults.add("maintenance")
+
+    replies = [await harness.get("/portfolio/accounts", headers={"X-Bridge-Max-Age": "0"}) for _ in range(2)]
+
+    code = "session_unavailable" if windows == "none" else "maintenance"
+    assert [error_of(reply) for reply in replies] == [(503, code)] * 2
+
+
+async def test_a_page_of_one_endpoint_is_passed_on(harness: Harness, sim: MarketStage) -> None:
+    """The session is fine: the page is IBKR's answer to this call."""
+    sim.faults.add("html-500", path="/portfolio/DU1234567/meta", times=1)
+
+    reply = await harness.get("/portfolio/DU1234567/meta")
+
+    assert (reply.status, reply.body[:6]) == (500, b"<html>")
+
+
 async def test_a_rate_limited_check_is_not_taken_for_an_open_session(harness: Harness, sim: MarketStage) -> None:
     """IBKR answers 429 to every check. After five seconds the state is unknown, and the status says so."""
     sim.faults.add("429", path="/auth/status")

@@ -196,14 +196,16 @@ async def test_an_order_that_never_reached_ibkr_is_recorded_as_not_placed(
     assert (await harness.get("/orders?state=unknown")).json["orders"] == []
 
 
-async def test_an_html_page_is_passed_on_and_the_order_is_searched_for(harness: Harness, sim: MarketStage) -> None:
-    """The caller gets IBKR's response; the bridge finds out whether the order exists."""
-    sim.faults.add("html-500", path=ORDERS, times=1)
+@pytest.mark.parametrize("fault", ["html-500", "maintenance", "empty-503"])
+async def test_an_order_that_is_answered_with_a_page_is_unknown(harness: Harness, sim: MarketStage, fault: str) -> None:
+    """The page does not show whether the order exists. The bridge finds out, and a repetition gets the same error."""
+    sim.faults.add(fault, path=ORDERS, times=1)
 
-    reply = await place(harness)
+    reply = await place(harness, Idempotency_Key="k")
+    again = await place(harness, Idempotency_Key="k")
 
-    assert (reply.status, order_of(reply)[1]) == (500, "unknown")
-    assert reply.body.startswith(b"<html>")
+    assert (reply.status, reply.code, order_of(reply)[1]) == (502, "order_unknown", "unknown")
+    assert again.body == reply.body
     assert await harness.wait_until_settled(order_of(reply)[0]) == "not_placed"
 
 
