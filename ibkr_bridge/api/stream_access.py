@@ -13,6 +13,7 @@ from ibkr_bridge.errors import ShuttingDown
 from ibkr_bridge.server.app_keys import BUS, CLOCK, DRAIN, KEYRING, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.subscriber import Encoding, Sink, Subscriber
 
 ENDING_TIMEOUT_S = 0.5  # for the last message of a stream while the bridge itself stops
 TOKEN_EXPIRED, KEY_ROTATED = "token_expired", "key_rotated"
@@ -29,6 +30,25 @@ def revocation_check(request: web.Request) -> Callable[[], str | None]:
         return TOKEN_EXPIRED if has_expired else KEY_ROTATED
 
     return reason_to_end
+
+
+def has_reduced_share(request: web.Request) -> bool:
+    """Whether the caller's key or token takes part of what callers share only within the reduced share."""
+    principal = request[REQUEST_CONTEXT].principal
+    return principal is None or principal.has_reduced_share
+
+
+def new_subscriber(
+    request: web.Request, sink: Sink, encoding: Encoding, *, wants_source_events: bool = True
+) -> Subscriber:
+    """The subscriber of a request: it may read as long as the key or token of the request is valid."""
+    principal = request[REQUEST_CONTEXT].principal
+    return Subscriber(
+        *(sink, encoding, revocation_check(request)),
+        wants_source_events=wants_source_events,
+        has_reduced_share=has_reduced_share(request),
+        key_label=principal.label if principal else "",
+    )
 
 
 def check_not_ending(request: web.Request) -> None:

@@ -16,9 +16,10 @@ from ibkr_bridge.api.stream_access import (
     check_not_ending,
     closing,
     connection_of,
+    has_reduced_share,
     hub_of,
+    new_subscriber,
     publish_opened,
-    revocation_check,
 )
 from ibkr_bridge.api.stream_encoding import COMMENT, RETRY_MS, SSE_ENCODING, ConnectionSink, sse_event
 from ibkr_bridge.errors import BadRequest
@@ -91,11 +92,11 @@ async def _run_stream(
     """
     hub, connection = hub_of(request), connection_of(request)
     check_not_ending(request)
-    hub.check_capacity()
-    hub.upstream_subscriptions.check_capacity(subscriptions)
+    hub.check_capacity(has_reduced_share=has_reduced_share(request))
+    hub.upstream_subscriptions.check_capacity(subscriptions, has_reduced_share=has_reduced_share(request))
     ended = asyncio.Event()
     sink = ConnectionSink(connection, lambda _: ended.set(), chunked=request.version >= (1, 1))
-    subscriber = Subscriber(sink, SSE_ENCODING, revocation_check(request), wants_source_events=wants_source_events)
+    subscriber = new_subscriber(request, sink, SSE_ENCODING, wants_source_events=wants_source_events)
     connection.on_lost, connection.on_writable = ended.set, hub.schedule_flush
     hub.add_subscriber(subscriber)
     try:

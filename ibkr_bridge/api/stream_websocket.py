@@ -18,9 +18,10 @@ from ibkr_bridge.api.stream_access import (
     check_not_ending,
     closing,
     connection_of,
+    has_reduced_share,
     hub_of,
+    new_subscriber,
     publish_opened,
-    revocation_check,
 )
 from ibkr_bridge.api.stream_encoding import WEBSOCKET_ENCODING, ConnectionSink, websocket_frame
 from ibkr_bridge.clock import utc_ms
@@ -53,7 +54,7 @@ async def open_websocket(request: web.Request) -> web.StreamResponse:
         raise BadRequest("this is a websocket", hint="open it with a websocket client, or use /stream/… with any other")
     check_not_ending(request)
     hub, connection, reason = hub_of(request), connection_of(request), None
-    hub.check_capacity()
+    hub.check_capacity(has_reduced_share=has_reduced_share(request))
     socket = web.WebSocketResponse(
         max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_TIMEOUT_S, autoclose=True
     )
@@ -62,7 +63,7 @@ async def open_websocket(request: web.Request) -> web.StreamResponse:
     try:
         async with asyncio.timeout(None) as timeout:
             sink = ConnectionSink(connection, lambda _: _expire(timeout), chunked=False)
-            subscriber = Subscriber(sink, WEBSOCKET_ENCODING, revocation_check(request))
+            subscriber = new_subscriber(request, sink, WEBSOCKET_ENCODING)
             connection.on_writable = hub.schedule_flush
             await WebSocketSession(hub, subscriber, lambda: utc_ms(request.app[CLOCK].utc())).receive_loop(socket, sink)
     except TimeoutError:

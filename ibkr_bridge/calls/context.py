@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
-from ibkr_bridge.ibkr.endpoint import Endpoint
+from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
 
 
 class CallerGone(Exception):
@@ -31,6 +31,10 @@ class SharedRead(Protocol):
     def on_estimate(self, seconds: float) -> None:
         """It will probably be admitted in so many seconds."""
         ...
+
+
+SENT_OPERATIONS = frozenset(OrderOperation) - {OrderOperation.PREVIEW}
+"""Operations whose calls change something at IBKR; a preview is a read."""
 
 
 @dataclass
@@ -68,6 +72,10 @@ class CallContext:
     """Seconds to wait for admission if the request does not say."""
     extra_wait_s: float = 0.0
     """Seconds to wait for admission beyond that, for a call that the bridge itself sends once more."""
+    has_reduced_share: bool = False
+    """Whether its key or token takes part of what callers share only within the reduced share."""
+    serves_order: bool = False
+    """Whether it is a read that the bridge makes for an order: it stands with the orders, not with the reads."""
     is_connected: Callable[[], bool] = lambda: True
     is_stopping: Callable[[], bool] = lambda: False
     """Whether the bridge is ending, so that waiting for the session makes no sense."""
@@ -128,6 +136,8 @@ class CallContext:
             endpoint,
             RequestFacts(endpoint.effect, endpoint.operation),
             key_label=self.key_label,
+            has_reduced_share=self.has_reduced_share,
+            serves_order=self.serves_order or self.endpoint.operation in SENT_OPERATIONS,
             wait_s=self.wait_s,
             max_wait_s=self.max_wait_s,
             is_connected=self.is_connected,

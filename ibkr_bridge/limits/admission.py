@@ -152,6 +152,7 @@ class AdmissionController:
         key_label: str,
         max_wait_s: float,
         *,
+        has_reduced_share: bool = False,
         needs_slot: bool = True,
         on_estimate: OnEstimate = noop,
         is_connected: Callable[[], bool] = lambda: True,
@@ -163,6 +164,7 @@ class AdmissionController:
             priority: the highest that waits is admitted first.
             key_label: which key the call came with; keys alternate.
             max_wait_s: seconds to wait, with a tolerance of 5 %.
+            has_reduced_share: whether its caller waits only within the reduced share of the queue.
             needs_slot: whether it waits for a free slot.
             on_estimate: called with the expected seconds, if the call is not admitted at once.
             is_connected: whether the caller still waits; a call without a caller is not admitted.
@@ -171,7 +173,7 @@ class AdmissionController:
             RateLimited: IBKR's limits make the wait longer; `retry_after` gives the seconds.
             Busy: too many calls wait already, or no slot became free in time.
         """
-        queued_call = QueuedCall(endpoint, priority, key_label, is_connected, needs_slot)
+        queued_call = QueuedCall(endpoint, priority, key_label, is_connected, has_reduced_share, needs_slot)
         if not self._queue.try_admit(queued_call, self._clock.now()):
             self._queue.enqueue(queued_call)
             self._admit_ready()

@@ -46,7 +46,8 @@ class AdmissionGate:
         return response
 
     async def _acquire(self, context: CallContext) -> Permit:
-        priority = Priority.ORDERS if context.endpoint.operation else Priority.READS
+        stands_with_orders = context.endpoint.operation is not None or context.serves_order
+        priority = Priority.ORDERS if stands_with_orders else Priority.READS
         on_estimate = context.shared_call.on_estimate if context.shared_call is not None else noop
         began = time.monotonic()
         try:
@@ -55,6 +56,7 @@ class AdmissionGate:
                 priority,
                 context.key_label,
                 context.remaining_wait(),
+                has_reduced_share=context.has_reduced_share and not context.serves_order,
                 needs_slot=context.endpoint.operation is not OrderOperation.CANCEL,
                 on_estimate=on_estimate,
                 is_connected=context.is_connected,

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ibkr_bridge.calls.shares import has_room
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
@@ -58,6 +59,8 @@ class QueuedCall:
     key_label: str
     is_connected: Callable[[], bool] = lambda: True
     """Whether its caller still waits."""
+    has_reduced_share: bool = False
+    """Whether its caller takes a place in the queue only within the reduced share."""
     needs_slot: bool = True
     """Whether it waits for a slot. A cancel does not: it is tried in any case."""
     holds_slot: bool = False
@@ -108,12 +111,12 @@ class AdmissionQueue:
         """Add a call to the queue.
 
         Raises:
-            Busy: too many of this priority wait already.
+            Busy: too many of this priority wait already, or too many whose share is reduced.
         """
-        if self._queue_length(queued_call.priority) >= self._limits.max_queued:
+        if not self._has_place(queued_call):
             self._drop_disconnected(queued_call.priority)
         # Each priority has a limit of its own: reads must not keep a cancel out.
-        if self._queue_length(queued_call.priority) >= self._limits.max_queued:
+        if not self._has_place(queued_call):
             raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
         self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
 
@@ -232,6 +235,10 @@ class AdmissionQueue:
 
     def _queue_length(self, priority: Priority) -> int:
         return sum(map(len, self._queues[priority].values()))
+
+    def _has_place(self, queued_call: QueuedCall) -> bool:
+        holders = [each.has_reduced_share for queue in self._queues[queued_call.priority].values() for each in queue]
+        return has_room(self._limits.max_queued, holders, has_reduced_share=queued_call.has_reduced_share)
 
     def _drop_disconnected(self, priority: Priority) -> None:
         """Drop waiting calls whose caller has disconnected."""

@@ -48,6 +48,8 @@ class OrderDependencies:
     """All stages."""
     uncached: Pipeline
     """All stages except those of the cache."""
+    prepare: Callable[[CallContext], Awaitable[None]]
+    """Fetches what IBKR wants before a call."""
     guard: OrderGuard
     is_up: Callable[[Layer], bool]
 
@@ -143,8 +145,13 @@ class OrderService:
 
         Raises:
             OrderInProgress: another order holds the lock for too long.
+            Busy: too many previews wait already.
         """
-        await self.submitter.lock.acquire(context, context.remaining_wait(), context.is_connected)
+        context.execute = self.dependencies.pipeline
+        await self.dependencies.prepare(context)  # what IBKR wants first is fetched before orders have to wait for it
+        await self.submitter.lock.acquire_for_preview(
+            context, context.remaining_wait(), context.is_connected, has_reduced_share=context.has_reduced_share
+        )
         try:
             return await self.dependencies.pipeline(context)
         finally:
@@ -198,7 +205,9 @@ class OrderService:
         endpoint = endpoint_of(call.method, call.target)
         facts = RequestFacts(Effect.READ, None)  # no rule applies to a decline of the bridge's own
         with suppress(BridgeError, CallerGone):  # IBKR also drops its question by itself
-            discard(await self.dependencies.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s)))
+            discard(
+                await self.dependencies.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s=wait_s))
+            )
 
     async def fetch_order_lists(self, account: str | None) -> OrderListing | None:
         """Fetch the lists of orders and trades anew; None if that is not possible now."""
@@ -238,4 +247,5 @@ def _uncached_read(segments: tuple[str, ...], *query: str) -> CallContext:
     query_string = "&".join(filter(None, query))
     call = Call("GET", api_path(segments) + (f"?{query_string}" if query_string else ""), request_headers(()))
     endpoint = endpoint_of(call.method, call.target)
-    return CallContext(call, endpoint, RequestFacts(Effect.READ, None), BRIDGE_KEY_LABEL, LIST_WAIT_S, max_age_s=0.0)
+    facts = RequestFacts(Effect.READ, None)
+    return CallContext(*(call, endpoint, facts, BRIDGE_KEY_LABEL), serves_order=True, wait_s=LIST_WAIT_S, max_age_s=0.0)

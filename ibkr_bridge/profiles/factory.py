@@ -119,7 +119,11 @@ def build_profile(
         selected_account,
     )
     trading_pause = TradingPause(file("paused"), bus)
-    guard = OrderGuard(lambda: _rule_context(settings, trading_pause, keeper), settings.max_order_value)
+    guard = OrderGuard(
+        lambda: _rule_context(settings, trading_pause, keeper),
+        settings.max_order_value,
+        lambda conid, fields: streaming.hub.quote_row(conid, fields),  # noqa: PLW0108  # the streams are built below
+    )
 
     session_ended: events.Subscribers[None] = events.Subscribers("session_end", bus)
     session_ended.subscribe(lambda _: cached_reads.reset_session())
@@ -158,7 +162,8 @@ def build_profile(
         ),
         Dispatch(upstream, keeper, observers),
     )
-    orders.connect(OrderDependencies(pipeline, pipeline.without(CachedReads, CompleteReads), guard, keeper.is_up))
+    uncached = pipeline.without(CachedReads, CompleteReads)
+    orders.connect(OrderDependencies(pipeline, uncached, completion.prepare, guard, keeper.is_up))
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
     return Profile(

@@ -65,6 +65,15 @@ class CompleteReads:
             response = await self._fill_snapshot(context, send, response)
         return response
 
+    async def prepare(self, context: CallContext) -> None:
+        """Fetch what IBKR wants before a call, if it is not known to have been fetched in this session.
+
+        Raises:
+            BridgeError: see `Stage`.
+        """
+        if context.endpoint.prerequisites:
+            await self._ensure_prerequisites(context)
+
     async def _ensure_prerequisites(self, context: CallContext) -> None:
         other = _discarding(context)
         if context.endpoint.is_read:

@@ -48,6 +48,11 @@ class Principal:
     """Fingerprint of the full key when the token was issued; changing the full key revokes the token."""
 
     @property
+    def has_reduced_share(self) -> bool:
+        """Whether it takes part of what callers share only within the reduced share (see `calls/shares.py`)."""
+        return self.is_token or self.effects == READ_ONLY
+
+    @property
     def is_token(self) -> bool:
         """Whether it is a token. Its `owner` is the key that the token was issued for."""
         return self.expires is not None

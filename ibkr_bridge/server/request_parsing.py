@@ -59,9 +59,13 @@ async def read_call(
         is_change=endpoint.effect is not Effect.READ,
     )
     facts = facts_of_call(endpoint, upstream_target.segments, query[1:], call.tickets, confirmations=confirmations)
-    key_label = request_context.principal.label if request_context.principal else ""
+    principal = request_context.principal
     return CallContext(
-        *(call, endpoint, facts, key_label, wait_s, max_wait_s),
+        *(call, endpoint, facts),
+        key_label=principal.label if principal else "",
+        has_reduced_share=principal is None or principal.has_reduced_share,
+        wait_s=wait_s,
+        max_wait_s=max_wait_s,
         is_connected=lambda: is_connected(request),
         is_stopping=lambda: drain.is_ending,
         max_age_s=max_age_s,

@@ -7,10 +7,11 @@ another: slow ones are handled in `subscriber.py`. `upstream_subscriptions.py` d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from ibkr_bridge.calls.shares import has_room
 from ibkr_bridge.clock import Clock, utc_ms
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.streaming.deduplication import SeenRows
@@ -87,15 +88,19 @@ class Hub:
 
     # -- subscribers
 
-    def check_capacity(self) -> None:
+    def check_capacity(self, *, has_reduced_share: bool = False) -> None:
         """Check that another subscriber may be added.
+
+        Args:
+            has_reduced_share: whether its key or token has a reduced share of the streams.
 
         Raises:
             Busy: there are too many.
         """
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+        holders = [each.has_reduced_share for each in self._subscribers]
+        if not has_room(MAX_SUBSCRIBERS, holders, has_reduced_share=has_reduced_share):
             raise Busy(
-                f"{MAX_SUBSCRIBERS} streams are open",
+                f"{len(holders)} streams are open",
                 hint="subscribe to more topics in one stream, and close the others",
             )
 
@@ -178,9 +183,17 @@ class Hub:
         self._set_source(SourceStatus(True, "ready", self._clock.utc()))
         self.upstream_subscriptions.on_socket_open(tell)
 
-    def on_socket_closed(self, *, was_cut: bool) -> None:
-        """The feed's websocket has ended: no command can be sent to IBKR."""
-        self.upstream_subscriptions.on_socket_closed(was_cut=was_cut)
+    def on_socket_closed(self, *, was_cut: bool) -> bool:
+        """The feed's websocket has ended: no command can be sent to IBKR. Returns whether a request is suspected."""
+        return self.upstream_subscriptions.on_socket_closed(was_cut=was_cut)
+
+    def quote_row(self, conid: str, fields: Collection[str]) -> Row | None:
+        """The latest quote of a contract that IBKR streams with all of these fields; None if there is none."""
+        subscription = self.upstream_subscriptions.by_name(f"smd+{conid}")
+        if subscription is None or not self.source.is_fresh or subscription.topic_snapshot.is_over:
+            return None
+        row = subscription.topic_snapshot.as_message()
+        return row if all(field in row for field in fields) else None
 
     def mark_stale(self, reason: str) -> None:
         """Mark the source stale. Subscribers are notified once; later reasons only update the status."""

@@ -46,7 +46,9 @@ class MarketDataGate:
         conids = list(filter(str.isdigit, (part.partition("@")[0].strip() for part in requested.split(","))))
         self._subscriptions.free_market_data_lines(conids)
         usage, streamed = self._subscriptions.line_usage, self._subscriptions.streamed_conids
-        usage.opened_by_call(context.key_label, conids, streamed)
+        is_reduced = context.has_reduced_share and not context.serves_order
+        reduced = self._subscriptions.reduced_conids if is_reduced else None
+        usage.opened_by_call(context.key_label, conids, streamed, reduced)
 
     def _on_unsubscribe(self, context: CallContext) -> Response:
         self._release_line(context.key_label, str(parse_object(context.call.body).get("conid", "")))

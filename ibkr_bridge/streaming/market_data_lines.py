@@ -7,8 +7,9 @@ When a line is needed, the bridge releases that of the contract whose last snaps
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
+from ibkr_bridge.calls.shares import REDUCED_SHARE
 from ibkr_bridge.errors import MarketDataLimit
 
 MAX_MARKET_DATA_LINES = 100
@@ -24,6 +25,7 @@ class MarketDataLineUsage:
     def __init__(self, release_line: Callable[[str], None]) -> None:
         self._release_line = release_line
         self._owners: OrderedDict[str, set[str]] = OrderedDict()
+        self._reduced_owners: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<MarketDataLineUsage {len(self._owners)} opened by calls>"
@@ -31,17 +33,41 @@ class MarketDataLineUsage:
     def __len__(self) -> int:
         return len(self._owners)
 
-    def opened_by_call(self, owner: str, conids: Iterable[str], streamed: frozenset[str]) -> None:
+    def opened_by_call(
+        self, owner: str, conids: Iterable[str], streamed: frozenset[str], reduced: frozenset[str] | None = None
+    ) -> None:
         """Record that a caller fetches a quote snapshot of these contracts.
+
+        Args:
+            streamed: the contracts of all streams.
+            reduced: those of streams with a reduced share, if the caller's share is reduced; else None.
 
         Raises:
             MarketDataLimit: streams use too many lines.
         """
         wanted = dict.fromkeys(conids)
+        if reduced is not None:
+            self._reduced_owners.add(owner)
+            self._stay_within_share(wanted.keys() - (streamed - reduced), reduced)
         self._release_oldest(len(streamed | wanted.keys()), streamed | wanted.keys())
         for conid in wanted:
             self._owners.setdefault(conid, set()).add(owner)
             self._owners.move_to_end(conid)
+
+    def _stay_within_share(self, wanted: Set[str], reduced: frozenset[str]) -> None:
+        """Release lines of callers with a reduced share until another request fits into that share."""
+        max_lines, taken = int(MAX_MARKET_DATA_LINES * REDUCED_SHARE), wanted | reduced
+        if len(taken) > max_lines:
+            raise MarketDataLimit(f"read-only keys and tokens together use {max_lines} contracts at a time at most")
+        others = [
+            conid for conid, owners in self._owners.items() if owners <= self._reduced_owners and conid not in taken
+        ]
+        self._release(others[: max(0, len(taken) + len(others) - max_lines)])
+
+    def _release(self, conids: Iterable[str]) -> None:
+        for conid in conids:
+            del self._owners[conid]
+            self._release_line(conid)
 
     def reserve_for_streams(self, streamed: frozenset[str]) -> None:
         """Release lines of calls as far as streams need them."""
@@ -54,9 +80,7 @@ class MarketDataLineUsage:
                 f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and streams use too many of them"
             )
         others = [conid for conid in self._owners if conid not in set(protected)]
-        for conid in others[: max(0, taken + len(others) - MAX_MARKET_DATA_LINES)]:
-            del self._owners[conid]
-            self._release_line(conid)
+        self._release(others[: max(0, taken + len(others) - MAX_MARKET_DATA_LINES)])
 
     def release(self, owner: str, conid: str) -> bool:
         """A caller releases a contract. Returns whether no other caller uses it any more."""

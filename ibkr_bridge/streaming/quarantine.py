@@ -9,17 +9,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.subscription import Subscription
 
 SUSPECT_WINDOW_S = 3.0  # seconds in which a message that is too long arrives
 MAX_SUSPICION = 3  # times
 
 
-def suspect_recent(topics: Iterable[Subscription], now: float) -> None:
-    """Suspect the topics that were requested just before the feed was cut."""
-    for each in topics:
-        if each.requested_args is not None and not each.is_answered and now - each.requested_at <= SUSPECT_WINDOW_S:
-            each.suspicion += 1
+def suspect_recent(topics: Iterable[Subscription], now: float) -> list[Subscription]:
+    """Suspect the topics that were requested just before the feed was cut, and return them."""
+    suspects = [
+        each
+        for each in topics
+        if each.requested_args is not None and not each.is_answered and now - each.requested_at <= SUSPECT_WINDOW_S
+    ]
+    for each in suspects:
+        each.suspicion += 1
+    return suspects
+
+
+class CutCounter:
+    """Counts how often the requests of each key ended the feed. A key with a reduced share that does so three times may
+    open no chart for a while, whichever contract it asks for: else one page could interrupt the stream of all others
+    without end.
+    """
+
+    def __init__(self) -> None:
+        self._cuts: dict[str, list[float]] = {}
+
+    def record(self, suspects: Iterable[Subscription], now: float) -> None:
+        """The feed was cut just after these topics had been requested."""
+        labels = {each.key_label for topic in suspects for each in topic.subscribers if each.has_reduced_share}
+        for label in labels:
+            self._cuts[label] = [*self._cuts.get(label, ())[-MAX_SUSPICION:], now]
+
+    def is_barred(self, subscriber: Subscriber, now: float, period_s: float) -> bool:
+        """Whether the requests of its key have ended the feed too often within the period."""
+        recent = [at for at in self._cuts.get(subscriber.key_label, ()) if now - at < period_s]
+        return subscriber.has_reduced_share and len(recent) >= MAX_SUSPICION
 
 
 def next_to_retry(topics: Iterable[Subscription], now: float) -> Subscription | None:

@@ -72,6 +72,8 @@ class Subscriber:
         encoding: how events are encoded for it.
         revocation_check: returns why it has to be closed, such as a key that was rotated; None while it may read.
         wants_source_events: whether it gets events about a stale or fresh source.
+        has_reduced_share: whether its key or token takes market data only within the reduced share.
+        key_label: which key or token it came with.
     """
 
     def __init__(
@@ -81,11 +83,15 @@ class Subscriber:
         revocation_check: Callable[[], str | None] = lambda: None,
         *,
         wants_source_events: bool = True,
+        has_reduced_share: bool = False,
+        key_label: str = "",
     ) -> None:
         self.sink = sink
         self.encoding = encoding
         self.revocation_check = revocation_check
         self.wants_source_events = wants_source_events
+        self.has_reduced_share = has_reduced_share
+        self.key_label = key_label
         self.quotes: list[bytes] = []
         """Queued quotes; newer snapshots may replace them."""
         self.is_lagging = False

@@ -49,6 +49,11 @@ class Subscription:
     def __repr__(self) -> str:
         return f"<Subscription {self.topic.kind.value}, {len(self.subscribers)} readers>"
 
+    @property
+    def has_reduced_share(self) -> bool:
+        """Whether only subscribers with a reduced share read it."""
+        return all(subscriber.has_reduced_share for subscriber in self.subscribers)
+
     def add(self, subscriber: Subscriber, subscribe: Subscribe, now_ms: int) -> None:
         """Add a subscriber, or change its arguments."""
         self.subscribers[subscriber] = subscribe

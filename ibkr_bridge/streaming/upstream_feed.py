@@ -91,6 +91,7 @@ class UpstreamFeed:
         self._is_up = False
         self._opened_at = self._received_at = 0.0
         self._failures = 0
+        self._is_cut_by_request = False
         self.opened_count = 0
         """How many websockets were connected to IBKR so far."""
 
@@ -123,8 +124,9 @@ class UpstreamFeed:
     async def _on_closed(self, reason: str) -> None:
         """A websocket ended while the session counts as ready: request a check and wait before the next attempt."""
         lived = self._clock.now() - self._opened_at
-        self._failures = 1 if lived > STABLE_AFTER_S else self._failures + 1
-        pause = RECONNECT_DELAYS_S[min(self._failures, len(RECONNECT_DELAYS_S)) - 1]
+        if not self._is_cut_by_request:  # one caller's request says nothing of IBKR: the others wait no longer for it
+            self._failures = 1 if lived > STABLE_AFTER_S else self._failures + 1
+        pause = RECONNECT_DELAYS_S[max(0, min(self._failures, len(RECONNECT_DELAYS_S)) - 1)]
         self._bus.publish(events.FeedLost(reason, round(lived, 1), pause))
         self._session.request_check()
         if reason == SESSION_LOST:
@@ -157,7 +159,7 @@ class UpstreamFeed:
             was_cut = _first_error(ended).reason == STREAM_DISCONNECTED
             raise
         finally:
-            self._hub.on_socket_closed(was_cut=was_cut)
+            self._is_cut_by_request = self._hub.on_socket_closed(was_cut=was_cut)
 
     async def _receive_loop(self, socket: StreamSocket) -> NoReturn:
         for number in itertools.count(1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from ibkr_bridge.calls.shares import REDUCED_SHARE, has_room
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, MarketDataLimit
 from ibkr_bridge.streaming import quarantine
@@ -44,6 +45,7 @@ QUARANTINE_S = 600.0  # seconds
 QUARANTINED_DETAIL = (
     "the Gateway ends the stream whenever this is requested; the response is too long, such as a chart of many candles"
 )
+BARRED_DETAIL = "charts that were requested with this key ended the stream of all callers again and again"
 SendText = Callable[[str], None]
 
 
@@ -59,6 +61,7 @@ class UpstreamSubscriptions:
         """The snapshots of orders and trades, also while they have no subscriber."""
         self._quarantined_until: dict[Topic, float] = {}
         """Topics that end the feed, and until when they are not requested, in seconds of the clock."""
+        self._cuts = quarantine.CutCounter()
         self._pending_releases: dict[str, None] = {}
         """Contracts whose market data lines have to be released when the feed is open again."""
         self.line_usage = MarketDataLineUsage(self.release_market_data_line)
@@ -85,6 +88,12 @@ class UpstreamSubscriptions:
         return [each for each in self.of_kind(leave.kind) if leave.target in _unsubscribe_targets(leave.kind, each)]
 
     @property
+    def reduced_conids(self) -> frozenset[str]:
+        """The contracts whose quotes only subscribers with a reduced share read."""
+        quotes = self.of_kind(TopicKind.QUOTES)
+        return frozenset(each.topic.conid for each in quotes if each.subscribers and each.has_reduced_share)
+
+    @property
     def streamed_conids(self) -> frozenset[str]:
         """The contracts whose quotes IBKR sends."""
         return frozenset(each.topic.conid for each in self.of_kind(TopicKind.QUOTES))
@@ -101,15 +110,20 @@ class UpstreamSubscriptions:
 
     # -- limits
 
-    def check_capacity(self, wishes: Iterable[Subscribe]) -> None:
+    def check_capacity(self, wishes: Iterable[Subscribe], *, has_reduced_share: bool = False) -> None:
         """Check that all of them fit, so that none is opened if one does not.
+
+        Args:
+            has_reduced_share: whether their subscriber takes market data only within the reduced share.
 
         Raises:
             MarketDataLimit: they do not fit.
         """
         quotes = [subscribe for subscribe in wishes if subscribe.topic.kind is TopicKind.QUOTES]
-        read = {each.topic for each in self.of_kind(TopicKind.QUOTES) if each.subscribers}
-        if len({subscribe.topic for subscribe in quotes} | read) > MAX_MARKET_DATA_LINES:
+        read = {each.topic: each.has_reduced_share for each in self.of_kind(TopicKind.QUOTES) if each.subscribers}
+        new = dict.fromkeys((each.topic for each in quotes if each.topic not in read), has_reduced_share)
+        taken = [*read.values(), *new.values()]
+        if new and not has_room(MAX_MARKET_DATA_LINES, taken[:-1], has_reduced_share=has_reduced_share):
             raise MarketDataLimit(f"IBKR sends {MAX_MARKET_DATA_LINES} contracts at a time, and {len(read)} are in use")
         for subscribe in quotes:
             self._check_quarantine(subscribe.topic)
@@ -126,12 +140,14 @@ class UpstreamSubscriptions:
     def _check_fields(self, subscribe: Subscribe, subscriber: Subscriber | None) -> None:
         there = self._topics.get(subscribe.topic)
         others = [other.args for each, other in there.subscribers.items() if each is not subscriber] if there else []
-        fields = (
-            merge_args(subscribe.topic.kind, [*others, subscribe.args]).get("fields")
-            if subscribe.topic.kind is TopicKind.QUOTES
-            else ()
+        if subscribe.topic.kind is not TopicKind.QUOTES:
+            return
+        reduced = [other.args for each, other in there.subscribers.items() if each.has_reduced_share] if there else []
+        has_reduced_share = subscriber is not None and subscriber.has_reduced_share
+        too_many = _field_count([*others, subscribe.args]) > MAX_FIELDS or (
+            has_reduced_share and _field_count([*reduced, subscribe.args]) > int(MAX_FIELDS * REDUCED_SHARE)
         )
-        if fields and len(fields) > MAX_FIELDS:
+        if too_many:
             raise MarketDataLimit(f"IBKR sends {MAX_FIELDS} fields of a contract, for all subscribers together")
 
     def free_market_data_lines(self, conids: Iterable[str]) -> None:
@@ -151,6 +167,7 @@ class UpstreamSubscriptions:
             MarketDataLimit: IBKR would not send it beside what it sends already.
         """
         self._check_quarantine(subscribe.topic)
+        self._check_charts_of(subscriber, subscribe.topic)
         self._check_fields(subscribe, subscriber)
         existing = self._topics.get(subscribe.topic)
         if existing is not None and self._replaces_chart(existing, subscribe, subscriber):
@@ -158,7 +175,7 @@ class UpstreamSubscriptions:
             existing = None
         if existing is not None:
             return existing
-        self._check_capacity_for(subscribe.topic)
+        self._check_capacity_for(subscribe.topic, subscriber)
         new_subscription = Subscription(subscribe.topic, self._topic_snapshots.get(subscribe.topic))
         if subscribe.topic.kind in REPLAYED_KINDS:
             self._topic_snapshots[subscribe.topic] = new_subscription.topic_snapshot
@@ -175,13 +192,20 @@ class UpstreamSubscriptions:
             )
         return existing.requested_args not in (None, subscribe.args)
 
-    def _check_capacity_for(self, topic: Topic) -> None:
+    def _check_charts_of(self, subscriber: Subscriber, topic: Topic) -> None:
+        """Refuse another chart to a key whose requests have ended the feed again and again."""
+        if topic.kind is TopicKind.HISTORY and self._cuts.is_barred(subscriber, self._clock.now(), QUARANTINE_S):
+            raise BadRequest(BARRED_DETAIL, hint=f"try again in {QUARANTINE_S / 60:.0f} minutes, with fewer candles")
+
+    def _check_capacity_for(self, topic: Topic, subscriber: Subscriber) -> None:
         max_count, existing = MAX_BY_KIND.get(topic.kind), self.of_kind(topic.kind)
-        if max_count is not None and len(existing) >= max_count:
-            idle = next((each for each in existing if not each.subscribers), None)
-            if idle is None:
+        if max_count is not None:
+            holders = [each.has_reduced_share for each in existing if each.subscribers]
+            if not has_room(max_count, holders, has_reduced_share=subscriber.has_reduced_share):
                 raise MarketDataLimit(f"IBKR sends {max_count} of these at a time, and as many are in use")
-            self._close(idle)
+            idle = next((each for each in existing if not each.subscribers), None)
+            if idle is not None and len(existing) >= max_count:
+                self._close(idle)
         if topic.kind is TopicKind.QUOTES:
             self.line_usage.reserve_for_streams(self.streamed_conids | {topic.conid})
 
@@ -210,13 +234,18 @@ class UpstreamSubscriptions:
             elif not subscription.suspicion:
                 self._subscribe(subscription)
 
-    def on_socket_closed(self, *, was_cut: bool) -> None:
-        """The websocket has ended; if it was cut, a topic that was just requested may be the reason."""
+    def on_socket_closed(self, *, was_cut: bool) -> bool:
+        """The websocket has ended; if it was cut, a topic that was just requested may be the reason.
+
+        Returns:
+            Whether such a topic is suspected.
+        """
         is_end, self._send_text = self._send_text is not None, None
         for subscription in self:
             subscription.silence = TopicSilence(subscription.topic.kind)  # from now on the whole source is stale
-        if is_end and was_cut:
-            quarantine.suspect_recent(self, self._clock.now())
+        suspects = quarantine.suspect_recent(self, self._clock.now()) if is_end and was_cut else []
+        self._cuts.record(suspects, self._clock.now())
+        return bool(suspects)
 
     def reset_session(self) -> None:
         """A new session has no market data lines."""
@@ -322,3 +351,8 @@ def _unsubscribe_targets(kind: TopicKind, subscription: Subscription) -> Iterabl
     if kind is TopicKind.HISTORY:
         return subscription.chart_ids
     return (topic.account if kind is TopicKind.LADDER else topic.target,)
+
+
+def _field_count(wishes: list[Mapping[str, object]]) -> int:
+    """How many fields of a quote IBKR must send for all of these requests together."""
+    return len(merge_args(TopicKind.QUOTES, wishes).get("fields") or ())

@@ -208,3 +208,19 @@ def test_each_priority_has_a_queue_of_its_own_with_a_maximum() -> None:
 
     assert queue.waiting() == {SESSION: 0, ORDERS: 1, READS: 2}
     assert repr(queue) == "<AdmissionQueue 0/4 taken, 3 waiting>"
+
+
+def test_callers_with_a_reduced_share_leave_a_quarter_of_the_queue() -> None:
+    """A page that sends a hundred reads at once must not keep the app's own reads out."""
+    queue = AdmissionQueue(LIMITS)
+    for _ in range(96):
+        queue.enqueue(QueuedCall(PLAIN, READS, "token", has_reduced_share=True))
+
+    with pytest.raises(Busy):
+        queue.enqueue(QueuedCall(PLAIN, READS, "read-only", has_reduced_share=True))
+    for _ in range(32):
+        queue.enqueue(QueuedCall(PLAIN, READS, "full"))
+    with pytest.raises(Busy):
+        queue.enqueue(QueuedCall(PLAIN, READS, "full"))
+
+    assert queue.waiting()[READS] == 128

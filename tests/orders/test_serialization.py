@@ -9,7 +9,7 @@ import pytest
 
 from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.facts import RequestFacts
-from ibkr_bridge.errors import OrderInProgress
+from ibkr_bridge.errors import Busy, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.response import Question
@@ -106,3 +106,71 @@ async def test_only_the_holder_can_release_the_lock(lock: OrderLock, clock: Manu
 
     with pytest.raises(OrderInProgress):
         await with_timeout(waiting)
+
+
+# -- previews
+
+
+def start_preview(lock: OrderLock, name: str, *, has_reduced_share: bool = False) -> asyncio.Task[None]:
+    """A preview that waits for the lock."""
+    return asyncio.create_task(lock.acquire_for_preview(name, 60.0, is_connected, has_reduced_share=has_reduced_share))
+
+
+async def test_a_placement_goes_before_previews_that_wait_longer(lock: OrderLock, clock: ManualClock) -> None:
+    """Previews change nothing: the page of a token must not make orders wait."""
+    await lock.acquire(A, 0.0, is_connected)
+    preview = start_preview(lock, "preview")
+    await clock.wait_for_sleepers(1)
+    placement = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
+    await clock.wait_for_sleepers(2)
+
+    lock.release(A)
+    await with_timeout(placement)
+    has_waited = not preview.done()
+    lock.release(B)
+    await with_timeout(preview)
+
+    assert has_waited
+
+
+async def test_few_previews_may_wait(lock: OrderLock, clock: ManualClock) -> None:
+    """Of four places a token gets three; a placement still finds its turn."""
+    await lock.acquire(A, 0.0, is_connected)
+    waiting = [start_preview(lock, f"token {number}", has_reduced_share=True) for number in range(3)]
+    await clock.wait_for_sleepers(3)
+
+    with pytest.raises(Busy):
+        await with_timeout(start_preview(lock, "a fourth of a token", has_reduced_share=True))
+    waiting.append(start_preview(lock, "one of the full key"))
+    await clock.wait_for_sleepers(4)
+    with pytest.raises(Busy):
+        await with_timeout(start_preview(lock, "a second of the full key"))
+
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    lock.release(A)
+
+    assert lock.try_acquire("another")  # those that gave up hold nothing
+
+
+async def test_a_preview_takes_a_free_lock_at_once(lock: OrderLock) -> None:
+    """And gives it back like a placement."""
+    await lock.acquire_for_preview("preview", 0.0, is_connected, has_reduced_share=True)
+
+    assert not lock.try_acquire(A)
+    lock.release("preview")
+    assert lock.try_acquire(A)
+
+
+async def test_a_preview_waits_no_longer_than_its_caller(lock: OrderLock, clock: ManualClock) -> None:
+    """Its place is free again after that."""
+    await lock.acquire(A, 0.0, is_connected)
+    waiting = asyncio.create_task(lock.acquire_for_preview("p", 5.0, is_connected, has_reduced_share=False))
+    await clock.wait_for_sleepers(1)
+
+    clock.advance(5.0)
+
+    with pytest.raises(OrderInProgress):
+        await with_timeout(waiting)
+    assert not lock._waiting_previews

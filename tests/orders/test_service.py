@@ -40,12 +40,20 @@ class ServiceSetup:
 
     def __init__(self, path: Path) -> None:
         self.clock, self.contexts, self.plan = ManualClock(), list[CallContext](), [ibkr_response(ACCEPTED)]
+        self.prepared: list[tuple[CallContext, bool]] = []
+        """The prepared calls, and whether the order lock was free then."""
         self.is_up, self.is_paused, self.errors = True, False, list[Exception]()
         bus = Bus()
         repository = OrderRepository(JournalWriter(JournalStore(path, bus, self.clock.utc), bus), bus, self.clock.utc)
         self.service = OrderService(repository, self.clock, ReconcileSchedule(refresh_delay_s=0.0), add_coids=True)
         guard = OrderGuard(lambda: RuleContext(paper_mode=False, paused=self.is_paused), None)
-        self.service.connect(OrderDependencies(self.pipeline, self.pipeline, guard, lambda _: self.is_up))
+        dependencies = OrderDependencies(self.pipeline, self.pipeline, self.prepare, guard, lambda _: self.is_up)
+        self.service.connect(dependencies)
+
+    async def prepare(self, context: CallContext) -> None:
+        """See `OrderDependencies`."""
+        self.prepared.append((context, self.service.submitter.lock.try_acquire(self)))
+        self.service.submitter.lock.release(self)
 
     async def pipeline(self, context: CallContext) -> Response:
         """See `OrderDependencies`."""
@@ -138,6 +146,24 @@ async def test_a_preview_holds_the_order_lock_and_releases_it(setup: ServiceSetu
 
     assert (await setup.service.preview(preview)).body == ACCEPTED
     assert lock.try_acquire("another")
+
+
+async def test_a_preview_is_prepared_before_it_takes_the_lock(setup: ServiceSetup) -> None:
+    """What IBKR wants first may take a second, in which no order should wait."""
+    preview = context_for("POST", f"{ORDERS}/whatif", b"{}")
+
+    await setup.service.preview(preview)
+
+    assert setup.prepared == [(preview, True)]
+
+
+async def test_the_search_stands_with_the_orders(setup: ServiceSetup) -> None:
+    """However many reads wait: an order whose outcome is unknown is looked for."""
+    setup.plan = list(LISTS)
+
+    await setup.fetch("DU1")
+
+    assert [context.serves_order for context in setup.contexts] == [True] * 3
 
 
 async def test_the_search_fetches_new_lists_without_the_cache(setup: ServiceSetup) -> None:

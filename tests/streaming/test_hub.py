@@ -635,3 +635,39 @@ def test_a_revoked_stream_is_closed_even_if_another_cannot_be() -> None:
         hub.close_invalid()
 
     assert other.is_closed
+
+
+# -- shares, and quotes for others
+
+
+def test_streams_with_a_reduced_share_leave_a_quarter_of_the_places() -> None:
+    """Of 256 streams they take 192 at most."""
+    harness = HubHarness()
+    for _ in range(192):
+        harness.hub.add_subscriber(Subscriber(WritableSink(), EventRecorder(False), has_reduced_share=True))
+
+    with pytest.raises(Busy):
+        harness.hub.check_capacity(has_reduced_share=True)
+    harness.hub.check_capacity()
+    for _ in range(64):
+        harness.add_subscriber()
+    with pytest.raises(Busy):
+        harness.hub.check_capacity()
+
+
+def test_a_streamed_quote_can_be_read_if_it_is_fresh_and_has_all_fields() -> None:
+    """The value of an order then needs no call and no market data line."""
+    harness = HubHarness()
+    harness.connect_feed()
+    harness.add_subscriber('smd+8+{"fields":["31","84"]}')
+    before = harness.hub.quote_row("8", ("31",))
+    harness.hub.on_message({"topic": "smd+8", "conid": 8, "31": "10", "84": "9", "_updated": 5})
+
+    row = harness.hub.quote_row("8", ("31", "84"))
+    lacking = harness.hub.quote_row("8", ("31", "86"))
+    other = harness.hub.quote_row("9", ("31",))
+    harness.hub.mark_stale("stream_timeout")
+
+    assert (before, lacking, other, harness.hub.quote_row("8", ("31",))) == (None, None, None, None)
+    assert row is not None
+    assert (row["31"], row["84"], row["_updated"]) == ("10", "9", 5)

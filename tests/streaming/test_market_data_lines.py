@@ -51,3 +51,44 @@ def test_a_contract_is_closed_when_its_last_caller_releases_it() -> None:
     assert lines.release("you", "2") is True
     assert lines.release("you", "7") is False
     assert len(lines) == 0
+
+
+# -- the reduced share
+
+SHARE = 75  # of a hundred
+
+
+def test_calls_with_a_reduced_share_release_their_own_oldest_lines() -> None:
+    """Those of the full key stay."""
+    freed: list[str] = []
+    lines = MarketDataLineUsage(freed.append)
+    lines.opened_by_call("full", conids(500, 20), frozenset())
+    lines.opened_by_call("token", conids(0, SHARE), frozenset(), frozenset())
+
+    lines.opened_by_call("token", ["1000"], frozenset(), frozenset())
+
+    assert freed == ["0"]
+    assert len(lines) == 20 + SHARE
+
+
+def test_streams_with_a_reduced_share_count_in_it_too() -> None:
+    """A call is refused when the streams use all of it, and one of the full key is not."""
+    lines = MarketDataLineUsage(lambda _: None)
+    streamed = frozenset(conids(0, SHARE))
+
+    with pytest.raises(MarketDataLimit):
+        lines.opened_by_call("token", ["1000"], streamed, streamed)
+    lines.opened_by_call("token", ["5"], streamed, streamed)  # it is streamed anyway
+    lines.opened_by_call("full", ["1000"], streamed)
+
+    assert len(lines) == 2
+
+
+def test_a_contract_that_the_full_key_streams_costs_a_token_nothing() -> None:
+    """It is sent anyway."""
+    lines = MarketDataLineUsage(lambda _: None)
+    reduced = frozenset(conids(0, SHARE))
+
+    lines.opened_by_call("token", ["900"], reduced | {"900"}, reduced)
+
+    assert lines.conids_of("token") == ["900"]

@@ -8,6 +8,7 @@ from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.quarantine import (
     MAX_SUSPICION,
     SUSPECT_WINDOW_S,
+    CutCounter,
     next_to_retry,
     quarantined,
     suspect_recent,
@@ -92,3 +93,42 @@ def test_a_topic_that_ended_the_feed_three_times_is_in_quarantine() -> None:
     harmful = topic(suspicion=MAX_SUSPICION)
 
     assert quarantined([topic(suspicion=MAX_SUSPICION - 1), harmful]) == [harmful]
+
+
+# -- keys whose requests end the feed again and again
+
+
+def chart_of(key_label: str, *, has_reduced_share: bool) -> tuple[Subscription, Subscriber]:
+    """A chart that was requested just before the feed was cut, and its subscriber."""
+    subscriber = Subscriber(
+        WritableSink(), RecordingEncoding(), has_reduced_share=has_reduced_share, key_label=key_label
+    )
+    subscription = topic(has_subscriber=False)
+    subscription.add(subscriber, Subscribe(subscription.topic), 0)
+    return subscription, subscriber
+
+
+def test_a_token_whose_charts_end_the_feed_is_barred_whatever_it_asks_for() -> None:
+    """Else it could ask for another contract each time, and interrupt everybody without end."""
+    counter = CutCounter()
+    barred = []
+    for cut in range(3):
+        subscription, subscriber = chart_of("token", has_reduced_share=True)
+        counter.record([subscription], NOW + cut)
+        barred.append(counter.is_barred(subscriber, NOW + cut, 600.0))
+
+    _, other = chart_of("read-only", has_reduced_share=True)
+    assert barred == [False, False, True]
+    assert not counter.is_barred(other, NOW, 600.0)
+    assert counter.is_barred(subscriber, NOW + 599.0, 600.0)
+    assert not counter.is_barred(subscriber, NOW + 603.0, 600.0)
+
+
+def test_the_full_key_is_never_barred() -> None:
+    """Its topics are quarantined one by one."""
+    counter = CutCounter()
+    subscription, subscriber = chart_of("full", has_reduced_share=False)
+    for cut in range(9):
+        counter.record([subscription], NOW + cut)
+
+    assert not counter.is_barred(subscriber, NOW + 9, 600.0)

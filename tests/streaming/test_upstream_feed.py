@@ -13,6 +13,8 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.streaming.hub import Hub
+from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
+from ibkr_bridge.streaming.subscriber import Subscriber
 from ibkr_bridge.streaming.upstream_feed import (
     CONNECT_TIMEOUT_S,
     RECONNECT_DELAYS_S,
@@ -22,6 +24,7 @@ from ibkr_bridge.streaming.upstream_feed import (
 )
 from tests.clocks import ManualClock
 from tests.harness import TEST_TIMEOUT_S
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 
 class FakeSocket:
@@ -296,3 +299,21 @@ async def test_other_tasks_run_while_thousands_of_messages_are_read(harness: Fee
     await counting
 
     assert turns > 50
+
+
+async def test_a_request_that_ends_the_websocket_makes_the_others_wait_no_longer(harness: FeedHarness) -> None:
+    """One caller's chart says nothing of IBKR: the pause stays the first one, however often it happens."""
+    socket = await connect(harness)
+    for number in range(4):
+        subscriber = Subscriber(WritableSink(), RecordingEncoding())
+        harness.hub.add_subscriber(subscriber)
+        harness.hub.subscribe(subscriber, Subscribe(Topic(TopicKind.HISTORY, str(number)), {"period": "5y"}))
+        socket.send_from_ibkr(None)
+        await harness.run_until(lambda number=number: len(harness.lost) == number + 1)  # type: ignore[misc]
+        harness.hub.remove_subscriber(subscriber)
+        await harness.advance(RECONNECT_DELAYS_S[0])
+        socket = await harness.wait_for_socket(number + 2)
+        socket.send_from_ibkr(SUCCESS)
+        await harness.run_until(lambda: harness.hub.source.is_fresh)
+
+    assert {event.next_try_s for event in harness.lost} == {RECONNECT_DELAYS_S[0]}

@@ -298,3 +298,72 @@ def test_quotes_without_subscribers_are_ended_if_calls_need_their_lines() -> Non
     harness.topics.free_market_data_lines(["500"])
 
     assert "1" not in harness.topics.streamed_conids
+
+
+# -- the reduced share
+
+
+def reduced_subscriber(key_label: str = "token") -> Subscriber:
+    """A subscriber whose key or token has a reduced share."""
+    return Subscriber(WritableSink(), RecordingEncoding(), has_reduced_share=True, key_label=key_label)
+
+
+def test_tokens_leave_a_quarter_of_the_contracts_to_the_full_key() -> None:
+    """A page with a hundred quotes must not stop the app from reading one."""
+    harness = SubscriptionsHarness()
+    for number in range(75):
+        harness.subscribe(K.QUOTES, str(number), FIELDS, reduced_subscriber())
+
+    with pytest.raises(MarketDataLimit):
+        harness.subscribe(K.QUOTES, "1000", FIELDS, reduced_subscriber("read-only"))
+    with pytest.raises(MarketDataLimit):
+        harness.topics.check_capacity([Subscribe(Topic(K.QUOTES, "1000"), FIELDS)], has_reduced_share=True)
+    harness.subscribe(K.QUOTES, "5", FIELDS, reduced_subscriber())  # it is sent already
+    harness.topics.check_capacity([Subscribe(Topic(K.QUOTES, "1000"), FIELDS)])
+    for number in range(1000, 1025):
+        harness.subscribe(K.QUOTES, str(number), FIELDS)
+
+    assert len(harness.topics.streamed_conids) == 100
+    assert len(harness.topics.reduced_conids) == 75
+
+
+def test_tokens_leave_a_quarter_of_the_fields_to_the_full_key() -> None:
+    """IBKR sends fifty fields of one contract, for all subscribers together."""
+    harness = SubscriptionsHarness()
+    harness.subscribe(K.QUOTES, "8", {"fields": [str(number) for number in range(30)]}, reduced_subscriber())
+
+    with pytest.raises(MarketDataLimit):
+        harness.subscribe(K.QUOTES, "8", {"fields": [str(number) for number in range(30, 45)]}, reduced_subscriber())
+    harness.subscribe(K.QUOTES, "8", {"fields": [str(number) for number in range(30, 45)]})
+
+    assert len(harness.topics.of_kind(K.QUOTES)[0].merged_args(anew=True)["fields"]) == 45
+
+
+def test_tokens_leave_charts_to_the_full_key() -> None:
+    """Of five charts a token gets three."""
+    harness = SubscriptionsHarness()
+    for number in range(3):
+        harness.subscribe(K.HISTORY, str(number), {"period": "1d"}, reduced_subscriber())
+
+    with pytest.raises(MarketDataLimit):
+        harness.subscribe(K.HISTORY, "9", {"period": "1d"}, reduced_subscriber())
+    harness.subscribe(K.HISTORY, "9", {"period": "1d"})
+
+    assert len(harness.topics.of_kind(K.HISTORY)) == 4
+
+
+def test_a_token_whose_charts_end_the_feed_gets_no_chart_for_ten_minutes() -> None:
+    """Another contract each time, so that no single topic is quarantined."""
+    harness = SubscriptionsHarness()
+    for number in range(3):
+        subscription, subscriber = harness.subscribe(K.HISTORY, str(number), {"period": "5y"}, reduced_subscriber())
+        assert harness.topics.on_socket_closed(was_cut=True)
+        harness.unsubscribe(subscription, subscriber)
+        harness.topics.on_socket_open(harness.commands.append)
+
+    with pytest.raises(BadRequest, match="ended the stream"):
+        harness.subscribe(K.HISTORY, "9", {"period": "1d"}, reduced_subscriber())
+    harness.subscribe(K.QUOTES, "9", FIELDS, reduced_subscriber())
+    harness.subscribe(K.HISTORY, "9", {"period": "1d"}, reduced_subscriber("read-only"))
+    harness.clock.advance(600.0)
+    harness.subscribe(K.HISTORY, "10", {"period": "1d"}, reduced_subscriber())

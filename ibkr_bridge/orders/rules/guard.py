@@ -16,7 +16,7 @@ from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import OrderUnknown
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
-from ibkr_bridge.orders.rules.order_value_inputs import estimate_order_values
+from ibkr_bridge.orders.rules.order_value_inputs import StreamedQuote, estimate_order_values, no_streamed_quote
 from ibkr_bridge.orders.rules.rules import RuleContext, first_refusal, rules_for
 
 CHANGING_EFFECTS = (Effect.TRADE, Effect.CHANGE)
@@ -29,10 +29,17 @@ class OrderGuard:
     Args:
         rule_context: returns the settings and states that the rules depend on now.
         max_order_value: the largest value of one order, in the base currency of its account; None for no limit.
+        streamed_quote: see `estimate_order_values`.
     """
 
-    def __init__(self, rule_context: Callable[[], RuleContext], max_order_value: Decimal | None) -> None:
+    def __init__(
+        self,
+        rule_context: Callable[[], RuleContext],
+        max_order_value: Decimal | None,
+        streamed_quote: StreamedQuote = no_streamed_quote,
+    ) -> None:
         self._rule_context = rule_context
+        self._streamed_quote = streamed_quote
         self._max_order_value = max_order_value
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
@@ -65,7 +72,8 @@ class OrderGuard:
         """The facts of an order, with its value if there is a limit; what the value depends on is fetched from IBKR."""
         if self._max_order_value is None or context.endpoint.operation not in VALUED_OPERATIONS:
             return context.facts
-        return replace(context.facts, order_values=await estimate_order_values(context, account))
+        values = await estimate_order_values(context, account, streamed_quote=self._streamed_quote)
+        return replace(context.facts, order_values=values)
 
 
 def _is_given_up(context: CallContext, response: Response) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -40,11 +40,23 @@ DISPLAYED_NUMBER = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)  # IB
 CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 ACCOUNT_MEMBERS = frozenset({"acctid", "accountid", "account", "acct"})
 
+QUOTE_FIELDS = (LAST, BID, ASK, AVAILABILITY)
+
 JsonObject = Mapping[str, Any]
+StreamedQuote = Callable[[str, Collection[str]], JsonObject | None]
+"""Returns the latest quote of a contract that IBKR streams with all of these fields; None if there is none."""
+
+
+def no_streamed_quote(_: str, __: Collection[str]) -> JsonObject | None:
+    """For a profile without streams."""
+    return None
 
 
 async def estimate_order_values(
-    context: CallContext, account: str | None, now: Callable[[], float] = time.time
+    context: CallContext,
+    account: str | None,
+    now: Callable[[], float] = time.time,
+    streamed_quote: StreamedQuote = no_streamed_quote,
 ) -> tuple[Decimal | None, ...]:
     """The largest value of each ticket of an order call, in the account's base currency; None if it is not bounded.
 
@@ -52,6 +64,7 @@ async def estimate_order_values(
         context: the order call; a `BridgeError` of a read for it is not passed on.
         account: the account in the call's path; without one no ticket has a value, as the currency is unknown.
         now: the wall-clock time in seconds since 1970, to compare with the update time of a quote.
+        streamed_quote: returns a quote that IBKR streams anyway: it needs no call and no market data line.
     """
     tickets = context.call.tickets.unambiguous
     conids = contract_ids(filter(None, map(contract_id_of, tickets)))
@@ -64,7 +77,7 @@ async def estimate_order_values(
         for each in dict.fromkeys(map(_currency_of, definitions.values()))
     }
     quoted = contract_ids(filter(None, (contract_id_of(ticket) for ticket in tickets if needs_quote(ticket))))
-    quotes = await _fetch_quotes(context, quoted, now)
+    quotes = await _find_quotes(context, quoted, now, streamed_quote)
     facts = {
         conid: InstrumentFacts(
             str(row.get("assetClass")),
@@ -109,10 +122,20 @@ async def _fetch_exchange_rate(context: CallContext, source: str | None, base: s
     return _parse_price(body.get("rate")) if isinstance(body, dict) else None
 
 
+async def _find_quotes(
+    context: CallContext, conids: list[str], now: Callable[[], float], streamed_quote: StreamedQuote
+) -> dict[str, Quote | None]:
+    """The current quotes of streams, and a snapshot of all other contracts."""
+    rows = {conid: streamed_quote(conid, QUOTE_FIELDS) for conid in conids}
+    streamed = {conid: read_quote(row, now()) for conid, row in rows.items() if row is not None}
+    current = {conid: found for conid, found in streamed.items() if found is not None}
+    return {**current, **await _fetch_quotes(context, [conid for conid in conids if conid not in current], now)}
+
+
 async def _fetch_quotes(context: CallContext, conids: list[str], now: Callable[[], float]) -> dict[str, Quote | None]:
     if not conids:
         return {}
-    fields = ",".join((LAST, BID, ASK, AVAILABILITY))
+    fields = ",".join(QUOTE_FIELDS)
     body = await _fetch_json(context, SNAPSHOT, f"?conids={','.join(conids)}&fields={fields}")
     return {conid: read_quote(row, now()) for conid, row in _rows_by_conid(body).items()}
 

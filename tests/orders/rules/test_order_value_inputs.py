@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -407,3 +408,37 @@ async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, 
 
     assert len(values) == len(unambiguous(body))
     assert all(value is None or (value.is_finite() and value >= 0) for value in values)
+
+
+# -- quotes that are streamed anyway
+
+
+async def test_a_streamed_quote_takes_no_call() -> None:
+    """All market data lines may be in use: an order must not fail for want of one."""
+    scripted = gateway()
+    requested: list[tuple[str, tuple[str, ...]]] = []
+
+    def streamed(conid: str, fields: Collection[str]) -> dict[str, Any]:
+        requested.append((conid, tuple(fields)))
+        return QUOTED
+
+    values = await estimate_order_values(
+        context_of(scripted.send, order(MARKET)), ACCOUNT, lambda: NOW, streamed_quote=streamed
+    )
+
+    assert list(values) == [Decimal(11900)]
+    assert requested == [("265598", ("31", "84", "86", "6509"))]
+    assert not [target for target in scripted.targets if SNAPSHOT in target]
+
+
+@pytest.mark.parametrize("row", [None, {**QUOTED, "6509": "DPB"}, {**QUOTED, "_updated": None}])
+async def test_a_streamed_quote_that_does_not_count_is_replaced_by_a_snapshot(row: dict[str, Any] | None) -> None:
+    """It is delayed, or nobody knows how old it is."""
+    scripted = gateway()
+
+    values = await estimate_order_values(
+        context_of(scripted.send, order(MARKET)), ACCOUNT, lambda: NOW, streamed_quote=lambda _, __: row
+    )
+
+    assert list(values) == [Decimal(11900)]
+    assert scripted.targets[-1].startswith(SNAPSHOT)

@@ -1,0 +1,24 @@
+"""How a good that all callers share is divided: one rule for the queue of reads, previews, market data, streams. Pure.
+
+Read-only keys and tokens have a reduced share: together they take three quarters at most. A page that everybody may
+open, or a stolen token, then never keeps the app that trades from a quote, a stream or a read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+REDUCED_SHARE = 0.75
+
+
+def has_room(capacity: int, holders: Collection[bool], *, has_reduced_share: bool) -> bool:
+    """Whether one more unit may be taken.
+
+    Args:
+        capacity: how many units there are.
+        holders: of each unit that is taken, whether its holder has a reduced share.
+        has_reduced_share: whether the caller has.
+    """
+    if len(holders) >= capacity:
+        return False
+    return not has_reduced_share or sum(holders) < int(capacity * REDUCED_SHARE)
