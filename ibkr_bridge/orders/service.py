@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
@@ -21,11 +21,14 @@ from ibkr_bridge.calls.messages import Call, OnLateResponse, Response, discard, 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, api_path, endpoint_of
-from ibkr_bridge.ibkr.endpoint import Effect, Layer
+from ibkr_bridge.ibkr.endpoint import Effect, Layer, OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
+from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing, read_orders, read_trades
 from ibkr_bridge.orders.reconciliation.reconciler import Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
+from ibkr_bridge.orders.reconciliation.twins import templates_of
 from ibkr_bridge.orders.request import OrderRequest, SendOrderCall
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.submission import OrderSubmitter
@@ -37,6 +40,7 @@ SEND_GRACE_S = 2.0
 MAX_LIST_BYTES = 64 * 1024 * 1024  # bytes; a day of very many trades
 LIST_WAIT_S = 12.0  # seconds; IBKR allows the list of orders once in 5 s, and callers request it too
 IDLE_S = 3600.0  # seconds; any change wakes the loop
+RECENT_S = 60.0  # seconds after a placement in which IBKR's stream may not show it yet
 MIN_INTERVAL_S = 0.5  # seconds between two rounds at least, if nothing changes
 
 
@@ -232,6 +236,16 @@ class OrderService:
         rows, is_whole = read_orders(orders.body)
         return OrderListing(rows, read_trades(trades.body), is_whole, account)
 
+    def recent_rows(self) -> list[dict[str, Any]]:
+        """Rows of the orders that IBKR confirmed a moment ago, in the form of its list, as far as they are known."""
+        rows = []
+        for record in self.repository.index.newest_first():
+            if self.repository.index.ages.seconds_since(record.created, record.created_mark) > RECENT_S:
+                break
+            if record.operation is OrderOperation.PLACE and record.state is OrderState.PLACED:
+                rows += [row_of_record(record, order_id) for order_id in record.order_ids]
+        return rows
+
     def observe_list(self, context: CallContext, response: Response) -> None:
         """Search a list that a caller fetched, if an order is not settled."""
         if not self.reconciler.has_unsettled or response.status != 200 or response.body_stream is not None:
@@ -240,6 +254,21 @@ class OrderService:
             self.reconciler.observe(OrderListing(orders=read_orders(response.body)[0]))
         elif context.endpoint.segments == TRADES:
             self.reconciler.observe(OrderListing(trades=read_trades(response.body)))
+
+
+def row_of_record(record: OrderRecord, order_id: str) -> dict[str, Any]:
+    """One order in the form of IBKR's list. What only IBKR knows, such as its fills, is left out."""
+    ticket = next(iter(templates_of(record)), {}) if len(record.order_ids) == 1 else {}
+    row = {
+        "acct": record.account,
+        "account": record.account,
+        "order_ref": record.coids[0] if len(record.coids) == 1 else None,
+        "status": record.ibkr_status,
+        "conid": int(ticket["conid"]) if str(ticket.get("conid", "")).isdigit() else None,
+        "side": ticket.get("side"),
+    }
+    members = {name: value for name, value in row.items() if value}
+    return {"orderId": int(order_id) if order_id.isdigit() else order_id, **members}
 
 
 def _uncached_read(segments: tuple[str, ...], *query: str) -> CallContext:

@@ -42,6 +42,7 @@ from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.streaming.market_data_gate import MarketDataGate
 from ibkr_bridge.streaming.service import StreamService, StreamSession
+from ibkr_bridge.streaming.streamed_orders import StreamedOrders
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import tls_policy
@@ -55,6 +56,7 @@ def gateway_stages(
     guard: OrderGuard,
     session_gate: SessionGate,
     streaming: StreamService,
+    streamed_orders: StreamedOrders,
     cached_reads: CachedReads,
     completion: CompleteReads,
     penalty_box: PenaltyBox,
@@ -67,6 +69,7 @@ def gateway_stages(
         guard,  # before anything is waited for: a refusal must be immediate
         session_gate,  # no cached response is given out while the session is down
         MarketDataGate(streaming.hub.upstream_subscriptions),
+        streamed_orders,  # outside of the limits, whose refusal it replaces
         cached_reads,  # after it, a read is one call for all callers that want it
         completion,  # several sendings of one read count as one for the cache
         PenaltyGate(penalty_box),
@@ -154,6 +157,7 @@ def build_profile(
             guard,
             session_gate,
             streaming,
+            StreamedOrders(streaming.hub, clock, orders.recent_rows),
             cached_reads,
             completion,
             penalty_box,

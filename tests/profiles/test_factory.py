@@ -40,6 +40,7 @@ async def test_the_stages_stand_in_their_order(built: Built) -> None:
         "OrderGuard",
         "SessionGate",
         "MarketDataGate",
+        "StreamedOrders",
         "CachedReads",
         "CompleteReads",
         "PenaltyGate",
@@ -53,7 +54,8 @@ async def test_the_orders_lists_are_fetched_without_the_cache_and_with_every_oth
 
     assert dependencies.pipeline is built.profile.pipeline
     assert repr(dependencies.uncached) == (
-        "<Pipeline ComposeReads → OrderGuard → SessionGate → MarketDataGate → PenaltyGate → AdmissionGate>"
+        "<Pipeline ComposeReads → OrderGuard → SessionGate → MarketDataGate → StreamedOrders → PenaltyGate → "
+        "AdmissionGate>"
     )
 
 
@@ -81,7 +83,7 @@ async def test_the_cache_can_be_left_out(tmp_path: Path) -> None:
     """Its place is taken by a stage that passes everything."""
     built = build(tmp_path, ProfileOptions(cached_reads=NoCache))
 
-    assert names(built.profile.pipeline.stages)[4] == "NoCache"
+    assert names(built.profile.pipeline.stages)[5] == "NoCache"
     await built.profile.close()
 
 

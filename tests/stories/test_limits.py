@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.counting import busiest
-from ibkr_bridge.events import PenaltyBoxEntered
+from ibkr_bridge.events import FeedUp, PenaltyBoxEntered
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market import portfolio
@@ -461,3 +461,18 @@ async def test_a_call_that_was_cut_is_not_repeated_beyond_its_limit(open_bridge:
 
     assert (reply.status, reply.json["code"]) == (502, "gateway_protocol_error")
     assert len(sim.gateway_calls(TRADES)) == 1
+
+
+async def test_orders_can_be_polled_after_a_placement(open_bridge: OpenBridge, sim: Simulator) -> None:
+    """Ten polls at once, with the bridge's limits: none is refused, and each shows the order."""
+    harness = await open_bridge(WITH_LIMITS)
+    await harness.wait_for_events(FeedUp)
+    limit = Placement(extra={"orderType": "LMT", "price": 187.5})
+    placed = (await harness.post(limit.target, limit.body)).json[0]["order_id"]
+
+    polls = [await harness.get(LIST, headers={"X-Bridge-Max-Age": "0", "X-Bridge-Wait": "0"}) for _ in range(10)]
+
+    assert {reply.status for reply in polls} == {200}
+    assert {str(row["orderId"]) for reply in polls for row in reply.json["orders"]} == {placed}
+    assert "stream" in sources(polls)
+    assert busiest([call.at for call in sim.calls(LIST)], 5.0) <= 1
