@@ -130,12 +130,13 @@ async def test_a_change_that_was_not_sent_fails_as_what_it_is(setup: DispatchSet
 
 
 @pytest.mark.parametrize(("act", "error"), [(Act.HOLD, GatewayTimeout), (Act.BREAK_OFF, GatewayProtocolError)])
-async def test_a_read_that_fails_may_be_asked_again(setup: DispatchSetup, act: Act, error: type[Exception]) -> None:
-    """And the session is doubted."""
+async def test_a_read_that_fails_may_be_sent_again(setup: DispatchSetup, act: Act, error: type[Exception]) -> None:
+    """The failure also makes the keeper check the session."""
     setup.scene.plan = [act]
+    context = context_for(*READ)
 
     with pytest.raises(error) as caught:
-        await setup.send(quick(context_for(*READ)))
+        await setup.send(quick(context) if act is Act.HOLD else context)
 
     assert getattr(caught.value, "retry_after", None) == RETRY_AFTER_S
     assert (setup.status.has_check_request, setup.observed) == (True, [])
