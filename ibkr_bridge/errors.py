@@ -5,7 +5,8 @@
     │                           host_not_allowed · origin_not_allowed           who or where the caller is
     ├── InvalidRequest          bad_path · bad_request · not_bridged ·
     │                           method_not_allowed · payload_too_large ·
-    │                           uri_too_long · not_supported                    what was sent
+    │                           uri_too_long · unsupported_media_type ·
+    │                           not_supported                                   what was sent
     ├── Refused                 read_only · paper_only · account_not_allowed ·
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
@@ -158,6 +159,14 @@ class UriTooLong(InvalidRequest):
 
     status, code = 414, "uri_too_long"
     hint = "request fewer conids or fields at a time: path and query may have 4000 bytes"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is compressed. The bridge reads bodies as they are, and never unpacks one."""
+
+    status, code = 415, "unsupported_media_type"
+    hint = "send the body without Content-Encoding"
+    headers: ClassVar[dict[str, str]] = {"Accept-Encoding": "identity"}
 
 
 class Refused(BridgeError):

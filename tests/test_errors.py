@@ -21,6 +21,7 @@ STATUSES = {  # the design's table, as far as this version goes
     "not_supported": 501,
     "payload_too_large": 413,
     "uri_too_long": 414,
+    "unsupported_media_type": 415,
     "read_only": 403,
     "paper_only": 403,
     "account_not_allowed": 403,

@@ -114,7 +114,7 @@ class AccessDenied(BridgeRefused):
 
 class InvalidRequest(BridgeRefused):
     """The call must be changed: `bad_path`, `bad_request`, `not_bridged`, `not_supported`, `method_not_allowed`,
-    `payload_too_large`, `uri_too_long`."""
+    `payload_too_large`, `uri_too_long`, `unsupported_media_type`."""
 
 
 class Refused(BridgeRefused):

@@ -17,6 +17,7 @@ from ibkr_bridge.errors import (
     InvalidKey,
     OriginNotAllowed,
     ShuttingDown,
+    UnsupportedMediaType,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.app_keys import DRAIN, KEYRING, OWN_ROUTES, SETTINGS
@@ -27,6 +28,8 @@ from ibkr_bridge.server.routing import resolve
 
 HOST_PATTERN = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")  # the group is the name or address; one port
 ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # the group is the host
+PLAIN_CODINGS = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chunked"}
+"""By header: the word that means that the body is not compressed."""
 RESTART_RETRY_AFTER_S = 5.0  # a restart takes at most this long
 
 
@@ -121,6 +124,16 @@ def check_scope(_: web.Request, request_context: RequestContext) -> None:
     raise InsufficientScope("this key may only read")
 
 
+def check_coding(request: web.Request, _: RequestContext) -> None:
+    """Refuse a compressed body. A header without a body, as some clients send it, does no harm."""
+    if not request.body_exists:
+        return
+    for header, plain in PLAIN_CODINGS.items():
+        codings = {word.strip().lower() for value in request.headers.getall(header, ()) for word in value.split(",")}
+        if codings - {plain, ""}:
+            raise UnsupportedMediaType("the body is compressed")
+
+
 # fmt: off
 CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     check_host,  # was it meant for us?               400 403
@@ -129,5 +142,6 @@ CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     authenticate,  # who is calling?                    401
     check_not_draining,  # are we ending?                     503
     check_scope,  # may they call this?                403
+    check_coding,  # can the body be read as it is?     415
 )
 # fmt: on

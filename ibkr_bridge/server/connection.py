@@ -101,6 +101,7 @@ class ClientConnection(RequestHandler):
             "access_log": None,
             "max_line_size": MAX_LINE_BYTES,
             "lingering_time": LINGER_TIMEOUT_S,
+            "auto_decompress": False,  # aiohttp unpacks while it reads, before any check; see `check_coding`
         }
         super().__init__(server, loop=loop, **options)
         self._limiter = limiter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from ibkr_bridge.sim.simulator import Simulator
@@ -173,3 +175,54 @@ async def test_the_bridges_own_origin_is_accepted(harness: Harness) -> None:
     headers = {"Origin": f"http://127.0.0.1:{harness.port}", "Host": f"127.0.0.1:{harness.port}"}
 
     assert (await harness.get("/health", headers=headers)).status == 200
+
+
+def packed_request(path: bytes, key: bytes, headers: bytes, body: bytes) -> bytes:
+    """A POST with a body that is packed in some way."""
+    credential = b"X-Bridge-Key: " + key + b"\r\n" if key else b""
+    head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n%s%s" % (path, credential, headers)
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "GZip", "identity, gzip", "made-up"])
+async def test_a_packed_body_is_refused(harness: Harness, sim: Simulator, coding: str) -> None:
+    """The bridge reads bodies as they come; the error says so, and names what is accepted."""
+    raw = packed_request(b"/iserver/secdef/search", KEY.encode(), f"Content-Encoding: {coding}\r\n".encode(), b"PK")
+
+    reply = await harness.send_raw(raw)
+
+    assert reply.startswith(b"HTTP/1.1 415 ")
+    assert b'"code": "unsupported_media_type"' in reply
+    assert b"\r\nAccept-Encoding: identity\r\n" in reply
+    assert sim.calls("/iserver/secdef/search") == []
+
+
+@pytest.mark.parametrize("headers", [b"", b"Content-Encoding: identity\r\n", b"Content-Encoding: Identity \r\n"])
+async def test_a_body_that_is_not_packed_passes(harness: Harness, headers: bytes) -> None:
+    """`identity` is the name of no coding at all."""
+    headers += b"Content-Type: application/json\r\n"
+    raw = packed_request(b"/iserver/secdef/search", KEY.encode(), headers, b'{"symbol":"AAPL"}')
+
+    assert (await harness.send_raw(raw)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_packed_body_of_a_stranger_is_not_unpacked(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpacking before the key is checked would let anybody stop the event loop with a few small requests."""
+    unpacked: list[object] = []
+    monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.feed_data", lambda *args: unpacked.append(args))
+    monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.__init__", lambda *args, **_: unpacked.append(args))
+    body = gzip.compress(bytes(16 * 1024 * 1024))
+
+    for path in (b"/iserver/secdef/search", b"/health", b"/auth/token", b"/no/such/path"):
+        replies = [
+            await harness.send_raw(packed_request(path, b"", b"Content-Encoding: %s\r\n" % coding, body))
+            for coding in (b"gzip", b"deflate", b"identity, br")
+        ]
+        assert not any(reply.startswith(b"HTTP/1.1 200 ") for reply in replies)
+
+    assert unpacked == []
+
+
+async def test_a_header_without_a_body_does_no_harm(harness: Harness) -> None:
+    """Some clients send their default headers with every call."""
+    assert (await harness.get("/portfolio/accounts", headers={"Content-Encoding": "gzip"})).status == 200
