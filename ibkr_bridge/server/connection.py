@@ -1,20 +1,21 @@
 """The connection of one caller, and the limit of all connections.
 
-aiohttp's server has no deadline for a request's head and no limit of connections, and it answers malformed bytes with a
-page and a traceback that repeat them, the key included. A subclass of its protocol corrects all three. It uses private
-parts of aiohttp, so the version is pinned, and `tests/server/test_connection.py` checks what it relies on.
+aiohttp's server has no deadline for a request's head, no limit of its size as a whole (only of each line), none of the
+bytes that are pipelined behind it and none of connections, and it answers malformed bytes with a page and a traceback
+that repeat them, the key included. A subclass of its protocol corrects all of that. It uses private parts of aiohttp,
+so the version is pinned, and `tests/server/test_connection.py` checks what it relies on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from aiohttp import hdrs, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import StreamReader, hdrs, web
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ibkr_bridge import events
 from ibkr_bridge.server.peer_socket import is_reset
@@ -28,12 +29,21 @@ MAX_CONNECTIONS = 512
 PENDING_HEADS_TIMEOUT_S = 1.0  # how long a stopping bridge waits for incomplete request heads
 ACCEPT_DELAY_S = 0.02  # time for connections that were accepted a moment ago to be counted
 MAX_LINE_BYTES = 65536  # longer targets than 4000 bytes are refused by `check_target`, with a problem+json
+MAX_HEAD_BYTES = 32 * 1024  # request line and headers together; those of browsers with many cookies have half of it
+MAX_PIPELINED_BYTES = 64 * 1024  # read behind a request that is not answered yet; then the socket is not read
+READ_BYTES = 64 * 1024
+"""Read from the socket at a time, a quarter of asyncio's size: so much may come in one piece whatever the limits."""
+HEAD_TOO_LARGE = 431
 
 SERVER_NAME = "ibkr-bridge"  # the default would be aiohttp and Python with their versions
 
 _SILENT = logging.getLogger("ibkr_bridge.silent")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
+
+
+class HeadTooLarge(Exception):
+    """Request line and headers have more than 32 KiB."""
 
 
 class ConnectionLimiter:
@@ -101,11 +111,17 @@ class ClientConnection(RequestHandler):
             "access_log": None,
             "max_line_size": MAX_LINE_BYTES,
             "lingering_time": LINGER_TIMEOUT_S,
+            "read_bufsize": READ_BYTES,
             "auto_decompress": False,  # aiohttp unpacks while it reads, before any check; see `check_coding`
         }
         super().__init__(server, loop=loop, **options)
         self._limiter = limiter
+        self._msg_queue_resume_size = 0  # aiohttp reads again when half its queue is left
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0  # of the head that is not complete
+        self._pipelined_bytes = 0
+        self._latest_body: StreamReader | None = None  # of the request whose head was read last
+        self._is_head_refused = False
         self.on_writable: Callable[[], None] | None = None
         """Called when the connection can accept data again."""
         self.on_lost: Callable[[], None] | None = None
@@ -132,6 +148,7 @@ class ClientConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; the time for its first head begins."""
         super().connection_made(transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of asyncio's transports
         self._start_head_timer()
         self._limiter.add(self)
 
@@ -167,19 +184,67 @@ class ClientConnection(RequestHandler):
             self.on_reset()
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes to the parser, and limit the time that a head takes."""
+        """Pass bytes to the parser, and limit the time and size of a head, and what comes behind a request."""
         self.on_reset = None
-        heads = self._request_count
+        if self._is_head_refused:
+            return
+        heads, is_body = self._request_count, self._latest_body is not None and not self._latest_body.is_eof()
+        is_behind = self._waiter is None and (bool(self._messages) or not is_body)
         super().data_received(data)
+        if self._upgraded:
+            return
         if self._request_count > heads:
+            self._latest_body = self._messages[-1][1]
             self._on_head()
+        elif not is_body:
+            self._on_part_of_head(len(data))
+        if is_behind:
+            self._on_pipelined(len(data))
+
+    def _on_part_of_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
         elif self._head_timer is None and self._waiter is not None:
             self._start_head_timer()  # these are the first bytes of the next request on this connection
+
+    def _refuse_head(self) -> None:
+        """Answer an incomplete head after the requests before it, and drop what follows.
+
+        To aiohttp the rest looks like the body of a refused request: it is read for a second, so that the answer
+        arrives.
+        """
+        self._on_head()
+        self._is_head_refused = True
+        self._messages.append((_head_too_large(), StreamReader(self, READ_BYTES, loop=self._loop)))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _on_pipelined(self, count: int) -> None:
+        """The client sends requests and does not wait for responses: stop reading until its requests are handled."""
+        self._pipelined_bytes += count
+        if self._pipelined_bytes > MAX_PIPELINED_BYTES and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _resume_reading_if_drained(self) -> None:
+        self._pipelined_bytes = 0
+        super()._resume_reading_if_drained()
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        if _head_size(request) > MAX_HEAD_BYTES:
+            request_handler = self._make_error_handler(_head_too_large())
+        return await super()._handle_request(request, start_time, request_handler)
 
     def _start_head_timer(self) -> None:
         self._head_timer = self._loop.call_later(self._head_timeout_s, self._on_head_timeout)
 
     def _on_head(self) -> None:
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -200,3 +265,13 @@ class ClientConnection(RequestHandler):
         response = web.Response(status=status, headers={hdrs.SERVER: SERVER_NAME})
         response.force_close()
         return response
+
+
+def _head_size(request: web.BaseRequest) -> int:
+    """The size of a head in bytes, without the spaces that its lines may have."""
+    lines = sum(len(name) + len(value) + len(": \r\n") for name, value in request.raw_headers)
+    return len(request.method) + len(request.raw_path) + lines
+
+
+def _head_too_large() -> _ErrInfo:
+    return _ErrInfo(HEAD_TOO_LARGE, HeadTooLarge(), "")

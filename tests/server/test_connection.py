@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import pytest
 from aiohttp import web
 
 from ibkr_bridge import events
-from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, KEEPALIVE_TIMEOUT_S, ClientConnection, ConnectionLimiter
+from ibkr_bridge.server.connection import (
+    KEEPALIVE_HINT_S,
+    KEEPALIVE_TIMEOUT_S,
+    MAX_PIPELINED_BYTES,
+    READ_BYTES,
+    ClientConnection,
+    ConnectionLimiter,
+)
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import KEY, Harness
 
@@ -229,3 +236,91 @@ async def test_clients_are_told_to_close_before_the_bridge_does(harness: Harness
     assert persistent.headers["Keep-Alive"] == f"timeout={KEEPALIVE_HINT_S:.0f}"
     assert KEEPALIVE_HINT_S < KEEPALIVE_TIMEOUT_S
     assert b"Keep-Alive" not in closing
+
+
+def head_of(size: int, path: bytes = b"/health") -> bytes:
+    """A complete head of exactly this size, in headers of 4 KB."""
+    start = b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    rest, lines = size - len(start) - len(b"\r\n"), list[bytes]()
+    while rest:
+        length = rest if rest <= 4096 else min(4096, rest - 100)
+        lines.append(b"X-%04d: " % len(lines) + b"a" * (length - 10) + b"\r\n")
+        rest -= length
+    return start + b"".join(lines) + b"\r\n"
+
+
+@pytest.mark.parametrize(("size", "status"), [(30 * 1024, b"200"), (34 * 1024, b"431"), (200 * 1024, b"431")])
+@pytest.mark.parametrize("chunk", [1 << 20, 1000])
+async def test_a_head_is_limited_as_a_whole(harness: Harness, size: int, status: bytes, chunk: int) -> None:
+    """128 headers of 8 KB each would be a megabyte that anybody can make the bridge hold."""
+    head = head_of(size)
+
+    reply = await harness.send_raw(*(head[at : at + chunk] for at in range(0, size, chunk)))
+
+    assert reply.split(b" ")[1] == status
+    assert CANARY not in reply
+
+
+async def test_a_head_that_never_ends_is_refused_at_its_limit(harness: Harness) -> None:
+    """The refusal does not wait for the end of the head, which may never come."""
+    reply = await harness.send_raw(head_of(60_000)[:40_000])
+
+    assert reply.startswith(b"HTTP/1.0 431 ")
+    assert len(await harness.wait_for_events(events.RequestMalformed)) == 1
+
+
+@pytest.mark.parametrize("server", [(10, 30.0)], indirect=True)
+async def test_what_is_pipelined_behind_a_request_is_limited(server: LimitedServer) -> None:
+    """A client that sends on and on while its first request waits fills the kernel's buffers and no memory of ours."""
+    reader, writer = await connect(server, REQUEST)
+    await server.entered.wait()
+    (connection,) = server.limiter.connections
+    transport = connection.transport
+    assert transport is not None
+
+    writer.write(REQUEST * (8 * 1024 * 1024 // len(REQUEST)))
+    await asyncio.wait_for(_wait_until(lambda: not transport.is_reading()), 5)
+
+    assert len(REQUEST) * connection._request_count <= MAX_PIPELINED_BYTES + READ_BYTES
+    server.may_answer.set()
+    for _ in range(2000):
+        assert (await reader.readuntil(b"served")).startswith(b"HTTP/1.1 200")
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("server", [(10, 30.0)], indirect=True)
+async def test_bodies_that_are_pipelined_count_too(server: LimitedServer) -> None:
+    """Each of them is small; together they are not."""
+    request = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50000\r\n\r\n" + b"b" * 50000
+    reader, writer = await connect(server, REQUEST)
+    await server.entered.wait()
+    (connection,) = server.limiter.connections
+    transport = connection.transport
+    assert transport is not None
+
+    writer.write(request * 100)
+    await asyncio.wait_for(_wait_until(lambda: not transport.is_reading()), 5)
+
+    assert connection._request_count <= 1 + (MAX_PIPELINED_BYTES + READ_BYTES) // 50000 + 1
+    server.may_answer.set()
+    for _ in range(101):
+        assert (await reader.readuntil(b"served")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize("server", [(10, 30.0)], indirect=True)
+async def test_the_body_of_the_request_itself_is_read_to_its_end(server: LimitedServer) -> None:
+    """It does not count as pipelined, also when the request was answered before it came."""
+    server.may_answer.set()
+    reader, writer = await connect(server, b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n")
+    await reader.readuntil(b"served")
+
+    writer.write(b"b" * 1000000 + REQUEST)
+
+    assert (await reader.readuntil(b"served")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def _wait_until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0)

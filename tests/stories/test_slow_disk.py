@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.web_protocol import RequestHandler
 
 from ibkr_bridge import events
 from ibkr_bridge.orders.journal.store import open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
+from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
@@ -66,7 +66,7 @@ def handler_of(path: str) -> asyncio.Task[Any]:
 
     def handles(task: asyncio.Task[Any]) -> bool:
         coroutine: Any = task.get_coro()
-        is_handler = coroutine.__qualname__ == RequestHandler._handle_request.__qualname__
+        is_handler = coroutine.__qualname__ == ClientConnection._handle_request.__qualname__
         return is_handler and bool(coroutine.cr_frame.f_locals["request"].path == path)
 
     (task,) = filter(handles, asyncio.all_tasks())
