@@ -5,7 +5,7 @@ DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
 
-.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk clean
+.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, no network"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-streams  measure what two hundred subscribers receive, and when (ARGS=--quick: short)"
 	@echo "make bench-losses  lose the brokerage session a thousand times; a minute (ARGS=--quick: a hundred times)"
 	@echo "make bench-slow-disk  measure health and streams while a write of the journal takes two seconds; half a minute"
+	@echo "make bench-many-orders  measure memory and start of a day with 200,000 orders; a minute"
 	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
 	@echo "make setup   make the environment in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
@@ -92,6 +93,9 @@ bench-losses: $(RUN)
 
 bench-slow-disk: $(RUN)
 	@$(BIN)/python -m bench.slow_disk
+
+bench-many-orders: $(RUN)
+	@$(BIN)/python -m bench.many_orders
 
 clean:
 	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -36,9 +35,8 @@ PUBLIC_FACTS = (
 async def list_orders(request: web.Request) -> web.Response:
     """The orders of the last day and those that are open, the latest first."""
     state, limit = _state_filter(request), _limit(request)
-    records = profile_of(request).orders.repository.index.newest_first()
-    matches = (record for record in records if record.state is not None and state in (None, record.state))
-    return web.json_response({"orders": [_row(request, record) for record in islice(matches, limit)]})
+    records = await profile_of(request).orders.repository.newest(state, limit)
+    return web.json_response({"orders": [_row(request, record) for record in records]})
 
 
 async def get_order(request: web.Request) -> web.Response:

@@ -23,6 +23,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, StoredResponse
 from ibkr_bridge.orders.journal.repository import OrderRepository
+from ibkr_bridge.orders.journal.settled_rows import Names
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.replay import join, stored_response
 from ibkr_bridge.orders.request import OrderRequest
@@ -100,6 +101,10 @@ class Questions:
         """
         reply, pending = order_request.path_id, self._lock.pending
         of_this = pending is not None and reply in pending.question.replies
+        if not of_this:
+            await self._repository.restore_named(Names(replies=(reply,)))
+            pending = self._lock.pending
+            of_this = pending is not None and reply in pending.question.replies
         record = pending.record if pending is not None and of_this else self._repository.index.find_by_reply(reply)
         if record is None:
             raise ReplyNotFound("no question of this bridge has this id")

@@ -19,6 +19,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, digest
 from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
+from ibkr_bridge.orders.journal.settled_rows import Names
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.reconciliation.matching import match_criteria
@@ -79,10 +80,12 @@ class OrderSubmitter:
         """
         if order_request.operation is OrderOperation.REPLY:
             return await self.questions.submit_reply(order_request)
+        if order_request.operation is OrderOperation.MODIFY:
+            await self.repository.restore_named(Names(order_ids=(order_request.path_id,)))
         record = self._new_record(order_request)
         try:
             call = await self._with_coids(record, order_request)
-            earlier = self.repository.index.find_duplicate(
+            earlier = await self.repository.find_duplicate(
                 record, unknown_open=UNKNOWN_OPEN in order_request.confirmations
             )
         except BridgeError as exc:

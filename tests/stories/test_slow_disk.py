@@ -10,12 +10,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ibkr_bridge import events
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.store import open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
 from ibkr_bridge.server.connection import ClientConnection
@@ -179,7 +181,8 @@ async def test_an_order_is_checked_again_after_its_entry_is_written(
     assert (refused.code, order_of(refused)[1]) == (code, "refused")
     assert await story(harness, order_of(refused)[0]) == ["sent", "refused"]
     assert sent(sim) == []
-    assert await harness.bridge.profile.orders.repository.journal.read_recent("2020-01-01") == []
+    recent = RecentOrders(datetime(2020, 1, 1, tzinfo=UTC), lambda _: 0.0)
+    assert await harness.bridge.profile.orders.repository.journal.read_recent(recent) == []
 
 
 async def test_the_same_order_may_be_sent_again(harness: Harness, sim: Simulator, disk: Disk) -> None:

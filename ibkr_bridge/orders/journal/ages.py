@@ -31,6 +31,25 @@ class RunAges:
         """The mark of something that happens now; it is kept beside the time that the journal has."""
         return self._now() if self._now is not None else None
 
+    def elapsed(self) -> float:
+        """Seconds since this run began."""
+        return self._now() - self._began if self._now is not None else (self._utc() - self._began_utc).total_seconds()
+
+    def born(self, at: str, mark: float | None = None) -> float:
+        """A time of the journal in seconds since this run began; negative for an earlier run."""
+        if self._now is not None and mark is not None:
+            return mark - self._began
+        return -seconds_since(at, self._began_utc)
+
+    def mark_of(self, born: float) -> float | None:
+        """The mark that belongs to such a time."""
+        return self._began + born if self._now is not None else None
+
+    @property
+    def began_at(self) -> str:
+        """When this run began, as the journal writes it."""
+        return self._began_utc.isoformat(timespec="microseconds")
+
     def seconds_since(self, at: str, mark: float | None) -> float:
         """Seconds since a time of the journal; `mark` is None if an earlier run has written it."""
         if self._now is None:

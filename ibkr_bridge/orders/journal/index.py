@@ -1,4 +1,7 @@
-"""The orders of the last day in memory, and which of them a new call repeats. Pure: the time is passed in.
+"""The orders of the last day, and which of them a new call repeats. Pure: the time is passed in.
+
+Orders that are not finished and the latest ones are in memory as records. Of the others there is a small row
+(`settled_rows.py`) until a call names one; the repository then reads it from the journal and calls `restore`.
 
 An order has an identity if its caller supplied one, an `Idempotency-Key` or a `cOID`; it is valid for 24 hours, over
 restarts too. Without an identity, an identical placement counts as a repeat until the first response was delivered: a
@@ -7,19 +10,25 @@ client that sends a call again after a time-out means the same order, one that h
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from ibkr_bridge.errors import DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.ages import RunAges
 from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow, SettledRows, names_of
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderState
 
 IDENTITY_TTL_S = 24 * 3600.0  # seconds that an identity is valid; IBKR requires unique cOIDs for as long
 MAX_REFUSED = 1000  # orders in memory that were never sent; the journal has them all
+MAX_FULL_RECORDS = 2000  # records in memory, and as many more as are not finished; `GET /orders` shows a thousand
+SLACK = 100  # records beyond that which become rows together
 ANONYMOUS_DUPLICATE_TTL_S = 600.0
 """Seconds after which an identical order of a caller that disconnected is no longer a repeat."""
 
@@ -35,6 +44,10 @@ class OrderIndex:
     def __init__(self, utc: Callable[[], datetime], now: Callable[[], float] | None = None) -> None:
         self.ages = RunAges(utc, now)
         self._records: OrderedDict[str, OrderRecord] = OrderedDict()
+        self.rows = SettledRows()
+        self._alive: WeakValueDictionary[str, OrderRecord] = WeakValueDictionary()
+        """Records that became rows while somebody holds them: there must be one record of an order."""
+        self._last_place = 0
         self._by_key: NameIndex[str] = NameIndex()
         self._by_name: NameIndex[str] = NameIndex()
         self._by_reply: NameIndex[str] = NameIndex()
@@ -42,20 +55,28 @@ class OrderIndex:
         self._refused: deque[OrderRecord] = deque()
 
     def __repr__(self) -> str:
-        return f"<OrderIndex {len(self._records)} orders>"
+        return f"<OrderIndex {len(self._records)} orders, {self.rows!r}>"
 
-    def load(self, entries: Iterable[JournalEntry]) -> None:
-        """Apply the entries of earlier runs."""
-        for entry in entries:
+    def load(self, entries: Iterable[tuple[int, JournalEntry]]) -> None:
+        """Apply the entries of earlier runs, each with its number."""
+        for number, entry in entries:
             record = self._records.get(entry.order_id)
             if record is None:
                 record = self._records[entry.order_id] = OrderRecord(entry.order_id, OrderOperation.PLACE)
+                record.place = number
             record.apply(entry)
             self.add_names(record)
+
+    def begin_after(self, number: int) -> None:
+        """Give new orders places after those of earlier runs, which have the numbers of their first entries."""
+        self._last_place = max(number, self._last_place)
 
     def add(self, record: OrderRecord) -> None:
         """Add a new order; it can be found by its names from now on."""
         self._evict_old()
+        if not record.place:
+            self._last_place += 1
+            record.place = self._last_place
         self._records[record.id] = record
         self.add_names(record)
 
@@ -72,9 +93,53 @@ class OrderIndex:
         """Remove an order and its names."""
         self._records.pop(record.id, None)
         self._remove_names(record)
+        if (row := self.rows.find(record.place)) is not None and row.id == record.id:
+            self.rows.remove(row)
+
+    def compact(self) -> None:
+        """Keep only rows of the oldest finished orders, if there are too many records."""
+        excess = len(self._records) - MAX_FULL_RECORDS
+        if excess < SLACK:
+            return
+        oldest = list(islice((record for record in self._records.values() if record.is_finished), excess))
+        born = self.ages.born
+        self.rows.add(
+            (SettledRow(each.place, each.id, each.state, born(each.created, each.created_mark)), names_of(each))
+            for each in oldest
+            if each.state is not None
+        )
+        for record in oldest:
+            del self._records[record.id]
+            self._remove_names(record)
+            self._alive[record.id] = record
+
+    def missing(self, record: OrderRecord) -> list[SettledRow]:
+        """The rows that must be restored before `find_duplicate` can judge a new call."""
+        own, latest = names_of(record), self._anonymous.latest((record.owner, record.fingerprint))
+        coids = self.rows.named(Names(coids=record.coids))
+        key = self.rows.named(Names(idempotency_digest=own.idempotency_digest), 1)
+        anonymous = [] if latest is not None else self.rows.named(Names(anonymous=own.anonymous), 1)
+        return [*coids, *key, *anonymous]
+
+    def restore(self, row: SettledRow, entries: Iterable[JournalEntry]) -> bool:
+        """Make a record of a row again, of its entries. Returns False if they do not lead to its state."""
+        if self.rows.find(row.place) is None:
+            return True  # by another call at the same time
+        record = self._alive.get(row.id) or OrderRecord.from_entries(entries)
+        if record is None or record.state is not row.state:
+            return False
+        record.place, record.created_mark = row.place, self.ages.mark_of(row.born)
+        if not record.is_delivered and record.disconnected_at is None:
+            record.disconnected_at = self.ages.began_at  # the run before ended with its caller connected
+        self.rows.remove(row)
+        self._records[record.id] = record
+        self.add_names(record)
+        return True
 
     def add_names(self, record: OrderRecord) -> None:
         """Index an order by the names it has now; an order that may be sent again gives up its names."""
+        if record.id in self._alive and record.id not in self._records:
+            self._readmit(record)
         if record.may_be_sent_again:
             self._remove_names(record)
             return
@@ -87,13 +152,22 @@ class OrderIndex:
         if record.operation is OrderOperation.PLACE and not record.has_own_identity:
             self._anonymous.add((record.owner, record.fingerprint), record)
 
+    def _readmit(self, record: OrderRecord) -> None:
+        """An order that became a row has changed: its connection proved to be reset, for example."""
+        if (row := self.rows.find(record.place)) is not None:
+            self.rows.remove(row)
+            self._records[record.id] = record
+
     def find(self, order: str) -> OrderRecord | None:
-        """Find an order by its id."""
+        """Find the record of an order by its id. Of most finished orders there is none."""
         return self._records.get(order)
 
     def owns_names(self, record: OrderRecord) -> bool:
         """Whether a row with its cOID is its own: a later order may have been placed with the same cOID."""
-        return not any(each.may_exist for name in record.coids for each in self._by_name.later_than(name, record))
+        if any(each.may_exist for name in record.coids for each in self._by_name.later_than(name, record)):
+            return False
+        later = (row for row in self.rows.named(Names(coids=record.coids)) if row.place > record.place)
+        return not any(row.state is OrderState.PLACED for row in later)
 
     def earlier_with_coid(self, record: OrderRecord) -> Iterator[OrderRecord]:
         """Other orders with the same cOIDs."""
@@ -120,8 +194,8 @@ class OrderIndex:
         return self._by_reply.latest(reply)
 
     def newest_first(self) -> Iterator[OrderRecord]:
-        """All orders, the latest first."""
-        return reversed(self._records.values())
+        """All records, the latest first."""
+        return iter(sorted(self._records.values(), key=lambda record: record.place, reverse=True))
 
     def open_records(self) -> list[OrderRecord]:
         """Orders that are not settled."""
@@ -133,7 +207,8 @@ class OrderIndex:
 
     def counts(self) -> Counter[str]:
         """How many orders are in each state."""
-        return Counter(record.state.value for record in self._records.values() if record.state is not None)
+        of_records = Counter(record.state.value for record in self._records.values() if record.state is not None)
+        return of_records + Counter({state.value: count for state, count in self.rows.counts.items()})
 
     def find_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
         """Find the earlier order that a new call repeats; None if the call is a new order.
@@ -197,6 +272,7 @@ class OrderIndex:
             old += [] if record.is_open else [record]
         for record in old:
             self.remove(record)
+        self.rows.remove_older(self.ages.elapsed() - IDENTITY_TTL_S)
 
     def _remove_names(self, record: OrderRecord) -> None:
         self._by_key.remove((record.idempotency_digest or "",), record)
@@ -218,7 +294,7 @@ class NameIndex(Generic[N]):
         """Add an order under a name."""
         records = self._records.setdefault(name, [])
         if record not in records:
-            records.append(record)
+            insort(records, record, key=lambda each: each.place)  # a restored order is older than others
 
     def all_named(self, name: N) -> list[OrderRecord]:
         """All orders of this name, the latest last."""

@@ -134,6 +134,8 @@ class OrderRecord:
     in_flight: InFlightOrder | None = None
     sent_at: str = ""
     """When the last call was sent that could place it: its own, or the confirmation of a question."""
+    place: int = 0
+    """Its place among all orders of the index: a later order has a larger one."""
     created_mark: float | None = None
     sent_mark: float | None = None
     updated_mark: float | None = None
@@ -158,6 +160,15 @@ class OrderRecord:
     def is_open(self) -> bool:
         """Whether it is not settled."""
         return self.state in OPEN_STATES
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more is expected: it is settled, its caller has or does not want the response, and no list
+        of IBKR can change that.
+        """
+        may_be_late = bool(self.lost_at) and self.state is not OrderState.PLACED
+        is_over = self.is_delivered or self.disconnected_at is not None
+        return self.state is not None and not self.is_open and self.in_flight is None and is_over and not may_be_late
 
     @property
     def may_exist(self) -> bool:

@@ -10,13 +10,25 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 
 from ibkr_bridge import events
 from ibkr_bridge.clock import utc_ms
+from ibkr_bridge.errors import JournalUnavailable
+from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.index import IDENTITY_TTL_S, OrderIndex
 from ibkr_bridge.orders.journal.order_record import OrderRecord
-from ibkr_bridge.orders.journal.transitions import NON_TRANSITIONS, ImpossibleTransition, OrderEvent, OrderState
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
+from ibkr_bridge.orders.journal.transitions import (
+    NON_TRANSITIONS,
+    ImpossibleTransition,
+    JournalEntry,
+    OrderEvent,
+    OrderState,
+)
 from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 
 COID_PREFIX = "brdg-"  # prefix of the cOIDs that the bridge adds
@@ -56,6 +68,8 @@ class OrderRepository:
         self.utc = utc
         self._on_change: events.Subscribers[OrderRecord] = events.Subscribers("order", bus)
         self._is_loaded = False
+        self._recent = RecentOrders(utc(), self.index.ages.born, is_read=True)
+        self._reading_rows: asyncio.Task[None] | None = None
         self._behind: dict[str, list[tuple[OrderEvent, Mapping[str, object]]]] = {}
         """By id of an order whose entry is being written: the events since then, which follow that entry."""
         self._written = asyncio.Event()
@@ -80,17 +94,41 @@ class OrderRepository:
         """
         if self._is_loaded:
             return []
-        since = (self.utc() - timedelta(seconds=IDENTITY_TTL_S)).isoformat(timespec="microseconds")
-        rows = await self.journal.read_recent(since)
+        recent = RecentOrders(self.utc() - timedelta(seconds=IDENTITY_TTL_S), self.index.ages.born)
+        rows = await self.journal.read_recent(recent)
         if self._is_loaded:  # by another call at the same time
             return []
-        self.index.load(entry for _, entry, _ in rows)
-        self._is_loaded = True
+        self.index.load((number, entry) for number, entry, _ in rows)
+        self.index.begin_after(recent.last_number)
+        self._recent, self._is_loaded = recent, True
         with_question = [record for record in self.index.open_records() if record.state is OrderState.QUESTION]
         for record in list(self.index.newest_first()):
             self._restore(record)
             self._on_change.notify(record)
+        self._read_rows_later()
         return [reply for record in with_question for reply in record.reply_ids]
+
+    def _read_rows_later(self) -> asyncio.Task[None]:
+        """Read the rows of the earlier runs, unless that is being done."""
+        if self._reading_rows is None or self._reading_rows.done():
+            self._reading_rows = asyncio.create_task(self._read_rows())  # outlives each call that waits for the rows
+        return self._reading_rows
+
+    async def _read_rows(self) -> None:
+        with suppress(JournalUnavailable):  # reported already; the next call that needs the rows reads on
+            while not self._recent.is_read:
+                self.index.rows.add(await self.journal.read_settled(self._recent))
+
+    async def wait_for_rows(self) -> None:
+        """Wait until all orders of the earlier runs are known.
+
+        Raises:
+            JournalUnavailable: they cannot be read.
+        """
+        if not self._recent.is_read:
+            await asyncio.shield(self._read_rows_later())
+        if not self._recent.is_read:
+            raise JournalUnavailable("the orders of the last day cannot be read from the journal")
 
     def _restore(self, record: OrderRecord) -> None:
         if record.state is OrderState.SENDING:
@@ -103,6 +141,57 @@ class OrderRepository:
             record.interrupted_by_restart = True
         if not record.is_delivered and record.disconnected_at is None and record.state is not OrderState.REFUSED:
             self.append_eventually(record, OrderEvent.LEFT, {"error": BRIDGE_ENDED})
+
+    async def find_duplicate(self, record: OrderRecord, *, unknown_open: bool) -> OrderRecord | None:
+        """See `OrderIndex.find_duplicate`; orders that must be compared are read from the journal.
+
+        Raises:
+            JournalUnavailable: it cannot be read, so it is not known whether the order is new.
+        """
+        if record.operation is OrderOperation.PLACE or record.idempotency_digest:
+            await self.wait_for_rows()
+        while rows := self.index.missing(record):
+            await self._restore_rows(rows)
+        return self.index.find_duplicate(record, unknown_open=unknown_open)
+
+    async def restore_named(self, names: Names) -> None:
+        """Read the latest orders with these names from the journal, if they are only rows.
+
+        Raises:
+            JournalUnavailable: it cannot be read.
+        """
+        await self.wait_for_rows()
+        while rows := self.index.rows.named(names, 1):
+            await self._restore_rows(rows)
+
+    async def newest(self, state: OrderState | None, limit: int) -> list[OrderRecord]:
+        """The latest orders, of one state or of all, the latest first.
+
+        Raises:
+            JournalUnavailable: some of them must be read from the journal, and it cannot be read.
+        """
+        records = (each for each in self.index.newest_first() if each.state is not None and state in (None, each.state))
+        newest: list[OrderRecord | SettledRow] = list(islice(records, limit))
+        if len(newest) < limit:
+            await self.wait_for_rows()
+        newest += self.index.rows.newest_first(state, limit)
+        newest = sorted(newest, key=lambda each: each.place, reverse=True)[:limit]
+        rows = {each.id for each in newest if isinstance(each, SettledRow)}
+        entries = await self._entries_of(list(rows)) if rows else {}
+        found = (OrderRecord.from_entries(entries.get(each.id, ())) if each.id in rows else each for each in newest)
+        return [each for each in found if isinstance(each, OrderRecord)]
+
+    async def _restore_rows(self, rows: list[SettledRow]) -> None:
+        entries = await self._entries_of([row.id for row in rows])
+        for row in rows:
+            if not self.index.restore(row, entries.get(row.id, ())):
+                raise JournalUnavailable("the journal of orders does not have an earlier order as it was written")
+
+    async def _entries_of(self, orders: list[str]) -> dict[str, list[JournalEntry]]:
+        entries: dict[str, list[JournalEntry]] = {}
+        for _, entry, _ in await self.journal.read_orders(orders):
+            entries.setdefault(entry.order_id, []).append(entry)
+        return entries
 
     def end_question(self, record: OrderRecord, what: OrderEvent, facts: Mapping[str, object]) -> bool:
         """End a question that was not confirmed: it places nothing. If a part was placed already, the reconciler
@@ -137,7 +226,12 @@ class OrderRepository:
         writing.result()
 
     async def close(self) -> None:
-        """Wait for the entries that are being written and those that follow them; then close the journal."""
+        """Stop reading rows, wait for the entries that are being written and those that follow them, and close the
+        journal.
+        """
+        if self._reading_rows is not None:
+            self._reading_rows.cancel()
+            await asyncio.wait((self._reading_rows,))
         while self._behind:
             self._written.clear()
             await self._written.wait()
@@ -176,3 +270,5 @@ class OrderRepository:
             self._bus.publish(kind(record.id, record.request_id, record.operation.value, state, order_id, record.error))
         if what not in NON_TRANSITIONS:
             self._on_change.notify(record)
+        if self.journal.problem is None:  # else the entries of finished orders may be in memory only
+            self.index.compact()

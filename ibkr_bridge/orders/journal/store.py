@@ -13,14 +13,17 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.orders.journal.end_mark import EndMark
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.transitions import (
     FIRST_SEAL,
     JournalEntry,
@@ -33,6 +36,7 @@ from ibkr_bridge.state_file import WRITE_HINT
 
 APPLICATION_ID = 0x49424B4F  # "IBKO": SQLite's mark of the application that owns a file
 BUSY_TIMEOUT_S = 0.2  # seconds that another process, such as a backup, may hold the file
+MAX_PARAMETERS = 500  # of one query; SQLite allows 999 at least
 NO_STATE_DIR = "there is no state directory"
 WRITTEN_LATE = "the disk reported an error for the entry of this order; nothing was sent"
 ORDERS_REFUSED_HINT = "orders are refused until the journal can be written"
@@ -48,6 +52,7 @@ MIGRATIONS = (  # from each version of the file to the next; existing entries ar
     "CREATE INDEX entry_of ON entry (id, number);",
 )
 COLUMNS = "number, id, at, what, state, facts, seal"
+T = TypeVar("T")
 JournalRow = tuple[int, JournalEntry, str]
 """Number, entry and seal."""
 
@@ -142,25 +147,44 @@ class JournalStore:
         condition, parameters = (" WHERE id = ?", (order,)) if order is not None else ("", ())
         return self._read(f"{condition} ORDER BY number", parameters)
 
-    def read_recent(self, since: str) -> list[JournalRow]:
-        """All entries of orders that were sent and began since then, or are not settled; the oldest first.
+    def read_orders(self, orders: Sequence[str]) -> list[JournalRow]:
+        """All entries of some orders, the oldest first; those that wait in memory are written before.
+
+        Raises:
+            JournalUnavailable: they cannot be written, or the file cannot be read.
+        """
+        self.append()
+        rows: list[JournalRow] = []
+        for start in range(0, len(orders), MAX_PARAMETERS):
+            chunk = orders[start : start + MAX_PARAMETERS]
+            rows += self._read(f" WHERE id IN ({', '.join('?' * len(chunk))})", tuple(chunk))
+        return sorted(rows, key=lambda row: row[0])
+
+    def read_recent(self, recent: RecentOrders) -> list[JournalRow]:
+        """All entries of the recent orders that are needed complete, the oldest first.
 
         Raises:
             JournalUnavailable: it cannot be read.
         """
-        condition = (
-            " WHERE id IN (SELECT id FROM entry GROUP BY id HAVING MIN(at) >= ? AND MAX(what = 'refused') = 0"
-            " UNION SELECT id FROM (SELECT id, state, MAX(number) FROM entry GROUP BY id)"
-            " WHERE state IN ('sending', 'question', 'unknown')) ORDER BY number"
-        )
-        return self._read(condition, (since,))
+        return self.read_orders(self._read_by(lambda file: recent.read_complete(file, self._last[0])))
+
+    def read_settled(self, recent: RecentOrders) -> list[tuple[SettledRow, Names]]:
+        """The next rows of the other recent orders.
+
+        Raises:
+            JournalUnavailable: it cannot be read.
+        """
+        return self._read_by(recent.read_rows)
 
     # -- internals
 
     def _read(self, condition: str, parameters: tuple[object, ...]) -> list[JournalRow]:
+        return self._read_by(lambda file: list(read_rows(file, condition, parameters)))
+
+    def _read_by(self, read: Callable[[sqlite3.Connection], T]) -> T:
         file = self._open_file()
         try:
-            return list(read_rows(file, condition, parameters))
+            return read(file)
         # A damaged page, or an invalid entry.
         except (sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:
             raise self._on_failure(exc) from exc

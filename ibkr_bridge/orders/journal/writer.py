@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.store import JournalRow, JournalStore
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 
@@ -78,9 +80,17 @@ class JournalWriter:
         """See `JournalStore.read_all`; entries that were enqueued before are included."""
         return await self._run(lambda: self._journal.read_all(order))
 
-    async def read_recent(self, since: str) -> list[JournalRow]:
+    async def read_orders(self, orders: Sequence[str]) -> list[JournalRow]:
+        """See `JournalStore.read_orders`; entries that were enqueued before are included."""
+        return await self._run(lambda: self._journal.read_orders(orders))
+
+    async def read_recent(self, recent: RecentOrders) -> list[JournalRow]:
         """See `JournalStore.read_recent`."""
-        return await self._run(lambda: self._journal.read_recent(since))
+        return await self._run(lambda: self._journal.read_recent(recent))
+
+    async def read_settled(self, recent: RecentOrders) -> list[tuple[SettledRow, Names]]:
+        """See `JournalStore.read_settled`."""
+        return await self._run(lambda: self._journal.read_settled(recent))
 
     async def close(self) -> None:
         """Write what is enqueued, close the file and end the thread. Another use starts a new thread."""

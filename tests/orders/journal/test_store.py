@@ -18,6 +18,7 @@ import pytest
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.orders.journal import store as module
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.store import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -274,7 +275,10 @@ def test_recent_orders_and_open_orders_are_read_with_all_their_entries(journal: 
     ):
         journal.append(entry)
 
-    assert [entry.order_id for _, entry, _ in journal.read_recent("2026-01-01")] == ["open", "new"]
+    assert [
+        entry.order_id
+        for _, entry, _ in journal.read_recent(RecentOrders(datetime(2026, 1, 1, tzinfo=UTC), lambda _: 0.0))
+    ] == ["open", "new"]
 
 
 def test_a_refusal_is_not_kept_in_memory_while_the_disk_fails(bus: Bus) -> None:
@@ -296,7 +300,7 @@ def test_an_invalid_entry_makes_the_journal_unavailable(journal: JournalStore, p
         file.execute("UPDATE entry SET what = 'nonsense'")
 
     with pytest.raises(JournalUnavailable):
-        journal.read_recent("2026-01-01")
+        journal.read_recent(RecentOrders(datetime(2026, 1, 1, tzinfo=UTC), lambda _: 0.0))
     assert "nonsense" in str(journal.problem)
 
 
