@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ibkr_bridge.ibkr.bodies import parse_json
+from ibkr_bridge.orders.journal.order_record import cut
 from ibkr_bridge.orders.journal.transitions import OrderEvent
 
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -107,7 +108,7 @@ def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     done = bool(parts) or (isinstance(parsed, str) and parsed) or body.strip() == b"Success"
     if not done:
         return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
-    message = next((str(part["msg"]) for part in parts if "msg" in part), None)
+    message = next((str(part["msg"])[:MAX_ERROR_LENGTH] for part in parts if "msg" in part), None)
     return OrderOutcome(OrderEvent.TAKEN, _order_ids(parts), status=message)
 
 
@@ -135,7 +136,7 @@ def _as_taken(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | None:
     return OrderOutcome(
         OrderEvent.TAKEN,
         ids,
-        status=next((str(part["order_status"]) for part in parts if "order_status" in part), None),
+        status=next((cut(part["order_status"]) for part in parts if "order_status" in part), None),
     )
 
 

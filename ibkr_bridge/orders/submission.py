@@ -17,7 +17,7 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
-from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, digest
+from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, cut, digest
 from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
 from ibkr_bridge.orders.journal.settled_rows import Names
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
@@ -29,7 +29,7 @@ from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock
-from ibkr_bridge.orders.tickets import with_coids
+from ibkr_bridge.orders.tickets import check_lengths, with_coids
 
 LOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.PLACE: interpret_placement,
@@ -121,7 +121,7 @@ class OrderSubmitter:
         record = OrderRecord(
             order_id,
             order_request.operation,
-            order_request.account,
+            cut(order_request.account) if order_request.account is not None else None,
             order_request.owner,
             order_request.request_id,
             order_request.fingerprint,
@@ -144,9 +144,11 @@ class OrderSubmitter:
         Raises:
             BadRequest: its body cannot be parsed as an order.
         """
-        if order_request.operation is not OrderOperation.PLACE:
-            return order_request.call
         try:
+            if order_request.operation is not OrderOperation.CANCEL:  # a way out is never refused for its body
+                check_lengths(order_request.call.tickets)
+            if order_request.operation is not OrderOperation.PLACE:
+                return order_request.call
             placement = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_coids)
         except BadRequest:
             await order_request.check_rules()  # a refusal by the rules takes precedence over a malformed body

@@ -17,9 +17,11 @@ from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.json_spans import element_spans, member_spans
+from ibkr_bridge.orders.journal.order_record import MAX_VALUE_LENGTH
 
 COID, PARENT_ID = "cOID", "parentId"
 MAX_COID_LENGTH = 64  # characters of a name; longer than any client makes them
+KEPT_MEMBERS = ("parentId", "conid", "side", "price", "auxPrice", "quantity", "tif", "orderType", "orderId")
 MAX_TICKETS = 50  # tickets of one bracket or group; IBKR's own have three or four
 NOT_COIDS = (Decimal, float, bool, list, dict)  # it is not known what IBKR would make of one
 TICKETS_HINT = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
@@ -67,6 +69,20 @@ def check_names(parsed: OrderTickets) -> None:
         raise BadRequest("an object in the body has the same member twice", hint="send each member once")
 
 
+def check_lengths(parsed: OrderTickets) -> None:
+    """Check the members of tickets that are kept to recognise the order: only a complete value can be compared.
+
+    Raises:
+        BadRequest: one is longer than any real value.
+    """
+    tickets = (*parsed.tickets, parsed.top)
+    if any(len(str(ticket.get(name, ""))) > MAX_VALUE_LENGTH for ticket in tickets for name in KEPT_MEMBERS):
+        raise BadRequest(
+            f"{', '.join(KEPT_MEMBERS)} have at most {MAX_VALUE_LENGTH} characters each",
+            hint="send numbers and words as IBKR's reference shows them",
+        )
+
+
 def check_tickets(parsed: OrderTickets) -> tuple[Ticket, ...]:
     """The tickets of a placement.
 
@@ -103,6 +119,8 @@ def with_coids(call: Call, fresh: str, *, add: bool) -> NamedPlacement:
         raise BadRequest(f"each cOID must be unique and have at most {MAX_COID_LENGTH} characters")
     added = _coids_to_add(tickets, fresh) if add else {}
     names = (*caller_names, *added.values())
+    if any(len(name) > MAX_COID_LENGTH for name in added.values()):
+        raise BadRequest(f"parentId is a cOID, and has at most {MAX_COID_LENGTH} characters")
     return NamedPlacement(_insert_coids(call.body, added), names, any(not name.startswith(fresh) for name in names))
 
 

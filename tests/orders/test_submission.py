@@ -20,7 +20,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.submission import SAME_REFUSAL_S
 from tests.harness import with_timeout
-from tests.orders.submitter_setup import QUESTION, TICKET, TICKET_WITH_COID, SubmitterSetup, ibkr_response
+from tests.orders.submitter_setup import ORDERS, QUESTION, TICKET, TICKET_WITH_COID, SubmitterSetup, ibkr_response
 
 
 async def raise_read_only() -> None:
@@ -220,3 +220,57 @@ async def test_the_delivery_of_a_refusal_is_not_journaled(setup: SubmitterSetup)
     setup.submitter.on_delivery(record, arrived=False)
 
     assert await setup.event_names(record) == ["refused"]
+
+
+LONG = "9" * 100_000
+KEPT = ("conid", "side", "price", "auxPrice", "quantity", "tif", "orderType", "parentId", "cOID")
+
+
+async def longest_value(setup: SubmitterSetup) -> int:
+    """The length of the longest text in the journal."""
+    rows = await setup.repository.journal.read_all()
+
+    def texts(value: object) -> list[str]:
+        if isinstance(value, dict):
+            return [text for each in value.items() for part in each for text in texts(part)]
+        return [text for each in value for text in texts(each)] if isinstance(value, list) else [str(value)]
+
+    return max(len(text) for _, entry, _ in rows for text in texts(entry.facts))
+
+
+@pytest.mark.parametrize("value", [f'"{LONG}"', f"1.{LONG}", f'["{LONG}"]', '{"a":"' + LONG + '"}'])
+@pytest.mark.parametrize("name", KEPT)
+async def test_a_long_value_is_refused_and_not_kept(setup: SubmitterSetup, name: str, value: str) -> None:
+    """A cut value could be taken for that of another order, and a whole one fills memory and disk."""
+    ticket = f'{{"acctId":"DU1","{name}":{value}}}'
+
+    for body in (f'{{"orders":[{ticket}]}}', ticket):
+        with pytest.raises(BadRequest):
+            await setup.submit(setup.request(body.encode()))
+
+    assert setup.ibkr.calls == []
+    assert await longest_value(setup) <= 128
+    assert max(len(repr(record.match_criteria)) for record in setup.records) < 400
+
+
+@pytest.mark.parametrize("operation", [OrderOperation.MODIFY, OrderOperation.CANCEL, OrderOperation.ANSWER])
+async def test_long_names_in_a_path_are_cut(setup: SubmitterSetup, operation: OrderOperation) -> None:
+    """They are kept beside the order, and a path may have four thousand bytes."""
+    path = f"/iserver/account/{'A' * 1900}/order/{'1' * 1900}"
+    body = b'{"orderId":"' + b"1" * 60 + b'","quantity":1}'
+    request = setup.request(body, operation, path=path, account="A" * 1900)
+
+    await setup.submit(request)
+
+    (record,) = setup.records
+    assert len(record.account or "") <= 64
+    assert len(repr(record.match_criteria)) < 400
+
+
+async def test_a_cancel_with_a_long_body_is_sent(setup: SubmitterSetup) -> None:
+    """A way out of an order is never refused for something beside it."""
+    body = f'{{"quantity":"{LONG}"}}'.encode()
+
+    await setup.submit(setup.request(body, OrderOperation.CANCEL, method="DELETE", path=f"{ORDERS}/77"))
+
+    assert len(setup.ibkr.calls) == 1

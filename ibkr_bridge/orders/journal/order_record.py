@@ -19,6 +19,7 @@ from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OPEN_STATES, JournalEntry, OrderEvent, OrderState, next_state
 
+MAX_VALUE_LENGTH = 64  # characters of a caller's value that are kept; no value of a real order is longer
 SETTLES = frozenset({OrderEvent.TAKEN, OrderEvent.ASKED, OrderEvent.TURNED_DOWN, OrderEvent.DROPPED, OrderEvent.LOST})
 """The events that end an exchange with IBKR."""
 
@@ -296,6 +297,11 @@ APPLY: Mapping[OrderEvent, Callable[[OrderRecord, JournalEntry], None]] = {
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def cut(value: object) -> str:
+    """A caller's value as it is kept."""
+    return str(value)[:MAX_VALUE_LENGTH]
 
 
 def digest(*parts: bytes) -> str:

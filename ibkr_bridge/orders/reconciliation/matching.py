@@ -12,7 +12,7 @@ from typing import Any
 
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.ibkr.endpoint import OrderOperation
-from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.order_record import OrderRecord, cut
 from ibkr_bridge.orders.reconciliation.ibkr_rows import (
     CANCELLED_STATUSES,
     FINAL_STATUSES,
@@ -35,10 +35,10 @@ def match_criteria(kind: OrderOperation, subject: str, tickets: OrderTickets) ->
     """How to recognise a call that is not a placement: the order it is about, and the figures of a modification."""
     ticket = tickets.top
     if kind is OrderOperation.ANSWER:
-        return {"order": str(ticket.get("orderId", ""))}
+        return {"order": cut(ticket.get("orderId", ""))}
     if kind is OrderOperation.MODIFY:
-        return {"order": subject, "figures": figures_of_ticket(ticket), **visible_order_type(ticket)}
-    return {"order": subject} if kind is OrderOperation.CANCEL else {}
+        return {"order": cut(subject), "figures": figures_of_ticket(ticket), **visible_order_type(ticket)}
+    return {"order": cut(subject)} if kind is OrderOperation.CANCEL else {}
 
 
 def has_similar(record: OrderRecord, listing: OrderListing) -> bool:

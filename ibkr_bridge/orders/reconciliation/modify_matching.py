@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.order_record import OrderRecord, cut
 from ibkr_bridge.orders.reconciliation.ibkr_rows import (
     FINAL_STATUSES,
     IbkrRow,
@@ -38,13 +38,13 @@ NEVER_CHANGED = frozenset(
 
 def figures_of_ticket(ticket: IbkrRow) -> dict[str, str]:
     """The figures of a ticket that IBKR's list shows."""
-    return {name: str(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
+    return {name: cut(ticket[name]) for name, _ in FIGURES if ticket.get(name) not in (None, "")}
 
 
 def visible_order_type(ticket: IbkrRow) -> dict[str, Any]:
     """The order type of a ticket if the list shows all that the ticket could change; empty if it does not."""
     figures = {name for name, _ in FIGURES} | {"orderType"}
-    return {} if set(ticket) - figures - NEVER_CHANGED else {"type": str(ticket.get("orderType", ""))}
+    return {} if set(ticket) - figures - NEVER_CHANGED else {"type": cut(ticket.get("orderType", ""))}
 
 
 def match_pending(record: OrderRecord, listing: OrderListing) -> MatchResult | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.order_record import OrderRecord, cut
 from ibkr_bridge.orders.reconciliation.ibkr_rows import IbkrRow
 
 LEG_SEPARATOR = ";"  # between the parts of a combination in `conidex`
@@ -17,7 +17,7 @@ LEG_SEPARATOR = ";"  # between the parts of a combination in `conidex`
 
 def similarity(tickets: Iterable[IbkrRow]) -> dict[str, Any]:
     """What a placement has in common with its twins, as its journal entry stores it."""
-    return {"alike": [{"conid": _contract_of(ticket), "side": str(ticket.get("side", ""))} for ticket in tickets]}
+    return {"alike": [{"conid": _contract_of(ticket), "side": cut(ticket.get("side", ""))} for ticket in tickets]}
 
 
 def templates_of(record: OrderRecord) -> list[IbkrRow]:
@@ -51,4 +51,4 @@ def _is_same_side(one: str, other: str) -> bool:
 
 def _contract_of(ticket: IbkrRow) -> str:
     """The contract number without its exchange, or the combination."""
-    return str(ticket.get("conid") or ticket.get("conidex") or "").partition("@")[0].strip()
+    return cut(str(ticket.get("conid") or ticket.get("conidex") or "").partition("@")[0].strip())
