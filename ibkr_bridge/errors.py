@@ -148,7 +148,7 @@ class MethodNotAllowed(InvalidRequest):
 
 
 class PayloadTooLarge(InvalidRequest):
-    """The body is larger than any call of this API needs."""
+    """The body is larger than any call of this API needs, or has more than 5000 members."""
 
     status, code = 413, "payload_too_large"
     hint = "send at most 1 MiB"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,17 +15,19 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from ibkr_bridge.daemon import defer_100_continue
-from ibkr_bridge.errors import BadRequest, BridgeError
+from ibkr_bridge.errors import BadRequest, BridgeError, PayloadTooLarge
 from ibkr_bridge.server import request_parsing
 from ibkr_bridge.server.request_parsing import (
     MAX_BODY_BYTES,
+    MAX_MARKS,
     MAX_WORDS,
+    check_members,
     header_seconds,
     header_words,
     idempotency_key,
     read_body,
 )
-from tests.harness import with_timeout
+from tests.harness import Harness, with_timeout
 
 WORDS, SECONDS, KEY = "X-Bridge-Confirm", "X-Bridge-Wait", "Idempotency-Key"
 
@@ -236,3 +240,46 @@ async def test_a_body_that_is_not_encoded_as_its_header_says_is_refused(port: in
 
     assert b" 400 " in status
     assert b"Traceback" not in body
+
+
+HALF_MILLION = 500_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{" + b",".join([b'"a":1'] * 170_000) + b"}",
+        b"[" + b",".join([b"1"] * HALF_MILLION) + b"]",
+        b"[" * HALF_MILLION,
+        b'{"a":' * 200_000,
+        b'{"orders":[' + b",".join([b"{}"] * 300_000) + b"]}",
+        b"[" + b",".join([b'[{"a":[]}]'] * 5_000) + b"]",
+    ],
+)
+@pytest.mark.parametrize("target", ["/iserver/account/DU1234567/orders", "/iserver/secdef/search", "/auth/token"])
+async def test_a_body_of_many_members_is_refused_before_it_is_parsed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, target: str, body: bytes
+) -> None:
+    """Parsing it would hold the event loop, and all other callers with it."""
+    parsed: list[int] = []
+    loads = json.loads
+
+    def count_and_load(text: bytes, **options: Any) -> object:
+        parsed.append(len(text))
+        return loads(text, **options)
+
+    monkeypatch.setattr(json, "loads", count_and_load)
+
+    reply = await harness.post(target, body, headers={"Content-Type": "application/json"})
+
+    assert reply.status == 413
+    assert max(parsed, default=0) < 10_000
+    assert (reply.code, "at most" in reply.json["hint"]) == ("payload_too_large", True)
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_MARKS])
+def test_a_large_body_of_few_members_passes(size: int) -> None:
+    """A long text is no work for a parser."""
+    check_members(b'"' + b"a" * (MAX_BODY_BYTES - 2 - size) + b"," * (size - 1) + b'"')
+    with pytest.raises(PayloadTooLarge):
+        check_members(b"," * (MAX_MARKS + 1))
