@@ -144,6 +144,18 @@ class RequestMalformed(Event):
 
 
 @dataclass(frozen=True)
+class LinesSummedUp(Event):
+    """Requests came faster than their lines are written; this line stands for many."""
+
+    event = "request.lines_summed_up"
+    level = "warning"
+    of: str
+    lines: int
+    seconds: float
+    events: str
+
+
+@dataclass(frozen=True)
 class TokenIssued(ProfileEvent):
     """A token was issued for a key. `token` is its id (the claim `jti`), which gives no access."""
 

@@ -1,4 +1,4 @@
-"""The log: one line for each event.
+"""The log: one line for each event; of requests only so many as `line_limits.py` admits, and sums of the others.
 
 Events of the bus become lines. So do warnings of libraries; if they report an exception, without its text. The format
 depends on where the lines go:
@@ -11,23 +11,29 @@ its priority in front. It has no time, since the journal adds that.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
 
 from ibkr_bridge.config.settings import LogFormat, LogLevel
-from ibkr_bridge.events import Bus, Event, traceback_places
+from ibkr_bridge.events import Bus, Event, OrderChanged, traceback_places
 from ibkr_bridge.observe.journald import JournaldSocket
+from ibkr_bridge.observe.line_limits import SUMMARY_INTERVAL_S, LineLimits
 from ibkr_bridge.redaction import Redactor, escape_unprintable
 
 PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog, which the journal uses
 LEVELS = {name: getattr(logging, name.upper()) for name in PRIORITY}
+MAX_UNSENT = 1000  # lines of orders that wait for the journal
 EventDict = MutableMapping[str, Any]
 
 
@@ -67,6 +73,7 @@ class Log:
         redactor: removes secrets and account numbers.
         leads_to_journal: whether the stream is connected to the journal.
         journal: the journal's own socket, if lines should go there.
+        now: returns monotonic seconds.
     """
 
     def __init__(
@@ -78,11 +85,16 @@ class Log:
         *,
         leads_to_journal: bool = False,
         journal: JournaldSocket | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.level = level
         self._stream = stream
         self._redactor = redactor
         self._journal = journal
+        self._now = now
+        self._limits = LineLimits(now())
+        self._summary_timer: asyncio.TimerHandle | None = None
+        self._unsent: deque[tuple[str, EventDict]] = deque(maxlen=MAX_UNSENT)
         self._lost = 0  # lines since the journal last accepted one; the next accepted line has the number
         self._chain = processors(form, stream, journal=leads_to_journal)
         self._writer = structlog.WriteLogger(stream)
@@ -98,38 +110,73 @@ class Log:
         return {key: self._redactor.redact(value) if isinstance(value, str) else value for key, value in line.items()}
 
     def on_event(self, event: Event) -> None:
-        """Write the line of an event. A line that cannot be written must not stop the bridge."""
+        """Write the line of an event, or count it if there are too many. A line that cannot be written must not stop
+        the bridge.
+        """
+        self.write_summaries()
+        if self._limits.admit(event, self._now()):
+            self._write_event(event)
+        elif self._summary_timer is None:
+            self._schedule_summary()
+
+    def write_summaries(self) -> None:
+        """Write the sums of lines that were not written, if it is time."""
+        for summary in self._limits.due_summaries(self._now()):
+            self._write_event(summary)
+
+    def _schedule_summary(self) -> None:
+        """Write the sum even if no other event follows."""
+        with suppress(RuntimeError):  # no event loop runs; the next event writes it
+            loop = asyncio.get_running_loop()
+            self._summary_timer = loop.call_later(SUMMARY_INTERVAL_S, self._on_summary_timer)
+
+    def _on_summary_timer(self) -> None:
+        self._summary_timer = None
+        self.write_summaries()
+        if self._limits.has_summed:
+            self._schedule_summary()
+
+    def _write_event(self, event: Event) -> None:
         fields = {key: value for key, value in vars(event).items() if value is not None}
         if (profile := fields.pop("profile", None)) is not None:
             fields["profile"] = profile  # last: it is the same on nearly every line
-        self._write(event.level, {"event": event.event, **fields})
+        self._write(event.level, {"event": event.event, **fields}, must_arrive=isinstance(event, OrderChanged))
 
     def log(self, level: str, event: str, **keys: object) -> None:
         """Write one line."""
         self._write(level, {"event": event, **keys})
 
-    def _write(self, level: str, fields: EventDict) -> None:
+    def _write(self, level: str, fields: EventDict, *, must_arrive: bool = False) -> None:
         if LEVELS[level] < LEVELS[self.level.value]:
             return
         line = self._redacted_line(fields)
-        if self._journal is None or not self._send_to_journal(self._journal, level, line):
+        if self._journal is None or not self._send_to_journal(self._journal, level, line, must_arrive):
             self._write_line(level, line)
 
-    def _send_to_journal(self, journal: JournaldSocket, level: str, line: EventDict) -> bool:
+    def _send_to_journal(self, journal: JournaldSocket, level: str, line: EventDict, must_arrive: bool) -> bool:
         """Send a line to the journal; False if it must go to the stream instead.
 
-        If the queue of the journal is full, the line is lost: the bridge does not wait for the journal.
+        If the queue of the journal is full, the line is lost: the bridge does not wait for the journal. The line of an
+        order is kept and sent before the next line.
         """
-        fields = _escape_values(None, level, {**line, "lost": self._lost} if self._lost else line)
         try:
-            journal.send(str(CONSOLE_RENDERER(None, level, dict(fields))), PRIORITY[level], fields)
+            while self._unsent:
+                self._send_line(journal, *self._unsent[0])
+                self._unsent.popleft()
+            self._send_line(journal, level, line)
         except BlockingIOError:
-            self._lost += 1
+            if must_arrive:
+                self._unsent.append((level, line))
+            else:
+                self._lost += 1
         except OSError:
             return False
-        else:
-            self._lost = 0
         return True
+
+    def _send_line(self, journal: JournaldSocket, level: str, line: EventDict) -> None:
+        fields = _escape_values(None, level, {**line, "lost": self._lost} if self._lost else line)
+        journal.send(str(CONSOLE_RENDERER(None, level, dict(fields))), PRIORITY[level], fields)
+        self._lost = 0
 
     def _write_line(self, level: str, line: Any) -> None:
         try:
