@@ -26,6 +26,7 @@ from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
+    BODY_BUDGET,
     BUS,
     CLOCK,
     DRAIN,
@@ -37,6 +38,7 @@ from ibkr_bridge.server.app_keys import (
     SETTINGS,
     UNAPPLIED,
 )
+from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
@@ -148,7 +150,7 @@ class Bridge:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
-        app[UNAPPLIED] = self.unapplied
+        app[UNAPPLIED], app[BODY_BUDGET] = self.unapplied, BodyBudget()
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))

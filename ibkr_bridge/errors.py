@@ -272,7 +272,7 @@ class InPenaltyBox(TemporarilyUnavailable):
 
 
 class Busy(TemporarilyUnavailable):
-    """Too many calls are waiting for the few slots of the Gateway."""
+    """Too many calls are waiting for the few slots of the Gateway, or their bodies take more than 32 MiB together."""
 
     code = "busy"
     hint = "send fewer calls at once; X-Bridge-Wait lets a call wait longer for a slot"

@@ -20,9 +20,10 @@ from ibkr_bridge.errors import (
     UnsupportedMediaType,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.app_keys import DRAIN, KEYRING, OWN_ROUTES, SETTINGS
+from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, SETTINGS
 from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import resolve
 
@@ -134,6 +135,16 @@ def check_coding(request: web.Request, _: RequestContext) -> None:
             raise UnsupportedMediaType("the body is compressed")
 
 
+def reserve_body(request: web.Request, request_context: RequestContext) -> None:
+    """Reserve memory for the body; `log_request` releases it when the request is answered.
+
+    The length of a chunked body is not known. One that is too large is refused when it is read.
+    """
+    length = request.content_length if request.content_length is not None else MAX_BODY_BYTES
+    if request.body_exists and request_context.principal is not None and length <= MAX_BODY_BYTES:
+        request_context.release_body = request.app[BODY_BUDGET].reserve(length)
+
+
 # fmt: off
 CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     check_host,  # was it meant for us?               400 403
@@ -143,5 +154,6 @@ CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     check_not_draining,  # are we ending?                     503
     check_scope,  # may they call this?                403
     check_coding,  # can the body be read as it is?     415
+    reserve_body,  # is there memory for the body?      503
 )
 # fmt: on

@@ -10,6 +10,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_context import RequestContext
@@ -25,6 +26,7 @@ REDACTOR = web.AppKey("redactor", Redactor)
 KEYRING = web.AppKey("keyring", KeyRing)
 LOOP_MONITOR = web.AppKey("loop_monitor", LoopMonitor)
 DRAIN = web.AppKey("drain", Drain)
+BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 

@@ -53,6 +53,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
         status = response.status
         return response
     finally:
+        request_context.release_body()
         ms = round((time.monotonic() - request_context.started_at) * 1000, 1)
         label = request_context.principal.label if request_context.principal else "none"
         app[BUS].publish(
