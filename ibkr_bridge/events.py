@@ -177,6 +177,15 @@ class ConnectionLimitReached(Event):
 
 
 @dataclass(frozen=True)
+class ReplyUnread(Event):
+    """A client did not read its reply for too long, or unread replies took too much memory; it was cut."""
+
+    event = "connections.reply_unread"
+    level = "warning"
+    unread_bytes: int
+
+
+@dataclass(frozen=True)
 class SessionChanged(ProfileEvent):
     """The session changed its state, or the reason of its state."""
 

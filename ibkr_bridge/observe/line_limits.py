@@ -34,7 +34,7 @@ WITHOUT_KEY, WITH_KEY = RATES
 
 def group_of(event: events.Event) -> str | None:
     """Whose lines they are; None if such lines are always written."""
-    if isinstance(event, events.RequestMalformed | events.ConnectionLimitReached):
+    if isinstance(event, events.RequestMalformed | events.ConnectionLimitReached | events.ReplyUnread):
         return WITHOUT_KEY
     if isinstance(event, events.RequestServed):
         return WITHOUT_KEY if event.key == NO_KEY else WITH_KEY

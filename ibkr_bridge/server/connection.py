@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -18,7 +20,8 @@ from aiohttp import StreamReader, hdrs, web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ibkr_bridge import events
-from ibkr_bridge.server.peer_socket import is_reset
+from ibkr_bridge.server.peer_socket import is_reset, unread_bytes
+from ibkr_bridge.server.unread_replies import CHECK_INTERVAL_S, Unread, UnreadReplies
 
 HEAD_TIMEOUT_S = 5.0  # seconds from a request's first byte, or from the connection, to the end of its head
 KEEPALIVE_TIMEOUT_S = 75.0  # how long an idle connection is kept; longer than common clients keep theirs
@@ -34,6 +37,8 @@ MAX_PIPELINED_BYTES = 64 * 1024  # read behind a request that is not answered ye
 READ_BYTES = 64 * 1024
 """Read from the socket at a time, a quarter of asyncio's size: so much may come in one piece whatever the limits."""
 HEAD_TOO_LARGE = 431
+SEND_BUFFER_BYTES = 128 * 1024
+"""Of the kernel for one connection, which doubles it; by default it may grow to 4 MiB, whoever reads or not."""
 
 SERVER_NAME = "ibkr-bridge"  # the default would be aiohttp and Python with their versions
 
@@ -52,12 +57,23 @@ class ConnectionLimiter:
     Args:
         bus: where the events go.
         limit: how many connections may be open.
+        unread: how long replies may stay unread, and how many bytes of them there may be.
+        now: returns monotonic seconds.
     """
 
-    def __init__(self, bus: events.Bus, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        bus: events.Bus,
+        limit: int = MAX_CONNECTIONS,
+        unread: UnreadReplies[ClientConnection] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._bus = bus
         self._limit = limit
+        self._now = now
         self._connections: dict[ClientConnection, None] = {}  # oldest first
+        self._unread: UnreadReplies[ClientConnection] = unread or UnreadReplies()
+        self._unread_timer: asyncio.TimerHandle | None = None
         self.head_received = asyncio.Event()
         """Set whenever a request head is complete, or a connection has closed."""
 
@@ -84,6 +100,8 @@ class ConnectionLimiter:
     def add(self, connection: ClientConnection) -> None:
         """Add a connection; at the limit close the oldest without a complete request, or else the new one."""
         self._connections[connection] = None
+        if self._unread_timer is None:
+            self._start_unread_timer()
         if len(self._connections) <= self._limit:
             return
         self._bus.publish(events.ConnectionLimitReached(self._limit))
@@ -92,6 +110,22 @@ class ConnectionLimiter:
     def remove(self, connection: ClientConnection) -> None:
         """Remove a connection."""
         self._connections.pop(connection, None)
+
+    def _start_unread_timer(self) -> None:
+        self._unread_timer = asyncio.get_running_loop().call_later(CHECK_INTERVAL_S, self._on_unread_timer)
+
+    def _on_unread_timer(self) -> None:
+        self._unread_timer = None
+        self.close_unread()
+        if self._connections:
+            self._start_unread_timer()
+
+    def close_unread(self) -> None:
+        """Close connections whose clients do not read. Streams have their own rule; see `Subscriber.is_stuck`."""
+        unread = {each: each.unread for each in self._connections if not each.is_stream}
+        for connection in self._unread.to_close(unread, self._now()):
+            self._bus.publish(events.ReplyUnread(unread[connection].bytes))
+            connection.abort()
 
     def on_malformed(self, problem: str) -> None:
         """Publish that bytes were not HTTP."""
@@ -118,10 +152,12 @@ class ClientConnection(RequestHandler):
         self._limiter = limiter
         self._msg_queue_resume_size = 0  # aiohttp reads again when half its queue is left
         self._head_timer: asyncio.TimerHandle | None = None
+        self._open_transport: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
         self._head_bytes = 0  # of the head that is not complete
         self._pipelined_bytes = 0
         self._latest_body: StreamReader | None = None  # of the request whose head was read last
         self._is_head_refused = False
+        self._drained = 0  # how often the transport had room again
         self.on_writable: Callable[[], None] | None = None
         """Called when the connection can accept data again."""
         self.on_lost: Callable[[], None] | None = None
@@ -140,20 +176,34 @@ class ClientConnection(RequestHandler):
         """Whether a request head is incomplete, or the first one has not begun."""
         return self._head_timer is not None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it serves a stream at the moment."""
+        return self.on_writable is not None
+
+    @property
+    def unread(self) -> Unread:
+        """What its client has not read."""
+        transport = self._open_transport
+        return Unread(unread_bytes(transport) if transport is not None else 0, self._drained)
+
     def abort(self) -> None:
-        """Close at once."""
-        if self.transport is not None:
-            self.transport.abort()
+        """Close at once, also if it is closing and waits for its client to read."""
+        if self._open_transport is not None:
+            self._open_transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; the time for its first head begins."""
         super().connection_made(transport)
+        self._open_transport = self.transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of asyncio's transports
         self._start_head_timer()
         self._limiter.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection has ended."""
+        self._open_transport = None
         self._on_head()
         if exc is not None:
             self._report_reset()
@@ -167,9 +217,15 @@ class ClientConnection(RequestHandler):
         """Whether it is open and can accept data now."""
         return self.transport is not None and not self.transport.is_closing() and not self._paused
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to: perhaps the budget of all is used up."""
+        super().pause_writing()
+        self._limiter.close_unread()
+
     def resume_writing(self) -> None:
         """The write buffer has room again."""
         super().resume_writing()
+        self._drained += 1
         if self.on_writable is not None:
             self.on_writable()
 

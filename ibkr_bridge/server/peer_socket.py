@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
+import struct
+import termios
 
 
 def has_hung_up(transport: asyncio.BaseTransport) -> bool:
@@ -24,3 +27,12 @@ def _poll(transport: asyncio.BaseTransport, events: int) -> int:
     poll = select.poll()
     poll.register(number, events)
     return sum(flags for _, flags in poll.poll(0))
+
+
+def unread_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes that were written and that the client's machine has not taken: here, and in the kernel."""
+    number = transport.get_extra_info("socket").fileno()
+    if number < 0:
+        return 0
+    (in_kernel,) = struct.unpack("i", fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)))
+    return transport.get_write_buffer_size() + int(in_kernel)

@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ibkr_bridge.server.peer_socket import has_hung_up, is_reset
+from ibkr_bridge.server.peer_socket import has_hung_up, is_reset, unread_bytes
 from tests.harness import with_timeout
 
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds
@@ -102,3 +102,20 @@ async def test_a_socket_that_the_bridge_has_closed_is_not_read() -> None:
 
         assert not has_hung_up(transport)
         assert not is_reset(transport)
+
+
+async def test_what_the_caller_has_not_read_is_counted_until_it_reads() -> None:
+    """In the buffers of both machines' kernels there is room for some megabytes at most."""
+    async with connect() as (transport, caller):
+        assert unread_bytes(transport) == 0
+        transport.write(bytes(32 * 1024 * 1024))
+        before = unread_bytes(transport)
+
+        caller.setblocking(False)
+        received = 0
+        while received < 32 * 1024 * 1024:
+            received += len(await with_timeout(asyncio.get_running_loop().sock_recv(caller, 1024 * 1024)))
+
+        assert before > 16 * 1024 * 1024
+        assert transport.get_write_buffer_size() == 0
+        assert unread_bytes(transport) < 1024 * 1024
