@@ -18,7 +18,14 @@ from ibkr_bridge.streaming.deduplication import SeenRows
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind, Unsubscribe
 from ibkr_bridge.streaming.replay_buffer import REPLAYED_KINDS, ReplayBuffer, Row
 from ibkr_bridge.streaming.stale_reasons import TOPIC_SILENT, stale_text
-from ibkr_bridge.streaming.subscriber import SLOW_CLIENT, Encoding, FlushScheduler, StreamEvent, Subscriber
+from ibkr_bridge.streaming.subscriber import (
+    SLOW_CLIENT,
+    Encoding,
+    FlushScheduler,
+    StreamEvent,
+    Subscriber,
+    above_budget,
+)
 from ibkr_bridge.streaming.subscription import Subscription
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINED_DETAIL, UpstreamSubscriptions
 from ibkr_bridge.streaming.views import Message
@@ -153,6 +160,8 @@ class Hub:
                 {"topic": quarantined.topic.name, "error": QUARANTINED_DETAIL, "code": "subscription_quarantined"},
             )
         self.close_invalid()
+        for subscriber in above_budget(self.subscribers):
+            subscriber.close(SLOW_CLIENT)
 
     def close_invalid(self) -> None:
         """Close subscribers whose credential was revoked, and those that accept no data any more.

@@ -9,7 +9,7 @@ limit. Beyond it the subscriber is closed with the reason `slow_client`: no even
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from ibkr_bridge.streaming.views import Message
 FLUSH_INTERVAL_S = 0.01  # seconds between two rounds of writing, and so the longest delay of a quote under load
 MAX_EVENTS = 1000  # queued events of one subscriber
 MAX_BYTES = 4 * 1024 * 1024  # of queued events of one subscriber
+MAX_ALL_BYTES = 64 * 1024 * 1024  # of all subscribers, queued and not yet sent
 STUCK_TIMEOUT_S = 60.0  # seconds in which a subscriber has to accept at least some bytes
 SLOW_CLIENT = "slow_client"
 
@@ -163,6 +164,11 @@ class Subscriber:
             self.stuck_since = now  # slow, but it accepts some bytes
         return now - self.stuck_since > STUCK_TIMEOUT_S
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory because its client has not read them."""
+        return self._bytes + self.sink.unsent_bytes
+
     def close(self, reason: str) -> None:
         """Close it with a reason; later calls do nothing."""
         if self.closed_reason is None:
@@ -170,6 +176,18 @@ class Subscriber:
             self._events.clear()
             self.quotes.clear()
             self.sink.close(reason)
+
+
+def above_budget(subscribers: Iterable[Subscriber], max_bytes: int = MAX_ALL_BYTES) -> list[Subscriber]:
+    """Those with the most bytes in memory, as few as necessary so that the others are within the budget of all."""
+    sizes = {each: each.held_bytes for each in subscribers if each.closed_reason is None}
+    above, to_close = sum(sizes.values()) - max_bytes, list[Subscriber]()
+    for subscriber in sorted(sizes, key=lambda each: sizes[each], reverse=True):
+        if above <= 0:
+            break
+        to_close.append(subscriber)
+        above -= sizes[subscriber]
+    return to_close
 
 
 class FlushScheduler:

@@ -18,7 +18,7 @@ from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, TopicKind, Unsu
 from ibkr_bridge.streaming.subscriber import StreamEvent, Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINE_S, RENEW_AFTER_S, UNUSED_GRACE_S
 from tests.clocks import ManualClock
-from tests.streaming.readers import WritableSink
+from tests.streaming.readers import RecordingEncoding, WritableSink
 
 
 class EventRecorder:
@@ -671,3 +671,15 @@ def test_a_streamed_quote_can_be_read_if_it_is_fresh_and_has_all_fields() -> Non
     assert (before, lacking, other, harness.hub.quote_row("8", ("31",))) == (None, None, None, None)
     assert row is not None
     assert (row["31"], row["84"], row["_updated"]) == ("10", "9", 5)
+
+
+def test_housekeeping_closes_streams_above_the_budget_of_all() -> None:
+    """Each of them is within its own limit; the one with the most unread bytes is closed."""
+    hub, sinks = Hub(ManualClock()), [WritableSink() for _ in range(17)]
+    for number, sink in enumerate(sinks):
+        sink.unsent_bytes = 4 * 1024 * 1024 - number
+        hub.add_subscriber(Subscriber(sink, RecordingEncoding()))
+
+    hub.housekeep()
+
+    assert [sink.reason for sink in sinks] == ["slow_client"] + [""] * 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.streaming.subscriber import MAX_EVENTS, SLOW_CLIENT, StreamEvent, Subscriber
+from ibkr_bridge.streaming.subscriber import MAX_EVENTS, SLOW_CLIENT, StreamEvent, Subscriber, above_budget
 
 
 class FakeSink:
@@ -122,3 +122,18 @@ def test_a_subscriber_is_closed_once_with_the_first_reason(sink: FakeSink, subsc
     subscriber.close("other")
 
     assert (subscriber.closed_reason, sink.reason) == ("one", "one")
+
+
+def test_all_subscribers_share_a_budget() -> None:
+    """256 of them could otherwise hold a gigabyte. Those with the most bytes are closed, as few as necessary."""
+    sinks = [FakeSink() for _ in range(4)]
+    subscribers = [Subscriber(sink, TextEncoding()) for sink in sinks]
+    for sink, unsent in zip(sinks, (100, 5000, 3000, 900), strict=True):
+        sink.is_writable, sink.unsent_bytes = False, unsent
+    subscribers[3].enqueue(event("x" * 2900))
+
+    assert above_budget(subscribers, 11_900) == []
+    assert above_budget(subscribers, 11_899) == [subscribers[1]]
+    assert above_budget(subscribers, 3_100) == [subscribers[1], subscribers[3]]
+    subscribers[1].close(SLOW_CLIENT)
+    assert above_budget(subscribers, 6_900) == []
