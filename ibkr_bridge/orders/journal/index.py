@@ -102,16 +102,18 @@ class OrderIndex:
         if excess < SLACK:
             return
         oldest = list(islice((record for record in self._records.values() if record.is_finished), excess))
-        born = self.ages.born
-        self.rows.add(
-            (SettledRow(each.place, each.id, each.state, born(each.created, each.created_mark)), names_of(each))
-            for each in oldest
-            if each.state is not None
-        )
+        self.rows.add((self._row_of(each, each.state), names_of(each)) for each in oldest if each.state is not None)
         for record in oldest:
             del self._records[record.id]
             self._remove_names(record)
             self._alive[record.id] = record
+
+    def _row_of(self, record: OrderRecord, state: OrderState) -> SettledRow:
+        left_at = record.disconnected_at
+        return SettledRow(
+            *(record.place, record.id, state, self.ages.born(record.created, record.created_mark)),
+            self.ages.born(left_at, record.disconnected_mark) if left_at is not None else None,
+        )
 
     def missing(self, record: OrderRecord) -> list[SettledRow]:
         """The rows that must be restored before `find_duplicate` can judge a new call."""
@@ -129,6 +131,8 @@ class OrderIndex:
         if record is None or record.state is not row.state:
             return False
         record.place, record.created_mark = row.place, self.ages.mark_of(row.born)
+        if row.left_at is not None:
+            record.disconnected_mark = self.ages.mark_of(row.left_at)
         if not record.is_delivered and record.disconnected_at is None:
             record.disconnected_at = self.ages.began_at  # the run before ended with its caller connected
         self.rows.remove(row)

@@ -17,7 +17,8 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 
 SCHEMA = """
-    CREATE TABLE row (place INTEGER PRIMARY KEY, id TEXT NOT NULL, state TEXT NOT NULL, born REAL NOT NULL);
+    CREATE TABLE row (place INTEGER PRIMARY KEY, id TEXT NOT NULL, state TEXT NOT NULL, born REAL NOT NULL,
+        left_at REAL);
     CREATE TABLE name (hash INTEGER, place INTEGER, PRIMARY KEY (hash, place)) WITHOUT ROWID;
     CREATE INDEX name_of ON name (place);
 """
@@ -34,6 +35,8 @@ class SettledRow(NamedTuple):
     state: OrderState
     born: float
     """When it was created, in seconds since this run began; negative for an earlier run."""
+    left_at: float | None = None
+    """When its caller left without the response, the same way; None if it did not, or in an earlier run."""
 
 
 class Names(NamedTuple):
@@ -87,8 +90,8 @@ class SettledRows:
         iterator = iter(rows)
         while batch := list(islice(iterator, BATCH)):
             self._rows.execute("BEGIN")
-            values = ((row.place, row.id, row.state.value, row.born) for row, _ in batch)
-            self._rows.executemany("INSERT INTO row VALUES (?, ?, ?, ?)", values)
+            values = ((row.place, row.id, row.state.value, row.born, row.left_at) for row, _ in batch)
+            self._rows.executemany("INSERT INTO row VALUES (?, ?, ?, ?, ?)", values)
             hashes = ((each, row.place) for row, names in batch for each in names.hashes)
             self._rows.executemany("INSERT OR IGNORE INTO name VALUES (?, ?)", hashes)
             self._rows.execute("COMMIT")
@@ -116,12 +119,14 @@ class SettledRows:
 
     def remove_older(self, born: float) -> None:
         """Remove some of the orders that were created before a time, the oldest first."""
+        oldest = next(self._select("ORDER BY place LIMIT 1"), None)
+        if oldest is None or oldest.born >= born:
+            return
         for row in list(self._select("ORDER BY place LIMIT ?", MAX_REMOVED)):
-            if row.born >= born:
-                return
-            self.remove(row)
+            if row.born < born:
+                self.remove(row)
 
     def _select(self, condition: str, *parameters: object) -> Iterator[SettledRow]:
-        query = f"SELECT row.place, id, state, born FROM row {condition}"  # noqa: S608  # constants only
-        for place, order, state, born in self._rows.execute(query, parameters):
-            yield SettledRow(place, order, OrderState(state), born)
+        query = f"SELECT row.place, id, state, born, left_at FROM row {condition}"  # noqa: S608  # constants only
+        for place, order, state, born, left_at in self._rows.execute(query, parameters):
+            yield SettledRow(place, order, OrderState(state), born, left_at)

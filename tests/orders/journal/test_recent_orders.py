@@ -35,17 +35,22 @@ class Orders:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.now = NOON
+        self.wall_jump = timedelta()
         self._count = 0
         self.repository = self._open()
 
     def _open(self) -> OrderRepository:
         bus, began = Bus(), self.now
-        writer = JournalWriter(JournalStore(self._path, bus, lambda: self.now), bus)
+
+        def utc() -> datetime:
+            return self.now + self.wall_jump
+
+        writer = JournalWriter(JournalStore(self._path, bus, utc), bus)
 
         def elapsed() -> float:
             return (self.now - began).total_seconds()
 
-        return OrderRepository(writer, bus, lambda: self.now, elapsed)
+        return OrderRepository(writer, bus, utc, elapsed)
 
     async def restart(self) -> None:
         """End the run, and load the journal in another one."""
@@ -269,3 +274,24 @@ def test_the_day_begins_before_the_time_that_is_asked_for() -> None:
     since = datetime.fromisoformat("2026-01-02T00:00:00+00:00")
     assert recent_orders.CLOCK_MARGIN_S >= 600
     assert recent_orders.RecentOrders(since, lambda _: 0.0)._since.startswith("2026-01-02T00:00:00")
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+async def test_a_jump_of_the_wall_clock_changes_no_age_of_a_row(orders: Orders, days: int) -> None:
+    """Rows are made and read back within one run; its times come from the monotonic clock."""
+    orders.wall_jump = timedelta(days=days)
+    anonymous = await orders.add(orders.new_record("a"), SENT, TAKEN, LEFT)
+    keyed = await orders.add(orders.new_record("b", key="k"), SENT, TAKEN, TOLD)
+    orders.wall_jump = timedelta()
+    await orders.fill()
+    assert is_row(orders, anonymous)
+    orders.repository.index._alive.clear()
+
+    for call, first in ((orders.new_record("a"), anonymous), (orders.new_record("b", key="k"), keyed)):
+        again = await orders.find_duplicate(call)
+        assert again is not None
+        assert (again.id, again is first) == (first.id, False)
+    orders.now += timedelta(minutes=10)
+    assert await orders.find_duplicate(orders.new_record("a")) is None
+    orders.now += timedelta(days=1)
+    assert await orders.find_duplicate(orders.new_record("c", key="k")) is None
