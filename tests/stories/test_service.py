@@ -203,10 +203,15 @@ async def test_a_key_that_is_in_no_settings_file_stays(sim: MarketStage, tmp_pat
     assert statuses == [200, 200]
 
 
-async def test_a_reload_does_not_disturb_calls_in_flight(sim: MarketStage, tmp_path: Path) -> None:
-    """A call in flight gets its response although its key is removed."""
+@pytest.mark.parametrize(
+    ("previous_key", "expected"), [(f"IBKR_BRIDGE_KEY_PREVIOUS={KEY}\n", 200), ("", 401)], ids=["kept", "removed"]
+)
+async def test_a_reload_disturbs_no_call_in_flight_whose_key_is_kept(
+    sim: MarketStage, tmp_path: Path, previous_key: str, expected: int
+) -> None:
+    """A key that is removed opens nothing any more: its read in flight brings nothing."""
     directory = SettingsDirectory(tmp_path / "reload")
-    directory.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\n")
+    directory.write(f"IBKR_BRIDGE_KEY={NEW_KEY}\n{previous_key}")
     async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(directory.path)) as running:
         sim.faults.add("delay", path="/portfolio/accounts", seconds=0.5, times=1)
         in_flight = asyncio.create_task(running.get("/portfolio/accounts"))
@@ -217,7 +222,7 @@ async def test_a_reload_does_not_disturb_calls_in_flight(sim: MarketStage, tmp_p
 
         status, _ = await in_flight
 
-    assert status == 200
+    assert status == expected
 
 
 @pytest.mark.parametrize("is_service", [True, False])

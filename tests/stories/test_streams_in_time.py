@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import socket as sockets
 import struct
@@ -410,9 +411,11 @@ async def test_the_second_source_keeps_ibkrs_limits_and_shares_its_calls_with_ca
                 statuses.add((await harness.get("/iserver/account/orders")).status)
                 await clock.sleep(2.5)
             lasted = clock.now() - begun
-        counts = {path: len(sim.calls(f"/iserver/account/{path}")) for path in ("orders", "trades")}
+        times = {path: [call.at for call in sim.calls(f"/iserver/account/{path}")] for path in ("orders", "trades")}
+        counts = {path: len(called_at) for path, called_at in times.items()}
 
     assert statuses == {200}
-    assert sim.market.pacing.refused_count == 0
+    for called_at in times.values():
+        assert min(later - sooner for sooner, later in itertools.pairwise(called_at)) >= 5.0
     assert counts["trades"] >= 4
     assert max(counts.values()) <= lasted / 5.0 + 3
