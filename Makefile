@@ -4,8 +4,10 @@ RUN := .venv/.for-running
 DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
+MUTATION := .venv-mutation/.for-mutating
+MUTATION_MINUTES ?= 30
 
-.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders clean
+.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders mutation clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, no network"
@@ -19,6 +21,7 @@ help:
 	@echo "make bench-losses  lose the brokerage session a thousand times; a minute (ARGS=--quick: a hundred times)"
 	@echo "make bench-slow-disk  measure health and streams while a write of the journal takes two seconds; half a minute"
 	@echo "make bench-many-orders  measure memory and start of a day with 200,000 orders; a minute"
+	@echo "make mutation  plant faults in the code of the money path and count those that its tests notice (MUTATION_MINUTES=$(MUTATION_MINUTES))"
 	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
 	@echo "make setup   make the environment in .venv"
 	@echo "make clean   remove all environments and the tools' caches"
@@ -97,5 +100,13 @@ bench-slow-disk: $(RUN)
 bench-many-orders: $(RUN)
 	@$(BIN)/python -m bench.many_orders
 
+$(MUTATION): requirements-dev.txt tools/requirements-mutation.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv-mutation
+	@.venv-mutation/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt -r tools/requirements-mutation.txt
+	@touch $@
+
+mutation: $(MUTATION)
+	@.venv-mutation/bin/python -m tools.mutation --minutes $(MUTATION_MINUTES) $(ARGS)
+
 clean:
-	rm -rf .venv .venv-bench tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-mutation tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
