@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import gc
 import importlib
 import importlib.util
@@ -24,13 +25,13 @@ import sys
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (
@@ -55,6 +56,8 @@ MIN_TIMEOUT_S = 6.0  # seconds of one test run with a fault in it; a fault that 
 WANTED = 0.85
 """The part of the faults that has to be noticed."""
 Span = tuple[int, int]
+Change = Callable[[], str | None]
+"""Makes the source with a fault in it; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,14 @@ def other_tests(path: str) -> list[str]:
     return [each.relative_to(ROOT).as_posix() for each in sorted(own.parent.glob("test_*.py")) if each != own]
 
 
-def faults_of(path: str, source: str) -> Iterator[list[Fault]]:
-    """The places of a module at which faults can be planted; each with its possible faults."""
-    for place in (*statement_faults(source), *expression_faults(source)):
-        faults = [make_fault(path, source, changed) for changed in place]
-        yield [each for each in faults if each.before != each.after]
+def draw_fault(path: str, source: str, place: list[Change], drawing: random.Random) -> Fault | None:
+    """One of the faults that are possible at a place; None if there is none."""
+    drawing.shuffle(place)
+    for change in place:
+        changed = change()
+        if changed is not None and changed != source:
+            return make_fault(path, source, changed)
+    return None
 
 
 def make_fault(path: str, source: str, changed: str) -> Fault:
@@ -134,15 +140,15 @@ def joined(lines: Sequence[str]) -> str:
     return " ".join(line.strip() for line in lines)
 
 
-def statement_faults(source: str) -> Iterator[list[str]]:
-    """Statements that can be left out: calls, raises, changes of an object, and what is returned."""
+def statement_faults(source: str) -> Iterator[str]:
+    """The source without one statement: a call, a raise, a change of an object, or what is returned."""
     skipped = spans_without_faults(source)
     for node in ast.walk(ast.parse(source)):
         replacement = replacement_of(node)
         if replacement is not None:
             start, end = span_of(source, node)
             if not is_inside(skipped, start, end):
-                yield [(source.encode()[:start] + replacement.encode() + source.encode()[end:]).decode()]
+                yield (source.encode()[:start] + replacement.encode() + source.encode()[end:]).decode()
 
 
 def replacement_of(node: ast.AST) -> str | None:
@@ -157,15 +163,19 @@ def replacement_of(node: ast.AST) -> str | None:
     return None
 
 
-def expression_faults(source: str) -> Iterator[list[str]]:
+def expression_faults(source: str) -> Iterator[list[Change]]:
     """The faults of cosmic-ray, those of one place together."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    skipped, lines = spans_without_faults(source), source.splitlines(keepends=True)
-    offsets = [0, *(len("".join(lines[: at + 1]).encode()) for at in range(len(lines)))]
-    places: dict[tuple[str, Span], list[str]] = defaultdict(list)
+    def change(operator: Any, occurrence: int) -> str | None:
+        with suppress(AttributeError):  # it cannot replace a dotted name such as `asyncio.CancelledError`
+            return cast("str | None", mutate_code(source, operator, occurrence))
+        return None
+
+    skipped, lines = spans_without_faults(source), source.encode().splitlines(keepends=True)
+    places: dict[tuple[str, Span], list[Change]] = defaultdict(list)
     nodes = list(ast_nodes(get_ast(source)))
     for name in operator_names():
         if "Variable" in name:  # these need the names of variables
@@ -173,12 +183,9 @@ def expression_faults(source: str) -> Iterator[list[str]]:
         operator = get_operator(name)()
         positions = [position for node in nodes for position in operator.mutation_positions(node)]
         for occurrence, (start, end) in enumerate(positions):
-            span = offsets[start[0] - 1] + start[1], offsets[end[0] - 1] + end[1]
-            changed = None
-            with suppress(AttributeError):  # it cannot replace a dotted name such as `asyncio.CancelledError`
-                changed = None if is_inside(skipped, *span) else mutate_code(source, operator, occurrence)
-            if changed is not None:
-                places[name.rpartition("/")[2].partition("_")[0], span].append(changed)
+            span = offset(lines, *start), offset(lines, *end)
+            if not is_inside(skipped, *span):
+                places[name.partition("_")[0], span].append(functools.partial(change, operator, occurrence))
     yield from places.values()
 
 
@@ -198,10 +205,13 @@ def spans_without_faults(source: str) -> list[Span]:
 
 def span_of(source: str, node: ast.AST) -> Span:
     """Where a node begins and ends, in bytes of the source."""
-    lines = source.encode().splitlines(keepends=True)
-    place: Any = node
-    start = sum(map(len, lines[: place.lineno - 1])) + place.col_offset
-    return start, sum(map(len, lines[: place.end_lineno - 1])) + place.end_col_offset
+    lines, place = source.encode().splitlines(keepends=True), cast("Any", node)
+    return offset(lines, place.lineno, place.col_offset), offset(lines, place.end_lineno, place.end_col_offset)
+
+
+def offset(lines: Sequence[bytes], line: int, column: int) -> int:
+    """The byte at which a place lies; lines are counted from 1."""
+    return sum(map(len, lines[: line - 1])) + column
 
 
 def is_inside(spans: Sequence[Span], start: int, end: int) -> bool:
@@ -209,16 +219,25 @@ def is_inside(spans: Sequence[Span], start: int, end: int) -> bool:
     return any(first <= start and end <= last for first, last in spans)
 
 
-def draw(seed: int, wanted: str) -> list[Fault]:
-    """One fault for each place of the modules whose path contains `wanted`, in random order."""
-    drawing = random.Random(seed)  # noqa: S311 - a sample, no secret
-    sample = []
+def places(wanted: str) -> list[tuple[str, list[Change]]]:
+    """The places of the modules whose path contains `wanted`, each with its module and the faults possible there."""
+    found: list[tuple[str, list[Change]]] = []
     for path in modules():
         if wanted in path:
-            places = faults_of(path, (ROOT / path).read_text())
-            sample += [drawing.choice(place) for place in places if place]
-    drawing.shuffle(sample)
-    return sample
+            source = (ROOT / path).read_text()
+            found += [(path, [functools.partial(str, changed)]) for changed in statement_faults(source)]
+            found += [(path, place) for place in expression_faults(source)]
+    return found
+
+
+def draw(all_places: list[tuple[str, list[Change]]], seed: int) -> Iterator[Fault]:
+    """One fault for each place, in random order. A fault is made when it is wanted, since that takes a while."""
+    drawing = random.Random(seed)  # noqa: S311 - a sample, no secret
+    drawing.shuffle(all_places)
+    for path, place in all_places:
+        fault = draw_fault(path, (ROOT / path).read_text(), place, drawing)
+        if fault is not None:
+            yield fault
 
 
 # -- running the tests with a fault
@@ -301,7 +320,7 @@ class Campaign:
         also_others: whether other tests may find what the module's own missed.
     """
 
-    def __init__(self, sample: list[Fault], jobs: int, ends_at: float, *, also_others: bool = True) -> None:
+    def __init__(self, sample: Iterator[Fault], jobs: int, ends_at: float, *, also_others: bool = True) -> None:
         self._sample, self._jobs, self._ends_at, self._also_others = sample, jobs, ends_at, also_others
         self._baseline_s: dict[tuple[str, ...], float] = {}
         self.outcomes: dict[str, Outcome] = {path: Outcome() for path in modules()}
@@ -311,11 +330,14 @@ class Campaign:
     def run(self) -> None:
         """Try all faults."""
         running: list[TestRun] = []
-        waiting = self._sample[::-1]
-        while running or (waiting and time.monotonic() < self._ends_at):
-            while waiting and len(running) < self._jobs and time.monotonic() < self._ends_at:
-                fault = waiting.pop()
+        while True:
+            while len(running) < self._jobs and time.monotonic() < self._ends_at:
+                fault = next(self._sample, None)
+                if fault is None:
+                    break
                 running.append(self._start((own_tests(fault.path),), fault))
+            if not running:
+                return
             time.sleep(0.02)
             for each in list(running):
                 status = each.poll()
@@ -452,10 +474,12 @@ def main() -> None:
         importlib.import_module(name)
     gc.freeze()  # the children share these pages
     began = time.monotonic()
-    sample = draw(options.seed, options.only)
-    campaign = Campaign(sample, options.jobs, began + options.minutes * 60, also_others=not options.own)
+    all_places = places(options.only)
+    campaign = Campaign(
+        draw(all_places, options.seed), options.jobs, began + options.minutes * 60, also_others=not options.own
+    )
     campaign.run()
-    page = report(campaign.outcomes, campaign.unusable, (time.monotonic() - began) / 60, options.seed, len(sample))
+    page = report(campaign.outcomes, campaign.unusable, (time.monotonic() - began) / 60, options.seed, len(all_places))
     if options.only:
         print(page)
     else:

@@ -34,7 +34,7 @@ class Order:
 
 def test_statements_are_left_out_one_at_a_time() -> None:
     """A promise is often one statement: the entry that is written, the error that is raised. `__repr__` is none."""
-    faults = [make_fault("ibkr_bridge/orders/a.py", SOURCE, changed) for (changed,) in statement_faults(SOURCE)]
+    faults = [make_fault("ibkr_bridge/orders/a.py", SOURCE, changed) for changed in statement_faults(SOURCE)]
 
     assert sorted((each.before, each.after) for each in faults) == [
         ("await write(order)", "pass"),
