@@ -153,13 +153,19 @@ class OrderExchange:
             if outcome.question is None:
                 if outcome.event is not OrderEvent.LOST:
                     self._repository.append_eventually(record, outcome.event, {**outcome_facts(outcome), "late": True})
-            elif self._repository.append_eventually(
-                record, OrderEvent.DECLINED, {"error": LATE_QUESTION, "late": True}
-            ):
+            elif self._end_late_question(record, outcome):
                 for reply in outcome.question.replies:
                     self._decline(reply)
 
         return on_late_response
+
+    def _end_late_question(self, record: OrderRecord, outcome: OrderOutcome) -> bool:
+        """Whether a question that came late has to be declined. An order of which IBKR has a part stays unknown: the
+        reconciler finds that part.
+        """
+        if outcome.order_ids:
+            return record.state is OrderState.UNKNOWN
+        return self._repository.append_eventually(record, OrderEvent.DECLINED, {"error": LATE_QUESTION, "late": True})
 
 
 def refusal_of(exc: BaseException) -> tuple[str, str]:

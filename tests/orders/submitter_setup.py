@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from ibkr_bridge.calls.context import FirstByteHook
 from ibkr_bridge.calls.facts import RequestFacts
-from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
+from ibkr_bridge.calls.messages import Call, OnLateResponse, Response, noop
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import OrderOperation
@@ -27,10 +29,19 @@ TICKET_WITH_COID = TICKET.replace(b'"conid"', b'"cOID":"mine","conid"')
 ACCEPTED = b'[{"order_id":"77","order_status":"Submitted"}]'
 QUESTION = b'[{"id":"r1","message":["sure?"],"messageIds":["o163"]}]'
 
+TICKET_AND_QUESTION = b'[{"order_id":"77","order_status":"Submitted"},{"id":"r1","message":["sure?"]}]'
+"""One ticket of a placement is placed, about another one IBKR asks."""
+
 
 def ibkr_response(body: bytes, status: int = 200) -> Response:
     """A JSON response of IBKR."""
     return Response(status, {"Content-Type": "application/json"}, body)
+
+
+def states_on_disk(path: Path) -> list[str]:
+    """The states of all entries in a journal, read by a second connection: what a kill would leave."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        return [state for (state,) in file.execute("SELECT state FROM entry ORDER BY number")]
 
 
 class FakeIbkr:
@@ -49,6 +60,8 @@ class FakeIbkr:
         self.may_respond.set()
         self.is_inside = asyncio.Event()
         self.on_late_response: OnLateResponse = lambda _: None
+        self.on_first_byte: Callable[[], None] = noop
+        """Called in the step in which the bytes are handed over."""
 
     async def __call__(
         self,
@@ -62,6 +75,7 @@ class FakeIbkr:
         if self.error_before_entry is not None:
             raise self.error_before_entry
         await before_first_byte.write_entry()
+        self.on_first_byte()
         before_first_byte.has_left = True
         self.calls.append(call)
         self.on_late_response = on_late_response
@@ -82,6 +96,7 @@ class SubmitterSetup:
     """An order submitter with its journal and a clock."""
 
     def __init__(self, path: Path, *, add_coids: bool = True) -> None:
+        self.path = path
         self.clock = ManualClock()
         bus = Bus()
         self.repository = OrderRepository(
@@ -128,6 +143,10 @@ class SubmitterSetup:
         body = b'{"confirmed":true}' if confirmed else b'{"confirmed":false}'
         path = f"/iserver/reply/{reply_id}"
         return await self.submit(self.request(body, OrderOperation.REPLY, path=path, owner=owner))
+
+    def states_on_disk(self) -> list[str]:
+        """See the function of this name."""
+        return states_on_disk(self.path)
 
     async def event_names(self, record: OrderRecord) -> list[str]:
         """The names of an order's events in the journal."""

@@ -15,6 +15,7 @@ from ibkr_bridge.errors import (
     GatewayTimeout,
     OrderUnknown,
     RateLimited,
+    ReplyNotFound,
     TradingPaused,
     UpstreamRefused,
 )
@@ -24,7 +25,7 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_placement
 from tests.body_stream import FakeBodyStream
-from tests.orders.submitter_setup import ACCEPTED, QUESTION, SubmitterSetup, ibkr_response
+from tests.orders.submitter_setup import ACCEPTED, QUESTION, TICKET_AND_QUESTION, SubmitterSetup, ibkr_response
 
 
 class ExchangeSetup:
@@ -37,12 +38,11 @@ class ExchangeSetup:
         self.record = OrderRecord("a", OrderOperation.PLACE, fingerprint="f", request_id="req")
         setup.repository.index.add(self.record)
 
-    async def run(self) -> OrderOutcome:
+    async def run(self, event: OrderEvent = OrderEvent.SENT) -> OrderOutcome:
         """Run the exchange."""
         request = self.setup.request()
-        step = ExchangeStep(
-            request.call, request.facts, OrderEvent.SENT, {"kind": "place", "fingerprint": "f"}, interpret_placement
-        )
+        entry_facts = {"kind": "place", "fingerprint": "f"} if event is OrderEvent.SENT else {"reply": "r1"}
+        step = ExchangeStep(request.call, request.facts, event, entry_facts, interpret_placement)
         return (await self.exchange.run(self.record, request, step))[1]
 
     async def run_and_fail(self, error: type[BaseException]) -> BaseException:
@@ -152,6 +152,102 @@ async def test_an_error_before_the_entry_leaves_the_journal_empty(exchange_setup
     await exchange_setup.run_and_fail(TradingPaused)
 
     assert (exchange_setup.record.state, await exchange_setup.event_names()) == (None, [])
+
+
+async def test_the_entry_is_on_the_disk_when_the_bytes_are_handed_over(exchange_setup: ExchangeSetup) -> None:
+    """A kill in the next step of the loop must find it there. The file is read by a second connection."""
+    on_disk: list[list[str]] = []
+    setup = exchange_setup.setup
+    setup.ibkr.on_first_byte = lambda: on_disk.append(setup.states_on_disk())
+
+    await exchange_setup.run()
+
+    assert on_disk == [["sending"]]
+
+
+async def test_the_entry_of_a_confirmation_is_on_the_disk_when_its_bytes_are_handed_over(
+    exchange_setup: ExchangeSetup,
+) -> None:
+    """It is the confirmation that places the order."""
+    on_disk: list[list[str]] = []
+    setup = exchange_setup.setup
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(ACCEPTED)]
+    await exchange_setup.run()
+    setup.ibkr.on_first_byte = lambda: on_disk.append(setup.states_on_disk())
+
+    await exchange_setup.run(OrderEvent.CONFIRMED)
+
+    assert on_disk == [["sending", "question", "sending"]]
+
+
+async def test_a_question_that_is_over_is_not_confirmed(exchange_setup: ExchangeSetup) -> None:
+    """It was declined while its reply waited for admission."""
+    exchange_setup.setup.ibkr.plan = [ibkr_response(QUESTION)]
+    await exchange_setup.run()
+    exchange_setup.setup.repository.append_eventually(exchange_setup.record, OrderEvent.DECLINED, {})
+
+    with pytest.raises(ReplyNotFound):
+        await exchange_setup.run(OrderEvent.CONFIRMED)
+
+    assert (await exchange_setup.event_names())[-1] == "declined"
+    assert len(exchange_setup.setup.ibkr.calls) == 1
+
+
+async def test_an_order_that_was_sent_is_not_sent_again(exchange_setup: ExchangeSetup) -> None:
+    """Whoever asks for it: a record is sent once."""
+    await exchange_setup.run()
+
+    with pytest.raises(ReplyNotFound):
+        await exchange_setup.run()
+
+    assert len(exchange_setup.setup.ibkr.calls) == 1
+
+
+@pytest.mark.parametrize("is_confirmation", [False, True])
+async def test_an_exchange_that_is_stopped_after_its_entry_says_so(
+    exchange_setup: ExchangeSetup, is_confirmation: bool
+) -> None:
+    """No byte left: the order is refused, and of a question the caller may confirm it once more."""
+    setup = exchange_setup.setup
+    if is_confirmation:
+        setup.ibkr.plan = [ibkr_response(QUESTION)]
+        await exchange_setup.run()
+
+    def stop() -> None:
+        raise TradingPaused("paused")
+
+    setup.ibkr.on_first_byte = stop
+    with pytest.raises(TradingPaused):
+        await exchange_setup.run(OrderEvent.CONFIRMED if is_confirmation else OrderEvent.SENT)
+
+    event_name, state = ("held_back", OrderState.QUESTION) if is_confirmation else ("refused", OrderState.REFUSED)
+    rows = await setup.repository.journal.read_all()
+    facts = rows[-1][1].facts
+    assert (exchange_setup.record.state, (await exchange_setup.event_names())[-1]) == (state, event_name)
+    assert (facts["code"], facts["error"], facts["stopped"]) == ("trading_paused", "paused", True)
+    assert len(setup.ibkr.calls) == is_confirmation
+
+
+async def test_a_response_is_stored_with_the_request_that_got_it(exchange_setup: ExchangeSetup) -> None:
+    """A repeated call gets it from there, after a restart too."""
+    await exchange_setup.run()
+
+    facts = (await exchange_setup.setup.repository.journal.read_all())[-1][1].facts
+    assert (facts["request"], facts["own"], facts["order_ids"]) == ("req", True, ["77"])
+    assert exchange_setup.record.latest_response is not None
+    assert exchange_setup.record.latest_response.as_response.body == ACCEPTED
+
+
+async def test_a_late_question_beside_a_placed_ticket_leaves_the_order_to_the_search(
+    exchange_setup: ExchangeSetup,
+) -> None:
+    """The question is declined, and the ticket that IBKR has is not called `not_placed`."""
+    exchange_setup.setup.ibkr.plan = [GatewayTimeout("silence")]
+    await exchange_setup.run_and_fail(OrderUnknown)
+
+    exchange_setup.setup.ibkr.on_late_response(ibkr_response(TICKET_AND_QUESTION))
+
+    assert (exchange_setup.record.state, exchange_setup.declined) == (OrderState.UNKNOWN, ["r1"])
 
 
 async def test_a_response_that_is_too_large_counts_as_lost(exchange_setup: ExchangeSetup) -> None:
