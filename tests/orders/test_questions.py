@@ -14,15 +14,16 @@ from ibkr_bridge.errors import (
     OrderInProgress,
     OrderNotPlaced,
     OrderUnknown,
+    ReadOnly,
     ReplyNotFound,
     SessionUnavailable,
 )
+from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
-from ibkr_bridge.orders.journal.transitions import OrderState
-from ibkr_bridge.orders.questions import MAX_CONFIRMATIONS, build_reply_call, is_declining
-from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S
+from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
+from ibkr_bridge.orders.questions import build_reply_call, is_declining
 from tests.harness import with_timeout
-from tests.orders.submitter_setup import ACCEPTED, QUESTION, SubmitterSetup, ibkr_response
+from tests.orders.submitter_setup import ACCEPTED, QUESTION, TICKET_AND_QUESTION, SubmitterSetup, ibkr_response
 
 
 async def submit_with_question(setup: SubmitterSetup) -> OrderRecord:
@@ -127,10 +128,12 @@ async def test_an_unknown_reply_id_is_not_found(setup: SubmitterSetup) -> None:
     """Nothing is sent: the question may belong to another program that trades at IBKR."""
     await submit_with_question(setup)
 
-    with pytest.raises(ReplyNotFound):
-        await setup.reply("r2", confirmed=True)
+    for made_up in ("r2", "r", "r11", "", "R1"):
+        with pytest.raises(ReplyNotFound, match="no question of this bridge"):
+            await setup.reply(made_up, confirmed=True)
 
     assert len(setup.ibkr.calls) == 1
+    assert setup.records[0].state is OrderState.QUESTION
 
 
 async def test_two_replies_at_once_are_not_both_sent(setup: SubmitterSetup) -> None:
@@ -166,6 +169,8 @@ async def test_messages_that_the_request_confirms_are_confirmed(setup: Submitter
         QUESTION.replace(b'["o163"]', b'["o163","o999"]'),
         QUESTION.replace(b',"messageIds":["o163"]', b""),
         b'[{"id":"r1","message":["a"],"messageIds":["o163"]},{"id":"r2","message":["b"],"messageIds":["o163"]}]',
+        b'[{"id":"r1","message":["a"],"messageIds":["o163"]},{"id":"r2","message":["b"],"messageIds":["o999"]}]',
+        b'[{"id":"r1","message":["a"],"messageIds":["o163"]},{"id":"r2","message":["b"]}]',
     ],
 )
 async def test_a_question_with_other_messages_goes_to_the_caller(setup: SubmitterSetup, question: bytes) -> None:
@@ -189,12 +194,12 @@ async def test_nothing_is_confirmed_for_a_disconnected_caller(setup: SubmitterSe
 
 
 async def test_the_number_of_confirmations_is_limited(setup: SubmitterSetup) -> None:
-    """The question after the last confirmation goes to the caller."""
+    """Twenty, as the documents say. The question after the last confirmation goes to the caller."""
     setup.ibkr.plan = [ibkr_response(QUESTION)]
 
     await setup.submit(setup.request(confirmations=frozenset({"o163"})))
 
-    assert (len(setup.ibkr.calls), setup.records[0].state) == (MAX_CONFIRMATIONS + 1, OrderState.QUESTION)
+    assert (len(setup.ibkr.calls), setup.records[0].state) == (20 + 1, OrderState.QUESTION)
 
 
 async def test_a_question_is_declined_after_a_minute(setup: SubmitterSetup) -> None:
@@ -205,11 +210,12 @@ async def test_a_question_is_declined_after_a_minute(setup: SubmitterSetup) -> N
     async def send(call: Call, wait_s: float) -> None:
         declined.append(call)
         assert setup.submitter.lock.pending is not None
+        assert wait_s == 1.0  # other orders wait meanwhile
 
     questions = setup.submitter.questions
-    await questions.decline_expired(setup.clock.now() + REPLY_TIMEOUT_S - 0.1, send)
+    await questions.decline_expired(setup.clock.now() + 59.9, send)
     assert (record.state, declined) == (OrderState.QUESTION, [])
-    await questions.decline_expired(setup.clock.now() + REPLY_TIMEOUT_S, send)
+    await questions.decline_expired(setup.clock.now() + 60.0, send)
 
     assert declined == [build_reply_call("r1", confirmed=False)]
     assert (record.state, setup.submitter.lock.pending) == (OrderState.NOT_PLACED, None)
@@ -261,3 +267,183 @@ def test_an_ambiguous_reply_is_refused(body: bytes) -> None:
     """It is unknown which of two values IBKR uses."""
     with pytest.raises(BadRequest):
         is_declining(parse_order_tickets(body))
+
+
+async def send_nothing(_: Call, __: float) -> None:
+    """A decline that IBKR gets."""
+
+
+@pytest.mark.parametrize("end", ["no reply", "declined by its caller", "a cancel"])
+async def test_a_question_that_ends_beside_a_placed_ticket_leaves_the_order_unknown(
+    setup: SubmitterSetup, end: str
+) -> None:
+    """IBKR has one of its tickets: `not_placed` would invite the caller to send that one again."""
+    setup.ibkr.plan = [ibkr_response(TICKET_AND_QUESTION), ibkr_response(b'{"msg":"Request was submitted"}')]
+    await setup.submit(setup.request())
+    record = setup.records[0]
+
+    if end == "no reply":
+        setup.clock.advance(60.0)
+        await setup.submitter.questions.decline_expired(setup.clock.now(), send_nothing)
+    elif end == "a cancel":
+        setup.submitter.questions.on_cancel_sent()
+    else:
+        await setup.reply("r1", confirmed=False)
+
+    assert (record.state, record.order_ids) == (OrderState.UNKNOWN, ("77",))
+    assert setup.submitter.lock.pending is None
+
+
+async def test_of_two_questions_the_second_stays_open_after_the_first_reply(setup: SubmitterSetup) -> None:
+    """Each has a reply of its own; the lock is held until the last of them."""
+    two = b'[{"id":"r1","message":["a"],"messageIds":["o1"]},{"id":"r2","message":["b"],"messageIds":["o2"]}]'
+    setup.ibkr.plan = [ibkr_response(two), ibkr_response(ACCEPTED)]
+    await setup.submit(setup.request())
+    record = setup.records[0]
+
+    await setup.reply("r1", confirmed=True)
+    state_between, pending = record.state, setup.submitter.lock.pending
+    await setup.reply("r2", confirmed=True)
+
+    assert (state_between, record.state) == (OrderState.QUESTION, OrderState.PLACED)
+    assert pending is not None
+    assert pending.question.replies == ("r2",)
+    assert [call.target for call in setup.ibkr.calls[1:]] == ["/v1/api/iserver/reply/r1", "/v1/api/iserver/reply/r2"]
+
+
+async def test_every_reply_of_an_expired_question_is_declined_and_the_lock_released(setup: SubmitterSetup) -> None:
+    """Also if a decline fails: other orders must not wait for ever."""
+    two = b'[{"id":"r1","message":["a"]},{"id":"r2","message":["b"]}]'
+    setup.ibkr.plan = [ibkr_response(two)]
+    await setup.submit(setup.request())
+    declined: list[str] = []
+
+    async def send(call: Call, _: float) -> None:
+        declined.append(call.target.rpartition("/")[2])
+        if len(declined) == 2:
+            raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        await setup.submitter.questions.decline_expired(setup.clock.now() + 60.0, send)
+
+    assert declined == ["r1", "r2"]
+    assert setup.submitter.lock.try_acquire("another")
+    rows = await setup.repository.journal.read_all()
+    assert rows[-1][1].facts["error"] == "no reply came in time"
+
+
+async def test_a_reply_that_waits_is_over_when_its_question_is_declined(setup: SubmitterSetup) -> None:
+    """It was admitted a moment too late; the yes must not follow the no."""
+    record = await submit_with_question(setup)
+    admitted = asyncio.Event()
+    reply = setup.request(b'{"confirmed":true}', OrderOperation.REPLY, path="/iserver/reply/r1")
+
+    async def wait_for_admission() -> None:
+        await admitted.wait()
+
+    reply.check_rules = wait_for_admission
+    waiting = asyncio.create_task(setup.submit(reply))
+    await asyncio.sleep(0)
+    await setup.submitter.questions.decline_expired(setup.clock.now() + 60.0, send_nothing)
+    admitted.set()
+
+    with pytest.raises(ReplyNotFound):
+        await with_timeout(waiting)
+    assert (record.state, len(setup.ibkr.calls)) == (OrderState.NOT_PLACED, 1)
+
+
+async def test_an_open_question_says_who_confirmed_it(setup: SubmitterSetup) -> None:
+    """The journal tells a confirmation by the header from one by a reply."""
+    second = QUESTION.replace(b"o163", b"o1").replace(b"r1", b"r2")
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(second), ibkr_response(ACCEPTED)]
+    await setup.submit(setup.request(confirmations=frozenset({"o163"})))
+    await setup.reply("r2", confirmed=True)
+
+    rows = await setup.repository.journal.read_all()
+    confirmed = [entry.facts for _, entry, _ in rows if entry.what is OrderEvent.CONFIRMED]
+
+    assert [(facts["reply"], facts["by"], facts["request"]) for facts in confirmed] == [
+        ("r1", "X-Bridge-Confirm", "req"),
+        ("r2", "its caller", "req"),
+    ]
+
+
+async def test_a_confirmation_by_header_that_was_not_sent_leaves_the_question_to_the_caller(
+    setup: SubmitterSetup,
+) -> None:
+    """The caller may still reply; the lock is held until then."""
+    setup.ibkr.plan = [ibkr_response(QUESTION)]
+
+    def refuse_the_second() -> None:
+        if len(setup.ibkr.calls) == 1:
+            raise SessionUnavailable("down")
+
+    setup.ibkr.on_first_byte = refuse_the_second
+    response = await setup.submit(setup.request(confirmations=frozenset({"o163"})))
+
+    assert (response.body, setup.records[0].state) == (QUESTION, OrderState.QUESTION)
+    pending = setup.submitter.lock.pending
+    assert pending is not None
+    assert pending.record is setup.records[0]
+
+
+async def test_a_reply_is_checked_by_the_rules(setup: SubmitterSetup) -> None:
+    """A yes places an order, as the order itself does. A refused yes leaves the question open."""
+    record = await submit_with_question(setup)
+
+    async def refuse() -> None:
+        raise ReadOnly("no")
+
+    for body in (b'{"confirmed":true}', b'{"confirmed":false}'):
+        reply = setup.request(body, OrderOperation.REPLY, path="/iserver/reply/r1", check_rules=refuse)
+        with pytest.raises(ReadOnly):
+            await setup.submit(reply)
+
+    assert (record.state, len(setup.ibkr.calls)) == (OrderState.QUESTION, 1)
+    assert (await setup.reply("r1", confirmed=True)).body == ACCEPTED
+
+
+async def test_a_second_reply_with_another_id_waits_for_the_first(setup: SubmitterSetup) -> None:
+    """Replies to two questions at once would both be sent."""
+    two = b'[{"id":"r1","message":["a"]},{"id":"r2","message":["b"]}]'
+    setup.ibkr.plan = [ibkr_response(two), ibkr_response(ACCEPTED)]
+    await setup.submit(setup.request())
+    setup.ibkr.may_respond.clear()
+    setup.ibkr.is_inside.clear()
+    first = asyncio.create_task(setup.reply("r1", confirmed=True))
+    await with_timeout(setup.ibkr.is_inside.wait())
+
+    with pytest.raises(OrderInProgress, match="another reply") as error:
+        await setup.reply("r2", confirmed=True)
+    setup.ibkr.may_respond.set()
+
+    await with_timeout(first)
+    assert (error.value.retry_after, len(setup.ibkr.calls)) == (1.0, 2)
+
+
+async def test_an_abandoned_question_is_declined_within_ten_seconds_and_releases_the_lock(
+    setup: SubmitterSetup,
+) -> None:
+    """Longer than the keeper needs after a start. An error of the decline keeps no order waiting."""
+    waits: list[float] = []
+
+    async def send(_: Call, wait_s: float) -> None:
+        waits.append(wait_s)
+        raise KeyError("bug")
+
+    setup.submitter.questions.decline_later("r9")
+    with pytest.raises(KeyError):
+        await setup.submitter.questions.decline_expired(0.0, send)
+
+    assert waits == [10.0]
+    assert setup.submitter.lock.try_acquire("another")
+
+
+async def test_a_question_that_nobody_waits_for_wakes_the_loop(setup: SubmitterSetup) -> None:
+    """IBKR would ask it for an hour otherwise."""
+    wakes: list[None] = []
+    setup.submitter.lock.on_question = lambda: wakes.append(None)
+
+    setup.submitter.questions.decline_later("r9")
+
+    assert wakes == [None]

@@ -13,7 +13,7 @@ from ibkr_bridge.errors import Busy, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.response import Question
-from ibkr_bridge.orders.serialization import REPLY_TIMEOUT_S, OrderLock
+from ibkr_bridge.orders.serialization import OrderLock
 from tests.clocks import ManualClock
 from tests.harness import with_timeout
 
@@ -63,7 +63,7 @@ async def test_the_error_after_the_maximum_wait_names_the_blocking_order(lock: O
 
     with pytest.raises(OrderInProgress, match="asking") as error:
         await with_timeout(waiting)
-    assert error.value.retry_after == REPLY_TIMEOUT_S - 5.0
+    assert error.value.retry_after == 60.0 - 5.0
 
 
 async def test_a_disconnected_caller_is_skipped(lock: OrderLock, clock: ManualClock) -> None:
@@ -174,3 +174,88 @@ async def test_a_preview_waits_no_longer_than_its_caller(lock: OrderLock, clock:
     with pytest.raises(OrderInProgress):
         await with_timeout(waiting)
     assert not lock._waiting_previews
+
+
+async def test_a_question_waits_for_sixty_seconds_and_wakes_the_loop_that_declines_it(
+    lock: OrderLock, clock: ManualClock
+) -> None:
+    """The time that the documents name. Without the call the loop would sleep an hour."""
+    wakes: list[object] = []
+    lock.on_question = lambda: wakes.append(lock.pending)
+    await lock.acquire(A, 0.0, is_connected)
+
+    pending = lock.hold_for_question(A, Question(("r",), ("o163",)), FACTS)
+
+    assert pending.expires_at == clock.now() + 60.0
+    assert (wakes, lock.pending) == ([pending], pending)
+    assert (pending.record, pending.facts, pending.is_answered, pending.is_over) == (A, FACTS, False, False)
+
+
+async def wait_in_vain(lock: OrderLock, clock: ManualClock) -> None:
+    """Wait five seconds for a lock that is held."""
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
+    await with_timeout(clock.wait_for_sleepers(1))
+    clock.advance(5.0)
+    await with_timeout(waiting)
+
+
+async def test_who_waits_for_an_order_without_a_question_may_retry_in_a_second(
+    lock: OrderLock, clock: ManualClock
+) -> None:
+    """It is being sent, which takes no minute. A question that is nearly over is not said to end at once either."""
+    await lock.acquire(A, 0.0, is_connected)
+    with pytest.raises(OrderInProgress, match="another order is being sent") as sending:
+        await wait_in_vain(lock, clock)
+    lock.hold_for_question(A, Question(("r",), ()), FACTS).expires_at -= 54.9
+    with pytest.raises(OrderInProgress, match="order a waits for the reply") as nearly_over:
+        await wait_in_vain(lock, clock)
+
+    assert (sending.value.retry_after, nearly_over.value.retry_after) == (1.0, 1.0)
+
+
+async def test_an_order_that_stopped_waiting_never_gets_the_lock(lock: OrderLock, clock: ManualClock) -> None:
+    """Nobody would give it back, and all orders would wait for ever."""
+    await lock.acquire(A, 0.0, is_connected)
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
+    await with_timeout(clock.wait_for_sleepers(1))
+    clock.advance(5.0)
+    with pytest.raises(OrderInProgress):
+        await with_timeout(waiting)
+
+    lock.release(A)
+
+    assert lock.try_acquire(C)
+
+
+async def test_a_new_order_does_not_overtake_one_that_waits(lock: OrderLock, clock: ManualClock) -> None:
+    """Not even in the step in which the lock is free and the waiting order has not run yet."""
+    await lock.acquire(A, 0.0, is_connected)
+    waiting = asyncio.create_task(lock.acquire(B, 5.0, is_connected))
+    await with_timeout(clock.wait_for_sleepers(1))
+
+    lock.release(A)
+
+    assert not lock.try_acquire(C)
+    await with_timeout(waiting)
+    assert lock.try_acquire(B)
+
+
+async def test_releasing_the_lock_ends_its_question(lock: OrderLock) -> None:
+    """The next order must not be told of it."""
+    await lock.acquire(A, 0.0, is_connected)
+    lock.hold_for_question(A, Question(("r",), ()), FACTS)
+
+    lock.release(A)
+
+    assert lock.pending is None
+    assert lock.try_acquire(B)
+
+
+async def test_an_equal_holder_is_not_the_same_holder(lock: OrderLock) -> None:
+    """Holders are told apart by identity: two previews may be equal."""
+    first, second = [1], [1]
+    lock.try_acquire(first)
+
+    lock.release(second)
+
+    assert not lock.try_acquire(second)

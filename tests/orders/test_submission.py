@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,11 @@ from ibkr_bridge.errors import (
     OrderUnknown,
     ReadOnly,
     SessionUnavailable,
+    TradingPaused,
 )
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.transitions import OrderState
-from ibkr_bridge.orders.submission import SAME_REFUSAL_S
+from ibkr_bridge.orders.request import UNKNOWN_OPEN
 from tests.harness import with_timeout
 from tests.orders.submitter_setup import ORDERS, QUESTION, TICKET, TICKET_WITH_COID, SubmitterSetup, ibkr_response
 
@@ -138,7 +141,12 @@ async def test_the_same_refusal_is_journaled_once_a_minute(setup: SubmitterSetup
             await setup.submit(setup.request(check_rules=raise_read_only))
     assert len(setup.records) == 1
 
-    setup.clock.advance(SAME_REFUSAL_S)
+    setup.clock.advance(59.9)
+    with pytest.raises(ReadOnly):
+        await setup.submit(setup.request(check_rules=raise_read_only))
+    assert len(setup.records) == 1
+
+    setup.clock.advance(0.1)
     with pytest.raises(ReadOnly):
         await setup.submit(setup.request(check_rules=raise_read_only))
 
@@ -274,3 +282,215 @@ async def test_a_cancel_with_a_long_body_is_sent(setup: SubmitterSetup) -> None:
     await setup.submit(setup.request(body, OrderOperation.CANCEL, method="DELETE", path=f"{ORDERS}/77"))
 
     assert len(setup.ibkr.calls) == 1
+
+
+CHANGE: dict[str, Any] = {"operation": OrderOperation.MODIFY, "path": "/iserver/account/DU1/order/77"}
+CANCEL: dict[str, Any] = {
+    "operation": OrderOperation.CANCEL,
+    "path": "/iserver/account/DU1/order/77",
+    "method": "DELETE",
+}
+
+
+async def test_a_change_is_not_sent_without_the_lock(setup: SubmitterSetup) -> None:
+    """IBKR would drop the question of the order that holds it."""
+    setup.submitter.lock.try_acquire("another order")
+    change = asyncio.create_task(setup.submit(setup.request(b'{"quantity":2}', **CHANGE)))
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    calls_before = list(setup.ibkr.calls)
+
+    setup.submitter.lock.release("another order")
+    await with_timeout(change)
+
+    assert (calls_before, len(setup.ibkr.calls)) == ([], 1)
+    assert setup.submitter.lock.try_acquire("the next")
+
+
+async def test_a_change_holds_the_lock_while_it_is_sent(setup: SubmitterSetup) -> None:
+    """A placement that comes meanwhile waits."""
+    setup.ibkr.may_respond.clear()
+    change = asyncio.create_task(setup.submit(setup.request(b'{"quantity":2}', **CHANGE)))
+    await with_timeout(setup.ibkr.is_inside.wait())
+
+    assert not setup.submitter.lock.try_acquire("another")
+    setup.ibkr.may_respond.set()
+    await with_timeout(change)
+
+
+async def test_a_cancel_is_sent_while_another_order_holds_the_lock(setup: SubmitterSetup) -> None:
+    """Getting out never waits."""
+    setup.submitter.lock.try_acquire("another order")
+    setup.ibkr.plan = [ibkr_response(b'{"msg":"Request was submitted","order_id":77}')]
+
+    await with_timeout(setup.submit(setup.request(b"", **CANCEL)))
+
+    assert not setup.submitter.lock.try_acquire("me")
+
+
+async def test_a_change_does_not_wait_for_orders_of_the_last_run(setup: SubmitterSetup) -> None:
+    """It concerns an order that its caller knows."""
+    setup.wait_error = OrderInProgress("an order of the last run is being searched for")
+
+    await setup.submit(setup.request(b'{"quantity":2}', **CHANGE))
+
+    assert len(setup.ibkr.calls) == 1
+
+
+async def test_a_cancel_that_was_not_sent_ends_no_question(setup: SubmitterSetup) -> None:
+    """IBKR's question is still open, and its caller may confirm it."""
+    setup.ibkr.plan = [ibkr_response(QUESTION)]
+    await setup.submit(setup.request())
+    setup.ibkr.error_before_entry = SessionUnavailable("down")
+
+    with pytest.raises(SessionUnavailable):
+        await setup.submit(setup.request(b"", **CANCEL))
+
+    assert setup.records[0].state is OrderState.QUESTION
+    assert setup.submitter.lock.pending is not None
+
+
+async def test_a_cancel_whose_response_was_lost_ends_the_question(setup: SubmitterSetup) -> None:
+    """It was sent, and IBKR forgets its question when it comes."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), GatewayTimeout("silence")]
+    await setup.submit(setup.request())
+
+    with pytest.raises(OrderUnknown):
+        await setup.submit(setup.request(b"", **CANCEL))
+
+    assert setup.records[0].state is OrderState.NOT_PLACED
+
+
+async def test_the_rules_are_checked_before_an_order_waits(setup: SubmitterSetup) -> None:
+    """A refusal must not take the time of a question; nothing is held afterwards."""
+    setup.submitter.lock.try_acquire("another order")
+
+    with pytest.raises(ReadOnly):
+        await with_timeout(setup.submit(setup.request(check_rules=raise_read_only)))
+
+    setup.submitter.lock.release("another order")
+    assert setup.submitter.lock.try_acquire("the next")
+
+
+async def test_a_failed_order_releases_the_lock(setup: SubmitterSetup) -> None:
+    """Whatever the error: the next order is sent."""
+    setup.ibkr.plan = [GatewayTimeout("silence")]
+    with pytest.raises(OrderUnknown):
+        await setup.submit(setup.request())
+
+    assert setup.submitter.lock.try_acquire("the next")
+
+
+async def test_the_facts_of_an_order_are_in_its_first_entry(setup: SubmitterSetup) -> None:
+    """A later run of the bridge has only these to recognise the order by."""
+    await setup.submit(setup.request(TICKET_WITH_COID, idempotency_key="k"))
+
+    facts: Mapping[str, Any] = (await setup.repository.journal.read_all())[0][1].facts
+    record = setup.records[0]
+    assert (facts["kind"], facts["account"], facts["coids"], facts["own_name"]) == ("place", "DU1", ["mine"], True)
+    assert (facts["owner"], facts["key"], facts["request"], facts["method"]) == ("one", "one", "req", "POST")
+    assert (facts["fingerprint"], facts["idempotency"]) == (record.fingerprint, record.idempotency_digest)
+    assert facts["wanted"]["alike"] == [{"conid": "8", "side": "BUY"}]
+    assert "figures" in facts["wanted"]
+
+
+async def test_only_the_figures_of_a_single_order_are_stored(setup: SubmitterSetup) -> None:
+    """Of two, it would not be known whose they are."""
+    ticket = TICKET[len(b'{"orders":[') : -2]
+
+    await setup.submit(setup.request(b'{"orders":[' + ticket + b"," + ticket.replace(b"8", b"9") + b"]}"))
+
+    facts: Mapping[str, Any] = (await setup.repository.journal.read_all())[0][1].facts
+    assert "figures" not in facts["wanted"]
+    assert len(facts["wanted"]["alike"]) == 2
+
+
+async def test_a_change_stores_the_figures_from_before_it(setup: SubmitterSetup) -> None:
+    """By them it is recognised whether the change was made."""
+    await setup.submit(setup.request())
+    await setup.submit(
+        setup.request(TICKET[len(b'{"orders":[') : -2].replace(b'"quantity":1', b'"quantity":2'), **CHANGE)
+    )
+
+    wanted: Mapping[str, Any] = setup.records[1].match_criteria
+    assert (wanted["order"], wanted["was"]) == ("77", setup.records[0].match_criteria["figures"])
+
+
+async def test_an_identical_order_passes_beside_an_unknown_one_if_its_caller_says_so(setup: SubmitterSetup) -> None:
+    """By the header that the documents name. Without it the caller gets the result of the first."""
+    setup.ibkr.plan = [GatewayTimeout("silence"), ibkr_response(b'[{"order_id":"78"}]')]
+    with pytest.raises(OrderUnknown):
+        await setup.submit(setup.request())
+    setup.submitter.on_delivery(setup.records[0], arrived=True)
+
+    with pytest.raises(OrderInProgress):
+        await setup.submit(setup.request())
+    await setup.submit(setup.request(confirmations=frozenset({UNKNOWN_OPEN})))
+
+    assert (UNKNOWN_OPEN, len(setup.ibkr.calls)) == ("unknown-open", 2)
+
+
+async def test_two_different_refusals_are_both_journaled(setup: SubmitterSetup) -> None:
+    """Only the same one of the same call is the same."""
+
+    async def raise_paused() -> None:
+        raise TradingPaused("paused")
+
+    for body, check in ((TICKET, raise_read_only), (TICKET, raise_paused), (TICKET_WITH_COID, raise_read_only)):
+        with pytest.raises((ReadOnly, TradingPaused)):
+            await setup.submit(setup.request(body, check_rules=check))
+
+    rows = await setup.repository.journal.read_all()
+    assert [entry.facts["code"] for _, entry, _ in rows] == ["read_only", "trading_paused", "read_only"]
+    assert rows[0][1].facts["error"] == "no"
+
+
+async def test_after_a_thousand_refusals_one_a_second_is_journaled(setup: SubmitterSetup) -> None:
+    """A caller in a loop must not fill the disk. A refusal that is not written has no record."""
+
+    async def refuse(number: int) -> object:
+        request = setup.request(TICKET.replace(b'"conid":8', b'"conid":%d' % number), check_rules=raise_read_only)
+        with pytest.raises(ReadOnly):
+            await setup.submit(request)
+        return request.record
+
+    for number in range(1000):
+        assert await refuse(number) is not None
+    at_once = await refuse(1001)
+    setup.clock.advance(999.9)
+    too_early = await refuse(1002)
+    setup.clock.advance(0.1)
+    in_time = await refuse(1003)
+
+    assert (at_once, too_early) == (None, None)
+    assert in_time is not None
+    assert len(await setup.repository.journal.read_all()) == 1001
+    assert len(setup.submitter._refusals) == 1000
+
+
+async def test_a_cancelled_call_before_its_entry_is_a_refusal(setup: SubmitterSetup) -> None:
+    """The bridge is ending: the journal says that nothing was sent."""
+    setup.submitter.lock.try_acquire("another order")
+    waiting = asyncio.create_task(setup.submit(setup.request()))
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await with_timeout(waiting)
+
+    rows = await setup.repository.journal.read_all()
+    assert [(entry.what.value, entry.facts["code"]) for _, entry, _ in rows] == [("refused", "shutting_down")]
+
+
+async def test_an_order_is_in_the_index_before_it_waits(setup: SubmitterSetup) -> None:
+    """Its repeat must find it, and not be sent as a second order."""
+    setup.submitter.lock.try_acquire("another order")
+    first = asyncio.create_task(setup.submit(setup.request()))
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    second = asyncio.create_task(setup.submit(setup.request()))
+    await asyncio.sleep(0)
+
+    setup.submitter.lock.release("another order")
+    await with_timeout(asyncio.gather(first, second))
+
+    assert (len(setup.ibkr.calls), len(setup.records)) == (1, 1)
+    assert setup.ibkr.calls[0].target == f"/v1/api{ORDERS}"
