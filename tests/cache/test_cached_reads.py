@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from ibkr_bridge.cache.cached_reads import CachedReads, ReadOptions, ReadResult
-from ibkr_bridge.cache.singleflight import SharedCall
+from ibkr_bridge.cache.cached_reads import CachedReads, ReadOptions, ReadResult, cache_key
+from ibkr_bridge.cache.singleflight import Fetch, SharedCall
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.ibkr.catalogue import match
 from tests.body_stream import FakeBodyStream
+from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
+from tests.harness import with_timeout
 
 META, CALL = match("GET", ("portfolio", "DU1", "meta")), Call("GET", "/v1/api/portfolio/DU1/meta")
 OPTIONS = ReadOptions(5.0, None, lambda: True)
@@ -70,3 +74,100 @@ async def test_the_body_stream_of_a_cancelled_caller_is_closed(is_joined: bool) 
     assert gateway.body_streams[0].close_count == 1
     assert result is None or result.response.body_stream is gateway.body_streams[1]
     assert [body_stream.close_count for body_stream in gateway.body_streams[1:]] == [0] * is_joined
+
+
+SEARCH = Call("POST", "/v1/api/iserver/secdef/search", (("Content-Type", "application/json"),), b'{"symbol":"AAPL"}')
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SEARCH, body=b'{"symbol":"TSLA"}'),
+        replace(SEARCH, body=b""),
+        replace(SEARCH, target=f"{SEARCH.target}?name=true"),
+        replace(SEARCH, method="PUT"),
+        replace(SEARCH, headers=(("Content-Type", "text/plain"),)),
+    ],
+    ids=["body", "no body", "target", "method", "content type"],
+)
+async def test_reads_that_differ_do_not_share_a_response(other: Call) -> None:
+    """A search for one symbol must not be answered with the contracts of another: its conid would be traded."""
+    reads, endpoint = CachedReads(ManualClock()), match("POST", ("iserver", "secdef", "search"))
+    fetched: list[Call] = []
+
+    def fetch(call: Call) -> Fetch:
+        async def send(shared_call: SharedCall) -> Response:
+            shared_call.mark_sent()
+            fetched.append(call)
+            return Response(200, {}, call.body)
+
+        return send
+
+    first = await reads.read(endpoint, SEARCH, OPTIONS, fetch(SEARCH))
+    second = await reads.read(endpoint, other, OPTIONS, fetch(other))
+    again = await reads.read(endpoint, replace(SEARCH), OPTIONS, fetch(SEARCH))
+
+    assert fetched == [SEARCH, other]
+    assert (first.response.body, second.response.body, again.response.body) == (SEARCH.body, other.body, SEARCH.body)
+    assert (first.source, second.source, again.source) == ("gateway", "gateway", "cache")
+
+
+async def test_reads_that_differ_in_their_body_do_not_share_a_call() -> None:
+    """Also while both are on their way."""
+    reads, endpoint, gateway = CachedReads(ManualClock()), match("POST", ("iserver", "secdef", "search")), Gateway()
+    calls = (SEARCH, replace(SEARCH, body=b'{"symbol":"TSLA"}'))
+    tasks = [asyncio.create_task(reads.read(endpoint, call, OPTIONS, gateway.fetch)) for call in calls]
+    await asyncio.sleep(0)
+
+    gateway.may_respond.set()
+    results = [await with_timeout(task) for task in tasks]
+
+    assert [result.source for result in results] == ["gateway", "gateway"]
+    assert len(gateway.body_streams) == 2
+
+
+def test_headers_that_change_no_response_share_one() -> None:
+    """Each client sends its own; only the type of a body says how it is read."""
+    accept = (("Accept", "*/*"), *SEARCH.headers)
+
+    assert cache_key(replace(SEARCH, headers=accept)) == cache_key(SEARCH)
+    assert cache_key(replace(CALL, headers=accept)) == cache_key(CALL)
+
+
+async def test_a_change_drops_what_it_makes_stale_when_it_leaves_when_it_is_answered_and_when_it_is_over() -> None:
+    """A read that was sent before the change must not be cached after it. A change that was not sent drops nothing."""
+    reads, context = CachedReads(ManualClock()), context_for("POST", "/iserver/account/DU1/orders", b"{}")
+    dropped: list[str] = []
+    moment = ["before"]
+    reads.invalidate = lambda *tags: dropped.append(moment[0])  # type: ignore[method-assign]
+
+    async def proceed(sent: CallContext) -> Response:
+        moment[0], sent.is_sent = "sent", True
+        for hook in sent.on_sent:
+            hook(sent)
+        moment[0] = "answered"
+        return Response(200, {}, b"{}")
+
+    await reads(context, proceed)
+    moment[0] = "released"
+    for hook in context.on_released:
+        hook(context)
+
+    assert dropped == ["sent", "answered", "released"]
+
+
+async def test_a_change_that_was_not_sent_drops_nothing() -> None:
+    """IBKR never saw it."""
+    reads, context = CachedReads(ManualClock()), context_for("POST", "/iserver/account/DU1/orders", b"{}")
+    dropped: list[object] = []
+    reads.invalidate = lambda *tags: dropped.append(tags)  # type: ignore[method-assign]
+
+    await reads(context, _send_nothing)
+    for hook in context.on_released:
+        hook(context)
+
+    assert dropped == []
+
+
+async def _send_nothing(_: CallContext) -> Response:
+    return Response(503, {}, b"")

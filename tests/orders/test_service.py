@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import Busy, OrderInProgress, OrderUnknown, TradingPaused
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
@@ -22,11 +25,12 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
-from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, OrderDependencies, OrderService
+from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, MAX_LIST_BYTES, OrderDependencies, OrderService
+from tests.body_stream import FakeBodyStream
 from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
 from tests.harness import with_timeout
-from tests.orders.submitter_setup import ACCEPTED, ORDERS, TICKET_WITH_COID, ibkr_response
+from tests.orders.submitter_setup import ACCEPTED, ORDERS, QUESTION, TICKET_WITH_COID, ibkr_response
 
 LISTS = (
     ibkr_response(b"{}"),
@@ -38,14 +42,16 @@ LISTS = (
 class ServiceSetup:
     """A service on a journal of its own, and a pipeline that does what an upstream does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schedule: ReconcileSchedule | None = None) -> None:
         self.clock, self.contexts, self.plan = ManualClock(), list[CallContext](), [ibkr_response(ACCEPTED)]
         self.prepared: list[tuple[CallContext, bool]] = []
         """The prepared calls, and whether the order lock was free then."""
         self.is_up, self.is_paused, self.errors = True, False, list[Exception]()
         bus = Bus()
         repository = OrderRepository(JournalWriter(JournalStore(path, bus, self.clock.utc), bus), bus, self.clock.utc)
-        self.service = OrderService(repository, self.clock, ReconcileSchedule(refresh_delay_s=0.0), add_coids=True)
+        self.service = OrderService(
+            repository, self.clock, schedule or ReconcileSchedule(refresh_delay_s=0.0), add_coids=True
+        )
         guard = OrderGuard(lambda: RuleContext(paper_mode=False, paused=self.is_paused), None)
         dependencies = OrderDependencies(self.pipeline, self.pipeline, self.prepare, guard, lambda _: self.is_up)
         self.service.connect(dependencies)
@@ -76,6 +82,12 @@ class ServiceSetup:
     def request(self, body: bytes = TICKET_WITH_COID) -> OrderRequest:
         """A caller's order."""
         return OrderRequest(context_for("POST", ORDERS, body, key_label="one"), OrderOperation.PLACE, "one", "req")
+
+
+async def run_ready_tasks() -> None:
+    """Let every task that is ready run."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -187,10 +199,14 @@ async def test_the_search_fetches_new_lists_without_the_cache(setup: ServiceSetu
     assert {(context.max_age_s, context.key_label) for context in setup.contexts} == {(0.0, BRIDGE_KEY_LABEL)}
 
 
-@pytest.mark.parametrize("failure", ["down", "error", "status"])
+@pytest.mark.parametrize("failure", ["down", "error", "orders", "trades"])
 async def test_lists_that_cannot_be_fetched_are_none(setup: ServiceSetup, failure: str) -> None:
-    """An empty list would mean that no order exists."""
-    setup.plan = [LISTS[0], LISTS[1], ibkr_response(b"[]", 500)] if failure == "status" else list(LISTS)
+    """An empty list would mean that no order exists: trades answered with 503 are not "no trades"."""
+    refused = ibkr_response(b"[]", 503)
+    setup.plan = {
+        "orders": [LISTS[0], refused, LISTS[2]],
+        "trades": [LISTS[0], LISTS[1], refused],
+    }.get(failure, list(LISTS))
     setup.is_up = failure != "down"
     setup.errors = [Busy("full")] if failure == "error" else []
 
@@ -217,3 +233,128 @@ async def test_a_list_fetched_by_a_caller_settles_the_orders_in_it(setup: Servic
     rows = await setup.service.repository.journal.read_all()
     assert [entry.what for _, entry, _ in rows if entry.order_id == lost.record.id][-1] is OrderEvent.FOUND
     assert record.order_ids == ("77",)
+
+
+async def test_a_list_that_is_too_long_to_be_read_whole_is_none(setup: ServiceSetup) -> None:
+    """The order may stand in the part that was not read. The rest is given up, so that its slot is free."""
+    for position in (1, 2):
+        body_stream = FakeBodyStream()
+        setup.plan = list(LISTS)
+        setup.plan[position] = replace(LISTS[position], body=b" " * (MAX_LIST_BYTES + 1), body_stream=body_stream)
+
+        assert await setup.fetch("DU1") is None
+        assert body_stream.close_count == 1
+
+
+async def test_ibkr_gets_a_second_to_build_the_list(tmp_path: Path) -> None:
+    """Read at once, it would be the old one, in which a new order is missing."""
+    setup = ServiceSetup(tmp_path / "main.orders.db", ReconcileSchedule())
+    setup.plan = list(LISTS)
+    task = asyncio.create_task(setup.service.fetch_order_lists("DU1"))
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    targets_before, delay_s = len(setup.contexts), setup.clock.next_alarm
+
+    setup.clock.advance(delay_s)
+
+    assert await with_timeout(task) is not None
+    assert (targets_before, delay_s) == (1, 1.0)
+    await setup.service.repository.close()
+
+
+async def test_a_new_order_waits_for_one_of_the_last_run(setup: ServiceSetup) -> None:
+    """The service hands the reconciler's wait to the submitter."""
+    record = OrderRecord("a", OrderOperation.PLACE)
+    setup.service.repository.index.add(record)
+    await setup.service.repository.append(record, OrderEvent.SENT, {"kind": "place", "account": None, "coids": ["x"]})
+    setup.service.repository.append_eventually(record, OrderEvent.LOST, {"error": "killed", "restart": True})
+    request = setup.request()
+    request.context.wait_s = 5.0
+    waiting = asyncio.create_task(setup.service.submit(request))
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    contexts_before = list(setup.contexts)
+
+    setup.service.repository.append_eventually(record, OrderEvent.FOUND, {})
+    await with_timeout(waiting)
+
+    assert (contexts_before, len(setup.contexts)) == ([], 1)
+
+
+async def test_the_loop_declines_a_question_after_sixty_seconds(setup: ServiceSetup) -> None:
+    """It sleeps until then, is woken by a new question, and sends the no through all stages under its own name."""
+    loop = asyncio.create_task(setup.service.run_loop())
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    setup.plan = [ibkr_response(QUESTION), ibkr_response(b"{}")]
+    await setup.service.submit(setup.request())
+    await run_ready_tasks()
+    alarm_s = setup.clock.next_alarm
+
+    setup.clock.advance(59.9)
+    await run_ready_tasks()
+    calls_before = len(setup.contexts)
+    setup.clock.advance(0.1)
+    await run_ready_tasks()
+    loop.cancel()
+
+    assert (alarm_s, calls_before) == (60.0, 1)
+    decline = setup.contexts[1]
+    assert (decline.call.target, decline.call.body) == ("/v1/api/iserver/reply/r1", b'{"confirmed":false}')
+    assert (decline.key_label, decline.wait_s, decline.facts.operation) == (BRIDGE_KEY_LABEL, 1.0, None)
+    assert setup.service.status().question is None
+
+
+async def test_a_decline_that_fails_does_not_end_the_loop(setup: ServiceSetup) -> None:
+    """IBKR drops its question by itself."""
+    setup.plan = [ibkr_response(QUESTION)]
+    await setup.service.submit(setup.request())
+    assert setup.service.status().question is not None
+    loop = asyncio.create_task(setup.service.run_loop())
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    setup.errors = [Busy("full")]
+
+    setup.clock.advance(60.0)
+    await run_ready_tasks()
+
+    assert not loop.done()
+    assert setup.service.status().question is None
+    loop.cancel()
+
+
+async def test_the_questions_of_the_last_run_are_declined(tmp_path: Path) -> None:
+    """Nobody can reply to them any more."""
+    before = ServiceSetup(tmp_path / "main.orders.db")
+    before.plan = [ibkr_response(QUESTION)]
+    await before.service.submit(before.request())
+    await before.service.repository.close()
+    after = ServiceSetup(tmp_path / "main.orders.db")
+
+    await after.service.load()
+    loop = asyncio.create_task(after.service.run_loop())
+    await run_ready_tasks()
+    loop.cancel()
+
+    assert [context.call.body for context in after.contexts] == [b'{"confirmed":false}']
+    await after.service.repository.close()
+
+
+async def test_an_order_has_its_callers_time_and_two_seconds(setup: ServiceSetup) -> None:
+    """A connection takes time to open; after that the order's price is old."""
+    request = setup.request()
+    request.context.wait_s = 5.0
+    began = time.monotonic()
+
+    await setup.service.submit(request)
+
+    deadline = setup.contexts[0].deadline
+    assert deadline is not None
+    assert began + 7.0 <= deadline <= time.monotonic() + 7.0
+
+
+async def test_a_part_that_was_not_sent_does_not_count_as_sent(setup: ServiceSetup) -> None:
+    """The caller is told that nothing was sent, and it must be true."""
+    request = setup.request()
+    setup.errors = [Busy("full")]
+
+    with pytest.raises(Busy):
+        await setup.service.submit(request)
+
+    assert (setup.contexts[0].is_sent, request.context.is_sent) == (False, False)

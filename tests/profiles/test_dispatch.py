@@ -12,7 +12,7 @@ import pytest
 
 from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
 from ibkr_bridge.calls.messages import Response
-from ibkr_bridge.errors import Busy, GatewayProtocolError, GatewayTimeout, OrderUnknown
+from ibkr_bridge.errors import Busy, GatewayProtocolError, GatewayTimeout, OrderUnknown, SessionUnavailable
 from ibkr_bridge.profiles.dispatch import Dispatch
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S
 from tests.calls.stage_setup import context_for
@@ -89,8 +89,9 @@ async def test_an_order_is_sent_before_its_deadline_or_not_at_all(
     if is_sent:
         await setup.send(context)
     else:
-        with pytest.raises(Busy, match="before its deadline"):
+        with pytest.raises(Busy, match="before its deadline") as caught:
             await setup.send(context)
+        assert caught.value.retry_after == 1.0
 
     assert bool(setup.scene.arrived_targets) is is_sent
 
@@ -194,3 +195,76 @@ async def test_a_body_that_is_needed_is_unpacked() -> None:
 
     assert (await send(context_for(*READ, needs_complete_body=True))).body == b"[]"
     assert (await send(context_for(*READ))).headers == {"Content-Encoding": "gzip"}
+
+
+async def test_the_first_byte_waits_until_the_entry_is_written(setup: DispatchSetup) -> None:
+    """However many turns of the loop the disk takes."""
+    steps: list[str] = []
+
+    async def write() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert (setup.scene.arrived_targets, context.is_sent) == ([], False)
+        steps.append("written")
+
+    context = context_for(*ORDER, b"{}", before_first_byte=FirstByteHook(write))
+    context.on_sent.append(lambda _: steps.append("sent"))
+
+    await setup.send(context)
+
+    assert steps == ["written", "sent"]
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+async def test_a_check_that_fails_before_or_after_the_entry_stops_the_order(
+    setup: DispatchSetup, fails_at: int
+) -> None:
+    """The session may end while the disk writes. Then the entry is there, and no byte has left."""
+    written: list[None] = []
+    checks: list[None] = []
+
+    async def write() -> None:
+        written.append(None)
+
+    def check_session(_: CallContext) -> None:
+        checks.append(None)
+        if len(checks) == fails_at:
+            raise SessionUnavailable("signed out")
+
+    hook = FirstByteHook(write)
+    context = context_for(*ORDER, b"{}", before_first_byte=hook)
+    context.preconditions.append(check_session)
+    with pytest.raises(SessionUnavailable):
+        await setup.send(context)
+
+    assert (setup.scene.arrived_targets, hook.has_left, context.is_sent) == ([], False, False)
+    assert (len(written), len(checks)) == (fails_at - 1, fails_at)
+
+
+async def test_a_caller_that_leaves_while_the_entry_is_written_is_not_sent_for(setup: DispatchSetup) -> None:
+    """Nobody would learn of the order."""
+    here = [True]
+
+    async def write() -> None:
+        here[0] = False
+
+    context = context_for(*ORDER, b"{}", before_first_byte=FirstByteHook(write), is_connected=lambda: here[0])
+
+    with pytest.raises(CallerGone):
+        await setup.send(context)
+
+    assert (setup.scene.arrived_targets, context.is_sent) == ([], False)
+
+
+async def test_an_order_whose_deadline_passes_while_the_entry_is_written_is_not_sent(setup: DispatchSetup) -> None:
+    """A slow disk: the price is an old one by then."""
+
+    async def write() -> None:
+        context.deadline = time.monotonic() - 0.001
+
+    context = context_for(*ORDER, b"{}", before_first_byte=FirstByteHook(write), deadline=time.monotonic() + 60.0)
+
+    with pytest.raises(Busy):
+        await setup.send(context)
+
+    assert setup.scene.arrived_targets == []
