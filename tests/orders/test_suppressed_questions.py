@@ -9,7 +9,7 @@ import pytest
 
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.events import Bus, Event, StateUnavailable
-from ibkr_bridge.orders.suppressed_questions import MAX_MESSAGE_IDS, SuppressedQuestions
+from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
 from tests.calls.stage_setup import OK, context_for
 
 SUPPRESS, RESET = "/iserver/questions/suppress", "/iserver/questions/suppress/reset"
@@ -50,7 +50,7 @@ def test_the_number_of_ids_is_limited_to_what_one_call_may_have() -> None:
     """The limit is IBKR's."""
     ids = observe(SuppressedQuestions(None, Bus()), SUPPRESS, {"messageIds": [f"o{number}" for number in range(99)]})
 
-    assert len(ids) == MAX_MESSAGE_IDS
+    assert ids == tuple(f"o{number}" for number in range(51))
 
 
 def test_the_list_is_sent_again_in_one_call() -> None:
@@ -102,3 +102,15 @@ def test_a_failed_write_is_reported(tmp_path: Path) -> None:
 
     assert observe(SuppressedQuestions(tmp_path / "no" / "x.json", bus), SUPPRESS, {"messageIds": ["o1"]}) == ("o1",)
     assert [type(event) for event in events] == [StateUnavailable]
+
+
+def test_every_list_is_in_the_file_that_is_loaded_once(tmp_path: Path) -> None:
+    """Without a state directory there is none, and nothing fails."""
+    path = tmp_path / "main.suppressed.json"
+    questions = SuppressedQuestions(path, Bus())
+    observe(questions, SUPPRESS, {"messageIds": ["o1"]})
+    observe(questions, SUPPRESS, {"messageIds": ["o2", "o3"]})
+    without = SuppressedQuestions(None, Bus())
+    without.load()
+
+    assert (json.loads(path.read_text()), without.ids) == (["o2", "o3"], ())

@@ -8,12 +8,13 @@ import pytest
 
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
-from ibkr_bridge.orders.journal.index import ANONYMOUS_DUPLICATE_TTL_S, IDENTITY_TTL_S, OrderIndex
+from ibkr_bridge.orders.journal.index import OrderIndex
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from tests.clocks import NOON
 
 SENT, TAKEN, TOLD, LEFT = OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.TOLD, OrderEvent.LEFT
+TEN_MINUTES_S, DAY_S = 600.0, 86_400.0  # as the documents have them
 RESPONSE_FACTS = {"answer": {"status": 200, "content_type": "application/json", "body": "[]"}}
 
 
@@ -86,7 +87,7 @@ def test_an_identical_order_without_delivery_is_a_duplicate(orders: IndexSetup) 
     """For ten minutes."""
     first = orders.add(orders.new_record(), SENT, TAKEN, LEFT)
 
-    orders.now += timedelta(seconds=ANONYMOUS_DUPLICATE_TTL_S)
+    orders.now += timedelta(seconds=TEN_MINUTES_S)
     assert orders.find_duplicate(orders.new_record()) is first
     orders.now += timedelta(seconds=1)
     assert orders.find_duplicate(orders.new_record()) is None
@@ -136,7 +137,7 @@ def test_an_idempotency_key_identifies_its_order_for_a_day(orders: IndexSetup) -
     """Whether or not its response was delivered."""
     first = orders.add(orders.new_record(key="k"), SENT, TAKEN, TOLD)
 
-    orders.now += timedelta(seconds=IDENTITY_TTL_S)
+    orders.now += timedelta(seconds=DAY_S)
     assert orders.find_duplicate(orders.new_record(key="k", owner="you")) is first
     orders.now += timedelta(seconds=1)
     assert orders.find_duplicate(orders.new_record(key="k")) is None
@@ -226,7 +227,7 @@ def test_settled_orders_are_dropped_after_a_day(orders: IndexSetup) -> None:
     orders.add(orders.new_record(), SENT, OrderEvent.LOST)
     orders.now += timedelta(seconds=1)
     settled = orders.add(orders.new_record("b"), SENT, TAKEN, TOLD)
-    orders.now += timedelta(seconds=IDENTITY_TTL_S + 1)
+    orders.now += timedelta(seconds=DAY_S + 1)
     orders.add(orders.new_record("c"), SENT)
 
     assert [record.id for record in orders.index.newest_first()] == ["o3", "o1"]
@@ -254,10 +255,82 @@ def test_a_jump_of_the_wall_clock_neither_ends_nor_extends_an_identity(jump_s: f
             record.apply(JournalEntry(record.id, NOON.isoformat(), what, record.next_state(what), facts), elapsed[0])
         setup.index.add_names(record)
 
-    wall[0], elapsed[0] = jump_s, ANONYMOUS_DUPLICATE_TTL_S
+    wall[0], elapsed[0] = jump_s, TEN_MINUTES_S
     assert setup.find_duplicate(setup.new_record()) is anonymous
     assert setup.find_duplicate(setup.new_record("b", name="mine")) is named
-    elapsed[0] = ANONYMOUS_DUPLICATE_TTL_S + 1
+    elapsed[0] = TEN_MINUTES_S + 1
     assert setup.find_duplicate(setup.new_record()) is None
-    elapsed[0] = IDENTITY_TTL_S + 1
+    elapsed[0] = DAY_S + 1
     assert setup.find_duplicate(setup.new_record("b", name="mine")) is None
+
+
+def test_an_order_is_found_by_its_id_until_it_is_removed(orders: IndexSetup) -> None:
+    """`GET /orders/{id}` asks for it; its names are free afterwards."""
+    record = orders.add(orders.new_record(name="mine", key="k"), SENT, TAKEN)
+    found = orders.index.find(record.id)
+
+    orders.index.remove(record)
+
+    assert (found, orders.index.find(record.id)) == (record, None)
+    assert orders.find_duplicate(orders.new_record("z", name="mine", key="k")) is None
+    assert list(orders.index.newest_first()) == []
+
+
+def test_refused_orders_are_listed_and_the_oldest_of_a_thousand_dropped(orders: IndexSetup) -> None:
+    """A loop makes thousands of them. Others stay."""
+    placed = orders.add(orders.new_record(), SENT, TAKEN)
+    refused = [orders.new_record(str(number)) for number in range(1001)]
+    for record in refused:
+        orders.index.add_refused(record)
+
+    assert list(orders.index.newest_first()) == [*reversed(refused[1:]), placed]
+
+
+def test_the_figures_of_an_order_are_those_of_its_latest_change(orders: IndexSetup) -> None:
+    """By the number at IBKR. Of an order that another program placed, or that was not placed, nothing is known."""
+    placement = orders.add(orders.new_record(), SENT, TAKEN)
+    placement.order_ids, placement.match_criteria = ("77",), {"figures": {"price": "1"}}
+    lost = orders.add(orders.new_record("b"), SENT)
+    lost.order_ids, lost.match_criteria = ("78",), {"figures": {"price": "2"}}
+    first = orders.index.figures_of("77")
+    change = OrderRecord("c", OrderOperation.MODIFY, state=OrderState.PLACED)
+    change.match_criteria = {"order": "77", "figures": {"price": "3"}}
+    other_change = OrderRecord("d", OrderOperation.MODIFY, state=OrderState.PLACED)
+    other_change.match_criteria = {"order": "79", "figures": {"price": "4"}}
+    for record in (change, other_change):
+        orders.index.add(record)
+
+    assert (first, orders.index.figures_of("77")) == ({"price": "1"}, {"price": "3"})
+    assert (orders.index.figures_of("78"), orders.index.figures_of("80")) == ({}, {})
+
+
+def test_entries_of_earlier_runs_make_the_same_index(orders: IndexSetup) -> None:
+    """After a restart a repeated call finds its order as before."""
+    at = NOON.isoformat(timespec="microseconds")
+    facts = {"kind": "place", "fingerprint": "a", "coids": ["mine"], "owner": "me", "own_name": True}
+    orders.index.load(
+        [
+            (1, JournalEntry("a", at, SENT, OrderState.SENDING, facts)),
+            (2, JournalEntry("a", at, TAKEN, OrderState.PLACED, RESPONSE_FACTS)),
+        ]
+    )
+
+    record = orders.find_duplicate(orders.new_record("a", name="mine"))
+
+    assert record is orders.index.find("a")
+    assert record is not None
+    assert (record.state, record.coids) == (OrderState.PLACED, ("mine",))
+    assert orders.index.open_records() == []
+
+
+def test_a_refusal_of_an_identical_order_says_when_to_ask_again(orders: IndexSetup) -> None:
+    """The search looks every few seconds; a call that is running ends sooner."""
+    orders.add(orders.new_record(), SENT, OrderEvent.LOST, TOLD)
+    with pytest.raises(OrderInProgress, match="the same order, o1, is being searched for") as unknown:
+        orders.find_duplicate(orders.new_record())
+    running = orders.add(orders.new_record("b", key="k"), SENT)
+    running.in_flight = InFlightOrder("b", [])
+    with pytest.raises(OrderInProgress) as in_flight:
+        orders.find_duplicate(orders.new_record("b", key="k"))
+
+    assert (unknown.value.retry_after, in_flight.value.retry_after) == (5.0, 1.0)

@@ -15,7 +15,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing
-from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, Reconciler
+from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, NOT_FOUND, Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN
 from tests.harness import with_timeout
@@ -343,3 +343,118 @@ async def test_a_caller_may_skip_the_wait_a_minute_after_the_start(reconciling: 
     other_request.context.wait_s = 0.0
     with pytest.raises(OrderInProgress):
         await reconciling.reconciler.wait_for_unsettled(other_request)
+
+
+async def test_a_lost_order_is_searched_for_at_the_documented_times(reconciling: ReconcilerSetup) -> None:
+    """Two seconds after its loss, then every twenty until five minutes, then after ten, thirty and sixty minutes."""
+    record = await reconciling.lose()
+
+    await reconciling.advance(299.9)
+    state_before = record.state
+    await reconciling.advance(2.2)
+    state_after = record.state
+    await reconciling.advance(2 * 3600.0)
+
+    assert (state_before, state_after) == (OrderState.UNKNOWN, OrderState.NOT_PLACED)
+    expected = [*(2.0 + 20.0 * number for number in range(16)), 600.0, 1800.0, 3600.0]
+    assert reconciling.fetched_at == pytest.approx(expected, abs=0.2)
+    rows = await reconciling.setup.repository.journal.read_all()
+    assert rows[-1][1].facts == {"error": NOT_FOUND, "orders": 0, "trades": 0, "looks": 16}
+
+
+async def test_an_order_is_forgotten_a_day_after_it_was_settled(reconciling: ReconcilerSetup) -> None:
+    """IBKR lists the orders of the day only; an unknown one is never forgotten."""
+    settled, unknown = await reconciling.lose("a", coids=["x"]), await reconciling.lose("b", coids=["y"], account="DU2")
+    reconciling.setup.repository.append_eventually(settled, OrderEvent.MISSED, {"error": "gone"})
+    reconciling.listing = None
+
+    await reconciling.advance(24 * 3600.0 - 60.0)
+    is_known_before = settled.id in reconciling.reconciler._unsettled
+    await reconciling.advance(120.0)
+
+    assert (is_known_before, list(reconciling.reconciler._unsettled)) == (True, [unknown.id])
+
+
+async def test_a_coid_that_ibkr_has_already_wakes_the_search_for_the_earlier_order(
+    reconciling: ReconcilerSetup,
+) -> None:
+    """It counted as not placed and exists after all: its caller must learn that at once, not in half an hour."""
+    earlier = await reconciling.lose()
+    await reconciling.advance(1000.0)
+    assert earlier.state is OrderState.NOT_PLACED
+    fetch_count = len(reconciling.fetched_at)
+    reconciling.listing = OrderListing(orders=(MINE,), is_complete=True)
+    again = OrderRecord("b", OrderOperation.PLACE)
+    reconciling.setup.repository.index.add(again)
+    facts = {"kind": "place", "coids": ["mine"], "account": "DU1", "own_name": True}
+    await reconciling.setup.repository.append(again, OrderEvent.SENT, facts)
+
+    reconciling.setup.repository.append_eventually(
+        again, OrderEvent.TURNED_DOWN, {"error": "Local order ID=mine is already registered."}
+    )
+    await reconciling.advance(1.0)
+
+    assert (len(reconciling.fetched_at), earlier.state) == (fetch_count + 1, OrderState.PLACED)
+
+
+async def test_another_rejection_wakes_no_search(reconciling: ReconcilerSetup) -> None:
+    """Each look costs calls that IBKR allows rarely."""
+    await reconciling.lose()
+    await reconciling.advance(1000.0)
+    fetch_count = len(reconciling.fetched_at)
+    again = OrderRecord("b", OrderOperation.PLACE)
+    reconciling.setup.repository.index.add(again)
+    await reconciling.setup.repository.append(again, OrderEvent.SENT, {"kind": "place", "coids": ["mine"]})
+
+    reconciling.setup.repository.append_eventually(again, OrderEvent.TURNED_DOWN, {"error": "no margin"})
+    await reconciling.advance(1.0)
+
+    assert len(reconciling.fetched_at) == fetch_count
+
+
+async def test_a_new_order_waits_as_long_as_its_caller_says_and_not_longer(reconciling: ReconcilerSetup) -> None:
+    """However often other orders change meanwhile: each change makes it look again, none begins its time anew."""
+    await reconciling.lose(restart=True)
+    reconciling.listing = None
+    request = reconciling.setup.request()
+    waiting = asyncio.create_task(reconciling.reconciler.wait_for_unsettled(request))
+    for number in range(5):
+        await run_ready_tasks()
+        assert not waiting.done()
+        reconciling.clock.advance(0.9)
+        await reconciling.lose(f"other {number}", "DU2")
+    reconciling.clock.advance(0.5)
+
+    with pytest.raises(OrderInProgress, match="order a of the bridge's last run") as refusal:
+        await with_timeout(waiting)
+    assert refusal.value.retry_after == 5.0
+    assert "a minute after the bridge's start" in refusal.value.hint
+
+
+async def test_an_order_that_a_person_must_check_blocks_no_other(reconciling: ReconcilerSetup) -> None:
+    """Nothing more can be learnt, so waiting would help nobody. It is looked for at the late times only."""
+    record = await reconciling.lose(coids=[], restart=True, wanted={"alike": [{"conid": "8", "side": "BUY"}]})
+    reconciling.listing = OrderListing(orders=(MINE,), is_complete=True)
+
+    await reconciling.advance(302.5)
+    request = reconciling.setup.request()
+    request.context.wait_s = 0.0
+    await with_timeout(reconciling.reconciler.wait_for_unsettled(request))
+    fetch_count = len(reconciling.fetched_at)
+    await reconciling.advance(290.0)
+
+    assert (record.state, record.interrupted_by_restart, record.error) == (OrderState.UNKNOWN, False, NO_COID)
+    assert len(reconciling.fetched_at) == fetch_count
+
+
+async def test_an_order_that_is_found_is_not_searched_for_again(reconciling: ReconcilerSetup) -> None:
+    """The loop then sleeps until something changes."""
+    await reconciling.lose()
+    reconciling.listing = OrderListing(orders=(MINE,))
+    await reconciling.advance(2.5)
+    is_idle = not reconciling.reconciler.has_unsettled
+
+    await reconciling.advance(2 * 3600.0)
+
+    assert (is_idle, len(reconciling.fetched_at)) == (True, 1)
+    assert reconciling.clock.next_alarm <= 3600.0

@@ -23,3 +23,12 @@ def test_several_checks_come_before_the_verdict_and_the_late_ones_after_it() -> 
 def test_the_interval_respects_the_rate_limit_of_the_lists() -> None:
     """Each check makes two calls that IBKR accepts once in 5 s."""
     assert ReconcileSchedule().interval_s >= 10.0
+
+
+def test_the_schedule_is_the_documented_one() -> None:
+    """Five minutes until `not_placed`, then looks after ten, thirty and sixty; a minute at most after a start."""
+    schedule = ReconcileSchedule()
+
+    assert (schedule.give_up_after_s, schedule.late_checks_s) == (300.0, (600.0, 1800.0, 3600.0))
+    assert (schedule.startup_block_s, schedule.first_delay_s, schedule.interval_s) == (60.0, 2.0, 20.0)
+    assert schedule.refresh_delay_s == 1.0
