@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,6 +28,30 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # so in a background job of a shell; our child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+DEADLINE_S, SLOW_DEADLINE_S = 120.0, 1800.0  # ten times what the slowest test takes on a busy machine
+
+
+class TestHangs(BaseException):
+    """A test did not end in time. No `except Exception` of the code under test may swallow it."""
+
+    __test__ = False
+
+
+@pytest.fixture(autouse=True)
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test ends: one whose subject fails in such a way that it waits for ever fails, and the others run."""
+
+    def give_up(_: int, frame: object) -> None:
+        raise TestHangs(f"{request.node.name} has not ended in time")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    is_slow = request.node.get_closest_marker("slow") is not None
+    signal.setitimer(signal.ITIMER_REAL, SLOW_DEADLINE_S if is_slow else DEADLINE_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

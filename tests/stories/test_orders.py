@@ -48,6 +48,13 @@ async def story(harness: Harness, order: str) -> list[str]:
     return [event["what"] for event in (await harness.get(f"/orders/{order}")).json["events"]]
 
 
+async def wait_until_one_waits(harness: Harness) -> None:
+    """Wait until an order waits for the lock."""
+    async with asyncio.timeout(TEST_TIMEOUT_S):
+        while not harness.bridge.profile.orders.submitter.lock._waiting:
+            await asyncio.sleep(0)
+
+
 async def place_and_hang_up(harness: Harness, placement: Placement, sim: MarketStage, **headers: str) -> None:
     """Place an order and hang up when it has reached IBKR."""
     body = json.dumps(placement.body).encode()
@@ -593,11 +600,13 @@ async def test_a_waiting_order_is_sent_when_the_question_is_answered(harness: Ha
     """Orders are sent in the order in which they came."""
     question = await place(harness, FAR)
     waiting = asyncio.create_task(place(harness))
-    await asyncio.sleep(0)
+    await wait_until_one_waits(harness)
+    sent_before = len(sent(sim))
 
     await harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
 
-    assert order_of(await waiting)[1] == "placed"
+    assert order_of(await with_timeout(waiting))[1] == "placed"
+    assert (sent_before, len(sent(sim))) == (1, 2)
 
 
 async def test_a_cancel_does_not_wait_and_ends_the_question(harness: Harness, sim: MarketStage) -> None:
@@ -720,6 +729,33 @@ async def test_an_order_in_flight_at_a_kill_is_found_after_the_start(
     assert len(sent(sim)) == 1
 
 
+async def test_an_order_after_a_kill_waits_until_the_one_in_flight_is_found(
+    open_harness: OpenHarness, sim: MarketStage
+) -> None:
+    """It could be the same order. Until IBKR's lists have been seen it is refused, and nothing of it is sent."""
+    harness = await open_harness()
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=0.3)
+    await place_and_hang_up(harness, ORDER, sim)
+    journal = harness.bridge.profile.orders.repository.journal
+    rows = await journal.read_all()
+    await harness.finish()
+    path = journal._journal._path
+    assert path is not None
+    path.unlink()
+    _write_rows(path, rows)  # the state after a kill before the response
+    sim.faults.add("empty-503", path=r"/iserver/account/(orders(\?|$)|trades)")
+    restarted = await open_harness()
+
+    early = await place(restarted, LIMIT, X_Bridge_Wait="0.2")
+    sent_before = len(sent(sim))
+    sim.faults.clear("empty-503")
+    await restarted.wait_until_settled(rows[0][1].order_id, "placed")
+    late = await place(restarted, LIMIT)
+
+    assert (early.status, early.code) == (409, "order_in_progress")
+    assert (sent_before, len(sent(sim)), order_of(late)[1]) == (1, 2, "placed")
+
+
 def _write_rows(path: Any, rows: Any) -> None:
     from datetime import UTC, datetime
 
@@ -774,8 +810,7 @@ async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: OpenHarne
     _, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(f"POST {LIMIT.target} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body)
     await writer.drain()
-    while not harness.bridge.profile.orders.submitter.lock._waiting:
-        await asyncio.sleep(0)
+    await wait_until_one_waits(harness)
     writer.close()
     await writer.wait_closed()
 
@@ -864,15 +899,16 @@ async def test_a_question_whose_reply_was_refused_is_declined_in_time(
     assert await harness.wait_until_settled(order_of(question)[0]) == "not_placed"
 
 
-async def test_a_loop_of_refusals_does_not_fill_the_memory(harness: Harness) -> None:
-    """The journal has all of them; the list in memory has the last thousand."""
+async def test_a_loop_of_refusals_does_not_fill_the_memory(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal has all of them; the list in memory has the last. The bound is a thousand: `test_index.py`."""
+    monkeypatch.setattr("ibkr_bridge.orders.journal.index.MAX_REFUSED", 20)
     await harness.post("/gateway/pause")
-    index = harness.bridge.profile.orders.repository.index
+    repository = harness.bridge.profile.orders.repository
 
-    for quantity in range(1, 1101):
-        await place(harness, Placement(quantity=quantity))
+    refused = [order_of(await place(harness, Placement(quantity=quantity)))[0] for quantity in range(1, 31)]
 
-    assert len(list(index.newest_first())) == 1000
+    assert [record.id for record in repository.index.newest_first()] == refused[:9:-1]
+    assert [entry.order_id for _, entry, _ in await repository.journal.read_all()] == refused
 
 
 async def test_declining_a_question_does_not_discard_an_accepted_ticket(harness: Harness, sim: MarketStage) -> None:
@@ -917,7 +953,10 @@ async def test_a_question_is_declined_in_time_although_its_reply_waits(
     async with asyncio.timeout(TEST_TIMEOUT_S):
         while harness.bridge.profile.orders.submitter.lock.pending is not None:
             await asyncio.sleep(0)
-    reply.cancel()
+    sim.log_in()  # the reply that waits could be sent now
+    await harness.wait_until(SessionState.READY)
+    late = await with_timeout(reply)
+    assert (late.status, late.code) == (404, "reply_not_found")
     assert [call for call in sim.calls("/iserver/reply/") if b"true" in call.body] == []
 
 
