@@ -54,6 +54,8 @@ class FakeIbkr:
     def __init__(self, *plan: Response | BaseException) -> None:
         self.plan = list(plan or (ibkr_response(ACCEPTED),))
         self.calls: list[Call] = []
+        self.facts: list[RequestFacts] = []
+        """The facts of each call, which the rules check."""
         self.error_before_entry: BaseException | None = None
         """If set, it is raised before the journal entry is written."""
         self.may_respond = asyncio.Event()
@@ -78,6 +80,7 @@ class FakeIbkr:
         self.on_first_byte()
         before_first_byte.has_left = True
         self.calls.append(call)
+        self.facts.append(facts)
         self.on_late_response = on_late_response
         self.is_inside.set()
         await self.may_respond.wait()

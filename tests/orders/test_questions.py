@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.messages import Call, noop
 from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import (
     BadRequest,
@@ -22,6 +22,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import build_reply_call, is_declining
+from ibkr_bridge.orders.request import OrderRequest
 from tests.harness import with_timeout
 from tests.orders.submitter_setup import ACCEPTED, QUESTION, TICKET_AND_QUESTION, SubmitterSetup, ibkr_response
 
@@ -243,7 +244,10 @@ async def test_an_abandoned_question_is_declined_only_while_the_lock_is_free(set
     assert declined == [build_reply_call("r9", confirmed=False)]
 
 
-@pytest.mark.parametrize(("body", "is_decline"), [(b'{"confirmed":true}', False), (b'{"confirmed":false}', True)])
+@pytest.mark.parametrize(
+    ("body", "is_decline"),
+    [(b'{"confirmed":true}', False), (b'{"confirmed":false}', True), (b'{"a":1,"confirmed":true,"z":2}', False)],
+)
 def test_a_reply_confirms_or_declines(body: bytes, is_decline: bool) -> None:
     """Its value is a boolean."""
     assert is_declining(parse_order_tickets(body)) is is_decline
@@ -447,3 +451,153 @@ async def test_a_question_that_nobody_waits_for_wakes_the_loop(setup: SubmitterS
     setup.submitter.questions.decline_later("r9")
 
     assert wakes == [None]
+
+
+def reply_request(setup: SubmitterSetup, reply_id: str = "r1", *, confirmed: bool = True) -> OrderRequest:
+    """The request of a caller that replies to a question."""
+    body = b'{"confirmed":true}' if confirmed else b'{"confirmed":false}'
+    return setup.request(body, OrderOperation.REPLY, path=f"/iserver/reply/{reply_id}")
+
+
+async def test_a_confirmation_by_header_says_yes_to_the_question(setup: SubmitterSetup) -> None:
+    """And the rules see it as a yes: a no passes them always."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(ACCEPTED)]
+
+    await setup.submit(setup.request(confirmations=frozenset({"o163"})))
+
+    assert setup.ibkr.calls[1] == build_reply_call("r1", confirmed=True)
+    assert (setup.ibkr.calls[1].body, setup.ibkr.calls[1].is_change) == (b'{"confirmed":true}', True)
+    facts = setup.ibkr.facts[1]
+    assert (facts.operation, facts.is_declining, facts.accounts) == (OrderOperation.REPLY, False, frozenset({"DU1"}))
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_a_reply_is_checked_with_the_facts_of_its_order(setup: SubmitterSetup, confirmed: bool) -> None:
+    """A reply names no account and no quantity; the order does."""
+    await submit_with_question(setup)
+    reply = reply_request(setup, confirmed=confirmed)
+
+    await setup.submit(reply)
+
+    assert reply.record is setup.records[0]
+    for facts in (reply.facts, setup.ibkr.facts[1]):
+        assert (facts.operation, facts.is_declining, facts.accounts) == (
+            OrderOperation.REPLY,
+            not confirmed,
+            frozenset({"DU1"}),
+        )
+
+
+async def test_a_lost_confirmation_by_header_is_reported(setup: SubmitterSetup) -> None:
+    """The order may be placed: the question must not be passed on as if it were open."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), GatewayTimeout("silence")]
+
+    with pytest.raises(OrderUnknown):
+        await setup.submit(setup.request(confirmations=frozenset({"o163"})))
+
+    assert setup.records[0].state is OrderState.UNKNOWN
+    assert setup.submitter.lock.try_acquire("another")
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_a_repeated_reply_shares_the_response_of_the_running_one(setup: SubmitterSetup, confirmed: bool) -> None:
+    """Then it gets the stored one."""
+    record = await submit_with_question(setup)
+    setup.ibkr.may_respond.clear()
+    setup.ibkr.is_inside.clear()
+    first, second, third = (reply_request(setup, confirmed=confirmed) for _ in range(3))
+    tasks = [asyncio.create_task(setup.submit(first))]
+    await with_timeout(setup.ibkr.is_inside.wait())
+    tasks.append(asyncio.create_task(setup.submit(second)))
+    await asyncio.sleep(0)
+    setup.ibkr.may_respond.set()
+
+    bodies = [response.body for response in await with_timeout(asyncio.gather(*tasks))]
+    bodies.append((await setup.submit(third)).body)
+
+    assert bodies == [ACCEPTED] * 3
+    assert [each.source for each in (first, second, third)] == ["gateway", "shared", "cache"]
+    assert (len(setup.ibkr.calls), record.in_flight) == (2, None)
+
+
+async def test_a_repeated_reply_whose_response_was_lost_gets_the_same_error(setup: SubmitterSetup) -> None:
+    """A yes is unknown, until the search has found the order."""
+    await submit_with_question(setup)
+    setup.ibkr.plan = [GatewayTimeout("silence")]
+    errors = []
+    requests = [reply_request(setup), reply_request(setup)]
+    for request in requests:
+        with pytest.raises(OrderUnknown) as error:
+            await setup.submit(request)
+        errors.append(error.value.detail)
+
+    assert (errors[0], requests[1].source) == (errors[1], "bridge")
+    assert len(setup.ibkr.calls) == 2
+
+
+async def test_a_repeated_no_whose_response_was_lost_is_not_placed(setup: SubmitterSetup) -> None:
+    """It was never confirmed, whatever became of the no."""
+    await submit_with_question(setup)
+    setup.ibkr.plan = [OrderUnknown("lost")]
+    for _ in range(2):
+        with pytest.raises(OrderNotPlaced, match="was declined, and is not placed"):
+            await setup.submit(reply_request(setup, confirmed=False))
+
+    assert len(setup.ibkr.calls) == 2
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_a_reply_to_a_question_that_is_over_is_not_sent(setup: SubmitterSetup, confirmed: bool) -> None:
+    """A first yes was held back, then the minute passed: the id is known and its question is gone."""
+    record = await submit_with_question(setup)
+
+    def stop() -> None:
+        raise SessionUnavailable("down")
+
+    setup.ibkr.on_first_byte = stop
+    with pytest.raises(SessionUnavailable):
+        await setup.submit(reply_request(setup))
+    setup.ibkr.on_first_byte = noop
+    await setup.submitter.questions.decline_expired(setup.clock.now() + 60.0, send_nothing)
+
+    with pytest.raises(ReplyNotFound, match="this question is over"):
+        await setup.submit(reply_request(setup, confirmed=confirmed))
+
+    assert (record.state, len(setup.ibkr.calls)) == (OrderState.NOT_PLACED, 1)
+
+
+async def test_a_no_that_waits_is_over_when_its_question_is_declined(setup: SubmitterSetup) -> None:
+    """Its caller is told so, and no second no is sent."""
+    await submit_with_question(setup)
+    may_go_on = asyncio.Event()
+    reply = reply_request(setup, confirmed=False)
+
+    async def wait() -> None:
+        await may_go_on.wait()
+
+    reply.check_rules = wait
+    waiting = asyncio.create_task(setup.submit(reply))
+    await asyncio.sleep(0)
+    await setup.submitter.questions.decline_expired(setup.clock.now() + 60.0, send_nothing)
+    may_go_on.set()
+
+    with pytest.raises(ReplyNotFound):
+        await with_timeout(waiting)
+    assert len(setup.ibkr.calls) == 1
+
+
+async def test_a_cancel_without_an_open_question_ends_nothing(setup: SubmitterSetup) -> None:
+    """Neither if there is none, nor if its yes is being sent: that one may place the order."""
+    setup.submitter.questions.on_cancel_sent()
+    record = await submit_with_question(setup)
+    setup.ibkr.may_respond.clear()
+    setup.ibkr.is_inside.clear()
+    reply = asyncio.create_task(setup.submit(reply_request(setup)))
+    await with_timeout(setup.ibkr.is_inside.wait())
+
+    setup.submitter.questions.on_cancel_sent()
+    state, pending = record.state, setup.submitter.lock.pending
+    setup.ibkr.may_respond.set()
+    await with_timeout(reply)
+
+    assert (state, pending is not None, record.state) == (OrderState.SENDING, True, OrderState.PLACED)
