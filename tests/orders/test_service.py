@@ -358,3 +358,89 @@ async def test_a_part_that_was_not_sent_does_not_count_as_sent(setup: ServiceSet
         await setup.service.submit(request)
 
     assert (setup.contexts[0].is_sent, request.context.is_sent) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "response", "state"),
+    [
+        ("/iserver/account/orders", ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"mine"}]}'), OrderState.PLACED),
+        ("/iserver/account/trades", ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]'), OrderState.PLACED),
+        ("/iserver/accounts", ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"mine"}]}'), OrderState.UNKNOWN),
+        ("/iserver/account/trades", ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]', 500), OrderState.UNKNOWN),
+        (
+            "/iserver/account/trades",
+            replace(ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]'), body_stream=FakeBodyStream()),
+            OrderState.UNKNOWN,
+        ),
+    ],
+    ids=["orders", "trades", "another call", "another status", "a part of a list"],
+)
+async def test_a_callers_list_counts_if_it_is_one(
+    setup: ServiceSetup, path: str, response: Response, state: OrderState
+) -> None:
+    """Whole, answered with 200, and a list of orders or trades."""
+    setup.plan = [ibkr_response(b"<html>")]
+    lost = setup.request()
+    await setup.service.submit(lost)
+
+    setup.service.observe_list(context_for("GET", path), response)
+
+    assert lost.record is not None
+    assert lost.record.state is state
+
+
+async def test_the_journal_is_read_before_the_first_order(tmp_path: Path) -> None:
+    """It may not have been readable at the start. An order of the last run would be sent a second time."""
+    before = ServiceSetup(tmp_path / "main.orders.db")
+    await before.service.submit(before.request())
+    await before.service.repository.close()
+    after = ServiceSetup(tmp_path / "main.orders.db")
+
+    response = await after.service.submit(after.request())
+
+    assert (response.body, after.contexts) == (ACCEPTED, [])
+    await after.service.repository.close()
+
+
+async def test_the_search_uses_the_lists_of_the_service(setup: ServiceSetup) -> None:
+    """Without them it would fetch nothing, and every lost order would stay unknown."""
+    assert setup.service.reconciler.fetch_order_lists == setup.service.fetch_order_lists
+
+
+async def test_the_loop_sleeps_an_hour_and_wakes_for_a_change(setup: ServiceSetup) -> None:
+    """A reply that turned out unsent leaves a question whose time may be over already: it looks twice a second."""
+    loop = asyncio.create_task(setup.service.run_loop())
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    alarms = [setup.clock.next_alarm]
+    setup.plan = [ibkr_response(QUESTION)]
+    await setup.service.submit(setup.request())
+    await run_ready_tasks()
+    pending = setup.service.submitter.lock.pending
+    assert pending is not None
+    pending.expires_at = setup.clock.now() - 1.0
+    pending.record.state = OrderState.SENDING  # a yes is being sent
+    setup.service._wake.set()
+    await run_ready_tasks()
+    alarms.append(setup.clock.next_alarm)
+    loop.cancel()
+
+    assert alarms == [3600.0, 0.5]
+
+
+async def test_the_rules_are_asked_whether_anybody_still_waits(setup: ServiceSetup) -> None:
+    """A caller that repeats its order waits as well, so the first may leave."""
+    asked: list[CallContext] = []
+
+    async def with_order_value(context: CallContext, _: str | None) -> object:
+        asked.append(context)
+        return context.facts
+
+    setup.service.dependencies.guard.with_order_value = with_order_value  # type: ignore[method-assign,assignment]
+    request = setup.request()
+
+    await setup.service.submit(request)
+
+    assert request.record is not None
+    assert len(asked) == 1
+    assert asked[0].facts is request.facts
+    assert asked[0].is_connected()
