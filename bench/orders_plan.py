@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ REPLY_PATH = r"/iserver/reply/"
 CHANGE_PATH = r"/account/DU\d+/order/\d+$"
 LIST_PATH = r"/iserver/account/(orders(\?|$)|trades)"
 KILL = "kill -9 of the bridge"
+HANDED_OVER = ("before", "after")
+"""A kill in the step in which the bytes of an order are handed over to the kernel: just before it, or just after it."""
 MAX_KILL_DELAY_S = 0.06
 
 
@@ -116,6 +118,7 @@ class Ticket(Enum):
     ONE_QUESTION = "one question"
     TWO_QUESTIONS = "two questions, one after the other"
     BRACKET = "a parent and its two children"
+    BRACKET_WITH_QUESTIONS = "a parent and its two children, with two questions about them"
     ORPHAN = "rejected: a child whose parent IBKR does not know; it has no cOID of its own"
     INVALID = "rejected: a ticket that IBKR cannot read"
 
@@ -146,11 +149,12 @@ CALLER_WEIGHTS = {
     Caller.REPEATS_WITH_COID: 15,
 }
 TICKET_WEIGHTS = {
-    Ticket.PLAIN: 62,
+    Ticket.PLAIN: 58,
     Ticket.MARKET: 12,
     Ticket.ONE_QUESTION: 9,
     Ticket.TWO_QUESTIONS: 9,
     Ticket.BRACKET: 4,
+    Ticket.BRACKET_WITH_QUESTIONS: 4,
     Ticket.ORPHAN: 2,
     Ticket.INVALID: 2,
 }
@@ -170,7 +174,12 @@ HANG_UPS = {  # the caller's timeout lies between these two seconds; whether it 
 }
 HANG_UP_WEIGHTS = {"at once": 15, "when IBKR has the order": 25, "early": 20, "late": 40}
 NO_HANG_UP_WEIGHTS = {"late": 1}
-QUESTIONS = {Ticket.ONE_QUESTION: ("o383",), Ticket.TWO_QUESTIONS: ("o163", "o383")}
+QUESTIONS = {
+    Ticket.ONE_QUESTION: ("o383",),
+    Ticket.TWO_QUESTIONS: ("o163", "o383"),
+    Ticket.BRACKET_WITH_QUESTIONS: ("o163", "o383"),
+}
+BRACKETS = frozenset({Ticket.BRACKET, Ticket.BRACKET_WITH_QUESTIONS})
 
 
 @dataclass(frozen=True)
@@ -189,10 +198,14 @@ class Plan:
     """Whether the caller hangs up at its first attempt as soon as the order has reached IBKR."""
     sends_wait: bool
     """Whether the request has the header X-Bridge-Wait."""
+    asks_together: bool = False
+    """Whether IBKR asks all its questions in one from this order on; else one after the other."""
     follow_up: FollowUp = FollowUp.NOTHING
     trouble: Trouble | None = None
     kill_delay_s: float | None = None
     """From the beginning of the order until the bridge is killed; None if it is not."""
+    kill_at_hand_over: str = ""
+    """If the bridge is killed by the next order that it hands over: one of `HANDED_OVER`."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -205,7 +218,7 @@ class Plan:
     @property
     def coid(self) -> str:
         """The caller's cOID; `""` if the bridge assigns one. The children of a bracket need one to refer to."""
-        has_coid = self.caller is Caller.REPEATS_WITH_COID or self.ticket is Ticket.BRACKET
+        has_coid = self.caller is Caller.REPEATS_WITH_COID or self.ticket in BRACKETS
         return f"own-{self.tag}" if has_coid else ""
 
     @property
@@ -237,18 +250,20 @@ class Plan:
         first = {"acctId": ACCOUNT, "conid": 265598, "orderType": "LMT", "side": "BUY", "tif": "DAY", "price": 187.0}
         first |= {"quantity": 1 + self.number % 400, "referrer": self.tag}
         first |= {"cOID": self.coid} if self.coid and self.ticket is not Ticket.ORPHAN else {}
-        if self.ticket is Ticket.BRACKET:
+        first |= TICKET_FIELDS.get(self.ticket, {})
+        if self.ticket in BRACKETS:
             child = first | {"side": "SELL", "parentId": self.coid}
             del child["cOID"]
             up, down = {"price": 196.0, "referrer": f"{self.tag}/up"}, {"price": 195.0, "referrer": f"{self.tag}/down"}
             return [first, child | up, child | down]
-        return [first | TICKET_FIELDS.get(self.ticket, {})]
+        return [first]
 
 
 TICKET_FIELDS: Mapping[Ticket, dict[str, Any]] = {
     Ticket.MARKET: {"orderType": "MKT"},
     Ticket.ONE_QUESTION: {"quantity": 600},
     Ticket.TWO_QUESTIONS: {"quantity": 600, "price": 150.0},
+    Ticket.BRACKET_WITH_QUESTIONS: {"quantity": 600, "price": 150.0},
     Ticket.ORPHAN: {"parentId": "nobody", "orderType": "MKT", "conid": 900_000_001},  # no other order is like it
     Ticket.INVALID: {"side": "buy"},
 }
@@ -264,8 +279,12 @@ def make_plans(orders: int, seed: int, clock_rate: float, kills: int) -> list[Pl
     ]
     troubles += [None] * (orders - len(troubles))
     rng.shuffle(troubles)
-    killed_orders = set(rng.sample(range(orders), kills))
-    return [_make_plan(rng, seed, number, troubles[number], number in killed_orders) for number in range(orders)]
+    killed_orders = rng.sample(range(orders), kills)
+    plans = [_make_plan(rng, seed, number, troubles[number], number in killed_orders) for number in range(orders)]
+    for place, number in enumerate(killed_orders):  # of three kills, one is at any moment, two at the handing over
+        if place % 3:
+            plans[number] = replace(plans[number], kill_delay_s=None, kill_at_hand_over=HANDED_OVER[place % 3 - 1])
+    return plans
 
 
 def _make_plan(rng: random.Random, seed: int, number: int, trouble: Trouble | None, is_killed: bool) -> Plan:
@@ -292,6 +311,7 @@ def _make_plan(rng: random.Random, seed: int, number: int, trouble: Trouble | No
         hangs_up_at_ibkr=hangs_up_at_ibkr,
         kill_delay_s=rng.uniform(0.0, MAX_KILL_DELAY_S) if is_killed else None,
         sends_wait=rng.random() < 0.5,
+        asks_together=rng.random() < 0.5,
         follow_up=follow_up,
         trouble=trouble,
     )

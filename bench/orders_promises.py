@@ -124,6 +124,8 @@ def check_promises(
         "orders in IBKR's book that nobody confirmed": _unconfirmed(histories, book),
         "orders reported as placed that are not in IBKR's book": _reported_placed(histories, book),
         "order ids in responses that the journal does not know": _unknown_ids(histories, journal),
+        "order numbers that the journal has for an order of another name": _misnumbered(book, placements),
+        "responses with the number or the id of another order": _misdirected(histories, book, journal),
         "unexpected responses": _unexpected_replies(histories),
     }
     return tuple(Promise(name, tuple(orders)) for name, orders in violations.items())
@@ -218,6 +220,33 @@ def _reported_placed(histories: Iterable[OrderHistory], book: Iterable[BookOrder
 def _unknown_ids(histories: Iterable[OrderHistory], journal: Iterable[JournalOrder]) -> Iterator[str]:
     reported = {reply.record_id for history in histories for reply in history.replies if reply.record_id}
     return iter(sorted(reported - {record.id for record in journal}))
+
+
+def _misnumbered(book: Iterable[BookOrder], placements: Iterable[JournalOrder]) -> Iterator[str]:
+    """Each number of a placement is in the book, under one of its cOIDs or as the child of one."""
+    by_number = {order.number: order for order in book}
+    for record in placements:
+        for number in record.ibkr_numbers:
+            order = by_number.get(number)
+            if order is None or not record.coids & {order.coid, order.parent}:
+                yield f"{record.id} {sorted(record.coids)}: {number} {order}"
+
+
+def _misdirected(
+    histories: Iterable[OrderHistory], book: Sequence[BookOrder], journal: Iterable[JournalOrder]
+) -> Iterator[str]:
+    """The order that a response names, by IBKR's number and by the journal's id, is the one that its caller placed."""
+    tags = {order.number: order.tag for order in book}
+    names = {order.id: order.coids for order in journal}
+    tags_of_names = {order.coid: order.tag for order in book if order.coid}
+    for history in histories:
+        for reply in history.replies:
+            if reply.outcome is not Outcome.PLACED or reply.is_notice or reply.is_change:
+                continue
+            named = {tags.get(reply.ibkr_number)} if reply.ibkr_number else set()
+            named |= {tags_of_names[coid] for coid in names.get(reply.record_id, ()) if coid in tags_of_names}
+            if wrong := {tag for tag in named if tag is not None and tag.partition("/")[0] != history.plan.tag}:
+                yield f"{history.plan.tag}: {reply.record_id} {reply.ibkr_number} is {sorted(wrong)}"
 
 
 def _unexpected_replies(histories: Iterable[OrderHistory]) -> Iterator[str]:

@@ -20,8 +20,9 @@ def run_sections(result: RunResult) -> list[str]:
     states = ((name, f"{count:,}") for name, count in sorted(result.journal_states.items()))
     return [
         f"{result.orders:,} orders with seed {result.seed} in {result.seconds / 60:.1f} minutes. {faults:,} faults\n"
-        f"occurred; {result.kills:,} of them were a kill of the bridge. At the end IBKR's book contains\n"
-        f"{result.book_orders:,} orders, including the children of brackets.",
+        f"occurred; {result.kills:,} of them were a kill of the bridge, {result.hand_over_kills:,} of these in the\n"
+        f"step in which an order was handed over. At the end IBKR's book contains {result.book_orders:,}\n"
+        "orders, including the children of brackets.",
         table(("promise", "broken"), _promise_rows(result)),
         *_violation_lines(result),
         table(("fault", "times"), ((name, f"{count:,}") for name, count in sorted(result.troubles.items()))),

@@ -24,9 +24,15 @@ CLOCK_RATE = 20.0
 """Seconds of the simulator in one real second: IBKR's ten seconds before an empty 503 take half a second."""
 START_TIMEOUT_S = 60.0  # the machine may be busy
 STOP_TIMEOUT_S = 40.0  # the bridge waits for orders in flight before it ends
+HAND_OVER_TIMEOUT_S = 5.0  # an order comes every few milliseconds, unless the session is down
 LOGIN_CHECK_INTERVAL_S = 0.3
 UNEXPECTED_LOG = (b'"bridge.loop_died"', b'"bridge.bug"', b'"request.failed"', b"surprised", b"Traceback")
 STARTED, READY = b'"bridge.started"', b'"session.ready"'
+
+
+def hand_over_file(state_directory: Path) -> Path:
+    """The file that tells the bridge of the bench to kill itself when it hands over its next order."""
+    return state_directory / "kill-at-hand-over"
 
 
 class AutoLoginSimulator(Simulator):
@@ -67,6 +73,8 @@ class BridgeProcess:
     ) -> None:
         self.port = free_port()
         self.kills = 0
+        self.hand_over_kills = 0
+        """How many of the kills were in the step in which an order was handed over."""
         self.journal = directory / "state" / "main.orders.db"
         self._gateway_url = gateway_url
         self._directory = directory
@@ -126,13 +134,34 @@ class BridgeProcess:
             self.kills += 1
             await self.start()
 
+    async def kill_at_hand_over(self, moment: str) -> None:
+        """Let the process kill itself when it hands over its next order (`orders_fast_bridge.py`), and start it again.
+
+        If no order comes in time, nothing happens.
+        """
+        async with self._lock:
+            process, order_file = self._process, hand_over_file(self.journal.parent)
+            if process is None:
+                return
+            order_file.write_text(moment)
+            try:
+                async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
+                    await process.wait()
+            except TimeoutError:
+                order_file.unlink(missing_ok=True)
+                return
+            self.hand_over_kills += 1
+            self.kills += 1
+            await self._end(signal.SIGKILL, is_expected=True)
+            await self.start()
+
     async def stop(self) -> None:
         """End the process with SIGTERM, as systemd does."""
         async with self._lock:
             if status := await self._end(signal.SIGTERM):
                 self.unexpected.append(f"the bridge ended with status {status}".encode())
 
-    async def _end(self, stop_signal: signal.Signals) -> int:
+    async def _end(self, stop_signal: signal.Signals, *, is_expected: bool = False) -> int:
         """Send the signal, wait for the end of the process and return its exit status; 0 if there is no process."""
         process = self._process
         if process is None:
@@ -140,7 +169,9 @@ class BridgeProcess:
         self._listening.clear()
         self._ready.clear()
         log_has_ended = self._log_reader is None or self._log_reader.done()
-        if process.returncode is not None or log_has_ended:
+        if is_expected:
+            pass  # it has killed itself
+        elif process.returncode is not None or log_has_ended:
             self.unexpected.append(b"the bridge ended by itself")  # a signal now would take its status from asyncio
         else:
             process.send_signal(stop_signal)

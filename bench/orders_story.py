@@ -42,6 +42,8 @@ class RunResult:
     seed: int
     seconds: float = 0.0
     kills: int = 0
+    hand_over_kills: int = 0
+    """How many of them were in the step in which an order was handed over."""
     book_orders: int = 0
     """The orders in IBKR's book, the children of brackets included."""
     histories: list[OrderHistory] = field(default_factory=list)
@@ -146,10 +148,13 @@ class OrderRun:
         self, plans: Iterator[Plan], on_progress: Callable[[str], None], began: float, group: asyncio.TaskGroup
     ) -> None:
         for plan in plans:
+            self._sim.market.world.questions.asks_together = plan.asks_together
             if plan.trouble is not None:
                 self._cause(plan.trouble)
             if plan.kill_delay_s is not None:
                 group.create_task(self._kill_bridge(plan.kill_delay_s), name="kill -9")
+            if plan.kill_at_hand_over:
+                group.create_task(self._bridge.kill_at_hand_over(plan.kill_at_hand_over), name="kill -9")
             self.histories.append(await SimulatedCaller(self._bridge, self._arrivals, plan).place_order())
             if len(self.histories) % max(1, len(self._plans) // PROGRESS_REPORTS) == 0:
                 self._sim.market.log.clear()
@@ -215,6 +220,7 @@ async def run_orders(
         await run.wait_until_settled()
         result.histories, result.promises, result.troubles = run.histories, run.check_promises(), run.count_troubles()
         result.kills, result.book_orders = bridge.kills, len(read_book(sim))
+        result.hand_over_kills = bridge.hand_over_kills
     result.journal_states = Counter(f"{order.kind} {order.state}" for order in read_journal(bridge.journal))
     result.is_verified, result.verify_output = verify_journal(bridge)
     result.unexpected = tuple(line.decode(errors="replace").strip()[:300] for line in bridge.unexpected)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.orders_plan import KILL, Caller, Confirmation, Ticket, make_plans, make_troubles
+from bench.orders_plan import HANDED_OVER, KILL, Caller, Confirmation, Ticket, make_plans, make_troubles
 from bench.orders_setup import CLOCK_RATE
 from bench.orders_story import RunResult, run_orders
 
@@ -47,4 +47,6 @@ def test_the_short_form_has_every_kind_of_caller_order_and_trouble() -> None:
     assert {plan.trouble.name for plan in plans if plan.trouble} == {
         trouble.name for trouble in make_troubles(CLOCK_RATE)
     }
-    assert sum(plan.kill_delay_s is not None for plan in plans) == KILLS
+    assert sum(plan.kill_delay_s is not None or bool(plan.kill_at_hand_over) for plan in plans) == KILLS
+    assert {plan.kill_at_hand_over for plan in plans} == {"", *HANDED_OVER}
+    assert {plan.asks_together for plan in plans} == {False, True}

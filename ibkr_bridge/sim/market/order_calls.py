@@ -89,7 +89,7 @@ def reply_to_question(world: World, request: MarketRequest) -> MarketResponse:
         return error_response(400, f"reply id not found: '{request.parts['reply']}'")
     if request.form.get("confirmed") is not True:
         return error_response(200, "Order not confirmed ")
-    return _question_or_apply(world, request, pending.changes, frozenset({*pending.confirmed, pending.message_id}))
+    return _question_or_apply(world, request, pending.changes, frozenset({*pending.confirmed, *pending.message_ids}))
 
 
 @order_call
@@ -126,14 +126,19 @@ def _question_or_apply(
     world: World, request: MarketRequest, changes: list[Change], confirmed: frozenset[str] = frozenset()
 ) -> MarketResponse:
     skipped = confirmed | (world.sessions.brokerage.suppressed if world.sessions.brokerage else set())
+    unanswered: dict[str, str] = {}
     for change in changes:
         last = world.quotes.last_price(change.order.conid, request.now)
         present_order = None if change.order_number is None else world.book.find(change.order_number, request.now)
-        for name, text in questions(change.order, last, present_order):
-            if name not in skipped:
-                return _question_response(
-                    world.questions.open_question(changes, confirmed, name, world.sessions.brokerage), text
-                )
+        unanswered |= {
+            name: text
+            for name, text in questions(change.order, last, present_order)
+            if name not in skipped | {*unanswered}
+        }
+    if unanswered:
+        names = tuple(unanswered) if world.questions.asks_together else tuple(unanswered)[:1]
+        pending = world.questions.open_question(changes, confirmed, names, world.sessions.brokerage)
+        return _question_response(pending, [unanswered[name] for name in names])
     return _send_prompt(world, changes) if request.fault == "prompt" else _apply_all(world, request, changes)
 
 
@@ -183,9 +188,9 @@ def answer_prompt(world: World, request: MarketRequest) -> MarketResponse:
     return ok_response("Request was submitted")
 
 
-def _question_response(pending: PendingQuestion, text: str) -> MarketResponse:
-    options = {"messageIds": [pending.message_id], "messageOptions": ["Yes", "No"]}
-    return ok_response([{"id": pending.id, "message": [text], "isSuppressed": False, **options}])
+def _question_response(pending: PendingQuestion, texts: list[str]) -> MarketResponse:
+    options = {"messageIds": list(pending.message_ids), "messageOptions": ["Yes", "No"]}
+    return ok_response([{"id": pending.id, "message": texts, "isSuppressed": False, **options}])
 
 
 def _apply(world: World, change: Change) -> dict[str, Any]:

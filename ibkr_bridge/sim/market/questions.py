@@ -24,12 +24,12 @@ class Change:
 
 @dataclass(frozen=True)
 class PendingQuestion:
-    """An open question: its id, the changes that wait for it, the messages confirmed before, and its own message."""
+    """An open question: its id, the changes that wait for it, the messages confirmed before, and its own messages."""
 
     id: str
     changes: list[Change]
     confirmed: frozenset[str]
-    message_id: str
+    message_ids: tuple[str, ...]
     session: Brokerage | None
 
 
@@ -47,17 +47,19 @@ class QuestionDesk:
     """The open question and the prompts of a user. IBKR holds at most one question at a time."""
 
     def __init__(self) -> None:
+        self.asks_together = False
+        """Whether all messages about an order come in one question; else each has a question of its own."""
         self._count = 0
         self._pending: PendingQuestion | None = None
         self._prompts: dict[tuple[int, str], Prompt] = {}
 
     def open_question(
-        self, changes: list[Change], confirmed: frozenset[str], message_id: str, session: Brokerage | None
+        self, changes: list[Change], confirmed: frozenset[str], message_ids: tuple[str, ...], session: Brokerage | None
     ) -> PendingQuestion:
         """Open a question under a new id; it replaces the former one."""
         self._count += 1
         self._pending = PendingQuestion(
-            str(uuid.uuid5(REPLY_ID_NAMESPACE, str(self._count))), changes, confirmed, message_id, session
+            str(uuid.uuid5(REPLY_ID_NAMESPACE, str(self._count))), changes, confirmed, message_ids, session
         )
         return self._pending
 

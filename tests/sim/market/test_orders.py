@@ -122,6 +122,16 @@ async def test_questions_follow_one_another(sim: Simulator, wire: Wire) -> None:
     assert placed[0]["order_status"] == "Submitted"
 
 
+async def test_several_messages_may_come_in_one_question(sim: Simulator, wire: Wire) -> None:
+    """One reply answers them all; a bracket has one question for all its tickets."""
+    sim.market.world.questions.asks_together = True
+    question = await place(wire, ticket(sim, off="-50", quantity=600))
+    placed = (await reply(wire, question)).json()
+
+    assert [(len(each["message"]), each["messageIds"]) for each in question] == [(2, ["o163", "o383"])]
+    assert placed[0]["order_status"] == "Submitted"
+
+
 async def test_a_declined_order_is_not_placed(sim: Simulator, wire: Wire) -> None:
     """The response is an error inside a 200."""
     question = await place(wire, ticket(sim, quantity=600))

@@ -23,7 +23,7 @@ def desk() -> QuestionDesk:
 
 def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
     """It is found by its id, with all changes that wait for it."""
-    question = desk.open_question(CHANGES, frozenset({"o1"}), "o2", None)
+    question = desk.open_question(CHANGES, frozenset({"o1"}), ("o2",), None)
 
     assert desk.take_question(question.id, None) is question
     assert desk.take_question(question.id, None) is None
@@ -31,8 +31,8 @@ def test_a_question_is_answered_once(desk: QuestionDesk) -> None:
 
 def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) -> None:
     """IBKR holds one question for a user."""
-    first = desk.open_question(CHANGES, NONE, "o1", None)
-    second = desk.open_question(CHANGES, NONE, "o1", None)
+    first = desk.open_question(CHANGES, NONE, ("o1",), None)
+    second = desk.open_question(CHANGES, NONE, ("o1",), None)
 
     assert first.id != second.id
     assert desk.take_question(first.id, None) is None
@@ -40,7 +40,7 @@ def test_the_next_question_has_another_id_and_ends_the_last(desk: QuestionDesk) 
 
 def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
     """Any reply closes the open question."""
-    question = desk.open_question(CHANGES, NONE, "o1", None)
+    question = desk.open_question(CHANGES, NONE, ("o1",), None)
 
     assert desk.take_question("another", None) is None
     assert desk.take_question(question.id, None) is None
@@ -48,7 +48,7 @@ def test_a_wrong_answer_ends_the_question_too(desk: QuestionDesk) -> None:
 
 def test_another_order_call_ends_a_question_and_not_a_prompt(desk: QuestionDesk) -> None:
     """A prompt names its order."""
-    question, prompt = desk.open_question(CHANGES, NONE, "o1", None), desk.open_prompt(7, CHANGES, None)
+    question, prompt = desk.open_question(CHANGES, NONE, ("o1",), None), desk.open_prompt(7, CHANGES, None)
 
     desk.clear()
 
@@ -69,7 +69,7 @@ def test_a_prompt_is_answered_once_by_its_order_and_request(desk: QuestionDesk) 
 def test_both_end_with_their_session(desk: QuestionDesk) -> None:
     """They end even if the next session is equal."""
     session, later = Brokerage(0.0, 0.0), Brokerage(0.0, 0.0)
-    question, prompt = desk.open_question(CHANGES, NONE, "o1", session), desk.open_prompt(7, CHANGES, session)
+    question, prompt = desk.open_question(CHANGES, NONE, ("o1",), session), desk.open_prompt(7, CHANGES, session)
 
     assert desk.take_question(question.id, later) is None
     assert desk.take_prompt(7, prompt.request_id, later) is None
