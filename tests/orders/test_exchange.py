@@ -25,6 +25,8 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.response import OrderOutcome, Question, interpret_placement
 from tests.body_stream import FakeBodyStream
+from tests.disk import Disk
+from tests.harness import with_timeout
 from tests.orders.submitter_setup import ACCEPTED, QUESTION, TICKET_AND_QUESTION, SubmitterSetup, ibkr_response
 
 
@@ -330,3 +332,53 @@ def test_a_confirmation_needs_a_question_and_a_placement_a_new_order() -> None:
     }
 
     assert required_states == {OrderEvent.SENT: None, OrderEvent.CONFIRMED: OrderState.QUESTION}
+
+
+async def test_a_question_that_ends_while_its_yes_is_written_is_not_confirmed(
+    exchange_setup: ExchangeSetup, disk: Disk
+) -> None:
+    """The disk is slow, and the minute passes meanwhile: the yes must not follow the no."""
+    setup = exchange_setup.setup
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(ACCEPTED)]
+    await exchange_setup.run()
+    disk.hold()
+    yes = asyncio.create_task(exchange_setup.run(OrderEvent.CONFIRMED))
+    await disk.wait_until_holding()
+    setup.repository.append_eventually(exchange_setup.record, OrderEvent.DROPPED, {"error": "a cancel"})
+    disk.release()
+
+    with pytest.raises(ReplyNotFound):
+        await with_timeout(yes)
+    assert (exchange_setup.record.state, len(setup.ibkr.calls)) == (OrderState.NOT_PLACED, 1)
+
+
+@pytest.mark.parametrize(
+    ("late_body", "event_name"), [(ACCEPTED, "taken"), (QUESTION, "declined"), (b'{"error":"no"}', "turned_down")]
+)
+async def test_a_late_response_is_journaled_as_late(
+    exchange_setup: ExchangeSetup, late_body: bytes, event_name: str
+) -> None:
+    """A person who reads the journal sees why the state changed without a call."""
+    exchange_setup.setup.ibkr.plan = [GatewayTimeout("silence")]
+    await exchange_setup.run_and_fail(OrderUnknown)
+
+    exchange_setup.setup.ibkr.on_late_response(ibkr_response(late_body))
+
+    entry = (await exchange_setup.setup.repository.journal.read_all())[-1][1]
+    assert (entry.what.value, entry.facts["late"]) == (event_name, True)
+
+
+async def test_a_stopped_order_counts_among_the_refused_ones(exchange_setup: ExchangeSetup) -> None:
+    """Only the last thousand of these stay in memory."""
+    setup = exchange_setup.setup
+
+    def stop() -> None:
+        raise TradingPaused("paused")
+
+    setup.ibkr.on_first_byte = stop
+    await exchange_setup.run_and_fail(TradingPaused)
+    is_there = setup.repository.index.find("a") is exchange_setup.record
+    for number in range(1000):
+        setup.repository.index.add_refused(OrderRecord(f"refused {number}", OrderOperation.PLACE))
+
+    assert (is_there, setup.repository.index.find("a")) == (True, None)

@@ -494,3 +494,80 @@ async def test_an_order_is_in_the_index_before_it_waits(setup: SubmitterSetup) -
 
     assert (len(setup.ibkr.calls), len(setup.records)) == (1, 1)
     assert setup.ibkr.calls[0].target == f"/v1/api{ORDERS}"
+
+
+@pytest.mark.parametrize(("operation", "body"), [(CHANGE, b'{"quantity": 2}'), (CANCEL, b"")])
+async def test_a_change_or_a_cancel_is_sent_as_its_caller_wrote_it(
+    setup: SubmitterSetup, operation: dict[str, Any], body: bytes
+) -> None:
+    """Only a placement gets a cOID."""
+    request = setup.request(body, **operation)
+
+    await setup.submit(request)
+
+    assert setup.ibkr.calls == [request.call]
+    assert setup.records[0].coids == ()
+
+
+async def test_a_reply_goes_through_the_submitter(setup: SubmitterSetup) -> None:
+    """It is no order of its own."""
+    setup.ibkr.plan = [ibkr_response(QUESTION), ibkr_response(b'[{"order_id":"77"}]')]
+    await setup.submit(setup.request())
+
+    response = await setup.reply("r1", confirmed=True)
+
+    assert (response.body, len(setup.records)) == (b'[{"order_id":"77"}]', 1)
+
+
+async def test_a_repeat_names_the_order_that_it_repeats(setup: SubmitterSetup) -> None:
+    """Its response has the id of that order; a repeated refusal that of the first refusal."""
+    requests = [setup.request(TICKET_WITH_COID) for _ in range(2)]
+    for request in requests:
+        await setup.submit(request)
+    refusals = [setup.request(check_rules=raise_read_only) for _ in range(2)]
+    for request in refusals:
+        with pytest.raises(ReadOnly):
+            await setup.submit(request)
+
+    first, second, refused, refused_again = [request.record for request in (*requests, *refusals)]
+    assert first is second is setup.records[0]
+    assert refused is refused_again is setup.records[1]
+    assert len(setup.records) == 2
+
+
+async def test_an_order_with_a_key_is_no_repeat_of_one_with_another_key(setup: SubmitterSetup) -> None:
+    """The key is its identity; the same body means another order then."""
+    for key in ("k1", "k2"):
+        await setup.submit(setup.request(idempotency_key=key))
+
+    assert (len(setup.ibkr.calls), [record.has_own_identity for record in setup.records]) == (2, [True, True])
+    rows = await setup.repository.journal.read_all()
+    assert [entry.facts["own_name"] for _, entry, _ in rows if entry.what.value == "sent"] == [True, True]
+
+
+async def test_an_order_that_waits_is_sent_for_the_caller_that_repeated_it(setup: SubmitterSetup) -> None:
+    """The first caller has hung up; its repeat is the one that waits for the response."""
+    setup.submitter.lock.try_acquire("another order")
+    first, second = setup.request(), setup.request()
+    tasks = [asyncio.create_task(setup.submit(first))]
+    await with_timeout(setup.clock.wait_for_sleepers(1))
+    tasks.append(asyncio.create_task(setup.submit(second)))
+    await asyncio.sleep(0)
+    first.context.is_connected = lambda: False
+
+    setup.submitter.lock.release("another order")
+    responses = await with_timeout(asyncio.gather(*tasks))
+
+    assert [response.status for response in responses] == [200, 200]
+    assert len(setup.ibkr.calls) == 1
+
+
+async def test_a_refusal_that_is_not_written_is_not_kept(setup: SubmitterSetup) -> None:
+    """A loop would fill the memory. Those that are written are bounded by the index."""
+    setup.submitter._refusal_times.extend([setup.clock.now()] * 1000)
+    request = setup.request(check_rules=raise_read_only)
+
+    with pytest.raises(ReadOnly):
+        await setup.submit(request)
+
+    assert (setup.records, request.record) == ([], None)
