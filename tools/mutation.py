@@ -110,10 +110,10 @@ def own_tests(path: str) -> str:
     return f"tests/{package}/test_{name}"
 
 
-def other_tests(path: str) -> list[str]:
-    """The tests of the modules beside it."""
-    own = ROOT / own_tests(path)
-    return [each.relative_to(ROOT).as_posix() for each in sorted(own.parent.glob("test_*.py")) if each != own]
+def tests_beside(path: str) -> list[str]:
+    """The tests of the folder of a module; the same list for all modules of a folder."""
+    folder = (ROOT / own_tests(path)).parent
+    return [each.relative_to(ROOT).as_posix() for each in sorted(folder.glob("test_*.py"))]
 
 
 def draw_fault(path: str, source: str, place: list[Change], drawing: random.Random) -> Fault | None:
@@ -377,7 +377,7 @@ class Campaign:
             outcome.located += is_own
             outcome.found += not is_own
         elif is_own and self._also_others:
-            return [self._start(tuple(other_tests(fault.path)), fault)]
+            return [self._start(tuple(tests_beside(fault.path)), fault)]
         else:
             outcome.survivors.append(fault)
             print(f"survived: {fault.path}:{fault.line}  {fault.before}  →  {fault.after}", flush=True)
