@@ -601,3 +601,29 @@ async def test_a_cancel_without_an_open_question_ends_nothing(setup: SubmitterSe
     await with_timeout(reply)
 
     assert (state, pending is not None, record.state) == (OrderState.SENDING, True, OrderState.PLACED)
+
+
+async def test_the_lock_is_held_until_the_no_is_sent_although_a_late_yes_fails_meanwhile(
+    setup: SubmitterSetup,
+) -> None:
+    """The next order would end IBKR's question in between, and the no would end its own."""
+    await submit_with_question(setup)
+    may_go_on, is_held = asyncio.Event(), list[bool]()
+    reply = reply_request(setup)
+
+    async def wait() -> None:
+        await may_go_on.wait()
+
+    async def send(_: Call, __: float) -> None:
+        may_go_on.set()
+        with pytest.raises(ReplyNotFound):
+            await with_timeout(waiting)
+        is_held.append(not setup.submitter.lock.try_acquire("another"))
+
+    reply.check_rules = wait
+    waiting = asyncio.create_task(setup.submit(reply))
+    await asyncio.sleep(0)
+    await setup.submitter.questions.decline_expired(setup.clock.now() + 60.0, send)
+
+    assert is_held == [True]
+    assert setup.submitter.lock.try_acquire("another")
