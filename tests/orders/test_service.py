@@ -381,7 +381,8 @@ async def test_a_callers_list_counts_if_it_is_one(
     """Whole, answered with 200, and a list of orders or trades."""
     setup.plan = [ibkr_response(b"<html>")]
     lost = setup.request()
-    await setup.service.submit(lost)
+    with pytest.raises(OrderUnknown):
+        await setup.service.submit(lost)
 
     setup.service.observe_list(context_for("GET", path), response)
 

@@ -768,6 +768,26 @@ def _write_rows(path: Any, rows: Any) -> None:
     journal.close()
 
 
+async def test_the_list_is_the_same_after_a_restart(open_harness: OpenHarness, sim: MarketStage) -> None:
+    """Refused orders are in it as well: a person looks for them after a restart too."""
+    harness = await open_harness(IBKR_MAX_ORDER_QUANTITY="10")
+    await place(harness)
+    await place(harness, Placement(quantity=11))  # refused by a rule
+    await place(harness, LIMIT)
+    await harness.post("/gateway/pause")
+    await place(harness, Placement(quantity=3))  # refused by the pause
+    before = (await harness.get("/orders")).json["orders"]
+    await harness.finish()
+
+    restarted = await open_harness(IBKR_MAX_ORDER_QUANTITY="10")
+    after = (await restarted.get("/orders")).json["orders"]
+    refused = (await restarted.get("/orders?state=refused")).json["orders"]
+
+    assert [row["state"] for row in before] == ["refused", "placed", "refused", "placed"]
+    assert after == before
+    assert refused == [before[0], before[2]]
+
+
 async def test_a_question_without_a_reply_is_declined(
     harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ class OrderIndex:
                 record.place = number
             record.apply(entry)
             self.add_names(record)
+        self._refused.extend(each for each in self._records.values() if each.state is OrderState.REFUSED)
 
     def begin_after(self, number: int) -> None:
         """Give new orders places after those of earlier runs, which have the numbers of their first entries."""

@@ -1,8 +1,8 @@
 """What a new run reads of the journal: a few orders of the last day complete, and all the others as rows.
 
-Complete are the latest orders, those that are not settled, and those that a list of IBKR may still show. They are read
-before the bridge serves. The rows follow in small chunks, so that entries can be written in between; a call that must
-be compared with them waits until they are there. A busy day has 600,000 entries.
+Complete are the latest orders, the latest refusals, those that are not settled, and those that a list of IBKR may still
+show. They are read before the bridge serves. The rows follow in small chunks, so that entries can be written in
+between; a call that must be compared with them waits until they are there. A busy day has 600,000 entries.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ LATEST = """
     SELECT id FROM entry AS sent WHERE what = 'sent' AND at >= :since
         AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = sent.id AND what = 'refused')
     ORDER BY number DESC LIMIT :max"""
+REFUSED = "SELECT id FROM entry WHERE what = 'refused' AND at >= :since ORDER BY number DESC LIMIT :max"
 # An id begins with the time, so the ids of a day are one range of the index.
 OF_THE_DAY = """
     WITH day AS (
@@ -91,7 +92,9 @@ class RecentOrders:
         """The ids of the orders that are needed complete."""
         unsettled = file.execute(UNSETTLED, {"first": self._after})
         latest = file.execute(LATEST, {"since": self._since, "max": MAX_COMPLETE})
-        self.complete, self.last_number = frozenset(str(order) for (order,) in (*unsettled, *latest)), last_number
+        refused = file.execute(REFUSED, {"since": self._since, "max": MAX_COMPLETE})  # listed as before the restart
+        found = (str(order) for (order,) in (*unsettled, *latest, *refused))
+        self.complete, self.last_number = frozenset(found), last_number
         return sorted(self.complete)
 
     def read_rows(self, file: sqlite3.Connection) -> list[tuple[SettledRow, Names]]:
