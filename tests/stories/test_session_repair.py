@@ -105,7 +105,7 @@ async def test_a_disconnected_session_is_reopened_while_the_login_lives(
 
     portfolio = await harness.get("/portfolio/accounts")
     reason = (await harness.get("/gateway/auth-status")).json["reason"]
-    await sim.wait_for_gateway_calls(INIT)
+    await sim.wait_for_calls(INIT)
     sim.faults.clear()
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.READY)
@@ -238,7 +238,7 @@ async def test_the_session_is_not_ready_while_ibkr_does_not_decide_on_the_accoun
     sim.lose_brokerage()
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.OPENING)
-    await sim.wait_for_gateway_calls("/v1/api/iserver/account", 12)
+    await sim.wait_for_calls("/v1/api/iserver/account", 12)
     not_ready = harness.bridge.profile.keeper.session.state
 
     sim.faults.clear("empty-503")
