@@ -132,11 +132,11 @@ async def test_a_late_response_frees_its_slot_and_reaches_no_other_caller(harnes
     sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=3.0)
 
     late_calls = await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(3)))
-    slots_taken = harness.bridge.profile.admission.slots_taken
+    ghost_calls = harness.bridge.profile.upstream.abandoned
     reply = await harness.get("/portfolio/DU1234567/meta", headers={"X-Bridge-Wait": "5"})
 
     assert {error_of(reply) for reply in late_calls} == {(504, "gateway_timeout")}
-    assert slots_taken == 3  # the Gateway still works on them
+    assert ghost_calls == 3  # the Gateway still works on them
     assert (reply.status, reply.json["id"]) == (200, "DU1234567")
 
 

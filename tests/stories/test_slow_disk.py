@@ -19,7 +19,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.store import open_read_only, read_rows
-from ibkr_bridge.orders.journal.transitions import verify
+from ibkr_bridge.orders.journal.transitions import OrderState, verify
 from ibkr_bridge.server.connection import ClientConnection
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
@@ -182,7 +182,8 @@ async def test_an_order_is_checked_again_after_its_entry_is_written(
     assert await story(harness, order_of(refused)[0]) == ["sent", "refused"]
     assert sent(sim) == []
     recent = RecentOrders(datetime(2020, 1, 1, tzinfo=UTC), lambda _: 0.0)
-    assert await harness.bridge.profile.orders.repository.journal.read_recent(recent) == []
+    rows = await harness.bridge.profile.orders.repository.journal.read_recent(recent)
+    assert [entry.state for _, entry, _ in rows][-1:] == [OrderState.REFUSED]  # a restart searches for nothing
 
 
 async def test_the_same_order_may_be_sent_again(harness: Harness, sim: Simulator, disk: Disk) -> None:
