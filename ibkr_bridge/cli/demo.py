@@ -109,4 +109,5 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
 async def _forget_faults(profile: Profile) -> None:
     """Make the bridge forget what faults have taught it, and check the session."""
     profile.penalty_box.leave()
+    profile.keeper.end_slow_down()
     await profile.keeper.reopen()

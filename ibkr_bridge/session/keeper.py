@@ -96,6 +96,7 @@ class Keeper(SessionStatus):
         self._opener = SessionOpener(
             session_api, policy.compete, clock, bus, lambda: self.maintenance_end is not None, redactor.redact
         )
+        self._slow_down_over = asyncio.Event()
         self._login_proof = LoginProof(session_api, clock)
         self._is_reopen_requested = self._is_reopening = False
         self._rounds_in_state = 0
@@ -161,6 +162,10 @@ class Keeper(SessionStatus):
         if self.session.state is SessionState.COMPETING and self._opener.request_count == earlier_count:
             return OpeningReport(requested=False, why=self.hint())
         return self._opener.report_of(earlier_count)
+
+    def end_slow_down(self) -> None:
+        """Check at once, although IBKR refused calls a moment ago: its limits are known to be over."""
+        self._slow_down_over.set()
 
     async def log_out(self) -> int:
         """End the login at IBKR; only a person or IBeam can make a new one."""
@@ -240,6 +245,7 @@ class Keeper(SessionStatus):
     def _begin_round(self) -> bool:
         """Returns whether a check was requested since the last one."""
         self._wake.clear()
+        self._slow_down_over.clear()
         self._is_checking = True
         self.refused_calls.begin_check()
         self._is_reopening, self._is_reopen_requested = self._is_reopen_requested, False
@@ -401,7 +407,7 @@ class Keeper(SessionStatus):
         await self._clock.wait(asyncio.Event(), min_pause_s)
         ignores_requests = self._is_to_slow_down(self.session)  # requested checks do not count
         if pause_s > min_pause_s and (ignores_requests or not self._wake.is_set()):
-            await self._clock.wait(asyncio.Event() if ignores_requests else self._wake, pause_s - min_pause_s)
+            await self._clock.wait(self._slow_down_over if ignores_requests else self._wake, pause_s - min_pause_s)
 
     def _is_to_slow_down(self, session: Session) -> bool:
         """Whether IBKR has refused calls with 429."""

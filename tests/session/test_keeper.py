@@ -293,6 +293,24 @@ async def test_tickles_go_on_while_the_session_is_disconnected(watch: Watch) -> 
     assert len(watched.tickles) - tickle_count >= 10
 
 
+async def test_a_check_after_a_429_waits_a_minute_unless_the_limits_are_known_to_be_over(watch: Watch) -> None:
+    """Requests do not shorten the minute. In the demo, `trigger clear` ends the penalty."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("429", path=STATUS)
+    await watched.advance(WATCH_INTERVAL_S)
+    refused_count = len(watched.checks)
+    watched.keeper.request_check()
+    await watched.advance(30.0)
+    count_in_the_minute = len(watched.checks)
+    watched.sim.faults.clear()
+
+    watched.keeper.end_slow_down()
+    await watched.wait_for_requested_check()
+
+    assert (count_in_the_minute, len(watched.checks)) == (refused_count, refused_count + 1)
+    assert watched.keeper.session.observation is Observation.SESSION
+
+
 # -- another session of the same user
 
 
