@@ -223,11 +223,17 @@ def _unknown_ids(histories: Iterable[OrderHistory], journal: Iterable[JournalOrd
 
 
 def _misnumbered(book: Iterable[BookOrder], placements: Iterable[JournalOrder]) -> Iterator[str]:
-    """Each number of a placement is in the book, under one of its cOIDs or as the child of one."""
+    """Each number of a placement is in the book, under one of its cOIDs or as the child of one.
+
+    A ticket that IBKR numbered beside a question is dropped with the question: its number is then in no book, and the
+    journal has the order as not placed.
+    """
     by_number = {order.number: order for order in book}
     for record in placements:
         for number in record.ibkr_numbers:
             order = by_number.get(number)
+            if order is None and record.state == "not_placed":
+                continue
             if order is None or not record.coids & {order.coid, order.parent}:
                 yield f"{record.id} {sorted(record.coids)}: {number} {order}"
 
