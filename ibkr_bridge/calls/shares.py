@@ -6,9 +6,16 @@ open, or a stolen token, then never keeps the app that trades from a quote, a st
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 REDUCED_SHARE = 0.75
+H = TypeVar("H")  # a holder: a connection, a subscriber
+
+
+def reduced_capacity(capacity: int) -> int:
+    """How many of the units callers with a reduced share take together at most."""
+    return int(capacity * REDUCED_SHARE)
 
 
 def has_room(capacity: int, holders: Collection[bool], *, has_reduced_share: bool) -> bool:
@@ -21,4 +28,15 @@ def has_room(capacity: int, holders: Collection[bool], *, has_reduced_share: boo
     """
     if len(holders) >= capacity:
         return False
-    return not has_reduced_share or sum(holders) < int(capacity * REDUCED_SHARE)
+    return not has_reduced_share or sum(holders) < reduced_capacity(capacity)
+
+
+def largest_above(sizes: Mapping[H, int], budget: int) -> list[H]:
+    """The holders of the most bytes, as few as necessary so that the others are within the budget."""
+    above, largest = sum(sizes.values()) - budget, list[H]()
+    for holder in sorted(sizes, key=lambda each: sizes[each], reverse=True):
+        if above <= 0:
+            break
+        largest.append(holder)
+        above -= sizes[holder]
+    return largest

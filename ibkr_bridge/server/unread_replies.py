@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ibkr_bridge.calls.shares import largest_above
+
 UNREAD_TIMEOUT_S = 30.0  # without any progress; twice what the next chunk of a large response may take
 MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of all connections together, without streams
 CHECK_INTERVAL_S = 1.0
@@ -56,16 +58,8 @@ class UnreadReplies(Generic[C]):
                 watched[connection] = _Watched(current, before.since if before is not None and is_stuck else now)
         self._watched = watched
         stuck = [each for each, state in watched.items() if now - state.since >= self._timeout_s]
-        return [*stuck, *self._above_budget({each: unread[each].bytes for each in watched if each not in stuck})]
-
-    def _above_budget(self, sizes: dict[C, int]) -> list[C]:
-        above, closing = sum(sizes.values()) - self._max_bytes, []
-        for connection in sorted(sizes, key=lambda each: sizes[each], reverse=True):
-            if above <= 0:
-                break
-            closing.append(connection)
-            above -= sizes[connection]
-        return closing
+        others = {each: unread[each].bytes for each in watched if each not in stuck}
+        return [*stuck, *largest_above(others, self._max_bytes)]
 
 
 def _has_progress(before: Unread, current: Unread) -> bool:

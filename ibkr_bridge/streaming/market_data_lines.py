@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Set
 
-from ibkr_bridge.calls.shares import REDUCED_SHARE
+from ibkr_bridge.calls.shares import reduced_capacity
 from ibkr_bridge.errors import MarketDataLimit
 
 MAX_MARKET_DATA_LINES = 100
@@ -56,7 +56,7 @@ class MarketDataLineUsage:
 
     def _stay_within_share(self, wanted: Set[str], reduced: frozenset[str]) -> None:
         """Release lines of callers with a reduced share until another request fits into that share."""
-        max_lines, taken = int(MAX_MARKET_DATA_LINES * REDUCED_SHARE), wanted | reduced
+        max_lines, taken = reduced_capacity(MAX_MARKET_DATA_LINES), wanted | reduced
         if len(taken) > max_lines:
             raise MarketDataLimit(f"read-only keys and tokens together use {max_lines} contracts at a time at most")
         others = [

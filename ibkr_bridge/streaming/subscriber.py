@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ibkr_bridge.calls.shares import largest_above
 from ibkr_bridge.streaming.views import Message
 
 FLUSH_INTERVAL_S = 0.01  # seconds between two rounds of writing, and so the longest delay of a quote under load
@@ -181,13 +182,7 @@ class Subscriber:
 def above_budget(subscribers: Iterable[Subscriber], max_bytes: int = MAX_ALL_BYTES) -> list[Subscriber]:
     """Those with the most bytes in memory, as few as necessary so that the others are within the budget of all."""
     sizes = {each: each.held_bytes for each in subscribers if each.closed_reason is None}
-    above, to_close = sum(sizes.values()) - max_bytes, list[Subscriber]()
-    for subscriber in sorted(sizes, key=lambda each: sizes[each], reverse=True):
-        if above <= 0:
-            break
-        to_close.append(subscriber)
-        above -= sizes[subscriber]
-    return to_close
+    return largest_above(sizes, max_bytes)
 
 
 class FlushScheduler:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ibkr_bridge.calls.shares import REDUCED_SHARE, has_room
+from ibkr_bridge.calls.shares import has_room, reduced_capacity
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, MarketDataLimit
 from ibkr_bridge.streaming import quarantine
@@ -145,7 +145,7 @@ class UpstreamSubscriptions:
         reduced = [other.args for each, other in there.subscribers.items() if each.has_reduced_share] if there else []
         has_reduced_share = subscriber is not None and subscriber.has_reduced_share
         too_many = _field_count([*others, subscribe.args]) > MAX_FIELDS or (
-            has_reduced_share and _field_count([*reduced, subscribe.args]) > int(MAX_FIELDS * REDUCED_SHARE)
+            has_reduced_share and _field_count([*reduced, subscribe.args]) > reduced_capacity(MAX_FIELDS)
         )
         if too_many:
             raise MarketDataLimit(f"IBKR sends {MAX_FIELDS} fields of a contract, for all subscribers together")
