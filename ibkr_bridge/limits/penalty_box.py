@@ -127,7 +127,7 @@ class PenaltyBox:
             self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
         self._save()
 
-    def leave(self) -> None:
+    def end_penalty(self) -> None:
         """Forget all penalties, as after a simulated one: IBKR itself would refuse calls until the time is over."""
         self._closed_until, self._box_until = {}, 0.0
         self._save()

@@ -137,7 +137,7 @@ def test_a_simulated_penalty_can_be_left(load_box: LoadBox) -> None:
     penalty_box.on_429(ORDERS, None)
     penalty_box.on_429(META, None)
 
-    penalty_box.leave()
+    penalty_box.end_penalty()
 
     for box in (penalty_box, load_box()):
         assert (box.box_left_s, box.closed_endpoints) == (0.0, {})
