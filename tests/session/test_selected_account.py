@@ -40,6 +40,14 @@ def test_the_selection_survives_a_restart(tmp_path: Path) -> None:
     assert (tmp_path / "main.selected_account.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    """A link in the state directory must not choose the account that orders go to."""
+    (tmp_path / "elsewhere").write_text('"DU7654321"')
+    (tmp_path / "main.selected_account.json").symlink_to(tmp_path / "elsewhere")
+
+    assert selection_in(tmp_path).number == ""
+
+
 @pytest.mark.parametrize(
     ("body", "status", "answer"),
     [
