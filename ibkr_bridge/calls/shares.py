@@ -33,10 +33,10 @@ def has_room(capacity: int, holders: Collection[bool], *, has_reduced_share: boo
 
 def largest_above(sizes: Mapping[H, int], budget: int) -> list[H]:
     """The holders of the most bytes, as few as necessary so that the others are within the budget."""
-    above, largest = sum(sizes.values()) - budget, list[H]()
+    above, selected = sum(sizes.values()) - budget, list[H]()
     for holder in sorted(sizes, key=lambda each: sizes[each], reverse=True):
         if above <= 0:
             break
-        largest.append(holder)
+        selected.append(holder)
         above -= sizes[holder]
-    return largest
+    return selected
