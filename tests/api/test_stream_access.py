@@ -32,7 +32,7 @@ from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.tokens import TokenRequest
 from tests.clocks import ManualClock
 from tests.harness import KEY, READONLY_KEY, settings_for
-from tests.profiles.built import build
+from tests.profiles.profile_setup import build
 
 OTHER = "another-key-for-tests-0123456789-abcd"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.typed import Demo, Place, demo
+from tests.cli.command_runner import Demo, Place, demo
 
 
 @pytest.fixture(scope="session")

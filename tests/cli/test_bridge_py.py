@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.cli import COMMANDS, main
-from tests.cli.typed import (
+from tests.cli.command_runner import (
     BRIDGE,
     EXIT_FAILURE,
     EXIT_MISCONFIGURED,

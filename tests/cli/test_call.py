@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.typed import (
+from tests.cli.command_runner import (
     BRIDGE,
     EXIT_FAILURE,
     EXIT_MISCONFIGURED,
@@ -22,7 +22,7 @@ from tests.cli.typed import (
     Place,
     free_port,
 )
-from tests.client.stranger import problem, response, scripted_server
+from tests.client.scripted_server import problem, response, scripted_server
 
 TICKET = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
 ORDER = json.dumps({"orders": [TICKET]})

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.cli.demo import IGNORED_SETTINGS, demo_settings
 from ibkr_bridge.config.settings import SettingsError
-from tests.cli.typed import EXIT_FAILURE, EXIT_OK, KEY, Place, demo
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, Place, demo
 
 
 def test_without_a_key_it_makes_one_each_time(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ibkr_bridge.cli import control_path, runtime_folder
 from ibkr_bridge.cli.bridge_access import client_settings, demo_without_settings
 from ibkr_bridge.cli.demo_file import DemoFile, find_demo
 from ibkr_bridge.config.settings import SettingsError
-from tests.cli.typed import EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo
+from tests.cli.command_runner import EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo
 
 SETTINGS = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_URL", "IBKR_BRIDGE_READONLY_KEY", "IBKR_BRIDGE_KEY_PREVIOUS")
 

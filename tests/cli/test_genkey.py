@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.config.settings import Settings
-from tests.cli.typed import EXIT_OK, Place
+from tests.cli.command_runner import EXIT_OK, Place
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ibkr_bridge.cli.orders import format_orders
 from ibkr_bridge.events import Bus
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
-from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo, free_port
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo, free_port
 from tests.orders.journal.test_store import utc
 
 ORDER = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}

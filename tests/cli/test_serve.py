@@ -11,7 +11,7 @@ import pytest
 
 from ibkr_bridge.cli.serve import run, start_failure
 from ibkr_bridge.sim.simulator import Simulator
-from tests.cli.typed import EXIT_MISCONFIGURED, Place, free_port
+from tests.cli.command_runner import EXIT_MISCONFIGURED, Place, free_port
 from tests.harness import KEY, settings_for
 from tests.process import daemon
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.sim.market_stage import browser_tls
-from tests.cli.typed import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Place, Running
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Place, Running
 
 LISTENS = r"A simulated Gateway listens at https://127\.0\.0\.1:(\d+)\. Ctrl-C ends it\."
 

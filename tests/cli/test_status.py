@@ -22,7 +22,7 @@ from ibkr_bridge.orders.service import JournalStatus
 from ibkr_bridge.profiles.status import AccountStatus, FlagsStatus, ProfileStatus
 from ibkr_bridge.session.session_status import KeeperStatus
 from ibkr_bridge.streaming.service import StreamStatus
-from tests.cli.typed import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
 
 AT = datetime(2026, 6, 17, 16, 0, 0, tzinfo=UTC)
 STATUS_WITH_PROBLEMS = ProfileStatus(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.sim.faults import KINDS
-from tests.cli.typed import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Demo, Place, demo, free_port
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Demo, Place, demo, free_port
 
 # one test alone reads each path, and the bridge reads neither, since responses are cached
 LEDGER, META = "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta"

@@ -30,7 +30,7 @@ from ibkr_bridge.client import (
 from ibkr_bridge.client.responses import FAMILY_BY_CODE
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
-from tests.client.stranger import SleepClock, response, scripted_server
+from tests.client.scripted_server import SleepClock, response, scripted_server
 from tests.conftest import OpenHarness
 from tests.harness import KEY, READONLY_KEY, Harness, Placement
 

@@ -10,8 +10,8 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from ibkr_bridge.client import BridgeClient, BridgeTimeout, ClientError, OrderUnknown
-from tests.client.asking import GOOD, ORDER, READ, SHORT_S, client_of, request_count
-from tests.client.stranger import BRIDGE_HEADERS, HANG, TIMEOUT_S, SleepClock, scripted_server, send_slowly
+from tests.client.fast_client import GOOD, ORDER, READ, SHORT_S, client_of, request_count
+from tests.client.scripted_server import BRIDGE_HEADERS, HANG, TIMEOUT_S, SleepClock, scripted_server, send_slowly
 from tests.harness import KEY
 
 

@@ -17,8 +17,8 @@ from ibkr_bridge.client import (
     OrderUnknown,
     TemporarilyUnavailable,
 )
-from tests.client.asking import GOOD, ORDER, READ, SHORT_S, client_of, request_count
-from tests.client.stranger import BRIDGE_HEADERS, HANG, SleepClock, problem, response, scripted_server
+from tests.client.fast_client import GOOD, ORDER, READ, SHORT_S, client_of, request_count
+from tests.client.scripted_server import BRIDGE_HEADERS, HANG, SleepClock, problem, response, scripted_server
 from tests.harness import KEY
 
 UNSAFE_CALLS = [

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.client.request import MAX_TARGET_BYTES
-from tests.client.asking import GOOD, ORDER, READ, client_of, request_count
-from tests.client.stranger import ScriptedServer, problem, response, scripted_server
+from tests.client.fast_client import GOOD, ORDER, READ, client_of, request_count
+from tests.client.scripted_server import ScriptedServer, problem, response, scripted_server
 from tests.harness import KEY
 from tests.server.test_request_target import HARMLESS
 

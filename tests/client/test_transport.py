@@ -15,9 +15,9 @@ from ibkr_bridge.client import (
     NotThisBridge,
     OrderUnknown,
 )
-from tests.cli.typed import free_port
-from tests.client.asking import GOOD, ORDER, READ, client_of, request_count
-from tests.client.stranger import BRIDGE_HEADERS, OTHER_PROGRAMS, problem, response, scripted_server
+from tests.cli.command_runner import free_port
+from tests.client.fast_client import GOOD, ORDER, READ, client_of, request_count
+from tests.client.scripted_server import BRIDGE_HEADERS, OTHER_PROGRAMS, problem, response, scripted_server
 
 # -- good responses
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.real import missing_for_real_gateway
+from tests.contract.real_gateway import missing_for_real_gateway
 
 HERE = Path(__file__).resolve().parent
 

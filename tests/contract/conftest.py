@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.gates import (
+from tests.contract.gateways import (
     SIMULATED,
     SIMULATED_TICKLE_INTERVAL_S,
     MakeGate,
@@ -23,7 +23,7 @@ from tests.contract.gates import (
     make_real,
     sign_in,
 )
-from tests.contract.real import REAL_TICKLE_INTERVAL_S
+from tests.contract.real_gateway import REAL_TICKLE_INTERVAL_S
 from tests.sim.wire import SILENCE_S, Wire, connect
 
 __all__ = ["certificates", "kind", "make_gate", "make_real"]

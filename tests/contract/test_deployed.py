@@ -8,7 +8,7 @@ from ibkr_bridge.sim.gateway.rules import Settings
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import OpenGate
 from tests.deploy.conftest import DEPLOY
-from tests.deploy.plain import read_plain
+from tests.deploy.yaml_reader import read_plain
 from tests.harness import with_timeout
 from tests.sim.wire import connect
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.plain import read_plain
+from tests.deploy.yaml_reader import read_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -24,7 +24,7 @@ after(() => demo.stop());
 function fly(by, flock) {
   return new Promise((resolve, reject) => {
     const workerData = { url: demo.url, key: demo.key, by, ...flock };
-    const worker = new Worker(new URL("resting.mjs", import.meta.url), { workerData });
+    const worker = new Worker(new URL("idle_calls.mjs", import.meta.url), { workerData });
     worker.on("message", resolve).on("error", reject);
   });
 }

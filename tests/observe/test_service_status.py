@@ -13,7 +13,7 @@ import pytest
 from ibkr_bridge.events import ReloadRefused, SessionChanged
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.supervision import LoopMonitor
-from tests.observe.notified import FakeSystemd
+from tests.observe.notify_socket import FakeSystemd
 
 LOST = SessionChanged("ready", "signed_out", "nobody is signed in", "sign in", 1.0, "look")
 

@@ -12,7 +12,7 @@ from ibkr_bridge.observe.systemd import ALIVE, SystemdNotifier, watchdog_interva
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import Harness, settings_for
-from tests.observe.notified import FakeSystemd
+from tests.observe.notify_socket import FakeSystemd
 
 OWN_PID = str(os.getpid())
 

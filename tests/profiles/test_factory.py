@@ -13,7 +13,7 @@ from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.profiles.factory import STATES_WITHOUT_SESSION
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
-from tests.profiles.built import Built, build
+from tests.profiles.profile_setup import Built, build
 from tests.unlimited import NoCache, unlimited
 
 META = Call("GET", "/v1/api/trsrv/secdef?conids=8")

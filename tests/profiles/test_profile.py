@@ -14,7 +14,7 @@ from ibkr_bridge.errors import SessionUnavailable
 from ibkr_bridge.events import StateUnavailable
 from ibkr_bridge.profiles.profile import Profile
 from tests.calls.stage_setup import OK, context_for
-from tests.profiles.built import Built, build
+from tests.profiles.profile_setup import Built, build
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.server.app_keys import PROFILES, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.keyring import READ_ONLY, Principal
 from ibkr_bridge.server.request_context import RequestContext
-from tests.profiles.built import build
+from tests.profiles.profile_setup import build
 
 
 @pytest.fixture

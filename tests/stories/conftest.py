@@ -8,7 +8,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.gates import REAL, MakeGate, certificates, kind, make_real, sign_in
+from tests.contract.gateways import REAL, MakeGate, certificates, kind, make_real, sign_in
 
 __all__ = ["certificates", "kind", "make_real"]
 

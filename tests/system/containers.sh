@@ -72,7 +72,7 @@ print(json.dumps(merge_anchors(yaml.load(open(sys.argv[1]), yaml.BaseLoader)), s
 
 small_reader() {
     (cd "$ROOT" && "$PYTHON" -c 'import json, pathlib, sys
-from tests.deploy.plain import read_plain
+from tests.deploy.yaml_reader import read_plain
 print(json.dumps(read_plain(pathlib.Path(sys.argv[1])), sort_keys=True))' "$1")
 }
 

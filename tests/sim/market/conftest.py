@@ -10,7 +10,7 @@ from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market.stream import Stream
 from tests.contract.sockets import Socket
 from tests.sim.conftest import Dial
-from tests.sim.market.ear import StreamClient
+from tests.sim.market.stream_client import StreamClient
 
 Listen = Callable[[], Awaitable[StreamClient]]
 

@@ -16,7 +16,7 @@ from tests.clocks import ManualClock
 from tests.contract.sockets import BINARY, CLOSE, Socket
 from tests.sim.conftest import Dial
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, ECHO, IBM, StreamClient
+from tests.sim.market.stream_client import AAPL, ECHO, IBM, StreamClient
 from tests.sim.wire import Wire, connect
 
 LOST = {"topic": "sts", "args": {"authenticated": False}}

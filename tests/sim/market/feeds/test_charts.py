@@ -5,7 +5,7 @@ from __future__ import annotations
 from ibkr_bridge.sim.market.feeds.charts import MAX_CHARTS
 from tests.clocks import ManualClock
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, IBM, StreamClient
+from tests.sim.market.stream_client import AAPL, IBM, StreamClient
 
 SMH = f'smh+{AAPL}+{{"exchange":"SMART","period":"1d","bar":"1hour","outsideRth":false,"source":"trades"}}'
 SBD = f"sbd+DU1234567+{AAPL}+ISLAND"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.clocks import ManualClock
-from tests.sim.market.ear import StreamClient
+from tests.sim.market.stream_client import StreamClient
 
 ACCOUNT = "DU1234567"
 

@@ -10,7 +10,7 @@ from ibkr_bridge.sim.market.feeds.orders import LOOK_INTERVAL_S, MAX_ROWS_PER_ME
 from ibkr_bridge.sim.market.stream import Stream
 from tests.clocks import ManualClock
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, StreamClient
+from tests.sim.market.stream_client import AAPL, StreamClient
 from tests.sim.wire import Wire
 
 API = "/v1/api/iserver/account"

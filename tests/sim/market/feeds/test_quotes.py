@@ -18,7 +18,7 @@ from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import Socket
 from tests.sim.market.conftest import Listen
-from tests.sim.market.ear import AAPL, ES, IBM, StreamClient
+from tests.sim.market.stream_client import AAPL, ES, IBM, StreamClient
 from tests.sim.wire import Wire, connect
 
 API = "/v1/api/iserver"

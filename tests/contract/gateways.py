@@ -12,7 +12,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market_stage import MarketStage
-from tests.contract.real import Certificates, RealGateway, missing_for_real_gateway
+from tests.contract.real_gateway import Certificates, RealGateway, missing_for_real_gateway
 from tests.harness import with_timeout
 
 SIMULATED, REAL = "simulated", "real"

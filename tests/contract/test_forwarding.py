@@ -8,7 +8,7 @@ import pytest
 
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.contract.conftest import Dial, OpenGate
-from tests.contract.gates import sign_in
+from tests.contract.gateways import sign_in
 from tests.harness import with_timeout
 from tests.sim.wire import Wire, connect
 

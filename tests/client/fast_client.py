@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ibkr_bridge.client import BridgeClient
-from tests.client.stranger import ScriptedServer, SleepClock, response
+from tests.client.scripted_server import ScriptedServer, SleepClock, response
 from tests.harness import KEY
 
 READ, ORDER = "/portfolio/accounts", "/iserver/account/DU1234567/orders"

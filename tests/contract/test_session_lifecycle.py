@@ -10,7 +10,7 @@ import pytest
 from ibkr_bridge.sim.market_stage import MarketStage
 from tests.clocks import ManualClock
 from tests.contract.conftest import Dial, OpenGate
-from tests.contract.gates import SIMULATED, sign_in
+from tests.contract.gateways import SIMULATED, sign_in
 from tests.harness import with_timeout
 from tests.sim.wire import Wire, connect
 
