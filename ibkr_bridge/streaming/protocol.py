@@ -108,20 +108,22 @@ def merge_none(_: Iterable[Args]) -> dict[str, Any]:
     return {}
 
 
-def _merge_names(wishes: Iterable[Args], name: str) -> list[str]:
+def _merge_names(requested: Iterable[Args], name: str) -> list[str]:
     """All names that any subscriber requests; empty, which means all, if one of them requests all."""
-    lists = [list(args.get(name) or ()) for args in wishes]
+    lists = [list(args.get(name) or ()) for args in requested]
     names = sorted({each for listed in lists for each in listed}) if all(lists) else []
     return names if len(names) <= MAX_NAMES else []  # the Gateway does not pass on a command that is too long
 
 
-def _merge_fields(wishes: Iterable[Args]) -> dict[str, Any]:
-    return {"fields": sorted({each for args in wishes for each in args.get("fields") or ()}, key=lambda f: (len(f), f))}
+def _merge_fields(requested: Iterable[Args]) -> dict[str, Any]:
+    return {
+        "fields": sorted({each for args in requested for each in args.get("fields") or ()}, key=lambda f: (len(f), f))
+    }
 
 
-def _merge_days(wishes: Iterable[Args]) -> dict[str, Any]:
+def _merge_days(requested: Iterable[Args]) -> dict[str, Any]:
     """All trades of the most days that any subscriber requests; one that wants only new ones gets no others."""
-    return {"realtimeUpdatesOnly": False, "days": max((trade_days(args) for args in wishes), default=1)}
+    return {"realtimeUpdatesOnly": False, "days": max((trade_days(args) for args in requested), default=1)}
 
 
 def trade_days(args: Args) -> int:
@@ -129,13 +131,13 @@ def trade_days(args: Args) -> int:
     return min(max(1, int(args.get("days") or 1)), 7)
 
 
-def _merge_rows(wishes: Iterable[Args]) -> dict[str, Any]:
-    arguments = list(wishes)
+def _merge_rows(requested: Iterable[Args]) -> dict[str, Any]:
+    arguments = list(requested)
     return {"keys": _merge_names(arguments, "keys"), "fields": _merge_names(arguments, "fields")}
 
 
-def _take_first(wishes: Iterable[Args]) -> dict[str, Any]:
-    return dict(next(iter(wishes), {}))
+def _take_first(requested: Iterable[Args]) -> dict[str, Any]:
+    return dict(next(iter(requested), {}))
 
 
 SYNTAX: Mapping[TopicKind, TopicSyntax] = {
@@ -257,9 +259,9 @@ def _is_name_list(value: object) -> bool:
     )
 
 
-def merge_args(kind: TopicKind, wishes: Iterable[Args]) -> dict[str, Any]:
+def merge_args(kind: TopicKind, requested: Iterable[Args]) -> dict[str, Any]:
     """The arguments for IBKR, so that every subscriber gets at least what it requested."""
-    return SYNTAX[kind].merge(wishes)
+    return SYNTAX[kind].merge(requested)
 
 
 def subscribe_text(topic: Topic, args: Args) -> str:
@@ -276,10 +278,10 @@ def unsubscribe_text(topic: Topic, server: str = "") -> str:
     return "+".join(filter(None, (word, target, "" if topic.kind in (TopicKind.HISTORY, TopicKind.LADDER) else "{}")))
 
 
-def unsubscribe_reply(leave: Unsubscribe) -> dict[str, Any] | None:
+def unsubscribe_reply(unsubscribe: Unsubscribe) -> dict[str, Any] | None:
     """IBKR's reply to an unsubscribe command; None if it sends none."""
-    name, text = UNSUBSCRIBE_REPLIES.get(leave.kind, ("", ""))
-    return {name: text.format(leave.target)} if name else None
+    name, text = UNSUBSCRIBE_REPLIES.get(unsubscribe.kind, ("", ""))
+    return {name: text.format(unsubscribe.target)} if name else None
 
 
 UNSUBSCRIBE_REPLIES: Mapping[TopicKind, tuple[str, str]] = {

@@ -73,19 +73,19 @@ class Subscription:
         for subscriber, view in self._views.items():
             self.groups.setdefault((subscriber.encoding, view), []).append(subscriber)
 
-    def merged_args(self, *, anew: bool) -> dict[str, Any]:
+    def merged_args(self, *, drop_unused: bool) -> dict[str, Any]:
         """The arguments for IBKR. They include those of the last request, so that subscribers that come and go cause no
         new one.
 
         Args:
-            anew: leave out what no subscriber requests any more.
+            drop_unused: leave out what no subscriber requests any more.
         """
-        wishes = [subscribe.args for subscribe in self.subscribers.values()]
+        requested = [subscribe.args for subscribe in self.subscribers.values()]
         grown = merge_args(
-            self.topic.kind, [*wishes, self.requested_args] if self.requested_args and not anew else wishes
+            self.topic.kind, [*requested, self.requested_args] if self.requested_args and not drop_unused else requested
         )
         too_many = len(grown.get("fields") or ()) > MAX_FIELDS
-        return merge_args(self.topic.kind, wishes) if too_many else grown
+        return merge_args(self.topic.kind, requested) if too_many else grown
 
     def on_message(self, message: Message, last_event: int, now: float) -> None:
         """Merge a message of IBKR, which is the event of this number."""

@@ -60,7 +60,7 @@ class UpstreamFeed:
     """The websocket of one profile.
 
     Args:
-        line: the name of the profile.
+        profile: the name of the profile.
         open_socket: opens a websocket.
         hub: receives the messages, and decides what is requested.
         session: the keeper.
@@ -68,14 +68,14 @@ class UpstreamFeed:
 
     def __init__(
         self,
-        line: str,
+        profile: str,
         open_socket: Callable[[], AbstractAsyncContextManager[StreamSocket]],
         hub: Hub,
         session: SessionChecker,
         clock: Clock,
         bus: events.Bus,
     ) -> None:
-        self._line = line
+        self._profile = profile
         self._open_socket = open_socket
         self._hub = hub
         self._session = session
@@ -96,7 +96,7 @@ class UpstreamFeed:
         """How many websockets were connected to IBKR so far."""
 
     def __repr__(self) -> str:
-        return f"<UpstreamFeed {self._line} {'up' if self._is_up else 'down'}>"
+        return f"<UpstreamFeed {self._profile} {'up' if self._is_up else 'down'}>"
 
     def on_session_change(self, reason: str, *, ready: bool) -> None:
         """Follow a change of the session."""
@@ -144,8 +144,8 @@ class UpstreamFeed:
                 await self._run_parts(socket)
         except* FeedClosed as ended:
             reason = _first_error(ended).reason
-        except* GatewayError as trouble:
-            reason = _first_error(trouble).code  # it cannot be opened
+        except* GatewayError as errors:
+            reason = _first_error(errors).code  # it cannot be opened
         return reason
 
     async def _run_parts(self, socket: StreamSocket) -> None:

@@ -83,9 +83,10 @@ class UpstreamSubscriptions:
         """All topics of a kind."""
         return [each for topic, each in self._topics.items() if topic.kind is kind]
 
-    def matching(self, leave: Unsubscribe) -> list[Subscription]:
+    def matching(self, unsubscribe: Unsubscribe) -> list[Subscription]:
         """The topics that an unsubscribe command names."""
-        return [each for each in self.of_kind(leave.kind) if leave.target in _unsubscribe_targets(leave.kind, each)]
+        kind, target = unsubscribe.kind, unsubscribe.target
+        return [each for each in self.of_kind(kind) if target in _unsubscribe_targets(kind, each)]
 
     @property
     def reduced_conids(self) -> frozenset[str]:
@@ -110,7 +111,7 @@ class UpstreamSubscriptions:
 
     # -- limits
 
-    def check_capacity(self, wishes: Iterable[Subscribe], *, has_reduced_share: bool = False) -> None:
+    def check_capacity(self, requested: Iterable[Subscribe], *, has_reduced_share: bool = False) -> None:
         """Check that all of them fit, so that none is opened if one does not.
 
         Args:
@@ -119,7 +120,7 @@ class UpstreamSubscriptions:
         Raises:
             MarketDataLimit: they do not fit.
         """
-        quotes = [subscribe for subscribe in wishes if subscribe.topic.kind is TopicKind.QUOTES]
+        quotes = [subscribe for subscribe in requested if subscribe.topic.kind is TopicKind.QUOTES]
         read = {each.topic: each.has_reduced_share for each in self.of_kind(TopicKind.QUOTES) if each.subscribers}
         new = dict.fromkeys((each.topic for each in quotes if each.topic not in read), has_reduced_share)
         taken = [*read.values(), *new.values()]
@@ -215,7 +216,7 @@ class UpstreamSubscriptions:
         """Request a topic, unless the last request covers all that is needed, or it is suspected."""
         if subscription.suspicion:
             return
-        wanted = subscription.merged_args(anew=False)
+        wanted = subscription.merged_args(drop_unused=False)
         if subscription.requested_args is None or not is_covered(subscription.requested_args, wanted):
             self._subscribe(subscription)
 
@@ -265,7 +266,7 @@ class UpstreamSubscriptions:
             if subscription.unused_since is not None and now - subscription.unused_since >= UNUSED_GRACE_S:
                 self._close(subscription)
             elif _is_due(subscription, now):
-                self._subscribe(subscription, anew=True)
+                self._subscribe(subscription, drop_unused=True)
         if self._send_text is not None and (suspect := quarantine.next_to_retry(self, now)) is not None:
             self._subscribe(suspect)
         return quarantine.quarantined(self)
@@ -299,10 +300,11 @@ class UpstreamSubscriptions:
             subscription.requested_args = None
             self._close(subscription)
 
-    def _subscribe(self, subscription: Subscription, *, anew: bool = False) -> None:
+    def _subscribe(self, subscription: Subscription, *, drop_unused: bool = False) -> None:
         if self._send_text is None or not subscription.subscribers:
             return
-        subscription.requested_args, subscription.requested_at = subscription.merged_args(anew=anew), self._clock.now()
+        subscription.requested_args = subscription.merged_args(drop_unused=drop_unused)
+        subscription.requested_at = self._clock.now()
         subscription.is_answered, subscription.holds_market_data_line = False, True
         subscription.silence.on_request(self._clock.now())
         if fields := subscription.requested_args.get("fields") if subscription.topic.kind is TopicKind.QUOTES else None:
@@ -353,6 +355,6 @@ def _unsubscribe_targets(kind: TopicKind, subscription: Subscription) -> Iterabl
     return (topic.account if kind is TopicKind.LADDER else topic.target,)
 
 
-def _field_count(wishes: list[Mapping[str, object]]) -> int:
+def _field_count(requested: list[Mapping[str, object]]) -> int:
     """How many fields of a quote IBKR must send for all of these requests together."""
-    return len(merge_args(TopicKind.QUOTES, wishes).get("fields") or ())
+    return len(merge_args(TopicKind.QUOTES, requested).get("fields") or ())

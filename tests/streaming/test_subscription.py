@@ -47,8 +47,8 @@ def test_the_merged_fields_include_those_of_the_last_request() -> None:
     subscribe(subscription, {"fields": ["84"]})
     subscription.requested_args = {"fields": ["7"]}
 
-    assert subscription.merged_args(anew=False)["fields"] == ["7", "31", "84"]
-    assert subscription.merged_args(anew=True)["fields"] == ["31", "84"]
+    assert subscription.merged_args(drop_unused=False)["fields"] == ["7", "31", "84"]
+    assert subscription.merged_args(drop_unused=True)["fields"] == ["31", "84"]
 
 
 def test_the_fields_of_the_last_request_are_left_out_if_they_are_too_many() -> None:
@@ -57,7 +57,7 @@ def test_the_fields_of_the_last_request_are_left_out_if_they_are_too_many() -> N
     subscribe(subscription, {"fields": ["9999"]})
     subscription.requested_args = {"fields": [str(number) for number in range(MAX_FIELDS)]}
 
-    assert subscription.merged_args(anew=False)["fields"] == ["9999"]
+    assert subscription.merged_args(drop_unused=False)["fields"] == ["9999"]
 
 
 def test_subscribers_with_the_same_view_and_encoding_share_an_event() -> None:

@@ -336,7 +336,7 @@ def test_tokens_leave_a_quarter_of_the_fields_to_the_full_key() -> None:
         harness.subscribe(K.QUOTES, "8", {"fields": [str(number) for number in range(30, 45)]}, reduced_subscriber())
     harness.subscribe(K.QUOTES, "8", {"fields": [str(number) for number in range(30, 45)]})
 
-    assert len(harness.topics.of_kind(K.QUOTES)[0].merged_args(anew=True)["fields"]) == 45
+    assert len(harness.topics.of_kind(K.QUOTES)[0].merged_args(drop_unused=True)["fields"]) == 45
 
 
 def test_tokens_leave_charts_to_the_full_key() -> None:
