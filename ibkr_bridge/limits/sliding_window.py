@@ -59,10 +59,10 @@ class SlidingWindow:
             return now
         return self._leaving[0] if self._leaving else None
 
-    def forecast(self, now: float, stay: float) -> WindowForecast:
-        """Its places as they will become free, if each call is inside for `stay` seconds."""
+    def forecast(self, now: float, service_s: float) -> WindowForecast:
+        """Its places as they will become free, if each call is inside for `service_s` seconds."""
         free = [now] * max(0, self._calls - self.used(now))
-        return WindowForecast([*free, *self._leaving, *[now + self._seconds] * self._inside], self._seconds + stay)
+        return WindowForecast([*free, *self._leaving, *[now + self._seconds] * self._inside], self._seconds + service_s)
 
 
 class WindowForecast:
@@ -70,12 +70,12 @@ class WindowForecast:
 
     Args:
         places: when each of them is free.
-        again: seconds from a call's start until its place is free again.
+        reuse_after_s: seconds from a call's start until its place is free again.
     """
 
-    def __init__(self, places: list[float], again: float) -> None:
+    def __init__(self, places: list[float], reuse_after_s: float) -> None:
         self._places = places
-        self._again = again
+        self._reuse_after_s = reuse_after_s
 
     @property
     def first_start(self) -> float:
@@ -87,4 +87,4 @@ class WindowForecast:
         others.
         """
         self._places.remove(max(at for at in self._places if at <= start))
-        self._places.append(start + self._again)
+        self._places.append(start + self._reuse_after_s)

@@ -150,10 +150,10 @@ def _places(text: str) -> list[tuple[int, int]]:
 def _coids_to_add(tickets: tuple[Ticket, ...], fresh: str) -> dict[int, str]:
     """The names to add, by number of the ticket: none to a child, and to a lone parent the one its children use."""
     heads = [number for number, ticket in enumerate(tickets) if not ticket.parent and not ticket.name]
-    own = {ticket.name for ticket in tickets}
-    called = {ticket.parent for ticket in tickets if ticket.parent and ticket.parent not in own}
-    if len(heads) == 1 and len(called) == 1:
-        return {heads[0]: called.pop()}
+    coids = {ticket.name for ticket in tickets}
+    parent_coids = {ticket.parent for ticket in tickets if ticket.parent and ticket.parent not in coids}
+    if len(heads) == 1 and len(parent_coids) == 1:
+        return {heads[0]: parent_coids.pop()}
     return {head: fresh if number == 0 else f"{fresh}-{number + 1}" for number, head in enumerate(heads)}
 
 

@@ -20,7 +20,7 @@ class Pipeline:
     def __init__(self, stages: Sequence[Stage], dispatch: Proceed) -> None:
         self.stages = tuple(stages)
         self._dispatch = dispatch
-        self._road = fold(self.stages, dispatch)
+        self._run = fold(self.stages, dispatch)
 
     def __repr__(self) -> str:
         return f"<Pipeline {' → '.join(type(stage).__name__ for stage in self.stages)}>"
@@ -28,7 +28,7 @@ class Pipeline:
     async def __call__(self, context: CallContext) -> Response:
         """Take one call through all stages. Raises what `Stage` does."""
         context.execute = self
-        return await self._road(context)
+        return await self._run(context)
 
     def without(self, *kinds: type) -> Pipeline:
         """The same pipeline without some stages."""

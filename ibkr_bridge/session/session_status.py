@@ -135,10 +135,10 @@ class SessionStatus:
 
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or about the given session."""
-        checked = session or self.session
-        if checked.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD:
+        session = session or self.session
+        if session.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD:
             return self._hints.yielding
-        return STARTING_HINT if checked.observation is None else self._hints.by_observation[checked.observation]
+        return STARTING_HINT if session.observation is None else self._hints.by_observation[session.observation]
 
     @property
     def summary(self) -> str:

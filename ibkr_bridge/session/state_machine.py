@@ -108,19 +108,19 @@ _COLUMNS = (
     Observation.COMPETING, Observation.UNCLEAR, Observation.NO_LOGIN, Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT,
     Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
 )
-_UP, _BAD, _WAIT, _OPEN, _RIVAL = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
+_UP, _BAD, _WAIT, _OPEN, _COMPETING = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
-_OUT, _GONE, _MUTE = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
+_OUT, _GONE, _SILENT = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]] = {
-    #                session refused establ. login   disconn. compet. unclear none   no conn. forbid. timeout useless limited
-    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.STARTING, ())),
-    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _MUTE),
-    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _MUTE,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _MUTE),
-    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _RIVAL, _OUT,   _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _OUT),
-    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _WAIT),
-    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.COMPETING, ())),
-    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  (S.UNUSABLE, ())),
-    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _RIVAL, _OPEN,  _OUT,  _GONE,   _GONE,  _MUTE,  _MUTE,  _STAY),
+    #                session refused establ. login   disconn. compet.     unclear  none  no conn. forbid. timeout  useless  limited
+    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.STARTING, ())),
+    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT),
+    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT),
+    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _COMPETING, _OUT,    _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _OUT),
+    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _WAIT),
+    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.COMPETING, ())),
+    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.UNUSABLE, ())),
+    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _STAY),
 }
 # fmt: on
 TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple[Action, ...]]] = {

@@ -69,7 +69,7 @@ def test_a_forecast_reserves_the_latest_free_place() -> None:
     window = new_window(2)
     window.begin_call()
     window.end_call(0.0, sent=True)
-    forecast = window.forecast(5.0, stay=1.0)
+    forecast = window.forecast(5.0, service_s=1.0)
     assert forecast.first_start == 5.0
 
     forecast.reserve(PERIOD_WITH_MARGIN_S + 1.0)
@@ -84,7 +84,7 @@ def test_a_forecast_expects_a_call_in_flight_to_end_now() -> None:
     window = new_window(1)
     window.begin_call()
 
-    assert window.forecast(5.0, stay=1.0).first_start == 5.0 + PERIOD_WITH_MARGIN_S
+    assert window.forecast(5.0, service_s=1.0).first_start == 5.0 + PERIOD_WITH_MARGIN_S
 
 
 @given(

@@ -214,9 +214,9 @@ def _on_sent(record: OrderRecord, entry: JournalEntry) -> None:
         _text_or_none(facts.get("idempotency")),
     )
     record.has_own_identity = facts.get("own_name") is True
-    names, wanted = facts.get("coids"), facts.get("wanted")
-    record.coids = tuple(map(str, names)) if isinstance(names, list) else ()
-    record.match_criteria = wanted if isinstance(wanted, dict) else {}
+    coids, match_criteria = facts.get("coids"), facts.get("wanted")
+    record.coids = tuple(map(str, coids)) if isinstance(coids, list) else ()
+    record.match_criteria = match_criteria if isinstance(match_criteria, dict) else {}
 
 
 def _on_refused(record: OrderRecord, entry: JournalEntry) -> None:

@@ -42,12 +42,12 @@ class ConnectionLost(Exception):
     """The connection ended before a response had come.
 
     Args:
-        silent: whether not a single byte of it had come.
+        before_response: whether not a single byte of it had come.
     """
 
-    def __init__(self, *, silent: bool) -> None:
+    def __init__(self, *, before_response: bool) -> None:
         super().__init__("the Gateway closed the connection")
-        self.before_response = silent
+        self.before_response = before_response
 
 
 class Exchange:
@@ -155,7 +155,7 @@ class Exchange:
         try:
             message, body = await connection.read_head()
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            raise ConnectionLost(silent=not connection.response_started) from exc
+            raise ConnectionLost(before_response=not connection.response_started) from exc
         except HttpProcessingError as exc:
             raise GatewayProtocolError("the Gateway answered something that is not HTTP") from exc
         if message.code < 200:  # 101, which was not requested, and invalid numbers
@@ -168,14 +168,14 @@ class Exchange:
     ) -> Response:
         body_stream = StreamedBody(connection, body, self._timeout_s, self._on_released, self._detach)
         try:
-            beginning = await body_stream.read_start(MAX_HELD_BYTES_OF_CHANGE if call.is_change else MAX_HELD_BYTES)
+            start = await body_stream.read_start(MAX_HELD_BYTES_OF_CHANGE if call.is_change else MAX_HELD_BYTES)
         except GatewayTimeout:
             body_stream.close()
             raise
         if not body.at_eof():
-            return Response(message.code, message.headers, beginning, body_stream)
+            return Response(message.code, message.headers, start, body_stream)
         self._return_connection(call, connection)
-        return Response(message.code, message.headers, beginning)
+        return Response(message.code, message.headers, start)
 
     def _return_connection(self, call: Call, connection: GatewayConnection) -> None:
         self._on_released()
