@@ -341,7 +341,7 @@ class OrderChanged(ProfileEvent):
     kind: str
     state: str
     order_id: str | None = None
-    why: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

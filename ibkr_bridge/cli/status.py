@@ -145,7 +145,7 @@ def _stream(status: dict[str, Any], now: datetime) -> str:
 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _since),
-    ("why", lambda status, _: str(status["reason"])),
+    ("reason", lambda status, _: str(status["reason"])),
     ("to do", lambda status, _: str(status["hint"])),
     ("IBKR says", lambda status, _: str(status["ibkr_message"])),
     ("next", lambda status, _: str(status["next"])),

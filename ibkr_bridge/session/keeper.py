@@ -156,11 +156,11 @@ class Keeper(SessionStatus):
         if self.session.has_login:
             await self.wait_until_up(Layer.BROKERAGE, CHECK_TIMEOUT_S)
         if not self.session.has_login:
-            return OpeningReport(requested=False, why=self.hint())
+            return OpeningReport(requested=False, reason=self.hint())
         if self.session.state is SessionState.READY and self._opener.request_count == earlier_count:
-            return OpeningReport(requested=False, why=OPEN_ALREADY)
+            return OpeningReport(requested=False, reason=OPEN_ALREADY)
         if self.session.state is SessionState.COMPETING and self._opener.request_count == earlier_count:
-            return OpeningReport(requested=False, why=self.hint())
+            return OpeningReport(requested=False, reason=self.hint())
         return self._opener.report_of(earlier_count)
 
     def end_slow_down(self) -> None:

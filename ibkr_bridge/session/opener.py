@@ -19,7 +19,7 @@ class OpeningReport:
     """What a request of a caller to open the session led to."""
 
     requested: bool = field(metadata={"doc": "Whether the brokerage session was requested at IBKR."})
-    why: str = field(metadata={"doc": "What IBKR answered, or why nothing was sent."})
+    reason: str = field(metadata={"doc": "What IBKR answered, or why nothing was sent."})
 
 
 class SessionOpener:
@@ -101,12 +101,12 @@ class SessionOpener:
             earlier_count: `request_count` before the caller's request.
         """
         if self.request_count > earlier_count:
-            return OpeningReport(requested=True, why=f"IBKR answered {self._last_status or 'nothing in time'}")
+            return OpeningReport(requested=True, reason=f"IBKR answered {self._last_status or 'nothing in time'}")
         if self._api.is_opening:
-            return OpeningReport(requested=False, why="IBKR has not answered the last request yet")
+            return OpeningReport(requested=False, reason="IBKR has not answered the last request yet")
         if (wait_s := self.wait_s) > 0:
-            return OpeningReport(requested=False, why=f"requested too often; the next time is in {wait_s:.0f} s")
-        return OpeningReport(requested=False, why="another request would change nothing now")
+            return OpeningReport(requested=False, reason=f"requested too often; the next time is in {wait_s:.0f} s")
+        return OpeningReport(requested=False, reason="another request would change nothing now")
 
     async def _request(self, *, reclaim: bool) -> None:
         self.requested_at = self._clock.now()

@@ -86,7 +86,7 @@ async def test_a_reload_keeps_the_key_that_has_not_changed(sim: Simulator, tmp_p
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])
-def test_a_misspelt_brake_stops_the_start(place: Place, source: str) -> None:
+def test_a_misspelt_limit_stops_the_start(place: Place, source: str) -> None:
     """Nobody trades without a limit that they believe in; the right name is in the message."""
     env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_URL": f"http://127.0.0.1:{free_port()}"}
     if source == "file":

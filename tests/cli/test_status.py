@@ -77,7 +77,7 @@ def test_a_ready_session_is_printed_as_text(place: Place, running: Demo) -> None
     assert lines[0] == "READY: signed in, brokerage calls work"
     assert [line.split()[0] for line in lines[1:]] == [
         "since",
-        "why",
+        "reason",
         "to",
         "next",
         "mode",
@@ -118,7 +118,7 @@ def test_every_part_of_the_status_is_printed() -> None:
     assert lines == [
         "OPENING: signed in, the brokerage session is being opened",
         "  since       2026-06-17 16:00:00 UTC, 0 seconds",
-        "  why         lost",
+        "  reason      lost",
         "  to do       wait",
         "  IBKR says   approve it",
         "  next        next check in 1.0 s",

@@ -916,7 +916,7 @@ async def test_a_request_to_reopen_waits_for_a_check_that_begins_afterwards(watc
         await watched.advance(0.1)
 
     report = await reopening
-    assert (report.requested, report.why) == (True, "IBKR answered 200")
+    assert (report.requested, report.reason) == (True, "IBKR answered 200")
     assert watched.keeper.session.state is SessionState.READY
     assert len(watched.openings) == 1
 

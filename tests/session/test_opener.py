@@ -59,7 +59,7 @@ async def test_no_request_is_sent_while_the_last_one_is_unanswered() -> None:
     await opener.reclaim()
 
     assert not opener.api.requests
-    assert opener.report_of(0).why == "IBKR has not answered the last request yet"
+    assert opener.report_of(0).reason == "IBKR has not answered the last request yet"
 
 
 async def test_a_session_that_is_left_to_the_other_program_is_not_reclaimed() -> None:
@@ -104,15 +104,15 @@ async def test_ibkrs_words_are_kept_without_secrets_until_the_session_opens() ->
     )
 
 
-@pytest.mark.parametrize(("status", "why"), [(200, "IBKR answered 200"), (0, "IBKR answered nothing in time")])
-async def test_the_report_of_a_request_has_its_outcome(status: int, why: str) -> None:
+@pytest.mark.parametrize(("status", "reason"), [(200, "IBKR answered 200"), (0, "IBKR answered nothing in time")])
+async def test_the_report_of_a_request_has_its_outcome(status: int, reason: str) -> None:
     """A person reads what the request led to."""
     opener = Opener(status)
 
     await opener.open()
 
     report = opener.report_of(0)
-    assert (report.requested, report.why) == (True, why)
+    assert (report.requested, report.reason) == (True, reason)
 
 
 async def test_the_report_without_a_request_says_when_the_next_one_may_go() -> None:
@@ -122,4 +122,4 @@ async def test_the_report_without_a_request_says_when_the_next_one_may_go() -> N
 
     report = opener.report_of(opener.request_count)
 
-    assert (report.requested, report.why) == (False, "requested too often; the next time is in 1 s")
+    assert (report.requested, report.reason) == (False, "requested too often; the next time is in 1 s")

@@ -837,7 +837,7 @@ async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: OpenHarne
     await harness.post(f"/iserver/reply/{question.json[0]['id']}", {"confirmed": True})
     refused = await harness.wait_for_events(events.OrderRefused)
 
-    assert refused[0].why == "its caller disconnected before it was sent"  # type: ignore[attr-defined]
+    assert refused[0].reason == "its caller disconnected before it was sent"  # type: ignore[attr-defined]
     assert len(sent(sim)) == 1
 
 

@@ -147,7 +147,7 @@ async def test_a_caller_can_have_the_session_requested_after_one_refused_call(ha
     reply = await harness.post(INIT, {"publish": True, "compete": True})
 
     assert (reply.status, reply.json["authenticated"]) == (200, True)
-    assert reply.json["reopening"] == {"requested": True, "why": "IBKR answered 200"}
+    assert reply.json["reopening"] == {"requested": True, "reason": "IBKR answered 200"}
     assert openings(sim) == 1
 
 
@@ -158,7 +158,7 @@ async def test_a_request_that_is_not_sent_says_why(harness: Harness, sim: Simula
 
     assert reply.status == 200
     assert reply.json["reopening"]["requested"] is False
-    assert "is open, and no brokerage call was refused" in reply.json["reopening"]["why"]
+    assert "is open, and no brokerage call was refused" in reply.json["reopening"]["reason"]
     assert openings(sim) == 0
 
 
@@ -176,7 +176,7 @@ async def test_the_limits_of_requests_hold_for_callers_too(
     reply = await harness.post("/gateway/reconnect")
 
     assert reply.json["reopening"]["requested"] is False
-    assert "requested too often; the next time is in" in reply.json["reopening"]["why"]
+    assert "requested too often; the next time is in" in reply.json["reopening"]["reason"]
     assert "usual causes" in reply.json["hint"]
 
 

@@ -217,7 +217,7 @@ async def test_an_order_that_is_cancelled_before_its_entry_frees_its_coid(
 
     placed = await place(harness, order_with_coid)
 
-    assert refused[0].why == "its call was cancelled before it was sent"
+    assert refused[0].reason == "its call was cancelled before it was sent"
     assert (order_of(placed)[1], len(sent(sim))) == ("placed", 2)
     await asyncio.gather(order, return_exceptions=True)
 
@@ -238,7 +238,7 @@ async def test_an_order_whose_caller_hangs_up_while_it_waits_is_not_sent(
 
     refused: Any = await harness.wait_for_events(events.OrderRefused)
 
-    assert refused[0].why == "its caller disconnected before it was sent"
+    assert refused[0].reason == "its caller disconnected before it was sent"
     assert await story(harness, refused[0].order) == ["sent", "refused"]
     assert sent(sim) == []
 
