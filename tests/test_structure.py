@@ -261,6 +261,7 @@ RETIRED_MODULES = (
     *("traffic", "composed", "calling", "stream", "web", "ordering", "search", "desk", "dealing", "wish", "retelling"),
     *("seek", "evidence", "rows", "register", "book", "ledger", "envoy", "ration", "calendar", "machine", "view"),
     *("room", "turns", "beside", "manners", "courtesy", "firsts", "look", "worth", "jar", "wire", "door", "again"),
+    "twins",
 )
 RETIRED_CLASSES = (
     *("Line", "Trip", "Visit", "Wish", "Errand", "Asked", "Standing", "Desk", "Seeker", "Verdict", "Ledger", "Turns"),
@@ -270,6 +271,7 @@ RETIRED_CLASSES = (
 RETIRED_VARIABLES = (
     *("told", "asked", "said", "heard", "given", "kept", "known", "seen", "opened", "shown", "wish", "errand"),
     *("guest", "flight", "passenger", "patience", "longer", "scrubber", "trip", "visit", "most", "shortest", "largest"),
+    *("wishes", "anew", "why", "brake"),
 )
 RETIRED_CODES = (
     *("bad_key", "foreign_host", "foreign_origin", "too_large", "order_limit", "confirm_needed", "paced"),

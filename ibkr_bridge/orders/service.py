@@ -26,9 +26,9 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing, read_orders, read_trades
+from ibkr_bridge.orders.reconciliation.possible_duplicates import templates_of
 from ibkr_bridge.orders.reconciliation.reconciler import Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.orders.reconciliation.twins import templates_of
 from ibkr_bridge.orders.request import OrderRequest, SendOrderCall
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.submission import OrderSubmitter

@@ -24,7 +24,7 @@ from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
 from ibkr_bridge.orders.reconciliation.matching import match_criteria
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket
-from ibkr_bridge.orders.reconciliation.twins import similarity
+from ibkr_bridge.orders.reconciliation.possible_duplicates import similarity
 from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement

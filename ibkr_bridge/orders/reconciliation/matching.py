@@ -24,7 +24,7 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import (
     status_of,
 )
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket, match_pending, visible_order_type
-from ibkr_bridge.orders.reconciliation.twins import LEG_SEPARATOR, templates_of
+from ibkr_bridge.orders.reconciliation.possible_duplicates import LEG_SEPARATOR, templates_of
 
 ALL_ORDERS = "-1"  # as an order's id: every order of the account
 COID_MEMBERS = ("order_ref", "cOID", "local_order_id", "orderRef")

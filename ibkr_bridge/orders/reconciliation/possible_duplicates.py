@@ -1,4 +1,4 @@
-"""Whether a new placement could be the twin of one whose outcome is unknown: the same contract and side. Pure.
+"""Whether a new placement could be the same order as one whose outcome is unknown: the same contract and side. Pure.
 
 What cannot be read counts as the same: an order that waits in vain costs seconds, an order that is placed twice costs
 money.
@@ -16,7 +16,7 @@ LEG_SEPARATOR = ";"  # between the parts of a combination in `conidex`
 
 
 def similarity(tickets: Iterable[IbkrRow]) -> dict[str, Any]:
-    """What a placement has in common with its twins, as its journal entry stores it."""
+    """What a placement has in common with the same order sent twice, as its journal entry stores it."""
     return {"alike": [{"conid": _contract_of(ticket), "side": cut(ticket.get("side", ""))} for ticket in tickets]}
 
 
@@ -26,7 +26,7 @@ def templates_of(record: OrderRecord) -> list[IbkrRow]:
     return [each for each in stored if isinstance(each, dict)] if isinstance(stored, list) else []
 
 
-def may_be_twin(record: OrderRecord, tickets: Iterable[IbkrRow]) -> bool:
+def may_be_same_order(record: OrderRecord, tickets: Iterable[IbkrRow]) -> bool:
     """Whether a new placement with these tickets could be the same order as an earlier one."""
     new, earlier = similarity(tickets)["alike"], templates_of(record)
     return not new or not earlier or any(_is_alike(one, other) for one in new for other in earlier)

@@ -22,8 +22,8 @@ from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing
 from ibkr_bridge.orders.reconciliation.matching import has_similar, match
 from ibkr_bridge.orders.reconciliation.modify_matching import is_visible_change, matches_finally
+from ibkr_bridge.orders.reconciliation.possible_duplicates import may_be_same_order
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.orders.reconciliation.twins import may_be_twin
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 
 NOT_FOUND = "searched for, and found neither in IBKR's orders nor in its trades"
@@ -178,7 +178,7 @@ class Reconciler:
         if record.account not in self._searched_accounts:
             return not (is_confirmed and self._clock.now() - self._started >= self._search.startup_block_s)
         is_placement = record.operation is OrderOperation.PLACE
-        return is_placement and not is_confirmed and may_be_twin(record, order_request.call.tickets.unambiguous)
+        return is_placement and not is_confirmed and may_be_same_order(record, order_request.call.tickets.unambiguous)
 
     def _due_in_s(self, record: OrderRecord) -> float:
         """Seconds until the next check; `IDLE_S` if none is needed."""

@@ -199,21 +199,21 @@ async def test_an_order_of_another_account_does_not_wait(reconciling: Reconciler
     await with_timeout(reconciling.reconciler.wait_for_unsettled(reconciling.setup.request()), 1.0)
 
 
-TWIN = {"alike": [{"conid": "8", "side": "BUY"}]}  # as `SubmitterSetup.request` places it
+SAME_ORDER = {"alike": [{"conid": "8", "side": "BUY"}]}  # as `SubmitterSetup.request` places it
 OTHER_SIDE = {"alike": [{"conid": "8", "side": "SELL"}]}
 
 
 @pytest.mark.parametrize(
     ("facts", "waits"),
     [
-        ({"wanted": TWIN}, True),
+        ({"wanted": SAME_ORDER}, True),
         ({"wanted": OTHER_SIDE}, False),
         ({"wanted": {}}, True),  # nothing is known of it
         ({"kind": "cancel", "wanted": {"order": "7"}}, False),
         ({"kind": "modify", "wanted": {"order": "7", "figures": {}}}, False),
     ],
 )
-async def test_after_the_first_complete_lists_only_twins_wait(
+async def test_after_the_first_complete_lists_only_possible_duplicates_wait(
     reconciling: ReconcilerSetup, facts: dict[str, object], waits: bool
 ) -> None:
     """Trading goes on seconds after a start; two minutes earlier every order of the account would wait."""
@@ -256,9 +256,9 @@ async def test_the_lists_of_one_account_say_nothing_of_another(reconciling: Reco
         await reconciling.reconciler.wait_for_unsettled(request)
 
 
-async def test_a_twin_passes_if_its_caller_confirms_it(reconciling: ReconcilerSetup) -> None:
+async def test_a_possible_duplicate_passes_if_its_caller_confirms_it(reconciling: ReconcilerSetup) -> None:
     """The hint names the header; a minute need not have passed once the lists have been seen."""
-    await reconciling.lose(restart=True, wanted=TWIN)
+    await reconciling.lose(restart=True, wanted=SAME_ORDER)
     await reconciling.advance(SCHEDULE.first_delay_s)
     plain, confirmed = reconciling.setup.request(), reconciling.setup.request(confirmations=frozenset({UNKNOWN_OPEN}))
     plain.context.wait_s = confirmed.context.wait_s = 0.0
