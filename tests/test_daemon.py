@@ -95,7 +95,7 @@ async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tm
 
 
 async def test_a_reload_names_what_it_does_not_apply_until_it_is_taken_back(harness: Harness) -> None:
-    """Nobody believes in a brake that does not hold yet."""
+    """A limit that does not apply yet must not look as if it did."""
     running = harness.bridge.settings
     changed = dataclasses.replace(running, max_order_quantity=Decimal(7), read_only=True)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ibkr_bridge.config.near_misses import misspelt_brake
+from ibkr_bridge.config.near_misses import misspelt_protective_setting
 from ibkr_bridge.config.value_types import Problem, WeeklyWindow, is_file, is_loopback
 
 E = TypeVar("E", bound=Enum)
@@ -290,8 +290,8 @@ class EnvReader:
     def problems(self) -> list[Problem]:
         """All problems: those of the sources, then in the order of reading, then unknown names."""
         all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
-        meant = {name: misspelt_brake(name, all_names) for name in self._env if name not in all_names}
-        unknown = sorted(name for name, brake in meant.items() if brake or name.startswith(OWN_PREFIXES))
+        meant = {name: misspelt_protective_setting(name, all_names) for name in self._env if name not in all_names}
+        unknown = sorted(name for name, setting in meant.items() if setting or name.startswith(OWN_PREFIXES))
         for name in unknown:
             # With `NAME:key` the key is part of the name.
             is_plain = re.fullmatch("[A-Za-z_-]{1,40}" if meant[name] else "[A-Z_]+", name)

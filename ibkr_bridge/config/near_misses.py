@@ -1,7 +1,7 @@
-"""Names that were probably meant to be a brake: a setting that forbids something and is off if it is not set. Pure.
+"""Names that were probably meant for a protective setting: one that forbids something and is off by default. Pure.
 
-An app may share the file, so most unknown `IBKR_*` names are its own. But a misspelt brake is a brake that does not
-hold, and nobody notices. A name counts as a misspelt brake if no setting is more similar to it.
+An app may share the file, so most unknown `IBKR_*` names are its own. A misspelt name sets nothing, and its user does
+not notice. A name counts as a misspelt protective setting if no other setting is more similar to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-BRAKES = ("IBKR_READ_ONLY", "IBKR_ALLOWED_ACCOUNTS", "IBKR_MAX_ORDER_QUANTITY", "IBKR_MAX_ORDER_VALUE")
+PROTECTIVE_SETTINGS = ("IBKR_READ_ONLY", "IBKR_ALLOWED_ACCOUNTS", "IBKR_MAX_ORDER_QUANTITY", "IBKR_MAX_ORDER_VALUE")
 PREFIX_WORDS = ("IBKR", "BRIDGE", "GATEWAY")
 MIN_PREFIX_SIMILARITY = 0.66  # of the first word with IBKR: IKBR, IBRK and IB are similar, IBAN and IBEAM are not
 MIN_SIMILARITY = 0.8  # tried with sixty misspelt names and eighty names of apps; see the test
@@ -27,13 +27,17 @@ SYNONYMS = {
 """Words that people use instead of those of the settings."""
 
 
-def misspelt_brake(name: str, settings: Iterable[str]) -> str | None:
-    """The brake that a name was probably meant to be; None for a setting, and for a name of another program."""
+def misspelt_protective_setting(name: str, settings: Iterable[str]) -> str | None:
+    """The protective setting that a name was probably meant for.
+
+    Returns:
+        None for a setting, and for a name of another program.
+    """
     names = tuple(settings)
     if name in names or not _has_our_prefix(name):
         return None
     similarity, most_similar = max((_similarity(name, each), each) for each in names)
-    return most_similar if similarity >= MIN_SIMILARITY and most_similar in BRAKES else None
+    return most_similar if similarity >= MIN_SIMILARITY and most_similar in PROTECTIVE_SETTINGS else None
 
 
 def _has_our_prefix(name: str) -> bool:

@@ -29,8 +29,8 @@ def dotenv_path() -> Path:
 def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
     """Read a `.env` file; values are taken literally. A missing file counts as an empty one.
 
-    A file that somebody else owns or may write is a problem and not read. It is not skipped in silence either: with it
-    a brake would be skipped that its owner believes in.
+    A file that somebody else owns or may write is a problem and not read. If it were skipped, a limit in it would be
+    missing without notice.
     """
     try:
         with path.open("rb") as file:
@@ -52,12 +52,12 @@ def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
 
 
 def _distrust(path: Path, status: os.stat_result) -> str | None:
-    """Why a `.env` file is not trusted. A link counts with its target: whoever made it has chosen the file."""
+    """Why a `.env` file is not trusted. A link counts with its target: its author chose the target."""
     link = path.lstat()
     is_strangers_link = stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid())
     is_beside_program = path.parent == PROJECT_ROOT != Path.cwd()
     if is_beside_program and status.st_uid == Path(__file__).stat().st_uid:
-        return None  # whoever owns the program could change it as well
+        return None  # the owner of the program can change the program too
     return "is a link of another user" if is_strangers_link else distrust(status)
 
 

@@ -1,4 +1,4 @@
-"""Misspelt brakes, and the names of other programs that only look a little like them."""
+"""Misspelt protective settings, and the names of other programs that only look a little like them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.env_reader import EnvReader
-from ibkr_bridge.config.near_misses import BRAKES, misspelt_brake
+from ibkr_bridge.config.near_misses import PROTECTIVE_SETTINGS, misspelt_protective_setting
 from ibkr_bridge.config.settings import setting_names
 
 READ_ONLY = (
@@ -45,7 +45,9 @@ VALUE = (
     *("IBKR_MAX_ORDER_NOTIONAL", "IBKR_MAX_ORDERS_VALUE", "IBKR_MAX_ORDR_VALUE"),
 )
 MISSPELT = [
-    (name, brake) for brake, names in zip(BRAKES, (READ_ONLY, ACCOUNTS, QUANTITY, VALUE), strict=True) for name in names
+    (name, setting)
+    for setting, names in zip(PROTECTIVE_SETTINGS, (READ_ONLY, ACCOUNTS, QUANTITY, VALUE), strict=True)
+    for name in names
 ]
 INNOCENT = (
     *("IBKR_ACCOUNT", "IBKR_ACCOUNTS", "IBKR_ACCOUNT_ID", "IBKR_DEFAULT_ACCOUNT", "IBKR_PAPER_ACCOUNT", "IBKR_X"),
@@ -72,29 +74,29 @@ INNOCENT = (
 )
 
 
-@pytest.mark.parametrize(("name", "brake"), MISSPELT)
-def test_a_misspelt_brake_is_found(name: str, brake: str) -> None:
+@pytest.mark.parametrize(("name", "setting"), MISSPELT)
+def test_a_misspelt_protective_setting_is_found(name: str, setting: str) -> None:
     """However people write it."""
-    assert misspelt_brake(name, setting_names()) == brake
+    assert misspelt_protective_setting(name, setting_names()) == setting
 
 
 @pytest.mark.parametrize("name", INNOCENT)
-def test_the_name_of_another_program_is_not_taken_for_a_brake(name: str) -> None:
+def test_the_name_of_another_program_is_not_taken_for_a_protective_setting(name: str) -> None:
     """A bridge that does not start because of the app's own settings helps nobody."""
-    assert misspelt_brake(name, setting_names()) is None
+    assert misspelt_protective_setting(name, setting_names()) is None
 
 
 @pytest.mark.parametrize("name", setting_names())
 def test_a_setting_is_no_misspelt_one(name: str) -> None:
     """Each has its own name."""
-    assert misspelt_brake(name, setting_names()) is None
-    assert set(setting_names()) >= set(BRAKES)
+    assert misspelt_protective_setting(name, setting_names()) is None
+    assert set(setting_names()) >= set(PROTECTIVE_SETTINGS)
 
 
 @given(st.text(max_size=60))
 def test_no_name_raises(name: str) -> None:
     """The environment has names of every form."""
-    assert misspelt_brake(name, setting_names()) in (None, *BRAKES)
+    assert misspelt_protective_setting(name, setting_names()) in (None, *PROTECTIVE_SETTINGS)
 
 
 def test_the_reader_reports_it() -> None:

@@ -366,7 +366,7 @@ def test_names_of_other_programs_are_ignored(name: str) -> None:
         ("IBKR_BRIDGE_READ_ONLY", "IBKR_READ_ONLY"),
     ],
 )
-def test_a_misspelt_brake_stops_the_start_from_either_source(name: str, meant: str, tmp_path: Path) -> None:
+def test_a_misspelt_limit_stops_the_start_from_either_source(name: str, meant: str, tmp_path: Path) -> None:
     """Trading without a limit that its owner believes in is worse than not starting."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"IBKR_BRIDGE_KEY={KEY}\n{name}=1\n")

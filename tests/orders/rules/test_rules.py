@@ -374,7 +374,7 @@ def test_read_only_changes_nothing(method: str, target: str, body: Any) -> None:
 
 @pytest.mark.parametrize(("method", "target", "body"), TRADES)
 def test_a_pause_stops_whatever_trades(method: str, target: str, body: Any) -> None:
-    """The hand brake holds for replies too: they are what makes an order go out."""
+    """The pause stops replies too, since a reply is what places the order."""
     assert verdict(read(target, body, method), RuleContext(paper_mode=False, paused=True)) == "trading_paused"
 
 

@@ -1,4 +1,4 @@
-"""The hand brake: on disk, and in doubt it holds."""
+"""The pause of trading: it is on disk, and in doubt it applies."""
 
 from __future__ import annotations
 
