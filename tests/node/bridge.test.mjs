@@ -22,14 +22,14 @@ before(async () => {
 
 afterEach(async () => {
   Object.assign(process.env, demo.env);
-  await demo.mend();
-  await forgiven();
+  await demo.repair();
+  await waitUntilNoPenalty();
 });
 
 after(() => demo.stop());
 
-// What one test made IBKR angry about, the next one must not meet.
-async function forgiven() {
+// Wait until no penalty of an earlier test is left, since it would refuse calls of the next test.
+async function waitUntilNoPenalty() {
   for (;;) {
     const { penalty } = await bridge("/gateway/status");
     if (penalty.box_s === 0 && Object.keys(penalty.endpoints).length === 0) return;
@@ -37,9 +37,9 @@ async function forgiven() {
   }
 }
 
-// The error a call ends with; one that succeeds is a failure.
-async function refusal(path, ask) {
-  const error = await bridge(path, ask).then(() => assert.fail(`${path} was answered`), (error) => error);
+// Return the error that a call ends with; a call that succeeds fails the test.
+async function refusal(path, options) {
+  const error = await bridge(path, options).then(() => assert.fail(`${path} was answered`), (error) => error);
   assert.ok(error instanceof BridgeError, String(error));
   return error;
 }
@@ -51,35 +51,35 @@ test("accounts are read and an order is placed, as the page shows", async () => 
   assert.match(placed[0].order_id, /^\d+$/);
 });
 
-// The data of a stream, until so many events have come.
+// Return the data of the first `count` events of a stream.
 async function events(reply, count) {
   const found = [];
-  let held = "";
+  let pending = "";
   for await (const piece of reply.body.pipeThrough(new TextDecoderStream())) {
-    held += piece;
-    const parts = held.split("\n\n");
-    held = parts.pop();
+    pending += piece;
+    const parts = pending.split("\n\n");
+    pending = parts.pop();
     for (const part of parts) {
       const data = /^data: (.*)$/m.exec(part);
-      if (data !== null && !part.startsWith("event: ")) found.push(JSON.parse(data[1])); // named ones are no data
+      if (data !== null && !part.startsWith("event: ")) found.push(JSON.parse(data[1])); // events with a name carry no data of the market
     }
     if (found.length >= count) return found;
   }
   assert.fail("the stream ended");
 }
 
-test("a page's stream is passed on as it comes, and ends with the page", async () => {
+test("the stream of a page is passed on as it arrives, and ends when the page is closed", async () => {
   const page = new AbortController();
-  const asked = new Request("http://localhost:3001/api/stream/quotes?conids=265598&fields=31", { signal: page.signal });
-  const reply = await streamRoute(asked, { params: Promise.resolve({ what: "quotes" }) });
-  const told = await events(reply, 2);
-  const refused = await streamRoute(new Request("http://localhost:3001/api/stream/quotes"),
+  const pageRequest = new Request("http://localhost:3001/api/stream/quotes?conids=265598&fields=31", { signal: page.signal });
+  const reply = await streamRoute(pageRequest, { params: Promise.resolve({ what: "quotes" }) });
+  const quotes = await events(reply, 2);
+  const refusedReply = await streamRoute(new Request("http://localhost:3001/api/stream/quotes"),
     { params: Promise.resolve({ what: "quotes" }) });
   page.abort();
 
   assert.equal(reply.headers.get("content-type"), "text/event-stream; charset=utf-8");
-  assert.ok(told.every((event) => event.conid === 265598 && "31" in event));
-  assert.deepEqual([refused.status, (await refused.json()).code], [400, "bad_request"]);
+  assert.ok(quotes.every((event) => event.conid === 265598 && "31" in event));
+  assert.deepEqual([refusedReply.status, (await refusedReply.json()).code], [400, "bad_request"]);
   for (;;) {
     const { stream } = await bridge("/gateway/status");
     if (stream.readers === 0) break;
@@ -87,33 +87,33 @@ test("a page's stream is passed on as it comes, and ends with the page", async (
   }
 });
 
-test("a browser's websocket opens with a token, from a page of the app", async () => {
+test("a browser opens a websocket with a token, but only from a page of the app", async () => {
   const { token } = await (await tokenRoute()).json();
   const url = new URL(`/ws?token=${token}`, demo.env.IBKR_BRIDGE_URL);
   const { request } = await import("node:http");
   const upgrade = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" };
-  const opened = (origin) => new Promise((resolve) => {
-    const asked = request(url, { headers: { ...upgrade, Origin: origin } });
-    asked.on("upgrade", (reply, socket) => { socket.destroy(); resolve(reply.statusCode); });
-    asked.on("response", (reply) => { reply.resume(); resolve(reply.statusCode); });
-    asked.end();
+  const statusFrom = (origin) => new Promise((resolve) => {
+    const handshake = request(url, { headers: { ...upgrade, Origin: origin } });
+    handshake.on("upgrade", (reply, socket) => { socket.destroy(); resolve(reply.statusCode); });
+    handshake.on("response", (reply) => { reply.resume(); resolve(reply.statusCode); });
+    handshake.end();
   });
 
-  assert.equal(await opened("http://localhost:3001"), 101);
-  assert.equal(await opened("https://evil.example"), 403);
+  assert.equal(await statusFrom("http://localhost:3001"), 101);
+  assert.equal(await statusFrom("https://evil.example"), 403);
 });
 
-test("a page gets a token that reads, and nothing more", async () => {
+test("a page gets a token that may only read", async () => {
   const reply = await tokenRoute();
-  const told = await reply.json();
-  const ask = (path, method) => fetch(demo.env.IBKR_BRIDGE_URL + path,
-    { method, headers: { Authorization: `Bearer ${told.token}` } });
+  const issued = await reply.json();
+  const call = (path, method) => fetch(demo.env.IBKR_BRIDGE_URL + path,
+    { method, headers: { Authorization: `Bearer ${issued.token}` } });
 
-  assert.deepEqual([reply.status, reply.headers.get("cache-control"), told.scope], [200, "no-store", "read"]);
-  assert.equal((await ask(READ, "GET")).status, 200);
-  assert.equal((await ask("/gateway/pause", "POST")).status, 403);
-  assert.equal((await ask("/auth/token", "POST")).status, 403);
+  assert.deepEqual([reply.status, reply.headers.get("cache-control"), issued.scope], [200, "no-store", "read"]);
+  assert.equal((await call(READ, "GET")).status, 200);
+  assert.equal((await call("/gateway/pause", "POST")).status, 403);
+  assert.equal((await call("/auth/token", "POST")).status, 403);
 });
 
 test("a wrong key is a typed error that says what to do", async () => {
@@ -123,10 +123,10 @@ test("a wrong key is a typed error that says what to do", async () => {
 
   assert.deepEqual([error.name, error.status, error.code, error.retryAfter], ["BridgeError", 401, "invalid_key", undefined]);
   assert.match(error.hint, /X-Bridge-Key/);
-  assert.ok(await demo.knows(error.requestId), "the log does not know the request");
+  assert.ok(await demo.hasLogged(error.requestId), "the log has no line of the request");
 });
 
-test("an answer of IBKR's own that is an error keeps its words", async () => {
+test("an error of IBKR keeps IBKR's words", async () => {
   await demo.trigger("status", { path: READ, status: 400, body: '{"error":"Bad Request: no such thing"}' });
 
   const error = await refusal(READ);
@@ -134,13 +134,13 @@ test("an answer of IBKR's own that is an error keeps its words", async () => {
   assert.deepEqual([error.status, error.code, error.message], [400, "ibkr", "Bad Request: no such thing"]);
 });
 
-test("an error page that is not JSON is an error too", async () => {
+test("an error page that is not JSON becomes an error with the code ibkr", async () => {
   await demo.trigger("html-500", { path: READ });
 
   assert.equal((await refusal(READ)).code, "ibkr");
 });
 
-test("a lost login is told with the time to wait", async () => {
+test("the error of a lost login has the time to wait", async () => {
   await demo.trigger("sso-lost");
   await demo.until("false");
 
@@ -150,7 +150,7 @@ test("a lost login is told with the time to wait", async () => {
   assert.match(error.hint, /sign in/);
 });
 
-test("a read is asked once more, not before the time it was told", async () => {
+test("a read is sent once more, after the seconds of Retry-After", async () => {
   const before = await demo.served("GET", READ);
   await demo.trigger("429", { path: READ, times: 1, headers: { "Retry-After": "1" } });
   const began = performance.now();
@@ -162,7 +162,7 @@ test("a read is asked once more, not before the time it was told", async () => {
   assert.equal((await demo.served("GET", READ)) - before, 2);
 });
 
-test("a read is not asked a third time", async () => {
+test("a read is not sent a third time", async () => {
   const before = await demo.served("GET", READ);
   await demo.trigger("429", { path: READ, headers: { "Retry-After": "1" } });
 
@@ -170,7 +170,7 @@ test("a read is not asked a third time", async () => {
   assert.equal((await demo.served("GET", READ)) - before, 2);
 });
 
-test("a read whose time is far away is left", async () => {
+test("a read that may be repeated only after more than five seconds is not repeated", async () => {
   const before = await demo.served("GET", READ);
   await demo.trigger("429", { path: READ, times: 1, headers: { "Retry-After": "6" } });
 
@@ -178,13 +178,13 @@ test("a read whose time is far away is left", async () => {
   assert.equal((await demo.served("GET", READ)) - before, 1);
 });
 
-for (const [kind, told, code, quantity] of [
+for (const [kind, options, code, quantity] of [
   ["cut-before", {}, "order_unknown", 2],
-  ["429", { headers: { "Retry-After": "1" } }, "rate_limited", 3], // an equal of an order that is being looked for would be held
+  ["429", { headers: { "Retry-After": "1" } }, "rate_limited", 3], // with an equal quantity it would wait for the search of the lost order
 ]) {
-  test(`an order that meets ${kind} is sent once`, async () => {
+  test(`an order that meets the fault ${kind} is sent once`, async () => {
     const before = await demo.served("POST", ORDER_ROUTE);
-    await demo.trigger(kind, { path: ORDERS, times: 1, ...told });
+    await demo.trigger(kind, { path: ORDERS, times: 1, ...options });
 
     const error = await refusal(ORDERS, { method: "POST", body: { orders: [{ ...TICKET, quantity }] } });
 
@@ -193,15 +193,15 @@ for (const [kind, told, code, quantity] of [
   });
 }
 
-test("an order is placed by name and told, its question confirmed beforehand", async () => {
-  const far = { ...TICKET, orderType: "LMT", price: 150 };
+test("an order with a cOID is placed, and a question listed before is confirmed", async () => {
+  const farFromMarket = { ...TICKET, orderType: "LMT", price: 150 };
 
-  const placed = await place(ACCOUNT, far, "node-1", ["o163"]);
+  const placed = await place(ACCOUNT, farFromMarket, "node-1", ["o163"]);
 
   assert.deepEqual([placed.state, placed.coid, placed.error], ["placed", "node-1", null]);
 });
 
-test("an order whose answer is lost is found, and placed once", async () => {
+test("an order whose response is lost is found, and placed once", async () => {
   await demo.trigger("done-cut-before", { path: `${ORDERS}$`, times: 1 });
 
   const found = await place(ACCOUNT, TICKET, "node-2");
@@ -210,7 +210,7 @@ test("an order whose answer is lost is found, and placed once", async () => {
   assert.deepEqual([found.state, again.id], ["placed", found.id]);
 });
 
-test("an order that is refused says why", async () => {
+test("the error of a refused order has its code", async () => {
   await assert.rejects(place("U1234567", TICKET, "node-3"), { name: "BridgeError", code: "paper_only" });
 });
 
@@ -223,7 +223,7 @@ test("a cancel is sent once", async () => {
   assert.equal((await demo.served("DELETE", "/iserver/account/{accountId}/order/{orderId}")), 1);
 });
 
-test("a deadline of one's own ends the wait", async () => {
+test("a deadline that the caller sets ends the wait", async () => {
   await demo.trigger("delay", { path: READ, times: 1, seconds: 2 });
 
   await assert.rejects(bridge(READ, { seconds: 0.3 }), { name: "TimeoutError" });

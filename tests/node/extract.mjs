@@ -1,4 +1,4 @@
-// Takes the code that people copy out of the docs, so that what is tested is what is printed there.
+// Extracts the code of the docs, so that the tests run exactly what readers copy.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 
 const page = await readFile(new URL("../../docs/nextjs.md", import.meta.url), "utf8");

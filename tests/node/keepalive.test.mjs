@@ -1,5 +1,5 @@
-// Calls spaced around every time-out there is: 4 s (Node's own, where a server gives no hint), 70 s (the bridge's hint;
-// fetch lets go a second earlier), 75 s (the bridge closes). None may fail: an order that does is an order nobody knows.
+// Calls with pauses around each time-out: 4 s (Node closes, if a server gives no hint), 70 s (the hint of the bridge;
+// fetch closes one second earlier), 75 s (the bridge closes). None may fail, since a failed order may exist all the same.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Worker } from "node:worker_threads";
@@ -7,11 +7,11 @@ import { startDemo } from "./demo.mjs";
 
 const SHORT = { width: 24, rounds: 7 };
 const LONG = { width: 16, rounds: 3 };
-const FLOCKS = [
+const GROUPS = [
   ...[3.9, 4.0, 4.1, 5.0].map((seconds) => ({ seconds, ...SHORT })),
   ...[66, 68.9, 69.5, 70, 74.9, 75, 75.1].map((seconds) => ({ seconds, ...LONG })),
 ];
-const ALL = 2016; // both ways together
+const ALL = 2016; // calls of fetch and of the agent together
 let demo;
 let total = 0;
 
@@ -21,25 +21,25 @@ before(async () => {
 
 after(() => demo.stop());
 
-function fly(by, flock) {
+function runGroup(by, group) {
   return new Promise((resolve, reject) => {
-    const workerData = { url: demo.url, key: demo.key, by, ...flock };
+    const workerData = { url: demo.url, key: demo.key, by, ...group };
     const worker = new Worker(new URL("idle_calls.mjs", import.meta.url), { workerData });
     worker.on("message", resolve).on("error", reject);
   });
 }
 
-test("no call meets a connection that is just being closed", { concurrency: true }, async (whole) => {
-  const ways = ["fetch", "agent"].flatMap((by) => FLOCKS.map((flock) => ({ by, ...flock })));
+test("no call fails because its connection is being closed", { concurrency: true }, async (whole) => {
+  const ways = ["fetch", "agent"].flatMap((by) => GROUPS.map((group) => ({ by, ...group })));
   await Promise.all(
-    ways.map(({ by, ...flock }) =>
-      whole.test(`${by}, ${flock.seconds} s apart`, async () => {
-        const seen = await fly(by, flock);
+    ways.map(({ by, ...group }) =>
+      whole.test(`${by}, ${group.seconds} s apart`, async () => {
+        const result = await runGroup(by, group);
 
-        total += seen.calls;
-        assert.deepEqual(seen.failures, []);
-        assert.equal(seen.calls, flock.width * flock.rounds);
-        if (flock.seconds <= 66) assert.equal(seen.connections, flock.width, "connections were not kept as long as hinted");
+        total += result.calls;
+        assert.deepEqual(result.failures, []);
+        assert.equal(result.calls, group.width * group.rounds);
+        if (group.seconds <= 66) assert.equal(result.connections, group.width, "connections were closed before the hint");
       }),
     ),
   );
