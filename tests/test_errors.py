@@ -52,7 +52,7 @@ STATUSES = {  # the design's table, as far as this version goes
 LEAVES = tuple(error_classes())
 
 
-def made(kind: type[BridgeError], retry_after: float | None = None) -> BridgeError:
+def build_error(kind: type[BridgeError], retry_after: float | None = None) -> BridgeError:
     """An error of a kind, as a room would raise it."""
     if issubclass(kind, MethodNotAllowed):
         return kind("what happened", "GET, POST")
@@ -79,7 +79,7 @@ def test_the_tree_in_the_introduction_shows_every_code() -> None:
 @pytest.mark.parametrize("kind", LEAVES, ids=lambda kind: kind.code)
 def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
     """A caller in trouble at night needs the next step, not only the name of the trouble."""
-    error = made(kind)
+    error = build_error(kind)
 
     assert error.detail == str(error) == "what happened"
     assert len(error.hint) > 10
@@ -89,8 +89,8 @@ def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in LEAVES if kind is not MethodNotAllowed], ids=lambda kind: kind.code)
 def test_waiting_is_advised_only_where_a_time_is_named(kind: type[BridgeError]) -> None:
     """`retryable` and Retry-After never contradict each other."""
-    assert not made(kind).retryable
-    assert made(kind, retry_after=2.5).retryable
+    assert not build_error(kind).retryable
+    assert build_error(kind, retry_after=2.5).retryable
 
 
 def test_a_hint_of_ones_own_takes_the_place_of_the_usual_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from ibkr_bridge.supervision import BEAT_INTERVAL_S, MAX_LAG_S, LoopMonitor
 
 
-class Hand:
+class ManualTime:
     """A clock moved by hand."""
 
     def __init__(self) -> None:
@@ -21,10 +21,10 @@ class Hand:
 
 def test_a_loop_on_time_is_well() -> None:
     """A healthy bridge is not restarted."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
 
-    hand.now += BEAT_INTERVAL_S
+    manual_time.now += BEAT_INTERVAL_S
     loop_monitor.beat()
 
     assert loop_monitor.problem() is None
@@ -32,13 +32,13 @@ def test_a_loop_on_time_is_well() -> None:
 
 def test_a_late_beat_is_trouble_until_the_next_one_in_time() -> None:
     """A hang that is over is told once, and forgiven."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
 
-    hand.now += BEAT_INTERVAL_S + MAX_LAG_S + 0.5
+    manual_time.now += BEAT_INTERVAL_S + MAX_LAG_S + 0.5
     loop_monitor.beat()
     late = loop_monitor.problem()
-    hand.now += BEAT_INTERVAL_S
+    manual_time.now += BEAT_INTERVAL_S
     loop_monitor.beat()
 
     assert late == "the event loop is 2.5 s late"
@@ -47,20 +47,20 @@ def test_a_late_beat_is_trouble_until_the_next_one_in_time() -> None:
 
 def test_a_loop_that_hangs_right_now_is_noticed() -> None:
     """The beat that does not come tells as much as the one that comes late."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
 
-    hand.now += BEAT_INTERVAL_S + MAX_LAG_S + 1
+    manual_time.now += BEAT_INTERVAL_S + MAX_LAG_S + 1
 
     assert loop_monitor.problem() == "the event loop is 3.0 s late"
 
 
 def test_being_a_little_late_is_no_trouble() -> None:
     """A busy second is ordinary."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
 
-    hand.now += BEAT_INTERVAL_S + MAX_LAG_S
+    manual_time.now += BEAT_INTERVAL_S + MAX_LAG_S
     loop_monitor.beat()
 
     assert loop_monitor.problem() is None
@@ -68,11 +68,11 @@ def test_being_a_little_late_is_no_trouble() -> None:
 
 def test_a_dead_loop_is_named_and_never_forgiven() -> None:
     """A keeper that has died in silence is the worst state there is."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
 
     loop_monitor.mark_dead("Keeper.keep")
-    hand.now += BEAT_INTERVAL_S
+    manual_time.now += BEAT_INTERVAL_S
     loop_monitor.beat()
 
     assert loop_monitor.problem() == "a loop has ended: Keeper.keep"
@@ -80,13 +80,13 @@ def test_a_dead_loop_is_named_and_never_forgiven() -> None:
 
 async def test_it_beats_once_a_second_for_ever() -> None:
     """The one loop that watches all the others."""
-    hand = Hand()
-    loop_monitor = LoopMonitor(hand)
+    manual_time = ManualTime()
+    loop_monitor = LoopMonitor(manual_time)
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        hand.now += seconds
+        manual_time.now += seconds
         if len(slept) > 3:
             raise asyncio.CancelledError
 

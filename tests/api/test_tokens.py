@@ -307,8 +307,8 @@ async def test_a_restart_ends_no_token(sim: Simulator, tmp_path: Path) -> None:
         assert (await fetch(harness, "/orders", bearer(text))).status == 200
 
 
-async def test_the_fast_path_does_not_serve_tokens(sim: Simulator, tmp_path: Path) -> None:
-    """The fast path does not parse a known head, so it would not notice that a token has expired."""
+async def test_a_repeated_request_is_refused_when_its_token_has_expired(sim: Simulator, tmp_path: Path) -> None:
+    """Each request on a persistent connection is checked, even if its bytes equal an earlier one."""
     clock = ManualClock()
     async with Harness(settings_for(sim.url, tmp_path), clock, options=ProfileOptions(UNLIMITED.limits)) as harness:
         await harness.wait_until(SessionState.READY)

@@ -430,10 +430,10 @@ async def test_the_loop_sleeps_an_hour_and_wakes_for_a_change(setup: ServiceSetu
 
 async def test_the_rules_are_asked_whether_anybody_still_waits(setup: ServiceSetup) -> None:
     """A caller that repeats its order waits as well, so the first may leave."""
-    asked: list[CallContext] = []
+    contexts: list[CallContext] = []
 
     async def with_order_value(context: CallContext, _: str | None) -> object:
-        asked.append(context)
+        contexts.append(context)
         return context.facts
 
     setup.service.dependencies.guard.with_order_value = with_order_value  # type: ignore[method-assign,assignment]
@@ -442,6 +442,6 @@ async def test_the_rules_are_asked_whether_anybody_still_waits(setup: ServiceSet
     await setup.service.submit(request)
 
     assert request.record is not None
-    assert len(asked) == 1
-    assert asked[0].facts is request.facts
-    assert asked[0].is_connected()
+    assert len(contexts) == 1
+    assert contexts[0].facts is request.facts
+    assert contexts[0].is_connected()

@@ -49,7 +49,7 @@ def keys(**env: str) -> Settings:
 
 
 @dataclass
-class Ring:
+class KeyRingSetup:
     """A key ring with a clock of its own."""
 
     clock: ManualClock = field(default_factory=ManualClock)
@@ -75,14 +75,14 @@ class Ring:
 
 
 @pytest.fixture
-def ring() -> Ring:
+def ring() -> KeyRingSetup:
     """A key ring for one test."""
-    return Ring()
+    return KeyRingSetup()
 
 
 def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: object) -> bytes:
     """A token signed with a secret and with claims of the test's own; a claim of None is left out."""
-    owner = Ring().key().owner
+    owner = KeyRingSetup().key().owner
     times = {"iat": int(NOON.timestamp()), "exp": int(NOON.timestamp()) + 60}
     usual = {"iss": "ibkr-bridge", **times, "jti": "x", "scope": "read", "owner": owner, **claims}
     present = {name: value for name, value in usual.items() if value is not None}
@@ -101,7 +101,7 @@ def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: obje
     ],
 )
 def test_a_token_allows_what_its_scope_says(
-    ring: Ring, secret: str, scope: TokenScope, label: str, effects: set[Effect]
+    ring: KeyRingSetup, secret: str, scope: TokenScope, label: str, effects: set[Effect]
 ) -> None:
     """Its owner is the key that requested it: orders belong to that key."""
     principal = ring.principal_of(ring.token(secret, scope))
@@ -110,19 +110,19 @@ def test_a_token_allows_what_its_scope_says(
     assert principal.expires == NOON + timedelta(seconds=DEFAULT_TTL_S)
 
 
-def test_a_reading_key_gets_no_token_that_trades(ring: Ring) -> None:
+def test_a_reading_key_gets_no_token_that_trades(ring: KeyRingSetup) -> None:
     """A token never allows more than its key."""
     with pytest.raises(InsufficientScope):
         ring.token(READONLY_KEY, TokenScope.TRADE)
 
 
-def test_a_token_cannot_request_a_token(ring: Ring) -> None:
+def test_a_token_cannot_request_a_token(ring: KeyRingSetup) -> None:
     """Otherwise it could be renewed without end."""
     with pytest.raises(InsufficientScope, match="token"):
         ring.keys.issue(ring.principal_of(ring.token(scope=TokenScope.TRADE)), TokenRequest())
 
 
-def test_a_key_that_was_just_replaced_gets_no_token(ring: Ring) -> None:
+def test_a_key_that_was_just_replaced_gets_no_token(ring: KeyRingSetup) -> None:
     """The key was valid when the head came, but was replaced before the body came."""
     principal = ring.key(READONLY_KEY)
     ring.keys.replace(keys(IBKR_BRIDGE_READONLY_KEY=NEW))
@@ -131,18 +131,18 @@ def test_a_key_that_was_just_replaced_gets_no_token(ring: Ring) -> None:
         ring.keys.issue(principal, TokenRequest())
 
 
-def test_a_token_is_not_a_key_and_a_key_is_not_a_token(ring: Ring) -> None:
+def test_a_token_is_not_a_key_and_a_key_is_not_a_token(ring: KeyRingSetup) -> None:
     """Each is accepted in its own place only."""
     assert ring.keys.find_key(ring.token()) is None
     assert ring.keys.find_token(KEY.encode()) is None
 
 
-def test_every_token_is_unique(ring: Ring) -> None:
+def test_every_token_is_unique(ring: KeyRingSetup) -> None:
     """Each has an id of its own."""
     assert len({ring.token() for _ in range(20)}) == 20
 
 
-def test_a_token_contains_only_the_needed_claims(ring: Ring) -> None:
+def test_a_token_contains_only_the_needed_claims(ring: KeyRingSetup) -> None:
     """Everybody can read them in a browser."""
     claims = jwt.decode(ring.token(), options={"verify_signature": False})
 
@@ -155,7 +155,7 @@ def test_a_token_contains_only_the_needed_claims(ring: Ring) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, DEFAULT_TTL_S, MAX_TTL_S])
-def test_a_token_is_valid_until_the_second_of_its_end(ring: Ring, seconds: int) -> None:
+def test_a_token_is_valid_until_the_second_of_its_end(ring: KeyRingSetup, seconds: int) -> None:
     """There is no leeway."""
     token = ring.token(seconds=seconds)
     principal = ring.principal_of(token)
@@ -169,7 +169,7 @@ def test_a_token_is_valid_until_the_second_of_its_end(ring: Ring, seconds: int) 
     assert after == (None, False)
 
 
-def test_a_token_issued_between_two_seconds_is_valid_for_the_full_time(ring: Ring) -> None:
+def test_a_token_issued_between_two_seconds_is_valid_for_the_full_time(ring: KeyRingSetup) -> None:
     """A token has whole seconds, so its end is rounded up."""
     ring.clock.advance(0.7)
     token = ring.token(seconds=1)
@@ -179,7 +179,7 @@ def test_a_token_issued_between_two_seconds_is_valid_for_the_full_time(ring: Rin
     assert ring.keys.find_token(token) is not None
 
 
-def test_a_restart_ends_no_token(ring: Ring) -> None:
+def test_a_restart_ends_no_token(ring: KeyRingSetup) -> None:
     """Its signing secret is derived from the keys, which are the same after the restart."""
     token = ring.token()
 
@@ -192,7 +192,7 @@ ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
 
 
 @pytest.mark.parametrize("key", [KEY, READONLY_KEY])
-def test_another_full_key_ends_every_token(ring: Ring, key: str) -> None:
+def test_another_full_key_ends_every_token(ring: KeyRingSetup, key: str) -> None:
     """At once, although the key that requested it is still valid."""
     token, key_principal = ring.token(key), ring.key(key)
     token_principal = ring.principal_of(token)
@@ -204,7 +204,7 @@ def test_another_full_key_ends_every_token(ring: Ring, key: str) -> None:
     assert ring.keys.is_still_valid(key_principal)
 
 
-def test_removing_the_reading_key_ends_its_tokens(ring: Ring) -> None:
+def test_removing_the_reading_key_ends_its_tokens(ring: KeyRingSetup) -> None:
     """Other tokens stay valid."""
     reading, full = ring.principal_of(ring.token(READONLY_KEY)), ring.principal_of(ring.token())
 
@@ -213,7 +213,7 @@ def test_removing_the_reading_key_ends_its_tokens(ring: Ring) -> None:
     assert [ring.keys.is_still_valid(principal) for principal in (reading, full)] == [False, True]
 
 
-def test_reloading_the_same_keys_ends_no_token(ring: Ring) -> None:
+def test_reloading_the_same_keys_ends_no_token(ring: KeyRingSetup) -> None:
     """A reload may concern other settings only."""
     token, key_principal = ring.token(), ring.key()
     token_principal = ring.principal_of(token)
@@ -225,7 +225,7 @@ def test_reloading_the_same_keys_ends_no_token(ring: Ring) -> None:
     assert ring.keys.is_still_valid(key_principal)
 
 
-def test_the_previous_key_gets_tokens_while_keys_rotate(ring: Ring) -> None:
+def test_the_previous_key_gets_tokens_while_keys_rotate(ring: KeyRingSetup) -> None:
     """They end with that key."""
     ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY))
     principal = ring.principal_of(ring.token(PREVIOUS_KEY, TokenScope.TRADE))
@@ -235,7 +235,7 @@ def test_the_previous_key_gets_tokens_while_keys_rotate(ring: Ring) -> None:
     assert not ring.keys.is_still_valid(principal)
 
 
-def test_a_full_key_that_becomes_the_reading_key_is_no_longer_valid_as_before(ring: Ring) -> None:
+def test_a_full_key_that_becomes_the_reading_key_is_no_longer_valid_as_before(ring: KeyRingSetup) -> None:
     """Its former principal allowed more."""
     principal = ring.key()
 
@@ -245,7 +245,7 @@ def test_a_full_key_that_becomes_the_reading_key_is_no_longer_valid_as_before(ri
     assert ring.keys.is_still_valid(ring.key())
 
 
-def test_subscribers_are_called_when_the_new_keys_are_valid(ring: Ring) -> None:
+def test_subscribers_are_called_when_the_new_keys_are_valid(ring: KeyRingSetup) -> None:
     """A stream then checks whether it may continue."""
     principal = ring.principal_of(ring.token())
     results: list[bool] = []
@@ -280,7 +280,7 @@ def test_subscribers_are_called_when_the_new_keys_are_valid(ring: Ring) -> None:
     ],
     ids=str,
 )
-def test_a_token_with_missing_or_wrong_claims_is_refused(ring: Ring, claims: dict[str, Any]) -> None:
+def test_a_token_with_missing_or_wrong_claims_is_refused(ring: KeyRingSetup, claims: dict[str, Any]) -> None:
     """Even if it is signed with the right secret."""
     assert ring.keys.find_token(forge_token()) is not None
     assert ring.keys.find_token(forge_token(**claims)) is None
@@ -296,12 +296,12 @@ def test_a_token_with_missing_or_wrong_claims_is_refused(ring: Ring, claims: dic
         b"\0" * 32,
     ],
 )
-def test_a_token_signed_with_another_secret_is_refused(ring: Ring, secret: bytes) -> None:
+def test_a_token_signed_with_another_secret_is_refused(ring: KeyRingSetup, secret: bytes) -> None:
     """Even if it is the secret of another key of the bridge: each key has a signing secret of its own."""
     assert ring.keys.find_token(forge_token(secret)) is None
 
 
-def test_the_reading_key_cannot_sign_a_token_that_trades(ring: Ring) -> None:
+def test_the_reading_key_cannot_sign_a_token_that_trades(ring: KeyRingSetup) -> None:
     """Its owner knows only one of the two keys of the secret, and its tokens never allow more than reads."""
     owner = ring.key(READONLY_KEY).owner
     guess = forge_token(derive_signing_secret(READONLY_KEY, READONLY_KEY), owner=owner, scope="trade")
@@ -312,7 +312,7 @@ def test_the_reading_key_cannot_sign_a_token_that_trades(ring: Ring) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512"])
-def test_only_one_algorithm_is_accepted(ring: Ring, algorithm: str) -> None:
+def test_only_one_algorithm_is_accepted(ring: KeyRingSetup, algorithm: str) -> None:
     """A token cannot choose the algorithm."""
     secret = SECRET * 2  # long enough for either
     assert ring.keys.find_token(forge_token(secret, algorithm)) is None
@@ -333,7 +333,7 @@ def test_only_one_algorithm_is_accepted(ring: Ring, algorithm: str) -> None:
         lambda token: token.upper(),
     ],
 )
-def test_there_is_one_way_to_write_a_token(ring: Ring, change: Callable[[bytes], bytes]) -> None:
+def test_there_is_one_way_to_write_a_token(ring: KeyRingSetup, change: Callable[[bytes], bytes]) -> None:
     """What is known by its form is hidden in the log; another form would not be."""
     token = ring.token()
 
@@ -345,14 +345,14 @@ def test_there_is_one_way_to_write_a_token(ring: Ring, change: Callable[[bytes],
 @given(st.binary() | st.text().map(lambda text: f"eyJ{text}.eyJ{text}.{'A' * 43}".encode("utf-8", "replace")))
 def test_no_bytes_open_or_crash(guess: bytes) -> None:
     """Whatever comes in the place of a token."""
-    assert Ring().keys.find_token(guess) is None
+    assert KeyRingSetup().keys.find_token(guess) is None
 
 
 @quick(deadline=None)
 @given(st.data())
 def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
     """One byte changed, put in or left out, anywhere."""
-    ring = Ring()
+    ring = KeyRingSetup()
     token = ring.token(scope=TokenScope.TRADE)
     at = data.draw(st.integers(0, len(token) - 1))
     put = data.draw(st.binary(max_size=2))
@@ -382,7 +382,7 @@ def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -
     assert decode_token(encode_token(claims, SECRET).encode(), derive_signing_secret(KEY, READONLY_KEY)) is None
 
 
-def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
+def test_nothing_of_a_secret_stands_in_a_repr(ring: KeyRingSetup) -> None:
     """Objects end up in tracebacks."""
     shown = f"{ring.keys!r} {ring.principal_of(ring.token())!r} {vars(ring.keys)!r}"
 
@@ -393,19 +393,19 @@ def test_nothing_of_a_secret_stands_in_a_repr(ring: Ring) -> None:
 
 def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
     """The journal has the owner of a key, and a token too: neither leads to the secret, nor one secret to another."""
-    ring = Ring()
-    secrets = [derive_signing_secret(full, asking) for full in (KEY, NEW) for asking in (KEY, READONLY_KEY)]
+    ring = KeyRingSetup()
+    secrets = [derive_signing_secret(full, owner) for full in (KEY, NEW) for owner in (KEY, READONLY_KEY)]
 
     assert len(set(secrets)) == 4
     assert {len(secret) for secret in secrets} == {32}
     assert not [secret for secret in secrets if ring.key().owner in secret.hex()]
 
 
-# -- what is asked for
+# -- requests for a token
 
 
 @pytest.mark.parametrize(
-    ("body", "asked"),
+    ("body", "token_request"),
     [
         (b"", TokenRequest()),
         (b"{}", TokenRequest(TokenScope.READ, 1800)),
@@ -414,9 +414,9 @@ def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
         (b'{"scope": "read", "expires_in": 86400}', TokenRequest(TokenScope.READ, 86400)),
     ],
 )
-def test_a_token_is_asked_for_in_few_words(body: bytes, asked: TokenRequest) -> None:
-    """What is left out is the usual: reading, half an hour."""
-    assert parse_token_request(body) == asked
+def test_members_left_out_of_a_token_request_have_defaults(body: bytes, token_request: TokenRequest) -> None:
+    """The default scope is `read`, and the default time is half an hour."""
+    assert parse_token_request(body) == token_request
 
 
 @pytest.mark.parametrize(

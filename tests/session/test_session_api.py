@@ -12,7 +12,7 @@ from ibkr_bridge.calls.messages import Call, OnReleased, Response, noop
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.session import session_api as room
+from ibkr_bridge.session import session_api as module
 from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, is_access_denied
 from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse, PreflightResult
 from ibkr_bridge.session.state_machine import Observation
@@ -190,7 +190,7 @@ async def test_a_check_without_a_response_is_an_observation(
     observation: Observation,
 ) -> None:
     """A closed connection and silence are different observations."""
-    monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "CHECK_TIMEOUT_S", 0.2)
 
     async def script(_: Request, connection: Connection) -> None:
         await (connection.close() if ending == "close" else never_respond())
@@ -242,7 +242,7 @@ async def test_a_late_response_to_a_check_is_reported(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It means that the Gateway responds again."""
-    monkeypatch.setattr(room, "CHECK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(module, "CHECK_TIMEOUT_S", 0.2)
     may_respond = asyncio.Event()
 
     async def script(_: Request, connection: Connection) -> None:
@@ -380,8 +380,8 @@ async def test_reading_the_kind_of_login_has_a_short_timeout(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session is ready only after it, so it may take two seconds at most."""
-    assert room.TICKLE_TIMEOUT_S == 2.0
-    monkeypatch.setattr(room, "TICKLE_TIMEOUT_S", 0.1)
+    assert module.TICKLE_TIMEOUT_S == 2.0
+    monkeypatch.setattr(module, "TICKLE_TIMEOUT_S", 0.1)
     gateway.script = never_respond
 
     async with asyncio.timeout(4.0):  # less than the timeout of a check, which is 5 s

@@ -950,12 +950,12 @@ async def test_of_two_questions_both_are_answered(harness: Harness, sim: MarketS
     two_questions = '[{"id":"00000000-0001","message":["?"]},{"id":"00000000-0002","message":["?"]}]'
     sim.faults.add("status", path=ORDERS, times=1, status=200, body=two_questions)
     sim.faults.add("status", path="/reply/", times=2, status=200, body='[{"order_id":"77"}]')
-    asked = order_of(await place(harness))[0]
+    question_order = order_of(await place(harness))[0]
 
     first = await harness.post("/iserver/reply/00000000-0001", {"confirmed": True})
     second = await harness.post("/iserver/reply/00000000-0002", {"confirmed": True})
 
-    assert (order_of(first), order_of(second)) == ((asked, "question"), (asked, "placed"))
+    assert (order_of(first), order_of(second)) == ((question_order, "question"), (question_order, "placed"))
 
 
 async def test_a_question_is_declined_in_time_although_its_reply_waits(

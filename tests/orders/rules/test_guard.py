@@ -16,16 +16,16 @@ from tests.calls.stage_setup import OK, FakeUpstream, context_for
 ORDERS, TICKET = "/iserver/account/DU1/orders", b'{"orders":[{"acctId":"DU1","conid":8,"quantity":1}]}'
 
 
-class Holding:
+class GuardSetup:
     """What holds now; a test changes it."""
 
     def __init__(self) -> None:
         self.read_only = self.paused = False
-        self.asked = 0
+        self.context_count = 0
 
     def __call__(self) -> RuleContext:
         """See `OrderGuard`."""
-        self.asked += 1
+        self.context_count += 1
         return RuleContext(
             read_only=self.read_only,
             paper_mode=False,
@@ -41,57 +41,57 @@ class Holding:
 
 
 @pytest.fixture
-def holding() -> Holding:
+def guard_setup() -> GuardSetup:
     """Nothing is forbidden."""
-    return Holding()
+    return GuardSetup()
 
 
-async def test_an_order_that_no_rule_refuses_passes(holding: Holding) -> None:
+async def test_an_order_that_no_rule_refuses_passes(guard_setup: GuardSetup) -> None:
     """It is checked when it enters, and once more before its first byte."""
     upstream = FakeUpstream()
 
-    response = await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
+    response = await OrderGuard(guard_setup, None)(context_for("POST", ORDERS, TICKET), upstream)
 
-    assert (response, upstream.sent, holding.asked) == (OK, 1, 2)
+    assert (response, upstream.sent, guard_setup.context_count) == (OK, 1, 2)
 
 
-async def test_a_refused_order_does_not_enter_the_road(holding: Holding) -> None:
+async def test_a_refused_order_does_not_enter_the_road(guard_setup: GuardSetup) -> None:
     """A refusal waits for nothing, and nothing is sent."""
-    holding.read_only, upstream = True, FakeUpstream()
+    guard_setup.read_only, upstream = True, FakeUpstream()
 
     with pytest.raises(ReadOnly):
-        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
+        await OrderGuard(guard_setup, None)(context_for("POST", ORDERS, TICKET), upstream)
 
     assert upstream.contexts == []
 
 
-async def test_a_pause_that_comes_while_a_call_waits_stops_it(holding: Holding) -> None:
+async def test_a_pause_that_comes_while_a_call_waits_stops_it(guard_setup: GuardSetup) -> None:
     """Its precondition sees what holds then."""
     upstream = FakeUpstream()
-    upstream.while_connecting = lambda: setattr(holding, "paused", True)
+    upstream.while_connecting = lambda: setattr(guard_setup, "paused", True)
 
     with pytest.raises(TradingPaused):
-        await OrderGuard(holding, None)(context_for("POST", ORDERS, TICKET), upstream)
+        await OrderGuard(guard_setup, None)(context_for("POST", ORDERS, TICKET), upstream)
 
     assert (len(upstream.contexts), upstream.sent) == (1, 0)
 
 
-async def test_a_read_is_not_judged(holding: Holding) -> None:
+async def test_a_read_is_not_judged(guard_setup: GuardSetup) -> None:
     """It costs nothing and changes nothing."""
-    holding.read_only, upstream = True, FakeUpstream()
+    guard_setup.read_only, upstream = True, FakeUpstream()
     context = context_for("GET", "/portfolio/accounts")
 
-    assert await OrderGuard(holding, None)(context, upstream) is OK
-    assert (holding.asked, context.preconditions) == (0, [])
+    assert await OrderGuard(guard_setup, None)(context, upstream) is OK
+    assert (guard_setup.context_count, context.preconditions) == (0, [])
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
-async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body: bytes) -> None:
+async def test_an_empty_503_to_a_change_leaves_it_unknown(guard_setup: GuardSetup, body: bytes) -> None:
     """IBKR's edge gives up after ten seconds, and the order may have passed it."""
     rest = FakeBodyStream()
 
     with pytest.raises(OrderUnknown):
-        await OrderGuard(holding, None)(
+        await OrderGuard(guard_setup, None)(
             context_for("POST", ORDERS, TICKET), FakeUpstream(Response(503, {}, body, rest))
         )
 
@@ -107,17 +107,19 @@ async def test_an_empty_503_to_a_change_leaves_it_unknown(holding: Holding, body
         ("POST", "/tickle", Response(503, {}, b"")),
     ],
 )
-async def test_any_other_response_is_passed_on(holding: Holding, method: str, path: str, response: Response) -> None:
+async def test_any_other_response_is_passed_on(
+    guard_setup: GuardSetup, method: str, path: str, response: Response
+) -> None:
     """Words in a 503 say what is wrong; and what changes nothing cannot have happened."""
-    assert await OrderGuard(holding, None)(context_for(method, path, TICKET), FakeUpstream(response)) is response
+    assert await OrderGuard(guard_setup, None)(context_for(method, path, TICKET), FakeUpstream(response)) is response
 
 
-def test_facts_are_checked_without_a_call(holding: Holding) -> None:
+def test_facts_are_checked_without_a_call(guard_setup: GuardSetup) -> None:
     """A confirmation of the bridge's own is judged by the order's facts."""
-    guard, facts = OrderGuard(holding, None), context_for("POST", ORDERS, TICKET).facts
+    guard, facts = OrderGuard(guard_setup, None), context_for("POST", ORDERS, TICKET).facts
 
     guard.check(facts)
-    holding.paused = True
+    guard_setup.paused = True
 
     with pytest.raises(TradingPaused):
         guard.check(facts)
@@ -128,23 +130,23 @@ def test_facts_are_checked_without_a_call(holding: Holding) -> None:
     [(None, "POST", ORDERS), (Decimal(1), "DELETE", "/iserver/account/DU1/order/7")],
 )
 async def test_no_value_is_estimated_where_none_is_limited(
-    holding: Holding, limit: Decimal | None, method: str, path: str
+    guard_setup: GuardSetup, limit: Decimal | None, method: str, path: str
 ) -> None:
     """IBKR is asked for quotes and rates only for an order that has a value to be limited."""
     context, upstream = context_for(method, path, TICKET if method == "POST" else b""), FakeUpstream()
     context.execute = upstream
 
-    facts = await OrderGuard(holding, limit).with_order_value(context, "DU1")
+    facts = await OrderGuard(guard_setup, limit).with_order_value(context, "DU1")
 
     assert (facts is context.facts, upstream.contexts) == (True, [])
 
 
-async def test_the_value_of_an_order_is_estimated_for_the_limit(holding: Holding) -> None:
+async def test_the_value_of_an_order_is_estimated_for_the_limit(guard_setup: GuardSetup) -> None:
     """What cannot be bounded is None, which the rule refuses."""
     context, upstream = context_for("POST", ORDERS, TICKET), FakeUpstream()
     context.execute = upstream
 
-    facts = await OrderGuard(holding, Decimal(1000)).with_order_value(context, "DU1")
+    facts = await OrderGuard(guard_setup, Decimal(1000)).with_order_value(context, "DU1")
 
     assert facts.order_values == (None,)
     assert upstream.contexts

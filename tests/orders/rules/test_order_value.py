@@ -59,7 +59,7 @@ def ticket(order: str = "LMT", side: str = "BUY", quantity: Any = 10, **more: An
     return {"conid": 265598, "orderType": order, "side": side, "quantity": quantity, **more}
 
 
-def worth(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | None:
+def estimate(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | None:
     """What it is worth, of the ticket as it comes out of its text."""
     return estimate_value(json.loads(json.dumps(one, default=float), parse_float=Decimal), facts)
 
@@ -107,12 +107,12 @@ def worth(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | None
 )
 def test_the_highest_price_it_may_be_filled_at_counts(one: dict[str, Any], value: int) -> None:
     """A limit to buy holds by itself; all else may be filled at what the market pays, or at what it names."""
-    assert worth(one) == value
+    assert estimate(one) == value
 
 
 def test_a_limit_to_buy_needs_no_quote() -> None:
     """It bounds the price, whatever the market does."""
-    assert worth(ticket(price=190), replace(STOCK, quote=None)) == 1900
+    assert estimate(ticket(price=190), replace(STOCK, quote=None)) == 1900
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote 
     one = ticket(order, price=190, auxPrice=190, trailingAmt=1, trailingType="amt")
     one |= {"orderType": "LMT", "side": "SELL"} if order == "SELL" else {}
 
-    assert worth(one) is not None
-    assert worth(one, replace(STOCK, quote=quote)) is None
+    assert estimate(one) is not None
+    assert estimate(one, replace(STOCK, quote=quote)) is None
 
 
 # -- size, multiplier, currency
@@ -172,7 +172,7 @@ def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote 
 )
 def test_multiplier_and_rate_have_to_be_known(facts: InstrumentFacts, value: int | None) -> None:
     """One unit of a stock is one; of anything else IBKR has to say it, and a bond's price is a percentage."""
-    assert worth(ticket(price=100), facts) == value
+    assert estimate(ticket(price=100), facts) == value
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_size_in_money_is_its_amount_where_its_currency_is_known(
     """In the instrument's currency; of a pair nobody says in which of the two, unless it is given for the other."""
     one = {"conid": 1, "orderType": "MKT", "side": "BUY", **size}
 
-    assert worth(one, facts) == value
+    assert estimate(one, facts) == value
 
 
 # -- what is missing or makes no sense
@@ -221,8 +221,8 @@ def test_what_is_missing_bounds_nothing(missing: str, how: Any) -> None:
     one = {name: value for name, value in GOOD.items() if name != missing}
     one |= {} if how == "gone" else {missing: how}
 
-    assert worth(GOOD) == 1900
-    assert worth(one, replace(STOCK, quote=None)) is None
+    assert estimate(GOOD) == 1900
+    assert estimate(one, replace(STOCK, quote=None)) is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_is_missing_bounds_nothing(missing: str, how: Any) -> None:
 )
 def test_an_order_without_what_its_type_needs_is_not_bounded(order: dict[str, Any]) -> None:
     """Though there is a quote."""
-    assert worth({**ticket("MKT"), **order}) is None
+    assert estimate({**ticket("MKT"), **order}) is None
 
 
 @pytest.mark.parametrize("name", ["quantity", "price", "auxPrice", "cashQty", "qty"])
@@ -273,7 +273,7 @@ def test_a_number_that_is_none_bounds_nothing(name: str, value: Any) -> None:
 )
 def test_what_could_be_read_in_two_ways_bounds_nothing(more: dict[str, Any]) -> None:
     """A second size in other letters, orders within an order."""
-    assert worth({**GOOD, **more}) is None
+    assert estimate({**GOOD, **more}) is None
 
 
 # -- which instrument, and whether a quote is needed

@@ -63,7 +63,7 @@ def order(*tickets: dict[str, Any]) -> Call:
     return Call("POST", f"/v1/api/iserver/account/{ACCOUNT}/orders", (), body, is_change=True)
 
 
-async def weighed(
+async def estimate_values(
     scripted: ScriptedFetch, *tickets: dict[str, Any], account: str | None = ACCOUNT
 ) -> list[Decimal | None]:
     """What the tickets are worth."""
@@ -77,7 +77,7 @@ async def test_a_limit_to_buy_takes_two_reads() -> None:
     """What it is, and in which currency the account is counted."""
     scripted = gateway()
 
-    assert await weighed(scripted, LIMIT) == [Decimal(11805)]
+    assert await estimate_values(scripted, LIMIT) == [Decimal(11805)]
     assert scripted.targets == [f"{SECDEF}?conids=265598", META]
 
 
@@ -85,7 +85,7 @@ async def test_whatever_else_takes_a_quote() -> None:
     """The highest of last, bid and ask."""
     scripted = gateway()
 
-    assert await weighed(scripted, MARKET) == [Decimal(11900)]
+    assert await estimate_values(scripted, MARKET) == [Decimal(11900)]
     assert scripted.targets[-1] == f"{SNAPSHOT}?conids=265598&fields=31,84,86,6509"
 
 
@@ -94,7 +94,7 @@ async def test_another_currency_takes_a_rate() -> None:
     scripted = gateway()
     future = {"conid": 495512563, "orderType": "LMT", "side": "BUY", "quantity": 2, "price": 5000}
 
-    assert await weighed(scripted, future) == [Decimal(550_000)]
+    assert await estimate_values(scripted, future) == [Decimal(550_000)]
     assert scripted.targets[-1] == f"{RATE}?source=EUR&target=USD"
 
 
@@ -105,7 +105,12 @@ async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
     stop = {**MARKET, "orderType": "STP", "side": "SELL", "price": 1000, "parentId": "x"}
     odd = {**LIMIT, "conid": 1}
 
-    assert await weighed(scripted, LIMIT, profit, stop, odd) == [Decimal(11805), Decimal(13000), Decimal(11900), None]
+    assert await estimate_values(scripted, LIMIT, profit, stop, odd) == [
+        Decimal(11805),
+        Decimal(13000),
+        Decimal(11900),
+        None,
+    ]
     assert len(scripted.targets) == 3
     assert scripted.targets[0] == f"{SECDEF}?conids=265598,1"
 
@@ -135,13 +140,13 @@ async def test_nothing_is_asked_where_nothing_can_come_of_it(ticket: dict[str, A
     """No account, another one than the path's, no single instrument."""
     scripted = gateway()
 
-    assert await weighed(scripted, ticket, account=account) == [None]
+    assert await estimate_values(scripted, ticket, account=account) == [None]
     assert scripted.targets == []
 
 
 async def test_the_account_a_ticket_repeats_is_fine() -> None:
     """As most clients write it."""
-    assert await weighed(gateway(), {**LIMIT, "acctId": ACCOUNT}) == [Decimal(11805)]
+    assert await estimate_values(gateway(), {**LIMIT, "acctId": ACCOUNT}) == [Decimal(11805)]
 
 
 # -- other responses of IBKR
@@ -176,7 +181,7 @@ async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Respo
     foreign = {**STOCK, "currency": "EUR"}
     scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: odd})
 
-    assert await weighed(scripted, MARKET) == [None]
+    assert await estimate_values(scripted, MARKET) == [None]
 
 
 @pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
@@ -187,18 +192,18 @@ async def test_a_rest_is_let_go(which: str) -> None:
     whole = json.dumps({"secdef": [foreign], "rate": 1.1, "id": ACCOUNT, "currency": "USD"}).encode()
     scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: Response(200, {}, whole, body_stream)})
 
-    assert await weighed(scripted, MARKET) == [None]
+    assert await estimate_values(scripted, MARKET) == [None]
     assert body_stream.close_count == 1
 
 
 async def test_other_errors_are_not_hidden() -> None:
-    """That its caller has gone is no fact about the order."""
+    """A caller that disconnected says nothing about the value of its order."""
 
-    async def gone(_: Call) -> Response:
+    async def raise_caller_gone(_: Call) -> Response:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await estimate_order_values(context_of(gone, order(LIMIT)), ACCOUNT)
+        await estimate_order_values(context_of(raise_caller_gone, order(LIMIT)), ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +232,7 @@ async def test_other_errors_are_not_hidden() -> None:
 )
 async def test_a_definition_is_read_as_ibkr_writes_it(secdef: dict[str, Any], value: int | None) -> None:
     """0.0 or null for a stock's multiplier, numbers or texts elsewhere."""
-    assert await weighed(gateway(secdef={"secdef": [secdef]}), LIMIT) == [value]
+    assert await estimate_values(gateway(secdef={"secdef": [secdef]}), LIMIT) == [value]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +248,7 @@ async def test_a_definition_is_read_as_ibkr_writes_it(secdef: dict[str, Any], va
 )
 async def test_the_base_currency_is_that_of_the_very_account(meta: dict[str, Any], value: int | None) -> None:
     """Another account may be counted in another one."""
-    assert await weighed(gateway(meta=meta), LIMIT) == [value]
+    assert await estimate_values(gateway(meta=meta), LIMIT) == [value]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +271,7 @@ async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> 
     """To the last digit IBKR tells."""
     scripted = gateway(secdef={"secdef": [{**STOCK, "currency": "EUR"}]}, rate=ok(f'{{"rate":{rate}}}'))
 
-    assert await weighed(scripted, LIMIT) == [value]
+    assert await estimate_values(scripted, LIMIT) == [value]
 
 
 # -- quotes
@@ -324,12 +329,12 @@ async def test_an_old_quote_is_none(age: float, value: int | None) -> None:
     """IBKR renews an open stream twice a second."""
     old = {**QUOTED, "_updated": int((NOW - age) * 1000)}
 
-    assert await weighed(gateway(snapshot=[old]), MARKET) == [value]
+    assert await estimate_values(gateway(snapshot=[old]), MARKET) == [value]
 
 
 async def test_a_first_snapshot_has_no_quote() -> None:
     """It only opens the stream."""
-    assert await weighed(gateway(snapshot=[{"conid": 265598, "conidEx": "265598"}]), MARKET) == [None]
+    assert await estimate_values(gateway(snapshot=[{"conid": 265598, "conidEx": "265598"}]), MARKET) == [None]
 
 
 # -- tickets
@@ -418,12 +423,12 @@ async def test_a_streamed_quote_takes_no_call() -> None:
     scripted = gateway()
     requested: list[tuple[str, tuple[str, ...]]] = []
 
-    def streamed(conid: str, fields: Collection[str]) -> dict[str, Any]:
+    def streamed_quote(conid: str, fields: Collection[str]) -> dict[str, Any]:
         requested.append((conid, tuple(fields)))
         return QUOTED
 
     values = await estimate_order_values(
-        context_of(scripted.send, order(MARKET)), ACCOUNT, lambda: NOW, streamed_quote=streamed
+        context_of(scripted.send, order(MARKET)), ACCOUNT, lambda: NOW, streamed_quote=streamed_quote
     )
 
     assert list(values) == [Decimal(11900)]

@@ -23,7 +23,7 @@ PLACE = f"/iserver/account/{PAPER}/orders"
 LIVE_MONEY = RuleContext(paper_mode=False)
 
 NUMBERS = st.one_of(st.none(), st.decimals(allow_nan=False, allow_infinity=False, places=2))
-STANDINGS = st.builds(
+RULE_CONTEXTS = st.builds(
     RuleContext,
     read_only=st.booleans(),
     paper_mode=st.booleans(),
@@ -36,7 +36,7 @@ STANDINGS = st.builds(
     session_is_paper=st.sampled_from([True, False, None]),
     login_is_paper=st.sampled_from([True, False, None]),
 )
-ASKED = st.builds(
+REQUEST_FACTS = st.builds(
     RequestFacts,
     effect=st.sampled_from(Effect),
     operation=st.sampled_from([None, *OrderOperation]),
@@ -51,7 +51,9 @@ ASKED = st.builds(
 )
 
 
-def read(target: str, body: Any = b"", method: str = "POST", confirmed: frozenset[str] = frozenset()) -> RequestFacts:
+def parse_facts(
+    target: str, body: Any = b"", method: str = "POST", confirmed: frozenset[str] = frozenset()
+) -> RequestFacts:
     """A call as the rules see it; `body` as bytes, or as JSON."""
     path, _, query = target.partition("?")
     segments = decode_segments(path)
@@ -59,12 +61,12 @@ def read(target: str, body: Any = b"", method: str = "POST", confirmed: frozense
     return facts_of_call(match(method, segments), segments, query, parse_order_tickets(raw), confirmations=confirmed)
 
 
-def placed(quantity: Any = 1, account: str = PAPER, **ticket: Any) -> RequestFacts:
+def placement(quantity: Any = 1, account: str = PAPER, **ticket: Any) -> RequestFacts:
     """An order as an app places it."""
-    return read(f"/iserver/account/{account}/orders", {"orders": [{"conid": 1, "quantity": quantity, **ticket}]})
+    return parse_facts(f"/iserver/account/{account}/orders", {"orders": [{"conid": 1, "quantity": quantity, **ticket}]})
 
 
-def verdict(facts: RequestFacts, rule_context: RuleContext) -> str | None:
+def refusal_code(facts: RequestFacts, rule_context: RuleContext) -> str | None:
     """The code of the refusal; None where the call may pass."""
     refusal = first_refusal(facts, rule_context)
     return refusal.error.code if refusal else None
@@ -106,7 +108,7 @@ def test_paper_mode_trades_only_what_is_known_to_be_paper(
     """An account in doubt is a live one: real money never moves by default."""
     rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=said)
 
-    assert verdict(placed(account=account), rule_context) == code
+    assert refusal_code(placement(account=account), rule_context) == code
 
 
 @pytest.mark.parametrize("session", [True, False, None])
@@ -117,7 +119,7 @@ def test_one_word_for_live_outweighs_all_for_paper(account: str, session: bool |
     rule_context = RuleContext(session_accounts=frozenset({account}), session_is_paper=session, login_is_paper=login)
 
     is_paper = account == PAPER and session is not False and login is not False
-    assert verdict(placed(account=account), rule_context) == (None if is_paper else "paper_only")
+    assert refusal_code(placement(account=account), rule_context) == (None if is_paper else "paper_only")
 
 
 @pytest.mark.parametrize(
@@ -136,15 +138,15 @@ def test_a_call_that_names_no_account_concerns_all_of_the_login(
     """A reply to a question says yes to money without naming whose."""
     rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=said)
 
-    assert verdict(read("/iserver/reply/abc", {"confirmed": True}), rule_context) == code
+    assert refusal_code(parse_facts("/iserver/reply/abc", {"confirmed": True}), rule_context) == code
 
 
 def test_a_group_concerns_more_than_the_account_it_names() -> None:
     """A paper account in the ticket says nothing of the others in the group."""
-    facts = read("/iserver/account/orders/everybody", {"orders": [{"acctId": PAPER, "conid": 1, "quantity": 1}]})
+    facts = parse_facts("/iserver/account/orders/everybody", {"orders": [{"acctId": PAPER, "conid": 1, "quantity": 1}]})
 
-    assert verdict(facts, RuleContext(session_accounts=frozenset({PAPER}))) is None
-    assert verdict(facts, RuleContext(session_accounts=frozenset({PAPER, LIVE}))) == "paper_only"
+    assert refusal_code(facts, RuleContext(session_accounts=frozenset({PAPER}))) is None
+    assert refusal_code(facts, RuleContext(session_accounts=frozenset({PAPER, LIVE}))) == "paper_only"
 
 
 @pytest.mark.parametrize("name", ["All", "Family"])
@@ -164,16 +166,16 @@ def test_a_group_stands_for_the_accounts_of_the_login(
     groups = frozenset({"All", "Family"})
     rule_context = RuleContext(session_accounts=frozenset(listed), session_groups=groups, session_is_paper=said)
 
-    assert verdict(placed(account=name), rule_context) == code
-    assert verdict(placed(account=name, acctId=PAPER), rule_context) == code
-    assert verdict(placed(account=PAPER, acctId=name), rule_context) == code
+    assert refusal_code(placement(account=name), rule_context) == code
+    assert refusal_code(placement(account=name, acctId=PAPER), rule_context) == code
+    assert refusal_code(placement(account=PAPER, acctId=name), rule_context) == code
 
 
 def test_a_group_of_somebody_else_stands_for_nothing() -> None:
     """Its name is no paper account."""
     rule_context = RuleContext(session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}))
 
-    assert verdict(placed(account="Others"), rule_context) == "paper_only"
+    assert refusal_code(placement(account="Others"), rule_context) == "paper_only"
 
 
 def test_a_group_is_not_among_the_allowed_accounts() -> None:
@@ -182,7 +184,7 @@ def test_a_group_is_not_among_the_allowed_accounts() -> None:
         session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}), allowed=frozenset({PAPER})
     )
 
-    assert verdict(placed(account="All"), rule_context) == "account_not_allowed"
+    assert refusal_code(placement(account="All"), rule_context) == "account_not_allowed"
 
 
 LOGIN = replace(
@@ -197,16 +199,16 @@ LOGIN = replace(
 )
 def test_an_order_for_an_account_that_the_login_does_not_have_is_refused(account: str, code: str | None) -> None:
     """IBKR would refuse it as well, in words that say nothing; a slip of a digit is told apart from a fault."""
-    assert verdict(placed(account=account), LOGIN) == code
-    assert verdict(read(f"/iserver/account/{account or '%20'}/order/7", {"quantity": 1}), LOGIN) == code
-    assert verdict(placed(account=account), replace(LOGIN, login_accounts=frozenset())) is None
+    assert refusal_code(placement(account=account), LOGIN) == code
+    assert refusal_code(parse_facts(f"/iserver/account/{account or '%20'}/order/7", {"quantity": 1}), LOGIN) == code
+    assert refusal_code(placement(account=account), replace(LOGIN, login_accounts=frozenset())) is None
 
 
 def test_the_refusal_names_the_accounts_that_there_are() -> None:
     """Masked, as everywhere."""
     many = frozenset(f"DU12345{number:02}" for number in range(12))
     for accounts, shown in ((frozenset({PAPER}), "it has DU*****67;"), (many, "DU*****09, …;")):
-        refusal = first_refusal(placed(account=LIVE), replace(LOGIN, session_accounts=accounts))
+        refusal = first_refusal(placement(account=LIVE), replace(LOGIN, session_accounts=accounts))
 
         assert refusal is not None
         assert shown in (refusal.hint or "")
@@ -214,12 +216,12 @@ def test_the_refusal_names_the_accounts_that_there_are() -> None:
 
 def test_a_way_out_is_open_in_every_account() -> None:
     """A list that is out of date must not keep an order alive."""
-    assert verdict(read(f"/iserver/account/{LIVE}/order/77", b"", "DELETE"), LOGIN) is None
+    assert refusal_code(parse_facts(f"/iserver/account/{LIVE}/order/77", b"", "DELETE"), LOGIN) is None
 
 
 def test_live_mode_trades_a_live_account() -> None:
     """Whoever said live meant it."""
-    assert verdict(placed(account=LIVE), LIVE_MONEY) is None
+    assert refusal_code(placement(account=LIVE), LIVE_MONEY) is None
 
 
 # -- where an account can hide
@@ -251,10 +253,10 @@ HIDING = [
 @pytest.mark.parametrize(("target", "body"), HIDING)
 def test_an_account_is_found_wherever_it_is_named(target: str, body: Any) -> None:
     """Nobody knows which of two mentions IBKR takes: every one has to be allowed."""
-    facts = read(target, body)
+    facts = parse_facts(target, body)
 
-    assert verdict(facts, RuleContext()) == "paper_only"
-    assert verdict(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
+    assert refusal_code(facts, RuleContext()) == "paper_only"
+    assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
 @settings(deadline=None)
@@ -268,7 +270,7 @@ def test_no_depth_hides_an_account(name: str, depth: list[str | None]) -> None:
     for member in depth:
         body = [body] if member is None else {member: body}
 
-    assert LIVE in read(PLACE, body).accounts
+    assert LIVE in parse_facts(PLACE, body).accounts
 
 
 # -- allowed accounts, read only, pause
@@ -279,14 +281,14 @@ def test_no_depth_hides_an_account(name: str, depth: list[str | None]) -> None:
 )
 def test_only_allowed_accounts_are_traded(account: str, code: str | None) -> None:
     """Where some were named, all others are out."""
-    assert verdict(placed(account=account), RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == code
+    assert refusal_code(placement(account=account), RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == code
 
 
 def test_an_order_that_names_no_account_is_not_among_the_allowed() -> None:
     """An allocation group trades in accounts nobody sees here; in doubt a rule refuses."""
-    facts = read("/iserver/account/orders/everybody", {"orders": [{"conid": 1, "quantity": 1}]})
+    facts = parse_facts("/iserver/account/orders/everybody", {"orders": [{"conid": 1, "quantity": 1}]})
 
-    assert verdict(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
+    assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_a_call_for_models_or_groups_is_not_among_the_allowed(method: str, targe
     """A model may hold accounts that IBKR does not list for the login, so even the login's own do not settle it."""
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset({PAPER}))
 
-    assert verdict(read(target, body, method), rule_context) == "account_not_allowed"
+    assert refusal_code(parse_facts(target, body, method), rule_context) == "account_not_allowed"
 
 
 def test_a_group_whose_accounts_are_all_named_and_allowed_passes() -> None:
@@ -312,8 +314,10 @@ def test_a_group_whose_accounts_are_all_named_and_allowed_passes() -> None:
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER, LIVE}))
     group = {"name": "mine", "accounts": [{"name": PAPER, "amount": 1}, {"name": LIVE, "amount": 2}]}
 
-    assert verdict(read("/iserver/account/allocation/group", group), rule_context) is None
-    assert verdict(read("/iserver/account/allocation/group", group), replace(rule_context, allowed=frozenset({LIVE})))
+    assert refusal_code(parse_facts("/iserver/account/allocation/group", group), rule_context) is None
+    assert refusal_code(
+        parse_facts("/iserver/account/allocation/group", group), replace(rule_context, allowed=frozenset({LIVE}))
+    )
 
 
 @pytest.mark.parametrize(
@@ -329,7 +333,7 @@ def test_a_call_for_the_whole_login_passes_if_all_its_accounts_are_allowed(
         paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset(session_accounts)
     )
 
-    assert verdict(read(target, {"orderId": 7, "text": "Yes"}), rule_context) == code
+    assert refusal_code(parse_facts(target, {"orderId": 7, "text": "Yes"}), rule_context) == code
 
 
 TRADES = [
@@ -369,13 +373,15 @@ def test_read_only_changes_nothing(method: str, target: str, body: Any) -> None:
     """Cancels included: read only is read only."""
     rule_context = RuleContext(read_only=True, paper_mode=False)
 
-    assert verdict(read(target, body, method), rule_context) == "read_only"
+    assert refusal_code(parse_facts(target, body, method), rule_context) == "read_only"
 
 
 @pytest.mark.parametrize(("method", "target", "body"), TRADES)
 def test_a_pause_stops_whatever_trades(method: str, target: str, body: Any) -> None:
     """The pause stops replies too, since a reply is what places the order."""
-    assert verdict(read(target, body, method), RuleContext(paper_mode=False, paused=True)) == "trading_paused"
+    assert (
+        refusal_code(parse_facts(target, body, method), RuleContext(paper_mode=False, paused=True)) == "trading_paused"
+    )
 
 
 @pytest.mark.parametrize(("method", "target", "body"), OTHERS)
@@ -383,8 +389,8 @@ def test_a_pause_and_caps_leave_alone_what_does_not_trade(method: str, target: s
     """A watchlist is no order; but whose accounts may be touched holds for it."""
     caps = RuleContext(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
 
-    assert verdict(read(target, body, method), caps) is None
-    assert verdict(read(target, body, method), RuleContext(session_accounts=frozenset({LIVE, PAPER}))) == (
+    assert refusal_code(parse_facts(target, body, method), caps) is None
+    assert refusal_code(parse_facts(target, body, method), RuleContext(session_accounts=frozenset({LIVE, PAPER}))) == (
         None if PAPER in target or PAPER in str(body) else "paper_only"
     )
 
@@ -393,23 +399,23 @@ def test_an_account_hides_in_no_change_either() -> None:
     """An alert, or the account that is selected, of somebody who is not to be touched."""
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER}))
 
-    assert verdict(read("/iserver/account", {"acctId": LIVE}), rule_context) == "account_not_allowed"
-    assert verdict(read(f"/iserver/account/{LIVE}/alert", {}), rule_context) == "account_not_allowed"
+    assert refusal_code(parse_facts("/iserver/account", {"acctId": LIVE}), rule_context) == "account_not_allowed"
+    assert refusal_code(parse_facts(f"/iserver/account/{LIVE}/alert", {}), rule_context) == "account_not_allowed"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_an_older_order_call_that_names_no_account_is_not_among_the_allowed(method: str) -> None:
     """Its path has no room for one."""
-    facts = read("/ccp/order?id=7", b"", method)
+    facts = parse_facts("/ccp/order?id=7", b"", method)
 
-    assert verdict(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
+    assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
 def test_a_notice_about_an_order_is_answered_whatever_the_caps() -> None:
     """It names no size; its order was judged when it was placed."""
     caps = RuleContext(max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
 
-    assert verdict(read("/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}), caps) is None
+    assert refusal_code(parse_facts("/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}), caps) is None
 
 
 # -- getting out is always possible
@@ -429,7 +435,7 @@ def test_a_cancel_passes_pause_and_caps_but_not_what_may_be_touched_at_all(
     rule_context: RuleContext, code: str | None
 ) -> None:
     """Whoever may trade an account can always get out of its orders."""
-    assert verdict(read(f"/iserver/account/{PAPER}/order/77", b"", "DELETE"), rule_context) == code
+    assert refusal_code(parse_facts(f"/iserver/account/{PAPER}/order/77", b"", "DELETE"), rule_context) == code
 
 
 @pytest.mark.parametrize(("method", "target", "body"), WAYS_OUT)
@@ -437,7 +443,7 @@ def test_every_way_out_passes_pause_and_caps(method: str, target: str, body: Any
     """A no to a question places nothing."""
     caps = RuleContext(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
 
-    assert verdict(read(target, body, method), caps) is None
+    assert refusal_code(parse_facts(target, body, method), caps) is None
 
 
 @pytest.mark.parametrize(
@@ -465,16 +471,16 @@ def test_every_way_out_passes_pause_and_caps(method: str, target: str, body: Any
 def test_a_reply_declines_only_where_nothing_in_it_says_yes(body: bytes, declines: bool) -> None:
     """What counts as a no passes while trading is paused; IBKR must not read a yes out of it."""
     rule_context = RuleContext(paused=True, session_accounts=frozenset({PAPER}))
-    facts = read("/iserver/reply/abc", body)
+    facts = parse_facts("/iserver/reply/abc", body)
 
     assert facts.is_declining is declines
-    assert verdict(facts, rule_context) == (None if declines else "trading_paused")
-    assert verdict(read("/iserver/reply/abc?confirmed=true", body), rule_context) == "trading_paused"
+    assert refusal_code(facts, rule_context) == (None if declines else "trading_paused")
+    assert refusal_code(parse_facts("/iserver/reply/abc?confirmed=true", body), rule_context) == "trading_paused"
 
 
 def test_only_a_reply_can_decline() -> None:
     """An order is placed whatever else stands in its body."""
-    assert not read(PLACE, {"confirmed": False, "orders": []}).is_declining
+    assert not parse_facts(PLACE, {"confirmed": False, "orders": []}).is_declining
 
 
 # -- cancelling everything
@@ -483,7 +489,7 @@ def test_only_a_reply_can_decline() -> None:
 @pytest.mark.parametrize("order", ["7", "77", "1234567890", "9" * 30])
 def test_one_order_is_cancelled_without_another_word(order: str) -> None:
     """Its number is plain."""
-    assert verdict(read(f"/iserver/account/{PAPER}/order/{order}", b"", "DELETE"), RuleContext()) is None
+    assert refusal_code(parse_facts(f"/iserver/account/{PAPER}/order/{order}", b"", "DELETE"), RuleContext()) is None
 
 
 @pytest.mark.parametrize(
@@ -511,7 +517,7 @@ def test_one_order_is_cancelled_without_another_word(order: str) -> None:
 def test_whatever_may_cancel_everything_has_to_be_said_twice(path: str, order: str) -> None:
     """IBKR takes -1 for all orders of an account, and nobody knows what it reads as -1."""
     target = path.format(PAPER, order)
-    refusal = first_refusal(read(target, b"", "DELETE"), RuleContext())
+    refusal = first_refusal(parse_facts(target, b"", "DELETE"), RuleContext())
 
     assert refusal is not None
     error = refusal.as_error()
@@ -521,16 +527,18 @@ def test_whatever_may_cancel_everything_has_to_be_said_twice(path: str, order: s
         True,
     )
     for words in ({"o163"}, {"Cancel-All"}, {"cancel"}):
-        assert verdict(read(target, b"", "DELETE", frozenset(words)), RuleContext()) == "confirmation_required"
-    assert verdict(read(target, b"", "DELETE", frozenset({"o163", "cancel-all"})), RuleContext()) is None
+        assert (
+            refusal_code(parse_facts(target, b"", "DELETE", frozenset(words)), RuleContext()) == "confirmation_required"
+        )
+    assert refusal_code(parse_facts(target, b"", "DELETE", frozenset({"o163", "cancel-all"})), RuleContext()) is None
 
 
 def test_a_confirmation_is_no_way_around_the_other_rules() -> None:
     """Who must not touch an account cannot confirm it either."""
-    facts = read(f"/iserver/account/{LIVE}/order/-1", b"", "DELETE", frozenset({"cancel-all"}))
+    facts = parse_facts(f"/iserver/account/{LIVE}/order/-1", b"", "DELETE", frozenset({"cancel-all"}))
 
-    assert verdict(facts, RuleContext()) == "paper_only"
-    assert verdict(facts, RuleContext(read_only=True)) == "read_only"
+    assert refusal_code(facts, RuleContext()) == "paper_only"
+    assert refusal_code(facts, RuleContext(read_only=True)) == "read_only"
 
 
 # -- caps
@@ -561,7 +569,7 @@ def test_a_confirmation_is_no_way_around_the_other_rules() -> None:
 )
 def test_a_size_is_capped_and_what_is_no_size_is_too_large(quantity: Any, code: str | None) -> None:
     """One slip of a finger is bounded; a size that cannot be read is not."""
-    assert verdict(placed(quantity), RuleContext(max_quantity=Decimal(10))) == code
+    assert refusal_code(placement(quantity), RuleContext(max_quantity=Decimal(10))) == code
 
 
 @pytest.mark.parametrize(
@@ -595,16 +603,16 @@ def test_a_size_is_capped_and_what_is_no_size_is_too_large(quantity: Any, code: 
 def test_a_size_over_the_cap_is_found_wherever_it_stands(body: bytes) -> None:
     """Sizes in money follow no count of shares, and a missing one says nothing at all."""
     for target in (PLACE, f"/iserver/account/{PAPER}/order/77"):
-        assert verdict(read(target, body), RuleContext(max_quantity=Decimal(10))) == "order_limit_exceeded"
+        assert refusal_code(parse_facts(target, body), RuleContext(max_quantity=Decimal(10))) == "order_limit_exceeded"
 
 
 def test_without_a_cap_no_size_is_asked_for() -> None:
     """Nobody who set no limit meets one."""
-    assert verdict(placed("anything"), RuleContext()) is None
+    assert refusal_code(placement("anything"), RuleContext()) is None
 
 
 @pytest.mark.parametrize(
-    ("worth", "detail"),
+    ("order_values", "detail"),
     [
         ((Decimal(1000),), None),
         ((Decimal(0),), None),
@@ -619,10 +627,10 @@ def test_without_a_cap_no_size_is_asked_for() -> None:
 )
 @pytest.mark.parametrize("target", [PLACE, f"/iserver/account/{PAPER}/order/77"])
 def test_a_value_is_capped_and_what_cannot_be_bounded_is_too_large(
-    target: str, worth: tuple[Decimal | None, ...] | None, detail: str | None
+    target: str, order_values: tuple[Decimal | None, ...] | None, detail: str | None
 ) -> None:
     """Each ticket by itself; better no order than one over the limit, and the way out is said."""
-    facts = replace(read(target, {"quantity": 1}), order_values=worth)
+    facts = replace(parse_facts(target, {"quantity": 1}), order_values=order_values)
     refusal = first_refusal(facts, RuleContext(max_value=Decimal(1000)))
 
     if detail is None:
@@ -636,15 +644,15 @@ def test_a_value_is_capped_and_what_cannot_be_bounded_is_too_large(
 
 def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
     """Its size, its value, its account: what was set meanwhile holds for what is placed now."""
-    yes = read("/iserver/reply/abc", {"confirmed": True})
+    yes = parse_facts("/iserver/reply/abc", {"confirmed": True})
     order = replace(yes, accounts=frozenset({PAPER}), sizes=(Decimal(5),), order_values=(Decimal(500),))
 
-    assert verdict(order, RuleContext(max_quantity=Decimal(5), max_value=Decimal(500))) is None
-    assert verdict(order, RuleContext(max_quantity=Decimal(4))) == "order_limit_exceeded"
-    assert verdict(order, RuleContext(max_value=Decimal(499))) == "order_limit_exceeded"
-    assert verdict(order, RuleContext(allowed=frozenset({LIVE}))) == "account_not_allowed"
-    assert verdict(yes, RuleContext(paper_mode=False, max_quantity=Decimal(5))) == "order_limit_exceeded"
-    assert verdict(replace(order, is_declining=True), RuleContext(max_quantity=Decimal(4), paused=True)) is None
+    assert refusal_code(order, RuleContext(max_quantity=Decimal(5), max_value=Decimal(500))) is None
+    assert refusal_code(order, RuleContext(max_quantity=Decimal(4))) == "order_limit_exceeded"
+    assert refusal_code(order, RuleContext(max_value=Decimal(499))) == "order_limit_exceeded"
+    assert refusal_code(order, RuleContext(allowed=frozenset({LIVE}))) == "account_not_allowed"
+    assert refusal_code(yes, RuleContext(paper_mode=False, max_quantity=Decimal(5))) == "order_limit_exceeded"
+    assert refusal_code(replace(order, is_declining=True), RuleContext(max_quantity=Decimal(4), paused=True)) is None
 
 
 # -- what costs money, what only reads
@@ -653,13 +661,15 @@ def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
 @pytest.mark.parametrize(("allowed", "code"), [(False, "insufficient_scope"), (True, None)])
 def test_paid_snapshots_pass_only_where_somebody_said_so(allowed: bool, code: str | None) -> None:
     """IBKR charges for every call, paper account or not."""
-    facts = read("/md/regsnapshot?conid=1", b"", "GET")
+    facts = parse_facts("/md/regsnapshot?conid=1", b"", "GET")
 
-    assert verdict(facts, RuleContext(paid_snapshots=allowed, read_only=True, paused=True)) == code
+    assert refusal_code(facts, RuleContext(paid_snapshots=allowed, read_only=True, paused=True)) == code
 
 
 @settings(deadline=None)
-@given(st.sampled_from([endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.READ]), STANDINGS, st.binary())
+@given(
+    st.sampled_from([endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.READ]), RULE_CONTEXTS, st.binary()
+)
 def test_reads_are_never_refused_by_these_rules(row: Any, rule_context: RuleContext, body: bytes) -> None:
     """A paused, read-only bridge still shows everything, and a what-if may have any body."""
     facts = facts_of_call(row, row.segments, f"accountId={LIVE}", parse_order_tickets(body))
@@ -671,7 +681,7 @@ def test_reads_are_never_refused_by_these_rules(row: Any, rule_context: RuleCont
 
 
 @settings(deadline=None)
-@given(ASKED, STANDINGS)
+@given(REQUEST_FACTS, RULE_CONTEXTS)
 def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleContext) -> None:
     """A verdict for every case, and whatever passes broke none of the promises."""
     refusal = first_refusal(facts, rule_context)
@@ -727,4 +737,4 @@ def test_no_bytes_crash_the_reader(row: Any, query: str, body: bytes) -> None:
 def test_a_change_the_rules_cannot_read_is_refused(body: bytes) -> None:
     """What we cannot see into we do not send."""
     with pytest.raises(errors.BadRequest):
-        read(PLACE, body)
+        parse_facts(PLACE, body)

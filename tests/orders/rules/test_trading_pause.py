@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "pause.json"
 
 
-def reloaded(path: Path | None) -> TradingPause:
+def load_again(path: Path | None) -> TradingPause:
     """The pause as the next run finds it."""
     trading_pause = TradingPause(path, Bus())
     trading_pause.load()
@@ -30,7 +30,7 @@ def reloaded(path: Path | None) -> TradingPause:
 
 def test_there_is_no_pause_unless_somebody_set_one(path: Path) -> None:
     """A fresh bridge trades."""
-    trading_pause = reloaded(path)
+    trading_pause = load_again(path)
 
     assert (trading_pause.is_on, trading_pause.by, trading_pause.since) == (False, None, None)
 
@@ -39,7 +39,7 @@ def test_a_pause_outlives_a_restart(path: Path, bus: Bus, events_seen: list[Even
     """Systemd starts the bridge anew by itself: that must not let orders through again."""
     kept = TradingPause(path, bus).set("full", NOON)
 
-    found = reloaded(path)
+    found = load_again(path)
 
     assert kept
     assert (found.is_on, found.by, found.since) == (True, "full", "2026-06-17T16:00:00+00:00")
@@ -55,7 +55,7 @@ def test_resuming_outlives_a_restart_as_well(path: Path, bus: Bus, events_seen: 
 
     assert kept
     assert not trading_pause.is_on
-    assert not reloaded(path).is_on
+    assert not load_again(path).is_on
     assert events_seen[-1] == PauseCleared("previous")
 
 
@@ -66,7 +66,7 @@ def test_the_first_who_paused_is_remembered(path: Path, bus: Bus, events_seen: l
 
     trading_pause.set("previous", NOON.replace(hour=23))
 
-    assert (trading_pause.by, reloaded(path).since) == ("full", "2026-06-17T16:00:00+00:00")
+    assert (trading_pause.by, load_again(path).since) == ("full", "2026-06-17T16:00:00+00:00")
     assert events_seen == [PauseSet("full")]
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_makes_no_sense_is_a_pause(content: bytes, path: Path) -> No
     """A disk that ran full must not let orders through."""
     path.write_bytes(content)
 
-    assert reloaded(path).is_on
+    assert load_again(path).is_on
 
 
 @pytest.mark.parametrize("kind", ["a directory", "a link to itself"])
@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_read_is_a_pause(kind: str, path: Path) -> None:
     else:
         path.symlink_to(path)
 
-    assert reloaded(path).is_on
+    assert load_again(path).is_on
 
 
 @settings(deadline=None)
@@ -121,7 +121,7 @@ def test_no_file_crashes_the_start(tmp_path_factory: pytest.TempPathFactory, con
     path = tmp_path_factory.getbasetemp() / "any-pause.json"
     path.write_bytes(content)
 
-    found = reloaded(path)
+    found = load_again(path)
 
     assert found.is_on
     assert len(found.by or "") <= 40
