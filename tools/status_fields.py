@@ -53,7 +53,7 @@ def _expand(declared: Field[Any], hint: Any, prefix: str) -> Iterator[Member]:
     json_type, name = _json_type(plain), prefix + declared.name
     unit = declared.metadata.get("unit", DEFAULT_UNITS.get(json_type, ""))
     yield Member(name, json_type, is_nullable, unit, declared.metadata["doc"])
-    if json_type == "list" and is_dataclass(get_args(plain)[0]):
+    if json_type == "list of object":
         yield from members(get_args(plain)[0], f"{name}[].")
     elif json_type == "object":
         yield from members(plain, f"{name}.")
@@ -70,7 +70,7 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 
 def _json_type(kind: Any) -> str:
     if get_origin(kind) is tuple:
-        return "list"
+        return f"list of {_json_type(get_args(kind)[0])}"
     if get_origin(kind) is Mapping:
         return f"map of {_json_type(get_args(kind)[1])}"
     return "object" if is_dataclass(kind) else JSON_TYPES[kind]

@@ -35,7 +35,7 @@ def walk_members(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from walk_members(each, f"{name}.{inner}" if name else inner)
     if isinstance(value, list):
         for each in value:
-            for inner, one in each.items():
+            for inner, one in each.items() if isinstance(each, dict) else ():
                 yield from walk_members(one, f"{name}[].{inner}")
 
 
@@ -48,7 +48,7 @@ def has_type(value: Any, member: Member) -> bool:
     if member.json_type == "map of integer":
         return all(type(each) is int for each in value.values())
     kinds = {"string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float)}
-    return type(value) in {**kinds, "object": (dict,), "list": (list,)}[member.json_type]
+    return type(value) in {**kinds, "object": (dict,), "list": (list,)}[member.json_type.partition(" of ")[0]]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class Outer:
 
     joined: Inner = field(metadata={JOINED: True})
     parts: tuple[Inner, ...] = field(metadata={"doc": "Parts."})
+    names: tuple[str, ...] = field(metadata={"doc": "Names."})
     part: Inner | None = field(metadata={"doc": "A part."})
     counts: Mapping[str, int] = field(metadata={"doc": "Counts.", "unit": "calls"})
 
@@ -41,8 +42,9 @@ def test_every_member_has_a_row() -> None:
     """Also those of lists and of objects that may be null. A joined field has no row itself."""
     assert list(members(Outer)) == [
         Member("at", "time", True, "UTC, ISO 8601", "When."),
-        Member("parts", "list", False, "", "Parts."),
+        Member("parts", "list of object", False, "", "Parts."),
         Member("parts[].at", "time", True, "UTC, ISO 8601", "When."),
+        Member("names", "list of string", False, "", "Names."),
         Member("part", "object", True, "", "A part."),
         Member("part.at", "time", True, "UTC, ISO 8601", "When."),
         Member("counts", "map of integer", False, "calls", "Counts."),
