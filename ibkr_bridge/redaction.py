@@ -3,7 +3,7 @@
 Keys, cookies and session ids are registered when they appear, and so are the account numbers that IBKR names. Account
 numbers and tokens are recognised by their form as well.
 Every log text passes a `Redactor` as a last line of defence: the first is that no code writes such things at all.
-Characters that a terminal would obey are escaped here as well.
+Characters that would control a terminal are escaped here as well.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
 
 
 def _is_head_of_read(request: web.Request) -> bool:
-    """Whether HEAD describes a read; as a GET, another call would do what nobody expects of HEAD."""
+    """Whether the call behind a HEAD is a read. Any other call is not sent, since HEAD must change nothing."""
     endpoint = request[REQUEST_CONTEXT].endpoint
     return request.method == hdrs.METH_HEAD and endpoint is not None and endpoint.effect is Effect.READ
 

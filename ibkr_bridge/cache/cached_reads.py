@@ -2,7 +2,8 @@
 
 A shared call belongs to the generation in which it was sent. A change ends the generation of everything that it makes
 stale: when it is sent, when it is answered, and when the upstream no longer works on it. So a response that may be
-older than a change is neither cached nor shared. A shared call that still waits for admission will bring what is new.
+older than a change is neither cached nor shared. A shared call that still waits for admission is sent
+after the change, so its response includes it.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class CachedReads:
             )
         except asyncio.CancelledError:
             shared_call.leader_gone = True
-            shared_call.discard_result()  # it may have come in this very step, for nobody
+            shared_call.discard_result()  # it may have come in this very step, and no caller waits for it
             raise
 
     async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:

@@ -75,7 +75,7 @@ class CallContext:
     has_reduced_share: bool = False
     """Whether its key or token takes part of what callers share only within the reduced share."""
     serves_order: bool = False
-    """Whether it is a read that the bridge makes for an order: it stands with the orders, not with the reads."""
+    """Whether it is a read that the bridge makes for an order: it has the priority of orders."""
     is_connected: Callable[[], bool] = lambda: True
     is_stopping: Callable[[], bool] = lambda: False
     """Whether the bridge is ending, so that waiting for the session makes no sense."""

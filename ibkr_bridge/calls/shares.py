@@ -1,7 +1,7 @@
-"""How a good that all callers share is divided: one rule for the queue of reads, previews, market data, streams. Pure.
+"""How a resource that all callers share is divided: one rule for reads, previews, market data and streams. Pure.
 
-Read-only keys and tokens have a reduced share: together they take three quarters at most. A page that everybody may
-open, or a stolen token, then never keeps the app that trades from a quote, a stream or a read.
+Read-only keys and tokens have a reduced share: together they take three quarters at most. So a public page or a
+stolen token cannot take all quotes, streams or reads from the app that trades.
 """
 
 from __future__ import annotations

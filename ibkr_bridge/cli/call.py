@@ -200,12 +200,12 @@ def _print(reply: Reply, *, as_json: bool) -> None:
 
 
 def _for_terminal(reply: Reply) -> bytes:
-    """A body that is not JSON, such as a page of IBKR, without characters that the terminal would obey."""
+    """A body that is not JSON, such as a page of IBKR, without characters that would control the terminal."""
     return escape_unprintable(reply.text, exempt="\n\t").encode()
 
 
 def _escape_json(text: str) -> str:
-    """JSON for people: letters of all languages stay, and what a terminal would obey becomes a `\\u` escape."""
+    """JSON for people: letters of all languages stay, and what would control a terminal becomes a `\\u` escape."""
     return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 
 

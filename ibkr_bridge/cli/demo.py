@@ -107,7 +107,7 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
 
 
 async def _forget_faults(profile: Profile) -> None:
-    """Make the bridge forget what faults have taught it, and check the session."""
+    """Reset what the bridge learned from faults, and check the session."""
     profile.penalty_box.end_penalty()
     profile.keeper.end_slow_down()
     await profile.keeper.reopen()

@@ -4,7 +4,7 @@ Three things must be free at once: a slot in the Gateway, room in the windows of
 room in the window of the call's endpoint. A ghost call keeps its slot here, as it may keep one in the Gateway, until
 answers to other calls show that it does not (`on_prompt_answer`). Among the calls that could go, the higher priority
 goes first; calls of one key keep their order, and keys alternate. The window of each priority leaves a part of the
-limit to the others: no order waits for reads to leave their window, and no number of orders starves the reads.
+limit to the others: no order waits for reads to leave their window, and orders never stop the reads completely.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class AdmissionQueue:
                 )
 
     def _has_slot(self, queued_call: QueuedCall) -> bool:
-        """Whether there is a slot; while the Gateway answers, one call at a time is let in beside ghost calls."""
+        """Whether there is a slot; while the Gateway answers, one call at a time is admitted beside ghost calls."""
         if not queued_call.needs_slot or self._taken < self._slots_for(queued_call.priority):
             return True
         return self._is_answering and self._taken == sum(ghost.holds_slot for ghost in self._ghosts)

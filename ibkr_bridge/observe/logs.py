@@ -204,7 +204,7 @@ def _add_timestamp(_: object, __: str, line: EventDict) -> EventDict:
 
 
 def _escape_values(_: object, __: str, line: EventDict) -> EventDict:
-    """Escape what a terminal would obey, also when `journalctl` shows the line."""
+    """Escape what would control a terminal, also when `journalctl` shows the line."""
     plain = (bool, int, float)
     return {key: value if isinstance(value, plain) else escape_unprintable(str(value)) for key, value in line.items()}
 

@@ -105,7 +105,7 @@ class OrderExchange:
             raise error from exc
         outcome = self._record_response(record, order_request, step.read, response)
         if outcome.event is OrderEvent.LOST:
-            raise unknown_error(record)  # whatever the journal calls unknown, the caller must not take for an answer
+            raise unknown_error(record)  # an order that the journal calls unknown must not look answered to its caller
         return response, outcome
 
     def _record_response(

@@ -30,7 +30,7 @@ class SendOrderCall(Protocol):
         """Send a call and return its response.
 
         Args:
-            facts: what the rules judge it by, once more when its connection is open.
+            facts: the facts that the rules check, once more when the connection is open.
             before_first_byte: writes the journal entry; what it raises stops the call.
             is_connected: whether any caller still waits for it.
             on_late_response: receives a response that comes after the deadline.
@@ -82,7 +82,7 @@ class OrderRequest:
     started_at: float = field(default_factory=time.monotonic)
     """Monotonic seconds."""
     facts: RequestFacts = field(init=False)
-    """What the rules judge it by; with the value of the order once it is known."""
+    """The facts that the rules check; with the value of the order once it is known."""
 
     def __post_init__(self) -> None:
         self.facts = self.context.facts

@@ -33,7 +33,9 @@ ORDER_GONE = re.compile(
 )
 """IBKR's texts for an order that is over or that it does not have: it did nothing, whatever the status."""
 ORDER_EXECUTED = re.compile(r"\border\w*\b.*\b(filled|executed|completed)\b", re.IGNORECASE | re.DOTALL)
-"""Likewise, but only as an answer to a cancel or a change: about a placement it could mean that it was carried out."""
+"""IBKR's texts for an order that was executed. They count only as the answer to a cancel or a change. About a placement
+they could mean that it was carried out.
+"""
 UNCLEAR = "IBKR's response does not show whether the order was placed"
 
 

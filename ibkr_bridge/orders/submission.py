@@ -145,7 +145,7 @@ class OrderSubmitter:
             BadRequest: its body cannot be parsed as an order.
         """
         try:
-            if order_request.operation is not OrderOperation.CANCEL:  # a way out is never refused for its body
+            if order_request.operation is not OrderOperation.CANCEL:  # a cancel is never refused because of its body
                 check_lengths(order_request.call.tickets)
             if order_request.operation is not OrderOperation.PLACE:
                 return order_request.call

@@ -87,7 +87,7 @@ def _call_hooks(hooks: Sequence[ContextHook], context: CallContext) -> None:
 
 
 def _check_preconditions(context: CallContext) -> None:
-    """The caller comes first: if they have gone, no error of another check reaches anybody."""
+    """The caller is checked first: if it has disconnected, no other error would reach it."""
     if not context.is_connected():
         raise CallerGone
     for check in context.preconditions:

@@ -121,7 +121,9 @@ def check_scope(_: web.Request, request_context: RequestContext) -> None:
     if request_context.principal is None or effect in request_context.principal.effects:
         return
     if request_context.principal.is_token:
-        raise InsufficientScope("this token may only read", hint="request one of the scope trade, with the full key")
+        raise InsufficientScope(
+            "this token may only read", hint="request a token with the scope trade; use the full key"
+        )
     raise InsufficientScope("this key may only read")
 
 

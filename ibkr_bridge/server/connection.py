@@ -1,9 +1,9 @@
 """The connection of one caller, and the limit of all connections.
 
-aiohttp's server has no deadline for a request's head, no limit of its size as a whole (only of each line), none of the
-bytes that are pipelined behind it and none of connections, and it answers malformed bytes with a page and a traceback
-that repeat them, the key included. A subclass of its protocol corrects all of that. It uses private parts of aiohttp,
-so the version is pinned, and `tests/server/test_connection.py` checks what it relies on.
+aiohttp's server has no deadline for the head of a request. It limits each line of a head, but not the head as a whole.
+It limits neither the bytes that are pipelined behind a head nor the number of connections. It answers malformed bytes
+with a page and a traceback that repeat them, the key included. A subclass of its protocol corrects all of that. The
+subclass uses private parts of aiohttp, so the version is pinned. `tests/server/test_connection.py` checks those parts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ READ_BYTES = 64 * 1024
 """Read from the socket at a time, a quarter of asyncio's size: so much may come in one piece whatever the limits."""
 HEAD_TOO_LARGE = 431
 SEND_BUFFER_BYTES = 128 * 1024
-"""Of the kernel for one connection, which doubles it; by default it may grow to 4 MiB, whoever reads or not."""
+"""Of the kernel for one connection, which doubles it. By default it may grow to 4 MiB, whether the client reads or
+not."""
 
 SERVER_NAME = "ibkr-bridge"  # the default would be aiohttp and Python with their versions
 

@@ -160,9 +160,11 @@ class KeyRing:
             InvalidKey: the key was replaced after the principal was authenticated.
         """
         if principal.is_token:
-            raise InsufficientScope("a token cannot ask for another", hint="send a key, in the header X-Bridge-Key")
+            raise InsufficientScope(
+                "a token cannot request another token", hint="send a key, in the header X-Bridge-Key"
+            )
         if not TOKEN_SCOPES[request.scope][1] <= principal.effects:
-            raise InsufficientScope("this key may only read, and its tokens too", hint="ask for the scope read")
+            raise InsufficientScope("a token of this key may only read", hint="request the scope read")
         owners = {stored.principal.owner: stored.signing_secret for stored in self._keys}
         if principal.owner not in owners:
             raise InvalidKey("the key has been replaced")

@@ -1,8 +1,8 @@
 """Replies that nobody reads: how long one may stay unread, and how many bytes all of them may take. Pure.
 
 What a client has not read stays in the kernel's buffer and in that of the transport. A connection makes progress when
-its unread bytes become fewer, or when its transport had room again. More bytes are no progress: a client can request on
-and on without reading.
+its unread bytes become fewer, or when its transport had room again. More bytes are no progress: a client can send
+requests without end and read nothing.
 """
 
 from __future__ import annotations

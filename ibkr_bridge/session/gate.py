@@ -91,8 +91,8 @@ class SessionGate:
             raise unavailable_error(self._status, session)
 
     def _may_pass(self, context: CallContext) -> bool:
-        """Whether a call may be sent now. A cancel is tried even while the Gateway is silent: getting out comes first,
-        and a cancel that is carried out late does what was wanted.
+        """Whether a call may be sent now. A cancel is tried even while the Gateway is silent: a cancel has
+        priority, and a late cancel still has the wanted effect.
         """
         is_doubtful = self._status.session.state is SessionState.SILENT
         is_cancel = context.endpoint.operation is OrderOperation.CANCEL

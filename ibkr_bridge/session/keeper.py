@@ -180,7 +180,7 @@ class Keeper(SessionStatus):
         while True:
             try:
                 await self._round()
-            except Exception as exc:  # whatever it is, a keeper that stopped silently is worse
+            except Exception as exc:  # a keeper that stopped silently would be worse than any error
                 self._bus.publish(events.KeeperFailed(type(exc).__name__, events.traceback_places(exc)))
             self._end_round()
             await self._wait_for_next_round()

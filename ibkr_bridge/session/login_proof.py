@@ -1,4 +1,4 @@
-"""Whether the login lives, where the flags of `auth/status` leave it open: asked rarely, and remembered for a while."""
+"""Whether the login is still valid, where the flags of `auth/status` leave it open: asked rarely, then remembered."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def read_login(body: object) -> bool | None:
 
 
 def shows_login(status: int, body: object) -> bool | None:
-    """Whether a response of `tickle` or `/sso/validate` shows a living login; None if it shows nothing.
+    """Whether a response of `tickle` or `/sso/validate` shows a valid login; None if it shows nothing.
 
     `RESULT` false means nothing: IBKR sends it for valid logins too.
     """

@@ -10,7 +10,7 @@ brokerage session is lost, the Gateway logs itself out at its next tickle (every
     UNREACHABLE · SILENT · SIGNED_OUT                            no call can succeed in these
 
 A response of `auth/status` changes the state, together with what brokerage calls showed (`refused_calls.py`) and whether the
-login lives, where the flags leave it open. Everything else only makes the keeper check sooner.
+login is still valid, where the flags leave it open. Everything else only makes the keeper check sooner.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Observation(Enum):
     ESTABLISHING = "establishing"  # authenticated, but accounts are not loaded yet: calls would come back empty
     SESSION_UNUSABLE = "session_unusable"  # the flags of a session, but brokerage calls answer "no bridge"
     LOGIN_ONLY = "login_only"  # connected, not authenticated: the brokerage session is lost
-    DISCONNECTED = "disconnected"  # not connected, but the login lives: the brokerage session is lost
-    UNCLEAR = "unclear"  # not connected, and nothing shows whether the login lives
+    DISCONNECTED = "disconnected"  # not connected, but the login is still valid: the brokerage session is lost
+    UNCLEAR = "unclear"  # not connected, and nothing shows whether the login is still valid
     COMPETING = "competing"  # another session of the same user
     NO_LOGIN = "no_login"  # 401, "no session", or not connected and the login has ended
     NO_CONNECTION = "no_connection"  # no connection

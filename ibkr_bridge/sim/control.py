@@ -35,7 +35,7 @@ class Control:
     """Listens for another process at `path`. The folder of `path` should be private as well.
 
     Args:
-        restore_bridge: makes the bridge of a demo forget what faults have taught it; None if there is no such bridge.
+        restore_bridge: resets what the bridge of a demo learned from faults; None if there is no such bridge.
     """
 
     def __init__(

@@ -52,7 +52,8 @@ KINDS: Mapping[str, Kind] = {
         Side.EVENT, "brokerage calls answer `no bridge` while the status shows a session, until it is requested again"
     ),
     "disconnected": Kind(
-        Side.EVENT, "the status shows `connected: false` while the login lives, until the session is requested again"
+        Side.EVENT,
+        "the status shows `connected: false` while the login is still valid, until the session is requested again",
     ),
     "never-established": Kind(Side.EVENT, "`established` stays false until the session is requested again"),
     "selection-lost": Kind(Side.EVENT, "until cleared, IBKR forgets the selected account with the brokerage session"),

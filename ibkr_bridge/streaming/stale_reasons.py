@@ -24,7 +24,7 @@ STALE_REASONS: Mapping[str, str] = {
     SESSION_LOST:             "The brokerage session is lost. The bridge requests it again.",
     "brokerage_disconnected": "IBKR disconnected the brokerage session. The bridge requests it again.",
     "brokerage_unusable":     "IBKR reports a session but refuses its calls. The bridge requests it again.",
-    "login_unclear":          "IBKR does not show whether the login lives.",
+    "login_unclear":          "IBKR does not show whether the login is still valid.",
     "competing":              "Another program uses the same IBKR username and has the brokerage session.",
     "signed_out":             "Nobody is signed in at the Gateway. A person or IBeam must sign in.",
     "ibkr_unavailable":       "IBKR answers the check of the session with an error, as in its maintenance.",

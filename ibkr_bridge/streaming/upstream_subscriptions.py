@@ -134,7 +134,8 @@ class UpstreamSubscriptions:
         if self._clock.now() < self._quarantined_until.get(topic, float("-inf")):
             raise BadRequest(
                 QUARANTINED_DETAIL,
-                hint=f"ask for less of it; this is tried again after {QUARANTINE_S / 60:.0f} minutes",
+                hint="request a smaller response; the bridge requests this topic again after "
+                f"{QUARANTINE_S / 60:.0f} minutes",
             )
         self._quarantined_until.pop(topic, None)
 

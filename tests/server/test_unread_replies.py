@@ -44,7 +44,7 @@ def test_progress_gives_more_time(replies: UnreadReplies[str], progress: Unread)
 
 
 def test_more_bytes_are_no_progress(replies: UnreadReplies[str]) -> None:
-    """A client that requests on and on without reading gets no more time."""
+    """A client that sends requests without end and reads nothing gets no more time."""
     for second in range(10):
         assert replies.to_close({"a": Unread(1 + second, 0)}, float(second)) == []
 

@@ -1,4 +1,4 @@
-"""Whether the login lives: asked rarely, and remembered for some seconds."""
+"""Whether the login is still valid: asked rarely, and remembered for some seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.clocks import ManualClock
 
 
 class ScriptedApi(GatewaySessionApi):
-    """Answers the question whether the login lives as scripted, the last answer repeatedly."""
+    """Answers the question whether the login is still valid as scripted, the last answer repeatedly."""
 
     def __init__(self, *answers: bool | None) -> None:
         self.answers = list(answers)

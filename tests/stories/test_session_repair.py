@@ -91,7 +91,7 @@ async def test_one_endpoint_that_is_refused_does_not_end_the_session(harness: Ha
     assert openings(sim) == 0
 
 
-# -- not connected, and the login lives
+# -- not connected, and the login is still valid
 
 
 @pytest.mark.parametrize("authenticated", ["true", "false"])

@@ -46,7 +46,7 @@ class OrderIndex:
         self._records: OrderedDict[str, OrderRecord] = OrderedDict()
         self.rows = SettledRows()
         self._alive: WeakValueDictionary[str, OrderRecord] = WeakValueDictionary()
-        """Records that became rows while somebody holds them: there must be one record of an order."""
+        """Records that became rows while other code still uses them: there must be one record of an order."""
         self._last_place = 0
         self._by_key: NameIndex[str] = NameIndex()
         self._by_name: NameIndex[str] = NameIndex()

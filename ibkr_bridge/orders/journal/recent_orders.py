@@ -1,8 +1,8 @@
 """What a new run reads of the journal: a few orders of the last day complete, and all the others as rows.
 
-Complete are the latest orders, the latest refusals, those that are not settled, and those that a list of IBKR may still
-show. They are read before the bridge serves. The rows follow in small chunks, so that entries can be written in
-between; a call that must be compared with them waits until they are there. A busy day has 600,000 entries.
+These are read completely: the latest orders, the latest refusals, those that are not settled, and those that a list of
+IBKR may still show. They are read before the bridge serves. The rows follow in small chunks, so that entries can be
+written in between; a call that must be compared with them waits until they are there. A busy day has 600,000 entries.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Settled orders as small rows: what is needed to find one again. The order itself is read from the journal.
 
 A full order record has kilobytes, and a busy day has 200,000 orders. A row has an order's id, state and age and the
-hashes of its names, less than 200 bytes, in a database in memory. Two names may share a hash, so whoever looks for a
-name reads the order from the journal and compares the name itself.
+hashes of its names, less than 200 bytes, in a database in memory. Two names may share a hash, so a search by name
+reads the order from the journal and compares the name itself.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ or a worse price than the ticket names, so the larger of the highest named price
 
 If something is missing or not understood, the result is None, and a limit on order values refuses the order. This
 holds for combinations, whose price is a difference, and for bonds, whose price is a percentage. If prices are in
-hundredths of the currency (pence, cents), the estimate is a hundred times too high: it errs on the side of refusing.
+hundredths of the currency (pence, cents), the estimate is a hundred times too high: the order is then refused and not
+allowed.
 """
 
 from __future__ import annotations

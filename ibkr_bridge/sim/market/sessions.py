@@ -27,7 +27,7 @@ class Contradiction(Enum):
     """Ways in which IBKR's status of the session has been seen to differ from what its calls do."""
 
     NO_BRIDGE = "the status shows a session, every brokerage call answers `no bridge`"
-    DISCONNECTED = "the status shows `connected: false`, the login lives"
+    DISCONNECTED = "the status shows `connected: false`, the login is still valid"
     NEVER_ESTABLISHED = "`established` stays false"
 
 

@@ -10,7 +10,7 @@ GATEWAY_TRAITS = UpstreamTraits(
     slots=4,  # the Gateway works on five calls at a time; one stays free for IBeam and the Gateway itself
     slots_for_orders=1,
     total=RateLimit(8, 1.0, "GUIDE"),  # IBKR allows ten a second; the Gateway, IBeam and the keeper spend the rest
-    by_priority={  # so that no number of orders starves the reads, and no read delays an order
+    by_priority={  # so that orders never stop the reads completely, and no read delays an order
         Priority.SESSION: RateLimit(6, 1.0, "ours"),
         Priority.ORDERS: RateLimit(7, 1.0, "ours"),
         Priority.READS: RateLimit(6, 1.0, "ours"),
