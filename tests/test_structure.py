@@ -1,4 +1,4 @@
-"""The layout: who may import whom, what stays pure, which names are gone, and that pages and tree agree."""
+"""The layout: who may import whom, which modules are pure, which names are gone, and that pages and code agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,33 +128,33 @@ def forbidden_imports() -> set[tuple[str, str]]:
 
 
 def test_every_package_has_a_floor() -> None:
-    """A new package has to find its place."""
+    """A package without a floor would be checked by no rule of imports."""
     packages = {package_of(path) for path in modules()}
 
     assert packages <= {name for floor in FLOORS for name in floor} | set(BESIDE)
 
 
 def test_imports_go_down_the_floors() -> None:
-    """A package can be read with what lies below it, and nothing else."""
+    """A reader of a package needs to know only the packages below it."""
     assert forbidden_imports() == set()
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "sim").rglob("*.py")), ids=lambda path: path.stem)
 def test_the_simulator_is_the_other_side_of_the_wire(path: Path) -> None:
-    """It must not borrow what it is there to test."""
+    """The simulator must not share code with the bridge, which it is used to test."""
     inner = {name for name in imported(path) if name.startswith("ibkr_bridge.")}
 
     assert all(name.startswith("ibkr_bridge.sim") for name in inner)
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_rules_touch_no_clock_no_socket_no_log(name: str) -> None:
-    """They can be read, and tested, without a machine around them."""
+def test_pure_modules_import_no_clock_socket_or_log(name: str) -> None:
+    """A pure module is tested with values alone."""
     assert not {module.split(".")[0] for module in imported(PACKAGE / name)} & IMPURE
 
 
 def test_no_import_leads_back_to_itself() -> None:
-    """A circle of modules can only be understood, and imported, as a whole."""
+    """Modules that import each other in a circle can be understood and imported only together."""
     graph = {dotted(path): {name for name in imported(path) if name.startswith("ibkr_bridge.")} for path in modules()}
 
     assert circle(graph) is None
@@ -210,15 +210,15 @@ def test_imports_inside_orders_go_down_as_well() -> None:
     assert wrong == set()
 
 
-def test_calls_know_only_what_ibkr_says_and_our_errors() -> None:
-    """They stand between everything that handles calls."""
+def test_calls_import_only_the_catalogue_errors_and_redaction() -> None:
+    """Every package that handles calls imports `calls`, so `calls` must import few others."""
     known = {name for path in modules() if package_of(path) == "calls" for name in packages_imported(path)}
 
     assert known <= {"ibkr", "errors", "redaction"}
 
 
 def test_tasks_outside_the_supervisor_say_what_they_outlive() -> None:
-    """A task that nobody waits for needs a reason beside it."""
+    """A task without an owner needs a comment that gives the reason."""
     tasks = {
         line.strip()
         for path in modules()
@@ -234,8 +234,8 @@ BELOW_SERVER = {name for floor in FLOORS[4:] for name in floor}
 
 
 @pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_handlers_know_an_application(path: Path) -> None:
-    """Below `server` nothing knows aiohttp's server; its typed keys stand in one file."""
+def test_only_handlers_import_the_application(path: Path) -> None:
+    """No module below `server` imports aiohttp's server, and one file declares its typed keys."""
     names = imported(path)
 
     assert package_of(path) not in BELOW_SERVER or not {"aiohttp.web"} & names
@@ -246,7 +246,7 @@ GATEWAYS_OWN = ("GatewayClient", "CookieStore", "GATEWAY_TRAITS", "WebSocketFact
 
 
 def test_only_the_factory_and_the_upstream_name_the_gateways_classes() -> None:
-    """Everything else knows the protocol, so that another upstream needs no change above `upstream/`."""
+    """All other modules use the protocol, so another upstream needs no change above `upstream/`."""
     naming = {
         str(path.relative_to(PACKAGE))
         for path in modules()
@@ -280,8 +280,8 @@ RETIRED_CODES = (
 )
 
 
-def test_retired_names_stay_away() -> None:
-    """Each was replaced by the field's own word; docs/contributing.md says how names are chosen."""
+def test_no_retired_name_is_used() -> None:
+    """Each of them was replaced by the word of the field; docs/contributing.md says how names are chosen."""
     parts = {part for path in modules() for part in path.relative_to(PACKAGE).with_suffix("").parts}
     trees = [ast.parse(path.read_text()) for path in modules()]
     classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
@@ -295,12 +295,23 @@ def test_retired_names_stay_away() -> None:
     assert strings & set(RETIRED_CODES) == set()
 
 
-def test_every_event_stands_on_its_page() -> None:
-    """Operators search the journal by these names."""
-    page = (ROOT / "docs" / "events.md").read_text()
+def rows_of(page: str, *columns: str) -> list[tuple[str, ...]]:
+    """The rows of a page whose first cells match the patterns, with the group of each pattern."""
+    pattern = "".join(rf"\| {column} " for column in columns)
+    found = re.findall(rf"^{pattern}\|", (ROOT / page).read_text(), re.MULTILINE)
+    return [row if isinstance(row, tuple) else (row,) for row in found]
+
+
+def names_on(page: str, name: str = r"`([a-z_.]+)`") -> list[str]:
+    """The names in the first column of a page's tables, sorted."""
+    return sorted(row[0] for row in rows_of(page, name))
+
+
+def test_the_page_of_events_has_each_event_once() -> None:
+    """Operators search the journal by these names, and a row of an event that is gone would mislead them."""
     named = {kind.event for kind in every_event(Event)} - {Event.event}
 
-    assert [name for name in sorted(named) if f"`{name}`" not in page] == []
+    assert names_on("docs/events.md") == sorted(named)
 
 
 def every_event(kind: type[Event]) -> Iterator[type[Event]]:
@@ -312,7 +323,7 @@ def every_event(kind: type[Event]) -> Iterator[type[Event]]:
 
 
 def test_every_module_has_its_test_file() -> None:
-    """Whoever changes a module finds its tests without a search."""
+    """The tests of a module stand at the mirrored path, so nobody has to search for them."""
     names = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")}
     without = {name for name in names if not mirror(name).exists()}
 
@@ -320,26 +331,28 @@ def test_every_module_has_its_test_file() -> None:
 
 
 def mirror(name: str) -> Path:
-    """Where the tests of a module stand."""
+    """The file with the tests of a module."""
     module = Path(name)
     return ROOT / "tests" / module.parent / f"test_{module.stem}.py"
 
 
 def test_every_package_says_what_it_is_for() -> None:
-    """In its `__init__.py`: the first thing that a reader of a folder opens."""
-    silent = [path for path in PACKAGE.rglob("__init__.py") if not ast.get_docstring(ast.parse(path.read_text()))]
+    """A reader of a folder opens its `__init__.py` first, so that file has a docstring."""
+    without_docstring = [
+        path for path in PACKAGE.rglob("__init__.py") if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
 
-    assert silent == []
+    assert without_docstring == []
 
 
 def parameters_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
-    """What a function takes; of a class what it is made of."""
+    """The parameters of a function, or of the constructor of a class."""
     if isinstance(node, ast.ClassDef):
-        made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+        constructors = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
         fields = {each.target.id for each in node.body if isinstance(each, ast.AnnAssign) if hasattr(each.target, "id")}
-        return parameters_of(made[0]) if made else fields
-    given = node.args
-    listed = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+        return parameters_of(constructors[0]) if constructors else fields
+    args = node.args
+    listed = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
     return {each.arg for each in listed if each is not None}
 
 
@@ -351,7 +364,7 @@ def documented(docstring: str, section: str) -> set[str]:
 
 
 def unknown_parameters(path: Path) -> Iterator[str]:
-    """What a module's docstrings name as parameters and its code does not."""
+    """The parameters that the docstrings of a module name and its code does not have."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, kinds):
@@ -359,43 +372,43 @@ def unknown_parameters(path: Path) -> Iterator[str]:
             yield from (f"{dotted(path)}.{node.name}: {name}" for name in names)
 
 
-def test_docstrings_name_the_parameters_there_are() -> None:
-    """A name that was changed in the code alone leads every reader astray."""
+def test_docstrings_name_only_existing_parameters() -> None:
+    """A parameter that was renamed in the code alone misleads the readers of its docstring."""
     assert [each for path in modules() for each in unknown_parameters(path)] == []
 
 
 def test_observers_know_only_what_they_report() -> None:
-    """If deleting `observe` would change behaviour, something is on the wrong side."""
+    """The bridge must work without `observe`, so `observe` imports only what it reports."""
     known = {package for path in modules() if package_of(path) == "observe" for package in packages_imported(path)}
 
     assert known <= OBSERVE_IMPORTS
 
 
-def brought_along(module: str, unwanted: str) -> str:
-    """Those of the unwanted that a fresh Python holds once it has imported a module, as it prints them."""
+def unwanted_modules(module: str, unwanted: str) -> str:
+    """The unwanted modules that a new Python has loaded after it imported a module, as Python prints the list."""
     code = f"import sys, {module}; print([m for m in sys.modules if m.startswith({unwanted})])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return process.stdout.strip()
 
 
-def test_the_daemon_imports_only_what_it_serves_with() -> None:
-    """Neither the command line's HTTP client, nor cryptography, nor the simulator lies in its memory."""
+def test_the_daemon_imports_nothing_of_the_commands_or_the_simulator() -> None:
+    """The HTTP client of the commands, cryptography and the simulator would only take memory."""
     unwanted = "('requests', 'cryptography', 'urllib3', 'ibind', 'pydantic', 'ibkr_bridge.sim')"
 
-    assert brought_along("ibkr_bridge.cli.serve", unwanted) == "[]"
+    assert unwanted_modules("ibkr_bridge.cli.serve", unwanted) == "[]"
 
 
-def test_the_client_brings_nothing_of_the_daemon_along() -> None:
-    """A program that imports it gets requests, not a server."""
+def test_the_client_imports_nothing_of_the_daemon() -> None:
+    """A program that imports the client loads requests, but no server."""
     unwanted = (
         "('aiohttp', 'structlog', 'asyncio', 'ibkr_bridge.server.app_keys', 'ibkr_bridge.upstream', 'ibkr_bridge.sim')"
     )
 
-    assert brought_along("ibkr_bridge.client", unwanted) == "[]"
+    assert unwanted_modules("ibkr_bridge.client", unwanted) == "[]"
 
 
-def test_the_client_knows_the_bridges_own_figures_and_routes() -> None:
-    """They stand on both sides of the wire, as neither side may import the other."""
+def test_the_client_has_the_figures_and_routes_of_the_bridge() -> None:
+    """Both sides have a copy, since neither may import the other."""
     reads = [
         route.path for route in ROUTES if (route.method, route.effect, route.endless) == ("GET", Effect.READ, False)
     ]
@@ -413,7 +426,7 @@ def example_names() -> list[str]:
 
 
 def read_names() -> set[str]:
-    """The settings that the reader asks for."""
+    """The settings that the code reads."""
     source = ast.parse((PACKAGE / "config/settings.py").read_text())
     strings = {
         node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)
@@ -422,44 +435,41 @@ def read_names() -> set[str]:
 
 
 def test_the_example_file_and_the_reader_agree() -> None:
-    """Each setting is offered once, and nothing is offered that nobody reads."""
+    """The example file has each setting once, and no name that the bridge does not read."""
     assert sorted(example_names()) == sorted(read_names())
 
 
-def test_every_setting_stands_in_the_docs() -> None:
-    """With its default and meaning."""
-    docs = (ROOT / "docs" / "settings.md").read_text()
-
-    assert [name for name in example_names() if f"`{name}`" not in docs] == []
+def test_the_page_of_settings_has_each_setting_once() -> None:
+    """A row of a setting that is gone would promise an effect that the bridge does not have."""
+    assert names_on("docs/settings.md", "`(IBKR_[A-Z_]+)`") == sorted(example_names())
 
 
-def test_the_example_file_asks_for_a_real_key() -> None:
-    """Copied as it is, it is refused with the mend."""
+def test_the_example_file_has_no_usable_key() -> None:
+    """The bridge refuses the key of an unchanged copy and says what to write."""
     text = (ROOT / ".env.example").read_text()
 
     assert "IBKR_BRIDGE_KEY=REPLACE_WITH_REAL_KEY" in text
     assert all(f"{name}_FILE" in (ROOT / "docs" / "settings.md").read_text() for name in SECRET_NAMES)
 
 
-def test_every_error_code_stands_in_the_docs() -> None:
-    """Programs switch on them, people look them up."""
-    docs = (ROOT / "docs" / "errors.md").read_text()
+def test_the_page_of_errors_has_each_code_with_its_status() -> None:
+    """Programs switch on the codes, and people look them up with the status that they got."""
+    documented_codes = rows_of("docs/errors.md", "`([a-z_]+)`", r"(\d+)")
 
-    assert [error.code for error in error_classes() if f"`{error.code}`" not in docs] == []
-    assert all(f"| {error.status} |" in docs for error in error_classes())
+    assert sorted(documented_codes) == sorted((error.code, str(error.status)) for error in error_classes())
 
 
-def test_every_code_and_state_stands_in_the_page_for_trouble() -> None:
-    """From symptom to cause, whatever the symptom."""
+def test_the_page_for_trouble_has_each_code_and_state_once() -> None:
+    """A person searches the page for the code or the state that the bridge reports."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     named = [*(error.code for error in error_classes()), *(state.value for state in SessionState)]
 
-    assert [name for name in named if f"| `{name}` |" not in page] == []
+    assert names_on("docs/troubleshooting.md", "`([a-z_]+)`") == sorted(named)
     assert [reason for reason in REASONS.values() if f"`{reason}`" not in page] == []
 
 
 def paths_named_in(package: str) -> set[str]:
-    """The paths of our own that stand as text in a package's code, docstrings left out."""
+    """Our own paths that are strings in the code of a package; docstrings do not count."""
     nodes = [
         node for path in sorted((PACKAGE / package).rglob("*.py")) for node in ast.walk(ast.parse(path.read_text()))
     ]
@@ -468,43 +478,83 @@ def paths_named_in(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", ["server", "profiles", "streaming", "session", "orders"])
-def test_our_own_paths_are_named_in_the_api_alone(package: str) -> None:
-    """A route that moves has to be changed in one place."""
+def test_only_the_api_names_our_own_paths(package: str) -> None:
+    """A route with a new path is then changed in one place."""
     assert paths_named_in(package) == set()
 
 
-def test_the_map_and_the_tree_agree() -> None:
-    """Every module stands on the map, and nothing else does."""
-    chart = (ROOT / "docs" / "architecture.md").read_text()
-    drawn = set(re.findall(r"^\| `([a-z_/]+\.py)` \|", chart, re.MULTILINE))
-    there = {str(path.relative_to(PACKAGE)) for path in modules() if path.stat().st_size and path.name != "__init__.py"}
+MAP = "docs/architecture.md"
 
-    assert drawn == there
+
+def module_names(paths: Iterable[Path]) -> list[str]:
+    """The modules among some files as the map names them, sorted; packages without code are left out."""
+    return sorted(str(path.relative_to(PACKAGE)) for path in paths if path.name != "__init__.py")
+
+
+def section_of(page: str, heading: str) -> str:
+    """The text below a heading of a page, up to the next heading."""
+    return (ROOT / page).read_text().partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_map_and_the_tree_agree() -> None:
+    """A reader finds each module and each package on the map, and nothing that is gone."""
+    simulator = [path for path in PACKAGE.rglob("*.py") if "sim" in path.relative_to(PACKAGE).parts]
+    packages = {str(path.parent.relative_to(PACKAGE)) for path in modules() if path.name == "__init__.py"} - {"."}
+    drawn_packages = re.findall(r"`([a-z_/]+)/`", section_of(MAP, "## The tree"))
+
+    assert names_on(MAP, r"`([a-z_/]+\.py)`") == module_names(modules())
+    assert names_on(MAP, r"(sim/[a-z_/]+\.py)") == module_names(simulator)
+    assert sorted(drawn_packages) == sorted(packages | {"sim"})
+
+
+def test_both_pages_show_the_floors() -> None:
+    """A floor that is wrong on a page sends a new module to the wrong place."""
+    rows = re.findall(r"^\| \d+ \| (.*?) \|", section_of(MAP, "## Who may import whom"), re.MULTILINE)
+    in_short = re.search(
+        r"^`cli` → .*?$(?:\n\S.*)*", section_of("docs/contributing.md", "## Import rules"), re.MULTILINE
+    )
+
+    assert in_short is not None
+    assert [floor_of(row) for row in rows] == [set(floor) for floor in FLOORS]
+    assert [floor_of(part) for part in in_short[0].split("→")] == [set(floor) for floor in FLOORS[:-1]]
+
+
+def floor_of(text: str) -> set[str]:
+    """The packages that a cell of the floors names."""
+    return set(re.findall(r"`(?:ibkr_bridge\.)?(\w+)`", text))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/contributing.md"])
+def test_each_measurement_has_a_row(page: str) -> None:
+    """A measurement without a row is never run by a reader of the page."""
+    targets = re.findall(r"^(bench[a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert names_on(page, r"`make (bench[a-z-]*)`") == sorted(targets)
 
 
 def test_the_diagram_is_the_table() -> None:
-    """The session's picture is drawn from its moves, not from memory."""
+    """The diagram of the session is generated from its table of transitions."""
     from tools.diagram import draw
 
     assert draw() in (ROOT / "docs" / "architecture.md").read_text()
 
 
 def test_the_diagram_of_orders_is_the_table() -> None:
-    """Likewise."""
+    """The diagram of orders is generated from the transitions of the journal."""
     from tools.diagram import draw_orders
 
     assert draw_orders() in (ROOT / "docs" / "orders.md").read_text()
 
 
 def test_the_page_of_endpoints_is_the_table() -> None:
-    """Written from the catalogue, not from memory."""
+    """The page of endpoints is generated from the catalogue."""
     from tools.endpoints import page
 
     assert page() == (ROOT / "docs" / "endpoints.md").read_text()
 
 
 async def test_the_table_of_stages_is_the_list() -> None:
-    """A reader follows a call by it, so a stage that is missing there is missing in their head."""
+    """A reader follows a call with this table, so it must have every stage in its order."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` `", page, re.MULTILINE)
     stages = [*(type(stage).__name__ for stage in profile_for_tests().pipeline.stages), "Dispatch"]
@@ -512,8 +562,8 @@ async def test_the_table_of_stages_is_the_list() -> None:
     assert rows == [(str(number), stage) for number, stage in enumerate(stages, start=1)]
 
 
-async def test_every_loop_is_accounted_for() -> None:
-    """The page says who starts each loop, what ends it, and what it may raise."""
+async def test_the_table_of_loops_has_every_loop() -> None:
+    """The table says who starts each loop, what ends it and what it may raise."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     loops = {
         f"{loop.__self__.__class__.__name__}.{loop.__name__}"
@@ -526,13 +576,13 @@ async def test_every_loop_is_accounted_for() -> None:
 
 
 def profile_for_tests() -> Profile:
-    """A profile that sends nothing."""
+    """A profile whose loops do not run, so it sends nothing."""
     settings = Settings.from_env({"IBKR_BRIDGE_KEY": "k" * 40})
     return build_profile("main", settings, SystemClock(), Bus(), Redactor(), ProfileOptions())
 
 
 TASKS = {
-    *("daemon.py", "supervision.py", "streaming/upstream_feed.py"),  # in groups: whoever made them waits for them
+    *("daemon.py", "supervision.py", "streaming/upstream_feed.py"),  # in task groups, which wait for them
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/gateway/client.py", "cache/singleflight.py"),  # what must outlive its caller
     "orders/journal/repository.py",  # reads rows for all who wait for them; cancelled when the journal is closed
@@ -540,7 +590,7 @@ TASKS = {
 
 
 def test_tasks_are_made_in_few_places() -> None:
-    """A task nobody waits for dies in silence."""
+    """The error of a task that nobody waits for is lost."""
     making = {
         str(path.relative_to(PACKAGE))
         for path in modules()
@@ -550,16 +600,16 @@ def test_tasks_are_made_in_few_places() -> None:
     assert making == TASKS
 
 
-def test_settings_stay_out_of_repr() -> None:
-    """A settings object in a log line shows no key."""
+def test_the_repr_of_settings_shows_no_key() -> None:
+    """The settings in a log line or a traceback must not show a key."""
     settings = Settings.from_env({"IBKR_BRIDGE_KEY": "canary-canary-canary-canary-canary"})
 
     assert "canary" not in repr(settings)
 
 
 @pytest.mark.parametrize("word", ["[.][.]/share[d]", "/wor[k]/", "pypi[.]or[g]", "registry[.]npm[j]s"])
-def test_the_project_speaks_of_itself_alone(word: str) -> None:
-    """No path of a machine, no host of a registry."""
+def test_no_file_names_a_machine_or_a_registry(word: str) -> None:
+    """The files of the project must be correct on every machine."""
     found = subprocess.run(
         ["git", "grep", "-lE", word, "--", "."],
         cwd=ROOT,
